@@ -29,18 +29,18 @@ from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.times import time_of_day
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
 from envwatch.model.page import page_of
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.sources.poller import Poller, Runtime
 from envwatch.sources.session import Session, Target
 from envwatch.storage.export import export_here
 from envwatch.storage.history.folder import history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Preferences, SavedState
+from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.hinted_app import HintedApp
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ STARTED = datetime(2026, 11, 25, 2, 57, 40, tzinfo=UTC).timestamp()
 POD_LOST_S = 189
 """Seconds after the start at which the demo has just lost a pod."""
 FAILURES = {
-    Cause.TIMEOUT: Clean("api.letta.com did not answer within 10 s. Is the network up here?"),
-    Cause.UNAUTHORIZED: Clean(
+    Cause.TIMEOUT: SafeText("api.letta.com did not answer within 10 s. Is the network up here?"),
+    Cause.UNAUTHORIZED: SafeText(
         "api.letta.com answered 401: Unauthorized. Is the key from LETTA_API_KEY right, and still valid?"
     ),
 }
@@ -119,9 +119,9 @@ class World:
         self._goes_on = asyncio.Event()
         self._has_come = asyncio.Event()
 
-    def clocks(self) -> Reading:
+    def clocks(self) -> Clocks:
         """Read the clocks, which agree with the server's."""
-        return Reading(WallMs((STARTED + self._s) * 1000), MonotonicS(self._s))
+        return Clocks(WallMs((STARTED + self._s) * 1000), MonotonicS(self._s))
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Let the time pass at once, up to the moment that `pass_until` allows."""
@@ -169,7 +169,7 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
     """Run the dashboard, at first at the moment of its start."""
     world = World(picture)
     pasts = {NO_PROFILE: StoredPast(past_folder)} if picture.has_past else {}
-    readable = asyncio.Queue[Clean]()
+    readable = asyncio.Queue[SafeText]()
     for profile in pasts:
         readable.put_nowait(profile)
     poller = Poller(world, Limits(), Runtime(world.clocks, world.wait, lambda: 0.5))
@@ -177,7 +177,7 @@ async def running(picture: Picture, past_folder: Path) -> AsyncIterator[tuple[Wo
     target = Target(profile=profile, host=host, key_origin="LETTA_API_KEY", poller=poller, limits=Limits())
     async with Session({NO_PROFILE: target}) as session:
         inputs = Inputs(targets=session.targets, outcomes=session, clocks=world.clocks, pasts=pasts, readable=readable)
-        saved = SavedState(export=export_here)
+        saved = Persistence(export=export_here)
         preferences = Preferences(theme=picture.theme, columns=picture.columns, ascii_only=picture.ascii_only)
         app = (
             EnvwatchApp(inputs, saved, preferences)

@@ -34,12 +34,12 @@ from envwatch.hooks.hook import KINDS
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.fields import FIELDS
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.tui.keymap import binding_ids
 from envwatch.views import event_stream, output, plugin_output, report_json
-from envwatch.views.census import Counted
+from envwatch.views.check_result import Metric
 from envwatch.views.cloud_events import CloudEvent, cloud_event, word_of
 from envwatch.views.columns import COLUMNS
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
@@ -71,14 +71,14 @@ def hook_events() -> list[Any]:
     one = hooked("web", "b").hold(20, "web").hold(20)
     context = Context(source=SOURCE, host="letta.example", profile="work")
     messages = [
-        message_of(fired, Clean("pager"), context, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
+        message_of(fired, SafeText("pager"), context, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
     ]
     return [json.loads(message.cloud_event) for message in messages]
 
 
 def change() -> Iterable[str]:
     """What the data of every event has beside a row; an event about the fleet has only that, and its profile."""
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     data = cloud_event(Event(kind=Kind.BLIND, at=ServerMs(0)), monitor, reading(NOW), SOURCE)["data"]
     return data.keys() - {"profile"}
 
@@ -97,7 +97,7 @@ def report_document() -> Any:
     night = eventful_night()
     until = WallMs(night.wall)
     since = WallMs(until - 8 * HOUR_MS)
-    recorded = recorded_in(night.history, since, until, profile=Clean("work"), host=Clean("api.letta.com"))
+    recorded = recorded_in(night.history, since, until, profile=SafeText("work"), host=SafeText("api.letta.com"))
     assert recorded is not None
     profiles = [report_of(recorded)]
     whole = Report(since=since, until=until, made_at=until, filter=None, profiles=profiles)
@@ -115,12 +115,12 @@ def variables() -> Iterable[str]:
 
 KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Formats of `list -o`": lambda: choices("list", "-o"),
-    "Formats of `watch -o` and `replay -o`": lambda: event_stream.Format,
+    "Formats of `watch -o` and `replay -o`": lambda: event_stream.EventFormat,
     "Formats of `report -o`": lambda: choices("report", "-o"),
     "Scenarios of `demo --scenario`": lambda: choices("demo", "--scenario"),
-    "Kinds of `check --of`": lambda: Counted,
+    "Kinds of `check --of`": lambda: Metric,
     "Exit codes": lambda: [str(int(code)) for code in (*Exit, 128 + signal.SIGHUP)],
-    "Exit codes of `check`": lambda: [str(status.value) for status in plugin_output.Status],
+    "Exit codes of `check`": lambda: [str(status.value) for status in plugin_output.PluginStatus],
     "Settings of a profile, or above all": profile_settings,
     "Tables and settings of the file": lambda: schema()["properties"].keys() - profile_settings().keys(),
     "Settings of a hook": lambda: HookSettings.model_fields,
@@ -134,7 +134,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Its `set_aside`": lambda: listing()["set_aside"],
     "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
     "A finding of `doctor`": finding_of_doctor,
-    "Its `status`": lambda: finding.Status,
+    "Its `status`": lambda: finding.CheckStatus,
     "A report": report_document,
     "Its `profiles`": part_of_report,
     "`fleet`": lambda: part_of_report("fleet"),

@@ -234,7 +234,7 @@ class _FirstParser(Parser):
         return "\n".join([*lines, f"{_DETAILS}\n"])
 
 
-class Command(Protocol):
+class CommandModule(Protocol):
     """What a module in `commands` offers. It imports late whatever `add_arguments` does not need."""
 
     def add_arguments(self, parser: Parser) -> None:
@@ -244,9 +244,9 @@ class Command(Protocol):
         """Run the command and return the exit code."""
 
 
-def load(name: str) -> Command:
+def load(name: str) -> CommandModule:
     """Import a command."""
-    return cast("Command", import_module(f"envwatch.cli.commands.{name}"))
+    return cast("CommandModule", import_module(f"envwatch.cli.commands.{name}"))
 
 
 def options_in(arguments: Sequence[str] | None, options: Options | None = None) -> Options:

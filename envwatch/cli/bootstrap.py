@@ -16,7 +16,7 @@ from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _state_folder() -> Path:
     return platformdirs.user_state_path("envwatch", appauthor=False)
 
 
-def user_name() -> Clean:
+def user_name() -> SafeText:
     """Return the name of the user who runs this process; the number where there is no name."""
     import pwd
 
@@ -121,14 +121,14 @@ def stop_for(mistakes: Sequence[str]) -> StopError:
     return StopError(Exit.USAGE, f"{mistakes[0]}{others}")
 
 
-class Profile(NamedTuple):
+class SelectedProfile(NamedTuple):
     """A selected profile."""
 
     credentials: Credentials
     settings: Settings
 
 
-class Profiles(dict[Clean, Profile]):
+class Profiles(dict[SafeText, SelectedProfile]):
     """The selected profiles by the name that marks their environments and log lines: none if there is only one."""
 
     @property
@@ -137,24 +137,24 @@ class Profiles(dict[Clean, Profile]):
         return next(iter(self.values())).settings
 
     @property
-    def limits(self) -> dict[Clean, Limits]:
+    def limits(self) -> dict[SafeText, Limits]:
         """The limits of each."""
         return {name: settings.limits for name, (_, settings) in self.items()}
 
     def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
         """Return them with other settings."""
-        return Profiles({name: Profile(each, change(settings)) for name, (each, settings) in self.items()})
+        return Profiles({name: SelectedProfile(each, change(settings)) for name, (each, settings) in self.items()})
 
 
 def profiles_for(options: Options, find: Callable[[Settings], Credentials] | None = None) -> Profiles:
     """Return the selected profiles; `find` returns the credentials for settings, by default as `credentials_for`."""
     from envwatch.fleet.events import NO_PROFILE
 
-    found = [Profile((find or credentials_for)(each), each) for each in all_settings_for(options)]
+    found = [SelectedProfile((find or credentials_for)(each), each) for each in all_settings_for(options)]
     return Profiles({clean(each.settings.profile) if len(found) > 1 else NO_PROFILE: each for each in found})
 
 
-def policies_for(profiles: Profiles) -> dict[Clean, AlertPolicy]:
+def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
     """Return the alert policy of each profile."""
     return {name: policy_for(settings) for name, (_, settings) in profiles.items()}
 
@@ -223,7 +223,7 @@ def client_for(credentials: Credentials, settings: Settings) -> Client:
         raise StopError(Exit.USAGE, str(error)) from None
 
 
-def targets_for(profiles: Profiles) -> dict[Clean, Target]:
+def targets_for(profiles: Profiles) -> dict[SafeText, Target]:
     """Return what is polled for each profile."""
     return {name: _target_for(*profile) for name, profile in profiles.items()}
 
@@ -279,7 +279,7 @@ class History(NamedTuple):
 
     recorder: LateRecorder | None
     """None where nothing is recorded."""
-    pasts: dict[Clean, Past]
+    pasts: dict[SafeText, Past]
     """Empty likewise."""
 
     def close(self) -> None:
@@ -292,7 +292,7 @@ def history_for(
     profiles: Profiles,
     options: Options,
     notify: Callable[[str], None],
-    on_ready: Callable[[Clean], None] | None = None,
+    on_ready: Callable[[SafeText], None] | None = None,
     demo: DemoHistory | None = None,
 ) -> History:
     """Return the histories of the profiles whose settings ask for one; close it at the end.
@@ -322,14 +322,16 @@ def history_for(
             on_ready=on_ready or nothing,
         )
 
-    def open_past(name: Clean, profile: Profile) -> Past:
+    def open_past(name: SafeText, profile: SelectedProfile) -> Past:
         from envwatch.storage.history.past import StoredPast
 
         if demo and demo.past:  # what is read before would be only a part of the day
             demo.past.wait()
         return StoredPast(folder_of(*profile), name)
 
-    pasts: dict[Clean, Past] = {name: LatePast(partial(open_past, name, profile)) for name, profile in recorded.items()}
+    pasts: dict[SafeText, Past] = {
+        name: LatePast(partial(open_past, name, profile)) for name, profile in recorded.items()
+    }
     return History(LateRecorder(make, notify), pasts)
 
 

@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.machines import random_at
-from envwatch.demo.times import DAY_MS, MINUTE_MS, Span, time_of_day
+from envwatch.demo.times import DAY_MS, MINUTE_MS, TimeWindow, time_of_day
 from envwatch.fleet.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError, Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.run_before import changes_between_runs
-from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.pool import Pool
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.history.folder import BESIDE, FolderLock, Retention, day_of, day_paths
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.troubles import explained
@@ -64,7 +64,7 @@ _NICENESS: Final = 2
 _MARK: Final = "demo-past"
 """A file in the folder as long as its past is not complete: from which day on. The next demo begins that anew."""
 _NOTE: Final = "disk is full, OPS-412"
-_FAILURE: Final = Clean("the demo's server answered 503: Service Unavailable")
+_FAILURE: Final = SafeText("the demo's server answered 503: Service Unavailable")
 
 
 class SimulatedPoll(NamedTuple):
@@ -97,11 +97,11 @@ def steps(spec: FleetSpec, started_at: int, since: int) -> Iterator[SimulatedPol
     if day is None:
         return
     limits = {NO_PROFILE: Limits()}
-    profile_name = Clean("demo")
+    profile_name = SafeText("demo")
     unwatched = day.span(19, 30, lasts=40 * MINUTE_MS)
-    acknowledged = Span(day.breakdown.at + 41 * MINUTE_MS, day.breakdown.until - 2 * MINUTE_MS)
+    acknowledged = TimeWindow(day.breakdown.at + 41 * MINUTE_MS, day.breakdown.until - 2 * MINUTE_MS)
     broken = None if day.broken is None else clean(fleet.id_at(day.broken))
-    monitor = Monitor.of(limits, profile_name=profile_name)
+    monitor = Monitor.create(limits, profile_name=profile_name)
     is_first = True
     for outcome in _outcomes(fleet, spec, day, max(since, day.began_at)):
         now = outcome.ended
@@ -109,28 +109,30 @@ def steps(spec: FleetSpec, started_at: int, since: int) -> Iterator[SimulatedPol
             is_first = True
             continue
         if is_first:
-            monitor = Monitor.of(limits, monitor.acks, profile_name=profile_name)
+            monitor = Monitor.create(limits, monitor.acks, profile_name=profile_name)
         if broken is not None and acknowledged.covers(now.wall) and not monitor.acks:
             monitor = _with_ack(monitor, broken, now)
-        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        moment = Moment(now, monitor.fleets.by_profile[NO_PROFILE], monitor.acks)
-        yield SimulatedPoll(moment, PollResult.of(outcome), update.events, cause, is_first)
+        moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.acks)
+        yield SimulatedPoll(moment, PollResult.from_outcome(outcome), update.events, cause, is_first)
         is_first = False
 
 
-def _with_ack(monitor: Monitor, id_: Clean, now: Reading) -> Monitor:
-    tracked = monitor.fleets.tracked((NO_PROFILE, id_))
+def _with_ack(monitor: Monitor, id_: SafeText, now: Clocks) -> Monitor:
+    tracked = monitor.fleet.tracked((NO_PROFILE, id_))
     if tracked is None or tracked.verdict.is_up:
         return monitor
-    return monitor.with_acks({id_: ack_of(tracked, monitor.fleets.of(tracked).clock.at(now.wall), note_of(_NOTE))})
+    return monitor.with_acks(
+        {id_: ack_of(tracked, monitor.fleet.for_environment(tracked).clock.server_time(now.wall), note_of(_NOTE))}
+    )
 
 
 def _outcomes(fleet: SimulatedFleet, spec: FleetSpec, day: DayBefore, since: int) -> Iterator[Listed | Failed]:
     """Yield the outcome of each poll, as a poller would have given it."""
     interval, random = interval_for(spec.size), random_at(spec.seed, _RANDOM)
     failing = day.span(5, 10, lasts=6 * MINUTE_MS)
-    known: dict[Clean, Environment] = {}
+    known: dict[SafeText, Environment] = {}
     pool = Pool()
     interval_ms = int(interval.total_seconds() * 1_000)
     last = day.began_at + DAY_MS - _MOST_LATE * interval_ms // 100 - _BEFORE_START_MS
@@ -155,8 +157,8 @@ def _outcomes(fleet: SimulatedFleet, spec: FleetSpec, day: DayBefore, since: int
         yield Listed(snapshot, started, ended, interval)
 
 
-def _reading(at: int, day: DayBefore) -> Reading:
-    return Reading(WallMs(at), MonotonicS(_BOOTED_S + (at - day.began_at) / 1_000))
+def _reading(at: int, day: DayBefore) -> Clocks:
+    return Clocks(WallMs(at), MonotonicS(_BOOTED_S + (at - day.began_at) / 1_000))
 
 
 def write_past(folder: Path, spec: FleetSpec, started_at: int, is_wanted: Callable[[], bool] = lambda: True) -> bool:
@@ -209,7 +211,9 @@ def _write(folder: Path, day: Iterable[SimulatedPoll]) -> None:
             if step.is_first:
                 writer.close()
                 writer = _writer(folder)
-            writer.write(step.moment, step.result, step.moment.fleet.interval.total_seconds(), step.events, step.cause)
+            writer.write(
+                step.moment, step.result, step.moment.profile_state.interval.total_seconds(), step.events, step.cause
+            )
     finally:
         writer.close()
 
@@ -266,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.nice(_NICENESS)
     gc.disable()  # a short life, and nothing in it refers to itself
     try:
-        write_past(options.folder, FleetSpec.of(options), options.started_at, _has_parent)
+        write_past(options.folder, FleetSpec.from_options(options), options.started_at, _has_parent)
     except (HistoryError, OSError, sqlite3.Error) as error:
         sys.stderr.write(explained(error))
         return 1

@@ -12,33 +12,33 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.streams import print_error
 from envwatch.fleet.earlier_runs import EarlierRuns
-from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.model.clock import WallMs
 from envwatch.model.times import span
-from envwatch.sources.in_thread import in_thread
+from envwatch.sources.daemon_thread import run_in_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from envwatch.cli.monitoring import Step
+    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.fleet.events import Event
     from envwatch.fleet.history import Past
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
     from envwatch.views.event_stream import EventStream
 
 
 class EarlierEvents:
     """The events before a command began, by profile, as far as they are since a moment."""
 
-    def __init__(self, runs: Mapping[Clean, EarlierRuns], since: WallMs) -> None:
+    def __init__(self, runs: Mapping[SafeText, EarlierRuns], since: WallMs) -> None:
         self._runs = dict(runs)
         self._since = since
 
     @classmethod
-    async def read(cls, pasts: Mapping[Clean, Past], since: datetime | None, began: Reading) -> EarlierEvents:
+    async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
         """Read what was recorded between two moments, nothing of it without the earlier one.
 
         What cannot be read is said on standard error, and counts as not recorded.
@@ -47,10 +47,10 @@ class EarlierEvents:
             return cls({}, began.wall)
         since_ms = WallMs(since.timestamp() * 1000)
         lasts = span(began.wall - since_ms)
-        runs: dict[Clean, EarlierRuns] = {}
+        runs: dict[SafeText, EarlierRuns] = {}
         for profile, past in pasts.items():
             try:
-                runs[profile] = await in_thread(partial(EarlierRuns.read, past, profile, lasts, began.wall))
+                runs[profile] = await run_in_daemon_thread(partial(EarlierRuns.read, past, profile, lasts, began.wall))
             except HistoryError as error:
                 print_error(f"envwatch: {profile and f'{profile}: '}nothing is known from before: {error}")
                 runs[profile] = EarlierRuns(profile)
@@ -61,12 +61,12 @@ class EarlierEvents:
         if not self._runs:
             return
         events = [event for runs in self._runs.values() for event in (*runs.events, *runs.gaps(self._since))]
-        last = {profile: runs.last.fleet for profile, runs in self._runs.items() if runs.last is not None}
-        yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleets(last))
+        last = {profile: runs.last.profile_state for profile, runs in self._runs.items() if runs.last is not None}
+        yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
 
-    def until(self, step: Step) -> Sequence[Event]:
+    def until(self, step: MonitorUpdate) -> Sequence[Event]:
         """Return the events of the seam, for the step with the first listing of a profile."""
         if step.profile is None or step.profile not in self._runs or not step.has_new_listing:
             return ()
         runs = self._runs.pop(step.profile)
-        return runs.until_now(Moment(step.now, step.monitor.fleets.by_profile[step.profile]), self._since)
+        return runs.until_now(Moment(step.now, step.monitor.fleet.by_profile[step.profile]), self._since)

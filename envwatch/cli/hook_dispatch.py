@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from envwatch.cli.arguments import Options
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.monitoring import Step
+    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.incidents import Incident
     from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
-    from envwatch.hooks.runner import Report
-    from envwatch.model.text import Clean
+    from envwatch.hooks.runner import HookReport
+    from envwatch.model.text import SafeText
     from envwatch.storage.log import PollLog
 
 
@@ -43,8 +43,8 @@ class Prepared(NamedTuple):
     """Hooks that can run, before anything is asked of the server."""
 
     hooks: Sequence[Hook]
-    deliveries: Mapping[Clean, Delivery]
-    contexts: Mapping[Clean, Context]
+    deliveries: Mapping[SafeText, Delivery]
+    contexts: Mapping[SafeText, Context]
     """What messages say of a profile, by the name under which it is watched."""
     kept: Sequence[KeptIncident]
     """Incidents that an earlier run has left open, and that may be over."""
@@ -55,7 +55,7 @@ class Prepared(NamedTuple):
         return [kept.incident for kept in self.kept]
 
 
-def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapping[Clean, Delivery]]:
+def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapping[SafeText, Delivery]]:
     """Return the configured hooks, and what delivers their messages by their names.
 
     Raises:
@@ -97,7 +97,7 @@ class HookDispatch:
     """All hooks between two steps; `keep` stores changes of open incidents by their ids, None for one that is over."""
 
     def __init__(
-        self, prepared: Prepared, runner: Runner, keep: Callable[[Mapping[Clean, KeptIncident | None]], None]
+        self, prepared: Prepared, runner: Runner, keep: Callable[[Mapping[SafeText, KeptIncident | None]], None]
     ) -> None:
         self._contexts = prepared.contexts
         self._runner = runner
@@ -114,10 +114,10 @@ class HookDispatch:
         """The number of losses and the hooks of each incident, as they are stored."""
         self._open: Sequence[Incident] = prepared.open_incidents
 
-    def take(self, step: Step) -> None:
+    def take(self, step: MonitorUpdate) -> None:
         """Send what a step calls for; never waits."""
         for name, state in self._states.items():
-            self._states[name], fired = state.after(step.update, step.monitor, step.now)
+            self._states[name], fired = state.apply(step.changes, step.monitor, step.now)
             for each in fired:
                 context = self._contexts[each.subject.profile]
                 self._runner.put(name, message_of(each, name, context, step.monitor, step.now))
@@ -127,7 +127,7 @@ class HookDispatch:
     def store(self) -> None:
         """Store the open incidents, and which hooks have sent their opening; what is not delivered is not sent."""
         unsent = {name: {message.incident for message in self._runner.unsent(name)} for name in self._states}
-        changes: dict[Clean, KeptIncident | None] = {}
+        changes: dict[SafeText, KeptIncident | None] = {}
         # Those that no hook has sent yet as well: their environments are no news to the next run's first listing.
         for incident in self._open:
             hooks = frozenset(
@@ -146,7 +146,7 @@ class HookDispatch:
 
 
 @asynccontextmanager
-async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[Callable[[Step], None]]:
+async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
     """Run hooks as long as the context lasts; leaving it gives what waits a short time.
 
     The context gives what takes each step; without hooks, that does nothing.
@@ -155,7 +155,7 @@ async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIter
         yield lambda _step: None
         return
 
-    def report(line: Report) -> None:
+    def report(line: HookReport) -> None:
         poll_log.write(LogLine(Level.WARNING if line.is_failure else Level.INFO, line.text))
         if line.is_news:
             print_error(f"envwatch: {line.text}")

@@ -19,7 +19,7 @@ from envwatch.model.text import clean, wrapped
 if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 TRIES: Final = 3
 
@@ -39,10 +39,10 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
         prompt.reject(refusal)
 
 
-def _refusal(credentials: Credentials, settings: Settings) -> Clean | None:
+def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
     """Ask the server for one row, and return what it says if it refuses the key."""
 
-    async def ask() -> Clean | None:
+    async def ask() -> SafeText | None:
         async with client_for(credentials, replace(settings, limits=replace(settings.limits, page_size=1))) as client:
             return await client.refusal()
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.history import Moment, Past, RecordedPoll, RecordedStep
-    from envwatch.fleet.monitor import Monitor, Recorder, Update
-    from envwatch.model.clock import Reading, WallMs
+    from envwatch.fleet.monitor import Monitor, MonitorChanges, Recorder
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
     class ClosingRecorder(Recorder, Protocol):
         """A recorder that writes what is left when it is closed."""
@@ -50,13 +50,13 @@ class LateRecorder:
         self._recorder: ClosingRecorder | None = None
         """None as well if it could not be made."""
         self._start: asyncio.Task[None] | None = None
-        self._waiting: deque[tuple[Clean | None, Outcome | None, Monitor, Update, Reading]] = deque(
+        self._waiting: deque[tuple[SafeText | None, Outcome | None, Monitor, MonitorChanges, Clocks]] = deque(
             maxlen=_MOST_WAITING
         )
         self._hands_on = False
 
     def record(
-        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
     ) -> None:
         """Record one outcome, or what time alone changed; see `Recorder`. Call it in a running loop."""
         if outcome is None and not update.events:

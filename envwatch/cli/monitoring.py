@@ -45,10 +45,10 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.fleet.history import Past
     from envwatch.fleet.incidents import Incident
-    from envwatch.fleet.monitor import Update
-    from envwatch.model.clock import Reading
+    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.sources.session import Target
     from envwatch.storage.log import PollLog
 
@@ -58,14 +58,14 @@ _REFUSALS = 2
 """Attempts without a listing in between from which a refused key stays refused: the poller tries again after 30 s."""
 
 
-class Step(NamedTuple):
+class MonitorUpdate(NamedTuple):
     """One outcome, or one second without any."""
 
     before: Monitor
     monitor: Monitor
-    update: Update
-    now: Reading
-    profile: Clean | None = None
+    changes: MonitorChanges
+    now: Clocks
+    profile: SafeText | None = None
     """Whose outcome it is; None if only time has passed."""
     outcome: Outcome | None = None
 
@@ -74,7 +74,7 @@ class Step(NamedTuple):
         """Whether it brought a complete listing that is believed, though maybe not in all that it lacks."""
         if self.profile is None:
             return False
-        before, after = (monitor.fleets.by_profile[self.profile] for monitor in (self.before, self.monitor))
+        before, after = (monitor.fleet.by_profile[self.profile] for monitor in (self.before, self.monitor))
         return after.listings > before.listings
 
 
@@ -86,14 +86,14 @@ class Deadline:
     wall: WallMs = _NO_WALL
 
     @classmethod
-    def after(cls, now: Reading, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
+    def from_now(cls, now: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
         """Return the end after a time or at a moment, where they are given."""
         return cls(
             _NO_MONOTONIC if lasts is None else MonotonicS(now.monotonic + lasts.total_seconds()),
             _NO_WALL if until is None else WallMs(until.timestamp() * 1000),
         )
 
-    def left_s(self, now: Reading) -> float:
+    def left_s(self, now: Clocks) -> float:
         """Return the seconds that are left, not above 0 if none are."""
         return min(self.monotonic - now.monotonic, (self.wall - now.wall) / 1000)
 
@@ -101,10 +101,10 @@ class Deadline:
 _NEVER = Deadline()
 
 
-class SavedState:
+class StateFiles:
     """What the user has acknowledged and silenced on this machine; others may change it at any time."""
 
-    def __init__(self, warn: Callable[[str], None], profile: Clean) -> None:
+    def __init__(self, warn: Callable[[str], None], profile: SafeText) -> None:
         path = state_file("acknowledged")
         self._file = AcknowledgementsFile(path, warn)
         self._acks = ChangedFile(path, acknowledged)
@@ -117,7 +117,7 @@ class SavedState:
             monitor = replace(monitor, acks=acks)
         return monitor if silences is None else replace(monitor, silences=silences)
 
-    def end(self, ids: Iterable[Clean]) -> None:
+    def end(self, ids: Iterable[SafeText]) -> None:
         """Save that the acknowledgements of some environments have ended."""
         self._file.keep(dict.fromkeys(ids))
 
@@ -129,9 +129,9 @@ class SavedState:
 class Monitoring(NamedTuple):
     """What is polled, and its steps."""
 
-    targets: Mapping[Clean, Target]
-    steps: AsyncGenerator[Step, None]
-    pasts: Mapping[Clean, Past]
+    targets: Mapping[SafeText, Target]
+    steps: AsyncGenerator[MonitorUpdate, None]
+    pasts: Mapping[SafeText, Past]
     poll_log: PollLog
     warn: Callable[[str], None]
     """Says on standard error and in the log what is wrong beside the polls; may be called from any thread."""
@@ -161,9 +161,9 @@ async def monitoring(
     """
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
-    monitor = Monitor.of(profiles.limits, policies=policies, profile_name=profile_name)
+    monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name)
     monitor = monitor.with_open_incidents(open_incidents)
-    poll_log, saved = poll_log_for(options, _warn), SavedState(_warn, profile_name)
+    poll_log, saved = poll_log_for(options, _warn), StateFiles(_warn, profile_name)
     note_targets(poll_log, targets.values())
 
     def warn(line: str) -> None:
@@ -191,9 +191,9 @@ async def steps(
     session: Session,
     monitor: Monitor,
     deadline: Deadline = _NEVER,
-    saved: SavedState | None = None,
+    saved: StateFiles | None = None,
     runtime: Runtime | None = None,
-) -> AsyncGenerator[Step, None]:
+) -> AsyncGenerator[MonitorUpdate, None]:
     """Yield a step for each outcome and for each second, until the deadline.
 
     The monitor keeps no log of events: nothing here reads it, and it would grow. The session's context must be entered.
@@ -201,7 +201,7 @@ async def steps(
     runtime = runtime or Runtime()
     ready = asyncio.Event()
 
-    def waiting() -> asyncio.Task[tuple[Clean, Outcome]]:
+    def waiting() -> asyncio.Task[tuple[SafeText, Outcome]]:
         ready.clear()
         task = asyncio.ensure_future(anext(session))
         task.add_done_callback(lambda _: ready.set())
@@ -220,27 +220,29 @@ async def steps(
                 profile, outcome = pending.result()
                 if saved is not None:
                     before = await saved.newest(before)
-                monitor, update = before.after(profile, outcome, now)
+                monitor, update = before.apply(profile, outcome, now)
                 if saved is not None and update.ended_acks:
                     saved.end(update.ended_acks)
                 monitor = replace(monitor, event_log=EventLog())
-                yield Step(before, monitor, update, now, profile, outcome)
+                yield MonitorUpdate(before, monitor, update, now, profile, outcome)
                 pending = waiting()
             elif now.monotonic >= tick_at:
-                monitor, update = before.at(now)
+                monitor, update = before.tick(now)
                 tick_at = now.monotonic + _TICK_S
-                yield Step(before, monitor, update, now)
+                yield MonitorUpdate(before, monitor, update, now)
             now = runtime.clocks()
     finally:
         pending.cancel()
         await asyncio.gather(pending, return_exceptions=True)
 
 
-async def _recorded(all_steps: AsyncGenerator[Step, None], history: History) -> AsyncGenerator[Step, None]:
+async def _recorded(
+    all_steps: AsyncGenerator[MonitorUpdate, None], history: History
+) -> AsyncGenerator[MonitorUpdate, None]:
     async with aclosing(all_steps):
         async for step in all_steps:
             if history.recorder is not None:
-                history.recorder.record(step.profile, step.outcome, step.monitor, step.update, step.now)
+                history.recorder.record(step.profile, step.outcome, step.monitor, step.changes, step.now)
             yield step
 
 
@@ -248,10 +250,10 @@ async def _recorded(all_steps: AsyncGenerator[Step, None], history: History) -> 
 class Refusals:
     """Counts how often each profile's key was refused (401 or 403) since its last listing."""
 
-    targets: Mapping[Clean, Target]
-    _counts: dict[Clean, int] = field(default_factory=dict)
+    targets: Mapping[SafeText, Target]
+    _counts: dict[SafeText, int] = field(default_factory=dict)
 
-    def check(self, step: Step) -> None:
+    def check(self, step: MonitorUpdate) -> None:
         """Note the outcome of a step.
 
         Raises:
@@ -268,11 +270,11 @@ class Refusals:
                     raise StopError(Exit.AUTHENTICATION, f"refused again: {message}")
 
 
-def narrate(step: Step) -> None:
+def narrate(step: MonitorUpdate) -> None:
     """Say on standard error when nothing can be seen, and when it can be again."""
     from envwatch.views.event_text import event_text
 
-    for event in step.update.events:
+    for event in step.changes.events:
         if event.id is None and not event.members:
             profile = f"{event.profile}: " if event.profile else ""
             print_error(f"envwatch: {profile}{event_text(event)}")

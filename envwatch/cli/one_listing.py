@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 QUICK_S: Final = 1.0
 """Seconds in which a listing needs no line of progress."""
 
 
-async def fetch_all(profiles: Profiles, outcomes: dict[Clean, Listed | Failed], line: ProgressLine) -> None:
+async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed], line: ProgressLine) -> None:
     """Poll each profile once, all at the same time, and show how much has been read.
 
     The outcomes are put into a mapping in the order of the profiles. A returned result would stay in memory: when
@@ -36,7 +36,7 @@ async def fetch_all(profiles: Profiles, outcomes: dict[Clean, Listed | Failed], 
 
     read = dict.fromkeys(profiles, (0, 0))  # pages and rows of each
 
-    def note(name: Clean, pages: int, rows: int) -> None:
+    def note(name: SafeText, pages: int, rows: int) -> None:
         read[name] = (pages, rows)
         if line.is_due:
             all_pages, all_rows = map(sum, zip(*read.values(), strict=True))
@@ -58,7 +58,7 @@ async def _fetch(
         return await poll_once(client, settings.limits.interval)
 
 
-def log_outcomes(outcomes: Mapping[Clean, Listed | Failed], options: Options) -> None:
+def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options) -> None:
     """Write a line about each profile to the log, if the options name one."""
     if options.log_file is None:
         return
@@ -72,7 +72,7 @@ def log_outcomes(outcomes: Mapping[Clean, Listed | Failed], options: Options) ->
         print_error(f"envwatch: cannot write to the log {clean(options.log_file)}: {poll_log.trouble}")
 
 
-def report_failures(failures: Mapping[Clean, Failed], profiles: Profiles, *, is_silent: bool = False) -> Exit:
+def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, is_silent: bool = False) -> Exit:
     """Write a line about each failure to standard error, and return the exit code."""
     stops = [
         stop_for_failure(failures[name], profiles[name].credentials, name) for name in profiles if name in failures
@@ -82,7 +82,7 @@ def report_failures(failures: Mapping[Clean, Failed], profiles: Profiles, *, is_
     return max((stop.code for stop in stops), default=Exit.FINE)
 
 
-def stop_for_failure(failure: Failed, credentials: Credentials, name: Clean) -> StopError:
+def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) -> StopError:
     """Return exit code and line for a failure: profile (if there are several), host, page and what happened.
 
     The first page is not named: most listings have one, and a failure of the server begins there.

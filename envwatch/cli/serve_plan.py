@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from envwatch.cli.bootstrap import Profiles
     from envwatch.config.settings import Settings
-    from envwatch.model.text import Clean
-    from envwatch.serving.tls import Tls
+    from envwatch.model.text import SafeText
+    from envwatch.serving.tls import Certificate
 
 _TOKENS: Final = "serve-tokens"
 """The name of the file of tokens beside the configuration file."""
@@ -53,13 +53,13 @@ def _tokens_path(settings: Settings, options: Options) -> Path:
 class Plan:
     """Everything that is needed to serve, checked, with the socket that listens already."""
 
-    settings: Mapping[Clean, Settings]
+    settings: Mapping[SafeText, Settings]
     """Of each profile, by the name under which it is polled."""
-    tokens: Mapping[Clean, TokensFile]
+    tokens: Mapping[SafeText, TokensFile]
     """Likewise."""
     address: Address
     listening: ListeningSocket
-    tls: Tls | None
+    tls: Certificate | None
 
     @staticmethod
     def check(options: Options) -> None:
@@ -76,16 +76,16 @@ class Plan:
             )
 
     @classmethod
-    def of(cls, profiles: Profiles, options: Options) -> Self:
+    def from_options(cls, profiles: Profiles, options: Options) -> Self:
         """Return the plan, and listen; stop if something that it needs cannot be used."""
-        from envwatch.serving.tls import Tls
+        from envwatch.serving.tls import Certificate
 
         settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}
         try:
             files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
             cert, key = options.tls_cert, options.tls_key
-            tls = None if cert is None else Tls(Path(cert), Path(key or cert))
+            tls = None if cert is None else Certificate(Path(cert), Path(key or cert))
         except (TokensError, ServerError) as error:
             raise StopError(Exit.USAGE, str(error)) from None
         try:

@@ -28,7 +28,7 @@ class ServiceManager:
         self._has_watchdog = has_watchdog
 
     @classmethod
-    def of(cls, environ: MutableMapping[str, str]) -> Self:
+    def from_environ(cls, environ: MutableMapping[str, str]) -> Self:
         """Return the manager that the variables name, and remove them: they are not meant for child processes."""
         address = environ.pop("NOTIFY_SOCKET", "")
         interval, process = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")

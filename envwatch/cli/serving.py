@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model.text import clean
-from envwatch.serving.answers import Board
+from envwatch.serving.answers import ProfileEndpoint
 from envwatch.serving.app import ServedProfile, ServingApp
 from envwatch.serving.listening import ServerError
 from envwatch.serving.server import HttpServer
@@ -24,11 +24,11 @@ from envwatch.sources.poller import read_clocks
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from envwatch.cli.monitoring import Step
+    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.cli.serve_plan import Plan
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.poll_counts import PollCounts
-    from envwatch.serving.tls import Tls
+    from envwatch.serving.tls import Certificate
     from envwatch.storage.log import PollLog
 
 _COUNTED_EVERY_S: Final = 3_600.0
@@ -42,7 +42,7 @@ class Service:
         self._plan = plan
         self._warn = warn
         self._log = log
-        self._profiles = {name: ServedProfile(Board(), plan.tokens[name].tokens) for name in plan.settings}
+        self._profiles = {name: ServedProfile(ProfileEndpoint(), plan.tokens[name].tokens) for name in plan.settings}
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
         self._series = _Series() if find_spec("prometheus_client") is not None else None
@@ -56,15 +56,15 @@ class Service:
         """Answer from now on; 503, until there is a listing."""
         self._server.start()
 
-    def take(self, step: Step) -> None:
+    def take(self, step: MonitorUpdate) -> None:
         """Let viewers know of a step; never waits. Raises the bug that ended the server, if one did."""
         if self._server.error is not None:
             raise self._server.error
         for name, profile in self._profiles.items():
-            fleet = step.monitor.fleets.by_profile[name]
+            profile_state = step.monitor.fleet.by_profile[name]
             shared = SharedState(self._names[name], step.monitor.acks, step.monitor.silences)
             outcome = step.outcome if step.profile == name else None
-            self._server.call(partial(profile.board.update, fleet, outcome, step.now, shared))
+            self._server.call(partial(profile.board.update, profile_state, outcome, step.now, shared))
         if self._series is not None:
             self._series.take(step)
         if step.now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
@@ -102,7 +102,7 @@ class Service:
         for name, profile in self._profiles.items():
             profile.tokens = self._plan.tokens[name].tokens
 
-    def _take_certificate(self, tls: Tls) -> None:
+    def _take_certificate(self, tls: Certificate) -> None:
         try:
             tls.renew()
         except ServerError as error:  # the files were changed at this very moment
@@ -131,10 +131,10 @@ class _Series:
         self._polls = PollCounts()
         self._newest: tuple[Monitor, PollCounts] | None = None
 
-    def take(self, step: Step) -> None:
+    def take(self, step: MonitorUpdate) -> None:
         """Note a step."""
         if step.profile is not None and step.outcome is not None:
-            self._polls = self._polls.after(step.profile, step.outcome)
+            self._polls = self._polls.apply(step.profile, step.outcome)
         self._newest = step.monitor, self._polls
 
     def __call__(self, accept: str) -> tuple[bytes, str]:

@@ -10,7 +10,7 @@ from envwatch.cli.arguments import Exit, StopError
 from envwatch.cli.bootstrap import all_settings_for, history_folder_for, server_in
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_settings, newest_demo_host
 from envwatch.config.credentials import CredentialsError, address_without_key, credentials_of
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.history.past import StoredPast
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def recorded_settings_for(options: Options) -> list[Settings]:
         return [demo_settings(options)]
 
 
-def base_url_of(settings: Settings) -> Clean:
+def base_url_of(settings: Settings) -> SafeText:
     """Return the address of a profile's server, as it is polled; without a key, as it is configured.
 
     Of demos, which have none that stays, the newest one counts.
@@ -48,6 +48,6 @@ def is_demo(settings: Settings) -> bool:
     return settings.profile == DEMO_PROFILE and not settings.profile_in_file
 
 
-def past_of(settings: Settings, base_url: Clean) -> StoredPast:
+def past_of(settings: Settings, base_url: SafeText) -> StoredPast:
     """Return what was recorded of a server under a profile."""
     return StoredPast(history_folder_for(server_in(base_url), settings))

@@ -15,8 +15,8 @@ from envwatch.storage.shared_file import SharedFile
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from envwatch.cli.monitoring import Step
-    from envwatch.model.text import Clean
+    from envwatch.cli.monitoring import MonitorUpdate
+    from envwatch.model.text import SafeText
 
 
 class Textfile:
@@ -77,10 +77,10 @@ class Changes:
     """Whether a step changes the series: by an outcome, by time alone, or because a profile is blind from then on."""
 
     def __init__(self) -> None:
-        self._blind: frozenset[Clean] | None = None
+        self._blind: frozenset[SafeText] | None = None
 
-    def are_in(self, step: Step) -> bool:
+    def are_in(self, step: MonitorUpdate) -> bool:
         """Whether the file must be written after a step; it must after the first one."""
-        fleets = step.monitor.fleets.by_profile
-        before, self._blind = self._blind, frozenset(name for name in fleets if not is_seen(fleets[name], step.now))
-        return step.outcome is not None or any(step.update) or self._blind != before
+        fleet = step.monitor.fleet.by_profile
+        before, self._blind = self._blind, frozenset(name for name in fleet if not is_seen(fleet[name], step.now))
+        return step.outcome is not None or any(step.changes) or self._blind != before

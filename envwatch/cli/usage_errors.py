@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import Clean, clean, did_you_mean
+from envwatch.model.text import SafeText, clean, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,27 +30,27 @@ NO_KEY_HERE: Final = (
 )
 
 
-def plain(message: str) -> Clean:
+def plain(message: str) -> SafeText:
     """Return a message of argparse in words for people."""
     if match := _CHOICE.fullmatch(message):
         name, word, choices = match[1], _without_keys(match[2]), re.findall(r"[\w-]+", match[3])
         nearest = did_you_mean(word, choices)
         if name.isupper():  # a command or an action
             hint = nearest or f"; there are {', '.join(choices)}"
-            return Clean(f"there is no {name.lower()} {word}{hint}")
-        return Clean(f"{name} must be one of {', '.join(choices)}{nearest}")
+            return SafeText(f"there is no {name.lower()} {word}{hint}")
+        return SafeText(f"{name} must be one of {', '.join(choices)}{nearest}")
     for pattern, words in _OTHERS.items():
         if match := pattern.fullmatch(message):
-            return Clean(f"{match[1]} {words}")
+            return SafeText(f"{match[1]} {words}")
     return _without_keys(message.removeprefix("argument "))
 
 
-def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> Clean:
+def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> SafeText:
     """Return what to say of arguments that a command, as it is typed, does not know among its options."""
     word = _without_keys(extras[0])
     if not word.startswith("-"):
-        return Clean(f"`{command}` takes no argument {word}: every value stands after its option")
-    return Clean(f"`{command}` takes no {word}{did_you_mean(word.partition('=')[0], options, similarity=0.7)}")
+        return SafeText(f"`{command}` takes no argument {word}: every value stands after its option")
+    return SafeText(f"`{command}` takes no {word}{did_you_mean(word.partition('=')[0], options, similarity=0.7)}")
 
 
 def names_a_key(argument: str) -> bool:
@@ -58,5 +58,5 @@ def names_a_key(argument: str) -> bool:
     return _NAMES_OF_KEYS.fullmatch(argument) is not None
 
 
-def _without_keys(message: str) -> Clean:
+def _without_keys(message: str) -> SafeText:
     return clean(_LONG_WORD.sub("…", message))

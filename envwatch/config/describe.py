@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean, clean, counted
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.views.columns import PROBLEMS
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
         ("profile", clean(settings.profile), settings.origin("profile")),
     ]
     if isinstance(credentials, str):
-        rows.append(("api_key", Clean("-"), clean(credentials)))
+        rows.append(("api_key", SafeText("-"), clean(credentials)))
     else:
-        rows.append(("api_key", Clean("********"), clean(credentials.origin)))
+        rows.append(("api_key", SafeText("********"), clean(credentials.origin)))
         rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
     names = [each.name for each in fields(Settings)]
     how = names[names.index("filter") : names.index("limits")]  # without what names the server and the key
@@ -52,25 +52,25 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
 
 
 def mistakes_in(
-    document: Document, found: Iterable[Clean], outside: Callable[[Settings], Iterator[str]]
-) -> tuple[Clean, ...]:
+    document: Document, found: Iterable[SafeText], outside: Callable[[Settings], Iterator[str]]
+) -> tuple[SafeText, ...]:
     """Return a line for each mistake of a configuration file, in the file's order.
 
     To the lines about the file taken alone, `outside` adds what is wrong with a profile's settings beyond it.
     """
     mistakes = dict.fromkeys(found)
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
-        settings = settings_of(Sources(document=document), profile, Clean("the file"))
+        settings = settings_of(Sources(document=document), profile, SafeText("the file"))
         mistakes |= dict.fromkeys(map(clean, (*mistakes_in_limits(settings), *outside(settings))))
 
-    def line_number(mistake: Clean) -> int:
+    def line_number(mistake: SafeText) -> int:
         number = re.match(r":([0-9]+):", mistake.removeprefix(clean(str(document.path))))
         return int(number[1]) if number else 0
 
     return tuple(sorted(mistakes, key=line_number))
 
 
-def checked_text(document: Document, environ: Mapping[str, str]) -> Clean:
+def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
     """Return what was checked of a file without mistakes: settings, profiles, keys, key files, variables."""
     config = document.config
     sections = (config, *config.profiles.values())
@@ -90,7 +90,7 @@ def checked_text(document: Document, environ: Mapping[str, str]) -> Clean:
     return clean(f"fine; checked {', '.join(parts)}")
 
 
-def _text_of(value: object) -> Clean:
+def _text_of(value: object) -> SafeText:
     match value:
         case timedelta():
             text = seconds_text(value.total_seconds())
@@ -100,4 +100,4 @@ def _text_of(value: object) -> Clean:
             text = ",".join(value)
         case _:
             text = "" if value is None else str(value)
-    return clean(text) or Clean("-")
+    return clean(text) or SafeText("-")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.config.values import MOST_EXPECTED, ConfigError, line
 from envwatch.model.limits import SETTINGS_BYTES
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.regular_files import read_regular
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _COMMENT: Final = re.compile(r"(?:^|\s)#.*", re.DOTALL)
 """A # within a word is a part of the name."""
 
 
-def expected_by(settings: Settings) -> tuple[Clean, ...]:
+def expected_by(settings: Settings) -> tuple[SafeText, ...]:
     """Return the names and device ids that a profile expects, each once.
 
     Raises:
@@ -40,7 +40,7 @@ def expected_by(settings: Settings) -> tuple[Clean, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _names_in(path: Path) -> list[Clean]:
+def _names_in(path: Path) -> list[SafeText]:
     content = read_regular(path, limit=SETTINGS_BYTES)
     try:
         lines = content.decode("utf-8-sig").split("\n")

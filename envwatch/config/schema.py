@@ -38,7 +38,7 @@ from envwatch.config.validators import (
     whole_between,
 )
 from envwatch.config.values import PROFILE_NAME, ConfigError
-from envwatch.model.text import Clean, clean, did_you_mean, shortened
+from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.views.columns import COLUMNS, PROBLEMS
 from envwatch.views.command_context import RowCommand
 
@@ -73,7 +73,7 @@ class CommonSettings(BaseModel):
     """What can be a problem that needs attention, as in the filter box; the rest is shown and logged, and quiet."""
     alert_after: Annotated[timedelta | None, duration_between(0, 86_400)] = None
     """How long an environment must have been down before that counts."""
-    expect: Annotated[tuple[Clean, ...] | None, NAMES] = None
+    expect: Annotated[tuple[SafeText, ...] | None, NAMES] = None
     """Names or device ids of environments that must exist: one that is not listed is missing."""
     expect_file: Annotated[Path | None, FILE] = None
     """A file of such names, one a line, with comments after #; a relative path starts at this file's folder."""
@@ -223,13 +223,13 @@ class Document:
         around = (self.lines.get(".".join(parts[:length]), 0) for length in range(len(parts), 0, -1))
         return next(filter(None, around), 0)
 
-    def origin(self, *key: str) -> Clean:
+    def origin(self, *key: str) -> SafeText:
         """Return the place of a key, for people: `PATH:LINE`."""
         number = self.line(key)
         return clean(f"{self.path}:{number}" if number else str(self.path))
 
 
-def document_of(path: Path, content: bytes) -> tuple[Document, tuple[Clean, ...]]:
+def document_of(path: Path, content: bytes) -> tuple[Document, tuple[SafeText, ...]]:
     """Return a configuration file as far as it can be used, and a line for each mistake, in the file's order."""
     text = parsed(content)
     table = text.table | {"keys": read_keys(text.table["keys"])} if "keys" in text.table else text.table

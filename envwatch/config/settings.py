@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from envwatch.config.values import ConfigError, path_text, seconds_text
 from envwatch.model.limits import ALERT_AFTER, HISTORY_DAYS, HISTORY_MB, SETTINGS_BYTES, Limits
-from envwatch.model.text import Clean, clean, shortened
+from envwatch.model.text import SafeText, clean, shortened
 from envwatch.storage.regular_files import read_regular
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ KEY_SETTINGS: Final = frozenset({"api_key_env", "api_key_file"})
 _PATHS: Final = frozenset({"api_key_file", "expect_file", "serve_tokens_file"})
 """The settings that are paths; in the file, a relative one starts at the file's folder."""
 
-DEFAULT: Final = Clean("default")
+DEFAULT: Final = SafeText("default")
 """The origin of a value that nothing sets."""
-_PROFILE_OPTION: Final = Clean("--profile")
+_PROFILE_OPTION: Final = SafeText("--profile")
 _OPTIONS: Final = ("interval", "page_size", "online_only", "source", "user", "filter")
 
 
@@ -74,7 +74,7 @@ class Settings:
     alert: str = ""
     """The query of the alert policy; empty for everything."""
     alert_after: timedelta = ALERT_AFTER
-    expect: tuple[Clean, ...] = ()
+    expect: tuple[SafeText, ...] = ()
     expect_file: Path | None = None
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
@@ -95,7 +95,7 @@ class Settings:
     """What is run or posted when something happens, in the file's order."""
     key_variables: frozenset[str] = frozenset()
     """Names of the variables that any profile of the file names for its key."""
-    origins: Mapping[str, Clean] = field(default_factory=dict)
+    origins: Mapping[str, SafeText] = field(default_factory=dict)
     """The origin of each value that is not a default, by its name: `keys.` with the id, `commands.` and `hooks.` with
     name."""
     document: Document | None = None
@@ -110,7 +110,7 @@ class Settings:
         """The profile's name; empty if the file has no such profile, so that another envwatch cannot ask for it."""
         return self.profile if self.document and self.profile in self.document.config.profiles else ""
 
-    def origin(self, name: str) -> Clean:
+    def origin(self, name: str) -> SafeText:
         """Return where a value comes from, for people."""
         return self.origins.get(name, DEFAULT)
 
@@ -135,7 +135,7 @@ class Sources:
 
 class _Value(NamedTuple):
     value: Any
-    origin: Clean
+    origin: SafeText
 
 
 _Layer: TypeAlias = "dict[str, _Value]"
@@ -171,7 +171,7 @@ def document_at(path: Path, *, must_exist: bool) -> Document | None:
     return document
 
 
-def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | None, tuple[Clean, ...]]:
+def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | None, tuple[SafeText, ...]]:
     """Return what is right in the configuration file, None if there is none, and a line for each mistake.
 
     Raises:
@@ -188,9 +188,9 @@ def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | N
     return document_of(path, content)
 
 
-def mistakes_in_variables(environ: Mapping[str, str], document: Document | None, path: Path) -> tuple[Clean, ...]:
+def mistakes_in_variables(environ: Mapping[str, str], document: Document | None, path: Path) -> tuple[SafeText, ...]:
     """Return a line for each variable that cannot be used, whatever the file says."""
-    lines: list[Clean] = []
+    lines: list[SafeText] = []
     try:
         _variable_layer(Sources(document=None, environ=environ))
     except ConfigError as error:
@@ -225,14 +225,14 @@ def all_settings_of(
     return found
 
 
-def settings_of(sources: Sources, profile: str, origin: Clean) -> Settings:
+def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
     """Return the settings of one profile, which need not be in the file, and which `origin` named.
 
     Raises:
         ConfigError: if variables make no sense.
     """
     common, own = _file_layers(sources, profile)
-    remembered = {name: _Value(value, Clean("remembered")) for name, value in sources.remembered.items() if value}
+    remembered = {name: _Value(value, SafeText("remembered")) for name, value in sources.remembered.items() if value}
     layers = (remembered, common, own, _variable_layer(sources), _option_layer(sources))
     merged = {name: value for layer in layers for name, value in layer.items()}
     values = {name: value for name, (value, _) in merged.items()}
@@ -301,19 +301,21 @@ def _variable_layer(sources: Sources) -> _Layer:
 
     found = settings_in(raw)
     names = filter(sources.takes, found.model_fields_set)
-    return {name: _Value(getattr(found, name), Clean(f"{PREFIX}{name.upper()}")) for name in names}
+    return {name: _Value(getattr(found, name), SafeText(f"{PREFIX}{name.upper()}")) for name in names}
 
 
 def _option_layer(sources: Sources) -> _Layer:
     options = sources.options
-    return {name: _Value(options[name], Clean(f"--{name.replace('_', '-')}")) for name in _OPTIONS if name in options}
+    return {
+        name: _Value(options[name], SafeText(f"--{name.replace('_', '-')}")) for name in _OPTIONS if name in options
+    }
 
 
 def _profiles(
     option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
-) -> tuple[list[str], Clean]:
+) -> tuple[list[str], SafeText]:
     """Return the names of the profiles to use, and what named them; `option` is the value of `--profile`."""
-    for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, Clean(PROFILE))):
+    for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, SafeText(PROFILE))):
         if named is None:
             continue
         names = list(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole
-from envwatch.model.text import Clean, clean, did_you_mean
+from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
@@ -67,7 +67,7 @@ def _columns(raw: object) -> tuple[str, ...]:
     raise ValueError(f"must be a list of {', '.join(COLUMNS)}, each at most once{hint}")
 
 
-def _names(raw: object) -> tuple[Clean, ...]:
+def _names(raw: object) -> tuple[SafeText, ...]:
     """Read a list of names, or names with commas between them."""
     parts = raw.split(",") if isinstance(raw, str) else raw
     if isinstance(parts, list) and len(parts) <= MOST_EXPECTED:

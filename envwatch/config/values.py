@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from unicodedata import category
 
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import duration_of, past_moment_of
 from envwatch.storage.redactor import LIKE_A_KEY
 
@@ -38,7 +38,7 @@ class ConfigError(ValueError):
     """Settings that cannot be used; `lines` has one plain line for each mistake, with its place."""
 
     def __init__(self, *lines: str) -> None:
-        self.lines: tuple[Clean, ...] = tuple(map(clean, lines))
+        self.lines: tuple[SafeText, ...] = tuple(map(clean, lines))
         super().__init__("\n".join(self.lines))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, connection_id, random_at
 from envwatch.demo.states import HEARTBEAT_MS
-from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Span
+from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, TimeWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from envwatch.demo.fleet_spec import FleetSpec
     from envwatch.demo.machines import Machine
-    from envwatch.demo.states import SimulatedEnvironment, State
+    from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 
 _REST_MS: Final = 30 * MINUTE_MS
 """The opening begins up to 9 minutes before the start; until then, nothing else may be going on."""
@@ -102,20 +102,20 @@ class DayBefore:
         self._flapper = steady.pop() if steady else None
         self._drifter = next((index for index in steady if at_start(index).last.mode not in UNRESTRICTED), None)
 
-    def span(self, hour: int, minute: int, *, lasts: int) -> Span:
+    def span(self, hour: int, minute: int, *, lasts: int) -> TimeWindow:
         """Return the last time of the day that begins at a local time and ends well before the opening.
 
         Where the day has none, it ends half an hour before the opening.
         """
         until = self._started_at - _REST_MS
-        return self._whole_span(hour * HOUR_MS + minute * MINUTE_MS, lasts) or Span(until - lasts, until)
+        return self._whole_span(hour * HOUR_MS + minute * MINUTE_MS, lasts) or TimeWindow(until - lasts, until)
 
-    def _whole_span(self, time_of_day: int, lasts: int) -> Span | None:
+    def _whole_span(self, time_of_day: int, lasts: int) -> TimeWindow | None:
         at = self._midnight + time_of_day
         at += (self._started_at - _REST_MS - lasts - at) // DAY_MS * DAY_MS
-        return Span(at, at + lasts) if at >= self.began_at + _EDGE_MS else None
+        return TimeWindow(at, at + lasts) if at >= self.began_at + _EDGE_MS else None
 
-    def states(self, found: SimulatedEnvironment) -> list[State]:
+    def states(self, found: SimulatedEnvironment) -> list[SimulatedState]:
         """Return the schedule of an environment up to the opening.
 
         The last state is that in which the opening finds it, but for the time of its connection. What happens has its
@@ -133,7 +133,7 @@ class DayBefore:
         outages = sorted(self._outages(found, random))
         return _schedule(base, first, outages, [*self._changes(found, outages, random)], random)
 
-    def _until_silence(self, found: SimulatedEnvironment, random: Random) -> list[State]:
+    def _until_silence(self, found: SimulatedEnvironment, random: Random) -> list[SimulatedState]:
         """Return the schedule of an environment that is down at the opening."""
         first = found.last
         if first.seen_at < self.began_at + _EDGE_MS or first.seen_at <= first.since:
@@ -202,7 +202,7 @@ class DayBefore:
         elif chance < 0.2 and (spare := self._whole_span(moment, length)):
             yield _Outage(*spare)
 
-    def _connecting(self, first: State, gap: int) -> Iterator[_Outage]:
+    def _connecting(self, first: SimulatedState, gap: int) -> Iterator[_Outage]:
         """Yield the outage after which a machine has the connection of the opening, if that is of the day.
 
         Args:
@@ -242,7 +242,7 @@ class DayBefore:
         elif random.random() < 0.1 and found.index != self._drifter:
             yield from changed_in_the_day("mode", ("standard", "acceptEdits"))
 
-    def _in_the_day(self, first: State, random: Random) -> int:
+    def _in_the_day(self, first: SimulatedState, random: Random) -> int:
         """Return a moment of working hours."""
         at, _ = self.span(9 + random.randrange(9), random.randrange(60), lasts=MINUTE_MS)
         return max(at, first.since + MINUTE_MS)
@@ -253,7 +253,7 @@ def _is_rolled_out_to(machine: Machine) -> bool:
     return machine.version == NEWEST_VERSION and machine.metadata is not None and name.startswith(_ROLLED_OUT_TO)
 
 
-def _flaps(span: Span, random: Random) -> Iterator[_Outage]:
+def _flaps(span: TimeWindow, random: Random) -> Iterator[_Outage]:
     at = span.at
     while at < span.until - 3 * MINUTE_MS:
         until = at + random.randrange(20 * SECOND_MS, 70 * SECOND_MS)
@@ -261,17 +261,17 @@ def _flaps(span: Span, random: Random) -> Iterator[_Outage]:
         at = until + random.randrange(25 * SECOND_MS, 60 * SECOND_MS)
 
 
-def _on_beat(at: int, first: State) -> int:
+def _on_beat(at: int, first: SimulatedState) -> int:
     """Return the first moment from `at` on in which the heartbeat of the opening would be due."""
     return at + ((first.beat_at or 0) - at) % HEARTBEAT_MS
 
 
 def _schedule(
-    base: State, first: State, outages: Sequence[_Outage], changes: Sequence[_Change], random: Random
-) -> list[State]:
+    base: SimulatedState, first: SimulatedState, outages: Sequence[_Outage], changes: Sequence[_Change], random: Random
+) -> list[SimulatedState]:
     in_order = sorted(changes, key=attrgetter("at"))
 
-    def settled(state: State, at: int) -> State:
+    def settled(state: SimulatedState, at: int) -> SimulatedState:
         values: dict[str, Any] = {change.field: change.value for change in in_order if change.at <= at}
         return replace(state, since=at, **values)
 

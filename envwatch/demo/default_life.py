@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from envwatch.demo.life import Life, beats
 from envwatch.demo.machines import UNRESTRICTED, connection_id, machine_at
-from envwatch.demo.states import FOREVER, SimulatedEnvironment, State
+from envwatch.demo.states import FOREVER, SimulatedEnvironment, SimulatedState
 from envwatch.demo.times import MINUTE_MS, SECOND_MS
 
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
@@ -172,7 +172,7 @@ class DefaultLife(Life):
         """Register a new machine; it has no mode and branch until an agent has run there."""
         index = len(self)
         machine = machine_at(self._spec, index)
-        fresh = State(since=at, seen_at=at, version=machine.version)
+        fresh = SimulatedState(since=at, seen_at=at, version=machine.version)
         fresh = fresh.connected(at, connection_id(self._random), self._pod(index))
         first_run_at = at + self._between(60_000, 150_000)
         run = replace(fresh, since=first_run_at, mode="standard", branch="main", directory=machine.home)

@@ -21,7 +21,7 @@ class FleetSpec(NamedTuple):
     """None for the default story."""
 
     @classmethod
-    def of(cls, options: Namespace) -> Self:
+    def from_options(cls, options: Namespace) -> Self:
         """Return the fleet of parsed arguments: `size`, `seed` and `scenario`."""
         return cls(options.size, options.seed, None if options.scenario is None else Scenario(options.scenario))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.demo.day_before import DayBefore
 from envwatch.demo.machines import connection_id, machine_at, random_at
-from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment, State
+from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment, SimulatedState
 from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 if TYPE_CHECKING:
@@ -92,12 +92,12 @@ class Life:
         machine = machine_at(self._spec, index)
         return SimulatedEnvironment(machine, index, self._first_state(machine, index))
 
-    def _first_state(self, machine: Machine, index: int) -> State:
+    def _first_state(self, machine: Machine, index: int) -> SimulatedState:
         random = random_at(self._spec.seed, (1 << 31) + index)
         age = 2 * HOUR_MS + int(300 * DAY_MS * (1 - index / self._spec.size) ** 2)
         first_seen_at = self._started_at - age
         connected_at = self._started_at - min(random.randrange(2 * MINUTE_MS, 8 * DAY_MS), age // 2)
-        away = State(
+        away = SimulatedState(
             since=first_seen_at,
             seen_at=self._started_at - min(random.randrange(5 * HOUR_MS, 9 * DAY_MS), age // 3),
             version=machine.version,

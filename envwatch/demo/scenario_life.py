@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.demo.machines import Machine
-    from envwatch.demo.states import SimulatedEnvironment, State
+    from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 
 _OLD_MS: Final = 25 * HOUR_MS
 """What has been down for so long at the start is an old loss, and no problem of this hour."""
@@ -45,7 +45,7 @@ class CalmLife(Life):
         self._from(4 * SECOND_MS, self._stay_calm)
         self._from(10 * SECOND_MS, self._roll_out)
 
-    def _first_state(self, machine: Machine, index: int) -> State:
+    def _first_state(self, machine: Machine, index: int) -> SimulatedState:
         """Return the state at the start: up, unless the machine was left long ago."""
         first = super()._first_state(machine, index)
         if first.is_beating or self._started_at - first.seen_at >= _OLD_MS:

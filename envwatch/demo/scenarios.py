@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from envwatch.demo.times import MINUTE_MS, NEVER, SECOND_MS, Span
+from envwatch.demo.times import MINUTE_MS, NEVER, SECOND_MS, TimeWindow
 
 
 class Scenario(StrEnum):
@@ -25,9 +25,9 @@ class Scenario(StrEnum):
 class Faults(NamedTuple):
     """How a server fails; spans are in milliseconds since its start."""
 
-    unavailable: Span = NEVER
+    unavailable: TimeWindow = NEVER
     """When it answers 503."""
-    wrong_date: Span = NEVER
+    wrong_date: TimeWindow = NEVER
     """When its `Date` is wrong."""
     date_error_ms: int = 0
     """By how much its `Date` is ahead then."""
@@ -46,7 +46,7 @@ def faults_in(scenario: Scenario | None) -> Faults:
     if scenario is not Scenario.NIGHT:
         return Faults()
     return Faults(
-        unavailable=Span(72 * SECOND_MS, 142 * SECOND_MS),  # blind from 60 s after the last listing
-        wrong_date=Span(48 * SECOND_MS, 66 * SECOND_MS),
+        unavailable=TimeWindow(72 * SECOND_MS, 142 * SECOND_MS),  # blind from 60 s after the last listing
+        wrong_date=TimeWindow(48 * SECOND_MS, 66 * SECOND_MS),
         date_error_ms=10 * MINUTE_MS,
     )

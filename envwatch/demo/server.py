@@ -29,7 +29,7 @@ from envwatch.demo.times import time_of_day
 from envwatch.model.listing_api import (
     GZIP_FROM_BYTES,
     HEALTH_PATH,
-    ListParams,
+    PageParams,
     RefusedError,
     accepts_gzip,
     device_in,
@@ -108,7 +108,7 @@ class _Api:
             raise unauthorized()
 
     def _listing(self, query: str) -> bytes:
-        params, now = ListParams.of(query, self._largest_page), self._now()
+        params, now = PageParams.from_query(query, self._largest_page), self._now()
 
         def is_wanted(environment: SimulatedEnvironment) -> bool:
             identity = environment.machine.identity
@@ -297,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for the parent
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server = Server(FleetSpec.of(options), key=key, has_past=options.past)
+        server = Server(FleetSpec.from_options(options), key=key, has_past=options.past)
     except OSError as error:
         _announce({"error": f"the demo server cannot listen: {error}"})
         return 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from envwatch.demo.times import NEVER, Span
+from envwatch.demo.times import NEVER, TimeWindow
 from envwatch.model.listing_api import is_online
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class SimulatedState:
     """An environment from `since` until its next state."""
 
     since: int
@@ -49,23 +49,23 @@ class State:
             return self.beat_at
         return self.beat_at + max(0, (now - self.beat_at) // HEARTBEAT_MS) * HEARTBEAT_MS
 
-    def connected(self, at: int, connection_id: str, pod_id: str) -> State:
+    def connected(self, at: int, connection_id: str, pod_id: str) -> SimulatedState:
         """Return the state after a new connection, which beats from `at` on."""
         link = replace(self, connection_id=connection_id, connected_at=at, pod_id=pod_id)
         return link.awake(at)
 
-    def disconnected(self, at: int, *, keeps_beat: bool = False) -> State:
+    def disconnected(self, at: int, *, keeps_beat: bool = False) -> SimulatedState:
         """Return the state after the socket was closed; some rows keep their last heartbeat."""
         beat_at = self.last_beat(at) if keeps_beat else None
         link = self if keeps_beat else replace(self, connected_at=None, pod_id=None)
         return replace(link, since=at, connection_id=None, beat_at=beat_at, is_beating=False, seen_at=at)
 
-    def silent(self, at: int) -> State:
+    def silent(self, at: int) -> SimulatedState:
         """Return the state in which heartbeats stop and no other field changes: asleep, or cut off."""
         beat_at = self.last_beat(at)
         return replace(self, since=at, beat_at=beat_at, is_beating=False, seen_at=at if beat_at is None else beat_at)
 
-    def awake(self, at: int) -> State:
+    def awake(self, at: int) -> SimulatedState:
         """Return the state in which heartbeats begin at `at`, on the same connection."""
         return replace(self, since=at, beat_at=at, is_beating=True)
 
@@ -73,29 +73,29 @@ class State:
 class SimulatedEnvironment:
     """One machine with its schedule of states; the schedule only grows at its end, so the past never changes."""
 
-    def __init__(self, machine: Machine, index: int, *states: State) -> None:
+    def __init__(self, machine: Machine, index: int, *states: SimulatedState) -> None:
         self.machine = machine
         self.index = index
         self._states = [*states]
         self.busy_until = self.last.since
         """Its schedule is complete until then, and nothing may be added before."""
         self._head = b""
-        self._head_of: State | None = None
+        self._head_of: SimulatedState | None = None
         self._row = b""
         self._row_lasts = NEVER
 
     @property
-    def last(self) -> State:
+    def last(self) -> SimulatedState:
         """The last scheduled state."""
         return self._states[-1]
 
-    def add(self, *states: State) -> None:
+    def add(self, *states: SimulatedState) -> None:
         """Append states to the schedule."""
         self._states.extend(states)
         self.busy_until = max(self.busy_until, self.last.since)
         self._row_lasts = NEVER
 
-    def state(self, now: int) -> State | None:
+    def state(self, now: int) -> SimulatedState | None:
         """Return its state at a moment, None while it is not listed."""
         place = self._place(now)
         state = self._states[place - 1] if place else None
@@ -123,14 +123,14 @@ class SimulatedEnvironment:
         since, until = state.since, self._states[place].since if place < len(self._states) else FOREVER
         if state.is_beating and beat_at is not None:
             since, until = max(since, beat_at), min(until, beat_at + HEARTBEAT_MS)
-        self._row_lasts = Span(since, until)
+        self._row_lasts = TimeWindow(since, until)
         return self._row
 
     def _place(self, now: int) -> int:
         """Return how many states have begun by a moment."""
         return bisect_right(self._states, now, key=attrgetter("since"))
 
-    def _encoded_head(self, state: State) -> bytes:
+    def _encoded_head(self, state: SimulatedState) -> bytes:
         """Return the row without its closing brace and without the two times that change with every heartbeat."""
         row: dict[str, object] = {
             **self.machine.identity,

@@ -11,7 +11,7 @@ HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
 
 
-class Span(NamedTuple):
+class TimeWindow(NamedTuple):
     """A time in which something goes on."""
 
     at: int
@@ -22,7 +22,7 @@ class Span(NamedTuple):
         return self.at <= moment < self.until
 
 
-NEVER: Final = Span(0, 0)
+NEVER: Final = TimeWindow(0, 0)
 
 
 def time_of_day(at: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.finite import finite_number
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +32,7 @@ class Ack:
 
     at: float
     """When it was given, in ms since the epoch: the server's clock, or the local one while that is unknown."""
-    note: Clean
+    note: SafeText
     """At most `LONGEST_NOTE` characters, maybe none."""
     sign_at: float | None = None
     """The last sign of life in its row at that time, server's clock in ms; None in older files.
@@ -41,23 +41,23 @@ class Ack:
     """
 
 
-Acks: TypeAlias = "Mapping[Clean, Ack]"
+Acks: TypeAlias = "Mapping[SafeText, Ack]"
 """By the environment's id."""
 
 NO_ACKS: Final[Acks] = MappingProxyType({})
 
 
-def note_of(typed: str) -> Clean:
+def note_of(typed: str) -> SafeText:
     """Return typed text as a note."""
     return clean(typed.strip(), LONGEST_NOTE)
 
 
-def ack_of(tracked: TrackedEnvironment, at: float, note: Clean) -> Ack:
+def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
     """Return the acknowledgement of a problem as it is now; the arguments are as the fields of `Ack` describe them."""
     return Ack(at, note, _last_sign_at(tracked.environment))
 
 
-def recovered(acks: Acks, environments: Iterable[TrackedEnvironment]) -> frozenset[Clean]:
+def recovered(acks: Acks, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
     """Return the ids of acknowledged environments that are no problem any more, or whose problem is another one.
 
     Only a row proves that: an environment that is gone or absent may come back with the same problem. One that is
@@ -81,7 +81,7 @@ def _came_back(tracked: TrackedEnvironment, acks: Acks) -> bool:
     return tracked.presence is Presence.OFFLINE and not tracked.is_flapping and is_newer
 
 
-def losses_of(ended: Collection[Clean], environments: Iterable[TrackedEnvironment]) -> list[Event]:
+def losses_of(ended: Collection[SafeText], environments: Iterable[TrackedEnvironment]) -> list[Event]:
     """Return the losses of offline environments whose acknowledgement, by id, has ended: they need an alert again."""
     return [
         Event(
@@ -90,9 +90,9 @@ def losses_of(ended: Collection[Clean], environments: Iterable[TrackedEnvironmen
             profile=tracked.profile,
             id=tracked.environment.id,
             name=tracked.environment.label,
-            before=Clean("online"),
-            after=Clean(Presence.OFFLINE),
-            reason=Clean(tracked.verdict.reason),
+            before=SafeText("online"),
+            after=SafeText(Presence.OFFLINE),
+            reason=SafeText(tracked.verdict.reason),
         )
         for tracked in environments
         if tracked.environment.id in ended and tracked.presence is Presence.OFFLINE and not tracked.absent
@@ -101,7 +101,7 @@ def losses_of(ended: Collection[Clean], environments: Iterable[TrackedEnvironmen
 
 def _last_sign_at(environment: Environment) -> ServerMs:
     """Return the newest instant of either kind: a row that lost its heartbeat is not newer because of that."""
-    return max(environment.last_seen_at, environment.last_sign_at)
+    return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
@@ -111,7 +111,7 @@ def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
 
 def acks_of(content: Mapping[str, object]) -> Acks:
     """Return the acknowledgements of a file without damaged entries; of two for one id, the newest counts."""
-    acks: dict[Clean, Ack] = {}
+    acks: dict[SafeText, Ack] = {}
     for raw_id, raw_ack in content.items():
         id_, ack = clean(raw_id), _ack_in(raw_ack)
         if ack is not None and (id_ not in acks or ack.at > acks[id_].at):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.model import limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +25,12 @@ Test: TypeAlias = "Callable[[TrackedEnvironment, float], bool]"
 class Matcher:
     """A query as a test of environments; two are equal if their texts are."""
 
-    query: Clean
+    query: SafeText
     """The canonical spelling."""
     matches: Test = field(compare=False, repr=False)
 
 
-EVERYTHING: Final = Matcher(Clean(""), lambda _tracked, _now: True)
+EVERYTHING: Final = Matcher(SafeText(""), lambda _tracked, _now: True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class AlertPolicy:
     """Only what it finds can be a problem that is worth a person's attention."""
     alert_after: timedelta = limits.ALERT_AFTER
     """How long a loss must have held before it opens an incident."""
-    expect: tuple[Clean, ...] = ()
+    expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import Clean, shortened
+from envwatch.model.text import SafeText, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Alerts:
     rang_at: MonotonicS | None = None
     """None before the first bell."""
 
-    def after(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
+    def apply(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
         """Return the alerts after incidents opened and others resolved; what resolves before its bell has none."""
         over = {incident.id for incident in resolved}
         waiting = tuple(incident for incident in (*self.waiting, *opened) if incident.id not in over)
@@ -47,14 +47,14 @@ class Alerts:
         return Alerts((), at), self.waiting
 
 
-def ring_text(incidents: Sequence[Incident]) -> Clean:
+def ring_text(incidents: Sequence[Incident]) -> SafeText:
     """Return the losses in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`; at least one."""
     losses = [loss for incident in incidents for loss in incident.losses]
     first, others = losses[0], len(losses) - 1
-    who = shortened(Clean(first.name or first.id or ""), _NAME_CELLS, keep="ends")
+    who = shortened(SafeText(first.name or first.id or ""), _NAME_CELLS, keep="ends")
     if others:
-        who = Clean(f"{who} and {others} other{'s' if others > 1 else ''}")
+        who = SafeText(f"{who} and {others} other{'s' if others > 1 else ''}")
     be = "are" if others else "is"
     whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing"}
     is_alike = len({loss.kind for loss in losses}) == 1
-    return Clean(f"{who} {whats[losses[0].kind] if is_alike else 'went offline or are gone'}")
+    return SafeText(f"{who} {whats[losses[0].kind] if is_alike else 'went offline or are gone'}")

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model import limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,25 +34,25 @@ class Anomaly(StrEnum):
     BEATS_LOST = "many rows lost their heartbeat"
 
 
-class Finding(NamedTuple):
+class AnomalyFinding(NamedTuple):
     """An anomaly of one listing."""
 
     anomaly: Anomaly
-    text: Clean
+    text: SafeText
     """For the screen, with numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeldListing:
+class QuarantinedListing:
     """Listings whose anomaly is not believed yet."""
 
-    finding: Finding
+    finding: AnomalyFinding
     """Of the newest one."""
     since: MonotonicS
     """When the first of them was asked for."""
-    missing: frozenset[Clean] = frozenset()
+    missing: frozenset[SafeText] = frozenset()
     """Ids that all of them lacked."""
-    confirmed_absent: frozenset[Clean] = frozenset()
+    confirmed_absent: frozenset[SafeText] = frozenset()
     """Ids of rows that the server said, since then, do not exist."""
     listings: int = 1
     """How many in a row."""
@@ -76,34 +76,34 @@ class HeldListing:
 class Acceptance:
     """Which parts of a listing are believed."""
 
-    hold: HeldListing | None = None
+    quarantine: QuarantinedListing | None = None
     """What of it is not."""
-    believed_absences: frozenset[Clean] = frozenset()
+    believed_absences: frozenset[SafeText] = frozenset()
     """Ids of rows whose absence was held, and is believed from now on."""
     listings_held: int = 0
     """Listings right before it for which that was held."""
 
-    def holds_absence_of(self, id_: Clean) -> bool:
+    def holds_absence_of(self, id_: SafeText) -> bool:
         """Whether the absence of a row is not believed."""
-        return self.hold is not None and id_ not in self.believed_absences
+        return self.quarantine is not None and id_ not in self.believed_absences
 
-    def held_absences_of(self, id_: Clean) -> int:
+    def held_absences_of(self, id_: SafeText) -> int:
         """Return how many listings before this one lacked a row whose absence was held and is believed from now on."""
         return self.listings_held if id_ in self.believed_absences else 0
 
 
 def acceptance_of(
-    hold: HeldListing | None,
-    environments: Mapping[Clean, TrackedEnvironment],
-    rows: Mapping[Clean, Environment],
+    quarantine: QuarantinedListing | None,
+    environments: Mapping[SafeText, TrackedEnvironment],
+    rows: Mapping[SafeText, Environment],
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
     """Return which parts of a listing are believed, after the state before; a row that it set aside is not missing."""
-    missing = frozenset(environments.keys() - rows.keys() - snapshot.set_aside_ids)
+    missing = frozenset(environments.keys() - rows.keys() - snapshot.rejected_ids)
     confirmed_absent = snapshot.confirmed_absent
-    if hold is not None:
-        confirmed_absent |= hold.confirmed_absent
+    if quarantine is not None:
+        confirmed_absent |= quarantine.confirmed_absent
     finding = (
         _emptied(environments, rows)
         or _beats_lost(environments, rows)
@@ -111,33 +111,44 @@ def acceptance_of(
     )
     if finding is None:
         return Acceptance()
-    if hold is None or not _is_repeated(hold, finding, environments, missing - confirmed_absent):
-        return Acceptance(HeldListing(finding, asked_at, missing, confirmed_absent))
-    longer = HeldListing(finding, hold.since, missing & hold.missing, confirmed_absent, hold.listings + 1)
+    if quarantine is None or not _is_repeated(quarantine, finding, environments, missing - confirmed_absent):
+        return Acceptance(QuarantinedListing(finding, asked_at, missing, confirmed_absent))
+    longer = QuarantinedListing(
+        finding, quarantine.since, missing & quarantine.missing, confirmed_absent, quarantine.listings + 1
+    )
     if longer.listings < limits.ANOMALY_POLLS or asked_at - longer.since < limits.ANOMALY_AFTER.total_seconds():
         return Acceptance(longer)
     rest = missing - longer.missing
     other = _vanished(environments, rest - confirmed_absent)
-    rest_hold = HeldListing(other, asked_at, rest, confirmed_absent) if other else None
-    return Acceptance(rest_hold, longer.missing, hold.listings)
+    rest_hold = QuarantinedListing(other, asked_at, rest, confirmed_absent) if other else None
+    return Acceptance(rest_hold, longer.missing, quarantine.listings)
 
 
 def _is_repeated(
-    hold: HeldListing, finding: Finding, environments: Mapping[Clean, TrackedEnvironment], unconfirmed: frozenset[Clean]
+    quarantine: QuarantinedListing,
+    finding: AnomalyFinding,
+    environments: Mapping[SafeText, TrackedEnvironment],
+    unconfirmed: frozenset[SafeText],
 ) -> bool:
     """Whether a listing repeats what is held: of rows that vanish, enough must be the same ones."""
-    if hold.anomaly is not finding.anomaly:
+    if quarantine.anomaly is not finding.anomaly:
         return False
-    return finding.anomaly is not Anomaly.VANISHED or _vanished(environments, unconfirmed & hold.missing) is not None
+    return (
+        finding.anomaly is not Anomaly.VANISHED or _vanished(environments, unconfirmed & quarantine.missing) is not None
+    )
 
 
-def _emptied(environments: Mapping[Clean, TrackedEnvironment], rows: Mapping[Clean, Environment]) -> Finding | None:
+def _emptied(
+    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, Environment]
+) -> AnomalyFinding | None:
     if rows or _present(environments) < limits.ANOMALY_MIN:
         return None
-    return Finding(Anomaly.EMPTIED, Clean(Anomaly.EMPTIED.value))
+    return AnomalyFinding(Anomaly.EMPTIED, SafeText(Anomaly.EMPTIED.value))
 
 
-def _beats_lost(environments: Mapping[Clean, TrackedEnvironment], rows: Mapping[Clean, Environment]) -> Finding | None:
+def _beats_lost(
+    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, Environment]
+) -> AnomalyFinding | None:
     lost = 0
     for id_, row in rows.items():
         if row.last_heartbeat_at is None and row.connection_id and (tracked := environments.get(id_)):
@@ -145,19 +156,21 @@ def _beats_lost(environments: Mapping[Clean, TrackedEnvironment], rows: Mapping[
             lost += before.last_heartbeat_at is not None and before.connection_id == row.connection_id
     if lost < limits.ANOMALY_MIN or lost <= limits.LOST_BEATS_SHARE * len(rows):
         return None
-    return Finding(Anomaly.BEATS_LOST, Clean(Anomaly.BEATS_LOST.value))
+    return AnomalyFinding(Anomaly.BEATS_LOST, SafeText(Anomaly.BEATS_LOST.value))
 
 
-def _vanished(environments: Mapping[Clean, TrackedEnvironment], unconfirmed: frozenset[Clean]) -> Finding | None:
+def _vanished(
+    environments: Mapping[SafeText, TrackedEnvironment], unconfirmed: frozenset[SafeText]
+) -> AnomalyFinding | None:
     """Return the finding if a listing lacks many rows of the one before it whose absence is not confirmed."""
     missing = [environments[id_] for id_ in unconfirmed]
     vanished = sum(not tracked.presence.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
         return None
-    return Finding(Anomaly.VANISHED, Clean(f"{vanished:,} of {present:,} rows vanished at once"))
+    return AnomalyFinding(Anomaly.VANISHED, SafeText(f"{vanished:,} of {present:,} rows vanished at once"))
 
 
-def _present(environments: Mapping[Clean, TrackedEnvironment]) -> int:
+def _present(environments: Mapping[SafeText, TrackedEnvironment]) -> int:
     return sum(not tracked.presence.is_absent for tracked in environments.values())
 
 
@@ -176,7 +189,7 @@ class StallDetector:
         """Whether a row's silence proves anything."""
         return not self.is_stalled and self.resumed_at is None
 
-    def after(self, asked_at: MonotonicS, *, covered_s: float, online: int, has_advanced: bool) -> StallDetector:
+    def apply(self, asked_at: MonotonicS, *, covered_s: float, online: int, has_advanced: bool) -> StallDetector:
         """Return the detector after a listing.
 
         Args:

@@ -9,8 +9,8 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.outages import State
-from envwatch.model.text import Clean
+from envwatch.fleet.outages import UptimeState
+from envwatch.model.text import SafeText
 from envwatch.model.times import long_age, span
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ class Availability(NamedTuple):
     known: timedelta
 
     @classmethod
-    def of(cls, intervals: Iterable[Interval]) -> Availability:
+    def from_intervals(cls, intervals: Iterable[Interval]) -> Availability:
         """Return the availability in a sequence of states."""
         up_ms = down_ms = 0.0
         for state, since, until, _ in intervals:
             if state.is_up:
                 up_ms += until - since
-            elif state is State.DOWN:
+            elif state is UptimeState.DOWN:
                 down_ms += until - since
         return cls(span(up_ms), span(up_ms + down_ms))
 
@@ -47,7 +47,7 @@ class Availability(NamedTuple):
         return None if self.known < _AT_LEAST else self.up / self.known
 
 
-def availability_text(availability: Availability) -> Clean | None:
+def availability_text(availability: Availability) -> SafeText | None:
     """Return the availability of the last day in words; None if there is none.
 
     It is 100 % only without any outage, and 0 % only if it was never up.
@@ -56,10 +56,10 @@ def availability_text(availability: Availability) -> Clean | None:
     if share is None:
         return None
     of = "24h" if known > DAY - _AT_LEAST else f"the {long_age(known)} watched in 24h"
-    return Clean(f"up {percent_text(share)} of {of}")
+    return SafeText(f"up {percent_text(share)} of {of}")
 
 
-def percent_text(share: float) -> Clean:
+def percent_text(share: float) -> SafeText:
     """Return a share of time in percent: 100 % only without any gap, 0 % only for none at all."""
     permille = 1000 if share == 1 else max(min(math.floor(share * 1000), 999), 1 if share > 0 else 0)
-    return Clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")
+    return SafeText(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

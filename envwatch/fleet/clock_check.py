@@ -17,7 +17,7 @@ from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 
@@ -25,7 +25,7 @@ _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 class LastHeartbeat(NamedTuple):
     """The newest heartbeat of an environment."""
 
-    connection_id: Clean
+    connection_id: SafeText
     """The connection that it came over."""
     at: ServerMs
     elapsed_ms: float
@@ -45,7 +45,9 @@ class SkewCheck(NamedTuple):
     """Server's clock minus elapsed time: if more, the heartbeat would be older than the one before."""
 
     @classmethod
-    def of(cls, beat_at: ServerMs, listed_at: MonotonicS, previous_elapsed_ms: float | None = None) -> SkewCheck:
+    def for_heartbeat(
+        cls, beat_at: ServerMs, listed_at: MonotonicS, previous_elapsed_ms: float | None = None
+    ) -> SkewCheck:
         """Return the check of a heartbeat; the arguments are as the fields describe them."""
         highest_ms = inf if previous_elapsed_ms is None else beat_at - previous_elapsed_ms + _TOLERANCE_MS
         return cls(listed_at, previous_elapsed_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)

@@ -9,19 +9,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.profile_state import Freshness
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.versions import is_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.presence import Presence
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Counts:
     """Those whose row reads unknown, see `style_of`; they are counted as nothing else but problems and alerting."""
     old: int = 0
     """Offline for so long that they are no problem any more; they are in `presences` as well."""
-    problems: Sequence[Clean] = ()
+    problems: Sequence[SafeText] = ()
     """Ids of those that are a problem, see `is_problem`."""
     problem_presences: Mapping[Presence, int] = field(default_factory=dict)
     """How many of the problems there are of each presence; one that is online is flapping."""
@@ -44,10 +44,10 @@ class Counts:
     """Up, in the mode that approves everything."""
     behind: int = 0
     """Up, and of a version before the newest of their fleet."""
-    newest: Clean | None = None
+    newest: SafeText | None = None
     """That version; None where the fleets do not agree on one."""
 
-    def of(self, presence: Presence) -> int:
+    def with_presence(self, presence: Presence) -> int:
         """Return how many have a presence."""
         return self.presences.get(presence, 0)
 
@@ -67,12 +67,14 @@ class Counts:
         )
 
 
-def counts_at(fleet: Fleet, now: Reading, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True) -> Counts:
+def counts_at(
+    profile_state: ProfileState, now: Clocks, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True
+) -> Counts:
     """Count the environments of a fleet as the rows show them: while it is blind, all of them are unknown."""
-    if fleet.freshness(now) is Freshness.BLIND:
-        return Counts(unknown=len(fleet.environments))
-    at, environments = fleet.clock.at(now.wall), fleet.environments.values()
-    known = [tracked for tracked in environments if not (tracked.clock_suspect or fleet.is_unproven(tracked))]
+    if profile_state.freshness(now) is Freshness.BLIND:
+        return Counts(unknown=len(profile_state.environments))
+    at, environments = profile_state.clock.server_time(now.wall), profile_state.environments.values()
+    known = [tracked for tracked in environments if not (tracked.clock_suspect or profile_state.is_unproven(tracked))]
     up = [tracked for tracked in known if tracked.verdict.is_up]
     problems = [tracked for tracked in environments if is_problem(tracked, at)]
     versions = Counter(tracked.environment.version for tracked in up)
@@ -86,6 +88,6 @@ def counts_at(fleet: Fleet, now: Reading, is_alerting: Callable[[TrackedEnvironm
         alerting=Counter(tracked.presence for tracked in problems if is_alerting(tracked)),
         flapping=sum(tracked.is_flapping for tracked in known),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),
-        behind=sum(count for version, count in versions.items() if is_behind(version, fleet.newest)),
-        newest=fleet.newest,
+        behind=sum(count for version, count in versions.items() if is_behind(version, profile_state.newest)),
+        newest=profile_state.newest,
     )

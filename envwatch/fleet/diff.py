@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from envwatch.model.environment import Environment
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 
 _SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
-class Change(NamedTuple):
+class FieldChange(NamedTuple):
     """One field that differs."""
 
     kind: Kind
     field: str
-    before: Clean | None
-    after: Clean | None
+    before: SafeText | None
+    after: SafeText | None
 
 
 _SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
 """Everything that the fields below are read from, to compare at once: in most rows it has not changed."""
 
-_FIELDS: tuple[tuple[Kind, str, Callable[[Environment], Clean | None]], ...] = (
+_FIELDS: tuple[tuple[Kind, str, Callable[[Environment], SafeText | None]], ...] = (
     (Kind.RENAMED, "name", attrgetter("name")),
     (Kind.MODE, "mode", lambda environment: mode_of(environment.mode)),
     (Kind.CHANGED, "user", attrgetter("user_id")),
@@ -46,7 +46,7 @@ _WHILE_ONLINE = (Kind.CHANGED, "pod", attrgetter("pod_id"))
 """Null while offline, so only a change from one value to another is a change."""
 
 
-def changes(before: Environment, after: Environment) -> Iterator[Change]:
+def changes(before: Environment, after: Environment) -> Iterator[FieldChange]:
     """Yield the fields whose change is an event, in a fixed order.
 
     Instants and connections are left out: they change all the time, and verdicts are derived from them.
@@ -56,11 +56,11 @@ def changes(before: Environment, after: Environment) -> Iterator[Change]:
     for kind, field, value_of in _FIELDS:
         was, now = value_of(before), value_of(after)
         if was != now:
-            yield Change(kind, field, was, now)
+            yield FieldChange(kind, field, was, now)
     kind, field, value_of = _WHILE_ONLINE
     was, now = value_of(before), value_of(after)
     if was and now and was != now:
-        yield Change(kind, field, was, now)
+        yield FieldChange(kind, field, was, now)
 
 
 def is_new_connection(before: Environment, after: Environment) -> bool:

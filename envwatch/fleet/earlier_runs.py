@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
-from envwatch.fleet.fleet import blind_since
 from envwatch.fleet.history import HistoryError, PollResult
 from envwatch.fleet.periods import blind_after
+from envwatch.fleet.profile_state import blind_since
 from envwatch.fleet.run_before import are_of_one_account, changes_between_runs, with_run_before
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock, WallMs
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.history import Moment, Past, RecordedPoll
     from envwatch.fleet.monitor import Monitor
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _DAY_MS: Final = 86_400_000
 _SEARCHED_DAYS: Final = 31
@@ -34,7 +34,7 @@ _SEARCHED_DAYS: Final = 31
 class EarlierRuns(NamedTuple):
     """What was recorded under one profile before this run, or by another process while it began."""
 
-    profile: Clean
+    profile: SafeText
     events: Sequence[Event] = ()
     """Those of the time that was read, in the order of recording."""
     polls: Sequence[RecordedPoll] = ()
@@ -43,7 +43,7 @@ class EarlierRuns(NamedTuple):
     """What was known after the last listing, however long ago; None if there is none, or it is damaged."""
 
     @classmethod
-    def read(cls, past: Past, profile: Clean, lasts: timedelta, began: WallMs) -> EarlierRuns:
+    def read(cls, past: Past, profile: SafeText, lasts: timedelta, began: WallMs) -> EarlierRuns:
         """Read so much time before a run, which began with its first outcome; that is not read.
 
         Raises:
@@ -75,25 +75,27 @@ class EarlierRuns(NamedTuple):
 
     def until_now(self, first: Moment, since: WallMs) -> Sequence[Event]:
         """Return what changed from the last run to the first listing of this one, or that nothing was recorded."""
-        if first.fleet.listed is None:
+        if first.profile_state.listed is None:
             return ()
         if self.last is not None and (changes := changes_between_runs(self.last, first)):
             return changes
-        last = None if self.last is None else self.last.fleet.listed
+        last = None if self.last is None else self.last.profile_state.listed
         until = since if last is None else max(since, last.wall)
-        is_blind = self.last is None or blind_since(self.last.fleet, first.fleet.listed) is not None
-        return [self._gap(until, first.fleet.listed.wall)] if is_blind else ()
+        is_blind = self.last is None or blind_since(self.last.profile_state, first.profile_state.listed) is not None
+        return [self._gap(until, first.profile_state.listed.wall)] if is_blind else ()
 
     def _gap(self, since: WallMs, until: WallMs) -> Event:
-        clock = ServerClock() if self.last is None else self.last.fleet.clock
-        at = clock.at(until)
-        return Event(kind=Kind.WHILE_BLIND, at=at, profile=self.profile, since=clock.at(since), reason=NOT_RUNNING)
+        clock = ServerClock() if self.last is None else self.last.profile_state.clock
+        at = clock.server_time(until)
+        return Event(
+            kind=Kind.WHILE_BLIND, at=at, profile=self.profile, since=clock.server_time(since), reason=NOT_RUNNING
+        )
 
     def unchanged_for(self, first: Moment) -> timedelta | None:
         """Return how long before the first listing the last run ended; None if minutes ago, or another account's."""
-        if self.last is None or not are_of_one_account(self.last.fleet, first.fleet):
+        if self.last is None or not are_of_one_account(self.last.profile_state, first.profile_state):
             return None
-        age = self.last.fleet.age(first.now)
+        age = self.last.profile_state.age(first.now)
         return None if age is None or age < limits.RECENT else age
 
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
@@ -102,15 +104,15 @@ class EarlierRuns(NamedTuple):
         What was recorded of another account is no past of this one. The changes are those between the last run and the
         first listing, after which the monitor may be at any time.
         """
-        fleets = monitor.fleets
-        fleet = fleets.by_profile[self.profile]
-        if self.last is not None and not are_of_one_account(self.last.fleet, fleet):
+        fleet = monitor.fleet
+        profile_state = fleet.by_profile[self.profile]
+        if self.last is not None and not are_of_one_account(self.last.profile_state, profile_state):
             return monitor
         monitor = monitor.with_past(self.profile, [*self.events, *changes], self.polls)
         if self.last is None:
             return monitor
-        by_profile = {**fleets.by_profile, self.profile: with_run_before(fleet, self.last.fleet)}
-        return replace(monitor, fleets=replace(fleets, by_profile=MappingProxyType(by_profile)))
+        by_profile = {**fleet.by_profile, self.profile: with_run_before(profile_state, self.last.profile_state)}
+        return replace(monitor, fleet=replace(fleet, by_profile=MappingProxyType(by_profile)))
 
 
 def _overlap(gap: Event, other: Event) -> bool:

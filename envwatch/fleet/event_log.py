@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from envwatch.model.clock import ServerMs
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
-_Key: TypeAlias = "tuple[Clean, Clean | None]"
+_Key: TypeAlias = "tuple[SafeText, SafeText | None]"
 """Profile and id of an environment."""
 _ONE_POLL_MS: Final = 1_000.0
 """Events of the past that are nearer to each other came with one poll: no interval is shorter."""
@@ -44,7 +44,7 @@ class EventLog(Sequence[Event]):
     added: int = 0
     """How many events have come since the start, dropped ones among them."""
 
-    def after(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
+    def with_events(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
         """Return the log with newer events, without the oldest where there are too many.
 
         Args:
@@ -118,7 +118,7 @@ class EventLog(Sequence[Event]):
         cut_at = events[first - 1].at if first else self.cut_at
         return EventLog(events[first:], sizes[first:], polls[first:], {}, cut_at, self.added)
 
-    def of(self, key: _Key) -> Sequence[Event]:
+    def for_environment(self, key: _Key) -> Sequence[Event]:
         """Return the events of one environment, oldest first and without groups."""
         return self._by_environment.get(key, ())
 

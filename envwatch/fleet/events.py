@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
 
-NO_PROFILE: Final = Clean("")
+NO_PROFILE: Final = SafeText("")
 """The profile where only one is polled."""
-NOT_RUNNING: Final = Clean("envwatch did not run")
+NOT_RUNNING: Final = SafeText("envwatch did not run")
 """The reason of a `while blind` group that compares two runs."""
 
 
@@ -82,7 +82,7 @@ class EventState(NamedTuple):
     verdict: Verdict
     is_flapping: bool = False
     clock_suspect: bool = False
-    left_pod_id: Clean | None = None
+    left_pod_id: SafeText | None = None
     """See `TrackedEnvironment`."""
 
 
@@ -93,26 +93,26 @@ class Event:
     kind: Kind
     at: ServerMs
     """When the listing that proved it was asked for."""
-    profile: Clean = NO_PROFILE
+    profile: SafeText = NO_PROFILE
     """Empty where only one is polled."""
-    id: Clean | None = None
+    id: SafeText | None = None
     """The environment's id; None if the event is about the fleet."""
-    name: Clean | None = None
+    name: SafeText | None = None
     field: str | None = None
     """The field that changed, for `changed`."""
-    before: Clean | None = None
-    after: Clean | None = None
+    before: SafeText | None = None
+    after: SafeText | None = None
     """Values before and after; a presence for the kinds that speak of one."""
-    reason: Clean | None = None
+    reason: SafeText | None = None
     lasted: timedelta | None = None
     """How long the state before had lasted, if known."""
     of: Kind | None = None
-    """The kind of the members, for `together`."""
+    """The kind of the members, for `binding_scopes`."""
     members: tuple[Event, ...] = ()
     """The events of a group."""
     since: ServerMs | None = None
     """When the period began that this event begins, ends or covers, by the newest data before it."""
-    incident: Clean | None = None
+    incident: SafeText | None = None
     """The id of the incident that a loss belongs to, which opens if the loss holds; of a return, the one it leaves."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
     """None if the event is about the fleet."""

@@ -1,394 +1,126 @@
-"""The fleet of one profile as one immutable value, and how a poll's outcome changes it.
+"""The fleet: the state of each profile, mostly of one.
 
-Pure: `fleet.after(outcome)` gives the next fleet and the events in between. Transitions arise only from a complete,
-fresh listing that can be believed; a failed poll changes no verdict. Moments come with the outcome; there is no clock.
+Pure. Each profile has a clock, listings and unknown rows of its own, so a row is drawn with the state of its profile
+(`Fleet.for_environment`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from enum import StrEnum
+from dataclasses import dataclass, field
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.anomalies import HeldListing, StallDetector, acceptance_of, has_advanced
-from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.inventory import missing_events, with_inventory
-from envwatch.fleet.listed_rows import rows_of, still_listed
-from envwatch.fleet.mass_changes import with_masses
-from envwatch.fleet.newcomers import named_by_device
-from envwatch.fleet.newest_version import newest_version
-from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, begun, blind_after, ended
-from envwatch.fleet.plausibility import believed_clock, latest_possible
-from envwatch.fleet.presence import Presence, PresenceRule
-from envwatch.fleet.tracking import (
-    ListingContext,
-    TrackedEnvironment,
-    events_between,
-    marked_absent,
-    missed_while_held,
-    observed,
-    unread,
-)
-from envwatch.model import limits
-from envwatch.model.clock import Reading, ServerClock, ServerMs
-from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot
-from envwatch.model.text import Clean
-from envwatch.model.times import MS, span
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.profile_state import Freshness, ProfileState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from datetime import timedelta
 
-    from envwatch.fleet.anomalies import Acceptance
-    from envwatch.model.environment import Environment
-
-_GONE_KEPT_MS = limits.GONE_KEPT / MS
-
-
-class Freshness(StrEnum):
-    """How recent the data is."""
-
-    WAITING = "waiting"
-    """No listing has come yet."""
-    LIVE = "live"
-    STALE = "stale"
-    BLIND = "blind"
-    """Too old to be true: every row reads unknown."""
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.presence import Presence
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.clock import Clocks, ServerMs, WallMs
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import SafeText
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Fleet:
-    """The state of one profile."""
+    """The state of every profile."""
 
-    limits: Limits = field(default_factory=Limits)
-    profile: Clean = NO_PROFILE
-    """Under which profile it is listed; empty where only one is polled."""
-    profile_name: Clean = NO_PROFILE
-    """The profile's name in the settings, also where only one is polled."""
-    expect: tuple[Clean, ...] = ()
-    """Names or device ids that must exist, see `inventory`."""
-    environments: Mapping[Clean, TrackedEnvironment] = field(default_factory=dict)
-    """By id, in the order of the listing; those that it lacked stand at the end."""
-    listings: int = 0
-    """How many listings were believed."""
-    began_at: ServerMs | None = None
-    """When the first believed listing was asked for."""
-    listed: Reading | None = None
-    """When the newest believed listing was asked for."""
-    elapsed_ms: float = 0.0
-    """From the first believed listing to the newest: the sum of the gaps, each by whichever clock said more."""
-    newest: Clean | None = None
-    """See `newest_version`."""
-    clock: ServerClock = field(default_factory=ServerClock)
-    date_error: float | None = None
-    """By how many ms the newest listing's `Date` is ahead of the believed clock, if it is not believed itself."""
-    interval: timedelta = timedelta()
-    """From poll to poll: the longest in force since the newest outcome came."""
-    failure: Failed | None = None
-    """The newest poll's failure; None when it succeeded."""
-    failures: int = 0
-    """Failed polls in a row."""
-    hold: HeldListing | None = None
-    """What is not believed of the newest listing."""
-    stall_detector: StallDetector = field(default_factory=StallDetector)
-    snapshot: Snapshot | None = None
-    """The newest believed listing without its rows: pages, bytes, rows set aside."""
-    unseen_since: Reading | None = None
-    """The last moment before this machine slept, until a listing has come since."""
-    last_up: Reading | None = None
-    """When the newest listing with any environment up was asked for; None if there was none yet."""
-    periods: Periods = field(default_factory=lambda: NO_PERIODS)
-    """What is wrong with the data at present, as far as it is an event."""
+    by_profile: Mapping[SafeText, ProfileState] = field(
+        default_factory=lambda: MappingProxyType({NO_PROFILE: ProfileState()})
+    )
+    """By the name of the profile, `NO_PROFILE` where there is only one."""
 
-    def after(self, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
-        """Return the fleet after one poll, and what it changed, oldest first."""
-        match outcome:
-            case Listed():
-                blind, noticed = self.with_interval(outcome.interval).at(outcome.started)
-                fleet, events = _after_listing(replace(self, periods=blind.periods), outcome)
-                return fleet, (*noticed, *events)
-            case Failed():
-                return _after_failure(self, outcome)
-            case Slept():
-                since, at = self.clock.at(outcome.last_awake.wall), self.clock.at(outcome.awake.wall)
-                unseen_since = self.unseen_since or outcome.last_awake
-                slept = Event(kind=Kind.SLEPT, at=at, profile=self.profile, since=since, lasted=span(at - since))
-                return replace(self, clock=ServerClock(), date_error=None, unseen_since=unseen_since), (slept,)
+    def apply(self, profile: SafeText, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
+        """Return the fleet after one poll of a profile, and the events of that poll, oldest first."""
+        profile_state, events = self.by_profile[profile].apply(outcome)
+        return Fleet(MappingProxyType({**self.by_profile, profile: profile_state})), events
 
-    def at(self, now: Reading) -> tuple[Fleet, tuple[Event, ...]]:
-        """Return the fleet once time has passed, and the event if it is blind from then on.
-
-        After a sleep, the fleet is not blind before a poll has failed: the next listing comes at once.
-        """
-        is_awake = self.unseen_since is None or self.failures > 0
-        if self.listed is None or not is_awake or self.freshness(now) is not Freshness.BLIND:
+    def tick(self, now: Clocks) -> tuple[Fleet, tuple[Event, ...]]:
+        """Return the fleet at a later moment, and an event for each profile that is blind from then on."""
+        changes = {profile: profile_state.tick(now) for profile, profile_state in self.by_profile.items()}
+        events = tuple(chain.from_iterable(events for _, events in changes.values()))
+        if not events:
             return self, ()
-        at, since = self.clock.at(now.wall), self.clock.at(self.listed.wall)
-        cause = self.failure.cause if self.failure is not None else self.hold.finding.text if self.hold else None
-        reason = None if cause is None else Clean(cause)
-        blind = Event(kind=Kind.BLIND, at=at, profile=self.profile, since=since, reason=reason)
-        periods, events = begun(self.periods, blind)
-        return (replace(self, periods=periods) if events else self), events
+        return Fleet(
+            MappingProxyType({profile: profile_state for profile, (profile_state, _) in changes.items()})
+        ), events
+
+    def with_interval(self, intervals: Mapping[SafeText, timedelta]) -> Fleet:
+        """Return the fleet with other poll intervals, by profile; itself if no interval changes.
+
+        One that is not polled, as in a replay, has none.
+        """
+        changed = {
+            profile: profile_state.with_interval(intervals.get(profile, profile_state.interval))
+            for profile, profile_state in self.by_profile.items()
+        }
+        if all(changed[profile] is profile_state for profile, profile_state in self.by_profile.items()):
+            return self
+        return Fleet(MappingProxyType(changed))
+
+    def __iter__(self) -> Iterator[ProfileState]:
+        return iter(self.by_profile.values())
+
+    def __len__(self) -> int:
+        """Return how many environments there are."""
+        return sum(len(profile_state.environments) for profile_state in self)
 
     @property
-    def is_refused(self) -> bool:
-        """Whether the server refused the key in the newest poll (401): no verdict changes until it takes one again."""
-        return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
-
-    def with_interval(self, interval: timedelta) -> Fleet:
-        """Return the fleet from when a longer interval is in force, so that the wait for its next poll is not blind.
-
-        A shorter one changes nothing before its first poll.
-        """
-        return self if interval <= self.interval else replace(self, interval=interval)
-
-    def age(self, now: Reading) -> timedelta | None:
-        """Return how old the data is, by whichever clock says more; None without data."""
-        if self.listed is None:
-            return None
-        by_wall = (now.wall - self.listed.wall) / 1000
-        return timedelta(seconds=max(by_wall, now.monotonic - self.listed.monotonic, 0.0))
+    def are_several(self) -> bool:
+        """Whether a row must show its profile."""
+        return len(self.by_profile) > 1
 
     @property
-    def is_held(self) -> bool:
-        """Whether the newest poll gave a listing of which nothing is believed yet."""
-        return self.hold is not None and self.hold.is_whole and self.failure is None
-
-    def freshness(self, now: Reading) -> Freshness:
-        """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals.
-
-        While a listing is held as a whole the server can be seen, so it is blind at twice that age only.
-        """
-        age = self.age(now)
-        if age is None:
-            return Freshness.WAITING
-        if age > blind_after(self.interval) * (2 if self.is_held else 1):
-            return Freshness.BLIND
-        stale_after = max(limits.STALE_AT_LEAST, limits.STALE_INTERVALS * self.interval)
-        return Freshness.STALE if age > stale_after else Freshness.LIVE
-
-    def is_unknown(self, tracked: TrackedEnvironment, now: Reading) -> bool:
-        """Whether the verdict on a row must be shown as unknown: while blind, or if its data proves nothing."""
-        return self.is_unproven(tracked) or self.freshness(now) is Freshness.BLIND
-
-    def is_unproven(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing proves nothing of a row.
-
-        That is so if the platform's heartbeats stall, the row's time cannot be true, or the row cannot be read.
-        """
-        is_stalled = self.stall_detector.is_stalled and tracked.verdict.is_up
-        return is_stalled or tracked.is_untimed or self.is_unreadable(tracked)
-
-    def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing set its row aside: it is not absent, and its state is unknown."""
-        return self.snapshot is not None and tracked.environment.id in self.snapshot.set_aside_ids
+    def is_listed(self) -> bool:
+        """Whether any profile has a believed listing."""
+        return len(self.unlisted) < len(self.by_profile)
 
     @property
-    def none_up_since(self) -> Reading | None:
-        """The newest listing with any environment up, if there is none up now; None otherwise."""
-        return None if self.last_up == self.listed else self.last_up
+    def unlisted(self) -> tuple[SafeText, ...]:
+        """The profiles without a believed listing."""
+        return tuple(profile for profile, profile_state in self.by_profile.items() if profile_state.listed is None)
+
+    @property
+    def environments(self) -> Iterator[TrackedEnvironment]:
+        """Every environment."""
+        return chain.from_iterable(profile_state.environments.values() for profile_state in self)
+
+    def tracked(self, key: EnvironmentKey) -> TrackedEnvironment | None:
+        """Return an environment by its key."""
+        profile, id_ = key
+        profile_state = self.by_profile.get(profile)
+        return None if profile_state is None else profile_state.environments.get(id_)
+
+    def for_environment(self, tracked: TrackedEnvironment) -> ProfileState:
+        """Return the fleet of an environment."""
+        return self.by_profile[tracked.profile]
+
+    def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
+        """Whether the verdict on a row must be shown as unknown."""
+        return self.for_environment(tracked).is_unknown(tracked, now)
+
+    def old_listing_age(self, now: Clocks) -> timedelta | None:
+        """Return the age of the oldest listing that is no longer recent; None if all are."""
+        ages = [
+            profile_state.age(now)
+            for profile_state in self
+            if profile_state.freshness(now) in (Freshness.STALE, Freshness.BLIND)
+        ]
+        return max((age for age in ages if age is not None), default=None)
+
+    def moments(self, wall: WallMs) -> Mapping[SafeText, ServerMs]:
+        """Return the time of each profile's server when this machine's clock shows `wall`."""
+        return {profile: profile_state.clock.server_time(wall) for profile, profile_state in self.by_profile.items()}
 
     def counts(self) -> Mapping[Presence, int]:
         """Return how many environments there are of each presence."""
-        return Counter(tracked.verdict.presence for tracked in self.environments.values())
-
-
-def _after_failure(fleet: Fleet, outcome: Failed) -> tuple[Fleet, tuple[Event, ...]]:
-    at, periods = fleet.clock.at(outcome.started.wall), fleet.periods
-    events: tuple[Event, ...] = ()
-    following = replace(fleet, failure=outcome, failures=fleet.failures + 1, interval=outcome.interval)
-    if following.is_refused:
-        refused = Event(kind=Kind.KEY_REFUSED, at=at, profile=fleet.profile, reason=outcome.message)
-        periods, events = begun(periods, refused)
-    elif fleet.failure is not None and not fleet.is_refused:
-        reason = Clean(f"{outcome.cause}: {outcome.message}")
-        since = fleet.clock.at(fleet.failure.started.wall)
-        failing = Event(kind=Kind.FAILING, at=at, profile=fleet.profile, since=since, reason=reason)
-        periods, events = begun(periods, failing)
-    return replace(following, periods=periods), events
-
-
-def _after_listing(fleet: Fleet, outcome: Listed) -> tuple[Fleet, tuple[Event, ...]]:
-    snapshot, asked = outcome.snapshot, outcome.asked
-    if fleet.listed is not None:
-        # The age of a served listing includes the time of the request, which differs from one to the next.
-        asked = asked.not_before(fleet.listed)
-    clock, date_error = believed_clock(fleet.clock, fleet.date_error, snapshot, fleet.limits)
-    at, seen_at = clock.at(asked.wall), clock.at(outcome.started.wall)
-    seen = replace(fleet, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0)
-    # The first listing after a sleep counts, even one from before it: its poll may be the one that the sleep cut short.
-    is_awaited = fleet.listed is None or (fleet.unseen_since is not None and fleet.hold is None)
-    if snapshot.is_repeat and not is_awaited:
-        periods, period_events = ended(fleet.periods, dict.fromkeys(BY_ANY_LISTING, seen_at), fleet.profile)
-        return replace(seen, periods=periods), period_events
-
-    rows = rows_of(snapshot, clock)
-    environment_rows = {id_: row for id_, (row, _) in rows.items()}
-    acceptance = acceptance_of(fleet.hold, fleet.environments, environment_rows, snapshot, asked.monotonic)
-    hold = acceptance.hold
-    if hold is not None and hold.is_whole:
-        periods, period_events = _next_periods(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
-        environments = still_listed(fleet.environments, rows)
-        return replace(seen, hold=hold, environments=environments, periods=periods), period_events
-
-    stall_detector = _next_stall_detector(fleet, rows, asked)
-    gap_ms = (fleet.age(asked) or timedelta()) / MS
-    listing = ListingContext(
-        number=fleet.listings + 1,
-        asked_at=asked.monotonic,
-        gap_ms=gap_ms,
-        elapsed_ms=fleet.elapsed_ms + gap_ms,
-        beats_count=stall_detector.beats_count,
-        in_doubt=snapshot.in_doubt,
-        unreadable=snapshot.set_aside_ids,
-        profile=fleet.profile,
-        latest=latest_possible(clock, at),
-        is_date_wrong=date_error is not None,
-    )
-    environments, events = _next_environments(fleet, rows, at, listing, acceptance)
-    is_first = fleet.listed is None
-    periods, period_events = _next_periods(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
-    is_proof = hold is None and not snapshot.set_aside
-    environments = with_inventory(fleet.expect, environments, listing, at, is_proof=is_proof)
-    if fleet.expect and not is_first:
-        events += missing_events(fleet.environments, environments, at)
-    following = replace(
-        seen,
-        environments=MappingProxyType(environments),
-        listings=listing.number,
-        began_at=at if fleet.began_at is None else fleet.began_at,
-        listed=asked,
-        elapsed_ms=listing.elapsed_ms,
-        # Every change of the newest version comes with an event.
-        newest=newest_version(environments.values()) if events or is_first else fleet.newest,
-        hold=hold,
-        stall_detector=stall_detector,
-        snapshot=replace(snapshot, pages=(), served=None),
-        unseen_since=None,
-        last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else fleet.last_up,
-        periods=periods,
-    )
-    if is_first:
-        return following, period_events
-    grouped = in_groups(fleet.with_interval(outcome.interval), asked, clock, environments, events)
-    return following, (*period_events, *grouped)
-
-
-def _next_stall_detector(
-    fleet: Fleet, rows: Mapping[Clean, tuple[Environment, ServerMs]], asked: Reading
-) -> StallDetector:
-    online, advanced = 0, False
-    for id_, (row, _) in rows.items():
-        if row.connection_id and (tracked := fleet.environments.get(id_)) is not None and tracked.verdict.is_up:
-            online += 1
-            if row is not tracked.environment and has_advanced(tracked.environment, row):
-                advanced = True
-                break  # One is enough, and then their number does not matter.
-    covered_s = 0.0
-    if fleet.listed is not None and not fleet.failures and not blind_since(fleet, asked):
-        covered_s = asked.monotonic - fleet.listed.monotonic
-    return fleet.stall_detector.after(asked.monotonic, covered_s=covered_s, online=online, has_advanced=advanced)
-
-
-def _next_periods(
-    fleet: Fleet, acceptance: Acceptance, stall_detector: StallDetector, *, at: ServerMs, seen_at: ServerMs
-) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods after a listing, and the events of those that begin or end with it, ends first.
-
-    A hold for another reason is another period. `fleet` is as before the listing, but with the listing's interval.
-    `seen_at` is when this process asked for the listing, later than `at` if a server hands the listing on.
-    """
-    hold, profile = acceptance.hold, fleet.profile
-    ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
-    # A listing that is held as a whole does not make the data recent.
-    if not (hold and hold.is_whole) and span(seen_at - at) <= blind_after(fleet.interval):
-        ends[Kind.BLIND] = at
-    if not stall_detector.is_stalled:
-        ends[Kind.STALLED] = at
-    periods, events = ended(fleet.periods, ends, profile)
-    if hold is None or (fleet.hold is not None and fleet.hold.anomaly is not hold.anomaly):
-        outcome = Clean("believed now" if acceptance.listings_held else "a later listing contradicts it")
-        periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
-        events += released
-    if hold is not None:
-        periods, held = begun(periods, Event(kind=Kind.HELD, at=at, profile=profile, reason=hold.finding.text))
-        events += held
-    if stall_detector.is_stalled:
-        since = ServerMs(at - stall_detector.silent_s * 1000)
-        periods, stalled = begun(periods, Event(kind=Kind.STALLED, at=at, profile=profile, since=since))
-        events += stalled
-    return periods, events
-
-
-def blind_since(fleet: Fleet, now: Reading) -> Reading | None:
-    """Return since when nothing could be seen, if this machine slept or was blind until now."""
-    return fleet.unseen_since or (fleet.listed if fleet.freshness(now) is Freshness.BLIND else None)
-
-
-def _next_environments(
-    fleet: Fleet,
-    rows: Mapping[Clean, tuple[Environment, ServerMs]],
-    at: ServerMs,
-    listing: ListingContext,
-    acceptance: Acceptance,
-) -> tuple[Mapping[Clean, TrackedEnvironment], list[Event]]:
-    """Return the environments after a listing, and what happened to each; the first listing gives no events."""
-    rule = PresenceRule(fleet.limits)
-    old, is_first = fleet.environments, fleet.listed is None
-    environments: dict[Clean, TrackedEnvironment] = {}
-    events: list[Event] = []
-    for id_, (environment, row_at) in rows.items():
-        before = old.get(id_)
-        tracked = observed(before, environment, row_at, listing, rule)
-        environments[id_] = tracked
-        if tracked is not before and not is_first:
-            events += events_between(before, tracked, row_at)
-    for id_, before in old.items():
-        if id_ in environments:
-            continue
-        if id_ in listing.unreadable:
-            tracked = unread(before)
-        elif acceptance.holds_absence_of(id_):
-            tracked = missed_while_held(before, listing)
-        else:
-            tracked = marked_absent(before, at, listing, held=acceptance.held_absences_of(id_))
-        if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < _GONE_KEPT_MS:
-            environments[id_] = tracked
-            if tracked is not before:
-                events += events_between(before, tracked, at)
-    return environments, named_by_device(events, environments)
-
-
-def in_groups(
-    fleet: Fleet,
-    now: Reading,
-    clock: ServerClock,
-    environments: Mapping[Clean, TrackedEnvironment],
-    events: list[Event],
-) -> list[Event]:
-    """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
-
-    The fleet is the one before the listing, clock and environments are those after it: what it lacks of the fleet is
-    among them, or among the events.
-    """
-    if not events:
-        return []
-    unseen_since = blind_since(fleet, now)
-    if unseen_since is not None:
-        at, members = clock.at(now.wall), tuple(events)
-        since = min(clock.at(unseen_since.wall), at)  # a served listing may be older than a sleep
-        return [Event(kind=Kind.WHILE_BLIND, at=at, profile=fleet.profile, since=since, members=members)]
-
-    def survivors(lost: set[Clean]) -> list[Environment]:
-        return [
-            tracked.environment
-            for id_, tracked in fleet.environments.items()
-            if id_ not in lost and tracked.verdict.is_up and environments[id_].verdict.is_up
-        ]
-
-    were_online = sum(tracked.verdict.is_up for tracked in fleet.environments.values())
-    before = {**environments, **fleet.environments}
-    return list(with_masses(events, were_online, lambda id_: before[id_].environment, survivors))
+        counts: Counter[Presence] = Counter()
+        for profile_state in self:
+            counts.update(profile_state.counts())
+        return counts

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
-    from envwatch.model.clock import Reading, WallMs
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
 
 
@@ -37,7 +37,7 @@ class PollResult(StrEnum):
     """No poll: this machine stood still until then."""
 
     @classmethod
-    def of(cls, outcome: Outcome) -> PollResult:
+    def from_outcome(cls, outcome: Outcome) -> PollResult:
         """Return the result of an outcome."""
         match outcome:
             case Listed():
@@ -66,9 +66,9 @@ class RecordedPoll(NamedTuple):
 class Moment:
     """What was known of one profile right after a poll."""
 
-    now: Reading
+    now: Clocks
     """The clocks of the machine that recorded it, when the outcome was taken."""
-    fleet: Fleet
+    profile_state: ProfileState
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     """Problems of its environments that were acknowledged."""
 

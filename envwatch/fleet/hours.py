@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.availability import Availability
-from envwatch.fleet.outages import State, state_of, states
+from envwatch.fleet.outages import UptimeState, state_of, states
 from envwatch.model.clock import ServerMs
 from envwatch.model.times import MS, moment
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from envwatch.fleet.outages import Interval
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.fleet.watched_time import WatchedTime
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
 
 HOURS: Final = 24
 HOUR_MS: Final = 3_600_000.0
-_BY_SEVERITY: Final = tuple(reversed(State))
+_BY_SEVERITY: Final = tuple(reversed(UptimeState))
 _SEVERITY: Final = {state: severity for severity, state in enumerate(_BY_SEVERITY)}
 
 
@@ -47,7 +47,7 @@ def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
     return ServerMs((ceil((now + offset_ms) / HOUR_MS) - HOURS) * HOUR_MS - offset_ms)
 
 
-def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float, count: int) -> tuple[State, ...]:
+def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float, count: int) -> tuple[UptimeState, ...]:
     """Return the worst state in each of `count` cells, which begin at `since` and have `cell_ms` each.
 
     What is not known counts least: a cell is unknown if nothing in it is known.
@@ -72,32 +72,32 @@ class LastDays:
     def __init__(
         self,
         monitor: Monitor,
-        now: Reading,
+        now: Clocks,
         zone: tzinfo | None = None,
-        earlier: Mapping[Clean, _Profile] = MappingProxyType({}),
+        earlier: Mapping[SafeText, _Profile] = MappingProxyType({}),
     ) -> None:
         self._monitor, self._now, self._zone = monitor, now, zone
         self._earlier = earlier
-        self._profiles: dict[Clean, _Profile] = {}
+        self._profiles: dict[SafeText, _Profile] = {}
 
-    def at(self, monitor: Monitor, now: Reading, zone: tzinfo | None) -> LastDays:
+    def as_of(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> LastDays:
         """Return those of another moment; itself if nothing differs."""
         if self._monitor is monitor and self._now == now and self._zone == zone:
             return self
         return LastDays(monitor, now, zone, {**self._earlier, **self._profiles})
 
-    def cells(self, tracked: TrackedEnvironment) -> tuple[State, ...]:
+    def cells(self, tracked: TrackedEnvironment) -> tuple[UptimeState, ...]:
         """Return what an environment was in each hour, the oldest first."""
-        return self._profile(tracked.profile).cells(tracked, self._monitor.event_log.of(tracked.key))
+        return self._profile(tracked.profile).cells(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def share(self, tracked: TrackedEnvironment) -> float | None:
         """Return the share of these hours in which an environment was up; None if that is not known."""
-        return self._profile(tracked.profile).share(tracked, self._monitor.event_log.of(tracked.key))
+        return self._profile(tracked.profile).share(tracked, self._monitor.event_log.for_environment(tracked.key))
 
-    def _profile(self, profile: Clean) -> _Profile:
+    def _profile(self, profile: SafeText) -> _Profile:
         found = self._profiles.get(profile)
         if found is None:
-            at = self._monitor.fleets.by_profile[profile].clock.at(self._now.wall)
+            at = self._monitor.fleet.by_profile[profile].clock.server_time(self._now.wall)
             since, watched = first_hour(at, self._zone), self._monitor.watched_at(profile, self._now)
             found = self._profiles[profile] = _Profile(since, at, watched, self._earlier.get(profile))
         return found
@@ -108,7 +108,7 @@ class _Entry:
     """What was worked out for one environment, or for all in one state without events."""
 
     own_events: Sequence[Event]
-    state: State
+    state: UptimeState
     """That of the row."""
     intervals: Sequence[Interval]
     until: float
@@ -116,7 +116,7 @@ class _Entry:
     up_s: float
     known_s: float
     """See `Availability`."""
-    cells: tuple[State, ...] | None = None
+    cells: tuple[UptimeState, ...] | None = None
     """None until they are drawn."""
 
 
@@ -131,10 +131,10 @@ class _Profile:
         are_valid = earlier is not None and earlier.holds_for == self.holds_for
         self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
         """By the environment's id; by the state for all that have no events."""
-        self._shares: dict[State, float | None] = {}
+        self._shares: dict[UptimeState, float | None] = {}
         """Of what has no events."""
 
-    def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[State, ...]:
+    def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:
         entry = self._entry(tracked, own_events, state_of(tracked))
         if entry.cells is None:
             entry.cells = worst_states(entry.intervals, self._since, HOUR_MS, HOURS)
@@ -150,16 +150,16 @@ class _Profile:
 
     def _share(self, entry: _Entry) -> float | None:
         """Return the share of an entry, which has been in its state since it was worked out."""
-        longer = 0.0 if entry.state is State.UNKNOWN else (self._until - entry.until) / 1000
+        longer = 0.0 if entry.state is UptimeState.UNKNOWN else (self._until - entry.until) / 1000
         known = entry.known_s + longer
         return (entry.up_s + longer * entry.state.is_up) / known if known > 0 else None
 
-    def _entry(self, tracked: TrackedEnvironment, own_events: Sequence[Event], state: State) -> _Entry:
+    def _entry(self, tracked: TrackedEnvironment, own_events: Sequence[Event], state: UptimeState) -> _Entry:
         key: Hashable = tracked.environment.id if own_events else (state,)
         found = self.entries.get(key)
         if found is None or found.state is not state or (own_events and found.own_events is not own_events):
             intervals = states(tracked, own_events, self._watched, self._since, self._now)
-            up, known = Availability.of(intervals)
+            up, known = Availability.from_intervals(intervals)
             up_s, known_s = up.total_seconds(), known.total_seconds()
             found = self.entries[key] = _Entry(own_events, state, intervals, self._until, up_s, known_s)
         return found

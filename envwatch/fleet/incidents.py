@@ -2,8 +2,8 @@
 
 Pure. A loss waits until it has held for the policy's `alert_after`, then it opens an incident; losses of one listing
 that are a mass change, or that were found after a blind time, are one incident together. Which losses are worth a
-person, and what can be seen at all, is decided by the `Judge` that is handed in. Acknowledging a loss, or silencing it,
-before its incident opens prevents that; afterwards the incident stays open until its environments are back, since
+person, and what can be seen at all, is decided by the `LossClassifier`, an argument. Acknowledging a loss, or silencing
+it, before its incident opens prevents that; afterwards the incident stays open until its environments are back, since
 every channel that said that it opened must be able to say that it ended.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model import limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -32,11 +32,11 @@ _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
 """What an environment was before a loss that is none: offline, then gone, then missing."""
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
 
-Key: TypeAlias = tuple[Clean, Clean]
+Key: TypeAlias = tuple[SafeText, SafeText]
 """Profile and id of an environment."""
 
 
-class Standing(Enum):
+class LossStatus(Enum):
     """What a loss is at a moment."""
 
     UNSEEN = auto()
@@ -50,32 +50,32 @@ class Standing(Enum):
     ALERTING = auto()
 
 
-Judge: TypeAlias = Callable[[Key], Standing]
+LossClassifier: TypeAlias = Callable[[Key], LossStatus]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Losses that are one message."""
 
-    id: Clean
+    id: SafeText
     """`inc-` and 12 hexadecimal digits of a hash over the profile and, for each environment, its id and its last sign
     of life (server's clock), as the loss was found. So two processes, and one before and after a restart, give the same
     id to a disconnect or a lost heartbeat if they found it in the same rows; one that is gone has the last sign of life
     that this process saw."""
-    profile: Clean
+    profile: SafeText
     began_at: ServerMs
     """When the listing that proved the first loss was asked for."""
     losses: tuple[Event, ...]
     """One for each environment, as it was lost: kind, reason and `then`."""
     is_mass: bool = False
     """Whether they were lost together."""
-    shared: Clean | None = None
+    shared: SafeText | None = None
     """What the environments of a mass loss share: `pod p-7`."""
     noticed_at: MonotonicS
     """When the first loss was noticed, by this machine's clock."""
     remaining: frozenset[Key]
     """The environments that are not back yet."""
-    joins: Clean | None = None
+    joins: SafeText | None = None
     """While it waits: the id of the open incident that it becomes a part of, if that is still open then."""
 
     @property
@@ -92,7 +92,7 @@ class Incidents:
     """Those that have not held for long enough, oldest first."""
     open: tuple[Incident, ...] = ()
     """Oldest first."""
-    used: tuple[Clean, ...] = ()
+    used: tuple[SafeText, ...] = ()
     """The ids of the newest incidents that opened: a row that came and went without a sign of life needs another."""
 
     def with_events(
@@ -114,8 +114,8 @@ class Incidents:
         ids = _ids(following)
         return following, tuple(_marked(event, ids) for event in events)
 
-    def at(
-        self, at: MonotonicS, judge: Judge, alert_after: Callable[[Clean], timedelta]
+    def tick(
+        self, at: MonotonicS, judge: LossClassifier, alert_after: Callable[[SafeText], timedelta]
     ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
         """Return the incidents at a moment, those that open now, and those that resolve now.
 
@@ -124,10 +124,10 @@ class Incidents:
         """
         if not self.waiting and not self.open:
             return self, (), ()
-        open_by_id: dict[Clean, Incident] = {}
+        open_by_id: dict[SafeText, Incident] = {}
         resolved: list[Incident] = []
         for incident in self.open:
-            remaining = frozenset(key for key in incident.remaining if judge(key) is not Standing.OVER)
+            remaining = frozenset(key for key in incident.remaining if judge(key) is not LossStatus.OVER)
             updated = replace(incident, remaining=remaining)
             if remaining:
                 open_by_id[incident.id] = updated
@@ -142,7 +142,7 @@ class Incidents:
                 waiting.append(others)
             if alerting is None:
                 continue
-            if (mass := open_by_id.get(alerting.joins or Clean(""))) is not None:
+            if (mass := open_by_id.get(alerting.joins or SafeText(""))) is not None:
                 open_by_id[mass.id] = _with_losses(mass, alerting)
             else:
                 opened.append(replace(alerting, joins=None))
@@ -151,7 +151,7 @@ class Incidents:
         return self if following == self else following, tuple(opened), tuple(resolved)
 
 
-def _ids(incidents: Incidents) -> Mapping[Key, Clean]:
+def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
     """Return the incident of each environment that is not back."""
     all_of_them = (*incidents.waiting, *incidents.open)
     return {key: incident.joins or incident.id for incident in all_of_them for key in incident.remaining}
@@ -193,11 +193,11 @@ def _after_loss(incidents: Incidents, new: Incident) -> Incidents:
     return replace(incidents, waiting=(*incidents.waiting, new))
 
 
-def _parted(incident: Incident, judge: Judge, *, is_due: bool) -> tuple[Incident | None, Incident | None]:
+def _parted(incident: Incident, judge: LossClassifier, *, is_due: bool) -> tuple[Incident | None, Incident | None]:
     """Return the part of a waiting incident that opens now, and the part that still waits; None for an empty one."""
     standings = {key: judge(key) for key in incident.remaining}
-    waits = (Standing.UNSEEN, Standing.QUIET, *(() if is_due else (Standing.ALERTING,)))
-    alerting = frozenset(key for key, standing in standings.items() if is_due and standing is Standing.ALERTING)
+    waits = (LossStatus.UNSEEN, LossStatus.QUIET, *(() if is_due else (LossStatus.ALERTING,)))
+    alerting = frozenset(key for key, standing in standings.items() if is_due and standing is LossStatus.ALERTING)
     waiting = frozenset(key for key, standing in standings.items() if standing in waits)
     others = _narrowed(incident, waiting)
     if others is not None and alerting:
@@ -217,7 +217,7 @@ def _narrowed(incident: Incident, keys: frozenset[Key]) -> Incident | None:
     return replace(incident, losses=tuple(loss for loss in incident.losses if key_of(loss) in keys), remaining=keys)
 
 
-def _marked(event: Event, ids: Mapping[Key, Clean]) -> Event:
+def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
     """Return an event with the id of its incident, its members likewise; a group whose members have one has it too."""
     if event.members:
         members = tuple(_marked(member, ids) for member in event.members)
@@ -226,11 +226,11 @@ def _marked(event: Event, ids: Mapping[Key, Clean]) -> Event:
     return replace(event, incident=ids.get(key_of(event))) if event.kind in LOSSES | RETURNS else event
 
 
-def _hashed(*parts: str) -> Clean:
+def _hashed(*parts: str) -> SafeText:
     digest = blake2s("\n".join(parts).encode(), digest_size=6).hexdigest()
-    return Clean(f"inc-{digest}")
+    return SafeText(f"inc-{digest}")
 
 
 def key_of(event: Event) -> Key:
     """Return profile and id of an event's environment; the id is empty if it is about the fleet."""
-    return (event.profile, event.id or Clean(""))
+    return (event.profile, event.id or SafeText(""))

@@ -15,7 +15,7 @@ from envwatch.fleet.recent_changes import turn
 from envwatch.fleet.tracking import ListingContext, TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, Environment
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 _RECENT_MS: Final = limits.RECENT / MS
 
 
-def missing_id(expected: Clean) -> Clean:
+def missing_id(expected: SafeText) -> SafeText:
     """Return the id of the row of an expected environment that was never listed."""
-    return Clean(f"expected {expected}")  # no id of the API has a space
+    return SafeText(f"expected {expected}")  # no id of the API has a space
 
 
 def with_inventory(
-    expect: Iterable[Clean],
-    environments: Mapping[Clean, TrackedEnvironment],
+    expect: Iterable[SafeText],
+    environments: Mapping[SafeText, TrackedEnvironment],
     listing: ListingContext,
     at: ServerMs,
     *,
     is_proof: bool,
-) -> Mapping[Clean, TrackedEnvironment]:
+) -> Mapping[SafeText, TrackedEnvironment]:
     """Return the environments after a believed listing with the missing ones.
 
     Args:
@@ -71,7 +71,7 @@ def with_inventory(
 
 
 def missing_events(
-    before: Mapping[Clean, TrackedEnvironment], after: Mapping[Clean, TrackedEnvironment], at: ServerMs
+    before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
 ) -> Iterator[Event]:
     """Yield an event for each environment that is missing after a listing and was not before it."""
     for id_, tracked in after.items():
@@ -84,17 +84,17 @@ def missing_events(
             profile=tracked.profile,
             id=id_,
             name=tracked.environment.label,
-            before=None if was is None else Clean(was.presence),
-            after=Clean(tracked.presence),
-            reason=Clean(tracked.verdict.reason),
+            before=None if was is None else SafeText(was.presence),
+            after=SafeText(tracked.presence),
+            reason=SafeText(tracked.verdict.reason),
             then=tracked.as_event_state,
         )
 
 
-def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[Clean]) -> Mapping[Clean, Clean]:
+def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:
     """Return the expected names that are not listed, by the ids of their rows: of one that is gone its own."""
-    present: set[Clean] = set()
-    gone: dict[Clean, TrackedEnvironment] = {}
+    present: set[SafeText] = set()
+    gone: dict[SafeText, TrackedEnvironment] = {}
     for tracked in environments:
         names = (tracked.environment.name, tracked.environment.device_id)
         if not tracked.presence.is_absent:
@@ -105,12 +105,12 @@ def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[Clea
     return {gone[name].environment.id if name in gone else missing_id(name): name for name in wanted}
 
 
-def _never_listed(id_: Clean, name: Clean, profile: Clean, at: ServerMs) -> TrackedEnvironment:
+def _never_listed(id_: SafeText, name: SafeText, profile: SafeText, at: ServerMs) -> TrackedEnvironment:
     environment = Environment(
         id=id_,
         name=name,
-        device_id=Clean(""),
-        organization_id=Clean(""),
+        device_id=SafeText(""),
+        organization_id=SafeText(""),
         first_seen_at=NEVER,
         last_seen_at=NEVER,
     )

@@ -13,7 +13,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.finite import finite_number
 from envwatch.fleet.incidents import LOSSES, Incident
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from envwatch.model.clock import MonotonicS
@@ -29,7 +29,7 @@ class KeptIncident:
     incident: Incident
     source: str
     """The listing that it is about, as in CloudEvents: the same profile may lead to another server later."""
-    hooks: frozenset[Clean]
+    hooks: frozenset[SafeText]
     """Names of the hooks that have sent its opening; maybe none has yet."""
 
 
@@ -50,7 +50,9 @@ def content_of(kept: KeptIncident) -> dict[str, Any]:
     }
 
 
-def kept_incidents(content: Mapping[str, object], profiles: Mapping[str, Clean], at: MonotonicS) -> list[KeptIncident]:
+def kept_incidents(
+    content: Mapping[str, object], profiles: Mapping[str, SafeText], at: MonotonicS
+) -> list[KeptIncident]:
     """Return the incidents of a file, the oldest first, without damaged ones and those of other listings.
 
     `profiles` are the names by which profiles are watched now, by the source of their events. The incidents count as
@@ -60,7 +62,7 @@ def kept_incidents(content: Mapping[str, object], profiles: Mapping[str, Clean],
     return sorted((kept for kept in found if kept is not None), key=lambda kept: kept.incident.began_at)
 
 
-def _kept_in(id_: Clean, raw: object, profiles: Mapping[str, Clean], at: MonotonicS) -> KeptIncident | None:
+def _kept_in(id_: SafeText, raw: object, profiles: Mapping[str, SafeText], at: MonotonicS) -> KeptIncident | None:
     if not isinstance(raw, dict) or not isinstance(source := raw.get("source"), str) or source not in profiles:
         return None
     began_at, entries, hooks = finite_number(raw.get("began_at")), raw.get("losses"), raw.get("hooks")
@@ -77,12 +79,12 @@ def _kept_in(id_: Clean, raw: object, profiles: Mapping[str, Clean], at: Monoton
         is_mass=raw.get("is_mass") is True,
         shared=_text(raw.get("shared")),
         noticed_at=at,
-        remaining=frozenset((loss.profile, loss.id or Clean("")) for loss in losses),
+        remaining=frozenset((loss.profile, loss.id or SafeText("")) for loss in losses),
     )
     return KeptIncident(incident, source, frozenset(clean(hook) for hook in hooks if isinstance(hook, str)))
 
 
-def _loss_in(raw: object, profile: Clean, incident: Clean) -> Event | None:
+def _loss_in(raw: object, profile: SafeText, incident: SafeText) -> Event | None:
     if not isinstance(raw, Mapping):
         return None
     at, kind, id_ = finite_number(raw.get("at")), _text(raw.get("kind")), _text(raw.get("id"))
@@ -99,5 +101,5 @@ def _loss_in(raw: object, profile: Clean, incident: Clean) -> Event | None:
     )
 
 
-def _text(raw: object) -> Clean | None:
+def _text(raw: object) -> SafeText | None:
     return clean(raw) if isinstance(raw, str) and raw else None

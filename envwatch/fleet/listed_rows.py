@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerClock, ServerMs
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Snapshot
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 
-def rows_of(snapshot: Snapshot, clock: ServerClock) -> dict[Clean, tuple[Environment, ServerMs]]:
+def rows_of(snapshot: Snapshot, clock: ServerClock) -> dict[SafeText, tuple[Environment, ServerMs]]:
     """Return each id's row and when it was asked for; of duplicates, the one with the newest heartbeat."""
-    rows: dict[Clean, tuple[Environment, ServerMs]] = {}
+    rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
     for page in snapshot.pages:
-        at = clock.at(page.asked_at)
+        at = clock.server_time(page.asked_at)
         for environment in page.environments:
             other = rows.get(environment.id)
             if other is None or _recency(environment) > _recency(other[0]):
@@ -38,8 +38,8 @@ def _recency(environment: Environment) -> tuple[float, float, str]:
 
 
 def still_listed(
-    environments: Mapping[Clean, TrackedEnvironment], rows: Collection[Clean]
-) -> Mapping[Clean, TrackedEnvironment]:
+    environments: Mapping[SafeText, TrackedEnvironment], rows: Collection[SafeText]
+) -> Mapping[SafeText, TrackedEnvironment]:
     """Return the environments after a listing that is held: rows that it holds are not absent, nothing else changes."""
     present = {
         id_: replace(tracked, absent=0)

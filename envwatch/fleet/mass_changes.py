@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from envwatch.fleet.events import Event, Kind
 from envwatch.model import limits
 from envwatch.model.modes import mode_of
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
 """Kinds that affect what was online, so that a large share of it makes a mass change."""
 
-_SHAREABLE: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
+_SHAREABLE: tuple[tuple[str, Callable[[Environment], SafeText | None]], ...] = (
     ("pod", attrgetter("pod_id")),
     ("user", attrgetter("user_id")),
     ("key owner", attrgetter("api_key_owner")),
@@ -48,8 +48,8 @@ def is_mass(same: Sequence[Event], were_online: int) -> bool:
 def with_masses(
     events: Sequence[Event],
     were_online: int,
-    before: Callable[[Clean], Environment],
-    survivors: Callable[[set[Clean]], Iterable[Environment]],
+    before: Callable[[SafeText], Environment],
+    survivors: Callable[[set[SafeText]], Iterable[Environment]],
 ) -> Iterator[Event]:
     """Yield the events of one listing, each mass change as a single event in the place of its first.
 
@@ -79,12 +79,12 @@ def with_masses(
             of=kind,
             at=max(event.at for event in same),
             profile=event.profile,
-            reason=Clean(", ".join(f"{field} {value}" for field, value in shared)) if shared else None,
+            reason=SafeText(", ".join(f"{field} {value}" for field, value in shared)) if shared else None,
             members=tuple(same),
         )
 
 
-def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, Clean], ...]:
+def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, SafeText], ...]:
     """Return the field values that all lost rows (at least one) share and that no survivor has: where to look first."""
     shared = []
     for field, value_of in _SHAREABLE:

@@ -17,12 +17,12 @@ from envwatch.fleet.alert_policy import DEFAULT_POLICY
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.fleet import Fleet, Freshness
-from envwatch.fleet.fleets import Fleets
-from envwatch.fleet.incidents import Incidents, Standing
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.incidents import Incidents, LossStatus
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.outages import states
 from envwatch.fleet.problems import is_problem
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.silences import NO_SILENCES, silencing
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Ack, Acks
     from envwatch.fleet.alert_policy import AlertPolicy
     from envwatch.fleet.history import RecordedPoll
-    from envwatch.fleet.incidents import Incident, Judge, Key
+    from envwatch.fleet.incidents import Incident, Key, LossClassifier
     from envwatch.fleet.outages import Interval
     from envwatch.fleet.silences import Silence, Silences
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.limits import Limits
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _END: Final = ServerMs(inf)
 
 
-class Update(NamedTuple):
+class MonitorChanges(NamedTuple):
     """What one outcome, or time alone, changed."""
 
     events: tuple[Event, ...] = ()
     """Oldest first; a mass change is one event. A loss has the id of the incident that it opens if it holds."""
-    ended_acks: frozenset[Clean] = frozenset()
+    ended_acks: frozenset[SafeText] = frozenset()
     """Ids of environments whose acknowledgement ended: they recovered, or have another problem now."""
     opened: tuple[Incident, ...] = ()
     """Incidents whose losses have held for the policy's `alert_after` now; each opens once."""
@@ -64,29 +64,29 @@ class Update(NamedTuple):
 class Monitor:
     """The whole state."""
 
-    fleets: Fleets = field(default_factory=Fleets)
+    fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     """Problems that are acknowledged, until they recover."""
     event_log: EventLog = field(default_factory=EventLog)
     """Events since the start, and before them those of the past that was read."""
-    watched: Mapping[Clean, WatchedTime] = field(default_factory=dict)
+    watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
     """When each profile was watched; see `watched_at`."""
     alerts: Alerts = field(default_factory=Alerts)
-    policies: Mapping[Clean, AlertPolicy] = field(default_factory=dict)
+    policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
     """The alert policy of each profile; the default one where it is not named."""
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
     """Silences by their id, ended ones among them."""
     incidents: Incidents = field(default_factory=Incidents)
 
     @classmethod
-    def of(
+    def create(
         cls,
-        limits: Mapping[Clean, Limits],
+        limits: Mapping[SafeText, Limits],
         acks: Acks = NO_ACKS,
-        policies: Mapping[Clean, AlertPolicy] = MappingProxyType({}),
+        policies: Mapping[SafeText, AlertPolicy] = MappingProxyType({}),
         silences: Silences = NO_SILENCES,
         *,
-        profile_name: Clean = NO_PROFILE,
+        profile_name: SafeText = NO_PROFILE,
     ) -> Monitor:
         """Return a monitor before its first outcome.
 
@@ -97,8 +97,8 @@ class Monitor:
             silences: from an earlier run, or of another process.
             profile_name: of the only profile, if there is one.
         """
-        fleets = {
-            profile: Fleet(
+        fleet = {
+            profile: ProfileState(
                 limits=each,
                 profile=profile,
                 profile_name=profile or profile_name,
@@ -106,9 +106,9 @@ class Monitor:
             )
             for profile, each in limits.items()
         }
-        return cls(Fleets(MappingProxyType(fleets)), acks, policies=policies, silences=silences)
+        return cls(Fleet(MappingProxyType(fleet)), acks, policies=policies, silences=silences)
 
-    def after(self, profile: Clean, outcome: Outcome, now: Reading) -> tuple[Monitor, Update]:
+    def apply(self, profile: SafeText, outcome: Outcome, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor after one poll under a profile, and what that changed.
 
         Args:
@@ -116,40 +116,45 @@ class Monitor:
             outcome: what the poll gave; a failure is one as well.
             now: this machine's clocks.
         """
-        fleets, found = self.fleets.after(profile, outcome)
-        ended = recovered(self.acks, fleets.environments) | _listed_after_all(self.acks, fleets)
+        fleet, found = self.fleet.apply(profile, outcome)
+        ended = recovered(self.acks, fleet.environments) | _listed_after_all(self.acks, fleet)
         acks, incidents = self.acks, self.incidents
 
         def last_sign_of(key: Key) -> float:
-            tracked = fleets.tracked(key)
-            return 0.0 if tracked is None else max(tracked.environment.last_sign_at, 0.0)
+            tracked = fleet.tracked(key)
+            return 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
 
         incidents, events = incidents.with_events(found, now.monotonic, last_sign_of)
         if ended:
             acks = {id_: ack for id_, ack in acks.items() if id_ not in ended}
             # The first listing of a profile is a silent baseline.
-            compared = (tracked for fleet in fleets if fleet.listings > 1 for tracked in fleet.environments.values())
+            compared = (
+                tracked
+                for profile_state in fleet
+                if profile_state.listings > 1
+                for tracked in profile_state.environments.values()
+            )
             incidents, _ = incidents.with_events(losses_of(ended, compared), now.monotonic, last_sign_of)
-        event_log = self.event_log.after(events) if events else self.event_log
-        watched = self._watched_after(profile, fleets)
-        monitor = replace(self, fleets=fleets, acks=acks, event_log=event_log, watched=watched, incidents=incidents)
-        monitor, update = monitor.at(now)
+        event_log = self.event_log.with_events(events) if events else self.event_log
+        watched = self._watched_after(profile, fleet)
+        monitor = replace(self, fleet=fleet, acks=acks, event_log=event_log, watched=watched, incidents=incidents)
+        monitor, update = monitor.tick(now)
         return monitor, update._replace(events=(*events, *update.events), ended_acks=ended)
 
-    def at(self, now: Reading) -> tuple[Monitor, Update]:
+    def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor at a moment, and what time alone has changed: losses that have held for long enough."""
-        fleets, events = self.fleets.at(now)
+        fleet, events = self.fleet.tick(now)
         if events:
-            self = replace(self, fleets=fleets, event_log=self.event_log.after(events))  # noqa: PLW0642
-        incidents, opened, resolved = self.incidents.at(now.monotonic, self.standings(now), self.alert_after)
+            self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
+        incidents, opened, resolved = self.incidents.tick(now.monotonic, self.standings(now), self.alert_after)
         if incidents is self.incidents:
-            return self, Update(events=events)
-        alerts = self.alerts.after(opened, resolved)
-        return replace(self, incidents=incidents, alerts=alerts), Update(
+            return self, MonitorChanges(events=events)
+        alerts = self.alerts.apply(opened, resolved)
+        return replace(self, incidents=incidents, alerts=alerts), MonitorChanges(
             events=events, opened=opened, resolved=resolved
         )
 
-    def with_past(self, profile: Clean, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
+    def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
         """Return the monitor with what was recorded under a profile before the start.
 
         What was recorded since the start may be among it. Call it after the first listing, whose clock places the
@@ -160,32 +165,35 @@ class Monitor:
             events: in the order of recording.
             polls: those of the same time, in the same order.
         """
-        past = WatchedTime.recorded(polls, events, self.fleets.by_profile[profile].clock)
+        past = WatchedTime.recorded(polls, events, self.fleet.by_profile[profile].clock)
         watched = {**self.watched, profile: past.united(self.watched.get(profile, NOT_WATCHED))}
         return replace(self, event_log=self.event_log.with_past(events), watched=watched)
 
-    def watched_at(self, profile: Clean, now: Reading) -> WatchedTime:
+    def watched_at(self, profile: SafeText, now: Clocks) -> WatchedTime:
         """Return when a profile was watched up to a moment, as far as the events of that time are all here.
 
         It is watched until that moment if its newest listing holds then.
         """
         watched, cut_at = self.watched.get(profile, NOT_WATCHED), self.event_log.cut_at
         if self.sees(profile, now):
-            watched = watched.seen_until(self.fleets.by_profile[profile].clock.at(now.wall))
+            watched = watched.seen_until(self.fleet.by_profile[profile].clock.server_time(now.wall))
         return watched if cut_at is None else watched.between(cut_at, _END)
 
-    def states_of(self, tracked: TrackedEnvironment, since: ServerMs, now: Reading) -> tuple[Interval, ...]:
+    def states_of(self, tracked: TrackedEnvironment, since: ServerMs, now: Clocks) -> tuple[Interval, ...]:
         """Return what an environment was from a moment (server's clock, ms) until now."""
-        watched, until = self.watched_at(tracked.profile, now), self.fleets.of(tracked).clock.at(now.wall)
-        return states(tracked, self.event_log.of(tracked.key), watched, since, until)
+        watched, until = (
+            self.watched_at(tracked.profile, now),
+            self.fleet.for_environment(tracked).clock.server_time(now.wall),
+        )
+        return states(tracked, self.event_log.for_environment(tracked.key), watched, since, until)
 
-    def with_notice(self, text: Clean, now: Reading) -> Monitor:
+    def with_notice(self, text: SafeText, now: Clocks) -> Monitor:
         """Return the monitor with a message about envwatch itself in its log."""
-        first = next(iter(self.fleets))
-        notice = Event(kind=Kind.NOTICE, at=first.clock.at(now.wall), reason=text)
-        return replace(self, event_log=self.event_log.after([notice]))
+        first = next(iter(self.fleet))
+        notice = Event(kind=Kind.NOTICE, at=first.clock.server_time(now.wall), reason=text)
+        return replace(self, event_log=self.event_log.with_events([notice]))
 
-    def with_acks(self, changes: Mapping[Clean, Ack | None]) -> Monitor:
+    def with_acks(self, changes: Mapping[SafeText, Ack | None]) -> Monitor:
         """Return the monitor with acknowledgements changed, by the environment's id; None withdraws one."""
         acks = {**self.acks, **changes}
         return replace(self, acks={id_: ack for id_, ack in acks.items() if ack is not None})
@@ -196,26 +204,26 @@ class Monitor:
         used = tuple(incident.id for incident in restored)
         return replace(self, incidents=replace(self.incidents, open=restored, used=used))
 
-    def with_silences(self, changes: Mapping[Clean, Silence | None]) -> Monitor:
+    def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
         """Return the monitor with silences changed, by their ids; None ends one."""
         silences = {**self.silences, **changes}
         return replace(self, silences={id_: silence for id_, silence in silences.items() if silence is not None})
 
-    def with_intervals(self, intervals: Mapping[Clean, timedelta]) -> Monitor:
+    def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
         """Return the monitor with other poll intervals in force, by profile; itself if nothing changes."""
-        fleets = self.fleets.with_interval(intervals)
-        return self if fleets is self.fleets else replace(self, fleets=fleets)
+        fleet = self.fleet.with_interval(intervals)
+        return self if fleet is self.fleet else replace(self, fleet=fleet)
 
-    def is_problem(self, tracked: TrackedEnvironment, now: Reading) -> bool:
+    def is_problem(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is a problem at a moment, whether or not it is worth a person's attention."""
-        return is_problem(tracked, self.fleets.of(tracked).clock.at(now.wall))
+        return is_problem(tracked, self.fleet.for_environment(tracked).clock.server_time(now.wall))
 
-    def alerting(self, now: Reading) -> Callable[[TrackedEnvironment], bool]:
+    def alerting(self, now: Clocks) -> Callable[[TrackedEnvironment], bool]:
         """Return the test of a moment whether an environment is a problem that is worth a person's attention.
 
         That is so if the alert policy finds it, and it is neither acknowledged nor silenced.
         """
-        moments, wall, acks = self.fleets.moments(now.wall), now.wall, self.acks
+        moments, wall, acks = self.fleet.moments(now.wall), now.wall, self.acks
 
         def is_alerting(tracked: TrackedEnvironment) -> bool:
             at = moments[tracked.profile]
@@ -223,64 +231,70 @@ class Monitor:
 
         return is_alerting
 
-    def silence_of(self, tracked: TrackedEnvironment, now: Reading) -> Silence | None:
+    def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
         """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
         if not self.silences:
             return None
-        return silencing(self.silences, tracked, now.wall, self.fleets.of(tracked).clock.at(now.wall))
+        return silencing(
+            self.silences, tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        )
 
-    def due_alerts(self, now: Reading) -> tuple[Monitor, tuple[Incident, ...]]:
+    def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
         """Return the monitor, and the open incidents to announce now with one bell."""
         alerts, incidents = self.alerts.due(now.monotonic)
         return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
 
-    def alert_after(self, profile: Clean) -> timedelta:
+    def alert_after(self, profile: SafeText) -> timedelta:
         """Return how long a loss of a profile must have held before it opens an incident."""
         return self._policy(profile).alert_after
 
-    def sees(self, profile: Clean, now: Reading) -> bool:
+    def sees(self, profile: SafeText, now: Clocks) -> bool:
         """Whether what the newest listing of a profile says holds at a moment: not while blind, held or asleep."""
-        fleet = self.fleets.by_profile[profile]
-        return fleet.hold is None and fleet.unseen_since is None and fleet.freshness(now) is not Freshness.BLIND
+        profile_state = self.fleet.by_profile[profile]
+        return (
+            profile_state.quarantine is None
+            and profile_state.unseen_since is None
+            and profile_state.freshness(now) is not Freshness.BLIND
+        )
 
-    def is_loud(self, tracked: TrackedEnvironment, now: Reading) -> bool:
+    def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether the alert policy finds an environment at a moment, and no silence does."""
-        return self._is_loud(tracked, now.wall, self.fleets.of(tracked).clock.at(now.wall))
+        return self._is_loud(tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall))
 
-    def standings(self, now: Reading) -> Judge:
+    def standings(self, now: Clocks) -> LossClassifier:
         """Return the function that gives what a loss is at a moment."""
-        fleets, wall, acks = self.fleets.by_profile, now.wall, self.acks
-        moments = self.fleets.moments(wall)
-        seen = {profile for profile in fleets if self.sees(profile, now)}
+        fleet, wall, acks = self.fleet.by_profile, now.wall, self.acks
+        moments = self.fleet.moments(wall)
+        seen = {profile for profile in fleet if self.sees(profile, now)}
 
-        def standing(key: Key) -> Standing:
+        def standing(key: Key) -> LossStatus:
             profile, id_ = key
             if profile not in seen:
-                return Standing.UNSEEN
-            fleet = fleets[profile]
-            tracked = fleet.environments.get(id_)
+                return LossStatus.UNSEEN
+            profile_state = fleet[profile]
+            tracked = profile_state.environments.get(id_)
             if tracked is None:
                 # An incident of an earlier run may be about a row that the first listing lacks, which proves nothing.
-                return Standing.OVER if fleet.listings >= limits.LISTINGS_TO_GONE else Standing.UNSEEN
-            if fleet.is_unproven(tracked):
-                return Standing.UNSEEN
+                return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
+            if profile_state.is_unproven(tracked):
+                return LossStatus.UNSEEN
             is_acked = id_ in acks
             if (tracked.verdict.is_up and not tracked.is_flapping) or (is_acked and tracked.presence.is_absent):
-                return Standing.OVER
+                return LossStatus.OVER
             at = moments[profile]
             if is_acked or not is_problem(tracked, at):
-                return Standing.SETTLED
-            return Standing.ALERTING if self._is_loud(tracked, wall, at) else Standing.QUIET
+                return LossStatus.SETTLED
+            return LossStatus.ALERTING if self._is_loud(tracked, wall, at) else LossStatus.QUIET
 
         return standing
 
-    def _watched_after(self, profile: Clean, fleets: Fleets) -> Mapping[Clean, WatchedTime]:
-        before, fleet = self.fleets.by_profile[profile], fleets.by_profile[profile]
-        if before.listings == fleet.listings:
+    def _watched_after(self, profile: SafeText, fleet: Fleet) -> Mapping[SafeText, WatchedTime]:
+        before, profile_state = self.fleet.by_profile[profile], fleet.by_profile[profile]
+        if before.listings == profile_state.listings:
             return self.watched
-        return {**self.watched, profile: self.watched.get(profile, NOT_WATCHED).after(before, fleet)}
+        return {**self.watched, profile: self.watched.get(profile, NOT_WATCHED).apply(before, profile_state)}
 
-    def _policy(self, profile: Clean) -> AlertPolicy:
+    def _policy(self, profile: SafeText) -> AlertPolicy:
         return self.policies.get(profile, DEFAULT_POLICY)
 
     def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
@@ -293,7 +307,7 @@ class Recorder(Protocol):
     """Records the state of a monitor."""
 
     def record(
-        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
     ) -> None:
         """Record one outcome, or what time alone changed. Never waits and never fails.
 
@@ -306,9 +320,9 @@ class Recorder(Protocol):
         """
 
 
-def _listed_after_all(acks: Acks, fleets: Fleets) -> frozenset[Clean]:
+def _listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[SafeText]:
     """Return the ids of acknowledged environments that were missing, never listed, and are listed now."""
-    if not acks or fleets.unlisted:
+    if not acks or fleet.unlisted:
         return frozenset()
-    expected = {missing_id(name) for fleet in fleets for name in fleet.expect} & acks.keys()
-    return frozenset(id_ for id_ in expected if not any(id_ in fleet.environments for fleet in fleets))
+    expected = {missing_id(name) for profile_state in fleet for name in profile_state.expect} & acks.keys()
+    return frozenset(id_ for id_ in expected if not any(id_ in profile_state.environments for profile_state in fleet))

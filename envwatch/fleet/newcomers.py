@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
 
-def named_by_device(events: list[Event], environments: Mapping[Clean, TrackedEnvironment]) -> list[Event]:
+def named_by_device(events: list[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
     """Return the events; a newcomer on a device that is listed already is named as its twin or its replacement."""
     newcomers = {event.id for event in events if event.kind is Kind.APPEARED}
     if not newcomers:
         return events
-    on_device: dict[Clean, list[TrackedEnvironment]] = {}
+    on_device: dict[SafeText, list[TrackedEnvironment]] = {}
     for id_, tracked in environments.items():
         if id_ not in newcomers:
             on_device.setdefault(tracked.environment.device_id, []).append(tracked)
@@ -33,6 +33,6 @@ def named_by_device(events: list[Event], environments: Mapping[Clean, TrackedEnv
         # A row that this listing lacks may be the same machine under its old id.
         twin = next((tracked for tracked in others if tracked.verdict.is_up and not tracked.absent), None)
         relation = f"twin of {twin.environment.label}" if twin else f"replaces {others[-1].environment.label}"
-        return replace(event, reason=Clean(f"{relation}, same device"))
+        return replace(event, reason=SafeText(f"{relation}, same device"))
 
     return [linked(event) for event in events]

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _MACHINES_NEEDED: Final = 2
 
 
-def newest_version(environments: Iterable[TrackedEnvironment]) -> Clean | None:
+def newest_version(environments: Iterable[TrackedEnvironment]) -> SafeText | None:
     """Return the newest version that two of the machines that are up run or exceed.
 
     A single machine proves nothing: it may run a build of its own, or report nonsense. Of one or two machines it is the
     newest that either runs. Versions that run nowhere do not count, nor does a bare number.
     """
-    devices: dict[Clean | None, set[Clean]] = defaultdict(set)
+    devices: dict[SafeText | None, set[SafeText]] = defaultdict(set)
     for tracked in environments:
         if tracked.verdict.is_up:
             devices[tracked.environment.version].add(tracked.environment.device_id)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import span
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.watched_time import WatchedTime
 
 
-class State(StrEnum):
+class UptimeState(StrEnum):
     """What an environment is in an interval: the worst first, then what says least."""
 
     DOWN = "down"
@@ -44,20 +44,20 @@ class State(StrEnum):
     @property
     def is_up(self) -> bool:
         """Whether it counts as up."""
-        return self in (State.UP, State.FLAPPING)
+        return self in (UptimeState.UP, UptimeState.FLAPPING)
 
 
-UNWATCHED: Final = Clean("not watched")
+UNWATCHED: Final = SafeText("not watched")
 """The reason of what is not known in a gap."""
 
 
 class Interval(NamedTuple):
     """A time in which an environment was in one state."""
 
-    state: State
+    state: UptimeState
     since: ServerMs
     until: ServerMs
-    reason: Clean | None = None
+    reason: SafeText | None = None
     """Why it was down when that began, or why its state is not known; None if that is not known."""
 
     @property
@@ -82,10 +82,12 @@ def states(
         since: begin, server's clock in ms.
         until: end.
     """
-    course = _Course.of(_presences(own_events), None if tracked is None else _presence_of(tracked), watched)
+    course = _ValueHistory.from_changes(
+        _presences(own_events), None if tracked is None else _presence_of(tracked), watched
+    )
     is_flapping = tracked is not None and tracked.is_flapping
     if flaps := _flapping(own_events, watched, is_flapping=is_flapping):
-        course = course.where_up(_Course.of(flaps, _FLAPS if is_flapping else _UP, watched))
+        course = course.where_up(_ValueHistory.from_changes(flaps, _FLAPS if is_flapping else _UP, watched))
     intervals: list[Interval] = []
     end = since
     for each in watched.between(since, until).spans:
@@ -107,10 +109,10 @@ def _add(intervals: list[Interval], what: _What, since: ServerMs, until: ServerM
     intervals.append(Interval(state, since, until, reason))
 
 
-def state_of(tracked: TrackedEnvironment) -> State:
+def state_of(tracked: TrackedEnvironment) -> UptimeState:
     """Return what an environment is now, watched or not."""
     if tracked.verdict.is_up:
-        return State.FLAPPING if tracked.is_flapping else State.UP
+        return UptimeState.FLAPPING if tracked.is_flapping else UptimeState.UP
     return _presence_of(tracked).state
 
 
@@ -123,7 +125,7 @@ class Outage(NamedTuple):
     """When it was back, or when it was last seen down."""
     down: timedelta
     """For how long it was seen down."""
-    reason: Clean | None
+    reason: SafeText | None
     is_over: bool = False
     """Whether it was seen up again."""
 
@@ -138,11 +140,11 @@ def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
     found: list[Outage] = []
     for each in intervals:
         last = found[-1] if found and not found[-1].is_over else None
-        if each.state is State.DOWN and last is None:
+        if each.state is UptimeState.DOWN and last is None:
             found.append(Outage(each.since, each.until, each.lasted, each.reason))
-        elif each.state is State.DOWN and last is not None:
+        elif each.state is UptimeState.DOWN and last is not None:
             found[-1] = last._replace(until=each.until, down=last.down + each.lasted, reason=last.reason or each.reason)
-        elif each.state is not State.UNKNOWN and last is not None:
+        elif each.state is not UptimeState.UNKNOWN and last is not None:
             found[-1] = last._replace(is_over=True)
     return tuple(found)
 
@@ -151,8 +153,8 @@ def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
 
 
 class _What(NamedTuple):
-    state: State
-    reason: Clean | None = None
+    state: UptimeState
+    reason: SafeText | None = None
 
 
 class _Change(NamedTuple):
@@ -162,23 +164,23 @@ class _Change(NamedTuple):
     after: _What
 
 
-_UP: Final = _What(State.UP)
-_FLAPS: Final = _What(State.FLAPPING)
-_ABSENT: Final = _What(State.ABSENT)
-_GAP: Final = _What(State.UNKNOWN, UNWATCHED)
+_UP: Final = _What(UptimeState.UP)
+_FLAPS: Final = _What(UptimeState.FLAPPING)
+_ABSENT: Final = _What(UptimeState.ABSENT)
+_GAP: Final = _What(UptimeState.UNKNOWN, UNWATCHED)
 
-_STATES: Final[Mapping[str, State]] = {
-    Presence.ONLINE.value: State.UP,
-    Presence.OFFLINE.value: State.DOWN,
-    Presence.GONE.value: State.DOWN,
-    Presence.MISSING.value: State.DOWN,
+_STATES: Final[Mapping[str, UptimeState]] = {
+    Presence.ONLINE.value: UptimeState.UP,
+    Presence.OFFLINE.value: UptimeState.DOWN,
+    Presence.GONE.value: UptimeState.DOWN,
+    Presence.MISSING.value: UptimeState.DOWN,
 }
 """By the presence as events name it; any other is not known."""
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED})
 
 
 @dataclass(frozen=True, slots=True)
-class _Course:
+class _ValueHistory:
     """What one value was at any time."""
 
     begins: Sequence[float]
@@ -186,7 +188,7 @@ class _Course:
     values: Sequence[_What]
 
     @classmethod
-    def of(cls, changes: Sequence[_Change], now: _What | None, watched: WatchedTime) -> _Course:
+    def from_changes(cls, changes: Sequence[_Change], now: _What | None, watched: WatchedTime) -> _ValueHistory:
         """Return the course with some changes, oldest first, and the value after them; None if the last change has it.
 
         Where a change begins with another value than the one before it ended with, a change in between was not seen:
@@ -209,15 +211,15 @@ class _Course:
                 values.append(before)
         return cls(begins, values)
 
-    def at(self, at: float) -> _What:
+    def value_at(self, at: float) -> _What:
         """Return the value at a moment."""
         return self.values[bisect_right(self.begins, at) - 1]
 
-    def where_up(self, other: _Course) -> _Course:
+    def where_up(self, other: _ValueHistory) -> _ValueHistory:
         """Return the course that has the values of another one where this one is up."""
         begins = sorted({*self.begins, *other.begins})
-        values = [(self.at(begin), other.at(begin)) for begin in begins]
-        return _Course(begins, [other if own.state is State.UP else own for own, other in values])
+        values = [(self.value_at(begin), other.value_at(begin)) for begin in begins]
+        return _ValueHistory(begins, [other if own.state is UptimeState.UP else own for own, other in values])
 
     def add_to(self, intervals: list[Interval], since: ServerMs, until: ServerMs) -> None:
         """Add what it was from one moment to another."""
@@ -238,11 +240,11 @@ def _presences(own_events: Iterable[Event]) -> list[_Change]:
             continue
         before = None
         if event.before is not None:
-            before = _What(_STATES.get(event.before, State.UNKNOWN))
+            before = _What(_STATES.get(event.before, UptimeState.UNKNOWN))
         elif event.kind in (Kind.APPEARED, Kind.MISSING):
-            before = _What(State.DOWN if is_gone else State.ABSENT)
+            before = _What(UptimeState.DOWN if is_gone else UptimeState.ABSENT)
         presence = event.after or event.kind
-        changes.append(_Change(event.at, before, _What(_STATES.get(presence, State.UNKNOWN), event.reason)))
+        changes.append(_Change(event.at, before, _What(_STATES.get(presence, UptimeState.UNKNOWN), event.reason)))
         is_gone = presence in (Presence.GONE.value, Presence.MISSING.value)
     return changes
 
@@ -276,5 +278,5 @@ def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping:
 
 def _presence_of(tracked: TrackedEnvironment) -> _What:
     if tracked.verdict == UNTIMED:
-        return _What(State.UNKNOWN, Clean(tracked.verdict.reason))
-    return _UP if tracked.verdict.is_up else _What(State.DOWN, Clean(tracked.verdict.reason))
+        return _What(UptimeState.UNKNOWN, SafeText(tracked.verdict.reason))
+    return _UP if tracked.verdict.is_up else _What(UptimeState.DOWN, SafeText(tracked.verdict.reason))

@@ -1,7 +1,7 @@
 """Periods in which the data is missing, old or not believed, as events with begin and end.
 
 Pure. Each kind of period is open or not, whatever the number of polls in it: it begins with one event and ends with
-one. Which outcome begins or ends a period is decided in `fleet`.
+one. Which outcome begins or ends a period is decided in `profile_state`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.model.clock import ServerMs
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 Periods: TypeAlias = "Mapping[Kind, ServerMs]"
 """Since when each open period lasts, by the kind of the event that began it."""
@@ -56,7 +56,7 @@ def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
 
 
 def ended(
-    periods: Periods, ends: Mapping[Kind, ServerMs], profile: Clean, reason: Clean | None = None
+    periods: Periods, ends: Mapping[Kind, ServerMs], profile: SafeText, reason: SafeText | None = None
 ) -> tuple[Periods, tuple[Event, ...]]:
     """Return the periods without those of some kinds, and an event for each of these that was open.
 

@@ -76,7 +76,7 @@ def believed_clock(
     """
     by_date = clock
     for bounds in snapshot.clock:
-        by_date = by_date.after(bounds)
+        by_date = by_date.with_bounds(bounds)
     error_ms = by_date.offset - clock.offset
     has_jumped = clock.is_known and abs(error_ms) > _TOLERANCE_MS
     is_new = date_error_ms is None or abs(error_ms - date_error_ms) > _TOLERANCE_MS

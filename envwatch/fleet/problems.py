@@ -28,7 +28,7 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 
     An instant that cannot be true proves no age.
     """
-    if tracked.verdict.presence is not Presence.OFFLINE or tracked.is_untimed:
+    if tracked.verdict.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return False
     lost_at = tracked.lost_at
     return now - lost_at >= _OLD_MS and lost_at >= _EARLIEST_MS
@@ -51,7 +51,7 @@ def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_
 
     A heartbeat is lost from the moment at which it was too old, and a connection from the last sign of life on.
     """
-    if tracked.presence is not Presence.OFFLINE or tracked.is_untimed:
+    if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return True
     is_overdue = tracked.since_at is None and tracked.verdict.reason is Reason.HEARTBEAT_LOST
     lost_at = tracked.lost_at + (fleet_limits.online_for / MS if is_overdue else 0.0)
@@ -64,11 +64,11 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float |
     A late one is late from its missed ping on. One that has been online since it was first seen has been so at least
     since it connected.
     """
-    if tracked.is_untimed:
+    if tracked.has_impossible_time:
         return None
     match tracked.presence:
         case Presence.LATE:
-            return tracked.quiet_at + fleet_limits.late_after / MS
+            return tracked.last_seen_alive_at + fleet_limits.late_after / MS
         case Presence.ONLINE:
             return tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
         case _:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.incidents import Incidents
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.history import Moment, RecordedPoll
     from envwatch.fleet.monitor import Monitor
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 
 _BEGIN: Final = WallMs(0)
 
 
-class Step(NamedTuple):
+class PollRef(NamedTuple):
     """A poll that one can go to."""
 
-    profile: Clean
+    profile: SafeText
     poll: RecordedPoll
 
 
@@ -46,14 +46,14 @@ class Timeline:
     merged by that clock.
     """
 
-    steps: Sequence[Step] = ()
+    steps: Sequence[PollRef] = ()
     since: WallMs = _BEGIN
     """Since when every poll is here."""
 
     @classmethod
-    def of(cls, polls: Mapping[Clean, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
+    def from_polls(cls, polls: Mapping[SafeText, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
         """Return the polls of each profile as one line of steps."""
-        lines = [[Step(profile, poll) for poll in each] for profile, each in polls.items()]
+        lines = [[PollRef(profile, poll) for poll in each] for profile, each in polls.items()]
         return cls(list(merge(*lines, key=lambda step: step.poll.at)), since)
 
     @property
@@ -65,14 +65,14 @@ class Timeline:
         """Return the index of the newest step at or before a moment; -1 if there is none."""
         return next((place for place in reversed(range(len(self.steps))) if self.steps[place].poll.at <= wall), -1)
 
-    def place_of(self, step: Step) -> int:
+    def place_of(self, step: PollRef) -> int:
         """Return the index of a step; -1 if it is not here."""
         key = (step.profile, step.poll.number)
         return next((place for place, each in enumerate(self.steps) if (each.profile, each.poll.number) == key), -1)
 
-    def known_at(self, place: int) -> Mapping[Clean, RecordedPoll]:
+    def known_at(self, place: int) -> Mapping[SafeText, RecordedPoll]:
         """Return the newest poll of each profile up to a step, that of the step first; none for one without any."""
-        found: dict[Clean, RecordedPoll] = {}
+        found: dict[SafeText, RecordedPoll] = {}
         for profile, poll in reversed(self.steps[: place + 1]):
             found.setdefault(profile, poll)
         return found
@@ -95,7 +95,7 @@ class LogEnds:
         return log.when_added(next((added for at, added in reversed(self._ends) if at <= wall), 0))
 
 
-def rewound(monitor: Monitor, moments: Mapping[Clean, Moment]) -> Monitor:
+def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
     """Return the monitor as it was at a moment: fleets, acknowledgements, events and watched time; nothing to ring.
 
     Args:
@@ -103,15 +103,15 @@ def rewound(monitor: Monitor, moments: Mapping[Clean, Moment]) -> Monitor:
             which say themselves when they hold.
         moments: what was known of each profile; one without is shown as before its first poll.
     """
-    fleets = {
-        profile: moments[profile].fleet if profile in moments else _before_first_poll(fleet)
-        for profile, fleet in monitor.fleets.by_profile.items()
+    fleet = {
+        profile: moments[profile].profile_state if profile in moments else _before_first_poll(profile_state)
+        for profile, profile_state in monitor.fleet.by_profile.items()
     }
     acks = {id_: ack for moment in moments.values() for id_, ack in moment.acks.items()}
-    ends = {profile: moment.fleet.clock.at(moment.now.wall) for profile, moment in moments.items()}
+    ends = {profile: moment.profile_state.clock.server_time(moment.now.wall) for profile, moment in moments.items()}
     return replace(
         monitor,
-        fleets=Fleets(MappingProxyType(fleets)),
+        fleet=Fleet(MappingProxyType(fleet)),
         acks=acks,
         watched={
             profile: watched.between(ServerMs(-inf), ends.get(profile, ServerMs(-inf)))
@@ -122,5 +122,10 @@ def rewound(monitor: Monitor, moments: Mapping[Clean, Moment]) -> Monitor:
     )
 
 
-def _before_first_poll(fleet: Fleet) -> Fleet:
-    return Fleet(limits=fleet.limits, profile=fleet.profile, profile_name=fleet.profile_name, expect=fleet.expect)
+def _before_first_poll(profile_state: ProfileState) -> ProfileState:
+    return ProfileState(
+        limits=profile_state.limits,
+        profile=profile_state.profile,
+        profile_name=profile_state.profile_name,
+        expect=profile_state.expect,
+    )

@@ -18,27 +18,27 @@ from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.diff import is_new_connection
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.flapping import is_flapping
-from envwatch.fleet.fleet import in_groups
 from envwatch.fleet.newcomers import named_by_device
 from envwatch.fleet.presence import GONE, UNTIMED, Presence
+from envwatch.fleet.profile_state import in_groups
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
 from envwatch.fleet.tracking import TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.history import Moment
+    from envwatch.fleet.profile_state import ProfileState
 
 _RECENT_MS: Final = limits.RECENT / MS
 _CHURN_MS: Final = limits.CHURN_WINDOW / MS
 _GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
-LACKED: Final = Clean("not in the first listing")
+LACKED: Final = SafeText("not in the first listing")
 """Why a row is gone that one listing lacks: a second one has to prove it, and what it lists appears then."""
 
 
@@ -48,30 +48,39 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     If the time in between is too short to be blind, it is the events themselves, as within one run. Nothing is compared
     if either has no listing, or if their rows are of other organizations: then the key is another one.
     """
-    asked = first.fleet.listed
-    if before.fleet.listed is None or asked is None or not are_of_one_account(before.fleet, first.fleet):
+    asked = first.profile_state.listed
+    if (
+        before.profile_state.listed is None
+        or asked is None
+        or not are_of_one_account(before.profile_state, first.profile_state)
+    ):
         return ()
-    at, ended_at = first.fleet.clock.at(asked.wall), before.fleet.clock.at(before.now.wall)
+    at, ended_at = (
+        first.profile_state.clock.server_time(asked.wall),
+        before.profile_state.clock.server_time(before.now.wall),
+    )
     if 0 <= ended_at - at < _CLOCK_ERROR_MS:
         # Two estimates of the server's clock may differ by more than lies between two runs.
         at = ServerMs(ended_at + 1)
-    environments, events = _compared(before.fleet, first.fleet, at)
-    grouped = in_groups(before.fleet, asked, first.fleet.clock, environments, events)
+    environments, events = _compared(before.profile_state, first.profile_state, at)
+    grouped = in_groups(before.profile_state, asked, first.profile_state.clock, environments, events)
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 
-def are_of_one_account(before: Fleet, first: Fleet) -> bool:
+def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
     """Whether two fleets can be of one account: any organization has rows in both, or one of them says of none."""
     old, new = (
-        {tracked.environment.organization_id for tracked in fleet.environments.values()} - {Clean("")}
-        for fleet in (before, first)
+        {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {SafeText("")}
+        for profile_state in (before, first)
     )
     return not old or not new or not old.isdisjoint(new)
 
 
-def _compared(before: Fleet, first: Fleet, at: ServerMs) -> tuple[Mapping[Clean, TrackedEnvironment], list[Event]]:
+def _compared(
+    before: ProfileState, first: ProfileState, at: ServerMs
+) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
     """Return the environments at the first listing, those that are gone among them, and what happened to each."""
-    environments: dict[Clean, TrackedEnvironment] = {}
+    environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     for id_, tracked in first.environments.items():
         if tracked.presence.is_absent:  # expected, and never listed
@@ -91,7 +100,7 @@ def _compared(before: Fleet, first: Fleet, at: ServerMs) -> tuple[Mapping[Clean,
     return environments, named_by_device(events, environments)
 
 
-def _comparable(tracked: TrackedEnvironment, before: Fleet) -> TrackedEnvironment:
+def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
     """Return an environment of a first listing without what such a listing cannot know.
 
     That is whether it flaps, and the verdict where its heartbeat's time cannot be true.
@@ -108,9 +117,13 @@ def _as_not_running(group: Event) -> Event:
     return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
 
 
-def _unproven(fleet: Fleet) -> frozenset[Clean]:
+def _unproven(profile_state: ProfileState) -> frozenset[SafeText]:
     """Return the ids of rows whose absence from the newest listing proves nothing."""
-    return frozenset() if fleet.snapshot is None else fleet.snapshot.set_aside_ids | fleet.snapshot.in_doubt
+    return (
+        frozenset()
+        if profile_state.snapshot is None
+        else profile_state.snapshot.rejected_ids | profile_state.snapshot.in_doubt
+    )
 
 
 # What is taken over.
@@ -130,19 +143,22 @@ class _Gap(NamedTuple):
         return self.at - self.since < _RECENT_MS
 
 
-def with_run_before(fleet: Fleet, before: Fleet) -> Fleet:
+def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:
     """Return the fleet of a run that has just begun with what the run before knew of its rows, at the end of that.
 
     Both are of one profile, host and account; without a listing in both, nothing is taken over.
     """
-    if fleet.listed is None or before.listed is None:
-        return fleet
-    gap = _Gap(fleet.clock.at(before.listed.wall), fleet.clock.at(fleet.listed.wall))
+    if profile_state.listed is None or before.listed is None:
+        return profile_state
+    gap = _Gap(
+        profile_state.clock.server_time(before.listed.wall), profile_state.clock.server_time(profile_state.listed.wall)
+    )
     environments = {
-        id_: _with_past(tracked, before.environments.get(id_), gap) for id_, tracked in fleet.environments.items()
+        id_: _with_past(tracked, before.environments.get(id_), gap)
+        for id_, tracked in profile_state.environments.items()
     }
-    environments |= {tracked.environment.id: tracked for tracked in _gone(fleet, before, gap)}
-    return replace(fleet, environments=MappingProxyType(environments))
+    environments |= {tracked.environment.id: tracked for tracked in _gone(profile_state, before, gap)}
+    return replace(profile_state, environments=MappingProxyType(environments))
 
 
 def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: _Gap) -> TrackedEnvironment:
@@ -178,13 +194,13 @@ def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> b
         return False
     if tracked.verdict.is_up:
         return not is_new_connection(before.environment, tracked.environment)
-    return tracked.environment.last_sign_at == before.environment.last_sign_at
+    return tracked.environment.last_seen_alive_at == before.environment.last_seen_alive_at
 
 
 def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: _Gap) -> RecentChange | None:
     """Return how it came or went in the gap; None if its row does not say when."""
     row = tracked.environment
-    at = row.connected_at if tracked.verdict.is_up else row.last_sign_at
+    at = row.connected_at if tracked.verdict.is_up else row.last_seen_alive_at
     if at is None or not gap.since <= at <= gap.at:
         if not gap.is_recent:
             return None
@@ -194,20 +210,20 @@ def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: _Gap) ->
     return turn(tracked.verdict, ServerMs(at))
 
 
-def _gone(fleet: Fleet, before: Fleet, gap: _Gap) -> Iterator[TrackedEnvironment]:
+def _gone(profile_state: ProfileState, before: ProfileState, gap: _Gap) -> Iterator[TrackedEnvironment]:
     """Yield the environments that the listings of this run lack, as long as such a row is kept.
 
     One that the run before still listed is gone since this run's listing: a listing that holds it lets it return.
     """
-    unproven = _unproven(fleet)
+    unproven = _unproven(profile_state)
     for id_, tracked in before.environments.items():
-        if id_ in fleet.environments or id_ in unproven or tracked.presence is Presence.MISSING:
+        if id_ in profile_state.environments or id_ in unproven or tracked.presence is Presence.MISSING:
             continue
         if tracked.presence is not Presence.GONE:
             change = turn(GONE, gap.at) if gap.is_recent else None
             tracked = replace(tracked, verdict=GONE, since_at=gap.at, last_change=change)  # noqa: PLW2901
         if tracked.since_at is not None and gap.at - min(tracked.since_at, gap.since) < _GONE_KEPT_MS:
-            yield _without_clocks(tracked, fleet.elapsed_ms - (gap.at - gap.since))
+            yield _without_clocks(tracked, profile_state.elapsed_ms - (gap.at - gap.since))
 
 
 def _without_clocks(tracked: TrackedEnvironment, held_at_ms: float) -> TrackedEnvironment:
@@ -216,15 +232,15 @@ def _without_clocks(tracked: TrackedEnvironment, held_at_ms: float) -> TrackedEn
     Its newest heartbeat was held by a listing at `held_at_ms`, elapsed since the first listing of this run.
     """
     row = tracked.environment
-    withheld = tracked.withheld
-    if withheld is None and row.connection_id and row.last_heartbeat_at is not None:
-        withheld = LastHeartbeat(row.connection_id, row.last_heartbeat_at, 0.0)
+    last_known = tracked.last_known_heartbeat
+    if last_known is None and row.connection_id and row.last_heartbeat_at is not None:
+        last_known = LastHeartbeat(row.connection_id, row.last_heartbeat_at, 0.0)
     return replace(
         tracked,
         absent=limits.LISTINGS_TO_GONE,
         skew_check=SkewCheck(),
         clock_suspect=False,
-        is_untimed=False,
+        has_impossible_time=False,
         is_flapping=False,
-        withheld=None if withheld is None else withheld._replace(elapsed_ms=held_at_ms),
+        last_known_heartbeat=None if last_known is None else last_known._replace(elapsed_ms=held_at_ms),
     )

@@ -16,7 +16,7 @@ from envwatch.fleet.alert_policy import Matcher
 from envwatch.fleet.finite import finite_number
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -34,19 +34,19 @@ _SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
 class Silence:
     """One silence: of what a query finds, or of some environments."""
 
-    id: Clean
+    id: SafeText
     """Eight hexadecimal digits."""
     matcher: Matcher | None = None
     """What a query finds; None if the silence is of `environments`."""
-    environments: frozenset[Clean] = frozenset()
+    environments: frozenset[SafeText] = frozenset()
     """Ids of environments, under whatever profile."""
     at: WallMs
     """When it was made."""
     until: WallMs
     """When it ends."""
-    note: Clean
+    note: SafeText
     """At most `LONGEST_NOTE` characters, see `acknowledgements`; maybe none."""
-    by: Clean
+    by: SafeText
     """Who made it: the user's name on this machine."""
 
     def holds(self, wall: float) -> bool:
@@ -64,7 +64,7 @@ class Silence:
         )
 
 
-Silences: TypeAlias = Mapping[Clean, Silence]
+Silences: TypeAlias = Mapping[SafeText, Silence]
 """By id."""
 
 NO_SILENCES: Final[Silences] = {}
@@ -73,13 +73,15 @@ MatcherOf: TypeAlias = Callable[[str], Matcher | None]
 """Makes a test of a query; None if that cannot be parsed."""
 
 
-def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: Clean, by: Clean) -> Silence:
+def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: SafeText, by: SafeText) -> Silence:
     """Return a new silence of what a query finds."""
     until = WallMs(at + lasts / MS)
     return Silence(id=_id(matcher.query, at, until), matcher=matcher, at=at, until=until, note=note, by=by)
 
 
-def silence_of_environments(ids: Iterable[Clean], at: WallMs, lasts: timedelta, note: Clean, by: Clean) -> Silence:
+def silence_of_environments(
+    ids: Iterable[SafeText], at: WallMs, lasts: timedelta, note: SafeText, by: SafeText
+) -> Silence:
     """Return a new silence of some environments, by their ids."""
     until, environments = WallMs(at + lasts / MS), frozenset(ids)
     return Silence(
@@ -92,8 +94,8 @@ def silence_of_environments(ids: Iterable[Clean], at: WallMs, lasts: timedelta, 
     )
 
 
-def _id(what: str, at: float, until: float) -> Clean:
-    return Clean(blake2s(f"{what}\0{at}\0{until}".encode(), digest_size=4).hexdigest())
+def _id(what: str, at: float, until: float) -> SafeText:
+    return SafeText(blake2s(f"{what}\0{at}\0{until}".encode(), digest_size=4).hexdigest())
 
 
 def silencing(silences: Silences, tracked: TrackedEnvironment, wall: float, now: float) -> Silence | None:
@@ -123,7 +125,7 @@ def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silence
     return {silence.id: silence for silence in found if silence is not None}
 
 
-def _silence_in(id_: Clean, raw: object, matcher_of: MatcherOf) -> Silence | None:
+def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | None:
     if not isinstance(raw, dict):
         return None
     at, until = finite_number(raw.get("at")), finite_number(raw.get("until"))

@@ -1,7 +1,7 @@
 """One tracked environment: its newest row, the verdict, and what the next verdict needs of the past.
 
 Pure. `observed` takes a row of a complete listing, `marked_absent` its absence; `events_between` says what that
-changed. Which listing is believed, and what many rows have in common, is decided in `fleet`.
+changed. Which listing is believed, and what many rows have in common, is decided in `profile_state`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED,
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.presence import PresenceRule
     from envwatch.model.environment import Environment
 
-EnvironmentKey: TypeAlias = tuple[Clean, Clean]
+EnvironmentKey: TypeAlias = tuple[SafeText, SafeText]
 """Profile and id."""
 
 _UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
@@ -45,7 +45,7 @@ class TrackedEnvironment:
 
     environment: Environment
     verdict: Verdict
-    profile: Clean = NO_PROFILE
+    profile: SafeText = NO_PROFILE
     """Under which profile it is listed; empty where only one is polled."""
     since_at: ServerMs | None = None
     """When it was seen to come or go; None while it is as it was when it was first seen."""
@@ -55,11 +55,11 @@ class TrackedEnvironment:
     clock_suspect: bool = False
     """Its heartbeat's age is uncertain: the skew check contradicts the server's clock, and its verdict rests on the
     skew check; or its time cannot be true; or the server's `Date` is not believed."""
-    is_untimed: bool = False
+    has_impossible_time: bool = False
     """Its heartbeat's time cannot be true, so that the verdict is the one before it, and shown as unknown."""
-    withheld: LastHeartbeat | None = None
+    last_known_heartbeat: LastHeartbeat | None = None
     """Its newest heartbeat, while the listings do not hold it."""
-    left_pod_id: Clean | None = None
+    left_pod_id: SafeText | None = None
     """The pod that it was last seen in, while its row has none."""
     absent: int = 0
     """Complete listings in a row that lacked it."""
@@ -93,19 +93,19 @@ class TrackedEnvironment:
         return None if self.skew_check.previous_elapsed_ms is None else self.skew_check.listed_at
 
     @property
-    def pod_id(self) -> Clean | None:
+    def pod_id(self) -> SafeText | None:
         """Its pod, or the last one: the platform forgets it when the connection is lost."""
         return self.environment.pod_id or self.left_pod_id
 
     @property
-    def quiet_at(self) -> float:
+    def last_seen_alive_at(self) -> float:
         """The last sign of life, server's clock in ms."""
-        return self.environment.last_sign_at
+        return self.environment.last_seen_alive_at
 
     @property
     def lost_at(self) -> ServerMs:
         """When it went down, server's clock in ms; meaningful only while it is down."""
-        return self.environment.last_sign_at if self.since_at is None else self.since_at
+        return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
     @property
     def up_since(self) -> float | None:
@@ -130,11 +130,11 @@ class ListingContext:
     """Since the first listing: the sum of all gaps."""
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
-    in_doubt: Collection[Clean] = ()
+    in_doubt: Collection[SafeText] = ()
     """Ids of rows that it lacks and that may exist all the same."""
-    unreadable: Collection[Clean] = ()
+    unreadable: Collection[SafeText] = ()
     """Ids of rows that it set aside."""
-    profile: Clean = NO_PROFILE
+    profile: SafeText = NO_PROFILE
     """Whose it is; empty where only one is polled."""
     latest: ServerMs = _NO_LIMIT
     """The latest instant that a row can hold; see `latest_possible`."""
@@ -152,9 +152,9 @@ class _Evidence(NamedTuple):
     """Age of its heartbeat by the server's clock; None without a connection or a heartbeat."""
     is_contradicted: bool
     """Whether the skew check rules that age out."""
-    is_untimed: bool
+    has_impossible_time: bool
     """Whether its liveness depends on an instant that cannot be true."""
-    withheld: LastHeartbeat | None
+    last_known_heartbeat: LastHeartbeat | None
     """The newest heartbeat, if the row does not hold it."""
 
 
@@ -174,7 +174,9 @@ def observed(
     evidence = _evidence(tracked, environment, at, listing)
     verdict = _verdict(tracked, evidence, listing, rule)
     clock_suspect = (
-        evidence.is_contradicted or evidence.is_untimed or (listing.is_date_wrong and evidence.age_ms is not None)
+        evidence.is_contradicted
+        or evidence.has_impossible_time
+        or (listing.is_date_wrong and evidence.age_ms is not None)
     )
     if tracked is None:
         return TrackedEnvironment(
@@ -184,7 +186,7 @@ def observed(
             last_change=None if listing.number == 1 else appearance(verdict, at),
             skew_check=evidence.skew_check,
             clock_suspect=clock_suspect,
-            is_untimed=evidence.is_untimed,
+            has_impossible_time=evidence.has_impossible_time,
         )
     has_come_or_gone = verdict != tracked.verdict and _has_come_or_gone(tracked.verdict, verdict)
     is_transition = has_come_or_gone or is_new_connection(tracked.environment, evidence.environment)
@@ -201,8 +203,8 @@ def observed(
         else later_change(tracked.last_change, tracked.environment, evidence.environment, at),
         skew_check=evidence.skew_check,
         clock_suspect=clock_suspect,
-        is_untimed=evidence.is_untimed,
-        withheld=evidence.withheld,
+        has_impossible_time=evidence.has_impossible_time,
+        last_known_heartbeat=evidence.last_known_heartbeat,
         left_pod_id=None if evidence.environment.pod_id else tracked.pod_id,
         transitions=transitions,
         is_flapping=bool(transitions) and is_flapping(transitions, at, was_flapping=tracked.is_flapping),
@@ -241,12 +243,14 @@ def _evidence(
     skew_check = _NO_SKEW_CHECK if tracked is None else tracked.skew_check
     beat_at = row.last_heartbeat_at
     if beat_at is None or not row.connection_id:
-        return _Evidence(row, skew_check, None, is_contradicted=False, is_untimed=is_untimed, withheld=newest)
+        return _Evidence(
+            row, skew_check, None, is_contradicted=False, has_impossible_time=is_untimed, last_known_heartbeat=newest
+        )
     if newest is None or beat_at < newest.at:
         # An older heartbeat arrived with a new connection, at an unknown moment.
-        skew_check = SkewCheck.of(beat_at, listing.asked_at)
+        skew_check = SkewCheck.for_heartbeat(beat_at, listing.asked_at)
     elif beat_at != newest.at:
-        skew_check = SkewCheck.of(beat_at, listing.asked_at, newest.elapsed_ms)
+        skew_check = SkewCheck.for_heartbeat(beat_at, listing.asked_at, newest.elapsed_ms)
     is_contradicted = skew_check.contradicts(at, listing.asked_at, listing.elapsed_ms)
     return _Evidence(row, skew_check, at - beat_at, is_contradicted, is_untimed, None)
 
@@ -256,7 +260,7 @@ def _verdict(
 ) -> Verdict:
     """Return the verdict that the evidence allows, given the one before."""
     before = UNTIMED if tracked is None else tracked.verdict
-    if evidence.is_untimed:
+    if evidence.has_impossible_time:
         return before
     age_ms = evidence.age_ms
     if evidence.is_contradicted:
@@ -277,7 +281,9 @@ def marked_absent(
     """
     if tracked.presence.is_absent:
         return tracked
-    absent = replace(tracked, absent=tracked.absent + 1 + held, withheld=_newest_heartbeat(tracked, listing))
+    absent = replace(
+        tracked, absent=tracked.absent + 1 + held, last_known_heartbeat=_newest_heartbeat(tracked, listing)
+    )
     if absent.absent < limits.LISTINGS_TO_GONE or tracked.environment.id in listing.in_doubt:
         return absent
     return replace(absent, verdict=GONE, since_at=at, last_change=turn(GONE, at), is_flapping=False)
@@ -290,8 +296,8 @@ def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
 
 def missed_while_held(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
     """Return the value after a listing whose lack of its row is not believed: only its heartbeat is kept."""
-    withheld = _newest_heartbeat(tracked, listing)
-    return tracked if withheld == tracked.withheld else replace(tracked, withheld=withheld)
+    last_known = _newest_heartbeat(tracked, listing)
+    return tracked if last_known == tracked.last_known_heartbeat else replace(tracked, last_known_heartbeat=last_known)
 
 
 def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
@@ -336,8 +342,12 @@ def _is_news(before: Verdict, after: Verdict) -> bool:
 def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> LastHeartbeat | None:
     """Return the newest heartbeat known before a listing; None where there was none over a connection."""
     environment = tracked.environment
-    if tracked.withheld is not None or environment.last_heartbeat_at is None or not environment.connection_id:
-        return tracked.withheld
+    if (
+        tracked.last_known_heartbeat is not None
+        or environment.last_heartbeat_at is None
+        or not environment.connection_id
+    ):
+        return tracked.last_known_heartbeat
     last_listed_ms = listing.elapsed_ms - listing.gap_ms
     return LastHeartbeat(environment.connection_id, environment.last_heartbeat_at, last_listed_ms)
 
@@ -347,25 +357,25 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment) -> Env
     new_at = row.last_heartbeat_at
     if new_at is None:
         return row
-    before, withheld = tracked.environment, tracked.withheld
+    before, last_known = tracked.environment, tracked.last_known_heartbeat
     old_at = before.last_heartbeat_at if before.connection_id == row.connection_id else None
-    if withheld is not None and withheld.connection_id == row.connection_id:
-        old_at = withheld.at
+    if last_known is not None and last_known.connection_id == row.connection_id:
+        old_at = last_known.at
     return row if old_at is None or old_at <= new_at else replace(row, last_heartbeat_at=old_at)
 
 
-def event_presence(tracked: TrackedEnvironment) -> Clean:
+def event_presence(tracked: TrackedEnvironment) -> SafeText:
     """Return the presence as events name it: late is online."""
     if tracked.verdict == UNTIMED:
-        return Clean("unknown")
-    return Clean("online" if tracked.verdict.is_up else tracked.presence.value)
+        return SafeText("unknown")
+    return SafeText("online" if tracked.verdict.is_up else tracked.presence.value)
 
 
-def _reason(tracked: TrackedEnvironment, at: ServerMs) -> Clean | None:
+def _reason(tracked: TrackedEnvironment, at: ServerMs) -> SafeText | None:
     reason, beat_at = tracked.verdict.reason, tracked.environment.last_heartbeat_at
     if reason is Reason.HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
-        return Clean(f"{reason} ({span(at - beat_at).total_seconds():.0f} s)")
-    return None if tracked.verdict.is_up else Clean(reason)
+        return SafeText(f"{reason} ({span(at - beat_at).total_seconds():.0f} s)")
+    return None if tracked.verdict.is_up else SafeText(reason)
 
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:

@@ -13,9 +13,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.fleet import blind_since
 from envwatch.fleet.history import PollResult
 from envwatch.fleet.periods import blind_after
+from envwatch.fleet.profile_state import blind_since
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.times import MS, span
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.history import RecordedPoll
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import ServerClock
 
 SPANS_KEPT: Final = 1_000
@@ -95,12 +95,15 @@ class WatchedTime:
             return self
         return WatchedTime(_united((*self.spans, Span(asked_at, self.spans[place].since))))
 
-    def after(self, before: Fleet, fleet: Fleet) -> WatchedTime:
+    def apply(self, before: ProfileState, profile_state: ProfileState) -> WatchedTime:
         """Return the time watched after an outcome, given the fleet before and after it."""
-        if fleet.listings == before.listings or fleet.listed is None:
+        if profile_state.listings == before.listings or profile_state.listed is None:
             return self
-        at = fleet.clock.at(fleet.listed.wall)
-        is_seen = before.listed is not None and blind_since(before.with_interval(fleet.interval), fleet.listed) is None
+        at = profile_state.clock.server_time(profile_state.listed.wall)
+        is_seen = (
+            before.listed is not None
+            and blind_since(before.with_interval(profile_state.interval), profile_state.listed) is None
+        )
         if self.spans and (is_seen or at <= self.spans[-1].until):
             return self.seen_until(at)
         return WatchedTime((*self.spans[1 - SPANS_KEPT :], Span(at, at)))

@@ -22,7 +22,7 @@ from pydantic_core import to_json
 
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.model import limits
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.views.command_context import ending_text
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _LOGGED: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class HookCommand:
     """A program that takes messages."""
 
     arguments: Sequence[str]
@@ -49,7 +49,7 @@ class Command:
     """Without secrets that are not the command's."""
     time_limit: timedelta = limits.HOOK_TIME
 
-    async def send(self, message: Message) -> Clean:
+    async def send(self, message: Message) -> SafeText:
         """Run the command once; see `Delivery`."""
         environ = {**self.environ, **message.variables}
         return await _run(_Job(self.arguments, environ, message.cloud_event, self.time_limit.total_seconds()))
@@ -63,7 +63,7 @@ class Apprise:
     environ: Mapping[str, str]
     time_limit: timedelta = limits.HOOK_TIME
 
-    async def send(self, message: Message) -> Clean:
+    async def send(self, message: Message) -> SafeText:
         """Hand a message to apprise; see `Delivery`."""
         urls = [url.get_secret_value() for url in self.urls]
         request = to_json({"urls": urls, "title": message.summary, "body": message.text})
@@ -78,7 +78,7 @@ class _Job(NamedTuple):
     time_limit_s: float
 
 
-async def _run(job: _Job) -> Clean:
+async def _run(job: _Job) -> SafeText:
     is_over = threading.Event()
     running = asyncio.ensure_future(asyncio.to_thread(_run_to_end, job, is_over))
     try:
@@ -90,7 +90,7 @@ async def _run(job: _Job) -> Clean:
         raise
 
 
-def _run_to_end(job: _Job, is_over: threading.Event) -> Clean:
+def _run_to_end(job: _Job, is_over: threading.Event) -> SafeText:
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's own program
             job.arguments,
@@ -130,7 +130,7 @@ class _Exchange:
                 self._selector.register(stream, event)
 
     @property
-    def text(self) -> Clean:
+    def text(self) -> SafeText:
         """The end of the output, on one line."""
         lines = bytes(self._output[-4 * _LOGGED :]).decode(errors="replace").split("\n")
         return clean(" | ".join(filter(None, map(str.strip, lines)))[-_LOGGED:])

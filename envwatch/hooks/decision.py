@@ -11,26 +11,26 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.incidents import LOSSES, RETURNS, Standing, key_of
+from envwatch.fleet.incidents import LOSSES, RETURNS, LossStatus, key_of
 from envwatch.fleet.periods import ENDS
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from envwatch.fleet.incidents import Incident, Judge
-    from envwatch.fleet.monitor import Monitor, Update
-    from envwatch.model.clock import MonotonicS, Reading
+    from envwatch.fleet.incidents import Incident, LossClassifier
+    from envwatch.fleet.monitor import Monitor, MonitorChanges
+    from envwatch.model.clock import Clocks, MonotonicS
 
 _PAIRS: Final[Mapping[Kind, Kind]] = {**ENDS, Kind.FLAPPING: Kind.STEADY}
 _PRESENCE: Final = LOSSES | RETURNS
 
-_Topic: TypeAlias = tuple[Clean, Clean, str]
+_Topic: TypeAlias = tuple[SafeText, SafeText, str]
 """Profile, environment (empty for the fleet), and what of it changes: of one topic, the newest event is true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class HookRule:
     """When one hook fires."""
 
     kinds: frozenset[Kind] = frozenset()
@@ -67,14 +67,14 @@ class _Waiting(NamedTuple):
 class HookState:
     """One hook between two moments."""
 
-    rule: Rule
-    announced: frozenset[Clean] = frozenset()
+    rule: HookRule
+    announced: frozenset[SafeText] = frozenset()
     """The ids of open incidents whose opening was sent."""
     waiting: Mapping[_Topic, _Waiting] = field(default_factory=dict)
     sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
     """When the newest message was sent, by topic and kind, as long as the cooldown lasts."""
 
-    def after(self, update: Update, monitor: Monitor, now: Reading) -> tuple[HookState, tuple[Fired, ...]]:
+    def apply(self, update: MonitorChanges, monitor: Monitor, now: Clocks) -> tuple[HookState, tuple[Fired, ...]]:
         """Return the hook after a change of the monitor, or after time alone has passed, and what fires now."""
         state, incidents = _after_incidents(self, update, monitor, now) if self.rule.has_incidents else (self, [])
         state, events = _due(_with_events(state, update.events, now.monotonic), monitor, now)
@@ -86,7 +86,9 @@ class HookState:
         return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
 
 
-def _after_incidents(state: HookState, update: Update, monitor: Monitor, now: Reading) -> tuple[HookState, list[Fired]]:
+def _after_incidents(
+    state: HookState, update: MonitorChanges, monitor: Monitor, now: Clocks
+) -> tuple[HookState, list[Fired]]:
     rule, announced, sent = state.rule, state.announced, dict(state.sent)
     judge = monitor.standings(now)
     resolved = [incident for incident in update.resolved if incident.id in announced]
@@ -98,7 +100,7 @@ def _after_incidents(state: HookState, update: Update, monitor: Monitor, now: Re
             continue
         topics = {_incident_topic(loss): loss for loss in incident.losses if key_of(loss) in incident.remaining}
         ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), now.monotonic))
-        if any(judge(key_of(loss)) is Standing.ALERTING and rule.matches(_with_row(loss, monitor)) for loss in ready):
+        if any(judge(key_of(loss)) is LossStatus.ALERTING and rule.matches(_with_row(loss, monitor)) for loss in ready):
             fired.append(Fired(incident))
             announced |= {incident.id}
             sent |= dict.fromkeys(((topic, "") for topic in topics), now.monotonic)
@@ -107,7 +109,7 @@ def _after_incidents(state: HookState, update: Update, monitor: Monitor, now: Re
 
 def _with_row(loss: Event, monitor: Monitor) -> Event:
     """Return a loss with a row for the filter: one of an earlier run has none, and gets the present one."""
-    if loss.then is not None or (tracked := monitor.fleets.tracked(key_of(loss))) is None:
+    if loss.then is not None or (tracked := monitor.fleet.tracked(key_of(loss))) is None:
         return loss
     return replace(loss, then=tracked.as_event_state)
 
@@ -131,7 +133,7 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
     return replace(state, waiting=waiting)
 
 
-def _due(state: HookState, monitor: Monitor, now: Reading) -> tuple[HookState, list[Fired]]:
+def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, list[Fired]]:
     """Return a hook without the events that are due, and these; those of one group are one message."""
     waiting, sent = dict(state.waiting), dict(state.sent)
     judge = monitor.standings(now)
@@ -167,7 +169,7 @@ def _leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tup
 def _topic_of(event: Event) -> _Topic:
     what = "presence" if event.kind in _PRESENCE else f"{event.kind} {event.field or ''}"
     what = next((begin for begin, end in _PAIRS.items() if event.kind in (begin, end)), what)
-    return (event.profile, event.id or Clean(""), what)
+    return (event.profile, event.id or SafeText(""), what)
 
 
 def _incident_topic(loss: Event) -> _Topic:
@@ -183,11 +185,11 @@ def _undoes(event: Event, before: Event) -> bool:
     return event.before is not None and event.after == before.before
 
 
-def _is_worth_sending(event: Event, monitor: Monitor, now: Reading, judge: Judge) -> bool:
+def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, judge: LossClassifier) -> bool:
     """Whether the alert policy finds an environment and nothing keeps it quiet; of a loss, whether it still is one."""
     if event.id is None:
         return True
     if event.kind in LOSSES:
-        return judge(key_of(event)) is Standing.ALERTING
-    tracked = monitor.fleets.tracked(key_of(event))
+        return judge(key_of(event)) is LossStatus.ALERTING
+    tracked = monitor.fleet.tracked(key_of(event))
     return tracked is not None and monitor.is_loud(tracked, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -23,7 +23,7 @@ class DeliveryError(Exception):
     """
 
     def __init__(
-        self, why: str, *, is_temporary: bool = False, wait: timedelta | None = None, output: Clean | None = None
+        self, why: str, *, is_temporary: bool = False, wait: timedelta | None = None, output: SafeText | None = None
     ) -> None:
         super().__init__(clean(why))
         self.is_temporary = is_temporary
@@ -34,7 +34,7 @@ class DeliveryError(Exception):
 class Delivery(Protocol):
     """A program or a web service that takes messages."""
 
-    async def send(self, message: Message) -> Clean:
+    async def send(self, message: Message) -> SafeText:
         """Deliver a message; return what there is to log of it, empty for nothing. Cancelling ends it at once.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import SecretStr
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.hooks.decision import Rule
+from envwatch.hooks.decision import HookRule
 from envwatch.model.clock import ServerMs
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
 from envwatch.storage.redactor import redactor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from envwatch.hooks.delivery import Delivery
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 INCIDENT: Final = "incident"
 """The word for incidents, among those for kinds of events."""
@@ -42,7 +42,7 @@ _SECRET_PART: Final = 12
 class Hook:
     """One hook; it has a command, an address or the variable with it, or addresses of apprise."""
 
-    name: Clean
+    name: SafeText
     on: tuple[str, ...] = (INCIDENT,)
     """Words of `KINDS`, and `INCIDENT`."""
     filter: str = ""
@@ -55,9 +55,9 @@ class Hook:
     is_pagerduty: bool = False
     apprise: tuple[SecretStr, ...] = ()
 
-    def rule(self, profile: Clean) -> Rule:
+    def rule(self, profile: SafeText) -> HookRule:
         """Return when it fires, where only this profile is watched."""
-        rule = Rule(
+        rule = HookRule(
             kinds=frozenset(KINDS[word] for word in self.on if word != INCIDENT),
             has_incidents=INCIDENT in self.on,
             after=self.after,
@@ -87,7 +87,7 @@ class Hook:
 
 def deliveries_of(
     hooks: Iterable[Hook], environ: Mapping[str, str], key_variables: Iterable[str]
-) -> dict[Clean, Delivery]:
+) -> dict[SafeText, Delivery]:
     """Return what delivers the messages of each hook, by its name; the redactor learns their secrets.
 
     `key_variables` are the names of variables that hold an API key; no command gets them, nor those of other hooks.
@@ -108,10 +108,10 @@ def deliveries_of(
 
 
 def _delivery_of(hook: Hook, environ: Mapping[str, str], child_environ: Mapping[str, str]) -> Delivery:
-    from envwatch.hooks.command import Apprise, Command  # noqa: PLC0415 - where hooks run
+    from envwatch.hooks.command import Apprise, HookCommand  # noqa: PLC0415 - where hooks run
 
     if hook.command:
-        return Command(hook.command, child_environ)
+        return HookCommand(hook.command, child_environ)
     if hook.apprise:
         if find_spec("apprise") is None:
             how = "install envwatch with its extra `apprise`, such as `uv tool install '.[apprise]'`"

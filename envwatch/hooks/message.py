@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from envwatch.fleet.alerts import ring_text
 from envwatch.fleet.events import Event
 from envwatch.fleet.incidents import key_of
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import long_age, span
 from envwatch.views.cloud_events import cloud_event, envelope, word_of
 from envwatch.views.command_context import NO_ROW, row_variables
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import Monitor
     from envwatch.hooks.decision import Fired
-    from envwatch.model.clock import Reading, ServerMs
+    from envwatch.model.clock import Clocks, ServerMs
 
 _NAMES: Final = 20
 """Environments that a text names."""
@@ -44,16 +44,16 @@ _SUMMARY_CELLS: Final = 1_000
 class Message:
     """One message, in every form that a hook may want."""
 
-    summary: Clean
+    summary: SafeText
     """One line."""
     text: str
     """Lines for people: names and reasons."""
     cloud_event: bytes
-    variables: Mapping[str, Clean]
+    variables: Mapping[str, SafeText]
     """`ENVWATCH_*`."""
     pagerduty: Mapping[str, object] | None = None
     """An event of its Events API v2 without the routing key; None if it is about no incident."""
-    incident: Clean | None = None
+    incident: SafeText | None = None
     """The id of the incident that opens or resolves; None if it is about none."""
 
 
@@ -68,26 +68,26 @@ class Context:
     """The name by which `--profile` chooses it; empty if the file has no such profile."""
 
 
-def message_of(fired: Fired, hook: Clean, context: Context, monitor: Monitor, now: Reading) -> Message:
+def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor, now: Clocks) -> Message:
     """Return what a hook sends; the context is of the profile that it happened in, the monitor of that moment."""
     if isinstance(fired.subject, Event):
         cloud = to_json(cloud_event(fired.subject, monitor, now, context.source))
         return _of_event(fired.subject, hook, context, cloud)
-    at = monitor.fleets.by_profile[fired.subject.profile].clock.at(now.wall)
+    at = monitor.fleet.by_profile[fired.subject.profile].clock.server_time(now.wall)
     return _of_incident(fired.subject, at if fired.is_resolved else None, hook, context, monitor)
 
 
-def _of_event(event: Event, hook: Clean, context: Context, cloud: bytes) -> Message:
+def _of_event(event: Event, hook: SafeText, context: Context, cloud: bytes) -> Message:
     leaves = event.members or (event,)
     summary = clean(f"{event.name} {event_text(event, UTC)}" if event.name else event_text(event, UTC), _SUMMARY_CELLS)
     variables = {
         "ENVWATCH_HOOK": hook,
         "ENVWATCH_EVENT": word_of(event),
         "ENVWATCH_SUMMARY": summary,
-        "ENVWATCH_REASON": event.reason or Clean(""),
-        "ENVWATCH_INCIDENT": event.incident or Clean(""),
-        "ENVWATCH_COUNT": Clean(str(len(leaves))),
-        "ENVWATCH_TIME": Clean(iso(event.at) or ""),
+        "ENVWATCH_REASON": event.reason or SafeText(""),
+        "ENVWATCH_INCIDENT": event.incident or SafeText(""),
+        "ENVWATCH_COUNT": SafeText(str(len(leaves))),
+        "ENVWATCH_TIME": SafeText(iso(event.at) or ""),
     }
     return Message(
         summary=summary,
@@ -98,22 +98,22 @@ def _of_event(event: Event, hook: Clean, context: Context, cloud: bytes) -> Mess
 
 
 def _of_incident(
-    incident: Incident, resolved_at: ServerMs | None, hook: Clean, context: Context, monitor: Monitor
+    incident: Incident, resolved_at: ServerMs | None, hook: SafeText, context: Context, monitor: Monitor
 ) -> Message:
     losses = incident.losses
     what, summary = ("opened" if resolved_at is None else "resolved"), _incident_text(incident, resolved_at)
     at = incident.began_at if resolved_at is None else resolved_at
     variables = {
         "ENVWATCH_HOOK": hook,
-        "ENVWATCH_EVENT": Clean(f"incident {what}"),
+        "ENVWATCH_EVENT": SafeText(f"incident {what}"),
         "ENVWATCH_SUMMARY": summary,
-        "ENVWATCH_REASON": (losses[0].reason if len(losses) == 1 else incident.shared) or Clean(""),
+        "ENVWATCH_REASON": (losses[0].reason if len(losses) == 1 else incident.shared) or SafeText(""),
         "ENVWATCH_INCIDENT": incident.id,
-        "ENVWATCH_COUNT": Clean(str(len(losses))),
-        "ENVWATCH_TIME": Clean(iso(at) or ""),
+        "ENVWATCH_COUNT": SafeText(str(len(losses))),
+        "ENVWATCH_TIME": SafeText(iso(at) or ""),
     }
     rows = _row_variables(losses, context)
-    if resolved_at is not None and len(losses) == 1 and (tracked := monitor.fleets.tracked(key_of(losses[0]))):
+    if resolved_at is not None and len(losses) == 1 and (tracked := monitor.fleet.tracked(key_of(losses[0]))):
         rows = row_variables(ListedEnvironment(tracked, resolved_at), context.profile)
     data = {
         "incident": incident.id,
@@ -143,7 +143,7 @@ def _of_incident(
     )
 
 
-def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> Clean:
+def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> SafeText:
     losses = incident.losses
     if len(losses) == 1:
         text = f"{losses[0].name or losses[0].id} {event_text(losses[0], UTC)}"
@@ -155,7 +155,7 @@ def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> Clean:
     return clean(text, _SUMMARY_CELLS)
 
 
-def _pagerduty(incident: Incident, summary: Clean, context: Context, *, is_resolved: bool) -> dict[str, object]:
+def _pagerduty(incident: Incident, summary: SafeText, context: Context, *, is_resolved: bool) -> dict[str, object]:
     if is_resolved:
         return {"event_action": "resolve", "dedup_key": incident.id}
     losses = incident.losses
@@ -187,12 +187,14 @@ def _without_none(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _row_variables(leaves: tuple[Event, ...], context: Context) -> dict[str, Clean]:
+def _row_variables(leaves: tuple[Event, ...], context: Context) -> dict[str, SafeText]:
     leaf = leaves[0]
     if len(leaves) == 1 and (tracked := tracked_then(leaf)) is not None:
         return row_variables(ListedEnvironment(tracked, leaf.at), context.profile)
-    named = {"ENVWATCH_ID": leaf.id or Clean(""), "ENVWATCH_NAME": leaf.name or Clean("")} if len(leaves) == 1 else {}
-    return {**NO_ROW, **named, "ENVWATCH_PROFILE": Clean(context.profile)}
+    named = (
+        {"ENVWATCH_ID": leaf.id or SafeText(""), "ENVWATCH_NAME": leaf.name or SafeText("")} if len(leaves) == 1 else {}
+    )
+    return {**NO_ROW, **named, "ENVWATCH_PROFILE": SafeText(context.profile)}
 
 
 def _loss_json(loss: Event) -> dict[str, object]:

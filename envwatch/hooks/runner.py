@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.model import limits
-from envwatch.model.text import Clean, clean, counted
+from envwatch.model.text import SafeText, clean, counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -38,20 +38,20 @@ class Waits:
     """From 0 to 1."""
 
 
-class Report(NamedTuple):
+class HookReport(NamedTuple):
     """One line about a hook."""
 
-    text: Clean
+    text: SafeText
     is_failure: bool = False
     is_news: bool = False
     """Whether people are to be shown it, and not only the log: the first failure of a streak, and its end."""
 
 
 @dataclass(slots=True)
-class _Lane:
+class _HookQueue:
     """One hook's queue and its present streak."""
 
-    name: Clean
+    name: SafeText
     delivery: Delivery
     queue: asyncio.Queue[Message] = field(default_factory=lambda: asyncio.Queue(limits.HOOK_QUEUE))
     unsent: deque[Message] = field(default_factory=deque)
@@ -74,12 +74,12 @@ class Runner:
 
     def __init__(
         self,
-        deliveries: Mapping[Clean, Delivery],
-        report: Callable[[Report], None],
+        deliveries: Mapping[SafeText, Delivery],
+        report: Callable[[HookReport], None],
         waits: Waits | None = None,
         farewell: timedelta = limits.HOOK_FAREWELL,
     ) -> None:
-        self._lanes = {name: _Lane(name, delivery) for name, delivery in deliveries.items()}
+        self._lanes = {name: _HookQueue(name, delivery) for name, delivery in deliveries.items()}
         self._report = report
         self._waits = waits or Waits()
         self._farewell_s = farewell.total_seconds()
@@ -102,9 +102,9 @@ class Runner:
             for lane in self._lanes.values():
                 if lane.unsent:
                     text = f"hook {lane.name}: {counted(len(lane.unsent), 'message')} not sent, as envwatch ends"
-                    self._report(Report(clean(text), is_failure=True, is_news=True))
+                    self._report(HookReport(clean(text), is_failure=True, is_news=True))
 
-    def put(self, hook: Clean, message: Message) -> None:
+    def put(self, hook: SafeText, message: Message) -> None:
         """Queue a message for a hook; never waits. With a full queue it is dropped, counted and reported."""
         lane = self._lanes[hook]
         try:
@@ -113,9 +113,9 @@ class Runner:
         except asyncio.QueueFull:
             lane.dropped += 1
             text = f"hook {hook}: dropped, as {limits.HOOK_QUEUE} messages wait: {message.summary}"
-            self._report(Report(clean(text), is_failure=True, is_news=lane.dropped == 1))
+            self._report(HookReport(clean(text), is_failure=True, is_news=lane.dropped == 1))
 
-    def unsent(self, hook: Clean) -> Collection[Message]:
+    def unsent(self, hook: SafeText) -> Collection[Message]:
         """Return the messages of a hook that are neither delivered nor given up."""
         return self._lanes[hook].unsent
 
@@ -123,7 +123,7 @@ class Runner:
         """Wait until every queued message was delivered or given up."""
         await asyncio.gather(*(lane.queue.join() for lane in self._lanes.values()))
 
-    async def _work(self, lane: _Lane) -> None:
+    async def _work(self, lane: _HookQueue) -> None:
         while True:
             message = await lane.queue.get()
             try:
@@ -133,7 +133,7 @@ class Runner:
             lane.unsent.popleft()
             lane.queue.task_done()
 
-    async def _deliver(self, lane: _Lane, message: Message) -> None:
+    async def _deliver(self, lane: _HookQueue, message: Message) -> None:
         """Try until a message is delivered, cannot be, or was tried for long enough."""
         began_at, tries = self._waits.monotonic(), 0
         while True:
@@ -159,18 +159,18 @@ class Runner:
         jittered = self._waits.random() * min(cap, base * float(2 ** min(tries, 10)))
         return max(jittered, error.wait.total_seconds() if error.wait else 0.0)
 
-    def _note_failure(self, lane: _Lane, message: Message, error: DeliveryError, wait: float | None) -> None:
+    def _note_failure(self, lane: _HookQueue, message: Message, error: DeliveryError, wait: float | None) -> None:
         lane.failures += 1
         what = "given up" if wait is None else f"next try in {wait:.0f} s"
         output = f" ({error.output})" if error.output else ""
         text = f"hook {lane.name}: {error}{output}: {what}: {message.summary}"
-        self._report(Report(clean(text), is_failure=True, is_news=lane.failures == 1))
+        self._report(HookReport(clean(text), is_failure=True, is_news=lane.failures == 1))
 
-    def _note_success(self, lane: _Lane, message: Message, output: Clean) -> None:
+    def _note_success(self, lane: _HookQueue, message: Message, output: SafeText) -> None:
         printed = f" ({output})" if output else ""
-        self._report(Report(clean(f"hook {lane.name}: sent{printed}: {message.summary}")))
+        self._report(HookReport(clean(f"hook {lane.name}: sent{printed}: {message.summary}")))
         if lane.failures or lane.dropped:
             dropped = f", {counted(lane.dropped, 'message')} dropped" if lane.dropped else ""
             text = f"hook {lane.name}: works again, after {counted(lane.failures, 'failure')}{dropped}"
-            self._report(Report(clean(text), is_news=True))
+            self._report(HookReport(clean(text), is_news=True))
         lane.failures = lane.dropped = 0

@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 from envwatch import __version__
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.model import limits
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.errors import network_failure, retry_after
 from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import proxy_for, trust_for
@@ -65,7 +65,7 @@ class Webhook:
         object.__setattr__(self, "_trust", trust_for(self.url, self.environ))
         object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
 
-    async def send(self, message: Message) -> Clean:
+    async def send(self, message: Message) -> SafeText:
         """Post a message; see `Delivery`. A connection is opened for each: the last was days ago."""
         transport = httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False, proxy=self.proxy)
         try:
@@ -82,7 +82,7 @@ class Webhook:
             port = nearest.port or (443 if nearest.scheme == "https" else 80)
             _, why = network_failure(error, self.url.host, f"{nearest.host}:{port}")
             raise DeliveryError(why, is_temporary=True) from None
-        return Clean("")
+        return SafeText("")
 
     def _request(self, message: Message) -> httpx.Request:
         headers = {"Content-Type": "application/cloudevents+json", "User-Agent": f"envwatch/{__version__}"}
@@ -124,7 +124,7 @@ class Webhook:
         return bytes(body[:_BODY_BYTES])
 
 
-def _message_in(body: bytes) -> Clean:
+def _message_in(body: bytes) -> SafeText:
     """Return what an answer says in words: the usual fields of JSON, else its first line unless that is markup."""
     try:
         document = from_json(body)
@@ -135,4 +135,4 @@ def _message_in(body: bytes) -> Clean:
         found = [document.get("message"), document.get("error"), *(errors if isinstance(errors, list) else ())]
         return clean(", ".join(word for word in found if isinstance(word, str)), _LONGEST_WORDS)
     text = body.decode(errors="replace").strip()
-    return Clean("") if text.startswith("<") else clean(text.partition("\n")[0], _LONGEST_WORDS)
+    return SafeText("") if text.startswith("<") else clean(text.partition("\n")[0], _LONGEST_WORDS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 
-from envwatch.fleet.fleet import Freshness
+from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.modes import mode_of
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
 
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _ALERTING, _PROBLEM, _UP, _OTHER = range(4)
 """What comes first where not all environments have series; the last are old, or gone."""
 
 
-class Shown(NamedTuple):
+class SeriesEnvironment(NamedTuple):
     """An environment that has series of its own."""
 
-    profile: Clean
+    profile: SafeText
     """The value of its label `profile`."""
     tracked: TrackedEnvironment
     is_alerting: bool
@@ -45,14 +45,14 @@ class Shown(NamedTuple):
 class Selection(NamedTuple):
     """The environments that have series, and of each profile how many have none."""
 
-    shown: Sequence[Shown]
-    omitted: Mapping[Clean, int]
+    shown: Sequence[SeriesEnvironment]
+    omitted: Mapping[SafeText, int]
     """By label, of each profile whose environments can be seen."""
 
 
-def is_seen(fleet: Fleet, now: Reading) -> bool:
+def is_seen(profile_state: ProfileState, now: Clocks) -> bool:
     """Whether a fleet's environments have series: not while it is blind, nor before its first listing."""
-    return fleet.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
+    return profile_state.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
 
 
 def gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
@@ -60,27 +60,30 @@ def gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, labels=("profile", *labels))
 
 
-def selection_of(monitor: Monitor, now: Reading, largest: int) -> Selection:
+def selection_of(monitor: Monitor, now: Clocks, largest: int) -> Selection:
     """Return which environments have series at a moment: at most `largest`, of all profiles together."""
     is_alerting = monitor.alerting(now)
-    seen = [fleet for fleet in monitor.fleets if is_seen(fleet, now)]
+    seen = [profile_state for profile_state in monitor.fleet if is_seen(profile_state, now)]
     everything = [
-        Shown(
-            fleet.profile_name, tracked, is_alerting(tracked), not (tracked.clock_suspect or fleet.is_unproven(tracked))
+        SeriesEnvironment(
+            profile_state.profile_name,
+            tracked,
+            is_alerting(tracked),
+            not (tracked.clock_suspect or profile_state.is_unproven(tracked)),
         )
-        for fleet in seen
-        for tracked in fleet.environments.values()
+        for profile_state in seen
+        for tracked in profile_state.environments.values()
     ]
     shown = everything
     if len(everything) > largest:
         shown = sorted(everything, key=lambda each: _place(each, monitor, now))[:largest]
-    omitted = {fleet.profile_name: len(fleet.environments) for fleet in seen}
+    omitted = {profile_state.profile_name: len(profile_state.environments) for profile_state in seen}
     for each in shown:
         omitted[each.profile] -= 1
     return Selection(shown, omitted)
 
 
-def _place(shown: Shown, monitor: Monitor, now: Reading) -> tuple[int, str, str]:
+def _place(shown: SeriesEnvironment, monitor: Monitor, now: Clocks) -> tuple[int, str, str]:
     tracked = shown.tracked
     if shown.is_alerting:
         rank = _ALERTING
@@ -91,7 +94,7 @@ def _place(shown: Shown, monitor: Monitor, now: Reading) -> tuple[int, str, str]
     return rank, shown.profile, tracked.environment.id
 
 
-def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentKey, Clean]) -> Iterator[Metric]:
+def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentKey, SafeText]) -> Iterator[Metric]:
     """Yield the families with a sample for each environment, given the open mass losses by environment."""
     info = InfoMetricFamily(
         "envwatch_environment", "What an environment is, as last listed; always 1.", labels=("profile", "id")

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.metrics.poll_counts import PollCounts, ProfilePolls
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
 
 LARGEST: Final = 2000
 """How many environments have series of their own, if nothing else is asked for."""
@@ -42,7 +42,7 @@ _UNKNOWN: Final = "unknown"
 
 
 def exposition(
-    monitor: Monitor, polls: PollCounts, now: Reading, *, largest: int = LARGEST, accept: str = ""
+    monitor: Monitor, polls: PollCounts, now: Clocks, *, largest: int = LARGEST, accept: str = ""
 ) -> tuple[bytes, str]:
     """Return all series of a moment and their content type.
 
@@ -68,7 +68,7 @@ class _Families(Collector):
         return self._families
 
 
-def families(monitor: Monitor, polls: PollCounts, now: Reading, largest: int) -> Iterator[Metric]:
+def families(monitor: Monitor, polls: PollCounts, now: Clocks, largest: int) -> Iterator[Metric]:
     """Yield the families of a moment that have any sample; see `exposition`."""
     selection = selection_of(monitor, now, largest)
     omitted = gauge(
@@ -88,7 +88,7 @@ def families(monitor: Monitor, polls: PollCounts, now: Reading, largest: int) ->
     return (family for family in every if family.samples)
 
 
-def _of_polls(monitor: Monitor, polls: PollCounts, now: Reading) -> Iterator[Metric]:
+def _of_polls(monitor: Monitor, polls: PollCounts, now: Clocks) -> Iterator[Metric]:
     up = gauge("envwatch_up", "1 if the newest poll gave a complete listing.")
     blind = gauge(
         "envwatch_blind", "1 while nothing is known of any environment: no listing yet, or the newest one is too old."
@@ -101,14 +101,14 @@ def _of_polls(monitor: Monitor, polls: PollCounts, now: Reading) -> Iterator[Met
     duration = HistogramMetricFamily(
         "envwatch_poll_duration_seconds", "How long a poll took, all pages of it.", labels=("profile",)
     )
-    for name, fleet in monitor.fleets.by_profile.items():
-        profile = fleet.profile_name
-        has_listing = fleet.listed is not None or fleet.hold is not None
-        up.add_metric((profile,), int(has_listing and fleet.failure is None))
-        blind.add_metric((profile,), int(not is_seen(fleet, now)))
-        if fleet.listed is not None:
-            last.add_metric((profile,), fleet.listed.wall / 1000)
-        of_profile = polls.of(name)
+    for name, profile_state in monitor.fleet.by_profile.items():
+        profile = profile_state.profile_name
+        has_listing = profile_state.listed is not None or profile_state.quarantine is not None
+        up.add_metric((profile,), int(has_listing and profile_state.failure is None))
+        blind.add_metric((profile,), int(not is_seen(profile_state, now)))
+        if profile_state.listed is not None:
+            last.add_metric((profile,), profile_state.listed.wall / 1000)
+        of_profile = polls.for_profile(name)
         for result, count in of_profile.results.items():
             total.add_metric((profile, result), count)
         duration.add_metric((profile,), list(_buckets(of_profile)), of_profile.seconds)
@@ -123,21 +123,21 @@ def _buckets(polls: ProfilePolls) -> Iterator[tuple[str, float]]:
         yield "+Inf" if bound == inf else str(bound), count
 
 
-def _of_fleets(monitor: Monitor, now: Reading) -> Iterator[Metric]:
+def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
     environments = gauge("envwatch_environments", "Environments by their state.", "state")
     alerting = gauge("envwatch_alerting", "Environments that are a problem that needs a person.")
-    for fleet in monitor.fleets:
-        if not is_seen(fleet, now):
+    for profile_state in monitor.fleet:
+        if not is_seen(profile_state, now):
             continue
-        profile, counts = fleet.profile_name, counts_at(fleet, now, monitor.alerting(now))
+        profile, counts = profile_state.profile_name, counts_at(profile_state, now, monitor.alerting(now))
         for presence in Presence:
-            environments.add_metric((profile, presence.value), counts.of(presence))
+            environments.add_metric((profile, presence.value), counts.with_presence(presence))
         environments.add_metric((profile, _UNKNOWN), counts.unknown)
         alerting.add_metric((profile,), sum(counts.alerting.values()))
     yield from (environments, alerting)
 
 
-def _mass_losses(monitor: Monitor, now: Reading) -> Metric:
+def _mass_losses(monitor: Monitor, now: Clocks) -> Metric:
     lost = gauge(
         "envwatch_mass_loss_environments",
         "Environments that were lost together and are not back yet, for each open mass loss.",
@@ -145,14 +145,14 @@ def _mass_losses(monitor: Monitor, now: Reading) -> Metric:
         "shared",
     )
     for incident in monitor.incidents.open:
-        fleet = monitor.fleets.by_profile.get(incident.profile)
-        if not incident.is_mass or fleet is None or not is_seen(fleet, now):
+        profile_state = monitor.fleet.by_profile.get(incident.profile)
+        if not incident.is_mass or profile_state is None or not is_seen(profile_state, now):
             continue
-        if count := sum(id_ in fleet.environments for _, id_ in incident.remaining):
-            lost.add_metric((fleet.profile_name, incident.id, incident.shared or ""), count)
+        if count := sum(id_ in profile_state.environments for _, id_ in incident.remaining):
+            lost.add_metric((profile_state.profile_name, incident.id, incident.shared or ""), count)
     return lost
 
 
-def _lost_together(monitor: Monitor) -> Mapping[EnvironmentKey, Clean]:
+def _lost_together(monitor: Monitor) -> Mapping[EnvironmentKey, SafeText]:
     """Return the open mass loss of each environment that is a part of one and not back yet."""
     return {key: incident.id for incident in monitor.incidents.open if incident.is_mass for key in incident.remaining}

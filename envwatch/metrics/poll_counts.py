@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 SUCCESS: Final = "success"
 """The result of a complete listing; every other one is the cause of a failure."""
@@ -45,7 +45,7 @@ class ProfilePolls:
     seconds: float = 0.0
     """How long all of them took together, by the monotonic clock."""
 
-    def after(self, outcome: Listed | Failed) -> ProfilePolls:
+    def apply(self, outcome: Listed | Failed) -> ProfilePolls:
         """Return the counts after one more poll."""
         result = SUCCESS if isinstance(outcome, Listed) else _result_of(outcome.cause)
         took = max(outcome.ended.monotonic - outcome.started.monotonic, 0.0)
@@ -62,15 +62,15 @@ _NO_POLLS: Final = ProfilePolls()
 class PollCounts:
     """The polls of all profiles since the start."""
 
-    by_profile: Mapping[Clean, ProfilePolls] = field(default_factory=lambda: MappingProxyType({}))
+    by_profile: Mapping[SafeText, ProfilePolls] = field(default_factory=lambda: MappingProxyType({}))
 
-    def after(self, profile: Clean, outcome: Outcome) -> PollCounts:
+    def apply(self, profile: SafeText, outcome: Outcome) -> PollCounts:
         """Return the counts after an outcome; that this machine slept is none of a poll."""
         if not isinstance(outcome, Listed | Failed):
             return self
-        polls = self.of(profile).after(outcome)
+        polls = self.for_profile(profile).apply(outcome)
         return replace(self, by_profile=MappingProxyType({**self.by_profile, profile: polls}))
 
-    def of(self, profile: Clean) -> ProfilePolls:
+    def for_profile(self, profile: SafeText) -> ProfilePolls:
         """Return the counts of one profile, all zero before its first poll."""
         return self.by_profile.get(profile, _NO_POLLS)

@@ -21,22 +21,22 @@ MonotonicS = NewType("MonotonicS", float)
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Clocks:
     """This machine's two clocks at one moment."""
 
     wall: WallMs
     monotonic: MonotonicS
     """Never set, and it may stand still while the machine sleeps."""
 
-    def slept_since(self, earlier: Reading) -> bool:
+    def slept_since(self, earlier: Clocks) -> bool:
         """Whether the clocks drifted apart in between: the machine slept, or its wall clock was set."""
         return abs(self.drift_since(earlier)) > limits.SLEPT_FROM.total_seconds()
 
-    def drift_since(self, earlier: Reading) -> float:
+    def drift_since(self, earlier: Clocks) -> float:
         """Return by how many seconds the wall clock ran ahead of the monotonic one in between."""
         return (self.wall - earlier.wall) / 1000 - (self.monotonic - earlier.monotonic)
 
-    def not_before(self, other: Reading) -> Reading:
+    def not_before(self, other: Clocks) -> Clocks:
         """Return this moment or another one, whichever is later by the monotonic clock.
 
         Of the other one the wall clock is as it is set now, and goes back only where it was set back.
@@ -45,7 +45,7 @@ class Reading:
         if ahead_s <= 0:
             return self
         wall = WallMs(self.wall + ahead_s * 1000)
-        return Reading(max(self.wall, min(other.wall, wall)), other.monotonic)
+        return Clocks(max(self.wall, min(other.wall, wall)), other.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,12 @@ class ServerClock:
         """Whether the local clock is wrong enough to warn of."""
         return abs(self.offset) >= limits.CLOCK_WARN_FROM / timedelta(milliseconds=1)
 
-    def after(self, bounds: OffsetBounds) -> ServerClock:
+    def with_bounds(self, bounds: OffsetBounds) -> ServerClock:
         """Return the clock after one more response; it starts over when the samples contradict each other."""
         latest = ServerClock((*self.samples[1 - limits.CLOCK_SAMPLES :], bounds))
         agreed = latest.bounds
         return latest if agreed is not None and agreed.low <= agreed.high else ServerClock((bounds,))
 
-    def at(self, wall: WallMs) -> ServerMs:
+    def server_time(self, wall: WallMs) -> ServerMs:
         """Return the server's time when the wall clock shows `wall`."""
         return ServerMs(wall + self.offset)

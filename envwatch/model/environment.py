@@ -15,11 +15,11 @@ from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, with_config
 
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import LONGEST, Clean, clean, clean_key, cleaned
+from envwatch.model.text import LONGEST, SafeText, clean, clean_key, cleaned
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
-_Text = Annotated[Clean, Field(max_length=LONGEST)]
+_Text = Annotated[SafeText, Field(max_length=LONGEST)]
 _Instant = Annotated[ServerMs, Field(strict=True, allow_inf_nan=False)]
 
 _NEVER_ON_THE_WIRE = "\0"
@@ -35,7 +35,7 @@ NEVER = ServerMs(float("-inf"))
 class Environment:
     """One row of the listing as received, its text cleaned; instants may be integers or floats."""
 
-    id: Annotated[Clean, Field(min_length=1, max_length=LONGEST)]
+    id: Annotated[SafeText, Field(min_length=1, max_length=LONGEST)]
     """The row's permanent key. Cleaned by `clean_key`: distinct rows have distinct keys."""
     name: Annotated[_Text, Field(alias="connectionName")]
     """Chosen by the machine's user; not unique."""
@@ -62,37 +62,37 @@ class Environment:
     """Fields of the row that this version does not model."""
 
     @property
-    def label(self) -> Clean:
+    def label(self) -> SafeText:
         """What people call it: its name, or its id if the name is empty or blank."""
         return self.id if not self.name or self.name.isspace() else self.name
 
     @property
-    def last_sign_at(self) -> ServerMs:
+    def last_seen_alive_at(self) -> ServerMs:
         """The last sign of life: the heartbeat, or if there is none (as when offline) when it was last seen."""
         return self.last_seen_at if self.last_heartbeat_at is None else self.last_heartbeat_at
 
     @property
-    def version(self) -> Clean | None:
+    def version(self) -> SafeText | None:
         """Version of Letta Code."""
         return self._text("lettaCodeVersion")
 
     @property
-    def branch(self) -> Clean | None:
+    def branch(self) -> SafeText | None:
         """Git branch; set once an agent has run there."""
         return self._text("gitBranch")
 
     @property
-    def working_directory(self) -> Clean | None:
+    def working_directory(self) -> SafeText | None:
         """Set once an agent has run there."""
         return self._text("workingDirectory")
 
     @property
-    def os(self) -> Clean | None:
+    def os(self) -> SafeText | None:
         """Node's `process.platform`: darwin, linux, win32."""
         return self._text("os")
 
     @property
-    def node_version(self) -> Clean | None:
+    def node_version(self) -> SafeText | None:
         """Version of Node.js, with its leading v."""
         return self._text("nodeVersion")
 
@@ -107,14 +107,14 @@ class Environment:
         return self._object("machine")
 
     @property
-    def supported_commands(self) -> tuple[Clean, ...] | None:
+    def supported_commands(self) -> tuple[SafeText, ...] | None:
         """Names of the commands that the listener accepts."""
         value = (self.metadata or {}).get("supported_commands")
-        return tuple(Clean(name) for name in value if isinstance(name, str)) if isinstance(value, list) else None
+        return tuple(SafeText(name) for name in value if isinstance(name, str)) if isinstance(value, list) else None
 
-    def _text(self, key: str) -> Clean | None:
+    def _text(self, key: str) -> SafeText | None:
         value = self.metadata.get(key) if self.metadata else None
-        return Clean(value) if isinstance(value, str) else None
+        return SafeText(value) if isinstance(value, str) else None
 
     def _object(self, key: str) -> JsonObject | None:
         value = self.metadata.get(key) if self.metadata else None
@@ -211,11 +211,11 @@ def _wire_names() -> frozenset[str]:
     return frozenset(_ENVIRONMENT.json_schema()["properties"]) - {_NEVER_ON_THE_WIRE}
 
 
-def update_text(environment: Environment) -> Clean | None:
+def update_text(environment: Environment) -> SafeText | None:
     """Return whether the listener can update itself, in a word or two."""
     update = environment.self_update
     if update is None:
         return None
     if not update.get("supported"):
-        return Clean("no")
-    return Clean("yes" if update.get("writable") else "by hand")
+        return SafeText("no")
+    return SafeText("yes" if update.get("writable") else "by hand")

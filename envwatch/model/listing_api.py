@@ -63,7 +63,7 @@ def unauthorized() -> RefusedError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListParams:
+class PageParams:
     """The parameters of one request for a page."""
 
     limit: int = DEFAULT_LIMIT
@@ -75,7 +75,7 @@ class ListParams:
     user_id: str | None = None
 
     @classmethod
-    def of(cls, query: str, largest_page: int) -> ListParams:
+    def from_query(cls, query: str, largest_page: int) -> PageParams:
         """Return the parameters in the query of a URL; unknown ones are ignored, and of two of a name the last holds.
 
         Args:

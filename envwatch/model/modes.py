@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-UNRESTRICTED = Clean("unrestricted")
+UNRESTRICTED = SafeText("unrestricted")
 
-_LEGACY: Mapping[str, Clean] = {
-    "default": Clean("standard"),
+_LEGACY: Mapping[str, SafeText] = {
+    "default": SafeText("standard"),
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }
 """Names in use by older listeners."""
 
-_BY_FOLDED_NAME: Mapping[str, Clean] = {name.casefold(): mode for name, mode in _LEGACY.items()}
+_BY_FOLDED_NAME: Mapping[str, SafeText] = {name.casefold(): mode for name, mode in _LEGACY.items()}
 
 _MEANING: Mapping[str, str] = {
     "standard": "normal approvals",
@@ -31,12 +31,12 @@ _MEANING: Mapping[str, str] = {
 }
 
 
-def mode_of(raw: Clean | None) -> Clean | None:
+def mode_of(raw: SafeText | None) -> SafeText | None:
     """Return the mode under its current name; None until the listener has reported one."""
     return None if raw is None else _LEGACY.get(raw, raw)
 
 
-def mode_from_query(typed: Clean) -> Clean:
+def mode_from_query(typed: SafeText) -> SafeText:
     """Return the current name of a mode that is typed under any of its names, in any case."""
     return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
@@ -46,7 +46,7 @@ def is_known_mode(raw: str) -> bool:
     return raw in _LEGACY or raw in _MEANING
 
 
-def mode_meaning(raw: Clean | None) -> str:
+def mode_meaning(raw: SafeText | None) -> str:
     """Return what the mode lets an agent do, in a few words."""
     mode = mode_of(raw)
     if mode is None:

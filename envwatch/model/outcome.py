@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.clock import OffsetBounds
     from envwatch.model.environment import Environment
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class ListedPage:
     """Wall clock before the request: a later moment would count the network's delay as silence of the machines.
 
     Where the server answers from a listing of its own, when it asked for that, or a little earlier."""
-    received_ids: Mapping[Clean, str] = field(default_factory=dict)
+    received_ids: Mapping[SafeText, str] = field(default_factory=dict)
     """Ids exactly as received, by those that cleaning made of them, to serve them again; only where it changed them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class RelayInfo:
     """What a server says that answers from a listing of its own, as `envwatch serve` does."""
 
     age_s: float
@@ -53,18 +53,18 @@ class Snapshot:
     pages: tuple[ListedPage, ...]
     clock: tuple[OffsetBounds, ...] = ()
     """Bounds from the responses' `Date` headers, oldest first; empty without any."""
-    set_aside: int = 0
+    rejected: int = 0
     """Rows that could not be used."""
-    set_aside_ids: frozenset[Clean] = frozenset()
+    rejected_ids: frozenset[SafeText] = frozenset()
     """Their ids where readable, unless another row of that id could be used."""
-    confirmed_absent: frozenset[Clean] = frozenset()
+    confirmed_absent: frozenset[SafeText] = frozenset()
     """Ids of rows that only an earlier listing held, and that do not exist according to the server."""
-    in_doubt: frozenset[Clean] = frozenset()
+    in_doubt: frozenset[SafeText] = frozenset()
     """Ids of such rows that the server has not confirmed: they may exist."""
     requests: int = 0
     received: int = 0
     """Bytes of the bodies on the wire."""
-    served: Served | None = None
+    served: RelayInfo | None = None
     """None where the server answers by itself."""
 
     @property
@@ -108,7 +108,7 @@ class SourceError(Exception):
     def __init__(
         self,
         cause: Cause,
-        message: Clean,
+        message: SafeText,
         *,
         retry_after: timedelta | None = None,
         pages_read: int = 0,
@@ -130,18 +130,18 @@ class Listed:
     """A complete, fresh listing."""
 
     snapshot: Snapshot
-    started: Reading
-    ended: Reading
+    started: Clocks
+    ended: Clocks
     interval: timedelta
     """From poll to poll, as in force; from listing to listing of a server that answers from its own, if longer."""
 
     @property
-    def asked(self) -> Reading:
+    def asked(self) -> Clocks:
         """When what it says was asked for: at its start, or as much earlier as the listing was old by then."""
         if self.snapshot.served is None:
             return self.started
         age_s = self.snapshot.served.age_s
-        return Reading(WallMs(self.started.wall - age_s * 1000), MonotonicS(self.started.monotonic - age_s))
+        return Clocks(WallMs(self.started.wall - age_s * 1000), MonotonicS(self.started.monotonic - age_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +149,9 @@ class Failed:
     """A poll without a complete listing; the pages that it did read are dropped."""
 
     cause: Cause
-    message: Clean
-    started: Reading
-    ended: Reading
+    message: SafeText
+    started: Clocks
+    ended: Clocks
     interval: timedelta
     retry_after: timedelta | None = None
     """The server's `Retry-After`."""
@@ -165,8 +165,8 @@ class Failed:
 class Slept:
     """This machine or process stood still: changes meanwhile were not seen when they happened."""
 
-    last_awake: Reading
-    awake: Reading
+    last_awake: Clocks
+    awake: Clocks
 
 
 Outcome: TypeAlias = Listed | Failed | Slept

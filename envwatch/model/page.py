@@ -22,7 +22,7 @@ from envwatch.model import limits
 from envwatch.model.environment import Environment, environment_of, is_too_large
 from envwatch.model.page_rows import id_in, split
 from envwatch.model.plain_json import is_plain_json
-from envwatch.model.text import BITS, DEPTH, LONGEST, Clean, clean, clean_key, cleaned, is_hashed
+from envwatch.model.text import BITS, DEPTH, LONGEST, SafeText, clean, clean_key, cleaned, is_hashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,11 +42,11 @@ class Page:
     has_next_page: bool
     cursor: str | None
     """The `id` of the last row exactly as received, uncleaned: only for the next page's `after`."""
-    set_aside: int
+    rejected: int
     """Rows that did not fit `Environment`."""
-    set_aside_ids: tuple[Clean, ...] = ()
+    rejected_ids: tuple[SafeText, ...] = ()
     """Their ids, where readable."""
-    received_ids: Mapping[Clean, str] = field(default_factory=dict)
+    received_ids: Mapping[SafeText, str] = field(default_factory=dict)
     """Ids exactly as received, by those that cleaning made of them; only where it changed them."""
 
 
@@ -73,7 +73,7 @@ _TEXTS = (
 _TEXTS_OF = attrgetter(*_TEXTS)
 
 
-def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None, pool: Pool | None = None) -> Page:
+def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, pool: Pool | None = None) -> Page:
     """Decode one page.
 
     Args:
@@ -94,7 +94,7 @@ def page_of(data: bytes, known: Mapping[Clean, Environment] | None = None, pool:
     return page
 
 
-def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | None:
+def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | None:
     """Return a page if all of its rows fit `Environment`, else None."""
     try:
         page = _WHOLE_PAGE.validate_json(data)
@@ -105,7 +105,7 @@ def _page_at_once(data: bytes, known: Mapping[Clean, Environment]) -> Page | Non
     # In later listings most rows are known, and a test of each other one costs less than one of the page.
     is_plain = not known and is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
-    received_ids: dict[Clean, str] = {}
+    received_ids: dict[SafeText, str] = {}
     for index, row in enumerate(rows):
         before = known.get(row.id)
         # A row that equals a cleaned one is clean, unless its id only looks like that row's key.
@@ -159,8 +159,8 @@ def _page_row_by_row(data: bytes) -> Page:
         raise PageError("no page of environments: it lacks `connections` or `hasNextPage`")
     environments: list[Environment] = []
     cursor = None
-    set_aside_ids = []
-    received_ids: dict[Clean, str] = {}
+    rejected_ids = []
+    received_ids: dict[SafeText, str] = {}
     for row in rows:
         id_ = row.get("id") if isinstance(row, dict) else None
         if isinstance(id_, str) and _is_sendable(id_):
@@ -171,12 +171,12 @@ def _page_row_by_row(data: bytes) -> Page:
             environments.append(environment_of(row))
         except ValueError:
             if id_ and isinstance(id_, str):
-                set_aside_ids.append(clean_key(id_))
-    set_aside = len(rows) - len(environments)
-    return Page(environments, has_next_page, cursor, set_aside, tuple(set_aside_ids), received_ids)
+                rejected_ids.append(clean_key(id_))
+    rejected = len(rows) - len(environments)
+    return Page(environments, has_next_page, cursor, rejected, tuple(rejected_ids), received_ids)
 
 
-def _note_id(received_ids: dict[Clean, str], key: Clean, received: str) -> None:
+def _note_id(received_ids: dict[SafeText, str], key: SafeText, received: str) -> None:
     """Note an id that cleaning changed, if it is one that can be sent back."""
     if key != received and len(received) <= LONGEST and _is_sendable(received):
         received_ids[key] = received

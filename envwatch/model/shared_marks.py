@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean, clean, shortened
+from envwatch.model.text import SafeText, clean, shortened
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -30,26 +30,26 @@ _LONGEST_MS: Final = limits.LONGEST_SILENCE.total_seconds() * 1000
 class SharedAck:
     """An acknowledgement on the serving host."""
 
-    by: Clean
+    by: SafeText
     """How that host calls itself."""
-    note: Clean
+    note: SafeText
     """Maybe none."""
 
     @property
-    def text(self) -> Clean:
+    def text(self) -> SafeText:
         """Who has acknowledged it, with the note if there is one."""
-        return Clean(f"by {self.by}{f': {self.note}' if self.note else ''}")
+        return SafeText(f"by {self.by}{f': {self.note}' if self.note else ''}")
 
 
 @dataclass(frozen=True, slots=True)
 class SharedSilence:
     """A silence on the serving host."""
 
-    by: Clean
+    by: SafeText
     """How that host calls itself."""
     until: WallMs
     """When it ends."""
-    reason: Clean
+    reason: SafeText
     """Maybe none."""
 
 
@@ -81,6 +81,6 @@ def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:
     return mark if isinstance(mark, dict) else {}
 
 
-def _text(value: JsonValue, longest: int) -> Clean:
+def _text(value: JsonValue, longest: int) -> SafeText:
     """Return a text on one line, at most so many cells wide; an empty one for anything else."""
-    return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else Clean("")
+    return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else SafeText("")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-Clean = NewType("Clean", str)
+SafeText = NewType("SafeText", str)
 """Text that `clean` returned, or that is composed of such text: all that widgets, logs and exports accept."""
 
 LONGEST: Final = 1024
@@ -67,7 +67,7 @@ _ESCAPED: Final = re.compile(f"[{_BLANK}{_DISPUTED}]")
 _VIRAMA: Final = 9
 
 
-def clean(text: str, limit: int = LONGEST) -> Clean:
+def clean(text: str, limit: int = LONGEST) -> SafeText:
     r"""Return text that a terminal can only show: no control, no invisible character, bounded length.
 
     Everything that `str.isprintable` refuses (categories Cc Cf Cs Co Cn Zl Zp, and every space but the plain one)
@@ -81,7 +81,7 @@ def clean(text: str, limit: int = LONGEST) -> Clean:
         limit: most characters of the result, at least 1; the text beyond that many characters is ignored.
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
-        return Clean(text)
+        return SafeText(text)
     pieces = []
     carried: int | None = None  # marks on the character before; None if there is no base
     for character in text[:limit]:
@@ -100,20 +100,20 @@ def clean(text: str, limit: int = LONGEST) -> Clean:
     result = "".join(pieces)
     if len(text) > limit or len(result) > limit:
         result = result[: limit - 1] + _ELLIPSIS
-    return Clean(result)
+    return SafeText(result)
 
 
-def clean_key(text: str) -> Clean:
+def clean_key(text: str) -> SafeText:
     """Return a clean text for a key: distinct texts stay distinct, and one text always gives the same key.
 
     Text that `clean` would change ends with a part of its hash, and so does text that ends as if it had one.
     """
     if not is_hashed(text) and clean(text) == text:
-        return Clean(text)
+        return SafeText(text)
     from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, which the help need not wait for
 
     end = _HASH_MARK + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
-    return Clean(clean(text, LONGEST - len(end)) + end)
+    return SafeText(clean(text, LONGEST - len(end)) + end)
 
 
 def is_hashed(text: str) -> bool:
@@ -164,8 +164,8 @@ def cells(text: str) -> int:
 
 
 def shortened(
-    text: Clean, width: int, *, keep: Literal["start", "ends", "end"] = "start", ellipsis: str = _ELLIPSIS
-) -> Clean:
+    text: SafeText, width: int, *, keep: Literal["start", "ends", "end"] = "start", ellipsis: str = _ELLIPSIS
+) -> SafeText:
     """Return a text cut to at most `width` cells with an ellipsis, or unchanged if it fits.
 
     A wide character is never split, so the result may be one cell narrower.
@@ -180,31 +180,31 @@ def shortened(
         return text
     room = width - cells(ellipsis)
     if room <= 0:
-        return Clean(_head(ellipsis, width))
+        return SafeText(_head(ellipsis, width))
     if keep == "start":
-        return Clean(_head(text, room) + ellipsis)
+        return SafeText(_head(text, room) + ellipsis)
     if keep == "end":
-        return Clean(ellipsis + _tail(text, room))
+        return SafeText(ellipsis + _tail(text, room))
     # Three characters distinguish two ids, while the start says what it is.
     tail = _tail(text, min(room // 2, max(3, room // 5)))
-    return Clean(_head(text, room - cells(tail)) + ellipsis + tail)
+    return SafeText(_head(text, room - cells(tail)) + ellipsis + tail)
 
 
 def fitted(
-    text: Clean,
+    text: SafeText,
     width: int,
     *,
     keep: Literal["start", "ends", "end"] = "start",
     align: Literal["left", "right"] = "left",
     ellipsis: str = _ELLIPSIS,
-) -> Clean:
+) -> SafeText:
     """Return a text shortened and then padded with spaces to exactly `width` cells; see `shortened`."""
     text = shortened(text, width, keep=keep, ellipsis=ellipsis)
     padding = " " * (width - cells(text))
-    return Clean(text + padding if align == "left" else padding + text)
+    return SafeText(text + padding if align == "left" else padding + text)
 
 
-def wrapped(text: Clean, width: int) -> list[Clean]:
+def wrapped(text: SafeText, width: int) -> list[SafeText]:
     """Return a text in lines of at most `width` cells, broken at spaces, or within a word that is too long.
 
     Args:
@@ -225,7 +225,7 @@ def wrapped(text: Clean, width: int) -> list[Clean]:
             lines[-1:] = [head, ""]
             rest = rest[len(head) :]
         lines[-1] = rest
-    return [Clean(line) for line in lines]
+    return [SafeText(line) for line in lines]
 
 
 _NUMBER: Final = re.compile(r"[0-9]+")
@@ -245,7 +245,7 @@ def natural_key(text: str) -> str:
     return _NUMBER.sub(sized, text.casefold())
 
 
-def csv_cell(text: Clean) -> str:
+def csv_cell(text: SafeText) -> str:
     """Return a text that no spreadsheet runs as a formula, with an apostrophe before it if needed (OWASP's rule).
 
     Full-width and small forms of the signs count too; tabs and line ends cannot occur in cleaned text. Write the file
@@ -255,9 +255,9 @@ def csv_cell(text: Clean) -> str:
     return f"'{text}" if start and normalize("NFKC", start)[0] in "=+-@" else text
 
 
-def counted(count: int, noun: str) -> Clean:
+def counted(count: int, noun: str) -> SafeText:
     """Return a count with its noun: `1 page`, `1,024 pages`."""
-    return Clean(f"{count:,} {noun}{'' if count == 1 else 's'}")
+    return SafeText(f"{count:,} {noun}{'' if count == 1 else 's'}")
 
 
 def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
@@ -274,7 +274,7 @@ def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) ->
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def look_alikes(names: Iterable[Clean]) -> frozenset[Clean]:
+def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:
     """Return the names that look like another, different one of them.
 
     Two names look alike if they have the same skeleton: without compatibility forms, case, accents and runs of spaces,
@@ -365,7 +365,7 @@ _ID_CELLS: Final = 40
 """A UUID with a prefix."""
 
 
-def named_ids(ids: Collection[Clean], count: int) -> Clean:
+def named_ids(ids: Collection[SafeText], count: int) -> SafeText:
     """Return the first ids of some rows and the number of the others, as ` (id-1, id-2 and 5 more)`.
 
     Args:
@@ -374,4 +374,4 @@ def named_ids(ids: Collection[Clean], count: int) -> Clean:
     """
     named = [shortened(id_, _ID_CELLS, keep="ends") for id_ in sorted(ids)[:_IDS_NAMED]]
     more = f" and {count - len(named)} more" if count > len(named) else ""
-    return Clean(f" ({', '.join(named)}{more})" if named else "")
+    return SafeText(f" ({', '.join(named)}{more})" if named else "")

@@ -6,10 +6,10 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.zones import in_zone, with_zone
 
-NOTHING = Clean("–")
+NOTHING = SafeText("–")
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
@@ -130,12 +130,12 @@ def zone_of(style: TimeStyle) -> tzinfo | None:
     return UTC if style is TimeStyle.UTC else None
 
 
-def short_age(age: timedelta | None) -> Clean:
+def short_age(age: timedelta | None) -> SafeText:
     """Return a duration in at most four cells: `12s`, `119s`, `4m`, `23h`, `40d`, `3y`."""
     return NOTHING if age is None else _in_one_unit(int(age.total_seconds()), _SECONDS_BELOW)
 
 
-def state_age(age: timedelta | None) -> Clean:
+def state_age(age: timedelta | None) -> SafeText:
     """Return how long a state has lasted in at most six cells: `8s`, `59m`, `12h`, `3d 7h`, `40d`, `3y`.
 
     Only the first minute changes each second; from the first day to the tenth, the hours are shown as well.
@@ -145,24 +145,24 @@ def state_age(age: timedelta | None) -> Clean:
     seconds = int(age.total_seconds())
     hours = seconds % _DAY // _HOUR
     text = _in_one_unit(seconds, _MINUTE)
-    return Clean(f"{text} {hours}h") if hours and _DAY <= seconds < 10 * _DAY else text
+    return SafeText(f"{text} {hours}h") if hours and _DAY <= seconds < 10 * _DAY else text
 
 
-def _in_one_unit(seconds: int, seconds_below: int) -> Clean:
+def _in_one_unit(seconds: int, seconds_below: int) -> SafeText:
     for limit, unit, name in ((seconds_below, 1, "s"), (_HOUR, _MINUTE, "m"), (_DAY, _HOUR, "h")):
         if seconds < limit:
-            return Clean(f"{seconds // unit}{name}")
+            return SafeText(f"{seconds // unit}{name}")
     days = seconds // _DAY
-    return Clean(f"{days}d" if days < 1000 else f"{min(days // 365, 999)}y")
+    return SafeText(f"{days}d" if days < 1000 else f"{min(days // 365, 999)}y")
 
 
-def minutes_age(age: timedelta) -> Clean:
+def minutes_age(age: timedelta) -> SafeText:
     """Return a duration like `short_age`, but in no less than whole minutes, which seldom change: `<1m`, `1m`."""
     minutes = int(age.total_seconds()) // _MINUTE
-    return Clean(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
+    return SafeText(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
 
 
-def long_age(age: timedelta | None) -> Clean:
+def long_age(age: timedelta | None) -> SafeText:
     """Return a duration in its two largest units: `4m 12s`, `3d 4h`."""
     if age is None:
         return NOTHING
@@ -170,7 +170,7 @@ def long_age(age: timedelta | None) -> Clean:
     counts = (seconds // _DAY, seconds % _DAY // _HOUR, seconds % _HOUR // _MINUTE, seconds % _MINUTE)
     parts = list(zip(counts, "dhms", strict=True))
     largest = next((index for index, count in enumerate(counts) if count), 0)
-    return Clean(" ".join(f"{count}{unit}" for count, unit in parts[largest : largest + 2] if count) or "0s")
+    return SafeText(" ".join(f"{count}{unit}" for count, unit in parts[largest : largest + 2] if count) or "0s")
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
@@ -192,16 +192,16 @@ def offset_text(when: datetime) -> str:
     return hours if minutes == "00" else f"{hours}:{minutes}"
 
 
-def clock_text(at: float, zone: tzinfo | None) -> Clean:
+def clock_text(at: float, zone: tzinfo | None) -> SafeText:
     """Return the time of day with its offset: `13:41:07+01`."""
     when = moment(at, zone)
-    return Clean(f"{when:%H:%M:%S}{offset_text(when)}") if when else NOTHING
+    return SafeText(f"{when:%H:%M:%S}{offset_text(when)}") if when else NOTHING
 
 
-def date_text(at: float | None, zone: tzinfo | None) -> Clean:
+def date_text(at: float | None, zone: tzinfo | None) -> SafeText:
     """Return date and time with the offset: `2026-10-04 13:41:07+01`."""
     when = moment(at, zone)
-    return Clean(f"{when:%Y-%m-%d %H:%M:%S}{offset_text(when)}") if when else NOTHING
+    return SafeText(f"{when:%Y-%m-%d %H:%M:%S}{offset_text(when)}") if when else NOTHING
 
 
 def span(milliseconds: float) -> timedelta:

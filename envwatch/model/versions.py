@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
 """The parts of a version, each comparable with any other, and an end mark: a release's sorts above any suffix, a
@@ -64,6 +64,6 @@ def _part(part: str, weight: int, word: int) -> tuple[int, int, str]:
     return (weight, int(part[:_LONGEST]), "") if is_number else (weight, word, part)
 
 
-def is_behind(version: Clean | None, newest: Clean | None) -> bool:
+def is_behind(version: SafeText | None, newest: SafeText | None) -> bool:
     """Whether a version is older than the newest of its fleet."""
     return bool(version and newest and is_version(version) and version_key(version) < version_key(newest))

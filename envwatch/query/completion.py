@@ -11,7 +11,7 @@ from heapq import nsmallest
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from envwatch.model.text import Clean, counted
+from envwatch.model.text import SafeText, counted
 from envwatch.model.versions import is_version
 from envwatch.query.field_types import NONE, STATUSES, InstantField, StatusField, TextField, VersionField, operator_of
 from envwatch.query.fields import ALIASES, FIELDS, META, STATUS, member, named_field
@@ -69,8 +69,8 @@ class Completion:
 
     start: int
     end: int
-    text: Clean
-    description: Clean
+    text: SafeText
+    description: SafeText
 
 
 def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironment]) -> list[Completion]:
@@ -89,7 +89,7 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
         end = _end(name, text, cursor) if colon < 0 else name.end + 1
         typed = _typed(name, cursor)
         offers = chain(_names(typed, environments), _statuses(typed) if colon < 0 else ())
-        return [Completion(name.start, end, Clean(offer), Clean(about)) for offer, about in offers]
+        return [Completion(name.start, end, SafeText(offer), SafeText(about)) for offer, about in offers]
     try:
         field = named_field(body.part(0, colon))
     except QueryError:
@@ -99,7 +99,7 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
     present = {text[part.start : part.end] for part in values}
     end = _end(value, text, cursor)
     return [
-        Completion(value.start, end, Clean(offer), Clean(about))
+        Completion(value.start, end, SafeText(offer), SafeText(about))
         for offer, about in _values(field, value, _typed(value, cursor), environments)
         if offer not in present
     ]
@@ -189,7 +189,7 @@ def _fleet_values(
     is_version_field = isinstance(field, VersionField)
     is_prefix = is_version_field or field.is_prefix
 
-    def is_match(value: Clean | None) -> bool:
+    def is_match(value: SafeText | None) -> bool:
         if value is None:
             return not operator and NONE.startswith(sought)
         if operator and is_version_field and not is_version(value.lower()):
@@ -201,7 +201,7 @@ def _fleet_values(
         yield NONE if value is None else operator + quote_if_needed(value), counted(count, "environment")
 
 
-_Value = TypeVar("_Value", str, Clean | None)
+_Value = TypeVar("_Value", str, SafeText | None)
 
 
 def _most_frequent(counts: Iterable[tuple[_Value, int]]) -> list[tuple[_Value, int]]:

@@ -16,7 +16,7 @@ from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.model.versions import is_release
 from envwatch.query.lexer import normalize, quote_if_needed
 from envwatch.query.literals import Pattern, pattern_of, text_test, time_span_of, version_of
@@ -44,7 +44,7 @@ class MatchContext(NamedTuple):
     """The moment by the server's clock, in ms."""
     acks: Acks = NO_ACKS
     """The acknowledged problems."""
-    profile: Clean = NO_PROFILE
+    profile: SafeText = NO_PROFILE
     """The name of the profile where only one is watched, because its rows do not carry it."""
 
 
@@ -141,7 +141,7 @@ class Field(ABC):
         return Value(f"{low.text}..{high.text}", test_of(lambda value: is_from(value) and is_to(value), low.kind))
 
 
-def _unchanged(typed: Clean) -> Clean:
+def _unchanged(typed: SafeText) -> SafeText:
     return typed
 
 
@@ -152,14 +152,14 @@ class TextField(Field):
     A plain value is looked for within the text, one with wildcards must match it whole, one after `=` must equal it.
     """
 
-    texts: Callable[[TrackedEnvironment], Iterable[Clean | None]]
+    texts: Callable[[TrackedEnvironment], Iterable[SafeText | None]]
     """The texts of an environment; an empty one counts as none."""
     is_prefix: bool = False
     """A plain value must begin the text: `os:win` must not match darwin, nor `mode:strict` unrestricted."""
-    canonical: Callable[[Clean], Clean] = _unchanged
+    canonical: Callable[[SafeText], SafeText] = _unchanged
     """Maps another name of a value to the one in `texts`."""
 
-    def values_of(self, tracked: TrackedEnvironment) -> Sequence[Clean | None]:
+    def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
         """Return the values of an environment, for completion; a single None if it has none."""
         return [text for text in self.texts(tracked) if text] or [None]
 

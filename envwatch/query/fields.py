@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.model.environment import NEVER, update_text
 from envwatch.model.modes import mode_from_query, mode_of
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.query.field_types import InstantField, ProfileField, StatusField, TextField, VersionField
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _nearest(typed: str) -> str:
 def meta_field(key: str) -> Field:
     """Return the field of a metadata key, or of a key that the API has added to the row itself."""
 
-    def texts(tracked: TrackedEnvironment) -> Iterator[Clean]:
+    def texts(tracked: TrackedEnvironment) -> Iterator[SafeText]:
         environment = tracked.environment
         value = member(environment.metadata, key)
         return _texts_of(member(environment.unknown, key) if value is None else value)
@@ -92,26 +92,26 @@ def member(value: JsonValue, path: str) -> JsonValue:
     return None
 
 
-def _texts_of(value: JsonValue) -> Iterator[Clean]:
+def _texts_of(value: JsonValue) -> Iterator[SafeText]:
     """Yield a metadata value as texts: each item of a list, and anything that is not a text as JSON."""
     if isinstance(value, list):
         for item in value:
             yield from _texts_of(item)
     elif value is not None:
-        yield Clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        yield SafeText(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _host(tracked: TrackedEnvironment) -> Iterator[Clean | None]:
+def _host(tracked: TrackedEnvironment) -> Iterator[SafeText | None]:
     yield tracked.environment.os
     machine = tracked.environment.machine or {}
-    yield from (Clean(value) for value in machine.values() if isinstance(value, str))
+    yield from (SafeText(value) for value in machine.values() if isinstance(value, str))
 
 
 def _unless_never(at: float) -> float | None:
     return None if at == NEVER else at
 
 
-def _mode(tracked: TrackedEnvironment) -> tuple[Clean | None]:
+def _mode(tracked: TrackedEnvironment) -> tuple[SafeText | None]:
     return (mode_of(tracked.environment.mode),)
 
 

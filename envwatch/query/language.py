@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.query.field_types import MatchContext, Test, Value
     from envwatch.query.lexer import Token
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 class Searchable:
     """A column of the table, as far as words are looked for in it."""
 
-    text: Callable[[TrackedEnvironment, float], Clean | None]
+    text: Callable[[TrackedEnvironment, float], SafeText | None]
     """Returns what it shows at a moment (server's clock, ms)."""
     is_searched: bool = True
     """Whether words are looked for in it; not in ages, which change with time."""
-    search_text: Callable[[TrackedEnvironment, float], Clean | None] | None = None
+    search_text: Callable[[TrackedEnvironment, float], SafeText | None] | None = None
     """Returns what they are looked for in, if `text` has a mark that is no part of the value."""
 
 
@@ -93,12 +93,12 @@ class SearchCache:
 
     def __init__(self) -> None:
         self._columns: Sequence[Searchable] = ()
-        self._texts: dict[Clean, tuple[Environment, str]] = {}
+        self._texts: dict[SafeText, tuple[Environment, str]] = {}
 
     def reader(self, columns: Sequence[Searchable]) -> Callable[[TrackedEnvironment], str]:
         """Begin a round: return the function that gives the searchable text of a row."""
         before = self._texts if columns == self._columns else {}
-        texts: dict[Clean, tuple[Environment, str]] = {}
+        texts: dict[SafeText, tuple[Environment, str]] = {}
         self._columns, self._texts = columns, texts
 
         def text(tracked: TrackedEnvironment) -> str:

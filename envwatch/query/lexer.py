@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ class QueryError(ValueError):
     """
 
     def __init__(self, message: str, start: int, end: int) -> None:
-        self.message: Clean = clean(message, 240)
+        self.message: SafeText = clean(message, 240)
         self.start = start
         self.end = end
         super().__init__(self.message)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.model.versions import end_of_range, is_version, version_key
 from envwatch.model.zones import with_zone
 from envwatch.query.lexer import normalize, quote_if_needed
@@ -170,7 +170,7 @@ def version_of(token: Token) -> Version:
 class Pattern:
     """A text to look for; false if it is empty."""
 
-    pieces: tuple[Clean, ...]
+    pieces: tuple[SafeText, ...]
     """Literal texts alternating with runs of wildcards: `*` for any characters, `?` for one."""
 
     def __bool__(self) -> bool:
@@ -183,7 +183,7 @@ class Pattern:
         )
 
     @property
-    def plain(self) -> Clean | None:
+    def plain(self) -> SafeText | None:
         """The text, if there are no wildcards."""
         return self.pieces[0] if len(self.pieces) == 1 else None
 

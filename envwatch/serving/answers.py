@@ -13,7 +13,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.fleet import Freshness
+from envwatch.fleet.profile_state import Freshness
 from envwatch.model.listing_api import (
     AGE_HEADER,
     INTERVAL_HEADER,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.fleet import Fleet
-    from envwatch.model.clock import Reading, WallMs
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.serving.shared_state import SharedState
 
@@ -73,11 +73,11 @@ class Answer:
     body: bytes
 
 
-class Board:
+class ProfileEndpoint:
     """The newest state of one profile, and the answers from it; to be used by one thread."""
 
     def __init__(self) -> None:
-        self._fleet: Fleet | None = None
+        self._fleet: ProfileState | None = None
         self._listing: ServedListing | None = None
         self._pages: PageBodies | None = None
         self._shared: SharedState = NOTHING_SHARED
@@ -85,19 +85,21 @@ class Board:
         """Ids of those that held when the notes were made."""
         self._is_ending = False
 
-    def update(self, fleet: Fleet, outcome: Outcome | None, now: Reading, shared: SharedState = NOTHING_SHARED) -> None:
+    def update(
+        self, profile_state: ProfileState, outcome: Outcome | None, now: Clocks, shared: SharedState = NOTHING_SHARED
+    ) -> None:
         """Note what a step of monitoring changed; `outcome` is that of a poll, None if only time has passed."""
         listed = outcome if isinstance(outcome, Listed) else None
         # Of a listing that another server has handed on twice, absences are not looked up the second time.
-        if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(fleet):
+        if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(profile_state):
             listed = None
-        self._fleet = fleet
+        self._fleet = profile_state
         silences = shared.holding(now)
         if listed is not None or shared != self._shared or silences != self._silences:
             self._shared, self._silences = shared, silences
-            notes = shared.notes(fleet, now)
+            notes = shared.notes(profile_state, now)
             if listed is not None:
-                self._show(ServedListing.of(listed, fleet, self._listing, notes))
+                self._show(ServedListing.from_outcome(listed, profile_state, self._listing, notes))
             elif self._listing is not None:
                 self._show(self._listing.with_notes(notes))
 
@@ -110,7 +112,7 @@ class Board:
         """Answer 503 from now on: the server is about to stop."""
         self._is_ending = True
 
-    def answer(self, request: Request, now: Reading) -> Answer:
+    def answer(self, request: Request, now: Clocks) -> Answer:
         """Return the answer to a request at a moment: 200, 304, 400, 404, 405 or 503."""
         try:
             return self._answer(request, now)
@@ -122,46 +124,52 @@ class Board:
         self,
         status: int,
         body: Mapping[str, JsonValue],
-        now: Reading,
+        now: Clocks,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Answer:
         """Return an answer that depends on no listing, dated as all others are."""
         content = json.dumps(body, separators=(",", ":")).encode()
         return Answer(status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._fleet, now.wall)), content)
 
-    def _has_believed_as_many_as(self, fleet: Fleet) -> bool:
-        return self._fleet is not None and self._fleet.listings == fleet.listings
+    def _has_believed_as_many_as(self, profile_state: ProfileState) -> bool:
+        return self._fleet is not None and self._fleet.listings == profile_state.listings
 
     def _show(self, listing: ServedListing) -> None:
         if self._pages is None or self._listing is None or not listing.is_same_as(self._listing):
             self._pages = PageBodies(listing)
         self._listing = listing
 
-    def _answer(self, request: Request, now: Reading) -> Answer:
+    def _answer(self, request: Request, now: Clocks) -> Answer:
         if request.method != "GET":
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
         device_id = device_in(request.path)
-        fleet, listing, pages = self._fleet, self._listing, self._pages
+        profile_state, listing, pages = self._fleet, self._listing, self._pages
         if self._is_ending:
             return self._unavailable("envwatch_stopping", "envwatch serve is stopping", now)
-        if fleet is None or listing is None or pages is None:
-            return self._unavailable("envwatch_waiting", _why("envwatch serve has no listing yet", fleet), now)
-        if (blindness := _blindness(fleet, listing, now)) is not None:
+        if profile_state is None or listing is None or pages is None:
+            return self._unavailable("envwatch_waiting", _why("envwatch serve has no listing yet", profile_state), now)
+        if (blindness := _blindness(profile_state, listing, now)) is not None:
             return self._unavailable("envwatch_blind", blindness, now)
         may_be_gzip = accepts_gzip(request.accept_encoding)
         if device_id is None:
-            body = pages.body(request.query, fleet.clock.at(now.wall), may_be_gzip=may_be_gzip)
+            body = pages.body(request.query, profile_state.clock.server_time(now.wall), may_be_gzip=may_be_gzip)
         elif (row := listing.row_of(device_id)) is not None:
-            body = Body.of(row.data, may_be_gzip=may_be_gzip)
+            body = Body.from_bytes(row.data, may_be_gzip=may_be_gzip)
         else:
             raise unknown_device()
-        headers = (_VARY, _CACHE_CONTROL, _date(fleet, now.wall), ("ETag", body.tag), *_ages(fleet, listing, now))
+        headers = (
+            _VARY,
+            _CACHE_CONTROL,
+            _date(profile_state, now.wall),
+            ("ETag", body.tag),
+            *_ages(profile_state, listing, now),
+        )
         if _matches(request.if_none_match, body.tag):
             return Answer(HTTPStatus.NOT_MODIFIED, headers, b"")
         encoding = (_GZIP,) if body.is_gzip else ()
         return Answer(HTTPStatus.OK, (_CONTENT_TYPE, *encoding, *headers), body.content)
 
-    def _unavailable(self, code: str, why: str, now: Reading) -> Answer:
+    def _unavailable(self, code: str, why: str, now: Clocks) -> Answer:
         wait_s = 0.0 if self._fleet is None else self._fleet.interval.total_seconds()
         if self._is_ending:
             wait_s = _RETRY_WHILE_STOPPING_S
@@ -170,34 +178,34 @@ class Board:
         return self.plain(HTTPStatus.SERVICE_UNAVAILABLE, body, now, (retry_after,))
 
 
-def _ages(fleet: Fleet, listing: ServedListing, now: Reading) -> tuple[tuple[str, str], ...]:
+def _ages(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> tuple[tuple[str, str], ...]:
     """Return the headers that say how old a listing is, and how long after it the next one comes."""
     age_s = max(now.monotonic - listing.asked.monotonic, 0.0)
-    return (AGE_HEADER, f"{age_s:.3f}"), (INTERVAL_HEADER, f"{fleet.interval.total_seconds():.3f}")
+    return (AGE_HEADER, f"{age_s:.3f}"), (INTERVAL_HEADER, f"{profile_state.interval.total_seconds():.3f}")
 
 
-def _blindness(fleet: Fleet, listing: ServedListing, now: Reading) -> str | None:
+def _blindness(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> str | None:
     """Return why nothing can be said of the environments at a moment; None if something can."""
-    if fleet.unseen_since is not None or now.slept_since(listing.asked):
-        return _why("envwatch serve slept, and has no listing since", fleet)
-    if fleet.freshness(now) is not Freshness.BLIND:
+    if profile_state.unseen_since is not None or now.slept_since(listing.asked):
+        return _why("envwatch serve slept, and has no listing since", profile_state)
+    if profile_state.freshness(now) is not Freshness.BLIND:
         return None
-    age = fleet.age(now)
+    age = profile_state.age(now)
     seconds = 0 if age is None else int(age.total_seconds())
-    return _why(f"envwatch serve has had no listing for {seconds} s", fleet)
+    return _why(f"envwatch serve has had no listing for {seconds} s", profile_state)
 
 
-def _why(what: str, fleet: Fleet | None) -> str:
-    if fleet is not None and fleet.failure is not None:
-        return f"{what}: {fleet.failure.message}"
-    if fleet is not None and fleet.hold is not None:
-        return f"{what} that can be believed: {fleet.hold.finding.text}"
+def _why(what: str, profile_state: ProfileState | None) -> str:
+    if profile_state is not None and profile_state.failure is not None:
+        return f"{what}: {profile_state.failure.message}"
+    if profile_state is not None and profile_state.quarantine is not None:
+        return f"{what} that can be believed: {profile_state.quarantine.finding.text}"
     return what
 
 
-def _date(fleet: Fleet | None, wall: WallMs) -> tuple[str, str]:
+def _date(profile_state: ProfileState | None, wall: WallMs) -> tuple[str, str]:
     """Return the `Date` header: upstream's clock as it is believed, so that a viewer calculates as it would there."""
-    at = wall if fleet is None else fleet.clock.at(wall)
+    at = wall if profile_state is None else profile_state.clock.server_time(wall)
     return "Date", formatdate(min(max(at // 1000, 0), _LAST_DATE_S), usegmt=True)
 
 

@@ -24,8 +24,8 @@ from envwatch.model.listing_api import (
     not_found,
     unauthorized,
 )
-from envwatch.model.text import Clean, clean
-from envwatch.serving.answers import Answer, Board, Request
+from envwatch.model.text import SafeText, clean
+from envwatch.serving.answers import Answer, ProfileEndpoint, Request
 from envwatch.serving.tokens import GuessLimit
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from envwatch.model.clock import MonotonicS, Reading
+    from envwatch.model.clock import Clocks, MonotonicS
     from envwatch.serving.tokens import Tokens
 
 METRICS_PATH: Final = "/metrics"
@@ -57,7 +57,7 @@ class Metrics(Protocol):
 class ServedProfile:
     """What is served of one profile."""
 
-    board: Board
+    board: ProfileEndpoint
     tokens: Tokens
     """Of those who may ask; another value once their file has changed."""
 
@@ -76,7 +76,7 @@ class RequestCounts:
         self.statuses, self.viewers = Counter(), Counter()
         return counts
 
-    def line(self) -> Clean:
+    def line(self) -> SafeText:
         """Return the counts for people."""
         statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(self.statuses.items()))
         viewers = ", ".join(f"{name} {count:,}" for name, count in self.viewers.most_common(10))
@@ -92,12 +92,12 @@ class _Asked:
     """By their names in lower case; of two of a name, the last."""
     address: str
     """Of the client."""
-    now: Reading
+    now: Clocks
     viewer: str | None = None
     """The name of the token, once it was found to be right."""
 
     @classmethod
-    def of(cls, scope: Scope, now: Reading) -> _Asked:
+    def from_scope(cls, scope: Scope, now: Clocks) -> _Asked:
         headers = dict(scope["headers"])
         request = Request(
             path=scope["raw_path"].decode("latin-1"),
@@ -145,7 +145,7 @@ class ServingApp:
     def __init__(
         self,
         profiles: Mapping[str, ServedProfile],
-        clocks: Callable[[], Reading],
+        clocks: Callable[[], Clocks],
         note: Callable[[str], None],
         metrics: Metrics | None = None,
     ) -> None:
@@ -175,7 +175,7 @@ class ServingApp:
 
     async def answer(self, scope: Scope, answer_of: _AnswerOf) -> Answer:
         """Return the answer that an endpoint gives to a request, or that refuses it."""
-        asked = _Asked.of(scope, self._clocks())
+        asked = _Asked.from_scope(scope, self._clocks())
         try:
             answer = await (self._too_large if asked.has_body else answer_of)(asked)
         except RefusedError as refusal:
@@ -241,7 +241,7 @@ class ServingApp:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": "there are no series: they need the extra `metrics`"})
         if asked.request.method not in {"GET", "HEAD"}:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
-        body, content_type = await self._metrics.of(_header(asked.headers, b"accept"), asked.now.monotonic)
+        body, content_type = await self._metrics.body_for(_header(asked.headers, b"accept"), asked.now.monotonic)
         return Answer(HTTPStatus.OK, (("Content-Type", content_type), ("Cache-Control", "no-store")), body)
 
     def _admit(self, profiles: Iterable[ServedProfile], asked: _Asked) -> None:
@@ -254,7 +254,7 @@ class ServingApp:
         if None not in names:
             asked.viewer = names[0]
             return
-        guess = self._guesses.after(asked.address, asked.now.monotonic)
+        guess = self._guesses.count_wrong(asked.address, asked.now.monotonic)
         if guess.is_news:
             self._note(f"too many wrong tokens from {clean(asked.address)}: the next ones must wait")
         raise _WaitError(guess.wait_s) if guess.wait_s else unauthorized()
@@ -284,7 +284,7 @@ class _KeptMetrics:
         self._lock = asyncio.Lock()
         self._kept: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
 
-    async def of(self, accept: str, now: MonotonicS) -> tuple[bytes, str]:
+    async def body_for(self, accept: str, now: MonotonicS) -> tuple[bytes, str]:
         async with self._lock:
             made_at, made = self._kept.get(accept, (None, None))
             if made_at is None or made is None or now - made_at >= _METRICS_KEPT_S:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.listing_api import GZIP_FROM_BYTES, ListParams, is_online, listing_body
+from envwatch.model.listing_api import GZIP_FROM_BYTES, PageParams, is_online, listing_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Body:
     is_gzip: bool = False
 
     @classmethod
-    def of(cls, data: bytes, *, may_be_gzip: bool) -> Body:
+    def from_bytes(cls, data: bytes, *, may_be_gzip: bool) -> Body:
         """Return the body for some JSON, compressed if that is allowed and of use."""
         tag = f'W/"{blake2b(data, digest_size=_TAG_BYTES).hexdigest()}"'
         if may_be_gzip and len(data) >= GZIP_FROM_BYTES:
@@ -87,14 +87,14 @@ class PageBodies:
             return entry.body
         if entry is not None:
             self.cached -= _size(key, entry)
-        entry = self._made(ListParams.of(query, LARGEST_PAGE), now_ms, may_be_gzip=may_be_gzip)
+        entry = self._made(PageParams.from_query(query, LARGEST_PAGE), now_ms, may_be_gzip=may_be_gzip)
         self._keep(key, entry)
         return entry.body
 
-    def _made(self, params: ListParams, now_ms: float, *, may_be_gzip: bool) -> _Entry:
+    def _made(self, params: PageParams, now_ms: float, *, may_be_gzip: bool) -> _Entry:
         rows, has_next_page = self._listing.page(params, now_ms)
         data = listing_body((row.data for row in rows), has_next_page=has_next_page)
-        body = Body.of(data, may_be_gzip=may_be_gzip)
+        body = Body.from_bytes(data, may_be_gzip=may_be_gzip)
         return _Entry(body, now_ms, _oldest_beat(rows)) if params.online_only else _Entry(body)
 
     def _keep(self, key: tuple[str, bool], entry: _Entry) -> None:

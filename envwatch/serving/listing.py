@@ -19,7 +19,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment, wire_row
 from envwatch.model.listing_api import is_online, page_of_rows
 from envwatch.model.shared_marks import SHARED_FIELD
-from envwatch.model.text import Clean, clean_key
+from envwatch.model.text import SafeText, clean_key
 from envwatch.serving.shared_state import NO_NOTES
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.fleet import Fleet
-    from envwatch.model.clock import MonotonicS, Reading
-    from envwatch.model.listing_api import ListParams
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks, MonotonicS
+    from envwatch.model.listing_api import PageParams
     from envwatch.model.outcome import Listed
     from envwatch.serving.shared_state import Note, Notes
 
@@ -41,10 +41,10 @@ _GONE_KEPT_S: Final = 60.0
 
 _NULL_IF_UNREADABLE: Final = ("connectionId", "connectedAt", "lastHeartbeat", "firstSeenAt", "lastSeenAt", "podId")
 _UNKNOWN: Final = Environment(
-    id=Clean("-"),
-    name=Clean(""),
-    device_id=Clean(""),
-    organization_id=Clean(""),
+    id=SafeText("-"),
+    name=SafeText(""),
+    device_id=SafeText(""),
+    organization_id=SafeText(""),
     first_seen_at=ServerMs(0.0),
     last_seen_at=ServerMs(0.0),
 )
@@ -81,7 +81,7 @@ class _Gone(NamedTuple):
 class ServedListing:
     """One complete listing."""
 
-    asked: Reading
+    asked: Clocks
     """When upstream was asked for it."""
     rows: tuple[ServedRow, ...]
     """In upstream's order, one for each id; those that could not be read stand at the end."""
@@ -91,8 +91,12 @@ class ServedListing:
     """Rows that have left the listing lately, by their ids as served."""
 
     @classmethod
-    def of(
-        cls, outcome: Listed, fleet: Fleet, previous: ServedListing | None = None, notes: Notes = NO_NOTES
+    def from_outcome(
+        cls,
+        outcome: Listed,
+        profile_state: ProfileState,
+        previous: ServedListing | None = None,
+        notes: Notes = NO_NOTES,
     ) -> ServedListing:
         """Return the listing of a poll, given the fleet after it, the listing before it, and what to add to rows."""
         snapshot = outcome.snapshot
@@ -100,16 +104,16 @@ class ServedListing:
         received_ids = ChainMap(*(dict(page.received_ids) for page in snapshot.pages if page.received_ids))
         taken: set[str] = set()
 
-        def id_of(key: Clean) -> str:
+        def id_of(key: SafeText) -> str:
             id_ = received_ids.get(key) or (known[key].id if key in known else key)
             while id_ in taken:  # it was received, and is also what cleaning made of one that cannot be sent
                 id_ = clean_key(id_)
             taken.add(id_)
             return id_
 
-        listed = (environment for environment, _ in rows_of(snapshot, fleet.clock).values())
+        listed = (environment for environment, _ in rows_of(snapshot, profile_state.clock).values())
         rows = [_served(row, id_of(row.id), notes.get(row.id), known.get(row.id)) for row in listed]
-        rows += [_unreadable(key, id_of(key), known.get(key)) for key in sorted(snapshot.set_aside_ids)]
+        rows += [_unreadable(key, id_of(key), known.get(key)) for key in sorted(snapshot.rejected_ids)]
         in_doubt = tuple(known[key] for key in sorted(snapshot.in_doubt & known.keys()))
         gone = {} if previous is None else _gone(previous, taken, outcome.asked.monotonic)
         return cls(asked=outcome.asked, rows=tuple(rows), in_doubt=in_doubt, gone=gone)
@@ -136,7 +140,7 @@ class ServedListing:
         )
         return replace(self, rows=rows, in_doubt=in_doubt)
 
-    def by_key(self) -> dict[Clean, ServedRow]:
+    def by_key(self) -> dict[SafeText, ServedRow]:
         """Return the rows by the environments' ids."""
         return {row.environment.id: row for row in (*self.in_doubt, *self.rows)}
 
@@ -144,7 +148,7 @@ class ServedListing:
         """Whether all rows are the same; when upstream was asked may differ."""
         return self.rows == other.rows and self.in_doubt == other.in_doubt
 
-    def page(self, params: ListParams, now_ms: float) -> tuple[list[ServedRow], bool]:
+    def page(self, params: PageParams, now_ms: float) -> tuple[list[ServedRow], bool]:
         """Return one page at a moment of upstream's clock, and whether there are more rows.
 
         An unknown cursor starts from the top.
@@ -161,7 +165,7 @@ class ServedListing:
         """Return the first row of a device; two listeners may share it."""
         return self.devices.get(device_id)
 
-    def _wanted(self, params: ListParams, now_ms: float) -> Iterator[ServedRow]:
+    def _wanted(self, params: PageParams, now_ms: float) -> Iterator[ServedRow]:
         for place in range(self._first_after(params.after), len(self.rows)):
             row = self.rows[place]
             if params.admits(row.environment.organization_id, row.environment.user_id) and (
@@ -206,7 +210,7 @@ def _served(row: Environment, id_: str, note: Note | None, before: ServedRow | N
     return ServedRow(row, id_, note, to_json(wire))
 
 
-def _unreadable(key: Clean, id_: str, before: ServedRow | None) -> ServedRow:
+def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:
     """Return a row that says that there is one and nothing of its state: viewers that check rows set it aside, too.
 
     Without it, a viewer would take the environment for gone.

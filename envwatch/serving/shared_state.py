@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.silences import NO_SILENCES, silencing
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,45 +19,45 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.silences import Silences
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
 
 Note: TypeAlias = "Mapping[str, JsonValue]"
 """The value of the field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
-Notes: TypeAlias = "Mapping[Clean, Note]"
+Notes: TypeAlias = "Mapping[SafeText, Note]"
 """By the environment's id; only those of which there is something to say."""
 
 NO_NOTES: Final[Notes] = MappingProxyType({})
 
 
-NO_NAME: Final = Clean("")
+NO_NAME: Final = SafeText("")
 
 
 @dataclass(frozen=True, slots=True)
 class SharedState:
     """What users of the serving host have said of environments."""
 
-    name: Clean = NO_NAME
+    name: SafeText = NO_NAME
     """How the host calls itself: the setting `serve_name`."""
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
 
-    def holding(self, now: Reading) -> frozenset[Clean]:
+    def holding(self, now: Clocks) -> frozenset[SafeText]:
         """Return the ids of the silences that hold at a moment."""
         return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
 
-    def notes(self, fleet: Fleet, now: Reading) -> Notes:
+    def notes(self, profile_state: ProfileState, now: Clocks) -> Notes:
         """Return what there is to say of a fleet's environments at a moment."""
-        notes: dict[Clean, dict[str, JsonValue]] = {}
+        notes: dict[SafeText, dict[str, JsonValue]] = {}
         for id_, ack in self.acks.items():
-            if id_ in fleet.environments:
+            if id_ in profile_state.environments:
                 notes[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
         if not self.holding(now):
             return notes
-        at = fleet.clock.at(now.wall)
-        for id_, tracked in fleet.environments.items():
+        at = profile_state.clock.server_time(now.wall)
+        for id_, tracked in profile_state.environments.items():
             silence = silencing(self.silences, tracked, now.wall, at)
             if silence is not None:
                 note: dict[str, JsonValue] = {"by": self.name, "until": _instant(silence.until), "reason": silence.note}

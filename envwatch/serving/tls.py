@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Tls:
+class Certificate:
     """A certificate with its chain and its key, in files of PEM, which may be the same.
 
     Raises:

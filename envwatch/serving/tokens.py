@@ -225,7 +225,7 @@ class GuessLimit:
     _by_address: OrderedDict[str, _Guesses] = field(default_factory=OrderedDict)
     """The address that sent the newest wrong token comes last."""
 
-    def after(self, address: str, now: MonotonicS) -> Guess:
+    def count_wrong(self, address: str, now: MonotonicS) -> Guess:
         """Note a wrong token of an address; an IPv6 network of one customer (/64) counts as one."""
         network = _network(address)
         guesses = self._by_address.setdefault(network, _Guesses())

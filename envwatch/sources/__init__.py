@@ -1,4 +1,4 @@
 """Where outcomes come from: the poller, the Letta API over HTTP (`letta`), and several targets as one stream.
 
-Must not interpret a listing (that is `fleet`), and must not know the screen.
+Must not interpret a listing (that is `profile_state`), and must not know the screen.
 """

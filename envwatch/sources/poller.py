@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from envwatch.model import limits
-from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot, SourceError
 
 if TYPE_CHECKING:
@@ -76,9 +76,9 @@ class RefreshDelay:
     """Whether `Retry-After` forbids it and the request is dropped; otherwise the poll starts after the delay."""
 
 
-def read_clocks() -> Reading:
+def read_clocks() -> Clocks:
     """Read this machine's two clocks."""
-    return Reading(WallMs(time.time() * 1000), MonotonicS(time.monotonic()))
+    return Clocks(WallMs(time.time() * 1000), MonotonicS(time.monotonic()))
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -91,7 +91,7 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
 class Runtime:
     """Clocks, waiting and random numbers; this machine's by default."""
 
-    clocks: Callable[[], Reading] = read_clocks
+    clocks: Callable[[], Clocks] = read_clocks
     wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait
     """Waits until the event is set, at most the given seconds."""
     random: Callable[[], float] = random.random
@@ -111,7 +111,7 @@ async def poll_once(source: Source, interval: timedelta) -> Listed | Failed:
         return _failed(error, started, read_clocks(), interval)
 
 
-def _failed(error: SourceError, started: Reading, ended: Reading, interval: timedelta) -> Failed:
+def _failed(error: SourceError, started: Clocks, ended: Clocks, interval: timedelta) -> Failed:
     return Failed(
         cause=error.cause,
         message=error.message,
@@ -329,7 +329,7 @@ class Poller:
         """Return the time for which the budget allows so many requests."""
         return timedelta(minutes=1) * requests / self._limits.requests_per_minute
 
-    async def _wait_for_poll(self, due: _Due, last: Reading) -> Slept | None:
+    async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
         """Wait until a poll is due or requested; return early if this machine slept since the reading `last`."""
         now = self._runtime.clocks()
         if now.slept_since(last):
@@ -358,7 +358,7 @@ class Poller:
         """Return whether a poll that starts now does so before it is due."""
         return self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
 
-    def _has_stood_still(self, last: Reading, now: Reading, waited: float) -> bool:
+    def _has_stood_still(self, last: Clocks, now: Clocks, waited: float) -> bool:
         """Return whether the machine slept, or the process was stopped for several intervals."""
         overrun_s = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self.interval.total_seconds()

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from envwatch.model.limits import Limits
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.sources.poller import Poller
 
-Observer: TypeAlias = "Callable[[Clean, Outcome], None]"
+Observer: TypeAlias = "Callable[[SafeText, Outcome], None]"
 """Called with the name of a target and each of its outcomes, as soon as there is one."""
 
 
@@ -53,13 +53,13 @@ class Session:
         observers: see `Observer`; what one raises ends the iteration, as a bug in a poller does.
     """
 
-    def __init__(self, targets: Mapping[Clean, Target], *observers: Observer) -> None:
+    def __init__(self, targets: Mapping[SafeText, Target], *observers: Observer) -> None:
         self.targets = targets
         self._observers = observers
-        self._streams: dict[Clean, AsyncGenerator[Outcome]] = {}
-        self._waiting: dict[Clean, asyncio.Task[Outcome]] = {}
+        self._streams: dict[SafeText, AsyncGenerator[Outcome]] = {}
+        self._waiting: dict[SafeText, asyncio.Task[Outcome]] = {}
         """By target; the one that was served last comes last."""
-        self._taken: Clean | None = None
+        self._taken: SafeText | None = None
         """The target whose outcome was handed out last."""
         self._is_closed = False
 
@@ -72,7 +72,7 @@ class Session:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> tuple[Clean, Outcome]:
+    async def __anext__(self) -> tuple[SafeText, Outcome]:
         if self._taken is not None:
             self._wait_for(self._taken)
             self._taken = None
@@ -95,11 +95,11 @@ class Session:
         for target in self.targets.values():
             await target.close()
 
-    def _wait_for(self, name: Clean) -> None:
+    def _wait_for(self, name: SafeText) -> None:
         if not self._is_closed:
             self._waiting[name] = asyncio.create_task(self._next(name))
 
-    async def _next(self, name: Clean) -> Outcome:
+    async def _next(self, name: SafeText) -> Outcome:
         outcome = await anext(self._streams[name])
         for observe in self._observers:
             observe(name, outcome)

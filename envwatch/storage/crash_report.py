@@ -9,7 +9,7 @@ from __future__ import annotations
 from traceback import TracebackException
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import Clean, shortened
+from envwatch.model.text import SafeText, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 _LOG_LINES: Final = 300
 """Lines of one traceback in the log at most, the last ones: the bug is at the end."""
 
-_APOLOGY: Final = Clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
+_APOLOGY: Final = SafeText("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
 
 
-def whole_report(error: BaseException, redactor: Redactor) -> list[Clean]:
+def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
     """Return the lines of an exception's traceback, its causes included, for the log."""
     lines = redactor.lines("".join(TracebackException.from_exception(error).format()))
     return lines[-_LOG_LINES:]
 
 
-def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[Clean]:
+def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[SafeText]:
     """Return as much of an exception's traceback as fits on one screen: its last frames and its message.
 
     Args:
@@ -51,10 +51,10 @@ def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns
     return [*_fitting([_APOLOGY], columns), *_fitting(frames, columns), *end]
 
 
-def _fitting(lines: Iterable[Clean], columns: int) -> list[Clean]:
+def _fitting(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
     return [shortened(line, columns, keep="ends") for line in lines]
 
 
-def _wrapped(lines: Iterable[Clean], columns: int) -> list[Clean]:
+def _wrapped(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
     """Return lines broken at the terminal's edge: a shortened path would be of no use."""
-    return [Clean(line[start : start + columns]) for line in lines for start in range(0, len(line), columns)]
+    return [SafeText(line[start : start + columns]) for line in lines for start in range(0, len(line), columns)]

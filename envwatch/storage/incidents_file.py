@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.fleet.kept_incidents import KeptIncident
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 MOST_INCIDENTS: Final = 1_000
 """Incidents in the file at most: the newest."""
 
 
-def _with_incidents(content: dict[str, Any], changes: Mapping[Clean, KeptIncident | None]) -> dict[str, Any]:
+def _with_incidents(content: dict[str, Any], changes: Mapping[SafeText, KeptIncident | None]) -> dict[str, Any]:
     entries = {id_: entry for id_, entry in content.items() if id_ not in changes and isinstance(entry, dict)}
     entries |= {id_: content_of(kept) for id_, kept in changes.items() if kept is not None}
     newest_first = sorted(entries.items(), key=lambda item: finite_number(item[1].get("began_at")) or 0.0, reverse=True)

@@ -20,9 +20,9 @@ from queue import Full, Queue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet, Freshness
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.outcome import Failed, Listed, Outcome, Slept
-from envwatch.model.text import Clean, clean, named_ids
+from envwatch.model.text import SafeText, clean, named_ids
 from envwatch.model.times import long_age
 from envwatch.model.zones import in_zone
 from envwatch.storage.crash_report import screen_report, whole_report
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from envwatch.model.clock import Reading
-    from envwatch.model.outcome import Served
+    from envwatch.model.clock import Clocks
+    from envwatch.model.outcome import RelayInfo
     from envwatch.storage.redactor import Redactor
 
 LIMIT: Final = 1 << 20
@@ -55,7 +55,7 @@ class LogLine(NamedTuple):
     """A line before it gets its time and its profile."""
 
     level: Level
-    text: Clean
+    text: SafeText
 
 
 def log_line_of(outcome: Outcome) -> LogLine:
@@ -63,26 +63,28 @@ def log_line_of(outcome: Outcome) -> LogLine:
     match outcome:
         case Listed(snapshot=snapshot):
             rows = sum(len(page.environments) for page in snapshot.pages)
-            ids = named_ids(snapshot.set_aside_ids, snapshot.set_aside)
-            aside = f", {snapshot.set_aside} rows set aside{ids}" if snapshot.set_aside else ""
+            ids = named_ids(snapshot.rejected_ids, snapshot.rejected)
+            aside = f", {snapshot.rejected} rows set aside{ids}" if snapshot.rejected else ""
             size = f"{len(snapshot.pages)} pages, {snapshot.received} bytes, {rows} rows{aside}"
             age = "" if snapshot.served is None else f", {_age_text(snapshot.served)}"
-            return LogLine(Level.INFO, Clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}"))
+            return LogLine(Level.INFO, SafeText(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}"))
         case Failed():
             wait = f", asked to wait {long_age(outcome.retry_after)}" if outcome.retry_after else ""
             reason = f"{outcome.pages_read} pages, {outcome.cause}: {outcome.message}{wait}"
-            return LogLine(Level.WARNING, Clean(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {reason}"))
+            return LogLine(
+                Level.WARNING, SafeText(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {reason}")
+            )
         case Slept(last_awake=last, awake=awake):
             gap = timedelta(milliseconds=max(awake.wall - last.wall, (awake.monotonic - last.monotonic) * 1000))
-            return LogLine(Level.WARNING, Clean(f"this machine or process stood still for {long_age(gap)}"))
+            return LogLine(Level.WARNING, SafeText(f"this machine or process stood still for {long_age(gap)}"))
 
 
-def _age_text(served: Served) -> str:
+def _age_text(served: RelayInfo) -> str:
     """Return how old a served listing was."""
     return f"{'the same listing' if served.is_repeat else 'a listing'} of {served.age_s:.1f} s before"
 
 
-def _seconds(started: Reading, ended: Reading) -> str:
+def _seconds(started: Clocks, ended: Clocks) -> str:
     return f"{ended.monotonic - started.monotonic:.3f} s"
 
 
@@ -90,10 +92,10 @@ class BlindnessLog:
     """Notices when the dashboard goes blind, and when it recovers."""
 
     def __init__(self) -> None:
-        self._fleet = Fleet()
+        self._fleet = ProfileState()
         self._freshness = Freshness.WAITING
 
-    def after(self, outcome: Outcome) -> LogLine | None:
+    def observe(self, outcome: Outcome) -> LogLine | None:
         """Return a line if an outcome starts or ends a blind time, else None."""
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         age = self._fleet.age(now)
@@ -101,13 +103,13 @@ class BlindnessLog:
             # Only the listing's age counts here: the rows would cost time and memory.
             self._fleet = replace(self._fleet, listed=outcome.asked, interval=outcome.interval)
         else:
-            self._fleet, _ = self._fleet.after(outcome)
+            self._fleet, _ = self._fleet.apply(outcome)
         before, self._freshness = self._freshness, self._fleet.freshness(now)
         if (self._freshness is Freshness.BLIND) is (before is Freshness.BLIND):
             return None
         if self._freshness is Freshness.BLIND:
-            return LogLine(Level.WARNING, Clean(f"blind: the last listing is {long_age(age)} old"))
-        return LogLine(Level.INFO, Clean(f"seeing again: the listing before was {long_age(age)} old"))
+            return LogLine(Level.WARNING, SafeText(f"blind: the last listing is {long_age(age)} old"))
+        return LogLine(Level.INFO, SafeText(f"seeing again: the listing before was {long_age(age)} old"))
 
 
 class PollLog:
@@ -135,14 +137,14 @@ class PollLog:
         self._least = least
         self._follows_link = follows_link
         self._notify = notify
-        self._blindness: dict[Clean, BlindnessLog] = {}
+        self._blindness: dict[SafeText, BlindnessLog] = {}
         self._lines: Queue[bytes | None] = Queue(_QUEUED_LINES)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self.trouble: str | None = None
         """Why the last line could not be written; None if it was. Final only after `close`."""
 
-    def write(self, line: LogLine, profile: Clean = NO_PROFILE) -> None:
+    def write(self, line: LogLine, profile: SafeText = NO_PROFILE) -> None:
         """Queue a line, with its profile where there are several; never waits, never fails."""
         if self._path is None or line.level < self._least:
             return
@@ -165,13 +167,13 @@ class PollLog:
 
     def write_crash(self, error: BaseException) -> None:
         """Write an exception with its whole traceback, without local variables."""
-        for line in (Clean("crashed:"), *whole_report(error, self._redactor)):
+        for line in (SafeText("crashed:"), *whole_report(error, self._redactor)):
             self.write(LogLine(Level.ERROR, line))
 
-    def observe(self, profile: Clean, outcome: Outcome) -> None:
+    def observe(self, profile: SafeText, outcome: Outcome) -> None:
         """Write a line about an outcome, and one when the dashboard goes blind or recovers."""
         blindness = self._blindness.setdefault(profile, BlindnessLog())
-        for line in filter(None, (log_line_of(outcome), blindness.after(outcome))):
+        for line in filter(None, (log_line_of(outcome), blindness.observe(outcome))):
             self.write(line, profile)
 
     def close(self) -> None:
@@ -183,7 +185,7 @@ class PollLog:
             if self._thread.is_alive():
                 self.trouble = "it takes too long"
 
-    def screen_report(self, error: BaseException, *, columns: int, lines: int) -> list[Clean]:
+    def screen_report(self, error: BaseException, *, columns: int, lines: int) -> list[SafeText]:
         """Return one screen about a crash; call `close` first, so that it can say whether the log has the rest."""
         if self._path is None:
             where = "No log was kept: --log-file keeps one."

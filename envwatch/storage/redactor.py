@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import Final
 
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 
 KEY: Final = "LETTA_API_KEY"
 """The variable that Letta's SDK and CLI read too; the CLI's settings use the name as well."""
@@ -59,10 +59,10 @@ class Redactor:
                 end = start + FRAGMENT
         return "".join([*pieces, text[end:]])
 
-    def lines(self, text: str) -> list[Clean]:
+    def lines(self, text: str) -> list[SafeText]:
         """Return a text's lines, clean and without any part of a secret."""
         # Twice: cleaning changes the spelling of some characters, and may produce the secret's own.
-        return [Clean(self(clean(line))) for line in self(text).splitlines()]
+        return [SafeText(self(clean(line))) for line in self(text).splitlines()]
 
 
 @cache

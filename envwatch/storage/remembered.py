@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.acknowledgements import Acks, acks_of, content_of
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.state_file import StateFile, StateFormat, within
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ def _with_changes(content: dict[str, Any], changes: Mapping[str, object]) -> dic
     return {name: value for name, value in {**content, **changes}.items() if value is not None}
 
 
-def _with_acks(content: dict[str, Any], changes: Mapping[Clean, Ack | None]) -> dict[str, Any]:
+def _with_acks(content: dict[str, Any], changes: Mapping[SafeText, Ack | None]) -> dict[str, Any]:
     acks = {id_: ack for id_, ack in {**acks_of(content), **changes}.items() if ack is not None}
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
     # Unknown names stay here too, beside the acknowledgements and within each that does not change.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
     before = {clean(name): value for name, value in content.items() if isinstance(value, dict)}
     for id_, entry in content_of(newest_first).items():
-        entries[id_] = entry if id_ in changes else {**before[Clean(id_)], **entry}
+        entries[id_] = entry if id_ in changes else {**before[SafeText(id_)], **entry}
     return within(ACKNOWLEDGEMENTS.limit, entries)
 
 

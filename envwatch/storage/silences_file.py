@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.silences import MatcherOf, Silence, Silences
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 MOST_SILENCES: Final = 1_000
 """Silences in the file at most; a further one is refused, as an old one must not end early."""
 
 
-def _with_silences(content: dict[str, Any], changes: Mapping[Clean, Silence | None]) -> dict[str, Any]:
+def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
     new = {id_: silence for id_, silence in changes.items() if silence is not None}
     # Unknown entries stay: a newer envwatch may have written them. Those that ended before a new one began are over.
     newest = max((silence.at for silence in new.values()), default=float("-inf"))

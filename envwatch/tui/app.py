@@ -50,12 +50,12 @@ if TYPE_CHECKING:
     from textual.command import Provider
     from textual.screen import Screen
 
-    from envwatch.fleet.monitor import Update
+    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
-    from envwatch.tui.arguments import Inputs, Preferences, SavedState
+    from envwatch.model.text import SafeText
+    from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 _FRAME_S: Final = 0.2
@@ -104,7 +104,7 @@ class EnvwatchApp(TerminalApp):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
     """How it is displayed."""
 
-    def __init__(self, inputs: Inputs, saved: SavedState, preferences: Preferences = DEFAULTS) -> None:
+    def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences = DEFAULTS) -> None:
         super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.has_title)
         self.poll_control = PollControl(inputs.targets)
         self._inputs = inputs
@@ -112,7 +112,7 @@ class EnvwatchApp(TerminalApp):
         self._preferences = preferences
         limits = {profile: target.limits for profile, target in inputs.targets.items()}
         limits = limits or dict.fromkeys(inputs.pasts, Limits())
-        self._monitor = Monitor.of(limits, saved.acks, inputs.policies, profile_name=clean(self._watched()[0]))
+        self._monitor = Monitor.create(limits, saved.acks, inputs.policies, profile_name=clean(self._watched()[0]))
         """The newest state."""
         self._past_loading = PastLoading(inputs.pasts)
         self._names = AmbiguousNames()
@@ -164,15 +164,15 @@ class EnvwatchApp(TerminalApp):
                 self._monitor = replace(self._monitor, silences=silences)
             now = self._inputs.clocks()
             self.read_schedules()
-            self._monitor, update = self._monitor.after(profile, outcome, now)
+            self._monitor, update = self._monitor.apply(profile, outcome, now)
             self._record(profile, outcome, update, now)
             self._past_loading.note(profile, self._monitor, now)
             self.time_machine.note(profile, self._monitor, now)
             if update.ended_acks:
                 self._saved.keep_acks(dict.fromkeys(update.ended_acks))
-            if is_large := len(self._monitor.fleets) >= _LARGE:
+            if is_large := len(self._monitor.fleet) >= _LARGE:
                 await asyncio.sleep(_YIELD)
-            ambiguous = self._names.among(self._monitor.fleets.environments)
+            ambiguous = self._names.among(self._monitor.fleet.environments)
             if is_large:
                 await asyncio.sleep(_YIELD)
             self._publish(replace(self._present, now=now, ambiguous_names=ambiguous))
@@ -181,7 +181,7 @@ class EnvwatchApp(TerminalApp):
         while True:
             self._warn(clean(await self._inputs.notices.get()))
 
-    def _warn(self, text: Clean) -> None:
+    def _warn(self, text: SafeText) -> None:
         now = self._inputs.clocks()
         self._monitor = self._monitor.with_notice(text, now)
         self._publish(replace(self._present, notice=Notice(text, now.monotonic)))
@@ -190,7 +190,7 @@ class EnvwatchApp(TerminalApp):
         while True:
             self.run_worker(self._load_past(await self._inputs.readable.get()))
 
-    async def _load_past(self, profile: Clean) -> None:
+    async def _load_past(self, profile: SafeText) -> None:
         """Let the screen know what earlier runs recorded, and say if nothing has changed since the last one."""
         try:
             past = await self._past_loading.load(profile)
@@ -199,20 +199,20 @@ class EnvwatchApp(TerminalApp):
                 self._warn(clean(f"nothing is known from before: {error}"))
             return
         self._monitor = await past.seed(lambda: self._monitor)
-        state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleets.environments))
+        state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleet.environments))
         if past.unchanged_for is not None:
             notice = Notice(unchanged_text(profile, past.unchanged_for), self._inputs.clocks().monotonic, "plain")
             state = replace(state, notice=notice)
         self._publish(state)
 
-    def _record(self, profile: Clean | None, outcome: Outcome | None, update: Update, now: Reading) -> None:
+    def _record(self, profile: SafeText | None, outcome: Outcome | None, update: MonitorChanges, now: Clocks) -> None:
         if self._inputs.recorder is not None:
             self._inputs.recorder.record(profile, outcome, self._monitor, update, now)
 
     def _tick(self) -> None:
         self.read_schedules()
         now = self._inputs.clocks()
-        self._monitor, update = self._monitor.at(now)
+        self._monitor, update = self._monitor.tick(now)
         if update.events:
             self._record(None, None, update, now)
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
@@ -242,7 +242,7 @@ class EnvwatchApp(TerminalApp):
         if new.columns != old.columns:
             self._saved.keep(columns=new.columns)
 
-    def _ring(self, now: Reading) -> None:
+    def _ring(self, now: Clocks) -> None:
         """Ring for incidents that have opened, if the bell is on; those of the time spent in the past after it."""
         if self.time_machine.is_rewound:
             return

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from envwatch.fleet.alert_policy import AlertPolicy
     from envwatch.fleet.history import Past
     from envwatch.fleet.monitor import Recorder
-    from envwatch.model.clock import Reading, WallMs
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.sources.session import Target
     from envwatch.views.command_context import CommandSettings
 
@@ -29,9 +29,9 @@ def ignore(*_: object, **__: object) -> None:
     """Save nothing."""
 
 
-async def no_outcomes() -> AsyncIterator[tuple[Clean, Outcome]]:
+async def no_outcomes() -> AsyncIterator[tuple[SafeText, Outcome]]:
     """Yield nothing: what the App gets where nothing is polled."""
-    nothing: tuple[tuple[Clean, Outcome], ...] = ()
+    nothing: tuple[tuple[SafeText, Outcome], ...] = ()
     for each in nothing:
         yield each
 
@@ -58,21 +58,21 @@ class Replay:
 class Inputs:
     """What is watched, and what comes in while the App runs."""
 
-    targets: Mapping[Clean, Target] = field(default_factory=dict)
+    targets: Mapping[SafeText, Target] = field(default_factory=dict)
     """What is polled, by profile (`NO_PROFILE` if there is only one); nothing for a replay."""
-    outcomes: AsyncIterator[tuple[Clean, Outcome]] = field(default_factory=no_outcomes)
+    outcomes: AsyncIterator[tuple[SafeText, Outcome]] = field(default_factory=no_outcomes)
     """What each poll gave, with its profile, from the first on."""
-    policies: Mapping[Clean, AlertPolicy] = field(default_factory=dict)
+    policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
     """The alert policies, by profile."""
     notices: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     """Lines for the news bar, one each."""
-    clocks: Callable[[], Reading] = read_clocks
+    clocks: Callable[[], Clocks] = read_clocks
     """Reads this machine's clocks."""
     recorder: Recorder | None = None
     """Records the state of the monitor; None where no history is kept."""
-    pasts: Mapping[Clean, Past] = field(default_factory=dict)
+    pasts: Mapping[SafeText, Past] = field(default_factory=dict)
     """What was recorded, by profile; empty where no history is kept. A replay has those of its recording."""
-    readable: asyncio.Queue[Clean] = field(default_factory=asyncio.Queue)
+    readable: asyncio.Queue[SafeText] = field(default_factory=asyncio.Queue)
     """The profiles whose past can be read now, each once."""
     replay: Replay | None = None
     """Set for a replay: the screen shows recorded moments only."""
@@ -108,7 +108,7 @@ DEFAULTS: Final = Preferences()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SavedState:
+class Persistence:
     """What an earlier run left, and what saves changes for the next one."""
 
     export: Callable[[bytes, str], Path]
@@ -117,7 +117,7 @@ class SavedState:
     """Saves a setting for the next run, by keyword: `columns`, `theme`, `bell`."""
     acks: Acks = field(default_factory=dict)
     """Problems that were acknowledged in an earlier run."""
-    keep_acks: Callable[[Mapping[Clean, Ack | None]], None] = ignore
+    keep_acks: Callable[[Mapping[SafeText, Ack | None]], None] = ignore
     """Saves changed acknowledgements by environment id; None for one that ended."""
     silence_control: SilenceControl = field(default_factory=SilenceControl)
     """Makes silences, and reads those of other processes."""

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import tzinfo
 
-    from envwatch.fleet.rewound import Step
+    from envwatch.fleet.rewound import PollRef
     from envwatch.model.clock import ServerClock
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.tui.past_reader import EventfulStep, Order, PastReader
     from envwatch.tui.screens.time_actions import Goal
 
@@ -47,7 +47,7 @@ class Place(NamedTuple):
     position: int
 
     @property
-    def step(self) -> Step:
+    def step(self) -> PollRef:
         return self.timeline.steps[self.position]
 
     @property
@@ -73,14 +73,14 @@ class Present:
     """When the newest outcome was taken; in a replay, when the recording ends."""
     is_replay: bool
     """Whether there is nothing after that."""
-    clocks: Mapping[Clean, ServerClock]
+    clocks: Mapping[SafeText, ServerClock]
     """Estimates of the server's clock of each profile at the moment that is shown."""
-    ambiguous_names: frozenset[Clean]
+    ambiguous_names: frozenset[SafeText]
     """Names that stand for more than one environment there."""
     wall: WallMs
     zone: tzinfo | None
 
-    def text(self, wall: float) -> Clean:
+    def text(self, wall: float) -> SafeText:
         """Return a moment for people."""
         return rewound_text.moment_text(wall, self.wall, self.zone)
 
@@ -92,19 +92,19 @@ class Destinations:
         self._reader = reader
         self._spare = _SPARE if has_several else 0
 
-    async def of(self, goal: Goal, place: Place | None, present: Present) -> Destination:
+    async def find(self, goal: Goal, place: Place | None, present: Present) -> Destination:
         """Return where a wish leads from a place, None for the present."""
         match goal:
             case Steps(by):
                 return await self._stepped(place, by, present)
             case AtTime(wall):
-                return await self._at(place, wall, present)
+                return await self._at_time(place, wall, present)
             case Reached(wall):
                 return await self._reached(place, wall, present)
             case EventSteps():
                 return await self._at_event(place, goal, present)
             case Live():
-                return await self._at(place, present.newest_at, present)
+                return await self._at_time(place, present.newest_at, present)
 
     async def _last(self, present: Present) -> Place | None:
         """Return the place before the newest listing, which may not have been recorded yet; None if there is none."""
@@ -147,7 +147,7 @@ class Destinations:
 
     # By time.
 
-    async def _at(self, place: Place | None, wall: WallMs, present: Present) -> Destination:
+    async def _at_time(self, place: Place | None, wall: WallMs, present: Present) -> Destination:
         if wall >= present.newest_at and not present.is_replay:
             return Destination(None)
         timeline = await self._reader.around(wall)
@@ -165,7 +165,7 @@ class Destinations:
 
     async def _reached(self, place: Place | None, wall: WallMs, present: Present) -> Destination:
         if place is None:
-            return await self._at(place, wall, present)
+            return await self._at_time(place, wall, present)
         following = await self._forward(Place(place.timeline, place.position + 1), present)
         if following.text or following.place is None:
             return Destination(place, following.text)
@@ -228,7 +228,7 @@ class Destinations:
     def _order(self, each: EventfulStep) -> Order:
         return self._reader.order(each.step)
 
-    async def _place_of(self, step: Step, timeline: Timeline) -> Place:
+    async def _place_of(self, step: PollRef, timeline: Timeline) -> Place:
         if (index := timeline.place_of(step)) < 0:
             timeline = await self._reader.around(step.poll.at)
             index = timeline.place_of(step)

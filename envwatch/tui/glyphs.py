@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
-_DASH: Final = Clean("–")
+_DASH: Final = SafeText("–")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Glyphs:
     up: str = "▲"
     down: str = "▼"
     ellipsis: str = "…"
-    nothing: Clean = _DASH
+    nothing: SafeText = _DASH
     """In place of a missing value."""
     separator: str = "·"
     rule: str = "─"
@@ -47,7 +47,7 @@ ASCII = Glyphs(
     up="^",
     down="v",
     ellipsis="..",
-    nothing=Clean("-"),
+    nothing=SafeText("-"),
     separator="-",
     rule="-",
     opened="-",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from textual.events import Resize
     from textual.screen import Screen
 
-    from envwatch.tui.arguments import Inputs, Preferences, SavedState
+    from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
 
 class HintedApp(EnvwatchApp):
@@ -31,7 +31,7 @@ class HintedApp(EnvwatchApp):
     def __init__(
         self,
         inputs: Inputs,
-        saved: SavedState,
+        saved: Persistence,
         preferences: Preferences,
         *,
         close_key: str,

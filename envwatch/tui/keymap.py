@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from textual.binding import Binding
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
-from envwatch.model.text import Clean, clean, did_you_mean, shortened
+from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
@@ -42,7 +42,7 @@ _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLAC
 
 
 @cache
-def together() -> tuple[tuple[type[DOMNode], ...], ...]:
+def binding_scopes() -> tuple[tuple[type[DOMNode], ...], ...]:
     """Return the nodes whose keys work at the same time: the dashboard's, then those of each screen over it.
 
     In the filter bar, most keys are text. The palette is imported late, as the start needs none of it.
@@ -67,7 +67,7 @@ def together() -> tuple[tuple[type[DOMNode], ...], ...]:
 
 def binding_ids() -> tuple[str, ...]:
     """Return the id of every binding whose keys can be changed."""
-    return tuple(dict.fromkeys(id_ for nodes in together() for id_, _ in _default_keys(nodes)))
+    return tuple(dict.fromkeys(id_ for nodes in binding_scopes() for id_, _ in _default_keys(nodes)))
 
 
 def keymap_of(keys: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -75,43 +75,43 @@ def keymap_of(keys: Mapping[str, Iterable[str]]) -> dict[str, str]:
     return {id_: ",".join("comma" if key == "," else key for key in own) for id_, own in keys.items()}
 
 
-def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, Clean]]:
+def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:
     """Yield the binding id of each invalid setting, and the rest of a sentence that begins with it."""
     ids = binding_ids()
     for id_, own in keys.items():
         if id_ not in ids:
-            yield id_, Clean(f"is no binding{did_you_mean(id_, ids)}")
+            yield id_, SafeText(f"is no binding{did_you_mean(id_, ids)}")
             continue
         invalid = next((key for key in own if not _is_key(key)), None)
         if invalid is not None or not any(True for _ in own):
             yield id_, _no_key(invalid or "")
         elif clash := _clash(id_, keys):
-            yield id_, Clean(f"has a key that {clash} has too: give that another one")
+            yield id_, SafeText(f"has a key that {clash} has too: give that another one")
 
 
 def command_mistakes(
     commands: Mapping[str, RowCommand], keys: Mapping[str, Iterable[str]]
-) -> Iterator[tuple[str, Clean]]:
+) -> Iterator[tuple[str, SafeText]]:
     """Yield the name of each command whose key is invalid or taken, and the rest of a sentence about its key."""
-    owners = {key: id_ for nodes in reversed(together()[:2]) for id_, key in _keys_of(nodes, keys)}
+    owners = {key: id_ for nodes in reversed(binding_scopes()[:2]) for id_, key in _keys_of(nodes, keys)}
     for name, command in commands.items():
         key = _textual_name(command.key)
         if not _is_key(command.key):
             yield name, _no_key(command.key)
         elif key in owners:
-            yield name, Clean(f"is the key of {owners[key]} already: give the command another one")
+            yield name, SafeText(f"is the key of {owners[key]} already: give the command another one")
         owners.setdefault(key, f"commands.{name}")
 
 
-def _no_key(text: str) -> Clean:
-    return Clean(
+def _no_key(text: str) -> SafeText:
+    return SafeText(
         f"cannot have {shortened(clean(text), 20) or 'nothing'} as a key; write x, f5, ctrl+x or question_mark"
     )
 
 
 def _clash(id_: str, keys: Mapping[str, Iterable[str]]) -> str | None:
     """Return the id of another binding that would have one of a binding's keys at the same time."""
-    for nodes in together():
+    for nodes in binding_scopes():
         owners = list(_keys_of(nodes, keys))
         mine = {key for other, key in owners if other == id_}
         if found := next((other for other, key in owners if other != id_ and key in mine), None):

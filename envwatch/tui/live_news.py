@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.fleet import Freshness
-from envwatch.model.text import Clean
+from envwatch.fleet.profile_state import Freshness
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.tui.state import MonitorState
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _down(live: MonitorState) -> frozenset[EnvironmentKey]:
     """Return the keys of what is down and worth a person's attention."""
     is_alerting = live.is_alerting
-    down = (tracked for tracked in live.fleets.environments if not tracked.verdict.is_up)
+    down = (tracked for tracked in live.fleet.environments if not tracked.verdict.is_up)
     return frozenset(tracked.key for tracked in down if is_alerting(tracked))
 
 
@@ -26,7 +26,7 @@ class LiveNews:
     def __init__(self) -> None:
         self._known: frozenset[EnvironmentKey] = frozenset()
         """What was down when the screen left the present."""
-        self._counted: Fleets | None = None
+        self._counted: Fleet | None = None
         """The fleets of the count."""
         self._count = 0
 
@@ -34,12 +34,12 @@ class LiveNews:
         """Take note of the present, which the screen leaves now."""
         self._known, self._counted = _down(live), None
 
-    def since_left(self, live: MonitorState) -> Clean:
+    def since_left(self, live: MonitorState) -> SafeText:
         """Return what is new since, in a few words: `2 new down`, `blind`; empty if nothing is."""
-        if self._counted is not live.fleets:
-            self._counted, self._count = live.fleets, len(_down(live) - self._known)
-        if any(fleet.is_refused for fleet in live.fleets):
-            return Clean("key refused")
-        if any(fleet.freshness(live.now) is Freshness.BLIND for fleet in live.fleets):
-            return Clean("blind")
-        return Clean(f"{self._count} new down" if self._count else "")
+        if self._counted is not live.fleet:
+            self._counted, self._count = live.fleet, len(_down(live) - self._known)
+        if any(profile_state.is_refused for profile_state in live.fleet):
+            return SafeText("key refused")
+        if any(profile_state.freshness(live.now) is Freshness.BLIND for profile_state in live.fleet):
+            return SafeText("blind")
+        return SafeText(f"{self._count} new down" if self._count else "")

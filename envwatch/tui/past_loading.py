@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.fleet.history import Past
     from envwatch.fleet.monitor import Monitor
-    from envwatch.model.clock import Reading, WallMs
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks, WallMs
+    from envwatch.model.text import SafeText
 
 _LOADED: Final = timedelta(hours=24)
 """What the event log and the availability cover at the start."""
@@ -36,7 +36,7 @@ class LoadedPast(NamedTuple):
     """How long ago the last run ended, if nothing has changed since and that is worth a word."""
 
     @classmethod
-    def of(cls, past: Past, profile: Clean, began: WallMs, first: Moment) -> LoadedPast:
+    def read(cls, past: Past, profile: SafeText, began: WallMs, first: Moment) -> LoadedPast:
         """Read it.
 
         Raises:
@@ -58,23 +58,23 @@ class LoadedPast(NamedTuple):
 class PastLoading:
     """Waits for the first listing of each profile, and loads what was recorded before its first outcome."""
 
-    def __init__(self, pasts: Mapping[Clean, Past]) -> None:
+    def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
         self._pasts = pasts
-        self._began: dict[Clean, WallMs] = {}
-        self._first: dict[Clean, Moment] = {}
+        self._began: dict[SafeText, WallMs] = {}
+        self._first: dict[SafeText, Moment] = {}
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
-    def note(self, profile: Clean, monitor: Monitor, now: Reading) -> None:
+    def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         """Note an outcome of a profile, and the monitor after it."""
         if profile not in self._pasts or (is_listed := self._is_listed[profile]).is_set():
             return
         self._began.setdefault(profile, now.wall)
-        fleet = monitor.fleets.by_profile[profile]
-        if fleet.listed is not None:
-            self._first[profile] = Moment(now, fleet, monitor.acks)
+        profile_state = monitor.fleet.by_profile[profile]
+        if profile_state.listed is not None:
+            self._first[profile] = Moment(now, profile_state, monitor.acks)
             is_listed.set()
 
-    async def load(self, profile: Clean) -> LoadedPast:
+    async def load(self, profile: SafeText) -> LoadedPast:
         """Return the past of a profile that can be read; call it once.
 
         Raises:
@@ -82,4 +82,4 @@ class PastLoading:
         """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
-        return await asyncio.to_thread(LoadedPast.of, self._pasts[profile], profile, began, first)
+        return await asyncio.to_thread(LoadedPast.read, self._pasts[profile], profile, began, first)

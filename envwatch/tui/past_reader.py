@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.history import HistoryError, Moment
-from envwatch.fleet.rewound import Step, Timeline
+from envwatch.fleet.rewound import PollRef, Timeline
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.fleet.history import Past, RecordedPoll, RecordedStep
     from envwatch.model.clock import ServerClock
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _WINDOW_MS: Final = timedelta(hours=2) / MS
 """Polls are read for so long before and after the one that is shown."""
@@ -46,7 +46,7 @@ _MOST_AHEAD: Final = 12
 class EventfulStep(NamedTuple):
     """A step, and the events that are known since then: its own, and what time alone brought since the poll before."""
 
-    step: Step
+    step: PollRef
     events: Sequence[Event]
 
 
@@ -56,17 +56,17 @@ class Events(NamedTuple):
     since: WallMs
     until: WallMs
     log: EventLog
-    watched: Mapping[Clean, WatchedTime]
+    watched: Mapping[SafeText, WatchedTime]
     steps: Sequence[EventfulStep]
     """Those with events, in the order of `PastReader.order`."""
-    step_of: Mapping[int, Step]
+    step_of: Mapping[int, PollRef]
     """That of each event of the log, by its identity."""
 
     def covers(self, wall: WallMs) -> bool:
         """Whether it has what had happened in the day before a moment."""
         return self.since + DAY_MS <= wall <= self.until
 
-    def log_at(self, polls: Mapping[Clean, RecordedPoll]) -> EventLog:
+    def log_at(self, polls: Mapping[SafeText, RecordedPoll]) -> EventLog:
         """Return the log as it was when these polls were the newest ones."""
 
         def is_known(event: Event) -> bool:
@@ -80,20 +80,20 @@ class Events(NamedTuple):
 class PastReader:
     """Reads the pasts of all profiles."""
 
-    def __init__(self, pasts: Mapping[Clean, Past]) -> None:
+    def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
         self._pasts = pasts
-        self._newest: dict[Clean, tuple[Moment, ...]] = {}
+        self._newest: dict[SafeText, tuple[Moment, ...]] = {}
         """The newest moments of the present, which need not be read."""
-        self._kept: dict[tuple[Clean, int], Moment] = {}
+        self._kept: dict[tuple[SafeText, int], Moment] = {}
         """By profile and number of the poll, the one that was used last at the end."""
         self._ahead: asyncio.Task[None] | None = None
         """Reads ahead."""
-        self._ahead_of: frozenset[tuple[Clean, int]] = frozenset()
+        self._ahead_of: frozenset[tuple[SafeText, int]] = frozenset()
         """What it reads."""
         self._events: Events | None = None
         """Those that were read last."""
 
-    def note(self, profile: Clean, moment: Moment) -> None:
+    def note(self, profile: SafeText, moment: Moment) -> None:
         """Note the newest moment of the present."""
         self._newest[profile] = (*self._newest.get(profile, ())[1 - _NEWEST_KEPT :], moment)
 
@@ -133,7 +133,7 @@ class PastReader:
         timeline = await self._timeline(-math.inf, math.inf)
         return (timeline.steps[0].poll.at, timeline.until) if timeline.steps else None
 
-    def order(self, step: Step) -> Order:
+    def order(self, step: PollRef) -> Order:
         """Return what sorts steps as in a timeline."""
         return step.poll.at, list(self._pasts).index(step.profile)
 
@@ -142,17 +142,19 @@ class PastReader:
         begin, end = (WallMs(min(max(each, 0.0), 1e15)) for each in (since, until))
 
         def read() -> Timeline:
-            return Timeline.of({profile: past.polls(begin, end) for profile, past in self._pasts.items()}, begin)
+            return Timeline.from_polls(
+                {profile: past.polls(begin, end) for profile, past in self._pasts.items()}, begin
+            )
 
         return await asyncio.to_thread(read)
 
     # Moments.
 
-    async def moments(self, timeline: Timeline, place: int) -> Mapping[Clean, Moment]:
+    async def moments(self, timeline: Timeline, place: int) -> Mapping[SafeText, Moment]:
         """Return what was known of each profile after a step."""
         return {profile: await self._moment(profile, poll) for profile, poll in timeline.known_at(place).items()}
 
-    async def _moment(self, profile: Clean, poll: RecordedPoll) -> Moment:
+    async def _moment(self, profile: SafeText, poll: RecordedPoll) -> Moment:
         key = (profile, poll.number)
         if key in self._ahead_of and self._ahead is not None:
             await self._ahead
@@ -166,20 +168,20 @@ class PastReader:
     def read_ahead(self, timeline: Timeline, place: int, direction: int) -> None:
         """Read the moments of the following steps in one direction, unless enough of them are here."""
         newest = next(reversed(self._kept.values()), None)
-        rows = len(newest.fleet.environments) if newest is not None else 0
+        rows = len(newest.profile_state.environments) if newest is not None else 0
         ahead = min(_ROWS_AHEAD // max(rows, 1), _MOST_AHEAD)
         places = range(place + direction, place + direction * (ahead + 1), direction)
         steps = [timeline.steps[each] for each in places if 0 <= each < len(timeline.steps)]
         missing = list(dropwhile(lambda step: (step.profile, step.poll.number) in self._kept, steps))
         if self._ahead is None and len(missing) * 2 > len(steps):
-            wanted: dict[Clean, list[RecordedPoll]] = defaultdict(list)
+            wanted: dict[SafeText, list[RecordedPoll]] = defaultdict(list)
             for step in missing[::direction]:
                 wanted[step.profile].append(step.poll)
             self._ahead_of = frozenset((step.profile, step.poll.number) for step in missing)
             self._ahead = asyncio.create_task(self._read_ahead(wanted, 3 * ahead + 2 * len(self._pasts)))
 
-    async def _read_ahead(self, wanted: Mapping[Clean, Sequence[RecordedPoll]], most: int) -> None:
-        def read() -> list[tuple[tuple[Clean, int], Moment]]:
+    async def _read_ahead(self, wanted: Mapping[SafeText, Sequence[RecordedPoll]], most: int) -> None:
+        def read() -> list[tuple[tuple[SafeText, int], Moment]]:
             return [
                 ((profile, poll.number), moment)
                 for profile, polls in wanted.items()
@@ -196,7 +198,7 @@ class PastReader:
 
     # Events.
 
-    async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[Clean, ServerClock]) -> Events:
+    async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
         """Return what happened in the day before a moment, and some time before and after that.
 
         `end` is the newest moment that there can be; the clocks place the polls among the events.
@@ -206,7 +208,7 @@ class PastReader:
             self._events = await asyncio.to_thread(self._read_events, since, until, clocks)
         return self._events
 
-    def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[Clean, ServerClock]) -> Events:
+    def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
         log, watched, eventful = EventLog(), {}, list[EventfulStep]()
         for profile, past in self._pasts.items():
             steps = list(past.steps(since, until))
@@ -215,7 +217,7 @@ class PastReader:
             polls = [step.poll for step in steps if step.poll is not None]
             watched[profile] = WatchedTime.recorded(polls, found, clocks[profile])
             brought = _brought(_since_last_poll(past, since), steps)
-            eventful += [EventfulStep(Step(profile, poll), events) for poll, events in brought]
+            eventful += [EventfulStep(PollRef(profile, poll), events) for poll, events in brought]
         eventful.sort(key=lambda each: self.order(each.step))
         step_of = {id(event): step for step, events in eventful for event in events}
         return Events(since, until, log, watched, eventful, step_of)

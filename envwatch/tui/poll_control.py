@@ -19,7 +19,7 @@ from envwatch.tui.widgets.footer import without_key
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.sources.poller import Poller, PollSchedule
     from envwatch.sources.session import Target
 
@@ -38,7 +38,7 @@ POLLING_KEYS: Final[list[BindingType]] = [
 class PollControl:
     """Applies the user's wishes to the pollers of all targets. Each method returns the answer to show."""
 
-    targets: Mapping[Clean, Target]
+    targets: Mapping[SafeText, Target]
     """By profile."""
 
     @property
@@ -46,7 +46,7 @@ class PollControl:
         return [target.poller for target in self.targets.values()]
 
     @property
-    def schedules(self) -> dict[Clean, PollSchedule]:
+    def schedules(self) -> dict[SafeText, PollSchedule]:
         """What each poller does next, by profile."""
         return {profile: target.poller.schedule for profile, target in self.targets.items()}
 

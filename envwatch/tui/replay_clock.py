@@ -45,7 +45,7 @@ class ReplayClock:
         """Go on from a moment: one that the user went to, or one that was reached, maybe beyond a gap."""
         self._at = max(self._at, wall) if by_itself else wall
 
-    def at(self, now: MonotonicS) -> WallMs | None:
+    def recorded_time(self, now: MonotonicS) -> WallMs | None:
         """Return the recorded moment that is reached now; None while it is paused."""
         if self._is_paused:
             return None

@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.silences import NO_SILENCES, silence_of_environments
-from envwatch.model.text import Clean, counted
+from envwatch.model.text import SafeText, counted
 from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
@@ -35,24 +35,24 @@ class SilenceControl:
     def __init__(
         self,
         read: Callable[[], Silences | None] | None = None,
-        keep: Callable[[Mapping[Clean, Silence | None]], None] | None = None,
+        keep: Callable[[Mapping[SafeText, Silence | None]], None] | None = None,
         user: str = "",
     ) -> None:
         self._read = read
         self._keep = keep
-        self._user = Clean(user)
-        self._unread: dict[Clean, Silence | None] = {}
+        self._user = SafeText(user)
+        self._unread: dict[SafeText, Silence | None] = {}
         """Changes made here since the last time that silences were read."""
 
     def silence(
-        self, monitor: Monitor, keys: Sequence[EnvironmentKey], at: WallMs, lasts: timedelta, note: Clean
+        self, monitor: Monitor, keys: Sequence[EnvironmentKey], at: WallMs, lasts: timedelta, note: SafeText
     ) -> tuple[Monitor, str]:
         """Silence those of some environments that are still known.
 
         Returns:
             The monitor with the silence, and a line for the user.
         """
-        known = [tracked for key in keys if (tracked := monitor.fleets.tracked(key)) is not None]
+        known = [tracked for key in keys if (tracked := monitor.fleet.tracked(key)) is not None]
         if not known:
             return monitor, "nothing to silence: it has left the fleet meanwhile"
         silence = silence_of_environments((each.environment.id for each in known), at, lasts, note, self._user)
@@ -61,14 +61,14 @@ class SilenceControl:
         text = f"silenced on this machine for {long_age(lasts)}: {name}{recovered}"
         return self._changed(monitor, {silence.id: silence}), text
 
-    def end(self, monitor: Monitor, ids: Iterable[Clean]) -> tuple[Monitor, str]:
+    def end(self, monitor: Monitor, ids: Iterable[SafeText]) -> tuple[Monitor, str]:
         """End silences by their ids, where they have not ended; return the monitor and a line for the user."""
         found = [id_ for id_ in ids if id_ in monitor.silences]
         if not found:
             return monitor, "it has ended meanwhile"
         return self._changed(monitor, dict.fromkeys(found)), "no longer silenced"
 
-    def _changed(self, monitor: Monitor, changes: Mapping[Clean, Silence | None]) -> Monitor:
+    def _changed(self, monitor: Monitor, changes: Mapping[SafeText, Silence | None]) -> Monitor:
         self._unread.update(changes)
         if self._keep is not None:
             self._keep(changes)

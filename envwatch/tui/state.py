@@ -7,8 +7,8 @@ from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import MonotonicS, Reading, WallMs
-from envwatch.model.text import Clean
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.text import SafeText
 from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import UNICODE, Glyphs
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
-    from envwatch.fleet.fleet import Freshness
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import Freshness
     from envwatch.fleet.silences import Silence, Silences
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
@@ -37,10 +37,10 @@ class Notice(NamedTuple):
 
 
 NO_NOTICE: Final = Notice("", float("-inf"))
-_NOTHING: Final = Clean("")
-_ROW_PARTS: Final = attrgetter("fleets", "acks", "silences", "watched")
+_NOTHING: Final = SafeText("")
+_ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "watched")
 """Of a `Monitor`: what the table's rows are made of."""
-_NO_READING: Final = Reading(WallMs(0), MonotonicS(0))
+_NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
 
 
 class Playing(NamedTuple):
@@ -55,7 +55,7 @@ class Playing(NamedTuple):
 class Rewound:
     """That the screen shows a recorded moment."""
 
-    present: Reading
+    present: Clocks
     """This machine's clocks."""
     end: WallMs
     """Up to when one can go: the present, or the end of a replay."""
@@ -63,7 +63,7 @@ class Rewound:
     """The moment by its server's clock; None before the first one has been read."""
     day: Day | None = None
     """The events around it; None as long as they have not been read."""
-    live: Clean = _NOTHING
+    live: SafeText = _NOTHING
     """What is new in the present, in a few words; empty if nothing is."""
     playing: Playing | None = None
     """Set in a replay, which has no present to go back to."""
@@ -78,11 +78,11 @@ class MonitorState:
     """
 
     monitor: Monitor = field(default_factory=Monitor)
-    now: Reading = _NO_READING
+    now: Clocks = _NO_READING
     """This machine's clocks at the moment that is shown: in the present, unless `rewound`."""
-    ambiguous_names: frozenset[Clean] = frozenset()
+    ambiguous_names: frozenset[SafeText] = frozenset()
     """Names that more than one environment has, or that look alike."""
-    schedules: Mapping[Clean, PollSchedule] = field(default_factory=dict)
+    schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
     """What each poller does next, by profile."""
     pages_read: int = 0
     """Pages read so far of the listings that are being fetched."""
@@ -96,7 +96,7 @@ class MonitorState:
     """Whether the history has been read for so long that the screen says so."""
 
     @property
-    def present(self) -> Reading:
+    def present(self) -> Clocks:
         """This machine's clocks in the present, also while a recorded moment is shown."""
         return self.now if self.rewound is None else self.rewound.present
 
@@ -106,8 +106,8 @@ class MonitorState:
         return self.now.wall if self.rewound is None else self.rewound.end
 
     @property
-    def fleets(self) -> Fleets:
-        return self.monitor.fleets
+    def fleet(self) -> Fleet:
+        return self.monitor.fleet
 
     @property
     def acks(self) -> Acks:
@@ -120,7 +120,7 @@ class MonitorState:
     @property
     def freshness(self) -> Sequence[Freshness]:
         """How recent the data of each fleet is; that of a blind one reads unknown."""
-        return [fleet.freshness(self.now) for fleet in self.fleets]
+        return [profile_state.freshness(self.now) for profile_state in self.fleet]
 
     def has_rows_of(self, other: MonitorState) -> bool:
         """Whether the rows of another state are these: the same fleets, marks and past."""
@@ -149,5 +149,5 @@ class DisplayOptions:
     """Those that the terminal can show."""
     rings: bool = False
     """Whether the bell is on."""
-    start_key: Clean = _NOTHING
+    start_key: SafeText = _NOTHING
     """The key that starts the listener of an environment that is down; empty if none does."""

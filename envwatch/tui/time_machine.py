@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.rewound import LogEnds, rewound
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import zone_of
 from envwatch.tui.destinations import Destinations, Present
 from envwatch.tui.live_news import LiveNews
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
     from envwatch.fleet.monitor import Monitor
-    from envwatch.model.clock import Reading, ServerClock, WallMs
+    from envwatch.model.clock import Clocks, ServerClock, WallMs
     from envwatch.tui.arguments import Inputs
     from envwatch.tui.destinations import Place
     from envwatch.tui.screens.time_actions import Goal
@@ -40,28 +40,28 @@ _SLOW_S: Final = 0.1
 """Seconds of reading from which the screen says so."""
 
 
-class _Stand(NamedTuple):
+class _Rewound(NamedTuple):
     """What the screen shows."""
 
     place: Place
-    moments: Mapping[Clean, Moment]
+    moments: Mapping[SafeText, Moment]
     monitor: Monitor
-    ambiguous_names: frozenset[Clean]
+    ambiguous_names: frozenset[SafeText]
 
     @property
-    def now(self) -> Reading:
+    def now(self) -> Clocks:
         """The clocks of the machine that recorded it."""
         return self.moments[self.place.step.profile].now
 
     @property
-    def at(self) -> ServerMs:
+    def server_time(self) -> ServerMs:
         """The moment by its server's clock."""
-        return self.moments[self.place.step.profile].fleet.clock.at(self.now.wall)
+        return self.moments[self.place.step.profile].profile_state.clock.server_time(self.now.wall)
 
     @property
-    def clocks(self) -> Mapping[Clean, ServerClock]:
+    def clocks(self) -> Mapping[SafeText, ServerClock]:
         """Each profile's estimate of its server's clock."""
-        return {fleet.profile: fleet.clock for fleet in self.monitor.fleets}
+        return {profile_state.profile: profile_state.clock for profile_state in self.monitor.fleet}
 
 
 class Screen(Protocol):
@@ -107,7 +107,7 @@ class TimeMachine:
         self._is_running = False
         self._returns = 0
         """How often the screen came back to live: what was read for it before is dropped."""
-        self._stand: _Stand | None = None
+        self._stand: _Rewound | None = None
         """None in the present, and before the first moment of a replay."""
         self._names = AmbiguousNames()
         self._day: Day | None = None
@@ -118,12 +118,12 @@ class TimeMachine:
         """Whether something has been read for so long that the screen says so."""
         self._replay = None if inputs.replay is None else ReplayClock(inputs.replay)
 
-    def note(self, profile: Clean, monitor: Monitor, now: Reading) -> None:
+    def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         """Note that an outcome of a profile was taken, and the monitor after it."""
         self._newest_at = now.wall
         if self._has_past:
             self._log_ends.note(now.wall, monitor.event_log)
-            self._reader.note(profile, Moment(now, monitor.fleets.by_profile[profile], monitor.acks))
+            self._reader.note(profile, Moment(now, monitor.fleet.by_profile[profile], monitor.acks))
 
     # What the screen shows.
 
@@ -137,9 +137,9 @@ class TimeMachine:
         mark = Rewound(
             present=live.now,
             end=live.now.wall if replay is None else replay.end,
-            at=None if stand is None else stand.at,
+            at=None if stand is None else stand.server_time,
             day=self._day,
-            live=self._news.since_left(live) if replay is None else Clean(""),
+            live=self._news.since_left(live) if replay is None else SafeText(""),
             playing=None if replay is None else replay.playing,
         )
         if stand is None:
@@ -255,7 +255,7 @@ class TimeMachine:
         while self._goals:
             goal = self._goals.popleft()
             is_played = is_played and isinstance(goal, Reached)
-            place, text = await self._destinations.of(goal, place, self._present)
+            place, text = await self._destinations.find(goal, place, self._present)
         if returns != self._returns:
             return
         if place is None:
@@ -288,41 +288,41 @@ class TimeMachine:
     @property
     def _present(self) -> Present:
         stand = self._stand
-        fleets = self._live.fleets if stand is None else stand.monitor.fleets
+        fleet = self._live.fleet if stand is None else stand.monitor.fleet
         return Present(
             newest_at=self._end,
             is_replay=self._replay is not None,
-            clocks={fleet.profile: fleet.clock for fleet in fleets},
+            clocks={profile_state.profile: profile_state.clock for profile_state in fleet},
             ambiguous_names=(self._live if stand is None else stand).ambiguous_names,
             wall=self._live.now.wall,
             zone=zone_of(self._screen.options.times),
         )
 
-    async def _base(self, place: Place, moments: Mapping[Clean, Moment]) -> Monitor:
+    async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:
         """Return a monitor with the events up to a moment, and the watched time up to then at least."""
         monitor = self._live.monitor
         if self._replay is None and place.wall >= self._began_at:
             return replace(monitor, event_log=self._log_ends.log_at(place.wall, monitor.event_log))
-        clocks = {fleet.profile: fleet.clock for fleet in monitor.fleets}
-        clocks |= {profile: moment.fleet.clock for profile, moment in moments.items()}
+        clocks = {profile_state.profile: profile_state.clock for profile_state in monitor.fleet}
+        clocks |= {profile: moment.profile_state.clock for profile, moment in moments.items()}
         events = await self._reader.events(place.wall, self._end, clocks)
         log = events.log_at(place.timeline.known_at(place.position))
         return replace(monitor, event_log=log, watched=events.watched)
 
-    def _show(self, place: Place, moments: Mapping[Clean, Moment], base: Monitor) -> None:
+    def _show(self, place: Place, moments: Mapping[SafeText, Moment], base: Monitor) -> None:
         before = self._stand
         if before is None:
             self._news.leave(self._live)
         monitor = rewound(base, moments)
-        self._stand = _Stand(place, moments, monitor, self._names.among(monitor.fleets.environments))
+        self._stand = _Rewound(place, moments, monitor, self._names.among(monitor.fleet.environments))
         self._screen.republish()
         if not self._goals:
             self._reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)
-        if (self._day is None or not self._day.covers(self._stand.at)) and not self._is_day_read:
+        if (self._day is None or not self._day.covers(self._stand.server_time)) and not self._is_day_read:
             self._is_day_read = True
             self._screen.run_worker(self._read_day(self._stand))
 
-    async def _read_day(self, stand: _Stand) -> None:
+    async def _read_day(self, stand: _Rewound) -> None:
         """Read what the line of events shows, beside the keys."""
         returns = self._returns
         try:
@@ -331,7 +331,11 @@ class TimeMachine:
             self._answer(f"cannot read the events: {error}")
         else:
             if returns == self._returns:
-                until = ServerMs(min(stand.clocks[stand.place.step.profile].at(events.until), stand.at + DAY_MS / 2))
+                until = ServerMs(
+                    min(
+                        stand.clocks[stand.place.step.profile].server_time(events.until), stand.server_time + DAY_MS / 2
+                    )
+                )
                 self._day = await asyncio.to_thread(day_of, events.log, events.watched.values(), until)
                 self._screen.republish()
         finally:
@@ -363,9 +367,9 @@ class TimeMachine:
         self._screen.republish()
         return True
 
-    def play(self, now: Reading) -> None:
+    def play(self, now: Clocks) -> None:
         """Let a replay go on to what it has reached; what is being read is shown first."""
         if self._replay is None or self._stand is None or self._is_running:
             return
-        if (wall := self._replay.at(now.monotonic)) is not None:
+        if (wall := self._replay.recorded_time(now.monotonic)) is not None:
             self.go(Reached(wall))

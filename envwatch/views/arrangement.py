@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.hours import LastDays
     from envwatch.fleet.silences import Silences
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.views.baseline import Baseline
     from envwatch.views.columns import Column
     from envwatch.views.grouping import Line
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ArrangeCache:
     """What is kept from one arrangement to the next, so that each costs less."""
 
-    searches: dict[Clean, SearchCache] = field(default_factory=dict)
+    searches: dict[SafeText, SearchCache] = field(default_factory=dict)
     """By profile."""
     names: NameOrder = field(default_factory=NameOrder)
 
 
-class Basis(NamedTuple):
+class OrderInputs(NamedTuple):
     """What the places of rows depend on, beside rows and view."""
 
     wall: float = 0.0
@@ -56,11 +56,11 @@ class Basis(NamedTuple):
     """Those in force now or once."""
 
 
-class Placement(NamedTuple):
+class OrderReason(NamedTuple):
     """What decided the place of a row."""
 
     tracked: TrackedEnvironment
-    basis: Basis
+    basis: OrderInputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +73,9 @@ class Arrangement:
     """How many stand in the block of problems; 0 while a column sorts."""
     old: int = 0
     """How many at the end are old; 0 where these are not set apart."""
-    basis: Basis = field(default_factory=Basis)
+    basis: OrderInputs = field(default_factory=OrderInputs)
     """What decided."""
-    held: Placement | None = None
+    held: OrderReason | None = None
     """What decided the place of the row that is held in it."""
     ghost: EnvironmentKey | None = None
     """The key of the held row, if the view would not show it."""
@@ -94,18 +94,18 @@ class Arrangement:
 
 
 def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
-    fleets: Fleets,
+    fleet: Fleet,
     view: View,
     columns: Sequence[Column],
-    basis: Basis,
-    kept: Kept | None = None,
-    held: Placement | None = None,
+    basis: OrderInputs,
+    kept: ArrangeCache | None = None,
+    held: OrderReason | None = None,
     days: LastDays | None = None,
 ) -> Arrangement:
     """Return the environments that a view shows, in its order.
 
     Args:
-        fleets: where to look.
+        fleet: the environments to choose from.
         view: what to show.
         columns: the visible ones, in which words of the query are looked for.
         basis: decides what is a problem; acknowledged and silenced ones come after the others.
@@ -113,34 +113,36 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
         held: a row that keeps its place, and stays though the view no longer shows it.
         days: the last 24 hours, by which the column of that name sorts.
     """
-    kept = kept or Kept()
-    chosen = _chosen(fleets, view, columns, basis, kept.searches)
-    ghost = None if held is None else _put(held.tracked, chosen, fleets)
-    parts = _parts_of(chosen, fleets, basis, held)
-    kept.names.learn(chain(fleets.environments, chosen))
+    kept = kept or ArrangeCache()
+    chosen = _chosen(fleet, view, columns, basis, kept.searches)
+    ghost = None if held is None else _put(held.tracked, chosen, fleet)
+    parts = _parts_of(chosen, fleet, basis, held)
+    kept.names.learn(chain(fleet.environments, chosen))
     rows, problems = parts.ordered(view, kept.names, days)
     if held is not None:
         place = next(place for place, tracked in enumerate(rows) if tracked is held.tracked)
-        rows[place] = fleets.tracked(held.tracked.key) or held.tracked
+        rows[place] = fleet.tracked(held.tracked.key) or held.tracked
     old = 0 if view.is_narrowed else len(parts.old)
     return Arrangement(rows=rows, problems=problems, old=old, basis=basis, held=held, ghost=ghost)
 
 
 def _chosen(
-    fleets: Fleets,
+    fleet: Fleet,
     view: View,
     columns: Sequence[Column],
-    basis: Basis,
-    searches: dict[Clean, SearchCache],
+    basis: OrderInputs,
+    searches: dict[SafeText, SearchCache],
 ) -> list[TrackedEnvironment]:
     """Return what the preset, the query and the comparison leave, in no order."""
-    compared = _compared(fleets, view.baseline) if view.compares and view.baseline is not None else None
+    compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
     chosen: list[TrackedEnvironment] = []
-    for profile, fleet in fleets.by_profile.items():
+    for profile, profile_state in fleet.by_profile.items():
         environments: Iterable[TrackedEnvironment] = (
-            fleet.environments.values() if compared is None else compared[profile]
+            profile_state.environments.values() if compared is None else compared[profile]
         )
-        context = MatchContext(fleet.clock.at(WallMs(basis.wall)), basis.acks, fleet.profile_name)
+        context = MatchContext(
+            profile_state.clock.server_time(WallMs(basis.wall)), basis.acks, profile_state.profile_name
+        )
         cache = searches.setdefault(profile, SearchCache())
         for query in filter(None, (PRESETS[view.preset], view.query)):
             environments = filter(query.test(context, columns, cache), environments)
@@ -148,17 +150,17 @@ def _chosen(
     return chosen
 
 
-def _compared(fleets: Fleets, baseline: Baseline) -> dict[Clean, list[TrackedEnvironment]]:
+def _compared(fleet: Fleet, baseline: Baseline) -> dict[SafeText, list[TrackedEnvironment]]:
     """Return the environments that differ from a baseline by profile, including those that are no longer tracked."""
-    found: dict[Clean, list[TrackedEnvironment]] = {profile: [] for profile in fleets.by_profile}
-    for tracked, _ in differing(baseline, fleets.environments):
+    found: dict[SafeText, list[TrackedEnvironment]] = {profile: [] for profile in fleet.by_profile}
+    for tracked, _ in differing(baseline, fleet.environments):
         found[tracked.profile].append(tracked)
     return found
 
 
-def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleets: Fleets) -> EnvironmentKey | None:
+def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fleet) -> EnvironmentKey | None:
     """Put a row as it was in the place of what it is now; return its key if the rows lack it."""
-    current = fleets.tracked(stand_in.key)
+    current = fleet.tracked(stand_in.key)
     for place, tracked in enumerate(rows):
         if tracked is current or (current is None and tracked.key == stand_in.key):
             rows[place] = stand_in
@@ -196,17 +198,20 @@ class _Parts:
 
 def _parts_of(
     rows: Sequence[TrackedEnvironment],
-    fleets: Fleets,
-    basis: Basis,
-    held: Placement | None,
+    fleet: Fleet,
+    basis: OrderInputs,
+    held: OrderReason | None,
 ) -> _Parts:
     online = Presence.ONLINE  # without asking further: nearly all rows are
     parts = _Parts(others=[row for row in rows if row.verdict.presence is online and not row.is_flapping])
-    moments = fleets.moments(WallMs(basis.wall))
+    moments = fleet.moments(WallMs(basis.wall))
     for tracked in [row for row in rows if row.verdict.presence is not online or row.is_flapping]:
         at, (wall, acks, silences) = moments[tracked.profile], basis
         if held is not None and tracked is held.tracked:
-            at, (wall, acks, silences) = fleets.of(tracked).clock.at(WallMs(held.basis.wall)), held.basis
+            at, (wall, acks, silences) = (
+                fleet.for_environment(tracked).clock.server_time(WallMs(held.basis.wall)),
+                held.basis,
+            )
         if is_old(tracked, at):
             parts.old.append(tracked)  # no problem
         elif is_problem(tracked, at):
@@ -217,7 +222,7 @@ def _parts_of(
     return parts
 
 
-def lines_of(arrangement: Arrangement, view: View, fleets: Fleets) -> Sequence[Line]:
+def lines_of(arrangement: Arrangement, view: View, fleet: Fleet) -> Sequence[Line]:
     """Return the lines of the table: rows, the rule below the block of problems, headers of groups."""
     rows, held = arrangement.rows, arrangement.held
     end = len(rows) - arrangement.old
@@ -228,13 +233,15 @@ def lines_of(arrangement: Arrangement, view: View, fleets: Fleets) -> Sequence[L
         problems, others = rows[: arrangement.problems], rows[arrangement.problems : end]
         lines += problems
         if problems and others:
-            lines.append(rule_over(_without_held_problem(others, held), fleets, arrangement.basis.wall))
+            lines.append(rule_over(_without_held_problem(others, held), fleet, arrangement.basis.wall))
         lines += others
     lines += old_group(rows[end:], view.folded)
     return lines
 
 
-def _without_held_problem(others: Sequence[TrackedEnvironment], held: Placement | None) -> Sequence[TrackedEnvironment]:
+def _without_held_problem(
+    others: Sequence[TrackedEnvironment], held: OrderReason | None
+) -> Sequence[TrackedEnvironment]:
     """Return rows without one that has become a problem and is only held among them."""
     if held is None:
         return others

@@ -17,7 +17,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import event_presence
 from envwatch.model.environment import KNOWN_METADATA, update_text
 from envwatch.model.modes import UNRESTRICTED
-from envwatch.model.text import Clean, shortened
+from envwatch.model.text import SafeText, shortened
 from envwatch.model.times import NOTHING
 from envwatch.query.fields import META
 from envwatch.views.column_widths import LEFT
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.environment import Environment
 
@@ -41,12 +41,12 @@ class Baseline:
     marked_at: float
     """Milliseconds since the epoch, this machine's clock."""
     environments: Mapping[EnvironmentKey, TrackedEnvironment]
-    unlisted: frozenset[Clean] = frozenset()
+    unlisted: frozenset[SafeText] = frozenset()
     """Profiles without a listing at that moment: their environments are not compared."""
 
     @classmethod
-    def of(
-        cls, environments: Iterable[TrackedEnvironment], marked_at: float, unlisted: Iterable[Clean] = ()
+    def from_environments(
+        cls, environments: Iterable[TrackedEnvironment], marked_at: float, unlisted: Iterable[SafeText] = ()
     ) -> Baseline:
         """Return the baseline of a moment."""
         by_key = MappingProxyType({tracked.key: tracked for tracked in environments})
@@ -61,8 +61,8 @@ class Difference(NamedTuple):
     """A field with its values before and after."""
 
     field: str
-    before: Clean | None
-    after: Clean | None
+    before: SafeText | None
+    after: SafeText | None
     """None for no value; for `state`, None while the environment was not tracked."""
     style: str = ""
     """A state's name in the stylesheet, for its colour."""
@@ -90,7 +90,7 @@ _COMPARED = attrgetter(
 )
 """All attributes of a row that are compared: one comparison settles the rows that did not change, which are most."""
 
-_EXTRA_FIELDS: tuple[tuple[str, Callable[[Environment], Clean | None]], ...] = (
+_EXTRA_FIELDS: tuple[tuple[str, Callable[[Environment], SafeText | None]], ...] = (
     ("update", update_text),
     ("key owner", attrgetter("api_key_owner")),
     ("organization", attrgetter("organization_id")),
@@ -138,16 +138,16 @@ def differing(
     return differing
 
 
-def difference_text(differences: Iterable[Difference], nothing: Clean = NOTHING) -> Clean:
+def difference_text(differences: Iterable[Difference], nothing: SafeText = NOTHING) -> SafeText:
     """Return differences in one line: `state online → offline · mode standard → –`, where `nothing` is the dash."""
-    return Clean(" · ".join(_text(difference, nothing) for difference in differences))
+    return SafeText(" · ".join(_text(difference, nothing) for difference in differences))
 
 
-def comparison_columns(width: int, baseline: Baseline, fleets: Fleets) -> tuple[tuple[Column, int], ...]:
+def comparison_columns(width: int, baseline: Baseline, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
     """Return the columns of a table of so many cells that compares rows with a baseline, each with its width."""
 
-    def text(tracked: TrackedEnvironment, _: float) -> Clean:
-        return difference_text(baseline.differences(tracked.key, fleets.tracked(tracked.key)))
+    def text(tracked: TrackedEnvironment, _: float) -> SafeText:
+        return difference_text(baseline.differences(tracked.key, fleet.tracked(tracked.key)))
 
     *left, name = (COLUMNS[id_] for id_ in FIXED)
     room = width - LEFT - 1
@@ -163,7 +163,7 @@ def comparison_columns(width: int, baseline: Baseline, fleets: Fleets) -> tuple[
     return (*((column, column.width) for column in left), (name, name_width), (changes, max(room - name_width, 1)))
 
 
-def _text(difference: Difference, nothing: Clean) -> str:
+def _text(difference: Difference, nothing: SafeText) -> str:
     field, before, after, _ = difference
     if field in _CONNECTION_FIELDS:
         return field
@@ -210,7 +210,7 @@ def _command_differences(before: Environment, after: Environment) -> Iterator[Di
     """Yield the commands that a listener no longer supports, and the new ones, as one difference."""
     was, now = (frozenset(filter(None, environment.supported_commands or ())) for environment in (before, after))
     if was != now:
-        removed, added = (Clean(", ".join(sorted(names))) or None for names in (was - now, now - was))
+        removed, added = (SafeText(", ".join(sorted(names))) or None for names in (was - now, now - was))
         yield Difference("commands", removed, added)
 
 
@@ -240,5 +240,5 @@ def _json_differences(path: str, before: JsonValue, after: JsonValue) -> Iterato
         yield Difference(path, _value_text(before), _value_text(after))
 
 
-def _value_text(value: JsonValue) -> Clean | None:
+def _value_text(value: JsonValue) -> SafeText | None:
     return None if value is None else shortened(json_text(value), _MAX_CELLS)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.environment_list import ListedEnvironment
 from envwatch.views.event_filter import tracked_then
 from envwatch.views.output import iso, row_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading, ServerMs
+    from envwatch.model.clock import Clocks, ServerMs
 
 _ROUTE: Final = "/v1/environments"
 _URI: Final = "/:?#[]@!$&'()*+,;=%"
@@ -61,10 +61,10 @@ def source_of(base_url: str) -> str:
     return quote(f"{base_url.rstrip('/')}{_ROUTE}", safe=_URI)
 
 
-def word_of(event: Event) -> Clean:
+def word_of(event: Event) -> SafeText:
     """Return what happened in one word: `offline`, for a group what happened to its members."""
     kind = event.kind if event.of is None else event.of
-    return Clean(_WORDS.get(kind, kind.value))
+    return SafeText(_WORDS.get(kind, kind.value))
 
 
 def type_of(event: Event) -> str:
@@ -73,7 +73,7 @@ def type_of(event: Event) -> str:
     return f"envwatch.{scope}{word_of(event)}"
 
 
-def cloud_event(event: Event, monitor: Monitor, now: Reading, source: str) -> CloudEvent:
+def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
     """Return an event or a group as a CloudEvent, given the monitor after it; `source` is that of `source_of`.
 
     Its data has the environment's row after the event, as in `list -o json`, and what the event changed. That of an
@@ -89,7 +89,7 @@ def cloud_event(event: Event, monitor: Monitor, now: Reading, source: str) -> Cl
     )
 
 
-def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Reading, source: str) -> CloudEvent:
+def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
     """Return an environment as it is when watching begins: its data is the row, with no change."""
     at = _judged_at(tracked, monitor, now)
     return envelope(
@@ -108,7 +108,7 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     *,
     source: str,
     at: ServerMs,
-    subject: Clean | None,
+    subject: SafeText | None,
     identity: tuple[str, ...],
 ) -> CloudEvent:
     """Return data with the attributes of a CloudEvent; `subject` is what it is about, if that is one thing.
@@ -130,20 +130,20 @@ def line_of(event: CloudEvent) -> bytes:
     return to_json(event) + b"\n"
 
 
-def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Reading, event: Event | None = None) -> dict[str, Any]:
+def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event | None = None) -> dict[str, Any]:
     """Return an environment's row as in `list -o json`, and what an event has changed in it.
 
     `reason` is the event's, if it has one, and otherwise that of the state.
     """
     ack = monitor.acks.get(tracked.environment.id)
-    is_unknown = monitor.fleets.is_unknown(tracked, now)
+    is_unknown = monitor.fleet.is_unknown(tracked, now)
     listed = ListedEnvironment(tracked, _judged_at(tracked, monitor, now), is_unknown)
     row = dict(row_of(listed, None if ack is None else ack.note))
     change = _change(event)
     return row | change | {"reason": change["reason"] or row["reason"]}
 
 
-def _data(event: Event, monitor: Monitor, now: Reading) -> dict[str, Any]:
+def _data(event: Event, monitor: Monitor, now: Clocks) -> dict[str, Any]:
     members = [_data(member, monitor, now) for member in event.members]
     tracked = None if event.members else _environment_of(event, monitor)
     change = {"profile": event.profile or None, **_change(event)}
@@ -154,7 +154,7 @@ def _environment_of(event: Event, monitor: Monitor) -> TrackedEnvironment | None
     """Return an event's environment as it is now, or as it was then if it has left the fleet; None without one."""
     if event.id is None:
         return None
-    return monitor.fleets.tracked((event.profile, event.id)) or tracked_then(event)
+    return monitor.fleet.tracked((event.profile, event.id)) or tracked_then(event)
 
 
 def _change(event: Event | None) -> dict[str, Any]:
@@ -171,10 +171,10 @@ def _change(event: Event | None) -> dict[str, Any]:
     }
 
 
-def _judged_at(tracked: TrackedEnvironment, monitor: Monitor, now: Reading) -> ServerMs:
+def _judged_at(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> ServerMs:
     """Return when the newest believed listing of an environment's fleet was asked for."""
-    fleet = monitor.fleets.by_profile[tracked.profile]
-    return fleet.clock.at(now.wall if fleet.listed is None else fleet.listed.wall)
+    profile_state = monitor.fleet.by_profile[tracked.profile]
+    return profile_state.clock.server_time(now.wall if profile_state.listed is None else profile_state.listed.wall)
 
 
 def _identity(event: Event) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from envwatch.fleet.problems import state_began_at
 from envwatch.model.environment import NEVER, update_text
 from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import Clean, natural_key
+from envwatch.model.text import SafeText, natural_key
 from envwatch.model.times import minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.query.language import Searchable
@@ -48,23 +48,25 @@ class Column(Searchable):
     keep: Literal["start", "ends", "end"] = "start"
     """Which part stays when the text is cut."""
     align: Literal["left", "right"] = "left"
-    timed_text: Callable[[TrackedEnvironment, float, Limits], Clean | None] | None = None
+    timed_text: Callable[[TrackedEnvironment, float, Limits], SafeText | None] | None = None
     """Returns what it shows, where that depends on the thresholds of the fleet."""
 
-    def shown(self, tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> Clean | None:
+    def shown(self, tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
         """Return what it shows at a moment (server's clock, ms) under the thresholds of a fleet."""
         if self.timed_text is None:
             return self.text(tracked, now)
         return self.timed_text(tracked, now, fleet_limits)
 
 
-def mode_text(raw_mode: Clean | None) -> Clean | None:
+def mode_text(raw_mode: SafeText | None) -> SafeText | None:
     """Return a mode as the table shows it: `!` marks the one that approves everything."""
     mode = mode_of(raw_mode)
-    return Clean(f"{mode}!") if mode == UNRESTRICTED else mode
+    return SafeText(f"{mode}!") if mode == UNRESTRICTED else mode
 
 
-def _field(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], Clean | None]) -> Column:
+def _field(
+    id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], SafeText | None]
+) -> Column:
     return Column(
         id=id_,
         title=_TITLES.get(id_, id_.upper()),
@@ -72,12 +74,14 @@ def _field(id_: str, width: int, from_width: int, about: str, value: Callable[[E
         from_width=from_width,
         about=about,
         text=lambda tracked, _: value(tracked.environment),
-        rank=lambda tracked: (value(tracked.environment) or Clean("")).casefold() or None,
+        rank=lambda tracked: (value(tracked.environment) or SafeText("")).casefold() or None,
         keep=_KEEP.get(id_, "start"),
     )
 
 
-def _version(id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], Clean | None]) -> Column:
+def _version(
+    id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], SafeText | None]
+) -> Column:
     def rank(tracked: TrackedEnvironment) -> VersionKey | None:
         version = value(tracked.environment)
         return version_key(version) if version else None
@@ -88,7 +92,7 @@ def _version(id_: str, width: int, from_width: int, about: str, value: Callable[
 def _instant(
     id_: str, width: int, from_width: int, about: str, instant: Callable[[TrackedEnvironment], float | None]
 ) -> Column:
-    def text(tracked: TrackedEnvironment, now: float) -> Clean | None:
+    def text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
         at = instant(tracked)
         return None if at is None or at == NEVER else minutes_age(span(now - at))
 
@@ -126,13 +130,13 @@ NAME_AT_LEAST: Final = 18
 _USUAL: Final = Limits()
 
 
-def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> Clean | None:
+def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
     """Return how long an environment has been in its state; None while that is unknown."""
     began_at = state_began_at(tracked, fleet_limits)
     return None if began_at is None or began_at == NEVER else state_age(span(now - began_at))
 
 
-def beat_text(tracked: TrackedEnvironment, now: float) -> Clean | None:
+def beat_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
     """Return the age of the heartbeat; None where there is no connection that could have one."""
     beat_at = _beat_at(tracked)
     return None if beat_at is None else short_age(span(now - beat_at))
@@ -144,35 +148,35 @@ def _beat_at(tracked: TrackedEnvironment) -> float | None:
     return environment.last_heartbeat_at if has_one else None
 
 
-def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> Clean | None:
+def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
     """Return why an environment is down or going down, in at most 14 cells; None for one that is well."""
     match tracked.presence:
         case Presence.LATE if not tracked.clock_suspect:
-            left = (fleet_limits.online_for - span(now - tracked.quiet_at)).total_seconds()
-            return Clean(f"off in {left:.0f} s" if left > 0 else "off next poll")
+            left = (fleet_limits.online_for - span(now - tracked.last_seen_alive_at)).total_seconds()
+            return SafeText(f"off in {left:.0f} s" if left > 0 else "off next poll")
         case Presence.ONLINE if tracked.is_flapping:
-            return Clean(f"{len(tracked.transitions)} changes/h")
+            return SafeText(f"{len(tracked.transitions)} changes/h")
         case _:
             return _reason(tracked)
 
 
-def _reason(tracked: TrackedEnvironment) -> Clean | None:
+def _reason(tracked: TrackedEnvironment) -> SafeText | None:
     """Return the reason of a verdict, without what changes with time; None for one that is well."""
     reason = tracked.verdict.reason
     if reason in (Reason.BEATING, Reason.UNTIMED):
         return None
-    return _SHORT_REASONS.get(reason) or Clean(reason.value)
+    return _SHORT_REASONS.get(reason) or SafeText(reason.value)
 
 
 _SHORT_REASONS: Final = {
-    Reason.ABSENT: Clean("not listed"),
-    Reason.EXPECTED: Clean("not listed"),
-    Reason.NEVER_LISTED: Clean("never listed"),
-    Reason.MISSED: Clean("ping missed"),
+    Reason.ABSENT: SafeText("not listed"),
+    Reason.EXPECTED: SafeText("not listed"),
+    Reason.NEVER_LISTED: SafeText("never listed"),
+    Reason.MISSED: SafeText("ping missed"),
 }
 
 
-def _cause_or_branch(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> Clean | None:
+def _cause_or_branch(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
     return cause_text(tracked, now, fleet_limits) or tracked.environment.branch
 
 
@@ -203,7 +207,7 @@ _ALL = (
         title="STATE",
         width=6,
         about="the verdict",
-        text=lambda tracked, _: Clean(tracked.presence.value),
+        text=lambda tracked, _: SafeText(tracked.presence.value),
         rank=lambda tracked: _PRESENCES.index(tracked.presence),
         is_searched=False,
     ),
@@ -254,7 +258,7 @@ _ALL = (
     replace(
         _field("pod", 8, 120, "pod of the platform, or the last one", lambda environment: environment.pod_id),
         text=lambda tracked, _: tracked.pod_id,
-        rank=lambda tracked: (tracked.pod_id or Clean("")).casefold() or None,
+        rank=lambda tracked: (tracked.pod_id or SafeText("")).casefold() or None,
     ),
     _field("directory", 20, 120, "working directory", lambda environment: environment.working_directory),
     Column(

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model.modes import mode_of
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,13 +48,13 @@ class CommandSettings:
     """By name."""
     key_variables: frozenset[str] = frozenset()
     """Names of variables that hold an API key; no command gets them."""
-    profiles: Mapping[Clean, str] = field(default_factory=dict)
+    profiles: Mapping[SafeText, str] = field(default_factory=dict)
     """Names of profiles by those that rows are marked with, which are empty if there is only one."""
 
     @property
-    def start_key(self) -> Clean:
+    def start_key(self) -> SafeText:
         """The key that starts the listener of a row that is down; empty if no command does."""
-        return next((Clean(each.key) for each in self.commands.values() if each.starts_listener), Clean(""))
+        return next((SafeText(each.key) for each in self.commands.values() if each.starts_listener), SafeText(""))
 
 
 NO_COMMANDS: Final = CommandSettings()
@@ -88,14 +88,14 @@ EVENT_VARIABLES: Final = frozenset(
 )
 """Names of the variables that a hook's command gets as well."""
 
-NO_ROW: Final[Mapping[str, Clean]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, Clean("")))
+NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, SafeText("")))
 """The variables of what is about several environments, or about none."""
 
 
-def row_variables(row: ListedEnvironment, profile: str) -> dict[str, Clean]:
+def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
     """Return the variables about a row that a profile lists. All are set; one without a value is empty."""
-    values = {name: Clean(value_of(row) or "") for name, value_of in _VALUES.items()}
-    return values | {"ENVWATCH_PROFILE": Clean(profile)}
+    values = {name: SafeText(value_of(row) or "") for name, value_of in _VALUES.items()}
+    return values | {"ENVWATCH_PROFILE": SafeText(profile)}
 
 
 def child_environment(

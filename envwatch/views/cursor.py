@@ -20,8 +20,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envwatch.views.arrangement import Arrangement, Placement
-from envwatch.views.grouping import GroupHeader, Rule, place_of
+from envwatch.views.arrangement import Arrangement, OrderReason
+from envwatch.views.grouping import Divider, GroupHeader, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class RowCursor:
         self._chosen: LineKey | None = None
         """What the user moved the cursor to last."""
         self._arrangement = Arrangement()
-        self._placements: dict[EnvironmentKey, Placement] = {}
+        self._placements: dict[EnvironmentKey, OrderReason] = {}
         """What decided the places of rows that have changed since then."""
         self._lines_of: Callable[[Arrangement], Sequence[Line]] = lambda arrangement: arrangement.rows
 
@@ -58,18 +58,18 @@ class RowCursor:
     def cursor(self) -> TableLine | None:
         """The line under the cursor."""
         line = None if self.place is None else self.lines[self.place]
-        return None if isinstance(line, Rule) else line
+        return None if isinstance(line, Divider) else line
 
     @property
-    def placement(self) -> Placement | None:
+    def placement(self) -> OrderReason | None:
         """What decided the place of the row under the cursor, if it is to stay there."""
         cursor = self.cursor
         if not self.was_moved or cursor is None or isinstance(cursor, GroupHeader):
             return None
         return self._placements.get(cursor.key) or self._placed(cursor)
 
-    def _placed(self, tracked: TrackedEnvironment) -> Placement:
-        return Placement(tracked, self._arrangement.basis)
+    def _placed(self, tracked: TrackedEnvironment) -> OrderReason:
+        return OrderReason(tracked, self._arrangement.basis)
 
     def place_of(self, key: LineKey) -> int | None:
         """Return the index of the line of an environment or a header; None if it has none."""
@@ -167,7 +167,7 @@ class RowCursor:
             return False
         before, left = self.place or 0, self.cursor
         self.place = min(max(place, 0), len(self.lines) - 1)
-        if isinstance(self.lines[self.place], Rule):
+        if isinstance(self.lines[self.place], Divider):
             self.place += 1 if self.place > before else -1  # there is a row above and one below
         self.pin()
         if left is None or self.place == before or isinstance(left, GroupHeader):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import Clean, counted
+from envwatch.model.text import SafeText, counted
 from envwatch.model.times import MS, NOTHING, clock_text, short_age
 from envwatch.views.state_style import date_warning
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
-    from envwatch.fleet.fleet import Fleet
-    from envwatch.model.clock import Reading, ServerMs
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks, ServerMs
 
 _HELD: Final[Mapping[Anomaly, str]] = {
     Anomaly.EMPTIED: "empty list",
@@ -30,40 +30,42 @@ _HELD: Final[Mapping[Anomaly, str]] = {
 """What is held, in few words."""
 
 
-def hold_badge(fleet: Fleet, now: Reading) -> tuple[Clean, Clean] | None:
+def hold_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
     """Return what is held of the newest listing, and for how long; None if all of it is believed."""
-    if fleet.hold is None:
+    if profile_state.quarantine is None:
         return None
-    held_for = timedelta(seconds=max(now.monotonic - fleet.hold.since, 0.0))
-    return Clean(_HELD[fleet.hold.anomaly]), short_age(held_for)
+    held_for = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
+    return SafeText(_HELD[profile_state.quarantine.anomaly]), short_age(held_for)
 
 
-def hold_text(fleet: Fleet, now: Reading, zone: tzinfo | None) -> Clean | None:
+def hold_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
     """Return what is not believed of the newest listing, and what the rows show meanwhile; None if all of it is."""
-    hold, since = fleet.hold, fleet.periods.get(Kind.HELD)
-    if hold is None or since is None:
+    quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
+    if quarantine is None or since is None:
         return None
-    listings = counted(max(limits.ANOMALY_POLLS - hold.listings, 1), "more listing")
-    until = clock_text(since + limits.ANOMALY_AFTER / MS, zone) if hold.left_s(now.monotonic) else listings
+    listings = counted(max(limits.ANOMALY_POLLS - quarantine.listings, 1), "more listing")
+    until = clock_text(since + limits.ANOMALY_AFTER / MS, zone) if quarantine.left_s(now.monotonic) else listings
     shown = "rows that it lacks stay as they were"
-    if hold.is_whole and fleet.listed is not None:
-        shown = f"rows are as of {clock_text(fleet.clock.at(fleet.listed.wall), zone)}"
-    return Clean(f"{hold.finding.text} ({clock_text(since, zone)}): not believed before {until}; {shown} (r asks now)")
+    if quarantine.is_whole and profile_state.listed is not None:
+        shown = f"rows are as of {clock_text(profile_state.clock.server_time(profile_state.listed.wall), zone)}"
+    return SafeText(
+        f"{quarantine.finding.text} ({clock_text(since, zone)}): not believed before {until}; {shown} (r asks now)"
+    )
 
 
-def stalled_since(fleet: Fleet) -> ServerMs | None:
+def stalled_since(profile_state: ProfileState) -> ServerMs | None:
     """Return since when no heartbeat advances (server's clock); None if they do."""
-    return fleet.periods.get(Kind.STALLED) if fleet.stall_detector.is_stalled else None
+    return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
 
 
-def doubt_text(fleet: Fleet, zone: tzinfo | None) -> Clean | None:
+def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
     """Return why rows read unknown although polls succeed; None if nothing is wrong with all of them."""
-    if fleet.stall_detector.is_stalled:
-        since = stalled_since(fleet)
+    if profile_state.stall_detector.is_stalled:
+        since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
-        return Clean(
+        return SafeText(
             f"no heartbeat has advanced since {moment}: the platform stalls, not the machines; they read unknown"
         )
-    if (warning := date_warning(fleet)) is not None:
-        return Clean(f"{warning}: not believed; what only it proves reads unknown (clk?)")
+    if (warning := date_warning(profile_state)) is not None:
+        return SafeText(f"{warning}: not believed; what only it proves reads unknown (clk?)")
     return None

@@ -16,7 +16,7 @@ from envwatch.fleet.events import Event, flatten
 from envwatch.fleet.incidents import LOSSES, RETURNS
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import MS, moment
 from envwatch.views.event_text import event_style
 
@@ -69,11 +69,11 @@ class Day:
 class Run(NamedTuple):
     """Neighbouring cells of one style."""
 
-    text: Clean
+    text: SafeText
     style: str
 
 
-_GAP: Final = Run(Clean(" "), "")
+_GAP: Final = Run(SafeText(" "), "")
 
 
 def day_of(events: Iterable[Event], watched: Iterable[WatchedTime], until: ServerMs) -> Day:
@@ -94,21 +94,21 @@ def _mark(event: Event) -> Mark:
     return Mark(event.at, rank, look.glyph, look.ascii, "plain" if look.style == "unknown" else look.style)
 
 
-def ends_of(day: Day, zone: tzinfo | None) -> tuple[Clean, Clean]:
+def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
     """Return the labels of begin and end: times of day, with seconds or the first date where they are needed."""
     first, last = moment(day.since, zone), moment(day.until, zone)
     if first is None or last is None:
-        return Clean(""), Clean("")
+        return SafeText(""), SafeText("")
     time = "%H:%M:%S" if last - first < _NEEDS_SECONDS else "%H:%M"
     date = "" if first.date() == last.date() else "%m-%d "
-    return Clean(first.strftime(f"{date}{time}")), Clean(last.strftime(time))
+    return SafeText(first.strftime(f"{date}{time}")), SafeText(last.strftime(time))
 
 
 def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Run]:
     """Return the line's cells: marks, the time that was watched, and blanks for gaps."""
     cells = [_GAP] * width
     if width > 0:
-        watched = Run(Clean(_WATCHED[ascii_only]), "faint")
+        watched = Run(SafeText(_WATCHED[ascii_only]), "faint")
         for begin, end in day.spans:
             first, last = _place(day, begin, width), _place(day, end, width)
             cells[first : last + 1] = [watched] * (last + 1 - first)
@@ -116,7 +116,7 @@ def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Run]:
         for mark in day.marks:
             if mark.rank >= ranks[cell := _place(day, mark.at, width)]:
                 ranks[cell] = mark.rank
-                cells[cell] = Run(Clean(mark.ascii if ascii_only else mark.glyph), mark.style)
+                cells[cell] = Run(SafeText(mark.ascii if ascii_only else mark.glyph), mark.style)
     return cells
 
 
@@ -131,7 +131,7 @@ def day_runs(day: Day, cells: Sequence[Run], at: float | None, *, ascii_only: bo
     if at is not None and marked:
         here = _place(day, at, len(marked))
         is_event = marked[here].style not in {_GAP.style, "faint"}
-        marked[here] = Run(marked[here].text if is_event else Clean(_MARKER[ascii_only]), HERE)
+        marked[here] = Run(marked[here].text if is_event else SafeText(_MARKER[ascii_only]), HERE)
     return [
-        Run(Clean("".join(cell.text for cell in run)), style) for style, run in groupby(marked, attrgetter("style"))
+        Run(SafeText("".join(cell.text for cell in run)), style) for style, run in groupby(marked, attrgetter("style"))
     ]

@@ -14,7 +14,7 @@ from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.environment import KNOWN_METADATA
 from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
 from envwatch.model.shared_marks import SHARED_FIELD
-from envwatch.model.text import Clean, counted, shortened
+from envwatch.model.text import SafeText, counted, shortened
 from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of
 from envwatch.model.versions import is_behind
 from envwatch.views.event_text import event_style, event_text
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
 
 
-_NO_KEY: Final = Clean("")
+_NO_KEY: Final = SafeText("")
 
 EVENTS: Final = 5
 """Events of an environment that the pane has at least, if there are so many."""
 
 
 def help_lines(
-    tracked: TrackedEnvironment, fleet: Fleet, now: Reading, start_key: Clean = _NO_KEY
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
 ) -> Iterator[DetailLine]:
     """Yield what a person can do: the command to run on that machine, with its letter, and what to know before.
 
     `start_key` is the key that starts the listener of an environment that is down; empty if none does.
     """
-    for remedy in remedies(tracked, fleet, now, start_key):
+    for remedy in remedies(tracked, profile_state, now, start_key):
         label, notes = remedy.label, remedy.notes
         if remedy.command is not None:
             yield DetailLine(
@@ -74,12 +74,12 @@ def event_line(event: Event, now: float, zone: tzinfo | None, *, is_ascii: bool,
     label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
     name = f"{event.name} " if is_named and event.name else ""
     return DetailLine(
-        label, Clean(f"{look.ascii if is_ascii else look.glyph} {name}{event_text(event, zone)}"), look.style
+        label, SafeText(f"{look.ascii if is_ascii else look.glyph} {name}{event_text(event, zone)}"), look.style
     )
 
 
 def about_lines(
-    tracked: TrackedEnvironment, fleet: Fleet, uptime: Clean | None, style: TimeStyle
+    tracked: TrackedEnvironment, profile_state: ProfileState, uptime: SafeText | None, style: TimeStyle
 ) -> Iterator[DetailLine]:
     """Yield what an environment is, which changes only with a listing.
 
@@ -94,10 +94,10 @@ def about_lines(
     sent_as = f" (sent as {environment.mode})" if mode != environment.mode else ""
     yield DetailLine(
         "mode",
-        Clean(f"{mode or NOTHING} · {mode_meaning(environment.mode)}{sent_as}"),
+        SafeText(f"{mode or NOTHING} · {mode_meaning(environment.mode)}{sent_as}"),
         "bold unrestricted" if mode == UNRESTRICTED else "",
     )
-    yield DetailLine("version", _version(environment, fleet))
+    yield DetailLine("version", _version(environment, profile_state))
     yield DetailLine("branch", environment.branch or NOTHING, fit=Fit.ENDS)
     if environment.working_directory:
         yield DetailLine("in", environment.working_directory, fit=Fit.END, letter=COPY_LETTERS["directory"])
@@ -109,41 +109,43 @@ def about_lines(
     ):
         if id_:
             yield DetailLine(label, id_, fit=Fit.ENDS)
-    yield from _update(environment, fleet)
-    yield from _relations(tracked, fleet)
+    yield from _update(environment, profile_state)
+    yield from _relations(tracked, profile_state)
     if uptime is not None:
         yield DetailLine("uptime", uptime)
-    yield from _times(tracked, fleet, style)
+    yield from _times(tracked, profile_state, style)
     if commands := ", ".join(filter(None, environment.supported_commands or ())):
-        yield DetailLine("commands", Clean(commands))
+        yield DetailLine("commands", SafeText(commands))
     yield from _unknown(environment)
 
 
-def _relations(tracked: TrackedEnvironment, fleet: Fleet) -> Iterator[DetailLine]:
+def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
     """Yield how often its connection changed, and the other environments of its device."""
     environment = tracked.environment
     if tracked.transitions:
         changes = counted(len(tracked.transitions), "change")
-        yield DetailLine("churn", Clean(f"{changes} of connection in the last hour"))
+        yield DetailLine("churn", SafeText(f"{changes} of connection in the last hour"))
     twins = [
         other.environment.label
-        for other in fleet.environments.values()
+        for other in profile_state.environments.values()
         if other.environment.device_id == environment.device_id and other.environment.id != environment.id
     ]
     if twins:
-        yield DetailLine("twins", Clean(", ".join(twins)))
+        yield DetailLine("twins", SafeText(", ".join(twins)))
 
 
-def _times(tracked: TrackedEnvironment, fleet: Fleet, style: TimeStyle) -> Iterator[DetailLine]:
+def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle) -> Iterator[DetailLine]:
     """Yield when it was first and last seen."""
-    if fleet.listed is None:
+    if profile_state.listed is None:
         return
-    listed_at, environment = fleet.clock.at(fleet.listed.wall), tracked.environment
+    listed_at, environment = profile_state.clock.server_time(profile_state.listed.wall), tracked.environment
     zone = zone_of(style)
     date = instant_text(environment.first_seen_at, listed_at, zone)
     ago = f"{state_age(span(listed_at - environment.first_seen_at))} ago"
     first = f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}"
-    yield DetailLine("seen", Clean(f"first {first} · last {instant_text(environment.last_seen_at, listed_at, zone)}"))
+    yield DetailLine(
+        "seen", SafeText(f"first {first} · last {instant_text(environment.last_seen_at, listed_at, zone)}")
+    )
 
 
 def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
@@ -161,17 +163,17 @@ def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
     yield DetailLine("org", environment.organization_id, fit=Fit.ENDS)
 
 
-def _version(environment: Environment, fleet: Fleet) -> Clean:
+def _version(environment: Environment, profile_state: ProfileState) -> SafeText:
     version = environment.version
     if version is None:
         return NOTHING
-    newest = fleet.newest
+    newest = profile_state.newest
     if is_behind(version, newest):
-        return Clean(f"{version} · behind {newest}")
-    return Clean(f"{version} · newest here") if version == newest else version
+        return SafeText(f"{version} · behind {newest}")
+    return SafeText(f"{version} · newest here") if version == newest else version
 
 
-def _host(environment: Environment) -> Clean:
+def _host(environment: Environment) -> SafeText:
     machine = environment.machine or {}
     system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
     words = [
@@ -182,7 +184,7 @@ def _host(environment: Environment) -> Clean:
         _memory(machine.get("memoryBytes")),
         f"node {environment.node_version}" if environment.node_version else None,
     ]
-    return Clean(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING
+    return SafeText(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING
 
 
 def _memory(size: JsonValue) -> str | None:
@@ -194,7 +196,7 @@ def _memory(size: JsonValue) -> str | None:
     return humanize.naturalsize(size, binary=True)
 
 
-def _update(environment: Environment, fleet: Fleet) -> Iterator[DetailLine]:
+def _update(environment: Environment, profile_state: ProfileState) -> Iterator[DetailLine]:
     """Yield how it is updated; the command for that stands with what helps, where the version is behind."""
     update = environment.self_update
     if update is None:
@@ -205,13 +207,13 @@ def _update(environment: Environment, fleet: Fleet) -> Iterator[DetailLine]:
     ability = "by itself" if update.get("writable") else "not writable"
     if not update.get("supported"):
         ability = "not by itself"
-    yield DetailLine("update", Clean(f"{ability}{because}"))
+    yield DetailLine("update", SafeText(f"{ability}{because}"))
     command, path = update.get("manual_command"), update.get("install_path")
-    if isinstance(command, str) and command and not is_behind(environment.version, fleet.newest):
+    if isinstance(command, str) and command and not is_behind(environment.version, profile_state.newest):
         letter = COPY_LETTERS["update command"]
-        yield DetailLine("by hand", Clean(command), fit=_shell(environment), letter=letter)
+        yield DetailLine("by hand", SafeText(command), fit=_shell(environment), letter=letter)
     if isinstance(path, str) and path:
-        yield DetailLine("path", Clean(path), fit=Fit.END)
+        yield DetailLine("path", SafeText(path), fit=Fit.END)
 
 
 _KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes"})
@@ -235,7 +237,7 @@ def _unknown(environment: Environment) -> Iterator[DetailLine]:
     yield from islice(lines, _MAX_LINES)
     omitted = sum(1 for _ in islice(lines, _MAX_COUNT))
     if omitted:
-        yield DetailLine("…", Clean(f"{omitted} more" if omitted < _MAX_COUNT else f"{_MAX_COUNT} and more"))
+        yield DetailLine("…", SafeText(f"{omitted} more" if omitted < _MAX_COUNT else f"{_MAX_COUNT} and more"))
 
 
 def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]:
@@ -260,9 +262,9 @@ def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine
     if not value or not isinstance(value, (dict, list)):
         yield DetailLine(label, shortened(json_text(value), _MAX_CELLS), depth=depth)
     elif depth + 1 == _MAX_DEPTH:
-        yield DetailLine(label, Clean("{…}" if isinstance(value, dict) else "[…]"), depth=depth)
+        yield DetailLine(label, SafeText("{…}" if isinstance(value, dict) else "[…]"), depth=depth)
     else:
-        yield DetailLine(label, Clean(""), depth=depth)
+        yield DetailLine(label, SafeText(""), depth=depth)
         members = value.items() if isinstance(value, dict) else (("-", item) for item in value)
         for key, member in members:
             yield from _tree_lines(key, member, depth + 1)
@@ -286,13 +288,13 @@ class Copy(NamedTuple):
 
     label: str
     """One of `COPY_LETTERS`."""
-    text: Clean
+    text: SafeText
 
     @property
-    def gist(self) -> Clean:
+    def gist(self) -> SafeText:
         """The text if it is one line, else the number of its lines."""
         lines = self.text.count("\n") + 1
-        return self.text if lines == 1 else Clean(f"{lines} lines")
+        return self.text if lines == 1 else SafeText(f"{lines} lines")
 
 
 def copies(environment: Environment) -> list[Copy]:
@@ -308,4 +310,4 @@ def copies(environment: Environment) -> list[Copy]:
         "start command": start_command(environment),
         "directory": environment.working_directory,
     }
-    return [Copy(label, Clean(text)) for label, text in texts.items() if text]
+    return [Copy(label, SafeText(text)) for label, text in texts.items() if text]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from envwatch.fleet.acknowledgements import Acks
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.query.language import Query
 
 _TAGS: Final = {
@@ -57,7 +57,7 @@ class EventFilter:
     zone: tzinfo | None = None
     """In which the log shows instants."""
     acks: Acks = field(default_factory=lambda: NO_ACKS)
-    profile_name: Clean = NO_PROFILE
+    profile_name: SafeText = NO_PROFILE
     """The profile's name where only one is watched."""
     texts: dict[int, str] = field(default_factory=dict)
     """Searchable texts by the `id` of their event, for callers that keep them from query to query; each is valid as

@@ -11,14 +11,14 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.model.text import Clean, cells, counted, fitted
+from envwatch.model.text import SafeText, cells, counted, fitted
 from envwatch.model.times import NOTHING, long_age, moment
 from envwatch.views.cloud_events import word_of
 from envwatch.views.event_text import event_text
 from envwatch.views.table_view import ambiguous_names, id_tail
 
 if TYPE_CHECKING:
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
 
 _GAP: Final = "  "
@@ -26,7 +26,7 @@ _WORD_CELLS: Final = 11
 """Of `reconnected`, the longest word but some for hours in which nothing was seen."""
 _WIDEST_NAME: Final = 40
 """Cells for names at most; a longer one moves the details of its own line."""
-_FLEET: Final = Clean("-")
+_FLEET: Final = SafeText("-")
 """In place of a name, for what is about the fleet."""
 
 _ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
@@ -39,36 +39,36 @@ class Layout(NamedTuple):
     name: int
     profile: int = 0
     """0 where only one is watched: then there is no such column."""
-    ambiguous: frozenset[Clean] = frozenset()
+    ambiguous: frozenset[SafeText] = frozenset()
     """Names that others share or resemble."""
 
-    def named(self, name: Clean, id_: Clean) -> Clean:
+    def named(self, name: SafeText, id_: SafeText) -> SafeText:
         """Return a name that no other environment has."""
-        return Clean(f"{name}{id_tail(name, id_, self.ambiguous)}")
+        return SafeText(f"{name}{id_tail(name, id_, self.ambiguous)}")
 
-    def line(self, at: float, word: Clean, profile: Clean, name: Clean, details: Clean) -> Clean:
+    def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
         """Return a line, without its end."""
         when = moment(at, UTC)
-        time = Clean(f"{when:%Y-%m-%dT%H:%M:%SZ}") if when else NOTHING
+        time = SafeText(f"{when:%Y-%m-%dT%H:%M:%SZ}") if when else NOTHING
         columns = [time, _padded(word, _WORD_CELLS)]
         if self.profile:
             columns.append(_padded(profile, self.profile))
         columns += [_padded(name, self.name), details]
-        return Clean(_GAP.join(columns).rstrip(" "))
+        return SafeText(_GAP.join(columns).rstrip(" "))
 
 
-def layout_of(fleets: Fleets) -> Layout:
+def layout_of(fleet: Fleet) -> Layout:
     """Return widths that suit the names of all environments."""
     # One environment under two profiles is no pair of twins.
-    named = {(tracked.environment.id, tracked.environment.label) for tracked in fleets.environments}
+    named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
     ambiguous = ambiguous_names(Counter(label for _, label in named))
-    profile = max(map(cells, fleets.by_profile), default=0) if fleets.are_several else 0
+    profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
     layout = Layout(1, profile, ambiguous)
     widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
     return layout._replace(name=min(widest, _WIDEST_NAME))
 
 
-def event_line(event: Event, layout: Layout) -> Clean:
+def event_line(event: Event, layout: Layout) -> SafeText:
     """Return an event as a line, without its end."""
     if event.members:
         name = counted(len(event.members), "environment")
@@ -77,28 +77,28 @@ def event_line(event: Event, layout: Layout) -> Clean:
     return layout.line(event.at, word_of(event), event.profile, name, _details(event))
 
 
-def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> Clean:
+def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
     """Return an environment as it is when watching begins, at a moment of the server's clock in ms."""
-    state = Clean("unknown") if is_unknown else Clean(tracked.presence)
+    state = SafeText("unknown") if is_unknown else SafeText(tracked.presence)
     reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.verdict.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
-    return layout.line(at, Clean("initial"), tracked.profile, name, Clean(f"{state}{reason}"))
+    return layout.line(at, SafeText("initial"), tracked.profile, name, SafeText(f"{state}{reason}"))
 
 
-def encoded(line: Clean, encoding: str, *, ascii_only: bool) -> bytes:
+def encoded(line: SafeText, encoding: str, *, ascii_only: bool) -> bytes:
     r"""Return a line with its end as bytes; characters that the encoding lacks are written as `\x…`."""
     if ascii_only:
         for character, plain in _ASCII.items():
-            line = Clean(line.replace(character, plain))
+            line = SafeText(line.replace(character, plain))
         encoding = "ascii"
     return f"{line}\n".encode(encoding, "backslashreplace")
 
 
-def _padded(text: Clean, width: int) -> Clean:
+def _padded(text: SafeText, width: int) -> SafeText:
     return fitted(text, max(width, cells(text)))
 
 
-def _details(event: Event) -> Clean:
+def _details(event: Event) -> SafeText:
     """Return what the columns before do not say."""
     lasted = None if event.lasted is None else long_age(event.lasted)
     parts: list[str | None]
@@ -119,4 +119,4 @@ def _details(event: Event) -> Clean:
             parts = ["new listener, never seen offline"]
         case _:
             parts = [event_text(event, UTC).replace(" · ", ", ")]
-    return Clean(", ".join(part for part in parts if part))
+    return SafeText(", ".join(part for part in parts if part))

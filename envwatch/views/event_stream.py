@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query
 from envwatch.views.cloud_events import cloud_event, initial_event, line_of
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import ServerMs
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.views.event_lines import Layout
 
 
-class Format(StrEnum):
+class EventFormat(StrEnum):
     """The output formats of `watch`."""
 
     TEXT = "text"
@@ -39,12 +39,12 @@ class Format(StrEnum):
 class EventStream:
     """How events become lines."""
 
-    sources: Mapping[Clean, str]
+    sources: Mapping[SafeText, str]
     """Of the events of each profile, see `cloud_events.source_of`."""
-    format: Format = Format.TEXT
+    format: EventFormat = EventFormat.TEXT
     query: Query = field(default_factory=Query)
     """Which environments' events are written; what is about the fleet always is."""
-    profile_name: Clean = NO_PROFILE
+    profile_name: SafeText = NO_PROFILE
     """The profile's name where only one is watched."""
     has_initial: bool = False
     """Whether the environments of each first listing are written, before what changes in it."""
@@ -52,26 +52,28 @@ class EventStream:
     ascii_only: bool = False
     """Both of the text; JSON is UTF-8."""
 
-    def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Reading) -> Iterator[bytes]:
+    def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
         """Yield the lines of what one step brought, each with its end, given the monitor before and after it."""
         if chosen := self._chosen(events, monitor):
-            layout = layout_of(monitor.fleets)
+            layout = layout_of(monitor.fleet)
             for event in chosen:
                 yield self._line(event, monitor, now, layout)
         if self.has_initial:
-            for profile, fleet in monitor.fleets.by_profile.items():
-                if fleet.listed is not None and before.fleets.by_profile[profile].listed is None:
-                    yield from self._initial(fleet, fleet.clock.at(fleet.listed.wall), monitor, now)
+            for profile, profile_state in monitor.fleet.by_profile.items():
+                if profile_state.listed is not None and before.fleet.by_profile[profile].listed is None:
+                    yield from self._initial(
+                        profile_state, profile_state.clock.server_time(profile_state.listed.wall), monitor, now
+                    )
 
-    def past_lines(self, events: Iterable[Event], fleets: Fleets) -> Iterator[bytes]:
+    def past_lines(self, events: Iterable[Event], fleet: Fleet) -> Iterator[bytes]:
         """Yield the lines of events of earlier runs, each with its end; each row is as the event keeps it.
 
-        The names in `fleets`, as they were last, decide the widths.
+        The names in `fleet`, as they were last, decide the widths.
         """
-        blank = Monitor(Fleets({profile: Fleet(profile=profile) for profile in self.sources}))
-        layout = layout_of(fleets)
+        blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
+        layout = layout_of(fleet)
         for event in self._chosen(events, blank):
-            yield self._line(event, blank, Reading(WallMs(event.at), MonotonicS(0.0)), layout)
+            yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
 
     def _chosen(self, events: Iterable[Event], monitor: Monitor) -> list[Event]:
         event_filter = EventFilter(self.query, None, monitor.acks, self.profile_name)
@@ -81,19 +83,19 @@ class EventStream:
 
         return [event for event in events if is_about_fleet(event) or any(event_filter.results(event))]
 
-    def _line(self, event: Event, monitor: Monitor, now: Reading, layout: Layout) -> bytes:
-        if self.format is Format.JSONL:
+    def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
+        if self.format is EventFormat.JSONL:
             return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
         return encoded(event_line(event, layout), self.encoding, ascii_only=self.ascii_only)
 
-    def _initial(self, fleet: Fleet, at: ServerMs, monitor: Monitor, now: Reading) -> Iterator[bytes]:
+    def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
         context = MatchContext(at, monitor.acks, self.profile_name)
         matches = self.query.test(context, tuple(COLUMNS.values()))
-        layout = layout_of(monitor.fleets)
-        for tracked in in_default_order(filter(matches, fleet.environments.values())):
-            if self.format is Format.JSONL:
+        layout = layout_of(monitor.fleet)
+        for tracked in in_default_order(filter(matches, profile_state.environments.values())):
+            if self.format is EventFormat.JSONL:
                 yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
             else:
-                is_unknown = monitor.fleets.is_unknown(tracked, now)
+                is_unknown = monitor.fleet.is_unknown(tracked, now)
                 line = initial_line(tracked, at, layout, is_unknown=is_unknown)
                 yield encoded(line, self.encoding, ascii_only=self.ascii_only)

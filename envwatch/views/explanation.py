@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.flapping import change_rate
-from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, PresenceRule
+from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean, counted
+from envwatch.model.text import SafeText, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
@@ -23,9 +23,9 @@ from envwatch.views.state_style import IMPOSSIBLE, date_warning
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
 
 
 _EXACT_MS = 600_000.0
@@ -33,12 +33,12 @@ _EXACT_MS = 600_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RuleResult:
     """One rule as it was applied."""
 
     rule: str
-    inputs: Clean
-    result: Clean
+    inputs: SafeText
+    result: SafeText
     is_against: bool = False
     """Whether it is a reason to doubt that the environment is online, or that the screen is up to date."""
 
@@ -47,47 +47,52 @@ _Finding: TypeAlias = tuple[str, str, bool]
 """Inputs, result and `is_against` of a step, composed of cleaned text."""
 
 
-def answer(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> Clean:
+def answer(
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
+) -> SafeText:
     """Return the verdict on one environment in a sentence, with its instant in `zone` (None is the local one)."""
     verdict = tracked.verdict
     result = verdict.presence.value
-    if fleet.is_unknown(tracked, now):
+    if profile_state.is_unknown(tracked, now):
         result = "unknown" if verdict == UNTIMED else f"unknown, last {verdict.presence}"
     since = "since before envwatch first listed it"
     if tracked.since_at is not None:
         since = f"since {date_text(tracked.since_at, zone)}"
-    return Clean(f"It is {result}: {verdict.reason}, {since}.")
+    return SafeText(f"It is {result}: {verdict.reason}, {since}.")
 
 
-def trace(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None = None) -> list[Step]:
+def trace(
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
+) -> list[RuleResult]:
     """Return what Letta's own client would say, then every rule in the order in which it is applied.
 
     Instants are shown in `zone`; None is the local one.
     """
     findings = {
-        "official client": _official(tracked, fleet, now),
-        "listing": _listing(fleet, now, zone),
-        "clock": _clock(fleet),
+        "official client": _official(tracked, profile_state, now),
+        "listing": _listing(profile_state, now, zone),
+        "clock": _clock(profile_state),
         "connectionId": _connection(tracked),
-        "lastHeartbeat": _heartbeat(tracked, fleet, zone),
-        "skew check": _skew_check(tracked, fleet),
-        "upstream": _upstream(fleet),
+        "lastHeartbeat": _heartbeat(tracked, profile_state, zone),
+        "skew check": _skew_check(tracked, profile_state),
+        "upstream": _upstream(profile_state),
         "absence": _absence(tracked),
-        "flapping": _flapping(tracked, fleet),
+        "flapping": _flapping(tracked, profile_state),
     }
     return [
-        Step(rule, Clean(inputs), Clean(result), is_against) for rule, (inputs, result, is_against) in findings.items()
+        RuleResult(rule, SafeText(inputs), SafeText(result), is_against)
+        for rule, (inputs, result, is_against) in findings.items()
     ]
 
 
 def explanation_rows(
-    tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None, layout: PaneLayout
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
     """Return the answer, then each rule with its result, and its inputs below."""
-    rows = layout.sentence([Piece(answer(tracked, fleet, now, zone))])
-    for step in trace(tracked, fleet, now, zone):
+    rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
+    for step in trace(tracked, profile_state, now, zone):
         result = Piece(step.result, "bold offline" if step.is_against else "online")
-        rows += layout.sentence([Piece(Clean(f"{step.rule} →"), FAINT), result])
+        rows += layout.sentence([Piece(SafeText(f"{step.rule} →"), FAINT), result])
         rows += layout.sentence([Piece(step.inputs)], indent=2)
     return rows
 
@@ -99,9 +104,9 @@ def _ms(value: float) -> str:
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
 
 
-def _listed_at(fleet: Fleet) -> float:
+def _listed_at(profile_state: ProfileState) -> float:
     """Return when the newest listing was requested, server's clock in ms."""
-    return fleet.clock.at(fleet.listed.wall) if fleet.listed else 0.0
+    return profile_state.clock.server_time(profile_state.listed.wall) if profile_state.listed else 0.0
 
 
 _FRESHNESS_RESULTS = {
@@ -112,30 +117,30 @@ _FRESHNESS_RESULTS = {
 }
 
 
-def _listing(fleet: Fleet, now: Reading, zone: tzinfo | None) -> _Finding:
-    if fleet.listed is None:
+def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _Finding:
+    if profile_state.listed is None:
         return "none yet", "nothing is known", True
-    snapshot = fleet.snapshot
+    snapshot = profile_state.snapshot
     size = ""
     if snapshot:
-        size = f" of {counted(len(fleet.environments), 'row')} in {counted(snapshot.requests, 'request')}"
-    requested = f"requested {date_text(_listed_at(fleet), zone)}, {long_age(fleet.age(now))} ago"
-    freshness = fleet.freshness(now)
-    inputs = f"listing {fleet.listings}{size}, {requested}"
+        size = f" of {counted(len(profile_state.environments), 'row')} in {counted(snapshot.requests, 'request')}"
+    requested = f"requested {date_text(_listed_at(profile_state), zone)}, {long_age(profile_state.age(now))} ago"
+    freshness = profile_state.freshness(now)
+    inputs = f"listing {profile_state.listings}{size}, {requested}"
     return inputs, _FRESHNESS_RESULTS[freshness], freshness is not Freshness.LIVE
 
 
-def _clock(fleet: Fleet) -> _Finding:
-    bounds = fleet.clock.bounds
-    if (warning := date_warning(fleet)) is not None:
+def _clock(profile_state: ProfileState) -> _Finding:
+    bounds = profile_state.clock.bounds
+    if (warning := date_warning(profile_state)) is not None:
         return warning, "not believed: the clock before it is used", True
     if bounds is None:
         return "no response had a Date header", "the local clock is used", True
     inputs = (
-        f"server minus local clock: {fleet.clock.offset / 1000:+.2f} s, between {bounds.low / 1000:+.2f} and "
-        f"{bounds.high / 1000:+.2f} s by the Date headers of {counted(len(fleet.clock.samples), 'response')}"
+        f"server minus local clock: {profile_state.clock.offset / 1000:+.2f} s, between {bounds.low / 1000:+.2f} and "
+        f"{bounds.high / 1000:+.2f} s by the Date headers of {counted(len(profile_state.clock.samples), 'response')}"
     )
-    return inputs, "ages are by the server's clock", fleet.clock.is_far_off
+    return inputs, "ages are by the server's clock", profile_state.clock.is_far_off
 
 
 def _connection(tracked: TrackedEnvironment) -> _Finding:
@@ -145,16 +150,16 @@ def _connection(tracked: TrackedEnvironment) -> _Finding:
     return "null" if connection is None else "empty", "offline: disconnected", True
 
 
-def _heartbeat(tracked: TrackedEnvironment, fleet: Fleet, zone: tzinfo | None) -> _Finding:
+def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: tzinfo | None) -> _Finding:
     beat = tracked.environment.last_heartbeat_at
-    if tracked.is_untimed:
+    if tracked.has_impossible_time:
         return IMPOSSIBLE, "cannot be true: the last verdict stays, as unknown", True
     if beat is None:
         return "null", "no number: offline", True
-    age = _listed_at(fleet) - beat
-    limit, late = fleet.limits.online_for / MS, fleet.limits.late_after / MS
+    age = _listed_at(profile_state) - beat
+    limit, late = profile_state.limits.online_for / MS, profile_state.limits.late_after / MS
     inputs = f"{date_text(beat, zone)}, when listed {_ms(age)} old"
-    if tracked.clock_suspect and fleet.date_error is None:
+    if tracked.clock_suspect and profile_state.date_error is None:
         return inputs, "cannot be right: not used, see skew check", False
     if age >= limit:
         return inputs, f"≥ {_ms(limit)}: heartbeat lost", True
@@ -163,11 +168,11 @@ def _heartbeat(tracked: TrackedEnvironment, fleet: Fleet, zone: tzinfo | None) -
     return inputs, f"< {_ms(late)}: beating", False
 
 
-def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
-    is_used = tracked.clock_suspect and not tracked.is_untimed and fleet.date_error is None
-    if fleet.listed is None or (tracked.advanced_at is None and not is_used):
+def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+    is_used = tracked.clock_suspect and not tracked.has_impossible_time and profile_state.date_error is None
+    if profile_state.listed is None or (tracked.advanced_at is None and not is_used):
         return "heartbeat not yet seen to advance", "nothing to compare the clock with", False
-    ago = _ms(tracked.skew_check.least_age_ms(fleet.listed.monotonic))
+    ago = _ms(tracked.skew_check.least_age_ms(profile_state.listed.monotonic))
     change = "first listed" if tracked.advanced_at is None else "advanced"
     inputs = f"heartbeat {change} {ago} before the newest listing, by this machine's monotonic clock"
     if is_used:
@@ -175,14 +180,16 @@ def _skew_check(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
     return inputs, "agrees with the clock", False
 
 
-def _upstream(fleet: Fleet) -> _Finding:
-    if fleet.hold is not None:
-        inputs = f"{fleet.hold.finding.text}, {counted(fleet.hold.listings, 'listing')} in a row"
-        claim = "their absence" if fleet.hold.anomaly is Anomaly.VANISHED else "the newest listing"
+def _upstream(profile_state: ProfileState) -> _Finding:
+    if profile_state.quarantine is not None:
+        inputs = (
+            f"{profile_state.quarantine.finding.text}, {counted(profile_state.quarantine.listings, 'listing')} in a row"
+        )
+        claim = "their absence" if profile_state.quarantine.anomaly is Anomaly.VANISHED else "the newest listing"
         return inputs, f"{claim} is not believed yet", True
-    if fleet.stall_detector.is_stalled:
+    if profile_state.stall_detector.is_stalled:
         return "no online row's heartbeat advances", "silence proves nothing: online rows read unknown", True
-    if not fleet.stall_detector.beats_count:
+    if not profile_state.stall_detector.beats_count:
         return "heartbeats have just begun to advance again", "silence proves nothing yet", True
     return "heartbeats of the fleet advance", "nothing unusual", False
 
@@ -198,19 +205,19 @@ def _absence(tracked: TrackedEnvironment) -> _Finding:
     return inputs, f"< {limits.LISTINGS_TO_GONE}: not gone", tracked.absent > 0
 
 
-def _flapping(tracked: TrackedEnvironment, fleet: Fleet) -> _Finding:
-    rate = change_rate(tracked.transitions, _listed_at(fleet))
+def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+    rate = change_rate(tracked.transitions, _listed_at(profile_state))
     minutes = (limits.FLAP_SAMPLES - 1) * limits.FLAP_EVERY / timedelta(minutes=1)
     thresholds = f"on from {limits.FLAP_ON:.0f}, off at {limits.FLAP_OFF:.0f}"
     inputs = f"weighted changes of the last {minutes:.0f} min: {rate:.1f} % ({thresholds})"
     return inputs, "flapping" if tracked.is_flapping else "steady", tracked.is_flapping
 
 
-def _official(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> _Finding:
+def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:
     """Return what Letta's own client would say on this machine now: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
     inputs = "no lastHeartbeat" if beat is None else f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}"
     agrees = verdict.is_up == tracked.verdict.is_up
-    note = "" if agrees or not fleet.listed else ": disagrees, see clock and listing below"
+    note = "" if agrees or not profile_state.listed else ": disagrees, see clock and listing below"
     return inputs, f"would say {'online' if verdict.is_up else 'offline'}{note}", not agrees

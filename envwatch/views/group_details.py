@@ -9,10 +9,10 @@ from collections import Counter
 from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import Freshness
 from envwatch.model.environment import NEVER
-from envwatch.model.text import Clean, counted, shortened
+from envwatch.model.text import SafeText, counted, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.details import EVENTS
 from envwatch.views.grouping import GROUPINGS
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.views.grouping import GroupHeader
 
 _MAX_LISTED: Final = 8
@@ -46,19 +46,21 @@ def group_headline(header: GroupHeader, *, is_ascii: bool = False) -> list[Piece
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in header.environments):
             text = f"{glyph_of(presence, ascii_only=is_ascii)} {count} {presence}"
-            pieces += [Piece(Clean("·")), Piece(Clean(text), style_of_presence(presence))]
+            pieces += [Piece(SafeText("·")), Piece(SafeText(text), style_of_presence(presence))]
     return pieces
 
 
-def problem_lines(header: GroupHeader, fleets: Fleets, acks: Acks, now: Reading) -> Iterator[DetailLine]:
+def problem_lines(header: GroupHeader, fleet: Fleet, acks: Acks, now: Clocks) -> Iterator[DetailLine]:
     """Yield the members that are not simply online, by name, with the length of their silence."""
-    unknown = sum(fleets.is_unknown(tracked, now) for tracked in header.environments)
+    unknown = sum(fleet.is_unknown(tracked, now) for tracked in header.environments)
     if unknown:
-        yield DetailLine("unknown", Clean(f"{unknown} of {len(header)}: below is what was last seen"), "bold unknown")
+        yield DetailLine(
+            "unknown", SafeText(f"{unknown} of {len(header)}: below is what was last seen"), "bold unknown"
+        )
     for presence in Presence:
         members = [tracked for tracked in header.environments if tracked.presence is presence]
         if members and presence is not Presence.ONLINE:
-            yield DetailLine(presence.value, _silence_text(members, fleets, now), style_of_presence(presence))
+            yield DetailLine(presence.value, _silence_text(members, fleet, now), style_of_presence(presence))
     flapping = [tracked for tracked in header.environments if tracked.is_flapping]
     if flapping:
         yield DetailLine("flapping", _names(flapping), "flapping")
@@ -82,41 +84,43 @@ def common_lines(header: GroupHeader) -> tuple[list[DetailLine], list[DetailLine
 
 def newest_events(header: GroupHeader, event_log: EventLog) -> list[Event]:
     """Return the newest events of the members, the newest first, without groups."""
-    events = (event for tracked in header.environments for event in event_log.of(tracked.key)[-EVENTS:])
+    events = (event for tracked in header.environments for event in event_log.for_environment(tracked.key)[-EVENTS:])
     return nlargest(EVENTS, events, key=lambda event: event.at)
 
 
-def _silence_text(members: list[TrackedEnvironment], fleets: Fleets, now: Reading) -> Clean:
+def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) -> SafeText:
     """Return how long the members have been silent, and their names."""
-    ages = [span(_silence_ends_at(fleets.of(tracked), now) - _quiet_at(tracked)) for tracked in members]
+    ages = [span(_silence_ends_at(fleet.for_environment(tracked), now) - _quiet_at(tracked)) for tracked in members]
     shortest, longest = state_age(min(ages)), state_age(max(ages))
     silent = shortest if shortest == longest else f"{shortest} to {longest}"
-    return Clean(f"silent for {silent} · {_names(members)}")
+    return SafeText(f"silent for {silent} · {_names(members)}")
 
 
 def _quiet_at(tracked: TrackedEnvironment) -> float:
     """Return the last sign of life; of one that was never listed, since when it is known to be missing."""
-    return tracked.lost_at if tracked.quiet_at == NEVER else tracked.quiet_at
+    return tracked.lost_at if tracked.last_seen_alive_at == NEVER else tracked.last_seen_alive_at
 
 
-def _silence_ends_at(fleet: Fleet, now: Reading) -> float:
+def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
     """Return until when silence is measured, server's clock in ms: the newest listing, or now while it is fresh."""
-    listed = fleet.listed
-    return fleet.clock.at(now.wall if listed is None or fleet.freshness(now) is Freshness.LIVE else listed.wall)
+    listed = profile_state.listed
+    return profile_state.clock.server_time(
+        now.wall if listed is None or profile_state.freshness(now) is Freshness.LIVE else listed.wall
+    )
 
 
-def _names(environments: list[TrackedEnvironment]) -> Clean:
+def _names(environments: list[TrackedEnvironment]) -> SafeText:
     names = [_short(tracked.environment.label) for tracked in environments[:_MAX_LISTED]]
     more = len(environments) - len(names)
-    return Clean(", ".join(names) + (f" and {more} more" if more else ""))
+    return SafeText(", ".join(names) + (f" and {more} more" if more else ""))
 
 
-def _short(value: Clean) -> Clean:
+def _short(value: SafeText) -> SafeText:
     """Return a value or name that is not broken in the narrowest pane."""
     return shortened(value, _MAX_CELLS, keep="ends")
 
 
-def _counts_text(counts: Counter[Clean], *, without: int) -> Clean:
+def _counts_text(counts: Counter[SafeText], *, without: int) -> SafeText:
     """Return values with their counts, the most frequent first, and at the end how many members have none."""
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     parts = [f"{_short(value)} ×{count}" for value, count in ranked[:_MAX_LISTED]]
@@ -124,4 +128,4 @@ def _counts_text(counts: Counter[Clean], *, without: int) -> Clean:
         parts.append(f"{more} more")
     if without:
         parts.append(f"none ×{without}")
-    return Clean(" · ".join(parts))
+    return SafeText(" · ".join(parts))

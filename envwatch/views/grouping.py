@@ -17,24 +17,24 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.modes import mode_of
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.fleet import Fleet
 
-LineKey: TypeAlias = tuple[Clean, ...]
+LineKey: TypeAlias = tuple[SafeText, ...]
 """Identifies a line: the key of an environment (two parts), or of another line (three parts)."""
 
 _ROW_KEY: Final = 2
 """Parts of the key of an environment."""
 
-OLD: Final[LineKey] = (Clean("old"), Clean(""), Clean(""))
+OLD: Final[LineKey] = (SafeText("old"), SafeText(""), SafeText(""))
 """The key of the group of environments that have been offline for long."""
 
-GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], Clean | None]]] = {
+GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
     "profile": attrgetter("profile"),
     "pod": attrgetter("pod_id"),
     "user": attrgetter("environment.user_id"),
@@ -51,7 +51,7 @@ class GroupHeader:
     """The line above a group."""
 
     key: LineKey
-    title: Clean
+    title: SafeText
     environments: tuple[TrackedEnvironment, ...]
     is_open: bool
     counts: Mapping[Presence, int]
@@ -61,10 +61,10 @@ class GroupHeader:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Divider:
     """The line below the block of problems, which the cursor skips."""
 
-    counts: Mapping[tuple[Clean, str], int]
+    counts: Mapping[tuple[SafeText, str], int]
     """How many environments follow, by profile and by what they are: `online`, `old`, `gone` or `unknown`."""
     changed: int
     """How many of them changed within `limits.RECENT`."""
@@ -75,11 +75,11 @@ class Rule:
         return _RULE
 
 
-_RULE: Final[LineKey] = (Clean("rule"), Clean(""), Clean(""))
+_RULE: Final[LineKey] = (SafeText("rule"), SafeText(""), SafeText(""))
 
 TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 """What the cursor can stand on."""
-Line: TypeAlias = TableLine | Rule
+Line: TypeAlias = TableLine | Divider
 
 
 def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
@@ -93,9 +93,9 @@ def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
     return None
 
 
-def group_key(group: str, value: Clean | None) -> LineKey:
+def group_key(group: str, value: SafeText | None) -> LineKey:
     """Return the key of the group with a value; None and an empty text are one group."""
-    return (Clean("group"), Clean(group), value or Clean(""))
+    return (SafeText("group"), SafeText(group), value or SafeText(""))
 
 
 def groups_of(
@@ -112,25 +112,25 @@ def groups_of(
     values = list(map(value_of, rows))
     if stand_in is not None and (held := place_of(rows, stand_in.key)) is not None:
         values[held] = value_of(stand_in)
-    groups: defaultdict[Clean | None, list[TrackedEnvironment]] = defaultdict(list)
+    groups: defaultdict[SafeText | None, list[TrackedEnvironment]] = defaultdict(list)
     for tracked, value in zip(rows, values, strict=True):
         groups[value or None].append(tracked)
     name = COLUMNS[group].title.lower()
     lines: list[TableLine] = []
     for value, members in groups.items():
-        title = Clean(f"{name} {value}" if value else f"no {name}")
+        title = SafeText(f"{name} {value}" if value else f"no {name}")
         lines += _group_lines(group_key(group, value), title, members, folded)
     return lines
 
 
 def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
     """Return the lines for environments that have been offline for long; none if there are none."""
-    title = Clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
+    title = SafeText(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
     return _group_lines(OLD, title, old, folded) if old else ()
 
 
 def _group_lines(
-    key: LineKey, title: Clean, members: Sequence[TrackedEnvironment], folded: frozenset[LineKey]
+    key: LineKey, title: SafeText, members: Sequence[TrackedEnvironment], folded: frozenset[LineKey]
 ) -> Iterable[TableLine]:
     counts = Counter([tracked.verdict.presence for tracked in members])
     header = GroupHeader(key=key, title=title, environments=tuple(members), is_open=key not in folded, counts=counts)
@@ -140,14 +140,17 @@ def _group_lines(
 _WORDS: Final = {Presence.ONLINE: "online", Presence.LATE: "online", Presence.OFFLINE: "old", Presence.GONE: "gone"}
 
 
-def rule_over(others: Sequence[TrackedEnvironment], fleets: Fleets, wall: float) -> Rule:
+def rule_over(others: Sequence[TrackedEnvironment], fleet: Fleet, wall: float) -> Divider:
     """Return the rule over what is no problem at a moment (this machine's clock, ms)."""
-    moments = fleets.moments(WallMs(wall))
-    counts: Counter[tuple[Clean, str]] = Counter()
+    moments = fleet.moments(WallMs(wall))
+    counts: Counter[tuple[SafeText, str]] = Counter()
     for (profile, presence, is_unknown), count in Counter(
-        [(tracked.profile, tracked.verdict.presence, tracked.clock_suspect or tracked.is_untimed) for tracked in others]
+        [
+            (tracked.profile, tracked.verdict.presence, tracked.clock_suspect or tracked.has_impossible_time)
+            for tracked in others
+        ]
     ).items():
         counts[profile, "unknown" if is_unknown else _WORDS.get(presence, presence.value)] += count
     marked = (tracked for tracked in others if tracked.last_change is not None)
     changed = sum(tracked.tag(moments[tracked.profile]) is not None for tracked in marked)
-    return Rule(counts=counts, changed=changed)
+    return Divider(counts=counts, changed=changed)

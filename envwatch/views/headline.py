@@ -18,7 +18,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
 """The kinds that concern the whole fleet, or envwatch's view of it. The end of such a time is no bad news."""
@@ -39,8 +39,8 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
     The events are oldest first; `now_of` returns the current moment by the clock of an event's server, in ms.
     """
     most_severe: Event | None = None
-    returned: set[tuple[Clean, Clean | None]] = set()
-    ended: set[tuple[Clean, Kind]] = set()
+    returned: set[tuple[SafeText, SafeText | None]] = set()
+    ended: set[tuple[SafeText, Kind]] = set()
     for event in reversed(event_log):
         if now_of(event) - event.at >= _STANDS_MS:
             break
@@ -76,7 +76,7 @@ def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
 
 def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
     """Return how many environments of a loss have come back since, and are not lost again."""
-    is_back: dict[Clean | None, bool] = {}
+    is_back: dict[SafeText | None, bool] = {}
     for event in reversed(event_log):
         if event.profile != loss.profile:
             continue

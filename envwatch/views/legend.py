@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.outages import State
+from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model import limits
@@ -65,7 +65,7 @@ def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
     """Return what an environment can have been in an hour of the past, the worst first."""
     return [
         LegendEntry(look.ascii if ascii_only else look.glyph, look.style, look.word)
-        for look in (HOUR_STYLES[state] for state in State)
+        for look in (HOUR_STYLES[state] for state in UptimeState)
     ]
 
 

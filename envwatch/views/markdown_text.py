@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import Clean, shortened
+from envwatch.model.text import SafeText, shortened
 from envwatch.model.times import NOTHING
 
 if TYPE_CHECKING:
@@ -26,23 +26,23 @@ _LONGEST: Final = 40
 _LONGEST_TEXT: Final = 160
 
 
-def code(text: Clean, width: int = _LONGEST) -> str:
+def code(text: SafeText, width: int = _LONGEST) -> str:
     """Return a name or a value as a code span, shortened to some cells, without anything that acts."""
     return _span(_LINK.sub("[:]//", shortened(_plain(text), width, keep="ends")))
 
 
-def code_text(text: Clean) -> str:
+def code_text(text: SafeText) -> str:
     """Return a sentence likewise, shortened at its end."""
     return _span(_LINK.sub("[:]//", shortened(_plain(text), _LONGEST_TEXT)))
 
 
-def code_note(text: Clean) -> str:
+def code_note(text: SafeText) -> str:
     """Return what a person on this machine has written likewise, with its links: they lead to a ticket."""
     return _span(_plain(text))
 
 
-def _plain(text: Clean) -> Clean:
-    return Clean(text.translate(_REPLACED))
+def _plain(text: SafeText) -> SafeText:
+    return SafeText(text.translate(_REPLACED))
 
 
 def _span(text: str) -> str:

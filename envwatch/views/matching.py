@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.alert_policy import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache, parse
 from envwatch.query.lexer import QueryError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
 
-def matcher_of(text: str, profile: Clean = NO_PROFILE) -> Matcher:
+def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
     """Return a query as a test; `profile` is the name where only one is watched, see `MatchContext`.
 
     Raises:
@@ -39,10 +39,10 @@ def matcher_of(text: str, profile: Clean = NO_PROFILE) -> Matcher:
         """Return the test of a moment, made once for all rows of a fleet."""
         return query.test(MatchContext(now, profile=profile), columns, cache)
 
-    return Matcher(Clean(str(query)), lambda tracked, now: test_at(now)(tracked))
+    return Matcher(SafeText(str(query)), lambda tracked, now: test_at(now)(tracked))
 
 
-def matcher_or_none(text: str, profile: Clean = NO_PROFILE) -> Matcher | None:
+def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None:
     """Return a query as a test, see `matcher_of`; None if it cannot be parsed."""
     try:
         return matcher_of(text, profile)
@@ -50,7 +50,7 @@ def matcher_or_none(text: str, profile: Clean = NO_PROFILE) -> Matcher | None:
         return None
 
 
-def event_test(text: str, profile: Clean = NO_PROFILE) -> Callable[[Event], bool]:
+def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], bool]:
     """Return a query as a test of events, see `matcher_of`: whether it finds the environment as it was then.
 
     Raises:

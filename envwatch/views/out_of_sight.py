@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.text import Clean, counted
+from envwatch.model.text import SafeText, counted
 from envwatch.views.grouping import GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.fleets import Fleets
-    from envwatch.model.clock import Reading
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.clock import Clocks
     from envwatch.views.grouping import Line
 
 
@@ -94,7 +94,7 @@ def problems_of(
     ]
 
 
-def above_text(places: ProblemPlaces, top: int, hidden: int, arrow: str, separator: str) -> Clean:
+def above_text(places: ProblemPlaces, top: int, hidden: int, arrow: str, separator: str) -> SafeText:
     """Return what is out of sight above a line, in folded groups and behind the filter (`hidden`); mostly empty."""
     above = places.above(top)
     parts = [f"{arrow} {counted(above, 'problem')} above"] if above else []
@@ -102,24 +102,24 @@ def above_text(places: ProblemPlaces, top: int, hidden: int, arrow: str, separat
         parts.append(f"{in_folds} in folded groups")
     if hidden:
         parts.append(f"{hidden} hidden")
-    return Clean(f" {separator} ".join(parts))
+    return SafeText(f" {separator} ".join(parts))
 
 
-def no_problem_text(fleets: Fleets, acks: Acks, now: Reading, hidden: int, *, is_old_folded: bool) -> Clean:
+def no_problem_text(fleet: Fleet, acks: Acks, now: Clocks, hidden: int, *, is_old_folded: bool) -> SafeText:
     """Return what to answer where no line is a problem that needs attention: never that there are none while there are.
 
     `hidden` is how many the filter hides; `is_old_folded` whether those that have been offline for long are in a folded
     group.
     """
     if hidden:
-        return Clean(f"{counted(hidden, 'problem')} hidden by the filter: 0 shows {'it' if hidden == 1 else 'them'}")
-    if not fleets.is_listed:
-        return Clean("no listing yet: whether there are problems is unknown")
+        return SafeText(f"{counted(hidden, 'problem')} hidden by the filter: 0 shows {'it' if hidden == 1 else 'them'}")
+    if not fleet.is_listed:
+        return SafeText("no listing yet: whether there are problems is unknown")
     acknowledged = quiet = old = unknown = 0
-    for fleet in fleets:
-        at = fleet.clock.at(now.wall)
-        for tracked in fleet.environments.values():
-            if fleet.is_unknown(tracked, now):
+    for profile_state in fleet:
+        at = profile_state.clock.server_time(now.wall)
+        for tracked in profile_state.environments.values():
+            if profile_state.is_unknown(tracked, now):
                 unknown += 1
             elif is_problem(tracked, at):
                 acknowledged += tracked.environment.id in acks
@@ -131,4 +131,4 @@ def no_problem_text(fleets: Fleets, acks: Acks, now: Reading, hidden: int, *, is
         parts.append(f"{old} old{' (x unfolds)' if is_old_folded else ''}")
     if unknown:
         parts.append(f"{unknown} unknown")
-    return Clean(f"no new problems: {', '.join(parts)}" if parts else "no problems")
+    return SafeText(f"no new problems: {', '.join(parts)}" if parts else "no problems")

@@ -18,7 +18,7 @@ from pydantic_core import to_json
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.model.environment import NEVER
 from envwatch.model.shared_marks import shared_ack_of
-from envwatch.model.text import Clean, cells, counted, csv_cell, fitted, named_ids, shortened
+from envwatch.model.text import SafeText, cells, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.columns import COLUMNS
 from envwatch.views.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 _Keep: TypeAlias = Literal["start", "ends", "end"]
 
-_UNKNOWN_REASON: Final = Clean("cannot be known")
+_UNKNOWN_REASON: Final = SafeText("cannot be known")
 
 
-class Format(StrEnum):
+class ListFormat(StrEnum):
     """The output formats of `list`."""
 
     TABLE = "table"
@@ -101,7 +101,7 @@ def json_of(listing: EnvironmentList) -> Iterator[bytes]:
         "preset": listing.preset,
         "total_unfiltered": len(listing.rows) + listing.hidden,
         "counts": {state: counts[state] for state in _STATES} | {"total": len(listing.rows)},
-        "set_aside": {"total": listing.set_aside, "ids": sorted(listing.set_aside_ids)},
+        "set_aside": {"total": listing.rejected, "ids": sorted(listing.rejected_ids)},
         "environments": [],
     }
     start, end = to_json(document, indent=2).rsplit(b"]", 1)
@@ -111,10 +111,10 @@ def json_of(listing: EnvironmentList) -> Iterator[bytes]:
     yield (b"\n  ]" if listing.rows else b"]") + end + b"\n"
 
 
-def row_json_of(listing: EnvironmentList) -> Clean:
+def row_json_of(listing: EnvironmentList) -> SafeText:
     """Return a list's only environment as one JSON object, formatted as in `json_of`."""
     (row,) = _rows(listing)
-    return Clean(to_json(row, indent=2).decode())
+    return SafeText(to_json(row, indent=2).decode())
 
 
 def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
@@ -139,7 +139,7 @@ def names_of(listing: EnvironmentList) -> Iterator[bytes]:
         yield f"{row.tracked.environment.label}\n".encode()
 
 
-def line_of(listing: EnvironmentList, *, label: Clean, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
+def line_of(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
     """Return one line for a prompt or a status bar: counts that are not zero, whose fleet it is, the data's age.
 
     Rows that cannot be read or judged are unknown. A profile that could not be listed has a `?` after its name. `label`
@@ -151,7 +151,7 @@ def line_of(listing: EnvironmentList, *, label: Clean, age: timedelta, encoding:
         for presence in (Presence.MISSING, Presence.OFFLINE, Presence.LATE, Presence.ONLINE)
         if by_state[presence] or presence is Presence.ONLINE
     ]
-    if unknown := by_state[UNKNOWN] + listing.set_aside:
+    if unknown := by_state[UNKNOWN] + listing.rejected:
         parts.append(f"?{unknown}")
     parts += [label, *(f"{profile}?" for profile in listing.unlisted), short_age(age)]
     return f"{' '.join(filter(None, parts))}\n".encode(encoding, "backslashreplace")
@@ -167,8 +167,8 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
     nothing = "-" if ascii_only else NOTHING
     ellipsis = ".." if ascii_only else "…"
 
-    def encodable(text: str | None) -> Clean:
-        return Clean((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
+    def encodable(text: str | None) -> SafeText:
+        return SafeText((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
 
     has_profiles = any(row.tracked.profile for row in listing.rows)
     columns = [column for column in _COLUMNS if has_profiles or column.id != "profile"]
@@ -181,13 +181,13 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
         others = [column.text(row.tracked, row.judged_at) for column in columns]
         tail = id_tail(environment.label, environment.id, names)
-        tail = encodable(tail) if tail else Clean("")
+        tail = encodable(tail) if tail else SafeText("")
         name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
         age = _quiet_text(row.tracked, row.judged_at)
         return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others])
 
-    titles = [Clean(column.title) for column in columns]
-    table = [_TableLine(Clean("STATE"), Clean("AGE"), Clean("NAME"), Clean(""), titles)]
+    titles = [SafeText(column.title) for column in columns]
+    table = [_TableLine(SafeText("STATE"), SafeText("AGE"), SafeText("NAME"), SafeText(""), titles)]
     table += map(line_of_row, listing.rows)
     widths = _widths([line.cells for line in table], width)
     keeps = [column.keep for column in columns]
@@ -199,29 +199,29 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
 class _TableLine(NamedTuple):
     """One line of the table, before it is fitted into columns."""
 
-    state: Clean
-    age: Clean
-    name: Clean
-    tail: Clean
+    state: SafeText
+    age: SafeText
+    name: SafeText
+    tail: SafeText
     """Of the id, after an ambiguous name; never cut."""
-    others: list[Clean]
+    others: list[SafeText]
 
     @property
-    def cells(self) -> list[Clean]:
-        return [self.state, self.age, Clean(self.name + self.tail), *self.others]
+    def cells(self) -> list[SafeText]:
+        return [self.state, self.age, SafeText(self.name + self.tail), *self.others]
 
-    def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> Clean:
+    def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> SafeText:
         """Return the line with columns of some widths, cut to the width of the terminal if there is one."""
         for_state, for_age, for_name, *rooms = widths
         name = shortened(self.name, max(for_name - cells(self.tail), 1), keep="ends", ellipsis=ellipsis)
         fields = [
             fitted(self.state, for_state),
             fitted(self.age, for_age, align="right"),
-            fitted(Clean(name + self.tail), for_name, ellipsis=ellipsis),
+            fitted(SafeText(name + self.tail), for_name, ellipsis=ellipsis),
         ]
         others = zip(self.others, rooms, keeps, strict=True)
         fields += [fitted(cell, room, keep=keep, ellipsis=ellipsis) for cell, room, keep in others]
-        text = Clean(_GAP.join(fields).rstrip(" "))
+        text = SafeText(_GAP.join(fields).rstrip(" "))
         return text if width is None else shortened(text, width, ellipsis=ellipsis)
 
 
@@ -235,9 +235,9 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
     states = [Presence.OFFLINE, Presence.LATE, Presence.ONLINE, *rare]
     counts = ", ".join(f"{by_state[state]} {state}" for state in states)
     caveats = ""
-    if listing.set_aside:
-        named = named_ids(listing.set_aside_ids, listing.set_aside)
-        caveats += f"; incomplete: {counted(listing.set_aside, 'row')} could not be read{named}"
+    if listing.rejected:
+        named = named_ids(listing.rejected_ids, listing.rejected)
+        caveats += f"; incomplete: {counted(listing.rejected, 'row')} could not be read{named}"
     if listing.untimed:
         caveats += f"; incomplete: {counted(listing.untimed, 'row')} whose heartbeat's time cannot be true"
     if listing.unlisted:
@@ -251,9 +251,9 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
     return f"{matching}{total} at {host}: {counts}{caveats}"
 
 
-def _quiet_text(tracked: TrackedEnvironment, now: float) -> Clean | None:
+def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
     """Return the time since the last sign of life; None if there never was one."""
-    return None if tracked.quiet_at == NEVER else short_age(span(now - tracked.quiet_at))
+    return None if tracked.last_seen_alive_at == NEVER else short_age(span(now - tracked.last_seen_alive_at))
 
 
 _COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "mode", "version", "branch", "os"))
@@ -284,7 +284,7 @@ def _rows(listing: EnvironmentList) -> Iterator[Row]:
         yield row_of(row, listing.acknowledged.get(row.tracked.environment.id))
 
 
-def row_of(row: ListedEnvironment, note: Clean | None = None) -> Row:
+def row_of(row: ListedEnvironment, note: SafeText | None = None) -> Row:
     """Return the fields of an environment, with the note of its acknowledgement here if there is one."""
     tracked = row.tracked
     environment = tracked.environment
@@ -326,7 +326,7 @@ def row_of(row: ListedEnvironment, note: Clean | None = None) -> Row:
 
 
 def _reason(row: ListedEnvironment) -> str:
-    if row.tracked.is_untimed:
+    if row.tracked.has_impossible_time:
         return Reason.UNTIMED.value
     return _UNKNOWN_REASON if row.is_unknown else row.tracked.verdict.reason.value
 
@@ -348,7 +348,7 @@ def _csv_cell(value: object) -> str:
         case None:
             return ""
         case str():
-            return csv_cell(Clean(value))
+            return csv_cell(SafeText(value))
         case float():
             return str(value)
         case _:

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.model.text import Clean, cells, fitted, shortened, wrapped
+from envwatch.model.text import SafeText, cells, fitted, shortened, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ _BEFORE_COMMENT: Final = ";|&()<>"
 _INDENT: Final = 2
 """Of a command that starts below its label."""
 _SEPARATOR: Final = "·"
-_NOT_TYPEABLE: Final = Clean("this terminal cannot show all of it")
+_NOT_TYPEABLE: Final = SafeText("this terminal cannot show all of it")
 """In place of a command that in ASCII would name another environment."""
 
 
@@ -54,7 +54,7 @@ class DetailLine:
     """A label and its text."""
 
     label: str
-    text: Clean
+    text: SafeText
     style: str = ""
     """A state's name in the stylesheet, for its colour."""
     depth: int = 0
@@ -67,7 +67,7 @@ class DetailLine:
 class Piece(NamedTuple):
     """A part of a row with one style: a state's name, `FAINT`, `KEY`, `TITLE`, or empty for that of text."""
 
-    text: Clean
+    text: SafeText
     style: str = ""
 
 
@@ -84,15 +84,15 @@ class PaneLayout:
     ellipsis: str = "…"
     rule: str = "─"
 
-    def title(self, text: Clean) -> list[Row]:
+    def title(self, text: SafeText) -> list[Row]:
         """Return a name; one that is wider than two rows is shortened in its middle."""
         name = shortened(text, 2 * self.width, keep="ends", ellipsis=self.ellipsis)
         return [(Piece(row, TITLE),) for row in wrapped(name, self.width)]
 
     def section(self, title: str) -> Row:
         """Return the rule that begins a section: `── about ─────`."""
-        head = shortened(Clean(f"{self.rule * 2} {title} "), self.width, ellipsis=self.ellipsis)
-        return (Piece(Clean(head + self.rule * (self.width - cells(head))), FAINT),)
+        head = shortened(SafeText(f"{self.rule * 2} {title} "), self.width, ellipsis=self.ellipsis)
+        return (Piece(SafeText(head + self.rule * (self.width - cells(head))), FAINT),)
 
     def sentence(self, pieces: Iterable[Piece], indent: int = 0) -> list[Row]:
         """Return pieces, with a space between any two, wrapped at spaces; a separator stands within a row only."""
@@ -109,13 +109,13 @@ class PaneLayout:
             if rows[-1] or word.text != _SEPARATOR:
                 rows[-1].append(word)
                 room -= needed
-        margin = [Piece(Clean(" " * indent))] if indent else []
+        margin = [Piece(SafeText(" " * indent))] if indent else []
         return [(*margin, *_joined(row)) for row in rows if row]
 
     def rows(self, line: DetailLine) -> list[Row]:
         """Return the rows of a labelled line, its letter at the right edge of the first."""
         hint = f"y {line.letter}" if line.letter else ""
-        label = Clean(f"{'  ' * line.depth}{line.label}")
+        label = SafeText(f"{'  ' * line.depth}{line.label}")
         body = self._beside(line, self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0))
         indent = LABEL_CELLS
         if body is None:
@@ -128,10 +128,10 @@ class PaneLayout:
             head = [Piece(shortened(label, room, keep="ends", ellipsis=self.ellipsis), FAINT)]
         if hint:
             gap = self.width - sum(cells(piece.text) for piece in head) - len(hint)
-            head += [Piece(Clean(" " * gap)), Piece(Clean(hint), KEY)]
-        return [tuple(head), *((Piece(Clean(" " * indent)), Piece(row, line.style)) for row in body if row)]
+            head += [Piece(SafeText(" " * gap)), Piece(SafeText(hint), KEY)]
+        return [tuple(head), *((Piece(SafeText(" " * indent)), Piece(row, line.style)) for row in body if row)]
 
-    def _beside(self, line: DetailLine, room: int) -> list[Clean] | None:
+    def _beside(self, line: DetailLine, room: int) -> list[SafeText] | None:
         """Return the text as it stands beside its label; None for a command that has no room there."""
         match line.fit:
             case Fit.WORDS:
@@ -146,7 +146,7 @@ class PaneLayout:
                 rows = self._command(line, room)
                 return rows if max(map(cells, rows)) <= room else None
 
-    def _command(self, line: DetailLine, width: int) -> list[Clean]:
+    def _command(self, line: DetailLine, width: int) -> list[SafeText]:
         return command_rows(line.text, width, _CONTINUED if line.fit is Fit.COMMAND else "")
 
 
@@ -154,11 +154,11 @@ def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
     """Yield the words of pieces, those wider than `width` cells in parts."""
     for text, style in pieces:
         for row in wrapped(text, width):
-            yield from (Piece(Clean(word), style) for word in row.split())
+            yield from (Piece(SafeText(word), style) for word in row.split())
 
 
-def _without_edges(row: Clean) -> Clean:
-    return Clean(row.removeprefix(f"{_SEPARATOR} ").removesuffix(f" {_SEPARATOR}"))
+def _without_edges(row: SafeText) -> SafeText:
+    return SafeText(row.removeprefix(f"{_SEPARATOR} ").removesuffix(f" {_SEPARATOR}"))
 
 
 def _joined(words: Sequence[Piece]) -> Row:
@@ -166,22 +166,22 @@ def _joined(words: Sequence[Piece]) -> Row:
     pieces: list[Piece] = []
     for style, group in groupby(words, key=lambda word: word.style):
         text = " ".join(word.text for word in group)
-        pieces.append(Piece(Clean(f" {text}" if pieces else text), style))
+        pieces.append(Piece(SafeText(f" {text}" if pieces else text), style))
     return tuple(pieces)
 
 
-def _cut(text: Clean, width: int) -> Iterator[Clean]:
+def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
     """Yield a text in parts of at most `width` cells, cut between any two characters."""
     part = ""
     for character in text:
         if cells(part + character) > width:
-            yield Clean(part)
+            yield SafeText(part)
             part = ""
         part += character
-    yield Clean(part)
+    yield SafeText(part)
 
 
-def command_rows(command: Clean, width: int, continued: str) -> list[Clean]:
+def command_rows(command: SafeText, width: int, continued: str) -> list[SafeText]:
     """Return a command in rows of at most `width` cells, broken between arguments only.
 
     An argument that is wider stands in a row of its own and exceeds the width; `continued` ends every row but the last.
@@ -191,15 +191,15 @@ def command_rows(command: Clean, width: int, continued: str) -> list[Clean]:
     first, *others = shell_arguments(command)
     rows = [first]
     for left, argument in enumerate(others, start=1 - len(others)):
-        joined = Clean(f"{rows[-1]} {argument}")
+        joined = SafeText(f"{rows[-1]} {argument}")
         if cells(joined) + (len(continued) if left else 0) <= width:
             rows[-1] = joined
         else:
             rows.append(argument)
-    return [*(Clean(row + continued) for row in rows[:-1]), rows[-1]]
+    return [*(SafeText(row + continued) for row in rows[:-1]), rows[-1]]
 
 
-def shell_arguments(command: Clean) -> list[Clean]:
+def shell_arguments(command: SafeText) -> list[SafeText]:
     """Return the parts of a command between which a POSIX shell allows a break: at spaces outside quotes.
 
     A comment is one part up to the end: broken, its second row would be a command. So is what follows an open quote.
@@ -222,4 +222,4 @@ def shell_arguments(command: Clean) -> list[Clean]:
             part += command[place:]
             break
         part += character
-    return [Clean(each) for each in (*parts, part) if each] or [command]
+    return [SafeText(each) for each in (*parts, part) if each] or [command]

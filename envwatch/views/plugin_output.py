@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
 
-from envwatch.model.text import Clean, shortened
+from envwatch.model.text import SafeText, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from envwatch.model.threshold import Threshold
+    from envwatch.model.nagios_range import NagiosRange
 
 _SERVICE: Final = "ENVWATCH"
 _LONGEST_TEXT: Final = 400
@@ -27,7 +27,7 @@ _ROOM_FOR_REST: Final = 32
 """Bytes of the last line, which says how many details there are besides."""
 
 
-class Status(IntEnum):
+class PluginStatus(IntEnum):
     """A plugin's verdict; the value is its exit code."""
 
     OK = 0
@@ -37,7 +37,7 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class PerformanceDatum:
     """One item of performance data."""
 
     label: str
@@ -45,29 +45,31 @@ class Metric:
     value: float
     unit: Literal["", "s"] = ""
     """Seconds, or a plain number."""
-    warning: Threshold | None = None
-    critical: Threshold | None = None
+    warning: NagiosRange | None = None
+    critical: NagiosRange | None = None
     greatest: float
     """The greatest possible value; the least is 0."""
 
 
-def status_of(values: Iterable[int], warning: Threshold | None, critical: Threshold | None) -> Status:
+def status_of(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
     """Return the status that is certain, whichever of the possible values, at least one, is the true one.
 
     It is UNKNOWN if only some of them are OK. An alert that is certain is never hidden by what is not known, and of two
     possible alerts the lesser one is certain. A value for which both thresholds alert is CRITICAL.
     """
     possible = {_status(value, warning, critical) for value in values}
-    return Status.UNKNOWN if Status.OK in possible and len(possible) > 1 else min(possible)
+    return PluginStatus.UNKNOWN if PluginStatus.OK in possible and len(possible) > 1 else min(possible)
 
 
-def _status(value: int, warning: Threshold | None, critical: Threshold | None) -> Status:
+def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
     if critical is not None and critical.alerts(value):
-        return Status.CRITICAL
-    return Status.WARNING if warning is not None and warning.alerts(value) else Status.OK
+        return PluginStatus.CRITICAL
+    return PluginStatus.WARNING if warning is not None and warning.alerts(value) else PluginStatus.OK
 
 
-def output_of(status: Status, text: Clean, metrics: Sequence[Metric] = (), details: Sequence[Clean] = ()) -> str:
+def output_of(
+    status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
+) -> str:
     """Return the output: a line of status, text and performance data, and a line for each detail that has room.
 
     The text is one sentence; the most important detail comes first.
@@ -87,12 +89,12 @@ def output_of(status: Status, text: Clean, metrics: Sequence[Metric] = (), detai
     return "\n".join(lines) + "\n"
 
 
-def _plain(text: Clean, width: int) -> Clean:
+def _plain(text: SafeText, width: int) -> SafeText:
     """Return a text that cannot be taken for performance data: a caller looks for it behind `|`, on every line."""
-    return shortened(Clean(text.replace("|", "/")), width)
+    return shortened(SafeText(text.replace("|", "/")), width)
 
 
-def _performance(metric: Metric) -> str:
+def _performance(metric: PerformanceDatum) -> str:
     warning, critical = (each.text if each else "" for each in (metric.warning, metric.critical))
     return f"{metric.label}={_number(metric.value)}{metric.unit};{warning};{critical};0;{_number(metric.greatest)}"
 

@@ -15,51 +15,53 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.presence import Reason
 from envwatch.model.environment import update_text
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.versions import is_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
 
 
-_NO_KEY: Final = Clean("")
+_NO_KEY: Final = SafeText("")
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
     """What helps with one problem."""
 
-    command: Clean | None
+    command: SafeText | None
     """The command to run on that machine; None if no command helps."""
-    notes: tuple[Clean, ...]
+    notes: tuple[SafeText, ...]
     """What to do without a command, or what to know before running it."""
     label: str = "do"
     copy: str = "start command"
     """What the command is called where it is copied."""
 
 
-def remedies(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, start_key: Clean = _NO_KEY) -> Iterator[Remedy]:
+def remedies(
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
+) -> Iterator[Remedy]:
     """Yield the remedies for an environment, the most urgent first; none for a healthy one.
 
     While its state is unknown, it is not called down. `start_key` is the key that does what helps one that is down;
     empty if none does.
     """
-    if not tracked.verdict.is_up and not fleet.is_unknown(tracked, now):
-        yield _remedy_for_down(tracked, fleet, start_key)
+    if not tracked.verdict.is_up and not profile_state.is_unknown(tracked, now):
+        yield _remedy_for_down(tracked, profile_state, start_key)
     if tracked.is_flapping:
         yield _FLAPPING
     if mode_of(tracked.environment.mode) == UNRESTRICTED and not tracked.presence.is_absent:
         yield _UNRESTRICTED
-    if (outdated := _remedy_for_outdated(tracked.environment, fleet)) is not None:
+    if (outdated := _remedy_for_outdated(tracked.environment, profile_state)) is not None:
         yield outdated
 
 
-def start_command(environment: Environment) -> Clean | None:
+def start_command(environment: Environment) -> SafeText | None:
     """Return the command that starts this environment's listener again; None if no command line does.
 
     The same name on the same machine gives the same row. A name that a shell could misread, or that the screen cannot
@@ -69,17 +71,17 @@ def start_command(environment: Environment) -> Clean | None:
         return None
     name = _quoted(environment.name, is_windows=environment.os == "win32")
     if name is None:
-        return Clean("letta server")
+        return SafeText("letta server")
     is_old = is_behind(environment.version, _FIRST_WITH_COMPUTER_NAME)
-    return Clean(f"letta server --{'env' if is_old else 'computer'}-name={name}")
+    return SafeText(f"letta server --{'env' if is_old else 'computer'}-name={name}")
 
 
-_FIRST_WITH_COMPUTER_NAME: Final = Clean("0.31.12")
+_FIRST_WITH_COMPUTER_NAME: Final = SafeText("0.31.12")
 """Letta Code 0.31.12 and later take `--computer-name`; 0.25.9 and 0.30.28 accept only `--env-name`."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 
 
-def _quoted(name: Clean, *, is_windows: bool) -> str | None:
+def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
     """Return a name quoted so that every common shell of its system reads it the same, or None.
 
     A backslash may be the escape of a cleaned character, and shells differ in how they read it within single quotes; an
@@ -106,28 +108,30 @@ _NOTES = {
         (Reason.ABSENT, Reason.EXPECTED, Reason.NEVER_LISTED), "only if none runs there: one that starts is listed"
     ),
 }
-_DESKTOP = Clean("open the Letta Code desktop app there, with remote access on")
-_SANDBOX = Clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
+_DESKTOP = SafeText("open the Letta Code desktop app there, with remote access on")
+_SANDBOX = SafeText("nothing: it is a sandbox of the platform, there is no machine to log in to")
 
 
-def _remedy_for_down(tracked: TrackedEnvironment, fleet: Fleet, start_key: Clean) -> Remedy:
+def _remedy_for_down(tracked: TrackedEnvironment, profile_state: ProfileState, start_key: SafeText) -> Remedy:
     environment = tracked.environment
     command = start_command(environment)
     without_command = _SANDBOX if _is_sandbox(environment) else _DESKTOP
-    notes = [without_command if command is None else Clean(_NOTES[tracked.verdict.reason])]
+    notes = [without_command if command is None else SafeText(_NOTES[tracked.verdict.reason])]
     if start_key and not _is_sandbox(environment):
-        notes.insert(0 if command is not None else 1, Clean(f"{start_key} does that from here: this is a demo"))
-    others = (other for other in fleet.environments.values() if other.environment.device_id == environment.device_id)
+        notes.insert(0 if command is not None else 1, SafeText(f"{start_key} does that from here: this is a demo"))
+    others = (
+        other for other in profile_state.environments.values() if other.environment.device_id == environment.device_id
+    )
     if (running := next((other.environment.label for other in others if other.verdict.is_up), None)) is not None:
         another = f"another {running}" if running == environment.label else running
-        notes.append(Clean(f"the machine is up: {another} runs there"))
+        notes.append(SafeText(f"the machine is up: {another} runs there"))
     return Remedy(command, tuple(notes))
 
 
 _FLAPPING = Remedy(
     None,
     (
-        Clean(
+        SafeText(
             "check the network and the sleep settings of the machine, then what ends its listener: one that runs "
             "reconnects by itself"
         ),
@@ -137,22 +141,22 @@ _FLAPPING = Remedy(
 _UNRESTRICTED = Remedy(
     None,
     (
-        Clean(
+        SafeText(
             "set the mode to standard in the conversation with the agent: agents run every tool there without "
             "approval, also after a restart"
         ),
     ),
 )
-_REPORTED = Clean("the machine itself reported this, and it may not be a command: read it first")
-_UPDATES_ITSELF = Clean("restart its listener: it updates itself, and runs the new version from then on")
+_REPORTED = SafeText("the machine itself reported this, and it may not be a command: read it first")
+_UPDATES_ITSELF = SafeText("restart its listener: it updates itself, and runs the new version from then on")
 
 
-def _remedy_for_outdated(environment: Environment, fleet: Fleet) -> Remedy | None:
+def _remedy_for_outdated(environment: Environment, profile_state: ProfileState) -> Remedy | None:
     """Return the remedy for an environment whose version is behind the newest; None without one."""
-    if not is_behind(environment.version, fleet.newest):
+    if not is_behind(environment.version, profile_state.newest):
         return None
     command = (environment.self_update or {}).get("manual_command")
     updates_itself = [_UPDATES_ITSELF] if update_text(environment) == "yes" else []
     if not isinstance(command, str) or not command:
         return Remedy(None, tuple(updates_itself), "update") if updates_itself else None
-    return Remedy(Clean(command), (*updates_itself, _REPORTED), "update", "update command")
+    return Remedy(SafeText(command), (*updates_itself, _REPORTED), "update", "update command")

@@ -39,7 +39,7 @@ from envwatch.views.report_losses import (
     losses_together,
     places_of,
 )
-from envwatch.views.report_values import ProfileReport, Standing, Subject, Watch
+from envwatch.views.report_values import FleetSummary, ProfileReport, Subject, Watch
 from envwatch.views.state_style import clock_warning
 from envwatch.views.table_view import ambiguous_names
 
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.history import Moment, RecordedPoll
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs, WallMs
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 LEAD: Final = timedelta(minutes=30)
 """How long before a period its polls are read: the longest time between two polls that leaves no gap."""
@@ -62,9 +62,9 @@ LEAD: Final = timedelta(minutes=30)
 class Recorded:
     """What was recorded under one profile in a period."""
 
-    profile: Clean
+    profile: SafeText
     """The profile's name in the settings."""
-    host: Clean
+    host: SafeText
     since: WallMs
     until: WallMs
     polls: Sequence[RecordedPoll]
@@ -85,8 +85,8 @@ def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
     ids = {
         id_
         for moment in (recorded.first, recorded.last)
-        for id_, tracked in moment.fleet.environments.items()
-        if matcher.matches(tracked, moment.fleet.clock.at(moment.now.wall))
+        for id_, tracked in moment.profile_state.environments.items()
+        if matcher.matches(tracked, moment.profile_state.clock.server_time(moment.now.wall))
     }
     for event in flatten(recorded.events):
         if event.id is not None and (tracked := tracked_then(event)) is not None and matcher.matches(tracked, event.at):
@@ -96,12 +96,12 @@ def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
     return replace(recorded, first=first, last=last, events=events)
 
 
-def _narrowed(moment: Moment, ids: Collection[Clean]) -> Moment:
-    environments = {id_: tracked for id_, tracked in moment.fleet.environments.items() if id_ in ids}
-    return replace(moment, fleet=replace(moment.fleet, environments=environments))
+def _narrowed(moment: Moment, ids: Collection[SafeText]) -> Moment:
+    environments = {id_: tracked for id_, tracked in moment.profile_state.environments.items() if id_ in ids}
+    return replace(moment, profile_state=replace(moment.profile_state, environments=environments))
 
 
-def _of_those(event: Event, ids: Collection[Clean]) -> Event | None:
+def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
     """Return an event about some environments only; None if it is about none of them."""
     if event.members:
         members = tuple(kept for member in event.members if (kept := _of_those(member, ids)) is not None)
@@ -111,22 +111,22 @@ def _of_those(event: Event, ids: Collection[Clean]) -> Event | None:
 
 def report_of(recorded: Recorded) -> ProfileReport:
     """Return the report on one profile."""
-    fleet, polls = recorded.last.fleet, recorded.polls
-    clock, environments = fleet.clock, fleet.environments
-    period = Span(clock.at(recorded.since), clock.at(recorded.until))
+    profile_state, polls = recorded.last.profile_state, recorded.polls
+    clock, environments = profile_state.clock, profile_state.environments
+    period = Span(clock.server_time(recorded.since), clock.server_time(recorded.until))
     leaves = flatten(recorded.events)
-    known = (recorded.first.fleet.environments, environments)
+    known = (recorded.first.profile_state.environments, environments)
     subject = _namer(chain.from_iterable(each.values() for each in known), leaves)
     watched = _watched(recorded, period)
     courses = courses_of(*known, leaves, watched, period, subject)
     together = losses_together(recorded.events)
     downtimes = downtimes_of(courses, places_of(together))
-    run_ends = [clock.at(before.at) for before, poll in pairwise(polls) if poll.run != before.run]
+    run_ends = [clock.server_time(before.at) for before, poll in pairwise(polls) if poll.run != before.run]
     return ProfileReport(
         profile=recorded.profile,
         host=recorded.host,
         period=period,
-        fleet=_standing(fleet, recorded.until, subject),
+        fleet=_standing(profile_state, recorded.until, subject),
         watch=_watch(recorded, watched, leaves, run_ends, period),
         down=down_of(recorded.last, courses, subject, found_after_gap=after_gaps(recorded.events)),
         incidents=incidents_of(together, downtimes, subject),
@@ -134,9 +134,9 @@ def report_of(recorded: Recorded) -> ProfileReport:
         flapping=flappers_of(leaves, environments, downtimes, subject, run_ends=run_ends, period=period),
         mode_changes=changes_of(leaves, Kind.MODE, subject),
         unrestricted=unrestricted_of(leaves, environments.values(), subject),
-        newest_version=fleet.newest,
+        newest_version=profile_state.newest,
         up=sum(tracked.verdict.is_up for tracked in environments.values()),
-        behind=behind_of(fleet, subject),
+        behind=behind_of(profile_state, subject),
         version_changes=changes_of(leaves, Kind.VERSION, subject),
         appeared=arrivals_of((event for event in leaves if event.kind is Kind.APPEARED), subject),
         gone=arrivals_of(gone_of(leaves, environments), subject),
@@ -145,13 +145,13 @@ def report_of(recorded: Recorded) -> ProfileReport:
     )
 
 
-def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) -> Callable[[Clean], Subject]:
+def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) -> Callable[[SafeText], Subject]:
     """Return the function that gives an environment by its id, under the last name that it has."""
     names = {event.id: event.name for event in events if event.id is not None and event.name is not None}
     names |= {tracked.environment.id: tracked.environment.label for tracked in environments}
     ambiguous = ambiguous_names(Counter(names.values()))
 
-    def subject(id_: Clean) -> Subject:
+    def subject(id_: SafeText) -> Subject:
         name = names.get(id_, id_)
         return Subject(id_, name, name in ambiguous)
 
@@ -160,24 +160,26 @@ def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) 
 
 def _watched(recorded: Recorded, period: Span) -> WatchedTime:
     """Return when the profile was watched within the period; the newest listing holds until it would be blind."""
-    fleet = recorded.last.fleet
-    watched = WatchedTime.recorded(recorded.polls, recorded.events, fleet.clock)
-    if watched.until is not None and period.until - watched.until <= blind_after(fleet.interval) / MS:
+    profile_state = recorded.last.profile_state
+    watched = WatchedTime.recorded(recorded.polls, recorded.events, profile_state.clock)
+    if watched.until is not None and period.until - watched.until <= blind_after(profile_state.interval) / MS:
         watched = watched.seen_until(period.until)
     return watched.between(*period)
 
 
-def _standing(fleet: Fleet, until: WallMs, subject: Callable[[Clean], Subject]) -> Standing | None:
-    if fleet.listed is None:
+def _standing(
+    profile_state: ProfileState, until: WallMs, subject: Callable[[SafeText], Subject]
+) -> FleetSummary | None:
+    if profile_state.listed is None:
         return None
-    tracked = fleet.environments.values()
-    unknown = [each for each in tracked if fleet.is_unproven(each) or each.verdict == UNTIMED]
+    tracked = profile_state.environments.values()
+    unknown = [each for each in tracked if profile_state.is_unproven(each) or each.verdict == UNTIMED]
     ids = {each.environment.id for each in unknown}
     proven = [each for each in tracked if each.environment.id not in ids]
     counts = Counter(each.presence for each in proven)
-    return Standing(
-        listed_at=fleet.clock.at(fleet.listed.wall),
-        age=span(until - fleet.listed.wall),
+    return FleetSummary(
+        listed_at=profile_state.clock.server_time(profile_state.listed.wall),
+        age=span(until - profile_state.listed.wall),
         total=len(tracked),
         up=sum(each.verdict.is_up for each in proven),
         late=counts[Presence.LATE],
@@ -191,9 +193,9 @@ def _standing(fleet: Fleet, until: WallMs, subject: Callable[[Clean], Subject]) 
 def _watch(
     recorded: Recorded, watched: WatchedTime, leaves: Sequence[Event], run_ends: Sequence[ServerMs], period: Span
 ) -> Watch:
-    fleet = recorded.last.fleet
-    causes = periods_of(leaves, fleet.periods, run_ends, period)
-    run_starts = [_asked_at(poll, watched, fleet) for poll in recorded.polls if poll.number == poll.run]
+    profile_state = recorded.last.profile_state
+    causes = periods_of(leaves, profile_state.periods, run_ends, period)
+    run_starts = [_asked_at(poll, watched, profile_state) for poll in recorded.polls if poll.number == poll.run]
     gaps = with_causes(_holes(watched, period), causes, run_starts, period)
     length = span(period.until - period.since)
     seen = sum((span(until - since) for since, until in watched.spans), timedelta())
@@ -203,13 +205,13 @@ def _watch(
         share=min(seen / length, 1.0) if length else 0.0,
         gaps=gaps,
         doubts=doubts_in(causes, gaps),
-        clock=clock_warning(fleet),
+        clock=clock_warning(profile_state),
     )
 
 
-def _asked_at(poll: RecordedPoll, watched: WatchedTime, fleet: Fleet) -> ServerMs:
+def _asked_at(poll: RecordedPoll, watched: WatchedTime, profile_state: ProfileState) -> ServerMs:
     """Return when the first poll of a run was asked for, if its listing began a span; else when it was recorded."""
-    at = fleet.clock.at(poll.at)
+    at = profile_state.clock.server_time(poll.at)
     if poll.result is not PollResult.LISTED:
         return at
     begins = (each.since for each in reversed(watched.spans) if each.since <= at)

@@ -14,15 +14,15 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.versions import is_behind
-from envwatch.views.report_values import Arrival, Behind, Change, Flapper, Unrestricted
+from envwatch.views.report_values import Arrival, Behind, Flapper, ReportedChange, Unrestricted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.views.report_values import Downtime, Subject
 
 _ABSENCES = frozenset({Kind.GONE, Kind.MISSING})
@@ -30,7 +30,7 @@ _ARRIVALS = frozenset({Kind.APPEARED, Kind.RETURNED})
 
 
 def unrestricted_of(
-    events: Iterable[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[Clean], Subject]
+    events: Iterable[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[SafeText], Subject]
 ) -> tuple[Unrestricted, ...]:
     """Return the environments that are unrestricted at the end.
 
@@ -49,18 +49,18 @@ def unrestricted_of(
     return tuple(sorted(unrestricted, key=lambda each: (not each.is_up, -(each.since or 0.0))))
 
 
-def behind_of(fleet: Fleet, subject: Callable[[Clean], Subject]) -> tuple[Behind, ...]:
+def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject]) -> tuple[Behind, ...]:
     """Return the environments that are up with a version before the newest."""
-    behind: dict[Clean, list[Subject]] = defaultdict(list)
-    for tracked in fleet.environments.values():
+    behind: dict[SafeText, list[Subject]] = defaultdict(list)
+    for tracked in profile_state.environments.values():
         version = tracked.environment.version
-        if tracked.verdict.is_up and version is not None and is_behind(version, fleet.newest):
+        if tracked.verdict.is_up and version is not None and is_behind(version, profile_state.newest):
             behind[version].append(subject(tracked.environment.id))
     rows = sorted(behind.items(), key=lambda item: -len(item[1]))
     return tuple(Behind(version=version, environments=tuple(subjects)) for version, subjects in rows)
 
 
-def gone_of(events: Iterable[Event], environments: Mapping[Clean, TrackedEnvironment]) -> list[Event]:
+def gone_of(events: Iterable[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
     """Return the last events of the environments that left the list and are not back.
 
     One that is gone for over an hour is no environment of the fleet any more, so that its last event says that it left.
@@ -78,16 +78,16 @@ def gone_of(events: Iterable[Event], environments: Mapping[Clean, TrackedEnviron
 
 def flappers_of(  # noqa: PLR0913  what it is made of, by keyword
     events: Sequence[Event],
-    environments: Mapping[Clean, TrackedEnvironment],
+    environments: Mapping[SafeText, TrackedEnvironment],
     outages: Iterable[Downtime],
-    subject: Callable[[Clean], Subject],
+    subject: Callable[[SafeText], Subject],
     *,
     run_ends: Sequence[ServerMs],
     period: Span,
 ) -> tuple[Flapper, ...]:
     """Return the environments that flapped within the period, those that were lost most often first."""
     spans = _flapping(events, environments, run_ends, period)
-    of_each: dict[Clean, list[Downtime]] = defaultdict(list)
+    of_each: dict[SafeText, list[Downtime]] = defaultdict(list)
     for outage in outages:
         of_each[outage.subject.id].append(outage)
     flappers = [
@@ -105,16 +105,16 @@ def flappers_of(  # noqa: PLR0913  what it is made of, by keyword
 
 def _flapping(
     events: Iterable[Event],
-    environments: Mapping[Clean, TrackedEnvironment],
+    environments: Mapping[SafeText, TrackedEnvironment],
     run_ends: Sequence[ServerMs],
     period: Span,
-) -> dict[Clean, list[Span]]:
+) -> dict[SafeText, list[Span]]:
     """Return when each environment flapped: from `flapping`, or the beginning, to `steady` or what ends it silently.
 
     One that is gone flaps no longer, and a run of envwatch begins without what flapped in the one before.
     """
-    spans: dict[Clean, list[Span]] = defaultdict(list)
-    began_at: dict[Clean, ServerMs] = {}
+    spans: dict[SafeText, list[Span]] = defaultdict(list)
+    began_at: dict[SafeText, ServerMs] = {}
     for event in events:
         if event.id is None:
             continue
@@ -137,16 +137,18 @@ def first_after(moments: Sequence[ServerMs], at: ServerMs, otherwise: ServerMs) 
     return moments[place] if place < len(moments) else otherwise
 
 
-def changes_of(events: Iterable[Event], kind: Kind, subject: Callable[[Clean], Subject]) -> tuple[Change, ...]:
+def changes_of(
+    events: Iterable[Event], kind: Kind, subject: Callable[[SafeText], Subject]
+) -> tuple[ReportedChange, ...]:
     """Return the changes of one kind."""
     return tuple(
-        Change(subject=subject(event.id), at=event.at, before=event.before, after=event.after)
+        ReportedChange(subject=subject(event.id), at=event.at, before=event.before, after=event.after)
         for event in events
         if event.kind is kind and event.id is not None
     )
 
 
-def arrivals_of(events: Iterable[Event], subject: Callable[[Clean], Subject]) -> tuple[Arrival, ...]:
+def arrivals_of(events: Iterable[Event], subject: Callable[[SafeText], Subject]) -> tuple[Arrival, ...]:
     """Return what events say of environments that appeared, or left the list."""
     return tuple(
         Arrival(subject=subject(event.id), at=event.at, state=event.after, reason=event.reason)

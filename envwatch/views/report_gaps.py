@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.periods import ENDS
 from envwatch.views.report_changes import first_after
-from envwatch.views.report_values import Cause, Gap
+from envwatch.views.report_values import Gap, GapCause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from envwatch.fleet.watched_time import Span
     from envwatch.model.clock import ServerMs
 
-_CAUSES: Final[Mapping[Kind, Cause]] = {
-    Kind.SLEPT: Cause.SLEPT,
-    Kind.KEY_REFUSED: Cause.KEY_REFUSED,
-    Kind.FAILING: Cause.FAILING,
-    Kind.HELD: Cause.HELD,
-    Kind.STALLED: Cause.STALLED,
-    Kind.BLIND: Cause.BLIND,
+_CAUSES: Final[Mapping[Kind, GapCause]] = {
+    Kind.SLEPT: GapCause.SLEPT,
+    Kind.KEY_REFUSED: GapCause.KEY_REFUSED,
+    Kind.FAILING: GapCause.FAILING,
+    Kind.HELD: GapCause.HELD,
+    Kind.STALLED: GapCause.STALLED,
+    Kind.BLIND: GapCause.BLIND,
 }
 """By the kind of event that begins the time; the first one that applies is named for a gap."""
 _ORDER: Final = tuple(_CAUSES.values())
@@ -80,10 +80,10 @@ def with_causes(
         is_open = ended_at >= period.until
         within = [cause for cause in causes if cause.began_at < ended_at and cause.ended_at > began_at]
         named = min(within, key=lambda cause: _ORDER.index(cause.cause), default=None)
-        cause, reason = (Cause.NO_POLLS, None) if named is None else (named.cause, named.reason)
+        cause, reason = (GapCause.NO_POLLS, None) if named is None else (named.cause, named.reason)
         has_start = any(began_at < start <= ended_at for start in run_starts)
         if has_start or (named is None and is_open):
-            cause, reason = Cause.NOT_RUNNING, None
+            cause, reason = GapCause.NOT_RUNNING, None
         gaps.append(Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=cause, reason=reason))
     return tuple(gaps)
 
@@ -94,7 +94,9 @@ def doubts_in(causes: Iterable[Gap], gaps: Sequence[Gap]) -> tuple[Gap, ...]:
     def is_in_a_gap(doubt: Gap) -> bool:
         return any(gap.began_at < doubt.ended_at and doubt.began_at < gap.ended_at for gap in gaps)
 
-    return tuple(doubt for doubt in causes if doubt.cause not in {Cause.SLEPT, Cause.BLIND} and not is_in_a_gap(doubt))
+    return tuple(
+        doubt for doubt in causes if doubt.cause not in {GapCause.SLEPT, GapCause.BLIND} and not is_in_a_gap(doubt)
+    )
 
 
 def _since(event: Event) -> ServerMs:

@@ -17,9 +17,9 @@ from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import MS, span
-from envwatch.views.report_values import Available, Down, Downtime, Incident
+from envwatch.views.report_values import Available, Down, Downtime, ReportedIncident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ _LOST = frozenset({"offline", "gone"})
 """What an environment was before a loss that is none: offline, then gone, then missing."""
 
 
-class Course(NamedTuple):
+class StateHistory(NamedTuple):
     """What one environment was in the period."""
 
     subject: Subject
@@ -54,7 +54,7 @@ class Course(NamedTuple):
         """Its events that began an outage."""
         return (event for event in self.events if is_loss(event))
 
-    def downtimes(self, incident_of: Mapping[tuple[Clean, float], int]) -> Iterator[Downtime]:
+    def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[Downtime]:
         """Yield its outages, oldest first; `incident_of` is that of `places_of`."""
         for outage in self.outages:
             began_at = self._began_at(outage)
@@ -92,10 +92,10 @@ class Course(NamedTuple):
         up_until = self._up_until(outage)
         return (loss for loss in self.losses if up_until <= loss.at <= outage.until)
 
-    def _reason(self, outage: Outage) -> Clean | None:
+    def _reason(self, outage: Outage) -> SafeText | None:
         reasons = [loss.reason for loss in self._losses_of(outage)]
         if not reasons and self.before is not None and not self.before.verdict.is_up:
-            reasons = [Clean(self.before.verdict.reason)]
+            reasons = [SafeText(self.before.verdict.reason)]
         return next((reason for reason in reasons if reason is not None), outage.reason)
 
 
@@ -110,31 +110,33 @@ def lost_at(tracked: TrackedEnvironment) -> ServerMs | None:
 
 
 def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
-    before: Mapping[Clean, TrackedEnvironment],
-    after: Mapping[Clean, TrackedEnvironment],
+    before: Mapping[SafeText, TrackedEnvironment],
+    after: Mapping[SafeText, TrackedEnvironment],
     events: Iterable[Event],
     watched: WatchedTime,
     period: Span,
-    subject: Callable[[Clean], Subject],
-) -> tuple[Course, ...]:
+    subject: Callable[[SafeText], Subject],
+) -> tuple[StateHistory, ...]:
     """Return the courses of all environments that are there at the end of the period, or have events in it.
 
     `before` are the environments as the period began, or when the first listing in it came, and `after` those at its
     end. The events are without groups, oldest first.
     """
-    own_events: dict[Clean, list[Event]] = {id_: [] for id_ in after}
+    own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in after}
     for event in events:
         if event.id is not None:
             own_events.setdefault(event.id, []).append(event)
     courses = []
     for id_, its_events in own_events.items():
         intervals = states(after.get(id_), its_events, watched, period.since, period.until)
-        course = Course(subject(id_), before.get(id_), its_events, intervals, outages(intervals), period)
+        course = StateHistory(subject(id_), before.get(id_), its_events, intervals, outages(intervals), period)
         courses.append(course)
     return tuple(courses)
 
 
-def downtimes_of(courses: Iterable[Course], incident_of: Mapping[tuple[Clean, float], int]) -> tuple[Downtime, ...]:
+def downtimes_of(
+    courses: Iterable[StateHistory], incident_of: Mapping[tuple[SafeText, float], int]
+) -> tuple[Downtime, ...]:
     """Return all outages, the longest first."""
     found = [downtime for course in courses for downtime in course.downtimes(incident_of)]
     return tuple(sorted(found, key=lambda downtime: -downtime.lasted))
@@ -157,7 +159,7 @@ def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Eve
     return [(losses[key], groups[key]) for key in several]
 
 
-def places_of(together: Iterable[tuple[Sequence[Event], object]]) -> dict[tuple[Clean, float], int]:
+def places_of(together: Iterable[tuple[Sequence[Event], object]]) -> dict[tuple[SafeText, float], int]:
     """Return the place of the incident of each loss, by the id of the environment and the instant."""
     return {
         (loss.id, loss.at): place
@@ -170,8 +172,8 @@ def places_of(together: Iterable[tuple[Sequence[Event], object]]) -> dict[tuple[
 def incidents_of(
     together: Iterable[tuple[Sequence[Event], Sequence[Event]]],
     downtimes: Iterable[Downtime],
-    subject: Callable[[Clean], Subject],
-) -> tuple[Incident, ...]:
+    subject: Callable[[SafeText], Subject],
+) -> tuple[ReportedIncident, ...]:
     """Return what was lost together as incidents, in their order."""
     by_place: dict[int, list[Downtime]] = defaultdict(list)
     for downtime in downtimes:
@@ -185,7 +187,7 @@ def incidents_of(
         reasons = {group.reason for group in groups if group.kind is Kind.TOGETHER and group.of in LOSSES}
         pods = Counter({loss.id: loss.then.environment.pod_id for loss in losses if loss.then is not None}.values())
         incidents.append(
-            Incident(
+            ReportedIncident(
                 began_at=min(loss.at for loss in losses),
                 kind=Counter(loss.kind for loss in losses).most_common(1)[0][0],
                 environments=tuple(map(subject, ids)),
@@ -199,7 +201,7 @@ def incidents_of(
     return tuple(incidents)
 
 
-def after_gaps(events: Iterable[Event]) -> frozenset[tuple[Clean | None, float]]:
+def after_gaps(events: Iterable[Event]) -> frozenset[tuple[SafeText | None, float]]:
     """Return what was found after a time in which nothing was seen: the ids of environments, each with the instant."""
     groups = (event for event in events if event.kind is Kind.WHILE_BLIND)
     return frozenset((member.id, member.at) for member in flatten(groups))
@@ -207,26 +209,26 @@ def after_gaps(events: Iterable[Event]) -> frozenset[tuple[Clean | None, float]]
 
 def down_of(
     moment: Moment,
-    courses: Iterable[Course],
-    subject: Callable[[Clean], Subject],
+    courses: Iterable[StateHistory],
+    subject: Callable[[SafeText], Subject],
     *,
-    found_after_gap: Collection[tuple[Clean | None, float]],
+    found_after_gap: Collection[tuple[SafeText | None, float]],
 ) -> tuple[Down, ...]:
     """Return the environments that are down at the end of the period, by the newest believed listing.
 
     First those that are not acknowledged, then those that are, then those that have been offline for a day or more; in
     each, what was lost last comes first.
     """
-    fleet, acks = moment.fleet, moment.acks
-    at = fleet.clock.at(moment.now.wall)
-    losses: dict[Clean, Event] = {}
+    profile_state, acks = moment.profile_state, moment.acks
+    at = profile_state.clock.server_time(moment.now.wall)
+    losses: dict[SafeText, Event] = {}
     for course in courses:
         ups = [each.since for each in course.intervals if each.state.is_up]
         last_up_at = max(ups, default=course.period.since)
         losses.update((course.subject.id, loss) for loss in course.losses if loss.at >= last_up_at)
     down = []
-    for id_, tracked in fleet.environments.items():
-        if tracked.verdict.is_up or tracked.verdict == UNTIMED or fleet.is_unproven(tracked):
+    for id_, tracked in profile_state.environments.items():
+        if tracked.verdict.is_up or tracked.verdict == UNTIMED or profile_state.is_unproven(tracked):
             continue
         loss = losses.get(id_)
         ack = acks.get(id_)
@@ -239,7 +241,7 @@ def down_of(
                 since=since,
                 lasted=None if since is None else span(at - since),
                 found_after_gap=loss is not None and (id_, loss.at) in found_after_gap,
-                reason=Clean(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
+                reason=SafeText(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
                 pod=tracked.pod_id or pod,
                 acknowledged=None if ack is None else ack.note,
                 is_old=is_old(tracked, at) or (since is not None and at - since >= limits.OLD_AFTER / MS),
@@ -248,11 +250,11 @@ def down_of(
     return tuple(sorted(down, key=lambda each: (each.is_old, each.acknowledged is not None, -(each.since or 0.0))))
 
 
-def available_of(courses: Iterable[Course], present: Mapping[Clean, object]) -> tuple[Available, ...]:
+def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[Available, ...]:
     """Return how long each environment that is present at the end was up, the least available first."""
     found = []
     for course in courses:
-        up, known = Availability.of(course.intervals)
+        up, known = Availability.from_intervals(course.intervals)
         if course.subject.id in present and known:
             count = len(course.outages)
             found.append(Available(subject=course.subject, share=up / known, down=known - up, outages=count))

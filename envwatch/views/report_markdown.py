@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.availability import percent_text
 from envwatch.fleet.events import Kind
 from envwatch.model.modes import UNRESTRICTED
-from envwatch.model.text import Clean, counted
+from envwatch.model.text import SafeText, counted
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.views.markdown_text import code, code_note, code_text, listed
 from envwatch.views.report_clock import ReportClock
-from envwatch.views.report_values import Cause
+from envwatch.views.report_values import GapCause
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
     from envwatch.views.report_values import (
         Available,
-        Change,
         Down,
         Downtime,
         Flapper,
+        FleetSummary,
         Gap,
-        Incident,
         ProfileReport,
         Report,
-        Standing,
+        ReportedChange,
+        ReportedIncident,
         Subject,
         Unrestricted,
         Watch,
@@ -86,7 +86,7 @@ def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterato
     else:
         yield _standing_text(profile.fleet, clock)
     for gap in (*watch.gaps, *watch.doubts):
-        if gap.is_open and gap.cause is not Cause.NOT_RUNNING:
+        if gap.is_open and gap.cause is not GapCause.NOT_RUNNING:
             yield f"Careful, this may be out of date: {_cause_text(gap)}, since {clock.text(gap.began_at)}."
 
 
@@ -97,7 +97,7 @@ def _watched_text(watch: Watch) -> str:
     return f"Watched {percent_text(watch.share)} of it; {long_age(unseen)} not seen."
 
 
-def _standing_text(standing: Standing, clock: ReportClock) -> str:
+def _standing_text(standing: FleetSummary, clock: ReportClock) -> str:
     counts = (
         (standing.offline, "offline"),
         (standing.gone, "gone"),
@@ -119,7 +119,7 @@ _Section = tuple[str, list[str], str]
 def _name(subject: Subject) -> str:
     """Return a name; one that others have or resemble with the end of its id."""
     tail = id_tail(subject.name, subject.id, frozenset({subject.name}) if subject.is_ambiguous else frozenset())
-    return code(subject.name) + (f" {code(Clean(tail.strip()))}" if tail else "")
+    return code(subject.name) + (f" {code(SafeText(tail.strip()))}" if tail else "")
 
 
 def _names(subjects: Iterable[Subject], most: int = _NAMES) -> str:
@@ -162,7 +162,7 @@ def _down_text(down: Down, clock: ReportClock) -> str:
 _OWN_REASON: Final = re.compile(r"[a-z ,]+(?: \([0-9]+ s\))?")
 
 
-def _reason_text(reason: Clean | None) -> str:
+def _reason_text(reason: SafeText | None) -> str:
     """Return the reason of a loss: words of our own, unless a recording of others has something else there."""
     if reason is None:
         return "reason not known"
@@ -187,7 +187,7 @@ def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     return f"Lost together: {len(found):,}", lines, "" if lines else "No environments were lost together."
 
 
-def _incident_text(incident: Incident, clock: ReportClock) -> str:
+def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
     count, still = len(incident.environments), incident.still_down
     where = f", all {code(incident.shared)}" if incident.shared else _pods_text(incident)
     seen, found = _LOST[incident.kind]
@@ -205,9 +205,9 @@ def _incident_text(incident: Incident, clock: ReportClock) -> str:
     return f"{what}. {back:,} back{until}, {len(still):,} still down: {_names(still)}."
 
 
-def _pods_text(incident: Incident) -> str:
+def _pods_text(incident: ReportedIncident) -> str:
     """Return in which pods most of them were, if that says anything."""
-    (pod, count), *others = incident.pods.items() or [(Clean(""), 0)]
+    (pod, count), *others = incident.pods.items() or [(SafeText(""), 0)]
     if count * 2 <= len(incident.environments):
         return f", on {len(others) + 1} pods" if others else ""
     return f", {'all' if count == len(incident.environments) else f'{count:,} of them'} on pod {code(pod)}"
@@ -271,8 +271,8 @@ def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
 def _unrestricted_before(profile: ProfileReport, clock: ReportClock) -> list[str]:
     """Return who was unrestricted within the period and is not any more, with the last time of each, newest first."""
     now = {each.subject.id for each in profile.unrestricted}
-    begins: dict[Clean, Change] = {}
-    spells: dict[Clean, str] = {}
+    begins: dict[SafeText, ReportedChange] = {}
+    spells: dict[SafeText, str] = {}
     for change in profile.mode_changes:
         id_ = change.subject.id
         if change.after == UNRESTRICTED:
@@ -320,7 +320,7 @@ def _member_section(profile: ProfileReport, clock: ReportClock) -> _Section:
         if arrivals:
             named = [f"{_name(each.subject)} {clock.text(each.at)}" for each in arrivals]
             lines.append(f"{title} ({len(named):,}): {listed(named, _NAMES)}")
-    renamed = [f"{code(each.before or Clean(''))} to {code(each.after or Clean(''))}" for each in profile.renamed]
+    renamed = [f"{code(each.before or SafeText(''))} to {code(each.after or SafeText(''))}" for each in profile.renamed]
     if renamed:
         lines.append(f"renamed ({len(renamed):,}): {listed(renamed, _NAMES)}")
     return "New, gone, renamed", lines, "" if lines else "None is new, gone or renamed."

@@ -20,7 +20,7 @@ from envwatch.fleet.events import Kind  # noqa: TC001 - as the next ones: pydant
 from envwatch.fleet.presence import Presence  # noqa: TC001
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs, WallMs
-from envwatch.model.text import Clean  # noqa: TC001
+from envwatch.model.text import SafeText  # noqa: TC001
 from envwatch.views.output import iso
 
 _T = TypeVar("_T")
@@ -47,15 +47,15 @@ _OfOne: TypeAlias = Annotated[_T, WrapSerializer(_flattened)]
 class Subject:
     """An environment as a report names it."""
 
-    id: Clean
-    name: Clean
+    id: SafeText
+    name: SafeText
     """The last one, or its id if it has none."""
     is_ambiguous: Annotated[bool, _NOT_IN_JSON] = False
     """Whether another environment of the report has this name, or one that looks like it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class FleetSummary:
     """The fleet at the end of the period, by the newest believed listing."""
 
     listed_at: _Instant
@@ -74,7 +74,7 @@ class Standing:
     """Those that cannot be judged; in no other figure but the total."""
 
 
-class Cause(StrEnum):
+class GapCause(StrEnum):
     """Why nothing was seen, or what was seen is in doubt."""
 
     NOT_RUNNING = "envwatch did not run"
@@ -95,8 +95,8 @@ class Gap:
     ended_at: ServerMs
     is_open: bool
     """Whether it lasts at the end of the period: in JSON, `ended_at` is null then."""
-    cause: Cause
-    reason: Clean | None
+    cause: GapCause
+    reason: SafeText | None
     """In the words of the program or the server."""
 
 
@@ -125,7 +125,7 @@ class Watch:
     """What no one saw, oldest first."""
     doubts: _Gaps
     """Times that were watched with failing polls, held listings or stalled heartbeats, oldest first."""
-    clock: Clean | None
+    clock: SafeText | None
     """What is wrong with the clocks, in a sentence."""
 
 
@@ -140,17 +140,17 @@ class Down:
     """Up to the newest listing."""
     found_after_gap: bool
     """Whether it was found down after a time in which nothing was seen, and was lost at some moment in that."""
-    reason: Clean
-    pod: Clean | None
+    reason: SafeText
+    pod: SafeText | None
     """The last one that is known."""
-    acknowledged: Clean | None
+    acknowledged: SafeText | None
     """The note of its acknowledgement, maybe empty; None if it is not acknowledged."""
     is_old: Annotated[bool, _NOT_IN_JSON]
     """Whether it has been offline for over a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class ReportedIncident:
     """Environments that were lost together."""
 
     began_at: _Instant
@@ -158,9 +158,9 @@ class Incident:
     """How they were lost: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`; the most frequent one."""
     environments: Sequence[Subject]
     """Those that were lost, in the order of their losses."""
-    shared: Clean | None
+    shared: SafeText | None
     """What they share and no survivor has: `pod p-7`."""
-    pods: Mapping[Clean, int]
+    pods: Mapping[SafeText, int]
     """The pods in which they were, each with how many; the most frequent first."""
     found_after_gap: bool
     """Whether it was found after a time in which nothing was seen, so that they need not have been lost together."""
@@ -182,7 +182,7 @@ class Downtime:
     """From its begin, or that of the period, to its end, or that of the period."""
     seen: Annotated[_Duration, Field(serialization_alias="seen_s")]
     """For how long it was seen down within the period: what availability counts."""
-    reason: Clean | None
+    reason: SafeText | None
     incident: int | None
     """The place of its incident in the report, from 0, if it is a part of one."""
 
@@ -203,13 +203,13 @@ class Flapper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ReportedChange:
     """A field of one environment that changed."""
 
     subject: Subject
     at: _Instant
-    before: Clean | None
-    after: Clean | None
+    before: SafeText | None
+    after: SafeText | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +226,7 @@ class Unrestricted:
 class Behind:
     """Environments that are up with one version before the newest."""
 
-    version: Clean
+    version: SafeText
     environments: Sequence[Subject]
 
 
@@ -236,9 +236,9 @@ class Arrival:
 
     subject: Subject
     at: _Instant
-    state: Clean | None
+    state: SafeText | None
     """What it was then: `online`, `offline`, `gone`, `missing`."""
-    reason: Clean | None
+    reason: SafeText | None
     """Why it is so; of one that appeared, whether it is a twin of another or replaces one."""
 
 
@@ -258,34 +258,34 @@ class Available:
 class ProfileReport:
     """What happened under one profile. Sequences are empty where there is nothing to say."""
 
-    profile: Clean
-    host: Clean
+    profile: SafeText
+    host: SafeText
     period: Annotated[Span, _NOT_IN_JSON]
     """What the report is about, by the server's clock."""
-    fleet: Standing | None
+    fleet: FleetSummary | None
     """None if no listing came."""
     watch: Watch
     down: Sequence[_OfOne[Down]]
     """The most urgent first: those that are not acknowledged, then the newest; at the end those that are old."""
-    incidents: Sequence[Incident]
+    incidents: Sequence[ReportedIncident]
     """Oldest first."""
     outages: Sequence[_OfOne[Downtime]]
     """The longest first."""
     flapping: Sequence[_OfOne[Flapper]]
     """Those with the most losses first."""
-    mode_changes: Sequence[_OfOne[Change]]
+    mode_changes: Sequence[_OfOne[ReportedChange]]
     """Oldest first, as all changes."""
     unrestricted: Sequence[_OfOne[Unrestricted]]
-    newest_version: Clean | None
+    newest_version: SafeText | None
     up: Annotated[int, _NOT_IN_JSON]
     """How many environments are up at the end, which may be behind the newest version."""
     behind: Sequence[Behind]
     """The most frequent version first."""
-    version_changes: Sequence[_OfOne[Change]]
+    version_changes: Sequence[_OfOne[ReportedChange]]
     appeared: Sequence[_OfOne[Arrival]]
     gone: Sequence[_OfOne[Arrival]]
     """Those that left the list and are not back at the end of the period."""
-    renamed: Sequence[_OfOne[Change]]
+    renamed: Sequence[_OfOne[ReportedChange]]
     availability: Sequence[_OfOne[Available]]
     """The least available first."""
 
@@ -297,6 +297,6 @@ class Report:
     since: _LocalInstant
     until: _LocalInstant
     made_at: _LocalInstant
-    filter: Clean | None
+    filter: SafeText | None
     """The query that environments match; None if there is none."""
     profiles: Sequence[ProfileReport]

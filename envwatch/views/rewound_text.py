@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import NOTHING, moment, offset_text, span
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EMPTY_RECORDING: Final = "nothing was recorded: the file has no poll"
 IS_LIVE: Final = "this is live already: [ goes back, T to a time"
 
 
-def moment_text(at: float, present: float, zone: tzinfo | None) -> Clean:
+def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
     """Return an instant as the clock shows it, with its date unless it is of the present day.
 
     Both are in ms by this machine's wall clock; `zone` None is the local one.
@@ -37,10 +37,10 @@ def moment_text(at: float, present: float, zone: tzinfo | None) -> Clean:
     if when is None or now is None:
         return NOTHING
     day = "" if when.date() == now.date() else f"{when:%Y-%m-%d} "
-    return Clean(f"{day}{when:%H:%M:%S}{'' if zone is None else offset_text(when)}")
+    return SafeText(f"{day}{when:%H:%M:%S}{'' if zone is None else offset_text(when)}")
 
 
-def ago_text(at: float, present: float, *, ascii_only: bool) -> Clean:
+def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
     """Return how far a moment lies back: `(−41 m)`, and in two units from the first hour on: `(−1 h 51 m)`."""
     seconds = int(span(present - at).total_seconds())
     minutes, hours = seconds // 60, seconds // 3600
@@ -50,16 +50,16 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> Clean:
         age = f"{minutes} m"
     else:
         age = f"{hours} h {minutes % 60} m" if hours < 24 else f"{hours // 24} d {hours % 24} h"
-    return Clean(f"({'-' if ascii_only else '−'}{age})")
+    return SafeText(f"({'-' if ascii_only else '−'}{age})")
 
 
-def mistake_text(text: str) -> Clean:
+def mistake_text(text: str) -> SafeText:
     """Return what is wrong with a moment that someone has typed, with examples."""
     if not text.strip():
-        return Clean(f"type a moment in the past: {EXAMPLES}")
-    return Clean(f"no moment in the past; write {EXAMPLES}")
+        return SafeText(f"type a moment in the past: {EXAMPLES}")
+    return SafeText(f"no moment in the past; write {EXAMPLES}")
 
 
-def speed_text(speed: float) -> Clean:
+def speed_text(speed: float) -> SafeText:
     """Return the speed of a replay: `10x`, `0.5x`."""
-    return Clean(f"{speed:g}x")
+    return SafeText(f"{speed:g}x")

@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.fleet.problems import state_began_at
+from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
-from envwatch.model.text import Clean, cells
+from envwatch.model.text import SafeText, cells
 from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
 from envwatch.views.pane_layout import DetailLine, Piece
 from envwatch.views.state_style import IMPOSSIBLE, style_of
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
 
 _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
@@ -37,36 +37,43 @@ _DAY_MS: Final = timedelta(days=1) / MS
 
 
 def headline(
-    tracked: TrackedEnvironment, fleet: Fleet, own_events: Sequence[Event], now: Reading, *, is_ascii: bool = False
+    tracked: TrackedEnvironment,
+    profile_state: ProfileState,
+    own_events: Sequence[Event],
+    now: Clocks,
+    *,
+    is_ascii: bool = False,
 ) -> list[Piece]:
     """Return the state, how long it has lasted, and its cause: `○ OFFLINE for 8s · disconnected · was on for 2m 10s`.
 
     Its own events are oldest first, without groups.
     """
-    is_unknown = fleet.is_unknown(tracked, now)
+    is_unknown = profile_state.is_unknown(tracked, now)
     look = style_of(tracked, is_unknown=is_unknown)
     word = "unknown" if is_unknown else tracked.presence.value
-    lasted = _lasted(tracked, fleet, now)
+    lasted = _lasted(tracked, profile_state, now)
     duration = "" if lasted is None else f" for {state_age(lasted)}"
     text = f"{look.ascii if is_ascii else look.glyph} {word.upper()}{duration}"
-    causes = (Piece(Clean(f"· {cause}")) for cause in _causes(tracked, fleet, own_events, now))
-    return [Piece(Clean(text), f"bold {look.style}"), *causes]
+    causes = (Piece(SafeText(f"· {cause}")) for cause in _causes(tracked, profile_state, own_events, now))
+    return [Piece(SafeText(text), f"bold {look.style}"), *causes]
 
 
-def _lasted(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> timedelta | None:
+def _lasted(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> timedelta | None:
     """Return how long the state that is shown has lasted, as far as is known."""
-    if fleet.is_unknown(tracked, now):
-        return fleet.age(now) if fleet.freshness(now) is Freshness.BLIND else None
-    began_at = state_began_at(tracked, fleet.limits)
-    return None if began_at is None else span(fleet.clock.at(now.wall) - began_at)
+    if profile_state.is_unknown(tracked, now):
+        return profile_state.age(now) if profile_state.freshness(now) is Freshness.BLIND else None
+    began_at = state_began_at(tracked, profile_state.limits)
+    return None if began_at is None else span(profile_state.clock.server_time(now.wall) - began_at)
 
 
-def _causes(tracked: TrackedEnvironment, fleet: Fleet, own_events: Sequence[Event], now: Reading) -> Iterator[str]:
-    if fleet.is_unknown(tracked, now):
+def _causes(
+    tracked: TrackedEnvironment, profile_state: ProfileState, own_events: Sequence[Event], now: Clocks
+) -> Iterator[str]:
+    if profile_state.is_unknown(tracked, now):
         if tracked.verdict != UNTIMED:
             yield f"last seen {tracked.presence}"
     elif tracked.verdict.is_up:
-        yield from _heartbeat_text(tracked, fleet, now)
+        yield from _heartbeat_text(tracked, profile_state, now)
     else:
         yield tracked.verdict.reason.value
         last = next((event for event in reversed(own_events) if event.kind in _OF_PRESENCE), None)
@@ -78,73 +85,79 @@ def _causes(tracked: TrackedEnvironment, fleet: Fleet, own_events: Sequence[Even
         yield "flapping"
 
 
-def _heartbeat_text(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> Iterator[str]:
+def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[str]:
     """Yield the age of the last heartbeat; for a late one, when it would be offline."""
-    age = heartbeat_age(tracked.environment, fleet.clock.at(now.wall))
-    if age is None or tracked.clock_suspect or not _silence_counts(fleet, now):
+    age = heartbeat_age(tracked.environment, profile_state.clock.server_time(now.wall))
+    if age is None or tracked.clock_suspect or not _silence_counts(profile_state, now):
         return
     if tracked.presence is Presence.ONLINE:
         yield f"beat {short_age(age)} ago"
     else:
-        left = (fleet.limits.online_for - age).total_seconds()
+        left = (profile_state.limits.online_for - age).total_seconds()
         yield f"offline in {left:.0f} s" if left > 0 else "offline at the next listing"
 
 
-def _silence_counts(fleet: Fleet, now: Reading) -> bool:
+def _silence_counts(profile_state: ProfileState, now: Clocks) -> bool:
     """Whether a missing heartbeat means anything: listings arrive, and heartbeats of other rows advance."""
-    return fleet.freshness(now) is Freshness.LIVE and fleet.stall_detector.beats_count
+    return profile_state.freshness(now) is Freshness.LIVE and profile_state.stall_detector.beats_count
 
 
-def missed_beats(tracked: TrackedEnvironment, fleet: Fleet, now: Reading) -> tuple[int, int] | None:
+def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[int, int] | None:
     """Return how many pings an environment can miss before it is offline, and how many it has missed.
 
     Returns:
         None if the verdict does not rest on pings (a closed connection), or silence proves nothing at the moment.
     """
-    if fleet.listed is None or not _silence_counts(fleet, now) or tracked.verdict.reason not in _PING_REASONS:
+    if (
+        profile_state.listed is None
+        or not _silence_counts(profile_state, now)
+        or tracked.verdict.reason not in _PING_REASONS
+    ):
         return None
-    age = heartbeat_age(tracked.environment, fleet.clock.at(fleet.listed.wall))
+    age = heartbeat_age(tracked.environment, profile_state.clock.server_time(profile_state.listed.wall))
     if age is None:
         return None
-    limit = int(fleet.limits.online_for / limits.HEARTBEAT_EVERY)
+    limit = int(profile_state.limits.online_for / limits.HEARTBEAT_EVERY)
     return limit, min(int(age / limits.HEARTBEAT_EVERY), limit)
 
 
-def proof(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None) -> Clean:
+def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText:
     """Return what the verdict rests on, with its instants in `zone` (None is the local one), and how old that is."""
-    server_now = fleet.clock.at(now.wall)
-    sign = f"last sign of life {instant_text(tracked.quiet_at, server_now, zone)}"
+    server_now = profile_state.clock.server_time(now.wall)
+    sign = f"last sign of life {instant_text(tracked.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
         text = "the configuration expects it, and no complete listing held its name or device id"
     elif tracked.presence.is_absent:
         text = f"absent from {tracked.absent} complete listings in a row · {sign}"
-    elif fleet.is_unreadable(tracked):
+    elif profile_state.is_unreadable(tracked):
         text = "the newest listing holds its row, which cannot be read: this was the last verdict"
     elif not tracked.environment.connection_id:
         since = "" if tracked.since_at is None else f" since {instant_text(tracked.since_at, server_now, zone)}"
         text = f"no live connection{since} · {sign}"
-    elif tracked.is_untimed:
+    elif tracked.has_impossible_time:
         text = f"{Reason.UNTIMED}: {IMPOSSIBLE}"
     else:
-        text = _proof_by_heartbeat(tracked, fleet, now, zone)
-    is_old = fleet.listed is not None and fleet.freshness(now) is not Freshness.LIVE
-    return Clean(f"{text} · no listing for {state_age(fleet.age(now))}" if is_old else text)
+        text = _proof_by_heartbeat(tracked, profile_state, now, zone)
+    is_old = profile_state.listed is not None and profile_state.freshness(now) is not Freshness.LIVE
+    return SafeText(f"{text} · no listing for {state_age(profile_state.age(now))}" if is_old else text)
 
 
-def _proof_by_heartbeat(tracked: TrackedEnvironment, fleet: Fleet, now: Reading, zone: tzinfo | None) -> str:
-    environment, server_now = tracked.environment, fleet.clock.at(now.wall)
+def _proof_by_heartbeat(
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None
+) -> str:
+    environment, server_now = tracked.environment, profile_state.clock.server_time(now.wall)
     if environment.last_heartbeat_at is None:
         return "connected, without a heartbeat"
-    if tracked.verdict.is_up and not fleet.stall_detector.beats_count:
+    if tracked.verdict.is_up and not profile_state.stall_detector.beats_count:
         return "connected · the platform's heartbeats stand still: silence proves nothing"
-    if tracked.clock_suspect and fleet.date_error is None:
+    if tracked.clock_suspect and profile_state.date_error is None:
         still = span(tracked.skew_check.least_age_ms(now.monotonic))
         return f"clocks contradict: judged by its heartbeat, which has stood still for {state_age(still)} or longer"
     beat = instant_text(environment.last_heartbeat_at, server_now, zone)
-    limit = f"{fleet.limits.online_for.total_seconds():.0f} s"
+    limit = f"{profile_state.limits.online_for.total_seconds():.0f} s"
     if tracked.verdict.reason is Reason.HEARTBEAT_LOST:
         return f"connected, but no heartbeat since {beat} · the limit is {limit}"
-    total, missed = missed_beats(tracked, fleet, now) or (0, 0)
+    total, missed = missed_beats(tracked, profile_state, now) or (0, 0)
     if missed and tracked.presence is Presence.LATE:
         return f"last heartbeat {beat} · {missed} of {total} pings missed · the limit is {limit}"
     connected_at = environment.connected_at
@@ -152,24 +165,24 @@ def _proof_by_heartbeat(tracked: TrackedEnvironment, fleet: Fleet, now: Reading,
     return f"connected{since} · last heartbeat {beat}"
 
 
-def instant_text(at: float, now: float, zone: tzinfo | None) -> Clean:
+def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
     """Return an instant: the time of day, or the date and the minute if it is more than a day from now.
 
     Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
     """
     text = clock_text(at, zone)[:8] if abs(now - at) < _DAY_MS else date_text(at, zone)[:16]
-    return Clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
+    return SafeText(text if zone is None or not text[:1].isdigit() else f"{text}Z")
 
 
 def acknowledgement_lines(tracked: TrackedEnvironment, acks: Acks, server_now: float) -> Iterator[DetailLine]:
     """Yield the acknowledgement of a problem: how long ago, where, and the note."""
     if (ack := acks.get(tracked.environment.id)) is not None:
         note = f": {ack.note}" if ack.note else ""
-        yield DetailLine("acked", Clean(f"{minutes_age(span(server_now - ack.at))} ago on this machine{note}"))
+        yield DetailLine("acked", SafeText(f"{minutes_age(span(server_now - ack.at))} ago on this machine{note}"))
 
 
 def shared_lines(
-    tracked: TrackedEnvironment, now: Reading, zone: tzinfo | None, *, is_acked: bool, is_silenced: bool
+    tracked: TrackedEnvironment, now: Clocks, zone: tzinfo | None, *, is_acked: bool, is_silenced: bool
 ) -> Iterator[DetailLine]:
     """Yield what the serving host says of it: who has acknowledged and silenced it there.
 
@@ -177,16 +190,16 @@ def shared_lines(
     """
     ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
     if ack is not None and not is_acked:
-        yield DetailLine("shared", Clean(f"acknowledged {ack.text}"))
+        yield DetailLine("shared", SafeText(f"acknowledged {ack.text}"))
     if silence is not None and not is_silenced:
         is_near = silence.until - now.wall < _DAY_MS
         until = clock_text(silence.until, zone)[:5] if is_near else date_text(silence.until, zone)[:16]
         until = until if zone is None else f"{until}Z"
         reason = f": {silence.reason}" if silence.reason else ""
-        yield DetailLine("shared", Clean(f"silenced by {silence.by} until {until}{reason}"))
+        yield DetailLine("shared", SafeText(f"silenced by {silence.by} until {until}{reason}"))
 
 
-def shared_text(environment: Environment, wall: float, width: int) -> Clean | None:
+def shared_text(environment: Environment, wall: float, width: int) -> SafeText | None:
     """Return the same in a few words, for the row; None if there is nothing to say.
 
     What was done is left out where `width` cells have no room for it, as the mark beside the name shows it.
@@ -197,17 +210,19 @@ def shared_text(environment: Environment, wall: float, width: int) -> Clean | No
         what, by = "silenced", silence.by
     else:
         return None
-    text = Clean(f"{what} by {by}")
-    return text if cells(text) <= width else Clean(f"by {by}")
+    text = SafeText(f"{what} by {by}")
+    return text if cells(text) <= width else SafeText(f"by {by}")
 
 
-def silence_text(silence: Silence, wall: float) -> Clean:
+def silence_text(silence: Silence, wall: float) -> SafeText:
     """Return that an environment is silenced, and for how long yet; `wall` is the local clock in ms."""
-    return Clean(f"silenced {minutes_age(span(silence.until - wall))}")
+    return SafeText(f"silenced {minutes_age(span(silence.until - wall))}")
 
 
 def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
     """Yield the silence that keeps it quiet: for how long, by whom, and the note; `wall` is the local clock in ms."""
     if silence is not None:
         note = f": {silence.note}" if silence.note else ""
-        yield DetailLine("silenced", Clean(f"for {minutes_age(span(silence.until - wall))} more by {silence.by}{note}"))
+        yield DetailLine(
+            "silenced", SafeText(f"for {minutes_age(span(silence.until - wall))} more by {silence.by}{note}")
+        )

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.outages import State
+from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import long_age, span
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
 
-IMPOSSIBLE = Clean("before 2020, or more than a day ahead")
+IMPOSSIBLE = SafeText("before 2020, or more than a day ahead")
 """The instants that cannot be true, see `plausible`."""
 
 
@@ -33,36 +33,36 @@ class StateStyle:
 
     glyph: str
     ascii: str
-    word: Clean
+    word: SafeText
     style: str
     """The state's name in the stylesheet, which holds its colour."""
 
 
 _MINUTE, _FIVE_SECONDS = timedelta(minutes=1), timedelta(seconds=5)
 
-FLAPPING: Final = Clean("flap")
+FLAPPING: Final = SafeText("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
 """Of events and counts of it; a row keeps the glyph of its presence."""
-CLOCK_SUSPECT: Final = Clean("clk?")
+CLOCK_SUSPECT: Final = SafeText("clk?")
 """Words in place of that of the presence."""
 
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
 """With the word of an impossible time; blindness keeps that of the last verdict."""
 
 _STYLES = {
-    Presence.ONLINE: StateStyle("●", "+", Clean("on"), "online"),
-    Presence.LATE: StateStyle("◐", "~", Clean("late"), "late"),
-    Presence.OFFLINE: StateStyle("○", "x", Clean("off"), "offline"),
-    Presence.GONE: StateStyle("·", "-", Clean("gone"), "gone"),
-    Presence.MISSING: StateStyle("!", "!", Clean("miss"), "offline"),
+    Presence.ONLINE: StateStyle("●", "+", SafeText("on"), "online"),
+    Presence.LATE: StateStyle("◐", "~", SafeText("late"), "late"),
+    Presence.OFFLINE: StateStyle("○", "x", SafeText("off"), "offline"),
+    Presence.GONE: StateStyle("·", "-", SafeText("gone"), "gone"),
+    Presence.MISSING: StateStyle("!", "!", SafeText("miss"), "offline"),
 }
 
-HOUR_STYLES: Final[Mapping[State, StateStyle]] = {
-    State.UP: StateStyle("▄", "+", Clean("up"), "online"),
-    State.FLAPPING: StateStyle(*FLAPPING_GLYPHS, Clean("flapping"), "flapping"),
-    State.DOWN: StateStyle("█", "x", Clean("down"), "offline"),
-    State.ABSENT: StateStyle("·", ".", Clean("not there"), "gone"),
-    State.UNKNOWN: StateStyle("░", "?", Clean("not watched"), "gone"),
+HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
+    UptimeState.UP: StateStyle("▄", "+", SafeText("up"), "online"),
+    UptimeState.FLAPPING: StateStyle(*FLAPPING_GLYPHS, SafeText("flapping"), "flapping"),
+    UptimeState.DOWN: StateStyle("█", "x", SafeText("down"), "offline"),
+    UptimeState.ABSENT: StateStyle("·", ".", SafeText("not there"), "gone"),
+    UptimeState.UNKNOWN: StateStyle("░", "?", SafeText("not watched"), "gone"),
 }
 """The look of what an environment was in an hour of the past: what was down is tallest."""
 
@@ -70,7 +70,7 @@ HOUR_STYLES: Final[Mapping[State, StateStyle]] = {
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
     """Return the look of an environment: an impossible time outranks unknown, a suspect clock, flapping, presence."""
     style = _STYLES[tracked.presence]
-    if tracked.is_untimed:
+    if tracked.has_impossible_time:
         return UNKNOWN
     if is_unknown:
         return replace(UNKNOWN, word=style.word)
@@ -96,23 +96,22 @@ def style_of_presence(presence: Presence) -> str:
     return _STYLES[presence].style
 
 
-def date_warning(fleet: Fleet) -> Clean | None:
+def date_warning(profile_state: ProfileState) -> SafeText | None:
     """Return what is wrong with the server's `Date` header; None if it is believed."""
-    if fleet.date_error is None:
+    if profile_state.date_error is None:
         return None
-    whose = "what it was" if fleet.clock.is_known else "this machine's clock, and contradicts every heartbeat"
-    return Clean(f"the server's Date is {_ahead_or_behind(fleet.date_error)} {whose}")
+    whose = "what it was" if profile_state.clock.is_known else "this machine's clock, and contradicts every heartbeat"
+    return SafeText(f"the server's Date is {_ahead_or_behind(profile_state.date_error)} {whose}")
 
 
-def clock_warning(fleet: Fleet) -> Clean | None:
+def clock_warning(profile_state: ProfileState) -> SafeText | None:
     """Return what is wrong with the clocks that ages are computed by; None if they agree within 5 s."""
-    if (warning := date_warning(fleet)) is not None:
-        return Clean(f"{warning}: not believed")
-    if not fleet.clock.is_far_off:
+    if (warning := date_warning(profile_state)) is not None:
+        return SafeText(f"{warning}: not believed")
+    if not profile_state.clock.is_far_off:
         return None
-    return Clean(
-        f"this machine's clock is {_ahead_or_behind(-fleet.clock.offset)} the server's; ages are by the server's"
-    )
+    ahead_or_behind = _ahead_or_behind(-profile_state.clock.offset)
+    return SafeText(f"this machine's clock is {ahead_or_behind} the server's; ages are by the server's")
 
 
 def clock_error(error_ms: float) -> timedelta:
@@ -125,6 +124,6 @@ def _ahead_or_behind(error: float) -> str:
     return f"{long_age(clock_error(error))} {'ahead of' if error > 0 else 'behind'}"
 
 
-def json_text(value: JsonValue) -> Clean:
+def json_text(value: JsonValue) -> SafeText:
     """Return a value for people: a text as it is, anything else as JSON."""
-    return Clean(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
+    return SafeText(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))

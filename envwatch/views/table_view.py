@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.views.baseline import Baseline
     from envwatch.views.grouping import LineKey
 
@@ -98,7 +98,7 @@ class View:
         return replace(self, preset=Preset.ALL, query=Query(), compares=False)
 
 
-def ambiguous_names(names: Mapping[Clean, int]) -> frozenset[Clean]:
+def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
     """Return the names, given with their numbers of uses, that are used twice or look like another."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
@@ -107,10 +107,10 @@ class AmbiguousNames:
     """The ambiguous names of a fleet, kept from one listing to the next: names seldom change."""
 
     def __init__(self) -> None:
-        self._counts: Mapping[Clean, int] = {}
-        self._found: frozenset[Clean] = frozenset()
+        self._counts: Mapping[SafeText, int] = {}
+        self._found: frozenset[SafeText] = frozenset()
 
-    def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[Clean]:
+    def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
         """Return what `ambiguous_names` returns of the names of environments; the same object if nothing changed."""
         counts = dict(Counter([tracked.environment.label for tracked in environments]))  # compares faster so
         if counts != self._counts:
@@ -122,7 +122,7 @@ _ID_TAIL: Final = 4
 """Characters of the id that follow an ambiguous name."""
 
 
-def id_tail(name: Clean, id_: Clean | None, ambiguous: frozenset[Clean]) -> str:
+def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> str:
     """Return the suffix of a name: for an ambiguous one, a space and the end of its id."""
     return f" {id_[-_ID_TAIL:]}" if id_ is not None and name in ambiguous else ""
 
@@ -137,7 +137,7 @@ class NameOrder:
     __slots__ = ("_is_complete", "_ranks")
 
     def __init__(self) -> None:
-        self._ranks: dict[tuple[Clean, Clean, Clean], int] = {}
+        self._ranks: dict[tuple[SafeText, SafeText, SafeText], int] = {}
         """By profile, name and id."""
         self._is_complete = False
         """Whether few of the rows that were sorted since they were ranked had no rank."""
@@ -189,7 +189,7 @@ def by_presence(
         ranks[tracked.verdict.presence].append(tracked)
     ranks[Presence.OFFLINE].sort(key=attrgetter("lost_at"), reverse=True)
     ranks[Presence.MISSING].sort(key=attrgetter("lost_at"), reverse=True)
-    ranks[Presence.LATE].sort(key=attrgetter("quiet_at"))
+    ranks[Presence.LATE].sort(key=attrgetter("environment.last_seen_alive_at"))
     ranks[Presence.GONE].sort(key=attrgetter("lost_at"), reverse=True)
     return list(chain.from_iterable(ranks.values()))
 

@@ -16,11 +16,11 @@ from envwatch.views.table_view import in_default_order
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
     from envwatch.query.language import Query
 
 
@@ -44,31 +44,37 @@ class WaitCondition:
     """How many must match."""
     is_absence: bool = False
     """Whether none must match instead."""
-    profile_name: Clean = NO_PROFILE
+    profile_name: SafeText = NO_PROFILE
     """The profile's name where only one is watched."""
 
-    def progress(self, monitor: Monitor, now: Reading) -> Progress:
+    def progress(self, monitor: Monitor, now: Clocks) -> Progress:
         """Return how far the condition is met after a listing.
 
         What is gone or missing matches only a query for states, as it is listed no more. An environment that cannot be
         judged does not count as matching, and is no proof that none matches.
         """
-        fleets = monitor.fleets
-        matching = in_default_order(tracked for fleet in fleets for tracked in self._matching(fleet, monitor))
-        known = [tracked for tracked in matching if not fleets.is_unknown(tracked, now)]
+        fleet = monitor.fleet
+        matching = in_default_order(
+            tracked for profile_state in fleet for tracked in self._matching(profile_state, monitor)
+        )
+        known = [tracked for tracked in matching if not fleet.is_unknown(tracked, now)]
         is_proven = all(
-            monitor.sees(profile, now) and fleet.listed is not None and not fleet.stall_detector.is_stalled
-            for profile, fleet in fleets.by_profile.items()
+            monitor.sees(profile, now)
+            and profile_state.listed is not None
+            and not profile_state.stall_detector.is_stalled
+            for profile, profile_state in fleet.by_profile.items()
         )
         is_met = not matching if self.is_absence else len(known) >= self.count
         return Progress(matching if self.is_absence else known, is_met and is_proven, is_proven)
 
-    def _matching(self, fleet: Fleet, monitor: Monitor) -> Iterator[TrackedEnvironment]:
-        if fleet.listed is None:
+    def _matching(self, profile_state: ProfileState, monitor: Monitor) -> Iterator[TrackedEnvironment]:
+        if profile_state.listed is None:
             return
-        context = MatchContext(fleet.clock.at(fleet.listed.wall), monitor.acks, self.profile_name)
+        context = MatchContext(
+            profile_state.clock.server_time(profile_state.listed.wall), monitor.acks, self.profile_name
+        )
         tests = [query.test(context, tuple(COLUMNS.values())) for query in self.queries]
         has_states = any(query.demands("status") for query in self.queries)
-        for tracked in fleet.environments.values():
+        for tracked in profile_state.environments.values():
             if (has_states or not tracked.presence.is_absent) and all(test(tracked) for test in tests):
                 yield tracked

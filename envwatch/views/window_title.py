@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.state_style import FLAPPING_GLYPHS, glyph_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _ALERTING: Final = (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.
 """The presences of problems, the gravest first."""
 
 
-def window_title(counts: Counts, profiles: Clean, mark: str = "", *, ascii_only: bool) -> Clean:
+def window_title(counts: Counts, profiles: SafeText, mark: str = "", *, ascii_only: bool) -> SafeText:
     """Return a title: `○5 ◐2 acme` if so many alert, `●40 acme` if none does, `? acme` while nothing is known.
 
     `mark` stands before all, where that is not the present.
@@ -29,6 +29,6 @@ def window_title(counts: Counts, profiles: Clean, mark: str = "", *, ascii_only:
     online = glyph_of(Presence.ONLINE, ascii_only=ascii_only)
     if not counts.presences:
         shown = ["?"]
-    elif not shown or not counts.of(Presence.ONLINE) + counts.of(Presence.LATE):
-        shown.append(f"{online}{counts.of(Presence.ONLINE)}")
-    return Clean(" ".join([*([mark] if mark else []), *shown, profiles]))
+    elif not shown or not counts.with_presence(Presence.ONLINE) + counts.with_presence(Presence.LATE):
+        shown.append(f"{online}{counts.with_presence(Presence.ONLINE)}")
+    return SafeText(" ".join([*([mark] if mark else []), *shown, profiles]))

@@ -17,14 +17,14 @@ from support.builders import NOW, listed, reading
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Basis, Kept, arrange, lines_of
+from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
 from envwatch.views.baseline import Baseline
 from envwatch.views.column_widths import fitting
 from envwatch.views.out_of_sight import ProblemPlaces
@@ -65,9 +65,9 @@ def arranged_100k() -> list[Finding]:
 
 def _arranged(count: int) -> list[Finding]:
     first, second = _listings(count)
-    baseline = Baseline.of(first.environments, NOW)
+    baseline = Baseline.from_environments(first.environments, NOW)
     acks = {
-        tracked.environment.id: Ack(NOW, Clean("known"))
+        tracked.environment.id: Ack(NOW, SafeText("known"))
         for place, tracked in enumerate(first.environments)
         if tracked.is_unhealthy and place % 2
     }
@@ -90,40 +90,40 @@ def _arranged(count: int) -> list[Finding]:
     ]
 
 
-def _listings(count: int) -> tuple[Fleets, Fleets]:
+def _listings(count: int) -> tuple[Fleet, Fleet]:
     """Return a fleet after a listing, and after the next."""
     rows = demo_rows(count)
     before = decoded(pages_of(rows))
     after = decoded(pages_of(beating(rows)), {row.id: row for row in before})
-    first, _ = Fleets().after(NO_PROFILE, listed(before, NOW))
-    second, _ = first.after(NO_PROFILE, listed(after, NOW + 5_000))
+    first, _ = Fleet().apply(NO_PROFILE, listed(before, NOW))
+    second, _ = first.apply(NO_PROFILE, listed(after, NOW + 5_000))
     return first, second
 
 
-def _outages(fleets: Fleets) -> Iterator[Event]:
+def _outages(fleet: Fleet) -> Iterator[Event]:
     """Yield the loss and the return of every tenth row, one after the other over the day."""
-    rows = [tracked.environment.id for tracked in fleets.environments][::10]
+    rows = [tracked.environment.id for tracked in fleet.environments][::10]
     for place, id_ in enumerate(rows):
         at = NOW - _DAY_MS * (1 - place / len(rows))
         for kind, before, minutes in ((Kind.OFFLINE, "online", 0), (Kind.ONLINE, "offline", 10)):
             moment = ServerMs(at + minutes * 60_000)
-            yield Event(kind=kind, at=moment, id=id_, before=Clean(before), after=Clean(kind.value))
+            yield Event(kind=kind, at=moment, id=id_, before=SafeText(before), after=SafeText(kind.value))
 
 
 class _Table:
     """What a table keeps from one listing to the next, without the table."""
 
-    def __init__(self, *listings: Fleets) -> None:
-        self._listings: Iterator[Fleets] = cycle(listings)
-        self._kept = Kept()
+    def __init__(self, *listings: Fleet) -> None:
+        self._listings: Iterator[Fleet] = cycle(listings)
+        self._kept = ArrangeCache()
         self._log = EventLog().with_past([*_outages(listings[0])])
         self._watched = {NO_PROFILE: WatchedTime((Span(ServerMs(NOW - _DAY_MS), NOW),))}
         self._days = LastDays(Monitor(), _NOW)
 
     def arrange(self, view: View, acks: Acks) -> int:
-        fleets = next(self._listings)
-        monitor = Monitor(fleets, acks, self._log, self._watched)
-        self._days = self._days.at(monitor, _NOW, None)
-        arrangement = arrange(fleets, view, COLUMNS, Basis(NOW, acks), self._kept, days=self._days)
-        lines = lines_of(arrangement, view, fleets)
+        fleet = next(self._listings)
+        monitor = Monitor(fleet, acks, self._log, self._watched)
+        self._days = self._days.as_of(monitor, _NOW, None)
+        arrangement = arrange(fleet, view, COLUMNS, OrderInputs(NOW, acks), self._kept, days=self._days)
+        lines = lines_of(arrangement, view, fleet)
         return len(ProblemPlaces.among(lines, monitor.alerting(_NOW)))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from envwatch.demo.child import ChildServer
     from envwatch.model.environment import Environment
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 PAGE = 100
 
@@ -52,7 +52,7 @@ def pages_of(rows: Sequence[dict[str, Any]]) -> list[bytes]:
     ]
 
 
-def decoded(pages: Sequence[bytes], known: Mapping[Clean, Environment] | None = None) -> list[Environment]:
+def decoded(pages: Sequence[bytes], known: Mapping[SafeText, Environment] | None = None) -> list[Environment]:
     """Return the rows of a walk as the client decodes them."""
     return [row for page in pages for row in page_of(page, known).environments]
 

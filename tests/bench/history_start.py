@@ -20,9 +20,9 @@ from envwatch.cli.commands.dashboard import TURN_S
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import MonotonicS, Reading, ServerMs, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
@@ -93,7 +93,7 @@ def hold() -> list[Finding]:
 async def _holds(folder: Path) -> tuple[float, float, float]:
     now = time.time()
     outcome = listed(beating(_ROWS, now * 1000), now * 1000)
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
 
     async def load() -> None:
         loading = PastLoading({NO_PROFILE: StoredPast(folder, NO_PROFILE)})
@@ -125,13 +125,13 @@ def _write_history(folder: Path) -> None:
     end = time.time()
     moments = [end - _DAYS * _DAY_S + second for second in range(0, (_DAYS - 1) * _DAY_S, 600)]
     moments += [end - _DAY_S + second for second in range(0, _DAY_S, 5)]
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for number, (at, rows) in enumerate(zip(moments, _life(moments), strict=True)):
         outcome = listed(rows, at * 1000)
-        clocks = Reading(WallMs(at * 1000), MonotonicS(number * 5.0))
+        clocks = Clocks(WallMs(at * 1000), MonotonicS(number * 5.0))
         outcome = replace(outcome, started=clocks, ended=clocks, interval=timedelta(seconds=5))
-        monitor, update = monitor.after(NO_PROFILE, outcome, clocks)
-        moment = Moment(clocks, monitor.fleets.by_profile[NO_PROFILE], monitor.acks)
+        monitor, update = monitor.apply(NO_PROFILE, outcome, clocks)
+        moment = Moment(clocks, monitor.fleet.by_profile[NO_PROFILE], monitor.acks)
         writer.write(moment, PollResult.LISTED, 5.0, update.events)
         monitor = replace(monitor, event_log=type(monitor.event_log)())
     writer.close()
@@ -150,5 +150,5 @@ def _life(moments: list[float]) -> Iterator[list[Environment]]:
         if number % 12 == 0:
             place = number // 12 % _ROWS
             row = rows[place]
-            rows[place] = replace(row, connection_id=None if row.connection_id else Clean(f"conn-{number}"))
+            rows[place] = replace(row, connection_id=None if row.connection_id else SafeText(f"conn-{number}"))
         yield rows

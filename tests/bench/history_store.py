@@ -16,10 +16,10 @@ from support.simulated_life import simulated_life
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.storage.history.folder import Retention, size_of
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.recorder import HistoryRecorder
@@ -28,7 +28,7 @@ from envwatch.storage.history.writer import FolderWriter
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.monitor import Update
+    from envwatch.fleet.monitor import MonitorChanges
 
 _HOUR = 720
 _DAY = 17_280
@@ -59,7 +59,7 @@ def store() -> list[Finding]:
         ]
 
 
-def _written(folder: Path, life: Sequence[tuple[Moment, Update]]) -> float:
+def _written(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> float:
     """Write a life, and return the milliseconds of CPU a poll."""
     writer = FolderWriter(folder, Retention())
     assert writer.take()
@@ -71,12 +71,12 @@ def _written(folder: Path, life: Sequence[tuple[Moment, Update]]) -> float:
     return spent * 1000 / len(life)
 
 
-def _recorded(folder: Path, life: Sequence[tuple[Moment, Update]]) -> float:
+def _recorded(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> float:
     """Record a few polls, and return the milliseconds that the caller needs for one, the median."""
     recorder, spent = HistoryRecorder({NO_PROFILE: folder}, notify=print), []
     outcome = listed([])
     for moment, update in life:
-        monitor = Monitor(fleets=Fleets({NO_PROFILE: moment.fleet}))
+        monitor = Monitor(fleet=Fleet({NO_PROFILE: moment.profile_state}))
         started = time.perf_counter()
         recorder.record(NO_PROFILE, outcome, monitor, update, moment.now)
         spent.append(time.perf_counter() - started)
@@ -113,8 +113,8 @@ def _listing(folder: Path) -> Finding:
     writer = FolderWriter(folder, Retention())
     assert writer.take()
     for number in range(_DAY):
-        now = Reading(WallMs(_MIDNIGHT + number * 5_000.25), MonotonicS(number * 5.0))
-        writer.write(Moment(now, Fleet()), PollResult.LISTED, 5.0)
+        now = Clocks(WallMs(_MIDNIGHT + number * 5_000.25), MonotonicS(number * 5.0))
+        writer.write(Moment(now, ProfileState()), PollResult.LISTED, 5.0)
     writer.close()
     (spent,) = in_turn(partial(StoredPast(folder).polls, *ALWAYS))
     return Finding(what=f"list the {_DAY:,} polls of a day (CPU)", measured=spent, unit="ms", limit=20)

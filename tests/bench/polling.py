@@ -22,7 +22,7 @@ from support.builders import page_bytes
 
 from envwatch.cli import gc_tuning
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
 from envwatch.sources.letta.client import Client
@@ -30,7 +30,7 @@ from envwatch.sources.poller import Poller, read_clocks
 from envwatch.sources.session import Session
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, SavedState
+from envwatch.tui.arguments import Inputs, Persistence
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def poll() -> list[Finding]:
 
 async def _polls(server: ChildServer) -> tuple[list[float], list[float]]:
     ours, theirs = [], []
-    fleet = Fleet(limits=UNLIMITED)
+    profile_state = ProfileState(limits=UNLIMITED)
     with Letta(api_key=server.key, base_url=server.base_url) as sdk:
         async with _client(server) as client:
             await client.snapshot()
@@ -71,7 +71,9 @@ async def _polls(server: ChildServer) -> tuple[list[float], list[float]]:
             for _ in range(POLLS):
                 started, clocks = time.process_time(), read_clocks()
                 snapshot = await client.snapshot()
-                fleet, _events = fleet.after(Listed(snapshot, clocks, read_clocks(), UNLIMITED.interval))
+                profile_state, _events = profile_state.apply(
+                    Listed(snapshot, clocks, read_clocks(), UNLIMITED.interval)
+                )
                 ours.append((time.process_time() - started) * 1000)
                 started = time.process_time()
                 count_all(sdk)
@@ -170,7 +172,7 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
         targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
         gc_tuning.stop()  # as in the dashboard, until the first listing has been drawn
         async with Session(targets, gc_tuning.StartAfterFirstOutcome()) as session:
-            app = EnvwatchApp(Inputs(targets=targets, outcomes=session), SavedState(export=export_here))
+            app = EnvwatchApp(Inputs(targets=targets, outcomes=session), Persistence(export=export_here))
             async with app.run_test(size=(80, 24)), asyncio.timeout(TIMEOUT_S):
                 app.dashboard.set_view(view)
                 await _tick_until(app, 4, holds)
@@ -178,13 +180,11 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
 
 
 async def _tick_until(app: EnvwatchApp, listings: int, holds: list[_Held]) -> None:
-    while app.state.fleets.by_profile[NO_PROFILE].listings < listings:
+    while app.state.fleet.by_profile[NO_PROFILE].listings < listings:
         wall, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0)
         holds.append(
-            _Held(
-                time.perf_counter() - wall, time.thread_time() - cpu, app.state.fleets.by_profile[NO_PROFILE].listings
-            )
+            _Held(time.perf_counter() - wall, time.thread_time() - cpu, app.state.fleet.by_profile[NO_PROFILE].listings)
         )
 
 

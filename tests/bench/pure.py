@@ -11,7 +11,7 @@ from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of, plain_rows
 from support.builders import NOW, listed
 
-from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.environment import Environment
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ def reduce() -> list[Finding]:
     known = {row.id: row for row in before}
     same, later = (decoded(each, known) for each in (pages, later_pages))
     apart = decoded(later_pages)
-    fleet, _ = Fleet().after(listed(before, NOW))
+    profile_state, _ = ProfileState().apply(listed(before, NOW))
     names = [field.name for field in fields(Environment)]
     left, right = ([tuple(getattr(row, name) for name in names) for row in each] for each in (before, apart))
     outcomes = [listed(each, NOW + 5_000) for each in (same, later)]
     nothing, missed_beats, tuples = in_turn(
-        lambda: fleet.after(outcomes[0]),
-        lambda: fleet.after(outcomes[1]),
+        lambda: profile_state.apply(outcomes[0]),
+        lambda: profile_state.apply(outcomes[1]),
         lambda: sum(one != other for one, other in zip(left, right, strict=True)),
         times=9,
     )

@@ -21,7 +21,7 @@ from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.writer import FolderWriter
 
@@ -58,12 +58,12 @@ def report() -> list[Finding]:
 def _write_history(folder: Path) -> None:
     writer = FolderWriter(folder, Retention())
     assert writer.take()
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     end = int(time.time() * 1000)
     for at, rows in _life(range(end - _PERIOD_S * 1000, end, _STEP_S * 1000)):
         outcome = listed(rows, at, page_size=_ROWS)
-        monitor, update = monitor.after(NO_PROFILE, outcome, outcome.ended)
-        moment = Moment(outcome.ended, monitor.fleets.by_profile[NO_PROFILE])
+        monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        moment = Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE])
         writer.write(moment, PollResult.LISTED, _STEP_S, update.events)
         monitor = replace(monitor, event_log=type(monitor.event_log)())
     writer.close()
@@ -87,8 +87,8 @@ def _life(moments: range) -> Iterator[tuple[int, list[Environment]]]:
             if place in back_at:
                 if at >= back_at[place]:
                     del back_at[place]
-                    link = Clean(f"conn-{place}-{at}")
-                    pod = Clean(f"p-{place % 40}")
+                    link = SafeText(f"conn-{place}-{at}")
+                    pod = SafeText(f"p-{place % 40}")
                     rows[place] = replace(row, connection_id=link, last_heartbeat_at=ServerMs(at), pod_id=pod)
             elif row.last_heartbeat_at is not None and row.last_heartbeat_at <= at - 30_000:
                 rows[place] = replace(row, last_heartbeat_at=ServerMs(at))

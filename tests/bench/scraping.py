@@ -14,7 +14,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.metrics.exposition import OPENMETRICS, exposition
 from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +41,8 @@ def _scrape_of(count: int, accept: str = "") -> Callable[[], object]:
         for number, row in enumerate(plain_rows(count))
     ]
     outcome = listed(decoded(pages_of(rows)))
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}, profile_name=Clean("default")).after(NO_PROFILE, outcome, reading())
-    polls = PollCounts().after(NO_PROFILE, outcome)
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}, profile_name=SafeText("default")).apply(
+        NO_PROFILE, outcome, reading()
+    )
+    polls = PollCounts().apply(NO_PROFILE, outcome)
     return lambda: exposition(monitor, polls, reading(NOW + 1_000), accept=accept)

@@ -14,8 +14,8 @@ from fleets import PAGE, decoded, demo_rows, pages_of
 from support.builders import NOW, listed, reading
 from support.demo_client import LISTING
 
-from envwatch.fleet.fleet import Fleet
-from envwatch.serving.answers import Board, Request
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.serving.answers import ProfileEndpoint, Request
 from envwatch.serving.listing import ServedListing
 from envwatch.serving.shared_state import NOTHING_SHARED
 
@@ -55,7 +55,9 @@ def _answered() -> list[Finding]:
         Finding(what=f"answer: {what} (CPU)", measured=_each_us(partial(_ask, board, request)), unit="µs", limit=limit)
         for what, (request, limit) in requests.items()
     ]
-    rows = [json.loads(row.data) for row in ServedListing.of(listed(environments), Fleet()).rows[:PAGE]]
+    rows = [
+        json.loads(row.data) for row in ServedListing.from_outcome(listed(environments), ProfileState()).rows[:PAGE]
+    ]
     fresh, encoded = in_turn(
         partial(_first_answers, board, count()),
         lambda: [json.dumps({"connections": rows, "hasNextPage": True}) for _ in range(_FIRST)],
@@ -79,12 +81,12 @@ def _built() -> list[Finding]:
     later_rows = [row if place % 5 else row | _beat() for place, row in enumerate(rows)]
     after = decoded(pages_of(later_rows), {row.id: row for row in before})
     changed = sum(new is not old for new, old in zip(after, before, strict=True))
-    fleet, _ = Fleet().after(listed(before))
-    first = ServedListing.of(listed(before), fleet)
+    profile_state, _ = ProfileState().apply(listed(before))
+    first = ServedListing.from_outcome(listed(before), profile_state)
     outcome = listed(after, NOW + 5_000)
     whole, again, encoded = in_turn(
-        lambda: ServedListing.of(listed(before), fleet),
-        lambda: ServedListing.of(outcome, fleet, first),
+        lambda: ServedListing.from_outcome(listed(before), profile_state),
+        lambda: ServedListing.from_outcome(outcome, profile_state, first),
         lambda: [json.dumps(row) for row in later_rows],
     )
     return [
@@ -105,10 +107,10 @@ def _held() -> list[Finding]:
     rows = demo_rows(10 * _ROWS)
     received = sum(map(len, pages_of(rows)))
     outcome = listed(decoded(pages_of(rows)))
-    fleet, _ = Fleet().after(outcome)
+    profile_state, _ = ProfileState().apply(outcome)
     tracemalloc.start()
-    board = Board()
-    board.update(fleet, outcome, reading(), NOTHING_SHARED)
+    board = ProfileEndpoint()
+    board.update(profile_state, outcome, reading(), NOTHING_SHARED)
     alone, _ = tracemalloc.get_traced_memory()
     listing = board.listing
     assert listing is not None
@@ -134,17 +136,17 @@ def _beat() -> dict[str, Any]:
     return {"lastHeartbeat": NOW - 1_000, "lastSeenAt": NOW - 1_000}
 
 
-def _board(environments: Sequence[Environment]) -> Board:
-    outcome, board = listed(environments), Board()
-    board.update(Fleet().after(outcome)[0], outcome, reading(), NOTHING_SHARED)
+def _board(environments: Sequence[Environment]) -> ProfileEndpoint:
+    outcome, board = listed(environments), ProfileEndpoint()
+    board.update(ProfileState().apply(outcome)[0], outcome, reading(), NOTHING_SHARED)
     return board
 
 
-def _ask(board: Board, request: Request) -> Answer:
+def _ask(board: ProfileEndpoint, request: Request) -> Answer:
     return board.answer(request, reading(NOW + 2_000))
 
 
-def _first_answers(board: Board, numbers: Iterator[int]) -> int:
+def _first_answers(board: ProfileEndpoint, numbers: Iterator[int]) -> int:
     """Return the bytes of some answers of which none was made before, as each query has another unknown parameter."""
     queries = [f"limit={PAGE}&unknown={next(numbers)}" for _ in range(_FIRST)]
     return sum(len(_ask(board, Request(path=LISTING, query=each, accept_encoding=_GZIP)).body) for each in queries)

@@ -15,9 +15,9 @@ from support.app_harness import staged
 from support.builders import NOW, listed
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.fleet import Fleet
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Basis, arrange
+from envwatch.views.arrangement import OrderInputs, arrange
 from envwatch.views.column_widths import fitting
 from envwatch.views.table_view import Preset, View
 
@@ -55,10 +55,10 @@ def views_100k() -> list[Finding]:
 
 def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[tuple[str, float, float]]:
     columns = tuple(column for column, _ in fitting(79))
-    small, large = (Fleets().after(NO_PROFILE, listed(rows, NOW))[0] for rows in (few, many))
+    small, large = (Fleet().apply(NO_PROFILE, listed(rows, NOW))[0] for rows in (few, many))
     times = []
     for what, view in VIEWS.items():
-        works = (partial(arrange, fleets, view, columns, Basis(NOW)) for fleets in (small, large))
+        works = (partial(arrange, fleet, view, columns, OrderInputs(NOW)) for fleet in (small, large))
         reference, measured = in_turn(*works, times=3)
         times.append((f"{what}, the pure view (CPU)", measured, reference))
     return times

@@ -18,7 +18,7 @@ from support.faulty_server import KEY, Faulty, How, Stop, Where, edits, faulty_s
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.sources.poller import read_clocks
-from envwatch.views.census import Counted
+from envwatch.views.check_result import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -289,8 +289,8 @@ async def test_it_needs_no_terminal_library(tmp_path: Path) -> None:
 
 
 def test_the_option_names_what_can_be_counted() -> None:
-    assert options_in(["check"]).of == Counted.PROBLEMS
-    assert {options_in(["check", "--of", kind]).of for kind in Counted} == set(Counted)
+    assert options_in(["check"]).of == Metric.PROBLEMS
+    assert {options_in(["check", "--of", kind]).of for kind in Metric} == set(Metric)
 
 
 @pytest.mark.skipif(NEGATE is None, reason="monitoring-plugins-basic is not installed")

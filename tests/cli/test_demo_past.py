@@ -16,7 +16,7 @@ from support.exact import exact
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import Options
-from envwatch.cli.bootstrap import Profile, Profiles, history_folder_for, history_for
+from envwatch.cli.bootstrap import Profiles, SelectedProfile, history_folder_for, history_for
 from envwatch.cli.demo_past import LARGEST, SimulatedPoll, interval_for, steps, write_past
 from envwatch.cli.demo_past_process import DemoHistory, DemoPast
 from envwatch.cli.demo_settings import demo_settings
@@ -78,8 +78,8 @@ def test_it_covers_the_day_but_for_one_gap_of_40_minutes(day: list[SimulatedPoll
 def test_it_ends_with_what_the_opening_begins_with(day: list[SimulatedPoll]) -> None:
     last = day[-1].moment
     rows = SimulatedFleet(FleetSpec(40, 7), START, time_of_day(START)).rows(int(last.now.wall))
-    assert [*last.fleet.environments] == [row["id"] for row in rows]
-    states = {tracked.environment.label: tracked.presence for tracked in last.fleet.environments.values()}
+    assert [*last.profile_state.environments] == [row["id"] for row in rows]
+    states = {tracked.environment.label: tracked.presence for tracked in last.profile_state.environments.values()}
     assert 30 <= sum(presence in {Presence.ONLINE, Presence.LATE} for presence in states.values()) < 40
 
 
@@ -87,11 +87,11 @@ def test_it_ends_with_what_the_opening_begins_with(day: list[SimulatedPoll]) -> 
 def test_that_of_a_scenario_ends_with_what_that_begins_with(scenario: Scenario) -> None:
     last = [*steps(FleetSpec(40, 7, scenario), START, START - 10 * MINUTE)][-1].moment
     rows = {row["id"]: row["connectionId"] for row in SimulatedFleet(FleetSpec(40, 7, scenario), START).rows(START)}
-    assert rows.keys() == last.fleet.environments.keys()
-    assert {id_ for id_, each in last.fleet.environments.items() if each.verdict.is_up} <= {
+    assert rows.keys() == last.profile_state.environments.keys()
+    assert {id_ for id_, each in last.profile_state.environments.items() if each.verdict.is_up} <= {
         id_ for id_, link in rows.items() if link
     }
-    assert sum(each.verdict.is_up for each in last.fleet.environments.values()) == 33
+    assert sum(each.verdict.is_up for each in last.profile_state.environments.values()) == 33
 
 
 def test_the_lost_pod_is_one_event_that_names_it_and_so_is_its_return(events: list[Event]) -> None:
@@ -116,7 +116,7 @@ def test_one_machine_is_down_for_hours_and_acknowledged_until_it_recovers(day: l
     acknowledged = [step.moment for step in day if step.moment.acks]
     ((id_, ack),) = acknowledged[0].acks.items()
     assert "OPS-412" in ack.note
-    assert all(moment.fleet.environments[id_].presence is Presence.OFFLINE for moment in acknowledged)
+    assert all(moment.profile_state.environments[id_].presence is Presence.OFFLINE for moment in acknowledged)
     assert acknowledged[-1].now.wall - acknowledged[0].now.wall > 4 * 60 * MINUTE
     assert not day[-1].moment.acks
 
@@ -220,7 +220,7 @@ def test_the_dashboard_reads_it_when_it_is_whole(tmp_path: Path, monkeypatch: py
         monkeypatch.setenv(name, str(tmp_path))
     settings = demo_settings(Options())
     credentials = Credentials(key=SecretStr("key"), base_url="http://demo", origin="a test")
-    profiles = Profiles({NO_PROFILE: Profile(credentials, settings)})
+    profiles = Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
     past = DemoPast(history_folder_for("demo-0-7", settings), FleetSpec(0, 7), START)
     history = history_for(profiles, Options(), print, demo=DemoHistory("demo-0-7", past))
     with ThreadPoolExecutor() as pool:

@@ -24,10 +24,10 @@ from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.doctor import checks, report
-from envwatch.cli.doctor.finding import Status
+from envwatch.cli.doctor.finding import CheckStatus
 from envwatch.config.settings import Settings
 from envwatch.model.limits import Limits
-from envwatch.sources.in_thread import in_thread
+from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def examined(
 ) -> dict[str, Finding]:
     """The findings about the way to a server. None has a piece of the key, even before it is freed of secrets."""
     variables = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": url} if environ is None else {"LETTA_BASE_URL": url, **environ}
-    subject = checks.Server(Settings(limits=limits or Limits(), **settings), variables)
+    subject = checks.ServerContext(Settings(limits=limits or Limits(), **settings), variables)
     async with aclosing(subject):
         found = {id_: finding async for id_, finding in checks.findings_of(checks.PROFILE, subject)}
     output = report.json_of(report.Result(id_, None, finding, str) for id_, finding in found.items())
@@ -77,7 +77,11 @@ async def examined(
 
 def amiss(findings: Mapping[str, Finding]) -> dict[str, str]:
     """What is neither fine nor skipped."""
-    return {id_: one.status.value for id_, one in findings.items() if one.status not in {Status.OK, Status.SKIPPED}}
+    return {
+        id_: one.status.value
+        for id_, one in findings.items()
+        if one.status not in {CheckStatus.OK, CheckStatus.SKIPPED}
+    }
 
 
 def not_checked(findings: Mapping[str, Finding], because: str) -> list[str]:
@@ -86,7 +90,7 @@ def not_checked(findings: Mapping[str, Finding], because: str) -> list[str]:
 
 async def test_on_a_sound_server_all_is_fine(server: Faulty) -> None:
     findings = await examined(server.url)
-    assert {one.status for one in findings.values()} == {Status.OK}
+    assert {one.status for one in findings.values()} == {CheckStatus.OK}
     assert findings["listing"].data["rows"] == 3
     assert findings["health"].data["status"] == 200
     assert findings["key"].data["origin"] == "LETTA_API_KEY"
@@ -100,7 +104,7 @@ async def test_a_server_that_hands_listings_on_is_named_with_its_version_and_the
     server.break_health(says(200, '{"version": "envwatch-1.2.0", "status": "ok"}'))  # type: ignore[arg-type]
     server.break_every_page(lambda reply: replace(reply, headers={**reply.headers, "Envwatch-Listing-Age": "50.125"}))
     findings = await examined(server.url)
-    assert {one.status for one in findings.values()} == {Status.OK}
+    assert {one.status for one in findings.values()} == {CheckStatus.OK}
     assert findings["health"].summary.endswith(" ms: version envwatch-1.2.0")
     assert findings["health"].data["version"] == "envwatch-1.2.0"
     assert findings["listing"].summary.endswith(" ms, of a listing that is 50s old")
@@ -128,7 +132,7 @@ async def test_tls_is_reported_with_its_version_and_the_end_of_the_certificate(*
     async with faulty_server(wire_rows(3), tls_of("localhost.pem")) as server, proxy_to(server) as proxy:
         url = "https://letta.test" if is_proxied else server.url
         findings = await examined(url, environ | ({"HTTPS_PROXY": proxy} if is_proxied else {}))
-    assert {one.status for one in findings.values()} == {Status.OK}
+    assert {one.status for one in findings.values()} == {CheckStatus.OK}
     assert findings["tls"].data == {"version": "TLSv1.3", "valid_until": findings["tls"].data["valid_until"]}
     assert str(findings["tls"].data["valid_until"]).startswith("2126-")
     assert findings["certificates"].data["variable"] == "SSL_CERT_FILE"
@@ -152,7 +156,7 @@ async def test_a_port_on_which_nothing_listens_is_a_failure_of_tcp() -> None:
 async def test_plain_http_to_a_port_with_tls_asks_whether_it_is_https() -> None:
     async with faulty_server([], tls_of("localhost.pem")) as server:
         findings = await examined(server.url.replace("https://localhost", "http://127.0.0.1"))
-    assert findings["listing"].status is Status.FAILURE
+    assert findings["listing"].status is CheckStatus.FAILURE
     assert findings["listing"].summary.endswith(
         "closed the connection before its answer was complete: is it https there?"
     )
@@ -195,7 +199,7 @@ async def test_a_key_that_was_found_is_hidden_in_whatever_is_printed_later(serve
 
 async def test_no_key_is_a_failure_that_says_where_to_get_one() -> None:
     findings = await examined("http://127.0.0.1:9", {}, is_one_of_several=True)
-    assert findings["key"].status is Status.FAILURE
+    assert findings["key"].status is CheckStatus.FAILURE
     assert "api_key_file" in findings["key"].fix
 
 
@@ -260,7 +264,7 @@ async def test_a_sick_server_may_still_list(server: Faulty) -> None:
     findings = await examined(server.url)
     assert amiss(findings) == {"health": "failure"}
     assert "answered 500" in findings["health"].summary
-    assert findings["listing"].status is Status.OK
+    assert findings["listing"].status is CheckStatus.OK
 
 
 async def test_a_page_that_does_not_come_in_time_is_a_failure(server: Faulty) -> None:
@@ -274,11 +278,11 @@ async def test_a_lookup_that_hangs_is_not_waited_for() -> None:
     done = Event()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await in_thread(done.wait)
+            await run_in_daemon_thread(done.wait)
     done.set()  # its late result disturbs no one
-    assert await in_thread(lambda: 5) == 5
+    assert await run_in_daemon_thread(lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):
-        await in_thread(lambda: 1 / 0)
+        await run_in_daemon_thread(lambda: 1 / 0)
 
 
 # The program.

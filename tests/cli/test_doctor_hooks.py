@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envwatch.cli.doctor import judgements
-from envwatch.cli.doctor.finding import Status
+from envwatch.cli.doctor.finding import CheckStatus
 from envwatch.cli.doctor.surroundings import hook_problems
 from envwatch.config.settings import Settings, all_settings_of
 
@@ -40,7 +40,7 @@ def test_each_reason_is_named_with_its_hook_and_a_fix(tmp_path: Path, hook: str,
     environ = {"PATH": os.environ["PATH"], "HTTP_URL": "http://example.com/secret-part-of-it"}
     problems = hook_problems(settings, environ)
     finding = judgements.of_hooks(1, problems)
-    assert finding.status is Status.FAILURE
+    assert finding.status is CheckStatus.FAILURE
     assert finding.summary.startswith(f"hook pager: {problem}")
     assert finding.fix
     assert "secret" not in f"{finding}"
@@ -49,4 +49,4 @@ def test_each_reason_is_named_with_its_hook_and_a_fix(tmp_path: Path, hook: str,
 def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, '[[hooks]]\ncommand = ["sh"]\n[[hooks]]\nurl = "http://localhost:1/x"\n')
     finding = judgements.of_hooks(2, hook_problems(settings, {"PATH": os.environ["PATH"]}))
-    assert (finding.status, finding.summary) == (Status.OK, "2 hooks can run; `envwatch hooks test` tries them")
+    assert (finding.status, finding.summary) == (CheckStatus.OK, "2 hooks can run; `envwatch hooks test` tries them")

@@ -18,14 +18,14 @@ from support.builders import NOW
 
 from envwatch.cli.doctor import judgements, report
 from envwatch.cli.doctor.checks import Check, findings_of
-from envwatch.cli.doctor.finding import Finding, Status, failure, ok, skipped, warning
+from envwatch.cli.doctor.finding import CheckStatus, Finding, failure, ok, skipped, warning
 from envwatch.cli.doctor.surroundings import TerminalFacts, TmuxFacts, tmux_facts, write_problem
 from envwatch.config.credentials import Credentials
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.outcome import Cause, SourceError
-from envwatch.model.text import Clean, cells
-from envwatch.sources.letta.probe import Connected, Exchange, Tls
+from envwatch.model.text import SafeText, cells
+from envwatch.sources.letta.probe import Connected, Exchange, TlsHandshake
 from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
@@ -48,38 +48,42 @@ def exchange(**changes: Any) -> Exchange:
 @pytest.mark.parametrize(
     ("changes", "status", "said"),
     [
-        ({}, Status.OK, "xterm-256color, 80x24, UTF-8, 256 colours"),
-        ({"columns": 40, "lines": 8}, Status.OK, "40x8"),
-        ({"columns": 39}, Status.WARNING, "too small"),
-        ({"lines": 7}, Status.WARNING, "too small"),
-        ({"encoding": "UTF8"}, Status.OK, "UTF8"),
-        ({"encoding": "ascii"}, Status.WARNING, "not UTF-8"),
-        ({"term": "dumb"}, Status.FAILURE, "TERM is dumb"),
-        ({"term": ""}, Status.FAILURE, "TERM is not set"),
+        ({}, CheckStatus.OK, "xterm-256color, 80x24, UTF-8, 256 colours"),
+        ({"columns": 40, "lines": 8}, CheckStatus.OK, "40x8"),
+        ({"columns": 39}, CheckStatus.WARNING, "too small"),
+        ({"lines": 7}, CheckStatus.WARNING, "too small"),
+        ({"encoding": "UTF8"}, CheckStatus.OK, "UTF8"),
+        ({"encoding": "ascii"}, CheckStatus.WARNING, "not UTF-8"),
+        ({"term": "dumb"}, CheckStatus.FAILURE, "TERM is dumb"),
+        ({"term": ""}, CheckStatus.FAILURE, "TERM is not set"),
     ],
 )
-def test_a_terminal_is_judged_by_what_the_dashboard_needs(changes: dict[str, Any], status: Status, said: str) -> None:
+def test_a_terminal_is_judged_by_what_the_dashboard_needs(
+    changes: dict[str, Any], status: CheckStatus, said: str
+) -> None:
     finding = of_terminal(**changes)
     assert (finding.status, said in finding.summary) == (status, True), finding
-    assert bool(finding.fix) == (status is not Status.OK)
+    assert bool(finding.fix) == (status is not CheckStatus.OK)
 
 
 @pytest.mark.parametrize(
     ("set_clipboard", "passthrough", "status"),
     [
-        ("on", "", Status.OK),
-        ("on", "off", Status.OK),
-        ("external", "on", Status.OK),
-        ("external", "all", Status.OK),
-        ("external", "off", Status.WARNING),
-        ("off", "", Status.WARNING),
-        ("", "", Status.WARNING),
+        ("on", "", CheckStatus.OK),
+        ("on", "off", CheckStatus.OK),
+        ("external", "on", CheckStatus.OK),
+        ("external", "all", CheckStatus.OK),
+        ("external", "off", CheckStatus.WARNING),
+        ("off", "", CheckStatus.WARNING),
+        ("", "", CheckStatus.WARNING),
     ],
 )
-def test_tmux_needs_one_of_two_settings_to_pass_a_copy_on(set_clipboard: str, passthrough: str, status: Status) -> None:
+def test_tmux_needs_one_of_two_settings_to_pass_a_copy_on(
+    set_clipboard: str, passthrough: str, status: CheckStatus
+) -> None:
     finding = judgements.of_tmux(TmuxFacts(set_clipboard, passthrough))
     assert finding.status is status
-    assert ("set-clipboard on" in finding.fix) == (status is Status.WARNING)
+    assert ("set-clipboard on" in finding.fix) == (status is CheckStatus.WARNING)
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -112,34 +116,34 @@ def test_a_clock_is_wrong_from_the_offset_from_which_the_screen_warns(offset_ms:
 def test_a_clock_that_is_ten_minutes_off_says_so_with_its_bounds(offset_s: int, said: str) -> None:
     first, second = (offset_s - 3, offset_s + 2), (offset_s - 2, offset_s + 3)
     finding = judgements.of_clock([OffsetBounds(low * 1000, high * 1000) for low, high in (first, second)])
-    assert finding.status is Status.WARNING
+    assert finding.status is CheckStatus.WARNING
     assert said in finding.summary
     assert (finding.data["low_s"], finding.data["high_s"]) == (offset_s - 2, offset_s + 2)
     assert f"{offset_s - 2:+.1f} to {offset_s + 2:+.1f} s" in finding.summary
 
 
 def test_responses_without_a_date_leave_the_clock_unknown() -> None:
-    assert judgements.of_clock([]).status is Status.WARNING
+    assert judgements.of_clock([]).status is CheckStatus.WARNING
 
 
 def test_a_page_is_slow_from_two_seconds() -> None:
     fast, slow = exchange(took=limits.SLOW_PAGE - MS), exchange(took=limits.SLOW_PAGE)
-    assert judgements.of_listing(fast).status is Status.OK
-    assert judgements.of_listing(slow).status is Status.WARNING
+    assert judgements.of_listing(fast).status is CheckStatus.OK
+    assert judgements.of_listing(slow).status is CheckStatus.WARNING
     assert judgements.of_listing(slow).data["took_ms"] == 2000
 
 
 def test_a_page_that_is_no_listing_keeps_status_and_latency() -> None:
-    refused = SourceError(Cause.UNAUTHORIZED, Clean("refused"))
+    refused = SourceError(Cause.UNAUTHORIZED, SafeText("refused"))
     finding = judgements.of_listing(exchange(status=401, failure=refused))
-    assert (finding.status, finding.data["status"], finding.data["took_ms"]) == (Status.FAILURE, 401, 12)
+    assert (finding.status, finding.data["status"], finding.data["took_ms"]) == (CheckStatus.FAILURE, 401, 12)
     assert "app.letta.com/api-keys" in finding.fix
 
 
 @pytest.mark.parametrize("cause", Cause)
 def test_every_failure_of_a_request_has_a_fix(cause: Cause) -> None:
-    finding = judgements.of_failure(SourceError(cause, Clean("it broke")))
-    assert (finding.status, finding.summary, finding.data) == (Status.FAILURE, "it broke", {"cause": cause})
+    finding = judgements.of_failure(SourceError(cause, SafeText("it broke")))
+    assert (finding.status, finding.summary, finding.data) == (CheckStatus.FAILURE, "it broke", {"cause": cause})
     assert finding.fix
 
 
@@ -153,19 +157,19 @@ def test_health_may_be_missing_but_not_bad(status: int, result: str) -> None:
 def test_a_certificate_that_ends_within_a_week_is_reported() -> None:
     week = limits.CERTIFICATE_WARN_FROM / MS
 
-    def status(left_ms: float) -> Status:
-        return judgements.of_tls(Tls(Clean("TLSv1.3"), WallMs(WALL + left_ms)), WALL).status
+    def status(left_ms: float) -> CheckStatus:
+        return judgements.of_tls(TlsHandshake(SafeText("TLSv1.3"), WallMs(WALL + left_ms)), WALL).status
 
-    assert (status(week), status(week - 1), status(-1)) == (Status.OK, Status.WARNING, Status.WARNING)
-    assert judgements.of_tls(Tls(Clean("TLSv1.3"), None), WALL).status is Status.OK
+    assert (status(week), status(week - 1), status(-1)) == (CheckStatus.OK, CheckStatus.WARNING, CheckStatus.WARNING)
+    assert judgements.of_tls(TlsHandshake(SafeText("TLSv1.3"), None), WALL).status is CheckStatus.OK
 
 
 def test_addresses_that_take_no_connection_are_named() -> None:
-    took = Connected(Clean("192.0.2.7"), 5 * MS, (Clean("2001:db8::1"),))
+    took = Connected(SafeText("192.0.2.7"), 5 * MS, (SafeText("2001:db8::1"),))
     finding = judgements.of_connection(took, 443)
-    assert finding.status is Status.WARNING
+    assert finding.status is CheckStatus.WARNING
     assert "but not 2001:db8::1" in finding.summary
-    assert judgements.of_connection(Connected(Clean("192.0.2.7"), 5 * MS, ()), 443).status is Status.OK
+    assert judgements.of_connection(Connected(SafeText("192.0.2.7"), 5 * MS, ()), 443).status is CheckStatus.OK
 
 
 @pytest.mark.parametrize(
@@ -191,15 +195,18 @@ def test_a_state_folder_that_cannot_be_written_is_a_failure_and_a_damaged_file_a
     assert list(tmp_path.iterdir()) == [file]
     for folder in (file, file / "folder"):
         finding = judgements.of_state(folder, write_problem(folder), [])
-        assert (finding.status, finding.summary) == (Status.FAILURE, f"{folder} cannot be written: Not a directory")
-    assert judgements.of_state(tmp_path, None, []).status is Status.OK
+        assert (finding.status, finding.summary) == (
+            CheckStatus.FAILURE,
+            f"{folder} cannot be written: Not a directory",
+        )
+    assert judgements.of_state(tmp_path, None, []).status is CheckStatus.OK
     damaged = judgements.of_state(tmp_path, None, [tmp_path / "state.json"])
-    assert (damaged.status, "state.json is damaged" in damaged.summary) == (Status.WARNING, True)
+    assert (damaged.status, "state.json is damaged" in damaged.summary) == (CheckStatus.WARNING, True)
 
 
 def test_mistakes_in_the_configuration_are_counted_and_the_first_is_shown() -> None:
     finding = judgements.of_config_mistakes(["c.toml:3: one", "c.toml:7: two"])
-    assert (finding.status, finding.summary) == (Status.FAILURE, "c.toml:3: one (and 1 more)")
+    assert (finding.status, finding.summary) == (CheckStatus.FAILURE, "c.toml:3: one (and 1 more)")
     assert finding.data["mistakes"] == ["c.toml:3: one", "c.toml:7: two"]
 
 
@@ -235,16 +242,16 @@ async def test_a_check_without_what_it_needs_is_skipped_and_names_the_root(first
 
 async def test_a_warning_keeps_no_other_check_from_running() -> None:
     findings = await run(Check("a", returns(warning("hm", "mend it"))), Check("b", returns(ok("runs")), ("a",)))
-    assert findings["b"].status is Status.OK
+    assert findings["b"].status is CheckStatus.OK
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), SourceError(Cause.TIMEOUT, Clean("too slow"))])
+@pytest.mark.parametrize("error", [TimeoutError(), SourceError(Cause.TIMEOUT, SafeText("too slow"))])
 async def test_a_check_that_takes_too_long_has_failed_and_the_others_run(error: Exception) -> None:
     async def hang(_: None) -> Finding:
         raise error
 
     findings = await run(Check("a", hang), Check("b", returns(ok("runs"))))
-    assert [finding.status for finding in findings.values()] == [Status.FAILURE, Status.OK]
+    assert [finding.status for finding in findings.values()] == [CheckStatus.FAILURE, CheckStatus.OK]
     assert findings["a"].fix
 
 

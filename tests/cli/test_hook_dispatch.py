@@ -11,7 +11,7 @@ from support.builders import NOW, listed, reading
 from support.hooked import row
 
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
-from envwatch.cli.monitoring import Step
+from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.kept_incidents import KeptIncident, content_of, kept_incidents
 from envwatch.fleet.monitor import Monitor
@@ -20,7 +20,7 @@ from envwatch.hooks.hook import Hook
 from envwatch.hooks.message import Context
 from envwatch.hooks.runner import Runner, Waits
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.hooks.message import Message
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
-HOOKS = (Hook(name=Clean("soon")), Hook(name=Clean("late"), filter="name:web", after=timedelta(minutes=30)))
+HOOKS = (Hook(name=SafeText("soon")), Hook(name=SafeText("late"), filter="name:web", after=timedelta(minutes=30)))
 
 
 async def for_ever(_seconds: float) -> None:
@@ -43,11 +43,11 @@ class Inbox:
     sent: list[str]
     is_down: bool
 
-    async def send(self, message: Message) -> Clean:
+    async def send(self, message: Message) -> SafeText:
         if self.is_down:
             raise DeliveryError("no answer", is_temporary=True)
         self.sent.append(f"{self.name} {message.variables['ENVWATCH_EVENT']}")
-        return Clean("")
+        return SafeText("")
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Run:
         """Poll every minute."""
         kept = kept_incidents(self.file, {f"{CONTEXT.source}#": NO_PROFILE}, reading(self.began_at).monotonic)
         prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, kept)
-        monitor = Monitor.of({NO_PROFILE: Limits()}).with_open_incidents(prepared.open_incidents)
+        monitor = Monitor.create({NO_PROFILE: Limits()}).with_open_incidents(prepared.open_incidents)
         inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down) for hook in HOOKS}
         runner = Runner(inboxes, lambda _: None, Waits(sleep=for_ever), farewell=timedelta())
         dispatch = HookDispatch(prepared, runner, self.keep)
@@ -74,14 +74,14 @@ class Run:
                 at = self.began_at + minute * 60_000
                 rows = [row("web", at, is_up=up), row("other", at)]
                 before = monitor
-                monitor, update = monitor.after(NO_PROFILE, listed(rows, at), reading(at))
-                dispatch.take(Step(before, monitor, update, reading(at)))
+                monitor, update = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+                dispatch.take(MonitorUpdate(before, monitor, update, reading(at)))
                 if not self.is_down:
                     await runner.all_done()
         dispatch.store()
         return self
 
-    def keep(self, changes: Mapping[Clean, KeptIncident | None]) -> None:
+    def keep(self, changes: Mapping[SafeText, KeptIncident | None]) -> None:
         for id_, kept in changes.items():
             self.file.pop(id_, None)
             if kept is not None:

@@ -13,7 +13,7 @@ from support.recording import ALWAYS
 from envwatch.cli.late_history import LatePast, LateRecorder
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError
-from envwatch.fleet.monitor import Monitor, Update
+from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.limits import Limits
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Making:
 def put(recorder: LateRecorder, second: int) -> None:
     """Record a listing at some second after `NOW`."""
     outcome = listed(beating(2, NOW + second * 1000), NOW + second * 1000)
-    monitor, update = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    monitor, update = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
     recorder.record(NO_PROFILE, outcome, monitor, update, outcome.ended)
 
 
@@ -100,7 +100,7 @@ async def test_without_an_outcome_it_is_never_made() -> None:
     making = Making()
     recorder = making.recorder()
     outcome = listed([])
-    recorder.record(None, None, Monitor(), Update(), outcome.ended)
+    recorder.record(None, None, Monitor(), MonitorChanges(), outcome.ended)
     await asyncio.sleep(0)
     recorder.close()
     assert making.count == 0

@@ -14,12 +14,12 @@ from support.builders import NOW, beating, reading
 from support.fake_clock import Answer, Script, World, error, poller_of
 
 from envwatch.cli.arguments import StopError
-from envwatch.cli.monitoring import Deadline, Refusals, Step, run_until_signalled, steps
+from envwatch.cli.monitoring import Deadline, MonitorUpdate, Refusals, run_until_signalled, steps
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.sources.session import Session, Target
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ LISTING = Snapshot(pages=(ListedPage(beating(3), reading().wall),), requests=1)
 REFUSED = error(Cause.UNAUTHORIZED)
 
 
-def targets_of(world: World, *scripts: Script) -> Mapping[Clean, Target]:
-    names = [NO_PROFILE] if len(scripts) == 1 else [Clean(f"p{number}") for number in range(len(scripts))]
+def targets_of(world: World, *scripts: Script) -> Mapping[SafeText, Target]:
+    names = [NO_PROFILE] if len(scripts) == 1 else [SafeText(f"p{number}") for number in range(len(scripts))]
     return {
         name: Target(profile=name, host="host", key_origin="", poller=poller_of(world, script), limits=Limits())
         for name, script in zip(names, scripts, strict=True)
@@ -38,12 +38,12 @@ def targets_of(world: World, *scripts: Script) -> Mapping[Clean, Target]:
 
 
 async def taken(
-    world: World, *scripts: Script, deadline: Deadline, check: Callable[[Step], None] = lambda _: None
-) -> list[Step]:
+    world: World, *scripts: Script, deadline: Deadline, check: Callable[[MonitorUpdate], None] = lambda _: None
+) -> list[MonitorUpdate]:
     """The steps until the deadline."""
-    found: list[Step] = []
+    found: list[MonitorUpdate] = []
     targets = targets_of(world, *scripts)
-    monitor = Monitor.of({name: target.limits for name, target in targets.items()})
+    monitor = Monitor.create({name: target.limits for name, target in targets.items()})
     async with Session(targets) as session:
         async for step in steps(session, monitor, deadline, runtime=world.runtime()):
             found.append(step)
@@ -52,7 +52,7 @@ async def taken(
 
 
 def until(world: World, seconds: float) -> Deadline:
-    return Deadline.after(world.clocks(), timedelta(seconds=seconds))
+    return Deadline.from_now(world.clocks(), timedelta(seconds=seconds))
 
 
 async def test_each_outcome_and_each_second_between_is_a_step() -> None:
@@ -65,14 +65,14 @@ async def test_each_outcome_and_each_second_between_is_a_step() -> None:
     assert 9 <= len(ticks) <= 13
     assert not any(step.has_new_listing for step in ticks)
     for earlier, later in pairwise(found):
-        assert later.before.fleets.by_profile[NO_PROFILE].listed == earlier.monitor.fleets.by_profile[NO_PROFILE].listed
+        assert later.before.fleet.by_profile[NO_PROFILE].listed == earlier.monitor.fleet.by_profile[NO_PROFILE].listed
 
 
 async def test_time_alone_makes_it_blind_and_the_monitor_keeps_no_events() -> None:
     world = World()
     hangs = Script(world, LISTING, error(), takes=0.0)
     found = await taken(world, hangs, deadline=until(world, 90))
-    kinds = [event.kind for step in found for event in step.update.events]
+    kinds = [event.kind for step in found for event in step.changes.events]
     assert kinds == [Kind.FAILING, Kind.BLIND]
     assert not any(step.monitor.event_log for step in found if step.outcome is not None)
 
@@ -80,8 +80,8 @@ async def test_time_alone_makes_it_blind_and_the_monitor_keeps_no_events() -> No
 @pytest.mark.parametrize(
     "deadline",
     [
-        Deadline.after(reading(), timedelta(seconds=20), datetime.fromtimestamp(NOW / 1000 + 7, UTC)),
-        Deadline.after(reading(), timedelta(seconds=7), datetime.fromtimestamp(NOW / 1000 + 20, UTC)),
+        Deadline.from_now(reading(), timedelta(seconds=20), datetime.fromtimestamp(NOW / 1000 + 7, UTC)),
+        Deadline.from_now(reading(), timedelta(seconds=7), datetime.fromtimestamp(NOW / 1000 + 20, UTC)),
     ],
 )
 async def test_it_ends_at_the_earlier_of_a_time_and_a_moment(deadline: Deadline) -> None:
@@ -93,7 +93,7 @@ async def test_it_ends_at_the_earlier_of_a_time_and_a_moment(deadline: Deadline)
 
 async def test_a_moment_counts_time_that_the_machine_slept() -> None:
     world = World()
-    deadline = Deadline.after(reading(), until=datetime.fromtimestamp(NOW / 1000 + 3_600, UTC))
+    deadline = Deadline.from_now(reading(), until=datetime.fromtimestamp(NOW / 1000 + 3_600, UTC))
     world.schedule(5, lambda: world.suspend(7_200))
     await taken(world, Script(world, LISTING), deadline=deadline)
     assert world.now < 10

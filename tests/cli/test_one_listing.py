@@ -15,12 +15,12 @@ from support.builders import wire_rows
 from support.faulty_server import KEY, Faulty, How, Reply, Stop, Where, faulty_server
 from support.pty_terminal import Terminal, environment
 
-from envwatch.cli.bootstrap import Profile, Profiles
+from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.one_listing import fetch_all
 from envwatch.cli.progress_line import ProgressLine
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import all_settings_of
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -101,9 +101,9 @@ async def test_several_listings_are_counted_together(tmp_path: Path) -> None:
     async with faulty_server(wire_rows(250)) as faulty:
         credentials = Credentials(key=SecretStr(KEY), base_url=faulty.url, origin="a test")
         (settings,) = all_settings_of({}, {"HOME": str(tmp_path)})
-        outcomes: dict[Clean, Listed | Failed] = {}
+        outcomes: dict[SafeText, Listed | Failed] = {}
         line = Shown()
-        profiles = Profiles({Clean(name): Profile(credentials, settings) for name in ("a", "b")})
+        profiles = Profiles({SafeText(name): SelectedProfile(credentials, settings) for name in ("a", "b")})
         await fetch_all(profiles, outcomes, line)
     assert len(outcomes) == 2
     assert line.texts[0] == "reading: 100 environments, 1 page"

@@ -30,7 +30,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.sources.session import Session, Target
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.frames import FrameKind
@@ -39,7 +39,7 @@ from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.recording import RecordedFile, RecordingWriter
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.views.cloud_events import source_of
-from envwatch.views.event_stream import EventStream, Format
+from envwatch.views.event_stream import EventFormat, EventStream
 
 if TYPE_CHECKING:
     import subprocess
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 ENVWATCH: Final = (sys.executable, "-m", "envwatch")
-BASE_URL: Final = Clean("https://api.letta.com/x y")
-ABOUT: Final = About(profile=Clean("prod"), base_url=BASE_URL, version=Clean("1.0"))
+BASE_URL: Final = SafeText("https://api.letta.com/x y")
+ABOUT: Final = About(profile=SafeText("prod"), base_url=BASE_URL, version=SafeText("1.0"))
 OFF: Final = {"connectionId": None, "lastHeartbeat": None}
 
 
@@ -58,7 +58,7 @@ def snapshot(*rows: Environment) -> Snapshot:
     return Snapshot(pages=(ListedPage(list(rows), reading().wall),), requests=1)
 
 
-async def printed_and_recorded(path: Path, format_: Format) -> list[bytes]:
+async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     """What `watch` prints while `record` records the same polls: changes, a failure, blindness, and what follows."""
     world = World()
     rows = [environment(f"env-{number}", lastHeartbeat=NOW) for number in range(3)]
@@ -69,22 +69,24 @@ async def printed_and_recorded(path: Path, format_: Format) -> list[bytes]:
     answers = [snapshot(*listing) for listing in (rows, [rows[0], changed, *rows[2:]], [rows[0], *lost], rows)]
     source = Script(world, *answers, *[error(Cause.TIMEOUT)] * 12, snapshot(*back))
     target = Target(profile="prod", host="host", key_origin="", poller=poller_of(world, source), limits=Limits())
-    stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, format=format_, profile_name=Clean("prod"))
-    monitor = Monitor.of({NO_PROFILE: target.limits}, profile_name=Clean("prod"))
-    monitor = monitor.with_acks({Clean("env-3"): Ack(NOW, Clean("new disks")), Clean("another"): Ack(NOW, Clean("x"))})
+    stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, format=format_, profile_name=SafeText("prod"))
+    monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=SafeText("prod"))
+    monitor = monitor.with_acks(
+        {SafeText("env-3"): Ack(NOW, SafeText("new disks")), SafeText("another"): Ack(NOW, SafeText("x"))}
+    )
     printed: list[bytes] = []
     async with Session({NO_PROFILE: target}) as session:
         with RecordingWriter(path, ABOUT) as writer:
-            deadline = Deadline.after(world.clocks(), timedelta(seconds=400))
+            deadline = Deadline.from_now(world.clocks(), timedelta(seconds=400))
             async for step in steps(session, monitor, deadline, runtime=world.runtime()):
-                printed += stream.lines(step.before, step.monitor, step.update.events, step.now)
+                printed += stream.lines(step.before, step.monitor, step.changes.events, step.now)
                 record.write_step(writer, step)
     return printed
 
 
-@pytest.mark.parametrize("format_", Format)
+@pytest.mark.parametrize("format_", EventFormat)
 async def test_a_replay_prints_what_watch_printed(
-    format_: Format, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+    format_: EventFormat, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     path = tmp_path / "a.rec"
     printed = await printed_and_recorded(path, format_)
@@ -156,7 +158,9 @@ async def _recorded_until_the_end(home: Path) -> None:
     assert re.fullmatch(rf"envwatch: \d+ polls, {re.escape(naturalsize(size, binary=True))} in a.rec", ended)
     assert steps_in(recording)[0] == ("listed", [])
     with RecordedFile(recording) as file:
-        assert file.about == About(profile=Clean("default"), base_url=Clean(server.url), version=file.about.version)
+        assert file.about == About(
+            profile=SafeText("default"), base_url=SafeText(server.url), version=file.about.version
+        )
     assert stat.S_IMODE(recording.stat().st_mode) == 0o600
     (folder,) = (home / ".local/state/envwatch/history").iterdir()
     assert len(StoredPast(folder).polls(WallMs(0), WallMs(time.time() * 2_000))) == len(steps_in(recording))

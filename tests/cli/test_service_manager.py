@@ -42,7 +42,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def sent_to(address: str, environ: dict[str, str]) -> list[bytes]:
     with manager(address) as receiver:
-        with ServiceManager.of(environ | {"NOTIFY_SOCKET": address}) as service:
+        with ServiceManager.from_environ(environ | {"NOTIFY_SOCKET": address}) as service:
             service.ready()
             service.listed()
         return received(receiver)
@@ -62,12 +62,12 @@ def test_a_watchdog_that_is_not_ours_is_not_fed(variables: dict[str, str], tmp_p
 
 def test_the_variables_are_not_left_to_child_processes() -> None:
     environ = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/"}
-    ServiceManager.of(environ)
+    ServiceManager.from_environ(environ)
     assert environ == {"HOME": "/"}
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@without-a-listener", "vsock:2:1234", "relative"])
 def test_without_a_listener_nothing_happens(address: str) -> None:
-    with ServiceManager.of({"NOTIFY_SOCKET": address} | WATCHED) as manager:
+    with ServiceManager.from_environ({"NOTIFY_SOCKET": address} | WATCHED) as manager:
         manager.ready()
         manager.listed()

@@ -9,10 +9,10 @@ import pytest
 from support.builders import NOW, beating, failed, listed, reading
 
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.cli.monitoring import Step
+from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.cli.textfile import Changes, Textfile
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor, Update
+from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.limits import Limits
 
 if TYPE_CHECKING:
@@ -69,15 +69,17 @@ def test_once_closed_it_is_gone_and_a_thread_that_comes_late_writes_nothing(tmp_
     assert not (tmp_path / "a.prom").exists()
 
 
-def step(monitor: Monitor, at: float, outcome: Outcome | None = None, update: Update | None = None) -> Step:
+def step(
+    monitor: Monitor, at: float, outcome: Outcome | None = None, update: MonitorChanges | None = None
+) -> MonitorUpdate:
     profile = None if outcome is None else NO_PROFILE
-    return Step(monitor, monitor, update or Update(), reading(at), profile, outcome)
+    return MonitorUpdate(monitor, monitor, update or MonitorChanges(), reading(at), profile, outcome)
 
 
 def test_it_is_written_after_the_first_step_after_each_outcome_and_when_it_becomes_blind() -> None:
-    changes, new = Changes(), Monitor.of({NO_PROFILE: Limits()})
+    changes, new = Changes(), Monitor.create({NO_PROFILE: Limits()})
     outcome = listed(beating(2))
-    seen, _ = new.after(NO_PROFILE, outcome, reading())
+    seen, _ = new.apply(NO_PROFILE, outcome, reading())
     assert changes.are_in(step(new, NOW))
     assert not changes.are_in(step(new, NOW + 1_000))
     assert changes.are_in(step(seen, NOW + 1_000, outcome))
@@ -88,11 +90,11 @@ def test_it_is_written_after_the_first_step_after_each_outcome_and_when_it_becom
 
 
 def test_it_is_written_when_an_incident_opens() -> None:
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, listed(beating(12)), reading())
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(beating(12)), reading())
     down = [*beating(12, connectionId=None)]
-    monitor, _ = monitor.after(NO_PROFILE, listed(down, NOW + 5_000), reading(NOW + 5_000))
+    monitor, _ = monitor.apply(NO_PROFILE, listed(down, NOW + 5_000), reading(NOW + 5_000))
     changes = Changes()
     changes.are_in(step(monitor, NOW + 5_000))
-    monitor, update = monitor.at(reading(NOW + 16_000))
+    monitor, update = monitor.tick(reading(NOW + 16_000))
     assert update.opened
     assert changes.are_in(step(monitor, NOW + 16_000, update=update))

@@ -12,10 +12,10 @@ from envwatch.config.describe import settings_table
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.hooks.command import Command
+from envwatch.hooks.command import HookCommand
 from envwatch.hooks.hook import KINDS, Hook, deliveries_of
 from envwatch.hooks.webhook import PAGERDUTY, Webhook
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.sources.letta.network_settings import SettingsError
 from envwatch.storage.redactor import redactor
 
@@ -76,7 +76,7 @@ def test_what_delivers_a_message_follows_from_the_hook(tmp_path: Path) -> None:
     variables = {"LETTA_API_KEY": "a", "WORK_KEY": "b", "PD_KEY": "c" * 32, "CHAT_URL": "https://chat.example/x"}
     found = deliveries_of(settings.hooks, variables | {"HOME": "/h"}, settings.key_variables)
     pager, chat, duty, secret, _ = found.values()
-    assert isinstance(pager, Command)
+    assert isinstance(pager, HookCommand)
     assert pager.environ == {"HOME": "/h"}, "no key of the API, and no secret of another hook"
     assert isinstance(chat, Webhook)
     assert isinstance(duty, Webhook)
@@ -101,7 +101,7 @@ def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_short_password_of_a_service_is_a_secret_and_its_user_is_none() -> None:
-    mail = Hook(name=Clean("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),))
+    mail = Hook(name=SafeText("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),))
     deliveries_of([mail], {}, ())
     assert redactor()("oncaller w0rd-pass mail.test") == "oncaller … mail.test"
 

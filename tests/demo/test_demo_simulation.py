@@ -14,7 +14,7 @@ from support.budget import examples, first_quick
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
-from envwatch.demo.states import SimulatedEnvironment, State
+from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 
 START = 1_764_000_000_000
 MINUTE = 60_000
@@ -315,7 +315,7 @@ def test_no_time_lies_in_the_future_or_out_of_order(seed: int) -> None:
 
 @pytest.mark.parametrize(("age", "is_online"), [(119_999, True), (120_000, False)])
 def test_the_official_rule_holds_at_its_boundary(age: int, is_online: bool) -> None:  # noqa: FBT001 - a table
-    blank = State(
+    blank = SimulatedState(
         since=START,
         connection_id=None,
         connected_at=None,

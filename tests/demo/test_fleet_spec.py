@@ -15,4 +15,4 @@ from envwatch.demo.scenarios import Scenario
 def test_another_process_makes_the_same_value_from_its_arguments(spec: FleetSpec) -> None:
     parser = ArgumentParser()
     FleetSpec.add_arguments(parser)
-    assert FleetSpec.of(parser.parse_args(spec.arguments())) == spec
+    assert FleetSpec.from_options(parser.parse_args(spec.arguments())) == spec

@@ -80,7 +80,7 @@ def test_in_the_outage_a_pod_is_lost_within_20_seconds_and_stays_down(seed: int,
     steps = [*ScenarioRun(Scenario.OUTAGE, seed=seed, size=size).until(240)]
     early = next(step for step in steps if step.down)
     assert early.elapsed_s <= 20
-    first = steps[0].fleet.environments
+    first = steps[0].profile_state.environments
     lost = {first[id_].pod_id for id_ in early.down}
     assert len(lost) == 1
     assert early.down == {id_ for id_, each in first.items() if each.pod_id in lost and each.verdict.is_up}
@@ -94,20 +94,22 @@ def test_what_the_pane_says_helps_brings_the_pod_back(seed: int, size: int, afte
     run = ScenarioRun(Scenario.OUTAGE, seed=seed, size=size)
     before = [*run.until(after_s)][-1]
     startable = sorted(
-        id_ for id_ in before.down if not before.fleet.environments[id_].environment.device_id.startswith("sandbox-")
+        id_
+        for id_ in before.down
+        if not before.profile_state.environments[id_].environment.device_id.startswith("sandbox-")
     )
     assert run.start_listener(startable[chosen % len(startable)])
     after = [*run.until(after_s + 20)][-1]
     assert not after.down
-    assert {after.fleet.environments[id_].pod_id for id_ in before.down}.isdisjoint(
-        before.fleet.environments[id_].pod_id for id_ in before.down
+    assert {after.profile_state.environments[id_].pod_id for id_ in before.down}.isdisjoint(
+        before.profile_state.environments[id_].pod_id for id_ in before.down
     )
 
 
 def test_only_a_machine_that_is_down_can_be_started() -> None:
     run = ScenarioRun(Scenario.OUTAGE)
     step = [*run.until(30)][-1]
-    up = next(id_ for id_, each in step.fleet.environments.items() if each.verdict.is_up)
+    up = next(id_ for id_, each in step.profile_state.environments.items() if each.verdict.is_up)
     assert run.start_listener(up) is False
     assert run.start_listener("env-unknown") is None
     assert [*run.until(60)][-1].down == step.down
@@ -116,12 +118,12 @@ def test_only_a_machine_that_is_down_can_be_started() -> None:
 def test_a_machine_that_was_down_before_is_started_alone() -> None:
     run = ScenarioRun(Scenario.OUTAGE)
     step = [*run.until(30)][-1]
-    environments = step.fleet.environments
+    environments = step.profile_state.environments
     old = {id_ for id_, each in environments.items() if not each.verdict.is_up and id_ not in step.down}
     chosen = next(id_ for id_ in old if not environments[id_].environment.device_id.startswith("sandbox-"))
     assert run.start_listener(chosen)
     after = [*run.until(60)][-1]
-    assert after.fleet.environments[chosen].presence is Presence.ONLINE
+    assert after.profile_state.environments[chosen].presence is Presence.ONLINE
     assert after.down == step.down
 
 
@@ -129,7 +131,7 @@ def test_a_sandbox_is_started_by_nobody() -> None:
     run = ScenarioRun(Scenario.OUTAGE, size=200)
     step = [*run.until(30)][-1]
     sandbox = next(
-        id_ for id_, each in step.fleet.environments.items()
+        id_ for id_, each in step.profile_state.environments.items()
         if not each.verdict.is_up and each.environment.device_id.startswith("sandbox-")
     )  # fmt: skip
     assert run.start_listener(sandbox) is False
@@ -164,11 +166,11 @@ def test_in_the_night_a_deploy_restarts_in_waves(seed: int, size: int) -> None:
 @settings(max_examples=examples(50), deadline=None)
 def test_in_the_night_a_wrong_date_is_not_believed(seed: int, size: int) -> None:
     steps = [*ScenarioRun(Scenario.NIGHT, seed=seed, size=size).until(72)]
-    doubted = [step for step in steps if date_warning(step.fleet) is not None]
+    doubted = [step for step in steps if date_warning(step.profile_state) is not None]
     assert len(doubted) >= 3
     assert all(48 <= step.elapsed_s < 66 for step in doubted)
     assert not any(event.kind is Kind.OFFLINE for step in steps if step.elapsed_s > 48 for event in step.events)
-    assert date_warning(steps[-1].fleet) is None
+    assert date_warning(steps[-1].profile_state) is None
 
 
 @given(seed=SEEDS, size=SIZES)

@@ -22,7 +22,7 @@ COUNT = 12
 BELL = "control '\\x07'"
 
 
-def fleet(lost: int = 0) -> list[dict[str, Any]]:
+def profile_state(lost: int = 0) -> list[dict[str, Any]]:
     """Return online rows, the first `lost` of them offline."""
     now = time.time() * 1000
     up = [{**row, "lastHeartbeat": now, "lastSeenAt": now} for row in wire_rows(COUNT)]
@@ -45,12 +45,12 @@ def bells(terminal: Terminal) -> int:
 @pytest.mark.slow
 def test_a_mass_loss_that_lasts_rings_once_after_ten_seconds_and_only_if_the_bell_is_on(tmp_path: Path) -> None:
     with (
-        serving(fleet()) as server,
+        serving(profile_state()) as server,
         watching(server, tmp_path / "on", bell=True) as loud,
         watching(server, tmp_path / "off", bell=False) as quiet,
     ):
         started = time.monotonic()
-        server.rows = fleet(lost=10)
+        server.rows = profile_state(lost=10)
         loud.wait_for("10 went offline together")
         seen = time.monotonic()
         loud.wait_until(lambda: bells(loud), "the bell")

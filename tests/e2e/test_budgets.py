@@ -21,7 +21,7 @@ BUDGET = 300
 """Bytes per tick at 80x24, as for the plain table in `test_frame_writer`."""
 
 
-def fleet() -> list[dict[str, Any]]:
+def profile_state() -> list[dict[str, Any]]:
     """Return rows of four groups whose ages change at different moments of each second."""
     now = time.time() * 1000
     rows = wire_rows(40)
@@ -48,7 +48,7 @@ ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
 
 @pytest.mark.slow
 def test_a_tick_stays_within_the_byte_budget(tmp_path: Path) -> None:
-    with serving(fleet()) as server, ExitStack() as stack:
+    with serving(profile_state()) as server, ExitStack() as stack:
         terminals, before = {}, {}
         for name, steps in ARRANGEMENTS.items():
             home = tmp_path / name.replace(" ", "-")

@@ -82,19 +82,19 @@ def test_a_loss_is_found_again_explained_cut_out_replayed_and_reported(tmp_path:
     for folder in (home, elsewhere):
         folder.mkdir()
     file = tmp_path / "pod.rec"
-    fleet = Fleet()
-    server = Scripted(fleet.rows)
+    profile_state = Fleet()
+    server = Scripted(profile_state.rows)
     with running(server):
         with dashboard(server, home) as terminal:
             terminal.wait_for("● 32 on")
             terminal.wait_until(lambda: len(server.seen) >= 3, "more listings than the first")
-            fleet.lost_at = time.time() * 1000 - 6_000
+            profile_state.lost_at = time.time() * 1000 - 6_000
             terminal.wait_for("12 went offline together: all pod p-7")
             polls = len(server.seen)
             terminal.wait_until(lambda: len(server.seen) >= polls + 2, "a listing after the loss")
             quit_from(terminal)
 
-        fleet.back_at = time.time() * 1000
+        profile_state.back_at = time.time() * 1000
         with dashboard(server, home) as terminal:
             terminal.wait_for("12 came back together")
             go_back_to_the_loss(terminal)

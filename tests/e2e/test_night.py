@@ -133,8 +133,8 @@ def expect(terminal: Terminal, seen: Seen, *, line: int) -> None:
 
 @pytest.mark.slow
 def test_a_night_shows_at_each_poll_what_is_wrong_and_moves_nothing(tmp_path: Path) -> None:
-    fleet = Fleet()
-    server = Scripted(fleet.rows)
+    profile_state = Fleet()
+    server = Scripted(profile_state.rows)
     config = tmp_path / "config.toml"
     config.write_text(CONFIG, encoding="utf-8")
     with running(server):
@@ -144,17 +144,17 @@ def test_a_night_shows_at_each_poll_what_is_wrong_and_moves_nothing(tmp_path: Pa
             terminal.press("\x04", "kk")
             terminal.wait_for("►● on .* web-004 ")
             expect(terminal, quiet := Seen(), line=19)
-            lost = lose_a_pod(terminal, fleet, quiet)
-            lost = change_it(terminal, fleet, lost)
-            hide_it(terminal, fleet, server, lost)
-            end_it(terminal, fleet, lost)
+            lost = lose_a_pod(terminal, profile_state, quiet)
+            lost = change_it(terminal, profile_state, lost)
+            hide_it(terminal, profile_state, server, lost)
+            end_it(terminal, profile_state, lost)
             terminal.press("q")
             assert terminal.wait_for_end() == 0
 
 
-def lose_a_pod(terminal: Terminal, fleet: Fleet, quiet: Seen) -> Seen:
+def lose_a_pod(terminal: Terminal, profile_state: Fleet, quiet: Seen) -> Seen:
     """The row under the cursor stays on its line; what this moves out of sight is counted, and one key goes there."""
-    fleet.lose(*POD)
+    profile_state.lose(*POD)
     lost = replace(
         quiet,
         counts="● 186 on ◐ 0 late ○ 14 off",
@@ -172,9 +172,9 @@ def lose_a_pod(terminal: Terminal, fleet: Fleet, quiet: Seen) -> Seen:
     return lost
 
 
-def change_it(terminal: Terminal, fleet: Fleet, lost: Seen) -> Seen:
+def change_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> Seen:
     """Two come back, and the row under the cursor gets another name."""
-    fleet.bring_back("db-03", "db-04")
+    profile_state.bring_back("db-03", "db-04")
     lost = replace(
         lost,
         counts="● 188 on ◐ 0 late ○ 12 off",
@@ -183,13 +183,13 @@ def change_it(terminal: Terminal, fleet: Fleet, lost: Seen) -> Seen:
         newest="○ 14 went offline together: all pod p-7 2 back",
     )
     expect(terminal, lost, line=2)
-    fleet.names = {"db-00": "zeta"}
+    profile_state.names = {"db-00": "zeta"}
     lost = replace(lost, first="○ off zeta NEW", cursor="zeta")
     expect(terminal, lost, line=2)
     return lost
 
 
-def hide_it(terminal: Terminal, fleet: Fleet, server: Scripted, lost: Seen) -> None:
+def hide_it(terminal: Terminal, profile_state: Fleet, server: Scripted, lost: Seen) -> None:
     """While the key is refused and while the list is empty, nothing changes but what says so."""
     server.break_page(0, says(401, '{"message":"Unauthorized"}'))
     host = server.url.removeprefix("http://")
@@ -202,23 +202,23 @@ def hide_it(terminal: Terminal, fleet: Fleet, server: Scripted, lost: Seen) -> N
     server.heal()
     terminal.press("r")
     expect(terminal, lost, line=2)
-    fleet.is_empty = True
+    profile_state.is_empty = True
     held = "the list came back empty (TIME): not believed before TIME; rows are as of TIME (r asks now)"
     # The badge takes the place of an empty count.
     held_seen = replace(lost, counts="● 188 on ○ 12 off", badge="HOLD empty list data", newest=held)
     expect(terminal, held_seen, line=2)
-    fleet.is_empty = False
+    profile_state.is_empty = False
     expect(terminal, lost, line=2)
 
 
-def end_it(terminal: Terminal, fleet: Fleet, lost: Seen) -> None:
+def end_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> None:
     """One is deleted; then all are back, and the row under the cursor is still where it was."""
-    fleet.deleted = {"db-05"}
+    profile_state.deleted = {"db-05"}
     gone = replace(lost, counts="● 188 on ◐ 0 late ○ 11 off · 1 gone")
     expect(terminal, gone, line=2)
-    with fleet.at_once:
-        fleet.deleted = set()
-        fleet.bring_back(*fleet.lost_at)
+    with profile_state.at_once:
+        profile_state.deleted = set()
+        profile_state.bring_back(*profile_state.lost_at)
     over = Seen(
         tags={"▌BACK": 14},
         rule="199 online · 13 changed in 15 min",

@@ -10,7 +10,7 @@ from support.memory_history import recorded
 from support.pty_terminal import Terminal
 
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.about import About
 from envwatch.storage.history.recording import RecordingWriter
 
@@ -30,15 +30,17 @@ def test_a_recording_of_a_stranger_plays_without_key_network_or_settings(tmp_pat
     history = recorded(
         [listed(rows), *(listed([*beating(3, NOW + 5_000 * n), lost], NOW + 5_000 * n) for n in range(1, 60))]
     )
-    about = About(profile=Clean(f"prod{HOSTILE}"), base_url=Clean("https://letta.example"), version=Clean("1.0"))
+    about = About(
+        profile=SafeText(f"prod{HOSTILE}"), base_url=SafeText("https://letta.example"), version=SafeText("1.0")
+    )
     with RecordingWriter(path, about) as writer:
         for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
             moment = history.moment(poll)
             hostile = {
-                id_: replace(tracked, environment=replace(tracked.environment, name=Clean(f"{HOSTILE}{id_}")))
-                for id_, tracked in moment.fleet.environments.items()
+                id_: replace(tracked, environment=replace(tracked.environment, name=SafeText(f"{HOSTILE}{id_}")))
+                for id_, tracked in moment.profile_state.environments.items()
             }
-            moment = replace(moment, fleet=replace(moment.fleet, environments=hostile))
+            moment = replace(moment, profile_state=replace(moment.profile_state, environments=hostile))
             writer.write(moment, poll.result, 5.0, history.events(poll.at, poll.at))
     path.write_bytes(path.read_bytes()[:-3])
     arguments = ("replay", str(path), "--speed", "2", "--at", "08:53:30")

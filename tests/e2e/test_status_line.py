@@ -56,7 +56,7 @@ class Beating(Sequence[dict[str, Any]]):
         return row if own else row | {"lastHeartbeat": now - 3_000, "lastSeenAt": now - 3_000}
 
 
-def fleet() -> Beating:
+def profile_state() -> Beating:
     """34 up, 2 down since a moment ago, 3 for a month, and one whose time cannot be true."""
     now = time.time() * 1000
     rows = [wire_row(f"env-{number}") for number in range(40)]
@@ -106,7 +106,7 @@ def at_each_size(terminal: Terminal, status: str, news: str = "") -> Iterator[tu
 @pytest.fixture
 def server() -> Iterator[Faulty]:
     with serving(()) as server:
-        server.rows = fleet()
+        server.rows = profile_state()
         yield server
 
 

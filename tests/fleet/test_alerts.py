@@ -12,7 +12,7 @@ from envwatch.fleet.alerts import Alerts, ring_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.incidents import Incident, Incidents
 from envwatch.model.clock import MonotonicS
-from envwatch.model.text import Clean, cells, clean
+from envwatch.model.text import SafeText, cells, clean
 
 S = MonotonicS
 
@@ -23,9 +23,9 @@ def incident(*names: str, kinds: tuple[Kind, ...] = (Kind.OFFLINE,), **changes: 
         Event(
             kind=kinds[min(number, len(kinds) - 1)],
             at=NOW,
-            id=Clean(f"env-{name}"),
-            name=Clean(name),
-            before=Clean("online"),
+            id=SafeText(f"env-{name}"),
+            name=SafeText(name),
+            before=SafeText("online"),
             **changes,
         )
         for number, name in enumerate(names)
@@ -39,22 +39,22 @@ NAS, MAC = incident("nas"), incident("mac")
 
 
 def test_an_incident_rings_at_once_and_only_once() -> None:
-    alerts, ringing = Alerts().after([NAS], ()).due(S(100.0))
+    alerts, ringing = Alerts().apply([NAS], ()).due(S(100.0))
     assert ringing == (NAS,)
     assert alerts.due(S(1000.0))[1] == ()
 
 
 @pytest.mark.parametrize(("later", "rings"), [(19.999, False), (20.0, True)])
 def test_one_bell_rings_in_ten_seconds_and_what_opened_before_keeps_waiting(later: float, *, rings: bool) -> None:
-    alerts, _ = Alerts().after([NAS], ()).due(S(10.0))
-    alerts, ringing = alerts.after([MAC], ()).due(S(10.1))
+    alerts, _ = Alerts().apply([NAS], ()).due(S(10.0))
+    alerts, ringing = alerts.apply([MAC], ()).due(S(10.1))
     assert ringing == ()
     assert alerts.due(S(later))[1] == ((MAC,) if rings else ())
 
 
 def test_an_incident_that_resolves_before_its_bell_never_rings() -> None:
-    alerts, _ = Alerts().after([NAS], ()).due(S(10.0))
-    assert alerts.after([MAC], ()).after((), [MAC]).due(S(30.0))[1] == ()
+    alerts, _ = Alerts().apply([NAS], ()).due(S(10.0))
+    assert alerts.apply([MAC], ()).apply((), [MAC]).due(S(30.0))[1] == ()
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,9 +39,13 @@ def kinds(events: list[Event]) -> list[Kind]:
     return [event.kind for event in events]
 
 
-def held(fleet: Fleet) -> tuple[Anomaly, int] | None:
+def held(profile_state: ProfileState) -> tuple[Anomaly, int] | None:
     """What is held, and for how many listings."""
-    return None if fleet.hold is None else (fleet.hold.anomaly, fleet.hold.listings)
+    return (
+        None
+        if profile_state.quarantine is None
+        else (profile_state.quarantine.anomaly, profile_state.quarantine.listings)
+    )
 
 
 # An emptied list
@@ -55,62 +59,62 @@ def test_an_emptied_list_is_believed_after_three_listings_and_a_minute(
     listings: int, step: float, *, believed: bool
 ) -> None:
     first = [listed(beating(3)), listed(beating(3, NOW + step), NOW + step)]
-    fleet, events = watched([*first, *(listed([], NOW + step * number) for number in range(2, 2 + listings))])
+    profile_state, events = watched([*first, *(listed([], NOW + step * number) for number in range(2, 2 + listings))])
 
-    assert (fleet.hold is None) is believed
-    assert fleet.counts() == {Presence.GONE if believed else Presence.ONLINE: 3}
+    assert (profile_state.quarantine is None) is believed
+    assert profile_state.counts() == {Presence.GONE if believed else Presence.ONLINE: 3}
     assert [(leaf.kind, leaf.reason) for leaf in flatten(events)] == [
         (Kind.HELD, Anomaly.EMPTIED.value),
         *([(Kind.GONE, "no longer listed")] * 3 if believed else []),
     ]
-    assert watched([listed([], NOW + step * (2 + listings))], fleet)[1] == [] or not believed
+    assert watched([listed([], NOW + step * (2 + listings))], profile_state)[1] == [] or not believed
 
 
 @pytest.mark.parametrize(("seconds", "left_s"), [(5, 60), (35, 30), (65, 0), (100, 0)])
 def test_it_is_known_how_long_it_is_not_believed_at_least(seconds: float, left_s: float) -> None:
-    fleet, _ = watched(story(beating(3), []))
+    profile_state, _ = watched(story(beating(3), []))
 
-    assert fleet.hold is not None
-    assert fleet.hold.left_s(MonotonicS(seconds)) == left_s
+    assert profile_state.quarantine is not None
+    assert profile_state.quarantine.left_s(MonotonicS(seconds)) == left_s
 
 
 def test_a_list_of_two_may_empty_but_absence_still_needs_two_listings() -> None:
-    fleet, events = watched(story(beating(2), []))
-    assert (fleet.hold, fleet.counts(), events) == (None, {Presence.ONLINE: 2}, [])
+    profile_state, events = watched(story(beating(2), []))
+    assert (profile_state.quarantine, profile_state.counts(), events) == (None, {Presence.ONLINE: 2}, [])
 
-    fleet, events = watched([listed([], NOW + 2 * STEP)], fleet)
-    assert fleet.counts() == {Presence.GONE: 2}
+    profile_state, events = watched([listed([], NOW + 2 * STEP)], profile_state)
+    assert profile_state.counts() == {Presence.GONE: 2}
 
 
 def test_a_held_list_that_comes_back_changed_nothing() -> None:
     rows = beating(3)
-    fleet, events = watched(story(rows, [], [], rows, [], []))
+    profile_state, events = watched(story(rows, [], [], rows, [], []))
 
-    assert (held(fleet), fleet.counts()) == ((Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
+    assert (held(profile_state), profile_state.counts()) == ((Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
     assert kinds(events) == [Kind.HELD, Kind.HELD]
 
 
 def test_a_row_that_a_held_listing_holds_is_not_absent() -> None:
     rows = beating(10)
-    fleet, events = watched(story(rows, rows[:9], without_beats(rows, 5), rows[:9]))
+    profile_state, events = watched(story(rows, rows[:9], without_beats(rows, 5), rows[:9]))
 
     assert kinds(events) == [Kind.HELD]
-    assert fleet.environments[Clean("env-10")].absent == 1
-    fleet, events = watched([listed(rows[:9], NOW + 4 * STEP)], fleet)
+    assert profile_state.environments[SafeText("env-10")].absent == 1
+    profile_state, events = watched([listed(rows[:9], NOW + 4 * STEP)], profile_state)
     assert kinds(events) == [Kind.GONE]
 
 
 def test_a_failed_poll_neither_confirms_nor_clears_what_is_held() -> None:
-    fleet, events = watched([*story(beating(3), [], []), failed(at=NOW + 3 * STEP), listed([], NOW + 65_000)])
+    profile_state, events = watched([*story(beating(3), [], []), failed(at=NOW + 3 * STEP), listed([], NOW + 65_000)])
 
-    assert fleet.counts() == {Presence.GONE: 3}
+    assert profile_state.counts() == {Presence.GONE: 3}
     assert kinds(flatten(events)) == [Kind.HELD, *[Kind.GONE] * 3]
 
 
 def test_the_data_on_the_screen_grows_old_while_a_listing_is_held() -> None:
-    fleet, _ = watched(story(beating(3), [], []))
+    profile_state, _ = watched(story(beating(3), [], []))
 
-    assert fleet.age(reading(NOW + 2 * STEP)) == fleet.interval * 2
+    assert profile_state.age(reading(NOW + 2 * STEP)) == profile_state.interval * 2
 
 
 # Rows that vanish together
@@ -122,8 +126,8 @@ def lacking(
     last: int,
     at: float,
     *,
-    confirmed_absent: frozenset[Clean] = frozenset(),
-    in_doubt: frozenset[Clean] = frozenset(),
+    confirmed_absent: frozenset[SafeText] = frozenset(),
+    in_doubt: frozenset[SafeText] = frozenset(),
 ) -> Listed:
     """A listing of so many beating rows that lacks those from the first number to the last."""
     missing = ids(first, last)
@@ -132,8 +136,8 @@ def lacking(
     return replace(outcome, snapshot=snapshot)
 
 
-def ids(first: int, last: int) -> frozenset[Clean]:
-    return frozenset(Clean(f"env-{number}") for number in range(first, last + 1))
+def ids(first: int, last: int) -> frozenset[SafeText]:
+    return frozenset(SafeText(f"env-{number}") for number in range(first, last + 1))
 
 
 @pytest.mark.parametrize(
@@ -143,10 +147,10 @@ def test_rows_that_vanish_together_are_held_from_three_and_a_fifth_on(
     count: int, vanished: int, *, is_held: bool
 ) -> None:
     outcomes = [lacking(count, 1, vanished, NOW + step * STEP) for step in range(1, 3)]
-    fleet, events = watched([listed(beating(count)), *outcomes])
+    profile_state, events = watched([listed(beating(count)), *outcomes])
 
-    assert held(fleet) == ((Anomaly.VANISHED, 2) if is_held else None)
-    assert fleet.counts()[Presence.GONE] == (0 if is_held else vanished)
+    assert held(profile_state) == ((Anomaly.VANISHED, 2) if is_held else None)
+    assert profile_state.counts()[Presence.GONE] == (0 if is_held else vanished)
     if is_held:
         assert [(event.kind, event.reason) for event in events] == [
             (Kind.HELD, f"{vanished} of {count} rows vanished at once")
@@ -155,32 +159,32 @@ def test_rows_that_vanish_together_are_held_from_three_and_a_fifth_on(
 
 def test_rows_that_are_listed_and_cannot_be_read_have_not_vanished() -> None:
     one = lacking(10, 1, 4, NOW + STEP)
-    one = replace(one, snapshot=replace(one.snapshot, set_aside=2, set_aside_ids=ids(1, 2)))
-    fleet, events = watched([listed(beating(10)), one])
+    one = replace(one, snapshot=replace(one.snapshot, rejected=2, rejected_ids=ids(1, 2)))
+    profile_state, events = watched([listed(beating(10)), one])
 
-    assert (held(fleet), events) == (None, [])
-    assert [tracked.absent for tracked in fleet.environments.values()].count(1) == 2
+    assert (held(profile_state), events) == (None, [])
+    assert [tracked.absent for tracked in profile_state.environments.values()].count(1) == 2
 
 
 def test_rows_that_stay_away_for_three_listings_and_a_minute_are_gone_together() -> None:
     moments = [NOW + step * STEP for step in range(1, 14)]
-    fleet, events = watched([listed(beating(250)), *(lacking(250, 1, 150, at) for at in moments[:-1])])
-    assert (held(fleet), fleet.counts()) == ((Anomaly.VANISHED, 12), {Presence.ONLINE: 250})
+    profile_state, events = watched([listed(beating(250)), *(lacking(250, 1, 150, at) for at in moments[:-1])])
+    assert (held(profile_state), profile_state.counts()) == ((Anomaly.VANISHED, 12), {Presence.ONLINE: 250})
 
-    fleet, events = watched([lacking(250, 1, 150, moments[-1])], fleet)
-    assert (fleet.hold, fleet.counts()) == (None, {Presence.ONLINE: 100, Presence.GONE: 150})
+    profile_state, events = watched([lacking(250, 1, 150, moments[-1])], profile_state)
+    assert (profile_state.quarantine, profile_state.counts()) == (None, {Presence.ONLINE: 100, Presence.GONE: 150})
     assert [(event.kind, event.of, len(event.members)) for event in events] == [(Kind.TOGETHER, Kind.GONE, 150)]
 
-    assert watched([lacking(250, 1, 150, moments[-1] + STEP)], fleet)[1] == []
+    assert watched([lacking(250, 1, 150, moments[-1] + STEP)], profile_state)[1] == []
 
 
 def test_the_rows_that_are_listed_are_watched_while_the_others_are_held() -> None:
     lost = lacking(10, 1, 5, NOW + 2 * STEP)
     rows = [*lost.snapshot.pages[0].environments[:-1], environment("env-10", connectionId=None)]
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed(rows, NOW + 2 * STEP)]
-    fleet, events = watched([listed(beating(10)), *outcomes])
+    profile_state, events = watched([listed(beating(10)), *outcomes])
 
-    assert fleet.age(reading(NOW + 2 * STEP)) == timedelta()
+    assert profile_state.age(reading(NOW + 2 * STEP)) == timedelta()
     assert [(event.kind, event.id) for event in events] == [(Kind.HELD, None), (Kind.OFFLINE, "env-10")]
 
 
@@ -188,11 +192,11 @@ def test_rows_that_come_back_while_held_were_never_away() -> None:
     """60 rows are missing each time, and not quite the same ones: 54 of them are missing all the time."""
     moments = [NOW + step * STEP for step in range(1, 14)]
     others = [lacking(250, 1 + step // 2, 60 + step // 2, at) for step, at in enumerate(moments)]
-    fleet, events = watched([listed(beating(250)), *others])
+    profile_state, events = watched([listed(beating(250)), *others])
 
-    assert fleet.hold is None
+    assert profile_state.quarantine is None
     assert {event.id for event in flatten(events) if event.kind is Kind.GONE} == ids(7, 60)
-    fleet, events = watched([lacking(250, 61, 66, moments[-1] + STEP)], fleet)
+    profile_state, events = watched([lacking(250, 61, 66, moments[-1] + STEP)], profile_state)
     assert {leaf.id for leaf in flatten(events) if leaf.kind is Kind.GONE} == ids(61, 66)
 
 
@@ -201,20 +205,20 @@ def test_a_row_that_comes_back_while_held_is_judged_by_when_it_was_listed_and_no
     beat = NOW + 31_000
     rows = [environment(f"env-{number}", lastHeartbeat=beat) for number in range(1, 11)]
     outcomes = [lacking(10, 1, 5, NOW + at) for at in (STEP, 90_000.0)]
-    fleet, _ = watched([listed(beating(10)), *outcomes, listed(rows, NOW + 95_000)])
+    profile_state, _ = watched([listed(beating(10)), *outcomes, listed(rows, NOW + 95_000)])
 
-    assert {tracked.clock_suspect for tracked in fleet.environments.values()} == {False}
-    assert fleet.environments[Clean("env-1")].presence is Presence.LATE
+    assert {tracked.clock_suspect for tracked in profile_state.environments.values()} == {False}
+    assert profile_state.environments[SafeText("env-1")].presence is Presence.LATE
 
 
 def test_other_rows_that_vanish_are_held_anew_without_another_event() -> None:
     moments = [NOW + step * 20_000 for step in range(1, 8)]
     parts = [(1, 100), (1, 100), (101, 200), (101, 200), (101, 200), (1, 100), (1, 100)]
-    fleet, events = watched(
+    profile_state, events = watched(
         [listed(beating(250)), *(lacking(250, *part, at) for part, at in zip(parts, moments, strict=True))]
     )
 
-    assert (held(fleet), fleet.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 2), 0)
+    assert (held(profile_state), profile_state.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 2), 0)
     assert kinds(events) == [Kind.HELD]
 
 
@@ -222,64 +226,70 @@ def test_rows_that_vanish_later_are_held_for_a_minute_of_their_own() -> None:
     moments = [NOW + step * 20_000 for step in range(1, 8)]
     lasts = [100, 100, 100, 200, 200, 200, 200]
     outcomes = [lacking(250, 1, last, at) for last, at in zip(lasts, moments, strict=True)]
-    fleet, events = watched([listed(beating(250)), *outcomes[:4]])
-    assert (held(fleet), fleet.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 1), 100)
+    profile_state, events = watched([listed(beating(250)), *outcomes[:4]])
+    assert (held(profile_state), profile_state.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 1), 100)
 
-    fleet, events = watched(outcomes[4:6], fleet)
-    assert (held(fleet), events) == ((Anomaly.VANISHED, 3), [])
-    fleet, events = watched(outcomes[6:], fleet)
-    assert (held(fleet), fleet.counts()[Presence.GONE]) == (None, 200)
+    profile_state, events = watched(outcomes[4:6], profile_state)
+    assert (held(profile_state), events) == ((Anomaly.VANISHED, 3), [])
+    profile_state, events = watched(outcomes[6:], profile_state)
+    assert (held(profile_state), profile_state.counts()[Presence.GONE]) == (None, 200)
 
 
 def test_a_listing_that_holds_them_again_ends_the_hold_without_an_event_of_a_row() -> None:
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed(beating(10, NOW), NOW + 2 * STEP)]
-    fleet, events = watched([listed(beating(10)), *outcomes])
+    profile_state, events = watched([listed(beating(10)), *outcomes])
 
-    assert (fleet.hold, fleet.counts(), kinds(events)) == (None, {Presence.ONLINE: 10}, [Kind.HELD])
-    fleet, events = watched([lacking(10, 1, 2, NOW + 3 * STEP)], fleet)
-    assert (fleet.counts(), events) == ({Presence.ONLINE: 10}, [])
+    assert (profile_state.quarantine, profile_state.counts(), kinds(events)) == (
+        None,
+        {Presence.ONLINE: 10},
+        [Kind.HELD],
+    )
+    profile_state, events = watched([lacking(10, 1, 2, NOW + 3 * STEP)], profile_state)
+    assert (profile_state.counts(), events) == ({Presence.ONLINE: 10}, [])
 
 
 def test_rows_whose_absence_is_confirmed_are_gone_after_two_listings() -> None:
     first = lacking(10, 1, 5, NOW + STEP, confirmed_absent=ids(1, 5))
-    fleet, events = watched([listed(beating(10)), first, lacking(10, 1, 5, NOW + 2 * STEP)])
+    profile_state, events = watched([listed(beating(10)), first, lacking(10, 1, 5, NOW + 2 * STEP)])
 
-    assert (fleet.hold, fleet.counts()) == (None, {Presence.ONLINE: 5, Presence.GONE: 5})
+    assert (profile_state.quarantine, profile_state.counts()) == (None, {Presence.ONLINE: 5, Presence.GONE: 5})
     assert Kind.HELD not in kinds(events)
 
 
 def test_confirmations_add_up_until_no_more_than_a_fifth_is_left() -> None:
     """60 of 250 vanish, 9 are confirmed each time: after two times 42 are left, which is less than a fifth."""
-    fleet, _ = watched([listed(beating(250)), lacking(250, 1, 60, NOW + STEP, confirmed_absent=ids(1, 9))])
-    assert held(fleet) == (Anomaly.VANISHED, 1)
+    profile_state, _ = watched([listed(beating(250)), lacking(250, 1, 60, NOW + STEP, confirmed_absent=ids(1, 9))])
+    assert held(profile_state) == (Anomaly.VANISHED, 1)
 
     confirmed, doubted = ids(10, 18), ids(19, 60)
-    fleet, events = watched(
+    profile_state, events = watched(
         [
             lacking(250, 1, 60, NOW + 2 * STEP, confirmed_absent=confirmed, in_doubt=doubted),
             lacking(250, 1, 60, NOW + 3 * STEP, in_doubt=doubted),
         ],
-        fleet,
+        profile_state,
     )
-    assert fleet.hold is None
+    assert profile_state.quarantine is None
     assert {event.id for event in flatten(events)} == ids(1, 18)
 
 
 def test_an_absence_in_doubt_is_not_believed_however_long_it_lasts() -> None:
     moments = [NOW + step * STEP for step in range(1, 30)]
-    fleet, events = watched([listed(beating(20)), *(lacking(20, 1, 2, at, in_doubt=ids(2, 2)) for at in moments)])
+    profile_state, events = watched(
+        [listed(beating(20)), *(lacking(20, 1, 2, at, in_doubt=ids(2, 2)) for at in moments)]
+    )
     assert [event.id for event in events] == ["env-1"]
 
-    fleet, events = watched([lacking(20, 1, 2, NOW + 30 * STEP)], fleet)
+    profile_state, events = watched([lacking(20, 1, 2, NOW + 30 * STEP)], profile_state)
     assert [(event.kind, event.id) for event in events] == [(Kind.GONE, "env-2")]
 
 
 def test_another_anomaly_in_between_starts_the_count_over_and_makes_nothing_gone() -> None:
     rows = beating(10)
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed([], NOW + 2 * STEP), lacking(10, 1, 5, NOW + 3 * STEP)]
-    fleet, events = watched([listed(rows), *outcomes])
+    profile_state, events = watched([listed(rows), *outcomes])
 
-    assert (held(fleet), fleet.counts()) == ((Anomaly.VANISHED, 1), {Presence.ONLINE: 10})
+    assert (held(profile_state), profile_state.counts()) == ((Anomaly.VANISHED, 1), {Presence.ONLINE: 10})
     assert kinds(events) == [Kind.HELD] * 3
 
 
@@ -289,23 +299,23 @@ def test_another_anomaly_in_between_starts_the_count_over_and_makes_nothing_gone
 @pytest.mark.parametrize(("lost", "of", "held"), [(2, 4, False), (3, 4, True), (3, 14, True), (3, 15, False)])
 def test_many_heartbeats_lost_on_a_kept_connection_are_held(lost: int, of: int, *, held: bool) -> None:
     rows = beating(of)
-    fleet, events = watched(story(rows, without_beats(rows, lost)))
+    profile_state, events = watched(story(rows, without_beats(rows, lost)))
 
-    assert (fleet.hold is not None) is held
-    assert fleet.counts()[Presence.OFFLINE] == (0 if held else lost)
+    assert (profile_state.quarantine is not None) is held
+    assert profile_state.counts()[Presence.OFFLINE] == (0 if held else lost)
     assert kinds(flatten(events)) == ([Kind.HELD] if held else [Kind.OFFLINE] * lost)
 
 
 def test_lost_heartbeats_are_believed_after_three_listings_and_a_minute() -> None:
     rows = beating(5)
     lost = without_beats(rows, 3)
-    fleet, events = watched(story(rows, *[lost] * 12))
-    assert fleet.counts() == {Presence.ONLINE: 5}
+    profile_state, events = watched(story(rows, *[lost] * 12))
+    assert profile_state.counts() == {Presence.ONLINE: 5}
 
-    fleet, more = watched([listed(lost, NOW + 13 * STEP), listed(lost, NOW + 14 * STEP)], fleet)
+    profile_state, more = watched([listed(lost, NOW + 13 * STEP), listed(lost, NOW + 14 * STEP)], profile_state)
     events += more
 
-    assert fleet.counts() == {Presence.LATE: 2, Presence.OFFLINE: 3}
+    assert profile_state.counts() == {Presence.LATE: 2, Presence.OFFLINE: 3}
     assert kinds(flatten(events)) == [Kind.HELD, *[Kind.OFFLINE] * 3]
 
 
@@ -320,23 +330,25 @@ def test_new_connections_that_have_not_beaten_yet_are_no_anomaly() -> None:
     """A heartbeat is lost only where its connection was kept."""
     rows = beating(5)
     new = [environment(row.id, connectionId=f"new-{row.id}", lastHeartbeat=None) for row in rows]
-    fleet, events = watched(story(rows, new))
+    profile_state, events = watched(story(rows, new))
 
-    assert (fleet.hold, fleet.counts()) == (None, {Presence.OFFLINE: 5})
+    assert (profile_state.quarantine, profile_state.counts()) == (None, {Presence.OFFLINE: 5})
     assert kinds(flatten(events)) == [Kind.OFFLINE] * 5
 
 
 def test_one_anomaly_does_not_confirm_another() -> None:
     rows = beating(5)
-    fleet, _ = watched(story(rows, [], [], without_beats(rows, 5), []))
+    profile_state, _ = watched(story(rows, [], [], without_beats(rows, 5), []))
 
-    assert held(fleet) == (Anomaly.EMPTIED, 1)
+    assert held(profile_state) == (Anomaly.EMPTIED, 1)
 
 
 # Stalled heartbeats
 
 
-def standing_still(count: int, until: float, *, dated: bool = True, skew: float = 0.0) -> tuple[Fleet, list[Event]]:
+def standing_still(
+    count: int, until: float, *, dated: bool = True, skew: float = 0.0
+) -> tuple[ProfileState, list[Event]]:
     """A fleet that beat once more five seconds after it was first listed, and then never again."""
     rows = beating(count, NOW + STEP)
     moments = [NOW + STEP * n for n in range(1, 1000) if NOW + STEP * n < until]
@@ -349,9 +361,9 @@ def standing_still(count: int, until: float, *, dated: bool = True, skew: float 
 def test_ten_heartbeats_that_stand_still_for_a_minute_are_the_platforms_trouble(
     seconds: float, *, stalled: bool
 ) -> None:
-    fleet, events = standing_still(10, NOW + STEP + seconds * 1000)
+    profile_state, events = standing_still(10, NOW + STEP + seconds * 1000)
 
-    assert fleet.stall_detector.is_stalled is stalled
+    assert profile_state.stall_detector.is_stalled is stalled
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
 
 
@@ -362,36 +374,39 @@ def test_one_heartbeat_that_advances_is_enough_wherever_its_row_stands() -> None
             beating(12),
             *([beating(12)[:place] + beating(12, at)[place:][:1] + beating(12)[place + 1 :] for at in moments[1:]]),
         ]
-        fleet, _ = watched(listed(each, at) for each, at in zip(rows, moments, strict=True))
-        assert not fleet.stall_detector.is_stalled
+        profile_state, _ = watched(listed(each, at) for each, at in zip(rows, moments, strict=True))
+        assert not profile_state.stall_detector.is_stalled
 
 
 def test_nine_heartbeats_that_stand_still_are_no_stall() -> None:
-    fleet, events = standing_still(9, NOW + 130_000)
+    profile_state, events = standing_still(9, NOW + 130_000)
 
-    assert not fleet.stall_detector.is_stalled
-    assert fleet.counts() == {Presence.OFFLINE: 9}
+    assert not profile_state.stall_detector.is_stalled
+    assert profile_state.counts() == {Presence.OFFLINE: 9}
     assert {event.of for event in events} == {Kind.OFFLINE}
 
 
 def test_stalled_rows_read_unknown_and_not_offline() -> None:
     now = NOW + 600_000
-    fleet, events = standing_still(10, now)
+    profile_state, events = standing_still(10, now)
 
     assert kinds(events) == [Kind.STALLED]
     assert all(
-        tracked.verdict.is_up and fleet.is_unknown(tracked, reading(now)) for tracked in fleet.environments.values()
+        tracked.verdict.is_up and profile_state.is_unknown(tracked, reading(now))
+        for tracked in profile_state.environments.values()
     )
 
 
 def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_presence() -> None:
     rows = [*beating(10, NOW + STEP), environment("down", connectionId=None, lastHeartbeat=None)]
-    fleet, _ = watched([listed([*beating(10), rows[-1]]), *(listed(rows, NOW + STEP * n) for n in range(1, 14))])
+    profile_state, _ = watched(
+        [listed([*beating(10), rows[-1]]), *(listed(rows, NOW + STEP * n) for n in range(1, 14))]
+    )
 
-    counts = counts_at(fleet, reading())
+    counts = counts_at(profile_state, reading())
     assert (counts.presences, counts.unknown) == ({Presence.OFFLINE: 1}, 10)
 
-    moving, _ = watched([listed([*beating(10, NOW + 14 * STEP), rows[-1]], NOW + 14 * STEP)], fleet)
+    moving, _ = watched([listed([*beating(10, NOW + 14 * STEP), rows[-1]], NOW + 14 * STEP)], profile_state)
     counts = counts_at(moving, reading())
     assert (counts.presences, counts.unknown) == ({Presence.ONLINE: 10, Presence.OFFLINE: 1}, 0)
 
@@ -406,18 +421,18 @@ def test_a_time_without_successful_polls_proves_no_stall(gap: str) -> None:
         "blindness": [],
         "sleep": [slept(NOW + 2 * STEP, later - STEP)],
     }
-    fleet, events = watched([*between[gap], listed(beating(12, NOW + STEP), later)], before)
+    profile_state, events = watched([*between[gap], listed(beating(12, NOW + STEP), later)], before)
 
-    assert not fleet.stall_detector.is_stalled
-    assert fleet.counts() == {Presence.OFFLINE: 12}
+    assert not profile_state.stall_detector.is_stalled
+    assert profile_state.counts() == {Presence.OFFLINE: 12}
     assert [(event.kind, len(event.members)) for event in events] == [(Kind.WHILE_BLIND, 12)]
 
 
 def test_a_short_sleep_proves_no_stall() -> None:
     before, _ = standing_still(10, NOW + STEP + 50_000)
     woken = NOW + STEP + 65_000
-    fleet, _ = watched([slept(woken - 14_000, woken - 1_000), listed(beating(10, NOW + STEP), woken)], before)
-    assert not fleet.stall_detector.is_stalled
+    profile_state, _ = watched([slept(woken - 14_000, woken - 1_000), listed(beating(10, NOW + STEP), woken)], before)
+    assert not profile_state.stall_detector.is_stalled
 
 
 @pytest.mark.parametrize(("seconds", "stalled"), [(69.999, False), (70, True)])
@@ -426,24 +441,24 @@ def test_a_failed_poll_in_between_stops_the_count_and_does_not_start_it_over(sec
     rows = beating(10, NOW + STEP)
     before, _ = standing_still(10, NOW + STEP + 30_000)
     moments = [NOW + STEP + second * 1000 for second in (40, 45, 50, 55, 60, 65, seconds)]
-    fleet, events = watched([failed(at=NOW + STEP + 35_000), *(listed(rows, at) for at in moments)], before)
+    profile_state, events = watched([failed(at=NOW + STEP + 35_000), *(listed(rows, at) for at in moments)], before)
 
-    assert fleet.stall_detector.is_stalled is stalled
+    assert profile_state.stall_detector.is_stalled is stalled
     assert kinds(events) == ([Kind.STALLED] if stalled else [])
 
 
 def test_a_stall_that_was_known_before_a_gap_lasts_until_a_heartbeat_advances() -> None:
     before, _ = standing_still(10, NOW + 100_000)
-    fleet, events = watched([failed(at=NOW + 200_000), listed(beating(10, NOW + STEP), NOW + 700_000)], before)
+    profile_state, events = watched([failed(at=NOW + 200_000), listed(beating(10, NOW + STEP), NOW + 700_000)], before)
 
-    assert (fleet.stall_detector.is_stalled, fleet.counts(), events) == (True, before.counts(), [])
+    assert (profile_state.stall_detector.is_stalled, profile_state.counts(), events) == (True, before.counts(), [])
 
 
 def test_a_disconnect_is_believed_while_heartbeats_stand_still() -> None:
     now = NOW + 600_000
-    fleet, _ = standing_still(12, now)
+    profile_state, _ = standing_still(12, now)
     rows = [environment("env-1", connectionId=None, lastHeartbeat=None), *beating(12, NOW + STEP)[1:]]
-    fleet, events = watched([listed(rows, now + STEP)], fleet)
+    profile_state, events = watched([listed(rows, now + STEP)], profile_state)
 
     assert kinds(events) == [Kind.OFFLINE]
 
@@ -451,13 +466,13 @@ def test_a_disconnect_is_believed_while_heartbeats_stand_still() -> None:
 def test_when_heartbeats_resume_every_row_has_time_to_beat() -> None:
     """One after the other they beat again within 30 s; the one that does not is offline, once the others had time."""
     resumed = NOW + 600_000
-    fleet, all_events = standing_still(10, resumed - STEP)
+    profile_state, all_events = standing_still(10, resumed - STEP)
     for second in range(0, 60, 5):
         missed_beats = [
             NOW - STEP if n == 10 or second < 3 * n else resumed + _last_beat(second, n) for n in range(1, 11)
         ]
         rows = [environment(f"env-{n}", lastHeartbeat=beat) for n, beat in enumerate(missed_beats, 1)]
-        fleet, events = watched([listed(rows, resumed + second * 1000)], fleet)
+        profile_state, events = watched([listed(rows, resumed + second * 1000)], profile_state)
         all_events += events
 
     assert [(event.kind, event.id) for event in all_events] == [
@@ -475,37 +490,37 @@ def _last_beat(second: int, n: int) -> float:
 
 def test_a_new_connection_is_no_sign_that_heartbeats_resumed() -> None:
     now = NOW + 600_000
-    fleet, _ = standing_still(12, now)
+    profile_state, _ = standing_still(12, now)
     rows = [environment("env-1", connectionId="conn-2", lastHeartbeat=now), *beating(12, NOW + STEP)[1:]]
-    fleet, events = watched([listed(rows, now + STEP)], fleet)
+    profile_state, events = watched([listed(rows, now + STEP)], profile_state)
 
-    assert fleet.stall_detector.is_stalled
+    assert profile_state.stall_detector.is_stalled
     assert kinds(events) == [Kind.RECONNECTED]
 
 
 @pytest.mark.parametrize("future", [1_000, 29_000, 31_000, 3_600_000, 1e300])
 def test_one_heartbeat_from_the_future_stalls_nothing(future: float) -> None:
     all_events: list[Event] = []
-    fleet = Fleet()
+    profile_state = ProfileState()
     for second in range(0, 300, 5):
         at = NOW + second * 1000
         beat = NOW + second // 30 * 30_000
         rows = [environment("env-0", lastHeartbeat=NOW + future), *beating(10, beat + 10_000)]
-        fleet, events = watched([listed(rows, at)], fleet)
+        profile_state, events = watched([listed(rows, at)], profile_state)
         all_events += events
 
     assert [event for event in all_events if event.id != "env-0"] == []
-    assert all(fleet.environments[row.id].verdict.is_up for row in beating(10))
+    assert all(profile_state.environments[row.id].verdict.is_up for row in beating(10))
 
 
 @pytest.mark.parametrize("skew", [-86_400_000, -300_000, 300_000, 86_400_000])
 def test_a_wrong_local_clock_stalls_nothing(skew: float) -> None:
     """Even when no answer tells the time: each heartbeat is compared with the one before, not with a clock."""
-    fleet = Fleet()
+    profile_state = ProfileState()
     for second in range(0, 300, 5):
         beat = NOW + second // 30 * 30_000
         outcome = listed(beating(10, beat + 10_000), NOW + second * 1000, dated=False, skew=skew)
-        fleet, events = watched([outcome], fleet)
+        profile_state, events = watched([outcome], profile_state)
         assert not {Kind.STALLED, Kind.OFFLINE} & {leaf.kind for leaf in flatten(events)}
 
-    assert fleet.counts() == {Presence.ONLINE: 10}
+    assert profile_state.counts() == {Presence.ONLINE: 10}

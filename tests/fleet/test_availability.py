@@ -14,11 +14,11 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.availability import Availability, availability_text
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.outages import Interval, State, states
+from envwatch.fleet.outages import Interval, UptimeState, states
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -33,9 +33,9 @@ def event(kind: Kind, at: float, before: str | None = None, after: str | None = 
     return Event(
         kind=kind,
         at=ServerMs(at),
-        id=Clean("env-1"),
-        before=None if before is None else Clean(before),
-        after=None if after is None else Clean(after),
+        id=SafeText("env-1"),
+        before=None if before is None else SafeText(before),
+        after=None if after is None else SafeText(after),
     )
 
 
@@ -55,7 +55,7 @@ def found(one: TrackedEnvironment, events: list[Event], minutes: float, since: f
     """Its availability in the minutes from `NOW` on, which were watched from `since` on."""
     end = ServerMs(NOW + minutes * MINUTE)
     watched = WatchedTime((Span(ServerMs(since), end),))
-    return Availability.of(states(one, events, watched, NOW, end))
+    return Availability.from_intervals(states(one, events, watched, NOW, end))
 
 
 def said(one: TrackedEnvironment, events: list[Event], minutes: float) -> str | None:
@@ -128,15 +128,15 @@ def test_a_clock_that_steps_back_between_events_makes_no_time() -> None:
     assert said(DOWN, [fell(NOW + 11 * MINUTE)], 10) == "up 100 % of the 10m watched in 24h"
 
 
-@given(st.lists(st.tuples(st.sampled_from(State), st.integers(0, 10_000))))
-def test_up_and_down_are_all_that_is_known(parts: list[tuple[State, int]]) -> None:
-    length = dict.fromkeys(State, 0)
+@given(st.lists(st.tuples(st.sampled_from(UptimeState), st.integers(0, 10_000))))
+def test_up_and_down_are_all_that_is_known(parts: list[tuple[UptimeState, int]]) -> None:
+    length = dict.fromkeys(UptimeState, 0)
     for state, seconds in parts:
         length[state] += seconds
     intervals = [Interval(state, NOW, ServerMs(NOW + 1000 * seconds)) for state, seconds in parts]
-    up, known = Availability.of(intervals)
-    assert up == timedelta(seconds=length[State.UP] + length[State.FLAPPING])
-    assert known - up == timedelta(seconds=length[State.DOWN])
+    up, known = Availability.from_intervals(intervals)
+    assert up == timedelta(seconds=length[UptimeState.UP] + length[UptimeState.FLAPPING])
+    assert known - up == timedelta(seconds=length[UptimeState.DOWN])
 
 
 def test_what_a_real_fleet_tells_adds_up() -> None:
@@ -146,7 +146,7 @@ def test_what_a_real_fleet_tells_adds_up() -> None:
     rows = [[up], [up], [down], [down], [], [], [back], [back]]
     polls = [listed(each, NOW + minute * MINUTE, interval=every) for minute, each in enumerate(rows)]
 
-    fleet, events = watched(polls)
+    profile_state, events = watched(polls)
 
     assert [one.kind for one in events] == [Kind.OFFLINE, Kind.GONE, Kind.RETURNED]
-    assert said(fleet.environments[up.id], events, 8) == "up 50.0 % of the 8m watched in 24h"
+    assert said(profile_state.environments[up.id], events, 8) == "up 50.0 % of the 8m watched in 24h"

@@ -8,12 +8,12 @@ import pytest
 from support.builders import NOW, beating, environment, failed, listed, watched
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.run_before import with_run_before
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +31,13 @@ def row(at: float, id_: str = "env-1", **changes: Any) -> Environment:
     return environment(id_, **({"lastHeartbeat": at - 1_000} | changes))
 
 
-def lives(*listings: tuple[float, Sequence[Environment]]) -> Fleet:
+def lives(*listings: tuple[float, Sequence[Environment]]) -> ProfileState:
     """A fleet after listings at some moments after `NOW`."""
     return watched([listed(rows, NOW + after) for after, rows in listings])[0]
 
 
-def taken_over(before: Fleet, first: Fleet, id_: str = "env-1") -> TrackedEnvironment:
-    return with_run_before(first, before).environments[Clean(id_)]
+def taken_over(before: ProfileState, first: ProfileState, id_: str = "env-1") -> TrackedEnvironment:
+    return with_run_before(first, before).environments[SafeText(id_)]
 
 
 LOST = lives((0, [row(NOW)]), (5_000, [row(NOW, **DOWN)]))
@@ -104,7 +104,7 @@ def test_a_return_in_the_gap_is_marked_by_its_connection_and_what_is_new_as_such
 def test_what_this_run_has_seen_stands_above_what_the_run_before_knew() -> None:
     first = lives((MINUTE, [row(NOW + MINUTE)]), (MINUTE + 5_000, [row(NOW + MINUTE, connectionId=None)]))
     found = taken_over(lives((0, [row(NOW, connectionId="another")])), first)
-    assert found is first.environments[Clean("env-1")]
+    assert found is first.environments[SafeText("env-1")]
 
 
 def test_reconnects_count_on_and_a_pod_is_remembered() -> None:
@@ -122,17 +122,17 @@ def flaps(until: int) -> list[tuple[float, list[Environment]]]:
 
 def test_a_row_that_flaps_goes_on_flapping_without_another_event() -> None:
     before = lives(*flaps(12))
-    assert before.environments[Clean("env-1")].is_flapping
+    assert before.environments[SafeText("env-1")].is_flapping
     at = 12 * 30_000
     (_, last) = flaps(12)[-1]
     first = with_run_before(lives((at, last)), before)
-    assert first.environments[Clean("env-1")].is_flapping
+    assert first.environments[SafeText("env-1")].is_flapping
     _, events = watched([listed(last, NOW + at + 5_000)], first)
     assert events == []
     turned = with_run_before(lives((at, [row(NOW + at, connectionId="another")])), before)
-    assert turned.environments[Clean("env-1")].is_flapping
+    assert turned.environments[SafeText("env-1")].is_flapping
     late = with_run_before(lives((HOUR, last)), before)
-    assert not late.environments[Clean("env-1")].is_flapping
+    assert not late.environments[SafeText("env-1")].is_flapping
 
 
 GONE = lives((0, beating(2)), (5_000, beating(1)), (10_000, beating(1)))
@@ -140,14 +140,14 @@ GONE = lives((0, beating(2)), (5_000, beating(1)), (10_000, beating(1)))
 
 
 @pytest.mark.parametrize(("before", "since_at"), [(GONE, NOW + 10_000), (lives((0, beating(2))), NOW + 20_000)])
-def test_what_is_gone_stays_in_sight_and_may_return(before: Fleet, since_at: float) -> None:
+def test_what_is_gone_stays_in_sight_and_may_return(before: ProfileState, since_at: float) -> None:
     first = with_run_before(lives((20_000, beating(1, NOW + 20_000))), before)
-    gone = first.environments[Clean("env-2")]
+    gone = first.environments[SafeText("env-2")]
     assert (gone.presence, gone.since_at, gone.tag(NOW + 20_000)) == (Presence.GONE, since_at, "NEW")
     assert is_problem(gone, NOW + 20_000)
     assert before.listed is not None
-    assert gone.withheld is not None
-    assert gone.withheld.elapsed_ms == 1000 * before.listed.monotonic - 20_000, "by the clock of this run"
+    assert gone.last_known_heartbeat is not None
+    assert gone.last_known_heartbeat.elapsed_ms == 1000 * before.listed.monotonic - 20_000, "by the clock of this run"
     after, events = watched([listed(beating(1, NOW + 25_000), NOW + 25_000)], first)
     assert events == []
     _, (event,) = watched([listed(beating(2, NOW + 30_000), NOW + 30_000)], after)
@@ -156,7 +156,7 @@ def test_what_is_gone_stays_in_sight_and_may_return(before: Fleet, since_at: flo
 
 def test_what_was_offline_when_it_went_has_no_heartbeat_to_hold_back() -> None:
     before = lives((0, [row(NOW), row(NOW, "env-2", **DOWN)]))
-    assert taken_over(before, lives((20_000, beating(1, NOW + 20_000))), "env-2").withheld is None
+    assert taken_over(before, lives((20_000, beating(1, NOW + 20_000))), "env-2").last_known_heartbeat is None
 
 
 @pytest.mark.parametrize(("gap", "is_kept"), [(HOUR - 1, True), (HOUR, False)])
@@ -171,13 +171,13 @@ def test_the_heartbeat_of_what_was_gone_is_no_proof_when_it_returns() -> None:
     first = with_run_before(lives((MINUTE, beating(1, NOW + MINUTE))), lives((0, beating(2))))
     rows = [*beating(1, NOW + 10 * MINUTE), row(NOW + MINUTE / 2, "env-2")]
     after, _ = watched([failed(at=NOW + 9 * MINUTE), listed(rows, NOW + 10 * MINUTE)], first)
-    found = after.environments[Clean("env-2")]
+    found = after.environments[SafeText("env-2")]
     assert (found.presence, found.clock_suspect) == (Presence.OFFLINE, False)
 
 
 def test_without_two_listings_nothing_is_taken_over() -> None:
-    assert with_run_before(Fleet(), LOST) == Fleet()
-    assert with_run_before(LOST, Fleet()) is LOST
+    assert with_run_before(ProfileState(), LOST) == ProfileState()
+    assert with_run_before(LOST, ProfileState()) is LOST
 
 
 def test_no_row_that_may_be_listed_is_gone() -> None:
@@ -186,7 +186,7 @@ def test_no_row_that_may_be_listed_is_gone() -> None:
     snapshot = outcome.snapshot
     unread = type(outcome)(
         snapshot=type(snapshot)(
-            pages=snapshot.pages, clock=snapshot.clock, set_aside=1, set_aside_ids=frozenset({Clean("env-2")})
+            pages=snapshot.pages, clock=snapshot.clock, rejected=1, rejected_ids=frozenset({SafeText("env-2")})
         ),
         started=outcome.started,
         ended=outcome.ended,
@@ -194,4 +194,4 @@ def test_no_row_that_may_be_listed_is_gone() -> None:
     )
     first = with_run_before(watched([unread])[0], lives((0, beating(2))))
     assert set(first.environments) == {"env-1"}
-    assert ServerMs(at) == first.clock.at(outcome.started.wall)
+    assert ServerMs(at) == first.clock.server_time(outcome.started.wall)

@@ -19,7 +19,7 @@ from envwatch.model.clock import MonotonicS, OffsetBounds, ServerMs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
 
@@ -50,7 +50,7 @@ def dated(rows: list[Environment], at: float, error: float = 0.0) -> Listed:
 
 def story(
     listings: int, errors: Mapping[int, float], stopped: Mapping[int, float] | None = None
-) -> tuple[Fleet, list[Event]]:
+) -> tuple[ProfileState, list[Event]]:
     """Listings five seconds apart, some of them with a wrong `Date`."""
     moments = [(number, NOW + number * STEP) for number in range(listings)]
     return watched(dated(rows_at(at, stopped), at, errors.get(number, 0.0)) for number, at in moments)
@@ -66,7 +66,7 @@ def kinds_and_ids(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
 @pytest.mark.parametrize(("age", "is_ruled_out"), [(29_999, True), (30_000, False), (1e12, False)])
 def test_a_heartbeat_is_no_younger_than_the_listing_that_first_held_it(age: float, *, is_ruled_out: bool) -> None:
     """One minute old by the listings, of which one whole beat is tolerated."""
-    skew_check = SkewCheck.of(NOW, MonotonicS(40.0))
+    skew_check = SkewCheck.for_heartbeat(NOW, MonotonicS(40.0))
     assert skew_check.contradicts(ServerMs(NOW + age), MonotonicS(100.0), 100_000.0) is is_ruled_out
 
 
@@ -74,13 +74,13 @@ def test_a_heartbeat_is_no_younger_than_the_listing_that_first_held_it(age: floa
 def test_a_heartbeat_seen_to_advance_is_no_older_than_the_listing_that_held_the_one_before(
     age: float, *, is_ruled_out: bool
 ) -> None:
-    skew_check = SkewCheck.of(NOW, MonotonicS(40.0), 35_000.0)
+    skew_check = SkewCheck.for_heartbeat(NOW, MonotonicS(40.0), 35_000.0)
     assert skew_check.contradicts(ServerMs(NOW + age), MonotonicS(100.0), 100_000.0) is is_ruled_out
 
 
 def test_what_a_clock_slept_through_makes_no_heartbeat_too_old() -> None:
     """The monotonic clock stood still for an hour: the heartbeat may be older than it says, by as much."""
-    skew_check = SkewCheck.of(NOW, MonotonicS(40.0), 35_000.0)
+    skew_check = SkewCheck.for_heartbeat(NOW, MonotonicS(40.0), 35_000.0)
     assert not skew_check.contradicts(ServerMs(NOW + HOUR), MonotonicS(100.0), HOUR + 100_000)
     assert skew_check.contradicts(ServerMs(NOW + HOUR), MonotonicS(100.0), 100_000.0)
 
@@ -90,22 +90,22 @@ def test_what_a_clock_slept_through_makes_no_heartbeat_too_old() -> None:
 
 @pytest.mark.parametrize("error", [-DAY, -HOUR, HOUR, DAY])
 def test_one_wrong_date_takes_no_fleet_offline_and_brings_none_back(error: float) -> None:
-    fleet, events = story(13, {12: error})
-    assert (events, fleet.counts()[Presence.OFFLINE]) == ([], 0)
-    assert all(tracked.clock_suspect for tracked in fleet.environments.values())
+    profile_state, events = story(13, {12: error})
+    assert (events, profile_state.counts()[Presence.OFFLINE]) == ([], 0)
+    assert all(tracked.clock_suspect for tracked in profile_state.environments.values())
 
-    fleet, events = watched([dated(rows_at(NOW + 13 * STEP), NOW + 13 * STEP)], fleet)
+    profile_state, events = watched([dated(rows_at(NOW + 13 * STEP), NOW + 13 * STEP)], profile_state)
     assert events == []
-    assert not any(tracked.clock_suspect for tracked in fleet.environments.values())
+    assert not any(tracked.clock_suspect for tracked in profile_state.environments.values())
 
 
 def test_a_date_that_stays_wrong_hides_no_machine_that_stopped() -> None:
     """It beats once after it was first listed; two minutes after that it is offline, whatever `Date` says."""
     stopped = {3: NOW + 20_000}
-    fleet, events = story(60, dict.fromkeys(range(10, 60), -HOUR), stopped)
+    profile_state, events = story(60, dict.fromkeys(range(10, 60), -HOUR), stopped)
 
     assert kinds_and_ids(events) == [(Kind.OFFLINE, "env-3")]
-    tracked = fleet.environments[environment("env-3").id]
+    tracked = profile_state.environments[environment("env-3").id]
     assert (tracked.verdict.reason, tracked.clock_suspect) == (Reason.HEARTBEAT_LOST, True)
 
 
@@ -117,9 +117,9 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_never_advanced(
     """That it was first listed two minutes ago proves it as old as that."""
     dead = environment("env-1", lastHeartbeat=NOW - 1_000)
     moments = range(0, seconds + 1, 5)
-    fleet, _ = watched(dated([dead], NOW + second * 1000, error if second else 0.0) for second in moments)
+    profile_state, _ = watched(dated([dead], NOW + second * 1000, error if second else 0.0) for second in moments)
 
-    (tracked,) = fleet.environments.values()
+    (tracked,) = profile_state.environments.values()
     assert (tracked.verdict.is_up, tracked.clock_suspect) == (is_up, True)
 
 
@@ -132,23 +132,23 @@ def test_what_was_lost_stays_lost_when_the_clock_turns_back() -> None:
 
 def test_a_heartbeat_from_the_future_is_doubted_and_no_longer_believed_than_any_other() -> None:
     row = [environment("env-1", lastHeartbeat=NOW + HOUR)]
-    fleet, events = watched(dated(row, NOW + number * STEP) for number in range(24))
-    (tracked,) = fleet.environments.values()
+    profile_state, events = watched(dated(row, NOW + number * STEP) for number in range(24))
+    (tracked,) = profile_state.environments.values()
     assert (tracked.presence, tracked.clock_suspect, events) == (Presence.LATE, True, [])
 
-    _, (event,) = watched([dated(row, NOW + 24 * STEP)], fleet)
+    _, (event,) = watched([dated(row, NOW + 24 * STEP)], profile_state)
     assert (event.kind, event.reason) == (Kind.OFFLINE, Reason.HEARTBEAT_LOST.value)
 
 
 def test_waking_without_a_date_on_a_wrong_clock_takes_nothing_offline() -> None:
     skew = HOUR
     moments = [NOW + number * STEP for number in range(12)]
-    fleet, _ = watched(listed(rows_at(at), at, skew=skew) for at in moments)
+    profile_state, _ = watched(listed(rows_at(at), at, skew=skew) for at in moments)
     woken = NOW + 70_000
-    fleet, events = watched(
-        [slept(NOW + 56_000, woken, skew=skew), listed(rows_at(woken), woken, skew=skew, dated=False)], fleet
+    profile_state, events = watched(
+        [slept(NOW + 56_000, woken, skew=skew), listed(rows_at(woken), woken, skew=skew, dated=False)], profile_state
     )
-    assert (events, fleet.counts()[Presence.OFFLINE]) == ([], 0)
+    assert (events, profile_state.counts()[Presence.OFFLINE]) == ([], 0)
 
 
 def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() -> None:
@@ -158,9 +158,11 @@ def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() ->
         every = rows_at(NOW + number * STEP)
         return every[1:] if number == 9 else every
 
-    fleet, _ = watched(listed(rows(n), NOW + n * STEP, skew=HOUR, dated=False) for n in range(9))
-    fleet, events = watched((listed(rows(n), NOW + n * STEP, skew=HOUR, dated=False) for n in range(9, 20)), fleet)
-    assert (events, fleet.counts()[Presence.OFFLINE]) == ([], 0)
+    profile_state, _ = watched(listed(rows(n), NOW + n * STEP, skew=HOUR, dated=False) for n in range(9))
+    profile_state, events = watched(
+        (listed(rows(n), NOW + n * STEP, skew=HOUR, dated=False) for n in range(9, 20)), profile_state
+    )
+    assert (events, profile_state.counts()[Presence.OFFLINE]) == ([], 0)
 
 
 def wrong_by(sign: int) -> st.SearchStrategy[float]:
@@ -176,8 +178,8 @@ def wrong_by(sign: int) -> st.SearchStrategy[float]:
 def test_whatever_dates_come_once_all_have_beaten_just_those_that_stopped_are_lost(
     errors: dict[int, float], stopped: dict[int, float]
 ) -> None:
-    fleet, events = story(54, errors, stopped)
+    profile_state, events = story(54, errors, stopped)
     assert kinds_and_ids(events) == sorted((Kind.OFFLINE, f"env-{n}") for n in stopped)
-    assert {tracked.environment.id for tracked in fleet.environments.values() if not tracked.verdict.is_up} == {
+    assert {tracked.environment.id for tracked in profile_state.environments.values() if not tracked.verdict.is_up} == {
         f"env-{n}" for n in stopped
     }

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading
 
 from envwatch.fleet.counts import counts_at
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.views.state_style import glyph_of, style_of
 
 ROWS = st.sampled_from(
@@ -37,37 +37,41 @@ ROWS = st.sampled_from(
 def test_the_counts_are_those_of_the_rows(
     first: list[dict[str, object]], second: list[dict[str, object]], seconds: int, *, fails: bool
 ) -> None:
-    fleet = Fleet()
+    profile_state = ProfileState()
     for rows, at in ((first, NOW), (second, NOW + 5_000), (second, NOW + 10_000)):
-        fleet, _ = fleet.after(listed([environment(f"env-{n}", **row) for n, row in enumerate(rows)], at))
+        profile_state, _ = profile_state.apply(
+            listed([environment(f"env-{n}", **row) for n, row in enumerate(rows)], at)
+        )
     if fails:
-        fleet, _ = fleet.after(failed(at=NOW + 15_000))
+        profile_state, _ = profile_state.apply(failed(at=NOW + 15_000))
     now = reading(NOW + 15_000 + seconds * 1000)
-    counts = counts_at(fleet, now)
+    counts = counts_at(profile_state, now)
     shown = Counter[str]()
-    for tracked in fleet.environments.values():
-        style = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
+    for tracked in profile_state.environments.values():
+        style = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
         shown["unknown" if style.style == "unknown" else style.glyph] += 1
     assert counts.unknown == shown.pop("unknown", 0)
-    assert {glyph_of(presence, ascii_only=False): counts.of(presence) for presence in counts.presences} == shown
-    assert counts.old <= counts.of(Presence.OFFLINE)
+    assert {
+        glyph_of(presence, ascii_only=False): counts.with_presence(presence) for presence in counts.presences
+    } == shown
+    assert counts.old <= counts.with_presence(Presence.OFFLINE)
 
 
 @pytest.mark.parametrize(("seconds", "unknown"), [(60, 0), (60.001, 2)])
 def test_a_blind_fleet_is_unknown_as_a_whole(seconds: float, unknown: int) -> None:
-    fleet, _ = Fleet().after(listed([environment("env-1"), environment("env-2", connectionId=None)]))
-    counts = counts_at(fleet, reading(NOW + seconds * 1000))
+    profile_state, _ = ProfileState().apply(listed([environment("env-1"), environment("env-2", connectionId=None)]))
+    counts = counts_at(profile_state, reading(NOW + seconds * 1000))
     assert (counts.unknown, sum(counts.presences.values())) == (unknown, 2 - unknown)
 
 
 def test_a_fleet_of_which_nothing_is_up_any_more_knows_since_when() -> None:
     down = environment("env-1", connectionId=None)
-    never, _ = Fleet().after(listed([down]))
-    fleet, _ = Fleet().after(listed([environment("env-1"), environment("env-2")]))
-    assert (never.none_up_since, fleet.none_up_since) == (None, None)
-    fleet, _ = fleet.after(listed([down], NOW + 5_000))
-    assert fleet.none_up_since is None  # one listing does not prove env-2 gone
-    fleet, _ = fleet.after(listed([down], NOW + 10_000))
-    assert fleet.none_up_since == reading(NOW + 5_000)
-    fleet, _ = fleet.after(listed([environment("env-1")], NOW + 15_000))
-    assert fleet.none_up_since is None
+    never, _ = ProfileState().apply(listed([down]))
+    profile_state, _ = ProfileState().apply(listed([environment("env-1"), environment("env-2")]))
+    assert (never.none_up_since, profile_state.none_up_since) == (None, None)
+    profile_state, _ = profile_state.apply(listed([down], NOW + 5_000))
+    assert profile_state.none_up_since is None  # one listing does not prove env-2 gone
+    profile_state, _ = profile_state.apply(listed([down], NOW + 10_000))
+    assert profile_state.none_up_since == reading(NOW + 5_000)
+    profile_state, _ = profile_state.apply(listed([environment("env-1")], NOW + 15_000))
+    assert profile_state.none_up_since is None

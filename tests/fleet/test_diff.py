@@ -7,19 +7,21 @@ from typing import Any
 import pytest
 from support.builders import NOW, environment, wire_row
 
-from envwatch.fleet.diff import Change, changes, is_new_connection, is_new_process
+from envwatch.fleet.diff import FieldChange, changes, is_new_connection, is_new_process
 from envwatch.fleet.events import Kind
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 METADATA = wire_row()["metadata"]
 
 
-def changes_to(**after: Any) -> list[Change]:
+def changes_to(**after: Any) -> list[FieldChange]:
     return list(changes(environment(), environment(**after)))
 
 
-def change(kind: Kind, field: str, before: str | None, after: str | None) -> Change:
-    return Change(kind, field, None if before is None else Clean(before), None if after is None else Clean(after))
+def change(kind: Kind, field: str, before: str | None, after: str | None) -> FieldChange:
+    return FieldChange(
+        kind, field, None if before is None else SafeText(before), None if after is None else SafeText(after)
+    )
 
 
 def test_nothing_differs_from_itself() -> None:
@@ -45,7 +47,7 @@ def test_nothing_differs_from_itself() -> None:
         ({"podId": "pod-2"}, change(Kind.CHANGED, "pod", "pod-1", "pod-2")),
     ],
 )
-def test_a_field_that_somebody_set_is_a_change(after: dict[str, Any], expected: Change) -> None:
+def test_a_field_that_somebody_set_is_a_change(after: dict[str, Any], expected: FieldChange) -> None:
     assert changes_to(**after) == [expected]
 
 

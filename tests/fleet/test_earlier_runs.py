@@ -15,9 +15,9 @@ from support.memory_history import MemoryHistory, recorded
 
 from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 
@@ -135,7 +135,7 @@ def test_it_is_said_how_long_nothing_has_changed_unless_it_is_minutes_or_another
 
 def test_before_a_listing_nothing_is_known_of_the_time_between() -> None:
     first = first_at(HOUR)
-    assert read(polls_at(0), HOUR).until_now(replace(first, fleet=Fleet()), at(0)) == ()
+    assert read(polls_at(0), HOUR).until_now(replace(first, profile_state=ProfileState()), at(0)) == ()
 
 
 def test_a_gap_begins_when_it_is_asked_for_at_the_earliest() -> None:
@@ -169,15 +169,15 @@ def test_over_the_seam_no_change_is_missing_and_none_comes_twice(
     began = start * 5_000 - 1_000 + pause
     runs = read(history, began)
     found = [*runs.events]
-    monitor = Monitor.of({NO_PROFILE: Limits()})
-    fleet = monitor.fleets.by_profile[NO_PROFILE]
+    monitor = Monitor.create({NO_PROFILE: Limits()})
+    profile_state = monitor.fleet.by_profile[NO_PROFILE]
     for n, states in enumerate(life[start:], start):
         outcome = listing(states, n * 5_000 + offset + pause)
         before = monitor
-        monitor, update = monitor.after(NO_PROFILE, outcome, outcome.ended)
-        fleet = monitor.fleets.by_profile[NO_PROFILE]
-        if before.fleets.by_profile[NO_PROFILE].listed is None:
-            found += runs.until_now(Moment(outcome.ended, fleet), at(0))
+        monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        profile_state = monitor.fleet.by_profile[NO_PROFILE]
+        if before.fleet.by_profile[NO_PROFILE].listed is None:
+            found += runs.until_now(Moment(outcome.ended, profile_state), at(0))
         found += update.events
     for id_ in ("env-1", "env-2", "env-3"):
         for kinds in ({Kind.ONLINE, Kind.OFFLINE}, {Kind.MODE}, {Kind.RENAMED}):
@@ -185,7 +185,7 @@ def test_over_the_seam_no_change_is_missing_and_none_comes_twice(
             chain = [event for event in changes if event.id == id_]
             assert all(earlier.after == later.before for earlier, later in pairwise(chain))
             if chain:
-                final = fleet.environments[chain[0].id or chain[0].profile]
+                final = profile_state.environments[chain[0].id or chain[0].profile]
                 values = {str(final.presence), final.environment.mode, final.environment.name}
                 assert chain[-1].after in values
             expected = sum(_differ(one, other, kinds, int(id_[-1]) - 1) for one, other in pairwise(life))
@@ -202,6 +202,6 @@ def test_what_was_recorded_of_another_account_is_no_past_of_this_one() -> None:
     gone = [environment(connectionId=None, organizationId="org-2")]
     history = recorded([listed([environment(organizationId="org-2")]), listed(gone, NOW + 5_000)])
     outcome = listed(beating(2, NOW + HOUR), NOW + HOUR)
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
     assert read(history, HOUR).seeded(monitor, ()) is monitor
     assert len(EarlierRuns(NO_PROFILE, read(history, HOUR).events).seeded(monitor, ()).event_log) == 1

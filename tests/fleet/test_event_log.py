@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
-ADA, BOB = (Clean(""), Clean("ada")), (Clean(""), Clean("bob"))
+ADA, BOB = (SafeText(""), SafeText("ada")), (SafeText(""), SafeText("bob"))
 
 
 def lost(name: str, at: float = 0) -> Event:
-    return Event(kind=Kind.OFFLINE, at=ServerMs(at), id=Clean(name), name=Clean(name))
+    return Event(kind=Kind.OFFLINE, at=ServerMs(at), id=SafeText(name), name=SafeText(name))
 
 
 def merge_streams(*members: Event, at: float = 0) -> Event:
@@ -26,10 +26,10 @@ def merge_streams(*members: Event, at: float = 0) -> Event:
 
 def test_the_events_of_an_environment_are_those_of_its_groups_too() -> None:
     first, second, third = lost("ada", 1), lost("ada", 2), lost("bob", 2)
-    event_log = EventLog().after([first]).after([merge_streams(second, third, at=2)])
-    assert list(event_log.of(ADA)) == [first, second]
-    assert list(event_log.of(BOB)) == [third]
-    assert list(event_log.of((Clean(""), Clean("cyd")))) == []
+    event_log = EventLog().with_events([first]).with_events([merge_streams(second, third, at=2)])
+    assert list(event_log.for_environment(ADA)) == [first, second]
+    assert list(event_log.for_environment(BOB)) == [third]
+    assert list(event_log.for_environment((SafeText(""), SafeText("cyd")))) == []
     assert len(event_log) == 2
     assert event_log.cut_at is None
 
@@ -37,17 +37,17 @@ def test_the_events_of_an_environment_are_those_of_its_groups_too() -> None:
 @pytest.mark.parametrize(("most", "kept", "cut_at"), [(4, 3, None), (3, 2, 1), (1, 1, 2)])
 def test_each_member_of_a_group_counts(most: int, kept: int, cut_at: float | None) -> None:
     events = [lost("ada", 1), merge_streams(lost("ada", 2), lost("bob", 2), at=2), lost("ada", 3)]
-    event_log = EventLog().after(events, most)
+    event_log = EventLog().with_events(events, most)
     assert list(event_log) == events[-kept:]
     assert event_log.cut_at == cut_at
-    assert len(event_log.of(ADA)) == kept
+    assert len(event_log.for_environment(ADA)) == kept
 
 
 def test_a_group_is_kept_however_large_it_is_until_something_newer_comes() -> None:
     large = merge_streams(*(lost(f"env-{n}") for n in range(9)))
-    event_log = EventLog().after([lost("ada")], 5).after([large], 5)
+    event_log = EventLog().with_events([lost("ada")], 5).with_events([large], 5)
     assert list(event_log) == [large]
-    assert list(event_log.after([lost("bob", 1)], 5)) == [lost("bob", 1)]
+    assert list(event_log.with_events([lost("bob", 1)], 5)) == [lost("bob", 1)]
 
 
 EVENTS = st.recursive(
@@ -64,17 +64,21 @@ def test_what_is_known_of_each_environment_is_what_the_kept_events_stand_for(
     event_log = EventLog()
     every: list[Event] = []
     for events in listings:
-        event_log, every = event_log.after(events, most), [*every, *events]
+        event_log, every = event_log.with_events(events, most), [*every, *events]
         kept = flatten(event_log)
         assert len(kept) <= most or len(event_log) == 1
         for name in ("ada", "bob", "cyd"):
-            assert list(event_log.of((Clean(""), Clean(name)))) == [event for event in kept if event.id == name]
+            assert list(event_log.for_environment((SafeText(""), SafeText(name)))) == [
+                event for event in kept if event.id == name
+            ]
         assert list(event_log) == every[len(every) - len(event_log) :]
 
 
 def of_profile(profile: str, *moments: float) -> list[Event]:
     return [
-        Event(kind=Kind.OFFLINE, at=ServerMs(at), profile=Clean(profile), id=Clean("ada"), name=Clean(f"{place}"))
+        Event(
+            kind=Kind.OFFLINE, at=ServerMs(at), profile=SafeText(profile), id=SafeText("ada"), name=SafeText(f"{place}")
+        )
         for place, at in enumerate(moments)
     ]
 
@@ -82,43 +86,43 @@ def of_profile(profile: str, *moments: float) -> list[Event]:
 def test_events_of_the_past_stand_before_those_since_the_start_whatever_the_clocks_say() -> None:
     live = [lost("ada", 5), lost("bob", 9)]
     past = [lost("ada", 1), lost("bob", 30), lost("cyd", 8)]
-    event_log = EventLog().after(live[:1]).with_past(past).after(live[1:])
+    event_log = EventLog().with_events(live[:1]).with_past(past).with_events(live[1:])
     assert list(event_log) == [*past, *live]
-    assert list(event_log.of(ADA)) == [past[0], live[0]]
+    assert list(event_log.for_environment(ADA)) == [past[0], live[0]]
     assert event_log.cut_at is None
 
 
 def test_the_pasts_of_profiles_are_merged_by_time() -> None:
     one, other, live = of_profile("one", 1, 4, 6), of_profile("other", 2, 5, 3), [lost("ada", 0)]
     expected = [one[0], other[0], one[1], other[1], other[2], one[2], *live]
-    assert list(EventLog().after(live).with_past(one).with_past(other)) == expected
-    assert list(EventLog().with_past(other).after(live).with_past(one)) == expected
+    assert list(EventLog().with_events(live).with_past(one).with_past(other)) == expected
+    assert list(EventLog().with_past(other).with_events(live).with_past(one)) == expected
 
 
 def test_what_was_recorded_since_the_start_is_not_twice_in_it() -> None:
     live = [merge_streams(lost("ada", 5), lost("bob", 5), at=5), lost("ada", 6)]
     past = [lost("ada", 1), merge_streams(lost("ada", 5), lost("bob", 5), at=5), lost("ada", 6)]
-    assert list(EventLog().after(live).with_past(past)) == [past[0], *live]
+    assert list(EventLog().with_events(live).with_past(past)) == [past[0], *live]
 
 
 @pytest.mark.parametrize(("most", "kept", "cut_at"), [(5, 4, None), (4, 3, 1), (3, 2, 2), (1, 1, 4)])
 def test_the_oldest_of_the_past_go_first_where_there_are_too_many(most: int, kept: int, cut_at: float | None) -> None:
     past, live = [lost("ada", 1), merge_streams(lost("ada", 2), lost("bob", 2), at=2)], [lost("ada", 4), lost("bob", 5)]
-    event_log = EventLog().after(live).with_past(past, most)
+    event_log = EventLog().with_events(live).with_past(past, most)
     assert list(event_log) == [*past, *live][-kept:]
     assert event_log.cut_at == cut_at
-    assert event_log.after([lost("cyd", 6)], 2)[0] is live[-1]
+    assert event_log.with_events([lost("cyd", 6)], 2)[0] is live[-1]
 
 
 def test_the_past_of_another_profile_finds_its_place_after_some_were_dropped() -> None:
-    event_log = EventLog().with_past(of_profile("one", 1, 2, 3)).after([lost("ada", 9), lost("bob", 9)], 3)
+    event_log = EventLog().with_past(of_profile("one", 1, 2, 3)).with_events([lost("ada", 9), lost("bob", 9)], 3)
     assert [event.at / 1 for event in event_log] == [3, 9, 9]
     assert [event.at / 1 for event in event_log.with_past(of_profile("other", 2, 4))] == [2, 3, 4, 9, 9]
 
 
 def test_events_of_the_past_that_came_together_are_found_together() -> None:
     past = [lost("ada", 1_000), lost("bob", 1_999), lost("cyd", 2_999)]
-    event_log = EventLog().after([lost("dan", 3_000)]).with_past(past).after([lost("eve", 3_001)])
+    event_log = EventLog().with_events([lost("dan", 3_000)]).with_past(past).with_events([lost("eve", 3_001)])
     assert [len(event_log.with_poll_of(event)) for event in event_log] == [2, 2, 1, 1, 1]
 
 
@@ -127,18 +131,18 @@ def test_a_log_with_a_past_is_one_that_had_it_from_the_start(
     past: list[Event], listings: list[list[Event]], most: int
 ) -> None:
     past = [replace(event, at=ServerMs(-1)) for event in past]
-    late, early = EventLog(), EventLog().after(past, most)
+    late, early = EventLog(), EventLog().with_events(past, most)
     for events in listings:
-        late, early = late.after(events, most), early.after(events, most)
+        late, early = late.with_events(events, most), early.with_events(events, most)
     if late.cut_at is None:
         late = late.with_past(past, most)
     assert list(late) == list(early)
     assert late.cut_at == early.cut_at
-    assert all(late.of(key) == early.of(key) for key in (ADA, BOB))
+    assert all(late.for_environment(key) == early.for_environment(key) for key in (ADA, BOB))
 
 
 def test_what_came_since_the_start_is_no_part_of_a_poll_of_the_past() -> None:
     """The past of another profile is read later, and parts the events of a poll."""
     first = EventLog().with_past([lost("ada", 1_000), lost("bob", 1_500)])
-    event_log = first.after([lost("cyd", 9_000)]).with_past(of_profile("other", 1_200))
+    event_log = first.with_events([lost("cyd", 9_000)]).with_past(of_profile("other", 1_200))
     assert event_log.with_poll_of(event_log[-1]) == (event_log[-1],)

@@ -15,11 +15,11 @@ from support.builders import beating, environment, listed, reading
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.hours import HOUR_MS, HOURS, LastDays, first_hour, worst_states
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import Interval, State
+from envwatch.fleet.outages import Interval, UptimeState
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 MIDNIGHT = ServerMs(1_760_054_400_000.0)
 """2025-10-10 00:00 UTC."""
 MINUTE = 60_000.0
-SHORT = {State.UP: "u", State.FLAPPING: "f", State.DOWN: "D", State.UNKNOWN: "?", State.ABSENT: "."}
+SHORT = {
+    UptimeState.UP: "u",
+    UptimeState.FLAPPING: "f",
+    UptimeState.DOWN: "D",
+    UptimeState.UNKNOWN: "?",
+    UptimeState.ABSENT: ".",
+}
 
 
 @pytest.mark.parametrize(
@@ -55,17 +61,20 @@ def test_an_instant_beyond_the_calendar_has_hours_too() -> None:
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ([(State.UP, 180)], "uuu"),
-        ([(State.UP, 60), (State.DOWN, 1), (State.UP, 119)], "uDu"),
-        ([(State.UP, 59), (State.DOWN, 1), (State.UP, 120)], "Duu"),
-        ([(State.FLAPPING, 1), (State.UNKNOWN, 119), (State.DOWN, 1)], "f?D"),
-        ([(State.UNKNOWN, 59), (State.UP, 2), (State.ABSENT, 59)], "uu?"),
-        ([(State.ABSENT, 30), (State.UNKNOWN, 30), (State.FLAPPING, 30), (State.DOWN, 30)], ".D?"),
-        ([(State.UP, 240)], "uuu"),
+        ([(UptimeState.UP, 180)], "uuu"),
+        ([(UptimeState.UP, 60), (UptimeState.DOWN, 1), (UptimeState.UP, 119)], "uDu"),
+        ([(UptimeState.UP, 59), (UptimeState.DOWN, 1), (UptimeState.UP, 120)], "Duu"),
+        ([(UptimeState.FLAPPING, 1), (UptimeState.UNKNOWN, 119), (UptimeState.DOWN, 1)], "f?D"),
+        ([(UptimeState.UNKNOWN, 59), (UptimeState.UP, 2), (UptimeState.ABSENT, 59)], "uu?"),
+        (
+            [(UptimeState.ABSENT, 30), (UptimeState.UNKNOWN, 30), (UptimeState.FLAPPING, 30), (UptimeState.DOWN, 30)],
+            ".D?",
+        ),
+        ([(UptimeState.UP, 240)], "uuu"),
         ([], "???"),
     ],
 )
-def test_a_cell_has_the_worst_state_in_it(parts: list[tuple[State, float]], expected: str) -> None:
+def test_a_cell_has_the_worst_state_in_it(parts: list[tuple[UptimeState, float]], expected: str) -> None:
     intervals, at = [], 0.0
     for state, minutes in parts:
         intervals.append(
@@ -76,25 +85,25 @@ def test_a_cell_has_the_worst_state_in_it(parts: list[tuple[State, float]], expe
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(State), st.integers(1, 90)), max_size=30),
+    st.lists(st.tuples(st.sampled_from(UptimeState), st.integers(1, 90)), max_size=30),
     st.integers(-100, 100),
     st.integers(1, 90),
     st.integers(1, 30),
 )
 def test_the_worst_of_a_cell_is_the_worst_that_looking_each_minute_finds(
-    parts: list[tuple[State, int]], start: int, cell: int, count: int
+    parts: list[tuple[UptimeState, int]], start: int, cell: int, count: int
 ) -> None:
     minutes = [state for state, length in parts for _ in range(length)]
     intervals, at = [], start
     for state, length in parts:
         intervals.append(Interval(state, ServerMs(MIDNIGHT + at * MINUTE), ServerMs(MIDNIGHT + (at + length) * MINUTE)))
         at += length
-    order = list(State)
+    order = list(UptimeState)
     expected = []
     for place in range(count):
         in_cell = [minute - start for minute in range(place * cell, (place + 1) * cell)]
         states = [minutes[index] for index in in_cell if 0 <= index < len(minutes)]
-        expected.append(min(states, key=order.index, default=State.UNKNOWN))
+        expected.append(min(states, key=order.index, default=UptimeState.UNKNOWN))
     assert worst_states(intervals, MIDNIGHT, cell * MINUTE, count) == tuple(expected)
 
 
@@ -108,18 +117,18 @@ def at(hours: float) -> ServerMs:
 def monitor_at(hours: float, *events: Event, rows: int = 3, since: float = -20.0) -> Monitor:
     """A monitor whose newest listing came at an hour, and that was watching since another."""
     outcome = listed(beating(rows, at(hours)), at(hours))
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
     monitor = replace(monitor, watched={NO_PROFILE: WatchedTime((Span(at(since), at(hours)),))})
     return replace(monitor, event_log=monitor.event_log.with_past(events))
 
 
 def change(kind: Kind, hours: float, id_: str = "env-1") -> Event:
     before, after = ("online", "offline") if kind is Kind.OFFLINE else ("offline", "online")
-    return Event(kind=kind, at=at(hours), id=Clean(id_), before=Clean(before), after=Clean(after))
+    return Event(kind=kind, at=at(hours), id=SafeText(id_), before=SafeText(before), after=SafeText(after))
 
 
 def row_of(monitor: Monitor, id_: str = "env-1") -> TrackedEnvironment:
-    return monitor.fleets.by_profile[NO_PROFILE].environments[Clean(id_)]
+    return monitor.fleet.by_profile[NO_PROFILE].environments[SafeText(id_)]
 
 
 def cells_of(days: LastDays, monitor: Monitor, id_: str = "env-1") -> str:
@@ -142,7 +151,7 @@ def test_all_cells_move_on_together_with_the_hour_and_not_before() -> None:
     days = LastDays(monitor, reading(at(1)), UTC)
     assert cells_of(days, monitor) == cells_of(LastDays(monitor_at(0.1, *OUTAGE), reading(at(0.1)), UTC), monitor)
     monitor = monitor_at(1.001, *OUTAGE)
-    assert cells_of(days.at(monitor, reading(at(1.001)), UTC), monitor) == "??" + "u" * 14 + "DD" + "uuuuuu"
+    assert cells_of(days.as_of(monitor, reading(at(1.001)), UTC), monitor) == "??" + "u" * 14 + "DD" + "uuuuuu"
 
 
 def test_a_new_hour_is_watched_from_its_first_moment_while_data_is_recent() -> None:
@@ -159,10 +168,10 @@ def test_rows_without_events_share_a_result_and_rows_with_events_keep_theirs() -
 
     later = monitor_at(0.2, *OUTAGE)
     later = replace(later, event_log=monitor.event_log)
-    next_days = days.at(later, reading(at(0.2)), UTC)
+    next_days = days.as_of(later, reading(at(0.2)), UTC)
     assert next_days.cells(row_of(later)) is first
     assert next_days.cells(row_of(later, "env-3")) is shared
-    assert days.at(monitor, reading(at(0.1)), UTC) is days
+    assert days.as_of(monitor, reading(at(0.1)), UTC) is days
 
 
 def test_an_event_a_gap_another_state_and_an_hour_are_seen_at_once() -> None:
@@ -171,18 +180,18 @@ def test_an_event_a_gap_another_state_and_an_hour_are_seen_at_once() -> None:
     before = cells_of(days, monitor)
 
     with_event = replace(monitor, event_log=monitor.event_log.with_past([change(Kind.ONLINE, -2.5)]))
-    assert cells_of(days.at(with_event, reading(at(0.1)), UTC), monitor) != before
+    assert cells_of(days.as_of(with_event, reading(at(0.1)), UTC), monitor) != before
 
     spans = (Span(at(-20), at(-10)), Span(at(-8), at(0.1)))
     with_gap = replace(monitor, watched={NO_PROFILE: WatchedTime(spans)})
-    assert cells_of(days.at(with_gap, reading(at(0.1)), UTC), monitor)[13:15] == "??"
+    assert cells_of(days.as_of(with_gap, reading(at(0.1)), UTC), monitor)[13:15] == "??"
 
     (row,) = [each for each in beating(2, at(0.1)) if each.id == "env-2"]
     outcome = listed([row, environment("env-1", connectionId=None)], at(0.1))
-    down, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    down, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
     down = replace(down, watched=monitor.watched, event_log=monitor.event_log)
-    assert cells_of(days.at(down, reading(at(0.1)), UTC), down)[-1] == "D"
-    assert cells_of(days.at(monitor, reading(at(0.1)), timezone(timedelta(minutes=30))), monitor) != before
+    assert cells_of(days.as_of(down, reading(at(0.1)), UTC), down)[-1] == "D"
+    assert cells_of(days.as_of(monitor, reading(at(0.1)), timezone(timedelta(minutes=30))), monitor) != before
 
 
 def test_it_sorts_by_the_share_of_time_up() -> None:
@@ -190,12 +199,12 @@ def test_it_sorts_by_the_share_of_time_up() -> None:
     days = LastDays(monitor, reading(at(0)), UTC)
     assert [days.share(row_of(monitor, f"env-{n}")) for n in (1, 2, 3)] == [19 / 20, 17 / 20, 1]
     nothing = replace(monitor, watched={})
-    assert days.at(nothing, reading(at(2)), UTC).share(row_of(monitor)) is None
+    assert days.as_of(nothing, reading(at(2)), UTC).share(row_of(monitor)) is None
 
 
 def test_a_state_that_is_not_known_has_no_share() -> None:
     outcome = listed([environment("env-1", lastHeartbeat=at(0) / 1000)], at(0))
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
     monitor = replace(monitor, watched={NO_PROFILE: WatchedTime((Span(at(-20), at(0)),))})
     assert LastDays(monitor, reading(at(0)), UTC).share(row_of(monitor)) is None
 
@@ -209,35 +218,35 @@ def test_a_share_that_is_carried_on_is_the_one_worked_out_anew(first: int, later
         built = monitor_at(minute / 60)
         if is_down:
             outcome = listed([environment("env-1", connectionId=None)], at(minute / 60))
-            built, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+            built, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
             built = replace(built, watched=monitor_at(minute / 60).watched)
         return replace(built, event_log=log)
 
-    log = Monitor().event_log.after(events)
+    log = Monitor().event_log.with_events(events)
     one, other = monitor(first), monitor(later)
     days = LastDays(one, reading(at(first / 60)), UTC)
     assert days.share(row_of(one)) is not None
-    carried = days.at(other, reading(at(later / 60)), UTC)
+    carried = days.as_of(other, reading(at(later / 60)), UTC)
     anew = LastDays(other, reading(at(later / 60)), UTC)
     assert carried.share(row_of(other)) == pytest.approx(anew.share(row_of(other)))
     assert carried.cells(row_of(other)) == anew.cells(row_of(other))
 
 
 def test_profiles_have_their_own_time_watched() -> None:
-    one, two = Clean("one"), Clean("two")
-    monitor = Monitor.of(MappingProxyType({one: Limits(), two: Limits()}))
+    one, two = SafeText("one"), SafeText("two")
+    monitor = Monitor.create(MappingProxyType({one: Limits(), two: Limits()}))
     for profile, hours in ((one, 0.0), (two, 0.01)):
         outcome = listed(beating(1, at(hours)), at(hours))
-        monitor, _ = monitor.after(profile, outcome, outcome.ended)
+        monitor, _ = monitor.apply(profile, outcome, outcome.ended)
     monitor = replace(monitor, watched={**monitor.watched, one: WatchedTime((Span(at(-2), at(0)),))})
     days = LastDays(monitor, reading(at(0.01) + 1), UTC)
-    found = [days.cells(monitor.fleets.by_profile[each].environments[Clean("env-1")]) for each in (one, two)]
-    assert [each.count(State.UP) for each in found] == [3, 1]
+    found = [days.cells(monitor.fleet.by_profile[each].environments[SafeText("env-1")]) for each in (one, two)]
+    assert [each.count(UptimeState.UP) for each in found] == [3, 1]
 
 
 def test_what_the_first_listing_showed_does_not_stay_unknown() -> None:
     outcome = listed(beating(1, at(0.5)), at(0.5))
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
     days = LastDays(monitor, reading(at(0.5)), UTC)
     assert cells_of(days, monitor)[-1] == "?"
-    assert cells_of(days.at(monitor, reading(at(0.5) + 1), UTC), monitor)[-1] == "u"
+    assert cells_of(days.as_of(monitor, reading(at(0.5) + 1), UTC), monitor)[-1] == "u"

@@ -11,14 +11,14 @@ from support.budget import examples
 from support.fleet_state_machine import SECONDS, MonitoredMachine
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Freshness
+from envwatch.fleet.profile_state import Freshness
 
 if TYPE_CHECKING:
     from envwatch.fleet.incidents import Incident
-    from envwatch.fleet.monitor import Update
+    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 
 class IncidentMachine(MonitoredMachine):
@@ -26,28 +26,28 @@ class IncidentMachine(MonitoredMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.opened: Counter[Clean] = Counter()
-        self.resolved: Counter[Clean] = Counter()
+        self.opened: Counter[SafeText] = Counter()
+        self.resolved: Counter[SafeText] = Counter()
 
     def _take(self, rows: list[Environment], seed: int) -> None:
         if not self._could_be_either_clock(rows):
             self._poll(self._listed(rows, 0))
             super()._take(rows, seed)
-            assert self.monitor.fleets.by_profile[NO_PROFILE].environments == self.fleet.environments
+            assert self.monitor.fleet.by_profile[NO_PROFILE].environments == self.profile_state.environments
 
     @rule(seconds=SECONDS)
     def time_alone_passes(self, seconds: int) -> None:
         self.time_passes(seconds)
-        self.monitor, update = self.monitor.at(self._clocks(0))
+        self.monitor, update = self.monitor.tick(self._clocks(0))
         self._check(update)
 
     def _poll(self, outcome: Outcome) -> None:
-        self.monitor, update = self.monitor.after(NO_PROFILE, outcome, self._clocks(0))
+        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, self._clocks(0))
         self._check(update)
 
-    def _check(self, update: Update) -> None:
-        fleet = self.monitor.fleets.by_profile[NO_PROFILE]
-        if fleet.hold is not None or fleet.freshness(self._clocks(0)) is Freshness.BLIND:
+    def _check(self, update: MonitorChanges) -> None:
+        profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
+        if profile_state.quarantine is not None or profile_state.freshness(self._clocks(0)) is Freshness.BLIND:
             assert (update.opened, update.resolved) == ((), ()), "opened or resolved while blind or held"
         self.opened.update(incident.id for incident in update.opened)
         self.resolved.update(incident.id for incident in update.resolved)
@@ -58,7 +58,7 @@ class IncidentMachine(MonitoredMachine):
         assert incident.remaining == incident.keys, "opened with what is back"
         assert self.monotonic - incident.noticed_at >= 10, "opened before its time"
         for key in incident.remaining:
-            tracked = self.monitor.fleets.tracked(key)
+            tracked = self.monitor.fleet.tracked(key)
             assert tracked is not None
             assert not tracked.verdict.is_up or tracked.is_flapping, "opened for what is up"
 

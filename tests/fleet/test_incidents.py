@@ -17,11 +17,11 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import silence_of_environments, silence_of_query
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from envwatch.fleet.incidents import Incident
-    from envwatch.fleet.monitor import Update
+    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.environment import Environment
 
 LIMITS = {NO_PROFILE: Limits()}
@@ -37,7 +37,7 @@ class Night:
     """Some environments, listed as a test says, and what a monitor says of them."""
 
     names: list[str]
-    monitor: Monitor = field(default_factory=lambda: Monitor.of(LIMITS))
+    monitor: Monitor = field(default_factory=lambda: Monitor.create(LIMITS))
     now: float = 0.0
     """Seconds since `NOW`."""
     opened: list[Incident] = field(default_factory=list)
@@ -49,22 +49,22 @@ class Night:
         self.now += after
         at = NOW + self.now * 1000
         rows = [row(name, at, is_up=name not in down) for name in self.names if name not in without]
-        self.monitor, update = self.monitor.after(NO_PROFILE, listed(rows, at), reading(at))
+        self.monitor, update = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
         return self._note(update)
 
     def fail(self, after: float = 5.0) -> Night:
         self.now += after
         at = NOW + self.now * 1000
-        self.monitor, update = self.monitor.after(NO_PROFILE, failed(at=ServerMs(at)), reading(at))
+        self.monitor, update = self.monitor.apply(NO_PROFILE, failed(at=ServerMs(at)), reading(at))
         return self._note(update)
 
     def wait(self, seconds: float) -> Night:
         """Let time alone pass."""
         self.now += seconds
-        self.monitor, update = self.monitor.at(reading(NOW + self.now * 1000))
+        self.monitor, update = self.monitor.tick(reading(NOW + self.now * 1000))
         return self._note(update)
 
-    def _note(self, update: Update) -> Night:
+    def _note(self, update: MonitorChanges) -> Night:
         self.opened += update.opened
         self.resolved += update.resolved
         self.events += update.events
@@ -81,7 +81,7 @@ class Night:
 
 def night(*names: str, **settings: object) -> Night:
     """The first listing, in which all are up."""
-    return Night(list(names), Monitor.of(LIMITS, **settings)).poll(after=0)  # type: ignore[arg-type]
+    return Night(list(names), Monitor.create(LIMITS, **settings)).poll(after=0)  # type: ignore[arg-type]
 
 
 # What is one incident
@@ -169,10 +169,10 @@ def test_one_that_leaves_the_fleet_resolves_its_incident() -> None:
 
 def test_a_gone_one_that_is_acknowledged_resolves_its_incident_and_an_offline_one_does_not() -> None:
     gone = night("a", "b", "c").poll(without=("a",)).poll(without=("a",)).poll(without=("a",)).wait(10)
-    gone.monitor = gone.monitor.with_acks({Clean("a"): Ack(NOW, Clean("retired"))})
+    gone.monitor = gone.monitor.with_acks({SafeText("a"): Ack(NOW, SafeText("retired"))})
     assert gone.wait(1).sizes == ([1], [1])
     offline = night("a", "b", "c").poll("a").wait(10)
-    offline.monitor = offline.monitor.with_acks({Clean("a"): Ack(NOW + 15_000, Clean("on it"))})
+    offline.monitor = offline.monitor.with_acks({SafeText("a"): Ack(NOW + 15_000, SafeText("on it"))})
     assert offline.poll("a").sizes == ([1], [])
     assert offline.poll().sizes == ([1], [1])
 
@@ -205,7 +205,7 @@ def test_a_second_loss_of_one_environment_has_another_id() -> None:
     lost_later = replace(row("a", at, is_up=False), last_seen_at=ServerMs(NOW + 30_000))
     for second in (90, 100, 110):
         moment = NOW + second * 1000
-        twice.monitor, update = twice.monitor.after(NO_PROFILE, listed([lost_later], moment), reading(moment))
+        twice.monitor, update = twice.monitor.apply(NO_PROFILE, listed([lost_later], moment), reading(moment))
         twice.opened += update.opened
     assert [each.id == first for each in twice.opened] == [True, False]
 
@@ -232,8 +232,8 @@ def test_every_event_of_a_loss_and_of_its_return_has_the_id() -> None:
 
 def test_what_else_happens_to_a_lost_environment_is_no_part_of_its_incident() -> None:
     one, at = night("a").poll("a"), NOW + 10_000
-    renamed = replace(row("a", at, is_up=False), name=Clean("b"))
-    _, update = one.monitor.after(NO_PROFILE, listed([renamed], at), reading(at))
+    renamed = replace(row("a", at, is_up=False), name=SafeText("b"))
+    _, update = one.monitor.apply(NO_PROFILE, listed([renamed], at), reading(at))
     assert [(event.kind, event.incident) for event in update.events] == [(Kind.RENAMED, None)]
 
 
@@ -251,7 +251,7 @@ def test_blind_nothing_opens_and_nothing_resolves() -> None:
 def test_nothing_opens_between_sleep_and_the_next_listing() -> None:
     one = night("a", "b").poll("a")
     asleep, awake = NOW + one.now * 1000, NOW + one.now * 1000 + 30_000
-    one.monitor, update = one.monitor.after(NO_PROFILE, slept(asleep, awake), reading(awake))
+    one.monitor, update = one.monitor.apply(NO_PROFILE, slept(asleep, awake), reading(awake))
     assert update.opened == ()
     one.now += 30
     assert one.wait(5).sizes == ([], [])
@@ -261,7 +261,7 @@ def test_nothing_opens_between_sleep_and_the_next_listing() -> None:
 def test_a_held_listing_opens_and_resolves_nothing() -> None:
     names = [f"e{number}" for number in range(9)]
     held = night(*names).poll("e1").poll(without=tuple(names)).wait(20)
-    assert held.monitor.fleets.by_profile[NO_PROFILE].hold is not None
+    assert held.monitor.fleet.by_profile[NO_PROFILE].quarantine is not None
     assert held.sizes == ([], [])
     assert held.poll("e1").sizes == ([1], [])
 
@@ -269,12 +269,12 @@ def test_a_held_listing_opens_and_resolves_nothing() -> None:
 # What keeps quiet
 
 
-ONLY_B = Matcher(Clean("b"), lambda tracked, _: tracked.environment.name == "b")
+ONLY_B = Matcher(SafeText("b"), lambda tracked, _: tracked.environment.name == "b")
 
 
 def silenced(one: Night, *ids: str, hours: float = 1.0) -> Night:
     at = WallMs(NOW + one.now * 1000)
-    silence = silence_of_environments(map(Clean, ids), at, timedelta(hours=hours), Clean("work"), Clean("ada"))
+    silence = silence_of_environments(map(SafeText, ids), at, timedelta(hours=hours), SafeText("work"), SafeText("ada"))
     one.monitor = one.monitor.with_silences({silence.id: silence})
     return one
 
@@ -283,7 +283,7 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
     policies = {NO_PROFILE: AlertPolicy(alert=ONLY_B)}
     one = night("a", "b", "c", policies=policies).poll("a", "b").wait(10)
     assert [loss.id for each in one.opened for loss in each.losses] == ["b"]
-    a, b = (one.monitor.fleets.tracked((NO_PROFILE, Clean(name))) for name in "ab")
+    a, b = (one.monitor.fleet.tracked((NO_PROFILE, SafeText(name))) for name in "ab")
     assert a is not None
     assert b is not None
     now = reading(NOW + one.now * 1000)
@@ -291,7 +291,7 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
 
 
 def test_a_policy_by_age_is_asked_at_the_moment() -> None:
-    long_down = Matcher(Clean("seen:>1m"), lambda tracked, now: now - tracked.environment.last_seen_at > 60_000)
+    long_down = Matcher(SafeText("seen:>1m"), lambda tracked, now: now - tracked.environment.last_seen_at > 60_000)
     one = night("a", policies={NO_PROFILE: AlertPolicy(alert=long_down)}).poll("a").wait(10)
     assert one.sizes == ([], [])
     assert one.poll("a").poll("a", after=45).sizes == ([1], [])
@@ -324,15 +324,15 @@ def test_of_a_mass_only_what_is_not_silenced_opens_and_the_rest_is_an_incident_o
 def test_a_silence_holds_from_its_beginning_to_its_end_and_not_on_a_clock_far_before_it(
     offset_ms: float, *, is_quiet: bool
 ) -> None:
-    everything = Matcher(Clean("x"), lambda *_: True)
-    silence = silence_of_query(everything, WallMs(NOW), timedelta(hours=1), Clean(""), Clean(""))
+    everything = Matcher(SafeText("x"), lambda *_: True)
+    silence = silence_of_query(everything, WallMs(NOW), timedelta(hours=1), SafeText(""), SafeText(""))
     assert silence.holds(NOW + offset_ms) is is_quiet
 
 
 def test_two_mass_losses_of_one_listing_are_one_incident_that_shares_what_both_share() -> None:
     def lost(kind: Kind, reason: str, *ids: str) -> Event:
-        members = tuple(Event(kind=kind, at=NOW, id=Clean(id_), before=Clean("online")) for id_ in ids)
-        return Event(kind=Kind.TOGETHER, of=kind, at=NOW, reason=Clean(reason), members=members)
+        members = tuple(Event(kind=kind, at=NOW, id=SafeText(id_), before=SafeText("online")) for id_ in ids)
+        return Event(kind=Kind.TOGETHER, of=kind, at=NOW, reason=SafeText(reason), members=members)
 
     for other, shared in (("pod p-7", "pod p-7"), ("os linux", None)):
         events = [lost(Kind.OFFLINE, "pod p-7", "a", "b"), lost(Kind.GONE, other, "c", "d")]

@@ -16,7 +16,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.language import parse
 from envwatch.views.environment_list import environment_list
 from envwatch.views.output import csv_of, table_of
@@ -29,19 +29,19 @@ class Watch:
     """A monitor that expects some environments, and all that it says."""
 
     def __init__(self, *expect: str) -> None:
-        policies = {NO_PROFILE: AlertPolicy(expect=tuple(map(Clean, expect)))}
-        self.monitor = Monitor.of({NO_PROFILE: Limits()}, policies=policies)
+        policies = {NO_PROFILE: AlertPolicy(expect=tuple(map(SafeText, expect)))}
+        self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
         self.now = NOW - 5_000.0
         self.events: list[Event] = []
         self.opened = 0
 
-    def poll(self, *names: str, after: float = 5, set_aside: int = 0) -> Watch:
+    def poll(self, *names: str, after: float = 5, rejected: int = 0) -> Watch:
         """List some environments, beside nine that are always there, some seconds later."""
         self.now += after * 1000
         rows = [*beating(9, self.now), *(named(name, self.now) for name in names)]
         outcome = listed(rows, self.now)
-        outcome = replace(outcome, snapshot=replace(outcome.snapshot, set_aside=set_aside))
-        self.monitor, update = self.monitor.after(NO_PROFILE, outcome, reading(self.now))
+        outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected=rejected))
+        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, reading(self.now))
         self.events += update.events
         self.opened += len(update.opened)
         return self
@@ -49,7 +49,7 @@ class Watch:
     @property
     def missing(self) -> dict[str, str]:
         """The names of what is missing, with the reasons."""
-        tracked = self.monitor.fleets.environments
+        tracked = self.monitor.fleet.environments
         return {
             each.environment.name: each.verdict.reason.value for each in tracked if each.presence is Presence.MISSING
         }
@@ -66,7 +66,7 @@ def test_what_is_expected_and_not_listed_is_missing_from_the_first_listing_on_an
     watch = Watch("nas", "mac").poll("mac").poll("mac")
     assert watch.missing == {"nas": NEVER}
     assert watch.events == []
-    (nas,) = [each for each in watch.monitor.fleets.environments if each.presence is Presence.MISSING]
+    (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
     assert watch.monitor.alerting(reading(watch.now))(nas)
     assert watch.monitor.alerting(reading(watch.now + 90 * 86_400_000))(nas)
     assert nas.tag(watch.now) is None
@@ -77,7 +77,7 @@ def test_it_is_missing_no_longer_once_its_name_or_its_device_is_listed(expected:
     watch = Watch(expected).poll().poll("nas")
     assert watch.missing == {}
     assert [event.kind for event in watch.events] == [Kind.APPEARED]
-    assert len(watch.monitor.fleets) == 10
+    assert len(watch.monitor.fleet) == 10
 
 
 @pytest.mark.parametrize(("minutes", "missing"), [(14.9, {}), (15.0, {"nas": GONE})])
@@ -107,10 +107,10 @@ def test_one_that_returns_under_another_id_leaves_nothing_missing() -> None:
     watch.poll(after=10).poll(after=1_000)
     assert watch.missing == {"nas": GONE}
     watch.now += 5_000
-    rows = [*beating(9, watch.now), replace(named("nas", watch.now), id=Clean("id-new"))]
-    watch.monitor, _ = watch.monitor.after(NO_PROFILE, listed(rows, watch.now), reading(watch.now))
+    rows = [*beating(9, watch.now), replace(named("nas", watch.now), id=SafeText("id-new"))]
+    watch.monitor, _ = watch.monitor.apply(NO_PROFILE, listed(rows, watch.now), reading(watch.now))
     assert watch.missing == {}
-    assert watch.monitor.fleets.by_profile[NO_PROFILE].environments[Clean("id-nas")].presence is Presence.GONE
+    assert watch.monitor.fleet.by_profile[NO_PROFILE].environments[SafeText("id-nas")].presence is Presence.GONE
 
 
 @pytest.mark.parametrize("ids", [("old", "new"), ("new", "old")])
@@ -118,10 +118,10 @@ def test_of_two_of_one_name_the_one_that_went_last_is_missing(ids: tuple[str, st
     watch = Watch("nas")
     for present, after in ((ids, 5), ({"new"}, 5), ({"new"}, 5), ((), 5), ((), 5), ((), 1_000)):
         watch.now += after * 1000
-        nas = [replace(named("nas", watch.now), id=Clean(id_)) for id_ in present]
+        nas = [replace(named("nas", watch.now), id=SafeText(id_)) for id_ in present]
         outcome = listed([*beating(9, watch.now), *nas], watch.now)
-        watch.monitor, _ = watch.monitor.after(NO_PROFILE, outcome, reading(watch.now))
-    absent = [tracked for tracked in watch.monitor.fleets.environments if tracked.presence.is_absent]
+        watch.monitor, _ = watch.monitor.apply(NO_PROFILE, outcome, reading(watch.now))
+    absent = [tracked for tracked in watch.monitor.fleet.environments if tracked.presence.is_absent]
     assert {tracked.environment.id: tracked.presence for tracked in absent} == {
         "old": Presence.GONE,
         "new": Presence.MISSING,
@@ -133,38 +133,38 @@ def test_what_is_gone_is_not_missing_while_another_of_its_name_is_listed() -> No
     seconds = [("a", "b"), ("b",), ("b",), ("a", "b"), ("a",), ("a",)]
     for number, present in enumerate([*seconds, ("a",)]):
         watch.now += 5_000 if number < len(seconds) else 1_000_000
-        nas = [replace(named("nas", watch.now), id=Clean(id_)) for id_ in present]
+        nas = [replace(named("nas", watch.now), id=SafeText(id_)) for id_ in present]
         outcome = listed([*beating(9, watch.now), *nas], watch.now)
-        watch.monitor, _ = watch.monitor.after(NO_PROFILE, outcome, reading(watch.now))
+        watch.monitor, _ = watch.monitor.apply(NO_PROFILE, outcome, reading(watch.now))
     assert watch.missing == {}
 
 
 def test_a_failed_poll_or_a_listing_with_unreadable_rows_proves_nothing_missing() -> None:
     watch = Watch("nas")
-    watch.monitor, _ = watch.monitor.after(NO_PROFILE, failed(), reading())
+    watch.monitor, _ = watch.monitor.apply(NO_PROFILE, failed(), reading())
     assert watch.missing == {}
-    assert watch.poll(set_aside=1).missing == {}
+    assert watch.poll(rejected=1).missing == {}
     assert watch.poll().missing == {"nas": NEVER}
     (event,) = watch.events
     assert (event.kind, event.name, event.after, event.reason) == (Kind.MISSING, "nas", "missing", NEVER)
-    (nas,) = [each for each in watch.monitor.fleets.environments if each.presence is Presence.MISSING]
+    (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
     assert nas.tag(watch.now) is ChangeTag.NEW
-    assert watch.poll(set_aside=1).missing == {"nas": NEVER}
-    assert watch.poll("nas", set_aside=1).missing == {}
+    assert watch.poll(rejected=1).missing == {"nas": NEVER}
+    assert watch.poll("nas", rejected=1).missing == {}
 
 
 def test_an_acknowledgement_of_a_missing_one_ends_when_it_is_listed() -> None:
     watch = Watch("nas").poll()
-    (nas,) = [each for each in watch.monitor.fleets.environments if each.presence is Presence.MISSING]
+    (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
     id_ = nas.environment.id
-    watch.monitor = watch.monitor.with_acks({id_: Ack(watch.now, Clean("ordered"))})
+    watch.monitor = watch.monitor.with_acks({id_: Ack(watch.now, SafeText("ordered"))})
     assert watch.poll().monitor.acks.keys() == {id_}
     assert not watch.poll("nas").monitor.acks
 
 
 def test_it_has_no_instants_in_any_output_and_a_filter_finds_it() -> None:
     watch = Watch("nas").poll()
-    (nas,) = [each for each in watch.monitor.fleets.environments if each.presence is Presence.MISSING]
+    (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
     assert [matches(parse(f"status:{word}"), nas, watch.now) for word in ("missing", "miss", "gone")] == [
         True,
         True,
@@ -175,8 +175,8 @@ def test_it_has_no_instants_in_any_output_and_a_filter_finds_it() -> None:
         False,
         True,
     ]
-    fleet = watch.monitor.fleets.by_profile[NO_PROFILE]
-    whole = environment_list(listed(beating(9, watch.now), watch.now), fleet)
+    profile_state = watch.monitor.fleet.by_profile[NO_PROFILE]
+    whole = environment_list(listed(beating(9, watch.now), watch.now), profile_state)
     lines = b"".join(table_of(whole, width=None, encoding="utf-8", ascii_only=False)).decode().splitlines()
     assert lines[1].split()[:4] == ["!", "missing", "–", "nas"]
     (line,) = [line for line in b"".join(csv_of(whole)).decode().splitlines() if '"nas"' in line]

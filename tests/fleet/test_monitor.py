@@ -9,10 +9,10 @@ from support.builders import NOW, environment, failed, listed, reading
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.monitor import Monitor, Update
+from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
-ID = Clean("env-1")
+ID = SafeText("env-1")
 POLL_MS = 5_000
-NEW = Monitor.of({NO_PROFILE: Limits()})
+NEW = Monitor.create({NO_PROFILE: Limits()})
 
 
 def up(at: float) -> list[Environment]:
@@ -33,12 +33,12 @@ def down() -> list[Environment]:
     return [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 60_000)]
 
 
-def driven(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[Monitor, list[Update]]:
+def driven(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[Monitor, list[MonitorChanges]]:
     """The monitor after some outcomes, and what each changed."""
     updates = []
     for outcome in outcomes:
         now = reading(NOW + outcome.started.monotonic * 1000)  # type: ignore[union-attr]  # none of them is a sleep
-        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
         updates.append(update)
     return monitor, updates
 
@@ -56,14 +56,14 @@ def test_each_update_holds_the_events_that_the_log_gains() -> None:
 def test_a_failed_poll_changes_neither_verdicts_nor_acknowledgements_nor_the_log() -> None:
     before, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
     after, (update,) = driven(before, [failed(at=at(2))])
-    assert update == Update()
+    assert update == MonitorChanges()
     assert (after.acks, after.event_log, after.alerts) == (before.acks, before.event_log, before.alerts)
-    assert after.fleets.by_profile[NO_PROFILE].environments == before.fleets.by_profile[NO_PROFILE].environments
+    assert after.fleet.by_profile[NO_PROFILE].environments == before.fleet.by_profile[NO_PROFILE].environments
 
 
 def test_an_acknowledgement_ends_with_the_listing_in_which_its_environment_is_up_again() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor = monitor.with_acks({ID: Ack(at(1), Clean("on it"))})
+    monitor = monitor.with_acks({ID: Ack(at(1), SafeText("on it"))})
     monitor, (still, ended) = driven(monitor, [listed(down(), at(2)), listed(up(at(3)), at(3))])
     assert still.ended_acks == frozenset()
     assert ended.ended_acks == {ID}
@@ -71,13 +71,13 @@ def test_an_acknowledgement_ends_with_the_listing_in_which_its_environment_is_up
 
 
 def test_an_acknowledgement_can_be_withdrawn() -> None:
-    acked = NEW.with_acks({ID: Ack(at(0), Clean("on it"))})
+    acked = NEW.with_acks({ID: Ack(at(0), SafeText("on it"))})
     assert set(acked.acks) == {ID}
     assert not acked.with_acks({ID: None}).acks
 
 
 def test_a_silence_can_be_ended() -> None:
-    silence = silence_of_environments([ID], reading().wall, timedelta(hours=1), Clean(""), Clean("ops-1"))
+    silence = silence_of_environments([ID], reading().wall, timedelta(hours=1), SafeText(""), SafeText("ops-1"))
     silenced = NEW.with_silences({silence.id: silence})
     assert silenced.silences == {silence.id: silence}
     assert silenced.with_silences({silence.id: None}).silences == {}
@@ -85,10 +85,10 @@ def test_a_silence_can_be_ended() -> None:
 
 def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_after_it() -> None:
     monitor, _ = driven(NEW, [listed(down(), at(0))])
-    tracked = monitor.fleets.tracked((NO_PROFILE, ID))
+    tracked = monitor.fleet.tracked((NO_PROFILE, ID))
     assert tracked is not None
     assert monitor.silence_of(tracked, reading(at(0))) is None
-    begin, note, by = reading(at(0)).wall, Clean(""), Clean("ops-1")
+    begin, note, by = reading(at(0)).wall, SafeText(""), SafeText("ops-1")
     short, long = (silence_of_environments([ID], begin, timedelta(hours=hours), note, by) for hours in (1, 2))
     monitor = monitor.with_silences({long.id: long, short.id: short})
     found = [monitor.silence_of(tracked, reading(at(0) + hours * 3_600_000)) for hours in (0, 1, 2)]
@@ -97,7 +97,7 @@ def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_af
 
 def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:
     """The monitor when time alone has passed, and the environments whose incidents open then."""
-    monitor, update = monitor.at(reading(at_ms))
+    monitor, update = monitor.tick(reading(at_ms))
     return monitor, [loss.id or "" for incident in update.opened for loss in incident.losses]
 
 
@@ -111,7 +111,7 @@ def test_a_loss_opens_an_incident_once_when_it_has_held_for_ten_seconds() -> Non
 
 def test_a_loss_that_is_acknowledged_in_time_opens_none() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor, early = opened(monitor.with_acks({ID: Ack(at(1), Clean(""))}), at(1) + 10_000)
+    monitor, early = opened(monitor.with_acks({ID: Ack(at(1), SafeText(""))}), at(1) + 10_000)
     assert (early, opened(monitor.with_acks({ID: None}), at(1) + 20_000)[1]) == ([], [])
 
 
@@ -125,7 +125,7 @@ def test_none_opens_while_blind() -> None:
 
 def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     # It showed a sign of life after it was acknowledged: that problem is over, and this one is the silent baseline.
-    monitor = Monitor.of({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, Clean("on it"), NOW - 90_000)})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, SafeText("on it"), NOW - 90_000)})
     monitor, (update,) = driven(monitor, [listed(down(), at(0))])
     assert update.ended_acks == {ID}
     assert opened(monitor, at(0) + 20_000)[1] == []
@@ -133,7 +133,7 @@ def test_what_ends_in_the_first_listing_is_no_loss() -> None:
 
 def test_what_ends_in_a_later_listing_is_a_loss_that_opens_an_incident() -> None:
     signed = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 90_000)]
-    monitor = Monitor.of({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, Clean("on it"), NOW - 90_000)})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, SafeText("on it"), NOW - 90_000)})
     monitor, (first, second) = driven(monitor, [listed(signed, at(0)), listed(down(), at(1))])
     assert [*first.ended_acks] == []
     assert second.ended_acks == {ID}
@@ -149,7 +149,7 @@ def test_an_incident_has_one_bell() -> None:
 
 
 def test_an_incident_is_known_by_the_last_sign_of_life_of_what_was_lost() -> None:
-    def incident(last_seen: float) -> Clean | None:
+    def incident(last_seen: float) -> SafeText | None:
         lost = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=last_seen)]
         _, (_, update) = driven(NEW, [listed(up(at(0)), at(0)), listed(lost, at(1))])
         return update.events[0].incident
@@ -160,5 +160,5 @@ def test_an_incident_is_known_by_the_last_sign_of_life_of_what_was_lost() -> Non
 def test_a_longer_interval_is_in_force_at_once_and_the_same_one_changes_nothing() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0))])
     longer = monitor.with_intervals({NO_PROFILE: timedelta(seconds=60)})
-    assert longer.fleets.by_profile[NO_PROFILE].interval == timedelta(seconds=60)
+    assert longer.fleet.by_profile[NO_PROFILE].interval == timedelta(seconds=60)
     assert longer.with_intervals({NO_PROFILE: timedelta(seconds=60)}) is longer

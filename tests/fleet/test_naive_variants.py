@@ -15,57 +15,59 @@ from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.outcome import Failed, Listed
 
 if TYPE_CHECKING:
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.outcome import Outcome
 
-Reduced = tuple["Fleet", tuple[Event, ...]]
+Reduced = tuple["ProfileState", tuple[Event, ...]]
 
 
 class PartialTakenAsFull(FleetMachine):
-    def after_partial(self, fleet: Fleet, outcome: Failed, read: Listed) -> Reduced:
+    def after_partial(self, profile_state: ProfileState, outcome: Failed, read: Listed) -> Reduced:
         del outcome
-        return fleet.after(read)
+        return profile_state.apply(read)
 
 
 class LastDuplicateWins(FleetMachine):
-    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+    def after(self, profile_state: ProfileState, outcome: Outcome) -> Reduced:
         if isinstance(outcome, Listed):
             pages = outcome.snapshot.pages
             last = {row.id: row for page in pages for row in page.environments}
             pages = tuple(replace(page, environments=list(last.values())) for page in pages[:1])
             outcome = replace(outcome, snapshot=replace(outcome.snapshot, pages=pages))
-        return fleet.after(outcome)
+        return profile_state.apply(outcome)
 
 
 class FirstListingFires(FleetMachine):
-    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
-        after, events = fleet.after(outcome)
-        if fleet.listings == 0:
+    def after(self, profile_state: ProfileState, outcome: Outcome) -> Reduced:
+        after, events = profile_state.apply(outcome)
+        if profile_state.listings == 0:
             events = tuple(Event(kind=Kind.APPEARED, at=ServerMs(self.now), id=id_) for id_ in after.environments)
         return after, events
 
 
 class GoneAtOnce(FleetMachine):
-    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
-        after, events = fleet.after(outcome)
+    def after(self, profile_state: ProfileState, outcome: Outcome) -> Reduced:
+        after, events = profile_state.apply(outcome)
         if isinstance(outcome, Listed) and any(tracked.absent for tracked in after.environments.values()):
-            after, more = after.after(outcome)
+            after, more = after.apply(outcome)
             events += more
         return after, events
 
 
 class DoubtIgnored(FleetMachine):
-    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
+    def after(self, profile_state: ProfileState, outcome: Outcome) -> Reduced:
         if isinstance(outcome, Listed):
             outcome = replace(outcome, snapshot=replace(outcome.snapshot, in_doubt=frozenset()))
-        return fleet.after(outcome)
+        return profile_state.apply(outcome)
 
 
 class HeldForTwoListings(FleetMachine):
-    def after(self, fleet: Fleet, outcome: Outcome) -> Reduced:
-        if fleet.hold is not None:
-            fleet = replace(fleet, hold=replace(fleet.hold, listings=9, since=MonotonicS(float("-inf"))))
-        return fleet.after(outcome)
+    def after(self, profile_state: ProfileState, outcome: Outcome) -> Reduced:
+        if profile_state.quarantine is not None:
+            profile_state = replace(
+                profile_state, quarantine=replace(profile_state.quarantine, listings=9, since=MonotonicS(float("-inf")))
+            )
+        return profile_state.apply(outcome)
 
 
 @pytest.mark.parametrize(

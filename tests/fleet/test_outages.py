@@ -16,13 +16,13 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import UNWATCHED, Interval, State, outages, state_of, states
+from envwatch.fleet.outages import UNWATCHED, Interval, UptimeState, outages, state_of, states
 from envwatch.fleet.presence import GONE, NEVER_LISTED, UNTIMED
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -43,10 +43,10 @@ def event(kind: Kind, second: float, before: str | None = None, after: str | Non
     return Event(
         kind=kind,
         at=at(second),
-        id=Clean("env-1"),
-        before=None if before is None else Clean(before),
-        after=None if after is None else Clean(after),
-        reason=Clean(reason) or None,
+        id=SafeText("env-1"),
+        before=None if before is None else SafeText(before),
+        after=None if after is None else SafeText(after),
+        reason=SafeText(reason) or None,
     )
 
 
@@ -168,15 +168,15 @@ def test_a_state_of_several_reasons_has_the_first_that_is_known(first: str, reas
 @pytest.mark.parametrize(
     ("one", "state"),
     [
-        (UP, State.UP),
-        (FLAPS, State.FLAPPING),
-        (DOWN, State.DOWN),
-        (replace(DOWN, is_flapping=True), State.DOWN),
-        (LOST, State.DOWN),
-        (replace(DOWN, verdict=UNTIMED), State.UNKNOWN),
+        (UP, UptimeState.UP),
+        (FLAPS, UptimeState.FLAPPING),
+        (DOWN, UptimeState.DOWN),
+        (replace(DOWN, is_flapping=True), UptimeState.DOWN),
+        (LOST, UptimeState.DOWN),
+        (replace(DOWN, verdict=UNTIMED), UptimeState.UNKNOWN),
     ],
 )
-def test_what_is_up_flaps_or_not(one: TrackedEnvironment, state: State) -> None:
+def test_what_is_up_flaps_or_not(one: TrackedEnvironment, state: UptimeState) -> None:
     assert state_of(one) is state
 
 
@@ -184,7 +184,7 @@ def test_nothing_was_in_no_time() -> None:
     assert states(UP, [], ALWAYS, at(1), at(1)) == ()
 
 
-def spoken(*parts: tuple[State, float]) -> str:
+def spoken(*parts: tuple[UptimeState, float]) -> str:
     """Outages in a sequence of states with their lengths in seconds."""
     begin, intervals = 0.0, []
     for state, length in parts:
@@ -197,7 +197,7 @@ def spoken(*parts: tuple[State, float]) -> str:
     )
 
 
-D, U, F, N, A = State.DOWN, State.UP, State.FLAPPING, State.UNKNOWN, State.ABSENT
+D, U, F, N, A = UptimeState.DOWN, UptimeState.UP, UptimeState.FLAPPING, UptimeState.UNKNOWN, UptimeState.ABSENT
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ D, U, F, N, A = State.DOWN, State.UP, State.FLAPPING, State.UNKNOWN, State.ABSEN
         ([(A, 2), (D, 5)], "2-7:5…"),
     ],
 )
-def test_an_outage_lasts_until_it_was_seen_up(parts: list[tuple[State, float]], expected: str) -> None:
+def test_an_outage_lasts_until_it_was_seen_up(parts: list[tuple[UptimeState, float]], expected: str) -> None:
     assert spoken(*parts) == expected
 
 
@@ -225,22 +225,22 @@ class Life(NamedTuple):
     one: TrackedEnvironment
     events: list[Event]
     watched: WatchedTime
-    expected: list[State]
+    expected: list[UptimeState]
     """In each second."""
 
 
-_PRESENCES = {State.UP: "online", State.DOWN: "offline", State.ABSENT: None}
+_PRESENCES = {UptimeState.UP: "online", UptimeState.DOWN: "offline", UptimeState.ABSENT: None}
 
 
 @st.composite
 def lives(draw: st.DrawFn) -> Life:
     """A life in whole seconds, of which changes in a gap are found at its end."""
     length = draw(st.integers(1, 60))
-    was = draw(st.sampled_from([State.UP, State.DOWN, State.ABSENT]))
-    actual: list[State] = []
+    was = draw(st.sampled_from([UptimeState.UP, UptimeState.DOWN, UptimeState.ABSENT]))
+    actual: list[UptimeState] = []
     for _ in range(length):
         if draw(st.integers(0, 5)) == 0:
-            was = draw(st.sampled_from([State.UP, State.DOWN]))
+            was = draw(st.sampled_from([UptimeState.UP, UptimeState.DOWN]))
         actual.append(was)
     is_seen = [True]
     for _ in range(length - 1):
@@ -255,17 +255,17 @@ def lives(draw: st.DrawFn) -> Life:
             [(spans[-1][0], second + 1)] if spans and spans[-1][1] == second else [*spans[-1:], (second, second + 1)]
         )
         if actual[second] is not last:
-            kind = Kind.APPEARED if last is State.ABSENT else Kind(_PRESENCES[actual[second]] or "")
+            kind = Kind.APPEARED if last is UptimeState.ABSENT else Kind(_PRESENCES[actual[second]] or "")
             events.append(event(kind, second, _PRESENCES[last], _PRESENCES[actual[second]]))
             last = actual[second]
-    expected = [state if seen else State.UNKNOWN for state, seen in zip(actual, is_seen, strict=True)]
-    one = {State.UP: UP, State.DOWN: DOWN, State.ABSENT: UP}[last]
+    expected = [state if seen else UptimeState.UNKNOWN for state, seen in zip(actual, is_seen, strict=True)]
+    one = {UptimeState.UP: UP, UptimeState.DOWN: DOWN, UptimeState.ABSENT: UP}[last]
     return Life(one, events, watched(*spans), expected)
 
 
 @given(lives(), st.integers(0, 30), st.integers(1, 60))
 def test_the_states_are_what_looking_each_second_finds(life: Life, since: int, length: int) -> None:
-    if all(state in (State.ABSENT, State.UNKNOWN) for state in life.expected):
+    if all(state in (UptimeState.ABSENT, UptimeState.UNKNOWN) for state in life.expected):
         return  # it is not tracked yet
     until = since + length
     intervals = states(life.one, life.events, life.watched, at(since), at(until))
@@ -273,7 +273,7 @@ def test_the_states_are_what_looking_each_second_finds(life: Life, since: int, l
     assert (intervals[0].since, intervals[-1].until) == (at(since), at(until))
     assert all(one.until == other.since and one.state is not other.state for one, other in pairwise(intervals))
     assert all(each.since < each.until for each in intervals)
-    expected = [*life.expected, *[State.UNKNOWN] * 100][since:until]
+    expected = [*life.expected, *[UptimeState.UNKNOWN] * 100][since:until]
     found = [each.state for each in intervals for _ in range(round((each.until - each.since) / 1000))]
     assert found == expected
 
@@ -285,15 +285,15 @@ ALL_TIMES = (WallMs(0), WallMs(1e15))
 
 def seeded(history: MemoryHistory, *outcomes: Outcome) -> Monitor:
     """A monitor after some outcomes, which then reads its past."""
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for outcome in outcomes:
         assert not isinstance(outcome, Slept)
-        monitor, _ = monitor.after(NO_PROFILE, outcome, outcome.ended)
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
     return monitor.with_past(NO_PROFILE, history.events(*ALL_TIMES), history.polls(*ALL_TIMES))
 
 
 def states_text(monitor: Monitor, name: str, end: float) -> str:
-    one = monitor.fleets.by_profile[NO_PROFILE].environments[Clean(name)]
+    one = monitor.fleet.by_profile[NO_PROFILE].environments[SafeText(name)]
     found = monitor.states_of(one, at(0), reading(at(end)))
     return " ".join(f"{each.state}@{(each.since - NOW) / 1000:g}" for each in found)
 
@@ -333,10 +333,12 @@ def test_a_mass_loss_counts_for_each_of_its_members() -> None:
 def test_nothing_is_known_of_the_time_whose_events_were_dropped() -> None:
     monitor = seeded(MemoryHistory(), listed(beating(1, at(0)), at(0)), listed(beating(1, at(50)), at(50)))
     notice = Event(kind=Kind.NOTICE, at=at(20))
-    cut = replace(monitor, event_log=monitor.event_log.after([notice]).after([replace(notice, at=at(30))], 1))
+    cut = replace(
+        monitor, event_log=monitor.event_log.with_events([notice]).with_events([replace(notice, at=at(30))], 1)
+    )
     assert states_text(monitor, "env-1", 60) == "up@0"
     assert states_text(cut, "env-1", 60) == "unknown@0 up@20"
 
 
 def test_an_interval_knows_its_length() -> None:
-    assert Interval(State.UP, at(1), at(3)).lasted == timedelta(seconds=2)
+    assert Interval(UptimeState.UP, at(1), at(3)).lasted == timedelta(seconds=2)

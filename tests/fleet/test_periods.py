@@ -13,7 +13,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Slept
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +41,12 @@ def refused(seconds: float) -> Outcome:
 
 def driven(*steps: Outcome | float) -> tuple[Monitor, list[Event]]:
     """A monitor after outcomes and moments (seconds) at which its time passed, and its events of periods."""
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for step in steps:
         if isinstance(step, float | int):
-            monitor, _ = monitor.at(reading(at(step)))
+            monitor, _ = monitor.tick(reading(at(step)))
         else:
-            monitor, _ = monitor.after(NO_PROFILE, step, step.awake if isinstance(step, Slept) else step.started)
+            monitor, _ = monitor.apply(NO_PROFILE, step, step.awake if isinstance(step, Slept) else step.started)
     return monitor, [event for event in monitor.event_log if event.kind in KINDS]
 
 
@@ -154,7 +154,7 @@ def test_begins_and_ends_alternate_over_a_bad_night() -> None:
 
 
 def test_a_notice_is_an_event_of_the_log() -> None:
-    monitor = driven(up(0))[0].with_notice(Clean("the log is full"), reading(at(1)))
+    monitor = driven(up(0))[0].with_notice(SafeText("the log is full"), reading(at(1)))
     assert [(event.kind, event.reason, event.at) for event in monitor.event_log] == [
         (Kind.NOTICE, "the log is full", at(1))
     ]

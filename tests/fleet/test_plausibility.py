@@ -17,7 +17,7 @@ from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.explanation import answer, trace
 from envwatch.views.output import json_of, summary_of, table_of
 from envwatch.views.state_details import headline, proof
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
 
@@ -70,12 +70,12 @@ def about_rows(events: Iterable[Event]) -> list[Event]:
     return [event for event in flatten(events) if event.kind not in ABOUT_THE_PLATFORM]
 
 
-def presences(fleet: Fleet) -> dict[str, Presence]:
-    return {id_: tracked.presence for id_, tracked in fleet.environments.items()}
+def presences(profile_state: ProfileState) -> dict[str, Presence]:
+    return {id_: tracked.presence for id_, tracked in profile_state.environments.items()}
 
 
-def unknown_in(fleet: Fleet, at: float) -> int:
-    return sum(fleet.is_unknown(tracked, reading(at)) for tracked in fleet.environments.values())
+def unknown_in(profile_state: ProfileState, at: float) -> int:
+    return sum(profile_state.is_unknown(tracked, reading(at)) for tracked in profile_state.environments.values())
 
 
 # A schema that changes
@@ -85,30 +85,30 @@ def unknown_in(fleet: Fleet, at: float) -> int:
 @pytest.mark.parametrize("count", first_quick([3, 20]))
 def test_a_whole_fleet_whose_unit_changes_and_changes_back_is_no_event(factor: float, count: int) -> None:
     before, _ = watched(listings([1.0] * 8))
-    fleet, events = watched(listings([1.0] * 8 + [factor] * count))
+    profile_state, events = watched(listings([1.0] * 8 + [factor] * count))
     assert about_rows(events) == []
-    assert presences(fleet) == presences(before)
-    connected = [tracked for tracked in fleet.environments.values() if tracked.environment.connection_id]
+    assert presences(profile_state) == presences(before)
+    connected = [tracked for tracked in profile_state.environments.values() if tracked.environment.connection_id]
     assert len(connected) == 120
     assert all(tracked.clock_suspect for tracked in connected)
-    assert unknown_in(fleet, NOW + (7 + count) * STEP) == 120
+    assert unknown_in(profile_state, NOW + (7 + count) * STEP) == 120
 
-    fleet, events = watched(listings([1.0] * 8 + [factor] * count + [1.0] * 8))
+    profile_state, events = watched(listings([1.0] * 8 + [factor] * count + [1.0] * 8))
     assert about_rows(events) == []
-    assert presences(fleet) == presences(before)
-    assert unknown_in(fleet, NOW + (15 + count) * STEP) == 0
-    assert not any(tracked.clock_suspect for tracked in fleet.environments.values())
+    assert presences(profile_state) == presences(before)
+    assert unknown_in(profile_state, NOW + (15 + count) * STEP) == 0
+    assert not any(tracked.clock_suspect for tracked in profile_state.environments.values())
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000.0])
 def test_a_fleet_first_seen_in_another_unit_is_unknown_and_becomes_known_without_an_event(factor: float) -> None:
-    fleet, _ = watched(listings([factor]))
-    assert unknown_in(fleet, NOW) == 120
+    profile_state, _ = watched(listings([factor]))
+    assert unknown_in(profile_state, NOW) == 120
 
-    fleet, events = watched(listings([factor] * 3 + [1.0]))
+    profile_state, events = watched(listings([factor] * 3 + [1.0]))
     assert events == []
-    assert unknown_in(fleet, NOW + 3 * STEP) == 0
-    assert fleet.counts() == {Presence.ONLINE: 90, Presence.OFFLINE: 60}
+    assert unknown_in(profile_state, NOW + 3 * STEP) == 0
+    assert profile_state.counts() == {Presence.ONLINE: 90, Presence.OFFLINE: 60}
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -122,11 +122,11 @@ def test_one_row_in_another_unit_costs_that_row_alone(number: int) -> None:
             yield listed(rows, at)
 
     steps = list(outcomes())
-    fleet, events = watched(steps[:16])
+    profile_state, events = watched(steps[:16])
     assert events == []
-    assert unknown_in(fleet, NOW + 15 * STEP) == 1
-    fleet, events = watched(steps[16:], fleet)
-    assert (events, unknown_in(fleet, NOW + 19 * STEP)) == ([], 0)
+    assert unknown_in(profile_state, NOW + 15 * STEP) == 1
+    profile_state, events = watched(steps[16:], profile_state)
+    assert (events, unknown_in(profile_state, NOW + 19 * STEP)) == ([], 0)
 
 
 # What still can be said
@@ -151,9 +151,9 @@ def test_a_machine_that_stopped_meanwhile_is_lost_when_its_times_can_be_true_aga
     known = [listed([environment("env-1")]), listed([sane], NOW + STEP)]
     unclear = [listed([odd], NOW + step * STEP) for step in range(2, 120)]
     for last in (sane, environment("env-1", lastHeartbeat=NOW + 200_000)):
-        fleet, events = watched([*known, *unclear, listed([last], NOW + 120 * STEP)])
+        profile_state, events = watched([*known, *unclear, listed([last], NOW + 120 * STEP)])
         assert [(event.kind, event.reason) for event in events] == [(Kind.OFFLINE, f"heartbeat lost ({lost(last)} s)")]
-        assert not fleet.environments[Clean("env-1")].clock_suspect
+        assert not profile_state.environments[SafeText("env-1")].clock_suspect
 
 
 def lost(row: Environment) -> int:
@@ -184,9 +184,9 @@ def test_what_is_gone_stays_gone_until_its_times_can_be_true() -> None:
     [(YEAR_2020, False), (YEAR_2020 - 1, True), (NOW + DAY, False), (NOW + DAY + 1, True), (0.0, True)],
 )
 def test_a_heartbeat_can_be_of_2020_and_a_day_ahead_at_most(beat: float, *, is_unknown: bool) -> None:
-    fleet, _ = watched([listed([environment(lastHeartbeat=beat)])])
-    (tracked,) = fleet.environments.values()
-    assert fleet.is_unknown(tracked, reading()) is is_unknown
+    profile_state, _ = watched([listed([environment(lastHeartbeat=beat)])])
+    (tracked,) = profile_state.environments.values()
+    assert profile_state.is_unknown(tracked, reading()) is is_unknown
 
 
 @pytest.mark.parametrize("skew", [-DAY, -3_600_000.0, 3_600_000.0, DAY])
@@ -200,18 +200,18 @@ def test_a_wrong_local_clock_changes_nothing_of_that(beat: float, skew: float) -
 
 def test_without_a_server_time_nothing_is_too_far_ahead() -> None:
     """This machine's clock may have lost its battery: that it stands in 1970 says nothing of the rows."""
-    fleet, _ = watched([listed([environment()], skew=-NOW, dated=False)])
-    (tracked,) = fleet.environments.values()
-    assert (tracked.presence, fleet.is_unknown(tracked, reading(skew=-NOW))) == (Presence.ONLINE, False)
+    profile_state, _ = watched([listed([environment()], skew=-NOW, dated=False)])
+    (tracked,) = profile_state.environments.values()
+    assert (tracked.presence, profile_state.is_unknown(tracked, reading(skew=-NOW))) == (Presence.ONLINE, False)
 
 
 @pytest.mark.parametrize("connected_at", [NOW / 1000, NOW * 1000, 0.0, YEAR_2020 - 1, NOW + 2 * DAY])
 def test_a_connection_is_not_new_by_an_instant_that_cannot_be_true(connected_at: float) -> None:
     sane, odd = environment(), environment(connectedAt=connected_at)
     moments = [sane, odd, odd, sane]
-    fleet, events = watched(listed([row], NOW + number * STEP) for number, row in enumerate(moments))
+    profile_state, events = watched(listed([row], NOW + number * STEP) for number, row in enumerate(moments))
     assert events == []
-    assert not any(tracked.clock_suspect for tracked in fleet.environments.values())
+    assert not any(tracked.clock_suspect for tracked in profile_state.environments.values())
 
 
 @pytest.mark.parametrize(
@@ -228,8 +228,8 @@ def test_a_connection_that_began_within_a_second_of_the_same_is_the_same(by: flo
 @pytest.mark.parametrize(("value", "stays"), [(YEAR_2020 - 1, False), (YEAR_2020, True), (NOW + 2 * DAY, False)])
 def test_an_instant_that_cannot_be_true_is_as_in_the_listing_before(instant: str, value: float, *, stays: bool) -> None:
     changes: dict[str, Any] = {instant: value}
-    fleet, _ = watched([listed([environment()]), listed([environment(**changes)], NOW + STEP)])
-    (tracked,) = fleet.environments.values()
+    profile_state, _ = watched([listed([environment()]), listed([environment(**changes)], NOW + STEP)])
+    (tracked,) = profile_state.environments.values()
     assert tracked.environment == (environment(**changes) if stays else environment())
 
 
@@ -260,24 +260,24 @@ def test_a_date_is_wrong_if_the_clock_before_fits_and_the_date_does_not(
 
 
 def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
-    fleet, _ = watched([listed([environment()]), listed([environment(lastHeartbeat=NOW / 1000)], NOW + STEP)])
-    (tracked,) = fleet.environments.values()
+    profile_state, _ = watched([listed([environment()]), listed([environment(lastHeartbeat=NOW / 1000)], NOW + STEP)])
+    (tracked,) = profile_state.environments.values()
     now = reading(NOW + STEP)
-    face = style_of(tracked, is_unknown=fleet.is_unknown(tracked, now))
+    face = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
     assert (face.glyph, face.word, face.style) == ("?", "clk?", "unknown")
-    pieces = headline(tracked, fleet, (), now)
+    pieces = headline(tracked, profile_state, (), now)
     assert [piece.text for piece in pieces] == ["? UNKNOWN", "· last seen online", "· clock?"]
     because = "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
-    assert proof(tracked, fleet, now, UTC) == because
-    steps = {step.rule: step for step in trace(tracked, fleet, now)}
+    assert proof(tracked, profile_state, now, UTC) == because
+    steps = {step.rule: step for step in trace(tracked, profile_state, now)}
     assert steps["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
     assert steps["lastHeartbeat"].result == "cannot be true: the last verdict stays, as unknown"
-    assert answer(tracked, fleet, now).startswith("It is unknown, last online: ")
+    assert answer(tracked, profile_state, now).startswith("It is unknown, last online: ")
 
 
 def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem() -> None:
-    fleet, _ = watched(listings([0.001], 10))
-    counts = counts_at(fleet, reading())
+    profile_state, _ = watched(listings([0.001], 10))
+    counts = counts_at(profile_state, reading())
     assert (counts.presences, counts.unknown, len(counts.problems)) == ({Presence.OFFLINE: 2}, 8, 2)
     assert (counts + counts).unknown == 16
 
@@ -303,12 +303,12 @@ INSTANTS = st.sampled_from([0, -1, 1e-300, NOW / 1000, NOW * 1000, 1e300, -1e300
 @settings(max_examples=examples(100), deadline=None)
 def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float | None, float | None]]) -> None:
     rows = [with_times(environment(), dict(zip(TIMES, instants, strict=True))) for instants in times]
-    fleet, _ = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
-    (tracked,) = fleet.environments.values()
+    profile_state, _ = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
+    (tracked,) = profile_state.environments.values()
     now = reading(NOW + len(rows) * STEP)
-    assert headline(tracked, fleet, (), now)
-    assert proof(tracked, fleet, now, UTC)
-    assert list(trace(tracked, fleet, now))
+    assert headline(tracked, profile_state, (), now)
+    assert proof(tracked, profile_state, now, UTC)
+    assert list(trace(tracked, profile_state, now))
     listing_output = list_of(listed(rows[:1], interval=timedelta(seconds=5)))
     assert list(json_of(listing_output))
     assert list(table_of(listing_output, width=80, encoding="utf-8", ascii_only=False))

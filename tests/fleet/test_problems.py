@@ -45,7 +45,7 @@ def test_an_instant_in_seconds_does_not_make_an_environment_old() -> None:
 
 
 def test_what_cannot_be_judged_is_neither() -> None:
-    untimed = replace(ONLINE, verdict=UNTIMED, is_untimed=True)
+    untimed = replace(ONLINE, verdict=UNTIMED, has_impossible_time=True)
     assert not is_problem(untimed, NOW)
     assert not is_old(untimed, NOW + 9 * DAY)
     assert state_began_at(untimed, Limits()) is None
@@ -58,12 +58,14 @@ def test_a_state_begins_when_it_was_seen_to_or_by_the_row() -> None:
     assert state_began_at(replace(ONLINE, verdict=HEARTBEAT_LOST), limits) == row.last_heartbeat_at
     assert state_began_at(replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=since_at), limits) == since_at
     late_ms = limits.late_after.total_seconds() * 1000
-    assert state_began_at(replace(ONLINE, verdict=LATE, since_at=since_at), limits) == ONLINE.quiet_at + late_ms
+    assert (
+        state_began_at(replace(ONLINE, verdict=LATE, since_at=since_at), limits) == ONLINE.last_seen_alive_at + late_ms
+    )
 
 
 @pytest.mark.parametrize(("age_ms", "has"), [(9_999, False), (10_000, True)])
 def test_a_loss_has_lasted_since_it_was_seen_or_else_since_the_row_says(age_ms: float, *, has: bool) -> None:
-    limits, lasts, beat_at = Limits(), timedelta(seconds=10), ONLINE.quiet_at
+    limits, lasts, beat_at = Limits(), timedelta(seconds=10), ONLINE.last_seen_alive_at
     seen = replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=NOW)
     assert has_lasted(seen, NOW + age_ms, lasts, limits) is has
     assert has_lasted(replace(ONLINE, verdict=DISCONNECTED), beat_at + age_ms, lasts, limits) is has
@@ -74,4 +76,4 @@ def test_a_loss_has_lasted_since_it_was_seen_or_else_since_the_row_says(age_ms: 
 def test_what_is_no_loss_or_has_no_time_counts_at_once() -> None:
     for one in (ONLINE, replace(ONLINE, verdict=LATE), replace(ONLINE, verdict=NEVER_LISTED, since_at=NOW)):
         assert has_lasted(one, NOW, timedelta(days=1), Limits())
-    assert has_lasted(replace(ONLINE, verdict=UNTIMED, is_untimed=True), NOW, timedelta(days=1), Limits())
+    assert has_lasted(replace(ONLINE, verdict=UNTIMED, has_impossible_time=True), NOW, timedelta(days=1), Limits())

@@ -15,17 +15,17 @@ from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.history import PollResult, RecordedPoll
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.rewound import LogEnds, Step, Timeline, rewound
+from envwatch.fleet.rewound import LogEnds, PollRef, Timeline, rewound
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.model.outcome import Outcome
 
-HOME, WORK = Clean("home"), Clean("work")
+HOME, WORK = SafeText("home"), SafeText("work")
 EVER = (WallMs(float("-inf")), WallMs(float("inf")))
 
 
@@ -35,10 +35,10 @@ def poll(number: int, at: float) -> RecordedPoll:
 
 def timeline(**polls: tuple[float, ...]) -> Timeline:
     """Polls at some moments, by profile."""
-    by_profile: Mapping[Clean, list[RecordedPoll]] = {
-        Clean(profile): [poll(number, at) for number, at in enumerate(times, 1)] for profile, times in polls.items()
+    by_profile: Mapping[SafeText, list[RecordedPoll]] = {
+        SafeText(profile): [poll(number, at) for number, at in enumerate(times, 1)] for profile, times in polls.items()
     }
-    return Timeline.of(by_profile, WallMs(0))
+    return Timeline.from_polls(by_profile, WallMs(0))
 
 
 def test_steps_of_several_profiles_are_merged_by_time() -> None:
@@ -69,15 +69,15 @@ def test_after_a_step_each_profile_is_known_by_its_newest_poll() -> None:
 
 def test_a_step_is_found_by_its_profile_and_number() -> None:
     line = timeline(home=(1, 5, 9), work=(2, 6))
-    assert line.place_of(Step(WORK, poll(2, 6))) == 3
-    assert line.place_of(Step(WORK, poll(9, 6))) == -1
+    assert line.place_of(PollRef(WORK, poll(2, 6))) == 3
+    assert line.place_of(PollRef(WORK, poll(9, 6))) == -1
 
 
 def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:
     """Record outcomes, and return the monitor after each."""
-    monitors = [Monitor.of({NO_PROFILE: Limits()})]
+    monitors = [Monitor.create({NO_PROFILE: Limits()})]
     for outcome in outcomes:
-        monitor, update = monitors[-1].after(NO_PROFILE, outcome, outcome.ended)  # type: ignore[union-attr]
+        monitor, update = monitors[-1].apply(NO_PROFILE, outcome, outcome.ended)  # type: ignore[union-attr]
         history.record(NO_PROFILE, outcome, monitor, update, outcome.ended)  # type: ignore[union-attr]
         monitors.append(monitor)
     return monitors[1:]
@@ -101,53 +101,57 @@ def test_what_is_rewound_is_what_was_known(life: list[tuple[int, set[int], bool]
         moment = history.moment(each)
         log = ends.log_at(each.at, monitors[-1].event_log)
         past = rewound(replace(monitors[-1], event_log=log), {NO_PROFILE: moment})
-        assert past.fleets == then.fleets
+        assert past.fleet == then.fleet
         assert past.acks == then.acks
         assert list(past.event_log) == list(then.event_log)
-        for tracked in then.fleets.environments:
-            assert list(past.event_log.of(tracked.key)) == list(then.event_log.of(tracked.key))
+        for tracked in then.fleet.environments:
+            assert list(past.event_log.for_environment(tracked.key)) == list(
+                then.event_log.for_environment(tracked.key)
+            )
         assert past.watched_at(NO_PROFILE, moment.now) == then.watched_at(NO_PROFILE, moment.now)
         assert past.due_alerts(moment.now) == (past, ())
 
 
 def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
     history = MemoryHistory(HOME)
-    monitor = Monitor.of({HOME: Limits(), WORK: Limits()})
+    monitor = Monitor.create({HOME: Limits(), WORK: Limits()})
     for profile in (HOME, WORK):
         outcome = listed(beating(3), NOW)
-        monitor, update = monitor.after(profile, outcome, outcome.ended)
+        monitor, update = monitor.apply(profile, outcome, outcome.ended)
         history.record(profile, outcome, monitor, update, outcome.ended)
     past = rewound(monitor, {HOME: history.moment(history.polls(*EVER)[0])})
-    assert past.fleets.unlisted == (WORK,)
-    assert len(past.fleets) == 3
+    assert past.fleet.unlisted == (WORK,)
+    assert len(past.fleet) == 3
 
 
 def event(at: float, id_: str = "env-1", kind: Kind = Kind.OFFLINE, *members: Event) -> Event:
-    return Event(kind=kind, at=ServerMs(at), id=Clean(id_), members=members)
+    return Event(kind=kind, at=ServerMs(at), id=SafeText(id_), members=members)
 
 
 def test_a_log_up_to_a_moment_has_no_later_events_of_any_environment() -> None:
     mass = event(3, "", Kind.TOGETHER, event(3, "env-1"), event(3, "env-2"))
-    log = EventLog().after([event(1)]).after([event(2, "env-2")]).after([mass]).after([event(4)])
+    log = (
+        EventLog().with_events([event(1)]).with_events([event(2, "env-2")]).with_events([mass]).with_events([event(4)])
+    )
     earlier = log.when_added(2)
     assert list(log.known(lambda each: each.at <= 2)) == list(earlier)
     assert [each.at for each in earlier] == [1.0, 2.0]
-    assert [each.at for each in earlier.of((NO_PROFILE, Clean("env-1")))] == [1.0]
-    assert [each.at for each in earlier.of((NO_PROFILE, Clean("env-2")))] == [2.0]
+    assert [each.at for each in earlier.for_environment((NO_PROFILE, SafeText("env-1")))] == [1.0]
+    assert [each.at for each in earlier.for_environment((NO_PROFILE, SafeText("env-2")))] == [2.0]
     assert earlier.with_poll_of(earlier[1]) == (earlier[1],)
     assert log.when_added(log.added) is log
     assert len(log.when_added(0)) == 0
-    following = earlier.after([event(9)])
+    following = earlier.with_events([event(9)])
     assert [each.at for each in following] == [1.0, 2.0, 9.0]
     assert [len(following.when_added(count)) for count in range(4)] == [0, 1, 2, 3]
 
 
 def test_a_log_up_to_a_moment_has_the_events_from_before_the_start_and_none_that_were_dropped() -> None:
-    log = EventLog().with_past([event(-2), event(-1)]).after([event(1)]).after([event(2)])
+    log = EventLog().with_past([event(-2), event(-1)]).with_events([event(1)]).with_events([event(2)])
     assert [each.at for each in log.when_added(1)] == [-2.0, -1.0, 1.0]
     assert [each.at for each in log.when_added(0)] == [-2.0, -1.0]
     assert [each.at for each in log.when_added(1).with_past([event(-3)])] == [-3.0, -2.0, -1.0, 1.0]
-    shortened = log.after([event(3)], most=2)
+    shortened = log.with_events([event(3)], most=2)
     assert [each.at for each in shortened.when_added(2)] == [2.0]
     assert len(shortened.when_added(1)) == 0
 
@@ -157,13 +161,13 @@ def test_of_two_profiles_a_log_leaves_out_what_was_not_known_also_if_it_happened
     log = EventLog().with_past([home]).with_past([work])
     known = log.known(lambda each: each.profile == HOME)
     assert list(known) == [home]
-    assert known.of((WORK, Clean("env-1"))) == ()
+    assert known.for_environment((WORK, SafeText("env-1"))) == ()
 
 
 def test_the_log_of_a_moment_is_that_after_the_last_poll_before_it() -> None:
     ends, log = LogEnds(), EventLog().with_past([event(0)])
     for wall, came in ((1, []), (2, [event(2)]), (3, []), (4, [event(4)]), (5, [])):
-        log = log.after(came)
+        log = log.with_events(came)
         ends.note(WallMs(wall), log)
     found = {wall: len(ends.log_at(WallMs(wall), log)) for wall in (0.5, 1, 1.9, 2, 3, 3.9, 4, 5, 9)}
     assert found == {0.5: 1, 1: 1, 1.9: 1, 2: 2, 3: 2, 3.9: 2, 4: 3, 5: 3, 9: 3}

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import Moment
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.clock import OffsetBounds
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,20 +27,24 @@ HOUR = 3_600_000.0
 LATER = NOW + 3 * HOUR
 
 
-def moment(*outcomes: Outcome, fleet: Fleet | None = None) -> Moment:
+def moment(*outcomes: Outcome, profile_state: ProfileState | None = None) -> Moment:
     """What was known after some outcomes."""
     last = outcomes[-1]
-    return Moment(last.started if not hasattr(last, "awake") else last.awake, watched(outcomes, fleet)[0])
+    return Moment(last.started if not hasattr(last, "awake") else last.awake, watched(outcomes, profile_state)[0])
 
 
 def between(
-    before: Sequence[Environment], first: Sequence[Environment], *, at: float = LATER, **fleet: Any
+    before: Sequence[Environment], first: Sequence[Environment], *, at: float = LATER, **profile_state: Any
 ) -> list[Event]:
     """What changed between two runs, the first of which ended with a listing `at` minus three hours."""
-    return list(changes_between_runs(moment(listed(before)), moment(listed(first, at), fleet=Fleet(**fleet))))
+    return list(
+        changes_between_runs(
+            moment(listed(before)), moment(listed(first, at), profile_state=ProfileState(**profile_state))
+        )
+    )
 
 
-def said(events: Sequence[Event]) -> list[tuple[Kind, Clean | None, Clean | None, Clean | None]]:
+def said(events: Sequence[Event]) -> list[tuple[Kind, SafeText | None, SafeText | None, SafeText | None]]:
     return [(event.kind, event.id, event.before, event.after) for event in events]
 
 
@@ -134,19 +138,19 @@ def test_what_one_listing_lacks_is_gone_for_that_reason_unless_it_may_exist() ->
     assert [(event.kind, event.reason) for event in group.members] == [(Kind.GONE, "not in the first listing")]
 
     before = moment(listed(beating(2)), listed(beating(1, NOW + 5_000), NOW + 5_000))
-    assert before.fleet.environments[Clean("env-2")].absent == 1
+    assert before.profile_state.environments[SafeText("env-2")].absent == 1
     (group,) = changes_between_runs(before, moment(listed(beating(1, LATER), LATER)))
     assert [event.reason for event in group.members] == ["no longer listed"]
 
     outcome = listed(beating(1, LATER), LATER)
-    unread = replace(outcome, snapshot=replace(outcome.snapshot, set_aside_ids=frozenset({Clean("env-2")})))
+    unread = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({SafeText("env-2")})))
     assert changes_between_runs(moment(listed(beating(2))), moment(unread)) == []
 
 
 def test_a_mass_loss_is_found_beside_a_row_that_may_exist() -> None:
     lost = [environment(row.id, connectionId=None) for row in beating(12)]
     outcome = listed(lost, NOW + 5_000)
-    unread = replace(outcome, snapshot=replace(outcome.snapshot, set_aside_ids=frozenset({Clean("env-13")})))
+    unread = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({SafeText("env-13")})))
     (event,) = changes_between_runs(moment(listed(beating(13))), moment(unread))
     assert (event.kind, len(event.members)) == (Kind.TOGETHER, 12)
 
@@ -160,8 +164,8 @@ def test_what_was_gone_is_told_when_it_returns_only() -> None:
 
 def test_a_first_listing_knows_nothing_of_flapping() -> None:
     before = moment(listed(beating(1)))
-    flapping = {id_: replace(each, is_flapping=True) for id_, each in before.fleet.environments.items()}
-    before = replace(before, fleet=replace(before.fleet, environments=flapping))
+    flapping = {id_: replace(each, is_flapping=True) for id_, each in before.profile_state.environments.items()}
+    before = replace(before, profile_state=replace(before.profile_state, environments=flapping))
     assert changes_between_runs(before, moment(listed(beating(1, LATER), LATER))) == []
 
 
@@ -172,10 +176,10 @@ def test_a_time_that_cannot_be_true_proves_nothing() -> None:
 
 
 def test_an_expected_environment_that_is_missing_in_both_runs_is_no_change() -> None:
-    expect = (Clean("build-7"),)
-    before = moment(listed(beating(1)), fleet=Fleet(expect=expect))
-    first = moment(listed(beating(1, LATER), LATER), fleet=Fleet(expect=expect))
-    assert len(first.fleet.environments) == 2
+    expect = (SafeText("build-7"),)
+    before = moment(listed(beating(1)), profile_state=ProfileState(expect=expect))
+    first = moment(listed(beating(1, LATER), LATER), profile_state=ProfileState(expect=expect))
+    assert len(first.profile_state.environments) == 2
     assert changes_between_runs(before, first) == []
     assert changes_between_runs(moment(listed(beating(1))), first) == []
 

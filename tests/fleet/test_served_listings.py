@@ -19,14 +19,14 @@ from support.fleet_state_machine import FleetMachine
 from support.served_listings import served
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Listed, Slept
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +41,12 @@ def of_rows(events: Sequence[Event]) -> list[Event]:
     return [event for event in events if event.id is not None or event.members]
 
 
-def after(fleet: Fleet, *outcomes: Outcome) -> tuple[Fleet, list[Event]]:
+def after(profile_state: ProfileState, *outcomes: Outcome) -> tuple[ProfileState, list[Event]]:
     all_events: list[Event] = []
     for outcome in outcomes:
-        fleet, events = fleet.after(outcome)
+        profile_state, events = profile_state.apply(outcome)
         all_events += events
-    return fleet, all_events
+    return profile_state, all_events
 
 
 class ViewerMachine(FleetMachine):
@@ -54,31 +54,37 @@ class ViewerMachine(FleetMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.viewer = Fleet()
-        self.late_viewer = Fleet()
+        self.viewer = ProfileState()
+        self.late_viewer = ProfileState()
         """Its requests take up to 2 s, now more, now less."""
 
-    def after(self, fleet: Fleet, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
-        if fleet is self.fleet and isinstance(outcome, Slept):
-            self.viewer, _ = self.viewer.after(outcome)
-            self.late_viewer, _ = self.late_viewer.after(outcome)
-        return super().after(fleet, outcome)
+    def after(self, profile_state: ProfileState, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
+        if profile_state is self.profile_state and isinstance(outcome, Slept):
+            self.viewer, _ = self.viewer.apply(outcome)
+            self.late_viewer, _ = self.late_viewer.apply(outcome)
+        return super().after(profile_state, outcome)
 
     def _take(self, rows: list[Environment], seed: int) -> None:
-        before = self.fleet
+        before = self.profile_state
         super()._take(rows, seed)
-        if self.fleet is not before:
+        if self.profile_state is not before:
             direct = self._listed(rows, 0)
             _, events = super().after(before, direct)
             self._view(direct, of_rows(events), random.Random(seed))
 
     def _view(self, direct: Listed, events: list[Event], chance: random.Random) -> None:
         age_s, listed_before = chance.randrange(60), self.viewer.listed
-        self.viewer, seen = self.viewer.after(served(direct, age_s))
-        assert self.viewer.environments == self.fleet.environments, "the age of a listing changed a verdict"
+        self.viewer, seen = self.viewer.apply(served(direct, age_s))
+        assert self.viewer.environments == self.profile_state.environments, "the age of a listing changed a verdict"
         assert of_rows(seen) == events, "the age of a listing changed an event"
-        assert (self.viewer.listed, self.viewer.elapsed_ms) == (self.fleet.listed, self.fleet.elapsed_ms)
-        assert (self.viewer.stall_detector, self.viewer.hold) == (self.fleet.stall_detector, self.fleet.hold)
+        assert (self.viewer.listed, self.viewer.elapsed_ms) == (
+            self.profile_state.listed,
+            self.profile_state.elapsed_ms,
+        )
+        assert (self.viewer.stall_detector, self.viewer.quarantine) == (
+            self.profile_state.stall_detector,
+            self.profile_state.quarantine,
+        )
         for _ in range(chance.randrange(4)):
             age_s += chance.randrange(1, 6)
             self._view_again(served(direct, age_s, is_repeat=True))
@@ -86,29 +92,29 @@ class ViewerMachine(FleetMachine):
         assert listed_before is None or self.viewer.listed is not None
 
     def _view_again(self, repeated: Listed) -> None:
-        again, seen = self.viewer.after(repeated)
+        again, seen = self.viewer.apply(repeated)
         assert not of_rows(seen), "a listing that came twice was an event"
         assert again.environments is self.viewer.environments
-        assert (again.listings, again.listed, again.hold) == (
+        assert (again.listings, again.listed, again.quarantine) == (
             self.viewer.listings,
             self.viewer.listed,
-            self.viewer.hold,
+            self.viewer.quarantine,
         )
         self.viewer = again
 
     def _view_late(self, direct: Listed, chance: random.Random) -> None:
         before = self.late_viewer
         outcome = served(direct, chance.randrange(60), jitter_s=chance.randrange(64) / 32)
-        self.late_viewer, seen = before.after(outcome)
+        self.late_viewer, seen = before.apply(outcome)
         assert self.late_viewer.elapsed_ms >= before.elapsed_ms
         if before.listed is not None and self.late_viewer.listed is not None:
             assert self.late_viewer.listed.monotonic >= before.listed.monotonic, "time went backwards"
         assert all(event.lasted is None or event.lasted >= timedelta() for event in seen)
         assert all(event.since is None or event.since <= event.at for event in seen)
-        if self.fleet.hold is not None or not self.fleet.stall_detector.beats_count:
+        if self.profile_state.quarantine is not None or not self.profile_state.stall_detector.beats_count:
             return  # the one may believe or doubt the platform a poll before the other
         for id_, tracked in self.late_viewer.environments.items():
-            was = self.fleet.environments.get(id_)
+            was = self.profile_state.environments.get(id_)
             if was is not None and was.verdict.is_up and tracked.presence is Presence.OFFLINE:
                 assert not tracked.environment.connection_id, "lost because the request took its time"
 
@@ -127,16 +133,16 @@ TestViewer.settings = settings(
 def test_a_monitor_behind_a_cache_comes_to_the_verdicts_of_a_direct_one(
     age_s: int, lives: list[tuple[int, set[int]]]
 ) -> None:
-    direct, viewer = Monitor.of({NO_PROFILE: Limits()}), Monitor.of({NO_PROFILE: Limits()})
+    direct, viewer = Monitor.create({NO_PROFILE: Limits()}), Monitor.create({NO_PROFILE: Limits()})
     at, beats = float(NOW), {number: NOW - number * 2_000 for number in range(1, 13)}
     for seconds, silent in lives:
         at += seconds * 1000
         beats = {number: beat if number in silent else at - (at + number) % 30_000 for number, beat in beats.items()}
         rows = [beating(number, beat + 10_000)[-1] for number, beat in beats.items()]
         outcome, late = listed(rows, at), served(listed(rows, at), age_s)
-        direct, update = direct.after(NO_PROFILE, outcome, outcome.ended)
-        viewer, seen = viewer.after(NO_PROFILE, late, late.ended)
-        viewed, asked = viewer.fleets.by_profile[NO_PROFILE], direct.fleets.by_profile[NO_PROFILE]
+        direct, update = direct.apply(NO_PROFILE, outcome, outcome.ended)
+        viewer, seen = viewer.apply(NO_PROFILE, late, late.ended)
+        viewed, asked = viewer.fleet.by_profile[NO_PROFILE], direct.fleet.by_profile[NO_PROFILE]
         assert viewed.environments == asked.environments
         assert of_rows(seen.events) == of_rows(update.events)
         assert viewer.watched[NO_PROFILE] == direct.watched[NO_PROFILE]
@@ -148,11 +154,11 @@ def test_a_monitor_behind_a_cache_comes_to_the_verdicts_of_a_direct_one(
 @pytest.mark.parametrize("age_s", [0, 4, 14, 16, 59])
 def test_data_is_stale_and_blind_at_the_moment_at_which_it_is_on_the_serving_host(age_s: int) -> None:
     outcome = listed(beating(3))
-    host, _ = Fleet().after(outcome)
-    viewer, _ = after(Fleet(), served(outcome, age_s), served(outcome, age_s, is_repeat=True))
+    host, _ = ProfileState().apply(outcome)
+    viewer, _ = after(ProfileState(), served(outcome, age_s), served(outcome, age_s, is_repeat=True))
 
-    def seen(fleet: Fleet) -> list[Freshness]:
-        return [fleet.freshness(reading(NOW + at)) for at in (14_999, 15_001, 60_000, 60_001)]
+    def seen(profile_state: ProfileState) -> list[Freshness]:
+        return [profile_state.freshness(reading(NOW + at)) for at in (14_999, 15_001, 60_000, 60_001)]
 
     assert seen(viewer) == seen(host) == [Freshness.LIVE, Freshness.STALE, Freshness.STALE, Freshness.BLIND]
 
@@ -160,33 +166,33 @@ def test_data_is_stale_and_blind_at_the_moment_at_which_it_is_on_the_serving_hos
 def test_a_listing_served_again_keeps_no_data_fresh() -> None:
     outcome = listed(beating(3))
     again = [served(outcome, age_s, is_repeat=age_s > 0) for age_s in range(0, 61, 5)]
-    fleet, _ = after(Fleet(), *again)
+    profile_state, _ = after(ProfileState(), *again)
 
-    assert fleet.freshness(reading(NOW + 60_001)) is Freshness.BLIND
+    assert profile_state.freshness(reading(NOW + 60_001)) is Freshness.BLIND
 
 
 def test_the_interval_of_the_server_decides_if_it_is_longer_than_that_of_the_polls() -> None:
     outcome = replace(served(listed(beating(3)), 50), interval=timedelta(seconds=60))
-    fleet, _ = Fleet().after(outcome)
+    profile_state, _ = ProfileState().apply(outcome)
 
-    assert fleet.freshness(reading(NOW + 179_000)) is Freshness.LIVE
-    assert fleet.freshness(reading(NOW + 181_000)) is Freshness.BLIND
+    assert profile_state.freshness(reading(NOW + 179_000)) is Freshness.LIVE
+    assert profile_state.freshness(reading(NOW + 181_000)) is Freshness.BLIND
 
 
 @pytest.mark.parametrize(("age_s", "is_over"), [(60, True), (60.001, False)])
 def test_a_listing_that_is_too_old_to_be_true_ends_no_blindness(age_s: float, *, is_over: bool) -> None:
     late = served(listed(beating(3), NOW + 10_000), age_s)
-    fleet, events = after(Fleet(), listed(beating(3)), failed(at=NOW + 70_000), late)
+    profile_state, events = after(ProfileState(), listed(beating(3)), failed(at=NOW + 70_000), late)
 
     assert [event.kind for event in events] == [Kind.BLIND, *([Kind.VISIBLE] if is_over else [])]
-    assert (fleet.freshness(late.started) is not Freshness.BLIND) is is_over
+    assert (profile_state.freshness(late.started) is not Freshness.BLIND) is is_over
 
 
 def test_a_failing_period_ends_when_the_server_is_reached_however_old_its_listing_is() -> None:
     first, second = listed(beating(3)), listed(beating(3, NOW + 5_000), NOW + 5_000)
     failures = [failed(Cause.UNAVAILABLE, NOW + at) for at in (10_000, 11_000)]
     for outcome in (served(second, 20), served(first, 25, is_repeat=True)):
-        _, events = after(Fleet(), first, *failures, outcome)
+        _, events = after(ProfileState(), first, *failures, outcome)
         over = [event for event in events if event.kind is Kind.REACHED]
         assert [(event.at, event.lasted) for event in over] == [(NOW + 25_000, timedelta(seconds=15))]
 
@@ -196,8 +202,10 @@ def test_a_failing_period_ends_when_the_server_is_reached_however_old_its_listin
 
 def test_a_row_is_not_gone_because_one_listing_without_it_was_served_twice() -> None:
     whole, less = listed(beating(3)), listed(beating(2, NOW + 5_000), NOW + 5_000)
-    viewer, _ = after(Fleet(), whole, served(less, 1), served(less, 2, is_repeat=True), served(less, 3, is_repeat=True))
-    assert viewer.environments[Clean("env-3")].presence is Presence.ONLINE
+    viewer, _ = after(
+        ProfileState(), whole, served(less, 1), served(less, 2, is_repeat=True), served(less, 3, is_repeat=True)
+    )
+    assert viewer.environments[SafeText("env-3")].presence is Presence.ONLINE
 
     viewer, events = after(viewer, served(listed(beating(2, NOW + 10_000), NOW + 10_000), 1))
     assert [event.kind for event in events] == [Kind.GONE]
@@ -206,15 +214,15 @@ def test_a_row_is_not_gone_because_one_listing_without_it_was_served_twice() -> 
 def test_an_unlikely_listing_is_not_believed_because_it_was_served_often() -> None:
     whole, empty = listed(beating(5)), listed([], NOW + 5_000)
     often = [served(empty, age_s, is_repeat=age_s > 1) for age_s in range(1, 59, 5)]
-    viewer, _ = after(Fleet(), whole, *often)
+    viewer, _ = after(ProfileState(), whole, *often)
 
-    assert viewer.hold is not None
-    assert viewer.hold.listings == 1
+    assert viewer.quarantine is not None
+    assert viewer.quarantine.listings == 1
 
 
 def test_a_listing_served_again_after_a_sleep_ends_the_wait_for_one() -> None:
     outcome = listed(beating(3))
-    asleep, _ = after(Fleet(), outcome, slept(NOW + 1_000, NOW + 8_000))
+    asleep, _ = after(ProfileState(), outcome, slept(NOW + 1_000, NOW + 8_000))
     awake, events = after(asleep, served(outcome, 9, is_repeat=True))
 
     assert asleep.unseen_since is not None
@@ -222,7 +230,7 @@ def test_a_listing_served_again_after_a_sleep_ends_the_wait_for_one() -> None:
 
 
 def test_what_a_listing_from_before_a_sleep_shows_did_not_begin_after_it_was_shown() -> None:
-    asleep, _ = after(Fleet(), listed(beating(3)), slept(NOW + 6_000, NOW + 13_000))
+    asleep, _ = after(ProfileState(), listed(beating(3)), slept(NOW + 6_000, NOW + 13_000))
     lost = beating(2, NOW + 5_000)
     _, events = after(asleep, served(listed(lost, NOW + 5_000), 9), served(listed(lost, NOW + 10_000), 9))
 
@@ -235,24 +243,24 @@ def test_what_a_listing_from_before_a_sleep_shows_did_not_begin_after_it_was_sho
 
 def test_time_does_not_go_backwards_where_a_request_took_longer_than_the_one_before() -> None:
     first, second = served(listed(beating(3)), 4.0), served(listed(beating(3), NOW + 100), 4.0, jitter_s=2.0)
-    fleet, _ = after(Fleet(), first, second)
+    profile_state, _ = after(ProfileState(), first, second)
 
-    assert (fleet.listed, fleet.elapsed_ms) == (reading(), 0.0)
+    assert (profile_state.listed, profile_state.elapsed_ms) == (reading(), 0.0)
 
 
 def test_a_wall_clock_that_was_set_back_is_followed() -> None:
     first = served(listed(beating(3)), 4.0)
     second = served(listed(beating(3), NOW + 1_000, skew=-3_600_000), 2.0, jitter_s=1.5)
-    fleet, _ = after(Fleet(), first, second)
+    profile_state, _ = after(ProfileState(), first, second)
 
-    assert fleet.listed == reading(NOW, skew=-3_600_000)
+    assert profile_state.listed == reading(NOW, skew=-3_600_000)
 
 
 def test_what_was_watched_has_no_hole_where_listings_come_late() -> None:
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for step in range(0, 10 * MINUTE, 5_000):
         outcome = served(listed(beating(3, NOW + step), NOW + step), (step // 5_000 * 7) % 50)
-        monitor, _ = monitor.after(NO_PROFILE, outcome, outcome.ended)
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
 
     spans = monitor.watched[NO_PROFILE].spans
     assert spans == (Span(NOW, ServerMs(NOW + 10 * MINUTE - 5_000)),)

@@ -14,7 +14,7 @@ from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import State, states
+from envwatch.fleet.outages import UptimeState, states
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 
@@ -60,16 +60,16 @@ def rows_of(states_: list[str], now: float) -> list[Environment]:
 def run(steps: list[Step], second: float, history: MemoryHistory) -> tuple[Monitor, float]:
     """Let a monitor take a life, recorded, which reads after its first listing what was recorded before."""
     history.start_run()
-    monitor, is_seeded = Monitor.of({NO_PROFILE: Limits()}), False
+    monitor, is_seeded = Monitor.create({NO_PROFILE: Limits()}), False
     for step in steps:
         before, second = second, second + step.seconds
         now, outcome = reading(NOW + 1000 * second), _outcome(step, before, second)
-        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
         history.record(NO_PROFILE, outcome, monitor, update, now)
-        fleet = monitor.fleets.by_profile[NO_PROFILE]
-        if not is_seeded and fleet.listed is not None:
+        profile_state = monitor.fleet.by_profile[NO_PROFILE]
+        if not is_seeded and profile_state.listed is not None:
             earlier = EarlierRuns.read(history, NO_PROFILE, timedelta(days=1), now.wall)
-            monitor = earlier.seeded(monitor, earlier.until_now(Moment(now, fleet), WallMs(NOW)))
+            monitor = earlier.seeded(monitor, earlier.until_now(Moment(now, profile_state), WallMs(NOW)))
             is_seeded = True
     return monitor, second
 
@@ -84,10 +84,11 @@ def _outcome(step: Step, before: float, second: float) -> Outcome:
             return listed(rows_of(step.rows, NOW + 1000 * second), NOW + 1000 * second)
 
 
-def up_or_down(intervals: Iterable[Interval]) -> list[tuple[State, float]]:
+def up_or_down(intervals: Iterable[Interval]) -> list[tuple[UptimeState, float]]:
     """The states with their begins, in seconds. No event says that something still flaps after a gap."""
     found = [
-        (State.UP if each.state is State.FLAPPING else each.state, (each.since - NOW) / 1000) for each in intervals
+        (UptimeState.UP if each.state is UptimeState.FLAPPING else each.state, (each.since - NOW) / 1000)
+        for each in intervals
     ]
     return [each for place, each in enumerate(found) if not place or each[0] is not found[place - 1][0]]
 
@@ -100,13 +101,13 @@ def test_the_states_before_a_run_are_those_that_the_run_before_knew(
     one, second = run([Step(0, "list", ["up"] * COUNT), *first_life], 0.0, history)
     two, _ = run([Step(between, "list", first_life[-1].rows), *second_life], second, history)
 
-    fleet = one.fleets.by_profile[NO_PROFILE]
-    assert fleet.listed is not None
-    until = fleet.clock.at(fleet.listed.wall)
+    profile_state = one.fleet.by_profile[NO_PROFILE]
+    assert profile_state.listed is not None
+    until = profile_state.clock.server_time(profile_state.listed.wall)
     now = reading(until)
-    for id_, before in fleet.environments.items():
-        after = two.fleets.by_profile[NO_PROFILE].environments.get(id_)
+    for id_, before in profile_state.environments.items():
+        after = two.fleet.by_profile[NO_PROFILE].environments.get(id_)
         known = up_or_down(one.states_of(before, ServerMs(NOW), now))
         watched = two.watched_at(NO_PROFILE, reading(NOW + 1e9))
-        again = states(after, two.event_log.of((NO_PROFILE, id_)), watched, ServerMs(NOW), until)
+        again = states(after, two.event_log.for_environment((NO_PROFILE, id_)), watched, ServerMs(NOW), until)
         assert up_or_down(again) == known

@@ -19,7 +19,7 @@ from envwatch.fleet.watched_time import NOT_WATCHED, Span, WatchedTime
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,10 +64,10 @@ LIVES: dict[str, tuple[list[Outcome], list[tuple[float, float]]]] = {
 
 
 def watched_live(outcomes: Sequence[Outcome]) -> WatchedTime:
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for outcome in outcomes:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        monitor, _ = monitor.after(NO_PROFILE, outcome, now)
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, now)
     return monitor.watched.get(NO_PROFILE, NOT_WATCHED)
 
 
@@ -196,7 +196,7 @@ def test_a_span_begins_when_its_first_listing_was_asked_for(asked_at: float, beg
 
 
 def test_an_event_says_when_the_listing_of_a_recorded_poll_was_asked_for() -> None:
-    lost = Event(kind=Kind.OFFLINE, at=NOW, id=Clean("env-1"))
+    lost = Event(kind=Kind.OFFLINE, at=NOW, id=SafeText("env-1"))
     assert WatchedTime.recorded([poll(1, 5)], [lost], ServerClock()) == spans((0, 5))
     assert WatchedTime.recorded([poll(1, 5)], [replace(lost, id=None)], ServerClock()) == spans((5, 5))
     assert WatchedTime.recorded([poll(1, 5)], [replace(lost, id=None, members=(lost,))], ServerClock()) == spans((0, 5))
@@ -241,9 +241,9 @@ def test_what_was_not_watched_has_no_begin_and_no_end() -> None:
 
 
 def test_it_is_watched_until_now_while_the_newest_listing_holds() -> None:
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for second, outcome in zip((0, 5), lists(0, 5), strict=True):
-        monitor, _ = monitor.after(NO_PROFILE, outcome, reading(NOW + 1000 * second))
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, reading(NOW + 1000 * second))
     assert monitor.watched_at(NO_PROFILE, reading(NOW + 65_000)) == spans((0, 65))
     assert monitor.watched_at(NO_PROFILE, reading(NOW + 65_001)) == spans((0, 5))
     assert Monitor().watched_at(NO_PROFILE, reading()) == NOT_WATCHED

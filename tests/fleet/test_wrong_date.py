@@ -18,7 +18,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.environment_list import merged
 from envwatch.views.explanation import trace
 from envwatch.views.output import summary_of
@@ -27,7 +27,7 @@ from envwatch.views.state_details import proof
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
 
@@ -54,8 +54,8 @@ def dated(rows: list[Environment], at: float = NOW, *, error: float = 0.0, skew:
     return replace(outcome, snapshot=replace(outcome.snapshot, clock=(bounds,)))
 
 
-def presences(fleet: Fleet) -> dict[str, Presence]:
-    return {id_: tracked.presence for id_, tracked in fleet.environments.items()}
+def presences(profile_state: ProfileState) -> dict[str, Presence]:
+    return {id_: tracked.presence for id_, tracked in profile_state.environments.items()}
 
 
 # The rule
@@ -90,10 +90,10 @@ def test_a_row_without_a_link_or_a_heartbeat_says_nothing() -> None:
 def test_a_wrong_date_in_the_first_listing_changes_no_verdict(error: float) -> None:
     rows = rows_at(NOW)
     right, _ = watched([dated(rows)])
-    fleet, _ = watched([dated(rows, error=error)])
-    assert presences(fleet) == presences(right)
-    assert fleet.date_error == error
-    assert sum(tracked.clock_suspect for tracked in fleet.environments.values()) == 50
+    profile_state, _ = watched([dated(rows, error=error)])
+    assert presences(profile_state) == presences(right)
+    assert profile_state.date_error == error
+    assert sum(tracked.clock_suspect for tracked in profile_state.environments.values()) == 50
     assert right.date_error is None
 
 
@@ -101,33 +101,36 @@ def test_a_wrong_date_in_the_first_listing_changes_no_verdict(error: float) -> N
 def test_a_wrong_clock_of_this_machine_casts_no_doubt_on_a_right_date(skew: float) -> None:
     rows = rows_at(NOW)
     right, _ = watched([dated(rows)])
-    fleet, _ = watched([dated(rows, skew=skew)])
-    assert fleet.environments == right.environments
-    assert fleet.date_error is None
+    profile_state, _ = watched([dated(rows, skew=skew)])
+    assert profile_state.environments == right.environments
+    assert profile_state.date_error is None
 
 
 @pytest.mark.parametrize("skew", [-HOUR, 0.0, HOUR])
 def test_a_fleet_that_is_stale_by_both_clocks_is_offline(skew: float) -> None:
-    fleet, _ = watched([dated(rows_at(NOW, up=0), skew=skew)])
-    assert fleet.counts() == {Presence.OFFLINE: 21}
-    assert (fleet.date_error, any(tracked.clock_suspect for tracked in fleet.environments.values())) == (None, False)
+    profile_state, _ = watched([dated(rows_at(NOW, up=0), skew=skew)])
+    assert profile_state.counts() == {Presence.OFFLINE: 21}
+    assert (
+        profile_state.date_error,
+        any(tracked.clock_suspect for tracked in profile_state.environments.values()),
+    ) == (None, False)
 
 
 def test_where_both_clocks_are_wrong_the_date_holds() -> None:
-    fleet, _ = watched([dated(rows_at(NOW), error=HOUR, skew=-HOUR)])
-    assert (fleet.counts(), fleet.date_error) == ({Presence.OFFLINE: 60}, None)
+    profile_state, _ = watched([dated(rows_at(NOW), error=HOUR, skew=-HOUR)])
+    assert (profile_state.counts(), profile_state.date_error) == ({Presence.OFFLINE: 60}, None)
 
 
 def test_a_clock_that_is_behind_by_just_the_silence_of_all_is_found_out_within_75_seconds() -> None:
     """The one case in which a right `Date` looks wrong: the rows are doubted, and offline once they are late there."""
     silent, skew = [environment("env-1", lastHeartbeat=NOW - 600_000)], -630_000.0
     before = [dated(silent, NOW + second * 1000, skew=skew) for second in range(0, 75, 5)]
-    fleet, _ = watched(before)
-    (tracked,) = fleet.environments.values()
-    assert (tracked.presence, tracked.clock_suspect, fleet.date_error) == (Presence.ONLINE, True, -skew)
+    profile_state, _ = watched(before)
+    (tracked,) = profile_state.environments.values()
+    assert (tracked.presence, tracked.clock_suspect, profile_state.date_error) == (Presence.ONLINE, True, -skew)
 
-    fleet, (event,) = watched([dated(silent, NOW + 75_000, skew=skew)], fleet)
-    assert (event.kind, event.reason, fleet.date_error) == (Kind.OFFLINE, "heartbeat lost (675 s)", None)
+    profile_state, (event,) = watched([dated(silent, NOW + 75_000, skew=skew)], profile_state)
+    assert (event.kind, event.reason, profile_state.date_error) == (Kind.OFFLINE, "heartbeat lost (675 s)", None)
 
 
 # Later ones
@@ -138,12 +141,12 @@ def test_a_clock_that_is_behind_by_just_the_silence_of_all_is_found_out_within_7
 def test_a_wrong_date_takes_nothing_offline_before_any_heartbeat_was_seen_to_advance(error: float, skew: float) -> None:
     """By the clock that explained the heartbeats before, whatever this machine's own one says."""
     moments = [NOW + number * STEP for number in range(4)]
-    fleet, events = watched(
+    profile_state, events = watched(
         dated(rows_at(NOW), at, error=error if number == 1 else 0.0, skew=skew) for number, at in enumerate(moments)
     )
     assert events == []
-    assert fleet.date_error is None
-    assert not any(tracked.clock_suspect for tracked in fleet.environments.values())
+    assert profile_state.date_error is None
+    assert not any(tracked.clock_suspect for tracked in profile_state.environments.values())
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -152,12 +155,14 @@ def test_a_date_that_jumps_by_more_than_a_beat_waits_for_a_second_listing(
     jump: float, sign: int, *, is_believed: bool
 ) -> None:
     rows = rows_at(NOW)
-    fleet, _ = watched([dated(rows), dated(rows, NOW + STEP, error=sign * jump)])
-    assert (fleet.date_error, fleet.clock.offset) == ((None, sign * jump) if is_believed else (sign * jump, 0.0))
+    profile_state, _ = watched([dated(rows), dated(rows, NOW + STEP, error=sign * jump)])
+    assert (profile_state.date_error, profile_state.clock.offset) == (
+        (None, sign * jump) if is_believed else (sign * jump, 0.0)
+    )
 
-    again, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * jump)], fleet)
+    again, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * jump)], profile_state)
     assert (again.date_error, again.clock.offset) == (None, sign * jump)
-    other, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * (jump + 40_000))], fleet)
+    other, _ = watched([dated(rows, NOW + 2 * STEP, error=sign * (jump + 40_000))], profile_state)
     assert other.date_error == sign * (40_000 if is_believed else jump + 40_000)
 
 
@@ -171,9 +176,9 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_stopped(error: float, fir
             at = NOW + number * STEP
             yield dated(rows_at(at, stopped_at=stopped_at), at, error=error if number >= first_wrong else 0.0)
 
-    fleet, events = watched(listings())
+    profile_state, events = watched(listings())
     assert [(event.kind, event.id) for event in events] == [(Kind.OFFLINE, "env-0")]
-    assert fleet.date_error == error
+    assert profile_state.date_error == error
 
 
 @given(error=st.floats(-DAY, DAY).filter(lambda error: abs(error) >= 150_000), wrong=st.sets(st.integers(0, 20)))
@@ -184,28 +189,34 @@ def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error
     rights = [dated(rows_at(at, 12), at) for at in moments]
     wrongs = [dated(rows_at(at, 12), at, error=error if number in wrong else 0.0) for number, at in enumerate(moments)]
     right, _ = watched(rights)
-    fleet, events = watched(wrongs)
+    profile_state, events = watched(wrongs)
     # A silent machine may look late by one `Date` that is behind by as long as it has been silent.
-    beating = {Clean(f"env-{number}") for number in range(12)}
+    beating = {SafeText(f"env-{number}") for number in range(12)}
     assert [event for event in flatten(events) if event.id in beating] == []
-    assert presences(fleet) == presences(right)
+    assert presences(profile_state) == presences(right)
 
 
 # What people see
 
 
 def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
-    fleet, _ = watched([dated(rows_at(NOW)), dated(rows_at(NOW + STEP), NOW + STEP, error=100_000)])
-    steps = {step.rule: step for step in trace(fleet.environments[Clean("env-0")], fleet, reading(NOW + STEP))}
+    profile_state, _ = watched([dated(rows_at(NOW)), dated(rows_at(NOW + STEP), NOW + STEP, error=100_000)])
+    steps = {
+        step.rule: step
+        for step in trace(profile_state.environments[SafeText("env-0")], profile_state, reading(NOW + STEP))
+    }
     assert steps["clock"].inputs == "the server's Date is 1m 40s ahead of what it was"
 
 
 def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
-    fleet, _ = watched([dated(rows_at(NOW), error=HOUR)])
-    tracked, asleep = (fleet.environments[Clean(id_)] for id_ in ("env-0", "env-39"))
-    assert proof(tracked, fleet, reading(), UTC).endswith("last heartbeat 08:53:00Z")
-    assert proof(asleep, fleet, reading(), UTC) == "connected, but no heartbeat since 08:43:20Z · the limit is 120 s"
-    steps = {step.rule: step for step in trace(tracked, fleet, reading())}
+    profile_state, _ = watched([dated(rows_at(NOW), error=HOUR)])
+    tracked, asleep = (profile_state.environments[SafeText(id_)] for id_ in ("env-0", "env-39"))
+    assert proof(tracked, profile_state, reading(), UTC).endswith("last heartbeat 08:53:00Z")
+    assert (
+        proof(asleep, profile_state, reading(), UTC)
+        == "connected, but no heartbeat since 08:43:20Z · the limit is 120 s"
+    )
+    steps = {step.rule: step for step in trace(tracked, profile_state, reading())}
     assert steps["lastHeartbeat"].inputs.endswith("when listed 20 s old")
     assert steps["clock"].inputs.startswith("the server's Date is 1h ahead of this machine's clock")
     assert (steps["clock"].result, steps["clock"].is_against) == ("not believed: the clock before it is used", True)
@@ -244,7 +255,7 @@ def test_a_listing_tells_the_clocks_offset_from_five_seconds_on(skew: float, war
 
 
 def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:
-    reports = [list_of(dated(rows_at(NOW), skew=skew), Clean(name)) for name, skew in SKEWS.items()]
+    reports = [list_of(dated(rows_at(NOW), skew=skew), SafeText(name)) for name, skew in SKEWS.items()]
     warnings = [
         "profile far: this machine's clock is 1h ahead of the server's; ages are by the server's",
         "profile near: this machine's clock is 7s behind the server's; ages are by the server's",

@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from support.messages import message
 from support.receiver import Answer, receiver
 
-from envwatch.hooks.command import Apprise, Command
+from envwatch.hooks.command import Apprise, HookCommand
 from envwatch.hooks.delivery import DeliveryError
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +25,11 @@ PATIENCE_S = 20.0
 """How long a test waits for a process that should do something at once."""
 
 
-def shell(script: str, **settings: Any) -> Command:
-    return Command(["sh", "-c", script], ENVIRON, **settings)
+def shell(script: str, **settings: Any) -> HookCommand:
+    return HookCommand(["sh", "-c", script], ENVIRON, **settings)
 
 
-async def failure_of(command: Command, **changes: Any) -> DeliveryError:
+async def failure_of(command: HookCommand, **changes: Any) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
         await command.send(message(**changes))
     assert not caught.value.is_temporary
@@ -93,11 +93,11 @@ async def test_a_command_that_dies_is_named_by_its_signal() -> None:
     ],
 )
 async def test_a_command_that_cannot_run_is_named(arguments: Sequence[str], why: str) -> None:
-    assert str(await failure_of(Command(arguments, ENVIRON))) == f"cannot run {arguments[0]}: {why}"
+    assert str(await failure_of(HookCommand(arguments, ENVIRON))) == f"cannot run {arguments[0]}: {why}"
 
 
 async def test_a_variable_that_no_process_can_have_is_a_failure() -> None:
-    error = await failure_of(shell("true"), variables={"ENVWATCH_SUMMARY": Clean("x" * 1_000_000)})
+    error = await failure_of(shell("true"), variables={"ENVWATCH_SUMMARY": SafeText("x" * 1_000_000)})
     assert str(error) == "cannot run sh: Argument list too long"
 
 

@@ -13,7 +13,7 @@ from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.matching import event_test, matcher_of
 
 BOTH = (Kind.OFFLINE, Kind.ONLINE)
@@ -72,7 +72,7 @@ def test_nothing_is_sent_of_what_came_back_while_blind() -> None:
 
 def test_what_was_acknowledged_before_its_time_is_not_sent() -> None:
     one = hooked("a", after=60).hold(30, "a")
-    one.monitor = one.monitor.with_acks({Clean("a"): Ack(at=WallMs(NOW + 30_000), note=Clean("known"))})
+    one.monitor = one.monitor.with_acks({SafeText("a"): Ack(at=WallMs(NOW + 30_000), note=SafeText("known"))})
     assert one.hold(90, "a").hold(30).said == []
 
 
@@ -111,7 +111,7 @@ def test_a_first_listing_that_lacks_a_row_of_an_earlier_incident_resolves_nothin
     before = hooked("a", "b").hold(20, "a")
     ((_, opened),) = before.fired
     after = hooked()
-    after.monitor = type(before.monitor).of({NO_PROFILE: before.monitor.fleets.by_profile[NO_PROFILE].limits})
+    after.monitor = type(before.monitor).create({NO_PROFILE: before.monitor.fleet.by_profile[NO_PROFILE].limits})
     after.monitor, after.state = after.monitor.with_open_incidents([opened.subject]), before.state  # type: ignore[list-item]
     after.names = ["b"]
     assert after.wait(1).poll().said == []
@@ -163,7 +163,7 @@ def test_what_the_alert_policy_does_not_find_sends_nothing() -> None:
 
 
 def test_what_is_silenced_sends_nothing() -> None:
-    silence = silence_of_query(matcher_of("name:a"), WallMs(NOW), timedelta(hours=1), Clean(""), Clean("me"))
+    silence = silence_of_query(matcher_of("name:a"), WallMs(NOW), timedelta(hours=1), SafeText(""), SafeText("me"))
     assert hooked("a", on=BOTH, silences={silence.id: silence}).hold(30, "a").hold(30).said == []
 
 

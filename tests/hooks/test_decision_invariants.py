@@ -17,13 +17,13 @@ from support.hooked import Hooked, hooked
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.incidents import Incident
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.decision import Fired, HookState, Rule
+from envwatch.hooks.decision import Fired, HookRule, HookState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 
 if TYPE_CHECKING:
-    from envwatch.fleet.monitor import Update
-    from envwatch.model.clock import Reading
+    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
@@ -112,14 +112,18 @@ def beating_at(at: float | None) -> list[Environment]:
 def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message() -> None:
     """Failed polls, empty and partial listings, lost heartbeats, a wrong wall clock, sleep, a stalled platform."""
     dice = random.Random(20_251_125)
-    monitor = Monitor.of({NO_PROFILE: Limits()})
-    rules = (Rule(), Rule(kinds=CHANGES, has_incidents=False), Rule(kinds=CHANGES, cooldown=timedelta(minutes=5)))
+    monitor = Monitor.create({NO_PROFILE: Limits()})
+    rules = (
+        HookRule(),
+        HookRule(kinds=CHANGES, has_incidents=False),
+        HookRule(kinds=CHANGES, cooldown=timedelta(minutes=5)),
+    )
     hooks = [HookState(rule=rule) for rule in rules]
     fired: list[Fired] = []
 
-    def note(update: Update, now: Reading) -> int:
+    def note(update: MonitorChanges, now: Clocks) -> int:
         for number, hook in enumerate(hooks):
-            hooks[number], sent = hook.after(update, monitor, now)
+            hooks[number], sent = hook.apply(update, monitor, now)
             fired.extend(sent)
         return len(update.opened)
 
@@ -137,7 +141,7 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message() -> No
             awake_at = now + dice.choice([10, 60, 3_600, 9 * 3_600]) * 1000
             outcome: Outcome = slept(now, awake_at, skew=skew)
             now = awake_at
-            monitor, update = monitor.after(NO_PROFILE, outcome, reading(now, skew))
+            monitor, update = monitor.apply(NO_PROFILE, outcome, reading(now, skew))
             opened += note(update, reading(now, skew))
         for number in range(length + 1):
             polls += 1
@@ -152,9 +156,9 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message() -> No
             else:
                 shown = {"empty": [], "partial": rows[:5]}.get(fault, rows)
                 outcome = listed(shown, now, skew=skew)
-            monitor, update = monitor.after(NO_PROFILE, outcome, reading(now, skew))
+            monitor, update = monitor.apply(NO_PROFILE, outcome, reading(now, skew))
             opened += note(update, reading(now, skew))
-            monitor, update = monitor.at(reading(now + 4_000, skew))
+            monitor, update = monitor.tick(reading(now + 4_000, skew))
             opened += note(update, reading(now + 4_000, skew))
     assert polls > 10_000
     assert opened == 0

@@ -12,10 +12,10 @@ from support.messages import message
 from support.receiver import Answer, receiver
 
 from envwatch.hooks.delivery import DeliveryError
-from envwatch.hooks.runner import Report, Runner, Waits
+from envwatch.hooks.runner import HookReport, Runner, Waits
 from envwatch.hooks.webhook import Webhook
 from envwatch.model import limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.sources.letta.network_settings import checked_hook_url
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Scripted:
     """Whether a message was ever taken."""
     running: int = 0
 
-    async def send(self, message: Message) -> Clean:
+    async def send(self, message: Message) -> SafeText:
         self.running += 1
         self.began.set()
         try:
@@ -46,7 +46,7 @@ class Scripted:
                 raise self.failures.pop(0)
             self.sent.append(message.summary)
             self.took.set()
-            return Clean("")
+            return SafeText("")
         finally:
             self.running -= 1
 
@@ -75,18 +75,18 @@ class Time:
         return Waits(monotonic=lambda: self.now, sleep=self.sleep, random=lambda: 1.0)
 
 
-async def run(delivery: Scripted, *summaries: str) -> tuple[list[Report], Time]:
+async def run(delivery: Scripted, *summaries: str) -> tuple[list[HookReport], Time]:
     """Send messages with one hook."""
-    reports: list[Report] = []
+    reports: list[HookReport] = []
     time = Time()
-    async with Runner({Clean("h"): delivery}, reports.append, time.waits) as runner:
+    async with Runner({SafeText("h"): delivery}, reports.append, time.waits) as runner:
         for summary in summaries:
-            runner.put(Clean("h"), message(summary))
+            runner.put(SafeText("h"), message(summary))
         await runner.all_done()
     return reports, time
 
 
-def news(reports: list[Report]) -> list[str]:
+def news(reports: list[HookReport]) -> list[str]:
     return [report.text for report in reports if report.is_news]
 
 
@@ -148,12 +148,12 @@ async def test_a_bug_in_delivering_stops_nothing() -> None:
 
 async def test_a_full_queue_drops_the_newest_and_says_how_many() -> None:
     one = scripted(may_send=False)
-    reports: list[Report] = []
-    async with Runner({Clean("h"): one}, reports.append, Time().waits) as runner:
-        runner.put(Clean("h"), message("first"))
+    reports: list[HookReport] = []
+    async with Runner({SafeText("h"): one}, reports.append, Time().waits) as runner:
+        runner.put(SafeText("h"), message("first"))
         await one.began.wait()
         for number in range(limits.HOOK_QUEUE + 2):
-            runner.put(Clean("h"), message(f"m{number}"))
+            runner.put(SafeText("h"), message(f"m{number}"))
         one.may_send.set()
         await runner.all_done()
     assert one.sent == ["first", *(f"m{number}" for number in range(limits.HOOK_QUEUE))]
@@ -171,11 +171,11 @@ async def test_a_hook_whose_receiver_is_down_holds_up_no_other() -> None:
         resting.set()
         await asyncio.Event().wait()
 
-    hooks = {Clean("down"): down, Clean("fine"): fine}
+    hooks = {SafeText("down"): down, SafeText("fine"): fine}
     async with Runner(hooks, lambda _: None, Waits(sleep=sleep), farewell=timedelta()) as runner:
-        runner.put(Clean("down"), message("a"))
+        runner.put(SafeText("down"), message("a"))
         await resting.wait()
-        runner.put(Clean("fine"), message("b"))
+        runner.put(SafeText("fine"), message("b"))
         await fine.took.wait()
     assert (down.sent, fine.sent) == ([], ["b"])
 
@@ -184,15 +184,15 @@ async def test_only_one_runs_at_a_time() -> None:
     running, most = 0, 0
 
     class Counting:
-        async def send(self, _: Message) -> Clean:
+        async def send(self, _: Message) -> SafeText:
             nonlocal running, most
             running += 1
             most = max(most, running)
             await asyncio.sleep(0)
             running -= 1
-            return Clean("")
+            return SafeText("")
 
-    hooks = {Clean(name): Counting() for name in "abc"}
+    hooks = {SafeText(name): Counting() for name in "abc"}
     async with Runner(hooks, lambda _: None) as runner:
         for name in hooks:
             for _ in range(3):
@@ -202,22 +202,22 @@ async def test_only_one_runs_at_a_time() -> None:
 
 
 async def test_the_end_gives_what_waits_its_time_and_says_what_was_not_sent() -> None:
-    reports: list[Report] = []
+    reports: list[HookReport] = []
     hangs = scripted(may_send=False)
-    async with Runner({Clean("h"): hangs}, reports.append, farewell=timedelta(seconds=0.1)) as runner:
-        runner.put(Clean("h"), message("a"))
-        runner.put(Clean("h"), message("b"))
+    async with Runner({SafeText("h"): hangs}, reports.append, farewell=timedelta(seconds=0.1)) as runner:
+        runner.put(SafeText("h"), message("a"))
+        runner.put(SafeText("h"), message("b"))
     assert hangs.running == 0
     assert news(reports) == ["hook h: 2 messages not sent, as envwatch ends"]
 
 
 async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_in_the_end() -> None:
     answers = [Answer(429, headers=("Retry-After: 7",)), Answer(500), Answer(stalls=True), Answer(breaks=True)]
-    time, reports = Time(), list[Report]()
+    time, reports = Time(), list[HookReport]()
     async with receiver(*answers) as service:
         webhook = Webhook(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=2))
-        async with Runner({Clean("h"): webhook}, reports.append, time.waits) as runner:
-            runner.put(Clean("h"), message())
+        async with Runner({SafeText("h"): webhook}, reports.append, time.waits) as runner:
+            runner.put(SafeText("h"), message())
             await runner.all_done()
     assert [posted.body for posted in service.posted] == [message().cloud_event] * 5
     assert time.slept == [7, 2, 4, 8]

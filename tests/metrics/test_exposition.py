@@ -23,7 +23,7 @@ from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -104,8 +104,8 @@ def test_no_label_is_a_connection_and_no_profile_is_without_its_label() -> None:
 
 
 def test_several_profiles_are_told_apart_by_their_label_alone() -> None:
-    work, home = Clean("work"), Clean("home")
-    watch = Watch(Monitor.of({work: Limits(), home: Limits()}))
+    work, home = SafeText("work"), SafeText("home")
+    watch = Watch(Monitor.create({work: Limits(), home: Limits()}))
     watch.take(listed(rows(2)), work).take(listed(rows(3)), home).take(failed(), home)
     series = watch.series()
 
@@ -153,8 +153,8 @@ def test_while_it_is_blind_no_environment_has_a_series_and_none_is_counted() -> 
 
 
 def test_of_two_profiles_only_the_series_of_the_blind_one_vanish() -> None:
-    work, home = Clean("work"), Clean("home")
-    watch = Watch(Monitor.of({work: Limits(), home: Limits()}))
+    work, home = SafeText("work"), SafeText("home")
+    watch = Watch(Monitor.create({work: Limits(), home: Limits()}))
     watch.take(listed(rows(2)), work).take(listed(rows(3)), home)
     watch.now += HOUR
     watch.take(listed(rows(2, watch.now), watch.now), work).take(failed(at=watch.now), home)
@@ -191,11 +191,11 @@ def test_a_row_with_an_impossible_time_is_neither_up_nor_down() -> None:
 
 def test_heartbeats_are_by_the_platforms_clock_and_listings_by_that_of_this_machine() -> None:
     skew = 90_000.0
-    monitor, _ = Watch().monitor.after(NO_PROFILE, listed(rows(1), skew=skew), reading(NOW, skew))
+    monitor, _ = Watch().monitor.apply(NO_PROFILE, listed(rows(1), skew=skew), reading(NOW, skew))
     series = Series.at(monitor, PollCounts(), reading(NOW, skew))
     assert series.value("envwatch_last_success_timestamp_seconds") == (NOW + skew) / 1000
     assert series.by_id("envwatch_environment_last_heartbeat_timestamp_seconds") == {"env-01": (NOW - 1_000) / 1000}
-    assert OffsetBounds(-skew - 500, -skew + 500) in monitor.fleets.by_profile[NO_PROFILE].clock.samples
+    assert OffsetBounds(-skew - 500, -skew + 500) in monitor.fleet.by_profile[NO_PROFILE].clock.samples
 
 
 # What needs a person
@@ -216,8 +216,10 @@ def test_what_alerts_is_what_the_policy_finds_and_neither_acknowledged_nor_silen
     watch = Watch().take(listed(rows(4, down=(1, 2, 3))))
     assert watch.series().by_id("envwatch_environment_alerting") == {"env-01": 1, "env-02": 1, "env-03": 1}
 
-    silence = silence_of_environments([Clean("env-02")], WallMs(NOW), timedelta(hours=1), Clean(""), Clean("me"))
-    watch.monitor = watch.monitor.with_acks({Clean("env-01"): Ack(NOW, Clean("new disks"))}).with_silences(
+    silence = silence_of_environments(
+        [SafeText("env-02")], WallMs(NOW), timedelta(hours=1), SafeText(""), SafeText("me")
+    )
+    watch.monitor = watch.monitor.with_acks({SafeText("env-01"): Ack(NOW, SafeText("new disks"))}).with_silences(
         {silence.id: silence}
     )
     series = watch.series()
@@ -232,8 +234,10 @@ def test_what_has_been_down_for_days_is_down_and_does_not_alert() -> None:
 
 
 def test_what_is_expected_and_was_never_listed_is_missing_and_down_since_that_was_found() -> None:
-    policy = AlertPolicy(expect=(Clean("backup"),))
-    watch = Watch(Monitor.of({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=Clean("default")))
+    policy = AlertPolicy(expect=(SafeText("backup"),))
+    watch = Watch(
+        Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=SafeText("default"))
+    )
     series = watch.take(listed(rows(1))).series()
 
     assert series.value("envwatch_environments", state=Presence.MISSING.value) == 1
@@ -280,13 +284,13 @@ def test_a_mass_loss_is_one_series_until_the_last_one_is_back() -> None:
 
 
 def test_a_mass_loss_names_what_its_environments_share() -> None:
-    def fleet(at: float, *, is_lost: bool) -> list[Environment]:
+    def profile_state(at: float, *, is_lost: bool) -> list[Environment]:
         lost = [environment(f"a-{n}", podId="p-7") for n in range(12)]
         if is_lost:
             lost = [environment(f"a-{n}", **DOWN) for n in range(12)]
         return [*lost, *(environment(f"b-{n}", podId="p-8", lastHeartbeat=at) for n in range(12))]
 
-    watch = Watch().take(listed(fleet(NOW, is_lost=False))).poll(fleet(NOW, is_lost=True)).wait(11_000)
+    watch = Watch().take(listed(profile_state(NOW, is_lost=False))).poll(profile_state(NOW, is_lost=True)).wait(11_000)
     assert watch.series().value("envwatch_mass_loss_environments", shared="pod p-7") == 12
 
 
@@ -325,7 +329,7 @@ def test_above_the_limit_problems_have_series_first_and_all_are_counted() -> Non
 
 def test_of_the_problems_those_that_need_a_person_come_first() -> None:
     watch = Watch().take(listed(rows(30, down=(7, 23, 29))))
-    watch.monitor = watch.monitor.with_acks({Clean("env-07"): Ack(NOW, Clean("new disks"))})
+    watch.monitor = watch.monitor.with_acks({SafeText("env-07"): Ack(NOW, SafeText("new disks"))})
     assert watch.series(largest=2).by_id(UP).keys() == {"env-23", "env-29"}
     assert watch.series(largest=3).by_id(UP).keys() == {"env-07", "env-23", "env-29"}
 

@@ -11,7 +11,7 @@ from support.builders import environment, failed, listed, reading
 from support.series import Watch, complaints_of_promtool, eventful, needs_promtool, rows
 
 from envwatch.metrics.exposition import OPENMETRICS, TEXT, exposition
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 
 @needs_promtool
@@ -50,7 +50,7 @@ def test_the_eventful_moment_has_every_family() -> None:
 def test_no_name_can_break_the_format(texts: list[tuple[str, str]]) -> None:
     """Even text that was not cleaned: what is written is read back as it was, by both parsers."""
     named = [
-        replace(environment(f"env-{n}"), name=Clean(name or "x"), pod_id=Clean(pod))
+        replace(environment(f"env-{n}"), name=SafeText(name or "x"), pod_id=SafeText(pod))
         for n, (name, pod) in enumerate(texts)
     ]
     series = Watch().take(listed(named)).series()

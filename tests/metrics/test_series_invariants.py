@@ -12,8 +12,8 @@ from support.series import Series
 
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Freshness
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import Freshness
 from envwatch.metrics.exposition import exposition
 from envwatch.metrics.poll_counts import PollCounts
 
@@ -37,29 +37,29 @@ class SeriesMachine(MonitoredMachine):
     @rule(seconds=SECONDS)
     def time_alone_passes(self, seconds: int) -> None:
         self.time_passes(seconds)
-        self.monitor, _ = self.monitor.at(self._clocks(0))
+        self.monitor, _ = self.monitor.tick(self._clocks(0))
 
     def _poll(self, outcome: Outcome) -> None:
-        self.monitor, _ = self.monitor.after(NO_PROFILE, outcome, self._clocks(0))
+        self.monitor, _ = self.monitor.apply(NO_PROFILE, outcome, self._clocks(0))
 
     @invariant()
     def the_series_say_what_the_screen_says(self) -> None:
-        fleet, now = self.monitor.fleets.by_profile[NO_PROFILE], self._clocks(0)
-        counts = counts_at(fleet, now, self.monitor.alerting(now))
+        profile_state, now = self.monitor.fleet.by_profile[NO_PROFILE], self._clocks(0)
+        counts = counts_at(profile_state, now, self.monitor.alerting(now))
         every, some = (Series.at(self.monitor, PollCounts(), now, largest) for largest in (SIZE, LARGEST))
-        if fleet.freshness(now) in (Freshness.BLIND, Freshness.WAITING):
+        if profile_state.freshness(now) in (Freshness.BLIND, Freshness.WAITING):
             assert every.value("envwatch_blind") == 1
             assert every.of_environments == set()
             assert every.of("envwatch_environments") == []
             return
         assert every.value("envwatch_blind") == 0
-        states = {presence.value: counts.of(presence) for presence in Presence} | {"unknown": counts.unknown}
+        states = {presence.value: counts.with_presence(presence) for presence in Presence} | {"unknown": counts.unknown}
         assert {
             labels["state"]: every.value("envwatch_environments", state=labels["state"])
             for labels in every.of("envwatch_environments")
         } == states
-        assert sum(states.values()) == len(fleet.environments)
-        self._check_environments(every, fleet.environments.keys())
+        assert sum(states.values()) == len(profile_state.environments)
+        self._check_environments(every, profile_state.environments.keys())
         alerting = every.by_id("envwatch_environment_alerting")
         assert len(alerting) == every.value("envwatch_alerting") == sum(counts.alerting.values())
         assert len(every.by_id("envwatch_environment_flapping")) == counts.flapping

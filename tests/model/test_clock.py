@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW
 
-from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerClock, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, WallMs
 from envwatch.model.limits import CLOCK_SAMPLES
 
 DAY = 86_400_000
@@ -17,7 +17,7 @@ DAY = 86_400_000
 def clock_of(*bounds: tuple[float, float]) -> ServerClock:
     clock = ServerClock()
     for low, high in bounds:
-        clock = clock.after(OffsetBounds(low, high))
+        clock = clock.with_bounds(OffsetBounds(low, high))
     return clock
 
 
@@ -26,7 +26,7 @@ def test_without_an_answer_the_local_clock_is_all_there_is() -> None:
 
     assert not clock.is_known
     assert clock.bounds is None
-    assert clock.at(WallMs(NOW)) == NOW
+    assert clock.server_time(WallMs(NOW)) == NOW
 
 
 def test_an_answer_bounds_the_offset_by_its_way_there_and_back() -> None:
@@ -73,7 +73,7 @@ def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
     clock = ServerClock()
     for since, there, back in answers:
         date = (NOW + since + there) // 1000 * 1000
-        clock = clock.after(OffsetBounds.of_answer(date, NOW + since + skew, NOW + since + there + back + skew))
+        clock = clock.with_bounds(OffsetBounds.of_answer(date, NOW + since + skew, NOW + since + there + back + skew))
 
     bounds = clock.bounds
     assert bounds is not None
@@ -85,8 +85,8 @@ def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
 @pytest.mark.parametrize(("drift", "slept"), [(5_000, False), (5_001, True)])
 def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: float, sign: int, *, slept: bool) -> None:
     earlier, later = (
-        Reading(WallMs(NOW), MonotonicS(100)),
-        Reading(WallMs(NOW + 30_000 + sign * drift), MonotonicS(130)),
+        Clocks(WallMs(NOW), MonotonicS(100)),
+        Clocks(WallMs(NOW + 30_000 + sign * drift), MonotonicS(130)),
     )
 
     assert later.slept_since(earlier) is slept
@@ -105,7 +105,5 @@ def test_clocks_that_drift_apart_by_more_than_five_seconds_mean_sleep(drift: flo
 def test_a_reading_not_before_another_follows_a_wall_clock_that_was_set(
     wall_s: float, monotonic_s: float, expected: tuple[float, float]
 ) -> None:
-    found = Reading(WallMs(wall_s * 1000), MonotonicS(monotonic_s)).not_before(
-        Reading(WallMs(100_000), MonotonicS(100))
-    )
+    found = Clocks(WallMs(wall_s * 1000), MonotonicS(monotonic_s)).not_before(Clocks(WallMs(100_000), MonotonicS(100)))
     assert (found.wall / 1000, found.monotonic) == expected

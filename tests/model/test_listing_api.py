@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envwatch.model.listing_api import (
-    ListParams,
+    PageParams,
     RefusedError,
     accepts_gzip,
     device_in,
@@ -22,21 +22,21 @@ from envwatch.model.listing_api import (
 @pytest.mark.parametrize(
     ("query", "params"),
     [
-        ("", ListParams()),
-        ("limit=7", ListParams(limit=7)),
-        ("limit=1", ListParams(limit=1)),
-        ("limit=101", ListParams(limit=100)),
-        ("limit=999999999", ListParams(limit=100)),
-        ("after=a%2Fb&limit=1&limit=2", ListParams(limit=2, after="a/b")),
-        ("after=", ListParams(after="")),
-        ("onlineOnly=true", ListParams(online_only=True)),
-        ("onlineOnly=false", ListParams()),
-        ("source=local&userId=%F0%9F%9A%80", ListParams(source="local", user_id="🚀")),
-        ("source=remote&colour=green&&=", ListParams(source="remote")),
+        ("", PageParams()),
+        ("limit=7", PageParams(limit=7)),
+        ("limit=1", PageParams(limit=1)),
+        ("limit=101", PageParams(limit=100)),
+        ("limit=999999999", PageParams(limit=100)),
+        ("after=a%2Fb&limit=1&limit=2", PageParams(limit=2, after="a/b")),
+        ("after=", PageParams(after="")),
+        ("onlineOnly=true", PageParams(online_only=True)),
+        ("onlineOnly=false", PageParams()),
+        ("source=local&userId=%F0%9F%9A%80", PageParams(source="local", user_id="🚀")),
+        ("source=remote&colour=green&&=", PageParams(source="remote")),
     ],
 )
-def test_a_query_has_parameters(query: str, params: ListParams) -> None:
-    assert ListParams.of(query, 100) == params
+def test_a_query_has_parameters(query: str, params: PageParams) -> None:
+    assert PageParams.from_query(query, 100) == params
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_query_has_parameters(query: str, params: ListParams) -> None:
 )
 def test_a_value_that_is_not_allowed_is_400_and_named(query: str) -> None:
     with pytest.raises(RefusedError) as refusal:
-        ListParams.of(query, 100)
+        PageParams.from_query(query, 100)
     assert refusal.value.status == 400
     assert query.partition("=")[0] in refusal.value.body["error"]
 
@@ -63,7 +63,7 @@ def test_a_value_that_is_not_allowed_is_400_and_named(query: str) -> None:
 @given(st.text())
 def test_any_query_has_parameters_or_is_refused(query: str) -> None:
     with suppress(RefusedError):
-        assert 1 <= ListParams.of(query, 100).limit <= 100
+        assert 1 <= PageParams.from_query(query, 100).limit <= 100
 
 
 def test_a_path_asks_for_the_listing_or_for_a_device() -> None:
@@ -117,12 +117,12 @@ def test_the_body_of_a_page_has_two_members() -> None:
 
 
 def test_a_row_passes_the_filters_of_its_organization_and_its_user() -> None:
-    assert ListParams(source="local").admits("local", None)
-    assert not ListParams(source="remote").admits("local", None)
-    assert ListParams(source="remote").admits("Local", None)
-    assert ListParams(user_id="a").admits("x", "a")
-    assert not ListParams(user_id="a").admits("x", None)
-    assert not ListParams(source="local", user_id="a").admits("x", "a")
+    assert PageParams(source="local").admits("local", None)
+    assert not PageParams(source="remote").admits("local", None)
+    assert PageParams(source="remote").admits("Local", None)
+    assert PageParams(user_id="a").admits("x", "a")
+    assert not PageParams(user_id="a").admits("x", None)
+    assert not PageParams(source="local", user_id="a").admits("x", "a")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def page_of_both_ways(data: bytes) -> Page:
 
 def only(page: Page) -> Environment:
     (row,) = page.environments
-    assert page.set_aside == 0
+    assert page.rejected == 0
     return row
 
 
@@ -115,7 +115,7 @@ def test_the_cursor_is_the_last_id_as_it_was_received() -> None:
 
 
 def test_the_cursor_of_an_empty_page_is_none() -> None:
-    assert page_of_both_ways(page_bytes([])) == Page([], has_next_page=False, cursor=None, set_aside=0)
+    assert page_of_both_ways(page_bytes([])) == Page([], has_next_page=False, cursor=None, rejected=0)
 
 
 # A row that does not fit is set aside, and the others stay
@@ -150,7 +150,7 @@ def test_a_row_that_does_not_fit_is_set_aside(member: str) -> None:
 
     page = page_of_both_ways(bad)
 
-    assert page.set_aside == 1
+    assert page.rejected == 1
     assert page.environments == [environment()]
 
 
@@ -163,13 +163,13 @@ def test_a_row_that_does_not_fit_is_set_aside(member: str) -> None:
     ],
 )
 def test_a_row_just_within_the_limits_is_not(member: str) -> None:
-    assert page_of_both_ways(with_member(member)).set_aside == 0
+    assert page_of_both_ways(with_member(member)).rejected == 0
 
 
 def test_what_is_no_object_is_set_aside() -> None:
     page = page_of_both_ways(page_bytes([1, None, "x", [], wire_row("env-9"), {}]))
 
-    assert page.set_aside == 5
+    assert page.rejected == 5
     assert [row.id for row in page.environments] == ["env-9"]
     assert page.cursor == "env-9"
 
@@ -218,7 +218,7 @@ def test_a_row_that_no_parser_takes_costs_that_row_alone(member: bytes, place: i
     page = page_of(b'{"hasNextPage": true, "connections": [' + b" , ".join(rows) + b" ] }")
 
     assert [row.id for row in page.environments] == [id_ for id_ in ids if id_ != ids[place]]
-    assert (page.set_aside, page.set_aside_ids) == (1, (ids[place],))
+    assert (page.rejected, page.rejected_ids) == (1, (ids[place],))
     assert (page.cursor, page.has_next_page) == ("env-2", True)
 
 
@@ -226,20 +226,20 @@ def test_a_row_that_grew_too_large_is_not_taken_from_the_listing_before() -> Non
     known = {row.id: row for row in page_of(page_bytes([wire_row("env-1")])).environments}
     large = wire_row("env-1", metadata={"a": [["x" * 1000] * 30] * 9})
 
-    assert page_of(page_bytes([large, wire_row("env-2")]), known).set_aside_ids == ("env-1",)
+    assert page_of(page_bytes([large, wire_row("env-2")]), known).rejected_ids == ("env-1",)
 
 
 @pytest.mark.parametrize(("items", "fits"), [(258, True), (263, False)])
 def test_a_row_may_be_256_kib(items: int, *, fits: bool) -> None:
     rows = [wire_row("env-1", metadata={"a": ["x" * 1000] * items}), wire_row("env-2")]
 
-    assert page_of_both_ways(page_bytes(rows)).set_aside == (0 if fits else 1)
+    assert page_of_both_ways(page_bytes(rows)).rejected == (0 if fits else 1)
 
 
 def test_a_row_whose_id_cannot_be_read_is_counted_without_it() -> None:
     page = page_of(page_bytes([wire_row("env-1"), wire_row("env-X")], has_next=True).replace(b"env-X", b"env-\xe9"))
 
-    assert (page.set_aside, page.set_aside_ids, page.cursor) == (1, (), "env-1")
+    assert (page.rejected, page.rejected_ids, page.cursor) == (1, (), "env-1")
 
 
 # A page that cannot be read is an error with a plain cause
@@ -321,7 +321,7 @@ def test_a_page_of_plain_text_reads_the_same_in_one_go_and_row_by_row(rows: list
     page = page_of_both_ways(json.dumps({"connections": rows, "hasNextPage": False}, ensure_ascii=False).encode())
 
     assert page == escaped
-    assert len(page.environments) + page.set_aside == len(rows)
+    assert len(page.environments) + page.rejected == len(rows)
 
 
 @quick
@@ -358,7 +358,7 @@ def test_metadata_is_cleaned_however_deep_a_text_stands(text: str) -> None:
 
 def test_the_last_of_two_lists_of_rows_holds_where_rows_are_set_aside() -> None:
     unreadable = b'{"connections": [{"id": "a", "deep": ' + b"[" * 5_000 + b"]" * 5_000 + b"}], "
-    assert page_of(unreadable + b'"hasNextPage": false}').set_aside_ids == ("a",)
+    assert page_of(unreadable + b'"hasNextPage": false}').rejected_ids == ("a",)
     with pytest.raises(PageError, match="no page of environments"):
         page_of(unreadable + b'"connections": 5, "hasNextPage": false}')
 
@@ -438,7 +438,7 @@ def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
     for bad in (b"NaN", b"9" * 5000, b"[" * 100_000):
         with pytest.raises(PageError):
             page_of(b'{"connections": [{"id": "\\ud800", "x": ' + bad)
-    assert page_of(with_member(r'"x": NaN, "y": "\ud800"')).set_aside == 1
+    assert page_of(with_member(r'"x": NaN, "y": "\ud800"')).rejected == 1
 
 
 # Ids that cleaning changes are kept as received, where they can be sent back
@@ -452,7 +452,7 @@ def test_ids_that_cleaning_changed_are_kept_as_received() -> None:
 
 def test_a_row_that_is_set_aside_without_an_id_adds_none_to_those_that_are_named() -> None:
     page = page_of(page_bytes([wire_row(), wire_row() | {"id": ""}]))
-    assert (page.set_aside, page.set_aside_ids) == (1, ())
+    assert (page.rejected, page.rejected_ids) == (1, ())
 
 
 def test_what_is_no_number_is_named_where_half_a_character_stands_in_the_page() -> None:
@@ -463,7 +463,7 @@ def test_what_is_no_number_is_named_where_half_a_character_stands_in_the_page() 
 def test_the_id_of_a_row_that_is_set_aside_is_kept_as_well() -> None:
     page = page_of(page_bytes([wire_row("a\u202eb", firstSeenAt="never")]))
 
-    assert page.set_aside_ids == (clean_key("a\u202eb"),)
+    assert page.rejected_ids == (clean_key("a\u202eb"),)
     assert page.received_ids == {clean_key("a\u202eb"): "a\u202eb"}
 
 
@@ -481,4 +481,4 @@ def test_a_row_that_escapes_make_too_large_is_set_aside_so_that_it_reads_the_sam
     page = page_of(page_bytes([wire_row("large", metadata=metadata), wire_row("usual")]))
 
     assert [row.id for row in page.environments] == ["usual"]
-    assert page.set_aside_ids == ("large",)
+    assert page.rejected_ids == ("large",)

@@ -21,7 +21,7 @@ from envwatch.model.text import (
     DEPTH,
     LONGEST,
     MARKS,
-    Clean,
+    SafeText,
     cells,
     clean,
     cleaned,
@@ -184,7 +184,7 @@ def test_rich_and_wcwidth_measure_cleaned_text_as_we_do(text: str) -> None:
 
 @quick
 @given(CLEAN, CLEAN)
-def test_the_width_of_two_texts_is_the_sum_of_their_widths(left: Clean, right: Clean) -> None:
+def test_the_width_of_two_texts_is_the_sum_of_their_widths(left: SafeText, right: SafeText) -> None:
     assert cells(left + right) == cells(left) + cells(right) == cell_len(left + right) == wcswidth(left + right)
 
 
@@ -199,7 +199,7 @@ def test_a_real_terminal_moves_as_far_as_we_count(text: str) -> None:
 
 @quick
 @given(CLEAN, WIDTHS, KEEPS, st.sampled_from(("…", "..", "")))
-def test_shortened_text_fits_and_is_whole_when_it_can_be(text: Clean, width: int, keep: Keep, ellipsis: str) -> None:
+def test_shortened_text_fits_and_is_whole_when_it_can_be(text: SafeText, width: int, keep: Keep, ellipsis: str) -> None:
     short = shortened(text, width, keep=keep, ellipsis=ellipsis)
     room = max(width, 0)
     if cells(text) <= room:
@@ -247,7 +247,7 @@ def test_an_ellipsis_wider_than_the_column_is_cut_itself() -> None:
 
 @quick
 @given(CLEAN, WIDTHS, KEEPS, st.booleans())
-def test_fitted_text_is_as_wide_as_asked(text: Clean, width: int, keep: Keep, right: bool) -> None:  # noqa: FBT001 - drawn
+def test_fitted_text_is_as_wide_as_asked(text: SafeText, width: int, keep: Keep, right: bool) -> None:  # noqa: FBT001 - drawn
     fit = fitted(text, width, keep=keep, align="right" if right else "left")
     assert cells(fit) == cell_len(fit) == max(width, 0)
 
@@ -361,7 +361,7 @@ def test_no_cell_starts_like_a_formula(text: str) -> None:
     ],
 )
 def test_a_name_that_resembles_another_is_found_with_its_twin(other: str) -> None:
-    names = [Clean("server-10"), Clean(other), Clean("server-11"), Clean("server-01")]
+    names = [SafeText("server-10"), SafeText(other), SafeText("server-11"), SafeText("server-01")]
     assert look_alikes(names) == {"server-10", other}
 
 
@@ -382,12 +382,12 @@ def test_letters_of_other_scripts_and_pairs_of_letters_count_as_what_they_resemb
 
 
 def test_one_name_twice_resembles_nothing() -> None:
-    assert look_alikes([Clean("web"), Clean("web"), Clean("db")]) == frozenset()
+    assert look_alikes([SafeText("web"), SafeText("web"), SafeText("db")]) == frozenset()
 
 
 @quick
 @given(st.lists(CLEAN, max_size=6))
-def test_the_order_of_names_decides_nothing(names: list[Clean]) -> None:
+def test_the_order_of_names_decides_nothing(names: list[SafeText]) -> None:
     found = look_alikes(names)
     assert found == look_alikes(reversed(names)) <= set(names)
     assert len(found) != 1
@@ -396,7 +396,7 @@ def test_the_order_of_names_decides_nothing(names: list[Clean]) -> None:
 @pytest.mark.parametrize("width", [-3, 0, 1, 2])
 def test_a_text_is_wrapped_where_there_is_no_room_too(width: int) -> None:
     """A pane is drawn before its first layout gives it cells."""
-    assert wrapped(Clean("東京 build"), width) == ["東", "京", "bu", "il", "d"]
+    assert wrapped(SafeText("東京 build"), width) == ["東", "京", "bu", "il", "d"]
 
 
 def test_cleaning_needs_no_terminal_library() -> None:

@@ -19,7 +19,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.metrics.exposition import exposition
 from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,13 +53,13 @@ def rows(at: float, *, flapping_is_up: bool, pod_is_up: bool) -> list[Environmen
 @pytest.fixture(scope="module")
 def existing() -> set[str]:
     """The names of all series of a fleet in which everything happens, and those that the rules record."""
-    monitor, polls = Monitor.of({NO_PROFILE: Limits()}, profile_name=Clean("work")), PollCounts()
+    monitor, polls = Monitor.create({NO_PROFILE: Limits()}, profile_name=SafeText("work")), PollCounts()
     at: float = NOW
     for number in range(13):
         at = NOW + number * 31_000
         outcome = listed(rows(at, flapping_is_up=number % 2 == 0, pod_is_up=number < 11), at)
-        monitor, _ = monitor.after(NO_PROFILE, outcome, outcome.ended)
-        polls = polls.after(NO_PROFILE, outcome).after(NO_PROFILE, failed(at=at))
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        polls = polls.apply(NO_PROFILE, outcome).apply(NO_PROFILE, failed(at=at))
     body, _ = exposition(monitor, polls, reading(at + 1_000))
     samples = [sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples]
     return {sample.name for sample in samples} | set(re.findall(r"- record: (\S+)", RULES)) | OF_PROMETHEUS

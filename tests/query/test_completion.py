@@ -27,8 +27,8 @@ FLEET = [
 ]
 
 
-def offers(text: str, cursor: int | None = None, fleet: list[TrackedEnvironment] = FLEET) -> list[str]:
-    return [str(one.text) for one in completions(text, len(text) if cursor is None else cursor, fleet)]
+def offers(text: str, cursor: int | None = None, profile_state: list[TrackedEnvironment] = FLEET) -> list[str]:
+    return [str(one.text) for one in completions(text, len(text) if cursor is None else cursor, profile_state)]
 
 
 def completed(text: str, cursor: int, choice: int = 0) -> str:
@@ -37,8 +37,8 @@ def completed(text: str, cursor: int, choice: int = 0) -> str:
 
 
 def test_a_value_is_offered_however_its_accents_are_composed() -> None:
-    fleet = [tracked(connectionName="Andre\u0301")]
-    assert offers("name:andr\u00e9", fleet=fleet) == ["Andre\u0301"]
+    profile_state = [tracked(connectionName="Andre\u0301")]
+    assert offers("name:andr\u00e9", profile_state=profile_state) == ["Andre\u0301"]
 
 
 def test_an_empty_box_offers_every_field() -> None:
@@ -146,9 +146,9 @@ def test_an_offer_replaces_what_the_cursor_is_in(text: str, cursor: int, result:
 
 
 def test_the_number_of_offered_values_is_limited() -> None:
-    fleet = [tracked(connectionName=f"box-{number:02}") for number in range(MOST + 1)]
+    profile_state = [tracked(connectionName=f"box-{number:02}") for number in range(MOST + 1)]
 
-    assert offers("name:box", fleet=fleet) == [f"box-{number:02}" for number in range(MOST)]
+    assert offers("name:box", profile_state=profile_state) == [f"box-{number:02}" for number in range(MOST)]
 
 
 @given(st.text(st.sampled_from('av :!",.*>=-_1s\\\u0301'), max_size=16), st.data())
@@ -165,7 +165,7 @@ def test_an_offered_value_finds_the_environment_that_has_it(value: str, field: s
         connectionName=value, currentMode=value, metadata={"gitBranch": value, "lettaCodeVersion": value, "x": value}
     )
 
-    found = [offer for offer in offers(f"{field}:", fleet=[one]) if offer[0] not in "<>"]
+    found = [offer for offer in offers(f"{field}:", profile_state=[one]) if offer[0] not in "<>"]
 
     assert len(found) == 1
     assert matches(parse(f"{field}:{found[0]}"), one)
@@ -178,7 +178,7 @@ def test_every_example_of_the_help_is_a_valid_query() -> None:
 
 
 def test_a_fleet_without_metadata_has_no_keys_to_offer() -> None:
-    assert offers("meta.", fleet=[BARE]) == []
+    assert offers("meta.", profile_state=[BARE]) == []
 
 
 def test_a_field_without_a_name_has_no_values_and_a_status_is_no_name_of_a_field() -> None:

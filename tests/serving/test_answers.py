@@ -14,7 +14,7 @@ from support.budget import examples
 from support.builders import NOW, environment, failed, slept, wire_row, wire_rows
 from support.served import Row, Served, any_rows, header, inflated
 
-from envwatch.fleet.fleet import Freshness
+from envwatch.fleet.profile_state import Freshness
 from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import Cause
@@ -111,10 +111,10 @@ def test_a_viewer_sees_a_heartbeat_as_old_as_it_is_whatever_its_clock_and_that_o
     answer = profile.ask(at=at + later)
     asked = at + later + viewers_skew
     date = parsedate_to_datetime(str(header(answer, "Date"))).timestamp() * 1_000
-    clock = ServerClock().after(OffsetBounds.of_answer(date, asked, asked))
+    clock = ServerClock().with_bounds(OffsetBounds.of_answer(date, asked, asked))
     (row,) = page_of(answer.body).environments
     assert row.last_heartbeat_at is not None
-    assert abs(clock.at(WallMs(asked)) - row.last_heartbeat_at - (age + later)) <= 500
+    assert abs(clock.server_time(WallMs(asked)) - row.last_heartbeat_at - (age + later)) <= 500
 
 
 # 304
@@ -297,7 +297,7 @@ def test_a_listing_that_is_too_old_is_served_to_nobody(path: str) -> None:
     profile.step(failed(at=NOW + 5_000), NOW + 5_000)
     assert profile.ask(path=path, at=NOW + 60_000).status == 200
     answer = profile.ask(path=path, at=NOW + 60_001)
-    assert profile.fleet.freshness(profile.now(NOW + 60_001)) is Freshness.BLIND
+    assert profile.profile_state.freshness(profile.now(NOW + 60_001)) is Freshness.BLIND
     assert refusal(answer) == (
         503,
         {
@@ -314,7 +314,7 @@ def test_a_listing_that_is_too_old_is_served_to_nobody(path: str) -> None:
 @given(st.integers(0, 200_000))
 def test_rows_are_served_exactly_while_the_fleet_is_not_blind(later: int) -> None:
     profile = served()
-    is_blind = profile.fleet.freshness(profile.now(NOW + later)) is Freshness.BLIND
+    is_blind = profile.profile_state.freshness(profile.now(NOW + later)) is Freshness.BLIND
     assert profile.ask(at=NOW + later).status == (503 if is_blind else 200)
 
 
@@ -340,7 +340,7 @@ def test_a_listing_that_is_not_believed_yet_is_served_as_it_came() -> None:
     """A viewer holds it back by its own rules, as if it had asked upstream."""
     profile = served(10)
     profile.poll([], NOW + 5_000)
-    assert profile.fleet.hold is not None
+    assert profile.profile_state.quarantine is not None
     assert json.loads(profile.ask(at=NOW + 5_000).body) == {"connections": [], "hasNextPage": False}
     status, body = refusal(profile.ask(at=NOW + 200_000))
     assert status == 503

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from support.serving import TIMEOUT_S, TOKEN, ends, serving
 
 from envwatch.serving.listening import Address, listen
-from envwatch.serving.tls import Tls
+from envwatch.serving.tls import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def test_the_oldest_handshakes_end_where_there_are_too_many() -> None:
 def test_viewers_stay_while_others_begin_and_never_end_a_handshake() -> None:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with open_files(316), serving(tls=Tls(PEM, PEM).context) as served, ExitStack() as stack:
+    with open_files(316), serving(tls=Certificate(PEM, PEM).context) as served, ExitStack() as stack:
         viewers = [context.wrap_socket(stack.enter_context(served.connect())) for _ in range(30)]
         for _ in range(40):
             stack.enter_context(served.connect())

@@ -20,7 +20,7 @@ from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.environment import environment_of
 from envwatch.model.listing_api import LISTING_PATH
-from envwatch.model.outcome import Served as HandedOn
+from envwatch.model.outcome import RelayInfo as HandedOn
 from envwatch.model.page import page_of
 from envwatch.model.text import BITS, clean_key
 from envwatch.serving.listing import PAGE_BYTES
@@ -348,11 +348,11 @@ def test_a_row_that_could_not_be_read_is_set_aside_by_viewers_too() -> None:
         at = NOW + 5_000 * number
         served.poll(bad, at)
         pages = list(served.pages(7, at))
-        assert [id_ for page in pages for id_ in page.set_aside_ids] == ["env-3"]
+        assert [id_ for page in pages for id_ in page.rejected_ids] == ["env-3"]
         assert [environment for page in pages for environment in page.environments] == served.environments
         assert [row["id"] for row in served.rows(at=at, onlineOnly="true")].count("env-3") == 0
         answer = served.ask(path=f"{LISTING_PATH}/device-of-env-3", at=at)
-        assert page_of(b'{"connections":[%b],"hasNextPage":false}' % answer.body).set_aside_ids == ("env-3",)
+        assert page_of(b'{"connections":[%b],"hasNextPage":false}' % answer.body).rejected_ids == ("env-3",)
     served.poll(wire_rows(20), NOW + 15_000)
     assert len(served.environments) == len(served.rows(at=NOW + 15_000)) == 20
 
@@ -360,7 +360,7 @@ def test_a_row_that_could_not_be_read_is_set_aside_by_viewers_too() -> None:
 def test_a_row_that_could_never_be_read_is_set_aside_by_viewers_too() -> None:
     served = Served()
     served.poll([wire_row("a\u202eb", firstSeenAt=None), *wire_rows(20)])
-    assert [id_ for page in served.pages(7) for id_ in page.set_aside_ids] == [clean_key("a\u202eb")]
+    assert [id_ for page in served.pages(7) for id_ in page.rejected_ids] == [clean_key("a\u202eb")]
     assert served.ask(path=f"{LISTING_PATH}/").status == 404
 
 

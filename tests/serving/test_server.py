@@ -15,7 +15,7 @@ from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
 
 from envwatch.serving.connections import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
 from envwatch.serving.listening import Address, ServerError, address_of, listen
-from envwatch.serving.tls import Tls
+from envwatch.serving.tls import Certificate
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
@@ -248,7 +248,7 @@ def test_no_body_waits_for_the_acknowledgement_of_its_head() -> None:
 def test_it_speaks_tls_and_takes_over_a_renewed_certificate(tmp_path: Path) -> None:
     files = tmp_path / "cert.pem"
     files.write_bytes((CERTS / "localhost.pem").read_bytes())
-    tls = Tls(files, files)
+    tls = Certificate(files, files)
     with serving(tls=tls.context) as served:
         first = _certificate(served)
         assert not tls.is_renewed()
@@ -284,4 +284,4 @@ def test_a_certificate_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         (CERTS / "localhost.pem", CERTS / "expired.pem", "the key is not the certificate's"),
     ):
         with pytest.raises(ServerError, match=re.escape(message)):
-            Tls(certificate, key)
+            Certificate(certificate, key)

@@ -17,25 +17,25 @@ from envwatch.fleet.alert_policy import Matcher
 from envwatch.fleet.silences import Silence, silence_of_environments
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import MS
 from envwatch.serving.shared_state import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-HOST = Clean("ops-1")
-ACK = Ack(NOW - 60_000, Clean("on it"))
+HOST = SafeText("ops-1")
+ACK = Ack(NOW - 60_000, SafeText("on it"))
 
 
 def silence(ids: Iterable[str], until: float = NOW + 30_000) -> Silence:
     return silence_of_environments(
-        [Clean(id_) for id_ in ids], WallMs(NOW), (until - NOW) * MS, Clean("work on the rack"), Clean("ada")
+        [SafeText(id_) for id_ in ids], WallMs(NOW), (until - NOW) * MS, SafeText("work on the rack"), SafeText("ada")
     )
 
 
 def shared(acked: Iterable[str] = (), *silences: Silence) -> SharedState:
-    return SharedState(HOST, {Clean(id_): ACK for id_ in acked}, {each.id: each for each in silences})
+    return SharedState(HOST, {SafeText(id_): ACK for id_ in acked}, {each.id: each for each in silences})
 
 
 def notes(profile: Served, at: float = NOW) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_a_silence_stands_in_its_rows_until_it_ends() -> None:
 
 
 def test_a_silence_of_a_query_stands_in_the_rows_that_it_finds() -> None:
-    matcher = Matcher(Clean("id:env-2"), lambda tracked, now: tracked.environment.id == "env-2" and now == NOW)
+    matcher = Matcher(SafeText("id:env-2"), lambda tracked, now: tracked.environment.id == "env-2" and now == NOW)
     profile = Served()
     profile.poll(wire_rows(3), shared=shared([], replace(silence([]), matcher=matcher)))
     assert notes(profile).keys() == {"env-2"}
@@ -122,5 +122,5 @@ def test_a_row_is_never_too_large_because_of_its_note(spare: int, is_noted: bool
     profile.poll([row], shared=shared(["a"]))
     (page,) = profile.pages()
     assert [each.metadata for each in page.environments] == [each.metadata for each in profile.environments]
-    assert (len(page.environments), page.set_aside) == (1, 0)
+    assert (len(page.environments), page.rejected) == (1, 0)
     assert ("a" in notes(profile)) is is_noted

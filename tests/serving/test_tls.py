@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from envwatch.serving.listening import ServerError
-from envwatch.serving.tls import Tls
+from envwatch.serving.tls import Certificate
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 
@@ -15,7 +15,7 @@ CERTS = Path(__file__).parents[1] / "support" / "certs"
 def test_files_that_change_while_they_are_taken_over_are_taken_over_once_they_are_whole(tmp_path: Path) -> None:
     pem = tmp_path / "both.pem"
     pem.write_bytes((CERTS / "localhost.pem").read_bytes())
-    tls = Tls(pem, pem)
+    tls = Certificate(pem, pem)
     renewed = (CERTS / "expired.pem").read_bytes()
     pem.write_bytes(renewed)
     assert tls.is_renewed()

@@ -133,7 +133,7 @@ def test_a_token_is_not_added_to_a_file_that_cannot_be_used(text: str, mode: int
 
 
 def wait_s(limit: GuessLimit, address: str, seconds: float) -> int:
-    return limit.after(address, MonotonicS(seconds)).wait_s
+    return limit.count_wrong(address, MonotonicS(seconds)).wait_s
 
 
 def test_the_eleventh_wrong_token_of_an_address_in_a_minute_must_wait_for_the_first_to_be_a_minute_old() -> None:
@@ -165,7 +165,7 @@ def test_the_addresses_that_are_counted_are_bounded() -> None:
 
 def test_it_is_said_once_that_an_address_must_wait_until_it_has_sent_nothing_wrong_for_a_minute() -> None:
     limit = GuessLimit()
-    news = [limit.after("192.0.2.1", MonotonicS(i)).is_news for i in range(200)]
+    news = [limit.count_wrong("192.0.2.1", MonotonicS(i)).is_news for i in range(200)]
     assert (news.count(True), news.index(True)) == (1, GUESSES)
-    assert not any(limit.after("192.0.2.1", MonotonicS(300)).is_news for _ in range(GUESSES))
-    assert limit.after("192.0.2.1", MonotonicS(300)).is_news
+    assert not any(limit.count_wrong("192.0.2.1", MonotonicS(300)).is_news for _ in range(GUESSES))
+    assert limit.count_wrong("192.0.2.1", MonotonicS(300)).is_news

@@ -13,8 +13,8 @@ from support.faulty_server import DEVICE_ROUTE, KEY, Fault, Faulty, Reply, Stop,
 from support.shifting_server import PERIOD_MS, Shifting
 
 from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.fleet import Fleet
-from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.sources.letta.client import Client, ListParams
@@ -41,16 +41,16 @@ async def gone_in(server: Shifting, walks: int, *, leave: frozenset[str] = froze
         walks: how many.
         leave: ids of machines that are deleted after the second walk.
     """
-    fleet = Fleet()
+    profile_state = ProfileState()
     gone: list[tuple[int, str | None]] = []
     async with client_of(server, wall=lambda: server.now) as client:
         for number in range(walks):
             server.left = leave if number > 1 else frozenset()
             server.now = NOW + PERIOD_MS * (number + 0.5 if number else 0)
-            started = Reading(WallMs(server.now), MonotonicS(server.now / 1000))
+            started = Clocks(WallMs(server.now), MonotonicS(server.now / 1000))
             snapshot = await client.snapshot()
-            ended = Reading(WallMs(server.now), MonotonicS(server.now / 1000))
-            fleet, events = fleet.after(Listed(snapshot, started, ended, timedelta(seconds=30)))
+            ended = Clocks(WallMs(server.now), MonotonicS(server.now / 1000))
+            profile_state, events = profile_state.apply(Listed(snapshot, started, ended, timedelta(seconds=30)))
             gone += [(number, event.id) for event in flatten(events) if event.kind is Kind.GONE]
     return gone
 
@@ -139,7 +139,7 @@ async def test_a_listed_row_that_cannot_be_read_is_not_requested() -> None:
         await client.snapshot()
         server.rows = [dict(row, connectedAt="now") if row["id"] == "env-2" else row for row in rows]
         snapshot = await client.snapshot()
-    assert snapshot.set_aside_ids == {"env-2"}
+    assert snapshot.rejected_ids == {"env-2"}
     assert (asked_about(server), snapshot.in_doubt, snapshot.requests) == ([], frozenset(), 1)
 
 

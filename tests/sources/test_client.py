@@ -34,7 +34,7 @@ from envwatch.model import limits
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Snapshot, SourceError
 from envwatch.sources.letta.client import ListParams
-from envwatch.sources.letta.pagination import Walk
+from envwatch.sources.letta.pagination import ListingFetch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ async def test_a_walk_reads_every_page_once_in_order(server: Faulty) -> None:
         {"limit": "2", "after": "env-2"},
         {"limit": "2", "after": "env-4"},
     ]
-    assert (snapshot.requests, snapshot.set_aside) == (3, 0)
+    assert (snapshot.requests, snapshot.rejected) == (3, 0)
 
 
 async def test_a_refused_key_is_looked_for_again_before_the_next_listing(server: Faulty) -> None:
@@ -226,7 +226,7 @@ async def test_one_bad_row_in_a_hundred_is_set_aside(server: Faulty) -> None:
     server.rows = [wire_row(), {"id": 7}, *wire_rows(101)[1:]]
     async with client_of(server, Limits(page_size=10)) as client:
         snapshot = await client.snapshot()
-    assert snapshot.set_aside == 1
+    assert snapshot.rejected == 1
     assert sum(map(len, ids_in(snapshot))) == 101
 
 
@@ -238,7 +238,7 @@ async def test_a_row_that_no_parser_takes_is_named_and_the_walk_goes_on_from_it(
     server.rows[9] |= {"metadata": {"deep": nested}}
     async with client_of(server, Limits(page_size=10)) as client:
         snapshot = await client.snapshot()
-    assert (snapshot.set_aside, sorted(snapshot.set_aside_ids)) == (1, ["env-10"])
+    assert (snapshot.rejected, sorted(snapshot.rejected_ids)) == (1, ["env-10"])
     assert [len(page) for page in ids_in(snapshot)] == [9, 10, 10]
 
 
@@ -417,7 +417,7 @@ async def test_a_failure_does_not_hold_the_pages_that_came_before_it(server: Fau
         try:
             failure = await failure_of(client)
             assert failure.pages_read == 1
-            assert [found for found in gc.get_objects() if isinstance(found, Walk)] == []
+            assert [found for found in gc.get_objects() if isinstance(found, ListingFetch)] == []
         finally:
             gc.enable()
 

@@ -205,7 +205,7 @@ async def test_a_page_of_one_new_row_that_does_not_fit_is_no_reason_to_stop() ->
     async with faulty_server(wire_rows(30)) as server, client_of(server, Limits(page_size=10)) as client:
         server.break_page(1, edits(lambda page: page.update(connections=[{"id": "env-20", "x": "and no row"}])))
         snapshot = await client.snapshot()
-    assert (len(snapshot.pages), snapshot.set_aside, sorted(snapshot.set_aside_ids)) == (3, 1, ["env-20"])
+    assert (len(snapshot.pages), snapshot.rejected, sorted(snapshot.rejected_ids)) == (3, 1, ["env-20"])
 
 
 async def test_a_server_that_ignores_the_cursor_is_abandoned_after_its_second_response() -> None:

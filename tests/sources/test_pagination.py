@@ -11,21 +11,21 @@ from envwatch.model.clock import OffsetBounds
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, page_of
-from envwatch.model.text import Clean
-from envwatch.sources.letta.pagination import PageHistory, Walk
+from envwatch.model.text import SafeText
+from envwatch.sources.letta.pagination import ListingFetch, PageHistory
 
 
-def page(first: int, last: int, *, has_next: bool = False, set_aside: int = 0) -> Page:
+def page(first: int, last: int, *, has_next: bool = False, rejected: int = 0) -> Page:
     read = page_of(page_bytes(wire_rows(last)[first - 1 :], has_next))
-    return Page(read.environments, read.has_next_page, read.cursor, set_aside)
+    return Page(read.environments, read.has_next_page, read.cursor, rejected)
 
 
-def add(walk: Walk, one: Page) -> str | None:
+def add(walk: ListingFetch, one: Page) -> str | None:
     return walk.add(one, asked_at=0.0, offset=None, requests=1, received=100)
 
 
 def test_what_was_read_is_added_up() -> None:
-    walk = Walk(Limits())
+    walk = ListingFetch(Limits())
     bounds = OffsetBounds(-1.0, 2.0)
     assert walk.add(page(1, 2, has_next=True), asked_at=5.0, offset=bounds, requests=2, received=10) == "env-2"
     assert walk.add(page(3, 3), asked_at=6.0, offset=None, requests=1, received=20) is None
@@ -37,7 +37,7 @@ def test_what_was_read_is_added_up() -> None:
 
 @given(st.integers(1, 300), st.integers(1, 100))
 def test_any_listing_is_walked_to_its_end(rows: int, size: int) -> None:
-    walk = Walk(Limits())
+    walk = ListingFetch(Limits())
     firsts = range(1, rows + 1, size)
     cursors = [add(walk, page(first, min(first + size - 1, rows), has_next=first + size <= rows)) for first in firsts]
     assert cursors[-1] is None
@@ -46,42 +46,42 @@ def test_any_listing_is_walked_to_its_end(rows: int, size: int) -> None:
 
 
 def test_a_last_page_may_repeat_rows_that_moved_meanwhile() -> None:
-    walk = Walk(Limits())
+    walk = ListingFetch(Limits())
     add(walk, page(1, 2, has_next=True))
     assert add(walk, page(1, 1)) is None
     assert len(walk.snapshot().pages) == 2
 
 
-@pytest.mark.parametrize(("set_aside", "fits"), [(0, True), (1, True), (2, False)])
-def test_a_tenth_of_the_rows_may_be_bad(set_aside: int, *, fits: bool) -> None:
-    walk = Walk(Limits())
-    add(walk, page(1, 10 - set_aside, set_aside=set_aside))
+@pytest.mark.parametrize(("rejected", "fits"), [(0, True), (1, True), (2, False)])
+def test_a_tenth_of_the_rows_may_be_bad(rejected: int, *, fits: bool) -> None:
+    walk = ListingFetch(Limits())
+    add(walk, page(1, 10 - rejected, rejected=rejected))
     if fits:
-        assert walk.snapshot().set_aside == set_aside
+        assert walk.snapshot().rejected == rejected
     else:
         with pytest.raises(SourceError, match="2 of 10 rows do not fit"):
             walk.snapshot()
 
 
 def test_a_page_of_one_row_that_cannot_be_read_does_not_end_the_walk() -> None:
-    walk = Walk(Limits())
+    walk = ListingFetch(Limits())
     for number in range(1, 11):
         read = page(number, number, has_next=True)
-        add(walk, Page([], True, read.cursor, 1, (Clean("env-5"),)) if number == 5 else read)
+        add(walk, Page([], True, read.cursor, 1, (SafeText("env-5"),)) if number == 5 else read)
     add(walk, page(11, 11))
-    assert (walk.snapshot().set_aside, sorted(walk.snapshot().set_aside_ids)) == (1, ["env-5"])
+    assert (walk.snapshot().rejected, sorted(walk.snapshot().rejected_ids)) == (1, ["env-5"])
 
 
 def test_a_row_that_could_be_read_on_another_page_is_not_named_as_set_aside() -> None:
-    walk = Walk(Limits())
-    add(walk, Page(page(1, 9).environments, True, "env-9", 1, (Clean("env-10"),)))
+    walk = ListingFetch(Limits())
+    add(walk, Page(page(1, 9).environments, True, "env-9", 1, (SafeText("env-10"),)))
     add(walk, page(10, 11))
-    assert (walk.snapshot().set_aside, walk.snapshot().set_aside_ids) == (1, frozenset())
+    assert (walk.snapshot().rejected, walk.snapshot().rejected_ids) == (1, frozenset())
 
 
 @pytest.mark.parametrize(("limits", "fits"), [(Limits(max_pages=2), True), (Limits(max_pages=1), False)])
 def test_a_walk_has_a_most_of_pages(limits: Limits, *, fits: bool) -> None:
-    walk = Walk(limits)
+    walk = ListingFetch(limits)
     if fits:
         add(walk, page(1, 1, has_next=True))
         assert add(walk, page(2, 2)) is None
@@ -93,15 +93,15 @@ def test_a_walk_has_a_most_of_pages(limits: Limits, *, fits: bool) -> None:
 
 @pytest.mark.parametrize(("rows", "fits"), [(10, True), (11, False)])
 def test_a_walk_has_a_most_of_rows_good_or_bad(rows: int, *, fits: bool) -> None:
-    walk = Walk(Limits(max_rows=10))
+    walk = ListingFetch(Limits(max_rows=10))
     if fits:
-        add(walk, page(1, rows - 1, set_aside=1))
+        add(walk, page(1, rows - 1, rejected=1))
     else:
         with pytest.raises(SourceError, match="more than 10 rows"):
-            add(walk, page(1, rows - 1, set_aside=1))
+            add(walk, page(1, rows - 1, rejected=1))
 
 
-def read_endlessly(walk: Walk) -> None:
+def read_endlessly(walk: ListingFetch) -> None:
     """Read a listing that never ends."""
     for number in range(1, 10_000):
         add(walk, page(number, number, has_next=True))
@@ -113,7 +113,7 @@ def read_endlessly(walk: Walk) -> None:
 def test_a_walk_ends_beyond_three_times_the_pages_of_the_last_good_one_or_twenty_more(
     last_pages: int | None, pages: int
 ) -> None:
-    walk = Walk(Limits(max_pages=200), last_pages)
+    walk = ListingFetch(Limits(max_pages=200), last_pages)
     with pytest.raises(SourceError) as caught:
         read_endlessly(walk)
     assert (caught.value.cause, walk.pages_read) == (Cause.ENDLESS, pages)
@@ -121,12 +121,12 @@ def test_a_walk_ends_beyond_three_times_the_pages_of_the_last_good_one_or_twenty
 
 def test_a_walk_that_outgrows_the_last_good_one_says_so() -> None:
     with pytest.raises(SourceError) as caught:
-        read_endlessly(Walk(Limits(), 2))
+        read_endlessly(ListingFetch(Limits(), 2))
     assert caught.value.message == "it goes on after 22 pages, and the last complete listing had 2"
 
 
 def test_a_walk_may_have_as_many_pages_as_that() -> None:
-    walk = Walk(Limits(), 1)
+    walk = ListingFetch(Limits(), 1)
     cursors = [add(walk, page(number, number, has_next=number < 21)) for number in range(1, 22)]
     assert cursors[-1] is None
     assert len(walk.snapshot().pages) == 21
@@ -169,7 +169,7 @@ def test_other_failures_between_do_not_delay_that() -> None:
 def test_pages_are_spaced_beyond_the_budget_of_a_minute_and_the_length_of_the_last_complete_walk(
     per_minute: int, last_pages: int | None, burst: int
 ) -> None:
-    walk = Walk(Limits(requests_per_minute=per_minute), last_pages)
+    walk = ListingFetch(Limits(requests_per_minute=per_minute), last_pages)
     for number in range(1, burst):
         add(walk, page(number, number, has_next=True))
         assert walk.pause(0.0) == 0

@@ -15,10 +15,10 @@ from support.fake_clock import Script, World, outcomes_of, poller_of
 from support.faulty_server import KEY, Faulty, Reply, faulty_server, says
 
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Listed, Served, Snapshot, SourceError
-from envwatch.model.text import Clean
+from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Snapshot, SourceError
+from envwatch.model.text import SafeText
 from envwatch.sources.letta.client import Client
-from envwatch.sources.letta.served import age_in
+from envwatch.sources.letta.relayed import age_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -69,7 +69,7 @@ async def failure_of(client: Client) -> SourceError:
     return raised.value
 
 
-def served(snapshot: Snapshot) -> Served:
+def served(snapshot: Snapshot) -> RelayInfo:
     assert snapshot.served is not None
     return snapshot.served
 
@@ -242,7 +242,7 @@ async def test_no_key_and_no_control_character_comes_back_in_its_words(server: F
 
 def relayed(retry_after: float | None = None) -> SourceError:
     wait = None if retry_after is None else timedelta(seconds=retry_after)
-    return SourceError(Cause.UNAVAILABLE, Clean("no listing"), retry_after=wait, is_relayed=True)
+    return SourceError(Cause.UNAVAILABLE, SafeText("no listing"), retry_after=wait, is_relayed=True)
 
 
 @pytest.mark.parametrize(("random", "gap"), [(0.0, 4.5), (0.5, 5.0)])
@@ -264,7 +264,7 @@ async def test_its_retry_after_is_obeyed() -> None:
 
 
 async def test_another_failure_after_that_backs_off_as_ever() -> None:
-    other = SourceError(Cause.UNAVAILABLE, Clean("down"))
+    other = SourceError(Cause.UNAVAILABLE, SafeText("down"))
     script = Script(world := World(0.5), *[relayed()] * 3, other)
     await outcomes_of(poller_of(world, script), 12)
 
@@ -274,7 +274,7 @@ async def test_another_failure_after_that_backs_off_as_ever() -> None:
 
 
 async def test_outcomes_carry_the_longer_interval_and_polls_keep_their_own() -> None:
-    slow = Snapshot(pages=(), requests=1, served=Served(1.0, timedelta(seconds=60)))
+    slow = Snapshot(pages=(), requests=1, served=RelayInfo(1.0, timedelta(seconds=60)))
     script = Script(world := World(), slow, slow, relayed())
     outcomes = await outcomes_of(poller_of(world, script), 4)
 
@@ -285,7 +285,7 @@ async def test_outcomes_carry_the_longer_interval_and_polls_keep_their_own() -> 
 
 
 async def test_polls_follow_the_requests_whatever_the_age_of_what_they_bring() -> None:
-    old = Snapshot(pages=(), requests=1, served=Served(50.0))
+    old = Snapshot(pages=(), requests=1, served=RelayInfo(50.0))
     script = Script(world := World(), old)
     outcomes = await outcomes_of(poller_of(world, script), 3)
 

@@ -13,7 +13,7 @@ from support.fake_clock import Script, World, poller_of
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.outcome import Outcome
 
-A, B = Clean("a"), Clean("b")
+A, B = SafeText("a"), SafeText("b")
 
 
 class QueuePoller(Poller):
@@ -50,7 +50,7 @@ class QueuePoller(Poller):
 
 
 def session_of(**pollers: Poller) -> Session:
-    return Session({Clean(name): target_of(poller) for name, poller in pollers.items()})
+    return Session({SafeText(name): target_of(poller) for name, poller in pollers.items()})
 
 
 async def test_outcomes_come_with_their_names_in_the_order_in_which_they_happen() -> None:
@@ -108,7 +108,7 @@ async def test_a_bug_in_an_observer_is_raised() -> None:
     a = QueuePoller()
     a.give(failed())
 
-    def fail(_name: Clean, _outcome: Outcome) -> None:
+    def fail(_name: SafeText, _outcome: Outcome) -> None:
         raise ZeroDivisionError
 
     async with Session({A: target_of(a)}, fail) as session:
@@ -158,7 +158,7 @@ async def test_connections_are_closed_after_the_last_poll_was_dropped() -> None:
 
 async def test_entering_starts_the_first_polls_and_observers_get_what_nobody_has_taken_yet() -> None:
     script = Script(world := World())
-    seen: list[tuple[Clean, Outcome]] = []
+    seen: list[tuple[SafeText, Outcome]] = []
     async with Session({A: target_of(poller_of(world, script))}, lambda name, outcome: seen.append((name, outcome))):
         for _ in range(50):
             await asyncio.sleep(0)

@@ -25,18 +25,18 @@ from support.pty_terminal import Terminal
 from envwatch.cli.line_writer import LineWriter
 from envwatch.cli.monitoring import steps
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Slept, Snapshot
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session, Target
 from envwatch.storage.history.folder import Retention, size_of
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.views.event_stream import EventStream, Format
+from envwatch.views.event_stream import EventFormat, EventStream
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -97,7 +97,7 @@ class BusyPlatform:
         rows = self._rows
         rows[poll * 7 % len(rows)] = self._new_row()
         index = poll * 11 % len(rows)
-        rows[index] = replace(rows[index], connection_id=Clean(f"conn-{poll}"), mode=Clean(f"mode-{poll % 5}"))
+        rows[index] = replace(rows[index], connection_id=SafeText(f"conn-{poll}"), mode=SafeText(f"mode-{poll % 5}"))
         index = poll * 13 % len(rows)
         rows[index] = replace(rows[index], connection_id=None, last_heartbeat_at=None)
 
@@ -128,12 +128,12 @@ async def soak(polls: int) -> tuple[Use, Use]:
     """Watch a busy platform, and return what was in use after the first `WARM` polls and after the last."""
     world = World()
     poller = Poller(BusyPlatform(world), Limits(), world.runtime())
-    fleet, events_count, asleep = Fleet(), 0, 0
+    profile_state, events_count, asleep = ProfileState(), 0, 0
     async with aclosing(poller.outcomes()) as outcomes:
         warm, seen = Use.now(), 0
         async for outcome in outcomes:
             seen += 1
-            fleet, events = fleet.after(outcome)
+            profile_state, events = profile_state.apply(outcome)
             events_count += len(events)
             asleep += isinstance(outcome, Slept)
             if seen == WARM:
@@ -145,8 +145,8 @@ async def soak(polls: int) -> tuple[Use, Use]:
         end = Use.now()
     assert events_count > polls
     assert asleep == polls // 1_000
-    assert len(fleet.environments) >= ROWS
-    assert fleet.listings > 0.9 * polls
+    assert len(profile_state.environments) >= ROWS
+    assert profile_state.listings > 0.9 * polls
     return warm, end
 
 
@@ -169,23 +169,23 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
     assert history.take()
     poller = Poller(BusyPlatform(world, rows=50, every=20), Limits(), world.runtime())
     target = Target(profile="", host="", key_origin="", poller=poller, limits=Limits())
-    stream = EventStream(sources={NO_PROFILE: "https://api.letta.com/v1/environments"}, format=Format.JSONL)
+    stream = EventStream(sources={NO_PROFILE: "https://api.letta.com/v1/environments"}, format=EventFormat.JSONL)
     polls, lines, warm = 0, 0, Use.now()
     with open_sink() as sink:
         writer = LineWriter(sink.fileno())
         async with (
             Session({NO_PROFILE: target}) as session,
-            aclosing(steps(session, Monitor.of({NO_PROFILE: Limits()}), runtime=world.runtime())) as all_steps,
+            aclosing(steps(session, Monitor.create({NO_PROFILE: Limits()}), runtime=world.runtime())) as all_steps,
         ):
             async for step in all_steps:
-                found = list(stream.lines(step.before, step.monitor, step.update.events, step.now))
+                found = list(stream.lines(step.before, step.monitor, step.changes.events, step.now))
                 await writer.write(found)
                 lines += len(found)
                 if step.outcome is None:
                     continue
-                moment = Moment(step.now, step.monitor.fleets.by_profile[NO_PROFILE], step.monitor.acks)
+                moment = Moment(step.now, step.monitor.fleet.by_profile[NO_PROFILE], step.monitor.acks)
                 result = PollResult.LISTED if step.has_new_listing else PollResult.FAILED
-                history.write(moment, result, 5.0, step.update.events)
+                history.write(moment, result, 5.0, step.changes.events)
                 polls += 1
                 if polls == WARM_WATCH:
                     warm = Use.now()

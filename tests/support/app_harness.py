@@ -19,7 +19,7 @@ from envwatch.sources.poller import Poller
 from envwatch.sources.session import Target
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Preferences, SavedState
+from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.views.grouping import GroupHeader
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.tui.widgets.environment_table import EnvironmentTable
 
 
 BELL = "\x07"
 
-_Arguments = TypeVar("_Arguments", Preferences, SavedState)
+_Arguments = TypeVar("_Arguments", Preferences, Persistence)
 
 _KEYS = {
     " ": "space",
@@ -66,7 +66,7 @@ def _taken(kind: type[_Arguments], options: dict[str, Any]) -> _Arguments:
 class RecordingApp(EnvwatchApp):
     """The App, recording what it sends to the terminal beside its frames."""
 
-    def __init__(self, inputs: Inputs, saved: SavedState, preferences: Preferences) -> None:
+    def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences) -> None:
         super().__init__(inputs, saved, preferences)
         self.sent: list[str] = []
         self.titles: list[str] = []
@@ -78,7 +78,7 @@ class RecordingApp(EnvwatchApp):
     def send(self, sequence: str) -> None:
         self.sent.append(sequence)
 
-    def show_title(self, title: Clean) -> None:
+    def show_title(self, title: SafeText) -> None:
         self.titles.append(title)
 
 
@@ -88,19 +88,19 @@ class Stage:
     def __init__(
         self,
         *,
-        profiles: Sequence[Clean] = (NO_PROFILE,),
+        profiles: Sequence[SafeText] = (NO_PROFILE,),
         poller: Poller | None = None,
         **options: Any,
     ) -> None:
         self.now = 0.0
         """Seconds since `NOW`, on all clocks."""
-        self._queue: asyncio.Queue[tuple[Clean, Outcome]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[SafeText, Outcome]] = asyncio.Queue()
         self.poller = poller or Poller(Script(World(), walk()), Limits())
         """Has not polled yet, unless the test brings its own."""
         targets = {profile: target_of(self.poller, profile or "default") for profile in profiles}
         inputs = {"targets": targets, "outcomes": self._outcomes(), "clocks": self.clocks}
         options = {"export": export_here, "keymap": OWN_KEYS, **inputs, **options}
-        preferences, saved = _taken(Preferences, options), _taken(SavedState, options)
+        preferences, saved = _taken(Preferences, options), _taken(Persistence, options)
         self.app = RecordingApp(Inputs(**options), saved, preferences)
         self.pilot: Pilot[int]
 
@@ -109,25 +109,25 @@ class Stage:
         """Now in milliseconds since the epoch."""
         return NOW + self.now * 1000
 
-    def clocks(self) -> Reading:
+    def clocks(self) -> Clocks:
         return reading(self.at)
 
-    async def _outcomes(self) -> AsyncIterator[tuple[Clean, Outcome]]:
+    async def _outcomes(self) -> AsyncIterator[tuple[SafeText, Outcome]]:
         while True:
             yield await self._queue.get()
             self._queue.task_done()
 
-    def hand_out(self, outcome: Outcome, profile: Clean = NO_PROFILE) -> None:
+    def hand_out(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
         """Queue an outcome for the App."""
         self._queue.put_nowait((profile, outcome))
 
-    async def take(self, outcome: Outcome, profile: Clean = NO_PROFILE) -> None:
+    async def take(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
         """Queue an outcome, and wait until the App shows it."""
         self.hand_out(outcome, profile)
         await self._queue.join()
         await self.pilot.pause()
 
-    async def show(self, rows: Sequence[Environment], profile: Clean = NO_PROFILE) -> None:
+    async def show(self, rows: Sequence[Environment], profile: SafeText = NO_PROFILE) -> None:
         """Queue a listing, and wait until the App shows it."""
         await self.take(listed(rows, self.at), profile)
 

@@ -32,7 +32,7 @@ from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
 from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, Preferences, SavedState
+from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -134,7 +134,7 @@ async def main(place: str, poll_log: PollLog) -> int:
     poller_class = BrokenPoller if place == "poller" else Poller
     targets = {NO_PROFILE: target_of(poller_class(BrokenClient(place), Limits()))}
     async with Session(targets, poll_log.observe) as session:
-        inputs, saved = Inputs(targets=targets, outcomes=session), SavedState(export=export_here)
+        inputs, saved = Inputs(targets=targets, outcomes=session), Persistence(export=export_here)
         return await show(BrokenApp(inputs, saved, Preferences(keymap={"app.times": "t"})), poll_log)
 
 

@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.periods import ENDS
-from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerMs, WallMs
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.environment_list import environment_list
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def environment(id: str = "env-1", **changes: Any) -> Environment:  # noqa: A002
     return environment_of(wire_row(id, **changes))
 
 
-def reading(at: float = NOW, skew: float = 0.0) -> Reading:
+def reading(at: float = NOW, skew: float = 0.0) -> Clocks:
     """This machine's clocks at a moment of the server's, its wall clock wrong by `skew` milliseconds."""
-    return Reading(WallMs(at + skew), MonotonicS((at - NOW) / 1000))
+    return Clocks(WallMs(at + skew), MonotonicS((at - NOW) / 1000))
 
 
 def listed(
@@ -100,7 +100,7 @@ def failed(cause: Cause = Cause.TIMEOUT, at: float = NOW, *, skew: float = 0.0, 
     """A poll that failed at a moment of the server's."""
     return Failed(
         cause=cause,
-        message=Clean(cause),
+        message=SafeText(cause),
         started=reading(at, skew),
         ended=reading(at, skew),
         interval=timedelta(seconds=5),
@@ -118,17 +118,17 @@ def beating(count: int, at: float = NOW, **changes: Any) -> list[Environment]:
     return [environment(f"env-{n}", **({"lastHeartbeat": at - 10_000} | changes)) for n in range(1, count + 1)]
 
 
-def watched(outcomes: Iterable[Outcome], fleet: Fleet | None = None) -> tuple[Fleet, list[Event]]:
+def watched(outcomes: Iterable[Outcome], profile_state: ProfileState | None = None) -> tuple[ProfileState, list[Event]]:
     """A fleet after some outcomes, and the events on the way: those of rows, and of what is held or stalled."""
-    fleet = fleet or Fleet()
+    profile_state = profile_state or ProfileState()
     all_events: list[Event] = []
     for outcome in outcomes:
-        fleet, events = fleet.after(outcome)
+        profile_state, events = profile_state.apply(outcome)
         all_events += (event for event in events if event.kind not in PERIODS)
-    return fleet, all_events
+    return profile_state, all_events
 
 
-def list_of(outcome: Listed, profile: Clean = NO_PROFILE) -> EnvironmentList:
+def list_of(outcome: Listed, profile: SafeText = NO_PROFILE) -> EnvironmentList:
     """The environments of a first listing, as commands print them."""
-    fleet, _ = Fleet(profile=profile).after(outcome)
-    return environment_list(outcome, fleet)
+    profile_state, _ = ProfileState(profile=profile).apply(outcome)
+    return environment_list(outcome, profile_state)

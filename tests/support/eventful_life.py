@@ -16,7 +16,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Slept
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,7 +36,7 @@ class Life:
         self.steps: list[tuple[Moment, PollResult, tuple[Event, ...]]] = []
         self.wanted = self.text()
         policy = AlertPolicy(expect=(self.text(), self.wanted))
-        self.monitor = Monitor.of({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=self.text())
+        self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=self.text())
         self.at = at
         self.run()
 
@@ -48,8 +48,8 @@ class Life:
     def events(self) -> list[Event]:
         return [event for _, _, events in self.steps for event in events]
 
-    def text(self) -> Clean:
-        return Clean(next(self._texts))
+    def text(self) -> SafeText:
+        return SafeText(next(self._texts))
 
     def row(self, number: int, **changes: Any) -> Environment:
         metadata = {
@@ -70,9 +70,9 @@ class Life:
 
     def take(self, outcome: Outcome) -> None:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        self.monitor, update = self.monitor.after(NO_PROFILE, outcome, now)
-        moment = Moment(now, self.monitor.fleets.by_profile[NO_PROFILE], self.monitor.acks)
-        self.steps.append((moment, PollResult.of(outcome), update.events))
+        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
+        moment = Moment(now, self.monitor.fleet.by_profile[NO_PROFILE], self.monitor.acks)
+        self.steps.append((moment, PollResult.from_outcome(outcome), update.events))
 
     def list(self, *rows: Environment, **changes: Any) -> None:
         self.at += 5_000
@@ -104,7 +104,7 @@ class Life:
         for cause in (Cause.SERVER, Cause.TIMEOUT, Cause.UNAUTHORIZED):
             self.fail(cause)
         ids = frozenset({self.text()})
-        self.list(*rows, twin, set_aside=1, set_aside_ids=ids, in_doubt=ids, confirmed_absent=ids)
+        self.list(*rows, twin, rejected=1, rejected_ids=ids, in_doubt=ids, confirmed_absent=ids)
         self.at += 100_000
         self.list(replace(rows[1], name=self.text()), *rows[2:], twin)
         self.list()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from support.builders import NOW
 
-from envwatch.model.clock import MonotonicS, Reading, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Snapshot, SourceError
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.sources.poller import Poller, Runtime
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class World:
         self.random = random
         self._plans: list[tuple[float, Callable[[], object]]] = []
 
-    def clocks(self) -> Reading:
-        return Reading(WallMs(NOW + (self.now + self.unmeasured) * 1000), MonotonicS(self.now))
+    def clocks(self) -> Clocks:
+        return Clocks(WallMs(NOW + (self.now + self.unmeasured) * 1000), MonotonicS(self.now))
 
     def runtime(self) -> Runtime:
         return Runtime(self.clocks, self.wait, lambda: self.random)
@@ -113,7 +113,7 @@ def walk(requests: int = 1) -> Snapshot:
 
 def error(cause: Cause = Cause.SERVER, retry_after: timedelta | None = None, pages_read: int = 0) -> SourceError:
     """A failed poll."""
-    return SourceError(cause, Clean(cause), retry_after=retry_after, pages_read=pages_read)
+    return SourceError(cause, SafeText(cause), retry_after=retry_after, pages_read=pages_read)
 
 
 def poller_of(world: World, script: Script, settings: Limits | None = None) -> Poller:

@@ -19,14 +19,14 @@ from support.builders import NOW, environment, failed, listed
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
-from envwatch.model.clock import MonotonicS, Reading, ServerMs, WallMs
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Cause, Listed, Slept
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -72,8 +72,8 @@ class Box:
     """Stands for directory, Node.js, OS, user and pod; the platform knows no pod while it is offline."""
 
     @property
-    def id(self) -> Clean:
-        return Clean(f"env-{self.number}")
+    def id(self) -> SafeText:
+        return SafeText(f"env-{self.number}")
 
     def row(self, **changes: Any) -> Environment:
         connection = {"connectionId": f"conn-{self.number}-{self.connections}", "lastHeartbeat": self.beat_at}
@@ -127,29 +127,31 @@ class FleetMachine(RuleBasedStateMachine):
         self.monotonic = 0.0
         self.skew = 0.0
         self.boxes = [Box(number) for number in range(SIZE)]
-        self.fleet = Fleet()
-        self.skewed = Fleet()
+        self.profile_state = ProfileState()
+        self.skewed = ProfileState()
         """The same fleet on a machine whose wall clock is wrong."""
-        self.replayed: dict[Clean, dict[str, str | None]] = {}
+        self.replayed: dict[SafeText, dict[str, str | None]] = {}
         """What the events alone report since the first listing."""
-        self.lacked: Counter[Clean] = Counter()
+        self.lacked: Counter[SafeText] = Counter()
         """Complete listings in a row that lacked an id."""
-        self.lacked_since: dict[Clean, float] = {}
+        self.lacked_since: dict[SafeText, float] = {}
         """Monotonic seconds of the first of those."""
-        self.confirmed: set[Clean] = set()
+        self.confirmed: set[SafeText] = set()
         """Ids that were confirmed to be absent since they were last listed."""
-        self.confirmed_absent: frozenset[Clean] = frozenset()
-        self.in_doubt: frozenset[Clean] = frozenset()
+        self.confirmed_absent: frozenset[SafeText] = frozenset()
+        self.in_doubt: frozenset[SafeText] = frozenset()
         """What the poll under way says of ids that its listing lacks."""
 
-    def after(self, fleet: Fleet, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
+    def after(self, profile_state: ProfileState, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
         """The reducer under test."""
-        return fleet.after(outcome)
+        return profile_state.apply(outcome)
 
-    def after_partial(self, fleet: Fleet, outcome: Failed, read: Listed) -> tuple[Fleet, tuple[Event, ...]]:
+    def after_partial(
+        self, profile_state: ProfileState, outcome: Failed, read: Listed
+    ) -> tuple[ProfileState, tuple[Event, ...]]:
         """The reducer under test on a walk that broke off; `read` is what it had read."""
         del read
-        return fleet.after(outcome)
+        return profile_state.apply(outcome)
 
     @initialize(skew=st.integers(-DAY, DAY), count=st.integers(0, SIZE))
     def begin(self, skew: int, count: int) -> None:
@@ -249,14 +251,14 @@ class FleetMachine(RuleBasedStateMachine):
     def a_poll_fails(self, cause: Cause, pages_read: int, seed: int) -> None:
         read = self._rows(set(), set(), set(), seed)[: 2 * pages_read]
         all_events: list[Event] = []
-        for fleet, skew in ((self.fleet, 0.0), (self.skewed, self.skew)):
+        for profile_state, skew in ((self.profile_state, 0.0), (self.skewed, self.skew)):
             outcome = replace(failed(cause, pages_read=pages_read), started=self._clocks(skew))
             if pages_read:
-                after, events = self.after_partial(fleet, outcome, self._listed(read, skew))
+                after, events = self.after_partial(profile_state, outcome, self._listed(read, skew))
             else:
-                after, events = self.after(fleet, outcome)
+                after, events = self.after(profile_state, outcome)
             all_events += events
-            assert after.environments == fleet.environments, "a failed poll changed a verdict"
+            assert after.environments == profile_state.environments, "a failed poll changed a verdict"
         assert all(event.id is None and not event.members for event in all_events), "a failed poll changed a row"
 
     @rule(seconds=SECONDS, does_monotonic_stand=st.booleans())
@@ -266,24 +268,25 @@ class FleetMachine(RuleBasedStateMachine):
         self.time_passes(seconds)
         if does_monotonic_stand:
             self.monotonic = monotonic
-        self.fleet, events = self.after(self.fleet, Slept(asleep, self._clocks(0)))
+        self.profile_state, events = self.after(self.profile_state, Slept(asleep, self._clocks(0)))
         self.skewed, _ = self.after(self.skewed, Slept(skewed_asleep, self._clocks(self.skew)))
         assert [event.kind for event in events if event.kind is not Kind.SLEPT] == []
 
-    @precondition(lambda self: self.fleet.hold is None and not self._are_some_missing())
+    @precondition(lambda self: self.profile_state.quarantine is None and not self._are_some_missing())
     @rule(seed=SEEDS)
     def two_polls_bring_the_same(self, seed: int) -> None:
         rows = self._rows({box.number for box in self.boxes if self.lacked[box.id]}, set(), set(), seed)
         self._take(rows, seed)
-        if self.fleet.hold or self._are_some_missing() or self._could_be_either_clock(rows):
+        if self.profile_state.quarantine or self._are_some_missing() or self._could_be_either_clock(rows):
             return
-        again, events = self.after(self.fleet, self._listed(rows, 0))
+        again, events = self.after(self.profile_state, self._listed(rows, 0))
         assert not events, "the same listing once more was an event"
-        assert again.environments == self.fleet.environments
+        assert again.environments == self.profile_state.environments
 
     def _are_some_missing(self) -> bool:
         return any(
-            tracked.absent and tracked.presence is not Presence.GONE for tracked in self.fleet.environments.values()
+            tracked.absent and tracked.presence is not Presence.GONE
+            for tracked in self.profile_state.environments.values()
         )
 
     def _rows(self, lacking: set[int], doubled: set[int], withheld: set[int], seed: int) -> list[Environment]:
@@ -302,8 +305,8 @@ class FleetMachine(RuleBasedStateMachine):
         random.Random(seed).shuffle(rows)
         return rows
 
-    def _clocks(self, skew: float) -> Reading:
-        return Reading(WallMs(self.now + skew), MonotonicS(self.monotonic))
+    def _clocks(self, skew: float) -> Clocks:
+        return Clocks(WallMs(self.now + skew), MonotonicS(self.monotonic))
 
     def _listed(self, rows: list[Environment], skew: float, page_size: int = 5) -> Listed:
         clocks = self._clocks(skew)
@@ -327,7 +330,7 @@ class FleetMachine(RuleBasedStateMachine):
     def _take(self, rows: list[Environment], seed: int) -> None:
         if self._could_be_either_clock(rows):
             return
-        before, outcome = self.fleet, self._listed(rows, 0)
+        before, outcome = self.profile_state, self._listed(rows, 0)
         after, events = self.after(before, outcome)
         self.skewed, skewed_events = self.after(self.skewed, self._listed(rows, self.skew))
         assert self.skewed.environments == after.environments, "a wrong local clock changed a verdict"
@@ -342,7 +345,7 @@ class FleetMachine(RuleBasedStateMachine):
                 self.lacked_since[id_] = self.monotonic
         self.confirmed = (self.confirmed | self.confirmed_absent) - newest.keys()
         if after.listings == before.listings:
-            assert after.hold is not None
+            assert after.quarantine is not None
             assert not rows or any(row.last_heartbeat_at is None for row in rows), "a healthy listing was not believed"
             assert {id_: tracked.verdict for id_, tracked in after.environments.items()} == {
                 id_: tracked.verdict for id_, tracked in before.environments.items()
@@ -352,10 +355,10 @@ class FleetMachine(RuleBasedStateMachine):
             self._check_verdicts(before, after, newest)
             self._check_events(before, after, events)
             self._check_absences(before, after, newest)
-        self.fleet = after
+        self.profile_state = after
 
     def _check_order(
-        self, before: Fleet, after: Fleet, events: tuple[Event, ...], rows: list[Environment], seed: int
+        self, before: ProfileState, after: ProfileState, events: tuple[Event, ...], rows: list[Environment], seed: int
     ) -> None:
         shuffled = random.Random(~seed).sample(rows, len(rows))
         other, other_events = self.after(before, self._listed(shuffled, 0, page_size=1 + seed % 7))
@@ -363,7 +366,7 @@ class FleetMachine(RuleBasedStateMachine):
         assert Counter(flatten(other_events)) == Counter(flatten(events))
         assert Counter(event.kind for event in other_events) == Counter(event.kind for event in events)
 
-    def _check_verdicts(self, before: Fleet, after: Fleet, newest: dict[Clean, Environment]) -> None:
+    def _check_verdicts(self, before: ProfileState, after: ProfileState, newest: dict[SafeText, Environment]) -> None:
         for id_, tracked in after.environments.items():
             was = before.environments.get(id_)
             row = newest.get(id_)
@@ -385,12 +388,12 @@ class FleetMachine(RuleBasedStateMachine):
             )
             assert tracked.verdict.is_up is is_up or (tracked.verdict.is_up and is_excused), "not the official rule"
 
-    def _check_absences(self, before: Fleet, after: Fleet, newest: dict[Clean, Environment]) -> None:
+    def _check_absences(self, before: ProfileState, after: ProfileState, newest: dict[SafeText, Environment]) -> None:
         missing = {id_: tracked for id_, tracked in before.environments.items() if id_ not in newest}
         known = {id_ for id_, tracked in before.environments.items() if tracked.presence is not Presence.GONE}
-        if after.hold is not None:
-            assert after.hold.anomaly is Anomaly.VANISHED
-            for id_ in missing.keys() & known & after.hold.missing:
+        if after.quarantine is not None:
+            assert after.quarantine.anomaly is Anomaly.VANISHED
+            for id_ in missing.keys() & known & after.quarantine.missing:
                 tracked, was = after.environments[id_], before.environments[id_]
                 assert (tracked.verdict, tracked.absent) == (was.verdict, was.absent), "held, and changed"
         at_once = Counter(
@@ -401,7 +404,7 @@ class FleetMachine(RuleBasedStateMachine):
         most = max(at_once.values(), default=0)
         assert most < 5 or most <= len(known) / 2, "half of the rows vanished at once, and were gone within a minute"
 
-    def _check_events(self, before: Fleet, after: Fleet, events: tuple[Event, ...]) -> None:
+    def _check_events(self, before: ProfileState, after: ProfileState, events: tuple[Event, ...]) -> None:
         if before.listings == 0:
             assert not _of_rows(events), "the first listing was an event"
             self.replayed = {id_: values_in_events(tracked) for id_, tracked in after.environments.items()}
@@ -419,7 +422,7 @@ class FleetMachine(RuleBasedStateMachine):
             assert values == is_now, "the events disagree with the fleet"
         assert self.replayed.keys() >= after.environments.keys(), "no event for a new environment"
 
-    def _replay(self, id_: Clean, event: Event, listed_as: dict[str, str | None]) -> None:
+    def _replay(self, id_: SafeText, event: Event, listed_as: dict[str, str | None]) -> None:
         """Apply one event to the replayed values; one that changes the presence brings the connection of its row."""
         if event.kind is Kind.APPEARED:
             assert id_ not in self.replayed or self.replayed[id_]["presence"] == "gone", "appeared, and was there"
@@ -439,19 +442,19 @@ class MonitoredMachine(FleetMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.monitor = Monitor.of({NO_PROFILE: Limits()})
+        self.monitor = Monitor.create({NO_PROFILE: Limits()})
 
     @abstractmethod
     def _poll(self, outcome: Outcome) -> None:
         """Give the monitor an outcome, and check what it makes of it."""
 
-    def after(self, fleet: Fleet, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
-        if fleet is self.fleet and not isinstance(outcome, Listed):
+    def after(self, profile_state: ProfileState, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
+        if profile_state is self.profile_state and not isinstance(outcome, Listed):
             self._poll(outcome)
-        return super().after(fleet, outcome)
+        return super().after(profile_state, outcome)
 
 
-def _newest(rows: list[Environment]) -> dict[Clean, Environment]:
+def _newest(rows: list[Environment]) -> dict[SafeText, Environment]:
     """Each id's row with the newest heartbeat."""
     by_beat = sorted(rows, key=lambda row: -1.0 if row.last_heartbeat_at is None else row.last_heartbeat_at)
     return {row.id: row for row in by_beat}

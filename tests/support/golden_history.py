@@ -30,7 +30,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Slept
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.folder import Retention, day_paths
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Listed, Outcome
 
 ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
-ABOUT = About(profile=Clean("golden"), base_url=Clean("https://letta.example"), version=Clean("1"))
+ABOUT = About(profile=SafeText("golden"), base_url=SafeText("https://letta.example"), version=SafeText("1"))
 _EVERY = 10_000
 
 
@@ -55,7 +55,7 @@ class _Step:
 
     def __init__(self, run: int, moment: Moment, outcome: Outcome, events: Sequence[Event]) -> None:
         self.run, self.moment, self.events = run, moment, events
-        self.result = PollResult.of(outcome)
+        self.result = PollResult.from_outcome(outcome)
         self.cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
 
 
@@ -98,7 +98,7 @@ def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any
     """Moments and events in JSON, by names and fields of their own: they outlive those of the code."""
     held = {
         "moments": [_moment(moment) for moment in moments],
-        "rows": [_row(tracked) for tracked in moments[-1].fleet.environments.values()][:5],
+        "rows": [_row(tracked) for tracked in moments[-1].profile_state.environments.values()][:5],
         "events": [_event(event) for event in events],
     }
     again: dict[str, Any] = json.loads(json.dumps(held))
@@ -106,16 +106,18 @@ def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any
 
 
 def _moment(moment: Moment) -> str:
-    fleet = moment.fleet
-    counts = " ".join(f"{count} {presence}" for presence, count in sorted(fleet.counts().items()))
-    rows = json.dumps([_row(tracked) for tracked in fleet.environments.values()], ensure_ascii=False)
+    profile_state = moment.profile_state
+    counts = " ".join(f"{count} {presence}" for presence, count in sorted(profile_state.counts().items()))
+    rows = json.dumps([_row(tracked) for tracked in profile_state.environments.values()], ensure_ascii=False)
     rest = (
         f"{len(moment.acks)} acks",
-        f"{fleet.listings} listings",
-        f"{fleet.freshness(moment.now)}",
-        f"held {fleet.hold.finding.text}" if fleet.hold else "",
-        f"{fleet.failures} failures, {fleet.failure.cause}: {fleet.failure.message}" if fleet.failure else "",
-        f"{fleet.clock.offset:.6f} ms ahead",
+        f"{profile_state.listings} listings",
+        f"{profile_state.freshness(moment.now)}",
+        f"held {profile_state.quarantine.finding.text}" if profile_state.quarantine else "",
+        f"{profile_state.failures} failures, {profile_state.failure.cause}: {profile_state.failure.message}"
+        if profile_state.failure
+        else "",
+        f"{profile_state.clock.offset:.6f} ms ahead",
         sha256(rows.encode()).hexdigest()[:16],
     )
     return f"{moment.now.wall:.4f} {moment.now.monotonic:.6f}: {counts}; {'; '.join(filter(None, rest))}"
@@ -131,8 +133,8 @@ def _row(tracked: TrackedEnvironment) -> list[Any]:
     change = tracked.last_change
     state: list[list[Any]] = [
         [*tracked.verdict, tracked.since_at, None if change is None else [change.tag, change.at], [*map(repr, check)]],
-        [tracked.clock_suspect, tracked.is_untimed, tracked.left_pod_id, tracked.absent, tracked.transitions],
-        [tracked.is_flapping, None if tracked.withheld is None else [*tracked.withheld]],
+        [tracked.clock_suspect, tracked.has_impossible_time, tracked.left_pod_id, tracked.absent, tracked.transitions],
+        [tracked.is_flapping, None if tracked.last_known_heartbeat is None else [*tracked.last_known_heartbeat]],
     ]
     return [each for part in (*environment, *state) for each in part]
 
@@ -148,25 +150,25 @@ def _steps() -> Iterator[_Step]:
     """Two runs, between which envwatch did not run for ten minutes."""
     server = SimulatedServer(26)
     at = server.opened_at
-    policy = AlertPolicy(expect=(Clean("sandbox that never was"),))
+    policy = AlertPolicy(expect=(SafeText("sandbox that never was"),))
     for run in (0, 1):
-        monitor = Monitor.of({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=Clean("golden"))
+        monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=SafeText("golden"))
         for number, (ms, outcome_at) in enumerate(_STORIES[run]):
             at += ms
             outcome: Outcome = outcome_at(server, at)
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
             if number == 20:
                 monitor = monitor.with_acks(_acks(monitor, at))
-            monitor, update = monitor.after(NO_PROFILE, outcome, now)
-            moment = Moment(now, monitor.fleets.by_profile[NO_PROFILE], monitor.acks)
+            monitor, update = monitor.apply(NO_PROFILE, outcome, now)
+            moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.acks)
             yield _Step(run, moment, outcome, update.events)
         at += 600_000
 
 
-def _acks(monitor: Monitor, at: float) -> dict[Clean, Ack | None]:
-    fleet = monitor.fleets.by_profile[NO_PROFILE]
-    down = [id_ for id_, tracked in fleet.environments.items() if tracked.is_unhealthy]
-    return {down[0]: Ack(at, Clean("known, being repaired"), at - 5_000)}
+def _acks(monitor: Monitor, at: float) -> dict[SafeText, Ack | None]:
+    profile_state = monitor.fleet.by_profile[NO_PROFILE]
+    down = [id_ for id_, tracked in profile_state.environments.items() if tracked.is_unhealthy]
+    return {down[0]: Ack(at, SafeText("known, being repaired"), at - 5_000)}
 
 
 def _listed(server: SimulatedServer, at: float) -> Listed:
@@ -183,7 +185,7 @@ def _with_unread_rows(server: SimulatedServer, at: float) -> Listed:
     (page,) = outcome.snapshot.pages
     rows = page.environments
     ids = frozenset(row.id for row in rows[:2])
-    snapshot = replace(outcome.snapshot, pages=(replace(page, environments=rows[2:]),), set_aside=2, set_aside_ids=ids)
+    snapshot = replace(outcome.snapshot, pages=(replace(page, environments=rows[2:]),), rejected=2, rejected_ids=ids)
     return replace(outcome, snapshot=snapshot)
 
 
@@ -211,7 +213,7 @@ def _refused(_: SimulatedServer, at: float) -> Failed:
 def _failed(cause: Cause, message: str, at: float) -> Failed:
     started, ended = clocks(at), clocks(at + 900.5)
     interval = timedelta(milliseconds=_EVERY)
-    return Failed(cause=cause, message=Clean(message), started=started, ended=ended, interval=interval, page=1)
+    return Failed(cause=cause, message=SafeText(message), started=started, ended=ended, interval=interval, page=1)
 
 
 def _slept(_: SimulatedServer, at: float) -> Slept:

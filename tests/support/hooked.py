@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from support.builders import NOW, environment, failed, listed, reading, slept
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.monitor import Monitor, Update
-from envwatch.hooks.decision import Fired, HookState, Rule
+from envwatch.fleet.monitor import Monitor, MonitorChanges
+from envwatch.hooks.decision import Fired, HookRule, HookState
 from envwatch.model.limits import Limits
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Hooked:
         return self.take(listed(rows, at))
 
     def take(self, outcome: Outcome) -> Hooked:
-        return self._step(*self.monitor.after(NO_PROFILE, outcome, self._reading()))
+        return self._step(*self.monitor.apply(NO_PROFILE, outcome, self._reading()))
 
     def fail(self, after: float = 5.0) -> Hooked:
         self.now += after
@@ -60,7 +60,7 @@ class Hooked:
     def wait(self, seconds: float) -> Hooked:
         """Let time alone pass."""
         self.now += seconds
-        return self._step(*self.monitor.at(self._reading()))
+        return self._step(*self.monitor.tick(self._reading()))
 
     def hold(self, seconds: float, *down: str) -> Hooked:
         """Poll every five seconds for a time."""
@@ -71,9 +71,9 @@ class Hooked:
     def _reading(self) -> Any:
         return reading(NOW + self.now * 1000)
 
-    def _step(self, monitor: Monitor, update: Update) -> Hooked:
+    def _step(self, monitor: Monitor, update: MonitorChanges) -> Hooked:
         self.monitor = monitor
-        self.state, fired = self.state.after(update, monitor, self._reading())
+        self.state, fired = self.state.apply(update, monitor, self._reading())
         self.fired += ((self.now, each) for each in fired)
         return self
 
@@ -103,5 +103,5 @@ def hooked(
         "after": timedelta(seconds=after),
         "cooldown": timedelta(seconds=cooldown),
     } | (rule or {})
-    monitor = Monitor.of({NO_PROFILE: Limits()}, **settings)
-    return Hooked(list(names), HookState(rule=Rule(**rule)), monitor).poll(after=0)
+    monitor = Monitor.create({NO_PROFILE: Limits()}, **settings)
+    return Hooked(list(names), HookState(rule=HookRule(**rule)), monitor).poll(after=0)

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.monitor import Update
-    from envwatch.model.clock import Reading, WallMs
+    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 
 class MemoryHistory:
     """Records one profile, and gives it back: a `Recorder` and a `Past`."""
 
-    def __init__(self, profile: Clean = NO_PROFILE) -> None:
+    def __init__(self, profile: SafeText = NO_PROFILE) -> None:
         self._profile = profile
         self._run = 1
         self._polls: list[RecordedPoll] = []
@@ -36,16 +36,16 @@ class MemoryHistory:
         self._run = len(self._polls) + 1
 
     def record(
-        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
     ) -> None:
         """Record one outcome, or what time alone changed."""
         poll: RecordedPoll | None = None
         if profile == self._profile and outcome is not None:
-            fleet = monitor.fleets.by_profile[profile]
-            result, interval_s = PollResult.of(outcome), fleet.interval / timedelta(seconds=1)
+            profile_state = monitor.fleet.by_profile[profile]
+            result, interval_s = PollResult.from_outcome(outcome), profile_state.interval / timedelta(seconds=1)
             poll = RecordedPoll(len(self._polls) + 1, now.wall, result, self._run, interval_s)
             self._polls.append(poll)
-            self._moments.append(Moment(now, fleet, monitor.acks))
+            self._moments.append(Moment(now, profile_state, monitor.acks))
         events = [event for event in update.events if event.profile == self._profile]
         self._steps.append(RecordedStep(now.wall, poll, events))
 
@@ -76,9 +76,9 @@ def recorded(
     """Record what a monitor makes of outcomes in one run, each taken when it ended."""
     history = history or MemoryHistory()
     history.start_run()
-    monitor = Monitor.of({NO_PROFILE: limits or Limits()})
+    monitor = Monitor.create({NO_PROFILE: limits or Limits()})
     for outcome in outcomes:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
         history.record(NO_PROFILE, outcome, monitor, update, now)
     return history

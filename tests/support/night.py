@@ -13,7 +13,7 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.acknowledgements import ack_of
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.monitor import Monitor, Update
+from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
@@ -65,7 +65,7 @@ class Night:
 
     def _start_run(self) -> None:
         self.history.start_run()
-        self.monitor = Monitor.of({NO_PROFILE: Limits()})
+        self.monitor = Monitor.create({NO_PROFILE: Limits()})
         self._is_first = True
 
     @property
@@ -122,8 +122,8 @@ class Night:
         return self
 
     def acknowledge(self, name: str, note: str) -> Self:
-        fleet = self.moment.fleet
-        ack = ack_of(fleet.environments[clean(name)], self.at, clean(note))
+        profile_state = self.moment.profile_state
+        ack = ack_of(profile_state.environments[clean(name)], self.at, clean(note))
         self.monitor = self.monitor.with_acks({clean(name): ack})
         return self
 
@@ -188,19 +188,19 @@ class Night:
     def _take(self, outcome: Outcome, *, passes: bool = True) -> None:
         before = self._last_of_run_before() if self._is_first and self._compares_runs else None
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        self.monitor, update = self.monitor.after(NO_PROFILE, outcome, now)
+        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
         self.history.record(NO_PROFILE, outcome, self.monitor, update, now)
-        if self._is_first and self.monitor.fleets.is_listed:
+        if self._is_first and self.monitor.fleet.is_listed:
             self._is_first = False
             changes = () if before is None else tuple(changes_between_runs(before, self.moment))
-            self.history.record(None, None, self.monitor, Update(events=changes), now)
+            self.history.record(None, None, self.monitor, MonitorChanges(events=changes), now)
         if passes:
             self.at += self._step_ms
 
     def _last_of_run_before(self) -> Moment | None:
         polls = self.history.polls(WallMs(0), WallMs(self.wall - 1))
         moments = (self.history.moment(poll) for poll in reversed(polls))
-        return next((moment for moment in moments if moment.fleet.listed is not None), None)
+        return next((moment for moment in moments if moment.profile_state.listed is not None), None)
 
     def _next(self, clock: str) -> int:
         local = datetime.fromtimestamp(self.at / 1000, ZONE)

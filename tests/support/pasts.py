@@ -50,10 +50,10 @@ def day() -> MemoryHistory:
     history = MemoryHistory()
     for moments in (_hours(-24, -8), _hours(-5, -0.05)):
         history.start_run()
-        monitor = Monitor.of({NO_PROFILE: Limits()})
+        monitor = Monitor.create({NO_PROFILE: Limits()})
         for hours in moments:
             outcome = listed(rows_at(hours), at(hours), interval=_EVERY)
-            monitor, update = monitor.after(NO_PROFILE, outcome, outcome.ended)
+            monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
             history.record(NO_PROFILE, outcome, monitor, update, outcome.ended)
     return history
 
@@ -66,7 +66,7 @@ def with_past(monitor: Monitor, history: MemoryHistory) -> Monitor:
 def monitor_now() -> Monitor:
     """A monitor after its first listing, at `NOW`, without a past."""
     outcome = listed(rows_at(0), NOW)
-    return Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, outcome, outcome.ended)[0]
+    return Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)[0]
 
 
 def _hours(first: float, last: float) -> Iterator[float]:

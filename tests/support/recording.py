@@ -53,10 +53,10 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
     history = history or MemoryHistory()
     history.start_run()
     assert writer.take()
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for outcome in outcomes:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
         history.record(NO_PROFILE, outcome, monitor, update, now)
         poll = history.polls(*ALWAYS)[-1]
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None

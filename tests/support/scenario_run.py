@@ -12,18 +12,18 @@ from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.scenarios import Scenario, faults_in
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.pool import Pool
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.outcome import Outcome
 
 START = 1_764_000_000_000
@@ -36,19 +36,19 @@ class Step:
 
     elapsed_s: float
     monitor: Monitor
-    now: Reading
+    now: Clocks
     outcome: Outcome
     events: tuple[Event, ...]
     """What the poll brought, the members of groups each on its own too."""
 
     @property
-    def fleet(self) -> Fleet:
-        return self.monitor.fleets.by_profile[NO_PROFILE]
+    def profile_state(self) -> ProfileState:
+        return self.monitor.fleet.by_profile[NO_PROFILE]
 
     @property
-    def down(self) -> set[Clean]:
+    def down(self) -> set[SafeText]:
         """The ids of those that are down and were not so for a day already."""
-        return {id_ for id_, each in self.fleet.environments.items() if self.monitor.is_problem(each, self.now)}
+        return {id_ for id_, each in self.profile_state.environments.items() if self.monitor.is_problem(each, self.now)}
 
 
 class ScenarioRun:
@@ -59,14 +59,14 @@ class ScenarioRun:
         self._faults = faults_in(scenario)
         self._chance = Random(seed)
         self._at = START + self._chance.randrange(3_000)
-        self._monitor = Monitor.of({NO_PROFILE: Limits()})
+        self._monitor = Monitor.create({NO_PROFILE: Limits()})
         self._pool = Pool()
 
     def until(self, seconds: float) -> Iterator[Step]:
         """Yield each poll up to a moment after the start."""
         while self._at < START + seconds * 1_000:
             outcome = self._poll()
-            self._monitor, update = self._monitor.after(NO_PROFILE, outcome, outcome.ended)
+            self._monitor, update = self._monitor.apply(NO_PROFILE, outcome, outcome.ended)
             events = tuple(flatten(update.events))
             yield Step((self._at - START) / 1_000, self._monitor, outcome.ended, outcome, events)
             self._at += int(EVERY.total_seconds() * self._chance.uniform(900, 1_100))
@@ -78,7 +78,7 @@ class ScenarioRun:
         at, elapsed = self._at, self._at - START
         started, ended = _reading(at), _reading(at + 20)
         if self._faults.is_unavailable(elapsed):
-            message = Clean("503")
+            message = SafeText("503")
             return Failed(cause=Cause.UNAVAILABLE, message=message, started=started, ended=ended, interval=EVERY)
         rows, _ = self.demo.page(at, limit=None)
         page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows), {}, self._pool)
@@ -89,5 +89,5 @@ class ScenarioRun:
         return Listed(snapshot, started, ended, EVERY)
 
 
-def _reading(at: int) -> Reading:
-    return Reading(WallMs(at), MonotonicS(at / 1_000 - 1_000_000))
+def _reading(at: int) -> Clocks:
+    return Clocks(WallMs(at), MonotonicS(at / 1_000 - 1_000_000))

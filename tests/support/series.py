@@ -19,10 +19,10 @@ from envwatch.metrics.exposition import LARGEST, OPENMETRICS, TEXT, exposition
 from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
@@ -53,7 +53,7 @@ class Series:
         return cls(samples)
 
     @classmethod
-    def at(cls, monitor: Monitor, polls: PollCounts, now: Reading, largest: int = LARGEST) -> Series:
+    def at(cls, monitor: Monitor, polls: PollCounts, now: Clocks, largest: int = LARGEST) -> Series:
         """Read the exposition of a moment; both formats say the same."""
         text = cls.read(*exposition(monitor, polls, now, largest=largest))
         openmetrics = cls.read(*exposition(monitor, polls, now, largest=largest, accept=OPENMETRICS))
@@ -96,13 +96,15 @@ def complaints_of_promtool(body: bytes) -> str:
 class Watch:
     """A monitor of one profile and the counts of its polls."""
 
-    monitor: Monitor = field(default_factory=lambda: Monitor.of({NO_PROFILE: Limits()}, profile_name=Clean("default")))
+    monitor: Monitor = field(
+        default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, profile_name=SafeText("default"))
+    )
     polls: PollCounts = field(default_factory=PollCounts)
     now: float = NOW
 
-    def take(self, outcome: Outcome, profile: Clean = NO_PROFILE) -> Watch:
-        self.monitor, _ = self.monitor.after(profile, outcome, reading(self.now))
-        self.polls = self.polls.after(profile, outcome)
+    def take(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> Watch:
+        self.monitor, _ = self.monitor.apply(profile, outcome, reading(self.now))
+        self.polls = self.polls.apply(profile, outcome)
         return self
 
     def poll(self, rows: list[Environment], after: float = 5_000) -> Watch:
@@ -111,7 +113,7 @@ class Watch:
 
     def wait(self, milliseconds: float) -> Watch:
         self.now += milliseconds
-        self.monitor, _ = self.monitor.at(reading(self.now))
+        self.monitor, _ = self.monitor.tick(reading(self.now))
         return self
 
     def series(self, largest: int = LARGEST) -> Series:
@@ -127,8 +129,10 @@ def rows(count: int, at: float = NOW, *, down: tuple[int, ...] = (), **changes: 
 
 def eventful() -> Watch:
     """A moment with every family: names that try to break the format, a mass loss, what flaps, what is missing."""
-    policy = AlertPolicy(expect=(Clean("backup"),))
-    watch = Watch(Monitor.of({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=Clean("default")))
+    policy = AlertPolicy(expect=(SafeText("backup"),))
+    watch = Watch(
+        Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=SafeText("default"))
+    )
     hostile = 'a"} 1\n# EOF\nenvwatch_up{profile="default"} 1\\'
     watch.take(listed([*rows(30), environment("hostile", connectionName=hostile, lastHeartbeat=NOW)]))
     for step in range(14):

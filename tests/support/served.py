@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from support.builders import NOW, page_bytes, reading, wire_row
 from support.hostile_fleet import WEAPONS
 
-from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.times import MS
-from envwatch.serving.answers import Answer, Board, Request
+from envwatch.serving.answers import Answer, ProfileEndpoint, Request
 from envwatch.serving.shared_state import NOTHING_SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.page import Page
@@ -39,8 +39,8 @@ class Served:
     """One profile that is served, moved on by the outcomes of its polls."""
 
     def __init__(self, *, skew: float = 0.0) -> None:
-        self.board = Board()
-        self.fleet = Fleet()
+        self.board = ProfileEndpoint()
+        self.profile_state = ProfileState()
         self.skew = skew
         """By how many ms this machine's wall clock is wrong."""
         self._pages: list[Page] = []
@@ -58,8 +58,8 @@ class Served:
         snapshot = Snapshot(
             pages=tuple(ListedPage(page.environments, started.wall, page.received_ids) for page in self._pages),
             clock=(OffsetBounds(-self.skew - 500, -self.skew + 500),),
-            set_aside=sum(page.set_aside for page in self._pages),
-            set_aside_ids=frozenset(id_ for page in self._pages for id_ in page.set_aside_ids),
+            rejected=sum(page.rejected for page in self._pages),
+            rejected_ids=frozenset(id_ for page in self._pages for id_ in page.rejected_ids),
             **parts,
         )
         self.step(Listed(snapshot, started, started, 5_000 * MS), at, shared)
@@ -67,10 +67,10 @@ class Served:
     def step(self, outcome: Outcome | None, at: float, shared: SharedState = NOTHING_SHARED) -> None:
         """A step of monitoring."""
         if outcome is not None:
-            self.fleet, _ = self.fleet.after(outcome)
-        self.board.update(self.fleet, outcome, self.now(at), shared)
+            self.profile_state, _ = self.profile_state.apply(outcome)
+        self.board.update(self.profile_state, outcome, self.now(at), shared)
 
-    def now(self, at: float) -> Reading:
+    def now(self, at: float) -> Clocks:
         """This machine's clocks at a moment of upstream's."""
         return reading(at, self.skew)
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from envwatch.model.clock import MonotonicS, Reading, WallMs
-from envwatch.model.outcome import Served
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.outcome import RelayInfo
 
 if TYPE_CHECKING:
     from envwatch.model.outcome import Listed
 
 
-def later(at: Reading, seconds: float) -> Reading:
-    return Reading(WallMs(at.wall + seconds * 1000), MonotonicS(at.monotonic + seconds))
+def later(at: Clocks, seconds: float) -> Clocks:
+    return Clocks(WallMs(at.wall + seconds * 1000), MonotonicS(at.monotonic + seconds))
 
 
 def served(outcome: Listed, age_s: float, *, is_repeat: bool = False, jitter_s: float = 0.0) -> Listed:
     """A listing as a viewer gets it when it has become so old; it is taken for older by `jitter_s`."""
-    snapshot = replace(outcome.snapshot, served=Served(age_s + jitter_s, is_repeat=is_repeat))
+    snapshot = replace(outcome.snapshot, served=RelayInfo(age_s + jitter_s, is_repeat=is_repeat))
     pages = tuple(replace(page, asked_at=WallMs(page.asked_at - jitter_s * 1000)) for page in snapshot.pages)
     return replace(
         outcome,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from support.builders import environment, listed, reading
 from support.demo_client import Answer, Client
 
-from envwatch.fleet.fleet import Fleet
-from envwatch.serving.answers import Board
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.serving.answers import ProfileEndpoint
 from envwatch.serving.app import ServedProfile, ServingApp
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.server import HttpServer
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Sequence
 
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.serving.app import Metrics
     from envwatch.serving.connections import Connections
@@ -48,7 +48,7 @@ class Serving:
     app: ServingApp
     profiles: dict[str, ServedProfile]
     port: int
-    clock: list[Reading]
+    clock: list[Clocks]
     """One reading: what the server's clocks show."""
     notes: list[str] = field(default_factory=list)
 
@@ -59,8 +59,8 @@ class Serving:
     def show(self, rows: Sequence[Environment], profile: str = "office") -> None:
         """Let a listing be the newest one."""
         outcome = listed(rows)
-        fleet, _ = Fleet().after(outcome)
-        self.server.call(partial(self.profiles[profile].board.update, fleet, outcome, reading()))
+        profile_state, _ = ProfileState().apply(outcome)
+        self.server.call(partial(self.profiles[profile].board.update, profile_state, outcome, reading()))
 
     def ask(
         self, target: str = "/v1/environments", token: str | None = TOKEN, method: str = "GET", **headers: str
@@ -102,7 +102,7 @@ def serving(
 ) -> Iterator[Serving]:
     """Serve profiles, by default one of two rows, until the context ends."""
     tokens = tokens or tokens_of(ann=TOKEN, ben=OTHER)
-    profiles = {name: ServedProfile(Board(), tokens) for name in names or ("office",)}
+    profiles = {name: ServedProfile(ProfileEndpoint(), tokens) for name in names or ("office",)}
     clock, notes = [reading()], list[str]()
     app = ServingApp(profiles, lambda: clock[0], notes.append, metrics)
     listening = listen(Address("127.0.0.1", 0))

@@ -13,7 +13,7 @@ from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, WallMs
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
@@ -22,9 +22,9 @@ from envwatch.model.pool import Pool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envwatch.fleet.monitor import Update
+    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.environment import Environment
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 PAGE = 100
 _SKEW_MS = -317.0
@@ -34,20 +34,20 @@ _BOOTED_AT = NOW / 1000 - 345_678.9
 
 def simulated_life(
     size: int, polls: int, *, seed: int = 7, every_s: float = 5.0
-) -> Iterator[tuple[Moment, Listed, Update]]:
+) -> Iterator[tuple[Moment, Listed, MonitorChanges]]:
     """Yield what is known after each poll of a fleet from its opening on, the listing, and what that changed."""
     server, chance = SimulatedServer(size, seed), random.Random(seed)
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for number in range(polls):
         outcome = server.listing(server.opened_at + (number + chance.uniform(-0.1, 0.1)) * every_s * 1000)
-        monitor, update = monitor.after(NO_PROFILE, outcome, outcome.ended)
-        yield Moment(outcome.ended, monitor.fleets.by_profile[NO_PROFILE], monitor.acks), outcome, update
+        monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        yield Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE], monitor.acks), outcome, update
 
 
-def clocks(at: float) -> Reading:
+def clocks(at: float) -> Clocks:
     """This machine's clocks at a moment of the server's, as `time` gives them: nanoseconds cut to a float."""
     seconds = (at + _SKEW_MS) / 1000
-    return Reading(WallMs(round(seconds, 7) * 1000), MonotonicS(round(at / 1000 - _BOOTED_AT, 9)))
+    return Clocks(WallMs(round(seconds, 7) * 1000), MonotonicS(round(at / 1000 - _BOOTED_AT, 9)))
 
 
 class SimulatedServer:
@@ -57,7 +57,7 @@ class SimulatedServer:
         self.opened_at = NOW + 1_234.5
         self._fleet = SimulatedFleet(FleetSpec(size, seed), int(NOW))
         self._chance = random.Random(seed)
-        self._known: dict[Clean, Environment] = {}
+        self._known: dict[SafeText, Environment] = {}
         self._pool = Pool()
 
     def listing(self, at: float) -> Listed:

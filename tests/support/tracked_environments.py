@@ -10,8 +10,8 @@ from support.builders import NOW, environment, listed, wire_row
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.presence import GONE, PresenceRule
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.limits import Limits
 from envwatch.query.field_types import MatchContext
@@ -70,7 +70,7 @@ def gone(name: str) -> TrackedEnvironment:
     return replace(offline(name), verdict=GONE, since_at=NOW)
 
 
-def fleet_of(environments: Iterable[TrackedEnvironment], listings: int = 9, skew: float = 0.0) -> Fleets:
-    fleet, _ = Fleet().after(listed([], skew=skew))
+def fleet_of(environments: Iterable[TrackedEnvironment], listings: int = 9, skew: float = 0.0) -> Fleet:
+    profile_state, _ = ProfileState().apply(listed([], skew=skew))
     by_id = MappingProxyType({tracked.environment.id: tracked for tracked in environments})
-    return Fleets({NO_PROFILE: replace(fleet, environments=by_id, listings=listings)})
+    return Fleet({NO_PROFILE: replace(profile_state, environments=by_id, listings=listings)})

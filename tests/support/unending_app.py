@@ -26,7 +26,7 @@ from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
 from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.arguments import Inputs, SavedState
+from envwatch.tui.arguments import Inputs, Persistence
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,7 +55,7 @@ async def main(poll_log: PollLog) -> int:
     """Run the app."""
     targets = {NO_PROFILE: target_of(Poller(SmallClient(), Limits()))}
     async with Session(targets, poll_log.observe) as session:
-        app = UnendingApp(Inputs(targets=targets, outcomes=session), SavedState(export=export_here))
+        app = UnendingApp(Inputs(targets=targets, outcomes=session), Persistence(export=export_here))
         return await show(app, poll_log)
 
 

@@ -12,7 +12,7 @@ from support.builders import NOW, environment
 from textual.widgets import Input
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
 
-ADA, BOB = Clean("env-ada"), Clean("env-bob")
+ADA, BOB = SafeText("env-ada"), SafeText("env-bob")
 
 
 def named(name: str, at: float = NOW, **changes: Any) -> Environment:
@@ -59,7 +59,7 @@ async def acknowledge(stage: Stage, note: str = "") -> None:
 
 
 async def test_the_key_asks_and_keeps_the_note() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         stage.now = 2
         await stage.tick(0)
@@ -73,12 +73,12 @@ async def test_the_key_asks_and_keeps_the_note() -> None:
         await stage.press("enter")
         assert len(stage.app.screen_stack) == 1
         assert stage.news == "acknowledged on this machine until it recovers: ada"
-        assert kept == [{ADA: Ack(NOW + 2_000, Clean("disk full, q and a know"), NOW - 300_000)}]
+        assert kept == [{ADA: Ack(NOW + 2_000, SafeText("disk full, q and a know"), NOW - 300_000)}]
         assert stage.app.state.acks == kept[0]
 
 
 async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         assert stage.cursor == "ada"
         await stage.press("a")
@@ -93,7 +93,7 @@ async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> No
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
-        assert stage.app.state.acks == {ADA: Ack(NOW, Clean(""), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, SafeText(""), NOW - 300_000)}
 
 
 async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
@@ -113,7 +113,7 @@ async def test_no_more_is_typed_than_is_kept() -> None:
 
 
 async def test_escape_acknowledges_nothing() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("a", "x", "escape")
         assert isinstance(stage.app.screen, Dashboard)
@@ -123,7 +123,7 @@ async def test_escape_acknowledges_nothing() -> None:
 
 
 async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "disk full")
         await stage.press("a")
@@ -135,7 +135,7 @@ async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
         assert stage.news == "still acknowledged: ada"
         await stage.press("a", "escape")
         assert kept[1:] == []
-        assert stage.app.state.acks == {ADA: Ack(NOW, Clean("disk full"), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, SafeText("disk full"), NOW - 300_000)}
 
 
 @pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
@@ -150,11 +150,11 @@ async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_wa
             await stage.type(typed)
         await stage.press("enter")
         assert stage.news == "acknowledged with another note: ada"
-        assert stage.app.state.acks == {ADA: Ack(NOW, Clean(note), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, SafeText(note), NOW - 300_000)}
 
 
 async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
         assert stage.cursor == "ada"
@@ -175,7 +175,7 @@ async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
 
 
 async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
         await stage.press("a", "y")
@@ -230,7 +230,7 @@ async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(query: str, 
         await stage.type(f"/{query}")
         await stage.press("enter")
         assert stage.names == names
-        stage.app.dashboard.select((Clean(""), ADA))
+        stage.app.dashboard.select((SafeText(""), ADA))
         await stage.press("0", "g")
         await acknowledge(stage)
         await stage.type(f"/{query}")
@@ -292,7 +292,7 @@ async def test_n_skips_acknowledged_problems() -> None:
         await stage.press("N")
         assert stage.cursor == "cyd"
         for name in ("bob", "cyd"):
-            stage.app.dashboard.select((Clean(""), Clean(f"env-{name}")))
+            stage.app.dashboard.select((SafeText(""), SafeText(f"env-{name}")))
             await acknowledge(stage)
         await stage.press("n")
         assert stage.news == "no new problems: 3 acknowledged"
@@ -309,7 +309,7 @@ async def test_an_acknowledged_problem_does_not_count_as_hidden() -> None:
 
 
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("b", "p", "enter", "g", "a")
         assert "Acknowledge 3 environments on this machine, until they recover" in stage.text
@@ -379,7 +379,7 @@ async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
 
 
 async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
         stage.now = 5
@@ -405,7 +405,7 @@ async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> Non
 
 
 async def test_what_was_acknowledged_before_is_taken_up() -> None:
-    async with dashboard(acks={BOB: Ack(NOW - 500_000, Clean("since lunch"))}) as stage:
+    async with dashboard(acks={BOB: Ack(NOW - 500_000, SafeText("since lunch"))}) as stage:
         assert stage.names == ["ada", "cyd", "bob", "dan"]
         assert glyphs(stage)["bob"] == "✓"
 
@@ -422,7 +422,7 @@ async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_th
 
 
 async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
-    kept: list[Mapping[Clean, Ack | None]] = []
+    kept: list[Mapping[SafeText, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("a")
         await stage.press("enter", "enter")

@@ -14,7 +14,7 @@ from support.builders import NOW, beating, environment, failed
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 
-def fleet(at: float, lost: int = 0, count: int = 4) -> list[Environment]:
+def profile_state(at: float, lost: int = 0, count: int = 4) -> list[Environment]:
     """So many environments, the first few of them offline."""
     return [
         environment(
@@ -38,9 +38,9 @@ def fleet(at: float, lost: int = 0, count: int = 4) -> list[Environment]:
 async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator[Stage]:
     """A dashboard whose bell is on, just when some were lost."""
     async with staged(**({"rings": True} | wishes)) as stage:
-        await stage.show(fleet(stage.at, 0, count))
+        await stage.show(profile_state(stage.at, 0, count))
         stage.now = 5
-        await stage.show(fleet(stage.at, lost, count))
+        await stage.show(profile_state(stage.at, lost, count))
         yield stage
 
 
@@ -48,7 +48,7 @@ async def pass_on(stage: Stage, seconds: int, lost: int, count: int = 4) -> None
     """Let time pass in steps of five seconds with a listing each, and nothing new in them."""
     for _ in range(seconds // 5):
         await stage.tick(5)
-        await stage.show(fleet(stage.at, lost, count))
+        await stage.show(profile_state(stage.at, lost, count))
 
 
 async def test_the_bell_is_off_until_its_key_and_the_choice_is_remembered() -> None:
@@ -94,7 +94,7 @@ async def test_the_bell_rings_once_for_one_loss() -> None:
 
 async def test_the_first_listing_rings_for_no_environment() -> None:
     async with staged(rings=True) as stage:
-        await stage.show(fleet(stage.at, 4))
+        await stage.show(profile_state(stage.at, 4))
         await pass_on(stage, 30, 4)
         assert stage.app.sent == []
 
@@ -120,7 +120,7 @@ async def test_what_is_lost_soon_after_a_bell_waits_for_ten_seconds_between_two(
 async def test_nothing_rings_for_what_came_back_in_time() -> None:
     async with ringing() as stage:
         await stage.tick(5)
-        await stage.show(fleet(stage.at))
+        await stage.show(profile_state(stage.at))
         await stage.tick(5)
         assert stage.app.sent == []
         await pass_on(stage, 30, 0)
@@ -136,7 +136,7 @@ async def test_nothing_rings_for_what_is_acknowledged_in_time() -> None:
 
 
 async def test_what_was_acknowledged_before_and_fails_anew_rings() -> None:
-    async with ringing(acks={Clean("env-0"): Ack(NOW, Clean(""))}) as stage:
+    async with ringing(acks={SafeText("env-0"): Ack(NOW, SafeText(""))}) as stage:
         await pass_on(stage, 30, 1)
         assert stage.app.sent == [BELL]
 
@@ -145,13 +145,16 @@ async def test_an_acknowledged_flapper_that_stays_down_rings_once_it_flaps_no_lo
     """The flapping was acknowledged before it held. That it is gone for good is another problem, not yet announced."""
 
     def down(at: float) -> list[Environment]:
-        return [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW + 481_000), *fleet(at)[1:]]
+        return [
+            environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW + 481_000),
+            *profile_state(at)[1:],
+        ]
 
     policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(minutes=10))}
     async with staged(rings=True, policies=policies) as stage:
         for minute in range(9):
             stage.now = 60 * minute
-            await stage.show(fleet(stage.at, minute % 2))
+            await stage.show(profile_state(stage.at, minute % 2))
         await stage.press("g", "a", "enter")
         counts = []
         for _ in range(60):
@@ -176,7 +179,7 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
 async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_the_first(
     listings_before: int, sent: list[str]
 ) -> None:
-    async with staged(rings=True, acks={Clean("env-0"): Ack(NOW, Clean(""), NOW - 500_000)}) as stage:
+    async with staged(rings=True, acks={SafeText("env-0"): Ack(NOW, SafeText(""), NOW - 500_000)}) as stage:
         first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
         for _ in range(listings_before):
             await stage.show(first)
@@ -192,7 +195,7 @@ async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -
         assert "BLIND" in stage.lines[0]
         await stage.tick(30)
         assert stage.app.sent == []
-        await stage.show(fleet(stage.at, 1))
+        await stage.show(profile_state(stage.at, 1))
         await stage.tick()
         assert stage.app.sent == [BELL]
 

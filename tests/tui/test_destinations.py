@@ -14,10 +14,10 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.history import HistoryError
-from envwatch.fleet.monitor import Monitor, Update
+from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.tui.destinations import Destinations, Present
 from envwatch.tui.past_reader import PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.history import RecordedPoll
     from envwatch.tui.destinations import Place
 
-HOME, WORK = Clean("home"), Clean("work")
+HOME, WORK = SafeText("home"), SafeText("work")
 DAY = timedelta(days=1) / timedelta(seconds=1)
 
 
@@ -38,7 +38,7 @@ class Recorded(NamedTuple):
     at: float
     events: int = 0
     is_poll: bool = True
-    profile: Clean = NO_PROFILE
+    profile: SafeText = NO_PROFILE
     estimate_is_off_by: float = 0.0
     """Seconds by which the server's clock is estimated wrong then."""
 
@@ -52,17 +52,17 @@ class Shortening(MemoryHistory):
         return super().polls(WallMs(max(since, self.begins_at)), until)
 
 
-def pasts_of(*steps: Recorded) -> Mapping[Clean, Shortening]:
+def pasts_of(*steps: Recorded) -> Mapping[SafeText, Shortening]:
     """Pasts of the profiles in their order; the events of a step are named by its time."""
     pasts = {each.profile: Shortening(each.profile) for each in steps}
     for at, events, is_poll, profile, off_by in steps:
         happened = ServerMs(NOW + (at + off_by) * 1000)
-        name = Clean(f"at {at:g}")
+        name = SafeText(f"at {at:g}")
         event = Event(kind=Kind.OFFLINE, at=happened, profile=profile, id=name, name=name)
         wall = NOW + at * 1000
         outcome = failed(at=wall) if is_poll else None
-        monitor = Monitor.of({profile: Limits()})
-        pasts[profile].record(profile, outcome, monitor, Update((event,) * events), reading(wall))
+        monitor = Monitor.create({profile: Limits()})
+        pasts[profile].record(profile, outcome, monitor, MonitorChanges((event,) * events), reading(wall))
     return pasts
 
 
@@ -86,12 +86,14 @@ class Walk:
 
     async def go(self, at: float) -> None:
         """Go to a time."""
-        self.place, self.text = await self._destinations.of(AtTime(WallMs(NOW + at * 1000)), self.place, self._present)
+        self.place, self.text = await self._destinations.find(
+            AtTime(WallMs(NOW + at * 1000)), self.place, self._present
+        )
 
     async def event(self, by: int) -> float | None:
         """Go so many events on, and return where that is; None for the present."""
         goal = EventSteps(by, is_wanted=lambda _: True)
-        self.place, self.text = await self._destinations.of(goal, self.place, self._present)
+        self.place, self.text = await self._destinations.find(goal, self.place, self._present)
         return None if self.place is None else (self.place.wall - NOW) / 1000
 
     async def all_events(self, by: int) -> list[float | None]:

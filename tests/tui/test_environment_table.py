@@ -13,9 +13,9 @@ from textual.app import App
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.fleets import Fleets
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.text import Clean, cells
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.text import SafeText, cells
 from envwatch.query.language import parse
 from envwatch.tui.glyphs import ASCII
 from envwatch.tui.state import DisplayOptions
@@ -67,7 +67,7 @@ class TableApp(App[None]):
     def _sort(self, message: EnvironmentTable.HeaderClicked) -> None:
         self.messages.append(message.column)
 
-    @on(EnvironmentTable.Selected)
+    @on(EnvironmentTable.RowSelected)
     def _open(self) -> None:
         self.messages.append("opened")
 
@@ -79,14 +79,14 @@ class Stand:
         self.app = app
         self.pilot = pilot
         self.table = app.query_one(CountingTable)
-        self.fleet = Fleet()
+        self.profile_state = ProfileState()
         self.now = 0.0
 
     async def show(self, rows: Sequence[Environment]) -> None:
         """Let a listing come, now."""
-        self.fleet, _ = self.fleet.after(listed(rows, NOW + self.now * 1000))
+        self.profile_state, _ = self.profile_state.apply(listed(rows, NOW + self.now * 1000))
         await self.wait(0)
-        monitor = Monitor(Fleets({NO_PROFILE: self.fleet}))
+        monitor = Monitor(Fleet({NO_PROFILE: self.profile_state}))
         self.table.state = replace(self.table.state, monitor=monitor)
         await self.pilot.pause()
 
@@ -239,7 +239,7 @@ async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is
         table.now += 3_700  # the fleet forgets it
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         await table.show(several("a", "c", at=NOW + table.now * 1000))
-        assert "env-b" not in table.fleet.environments
+        assert "env-b" not in table.profile_state.environments
         assert [table.names, table.cursor] == [["a", "b", "c"], "b"]
         await table.press("k")
         assert [table.names, table.cursor] == [["a", "c"], "a"]
@@ -391,7 +391,7 @@ async def test_every_line_is_as_wide_as_the_table_whatever_stands_in_it(width: i
     async with stand(width) as table:
         await table.show(rows)
         inner = table.table.size.width
-        assert [cells(Clean(line)) for line in table.lines] == [inner] * 12
+        assert [cells(SafeText(line)) for line in table.lines] == [inner] * 12
 
 
 async def test_an_empty_fleet_says_what_to_do_and_an_unknown_one_does_not() -> None:

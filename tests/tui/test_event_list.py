@@ -15,7 +15,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import EVENTS_KEPT
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.language import Query, Word, parse
 from envwatch.tui.state import MonitorState
 from envwatch.tui.themes import STATE_COLOURS, stylesheet
@@ -48,13 +48,13 @@ async def event_list() -> AsyncIterator[EventList]:
 
 
 def group(at: float = NOW, prefix: str = "web") -> Event:
-    names = [Clean(f"{prefix}-{number}") for number in range(3)]
-    members = tuple(Event(kind=Kind.OFFLINE, at=ServerMs(at), id=Clean(f"env-{name}"), name=name) for name in names)
+    names = [SafeText(f"{prefix}-{number}") for number in range(3)]
+    members = tuple(Event(kind=Kind.OFFLINE, at=ServerMs(at), id=SafeText(f"env-{name}"), name=name) for name in names)
     return Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=ServerMs(at), members=members)
 
 
 def show(events: EventList, *newest_last: Event) -> None:
-    log = EventLog().after(newest_last)
+    log = EventLog().with_events(newest_last)
     events.state = MonitorState(monitor=Monitor(event_log=log))
 
 
@@ -97,7 +97,7 @@ class Searched(list[str]):
 
 def singles(count: int, start: int = 0) -> list[Event]:
     return [
-        Event(kind=Kind.ONLINE, at=ServerMs(NOW + n), id=Clean(f"env-{n}"), name=Clean(f"web-{n}"))
+        Event(kind=Kind.ONLINE, at=ServerMs(NOW + n), id=SafeText(f"env-{n}"), name=SafeText(f"web-{n}"))
         for n in range(start, start + count)
     ]
 
@@ -105,18 +105,18 @@ def singles(count: int, start: int = 0) -> list[Event]:
 async def test_of_a_longer_log_only_the_new_events_are_searched() -> None:
     async with event_list() as events:
         searched = Searched()
-        log = EventLog().after(singles(5))
+        log = EventLog().with_events(singles(5))
         events.state = MonitorState(monitor=Monitor(event_log=log))
         events.filter_by(searched.query)
         assert len(searched) == 5
-        events.state = MonitorState(monitor=Monitor(event_log=log.after(singles(2, start=5))))
+        events.state = MonitorState(monitor=Monitor(event_log=log.with_events(singles(2, start=5))))
         assert len(searched) == 7
         assert events.matches == 7
 
 
 async def test_events_from_before_the_start_that_are_read_later_are_listed_and_filtered_as_well() -> None:
     async with event_list() as events:
-        since_start = EventLog().after([group(NOW)])
+        since_start = EventLog().with_events([group(NOW)])
         for query in (Query(), parse("web")):
             events.filter_by(query)
             events.state = MonitorState(monitor=Monitor(event_log=since_start))
@@ -128,19 +128,19 @@ async def test_events_from_before_the_start_that_are_read_later_are_listed_and_f
 
 async def test_events_that_the_log_drops_leave_the_filtered_list() -> None:
     async with event_list() as events:
-        log = EventLog().after(singles(5))
+        log = EventLog().with_events(singles(5))
         events.state = MonitorState(monitor=Monitor(event_log=log))
         events.filter_by(Searched().query)
-        events.state = MonitorState(monitor=Monitor(event_log=log.after(singles(2, start=5), most=4)))
+        events.state = MonitorState(monitor=Monitor(event_log=log.with_events(singles(2, start=5), most=4)))
         assert ["".join(line.split()[-3:-2]) for line in lines(events)] == ["web-6", "web-5", "web-4", "web-3"]
 
 
 async def test_other_work_goes_on_while_a_long_log_is_filtered_and_new_events_are_listed_with_it() -> None:
     async with event_list() as events:
-        log = EventLog().after(singles(EVENTS_KEPT // 10))
+        log = EventLog().with_events(singles(EVENTS_KEPT // 10))
         events.state = MonitorState(monitor=Monitor(event_log=log))
         events.filter_by(parse("none of them"), parse("web-1"))
-        events.state = MonitorState(monitor=Monitor(event_log=log.after(singles(1, start=19_999))))
+        events.state = MonitorState(monitor=Monitor(event_log=log.with_events(singles(1, start=19_999))))
         assert events.matches == EVENTS_KEPT // 10
         turns = 0
         while events.filter_query != parse("web-1") or "web-19999" not in lines(events)[0]:

@@ -15,10 +15,10 @@ from textual.command import CommandList
 from textual.dom import DOMNode
 
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.glyphs import UNICODE
-from envwatch.tui.keymap import binding_ids, together
+from envwatch.tui.keymap import binding_ids, binding_scopes
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
@@ -51,7 +51,7 @@ def keys_of(binding: Binding) -> list[str]:
 
 
 ALL: Final = declared(*NODES)
-EVERYWHERE: Final = declared(*dict.fromkeys(node for nodes in together() for node in nodes))
+EVERYWHERE: Final = declared(*dict.fromkeys(node for nodes in binding_scopes() for node in nodes))
 IDS: Final = {binding.id: binding for binding in ALL if binding.id}
 
 LEAVES: Final = {"app.quit", "app.interrupt", "app.suspend"}
@@ -93,7 +93,7 @@ def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
     binding = {
         node for node in subclasses(DOMNode) if node.__module__.startswith("envwatch.") and vars(node).get("BINDINGS")
     }
-    known = {base for nodes in together() for node in nodes for base in node.__mro__}
+    known = {base for nodes in binding_scopes() for node in nodes for base in node.__mro__}
     assert binding - known == set()
 
 
@@ -319,8 +319,8 @@ async def test_a_name_that_begins_as_typed_comes_before_commands_that_only_hold_
 
 async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> None:
     evil = "[link=javascript:x]my-box[/link][/]"
-    profile = Clean(evil)
-    async with staged((200, 24), profiles=(profile, Clean("other"))) as stage:
+    profile = SafeText(evil)
+    async with staged((200, 24), profiles=(profile, SafeText("other"))) as stage:
         await stage.show([environment(evil, connectionName=evil)], profile)
         await stage.press("colon")
         await stage.type("my-box")

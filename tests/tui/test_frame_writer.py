@@ -30,7 +30,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from envwatch.tui.terminal.cells import PLAIN, Pen, cells_of, pen_change, pen_of
-from envwatch.tui.terminal.frame_writer import Frame, frame_of
+from envwatch.tui.terminal.frame_writer import ScreenFrame, frame_of
 from envwatch.tui.terminal.screen_buffer import ScreenBuffer
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def by_textual(update: LayoutUpdate, width: int, height: int) -> list[list[tuple
     return looks(screen)
 
 
-def put(shadow: ScreenBuffer, frame: Frame | None, color_system: ColorSystem = ColorSystem.TRUECOLOR) -> None:
+def put(shadow: ScreenBuffer, frame: ScreenFrame | None, color_system: ColorSystem = ColorSystem.TRUECOLOR) -> None:
     assert frame is not None
     assert frame[:2] == shadow.size
     for x, y, strip, needed in frame.patches:

@@ -16,7 +16,7 @@ from envwatch.fleet.history import HistoryError, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.tui.past_loading import LoadedPast
 from envwatch.tui.screens.event_log import EventLogScreen
 
@@ -177,11 +177,11 @@ async def test_every_outcome_is_recorded_and_what_time_alone_changes() -> None:
 async def test_what_happens_while_the_past_is_read_is_not_lost() -> None:
     """The monitor with the past is computed in a thread, from one that may not be the newest any more."""
     before, first = ran(*BEFORE), listed(rows(HOUR), NOW + HOUR * 1000)
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, first, first.ended)
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, first, first.ended)
     later = listed(rows(HOUR + 5, **DOWN), NOW + (HOUR + 5) * 1000)
-    newer, _ = monitor.after(NO_PROFILE, later, later.ended)
+    newer, _ = monitor.apply(NO_PROFILE, later, later.ended)
     moment = recorded([first]).moment(recorded([first]).polls(*EVER)[0])
-    past = LoadedPast.of(before, NO_PROFILE, first.ended.wall, moment)
+    past = LoadedPast.read(before, NO_PROFILE, first.ended.wall, moment)
     given = iter([monitor, newer, newer, newer])
     seeded = await past.seed(lambda: next(given))
     assert [(event.kind, event.id) for event in seeded.event_log] == [
@@ -189,17 +189,17 @@ async def test_what_happens_while_the_past_is_read_is_not_lost() -> None:
         (Kind.WHILE_BLIND, None),
         (Kind.OFFLINE, "env-1"),
     ]
-    assert seeded.fleets.by_profile[NO_PROFILE].environments[Clean("env-1")].since_at == NOW + (HOUR + 5) * 1000
+    assert seeded.fleet.by_profile[NO_PROFILE].environments[SafeText("env-1")].since_at == NOW + (HOUR + 5) * 1000
 
 
 async def test_each_of_several_profiles_has_its_own_past() -> None:
-    home, work = Clean("home"), Clean("work")
-    queue = asyncio.Queue[Clean]()
+    home, work = SafeText("home"), SafeText("work")
+    queue = asyncio.Queue[SafeText]()
     pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
     for profile, history in pasts.items():
-        monitor = Monitor.of({profile: Limits()})
+        monitor = Monitor.create({profile: Limits()})
         outcome = listed(rows(0), NOW)
-        monitor, update = monitor.after(profile, outcome, outcome.ended)
+        monitor, update = monitor.apply(profile, outcome, outcome.ended)
         history.record(profile, outcome, monitor, update, outcome.ended)
     async with staged(profiles=(home, work), pasts=pasts, readable=queue) as stage:
         stage.now = HOUR

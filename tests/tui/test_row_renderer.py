@@ -17,7 +17,7 @@ from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import Silence
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
@@ -51,27 +51,27 @@ def rows(at: float) -> list[Environment]:
 
 def monitors() -> list[Monitor]:
     """One after the first listing, one after the next, and one with a mark and a silence of the user's own."""
-    first, _ = Monitor().after(NO_PROFILE, listed(rows(NOW), NOW), reading())
-    second, _ = first.after(NO_PROFILE, listed(rows(NOW + 5_000), NOW + 5_000), reading(NOW + 5_000))
+    first, _ = Monitor().apply(NO_PROFILE, listed(rows(NOW), NOW), reading())
+    second, _ = first.apply(NO_PROFILE, listed(rows(NOW + 5_000), NOW + 5_000), reading(NOW + 5_000))
     silence = Silence(
-        id=Clean("1" * 8),
-        environments=frozenset({Clean("env-late")}),
+        id=SafeText("1" * 8),
+        environments=frozenset({SafeText("env-late")}),
         at=WallMs(NOW),
         until=WallMs(NOW + 150_000),
-        note=Clean(""),
-        by=Clean("someone"),
+        note=SafeText(""),
+        by=SafeText("someone"),
     )
-    known = second.with_acks({Clean("env-lost"): Ack(NOW, Clean("known"))}).with_silences({silence.id: silence})
+    known = second.with_acks({SafeText("env-lost"): Ack(NOW, SafeText("known"))}).with_silences({silence.id: silence})
     return [first, second, known]
 
 
 MONITORS = monitors()
 AMBIGUOUS = frozenset(
-    tracked.environment.name for tracked in MONITORS[0].fleets.environments if tracked.environment.name
+    tracked.environment.name for tracked in MONITORS[0].fleet.environments if tracked.environment.name
 )
 
 
-def moment(monitor: Monitor, seconds: float, ambiguous: frozenset[Clean] = frozenset()) -> MonitorState:
+def moment(monitor: Monitor, seconds: float, ambiguous: frozenset[SafeText] = frozenset()) -> MonitorState:
     return MonitorState(monitor=monitor, now=reading(NOW + seconds * 1000), ambiguous_names=ambiguous)
 
 
@@ -83,17 +83,17 @@ def fresh(state: MonitorState) -> RowRenderer:
         base=Style(bgcolor="blue"),
         style=lambda part: Style(meta={"part": part}),
         state=state,
-        moments=state.fleets.moments(state.now.wall),
+        moments=state.fleet.moments(state.now.wall),
         days=LastDays(state.monitor, state.now),
     )
 
 
 def later(renderer: RowRenderer, state: MonitorState) -> RowRenderer:
-    return renderer.at(state, LastDays(state.monitor, state.now))
+    return renderer.as_of(state, LastDays(state.monitor, state.now))
 
 
 def drawn(renderer: RowRenderer, state: MonitorState) -> list[Strip]:
-    lines = state.fleets.environments
+    lines = state.fleet.environments
     return [renderer.row(line, is_cursor=is_cursor) for line in lines for is_cursor in (False, True)]
 
 
@@ -101,7 +101,7 @@ def changed(state: MonitorState, seconds: float) -> dict[str, int]:
     """Return how many cells of each row differ some seconds later."""
     after = replace(state, now=reading(state.now.wall + seconds * 1000))
     renderer = fresh(state)
-    tracked: Sequence[TrackedEnvironment] = [*state.fleets.environments]
+    tracked: Sequence[TrackedEnvironment] = [*state.fleet.environments]
     return {line.environment.id: later(renderer, after).changed_cells(line, renderer) for line in tracked}
 
 
@@ -124,13 +124,13 @@ def test_the_end_of_a_silence_of_the_serving_host_redraws_the_row_and_no_moment_
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(MONITORS), st.floats(5, 4_000), st.sampled_from([frozenset[Clean](), AMBIGUOUS])),
+        st.tuples(st.sampled_from(MONITORS), st.floats(5, 4_000), st.sampled_from([frozenset[SafeText](), AMBIGUOUS])),
         min_size=2,
         max_size=6,
     )
 )
 def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
-    moments: list[tuple[Monitor, float, frozenset[Clean]]],
+    moments: list[tuple[Monitor, float, frozenset[SafeText]]],
 ) -> None:
     states = [moment(*each) for each in moments]
     renderer = fresh(states[0])
@@ -139,6 +139,6 @@ def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
         earlier, renderer = renderer, later(renderer, state)
         assert drawn(renderer, state) == drawn(fresh(state), state)
         if state.has_rows_of(before) and state.freshness == before.freshness:
-            for place, line in enumerate(state.fleets.environments):
+            for place, line in enumerate(state.fleet.environments):
                 cells = renderer.changed_cells(line, earlier)
                 assert renderer.row(line, is_cursor=False).crop(cells) == old[2 * place].crop(cells)

@@ -40,7 +40,7 @@ from support.rewinding import (
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import OffsetBounds
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
@@ -387,7 +387,7 @@ async def test_the_log_of_a_moment_has_the_events_that_were_known_then_however_t
 async def test_a_message_of_envwatch_is_in_the_log_of_the_moments_after_it() -> None:
     async with lived(LIFE[:2]) as stage:
         await stage.tick(1)
-        stage.app._warn(Clean("no history is kept"))  # noqa: SLF001  what waits for a queue
+        stage.app._warn(SafeText("no history is kept"))  # noqa: SLF001  what waits for a queue
         await show(stage, 10)
         await show(stage, 15)
         kinds = []
@@ -494,12 +494,12 @@ async def _walk(keys: Sequence[str]) -> None:
                 continue
             poll = polls[state.now.wall]
             moment = history.moment(poll)
-            assert state.fleets.by_profile == {NO_PROFILE: moment.fleet}
+            assert state.fleet.by_profile == {NO_PROFILE: moment.profile_state}
             assert (state.now, state.acks) == (moment.now, moment.acks)
             assert list(state.event_log) == list(history.events(EVER[0], poll.at))
-            for tracked in state.fleets.environments:
+            for tracked in state.fleet.environments:
                 own = [event for event in state.event_log if event.id == tracked.environment.id]
-                assert list(state.event_log.of(tracked.key)) == own
+                assert list(state.event_log.for_environment(tracked.key)) == own
 
 
 async def test_pane_explanation_filter_groups_and_baseline_are_of_that_moment() -> None:
@@ -526,7 +526,7 @@ async def test_the_cursor_stays_on_its_row_also_while_the_row_is_not_there() -> 
         await press(stage, BACK, BACK)
         assert seconds(stage) == 0
         assert stage.cursor is not None
-        assert len(stage.app.state.fleets) == 4
+        assert len(stage.app.state.fleet) == 4
 
 
 async def test_ages_and_events_are_those_of_the_moment() -> None:
@@ -713,7 +713,7 @@ async def test_copies_and_exports_say_of_which_moment_they_are(tmp_path: Path) -
 
 
 async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
-    home, work = Clean("home"), Clean("work")
+    home, work = SafeText("home"), SafeText("work")
     pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
 
     class Both:
@@ -735,7 +735,7 @@ async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
         assert known() == {("home", "env-0")}
         await press(stage, BACK, BACK)
         assert seconds(stage) == 0
-        assert stage.app.state.fleets.unlisted == (work,)
+        assert stage.app.state.fleet.unlisted == (work,)
         assert "no data yet work" in stage.lines[0]
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 5

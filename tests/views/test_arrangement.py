@@ -15,12 +15,12 @@ from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.clock import ServerMs, WallMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Basis, arrange
+from envwatch.views.arrangement import OrderInputs, arrange
 from envwatch.views.table_view import Preset, View
 
-NOTE = Ack(NOW, Clean(""))
+NOTE = Ack(NOW, SafeText(""))
 FLAPPING = replace(online("flap"), is_flapping=True)
 DAY = 86_400
 
@@ -38,7 +38,7 @@ def test_problems_stand_in_a_block_newest_loss_first_then_gone_late_and_flapping
         online("A"),
         replace(gone("left"), since_at=ServerMs(NOW - 900_000)),
     ]
-    arrangement = arrange(fleet_of(rows), View(), ALL, Basis(NOW))
+    arrangement = arrange(fleet_of(rows), View(), ALL, OrderInputs(NOW))
     names = [tracked.environment.name for tracked in arrangement.rows]
     assert names[: arrangement.problems] == ["o2", "o1", "g", "l2", "l1", "flap"]
     assert names[arrangement.problems :] == ["A", "b", "left", "old"]
@@ -48,18 +48,18 @@ def test_problems_stand_in_a_block_newest_loss_first_then_gone_late_and_flapping
 @pytest.mark.parametrize(("ago", "problems"), [(899_999, 1), (900_000, 0)])
 def test_what_is_gone_is_a_problem_for_15_minutes(ago: float, problems: int) -> None:
     row = replace(gone("g"), since_at=ServerMs(NOW - ago))
-    assert arrange(fleet_of([row, online("a")]), View(), ALL, Basis(NOW)).problems == problems
+    assert arrange(fleet_of([row, online("a")]), View(), ALL, OrderInputs(NOW)).problems == problems
 
 
 def test_acknowledged_problems_come_last_in_the_block() -> None:
     rows = [offline("o1", 10), offline("o2", 20), late("l1"), late("l2", 110), online("on"), gone("g")]
-    acks = {Clean(f"env-{name}"): NOTE for name in ("o1", "l2", "on")}
+    acks = {SafeText(f"env-{name}"): NOTE for name in ("o1", "l2", "on")}
     for view, expected in (
         (View(), ["o2", "g", "l1", "o1", "l2", "on"]),
         (View(is_inverted=True), ["o2", "g", "l1", "o1", "l2", "on"]),
         (View(sort="name"), ["g", "l1", "l2", "o1", "o2", "on"]),
     ):
-        arrangement = arrange(fleet_of(rows), view, ALL, Basis(NOW, acks))
+        arrangement = arrange(fleet_of(rows), view, ALL, OrderInputs(NOW, acks))
         assert [tracked.environment.name for tracked in arrangement.rows] == expected
         assert arrangement.problems == (0 if view.sort else 5)
 
@@ -67,15 +67,15 @@ def test_acknowledged_problems_come_last_in_the_block() -> None:
 def test_silenced_problems_come_with_the_acknowledged_ones_while_the_silence_holds() -> None:
     rows = [offline("o1", 10), offline("o2", 20), late("l1"), online("on")]
     silence = silence_of_environments(
-        [Clean("env-o1"), Clean("env-on")], WallMs(NOW), timedelta(hours=1), note=Clean(""), by=Clean("ada")
+        [SafeText("env-o1"), SafeText("env-on")], WallMs(NOW), timedelta(hours=1), note=SafeText(""), by=SafeText("ada")
     )
-    silences, acks = {silence.id: silence}, {Clean("env-o2"): NOTE}
+    silences, acks = {silence.id: silence}, {SafeText("env-o2"): NOTE}
     for at, expected in (
         (NOW, ["l1", "o1", "o2", "on"]),
         (NOW + 3_599_999, ["l1", "o1", "o2", "on"]),
         (NOW + 3_600_000, ["o1", "l1", "o2", "on"]),
     ):
-        arrangement = arrange(fleet_of(rows), View(), ALL, Basis(at, acks, silences))
+        arrangement = arrange(fleet_of(rows), View(), ALL, OrderInputs(at, acks, silences))
         assert [tracked.environment.name for tracked in arrangement.rows] == expected
         assert arrangement.problems == 3
 
@@ -92,9 +92,9 @@ ROWS = st.lists(
 
 @given(rows=ROWS, view=st.sampled_from([View(), View(preset=Preset.OFFLINE), View(query=parse("!a"))]), data=st.data())
 def test_the_block_holds_all_problems_and_nothing_else(rows: list[object], view: View, data: st.DataObject) -> None:
-    fleets = fleet_of(rows)  # type: ignore[arg-type]
-    acked = {tracked.environment.id: NOTE for tracked in fleets.environments if data.draw(st.booleans())}
-    arrangement = arrange(fleets, view, ALL, Basis(NOW, acked))
+    fleet = fleet_of(rows)  # type: ignore[arg-type]
+    acked = {tracked.environment.id: NOTE for tracked in fleet.environments if data.draw(st.booleans())}
+    arrangement = arrange(fleet, view, ALL, OrderInputs(NOW, acked))
     shown, count, old = arrangement.rows, arrangement.problems, arrangement.old
     assert [is_problem(tracked, NOW) for tracked in shown] == [place < count for place in range(len(shown))]
     acks = [tracked.environment.id in acked for tracked in shown[:count]]
@@ -105,7 +105,7 @@ def test_the_block_holds_all_problems_and_nothing_else(rows: list[object], view:
 
 
 def test_a_row_that_is_left_out_leaves_the_counts_right() -> None:
-    arrangement = arrange(fleet_of([offline("o"), online("a"), offline("old", DAY)]), View(), ALL, Basis(NOW))
+    arrangement = arrange(fleet_of([offline("o"), online("a"), offline("old", DAY)]), View(), ALL, OrderInputs(NOW))
     counts = {}
     for name in ("o", "a", "old"):
         left = arrangement.without(named(name).key)

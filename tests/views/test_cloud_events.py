@@ -17,7 +17,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.cloud_events import cloud_event, initial_event, line_of, source_of, type_of
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ SOURCE = "https://api.letta.com/v1/environments"
 
 def after(*listings: Sequence[Environment]) -> tuple[Monitor, list[Event]]:
     """A monitor after listings five seconds apart, and the events of the last one."""
-    monitor, events = Monitor.of({NO_PROFILE: Limits()}), []
+    monitor, events = Monitor.create({NO_PROFILE: Limits()}), []
     for number, rows in enumerate(listings):
         at = NOW + 5_000 * number
-        monitor, update = monitor.after(NO_PROFILE, listed(rows, at), reading(at))
+        monitor, update = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
         events = list(update.events)
     return monitor, events
 
@@ -106,12 +106,12 @@ def test_a_change_without_a_reason_keeps_that_of_the_state() -> None:
 def test_blind_and_seen_again_are_events_about_the_fleet() -> None:
     monitor, _ = after(beating(2))
     later = NOW + 70_000
-    monitor, update = monitor.after(NO_PROFILE, failed(at=later), reading(later))
+    monitor, update = monitor.apply(NO_PROFILE, failed(at=later), reading(later))
     (blind,) = update.events
     found = read(of(blind, monitor))
     assert (found["type"], "subject" in found) == ("envwatch.blind", False)
     assert found["data"]["since"] == "2025-10-09T08:53:20.000Z"
-    monitor, update = monitor.after(
+    monitor, update = monitor.apply(
         NO_PROFILE, listed(beating(2, later + 5_000), later + 5_000), reading(later + 5_000)
     )
     assert "envwatch.resumed" in [of(event, monitor)["type"] for event in update.events]
@@ -119,7 +119,7 @@ def test_blind_and_seen_again_are_events_about_the_fleet() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_a_type_of_its_own(kind: Kind) -> None:
-    event = Event(kind=kind, at=ServerMs(NOW), id=Clean("env-1"))
+    event = Event(kind=kind, at=ServerMs(NOW), id=SafeText("env-1"))
     assert re.fullmatch(r"envwatch\.environment\.[a-z-]+", type_of(event))
     assert re.fullmatch(r"envwatch\.[a-z-]+", type_of(replace(event, id=None)))
     assert re.fullmatch(r"envwatch\.group\.[a-z-]+", type_of(replace(event, id=None, members=(event,))))
@@ -137,25 +137,25 @@ def test_an_id_is_the_same_for_the_same_event_and_no_other_has_it() -> None:
     assert ids == [of(event, again)["id"] for event in same]
     later = [of(replace(event, at=ServerMs(event.at + 1)), monitor)["id"] for event in events]
     assert not set(ids) & set(later)
-    others = [of(replace(event, profile=Clean("work")), _of_profile("work"))["id"] for event in events]
+    others = [of(replace(event, profile=SafeText("work")), _of_profile("work"))["id"] for event in events]
     assert not set(ids) & set(others)
 
 
 def _of_profile(name: str) -> Monitor:
-    return Monitor.of({Clean(name): Limits(), Clean("other"): Limits()})
+    return Monitor.create({SafeText(name): Limits(), SafeText("other"): Limits()})
 
 
 def test_an_environment_that_has_left_the_fleet_is_as_it_was_then() -> None:
     monitor, (event,) = after(beating(3), [*beating(2), environment("env-3", **OFF)])
-    data = read(of(event, Monitor.of({NO_PROFILE: Limits()})))["data"]
+    data = read(of(event, Monitor.create({NO_PROFILE: Limits()})))["data"]
     assert (data["id"], data["connection_id"]) == ("env-3", "conn-of-env-3")
     del monitor
 
 
 def test_an_initial_event_has_the_row_with_its_acknowledgement_and_no_change() -> None:
     monitor, _ = after(beating(1))
-    monitor = monitor.with_acks({Clean("env-1"): Ack(NOW, Clean("new disks"))})
-    (tracked,) = monitor.fleets.environments
+    monitor = monitor.with_acks({SafeText("env-1"): Ack(NOW, SafeText("new disks"))})
+    (tracked,) = monitor.fleet.environments
     found = read(initial_event(tracked, monitor, reading(), SOURCE))
     assert (found["type"], found["subject"]) == ("envwatch.environment.initial", "env-1")
     data = found["data"]

@@ -13,7 +13,7 @@ from support.builders import NOW
 from support.tracked_environments import ALL, BARE, gone, late, named, offline, online, tracked
 
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean, cells, shortened
+from envwatch.model.text import SafeText, cells, shortened
 from envwatch.views.column_widths import LEFT, SCROLLBAR, fitting
 from envwatch.views.columns import COLUMNS, FIXED, mode_text
 
@@ -100,7 +100,7 @@ def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
         text = column.text(row, NOW)
         assert text is None or text
         assert (column.rank(row) is None) <= (text is None)
-    assert cells(Clean(column.title)) <= column.width + 1
+    assert cells(SafeText(column.title)) <= column.width + 1
 
 
 def test_ages_are_those_at_the_given_moment() -> None:
@@ -134,7 +134,7 @@ def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None
 def test_modes_have_their_current_name_and_the_one_that_approves_everything_is_marked(
     mode: str | None, shown: str | None
 ) -> None:
-    assert mode_text(None if mode is None else Clean(mode)) == shown
+    assert mode_text(None if mode is None else SafeText(mode)) == shown
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ LIMITS = Limits(online_for=timedelta(seconds=100), late_after=timedelta(seconds=
         (gone("a"), "0s", None, "not listed"),
         (replace(online("a"), is_flapping=True, transitions=(NOW, NOW)), "1h", "12s", "2 changes/h"),
         (replace(late("a", 60), clock_suspect=True), "20s", "1m", "ping missed"),
-        (replace(offline("a"), is_untimed=True), None, None, "disconnected"),
+        (replace(offline("a"), has_impossible_time=True), None, None, "disconnected"),
     ],
 )
 def test_how_long_and_why(row: TrackedEnvironment, lasted: str | None, beat: str | None, cause: str | None) -> None:
@@ -202,12 +202,12 @@ def test_what_ticks_fits_its_cells(kind: Callable[[str], TrackedEnvironment], ag
     row = kind("a")
     for id_ in ("for", "beat", "why"):
         text = COLUMNS[id_].shown(row, NOW + ago, LIMITS)
-        assert cells(text or Clean("")) <= COLUMNS[id_].width
+        assert cells(text or SafeText("")) <= COLUMNS[id_].width
 
 
 def test_profiles_that_begin_alike_are_told_apart_where_they_are_shortened() -> None:
     column = COLUMNS["profile"]
-    names = (Clean("customer-production"), Clean("customer-staging"))
+    names = (SafeText("customer-production"), SafeText("customer-staging"))
     assert len({shortened(name, column.width, keep=column.keep) for name in names}) == 2
 
 

@@ -14,11 +14,11 @@ from support.tracked_environments import ALL, fleet_of, late, offline, online
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.silences import NO_SILENCES, silence_of_environments
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Basis, arrange, lines_of
+from envwatch.views.arrangement import OrderInputs, arrange, lines_of
 from envwatch.views.cursor import RowCursor, kept_top
-from envwatch.views.grouping import GroupHeader, Rule, group_key
+from envwatch.views.grouping import Divider, GroupHeader, group_key
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.views.grouping import Line
 
 KINDS = {"+": online, "~": late, "x": offline}
-OS = group_key("os", Clean("linux"))
+OS = group_key("os", SafeText("linux"))
 
 
 def row(name: str, kind: str) -> TrackedEnvironment:
@@ -61,12 +61,12 @@ class Table:
         kinds = {word[0]: word[1] for word in rows.split()} if isinstance(rows, str) else rows
         is_held = view is None
         self.view = view or self.view
-        fleets = fleet_of(row(name, kind) for name, kind in kinds.items())
+        fleet = fleet_of(row(name, kind) for name, kind in kinds.items())
         cursor, lines, place = self.cursor, self.cursor.lines, self.cursor.place
         held = cursor.placement if is_held else None
         cursor.take(
-            arrange(fleets, self.view, ALL, Basis(at, acks or {}, silences), held=held),
-            lambda arrangement: lines_of(arrangement, self.view, fleets),
+            arrange(fleet, self.view, ALL, OrderInputs(at, acks or {}, silences), held=held),
+            lambda arrangement: lines_of(arrangement, self.view, fleet),
             is_steady=is_steady,
         )
         moved = None if not cursor.was_moved or place is None or cursor.place is None else (place, cursor.place)
@@ -97,7 +97,7 @@ class Table:
 
 
 def name_of(line: Line) -> str:
-    if isinstance(line, Rule):
+    if isinstance(line, Divider):
         return "-"
     return f"[{line.title}]" if isinstance(line, GroupHeader) else line.environment.name
 
@@ -158,7 +158,7 @@ def test_a_row_that_recovers_under_the_cursor_stays_in_the_block_until_it_is_lef
 
 
 def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others() -> None:
-    acks = {Clean("env-a"): Ack(NOW, Clean(""))}
+    acks = {SafeText("env-a"): Ack(NOW, SafeText(""))}
     table = Table().take("ax bx c+")
     table.go(1)
     table.go(0)
@@ -170,7 +170,9 @@ def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others(
 
 
 def test_a_silenced_row_stays_under_the_cursor_and_then_follows_the_others_until_the_silence_ends() -> None:
-    silence = silence_of_environments([Clean("env-a")], WallMs(NOW), timedelta(hours=1), Clean(""), Clean("ada"))
+    silence = silence_of_environments(
+        [SafeText("env-a")], WallMs(NOW), timedelta(hours=1), SafeText(""), SafeText("ada")
+    )
     silences = {silence.id: silence}
     table = Table().take("ax bx c+")
     table.go(1)
@@ -291,7 +293,7 @@ def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
     table.view = view
     for kinds, is_steady, move, is_acked in steps:
         on, line, was_moved = table.on, table.line, table.cursor.was_moved
-        acks = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in kinds if is_acked}
+        acks = {SafeText(f"env-{name}"): Ack(NOW, SafeText("")) for name in kinds if is_acked}
         table.take(kinds, is_steady=is_steady, acks=acks)
         expected = {name for name, kind in kinds.items() if view.preset is Preset.ALL or kind == "x"}
         rows = {tracked.environment.name for tracked in table.cursor.rows}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading, watched
 from support.tracked_environments import BARE
 
-from envwatch.fleet.fleet import Fleet
-from envwatch.model.text import Clean
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.text import SafeText
 from envwatch.model.times import TimeStyle, zone_of
 from envwatch.views.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
 from envwatch.views.pane_layout import DetailLine, Fit
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 
-def fleet_of(*rows: Environment) -> Fleet:
+def fleet_of(*rows: Environment) -> ProfileState:
     return watched([listed(rows)])[0]
 
 
@@ -33,15 +33,15 @@ def by_label(lines: Iterable[DetailLine]) -> dict[str, str]:
     return {line.label: line.text for line in lines}
 
 
-def all_lines(tracked: TrackedEnvironment, fleet: Fleet) -> list[DetailLine]:
+def all_lines(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[DetailLine]:
     """The lines that only a listing changes, from the top of the pane to its end."""
-    return [*about_lines(tracked, fleet, None, TimeStyle.UTC), *id_lines(tracked)]
+    return [*about_lines(tracked, profile_state, None, TimeStyle.UTC), *id_lines(tracked)]
 
 
 def lines_of(*others: Environment, **changes: Any) -> dict[str, str]:
     row = environment("env-1", **changes)
-    fleet = fleet_of(row, *others)
-    return by_label(all_lines(fleet.environments[row.id], fleet))
+    profile_state = fleet_of(row, *others)
+    return by_label(all_lines(profile_state.environments[row.id], profile_state))
 
 
 def test_a_healthy_environment_has_a_line_for_each_known_field() -> None:
@@ -64,8 +64,8 @@ def test_a_healthy_environment_has_a_line_for_each_known_field() -> None:
 
 
 def test_missing_values_read_as_dashes_and_missing_ids_as_nothing() -> None:
-    fleet = fleet_of(BARE.environment)
-    lines = by_label(all_lines(BARE, fleet))
+    profile_state = fleet_of(BARE.environment)
+    lines = by_label(all_lines(BARE, profile_state))
     assert lines["mode"] == "– · not reported yet"
     assert {lines[label] for label in ("version", "branch", "on", "update")} == {"–"}
     assert not {"in", "conn", "pod", "user", "owner", "commands"} & set(lines)
@@ -113,8 +113,8 @@ def test_self_updates_are_shown_with_reason_and_command(update: dict[str, Any], 
 def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
     """The lines between those that every environment has, with their indentation."""
     row = environment("env-1", metadata=metadata, **changes)
-    fleet = fleet_of(row)
-    lines = all_lines(fleet.environments[row.id], fleet)
+    profile_state = fleet_of(row)
+    lines = all_lines(profile_state.environments[row.id], profile_state)
     seen, device = (next(n for n, line in enumerate(lines) if line.label == label) for label in ("seen", "device"))
     return [f"{'  ' * line.depth}{line.label} {line.text}".rstrip() for line in lines[seen + 1 : device]]
 
@@ -219,10 +219,10 @@ METADATA = st.dictionaries(
 @given(METADATA)
 def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> None:
     row = environment("env-1", metadata=metadata)
-    fleet = fleet_of(row)
-    lines = all_lines(fleet.environments[row.id], fleet)
+    profile_state = fleet_of(row)
+    lines = all_lines(profile_state.environments[row.id], profile_state)
     assert all(line.text.isprintable() and line.label.isprintable() for line in lines)
-    for line, following in pairwise([*lines, DetailLine("", Clean("end"))]):
+    for line, following in pairwise([*lines, DetailLine("", SafeText("end"))]):
         # Only a line with others below it may be empty, unless those are omitted.
         assert line.text or following.depth == line.depth + 1 or following.label == "…"
 
@@ -237,9 +237,9 @@ def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
 
 
 def test_churn_counts_changes_of_connection() -> None:
-    rows = [environment("env-1", connectionId=Clean(f"conn-{number}")) for number in range(3)]
-    fleet, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
-    lines = by_label(all_lines(fleet.environments[rows[0].id], fleet))
+    rows = [environment("env-1", connectionId=SafeText(f"conn-{number}")) for number in range(3)]
+    profile_state, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
+    lines = by_label(all_lines(profile_state.environments[rows[0].id], profile_state))
     assert lines["churn"] == "2 changes of connection in the last hour"
     assert "churn" not in lines_of()
 
@@ -267,7 +267,7 @@ def test_missing_parts_are_not_offered() -> None:
     ("text", "gist"), [("", ""), ("x" * 300, "x" * 300), ("a\nb", "2 lines"), ("{\n}\n", "3 lines")]
 )
 def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: str) -> None:
-    assert Copy("text", Clean(text)).gist == gist
+    assert Copy("text", SafeText(text)).gist == gist
 
 
 def test_every_copy_has_a_letter_of_its_own() -> None:
@@ -277,8 +277,11 @@ def test_every_copy_has_a_letter_of_its_own() -> None:
 
 def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
     row = environment("env-1", connectionName="nas", **changes)
-    fleet = fleet_of(row, *others)
-    return [(line.label, line.text, line.letter) for line in help_lines(fleet.environments[row.id], fleet, reading())]
+    profile_state = fleet_of(row, *others)
+    return [
+        (line.label, line.text, line.letter)
+        for line in help_lines(profile_state.environments[row.id], profile_state, reading())
+    ]
 
 
 def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
@@ -297,8 +300,8 @@ def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
 @pytest.mark.parametrize(("system", "fit"), [("linux", Fit.COMMAND), ("win32", Fit.WINDOWS_COMMAND)])
 def test_a_command_is_laid_out_for_the_shells_of_its_system(system: str, fit: Fit) -> None:
     row = environment("env-1", connectionId=None, metadata={"os": system})
-    fleet = fleet_of(row)
-    assert next(help_lines(fleet.environments[row.id], fleet, reading())).fit is fit
+    profile_state = fleet_of(row)
+    assert next(help_lines(profile_state.environments[row.id], profile_state, reading())).fit is fit
 
 
 def test_without_a_command_the_note_has_the_label() -> None:
@@ -322,17 +325,17 @@ def test_events_are_labelled_with_their_time_or_their_age_in_days(ago: float, la
     [(TimeStyle.RELATIVE, "first 1d ago · 2025-10-08"), (TimeStyle.UTC, "first 2025-10-08 08:53Z · 1d ago")],
 )
 def test_the_first_sight_is_shown_as_date_and_age_the_preferred_one_first(style: TimeStyle, text: str) -> None:
-    fleet = fleet_of(environment("env-1"))
-    (tracked,) = fleet.environments.values()
-    assert by_label(about_lines(tracked, fleet, None, style))["seen"].startswith(text)
+    profile_state = fleet_of(environment("env-1"))
+    (tracked,) = profile_state.environments.values()
+    assert by_label(about_lines(tracked, profile_state, None, style))["seen"].startswith(text)
 
 
 def test_the_availability_is_one_of_the_facts_unless_it_stands_elsewhere() -> None:
-    fleet = fleet_of(environment("env-1"))
-    (tracked,) = fleet.environments.values()
-    lines = by_label(about_lines(tracked, fleet, Clean("up 99 %"), TimeStyle.UTC))
+    profile_state = fleet_of(environment("env-1"))
+    (tracked,) = profile_state.environments.values()
+    lines = by_label(about_lines(tracked, profile_state, SafeText("up 99 %"), TimeStyle.UTC))
     assert lines["uptime"] == "up 99 %"
-    assert "uptime" not in by_label(about_lines(tracked, fleet, None, TimeStyle.UTC))
+    assert "uptime" not in by_label(about_lines(tracked, profile_state, None, TimeStyle.UTC))
 
 
 def test_only_utc_sets_a_zone() -> None:
@@ -340,6 +343,6 @@ def test_only_utc_sets_a_zone() -> None:
 
 
 def test_of_what_was_never_listed_the_pane_shows_no_values_that_were_never_sent() -> None:
-    fleet, _ = Fleet(expect=(Clean("nas-77"),)).after(listed([environment("env-1")]))
-    (missing,) = [each for each in fleet.environments.values() if each.environment.label == "nas-77"]
-    assert all_lines(missing, fleet) == []
+    profile_state, _ = ProfileState(expect=(SafeText("nas-77"),)).apply(listed([environment("env-1")]))
+    (missing,) = [each for each in profile_state.environments.values() if each.environment.label == "nas-77"]
+    assert all_lines(missing, profile_state) == []

@@ -13,7 +13,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean, cells, clean
+from envwatch.model.text import SafeText, cells, clean
 from envwatch.views.event_lines import Layout, encoded, event_line, initial_line, layout_of
 
 AT = ServerMs(NOW + 7_999)
@@ -21,12 +21,12 @@ LAYOUT = Layout(name=12)
 
 
 def line(kind: Kind, layout: Layout = LAYOUT, **fields: object) -> str:
-    given = {"id": Clean("env-1"), "name": Clean("mac-mini-2")} | fields
+    given = {"id": SafeText("env-1"), "name": SafeText("mac-mini-2")} | fields
     return event_line(Event(kind=kind, at=AT, **given), layout)  # type: ignore[arg-type]
 
 
 def members(count: int) -> tuple[Event, ...]:
-    return tuple(Event(kind=Kind.OFFLINE, at=AT, id=Clean(f"e{n}"), name=Clean(f"box-{n}")) for n in range(count))
+    return tuple(Event(kind=Kind.OFFLINE, at=AT, id=SafeText(f"e{n}"), name=SafeText(f"box-{n}")) for n in range(count))
 
 
 LASTED = timedelta(days=3, hours=4, minutes=5)
@@ -38,7 +38,7 @@ FLEET = {"id": None, "name": None}
     [
         (
             Kind.OFFLINE,
-            {"reason": Clean("heartbeat lost (121 s)"), "lasted": LASTED},
+            {"reason": SafeText("heartbeat lost (121 s)"), "lasted": LASTED},
             "offline      mac-mini-2    heartbeat lost (121 s), was on for 3d 4h",
         ),
         (Kind.ONLINE, {"lasted": timedelta(seconds=252)}, "online       mac-mini-2    was off for 4m 12s"),
@@ -56,10 +56,10 @@ FLEET = {"id": None, "name": None}
             {"field": "mode", "before": "standard", "after": "unrestricted"},
             "mode         mac-mini-2    mode standard → unrestricted !",
         ),
-        (Kind.ONLINE, {"name": Clean("")}, "online       env-1"),
+        (Kind.ONLINE, {"name": SafeText("")}, "online       env-1"),
         (
             Kind.TOGETHER,
-            {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": Clean("pod p-7")},
+            {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": SafeText("pod p-7")},
             "offline      2 environments  2 went offline together: all pod p-7",
         ),
         (
@@ -69,7 +69,7 @@ FLEET = {"id": None, "name": None}
         ),
         (
             Kind.BLIND,
-            {**FLEET, "since": NOW, "reason": Clean("timeout")},
+            {**FLEET, "since": NOW, "reason": SafeText("timeout")},
             "blind        -             blind: no data since 08:53:20Z, timeout",
         ),
     ],
@@ -81,34 +81,34 @@ def test_a_line_has_the_time_in_utc_the_word_the_name_and_the_details(
 
 
 def test_several_profiles_have_a_column() -> None:
-    text = line(Kind.ONLINE, Layout(name=12, profile=6), profile=Clean("work"))
+    text = line(Kind.ONLINE, Layout(name=12, profile=6), profile=SafeText("work"))
     assert text == "2025-10-09T08:53:27Z  online       work    mac-mini-2"
 
 
 def monitored(*names: str) -> Monitor:
     rows = [environment(f"env-{number}", connectionName=name) for number, name in enumerate(names, 1)]
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, listed(rows), reading())
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(rows), reading())
     return monitor
 
 
 def test_columns_are_as_wide_as_the_names_up_to_forty_cells_and_nothing_is_cut() -> None:
-    assert layout_of(monitored("a", "漢字漢字").fleets).name == 8
-    assert layout_of(monitored("a", "x" * 40).fleets).name == 40
-    assert layout_of(monitored("a", "x" * 41).fleets).name == 40
-    assert "x" * 41 in line(Kind.ONLINE, name=Clean("x" * 41))
+    assert layout_of(monitored("a", "漢字漢字").fleet).name == 8
+    assert layout_of(monitored("a", "x" * 40).fleet).name == 40
+    assert layout_of(monitored("a", "x" * 41).fleet).name == 40
+    assert "x" * 41 in line(Kind.ONLINE, name=SafeText("x" * 41))
 
 
 def test_names_that_look_alike_have_a_part_of_their_id() -> None:
-    layout = layout_of(monitored("build", "build", "other").fleets)
-    assert line(Kind.ONLINE, layout, name=Clean("build")).endswith("online       build nv-1")
-    assert line(Kind.ONLINE, layout, name=Clean("other")).endswith("online       other")
+    layout = layout_of(monitored("build", "build", "other").fleet)
+    assert line(Kind.ONLINE, layout, name=SafeText("build")).endswith("online       build nv-1")
+    assert line(Kind.ONLINE, layout, name=SafeText("other")).endswith("online       other")
     assert layout.name == cells("build nv-1")
 
 
 def test_the_initial_line_has_the_state_and_why() -> None:
     rows = [*beating(1), environment("env-2", connectionId=None, lastHeartbeat=None)]
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, listed(rows), reading())
-    up, down = monitor.fleets.environments
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(rows), reading())
+    up, down = monitor.fleet.environments
     assert initial_line(up, AT, LAYOUT, is_unknown=False).endswith("initial      laptop of env-1  online")
     assert initial_line(down, AT, LAYOUT, is_unknown=False).endswith("laptop of env-2  offline, disconnected")
     assert initial_line(down, AT, LAYOUT, is_unknown=True).endswith("laptop of env-2  unknown")
@@ -117,17 +117,17 @@ def test_the_initial_line_has_the_state_and_why() -> None:
 @pytest.mark.parametrize("weapon", WEAPONS)
 def test_whatever_a_name_is_an_event_is_one_line_without_escapes(weapon: str) -> None:
     name = clean(weapon)
-    data = encoded(Clean(line(Kind.ONLINE, name=name)), "utf-8", ascii_only=False)
+    data = encoded(SafeText(line(Kind.ONLINE, name=name)), "utf-8", ascii_only=False)
     assert data.endswith(b"\n")
     assert data.decode().removesuffix("\n").isprintable()
 
 
 def test_where_only_ascii_can_be_shown_our_own_words_stay_readable() -> None:
-    text = Clean(line(Kind.MODE, name=Clean("東"), field="mode", before="a", after="b"))
+    text = SafeText(line(Kind.MODE, name=SafeText("東"), field="mode", before="a", after="b"))
     assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode         \\u6771            mode a -> b\n")
     assert encoded(text, "latin-1", ascii_only=False).endswith(b"mode a \\u2192 b\n")
 
 
 def test_an_instant_outside_the_calendar_is_a_dash() -> None:
-    event = replace(Event(kind=Kind.NOTICE, at=AT, reason=Clean("x")), at=ServerMs(1e18))
+    event = replace(Event(kind=Kind.NOTICE, at=AT, reason=SafeText("x")), at=ServerMs(1e18))
     assert event_line(event, LAYOUT).startswith("–  notice")

@@ -17,9 +17,9 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
 from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Listed
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.language import parse
-from envwatch.views.event_stream import EventStream, Format
+from envwatch.views.event_stream import EventFormat, EventStream
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -71,7 +71,7 @@ class ReplayMachine(MonitoredMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stream = EventStream(sources=SOURCES, format=Format.JSONL, has_initial=True)
+        self.stream = EventStream(sources=SOURCES, format=EventFormat.JSONL, has_initial=True)
         self.known: dict[str, dict[str, Any]] = {}
         self.ids: set[str] = set()
 
@@ -83,7 +83,7 @@ class ReplayMachine(MonitoredMachine):
 
     def _poll(self, outcome: Outcome) -> None:
         before, now = self.monitor, self._clocks(0)
-        self.monitor, update = before.after(NO_PROFILE, outcome, now)
+        self.monitor, update = before.apply(NO_PROFILE, outcome, now)
         for line in self.stream.lines(before, self.monitor, update.events, now):
             event = json.loads(line)
             assert event["id"] not in self.ids, "an id came twice"
@@ -91,10 +91,12 @@ class ReplayMachine(MonitoredMachine):
             for data in event["data"]["members"] or [event["data"]]:
                 if "id" in data:
                     self.known[data["id"]] = fields_of_row(data)
-        fleet = {tracked.environment.id: fields_of(tracked) for tracked in self.monitor.fleets.environments}
-        left = self.known.keys() - fleet.keys()
+        profile_state = {tracked.environment.id: fields_of(tracked) for tracked in self.monitor.fleet.environments}
+        left = self.known.keys() - profile_state.keys()
         assert all(self.known[id_]["state"] == Presence.GONE for id_ in left), "forgotten, and not gone"
-        assert {id_: self.known[id_] for id_ in self.known.keys() - left} == fleet, "the lines disagree with the fleet"
+        assert {id_: self.known[id_] for id_ in self.known.keys() - left} == profile_state, (
+            "the lines disagree with the fleet"
+        )
 
 
 TestReplay = ReplayMachine.TestCase
@@ -105,11 +107,11 @@ TestReplay.settings = settings(
 
 def lines(stream: EventStream, *outcomes: Outcome) -> list[str]:
     """The lines of all outcomes."""
-    monitor, found = Monitor.of({NO_PROFILE: Limits()}), []
+    monitor, found = Monitor.create({NO_PROFILE: Limits()}), []
     for outcome in outcomes:
         now = outcome.ended if isinstance(outcome, Listed) else reading(NOW + 100_000)
         before = monitor
-        monitor, update = monitor.after(NO_PROFILE, outcome, now)
+        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
         found += [line.decode() for line in stream.lines(before, monitor, update.events, now)]
     return found
 
@@ -146,17 +148,17 @@ def test_a_filter_keeps_what_is_about_the_fleet() -> None:
 
 
 def test_each_profile_has_its_own_first_lines_and_source() -> None:
-    names = (Clean("home"), Clean("work"))
+    names = (SafeText("home"), SafeText("work"))
     stream = EventStream(
         sources={name: f"https://{name}.example/v1/environments" for name in names},
-        format=Format.JSONL,
+        format=EventFormat.JSONL,
         has_initial=True,
     )
-    monitor = Monitor.of(dict.fromkeys(names, Limits()))
+    monitor = Monitor.create(dict.fromkeys(names, Limits()))
     found = []
     for name in names:
         before = monitor
-        monitor, update = monitor.after(name, listed(beating(1)), reading())
+        monitor, update = monitor.apply(name, listed(beating(1)), reading())
         found += [json.loads(line) for line in stream.lines(before, monitor, update.events, reading())]
     assert [(each["source"], each["data"]["profile"]) for each in found] == [
         ("https://home.example/v1/environments", "home"),
@@ -168,11 +170,11 @@ def test_each_profile_has_its_own_first_lines_and_source() -> None:
 @pytest.mark.parametrize(("query", "ids"), [("", ["env-1", "env-3"]), ("pod:p-7", ["env-3"])])
 def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: str, ids: list[str]) -> None:
     """Of a row, what the event keeps: as it was then, whatever became of it."""
-    stream = EventStream(sources=SOURCES, format=Format.JSONL, query=parse(query))
+    stream = EventStream(sources=SOURCES, format=EventFormat.JSONL, query=parse(query))
     live = [json.loads(line) for line in lines(stream, FIRST, THEN)]
-    first, _ = Monitor.of({NO_PROFILE: Limits()}).after(NO_PROFILE, FIRST, FIRST.ended)
-    monitor, update = first.after(NO_PROFILE, THEN, THEN.ended)
-    past = [json.loads(line) for line in stream.past_lines(update.events, monitor.fleets)]
+    first, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, FIRST, FIRST.ended)
+    monitor, update = first.apply(NO_PROFILE, THEN, THEN.ended)
+    past = [json.loads(line) for line in stream.past_lines(update.events, monitor.fleet)]
     for then, now in zip(past, live, strict=True):
         assert {name: then[name] for name in then if name != "data"} == {
             name: now[name] for name in now if name != "data"
@@ -181,5 +183,5 @@ def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: s
         same = ("id", "name", "state", "before", "after", "reason", "lasted_s")
         assert [then["data"][name] for name in same] == [now["data"][name] for name in same]
     assert [event["subject"] for event in past] == ids
-    words = [line.decode() for line in text(query).past_lines(update.events, monitor.fleets)]
+    words = [line.decode() for line in text(query).past_lines(update.events, monitor.fleet)]
     assert words == lines(text(query), FIRST, THEN)

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed, reading, watched
 
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
-from envwatch.views.explanation import Step, answer, explanation_rows, trace
+from envwatch.model.text import SafeText
+from envwatch.views.explanation import RuleResult, answer, explanation_rows, trace
 from envwatch.views.pane_layout import PaneLayout
 
 if TYPE_CHECKING:
@@ -35,30 +35,32 @@ RULES = [
 ]
 
 
-def steps(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, Step]:
+def steps(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, RuleResult]:
     """The trace of `env-1` after some outcomes, with the answer as the result of `verdict`."""
-    fleet, _ = watched(outcomes)
-    arguments = (fleet.environments[environment().id], fleet, reading(at, skew), UTC)
+    profile_state, _ = watched(outcomes)
+    arguments = (profile_state.environments[environment().id], profile_state, reading(at, skew), UTC)
     found = trace(*arguments)
     assert [step.rule for step in found] == RULES
-    return {"verdict": Step("verdict", Clean(""), result(answer(*arguments)))} | {step.rule: step for step in found}
+    return {"verdict": RuleResult("verdict", SafeText(""), result(answer(*arguments)))} | {
+        step.rule: step for step in found
+    }
 
 
-def result(sentence: str) -> Clean:
+def result(sentence: str) -> SafeText:
     """The state in an answer: `It is offline: disconnected, since …`."""
     match = re.fullmatch(r"It is ([a-z, ]+): .+, since .+\.", sentence)
     assert match, sentence
-    return Clean(match[1])
+    return SafeText(match[1])
 
 
-def of_row(**changes: Any) -> dict[str, Step]:
+def of_row(**changes: Any) -> dict[str, RuleResult]:
     return steps(listed([environment("env-1", **changes)]))
 
 
 def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_below() -> None:
-    fleet, _ = watched([listed([environment(connectionId=None)])])
-    (tracked,) = fleet.environments.values()
-    rows = explanation_rows(tracked, fleet, reading(), UTC, PaneLayout(60))
+    profile_state, _ = watched([listed([environment(connectionId=None)])])
+    (tracked,) = profile_state.environments.values()
+    rows = explanation_rows(tracked, profile_state, reading(), UTC, PaneLayout(60))
     texts = ["".join(piece.text for piece in row) for row in rows]
     assert texts[0] == "It is offline: disconnected, since before envwatch first"
     place = texts.index("connectionId → offline: disconnected")
@@ -156,10 +158,10 @@ def test_a_heartbeat_that_contradicts_the_clock_is_not_used(seconds: int, word: 
 
 @pytest.mark.parametrize("beat", [1e308, -1e308, float("inf")])
 def test_a_heartbeat_of_a_recording_may_be_at_any_time(beat: float) -> None:
-    fleet, _ = watched([listed([environment()])])
-    tracked = fleet.environments[environment().id]
+    profile_state, _ = watched([listed([environment()])])
+    tracked = profile_state.environments[environment().id]
     odd = replace(tracked, environment=replace(tracked.environment, last_heartbeat_at=ServerMs(beat)))
-    assert [step.rule for step in trace(odd, fleet, reading(NOW), UTC)] == RULES
+    assert [step.rule for step in trace(odd, profile_state, reading(NOW), UTC)] == RULES
 
 
 def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
@@ -194,8 +196,8 @@ def test_rows_that_vanished_together_are_named() -> None:
 
 
 def test_before_the_first_listing_nothing_is_known() -> None:
-    fleet, _ = watched([listed([environment()])])
-    _, first, *_ = trace(fleet.environments[environment().id], Fleet(), reading(), UTC)
+    profile_state, _ = watched([listed([environment()])])
+    _, first, *_ = trace(profile_state.environments[environment().id], ProfileState(), reading(), UTC)
     assert (first.inputs, first.result) == ("none yet", "nothing is known")
 
 
@@ -211,11 +213,11 @@ ROWS = st.fixed_dictionaries(
 
 @given(st.lists(ROWS, min_size=1, max_size=5), st.sampled_from([-86_400_000.0, -1_000.0, 0.0, 7_000.0, 86_400_000.0]))
 def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], skew: float) -> None:
-    fleet, _ = watched(
+    profile_state, _ = watched(
         listed([environment("env-1", **row)], NOW + 5_000 * number, skew=skew) for number, row in enumerate(rows)
     )
-    tracked = fleet.environments[environment().id]
-    arguments = (tracked, fleet, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
+    tracked = profile_state.environments[environment().id]
+    arguments = (tracked, profile_state, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
     found = {step.rule: step for step in trace(*arguments)}
     assert result(answer(*arguments)) == tracked.presence.value
     if tracked.verdict.is_up and not tracked.clock_suspect:

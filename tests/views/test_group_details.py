@@ -12,9 +12,9 @@ from support.builders import NOW, environment, listed, reading
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import GONE
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.details import EVENTS
 from envwatch.views.group_details import common_lines, group_headline, newest_events, problem_lines
 from envwatch.views.grouping import GroupHeader, groups_of
@@ -37,11 +37,11 @@ def off(name: str, seconds: float) -> Environment:
 
 def lines_of(rows: Sequence[Environment], *, acks: Sequence[str] = (), after: float = 0.0) -> dict[str, str]:
     """The lines of a group by their labels, from top to bottom, and its headline as `head`."""
-    fleets, _ = Fleets().after(NO_PROFILE, listed(rows))
-    header = header_of(list(fleets.environments))
-    acked = {Clean(f"env-{name}"): Ack(NOW, Clean("")) for name in acks}
+    fleet, _ = Fleet().apply(NO_PROFILE, listed(rows))
+    header = header_of(list(fleet.environments))
+    acked = {SafeText(f"env-{name}"): Ack(NOW, SafeText("")) for name in acks}
     shared, different = common_lines(header)
-    lines = [*problem_lines(header, fleets, acked, reading(NOW + after)), *shared, *different]
+    lines = [*problem_lines(header, fleet, acked, reading(NOW + after)), *shared, *different]
     return {"head": " ".join(piece.text for piece in group_headline(header))} | {
         line.label: line.text for line in lines
     }
@@ -73,9 +73,9 @@ def test_problems_are_named_with_the_length_of_their_silence() -> None:
 
 
 def test_an_acknowledged_one_is_named_when_it_is_gone_as_well() -> None:
-    fleets, _ = Fleets().after(NO_PROFILE, listed([row("a")]))
-    gone, acks = replace(next(iter(fleets.environments)), verdict=GONE), {Clean("env-a"): Ack(NOW, Clean(""))}
-    lines = {line.label: line.text for line in problem_lines(header_of([gone]), fleets, acks, reading())}
+    fleet, _ = Fleet().apply(NO_PROFILE, listed([row("a")]))
+    gone, acks = replace(next(iter(fleet.environments)), verdict=GONE), {SafeText("env-a"): Ack(NOW, SafeText(""))}
+    lines = {line.label: line.text for line in problem_lines(header_of([gone]), fleet, acks, reading())}
     assert lines["acked"] == "a"
 
 
@@ -86,9 +86,9 @@ def test_silence_is_measured_only_up_to_the_newest_listing_once_it_is_stale(late
 
 
 def test_flapping_environments_are_named() -> None:
-    fleets, _ = Fleets().after(NO_PROFILE, listed([row("a"), row("b")]))
-    first, second = fleets.environments
-    lines = problem_lines(header_of([first, replace(second, is_flapping=True)]), fleets, {}, reading())
+    fleet, _ = Fleet().apply(NO_PROFILE, listed([row("a"), row("b")]))
+    first, second = fleet.environments
+    lines = problem_lines(header_of([first, replace(second, is_flapping=True)]), fleet, {}, reading())
     assert {line.label: line.text for line in lines}["flapping"] == "b"
 
 
@@ -116,13 +116,13 @@ def test_members_without_a_value_are_counted_too() -> None:
 
 def test_the_newest_events_of_all_members_are_shown_the_newest_first() -> None:
     rows = [row(name) for name in "ab"]
-    fleets, log = Fleets(), EventLog()
+    fleet, log = Fleet(), EventLog()
     for number in range(6):
         lost = rows[number % 2]
         lost = off(lost.name, 200) if number else lost
-        fleets, events = fleets.after(NO_PROFILE, listed([lost, rows[(number + 1) % 2]], NOW + number * 5_000))
-        log = log.after(events)
-    found = newest_events(header_of(list(fleets.environments)), log)
+        fleet, events = fleet.apply(NO_PROFILE, listed([lost, rows[(number + 1) % 2]], NOW + number * 5_000))
+        log = log.with_events(events)
+    found = newest_events(header_of(list(fleet.environments)), log)
     assert len(found) == EVENTS
     assert [event.at for event in found] == sorted((event.at for event in found), reverse=True)
     assert {event.name for event in found} == {"a", "b"}

@@ -14,10 +14,10 @@ from support.tracked_environments import ALL, fleet_of, tracked
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Basis, arrange, lines_of
-from envwatch.views.grouping import GROUPINGS, OLD, GroupHeader, Rule, group_key, groups_of
+from envwatch.views.arrangement import OrderInputs, arrange, lines_of
+from envwatch.views.grouping import GROUPINGS, OLD, Divider, GroupHeader, group_key, groups_of
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def offline(name: str, since: float) -> TrackedEnvironment:
 
 def shape(lines: Iterable[Line]) -> list[str]:
     def text(line: Line) -> str:
-        if isinstance(line, Rule):
+        if isinstance(line, Divider):
             return "--"
         if isinstance(line, GroupHeader):
             return f"{'-' if line.is_open else '+'}{line.title} ({len(line)})"
@@ -49,8 +49,8 @@ def shape(lines: Iterable[Line]) -> list[str]:
 
 
 def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew: float = 0.0) -> Sequence[Line]:
-    fleets = fleet_of(rows, skew=skew)
-    return lines_of(arrange(fleets, view, ALL, Basis(at)), view, fleets)
+    fleet = fleet_of(rows, skew=skew)
+    return lines_of(arrange(fleet, view, ALL, OrderInputs(at)), view, fleet)
 
 
 def members(lines: Iterable[Line]) -> list[TrackedEnvironment]:
@@ -90,9 +90,16 @@ def test_the_rule_counts_what_follows_and_is_missing_where_it_would_say_nothing(
     back = replace(named("back"), last_change=RecentChange(ChangeTag.BACK, ServerMs(NOW - 1)))
     before = replace(named("before"), last_change=RecentChange(ChangeTag.BACK, ServerMs(NOW - 900_000)))
     left = replace(offline("left", 0), verdict=GONE, since_at=ServerMs(NOW - 900_000))
-    rows = [offline("down", 1000), back, before, replace(named("clk"), is_untimed=True), left, offline("old", DAY)]
+    rows = [
+        offline("down", 1000),
+        back,
+        before,
+        replace(named("clk"), has_impossible_time=True),
+        left,
+        offline("old", DAY),
+    ]
     rule = lines(rows, View())[1]
-    assert isinstance(rule, Rule)
+    assert isinstance(rule, Divider)
     assert {what: count for (_, what), count in rule.counts.items()} == {"online": 2, "unknown": 1, "gone": 1}
     assert rule.changed == 1
     assert shape(lines(rows, View(preset=Preset.OFFLINE))) == ["down", "--", "left", "old"]
@@ -108,7 +115,7 @@ def test_groups_follow_the_order_of_their_first_rows_and_missing_values_are_one_
         named("d", podId="p-2"),
         named("e", podId=""),
     ]
-    found = groups_of(rows, "pod", frozenset({group_key("pod", Clean("p-1"))}))
+    found = groups_of(rows, "pod", frozenset({group_key("pod", SafeText("p-1"))}))
     assert shape(found) == ["-pod p-2 (2)", "a", "d", "-no pod (2)", "b", "e", "+pod p-1 (1)"]
 
 
@@ -143,7 +150,9 @@ ROWS = st.lists(
     rows=ROWS,
     group=st.sampled_from([None, *GROUPINGS]),
     folded=st.frozensets(
-        st.sampled_from([OLD, group_key("pod", Clean("p-1")), group_key("pod", None), group_key("os", Clean("linux"))])
+        st.sampled_from(
+            [OLD, group_key("pod", SafeText("p-1")), group_key("pod", None), group_key("os", SafeText("linux"))]
+        )
     ),
     sort=st.sampled_from([None, "name"]),
 )
@@ -151,13 +160,13 @@ def test_every_row_appears_once_in_order_under_its_header(
     *, rows: Sequence[TrackedEnvironment], group: str | None, folded: frozenset[LineKey], sort: str | None
 ) -> None:
     view = View(group=group, folded=folded, sort=sort)
-    fleets = fleet_of(rows)
-    arrangement = arrange(fleets, view, ALL, Basis(NOW))
-    found = lines_of(arrangement, view, fleets)
+    fleet = fleet_of(rows)
+    arrangement = arrange(fleet, view, ALL, OrderInputs(NOW))
+    found = lines_of(arrangement, view, fleet)
     assert len({line.key for line in found}) == len(found)
     below: list[TrackedEnvironment] | None = None
     loose: list[TrackedEnvironment] = []
-    for line in [*(line for line in found if not isinstance(line, Rule)), None]:
+    for line in [*(line for line in found if not isinstance(line, Divider)), None]:
         if line is None or isinstance(line, GroupHeader):
             assert not below, "an open header has exactly its own rows below it"
             below = list(line.environments) if line is not None and line.is_open else None

@@ -11,14 +11,14 @@ from support.builders import NOW, environment
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.event_text import event_text
 from envwatch.views.headline import headline, merged, returned_since
 
 
 def event(kind: Kind, seconds: float = 0, id_: str = "env-1", *, of: Kind | None = None, count: int = 0) -> Event:
     members = tuple(event(of, seconds, f"env-{n}") for n in range(count)) if of is not None else ()
-    return Event(kind=kind, at=ServerMs(NOW + seconds * 1000), id=None if of else Clean(id_), of=of, members=members)
+    return Event(kind=kind, at=ServerMs(NOW + seconds * 1000), id=None if of else SafeText(id_), of=of, members=members)
 
 
 LOST = event(Kind.TOGETHER, of=Kind.OFFLINE, count=3)
@@ -41,7 +41,7 @@ def test_of_minor_events_of_one_listing_the_one_of_most_environments_is_chosen()
     many, one = event(Kind.TOGETHER, 5, of=Kind.ONLINE, count=3), event(Kind.RETURNED, 5, "env-9")
     assert chosen(many, one) is chosen(one, many) is many
     assert chosen(many, replace(one, at=ServerMs(NOW + 6_000))).kind is Kind.RETURNED  # type: ignore[union-attr]
-    assert chosen(many, replace(one, profile=Clean("other"))).kind is Kind.RETURNED  # type: ignore[union-attr]
+    assert chosen(many, replace(one, profile=SafeText("other"))).kind is Kind.RETURNED  # type: ignore[union-attr]
     assert chosen(many, event(Kind.NOTICE, 7)) is many
 
 
@@ -91,7 +91,7 @@ def test_the_end_of_a_period_ends_its_rank_and_gives_way_to_any_event(begin: Kin
     assert chosen(*over[1:]) is over[2]
     assert chosen(*over[1:], back := event(Kind.ONLINE, 3, "env-9")) is back
     assert chosen(*over, again := event(begin, 3)) is again
-    assert chosen(event(begin, 1), replace(event(end, 2), profile=Clean("other"))).kind is begin  # type: ignore[union-attr]
+    assert chosen(event(begin, 1), replace(event(end, 2), profile=SafeText("other"))).kind is begin  # type: ignore[union-attr]
 
 
 def test_what_has_come_back_of_a_loss_is_counted_unless_it_is_lost_again() -> None:
@@ -99,13 +99,13 @@ def test_what_has_come_back_of_a_loss_is_counted_unless_it_is_lost_again() -> No
     assert [returned_since(LOST, log) for log in ((LOST,), (LOST, back))] == [0, 2]
     assert returned_since(LOST, (LOST, back, event(Kind.OFFLINE, 6, "env-1"))) == 1
     assert returned_since(event(Kind.OFFLINE), (event(Kind.ONLINE, -5), event(Kind.ONLINE, 0, "env-9"))) == 0
-    assert returned_since(LOST, (LOST, replace(event(Kind.ONLINE, 5, "env-1"), profile=Clean("other")))) == 0
+    assert returned_since(LOST, (LOST, replace(event(Kind.ONLINE, 5, "env-1"), profile=SafeText("other")))) == 0
     assert returned_since(event(Kind.BLIND), (event(Kind.ONLINE, 5),)) == 0
 
 
 def test_a_change_to_unrestricted_is_as_severe_as_a_loss_and_the_way_back_is_minor() -> None:
     fell = event(Kind.OFFLINE)
-    drift = replace(event(Kind.MODE, 5, "env-9"), before=Clean("standard"), after=Clean("unrestricted"))
+    drift = replace(event(Kind.MODE, 5, "env-9"), before=SafeText("standard"), after=SafeText("unrestricted"))
     assert chosen(fell, drift) is drift
     assert chosen(fell, replace(drift, before=drift.after, after=drift.before)) is fell
 
@@ -131,12 +131,12 @@ def test_an_environment_lost_again_after_its_return_is_chosen() -> None:
 
 def test_changes_of_one_poll_become_one_sentence_and_the_number_of_the_others() -> None:
     first, second, mode = event(Kind.OFFLINE), event(Kind.OFFLINE, 0, "env-2"), event(Kind.MODE, 0, "env-3")
-    log = EventLog().after([event(Kind.ONLINE, -5, "env-9")]).after([first, second, mode, LOST])
+    log = EventLog().with_events([event(Kind.ONLINE, -5, "env-9")]).with_events([first, second, mode, LOST])
     assert [*log.with_poll_of(first)] == [first, second, mode, LOST]
     group, more = merged(first, log.with_poll_of(first))
     assert ([member.id for member in group.members], more) == (["env-1", "env-2"], 4)
     assert event_text(group) == "2 went offline: env-1, env-2"
-    named = replace(group, members=(first, replace(second, name=Clean("sandbox-agent-e428e89d-2b14-472f"))))
+    named = replace(group, members=(first, replace(second, name=SafeText("sandbox-agent-e428e89d-2b14-472f"))))
     assert event_text(named) == "2 went offline: env-1, sandbox-agent-e428e…472f"
     assert merged(mode, log.with_poll_of(mode)) == (mode, 5)
     assert merged(LOST, log.with_poll_of(LOST)) == (LOST, 3)
@@ -145,7 +145,7 @@ def test_changes_of_one_poll_become_one_sentence_and_the_number_of_the_others() 
 def test_the_polls_of_a_full_log_stay_apart() -> None:
     log, last = EventLog(), event(Kind.MODE, 4, "env-2")
     for n in range(5):
-        log = log.after([event(Kind.MODE, n, "env-1"), last if n == 4 else event(Kind.MODE, n, "env-2")], most=3)
+        log = log.with_events([event(Kind.MODE, n, "env-1"), last if n == 4 else event(Kind.MODE, n, "env-2")], most=3)
     assert len(log.with_poll_of(last)) == 2
     assert len(log.with_poll_of(log[0])) == 1
 

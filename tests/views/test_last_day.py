@@ -15,11 +15,11 @@ from support.pasts import ALL_TIMES, at, day, monitor_now, with_past
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.outages import State
+from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean, cells
+from envwatch.model.text import SafeText, cells
 from envwatch.views.event_text import watched_text
 from envwatch.views.last_day import hour_marks, last_day_rows, uptime_text
 from envwatch.views.legend import hour_entries
@@ -37,7 +37,7 @@ def day_watched() -> Monitor:
 
 
 def row_of(monitor: Monitor, name: str) -> TrackedEnvironment:
-    return monitor.fleets.by_profile[NO_PROFILE].environments[Clean(f"env-{name}")]
+    return monitor.fleet.by_profile[NO_PROFILE].environments[SafeText(f"env-{name}")]
 
 
 def lines(name: str, monitor: Monitor | None = None, width: int = 48, *, is_ascii: bool = False) -> list[str]:
@@ -86,13 +86,13 @@ def test_no_strip_is_drawn_that_says_nothing() -> None:
 
 @pytest.mark.parametrize(("minutes", "is_drawn"), [(59.9, False), (60, True)])
 def test_an_hour_of_watching_is_a_past(minutes: float, *, is_drawn: bool) -> None:
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     for hours in (0, minutes / 60):
         outcome = listed(beating(1, at(hours)), at(hours))
-        monitor, _ = monitor.after(NO_PROFILE, outcome, outcome.ended)
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
     watched = {NO_PROFILE: WatchedTime((Span(NOW, at(minutes / 60)),))}
     monitor = replace(monitor, watched=watched)
-    (row,) = monitor.fleets.environments
+    (row,) = monitor.fleet.environments
     rows = last_day_rows(row, monitor, reading(at(minutes / 60)), UTC, PaneLayout(40))
     assert bool(rows) is is_drawn
 
@@ -115,8 +115,8 @@ def test_of_several_outages_the_longest_is_described_with_its_gap() -> None:
 @given(name=st.sampled_from(["steady", "once", "lost", "new"]), width=st.integers(33, 140), is_ascii=st.booleans())
 def test_every_row_fits_the_pane_and_the_strip_fills_it(name: str, width: int, *, is_ascii: bool) -> None:
     drawn = lines(name, width=width, is_ascii=is_ascii)
-    assert all(cells(Clean(line)) <= width for line in drawn)
-    assert cells(Clean(drawn[0])) == width
+    assert all(cells(SafeText(line)) <= width for line in drawn)
+    assert cells(SafeText(drawn[0])) == width
     assert all(line.isascii() for line in drawn[:2]) or not is_ascii
 
 
@@ -139,10 +139,10 @@ def test_the_column_has_room_for_all_marks() -> None:
 
 
 def test_every_state_of_an_hour_looks_different_with_and_without_colours_and_in_ascii() -> None:
-    assert set(HOUR_STYLES) == set(State)
+    assert set(HOUR_STYLES) == set(UptimeState)
     for glyphs in ([look.glyph for look in HOUR_STYLES.values()], [look.ascii for look in HOUR_STYLES.values()]):
-        assert len(set(glyphs)) == len(State)
-        assert all(cells(Clean(glyph)) == 1 for glyph in glyphs)
+        assert len(set(glyphs)) == len(UptimeState)
+        assert all(cells(SafeText(glyph)) == 1 for glyph in glyphs)
     assert all(look.ascii.isascii() for look in HOUR_STYLES.values())
     assert [entry.meaning for entry in hour_entries(ascii_only=True)] == [
         "down",
@@ -159,5 +159,5 @@ def test_the_event_log_says_since_when_it_covers_what_happened_and_what_was_not_
     assert watched_text(monitor_now(), now, UTC) == "watched since 08:53:20Z"
     assert watched_text(day_watched(), now, UTC) == "watched since 2025-10-08 08:53Z · 3h 3m not seen in 2 gaps"
     notice = Event(kind=Kind.NOTICE, at=at(-1))
-    cut = replace(day_watched(), event_log=day_watched().event_log.after([notice]).after([notice], 1))
+    cut = replace(day_watched(), event_log=day_watched().event_log.with_events([notice]).with_events([notice], 1))
     assert watched_text(cut, now, UTC).endswith(" · before 07:53:20Z dropped")

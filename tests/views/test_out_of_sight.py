@@ -12,10 +12,10 @@ from support.tracked_environments import ALL, fleet_of, offline, online
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.text import Clean
-from envwatch.views.arrangement import Basis, arrange, lines_of
+from envwatch.model.text import SafeText
+from envwatch.views.arrangement import OrderInputs, arrange, lines_of
 from envwatch.views.grouping import group_key
 from envwatch.views.out_of_sight import ProblemPlaces, above_text, no_problem_text
 from envwatch.views.table_view import View
@@ -23,15 +23,15 @@ from envwatch.views.table_view import View
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
-NOTE = Ack(NOW, Clean(""))
-OS = group_key("os", Clean("linux"))
+NOTE = Ack(NOW, SafeText(""))
+OS = group_key("os", SafeText("linux"))
 
 
 def places(*rows: TrackedEnvironment, view: View | None = None) -> ProblemPlaces:
-    fleets = fleet_of(rows)
+    fleet = fleet_of(rows)
     view = view or View(sort="name")
-    lines = lines_of(arrange(fleets, view, ALL, Basis(NOW)), view, fleets)
-    return ProblemPlaces.among(lines, Monitor(fleets).alerting(reading()))
+    lines = lines_of(arrange(fleet, view, ALL, OrderInputs(NOW)), view, fleet)
+    return ProblemPlaces.among(lines, Monitor(fleet).alerting(reading()))
 
 
 def test_problems_are_counted_above_below_and_in_folds() -> None:
@@ -79,16 +79,16 @@ def test_what_is_out_of_sight_is_said_in_words_and_nothing_is_said_of_none() -> 
     ],
 )
 def test_the_answer_names_what_there_is(rows: list[TrackedEnvironment], acked: str, hidden: int, text: str) -> None:
-    acks = {Clean(f"env-{name}"): NOTE for name in acked}
+    acks = {SafeText(f"env-{name}"): NOTE for name in acked}
     assert no_problem_text(fleet_of(rows), acks, reading(), hidden, is_old_folded=True) == text
 
 
 def test_unknown_is_never_called_no_problem() -> None:
-    assert "unknown" in no_problem_text(Fleets(), {}, reading(), 0, is_old_folded=False)
-    fleets = fleet_of([online("a"), online("b")])
+    assert "unknown" in no_problem_text(Fleet(), {}, reading(), 0, is_old_folded=False)
+    fleet = fleet_of([online("a"), online("b")])
     later = NOW + 10 * 60_000
-    fleets, _ = fleets.after(NO_PROFILE, failed(at=later))
-    assert no_problem_text(fleets, {}, reading(later), 0, is_old_folded=False) == "no new problems: 2 unknown"
+    fleet, _ = fleet.apply(NO_PROFILE, failed(at=later))
+    assert no_problem_text(fleet, {}, reading(later), 0, is_old_folded=False) == "no new problems: 2 unknown"
     assert "x unfolds" not in no_problem_text(fleet_of([offline("a", 90_000)]), {}, reading(), 0, is_old_folded=False)
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.hostile_fleet import WEAPONS
 
-from envwatch.model.text import Clean, clean
-from envwatch.model.threshold import threshold_of
-from envwatch.views.plugin_output import Metric, Status, output_of, status_of
+from envwatch.model.nagios_range import threshold_of
+from envwatch.model.text import SafeText, clean
+from envwatch.views.plugin_output import PerformanceDatum, PluginStatus, output_of, status_of
 
 RANGES = ("10", "10:", "~:10", "10:20", "@10:20", "0", "@0:0", "~:", "0.5:2.")
 
@@ -60,7 +60,7 @@ def parsed(output: str) -> tuple[str, dict[str, Item], list[str]]:
 
 texts = st.one_of(st.text(), st.sampled_from(WEAPONS), st.text(alphabet="|a\n'=; é漢\u0301")).map(clean)
 metrics = st.builds(
-    Metric,
+    PerformanceDatum,
     label=st.sampled_from(("problems", "offline", "time")),
     value=st.one_of(st.integers(0, 10**7), st.floats(0, 600)),
     unit=st.sampled_from(("", "s")),
@@ -71,13 +71,13 @@ metrics = st.builds(
 
 
 @given(
-    status=st.sampled_from(Status),
+    status=st.sampled_from(PluginStatus),
     text=texts,
     written=st.lists(metrics, unique_by=lambda metric: metric.label),
     details=st.lists(texts, max_size=80),
 )
 def test_whatever_names_say_the_data_is_read_back_and_each_text_is_one_line(
-    status: Status, text: Clean, written: list[Metric], details: list[Clean]
+    status: PluginStatus, text: SafeText, written: list[PerformanceDatum], details: list[SafeText]
 ) -> None:
     output = output_of(status, text, written, details)
     assert output.replace("\n", "").isprintable()
@@ -99,26 +99,32 @@ def test_whatever_names_say_the_data_is_read_back_and_each_text_is_one_line(
 
 
 def test_the_line_is_as_the_guidelines_show_it() -> None:
-    counted = Metric(label="offline", value=5, warning=threshold_of("3"), critical=threshold_of("10"), greatest=47)
-    took = Metric(label="time", value=0.2149, unit="s", greatest=10)
-    output = output_of(Status.WARNING, Clean("5 of 47 offline: a|b"), [counted, took], [Clean("a|b: offline")])
+    counted = PerformanceDatum(
+        label="offline", value=5, warning=threshold_of("3"), critical=threshold_of("10"), greatest=47
+    )
+    took = PerformanceDatum(label="time", value=0.2149, unit="s", greatest=10)
+    output = output_of(
+        PluginStatus.WARNING, SafeText("5 of 47 offline: a|b"), [counted, took], [SafeText("a|b: offline")]
+    )
     assert output == (
         "ENVWATCH WARNING - 5 of 47 offline: a/b | offline=5;3;10;0;47 time=0.215s;;;0;10\na/b: offline\n"
     )
 
 
 def test_a_failure_has_no_performance_data() -> None:
-    assert output_of(Status.UNKNOWN, Clean("timeout")) == "ENVWATCH UNKNOWN - timeout\n"
+    assert output_of(PluginStatus.UNKNOWN, SafeText("timeout")) == "ENVWATCH UNKNOWN - timeout\n"
 
 
 def test_numbers_of_any_fleet_are_written_out() -> None:
-    output = output_of(Status.OK, Clean("-"), [Metric(label="online", value=1_234_567, greatest=7_654_321)])
+    output = output_of(
+        PluginStatus.OK, SafeText("-"), [PerformanceDatum(label="online", value=1_234_567, greatest=7_654_321)]
+    )
     assert output.endswith("| online=1234567;;;0;7654321\n")
 
 
 def test_details_beyond_4_kib_are_counted() -> None:
-    details = [Clean(f"name-{number}: offline") for number in range(1_000)]
-    output = output_of(Status.OK, Clean("text"), details=details)
+    details = [SafeText(f"name-{number}: offline") for number in range(1_000)]
+    output = output_of(PluginStatus.OK, SafeText("text"), details=details)
     assert 4_000 < len(output.encode()) <= 4_096
     *shown, last = output.splitlines()[1:]
     assert shown == details[: len(shown)]
@@ -128,18 +134,20 @@ def test_details_beyond_4_kib_are_counted() -> None:
 @pytest.mark.parametrize(
     ("value", "warning", "critical", "status"),
     [
-        (3, "3", "10", Status.OK),
-        (4, "3", "10", Status.WARNING),
-        (10, "3", "10", Status.WARNING),
-        (11, "3", "10", Status.CRITICAL),
-        (11, None, "10", Status.CRITICAL),
-        (11, "3", None, Status.WARNING),
-        (11, None, None, Status.OK),
-        (2, None, "3:", Status.CRITICAL),
-        (3, None, "3:", Status.OK),
+        (3, "3", "10", PluginStatus.OK),
+        (4, "3", "10", PluginStatus.WARNING),
+        (10, "3", "10", PluginStatus.WARNING),
+        (11, "3", "10", PluginStatus.CRITICAL),
+        (11, None, "10", PluginStatus.CRITICAL),
+        (11, "3", None, PluginStatus.WARNING),
+        (11, None, None, PluginStatus.OK),
+        (2, None, "3:", PluginStatus.CRITICAL),
+        (3, None, "3:", PluginStatus.OK),
     ],
 )
-def test_critical_comes_before_warning(value: int, warning: str | None, critical: str | None, status: Status) -> None:
+def test_critical_comes_before_warning(
+    value: int, warning: str | None, critical: str | None, status: PluginStatus
+) -> None:
     assert status_of([value], *(None if text is None else threshold_of(text) for text in (warning, critical))) is status
 
 
@@ -148,9 +156,9 @@ def test_a_doubt_hides_no_alert_and_makes_none() -> None:
         thresholds = threshold_of(warning), threshold_of(critical)
         certain = status_of(range(low, low + more + 1), *thresholds)
         each = [status_of([value], *thresholds) for value in range(low, low + more + 1)]
-        if certain is Status.UNKNOWN:
-            assert Status.OK in each
-            assert max(each) > Status.OK
+        if certain is PluginStatus.UNKNOWN:
+            assert PluginStatus.OK in each
+            assert max(each) > PluginStatus.OK
         else:
             assert certain == min(each)
-            assert certain is not Status.OK or set(each) == {Status.OK}
+            assert certain is not PluginStatus.OK or set(each) == {PluginStatus.OK}

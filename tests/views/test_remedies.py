@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading, watched, wire_row
 from support.hostile_fleet import WEAPONS
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.remedies import remedies, start_command
 
 if TYPE_CHECKING:
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.environment import Environment
     from envwatch.views.remedies import Remedy
 
@@ -27,14 +27,14 @@ def update(version: str = "0.34.12", **self_update: Any) -> dict[str, Any]:
     return METADATA | {"lettaCodeVersion": version, "self_update": self_update}
 
 
-def fleet_of(*rows: Environment) -> Fleet:
+def fleet_of(*rows: Environment) -> ProfileState:
     return watched([listed(rows)])[0]
 
 
 def remedies_for(*others: Environment, **changes: Any) -> list[Remedy]:
     row = environment("env-1", **changes)
-    fleet = fleet_of(row, *others)
-    return list(remedies(fleet.environments[row.id], fleet, reading()))
+    profile_state = fleet_of(row, *others)
+    return list(remedies(profile_state.environments[row.id], profile_state, reading()))
 
 
 def notes(*others: Environment, **changes: Any) -> list[str]:
@@ -52,8 +52,8 @@ def test_a_healthy_environment_has_no_remedies() -> None:
 def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started() -> None:
     for device, is_named in (("device-1", True), ("desktop:1", True), ("sandbox-1", False)):
         row = environment("env-1", **OFFLINE, deviceId=device)
-        fleet = fleet_of(row)
-        (remedy,) = remedies(fleet.environments[row.id], fleet, reading(), Clean("R"))
+        profile_state = fleet_of(row)
+        (remedy,) = remedies(profile_state.environments[row.id], profile_state, reading(), SafeText("R"))
         assert ("R does that from here: this is a demo" in remedy.notes) == is_named
     assert remedies_for() == []
 
@@ -74,9 +74,9 @@ def test_a_lost_environment_is_started_again_under_its_name(changes: dict[str, A
 
 def test_an_environment_that_is_no_longer_listed_is_started_again_too() -> None:
     rows = [environment("env-1", currentMode="unrestricted"), environment("env-2")]
-    fleet, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
+    profile_state, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
 
-    (remedy,) = remedies(fleet.environments[rows[0].id], fleet, reading(NOW + 10_000))
+    (remedy,) = remedies(profile_state.environments[rows[0].id], profile_state, reading(NOW + 10_000))
 
     assert remedy.notes == ("only if none runs there: one that starts is listed",)
     assert remedy.command == "letta server --computer-name='laptop of env-1'"
@@ -84,9 +84,12 @@ def test_an_environment_that_is_no_longer_listed_is_started_again_too() -> None:
 
 def test_no_environment_is_called_down_while_blind() -> None:
     row = environment("env-1", **OFFLINE)
-    fleet, _ = watched([listed([row]), failed(at=NOW + 60_000)])
-    only = fleet.environments[row.id]
-    assert [bool(list(remedies(only, fleet, reading(NOW + late)))) for late in (60_000, 60_001)] == [True, False]
+    profile_state, _ = watched([listed([row]), failed(at=NOW + 60_000)])
+    only = profile_state.environments[row.id]
+    assert [bool(list(remedies(only, profile_state, reading(NOW + late)))) for late in (60_000, 60_001)] == [
+        True,
+        False,
+    ]
 
 
 def test_another_listener_that_is_up_on_the_machine_is_named() -> None:
@@ -185,9 +188,9 @@ def test_any_name_is_one_word_to_the_shell_or_left_out(name: str) -> None:
 
 def test_flapping_and_unrestricted_are_explained_without_a_command() -> None:
     rows = [environment("env-1", connectionId=f"conn-{number}", currentMode="fullAccess") for number in range(15)]
-    fleet, _ = watched([listed([row], NOW + 30_000 * number) for number, row in enumerate(rows)])
-    only = fleet.environments[rows[0].id]
-    found = list(remedies(only, fleet, reading(NOW + 14 * 30_000)))
+    profile_state, _ = watched([listed([row], NOW + 30_000 * number) for number, row in enumerate(rows)])
+    only = profile_state.environments[rows[0].id]
+    found = list(remedies(only, profile_state, reading(NOW + 14 * 30_000)))
 
     assert only.is_flapping
     assert [remedy.notes[0].partition(":")[0] for remedy in found] == [

@@ -15,7 +15,7 @@ from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.fleet.silences import silence_of_environments
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.views.remedies import remedies
 from envwatch.views.state_details import (
     acknowledgement_lines,
@@ -30,21 +30,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
 DAY = 86_400_000.0
 
 
-def fleet_of(*rows: Environment) -> Fleet:
+def fleet_of(*rows: Environment) -> ProfileState:
     return watched([listed(rows)])[0]
 
 
-def head(fleet: Fleet, at: float = NOW, events: Sequence[Event] = (), skew: float = 0.0) -> tuple[str, str]:
+def head(
+    profile_state: ProfileState, at: float = NOW, events: Sequence[Event] = (), skew: float = 0.0
+) -> tuple[str, str]:
     """The headline of the first environment, and what proves it."""
-    tracked, now = next(iter(fleet.environments.values())), reading(at, skew)
-    return " ".join(piece.text for piece in headline(tracked, fleet, events, now)), proof(tracked, fleet, now, UTC)
+    tracked, now = next(iter(profile_state.environments.values())), reading(at, skew)
+    return " ".join(piece.text for piece in headline(tracked, profile_state, events, now)), proof(
+        tracked, profile_state, now, UTC
+    )
 
 
 def head_of(at: float = NOW, **changes: Any) -> tuple[str, str]:
@@ -52,8 +56,8 @@ def head_of(at: float = NOW, **changes: Any) -> tuple[str, str]:
 
 
 def after(*outcomes: Outcome, at: float) -> tuple[str, str]:
-    fleet, events = watched(outcomes)
-    return head(fleet, at, [event for event in events if event.id == "env-1"])
+    profile_state, events = watched(outcomes)
+    return head(profile_state, at, [event for event in events if event.id == "env-1"])
 
 
 def test_what_is_online_says_since_when_and_how_old_its_heartbeat_is() -> None:
@@ -116,10 +120,16 @@ def test_no_environment_is_called_offline_before_a_listing_proves_it(later: floa
 def test_what_is_gone_says_in_how_many_listings_it_was_missing() -> None:
     rows = [environment("env-1"), environment("env-2")]
     missing = [listed(rows[1:], NOW + 5_000 * number) for number in (1, 2)]
-    fleet, _ = watched([listed(rows), *missing])
-    tracked, now = fleet.environments[rows[0].id], reading(NOW + 12_000)
-    assert [piece.text for piece in headline(tracked, fleet, (), now)] == ["· GONE for 2s", "· no longer listed"]
-    assert proof(tracked, fleet, now, UTC) == "absent from 2 complete listings in a row · last sign of life 08:53:08Z"
+    profile_state, _ = watched([listed(rows), *missing])
+    tracked, now = profile_state.environments[rows[0].id], reading(NOW + 12_000)
+    assert [piece.text for piece in headline(tracked, profile_state, (), now)] == [
+        "· GONE for 2s",
+        "· no longer listed",
+    ]
+    assert (
+        proof(tracked, profile_state, now, UTC)
+        == "absent from 2 complete listings in a row · last sign of life 08:53:08Z"
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,18 +152,20 @@ def test_without_listings_nothing_is_counted_and_then_nothing_is_known(
 
 def test_no_environment_is_called_silent_while_all_heartbeats_have_just_stood_still() -> None:
     row = environment("env-1", lastHeartbeat=NOW - 50_000)
-    fleet = replace(fleet_of(row), stall_detector=StallDetector(is_stalled=True))
-    assert head(fleet) == (
+    profile_state = replace(fleet_of(row), stall_detector=StallDetector(is_stalled=True))
+    assert head(profile_state) == (
         "? UNKNOWN · last seen late",
         "connected · the platform's heartbeats stand still: silence proves nothing",
     )
-    assert missed_beats(fleet.environments[row.id], fleet, reading()) is None
+    assert missed_beats(profile_state.environments[row.id], profile_state, reading()) is None
 
 
 def test_a_stall_of_all_heartbeats_is_what_proves_nothing() -> None:
-    fleet, _ = watched([listed(beating(12), NOW + at) for at in range(0, 150_000, 5_000)])
-    assert fleet.stall_detector.is_stalled
-    assert "silence proves nothing" in proof(fleet.environments[Clean("env-1")], fleet, reading(NOW + 146_000), UTC)
+    profile_state, _ = watched([listed(beating(12), NOW + at) for at in range(0, 150_000, 5_000)])
+    assert profile_state.stall_detector.is_stalled
+    assert "silence proves nothing" in proof(
+        profile_state.environments[SafeText("env-1")], profile_state, reading(NOW + 146_000), UTC
+    )
 
 
 def test_while_the_clocks_contradict_the_skew_check_is_what_proves_it_and_there_is_no_countdown() -> None:
@@ -169,35 +181,40 @@ def test_while_the_clocks_contradict_the_skew_check_is_what_proves_it_and_there_
 
 
 def test_flapping_is_named_after_the_state() -> None:
-    fleet = fleet_of(environment("env-1"))
-    (tracked,) = fleet.environments.values()
-    pieces = headline(replace(tracked, is_flapping=True), fleet, (), reading())
+    profile_state = fleet_of(environment("env-1"))
+    (tracked,) = profile_state.environments.values()
+    pieces = headline(replace(tracked, is_flapping=True), profile_state, (), reading())
     assert (pieces[0].style, pieces[-1].text) == ("bold flapping", "· flapping")
 
 
 def test_the_glyph_is_ascii_where_it_has_to_be() -> None:
-    fleet = fleet_of(environment("env-1"))
-    assert headline(next(iter(fleet.environments.values())), fleet, (), reading(), is_ascii=True)[0].text[:2] == "+ "
+    profile_state = fleet_of(environment("env-1"))
+    assert (
+        headline(next(iter(profile_state.environments.values())), profile_state, (), reading(), is_ascii=True)[0].text[
+            :2
+        ]
+        == "+ "
+    )
 
 
 @pytest.mark.parametrize("age_s", [60, 3_600, 86_400])
 def test_a_headline_of_what_is_down_changes_at_most_once_a_minute(age_s: int) -> None:
     lost = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - age_s * 1000}
-    fleet = fleet_of(environment("env-1", **lost))
-    assert len({head(fleet, NOW + later * 250) for later in range(60)}) == 1
+    profile_state = fleet_of(environment("env-1", **lost))
+    assert len({head(profile_state, NOW + later * 250) for later in range(60)}) == 1
 
 
 @pytest.mark.parametrize(("age", "missed"), [(0, 0), (29_999, 0), (30_000, 1), (119_999, 3), (120_000, 4), (10**9, 4)])
 def test_missed_beats_are_counted_by_thirty_seconds(age: float, missed: int) -> None:
     row = environment("env-1", lastHeartbeat=NOW - age)
-    fleet = fleet_of(row)
-    assert missed_beats(fleet.environments[row.id], fleet, reading()) == (4, missed)
+    profile_state = fleet_of(row)
+    assert missed_beats(profile_state.environments[row.id], profile_state, reading()) == (4, missed)
 
 
 def test_missed_beats_are_counted_at_a_listing_and_not_between_two() -> None:
     row = environment("env-1", lastHeartbeat=NOW - 29_000)
-    fleet = fleet_of(row)
-    assert missed_beats(fleet.environments[row.id], fleet, reading(NOW + 2_000)) == (4, 0)
+    profile_state = fleet_of(row)
+    assert missed_beats(profile_state.environments[row.id], profile_state, reading(NOW + 2_000)) == (4, 0)
 
 
 @pytest.mark.parametrize(
@@ -205,8 +222,8 @@ def test_missed_beats_are_counted_at_a_listing_and_not_between_two() -> None:
 )
 def test_an_environment_without_a_connection_or_heartbeat_misses_no_beats(changes: dict[str, Any]) -> None:
     row = environment("env-1", **changes)
-    fleet = fleet_of(row)
-    assert missed_beats(fleet.environments[row.id], fleet, reading()) is None
+    profile_state = fleet_of(row)
+    assert missed_beats(profile_state.environments[row.id], profile_state, reading()) is None
 
 
 @pytest.mark.parametrize(
@@ -219,9 +236,9 @@ def test_an_instant_of_another_day_has_its_date(ago: float, text: str) -> None:
 
 
 def test_an_acknowledgement_is_said_to_be_of_this_machine() -> None:
-    fleet = fleet_of(environment("env-1", connectionId=None))
-    (tracked,) = fleet.environments.values()
-    for note, text in ((Clean("disk"), "4m ago on this machine: disk"), (Clean(""), "4m ago on this machine")):
+    profile_state = fleet_of(environment("env-1", connectionId=None))
+    (tracked,) = profile_state.environments.values()
+    for note, text in ((SafeText("disk"), "4m ago on this machine: disk"), (SafeText(""), "4m ago on this machine")):
         (line,) = acknowledgement_lines(tracked, {tracked.environment.id: Ack(NOW - 250_000, note)}, NOW)
         assert (line.label, line.text) == ("acked", text)
     assert not list(acknowledgement_lines(tracked, {}, NOW))
@@ -229,7 +246,7 @@ def test_an_acknowledgement_is_said_to_be_of_this_machine() -> None:
 
 def test_a_silence_says_for_how_long_by_whom_and_why() -> None:
     silence = silence_of_environments(
-        [Clean("env-1")], reading().wall, timedelta(hours=2), Clean("moving"), Clean("ana")
+        [SafeText("env-1")], reading().wall, timedelta(hours=2), SafeText("moving"), SafeText("ana")
     )
     (line,) = silence_lines(silence, reading().wall)
     assert (line.label, line.text) == ("silenced", "for 2h more by ana: moving")
@@ -237,12 +254,12 @@ def test_a_silence_says_for_how_long_by_whom_and_why() -> None:
 
 
 def test_what_was_never_listed_is_missing_because_it_is_expected() -> None:
-    fleet = fleet_of(environment("env-1"))
-    (tracked,) = fleet.environments.values()
+    profile_state = fleet_of(environment("env-1"))
+    (tracked,) = profile_state.environments.values()
     missing = replace(tracked, verdict=NEVER_LISTED)
-    assert headline(missing, fleet, (), reading())[0].text.startswith("! MISSING for ")
-    assert proof(missing, fleet, reading(), UTC).startswith("the configuration expects it")
-    assert list(remedies(missing, fleet, reading()))
+    assert headline(missing, profile_state, (), reading())[0].text.startswith("! MISSING for ")
+    assert proof(missing, profile_state, reading(), UTC).startswith("the configuration expects it")
+    assert list(remedies(missing, profile_state, reading()))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from support.builders import NOW
 from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online, tracked
 
-from envwatch.fleet.fleets import Fleets
+from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.model.text import Clean, natural_key
+from envwatch.model.text import SafeText, natural_key
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Basis, Kept, arrange
+from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange
 from envwatch.views.baseline import Baseline, comparison_columns
 from envwatch.views.column_widths import LEFT
 from envwatch.views.columns import COLUMNS
@@ -46,7 +46,7 @@ def names(environments: Iterable[TrackedEnvironment]) -> list[str]:
 
 
 def seen(environments: Iterable[TrackedEnvironment], view: View) -> list[str]:
-    return names(arrange(fleet_of(environments), view, ALL, Basis(NOW)).rows)
+    return names(arrange(fleet_of(environments), view, ALL, OrderInputs(NOW)).rows)
 
 
 def test_problems_come_first_with_the_newest_loss_and_the_longest_silence_on_top() -> None:
@@ -91,7 +91,7 @@ def test_the_default_order_is_by_presence_then_urgency_then_name(*, rows: list[T
     places = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
     urgencies: dict[Presence, Callable[[TrackedEnvironment], float]] = {
         Presence.OFFLINE: lambda tracked: -tracked.lost_at,
-        Presence.LATE: lambda tracked: tracked.quiet_at,
+        Presence.LATE: lambda tracked: tracked.last_seen_alive_at,
         Presence.ONLINE: lambda _: 0.0,
         Presence.GONE: lambda tracked: -tracked.lost_at,
     }
@@ -209,23 +209,23 @@ def test_all_words_must_match_in_either_case_within_the_preset() -> None:
 def test_search_caches_spare_reading_unchanged_rows_again() -> None:
     reads: list[TrackedEnvironment] = []
 
-    def text(one: TrackedEnvironment, _: float) -> Clean:
+    def text(one: TrackedEnvironment, _: float) -> SafeText:
         reads.append(one)
         return one.environment.name
 
     columns = (replace(COLUMNS["name"], text=text),)
-    fleets = fleet_of([named("ada"), named("bob")])
-    kept = Kept()
+    fleet = fleet_of([named("ada"), named("bob")])
+    kept = ArrangeCache()
     for _ in range(2):
-        assert names(arrange(fleets, View(query=parse("bob")), columns, Basis(NOW), kept).rows) == ["bob"]
+        assert names(arrange(fleet, View(query=parse("bob")), columns, OrderInputs(NOW), kept).rows) == ["bob"]
     assert len(reads) == 2
 
 
 def test_words_are_looked_for_only_in_visible_columns() -> None:
-    fleet = fleet_of([named("a", podId="p-7")])
+    profile_state = fleet_of([named("a", podId="p-7")])
     visible = [column for column in ALL if column.id != "pod"]
-    assert arrange(fleet, View(query=parse("p-7")), visible, Basis(NOW)).rows == []
-    assert len(arrange(fleet, View(query=parse("p-7")), ALL, Basis(NOW)).rows) == 1
+    assert arrange(profile_state, View(query=parse("p-7")), visible, OrderInputs(NOW)).rows == []
+    assert len(arrange(profile_state, View(query=parse("p-7")), ALL, OrderInputs(NOW)).rows) == 1
 
 
 def test_only_a_preset_or_a_query_narrows() -> None:
@@ -235,14 +235,14 @@ def test_only_a_preset_or_a_query_narrows() -> None:
 
 
 def test_names_that_are_used_twice_or_look_alike_are_ambiguous() -> None:
-    found = ambiguous_names(Counter(Clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
+    found = ambiguous_names(Counter(SafeText(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
     assert found == {"nas", "hiro", "hirο"}
 
 
 def test_a_comparison_shows_only_differing_environments_including_lost_ones() -> None:
     before = [online("same"), online("fell"), online("lost"), online("other")]
     after = [before[0], offline("fell", 10), named("other", currentMode="strict"), online("new")]
-    view = View(baseline=Baseline.of(before, NOW), compares=True)
+    view = View(baseline=Baseline.from_environments(before, NOW), compares=True)
     assert view.is_narrowed
     assert set(seen(after, view)) == {"fell", "lost", "other", "new"}
     assert set(seen(after, replace(view, query=parse("mode:strict")))) == {"other"}
@@ -255,8 +255,8 @@ def test_a_comparison_shows_only_differing_environments_including_lost_ones() ->
 
 def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
     before, after = [online("a"), online("b")], [offline("a", 10), online("c")]
-    fleets = fleet_of(after)
-    columns = comparison_columns(78, Baseline.of(before, NOW), fleets)
+    fleet = fleet_of(after)
+    columns = comparison_columns(78, Baseline.from_environments(before, NOW), fleet)
     assert [column.id for column, _ in columns] == ["state", "for", "beat", "name", "changes"]
     texts = {row.environment.name: columns[-1][0].text(row, NOW) for row in (*after, before[1])}
     assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
@@ -264,7 +264,7 @@ def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
 
 @given(st.integers(1, 300))
 def test_the_columns_of_a_comparison_fit(width: int) -> None:
-    columns = comparison_columns(width, Baseline.of([], NOW), Fleets())
+    columns = comparison_columns(width, Baseline.from_environments([], NOW), Fleet())
     assert all(room >= 1 for _, room in columns)
     if width >= LEFT + 4:
         assert LEFT + sum(room + 1 for _, room in columns[3:]) <= width + 1

@@ -11,7 +11,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.query.language import parse
 from envwatch.views.wait_condition import Progress, WaitCondition
 
@@ -23,10 +23,10 @@ OFF = {"connectionId": None, "lastHeartbeat": None}
 
 def progress(query: str, *outcomes: Outcome, now: float | None = None, **how: object) -> Progress:
     """The progress after some outcomes."""
-    monitor, at = Monitor.of({NO_PROFILE: Limits()}), NOW + 0.0
+    monitor, at = Monitor.create({NO_PROFILE: Limits()}), NOW + 0.0
     for outcome in outcomes:
         at = outcome.ended.monotonic * 1000 + NOW if not hasattr(outcome, "awake") else at
-        monitor, _ = monitor.after(NO_PROFILE, outcome, reading(at))
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, reading(at))
     condition = WaitCondition(queries=(parse(query), parse(str(how.pop("also", "")))), **how)  # type: ignore[arg-type]
     return condition.progress(monitor, reading(at if now is None else now))
 
@@ -87,11 +87,11 @@ def test_a_row_that_cannot_be_judged_is_no_match_and_no_proof_of_absence() -> No
 
 
 def test_every_profile_must_be_seen() -> None:
-    names = (Clean("home"), Clean("work"))
+    names = (SafeText("home"), SafeText("work"))
     condition = WaitCondition(queries=(parse("env-1"),))
-    monitor = Monitor.of(dict.fromkeys(names, Limits()))
-    monitor, _ = monitor.after(names[0], after(0, "1"), reading())
+    monitor = Monitor.create(dict.fromkeys(names, Limits()))
+    monitor, _ = monitor.apply(names[0], after(0, "1"), reading())
     assert not condition.progress(monitor, reading()).is_met
-    monitor, _ = monitor.after(names[1], after(0, "2"), reading())
+    monitor, _ = monitor.apply(names[1], after(0, "2"), reading())
     assert condition.progress(monitor, reading()).is_met
     assert not replace(condition, count=2).progress(monitor, reading()).is_met

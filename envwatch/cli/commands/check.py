@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import stdout, write_text
 from envwatch.config.values import duration, path_text
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
+    from envwatch.model.nagios_range import NagiosRange
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.model.threshold import Threshold
-    from envwatch.views.plugin_output import Status
+    from envwatch.views.plugin_output import PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
 """As in `views.census.Counted`, which the parser need not import."""
@@ -69,8 +69,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_shared("profile", "filter", "page_size", "source", "user", "log_file", "log_level", "config")
 
 
-def _range(raw: object) -> Threshold:
-    from envwatch.model.threshold import threshold_of
+def _range(raw: object) -> NagiosRange:
+    from envwatch.model.nagios_range import threshold_of
 
     return threshold_of(str(raw))
 
@@ -119,31 +119,31 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
 
 def unknown(line: str) -> int:
     """Print a failure; where standard output cannot be written either, the exit code says it."""
-    from envwatch.views.plugin_output import Status, output_of
+    from envwatch.views.plugin_output import PluginStatus, output_of
 
     with suppress(StopError):
-        write_text(output_of(Status.UNKNOWN, clean(redactor()(line or _NO_LINE))))
-    return Status.UNKNOWN
+        write_text(output_of(PluginStatus.UNKNOWN, clean(redactor()(line or _NO_LINE))))
+    return PluginStatus.UNKNOWN
 
 
-def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Status, str]:
+def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[PluginStatus, str]:
     from envwatch.cli.bootstrap import matcher_for, profiles_for
     from envwatch.sources.poller import read_clocks
-    from envwatch.views.census import Counted, census_of
-    from envwatch.views.plugin_output import Metric, output_of
+    from envwatch.views.check_result import Metric, census_of
+    from envwatch.views.plugin_output import PerformanceDatum, output_of
 
     warning, critical = _thresholds(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))
     matcher = matcher_for(options.filter, profiles.first)
-    census = census_of(_monitor(profiles, options, line), Counted(options.of), matcher, read_clocks())
+    census = census_of(_monitor(profiles, options, line), Metric(options.of), matcher, read_clocks())
     status, text = census.result(warning, critical)
     metrics = census.metrics(warning, critical)
     took_s, limit_s = time.monotonic() - started_s, options.timeout.total_seconds()
-    metrics.append(Metric(label="time", value=took_s, unit="s", greatest=limit_s))
+    metrics.append(PerformanceDatum(label="time", value=took_s, unit="s", greatest=limit_s))
     return status, output_of(status, text, metrics, census.details)
 
 
-def _thresholds(options: Options) -> tuple[Threshold | None, Threshold | None]:
+def _thresholds(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
     """Return the ranges of warning and critical; without any, one problem is critical."""
     if options.warning is None and options.critical is None:
         if options.of == "online":
@@ -164,10 +164,10 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
     from envwatch.storage.silences_file import silences_in
 
     policies = policies_for(profiles)
-    outcomes: dict[Clean, Listed | Failed] = {}
+    outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, line))
     log_outcomes(outcomes, options)
-    monitor = Monitor.of(
+    monitor = Monitor.create(
         profiles.limits,
         acks=acknowledged(state_file("acknowledged")),
         policies=policies,
@@ -176,11 +176,11 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
     for name, outcome in outcomes.items():
         if not isinstance(outcome, Listed):
             raise stop_for_failure(outcome, profiles[name].credentials, name)
-        monitor, _update = monitor.after(name, outcome, read_clocks())
+        monitor, _update = monitor.apply(name, outcome, read_clocks())
     return monitor
 
 
-def _matcher(query: str, profile: Clean) -> Matcher | None:
+def _matcher(query: str, profile: SafeText) -> Matcher | None:
     """Return a silence's query as a test under a profile; the filter language is imported only if there is one."""
     from envwatch.views.matching import matcher_or_none
 
@@ -197,5 +197,5 @@ def _settings(settings: Settings, options: Options) -> Settings:
         return settings
     if settings.is_one_of_several:
         raise StopError(Exit.USAGE, "--expect is for one profile; with several, each has its own `expect_file`")
-    origins = {**settings.origins, "expect_file": Clean("--expect")}
+    origins = {**settings.origins, "expect_file": SafeText("--expect")}
     return replace(settings, expect_file=Path(options.expect), origins=origins)

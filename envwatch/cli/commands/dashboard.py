@@ -24,7 +24,7 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.screen_settings import check_screen
 from envwatch.cli.streams import is_utf8, stdout
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
-    from envwatch.tui.arguments import Inputs, Preferences, SavedState
+    from envwatch.tui.arguments import Inputs, Persistence, Preferences
     from envwatch.tui.terminal.app import TerminalApp
     from envwatch.views.command_context import CommandSettings
 
@@ -97,7 +97,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
 
     targets = targets_for(profiles)
     note_targets(poll_log, targets.values())
-    readable: asyncio.Queue[Clean] = asyncio.Queue()
+    readable: asyncio.Queue[SafeText] = asyncio.Queue()
     async with AsyncExitStack() as stack:
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
         history = stack.enter_context(_history(profiles, options, warn, _thread_safe(readable.put_nowait), demo))
@@ -136,7 +136,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         return await show(app, poll_log, mouse=not options.no_mouse)
 
 
-def _app(inputs: Inputs, saved: SavedState, preferences: Preferences, hints_key: str) -> EnvwatchApp:
+def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key: str) -> EnvwatchApp:
     if not hints_key:
         from envwatch.tui.app import EnvwatchApp
 
@@ -171,7 +171,7 @@ def _history(
     profiles: Profiles,
     options: Options,
     warn: Callable[[str], None],
-    on_ready: Callable[[Clean], None],
+    on_ready: Callable[[SafeText], None],
     demo: DemoHistory | None,
 ) -> Iterator[History]:
     history = history_for(profiles, options, warn, on_ready, demo)
@@ -183,7 +183,7 @@ def _history(
         history.close()
 
 
-def _saved_state(options: Options, profile: str, warn: Callable[[str], None], stack: AsyncExitStack) -> SavedState:
+def _saved_state(options: Options, profile: str, warn: Callable[[str], None], stack: AsyncExitStack) -> Persistence:
     """Return what loads and saves state; the stack gets what must be closed afterwards.
 
     Silences are tested under the name of the first profile, if it is the only one.
@@ -191,21 +191,21 @@ def _saved_state(options: Options, profile: str, warn: Callable[[str], None], st
     from envwatch.storage.export import export_here
     from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
     from envwatch.storage.silences_file import SilencesFile, SilencesReader
-    from envwatch.tui.arguments import SavedState
+    from envwatch.tui.arguments import Persistence
     from envwatch.tui.silence_control import SilenceControl
     from envwatch.views.matching import matcher_or_none
 
     memory = RememberedFile(state_file("state"), warn)
     stack.callback(memory.close)
     if options.command == "demo":  # its environments are other ones each time
-        return SavedState(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
+        return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
     matcher = partial(matcher_or_none, profile=clean(profile))
     path = state_file("acknowledged")
     acknowledgements = AcknowledgementsFile(path, warn)
     stack.callback(acknowledgements.close)
     silences = SilencesFile(silences_path := state_file("silences"), warn)
     stack.callback(silences.close)
-    return SavedState(
+    return Persistence(
         export=export_here,
         keep=memory.keep,
         acks=acknowledged(path),

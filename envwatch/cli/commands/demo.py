@@ -41,7 +41,7 @@ def _show(options: Options) -> int:
     check_terminal()
     from dataclasses import replace
 
-    from envwatch.cli.bootstrap import Profile, Profiles, history_folder_for
+    from envwatch.cli.bootstrap import Profiles, SelectedProfile, history_folder_for
     from envwatch.cli.demo_past_process import DemoHistory, DemoPast
     from envwatch.cli.demo_settings import demo_host, demo_settings, hints_key, with_remedy
     from envwatch.demo.child import ChildServer
@@ -49,7 +49,7 @@ def _show(options: Options) -> int:
     from envwatch.demo.start_listener import KEY_VARIABLE
     from envwatch.fleet.events import NO_PROFILE
 
-    settings, spec = demo_settings(options), FleetSpec.of(options)
+    settings, spec = demo_settings(options), FleetSpec.from_options(options)
     is_recorded = settings.history and not options.no_history
     with ExitStack() as stack:
         try:
@@ -70,7 +70,7 @@ def _show(options: Options) -> int:
             past = DemoPast(history_folder_for(host, settings), spec, child.started_at)
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
-        profile = Profile(credentials, replace(settings, limits=limits))
+        profile = SelectedProfile(credentials, replace(settings, limits=limits))
         return run_dashboard(Profiles({NO_PROFILE: profile}), options, DemoHistory(host, past), key)
 
 
@@ -83,7 +83,7 @@ def _serve(options: Options) -> NoReturn:
 
     try:
         key = f"demo-{secrets.token_urlsafe(24)}"
-        server = Server(FleetSpec.of(options), key=key)
+        server = Server(FleetSpec.from_options(options), key=key)
     except OSError as error:
         raise StopError(Exit.FAILED, f"the demo server cannot listen: {error.strerror}") from None
     with server:

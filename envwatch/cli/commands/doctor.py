@@ -41,7 +41,7 @@ def run(options: Options) -> int:
 
 async def _run(options: Options) -> int:
     from envwatch.cli.doctor import report
-    from envwatch.cli.doctor.finding import Status
+    from envwatch.cli.doctor.finding import CheckStatus
 
     stream = stdout()
     width = (os.get_terminal_size(stream.fileno()).columns or None) if stream.isatty() else None
@@ -55,7 +55,7 @@ async def _run(options: Options) -> int:
         write(report.json_of(results).encode())
     else:
         _print(*report.verdict_of(results, width))
-    return Exit.FAILED if any(result.status is Status.FAILURE for result in results) else Exit.FINE
+    return Exit.FAILED if any(result.status is CheckStatus.FAILURE for result in results) else Exit.FINE
 
 
 async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Finding]]:
@@ -63,11 +63,11 @@ async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Fi
     from envwatch.cli.doctor import checks
     from envwatch.cli.doctor.finding import skipped
 
-    machine = checks.Machine(vars(options), os.environ)
+    machine = checks.MachineContext(vars(options), os.environ)
     async for id_, finding in checks.findings_of(checks.CONFIG, machine):
         yield id_, None, finding
     for settings in machine.all_settings:
-        server = checks.Server(settings, os.environ)
+        server = checks.ServerContext(settings, os.environ)
         name = settings.profile if settings.is_one_of_several else None
         async with aclosing(server):
             async for id_, finding in checks.findings_of(checks.PROFILE, server):

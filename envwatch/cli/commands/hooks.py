@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.streams import print_error, stdout, write
-from envwatch.model.text import Clean, clean, did_you_mean, shortened
+from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _chosen(hooks: Sequence[Hook], wanted: str | None) -> Sequence[Hook]:
     raise StopError(Exit.USAGE, f"there is no hook {shortened(clean(wanted), 40)}{hint}")
 
 
-async def _try_all(hooks: Sequence[Hook], deliveries: Mapping[Clean, Delivery], profile: str) -> int:
+async def _try_all(hooks: Sequence[Hook], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
     """Try hooks, write a line about each, and return how many failed."""
     failed = 0
     for hook in hooks:
@@ -88,7 +88,7 @@ async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | Non
     return None
 
 
-def _made_up(hook: Clean, profile: str) -> Sequence[Message]:
+def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     """Return the messages about an incident that did not happen: it opens, and it resolves."""
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
     from envwatch.fleet.incidents import Incident
@@ -104,20 +104,20 @@ def _made_up(hook: Clean, profile: str) -> Sequence[Message]:
     loss = Event(
         kind=Kind.OFFLINE,
         at=at,
-        id=Clean("env-test"),
-        name=Clean("test of envwatch hooks"),
-        reason=Clean("nothing happened, this is a test"),
+        id=SafeText("env-test"),
+        name=SafeText("test of envwatch hooks"),
+        reason=SafeText("nothing happened, this is a test"),
     )
     incident = Incident(
-        id=Clean(f"inc-test-{at:.0f}"),
+        id=SafeText(f"inc-test-{at:.0f}"),
         profile=NO_PROFILE,
         began_at=at,
         losses=(loss,),
         noticed_at=MonotonicS(now.monotonic),
-        remaining=frozenset({(NO_PROFILE, Clean("env-test"))}),
+        remaining=frozenset({(NO_PROFILE, SafeText("env-test"))}),
     )
     context = Context(source="envwatch:test", host="envwatch", profile=profile)
-    monitor = Monitor.of({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()})
     return [
         message_of(Fired(incident, is_resolved=is_resolved), hook, context, monitor, now)
         for is_resolved in (False, True)

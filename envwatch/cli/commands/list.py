@@ -12,7 +12,7 @@ from envwatch.cli.bootstrap import host_of, policies_for, profiles_for
 from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, report_failures
 from envwatch.cli.progress_line import ProgressLine
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all, write_text
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -55,17 +55,17 @@ def run(options: Options) -> int:
     policies = policies_for(profiles)
     # Only the option filters: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
-    outcomes: dict[Clean, Listed | Failed] = {}
+    outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
     log_outcomes(outcomes, options)
-    monitor = Monitor.of(profiles.limits, policies=policies)
+    monitor = Monitor.create(profiles.limits, policies=policies)
     lists: list[EnvironmentList] = []
     asked_at: list[float] = []
-    failures: dict[Clean, Failed] = {}
+    failures: dict[SafeText, Failed] = {}
     for name, outcome in outcomes.items():
         if isinstance(outcome, Listed):
-            monitor, _update = monitor.after(name, outcome, read_clocks())
-            listed = environment_list.environment_list(outcome, monitor.fleets.by_profile[name])
+            monitor, _update = monitor.apply(name, outcome, read_clocks())
+            listed = environment_list.environment_list(outcome, monitor.fleet.by_profile[name])
             asked_at.append(outcome.asked.monotonic)
             lists.append(environment_list.filtered(listed, query, clean(profiles[name].settings.profile)))
         else:
@@ -73,18 +73,18 @@ def run(options: Options) -> int:
     whole = None
     if lists:
         whole = environment_list.merged(lists, unlisted=tuple(failures)) if len(profiles) > 1 else lists[0]
-    is_line = options.output == output.Format.LINE
+    is_line = options.output == output.ListFormat.LINE
     if is_line:
         _write_line(whole, profiles, failures, min(asked_at, default=0.0), options)
     else:
-        _write_listing(whole, profiles, failures, monitor.fleets.old_listing_age(read_clocks()), options)
+        _write_listing(whole, profiles, failures, monitor.fleet.old_listing_age(read_clocks()), options)
     return report_failures(failures, profiles, is_silent=is_line)
 
 
 def _write_listing(
     listed: EnvironmentList | None,
     profiles: Profiles,
-    failures: Collection[Clean],
+    failures: Collection[SafeText],
     old: timedelta | None,
     options: Options,
 ) -> None:
@@ -94,7 +94,7 @@ def _write_listing(
     if listed is None:
         return
     write_all(_pieces(listed, options))
-    if options.output == output.Format.TABLE or listed.set_aside or listed.untimed:
+    if options.output == output.ListFormat.TABLE or listed.rejected or listed.untimed:
         hosts = dict.fromkeys(host_of(each.credentials) for name, each in profiles.items() if name not in failures)
         print_error(output.summary_of(listed, ", ".join(hosts), old))
     for warning in listed.clock_warnings:
@@ -104,7 +104,7 @@ def _write_listing(
 def _write_line(
     listed: EnvironmentList | None,
     profiles: Profiles,
-    failures: Mapping[Clean, Failed],
+    failures: Mapping[SafeText, Failed],
     asked_at: float,
     options: Options,
 ) -> None:
@@ -131,7 +131,7 @@ def _write_line(
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
     from envwatch.views import output
 
-    if options.output == output.Format.TABLE:
+    if options.output == output.ListFormat.TABLE:
         stream = stdout()
         width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
         ascii_only = options.ascii or not is_utf8(stream)

@@ -18,13 +18,13 @@ from envwatch.config.values import path_text, whole
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.monitoring import Step
+    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.cli.textfile import Textfile
     from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.poll_counts import PollCounts
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
 
 
 def add_arguments(parser: Parser) -> None:
@@ -78,7 +78,7 @@ class _Series:
     matcher: Matcher
     largest: int
 
-    def of(self, monitor: Monitor, polls: PollCounts, now: Reading) -> bytes:
+    def render(self, monitor: Monitor, polls: PollCounts, now: Clocks) -> bytes:
         """Return the series of a moment, as text."""
         from envwatch.metrics.exposition import exposition
 
@@ -87,21 +87,25 @@ class _Series:
         return exposition(monitor, polls, now, largest=self.largest)[0]
 
 
-def _narrowed(monitor: Monitor, matcher: Matcher, now: Reading) -> Monitor:
+def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
     """Return the monitor with the environments that a query finds."""
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.fleet import Fleet
 
-    moments = monitor.fleets.moments(now.wall)
-    fleets = {
+    moments = monitor.fleet.moments(now.wall)
+    fleet = {
         profile: replace(
-            fleet,
+            profile_state,
             environments=MappingProxyType(
-                {id_: each for id_, each in fleet.environments.items() if matcher.matches(each, moments[profile])}
+                {
+                    id_: each
+                    for id_, each in profile_state.environments.items()
+                    if matcher.matches(each, moments[profile])
+                }
             ),
         )
-        for profile, fleet in monitor.fleets.by_profile.items()
+        for profile, profile_state in monitor.fleet.by_profile.items()
     }
-    return replace(monitor, fleets=Fleets(MappingProxyType(fleets)))
+    return replace(monitor, fleet=Fleet(MappingProxyType(fleet)))
 
 
 async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
@@ -114,17 +118,17 @@ async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
 
     textfile = None if options.textfile is None else Textfile(options.textfile)
     polls, waiting = PollCounts(), set(profiles)
-    failures: dict[Clean, Failed] = {}
+    failures: dict[SafeText, Failed] = {}
     body = b""
     async with monitoring(profiles, options, Deadline(), is_recorded=False) as watched:
         async for step in watched.steps:
             if step.profile in waiting and step.outcome is not None:
-                polls = polls.after(step.profile, step.outcome)
+                polls = polls.apply(step.profile, step.outcome)
                 waiting.remove(step.profile)
                 if isinstance(step.outcome, Failed):
                     failures[step.profile] = step.outcome
             if not waiting:
-                body = series.of(step.monitor, polls, step.now)
+                body = series.render(step.monitor, polls, step.now)
                 break
     if textfile is None:
         write(body)
@@ -141,7 +145,7 @@ async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
     from envwatch.metrics.poll_counts import PollCounts
     from envwatch.model.outcome import Listed
 
-    manager, polls = ServiceManager.of(os.environ), PollCounts()
+    manager, polls = ServiceManager.from_environ(os.environ), PollCounts()
     with closing(Textfile(options.textfile)) as textfile, manager:
         async with monitoring(profiles, options, Deadline()) as watched:
             textfile.warn = watched.warn
@@ -150,7 +154,7 @@ async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
             manager.ready()
             async for step in watched.steps:
                 if step.profile is not None and step.outcome is not None:
-                    polls = polls.after(step.profile, step.outcome)
+                    polls = polls.apply(step.profile, step.outcome)
                 if changes.are_in(step):
                     await asyncio.to_thread(_write_step, textfile, series, step, polls)
                 if isinstance(step.outcome, Listed):
@@ -159,6 +163,6 @@ async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
     return Exit.FINE
 
 
-def _write_step(textfile: Textfile, series: _Series, step: Step, polls: PollCounts) -> None:
+def _write_step(textfile: Textfile, series: _Series, step: MonitorUpdate, polls: PollCounts) -> None:
     """Write the series after a step; in a thread, as neither a large fleet nor a slow disk may hold up the polls."""
-    textfile.write(series.of(step.monitor, polls, step.now))
+    textfile.write(series.render(step.monitor, polls, step.now))

@@ -13,13 +13,13 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error
 from envwatch.config.values import past, path_text, period
 from envwatch.model import limits
-from envwatch.model.text import Clean, clean, counted
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import date_text, long_age
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envwatch.cli.monitoring import Step
+    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.clock import WallMs
@@ -96,14 +96,14 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     """Write what is polled until the end; the loop waits for no disk. The history gets it as well."""
     import asyncio
 
-    from envwatch.cli.bootstrap import Profile, Profiles
+    from envwatch.cli.bootstrap import Profiles, SelectedProfile
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
     from envwatch.cli.progress_line import ProgressLine
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
 
-    began, profiles = read_clocks(), Profiles({NO_PROFILE: Profile(credentials, settings)})
-    deadline = Deadline.after(began, options.lasts)
+    began, profiles = read_clocks(), Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
+    deadline = Deadline.from_now(began, options.lasts)
     async with monitoring(profiles, options, deadline) as watched:
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")
@@ -122,7 +122,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     return Exit.FINE
 
 
-def write_step(writer: RecordingWriter, step: Step) -> None:
+def write_step(writer: RecordingWriter, step: MonitorUpdate) -> None:
     """Write what a step brought, if anything; a moment that has no form is left out, and said so.
 
     Raises:
@@ -131,14 +131,14 @@ def write_step(writer: RecordingWriter, step: Step) -> None:
     from envwatch.fleet.history import HistoryError, Moment, PollResult
 
     if step.outcome is None or step.profile is None:
-        if step.update.events:
-            writer.write_events(step.now.wall, step.update.events)
+        if step.changes.events:
+            writer.write_events(step.now.wall, step.changes.events)
         return
-    fleet = step.monitor.fleets.by_profile[step.profile]
-    acks = {id_: ack for id_, ack in step.monitor.acks.items() if id_ in fleet.environments}
-    moment, result = Moment(step.now, fleet, acks), PollResult.of(step.outcome)
+    profile_state = step.monitor.fleet.by_profile[step.profile]
+    acks = {id_: ack for id_, ack in step.monitor.acks.items() if id_ in profile_state.environments}
+    moment, result = Moment(step.now, profile_state, acks), PollResult.from_outcome(step.outcome)
     try:
-        writer.write(moment, result, fleet.interval / _SECOND, step.update.events)
+        writer.write(moment, result, profile_state.interval / _SECOND, step.changes.events)
     except HistoryError as error:
         print_error(f"envwatch: a poll is not in the recording: {error}")
 
@@ -191,7 +191,7 @@ def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWr
         yield writer.polls, len(polls)
 
 
-def _writer(settings: Settings, base_url: Clean, options: Options, stack: ExitStack) -> RecordingWriter:
+def _writer(settings: Settings, base_url: SafeText, options: Options, stack: ExitStack) -> RecordingWriter:
     """Return the writer of a new recording.
 
     When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
@@ -239,5 +239,5 @@ def _size(writer: RecordingWriter) -> str:
     return f"{counted(writer.polls, 'poll')}, {humanize.naturalsize(writer.size, binary=True)}"
 
 
-def _at(at: datetime) -> Clean:
+def _at(at: datetime) -> SafeText:
     return date_text(at.timestamp() * 1000, None)

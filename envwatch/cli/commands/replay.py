@@ -119,7 +119,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
     from envwatch.storage.export import export_here
     from envwatch.storage.remembered import RememberedFile
     from envwatch.tui.app import EnvwatchApp
-    from envwatch.tui.arguments import Inputs, Replay, SavedState
+    from envwatch.tui.arguments import Inputs, Persistence, Replay
     from envwatch.views.command_context import NO_COMMANDS
 
     looks = looks_of(options)
@@ -136,7 +136,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
             pasts={NO_PROFILE: file},
             replay=Replay(name=name, profile=about.profile, host=about.host, speed=options.speed or 1.0, at=at),
         ),
-        SavedState(export=export_here, keep=memory.keep),
+        Persistence(export=export_here, keep=memory.keep),
         # A row of somebody else's must not start a command of the user's.
         preferences_of(looks, options, NO_COMMANDS),
     )
@@ -151,17 +151,17 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
     """Yield the events from a moment on, as they were printed when they happened."""
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.fleet.fleets import Fleets
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.history import HistoryError
     from envwatch.fleet.monitor import Monitor
     from envwatch.query.language import parse
     from envwatch.views.cloud_events import source_of
-    from envwatch.views.event_stream import EventStream, Format
+    from envwatch.views.event_stream import EventFormat, EventStream
 
     out = stdout()
     stream = EventStream(
         sources={NO_PROFILE: source_of(file.about.base_url)},
-        format=Format(options.output),
+        format=EventFormat(options.output),
         query=parse(options.filter),
         profile_name=file.about.profile,
         encoding=out.encoding,
@@ -173,7 +173,7 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
             poll = step.poll or poll
             if step.events and (at is None or step.at >= at):
                 moment = file.moment(poll)
-                monitor = Monitor(Fleets({NO_PROFILE: moment.fleet}), moment.acks)
+                monitor = Monitor(Fleet({NO_PROFILE: moment.profile_state}), moment.acks)
                 yield from stream.lines(monitor, monitor, step.events, replace(moment.now, wall=step.at))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"the rest of {options.file} cannot be read: {error}") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, stdout, write, write_text
 from envwatch.config.values import past, path_text
-from envwatch.model.text import Clean, clean, shortened
+from envwatch.model.text import SafeText, clean, shortened
 from envwatch.model.times import MS, date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ _SHIFT: Final = "8h"
 class _Source(NamedTuple):
     """The history of one profile on one server."""
 
-    profile: Clean
-    host: Clean
+    profile: SafeText
+    host: SafeText
     past: Past
     advice: str
     """What to do if nothing was recorded."""
@@ -191,7 +191,7 @@ def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
     return report_of(recorded)
 
 
-def recorded_in(past: Past, since: WallMs, until: WallMs, *, profile: Clean, host: Clean) -> Recorded | None:
+def recorded_in(past: Past, since: WallMs, until: WallMs, *, profile: SafeText, host: SafeText) -> Recorded | None:
     """Return what was recorded in a period, None for nothing; of the moments it reads the first and the last only.
 
     Raises:
@@ -207,7 +207,7 @@ def recorded_in(past: Past, since: WallMs, until: WallMs, *, profile: Clean, hos
     if not within:
         return None
     begin = past.moment(before[-1]) if before else None
-    if begin is None or begin.fleet.listed is None:
+    if begin is None or begin.profile_state.listed is None:
         begin = past.moment(next((poll for poll in within if poll.result is PollResult.LISTED), within[0]))
     return Recorded(
         profile=profile,

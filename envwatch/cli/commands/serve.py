@@ -54,7 +54,7 @@ def run(options: Options) -> int:
     Plan.check(options)
     # A viewer asks for `onlineOnly` itself. If offline rows were missing here, they would be gone for every viewer.
     profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
-    with Plan.of(profiles, options) as plan:
+    with Plan.from_options(profiles, options) as plan:
         return run_until_signalled(lambda: _serve(profiles, options, plan))
 
 
@@ -65,7 +65,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.serving import serving
     from envwatch.model.outcome import Listed
 
-    manager = ServiceManager.of(os.environ)
+    manager = ServiceManager.from_environ(os.environ)
     hooks = prepared(profiles, options) if options.hooks else None
     with manager:
         async with (

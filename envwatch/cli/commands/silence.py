@@ -12,7 +12,7 @@ from envwatch.cli.bootstrap import state_file, user_name
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import line, period
 from envwatch.model import limits
-from envwatch.model.text import Clean, cells, clean, counted, fitted, shortened
+from envwatch.model.text import SafeText, cells, clean, counted, fitted, shortened
 from envwatch.model.times import date_text
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _list(options: Options) -> int:
 
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        text = "  ".join(fitted(Clean(cell), width) for cell, width in zip(row, widths, strict=True))
+        text = "  ".join(fitted(SafeText(cell), width) for cell, width in zip(row, widths, strict=True))
         write(f"{text.rstrip()}\n".encode())
     return Exit.FINE
 
@@ -114,7 +114,7 @@ def _silences() -> list[Silence]:
     return sorted((silence for silence in found if silence.until > now), key=lambda silence: silence.until)
 
 
-def _change(changes: Mapping[Clean, Silence | None]) -> None:
+def _change(changes: Mapping[SafeText, Silence | None]) -> None:
     from envwatch.storage.silences_file import SILENCES
     from envwatch.storage.state_file import merge
 
@@ -127,7 +127,7 @@ def _change(changes: Mapping[Clean, Silence | None]) -> None:
         print_error(f"envwatch: set aside what was damaged: {aside}")
 
 
-def _what(silence: Silence) -> Clean:
+def _what(silence: Silence) -> SafeText:
     """Return what a silence is of: its query, the id of one environment, or how many there are."""
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)

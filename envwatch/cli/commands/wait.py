@@ -15,7 +15,7 @@ from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.monitoring import Step
+    from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.views.wait_condition import WaitCondition
 
 
@@ -67,9 +67,9 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
-    last: Step | None = None
+    last: MonitorUpdate | None = None
     with ProgressLine() as line:
-        deadline = Deadline.after(began, options.timeout)
+        deadline = Deadline.from_now(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
             refusals = Refusals(watched.targets)
             async for last in watched.steps:
@@ -84,23 +84,25 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
     raise _stop(condition, last, options)
 
 
-def _text(condition: WaitCondition, step: Step, began_s: float) -> str:
+def _text(condition: WaitCondition, step: MonitorUpdate, began_s: float) -> str:
     """Return one line about how far it is."""
     progress = condition.progress(step.monitor, step.now)
     count = len(progress.matching)
     found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
     waited = long_age(timedelta(seconds=step.now.monotonic - began_s))
-    failures = [fleet.failure.cause for fleet in step.monitor.fleets if fleet.failure is not None]
+    failures = [
+        profile_state.failure.cause for profile_state in step.monitor.fleet if profile_state.failure is not None
+    ]
     trouble = ", ".join(dict.fromkeys(failures)) or ("" if progress.is_proven else "not certain yet")
     return f"waiting for {waited}: {found}{trouble and f'; {trouble}'}"
 
 
-def _stop(condition: WaitCondition, last: Step | None, options: Options) -> StopError:
+def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options) -> StopError:
     """Return why it did not come about in time."""
     waited = f"after {long_age(options.timeout)}"
     if last is None:
         return StopError(Exit.UNREACHABLE, f"{waited}, no listing has come yet; give it more time with --timeout")
-    failures = [fleet.failure for fleet in last.monitor.fleets if fleet.failure is not None]
+    failures = [profile_state.failure for profile_state in last.monitor.fleet if profile_state.failure is not None]
     if refused := next((failure for failure in failures if failure.cause.is_refusal), None):
         return StopError(Exit.AUTHENTICATION, f"{waited}: {refused.cause}: {refused.message}")
     progress = condition.progress(last.monitor, last.now)

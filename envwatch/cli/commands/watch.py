@@ -73,9 +73,9 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
-    deadline = Deadline.after(began, options.lasts, options.until)
+    deadline = Deadline.from_now(began, options.lasts, options.until)
     stream, narrates = _stream(profiles, options), _narrates()
-    manager = ServiceManager.of(os.environ)
+    manager = ServiceManager.from_environ(os.environ)
     hooks = prepared(profiles, options) if options.hooks else None
     with closing(LineWriter(stdout().fileno())) as writer, manager:
         async with (
@@ -90,7 +90,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             await writer.write(earlier.lines(stream))
             async for step in watched.steps:
                 run_hooks(step)
-                events = (*earlier.until(step), *step.update.events)
+                events = (*earlier.until(step), *step.changes.events)
                 await writer.write(stream.lines(step.before, step.monitor, events, step.now))
                 if narrates:
                     narrate(step)
@@ -104,12 +104,12 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 def _stream(profiles: Profiles, options: Options) -> EventStream:
     from envwatch.query.language import parse
     from envwatch.views.cloud_events import source_of
-    from envwatch.views.event_stream import EventStream, Format
+    from envwatch.views.event_stream import EventFormat, EventStream
 
     out = stdout()
     return EventStream(
         sources={name: source_of(each.base_url) for name, (each, _) in profiles.items()},
-        format=Format(options.output),
+        format=EventFormat(options.output),
         query=parse(options.filter),
         profile_name=clean(profiles.first.profile),
         has_initial=options.initial,

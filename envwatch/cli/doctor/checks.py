@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor import judgements
-from envwatch.cli.doctor.finding import Finding, Status, failure, ok, skipped, warning
+from envwatch.cli.doctor.finding import CheckStatus, Finding, failure, ok, skipped, warning
 from envwatch.cli.doctor.surroundings import hook_problems, terminal_facts, tmux_facts, write_problem
 from envwatch.config.credentials import AddressError, CredentialsError, address_without_key, credentials_of
 from envwatch.config.settings import all_settings_of, config_path
 from envwatch.config.values import ConfigError
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import SourceError
-from envwatch.sources.in_thread import in_thread
+from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta.network_settings import (
     SettingsError,
     checked_base_url,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.clock import OffsetBounds
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.sources.letta.probe import Exchange, Requests
 
 S = TypeVar("S")
@@ -52,7 +52,7 @@ _STEP_S: Final = 5.0
 
 
 @dataclass(slots=True)
-class Machine:
+class MachineContext:
     """What the checks of this machine examine, and have found so far."""
 
     options: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Machine:
 
 
 @dataclass(slots=True)
-class Server:
+class ServerContext:
     """What the checks of one profile examine, and have found so far; a field is set when a check that needs it runs."""
 
     settings: Settings
@@ -71,7 +71,7 @@ class Server:
     """The address, and where it comes from."""
     credentials: Credentials = field(init=False)
     probe: Probe = field(init=False)
-    addresses: tuple[Clean, ...] = field(init=False)
+    addresses: tuple[SafeText, ...] = field(init=False)
     health: Exchange | SourceError = field(init=False)
     requests: Requests = field(init=False)
     offsets: list[OffsetBounds] = field(default_factory=list)
@@ -102,7 +102,7 @@ async def findings_of(checks: Sequence[Check[S]], subject: S) -> AsyncIterator[t
             finding = await _finding_of(check, subject)
         else:
             finding = skipped(f"not checked, because of {root}")
-        if finding.status in {Status.FAILURE, Status.SKIPPED}:
+        if finding.status in {CheckStatus.FAILURE, CheckStatus.SKIPPED}:
             roots[check.id] = root or check.id
         yield check.id, finding
 
@@ -120,14 +120,14 @@ async def _finding_of(check: Check[S], subject: S) -> Finding:
 async def _read(function: Callable[[], S]) -> S:
     """Return what a blocking function returns, in limited time."""
     async with asyncio.timeout(_STEP_S):
-        return await in_thread(function)
+        return await run_in_daemon_thread(function)
 
 
 def _wall_ms() -> WallMs:
     return WallMs(time.time() * 1000)
 
 
-async def _config(machine: Machine) -> Finding:
+async def _config(machine: MachineContext) -> Finding:
     def read() -> tuple[Path, Sequence[Settings]]:
         path, _ = config_path(machine.options.get("config"), machine.environ)
         return path, all_settings_of(machine.options, machine.environ)
@@ -139,7 +139,7 @@ async def _config(machine: Machine) -> Finding:
     return judgements.of_config(path, machine.all_settings)
 
 
-async def _key(server: Server) -> Finding:
+async def _key(server: ServerContext) -> Finding:
     def read() -> tuple[Credentials, int | None]:
         credentials = credentials_of(server.settings, server.environ, now_ms=_wall_ms())
         return credentials, None if credentials.file is None else credentials.file.stat().st_mode
@@ -156,7 +156,7 @@ async def _key(server: Server) -> Finding:
     return judgements.of_key(server.credentials, mode, _wall_ms())
 
 
-async def _server(server: Server) -> Finding:
+async def _server(server: ServerContext) -> Finding:
     base_url, origin = server.address
     try:
         base_url = checked_base_url(base_url)
@@ -166,7 +166,7 @@ async def _server(server: Server) -> Finding:
     return ok(f"{base_url} ({origin})", base_url=base_url, origin=origin)
 
 
-async def _proxy(server: Server) -> Finding:
+async def _proxy(server: ServerContext) -> Finding:
     variable = proxy_variable(server.environ)
     try:
         server.probe = Probe(
@@ -185,7 +185,7 @@ async def _proxy(server: Server) -> Finding:
     return ok(f"{host} ({variable})", variable=variable, host=host)
 
 
-async def _certificates(server: Server) -> Finding:
+async def _certificates(server: ServerContext) -> Finding:
     if not server.probe.is_encrypted:
         return ok("none needed: plain http within this machine", variable=None)
     variable = trust_variable(server.environ)
@@ -196,16 +196,16 @@ async def _certificates(server: Server) -> Finding:
     return ok("the usual ones" if variable is None else f"those in {variable}", variable=variable)
 
 
-async def _dns(server: Server) -> Finding:
+async def _dns(server: ServerContext) -> Finding:
     server.addresses = await server.probe.addresses()
     return judgements.of_addresses(server.probe.host, server.addresses)
 
 
-async def _tcp(server: Server) -> Finding:
+async def _tcp(server: ServerContext) -> Finding:
     return judgements.of_connection(await server.probe.connect(server.addresses), server.probe.port)
 
 
-async def _tls(server: Server) -> Finding:
+async def _tls(server: ServerContext) -> Finding:
     """Judge the handshake of the first request, which is the one for the server's health."""
     probe, credentials = server.probe, server.credentials
     server.requests = probe.requests(credentials.key, credentials.origin)
@@ -220,29 +220,29 @@ async def _tls(server: Server) -> Finding:
     return judgements.of_failure(server.health) if isinstance(server.health, SourceError) else ok("agreed on")
 
 
-async def _health(server: Server) -> Finding:
+async def _health(server: ServerContext) -> Finding:
     if isinstance(server.health, SourceError):
         return judgements.of_failure(server.health)
     server.offsets += filter(None, [server.health.offset])
     return judgements.of_health(server.health)
 
 
-async def _listing(server: Server) -> Finding:
+async def _listing(server: ServerContext) -> Finding:
     exchange = await server.requests.first_page()
     server.offsets += filter(None, [exchange.offset])
     return judgements.of_listing(exchange)
 
 
-async def _clock(server: Server) -> Finding:
+async def _clock(server: ServerContext) -> Finding:
     return judgements.of_clock(server.offsets)
 
 
-async def _terminal(machine: Machine) -> Finding:
+async def _terminal(machine: MachineContext) -> Finding:
     facts = terminal_facts(machine.environ)
     return skipped("there is none; the dashboard needs one") if facts is None else judgements.of_terminal(facts)
 
 
-async def _tmux(machine: Machine) -> Finding:
+async def _tmux(machine: MachineContext) -> Finding:
     if not machine.environ.get("TMUX"):
         return ok("not used here")
     try:
@@ -251,7 +251,7 @@ async def _tmux(machine: Machine) -> Finding:
         return skipped(f"no settings known: {error.strerror}")
 
 
-async def _state(_: Machine) -> Finding:
+async def _state(_: MachineContext) -> Finding:
     def read() -> Finding:
         formats = {
             "state": REMEMBERED,
@@ -266,7 +266,7 @@ async def _state(_: Machine) -> Finding:
     return await _read(read)
 
 
-async def _history(_: Machine) -> Finding:
+async def _history(_: MachineContext) -> Finding:
     def read() -> Finding:
         folder = history_root(state_file("state").parent)
         try:
@@ -277,7 +277,7 @@ async def _history(_: Machine) -> Finding:
     return await _read(read)
 
 
-async def _hooks(machine: Machine) -> Finding:
+async def _hooks(machine: MachineContext) -> Finding:
     if not machine.all_settings:
         return skipped("not checked, because of config")
     settings = machine.all_settings[0]

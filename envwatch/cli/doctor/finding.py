@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Status(StrEnum):
+class CheckStatus(StrEnum):
     """How a check came out, in the words of the JSON."""
 
     OK = "ok"
@@ -26,7 +26,7 @@ class Status(StrEnum):
 class Finding:
     """The result of one check; its texts may still hold anything, and `report` cleans them."""
 
-    status: Status
+    status: CheckStatus
     summary: str
     fix: str = ""
     """What to do about a warning or a failure."""
@@ -36,19 +36,19 @@ class Finding:
 
 def ok(summary: str, **data: object) -> Finding:
     """Return that all is well."""
-    return Finding(Status.OK, summary, data=data)
+    return Finding(CheckStatus.OK, summary, data=data)
 
 
 def warning(summary: str, fix: str, **data: object) -> Finding:
     """Return that something is amiss."""
-    return Finding(Status.WARNING, summary, fix, data)
+    return Finding(CheckStatus.WARNING, summary, fix, data)
 
 
 def failure(summary: str, fix: str, **data: object) -> Finding:
     """Return that envwatch does not work."""
-    return Finding(Status.FAILURE, summary, fix, data)
+    return Finding(CheckStatus.FAILURE, summary, fix, data)
 
 
 def skipped(summary: str, **data: object) -> Finding:
     """Return that there was nothing to check."""
-    return Finding(Status.SKIPPED, summary, data=data)
+    return Finding(CheckStatus.SKIPPED, summary, data=data)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.model.clock import OffsetBounds, WallMs
-    from envwatch.model.text import Clean
-    from envwatch.sources.letta.probe import Connected, Exchange, Tls
+    from envwatch.model.text import SafeText
+    from envwatch.sources.letta.probe import Connected, Exchange, TlsHandshake
     from envwatch.storage.history.inspection import Inspection
 
 SMALLEST: Final = (40, 8)
@@ -93,7 +93,7 @@ def of_key(credentials: Credentials, mode: int | None, now: WallMs) -> Finding:
     return ok(summary, **data)
 
 
-def of_addresses(host: str, addresses: Sequence[Clean]) -> Finding:
+def of_addresses(host: str, addresses: Sequence[SafeText]) -> Finding:
     """Judge what a lookup found."""
     others = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
     return ok(f"{host} is {addresses[0]}{others}" if addresses[0] != host else host, addresses=list(addresses))
@@ -110,7 +110,7 @@ def of_connection(connected: Connected, port: int) -> Finding:
     return warning(f"{summary}, but not {refused}", fix, **data, refused=list(connected.refused))
 
 
-def of_tls(tls: Tls, now: WallMs) -> Finding:
+def of_tls(tls: TlsHandshake, now: WallMs) -> Finding:
     """Judge a handshake that succeeded."""
     if tls.valid_until is None:
         return ok(str(tls.version), version=str(tls.version), valid_until=None)
@@ -162,7 +162,7 @@ def of_clock(offsets: Sequence[OffsetBounds]) -> Finding:
     """Judge this machine's clock by the `Date` of responses, oldest first."""
     clock = ServerClock()
     for each in offsets:
-        clock = clock.after(each)
+        clock = clock.with_bounds(each)
     bounds = clock.bounds
     if bounds is None:
         fix = "verdicts are by this machine's clock then: keep it synchronised"

@@ -6,14 +6,19 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.doctor.finding import Finding, Status
-from envwatch.model.text import Clean, clean, counted, wrapped
+from envwatch.cli.doctor.finding import CheckStatus, Finding
+from envwatch.model.text import SafeText, clean, counted, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 
-_LABELS: Final = {Status.OK: "ok", Status.WARNING: "WARN", Status.FAILURE: "FAIL", Status.SKIPPED: "skip"}
+_LABELS: Final = {
+    CheckStatus.OK: "ok",
+    CheckStatus.WARNING: "WARN",
+    CheckStatus.FAILURE: "FAIL",
+    CheckStatus.SKIPPED: "skip",
+}
 _INDENT: Final = 19
 """Columns before a summary: the label, and the longest id."""
 _NARROWEST: Final = 30
@@ -24,8 +29,8 @@ class Result:
     """The finding of one check of one profile, safe to show: cleaned, and redacted."""
 
     def __init__(self, id_: str, profile: str | None, finding: Finding, redact: Callable[[str], str]) -> None:
-        def safe(text: str) -> Clean:
-            return Clean(redact(clean(text)))  # after cleaning, which may produce the spelling of a secret
+        def safe(text: str) -> SafeText:
+            return SafeText(redact(clean(text)))  # after cleaning, which may produce the spelling of a secret
 
         self.id = id_
         self.profile = None if profile is None else safe(profile)
@@ -43,7 +48,7 @@ class Result:
 def lines_of(result: Result, width: int | None) -> list[str]:
     """Return one line for a finding and one for its fix, wrapped to a width unless it is None."""
     room = None if width is None else width - _INDENT
-    texts = [result.summary, *([Clean(f"fix: {result.fix}")] if result.fix else [])]
+    texts = [result.summary, *([SafeText(f"fix: {result.fix}")] if result.fix else [])]
     lines = [line for text in texts for line in _wrapped(text, room)]
     start = f"{_LABELS[result.status]:<6}{result.id:<{_INDENT - 6}}"
     return [f"{start if number == 0 else ' ' * _INDENT}{line}".rstrip() for number, line in enumerate(lines)]
@@ -51,23 +56,23 @@ def lines_of(result: Result, width: int | None) -> list[str]:
 
 def verdict_of(results: Sequence[Result], width: int | None = None) -> list[str]:
     """Return the last line, wrapped: whether envwatch works here, and what is amiss."""
-    return [*_wrapped(Clean(_verdict(results)), width)]
+    return [*_wrapped(SafeText(_verdict(results)), width)]
 
 
 def _verdict(results: Sequence[Result]) -> str:
     parts = []
-    for status, noun in ((Status.FAILURE, "failure"), (Status.WARNING, "warning")):
+    for status, noun in ((CheckStatus.FAILURE, "failure"), (CheckStatus.WARNING, "warning")):
         if names := [result.name for result in results if result.status is status]:
             parts.append(f"{counted(len(names), noun)} ({', '.join(names)})")
     counts = Counter(result.status for result in results)
-    if not counts[Status.FAILURE]:
+    if not counts[CheckStatus.FAILURE]:
         return f"envwatch works here{f', with {parts[0]}' if parts else ''}"
-    if counts[Status.SKIPPED]:
-        parts.append(f"{counts[Status.SKIPPED]} not checked")
+    if counts[CheckStatus.SKIPPED]:
+        parts.append(f"{counts[CheckStatus.SKIPPED]} not checked")
     return f"envwatch does not work here: {', '.join(parts)}"
 
 
-def _wrapped(text: Clean, width: int | None) -> list[Clean]:
+def _wrapped(text: SafeText, width: int | None) -> list[SafeText]:
     return [text] if width is None else wrapped(text, max(width, _NARROWEST))
 
 
@@ -87,7 +92,7 @@ def json_of(results: Iterable[Result]) -> str:
     return json.dumps(documents, indent=2, ensure_ascii=False) + "\n"
 
 
-def _safe(value: object, safe: Callable[[str], Clean]) -> object:
+def _safe(value: object, safe: Callable[[str], SafeText]) -> object:
     """Return a JSON value with every text in it made safe."""
     match value:
         case str():

@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.hooks.command import Command
+from envwatch.hooks.command import HookCommand
 from envwatch.hooks.hook import deliveries_of
 from envwatch.hooks.webhook import Webhook
 from envwatch.sources.letta.network_settings import SettingsError
@@ -146,7 +146,7 @@ def hook_problems(settings: Settings, environ: Mapping[str, str]) -> list[HookPr
 
 
 def _problems_of(delivery: Delivery, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    if isinstance(delivery, Command):
+    if isinstance(delivery, HookCommand):
         program = delivery.arguments[0]
         if shutil.which(program, path=environ.get("PATH")) is None:
             yield f"there is no program {program} that can be run", "install it, or `chmod +x` it, or correct the path"

@@ -20,14 +20,14 @@ from envwatch.model import limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.page import page_of
 from envwatch.sources.letta.errors import FAILURES
-from envwatch.sources.letta.served import asked_at_of
+from envwatch.sources.letta.relayed import asked_at_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Snapshot
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.sources.letta.transport import Response
 
 _DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
@@ -54,7 +54,7 @@ class _Results:
 
     found: list[ListedPage] = field(default_factory=list)
     """Missing rows that exist, each on a page of its own."""
-    not_found: set[Clean] = field(default_factory=set)
+    not_found: set[SafeText] = field(default_factory=set)
     """Ids of missing rows whose requests got 404."""
     is_route_proven: bool = False
     requests: int = 0
@@ -66,19 +66,19 @@ class Absences:
 
     def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
         self._get_device = get_device
-        self._missing: dict[Clean, _Missing] = {}
+        self._missing: dict[SafeText, _Missing] = {}
         """By id, the longest missing first."""
         self._failed_polls = limits.ABSENCE_TRIES
         """Polls in a row with requests of which none got a row."""
         self._polls = 0
 
-    async def checked(self, snapshot: Snapshot, before: Mapping[Clean, Environment], until: float) -> Snapshot:
+    async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
         """Return a complete listing with the missing rows that exist, and the ids of those that do not or are in doubt.
 
         The rows of the listing before it are given by id. It stops at a moment of the event loop's clock, in seconds.
         """
         listed = {row.id: row for page in snapshot.pages for row in page.environments}
-        self._note(before, listed.keys() | snapshot.set_aside_ids)
+        self._note(before, listed.keys() | snapshot.rejected_ids)
         results = _Results()
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
@@ -93,7 +93,7 @@ class Absences:
             received=snapshot.received + results.received,
         )
 
-    def _note(self, before: Mapping[Clean, Environment], listed: Collection[Clean]) -> None:
+    def _note(self, before: Mapping[SafeText, Environment], listed: Collection[SafeText]) -> None:
         """Note the rows that a listing lacks."""
         self._polls += 1
         still = {id_: missing for id_, missing in self._missing.items() if id_ not in listed}
@@ -112,7 +112,7 @@ class Absences:
         most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
         return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
 
-    async def _request(self, listed: Mapping[Clean, Environment], results: _Results) -> None:
+    async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
         """Request missing rows, until a request fails."""
         to_request = self._to_request()
         if not to_request or not await self._is_route_usable(listed, results):
@@ -130,7 +130,7 @@ class Absences:
                 if row is None:
                     return
 
-    async def _is_route_usable(self, listed: Mapping[Clean, Environment], results: _Results) -> bool:
+    async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
         """Request a listed row, another one in each poll; an empty listing needs no such control."""
         controls = [row for row in listed.values() if _can_be_requested(row)]
         if not controls:
@@ -149,9 +149,9 @@ class Absences:
         results.received += response.received
         return response
 
-    def _settle(self, results: _Results) -> frozenset[Clean]:
+    def _settle(self, results: _Results) -> frozenset[SafeText]:
         """Drop the rows that are settled or cannot be; return the ids of those that do not exist."""
-        confirmed: frozenset[Clean] = frozenset()
+        confirmed: frozenset[SafeText] = frozenset()
         if results.is_route_proven:
             self._failed_polls = 0
             confirmed = frozenset(results.not_found)
@@ -185,4 +185,4 @@ def _row_in(response: Response) -> Environment | None:
         page = page_of(b'{"connections":[%b],"hasNextPage":false}' % response.body)
     except FAILURES:
         return None
-    return page.environments[0] if len(page.environments) == 1 and not page.set_aside else None
+    return page.environments[0] if len(page.environments) == 1 and not page.rejected else None

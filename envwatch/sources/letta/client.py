@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from envwatch.model.outcome import Cause, Snapshot, SourceError
 from envwatch.model.pool import Pool
-from envwatch.model.text import Clean
-from envwatch.sources.in_thread import in_thread
+from envwatch.model.text import SafeText
+from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta.absences import Absences
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
 from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.sources.letta.pagination import PageHistory, Walk
-from envwatch.sources.letta.served import SourceListing, asked_at_of, served_of
+from envwatch.sources.letta.pagination import ListingFetch, PageHistory
+from envwatch.sources.letta.relayed import RelayedListing, asked_at_of, served_of
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
@@ -98,14 +98,14 @@ class Client:
         self._monotonic = monotonic
         self._sleep = sleep
         self._history = PageHistory()
-        self._rows: Mapping[Clean, Environment] = {}  # of the newest complete listing, by id
+        self._rows: Mapping[SafeText, Environment] = {}  # of the newest complete listing, by id
         self._pool = Pool()  # of the current walk
-        self._listing: SourceListing | None = None
+        self._listing: RelayedListing | None = None
         """That of the newest snapshot that was no repetition, where the server answers from listings of its own."""
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
         # In a listing of online rows only, a row that goes offline is missing, but still exists.
         self._absences = None if query.online_only else Absences(partial(self._transport.get, {}))
-        self._endpoint = Endpoint.of(url, self._transport.proxy, key, key_origin)
+        self._endpoint = Endpoint.from_url(url, self._transport.proxy, key, key_origin)
 
     async def snapshot(self) -> Snapshot:
         """Return one complete listing, read page by page.
@@ -115,14 +115,14 @@ class Client:
         """
         if self._is_refused and self._find_key is not None:
             await self._renew_key(self._find_key)
-        walk = Walk(self._limits, self._history.last_pages)
+        walk = ListingFetch(self._limits, self._history.last_pages)
         self._pool = Pool()
         failure: SourceError
         try:
             async with asyncio.timeout(self._limits.walk_deadline.total_seconds()) as deadline:
                 if not await self._read(walk):
                     # Only once: a walk that takes longer than the time between two listings is always of several.
-                    walk = Walk(self._limits, self._history.last_pages, walk)
+                    walk = ListingFetch(self._limits, self._history.last_pages, walk)
                     await self._read(walk, to_the_end=True)
                 snapshot = walk.snapshot()
         except SourceError as error:
@@ -149,17 +149,17 @@ class Client:
             # The traceback holds this frame, which must neither form a reference cycle nor keep the pages.
             del failure, walk
 
-    async def refusal(self) -> Clean | None:
+    async def refusal(self) -> SafeText | None:
         """Return what the server says if it refuses the key; None if it takes it or cannot be asked."""
         try:
-            await self._read_page(Walk(self._limits, self._history.last_pages), None)
+            await self._read_page(ListingFetch(self._limits, self._history.last_pages), None)
         except SourceError as error:
             return error.message if error.cause is Cause.UNAUTHORIZED else None
         return None
 
     async def _renew_key(self, find_key: Callable[[], SecretStr]) -> None:
         """Look for the key, in limited time: a keyring may hang. A search that goes on is not begun a second time."""
-        self._search = self._search or asyncio.ensure_future(in_thread(find_key))
+        self._search = self._search or asyncio.ensure_future(run_in_daemon_thread(find_key))
         done, _ = await asyncio.wait([self._search], timeout=self._limits.page_deadline.total_seconds() / 4)
         if done:
             self._transport.key = self._search.result()
@@ -178,7 +178,7 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _read(self, walk: Walk, *, to_the_end: bool = False) -> bool:
+    async def _read(self, walk: ListingFetch, *, to_the_end: bool = False) -> bool:
         """Read all pages; return False where the server turns out to answer from a later listing than at first."""
         requested_at = self._monotonic()
         cursor = await self._read_page(walk, None)
@@ -200,14 +200,14 @@ class Client:
         until = patience if deadline is None else min(deadline, patience)
         return await self._absences.checked(snapshot, self._rows, until)
 
-    async def _read_page(self, walk: Walk, cursor: str | None) -> str | None:
+    async def _read_page(self, walk: ListingFetch, cursor: str | None) -> str | None:
         """Add the page after a cursor to the walk and return the next cursor."""
         failure: SourceError
         try:
             async with asyncio.timeout(self._limits.page_deadline.total_seconds()):
                 asked = self._monotonic()
                 response = await self._transport.get(self._params(cursor))
-                listing = SourceListing.of(response, asked, self._monotonic())
+                listing = RelayedListing.from_response(response, asked, self._monotonic())
                 page = page_in(response, self._endpoint, self._rows, self._pool)
         except TimeoutError:
             failure = self._too_slow(f"page {walk.pages_read + 1}", self._limits.page_deadline)
@@ -241,4 +241,4 @@ class Client:
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
-        return SourceError(Cause.TIMEOUT, Clean(message))
+        return SourceError(Cause.TIMEOUT, SafeText(message))

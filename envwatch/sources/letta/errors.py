@@ -23,9 +23,9 @@ from envwatch.model.clock import OffsetBounds
 from envwatch.model.listing_api import WRONG_BASE_URL
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, PageError, page_of
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.httpx_import import httpx
-from envwatch.sources.letta.served import relayed_words
+from envwatch.sources.letta.relayed import relayed_words
 from envwatch.sources.letta.transport import ERROR_BYTES, BodyError
 from envwatch.storage.redactor import Redactor
 
@@ -82,13 +82,13 @@ _CERTIFICATES: Final = {
 class Endpoint:
     """The server, as messages name it."""
 
-    host: Clean
+    host: SafeText
     """Its host and port."""
-    proxy: Clean | None
+    proxy: SafeText | None
     """Host and port of the proxy, if there is one."""
     key: SecretStr
     """The key, which no message may repeat, even if the server does."""
-    key_origin: Clean
+    key_origin: SafeText
     is_plain: bool = False
     """Whether requests go without TLS."""
 
@@ -98,25 +98,25 @@ class Endpoint:
         return f"the proxy {self.proxy}" if self.proxy else self.host
 
     @classmethod
-    def of(cls, url: httpx.URL, proxy: httpx.Proxy | None, key: SecretStr, key_origin: str) -> Endpoint:
+    def from_url(cls, url: httpx.URL, proxy: httpx.Proxy | None, key: SecretStr, key_origin: str) -> Endpoint:
         """Return the server at a URL."""
         nearest = host_of(proxy.url) if proxy else None
         return cls(host_of(url), nearest, key, clean(key_origin, 200), is_plain=url.scheme == "http")
 
-    def quoted(self, text: str, limit: int = 200) -> Clean:
+    def quoted(self, text: str, limit: int = 200) -> SafeText:
         """Return the server's text as one line that is safe to show, without any part of the key."""
         key = self.key.get_secret_value()
         # Redacted after cleaning, because cleaning removes characters and can so join parts of the key.
-        return Clean(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
+        return SafeText(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
 
 
-def host_of(url: httpx.URL) -> Clean:
+def host_of(url: httpx.URL) -> SafeText:
     """Return host and port, for messages."""
     return clean(url.netloc.decode(), 100)
 
 
 def page_in(
-    response: Response, endpoint: Endpoint, rows: Mapping[Clean, Environment], pool: Pool
+    response: Response, endpoint: Endpoint, rows: Mapping[SafeText, Environment], pool: Pool
 ) -> Page | SourceError:
     """Return the page in a response, or why there is none; unchanged `rows` of the last listing are reused."""
     if response.status != httpx.codes.OK:
@@ -127,9 +127,9 @@ def page_in(
         page = _web_page(response, endpoint)
         if page is None:
             what = f"{endpoint.host} sent no listing ({endpoint.quoted(str(error))})"
-            return SourceError(Cause.GARBLED, Clean(what))
+            return SourceError(Cause.GARBLED, SafeText(what))
         what = f"{endpoint.host} answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
-        return SourceError(Cause.GARBLED, Clean(what))
+        return SourceError(Cause.GARBLED, SafeText(what))
 
 
 def offset_in(response: Response) -> OffsetBounds | None:
@@ -168,33 +168,33 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             what = f"{host} sent the id of a row that cannot be sent back to go on from"
         case _:
             what = f"the answer of {host} cannot be decoded ({type(error).__name__})"
-    return SourceError(cause, Clean(what))
+    return SourceError(cause, SafeText(what))
 
 
 def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
     status = response.status
     if 300 <= status < 400:
         what = f"{endpoint.host} answered with a redirect to {_target(response, endpoint)}: wrong LETTA_BASE_URL?"
-        return SourceError(Cause.REDIRECTED, Clean(what))
+        return SourceError(Cause.REDIRECTED, SafeText(what))
     what = f"{endpoint.host} answered {status}"
     if status < 300:
-        return SourceError(Cause.GARBLED, Clean(f"{what}, which is no listing"))
+        return SourceError(Cause.GARBLED, SafeText(f"{what}, which is no listing"))
     if (words := relayed_words(response)) is not None:
         wait = retry_after(response.headers, response.answered_at)
         what = f"{endpoint.host}: {endpoint.quoted(words)}"
-        return SourceError(Cause.UNAVAILABLE, Clean(what), retry_after=wait, is_relayed=True)
+        return SourceError(Cause.UNAVAILABLE, SafeText(what), retry_after=wait, is_relayed=True)
     cause = _CAUSES.get(status, Cause.REFUSED if status < 500 else Cause.SERVER)
     words = _words(response, endpoint) or httpx.codes.get_reason_phrase(status)
     advice = "" if words.startswith(WRONG_BASE_URL) else _ADVICE.get(cause, "").format(key_origin=endpoint.key_origin)
     details = ". ".join(filter(None, [words.rstrip("."), advice]))
     return SourceError(
         cause,
-        Clean(f"{what}: {details}" if details else what),
+        SafeText(f"{what}: {details}" if details else what),
         retry_after=retry_after(response.headers, response.answered_at),
     )
 
 
-def _words(response: Response, endpoint: Endpoint) -> Clean:
+def _words(response: Response, endpoint: Endpoint) -> SafeText:
     """Return the message in an error's body, in whichever field the platform or a gateway put it."""
     if (page := _web_page(response, endpoint)) is not None:
         return page
@@ -213,7 +213,7 @@ def _words(response: Response, endpoint: Endpoint) -> Clean:
     return endpoint.quoted(text)
 
 
-def _web_page(response: Response, endpoint: Endpoint) -> Clean | None:
+def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
     """Return "a web page" with its title for a response that is one, None for any other."""
     start = response.body[:ERROR_BYTES].decode(errors="replace")
     is_html = start.lstrip("\ufeff \t\r\n")[:9].lower().startswith(("<!doctype", "<html"))
@@ -221,14 +221,14 @@ def _web_page(response: Response, endpoint: Endpoint) -> Clean | None:
         return None
     title = _TITLE.search(start)
     named = endpoint.quoted(title[1], 80) if title else ""
-    return Clean(f"a web page, “{named}”" if named else "a web page")
+    return SafeText(f"a web page, “{named}”" if named else "a web page")
 
 
-def _target(response: Response, endpoint: Endpoint) -> Clean:
+def _target(response: Response, endpoint: Endpoint) -> SafeText:
     """Return where a redirect leads: host and path on the same host, only the host otherwise."""
     location = response.headers.get("Location")
     if not location:
-        return Clean("nowhere")
+        return SafeText("nowhere")
     try:
         url = httpx.URL(location)
     except (httpx.InvalidURL, UnicodeError):

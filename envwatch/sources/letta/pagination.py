@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
-from envwatch.model.text import Clean
-from envwatch.sources.letta.served import united
+from envwatch.model.text import SafeText
+from envwatch.sources.letta.relayed import united
 
 if TYPE_CHECKING:
     from envwatch.model.clock import OffsetBounds
     from envwatch.model.limits import Limits
     from envwatch.model.page import Page
-    from envwatch.sources.letta.served import SourceListing
+    from envwatch.sources.letta.relayed import RelayedListing
 
 
 class PageHistory:
@@ -42,27 +42,27 @@ class PageHistory:
             self._endless_walks += 1
 
 
-class Walk:
+class ListingFetch:
     """One pass over all pages, as far as it got; requests of a walk before, given up for this one, count as well."""
 
-    def __init__(self, limits: Limits, last_pages: int | None = None, before: Walk | None = None) -> None:
+    def __init__(self, limits: Limits, last_pages: int | None = None, before: ListingFetch | None = None) -> None:
         self._limits = limits
         self._last_pages = last_pages
         self._pages: list[ListedPage] = []
         self._clock: list[OffsetBounds] = []
         self._cursors: set[str] = set()
         self._ids: set[str] = set()
-        self._set_aside_ids: set[Clean] = set()
-        self._set_aside = 0
+        self._rejected_ids: set[SafeText] = set()
+        self._rejected = 0
         self.rows_read = 0
         """Rows that have come so far, usable or not."""
         self.requests: int = 0 if before is None else before.requests
         self.received: int = 0 if before is None else before.received
         """Bytes of the bodies on the wire."""
-        self._listings: list[SourceListing] = []
+        self._listings: list[RelayedListing] = []
 
     @property
-    def listing(self) -> SourceListing | None:
+    def listing(self) -> RelayedListing | None:
         """The listing that the server took the pages from; None if it answers by itself."""
         return united(self._listings)
 
@@ -95,7 +95,7 @@ class Walk:
         offset: OffsetBounds | None,
         requests: int,
         received: int,
-        listing: SourceListing | None = None,
+        listing: RelayedListing | None = None,
     ) -> str | None:
         """Add the next page, with what its response said; return the cursor of the one after it, None after the last.
 
@@ -104,14 +104,14 @@ class Walk:
         """
         ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
-        self._set_aside_ids.update(page.set_aside_ids)
+        self._rejected_ids.update(page.rejected_ids)
         self._pages.append(ListedPage(page.environments, WallMs(asked_at), page.received_ids))
         if offset is not None:
             self._clock.append(offset)
         if listing is not None:
             self._listings.append(listing)
-        self.rows_read += len(page.environments) + page.set_aside
-        self._set_aside += page.set_aside
+        self.rows_read += len(page.environments) + page.rejected
+        self._rejected += page.rejected
         self.requests += requests
         self.received += received
         if self.rows_read > self._limits.max_rows:
@@ -124,15 +124,15 @@ class Walk:
         return Snapshot(
             pages=tuple(self._pages),
             clock=tuple(self._clock),
-            set_aside=self._set_aside,
-            set_aside_ids=frozenset(self._set_aside_ids - self._ids),
+            rejected=self._rejected,
+            rejected_ids=frozenset(self._rejected_ids - self._ids),
             requests=self.requests,
             received=self.received,
         )
 
     def _id_count(self) -> int:
         """Return how many different ids there are, of usable and unusable rows."""
-        return len(self._ids) + len(self._set_aside_ids)
+        return len(self._ids) + len(self._rejected_ids)
 
     def _next(self, page: Page, *, new_rows: int) -> str:
         """Return the cursor of the next page, if that page can hold new rows."""
@@ -154,10 +154,10 @@ class Walk:
         raise _endless(why)
 
     def _check_rows(self) -> None:
-        if self._set_aside > limits.BAD_ROWS_SHARE * self.rows_read:
-            what = f"{self._set_aside:,} of {self.rows_read:,} rows do not fit what is known of the API"
-            raise SourceError(Cause.GARBLED, Clean(what))
+        if self._rejected > limits.BAD_ROWS_SHARE * self.rows_read:
+            what = f"{self._rejected:,} of {self.rows_read:,} rows do not fit what is known of the API"
+            raise SourceError(Cause.GARBLED, SafeText(what))
 
 
 def _endless(why: str) -> SourceError:
-    return SourceError(Cause.ENDLESS, Clean(why))
+    return SourceError(Cause.ENDLESS, SafeText(why))

@@ -20,12 +20,12 @@ from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.pool import Pool
-from envwatch.model.text import Clean, clean
-from envwatch.sources.in_thread import in_thread
+from envwatch.model.text import SafeText, clean
+from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
 from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import proxy_for
-from envwatch.sources.letta.served import age_in
+from envwatch.sources.letta.relayed import age_in
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ _LONGEST_VERSION: Final = 40
 class Connected:
     """A TCP connection that was made, and closed again."""
 
-    address: Clean
+    address: SafeText
     took: timedelta
-    refused: tuple[Clean, ...]
+    refused: tuple[SafeText, ...]
     """Addresses that were tried before and did not take one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class TlsHandshake:
     """What was agreed on in a TLS handshake."""
 
-    version: Clean
+    version: SafeText
     """As OpenSSL writes it: `TLSv1.3`."""
     valid_until: WallMs | None
     """The end of the certificate; None if it names none."""
@@ -69,7 +69,7 @@ class Exchange:
     """Bounds of the server's clock; None if the response does not date itself."""
     failure: SourceError | None = None
     """Why the response is no listing; None if it is one, or if none was requested."""
-    version: Clean | None = None
+    version: SafeText | None = None
     """The server's, if it says so where it is asked for its health."""
     rows: int = 0
     is_whole: bool = True
@@ -110,11 +110,13 @@ class Probe:
         """Whether the server is reached by TLS; if not, it is this machine."""
         return self.url.scheme == "https"
 
-    async def addresses(self) -> tuple[Clean, ...]:
+    async def addresses(self) -> tuple[SafeText, ...]:
         """Return the addresses of the nearest host, in the order to try them; raise `SourceError` without any."""
         try:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT.total_seconds()):
-                found = await in_thread(lambda: socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
+                found = await run_in_daemon_thread(
+                    lambda: socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+                )
         except TimeoutError:
             what = f"no address of {self.host} was found within {limits.CONNECT_TIMEOUT.total_seconds():g} s"
             raise SourceError(Cause.TIMEOUT, clean(what)) from None
@@ -122,10 +124,10 @@ class Probe:
             raise self._unreachable(error) from None
         return tuple(dict.fromkeys(clean(str(address[0]), 100) for *_, address in found))
 
-    async def connect(self, addresses: tuple[Clean, ...]) -> Connected:
+    async def connect(self, addresses: tuple[SafeText, ...]) -> Connected:
         """Open a TCP connection to the first address that takes one, and close it; raise `SourceError` if none does."""
         patience_s = limits.CONNECT_TIMEOUT.total_seconds() / len(addresses)
-        refused: list[Clean] = []
+        refused: list[SafeText] = []
         problem: OSError = TimeoutError()
         for address in addresses:
             started = self._monotonic()
@@ -142,7 +144,7 @@ class Probe:
 
     def requests(self, key: SecretStr, key_origin: str) -> Requests:
         """Return a connection for requests with a key; it connects with the first one."""
-        endpoint = Endpoint.of(self.url, self.proxy, key, key_origin)
+        endpoint = Endpoint.from_url(self.url, self.proxy, key, key_origin)
         transport = Transport(
             self.url,
             key=key,
@@ -156,7 +158,7 @@ class Probe:
         """Return the failure, with a plain message, for an error before anything was sent."""
         problem = httpx.ConnectTimeout("") if isinstance(error, TimeoutError) else httpx.ConnectError("")
         problem.__cause__ = error
-        return failure_of(problem, Endpoint.of(self.url, self.proxy, SecretStr(""), ""))
+        return failure_of(problem, Endpoint.from_url(self.url, self.proxy, SecretStr(""), ""))
 
 
 class Requests:
@@ -170,7 +172,7 @@ class Requests:
         self._limits = limits
         self._monotonic = monotonic
         self._sent_at = 0.0
-        self.tls: Tls | None = None
+        self.tls: TlsHandshake | None = None
         """Of the newest handshake with the server."""
         transport.observe = self._note
 
@@ -199,7 +201,7 @@ class Requests:
         """Close the connection."""
         await self._transport.aclose()
 
-    def _version_in(self, response: Response) -> Clean | None:
+    def _version_in(self, response: Response) -> SafeText | None:
         """Return the version in a response about the server's health; None without one."""
         try:
             health = json.loads(response.body)
@@ -217,7 +219,7 @@ class Requests:
                 response = await self._transport.get(params, route)
         except TimeoutError:
             what = f"{self._endpoint.host} did not answer within {deadline.total_seconds():g} s"
-            failure = SourceError(Cause.TIMEOUT, Clean(what))
+            failure = SourceError(Cause.TIMEOUT, SafeText(what))
         except FAILURES as error:
             failure = failure_of(error, self._endpoint)
         else:
@@ -235,4 +237,4 @@ class Requests:
             connection = stream.get_extra_info("ssl_object")
             end = connection.getpeercert().get("notAfter")
             until = None if end is None else WallMs(ssl.cert_time_to_seconds(end) * 1000)
-            self.tls = Tls(clean(connection.version() or "TLS"), until)
+            self.tls = TlsHandshake(clean(connection.version() or "TLS"), until)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What a recording is of."""
 
-    profile: Clean
+    profile: SafeText
     """Its name in the settings."""
-    base_url: Clean
+    base_url: SafeText
     """Of the server."""
-    version: Clean
+    version: SafeText
     """Of the envwatch that made the file."""
     is_redacted: bool = False
 
     @property
-    def host(self) -> Clean:
+    def host(self) -> SafeText:
         """Host and port of the server."""
-        return Clean(self.base_url.partition("://")[2].partition("/")[0])
+        return SafeText(self.base_url.partition("://")[2].partition("/")[0])

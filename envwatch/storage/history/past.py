@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.history import Moment, RecordedPoll
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.storage.history.reading import RecordedEvent
 
     T = TypeVar("T")
@@ -35,7 +35,7 @@ class StoredPast:
     Days that cannot be read are left out; where none can be read, `HistoryError` is raised, as for a moment.
     """
 
-    def __init__(self, folder: Path, profile: Clean = NO_PROFILE) -> None:
+    def __init__(self, folder: Path, profile: SafeText = NO_PROFILE) -> None:
         self._folder = folder
         self._profile = profile
         self._rebuilder = Rebuilder(profile)

@@ -15,11 +15,11 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.history import Moment
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
 
 LATEST: Final = 1e15
 """Milliseconds: more than from the first to the last year of a calendar, and few enough for a `timedelta`."""
@@ -32,15 +32,15 @@ class ClockCheck:
     """Checks moments; rows that are those of the moment before cost nothing."""
 
     def __init__(self) -> None:
-        self._checked: Mapping[Clean, TrackedEnvironment] = {}
+        self._checked: Mapping[SafeText, TrackedEnvironment] = {}
 
     def __call__(self, moment: Moment) -> None:
         """Check a moment; raise `HistoryError` if a number in it is impossible."""
-        now, fleet = moment.now, moment.fleet
+        now, profile_state = moment.now, moment.profile_state
         # No comparison holds for what is no number.
-        is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(fleet))))
+        is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
         known, self._checked = self._checked, {}
-        for id_, tracked in fleet.environments.items():
+        for id_, tracked in profile_state.environments.items():
             if known.get(id_) is not tracked:
                 is_possible = is_possible and all(map(_is_time, tracked.transitions))
                 is_possible = is_possible and all(
@@ -48,38 +48,45 @@ class ClockCheck:
                 )
         if not is_possible:
             raise HistoryError("a clock in it shows what none can")
-        self._checked = fleet.environments
+        self._checked = profile_state.environments
 
 
 def _is_time(number: float) -> bool:
     return -LATEST < number < LATEST
 
 
-def _in_ms(reading: Reading) -> tuple[float, float]:
+def _in_ms(reading: Clocks) -> tuple[float, float]:
     return reading.wall, reading.monotonic * 1000
 
 
-def _numbers(fleet: Fleet) -> Iterator[float]:
+def _numbers(profile_state: ProfileState) -> Iterator[float]:
     """Yield the numbers that clocks show, all in ms."""
-    failure, stall, hold = fleet.failure, fleet.stall_detector, fleet.hold
+    failure, stall, quarantine = profile_state.failure, profile_state.stall_detector, profile_state.quarantine
     polls = () if failure is None else (failure.started, failure.ended)
-    for reading in (fleet.listed, fleet.last_up, fleet.unseen_since, *polls):
+    for reading in (profile_state.listed, profile_state.last_up, profile_state.unseen_since, *polls):
         if reading is not None:
             yield from _in_ms(reading)
-    for bounds in fleet.clock.samples:
+    for bounds in profile_state.clock.samples:
         yield from (bounds.low, bounds.high)
-    yield from (fleet.elapsed_ms, fleet.interval / MS, stall.silent_s * 1000, *fleet.periods.values())
-    yield from (number for number in (fleet.began_at, fleet.date_error, stall.resumed_at) if number is not None)
-    if hold is not None:
-        yield hold.since * 1000
+    yield from (
+        profile_state.elapsed_ms,
+        profile_state.interval / MS,
+        stall.silent_s * 1000,
+        *profile_state.periods.values(),
+    )
+    yield from (
+        number for number in (profile_state.began_at, profile_state.date_error, stall.resumed_at) if number is not None
+    )
+    if quarantine is not None:
+        yield quarantine.since * 1000
 
 
 def _numbers_of_row(tracked: TrackedEnvironment) -> Iterator[float]:
-    row, change, withheld = tracked.environment, tracked.last_change, tracked.withheld
+    row, change, last_known = tracked.environment, tracked.last_change, tracked.last_known_heartbeat
     yield from (row.first_seen_at, row.last_seen_at)
     rest = (row.connected_at, row.last_heartbeat_at, tracked.since_at, *tracked.skew_check)
     yield from (number for number in rest if number is not None)
     if change is not None:
         yield change.at
-    if withheld is not None:
-        yield from (withheld.at, withheld.elapsed_ms)
+    if last_known is not None:
+        yield from (last_known.at, last_known.elapsed_ms)

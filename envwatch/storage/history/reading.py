@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _IS_TIME: Final = f"at BETWEEN -{LATEST} AND {LATEST}"
 """What is no number is not between two numbers."""
@@ -110,7 +110,7 @@ class DayReader:
         with _explaining():
             return last_numbers(self._connection)
 
-    def events(self, since: WallMs, until: WallMs, profile: Clean) -> list[RecordedEvent]:
+    def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[RecordedEvent]:
         """Return the events that were recorded in a time, both ends included, in that order, under a profile's label.
 
         A damaged one is left out.

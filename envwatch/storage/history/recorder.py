@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.monitor import Monitor, Update
-    from envwatch.model.clock import Reading
+    from envwatch.fleet.monitor import Monitor, MonitorChanges
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.storage.history.writer import BetweenRuns
 
 _QUEUED: Final = 12
@@ -45,15 +45,15 @@ def nothing(*_: object) -> None:
 class _Entry(NamedTuple):
     """What is recorded at once."""
 
-    profile: Clean | None
+    profile: SafeText | None
     """Whose poll it is; None if only time has passed."""
     outcome: Outcome | None
-    fleet: Fleet | None
+    profile_state: ProfileState | None
     """After the poll."""
     acks: Acks
     events: tuple[Event, ...]
     """Of any profile."""
-    now: Reading
+    now: Clocks
     is_after_gap: bool
     """Whether what came before under the profile was left out."""
 
@@ -75,13 +75,13 @@ class HistoryRecorder:
 
     def __init__(  # noqa: PLR0913 - all but two have a default
         self,
-        folders: Mapping[Clean, Path],
-        retentions: Mapping[Clean, Retention] = MappingProxyType({}),
+        folders: Mapping[SafeText, Path],
+        retentions: Mapping[SafeText, Retention] = MappingProxyType({}),
         *,
         notify: Callable[[str], None],
         prepare: Callable[[], None] = nothing,
         between_runs: BetweenRuns | None = None,
-        on_ready: Callable[[Clean], None] = nothing,
+        on_ready: Callable[[SafeText], None] = nothing,
     ) -> None:
         self._folders = folders
         self._writers = {
@@ -99,23 +99,23 @@ class HistoryRecorder:
         self._on_ready = on_ready
         self._entries: SimpleQueue[_Entry | None] = SimpleQueue()
         self._most = _QUEUED * len(folders)
-        self._gaps: set[Clean | None] = set()
+        self._gaps: set[SafeText | None] = set()
         """Profiles of which a poll was left out."""
         self._is_slow = False
         self._unready = set(folders)
-        self._troubles: dict[Clean, str] = {}
+        self._troubles: dict[SafeText, str] = {}
         """Why the newest poll of a profile was left out."""
-        self._acks: dict[Clean, Acks] = {}
+        self._acks: dict[SafeText, Acks] = {}
         self._thread = threading.Thread(target=self._run_thread, name="history", daemon=True)
         self._thread.start()
 
     def record(
-        self, profile: Clean | None, outcome: Outcome | None, monitor: Monitor, update: Update, now: Reading
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
     ) -> None:
         """Queue one outcome, or what time alone changed; see `Recorder`."""
         is_poll = outcome is not None and profile in self._writers
-        fleet = monitor.fleets.by_profile[profile] if is_poll and profile is not None else None
-        if fleet is None and not update.events:
+        profile_state = monitor.fleet.by_profile[profile] if is_poll and profile is not None else None
+        if profile_state is None and not update.events:
             return
         if self._entries.qsize() >= self._most:
             self._gaps.add(profile)
@@ -124,7 +124,9 @@ class HistoryRecorder:
                 self._notify(f"no history is kept: the disk is too slow; see what else uses it ({self._place})")
             return
         self._entries.put(
-            _Entry(profile, outcome, fleet, monitor.acks, update.events, now, is_after_gap=profile in self._gaps)
+            _Entry(
+                profile, outcome, profile_state, monitor.acks, update.events, now, is_after_gap=profile in self._gaps
+            )
         )
         self._gaps.discard(profile)
 
@@ -155,7 +157,7 @@ class HistoryRecorder:
         for writer in self._writers.values():
             writer.close()
 
-    def _try(self, profile: Clean, write: Callable[[FolderWriter], bool]) -> None:
+    def _try(self, profile: SafeText, write: Callable[[FolderWriter], bool]) -> None:
         """Let a profile's writer do something; say once if it cannot, and once when it can again."""
         try:
             is_ready = write(self._writers[profile])
@@ -172,25 +174,25 @@ class HistoryRecorder:
             self._unready.discard(profile)
             self._on_ready(profile)
 
-    def _write(self, profile: Clean, entry: _Entry, writer: FolderWriter) -> bool:
+    def _write(self, profile: SafeText, entry: _Entry, writer: FolderWriter) -> bool:
         """Write what concerns a profile; return whether its first listing can be read, or is not ours to write."""
         if not writer.take():
             return True
         if entry.is_after_gap and profile == entry.profile:
             writer.restart()
         events = [event for event in entry.events if event.profile == profile]
-        outcome, fleet = entry.outcome, entry.fleet
-        if outcome is None or fleet is None or profile != entry.profile:
+        outcome, profile_state = entry.outcome, entry.profile_state
+        if outcome is None or profile_state is None or profile != entry.profile:
             writer.write_events(entry.now, events)
             return False
-        moment = Moment(entry.now, fleet, self._acks_of(profile, fleet, entry.acks))
+        moment = Moment(entry.now, profile_state, self._acks_of(profile, profile_state, entry.acks))
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        writer.write(moment, PollResult.of(outcome), fleet.interval / _SECOND, events, cause)
-        return fleet.listings > 0
+        writer.write(moment, PollResult.from_outcome(outcome), profile_state.interval / _SECOND, events, cause)
+        return profile_state.listings > 0
 
-    def _acks_of(self, profile: Clean, fleet: Fleet, acks: Acks) -> Acks:
+    def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> Acks:
         """Return the acknowledgements of a fleet's rows; the same value as long as they do not change."""
-        found = {id_: ack for id_, ack in acks.items() if id_ in fleet.environments}
+        found = {id_: ack for id_, ack in acks.items() if id_ in profile_state.environments}
         if found != self._acks.get(profile):
             self._acks[profile] = found
         return self._acks[profile]

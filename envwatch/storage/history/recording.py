@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError, Moment, PollResult, RecordedPoll, RecordedStep
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import (
@@ -191,7 +191,7 @@ class RecordedFile:
         HistoryError: if it cannot be read, is no recording, or was made by a newer envwatch.
     """
 
-    def __init__(self, path: Path, profile: Clean = NO_PROFILE) -> None:
+    def __init__(self, path: Path, profile: SafeText = NO_PROFILE) -> None:
         self._profile = profile
         self._polls: list[RecordedPoll] = []
         self._places: list[_Place] = []

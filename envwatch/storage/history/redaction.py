@@ -26,7 +26,7 @@ from envwatch.fleet.run_before import LACKED
 from envwatch.model.environment import Environment
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.about import About
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.anomalies import HeldListing
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.anomalies import QuarantinedListing
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.outcome import Snapshot
 
 T = TypeVar("T")
 
-REDACTED: Final = Clean("(redacted)")
+REDACTED: Final = SafeText("(redacted)")
 """In place of a free text, such as a note."""
 
 _DIGEST_BYTES: Final = 6
@@ -60,11 +60,11 @@ _SYSTEM: Final = re.compile(
 )
 _SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
 
-_LOCAL: Final = Clean("local")
+_LOCAL: Final = SafeText("local")
 """The organization of a row of the Desktop app."""
 _DEVICES: Final = ("desktop:", "sandbox-")
 """Begins of device ids that say what kind of machine it is."""
-_EXPECTED: Final = missing_id(Clean(""))
+_EXPECTED: Final = missing_id(SafeText(""))
 _RELATION: Final = re.compile(r"(twin of|replaces) (.+)(, same device)", re.DOTALL)
 """The reason of a newcomer, see `fleet.newcomers`."""
 
@@ -87,8 +87,8 @@ class Redaction:
 
     def __init__(self, salt: bytes) -> None:
         self._salt = salt
-        self._pseudonyms: dict[tuple[str, str], Clean] = {}
-        self._tracked: dict[Clean, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
+        self._pseudonyms: dict[tuple[str, str], SafeText] = {}
+        self._tracked: dict[SafeText, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
         """The last one of each id, and what became of it: most stay the same from poll to poll."""
         self._newest: dict[str, tuple[Any, Any]] = {}
         """The newest value of other fields, and what became of it."""
@@ -100,7 +100,7 @@ class Redaction:
         self._branch = partial(self._pseudonym, "branch")
         self._directory = partial(self._pseudonym, "/dir")
         self._incident = partial(self._pseudonym, "inc")
-        self._by_field: dict[str, Callable[[Clean], Clean]] = {
+        self._by_field: dict[str, Callable[[SafeText], SafeText]] = {
             "name": self._machine,
             "mode": self._mode,
             "user": self._user,
@@ -127,7 +127,7 @@ class Redaction:
 
     def moment(self, moment: Moment) -> Moment:
         """Return a moment without what identifies anybody."""
-        return Moment(moment.now, self._fleet(moment.fleet), self._again("acks", moment.acks, self._acks))
+        return Moment(moment.now, self._fleet(moment.profile_state), self._again("acks", moment.acks, self._acks))
 
     def event(self, event: Event) -> Event:
         """Return an event without what identifies anybody."""
@@ -151,24 +151,24 @@ class Redaction:
 
     def about(self, about: About) -> About:
         """Return what a redacted recording is of: a server of a name that does not exist."""
-        base_url = Clean(f"https://{self._pseudonym('host', about.base_url)}.invalid")
+        base_url = SafeText(f"https://{self._pseudonym('host', about.base_url)}.invalid")
         return About(profile=self._profile(about.profile), base_url=base_url, version=about.version, is_redacted=True)
 
-    def _fleet(self, fleet: Fleet) -> Fleet:
+    def _fleet(self, profile_state: ProfileState) -> ProfileState:
         environments = {}
-        for tracked in fleet.environments.values():
+        for tracked in profile_state.environments.values():
             redacted = self._tracked_environment(tracked)
             environments[redacted.environment.id] = redacted
         return replace(
-            fleet,
-            profile=self._profile(fleet.profile),
-            profile_name=self._profile(fleet.profile_name),
-            expect=self._again("expect", fleet.expect, lambda names: tuple(map(self._machine, names))),
+            profile_state,
+            profile=self._profile(profile_state.profile),
+            profile_name=self._profile(profile_state.profile_name),
+            expect=self._again("expect", profile_state.expect, lambda names: tuple(map(self._machine, names))),
             environments=MappingProxyType(environments),
-            newest=_optional(self._version, fleet.newest),
-            failure=self._again("failure", fleet.failure, lambda failure: replace(failure, message=REDACTED)),
-            hold=self._again("hold", fleet.hold, self._hold),
-            snapshot=self._again("snapshot", fleet.snapshot, self._snapshot),
+            newest=_optional(self._version, profile_state.newest),
+            failure=self._again("failure", profile_state.failure, lambda failure: replace(failure, message=REDACTED)),
+            quarantine=self._again("quarantine", profile_state.quarantine, self._quarantine),
+            snapshot=self._again("snapshot", profile_state.snapshot, self._snapshot),
         )
 
     def _again(self, name: str, value: T, redact: Callable[[Any], Any]) -> T:
@@ -187,20 +187,20 @@ class Redaction:
             for id_, ack in acks.items()
         }
 
-    def _hold(self, hold: HeldListing) -> HeldListing:
-        text = hold.finding.text if _OWN_WORDS.fullmatch(hold.finding.text) else REDACTED
+    def _quarantine(self, quarantine: QuarantinedListing) -> QuarantinedListing:
+        text = quarantine.finding.text if _OWN_WORDS.fullmatch(quarantine.finding.text) else REDACTED
         return replace(
-            hold,
-            finding=hold.finding._replace(text=text),
-            missing=self._machines(hold.missing),
-            confirmed_absent=self._machines(hold.confirmed_absent),
+            quarantine,
+            finding=quarantine.finding._replace(text=text),
+            missing=self._machines(quarantine.missing),
+            confirmed_absent=self._machines(quarantine.confirmed_absent),
         )
 
     def _snapshot(self, snapshot: Snapshot) -> Snapshot:
         return replace(
             snapshot,
             pages=(),
-            set_aside_ids=self._machines(snapshot.set_aside_ids),
+            rejected_ids=self._machines(snapshot.rejected_ids),
             confirmed_absent=self._machines(snapshot.confirmed_absent),
             in_doubt=self._machines(snapshot.in_doubt),
         )
@@ -209,12 +209,13 @@ class Redaction:
         known = self._tracked.get(tracked.environment.id)
         if known is not None and known[0] is tracked:
             return known[1]
-        withheld = tracked.withheld
+        last_known = tracked.last_known_heartbeat
         redacted = replace(
             tracked,
             environment=self._environment(tracked.environment),
             profile=self._profile(tracked.profile),
-            withheld=withheld and withheld._replace(connection_id=self._connection(withheld.connection_id)),
+            last_known_heartbeat=last_known
+            and last_known._replace(connection_id=self._connection(last_known.connection_id)),
             left_pod_id=_optional(self._pod, tracked.left_pod_id),
         )
         self._tracked[tracked.environment.id] = (tracked, redacted)
@@ -252,7 +253,7 @@ class Redaction:
         known = {key: redact(metadata[key]) for key, redact in self._by_key.items() if key in metadata}
         return {key: value for key, value in known.items() if value is not None}
 
-    def _value(self, event: Event, value: Clean | None) -> Clean | None:
+    def _value(self, event: Event, value: SafeText | None) -> SafeText | None:
         """Return the value before or after an event."""
         if value is None:
             return None
@@ -262,68 +263,68 @@ class Redaction:
             return self._connection(value)
         return value if value in _PRESENCES else REDACTED
 
-    def _in_field(self, field: str, value: Clean) -> Clean:
+    def _in_field(self, field: str, value: SafeText) -> SafeText:
         return self._by_field[field](value) if field in self._by_field else REDACTED
 
-    def _reason(self, event: Event) -> Clean | None:
+    def _reason(self, event: Event) -> SafeText | None:
         reason = event.reason
         if reason is None or _OWN_WORDS.fullmatch(reason):
             return reason
         if event.kind is Kind.TOGETHER:
-            return Clean(", ".join(self._shared(reason.split(", "))))
+            return SafeText(", ".join(self._shared(reason.split(", "))))
         if event.kind is Kind.APPEARED and (relation := _RELATION.fullmatch(reason)):
             before, label, after = relation.groups()
-            return Clean(f"{before} {self._machine(Clean(label))}{after}")
+            return SafeText(f"{before} {self._machine(SafeText(label))}{after}")
         cause = reason.partition(":")[0]
-        return Clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
+        return SafeText(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
         """Yield what the members of a group share, `pod p-7`; values that hold a comma come in several parts."""
         for part in parts:
             field = next((field for field in self._by_field if part.startswith(f"{field} ")), None)
-            yield REDACTED if field is None else f"{field} {self._in_field(field, Clean(part[len(field) + 1 :]))}"
+            yield REDACTED if field is None else f"{field} {self._in_field(field, SafeText(part[len(field) + 1 :]))}"
 
-    def _machines(self, ids: Iterable[Clean]) -> frozenset[Clean]:
+    def _machines(self, ids: Iterable[SafeText]) -> frozenset[SafeText]:
         return frozenset(map(self._machine, ids))
 
-    def _machine(self, text: Clean) -> Clean:
+    def _machine(self, text: SafeText) -> SafeText:
         """Return the pseudonym of an environment's name, id or device id; a blank name stays blank."""
         if text.startswith(_EXPECTED):
-            return missing_id(self._machine(Clean(text[len(_EXPECTED) :])))
+            return missing_id(self._machine(SafeText(text[len(_EXPECTED) :])))
         if text.isspace():
-            return Clean(" ")
+            return SafeText(" ")
         kind = next((begin for begin in _DEVICES if text.startswith(begin)), "")
-        return Clean(f"{kind}{self._pseudonym('env', text)}")
+        return SafeText(f"{kind}{self._pseudonym('env', text)}")
 
-    def _organization(self, text: Clean) -> Clean:
+    def _organization(self, text: SafeText) -> SafeText:
         return text if text == _LOCAL else self._pseudonym("org", text)
 
-    def _mode(self, text: Clean) -> Clean:
+    def _mode(self, text: SafeText) -> SafeText:
         return text if is_known_mode(text) else self._pseudonym("mode", text)
 
-    def _version(self, text: Clean) -> Clean:
+    def _version(self, text: SafeText) -> SafeText:
         return text if _VERSION.fullmatch(text) else self._pseudonym("version", text)
 
-    def _platform(self, text: Clean) -> Clean:
+    def _platform(self, text: SafeText) -> SafeText:
         return text if text in _PLATFORMS else self._pseudonym("os", text)
 
-    def _pseudonym(self, kind: str, text: str) -> Clean:
+    def _pseudonym(self, kind: str, text: str) -> SafeText:
         """Return the pseudonym of a text of a kind, `kind-0123456789ab`; that of an empty text is empty."""
         if not text:
-            return Clean("")
+            return SafeText("")
         if (known := self._pseudonyms.get((kind, text))) is None:
             digest = blake2s(f"{kind}\0{text}".encode(), key=self._salt, digest_size=_DIGEST_BYTES).hexdigest()
-            known = self._pseudonyms[kind, text] = Clean(f"{kind}-{digest}")
+            known = self._pseudonyms[kind, text] = SafeText(f"{kind}-{digest}")
         return known
 
 
-def _optional(redact: Callable[[Clean], Clean], text: Clean | None) -> Clean | None:
+def _optional(redact: Callable[[SafeText], SafeText], text: SafeText | None) -> SafeText | None:
     return None if text is None else redact(text)
 
 
-def _of_text(redact: Callable[[Clean], Clean]) -> Callable[[JsonValue], JsonValue]:
+def _of_text(redact: Callable[[SafeText], SafeText]) -> Callable[[JsonValue], JsonValue]:
     """Return a function that redacts a text, and drops any other value."""
-    return lambda value: redact(Clean(value)) if isinstance(value, str) else None
+    return lambda value: redact(SafeText(value)) if isinstance(value, str) else None
 
 
 def _update_without_texts(value: JsonValue) -> JsonValue:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.history import Moment
-    from envwatch.model.clock import Reading
-    from envwatch.model.text import Clean
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
     from envwatch.storage.history.folder import Retention
 
     BetweenRuns = Callable[[Moment, Moment], Sequence[Event]]
@@ -67,7 +67,7 @@ class FolderWriter:
         folder: Path,
         retention: Retention,
         *,
-        profile: Clean = NO_PROFILE,
+        profile: SafeText = NO_PROFILE,
         between_runs: BetweenRuns | None = None,
         note: Callable[[str], None] = lambda _line: None,
     ) -> None:
@@ -112,21 +112,21 @@ class FolderWriter:
             file.write(moment, result, interval_s, all_events, cause, run)
             self._run = run
 
-        is_first = result is PollResult.LISTED and moment.fleet.listings > 0 and not self._is_compared
+        is_first = result is PollResult.LISTED and moment.profile_state.listings > 0 and not self._is_compared
         between = self._changes_between_runs(moment) if is_first else None
         all_events = events if between is None else (*between, *filterfalse(_is_compared, events))
         self._add(moment.now, add)
         if is_first:
             self._is_compared, self._before = True, None
-        now, clock = moment.now, moment.fleet.clock
+        now, clock = moment.now, moment.profile_state.clock
         # A clock that is ahead must not make everything too old.
         if clock.is_known and now.monotonic - self._tidied_at >= _TIDY_EVERY_S:
             self._tidied_at = now.monotonic
-            today = day_of(min(now.wall, WallMs(clock.at(now.wall))))
+            today = day_of(min(now.wall, WallMs(clock.server_time(now.wall))))
             with suppress(OSError):  # the poll is written; the next hour tries again
                 tidy(self._folder, self._retention, today)
 
-    def write_events(self, now: Reading, events: Sequence[Event]) -> None:
+    def write_events(self, now: Clocks, events: Sequence[Event]) -> None:
         """Add events that came with no poll; call `take` before. Raises what `write` raises."""
         self._add(now, lambda file: file.write_events(now.wall, events))
 
@@ -141,7 +141,7 @@ class FolderWriter:
         self._leave()
         self._lock.release()
 
-    def _add(self, now: Reading, add: Callable[[DayFile], None]) -> None:
+    def _add(self, now: Clocks, add: Callable[[DayFile], None]) -> None:
         day = day_of(now.wall)
         try:
             try:

@@ -243,7 +243,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
 
     # Keys.
 
-    @on(EnvironmentTable.Selected)
+    @on(EnvironmentTable.RowSelected)
     def action_open(self) -> None:
         """Open the detail pane, or go into it if it is visible; on a group's header, open or fold the group."""
         if self._detail.has_focus:
@@ -320,7 +320,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             return
         is_old_folded = any(header.key == OLD and not header.is_open for header in self.table.headers)
         state, hidden = self.state, self.table.hidden_problems
-        self.show_message(no_problem_text(state.fleets, state.acks, state.now, hidden, is_old_folded=is_old_folded))
+        self.show_message(no_problem_text(state.fleet, state.acks, state.now, hidden, is_old_folded=is_old_folded))
 
     def action_preset(self, preset: str) -> None:
         is_shown = self.view.preset == preset
@@ -358,7 +358,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         """Move the cursor to an environment, widening the view if it hides it."""
         if self.table.select(key):
             return
-        tracked = self.state.fleets.tracked(key)
+        tracked = self.state.fleet.tracked(key)
         if tracked is None:
             self.show_message("it has left the fleet: nothing is known of it any more")
             return

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
-from envwatch.model.text import Clean, counted, shortened
+from envwatch.model.text import SafeText, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
 from envwatch.tui.screens.plain_text import PlainText
@@ -67,7 +67,7 @@ class RowActions(TableScreen):
     class Acknowledged(Message):
         """Acknowledgements changed, by environment id; None for one that is withdrawn."""
 
-        changes: Mapping[Clean, Ack | None]
+        changes: Mapping[SafeText, Ack | None]
 
     @dataclass
     class Silenced(Message):
@@ -75,7 +75,7 @@ class RowActions(TableScreen):
 
         keys: Sequence[EnvironmentKey]
         lasts: timedelta
-        note: Clean
+        note: SafeText
 
         def change(self, control: SilenceControl, monitor: Monitor, wall: WallMs) -> tuple[Monitor, str]:
             """Return the monitor with the silence, and a line for the user."""
@@ -85,7 +85,7 @@ class RowActions(TableScreen):
     class Unsilenced(Message):
         """The user ends silences, by their ids."""
 
-        ids: Sequence[Clean]
+        ids: Sequence[SafeText]
 
         def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
             """Return the monitor without the silences, and a line for the user."""
@@ -139,11 +139,11 @@ class RowActions(TableScreen):
         self.app.push_screen(CopyMenu("Copy", choices), copy)
 
     def _environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
-        return environment_list_of_rows(rows, state.fleets, self.view, state.acks, state.now)
+        return environment_list_of_rows(rows, state.fleet, self.view, state.acks, state.now)
 
-    def _legible(self, text: Clean) -> Clean:
+    def _legible(self, text: SafeText) -> SafeText:
         r"""Return a text to be read letter by letter: in ASCII where needed, as `\u6771`."""
-        return Clean(text.encode("ascii", "backslashreplace").decode()) if self.options.glyphs.is_ascii else text
+        return SafeText(text.encode("ascii", "backslashreplace").decode()) if self.options.glyphs.is_ascii else text
 
     def _copy(self, copy: Copy) -> None:
         self.app.copy_to_clipboard(copy.text)
@@ -201,13 +201,16 @@ class RowActions(TableScreen):
         def acknowledge(answer: PromptResult | None) -> None:
             if answer is None:
                 return
-            fleets, wall, note = self.state.fleets, self.state.now.wall, note_of(answer.text)
-            newest = [fleets.tracked(tracked.key) or tracked for tracked in problems]
+            fleet, wall, note = self.state.fleet, self.state.now.wall, note_of(answer.text)
+            newest = [fleet.tracked(tracked.key) or tracked for tracked in problems]
             still = [tracked for tracked in newest if self._is_open(tracked)]
             if not still:
                 self.show_message(f"recovered meanwhile: {_name_of(problems)}")
                 return
-            acks = {each.environment.id: ack_of(each, fleets.of(each).clock.at(wall), note) for each in still}
+            acks = {
+                each.environment.id: ack_of(each, fleet.for_environment(each).clock.server_time(wall), note)
+                for each in still
+            }
             self.post_message(self.Acknowledged(acks))
             recovery = "it recovers" if len(still) == 1 else "they recover"
             self.show_message(f"acknowledged on this machine until {recovery}: {_name_of(still)}")
@@ -218,7 +221,7 @@ class RowActions(TableScreen):
 
     def _ask_for_change(self, acknowledged: Sequence[TrackedEnvironment]) -> None:
         notes = {self.state.acks[tracked.environment.id].note for tracked in acknowledged}
-        note = notes.pop() if len(notes) == 1 else Clean("")
+        note = notes.pop() if len(notes) == 1 else SafeText("")
         name = _name_of(acknowledged)
 
         def change(answer: PromptResult | None) -> None:

@@ -36,8 +36,10 @@ class RowCommands(TableScreen):
         # Of a key that was typed twice before the terminal was left, the second has no effect.
         if not self._is_running and self.does_act() and (tracked := self.selected()) is not None:
             self.table.pin_cursor()
-            fleet, now = self.state.fleets.of(tracked), self.state.now
-            row = ListedEnvironment(tracked, fleet.clock.at(now.wall), fleet.is_unknown(tracked, now))
+            profile_state, now = self.state.fleet.for_environment(tracked), self.state.now
+            row = ListedEnvironment(
+                tracked, profile_state.clock.server_time(now.wall), profile_state.is_unknown(tracked, now)
+            )
             self._is_running = True
             self.app.run_worker(self._run(self._settings.commands[name], row))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
 
 
 class TableScreen(Screen[None]):
@@ -34,7 +34,7 @@ class TableScreen(Screen[None]):
     def table(self) -> EnvironmentTable:
         return self.query_one(EnvironmentTable)
 
-    def show_message(self, text: str, now: Reading | None = None) -> None:
+    def show_message(self, text: str, now: Clocks | None = None) -> None:
         """Answer a key in the news bar, by the clocks of the newest state; an empty text takes the last answer away."""
         given_at = (now or self.state.present).monotonic
         self.query_one(NewsBar).message = Notice(clean(text), given_at) if text else NO_NOTICE

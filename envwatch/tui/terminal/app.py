@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.theme import Theme
 
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 
 class TerminalApp(App[int]):
@@ -90,13 +90,13 @@ class TerminalApp(App[int]):
         """Ask the terminal to take a text, through tmux as well."""
         self.send(clipboard_sequence(text, in_tmux="TMUX" in os.environ))
 
-    def ring(self, text: Clean, notify: Literal["off", "osc9", "osc777"]) -> None:
+    def ring(self, text: SafeText, notify: Literal["off", "osc9", "osc777"]) -> None:
         """Ring the bell, and show a text on the desktop if the user wants that."""
         self.bell()
         if notify != "off":
             self.send(notification_sequence(text, notify, in_tmux="TMUX" in os.environ))
 
-    def show_title(self, title: Clean) -> None:
+    def show_title(self, title: SafeText) -> None:
         if self._terminal_driver is not None:
             self._terminal_driver.show_title(title)
 

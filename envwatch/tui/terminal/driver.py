@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from textual.app import App
     from textual.message import Message
 
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _INPUT_POLL_S: Final = 0.1
 """How often the input thread checks whether an incomplete sequence has had its time; without one, it sleeps."""
@@ -99,7 +99,7 @@ class TerminalDriver(LinuxDriver):
         """Run a program on the terminal, which must not be taken meanwhile; see `foreground`."""
         return await run_in_foreground(command, environ, stdin=self.fileno, stdout=self._terminal_file.fileno())
 
-    def show_title(self, title: Clean) -> None:
+    def show_title(self, title: SafeText) -> None:
         """Set the terminal's title, if it has one and it changes."""
         sequence = title_sequence(title)
         if self._has_title and sequence != self._title:

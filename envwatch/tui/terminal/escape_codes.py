@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 SAVE_TITLE, RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
 """Push the terminal's title on its stack, and take it back from there (XTWINOPS); others ignore both."""
@@ -29,7 +29,7 @@ def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
     return sequence + _pass_through(sequence) if in_tmux else sequence
 
 
-def notification_sequence(text: Clean, style: Literal["osc9", "osc777"], *, in_tmux: bool) -> str:
+def notification_sequence(text: SafeText, style: Literal["osc9", "osc777"], *, in_tmux: bool) -> str:
     """Return the escape sequence that shows a desktop notification.
 
     Args:
@@ -43,7 +43,7 @@ def notification_sequence(text: Clean, style: Literal["osc9", "osc777"], *, in_t
     return _pass_through(sequence) if in_tmux else sequence
 
 
-def title_sequence(text: Clean) -> str:
+def title_sequence(text: SafeText) -> str:
     """Return the escape sequence that sets the terminal's title."""
     return f"\x1b]2;{clean(text)}\x07"
 

@@ -54,7 +54,7 @@ class Patch(NamedTuple):
     """How many cells changed, from the strip's start on."""
 
 
-class Frame(NamedTuple):
+class ScreenFrame(NamedTuple):
     """One frame of a full screen."""
 
     width: int
@@ -70,7 +70,7 @@ def _is_screen_update(update: object) -> TypeGuard[LayoutUpdate]:
     return all(hasattr(update, name) for name in ("strips", "region"))
 
 
-def frame_of(update: object) -> Frame | None:
+def frame_of(update: object) -> ScreenFrame | None:
     """Return the frame in one of Textual's updates; None for anything else, which Textual must draw."""
     patches: list[Patch] = []
     if _is_spans_update(update):
@@ -80,7 +80,7 @@ def frame_of(update: object) -> Frame | None:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < stop and end > start:
                     patches.append(Patch(x, y, strip, min(stop, end) - x))
-        return Frame(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops), patches)
+        return ScreenFrame(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops), patches)
     if _is_screen_update(update):
         region = update.region
         for y, line in enumerate(update.strips, region.y):
@@ -88,7 +88,7 @@ def frame_of(update: object) -> Frame | None:
             for strip in filter(None, line):
                 patches.append(Patch(x, y, strip, strip.cell_length))
                 x += strip.cell_length
-        return Frame(region.right, region.bottom, patches)
+        return ScreenFrame(region.right, region.bottom, patches)
     return None
 
 

@@ -17,7 +17,7 @@ from textual.binding import BindingsMap
 from textual.dom import DOMNode
 from textual.drivers.linux_driver import LinuxDriver
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.tui.terminal.input_bytes import PARSER_STATE
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def lacking_for_bindings() -> tuple[str, ...]:
     return tuple(_lacking(_BINDINGS))
 
 
-def advice(lacking: Iterable[str], consequence: str) -> Clean:
+def advice(lacking: Iterable[str], consequence: str) -> SafeText:
     """Return in one line what is missing, what follows from that (a sentence without its end), and what to do."""
     from importlib.metadata import version  # noqa: PLC0415  it is slow, and seldom needed
 
     tested = _tested()
     fix = f"pip install 'textual=={tested}'" if tested else "install an older one"
-    return Clean(f"Textual {version('textual')} lacks {', '.join(lacking)}: {consequence}; {fix} mends it")
+    return SafeText(f"Textual {version('textual')} lacks {', '.join(lacking)}: {consequence}; {fix} mends it")
 
 
 def _lacking(parts: Iterable[tuple[type, str]]) -> Iterable[str]:

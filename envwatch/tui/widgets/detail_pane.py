@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.model.times import NOTHING, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.pager import Pager
@@ -118,8 +118,8 @@ class DetailPane(Pager):
         line, layout = self.line, self._layout
         head, why = self._head(line), list[Row]()
         if self.explains and line is not None and not isinstance(line, GroupHeader):
-            fleet, zone = self.state.fleets.of(line), zone_of(self.options.times)
-            rows = explanation_rows(line, fleet, self.state.now, zone, layout)
+            profile_state, zone = self.state.fleet.for_environment(line), zone_of(self.options.times)
+            rows = explanation_rows(line, profile_state, self.state.now, zone, layout)
             why = [layout.section("why · E goes back"), *rows]
         self._draw("head", head)
         self._draw("explanation", why)
@@ -146,35 +146,39 @@ class DetailPane(Pager):
             return []
         state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
         if isinstance(line, GroupHeader):
-            lines = problem_lines(line, state.fleets, state.acks, state.now)
+            lines = problem_lines(line, state.fleet, state.acks, state.now)
             return [
                 *layout.title(line.title),
                 *layout.sentence(group_headline(line, is_ascii=is_ascii)),
                 *self._rows(lines),
             ]
-        fleet, own_events, name = state.fleets.of(line), state.event_log.of(line.key), line.environment.label
-        acked = acknowledgement_lines(line, state.acks, fleet.clock.at(state.now.wall))
+        profile_state, own_events, name = (
+            state.fleet.for_environment(line),
+            state.event_log.for_environment(line.key),
+            line.environment.label,
+        )
+        acked = acknowledgement_lines(line, state.acks, profile_state.clock.server_time(state.now.wall))
         silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
         silenced = silence_lines(silence, state.now.wall)
         is_acked = line.environment.id in state.acks
         shared = shared_lines(line, state.now, zone, is_acked=is_acked, is_silenced=silence is not None)
         return [
-            *layout.title(Clean(name + id_tail(name, line.environment.id, state.ambiguous_names))),
-            *layout.sentence(headline(line, fleet, own_events, state.now, is_ascii=is_ascii)),
-            *layout.sentence([Piece(proof(line, fleet, state.now, zone))]),
+            *layout.title(SafeText(name + id_tail(name, line.environment.id, state.ambiguous_names))),
+            *layout.sentence(headline(line, profile_state, own_events, state.now, is_ascii=is_ascii)),
+            *layout.sentence([Piece(proof(line, profile_state, state.now, zone))]),
             *self._rows(chain(acked, silenced, shared)),
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
         """Return what helps, its last day, events, what it is, and its ids; of what is up, what it is before events."""
         state, times, layout = self.state, self.options.times, self._layout
-        fleet, own_events = state.fleets.of(tracked), state.event_log.of(tracked.key)
+        profile_state, own_events = state.fleet.for_environment(tracked), state.event_log.for_environment(tracked.key)
         day = last_day_rows(tracked, state.monitor, state.now, zone_of(times), layout)
         uptime = None if day else uptime_text(tracked, state.monitor, state.now)
         day = [layout.section("last 24 h"), *day] if day else []
-        helps = self._rows(help_lines(tracked, fleet, state.now, self.options.start_key))
+        helps = self._rows(help_lines(tracked, profile_state, state.now, self.options.start_key))
         differences = self._section("since the baseline", self._differences(tracked))
-        facts = self._section("about", about_lines(tracked, fleet, uptime, times))
+        facts = self._section("about", about_lines(tracked, profile_state, uptime, times))
         ids = self._section("ids", id_lines(tracked))
         if tracked.is_unhealthy or not tracked.verdict.is_up:
             before, after = [*helps, *differences, *day], [*facts, *ids]
@@ -191,14 +195,14 @@ class DetailPane(Pager):
         newest = own_events[: -most - 1 : -1]
         rows = self._event_rows(newest)
         if (older := len(own_events) - len(newest)) > 0:
-            rows += self._rows([DetailLine("", Clean(f"{older} more before these: e has all"))])
+            rows += self._rows([DetailLine("", SafeText(f"{older} more before these: e has all"))])
         return rows
 
     def _event_rows(self, events: Iterable[Event], *, is_named: bool = False) -> list[Row]:
         is_ascii, zone = self.options.glyphs.is_ascii, zone_of(self.options.times)
 
         def line(event: Event) -> DetailLine:
-            now = self.state.fleets.by_profile[event.profile].clock.at(self.state.now.wall)
+            now = self.state.fleet.by_profile[event.profile].clock.server_time(self.state.now.wall)
             return event_line(event, now, zone, is_ascii=is_ascii, is_named=is_named)
 
         return self._section("events", map(line, events))
@@ -223,7 +227,7 @@ class DetailPane(Pager):
         """Yield each field that differs from the baseline, with its old value."""
         if self.view.baseline is None:
             return
-        newest = self.state.fleets.tracked(tracked.key)
+        newest = self.state.fleet.tracked(tracked.key)
         for difference in self.view.baseline.differences(tracked.key, newest):
             text = f"{difference.before or NOTHING} → {difference.after or NOTHING}"
-            yield DetailLine(difference.field, Clean(text), difference.style)
+            yield DetailLine(difference.field, SafeText(text), difference.style)

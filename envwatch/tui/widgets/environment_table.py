@@ -18,18 +18,18 @@ from textual.scroll_view import ScrollView
 
 from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.text import Clean, counted
+from envwatch.model.text import SafeText, counted
 from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
-from envwatch.views.arrangement import Basis, Kept, arrange, lines_of
+from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
 from envwatch.views.baseline import comparison_columns
 from envwatch.views.column_widths import SCROLLBAR, column_at, fitting
 from envwatch.views.columns import COLUMNS
 from envwatch.views.cursor import RowCursor, kept_top
 from envwatch.views.event_text import empty_table_text
-from envwatch.views.grouping import GroupHeader, Rule
+from envwatch.views.grouping import Divider, GroupHeader
 from envwatch.views.out_of_sight import ProblemPlaces, above_text, problems_of
 from envwatch.views.table_view import View
 
@@ -73,7 +73,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     class RowsChanged(Message):
         """Rows came, went, moved or were updated."""
 
-    class Selected(Message):
+    class RowSelected(Message):
         """The user wants to open the line under the cursor."""
 
     @dataclass
@@ -93,7 +93,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Of the last frame; None if its styles are no longer valid."""
         self._may_look_different = True
         """Whether all of it is to be drawn anew, and no line has been."""
-        self._kept = Kept()
+        self._kept = ArrangeCache()
         self._days = LastDays(Monitor(), self.state.now)
         self.problems = ProblemPlaces()
         """Where the problems are among the lines that the view shows."""
@@ -134,13 +134,13 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """The visible columns, each with its width in cells."""
         view = self.view
         if view.compares and view.baseline is not None:
-            return comparison_columns(self._columns_width, view.baseline, self.state.fleets)
+            return comparison_columns(self._columns_width, view.baseline, self.state.fleet)
         return self.usual_columns
 
     @property
     def usual_columns(self) -> tuple[tuple[Column, int], ...]:
         """The columns that are visible without a comparison, each with its width."""
-        has_profiles, terminal = self.state.fleets.are_several, self.screen.size.width
+        has_profiles, terminal = self.state.fleet.are_several, self.screen.size.width
         return fitting(self._columns_width, self.view.columns, has_profiles=has_profiles, terminal=terminal)
 
     @property
@@ -212,7 +212,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         if earlier is None or not earlier.state.has_rows_of(self.state):
             self.refresh()
             return
-        self._renderer = renderer = earlier.at(self.state, self._last_days())
+        self._renderer = renderer = earlier.as_of(self.state, self._last_days())
         top = self.scroll_offset.y
         lines = self._row_cursor.lines[top : top + self._height]
         widths = [renderer.changed_cells(line, earlier) for line in lines]
@@ -229,11 +229,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
             is_new_view: whether the user has changed what is shown.
         """
         state, view, cursor, days = self.state, self.view, self._row_cursor, self._last_days()
-        lines, place, fleets = cursor.lines, cursor.place, state.fleets
+        lines, place, fleet = cursor.lines, cursor.place, state.fleet
         held = cursor.placement if is_held else None
-        basis = Basis(state.now.wall, state.acks, state.silences)
-        found = arrange(fleets, view, self.columns, basis, self._kept, held, days)
-        cursor.take(found, lambda rows: lines_of(rows, view, fleets), is_steady=is_steady, is_new_view=is_new_view)
+        basis = OrderInputs(state.now.wall, state.acks, state.silences)
+        found = arrange(fleet, view, self.columns, basis, self._kept, held, days)
+        cursor.take(found, lambda rows: lines_of(rows, view, fleet), is_steady=is_steady, is_new_view=is_new_view)
         self._count_problems()
         self._set_virtual_size()
         places = None
@@ -247,7 +247,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self.refresh()
 
     def _last_days(self) -> LastDays:
-        self._days = self._days.at(self.state.monitor, self.state.now, zone_of(self.options.times))
+        self._days = self._days.as_of(self.state.monitor, self.state.now, zone_of(self.options.times))
         return self._days
 
     def _count_problems(self) -> None:
@@ -255,7 +255,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self.problems = ProblemPlaces.among(self._row_cursor.lines, is_alerting)
         self.hidden_problems = 0
         if self.view.is_narrowed:
-            everywhere = problems_of(self.state.fleets.environments, is_alerting)
+            everywhere = problems_of(self.state.fleet.environments, is_alerting)
             self.hidden_problems = max(len(everywhere) - len(self.problems), 0)
 
     # Scrolling.
@@ -322,7 +322,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Return the next (1) or previous (-1) problem or folded group with problems, around the end; None for none."""
         place = self.problems.next_from(self._row_cursor.place or 0, direction)
         line = None if place is None else self._row_cursor.lines[place]
-        return None if isinstance(line, Rule) else line
+        return None if isinstance(line, Divider) else line
 
     def on_click(self, event: events.Click) -> None:
         """Select the clicked row, or open it if it is selected; on a column's title, sort."""
@@ -336,7 +336,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             was_selected = place == self._row_cursor.place
             self._move_to(place)
             if was_selected or event.chain > 1 or self.header is not None:
-                self.post_message(self.Selected())
+                self.post_message(self.RowSelected())
 
     # Drawing.
 
@@ -365,12 +365,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
         folded = self.problems.folded.get(place, ())
         strip = renderer.line(lines[place], len(folded), is_cursor=place == self._row_cursor.place)
         if y == self._height and (below := self.problems.below(place + 1)):
-            return renderer.with_alarm(strip, Clean(f"{glyphs.down} {counted(below, 'problem')} below"))
+            return renderer.with_alarm(strip, SafeText(f"{glyphs.down} {counted(below, 'problem')} below"))
         return strip
 
-    def _empty_text(self) -> Clean:
+    def _empty_text(self) -> SafeText:
         state, zone = self.state, zone_of(self.options.times)
-        return empty_table_text(state.fleets, self.view, zone, is_past=state.rewound is not None)
+        return empty_table_text(state.fleet, self.view, zone, is_past=state.rewound is not None)
 
     def _new_renderer(self) -> RowRenderer:
         """Return the renderer of a frame: the last one, if it draws alike, at this moment."""
@@ -382,7 +382,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             base=self.rich_style,
             style=cache(lambda part: self.get_component_rich_style(f"table--{part}", partial=True)),
             state=state,
-            moments=state.fleets.moments(state.now.wall),
+            moments=state.fleet.moments(state.now.wall),
             days=days,
         )
-        return renderer if last != renderer else last.at(state, days)
+        return renderer if last != renderer else last.as_of(state, days)

@@ -22,7 +22,7 @@ from textual.strip import Strip
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.model.text import Clean, cells, fitted, shortened, wrapped
+from envwatch.model.text import SafeText, cells, fitted, shortened, wrapped
 from envwatch.model.times import clock_text, zone_of
 from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
@@ -80,7 +80,7 @@ class EventList(ScrollView, can_focus=True):
         event: Event | None
 
     @dataclass
-    class Selected(Message):
+    class EventSelected(Message):
         """The user wants to go to the environment of an event."""
 
         key: EnvironmentKey
@@ -165,7 +165,7 @@ class EventList(ScrollView, can_focus=True):
         if not query:
             return list(newest_first)
         state, zone = self.state, zone_of(self.options.times)
-        profile_name = next(iter(state.fleets)).profile_name
+        profile_name = next(iter(state.fleet)).profile_name
         event_filter = EventFilter(query, zone, state.acks, profile_name, self._texts)
         tested, found = 0, list[Event]()
         for event in newest_first:
@@ -239,7 +239,7 @@ class EventList(ScrollView, can_focus=True):
             self._open ^= {_group_key(event)}
             self._update_lines()
         elif event.id is not None:
-            self.post_message(self.Selected((event.profile, event.id)))
+            self.post_message(self.EventSelected((event.profile, event.id)))
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the clicked line; choose it on a double click."""
@@ -278,16 +278,16 @@ class EventList(ScrollView, can_focus=True):
         """Return a line of the text that says why no event is shown."""
         if self.state.event_log:
             return _NO_MATCH if number == 0 else ""
-        lines = wrapped(empty_log_text(self.state.fleets, zone_of(self.options.times)), width - 4)
+        lines = wrapped(empty_log_text(self.state.fleet, zone_of(self.options.times)), width - 4)
         return f"  {lines[number]}" if 0 <= number < len(lines) else ""
 
-    def _name_columns(self, event: Event) -> Clean:
+    def _name_columns(self, event: Event) -> SafeText:
         """Return the columns of the profile and the name, if the event has them."""
         name, ellipsis = "", self.options.glyphs.ellipsis
         if event.name is not None:
             tail = id_tail(event.name, event.id, self.state.ambiguous_names)
             shown = shortened(event.name, _NAME - len(tail), keep="ends", ellipsis=ellipsis)
-            name = fitted(Clean(f"{shown}{tail}"), _NAME)
+            name = fitted(SafeText(f"{shown}{tail}"), _NAME)
         if event.profile:
             name = f"{fitted(event.profile, _PROFILE, keep='ends', ellipsis=ellipsis)} {name}"
-        return Clean(name)
+        return SafeText(name)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from textual.app import ComposeResult
 
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
     from envwatch.query.completion import Completion
     from envwatch.query.lexer import QueryError
 
@@ -78,7 +78,7 @@ class HintLine(TextLine):
         texts = [Part(completion.text, "key", -n) for n, completion in enumerate(self.completions)]
         return ([Part("tab", "faint", 9), *texts], []) if texts else ([], [])
 
-    def _with_pointer(self, message: Clean, at: int) -> Sequence[Part]:
+    def _with_pointer(self, message: SafeText, at: int) -> Sequence[Part]:
         """Return a message after its pointer, before it, or without one where there is no room."""
         room, length = self.size.width - 2, cells(message)
         if at + 1 + self.GAP + length <= room:
@@ -178,7 +178,7 @@ class FilterBar(Vertical):
         line.refresh()
 
     def _completions(self) -> list[Completion]:
-        return completions(self.input.value, self.input.cursor_position, self.state.fleets.environments)
+        return completions(self.input.value, self.input.cursor_position, self.state.fleet.environments)
 
     def action_complete(self) -> None:
         line = self.input

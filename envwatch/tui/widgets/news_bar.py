@@ -17,7 +17,7 @@ from textual.reactive import reactive
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import Clean, clean, shortened, wrapped
+from envwatch.model.text import SafeText, clean, shortened, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
 from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.outcome import Failed
     from envwatch.sources.poller import PollSchedule
 
@@ -64,7 +64,7 @@ class NewsBar(TextLine):
 
         text: str
 
-    cut_text: Clean = Clean("")
+    cut_text: SafeText = SafeText("")
     """The message on the screen that is cut, as the log has it; empty if none is."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class NewsBar(TextLine):
 
     def rows(self) -> Sequence[Row]:
         """Return an answer, else a notice, else what is wrong, else the gravest recent event; then other events."""
-        self.cut_text = Clean("")
+        self.cut_text = SafeText("")
         first = self._message() or self._trouble()
         chosen = None
         if first is None:
@@ -118,8 +118,8 @@ class NewsBar(TextLine):
         if not width or self.width_of((*before, text, *after)) <= width:
             return [([*before, text], after)]
         room = max(width - self.width_of((*before, text._replace(text=""), *after)), MIN_CUT_CELLS)
-        head = wrapped(Clean(text.text), room)[0]
-        rest = wrapped(Clean(text.text[len(head) :]), width - 2)
+        head = wrapped(SafeText(text.text), room)[0]
+        rest = wrapped(SafeText(text.text[len(head) :]), width - 2)
         second = text._replace(text=rest[0])
         if len(rest) > 1:
             second = text._replace(text=" ".join(rest), cut_at=CUT_AT)
@@ -132,18 +132,18 @@ class NewsBar(TextLine):
 
     def _trouble(self) -> list[Row] | None:
         """Return what is wrong under one profile: a failed poll, else a listing that is held."""
-        fleets = self.state.fleets
-        for fleet in fleets:
-            schedule = self.state.schedules.get(fleet.profile)
-            if fleet.failure is not None and (schedule is not None or self.state.rewound is not None):
-                return self._in_lines(*self._failure(fleet, fleet.failure, schedule))
+        fleet = self.state.fleet
+        for profile_state in fleet:
+            schedule = self.state.schedules.get(profile_state.profile)
+            if profile_state.failure is not None and (schedule is not None or self.state.rewound is not None):
+                return self._in_lines(*self._failure(profile_state, profile_state.failure, schedule))
         zone = zone_of(self.options.times)
-        return self._warning((fleet, hold_text(fleet, self.state.now, zone)) for fleet in fleets)
+        return self._warning((profile_state, hold_text(profile_state, self.state.now, zone)) for profile_state in fleet)
 
     def _doubt(self) -> list[Row] | None:
         """Return why the rows of one profile read unknown although polls succeed."""
         zone = zone_of(self.options.times)
-        return self._warning((fleet, doubt_text(fleet, zone)) for fleet in self.state.fleets)
+        return self._warning((profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.fleet)
 
     def _is_fresh(self, event: Event | None) -> bool:
         """Whether an event is so recent that it stands before a doubt that lasts; the doubt says more than its own."""
@@ -151,19 +151,19 @@ class NewsBar(TextLine):
             return False
         return self._server_now(event) - event.at < limits.HEADLINE_STANDS / timedelta(milliseconds=1)
 
-    def _warning(self, warnings: Iterable[tuple[Fleet, Clean | None]]) -> list[Row] | None:
+    def _warning(self, warnings: Iterable[tuple[ProfileState, SafeText | None]]) -> list[Row] | None:
         """Return the first warning that there is."""
-        found = next(((fleet, text) for fleet, text in warnings if text is not None), None)
+        found = next(((profile_state, text) for profile_state, text in warnings if text is not None), None)
         return None if found is None else self._in_lines(self._whose(found[0]), Part(found[1], "late"), [])
 
-    def _whose(self, fleet: Fleet) -> list[Part]:
-        return [Part(f"{fleet.profile}:", "", 7)] if self.state.fleets.are_several else []
+    def _whose(self, profile_state: ProfileState) -> list[Part]:
+        return [Part(f"{profile_state.profile}:", "", 7)] if self.state.fleet.are_several else []
 
     def _failure(
-        self, fleet: Fleet, failure: Failed, schedule: PollSchedule | None
+        self, profile_state: ProfileState, failure: Failed, schedule: PollSchedule | None
     ) -> tuple[list[Part], Part, list[Part]]:
         """Return why a poll failed, and when the next one comes, which is not known of a recorded moment."""
-        last = fleet.snapshot
+        last = profile_state.snapshot
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
         if schedule is None:
@@ -176,18 +176,18 @@ class NewsBar(TextLine):
             following = f"next try in {long_age(left)}{sooner}"
         cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
         right = [Part(following, "late", 8)] if following else []
-        return [*self._whose(fleet), cause], Part(failure.message, "", 6), right
+        return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:
         """Return the present by the clock of the event's server, in milliseconds."""
-        fleets = self.state.fleets
-        fleet = fleets.by_profile.get(event.profile) or next(iter(fleets))
-        return fleet.clock.at(self.state.now.wall)
+        fleet = self.state.fleet
+        profile_state = fleet.by_profile.get(event.profile) or next(iter(fleet))
+        return profile_state.clock.server_time(self.state.now.wall)
 
     def _headline_row(self, event: Event | None) -> Row:
         """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
         if event is None:
-            text = "no events yet: the first listing is the baseline" if self.state.fleets.is_listed else ""
+            text = "no events yet: the first listing is the baseline" if self.state.fleet.is_listed else ""
             return [Part(text, "faint", cut_at=CUT_AT)], []
         log = self.state.event_log
         shown, more = merged(event, log.with_poll_of(event))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
-from envwatch.model.text import Clean, cells
+from envwatch.model.text import SafeText, cells
 from envwatch.views.columns import LAST_DAY
 from envwatch.views.state_details import shared_text, silence_text
 from envwatch.views.table_view import id_tail
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.fleet.hours import LastDays
-    from envwatch.fleet.outages import State
+    from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.recent_changes import ChangeTag
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -32,7 +32,7 @@ AGES: Final = 3
 """Columns left of NAME: the state, the time in it, and the heartbeat's age."""
 
 
-class Rest(NamedTuple):
+class StaticCells(NamedTuple):
     """What a row shows right of its heartbeat's age: equal as long as that looks the same."""
 
     tracked: TrackedEnvironment
@@ -41,22 +41,22 @@ class Rest(NamedTuple):
     """The mark of an acknowledgement or a silence; empty without one."""
     tail: str
     """The end of its id behind an ambiguous name."""
-    newest: Clean | None
+    newest: SafeText | None
     """The newest version of its fleet."""
     is_listed: bool
-    ticking: tuple[Clean | None, ...]
+    ticking: tuple[SafeText | None, ...]
     """The texts of the columns that change with time, in their order."""
-    hours: tuple[State, ...]
+    hours: tuple[UptimeState, ...]
     """The last 24 hours, where they are shown."""
 
 
-class Shown(NamedTuple):
+class RowSnapshot(NamedTuple):
     """What a row shows at one moment."""
 
     is_unknown: bool
-    ages: tuple[Clean | None, ...]
+    ages: tuple[SafeText | None, ...]
     """The time in its state, and the heartbeat's age."""
-    rest: Rest
+    rest: StaticCells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,36 +67,40 @@ class RowContents:
     """Each with its width; the first three and their gaps take `LEFT` cells, with the gutter."""
     glyphs: Glyphs
     state: MonitorState = field(compare=False)
-    moments: Mapping[Clean, ServerMs] = field(compare=False)
+    moments: Mapping[SafeText, ServerMs] = field(compare=False)
     """The time of each profile's server."""
     days: LastDays = field(compare=False)
 
-    def of(self, tracked: TrackedEnvironment) -> Shown:
+    def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
         """Return what the row of an environment shows."""
         id_, name, state = tracked.environment.id, tracked.environment.name, self.state
-        fleet, silence, now = state.fleets.of(tracked), state.silence_of(tracked), self.moments[tracked.profile]
-        is_unknown = fleet.is_unknown(tracked, state.now)
-        ticking: list[Clean | None] = []
-        hours: tuple[State, ...] = ()
+        profile_state, silence, now = (
+            state.fleet.for_environment(tracked),
+            state.silence_of(tracked),
+            self.moments[tracked.profile],
+        )
+        is_unknown = profile_state.is_unknown(tracked, state.now)
+        ticking: list[SafeText | None] = []
+        hours: tuple[UptimeState, ...] = ()
         for column, width in self.columns[AGES:]:
             if column.id == LAST_DAY:
                 hours = self.days.cells(tracked)
             elif column.is_ticking:
-                text = column.shown(tracked, now, fleet.limits)
+                text = column.shown(tracked, now, profile_state.limits)
                 if column.id == "why":
                     is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
                     text = self._why(tracked, None if is_promise else text, width, silence)
                 ticking.append(text)
-        return Shown(
+        return RowSnapshot(
             is_unknown,
-            tuple([column.shown(tracked, now, fleet.limits) for column, _ in self.columns[1:AGES]]),
-            Rest(
+            tuple([column.shown(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
+            StaticCells(
                 tracked,
                 tag=None if id_ in state.acks or silence is not None else tracked.tag(now),
                 known=self.mark_of(tracked, silence),
                 tail=id_tail(name, id_, state.ambiguous_names) if name else "",
-                newest=fleet.newest,
-                is_listed=id_ in fleet.environments,
+                newest=profile_state.newest,
+                is_listed=id_ in profile_state.environments,
                 ticking=tuple(ticking),
                 hours=hours,
             ),
@@ -113,15 +117,17 @@ class RowContents:
         is_silenced = shared_silence_of(tracked.environment, self.state.now.wall) is not None
         return self.glyphs.silenced if is_silenced else ""
 
-    def _why(self, tracked: TrackedEnvironment, why: Clean | None, width: int, silence: Silence | None) -> Clean | None:
+    def _why(
+        self, tracked: TrackedEnvironment, why: SafeText | None, width: int, silence: Silence | None
+    ) -> SafeText | None:
         """Return the cause, and behind it who silenced or acknowledged the row; without room for both, only that."""
         wall = self.state.now.wall
-        text: Clean | None = None
+        text: SafeText | None = None
         if silence is not None:
             text = silence_text(silence, wall)
         elif tracked.environment.id not in self.state.acks:
             text = shared_text(tracked.environment, wall, width)
         if text is None:
             return why
-        both = Clean(f"{why} {self.glyphs.separator} {text}")
+        both = SafeText(f"{why} {self.glyphs.separator} {text}")
         return both if why and cells(both) <= width else text

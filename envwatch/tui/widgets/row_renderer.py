@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Final
 from rich.segment import Segment
 from textual.strip import Strip
 
-from envwatch.fleet.fleet import Freshness
-from envwatch.fleet.outages import State
+from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import Freshness
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import Clean, cells, counted, fitted, shortened, wrapped
+from envwatch.model.text import SafeText, cells, counted, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
 from envwatch.views.column_widths import GUTTER, LEFT, SCROLLBAR, gap_after
 from envwatch.views.columns import LAST_DAY
-from envwatch.views.grouping import GroupHeader, Rule
+from envwatch.views.grouping import Divider, GroupHeader
 from envwatch.views.last_day import hour_marks
 from envwatch.views.state_details import silence_text
 from envwatch.views.state_style import HOUR_STYLES, glyph_of, style_of, style_of_presence
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.tui.state import MonitorState
-    from envwatch.tui.widgets.row_contents import Rest, Shown
+    from envwatch.tui.widgets.row_contents import RowSnapshot, StaticCells
     from envwatch.views.columns import Column
     from envwatch.views.grouping import Line
     from envwatch.views.table_view import View
 
-NOTHING: Final = Clean("")
+NOTHING: Final = SafeText("")
 
 _MOST_RESTS: Final = 500
 """Right parts of rows to keep: more than any terminal has lines."""
@@ -59,52 +59,52 @@ class RowRenderer(RowContents):
     base: Style
     style: Callable[[str], Style] = field(compare=False)
     """Returns what a component class `table--<name>` of the stylesheet adds to the base."""
-    _shown: dict[EnvironmentKey, Shown] = field(default_factory=dict, compare=False)
+    _shown: dict[EnvironmentKey, RowSnapshot] = field(default_factory=dict, compare=False)
     """What environments show at this moment, as far as that was needed."""
     _strips: dict[tuple[EnvironmentKey, bool], Strip] = field(default_factory=dict, compare=False)
     """Environments that were drawn, with the cursor or without."""
-    _rests: dict[tuple[EnvironmentKey, bool], tuple[Rest, Strip]] = field(default_factory=dict, compare=False)
+    _rests: dict[tuple[EnvironmentKey, bool], tuple[StaticCells, Strip]] = field(default_factory=dict, compare=False)
     """Right parts that were drawn, at this moment or before."""
 
-    def at(self, state: MonitorState, days: LastDays) -> RowRenderer:
+    def as_of(self, state: MonitorState, days: LastDays) -> RowRenderer:
         """Return the renderer of another moment, which draws again only what differs."""
         if len(self._rests) > _MOST_RESTS:
             self._rests.clear()
-        moments = state.fleets.moments(state.now.wall)
+        moments = state.fleet.moments(state.now.wall)
         return replace(self, state=state, moments=moments, days=days, _shown={}, _strips={})
 
     def changed_cells(self, line: Line, earlier: RowRenderer) -> int:
         """Return how many cells of a line, from the left, time alone has changed since an earlier moment."""
-        if isinstance(line, GroupHeader | Rule):
+        if isinstance(line, GroupHeader | Divider):
             return self.width if self.state.silences else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
         return 0 if now == before else LEFT if now.rest == before.rest else self.width
 
     def line(self, line: Line, folded_problems: int, *, is_cursor: bool) -> Strip:
         """Draw a line: an environment, the header of a group with so many problems folded in it, or a rule."""
-        if isinstance(line, Rule):
+        if isinstance(line, Divider):
             return self.rule(line)
         if isinstance(line, GroupHeader):
             return self.group_header(line, folded_problems, is_cursor=is_cursor)
         return self.row(line, is_cursor=is_cursor)
 
-    def column_titles(self, view: View, out_of_sight: Clean = NOTHING) -> Strip:
+    def column_titles(self, view: View, out_of_sight: SafeText = NOTHING) -> Strip:
         """Draw the titles, with a mark on the one that sorts, and at the right what problems are out of sight."""
         plain = self.base + self.style("header")
         segments = [Segment(" " * GUTTER, plain)]
         for column, width in self.columns:
-            title, style, mark = Clean(column.title), plain, ""
+            title, style, mark = SafeText(column.title), plain, ""
             if column.id == view.sort:
                 mark = self.glyphs.down if view.is_inverted else self.glyphs.up
                 style = self.base + self.style("sorted")
-            title = Clean(f"{title[: width - len(mark)]}{mark}")
+            title = SafeText(f"{title[: width - len(mark)]}{mark}")
             if column.id == LAST_DAY:
                 title = hour_marks(width, title)
             segments.append(Segment(fitted(title, width, align=column.align), style))
             segments.append(Segment(" " * gap_after(column), plain))
         return self.with_alarm(Strip(segments).adjust_cell_length(self.width, plain), out_of_sight)
 
-    def with_alarm(self, strip: Strip, text: Clean) -> Strip:
+    def with_alarm(self, strip: Strip, text: SafeText) -> Strip:
         """Return a line with a text over its right end; the line as it is for none."""
         if not text:
             return strip
@@ -135,7 +135,7 @@ class RowRenderer(RowContents):
         rest = self._rest(shown.rest, base, is_cursor=is_cursor)
         return Strip([*segments, *rest], LEFT + rest.cell_length).adjust_cell_length(self.width, base)
 
-    def _rest(self, rest: Rest, base: Style, *, is_cursor: bool) -> Strip:
+    def _rest(self, rest: StaticCells, base: Style, *, is_cursor: bool) -> Strip:
         """Return what stands right of the heartbeat's age: drawn once for all moments at which it shows the same."""
         key = (rest.tracked.key, is_cursor)
         drawn = self._rests.get(key)
@@ -143,7 +143,7 @@ class RowRenderer(RowContents):
             drawn = self._rests[key] = (rest, Strip(self._rest_segments(rest, base)))
         return drawn[1]
 
-    def _rest_segments(self, rest: Rest, base: Style) -> Iterator[Segment]:
+    def _rest_segments(self, rest: StaticCells, base: Style) -> Iterator[Segment]:
         tracked, ticking = rest.tracked, iter(rest.ticking)
         for column, width in self.columns[AGES:]:
             if column.id == "name":
@@ -156,14 +156,14 @@ class RowRenderer(RowContents):
                 yield self._cell(column, width, text, rest, base)
             yield Segment(" " * gap_after(column), base)
 
-    def _shown_of(self, tracked: TrackedEnvironment) -> Shown:
+    def _shown_of(self, tracked: TrackedEnvironment) -> RowSnapshot:
         """Return what an environment shows at this moment."""
         shown = self._shown.get(tracked.key)
         if shown is None or shown.rest.tracked is not tracked:
-            shown = self._shown[tracked.key] = self.of(tracked)
+            shown = self._shown[tracked.key] = self.snapshot(tracked)
         return shown
 
-    def empty_line(self, text: Clean, number: int) -> Strip:
+    def empty_line(self, text: SafeText, number: int) -> Strip:
         """Draw a line of the text that says why there is no row: of none, and below its end, a blank one."""
         lines = wrapped(text, self.width - 4)
         if not text or not 0 <= number < len(lines):
@@ -181,33 +181,35 @@ class RowRenderer(RowContents):
         # Not on the cursor's background, which is the foreground where it is shown by reverse video.
         return [Segment(bar, self.base + self.style(style)), mark]
 
-    def rule(self, rule: Rule) -> Strip:
+    def rule(self, rule: Divider) -> Strip:
         """Draw the line below the block of problems: how many environments follow, and how many of them changed."""
         counts: Counter[str] = Counter()
         for (profile, what), count in rule.counts.items():
-            fleet = self.state.fleets.by_profile[profile]
-            is_unknown = fleet.freshness(self.state.now) is Freshness.BLIND or fleet.stall_detector.is_stalled
+            profile_state = self.state.fleet.by_profile[profile]
+            is_unknown = (
+                profile_state.freshness(self.state.now) is Freshness.BLIND or profile_state.stall_detector.is_stalled
+            )
             counts["unknown" if is_unknown and what != "gone" else what] += count
         words = [what for what in ("online", "unknown", "old", "gone") if counts[what]] or ["online"]
         parts = [f"{counts[what]:,} {what}" for what in words]
         if rule.changed:
             parts.append(f"{rule.changed:,} changed in {limits.RECENT / timedelta(minutes=1):.0f} min")
-        text = Clean(f" {self.glyphs.separator} ".join(parts))
+        text = SafeText(f" {self.glyphs.separator} ".join(parts))
         style = self.base + self.style("rule")
         text = shortened(text, max(self.width - 4, 1), ellipsis=self.glyphs.ellipsis)
         line = f"{self.glyphs.rule * 2} {text} "
-        return Strip([Segment(line + self.glyphs.rule * max(self.width - cells(Clean(line)), 0), style)]).crop(
+        return Strip([Segment(line + self.glyphs.rule * max(self.width - cells(SafeText(line)), 0), style)]).crop(
             0, self.width
         )
 
     def group_header(self, header: GroupHeader, problems: int, *, is_cursor: bool) -> Strip:
         """Draw the line over a group: its title, the count of each presence, and of the problems folded in it."""
-        fleets, now = self.state.fleets, self.state.now
+        fleet, now = self.state.fleet, self.state.now
         base = self.base + self.style("group")
         if is_cursor:
             base += self.style("cursor")
         sign = self.glyphs.opened if header.is_open else self.glyphs.closed
-        is_unknown = all(fleets.is_unknown(tracked, now) for tracked in header.environments)
+        is_unknown = all(fleet.is_unknown(tracked, now) for tracked in header.environments)
         tail: list[Segment] = []
         for presence in Presence:
             if count := header.counts.get(presence):
@@ -250,16 +252,16 @@ class RowRenderer(RowContents):
         glyph = state.ascii if self.glyphs.is_ascii else state.glyph
         return Segment(f"{glyph} {state.word:<4}", base + self.style(state.style))
 
-    def _last_day(self, hours: Sequence[State], width: int, base: Style) -> Iterator[Segment]:
+    def _last_day(self, hours: Sequence[UptimeState], width: int, base: Style) -> Iterator[Segment]:
         """Yield the cells of the last 24 hours; the newest, where not all of them fit."""
         for state, cells_alike in groupby(hours[-width:]):
             look = HOUR_STYLES[state]
             glyph = look.ascii if self.glyphs.is_ascii else look.glyph
             # Without colours, that of the state offline is reverse, in which a full block would be an empty cell.
-            style = "loss" if state is State.DOWN else look.style
+            style = "loss" if state is UptimeState.DOWN else look.style
             yield Segment(glyph * len([*cells_alike]), base + self.style(style))
 
-    def _name(self, rest: Rest, width: int, base: Style) -> list[Segment]:
+    def _name(self, rest: StaticCells, width: int, base: Style) -> list[Segment]:
         """Return the name, with the end of the id if the name is ambiguous, and at the right the mark or tag.
 
         A name without a mark has the cells of both.
@@ -283,13 +285,13 @@ class RowRenderer(RowContents):
         style = "unrestricted" if is_alarming else _BARS.get(tag, "plain")
         return base + self.style(style) + self.style("tag")
 
-    def _cell(self, column: Column, width: int, text: Clean | None, rest: Rest, base: Style) -> Segment:
+    def _cell(self, column: Column, width: int, text: SafeText | None, rest: StaticCells, base: Style) -> Segment:
         if text is None:
             nothing = NOTHING if column.id == "why" else self.glyphs.nothing
             return Segment(fitted(nothing, width, align=column.align), base + self.style("faint"))
         style = base
         if column.id == "version" and is_behind(text, rest.newest):
-            text = Clean(f"{text} {self.glyphs.behind}")
+            text = SafeText(f"{text} {self.glyphs.behind}")
         elif column.id == "mode" and mode_of(rest.tracked.environment.mode) == UNRESTRICTED:
             style += self.style("unrestricted")
             if rest.tag is ChangeTag.MODE:

@@ -11,9 +11,9 @@ from textual.message import Message
 from textual.reactive import reactive
 
 from envwatch.fleet.counts import Counts, counts_at
-from envwatch.fleet.fleet import Fleet, Freshness
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import Clean, counted, named_ids
+from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.model.text import SafeText, counted, named_ids
 from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.silences import Silences
-    from envwatch.model.clock import Reading
+    from envwatch.model.clock import Clocks
 
-_Basis: TypeAlias = "tuple[Fleet, Freshness, Acks, Silences]"
+_Basis: TypeAlias = "tuple[ProfileState, Freshness, Acks, Silences]"
 """What the counts of a fleet depend on: the same objects as long as these hold."""
 
 _COUNTED = (
@@ -73,26 +73,34 @@ class StatusBar(TextLine):
         super().__init__()
         self._watched = watched
         """The names of the profiles, and the host if there is only one."""
-        self._counts: Mapping[Clean, tuple[_Basis, Counts]] = {}
+        self._counts: Mapping[SafeText, tuple[_Basis, Counts]] = {}
         """Counts of each fleet that was counted, by profile."""
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw what changed; count a new listing later, so that a key is handled before."""
-        if new.fleets is not old.fleets or not all(self._found(fleet, fresh) for _, fleet, fresh in self._fleets()):
+        if new.fleet is not old.fleet or not all(
+            self._found(profile_state, fresh) for _, profile_state, fresh in self._fleets()
+        ):
             self.call_later(self._count)
         self.refresh_if_changed()
 
-    def _found(self, fleet: Fleet, freshness: Freshness) -> tuple[_Basis, Counts] | None:
+    def _found(self, profile_state: ProfileState, freshness: Freshness) -> tuple[_Basis, Counts] | None:
         """Return the counts of a fleet with their basis, if that still holds."""
-        found, basis = self._counts.get(fleet.profile), (fleet, freshness, self.state.acks, self.state.silences)
+        found, basis = (
+            self._counts.get(profile_state.profile),
+            (profile_state, freshness, self.state.acks, self.state.silences),
+        )
         return found if found is not None and all(map(is_, found[0], basis)) else None
 
     def _count(self) -> None:
         state = self.state
         self._counts = {
-            fleet.profile: self._found(fleet, freshness)
-            or ((fleet, freshness, state.acks, state.silences), counts_at(fleet, state.now, state.is_alerting))
-            for _, fleet, freshness in self._fleets()
+            profile_state.profile: self._found(profile_state, freshness)
+            or (
+                (profile_state, freshness, state.acks, state.silences),
+                counts_at(profile_state, state.now, state.is_alerting),
+            )
+            for _, profile_state, freshness in self._fleets()
         }
         self.post_message(self.Counted(self._total))
         self.refresh()
@@ -100,7 +108,10 @@ class StatusBar(TextLine):
     @property
     def _total(self) -> Counts:
         """The counts over all fleets that were listed."""
-        return sum((counts for (fleet, *_), counts in self._counts.values() if fleet.listed is not None), Counts())
+        return sum(
+            (counts for (profile_state, *_), counts in self._counts.values() if profile_state.listed is not None),
+            Counts(),
+        )
 
     def parts(self) -> Row:
         """Return the line's parts; whose fleet it is and alarms have the most weight."""
@@ -115,19 +126,19 @@ class StatusBar(TextLine):
         rewound = [] if self.state.rewound is None else [rewound_badge(self.state, self.options)]
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
 
-    def _fleets(self) -> list[tuple[Clean, Fleet, Freshness]]:
+    def _fleets(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
         """Return each fleet, the suffix that names its profile if there are several, and its freshness."""
-        fleets, now = self.state.fleets, self.state.now
+        fleet, now = self.state.fleet, self.state.now
         return [
-            (Clean(f" {profile}" if fleets.are_several else ""), fleet, fleet.freshness(now))
-            for profile, fleet in fleets.by_profile.items()
+            (SafeText(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
+            for profile, profile_state in fleet.by_profile.items()
         ]
 
     def _presences(self) -> list[Part]:
         """Return the counts over all fleets; nothing before a first listing has been counted."""
         total, parts = self._total, list[Part]()
         for presence, word, weight in _COUNTED:
-            if total.of(presence) or (not presence.is_absent and total.presences):
+            if total.with_presence(presence) or (not presence.is_absent and total.presences):
                 parts += self._presence(total, presence, word, weight)
         newest = f" {total.newest}" if total.newest else ""
         if (alerting := self._alerting(total)) is not None and not _are_all_offline(total):
@@ -149,7 +160,7 @@ class StatusBar(TextLine):
 
     def _presence(self, total: Counts, presence: Presence, word: str, weight: int) -> list[Part]:
         """Return the count of one presence, in its colour if it is not empty, or a loss that is fresh."""
-        count, is_offline = total.of(presence), presence is Presence.OFFLINE
+        count, is_offline = total.with_presence(presence), presence is Presence.OFFLINE
         fresh = count - total.old if is_offline else count
         style = style_of_presence(presence)
         if presence is Presence.GONE and total.problem_presences.get(presence):
@@ -182,12 +193,12 @@ class StatusBar(TextLine):
 
     def _badges(self) -> list[Part]:
         parts: list[Part] = []
-        for suffix, fleet, freshness in self._fleets():
-            since = None if freshness is Freshness.BLIND else fleet.none_up_since
+        for suffix, profile_state, freshness in self._fleets():
+            since = None if freshness is Freshness.BLIND else profile_state.none_up_since
             if since is not None:
                 none_for = timedelta(seconds=self.state.now.monotonic - since.monotonic)
                 parts.append(Part(f" NONE ON{suffix} {short_age(none_for)} ", "alarm", _ALARM))
-            parts += _warnings(fleet, suffix, self.state.now)
+            parts += _warnings(profile_state, suffix, self.state.now)
         if (column := COLUMNS.get(self.view.sort or "")) is not None:
             glyphs = self.options.glyphs
             mark = glyphs.down if self.view.is_inverted else glyphs.up
@@ -211,7 +222,7 @@ class StatusBar(TextLine):
         parts = [] if baseline is None else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9)]
         if query or not parts:
             parts.append(Part(f" {query}", "badge", 8, cut_at=CUT_AT, is_joined=bool(parts)))
-        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows}/{len(self.state.fleets)} ")
+        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows}/{len(self.state.fleet)} ")
         return parts
 
     def _ages(self) -> list[Part]:
@@ -219,17 +230,17 @@ class StatusBar(TextLine):
         schedules, is_past = self.state.schedules, self.state.rewound is not None
         if not schedules and not is_past:
             return []
-        parts, live, intervals = list[Part](), list[Fleet](), list[timedelta]()
-        for suffix, fleet, freshness in self._fleets():
-            is_live = freshness is Freshness.LIVE and not fleet.is_refused
+        parts, live, intervals = list[Part](), list[ProfileState](), list[timedelta]()
+        for suffix, profile_state, freshness in self._fleets():
+            is_live = freshness is Freshness.LIVE and not profile_state.is_refused
             if not is_live:
-                parts.append(self._age_badge(fleet, suffix, freshness))
+                parts.append(self._age_badge(profile_state, suffix, freshness))
             if is_past:
                 continue
             if is_live:
-                live.append(fleet)
-            if is_live or (freshness is Freshness.STALE and fleet.failure is None):
-                intervals.append(schedules[fleet.profile].interval)
+                live.append(profile_state)
+            if is_live or (freshness is Freshness.STALE and profile_state.failure is None):
+                intervals.append(schedules[profile_state.profile].interval)
         if live:
             parts.append(self._live(live))
         if intervals and not self._is_paused:
@@ -239,34 +250,36 @@ class StatusBar(TextLine):
             )
         return parts
 
-    def _age_badge(self, fleet: Fleet, suffix: Clean, freshness: Freshness) -> Part:
+    def _age_badge(self, profile_state: ProfileState, suffix: SafeText, freshness: Freshness) -> Part:
         """Return why a fleet is not live, and how old its data is."""
-        age = fleet.age(self.state.now)
-        if fleet.is_refused:
+        age = profile_state.age(self.state.now)
+        if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
             return Part(f"{text.rstrip()} ", "alarm", _ALARM)
         if freshness is Freshness.WAITING:
-            return self._waiting(fleet, suffix)
+            return self._waiting(profile_state, suffix)
         word, style = ("BLIND", "alarm") if freshness is Freshness.BLIND else ("STALE", "badge")
         return Part(f" {word}{suffix} {short_age(age)} ", style, _ALARM)
 
-    def _waiting(self, fleet: Fleet, suffix: Clean) -> Part:
-        if fleet.failure is not None or self.state.rewound is not None:
+    def _waiting(self, profile_state: ProfileState, suffix: SafeText) -> Part:
+        if profile_state.failure is not None or self.state.rewound is not None:
             return Part(f"no data yet{suffix}", "late", 7)
         pages_read = self.state.pages_read
         pages = f" {self.options.glyphs.separator} page {pages_read + 1}" if pages_read else ""
         return Part(f"asking{suffix}{pages}", "late", 7)
 
-    def _live(self, fleets: Sequence[Fleet]) -> Part:
+    def _live(self, fleet: Sequence[ProfileState]) -> Part:
         """Return how old the oldest data is of what is neither stale nor blind; only what is believed is live."""
-        oldest = short_age(max(filter(None, (fleet.age(self.state.now) for fleet in fleets)), default=timedelta()))
+        oldest = short_age(
+            max(filter(None, (profile_state.age(self.state.now) for profile_state in fleet)), default=timedelta())
+        )
         if self._is_paused:
             text, style = f"as of {oldest} ago", "faint"
-        elif any(fleet.is_held for fleet in fleets):
+        elif any(profile_state.is_quarantined for profile_state in fleet):
             text, style = f"data {oldest}", "late"
         else:
             text, style = f"live {oldest}", "online"
-        has_failed = any(fleet.failure is not None for fleet in fleets)
+        has_failed = any(profile_state.failure is not None for profile_state in fleet)
         return Part(text, "late" if has_failed else style, 6 if text.startswith("data") else 7)
 
 
@@ -295,28 +308,28 @@ def _signed(error: float) -> str:
     return f"{'+' if error >= 0 else '-'}{short_age(clock_error(error))}"
 
 
-def _warnings(fleet: Fleet, suffix: Clean, now: Reading) -> list[Part]:
+def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> list[Part]:
     """Return why a fleet's data may be wrong."""
     parts = []
-    if fleet.stall_detector.is_stalled:
-        since = stalled_since(fleet)
-        stalled_for = "" if since is None else f"{short_age(span(fleet.clock.at(now.wall) - since))} "
+    if profile_state.stall_detector.is_stalled:
+        since = stalled_since(profile_state)
+        stalled_for = "" if since is None else f"{short_age(span(profile_state.clock.server_time(now.wall) - since))} "
         parts += [Part(f" STALLED{suffix} ", "alarm", 9), Part(stalled_for, "alarm", 7, is_joined=True)]
-    if (held := hold_badge(fleet, now)) is not None:
+    if (held := hold_badge(profile_state, now)) is not None:
         what, held_for = held
         parts += [
             Part(f" HOLD{suffix} ", "alarm", 9),
             Part(f"{what} ", "alarm", 7, is_joined=True),
             Part(f"{held_for} ", "alarm", 5, is_joined=True),
         ]
-    if fleet.date_error is not None:
-        parts.append(Part(f" DATE{suffix} {_signed(fleet.date_error)} ", "badge", 9))
-    elif fleet.clock.is_far_off:
-        parts.append(Part(f"our clock {_signed(-fleet.clock.offset)}{suffix}", "late", 6))
-    elif fleet.listed is not None and not fleet.clock.is_known:
+    if profile_state.date_error is not None:
+        parts.append(Part(f" DATE{suffix} {_signed(profile_state.date_error)} ", "badge", 9))
+    elif profile_state.clock.is_far_off:
+        parts.append(Part(f"our clock {_signed(-profile_state.clock.offset)}{suffix}", "late", 6))
+    elif profile_state.listed is not None and not profile_state.clock.is_known:
         parts.append(Part(f"server sends no time{suffix}", "late", 4))
-    if fleet.snapshot is not None and fleet.snapshot.set_aside:
-        named = named_ids(fleet.snapshot.set_aside_ids, fleet.snapshot.set_aside)
-        parts.append(Part(f"{fleet.snapshot.set_aside} unreadable{suffix}", "late", 8))
+    if profile_state.snapshot is not None and profile_state.snapshot.rejected:
+        named = named_ids(profile_state.snapshot.rejected_ids, profile_state.snapshot.rejected)
+        parts.append(Part(f"{profile_state.snapshot.rejected} unreadable{suffix}", "late", 8))
         parts.append(Part(named, "late", 7, is_joined=True))
     return parts

@@ -10,7 +10,7 @@ from support.builders import NOW
 from support.recording import DAY, life, record
 
 from envwatch.cli.doctor import judgements
-from envwatch.cli.doctor.finding import Status
+from envwatch.cli.doctor.finding import CheckStatus
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.inspection import inspected
 from envwatch.storage.history.writer import FolderWriter
@@ -29,7 +29,7 @@ def recorded(folder: Path, *days: int) -> list[Path]:
 
 def test_no_history_is_fine(tmp_path: Path) -> None:
     finding = judgements.of_history(tmp_path / "history", inspected(tmp_path / "history"))
-    assert (finding.status, finding.summary) == (Status.OK, "none is kept yet")
+    assert (finding.status, finding.summary) == (CheckStatus.OK, "none is kept yet")
 
 
 def test_each_history_has_its_days_its_size_and_the_process_that_records_it(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_each_history_has_its_days_its_size_and_the_process_that_records_it(tmp_
     assert work.bytes == sum(path.stat().st_size for path in day_paths(tmp_path / "work@api.letta.com"))
     finding = judgements.of_history(tmp_path, [home, work._replace(bytes=3 << 20)])
     size = f"{home.bytes / (1 << 20):.1f} MB"
-    assert finding.status is Status.OK
+    assert finding.status is CheckStatus.OK
     assert finding.summary == (
         f"home@127.0.0.1:8283: 1 day, {size}, recorded by process {os.getpid()}; work@api.letta.com: 2 days, 3.0 MB"
     )
@@ -63,7 +63,7 @@ def test_damaged_days_and_those_set_aside_are_a_warning(tmp_path: Path) -> None:
         file.seek(16_384)
         file.write(bytes(16_384))
     finding = judgements.of_history(tmp_path, inspected(tmp_path))
-    assert finding.status is Status.WARNING
+    assert finding.status is CheckStatus.WARNING
     broken, damaged, aside = finding.summary.split("; ")
     assert broken.startswith(f"work@h: {first.name}: ")
     assert damaged.startswith(f"work@h: {third.name}: ")
@@ -87,5 +87,5 @@ def test_days_of_a_newer_version_are_a_warning_with_what_to_do(tmp_path: Path) -
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     finding = judgements.of_history(tmp_path, inspected(tmp_path))
-    assert (finding.status, finding.summary) == (Status.WARNING, f"recorded by a newer envwatch: {path.name}")
+    assert (finding.status, finding.summary) == (CheckStatus.WARNING, f"recorded by a newer envwatch: {path.name}")
     assert finding.fix.startswith("update this envwatch")

@@ -10,7 +10,7 @@ from support.recording import ALWAYS, DAY
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.history import RecordedPoll, RecordedStep
-from envwatch.model.clock import Reading, WallMs
+from envwatch.model.clock import Clocks, WallMs
 from envwatch.storage.history.folder import Retention
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
@@ -32,7 +32,7 @@ def test_steps_are_polls_with_their_events_and_what_time_alone_changed(tmp_path:
             writer.write(moment, result, 5.0, events)
             expected.append(RecordedStep(poll.at, poll, list(events)))
         blind = Event(kind=Kind.BLIND, at=NOW)
-        later = Reading(WallMs(moment.now.wall + 1), moment.now.monotonic)
+        later = Clocks(WallMs(moment.now.wall + 1), moment.now.monotonic)
         writer.write_events(later, [blind, blind])
         expected.append(RecordedStep(later.wall, None, [blind, blind]))
         writer.close()

@@ -12,14 +12,14 @@ import pytest
 from support.builders import NOW, beating, failed, listed, reading
 from support.eventful_life import plain_life
 
-from envwatch.fleet.anomalies import Anomaly, Finding, HeldListing, StallDetector
+from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.events import Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import HistoryError, Moment, PollResult
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.model.clock import MonotonicS, OffsetBounds, Reading, ServerClock, ServerMs, WallMs
-from envwatch.model.text import Clean
+from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
+from envwatch.model.text import SafeText
 from envwatch.storage.history.about import About
 from envwatch.storage.history.possible_clocks import ClockCheck
 from envwatch.storage.history.recording import RecordedFile, RecordingWriter
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-FLEET: Final = Fleet().after(listed(beating(3)))[0]
+PROFILE_STATE: Final = ProfileState().apply(listed(beating(3)))[0]
 
 
-def wall(at: Any) -> Reading:
-    return Reading(WallMs(at), MonotonicS(0.0))
+def wall(at: Any) -> Clocks:
+    return Clocks(WallMs(at), MonotonicS(0.0))
 
 
-def held(since: Any) -> HeldListing:
-    return HeldListing(Finding(Anomaly.EMPTIED, Clean("empty")), since)
+def held(since: Any) -> QuarantinedListing:
+    return QuarantinedListing(AnomalyFinding(Anomaly.EMPTIED, SafeText("empty")), since)
 
 
-PLACES: Final[dict[str, Callable[[Any], Fleet]]] = {
-    "listed": lambda n: replace(FLEET, listed=wall(n)),
-    "listed, monotonic": lambda n: replace(FLEET, listed=Reading(WallMs(NOW), n)),
-    "last up": lambda n: replace(FLEET, last_up=wall(n)),
-    "unseen since": lambda n: replace(FLEET, unseen_since=wall(n)),
-    "failure": lambda n: replace(FLEET, failure=replace(failed(), started=wall(n))),
-    "failure, its end": lambda n: replace(FLEET, failure=replace(failed(), ended=wall(n))),
-    "clock": lambda n: replace(FLEET, clock=ServerClock((OffsetBounds(n, 0.0),))),
-    "clock, its end": lambda n: replace(FLEET, clock=ServerClock((OffsetBounds(0.0, n),))),
-    "elapsed": lambda n: replace(FLEET, elapsed_ms=n),
-    "stall": lambda n: replace(FLEET, stall_detector=StallDetector(silent_s=n)),
-    "end of a stall": lambda n: replace(FLEET, stall_detector=StallDetector(resumed_at=n)),
-    "period": lambda n: replace(FLEET, periods=MappingProxyType({Kind.BLIND: n})),
-    "begin": lambda n: replace(FLEET, began_at=n),
-    "error of a date": lambda n: replace(FLEET, date_error=n),
-    "hold": lambda n: replace(FLEET, hold=held(n)),
+PLACES: Final[dict[str, Callable[[Any], ProfileState]]] = {
+    "listed": lambda n: replace(PROFILE_STATE, listed=wall(n)),
+    "listed, monotonic": lambda n: replace(PROFILE_STATE, listed=Clocks(WallMs(NOW), n)),
+    "last up": lambda n: replace(PROFILE_STATE, last_up=wall(n)),
+    "unseen since": lambda n: replace(PROFILE_STATE, unseen_since=wall(n)),
+    "failure": lambda n: replace(PROFILE_STATE, failure=replace(failed(), started=wall(n))),
+    "failure, its end": lambda n: replace(PROFILE_STATE, failure=replace(failed(), ended=wall(n))),
+    "clock": lambda n: replace(PROFILE_STATE, clock=ServerClock((OffsetBounds(n, 0.0),))),
+    "clock, its end": lambda n: replace(PROFILE_STATE, clock=ServerClock((OffsetBounds(0.0, n),))),
+    "elapsed": lambda n: replace(PROFILE_STATE, elapsed_ms=n),
+    "stall": lambda n: replace(PROFILE_STATE, stall_detector=StallDetector(silent_s=n)),
+    "end of a stall": lambda n: replace(PROFILE_STATE, stall_detector=StallDetector(resumed_at=n)),
+    "period": lambda n: replace(PROFILE_STATE, periods=MappingProxyType({Kind.BLIND: n})),
+    "begin": lambda n: replace(PROFILE_STATE, began_at=n),
+    "error of a date": lambda n: replace(PROFILE_STATE, date_error=n),
+    "hold": lambda n: replace(PROFILE_STATE, quarantine=held(n)),
     "transitions": lambda n: with_row(transitions=(ServerMs(0.0), n)),
 }
 
@@ -72,8 +72,8 @@ def test_what_no_clock_shows_is_refused(place: str, number: float) -> None:
 
 def test_polls_are_no_longer_apart_than_a_clock_can_show() -> None:
     with pytest.raises(HistoryError):
-        ClockCheck()(Moment(reading(), replace(FLEET, interval=timedelta(milliseconds=1e15))))
-    ClockCheck()(Moment(reading(), replace(FLEET, interval=timedelta(milliseconds=9.99e14))))
+        ClockCheck()(Moment(reading(), replace(PROFILE_STATE, interval=timedelta(milliseconds=1e15))))
+    ClockCheck()(Moment(reading(), replace(PROFILE_STATE, interval=timedelta(milliseconds=9.99e14))))
 
 
 @pytest.mark.parametrize("number", [0.0, NOW, 9.99e14, -9.99e14])
@@ -82,30 +82,30 @@ def test_what_a_clock_may_show_is_taken(place: str, number: float) -> None:
     ClockCheck()(Moment(reading(), PLACES[place](number / 1000 if place in IN_SECONDS else number)))
 
 
-@pytest.mark.parametrize("now", [wall(nan), Reading(WallMs(NOW), MonotonicS(inf))])
-def test_so_is_the_present_of_a_moment(now: Reading) -> None:
+@pytest.mark.parametrize("now", [wall(nan), Clocks(WallMs(NOW), MonotonicS(inf))])
+def test_so_is_the_present_of_a_moment(now: Clocks) -> None:
     with pytest.raises(HistoryError):
-        ClockCheck()(Moment(now, FLEET))
+        ClockCheck()(Moment(now, PROFILE_STATE))
 
 
-def with_row(**changes: Any) -> Fleet:
+def with_row(**changes: Any) -> ProfileState:
     """The fleet, of which the first row has another number."""
-    first, tracked = next(iter(FLEET.environments.items()))
+    first, tracked = next(iter(PROFILE_STATE.environments.items()))
     in_row = {name: number for name, number in changes.items() if hasattr(tracked.environment, name)}
     changed = replace(tracked, environment=replace(tracked.environment, **in_row))
     changed = replace(changed, **{name: number for name, number in changes.items() if name not in in_row})
-    return replace(FLEET, environments={**FLEET.environments, first: changed})
+    return replace(PROFILE_STATE, environments={**PROFILE_STATE.environments, first: changed})
 
 
-ROWS: Final[dict[str, Callable[[Any], Fleet]]] = {
+ROWS: Final[dict[str, Callable[[Any], ProfileState]]] = {
     **{
         name: lambda n, name=name: with_row(**{name: n})  # type: ignore[misc]
         for name in ("first_seen_at", "last_seen_at", "connected_at", "last_heartbeat_at", "since_at")
     },
     "last_change": lambda n: with_row(last_change=RecentChange(ChangeTag.NEW, n)),
     "skew_check": lambda n: with_row(skew_check=SkewCheck(MonotonicS(0.0), None, n, n)),
-    "withheld": lambda n: with_row(withheld=LastHeartbeat(Clean("c"), n, 0.0)),
-    "withheld, elapsed": lambda n: with_row(withheld=LastHeartbeat(Clean("c"), ServerMs(0.0), n)),
+    "withheld": lambda n: with_row(last_known_heartbeat=LastHeartbeat(SafeText("c"), n, 0.0)),
+    "withheld, elapsed": lambda n: with_row(last_known_heartbeat=LastHeartbeat(SafeText("c"), ServerMs(0.0), n)),
 }
 
 
@@ -117,16 +117,16 @@ def test_a_row_may_have_any_number_with_which_one_can_calculate(place: str) -> N
     for number in (nan, 10**400):
         with pytest.raises(HistoryError):
             check(Moment(reading(), ROWS[place](number)))
-    check(Moment(reading(), FLEET))
+    check(Moment(reading(), PROFILE_STATE))
 
 
 def test_what_is_impossible_is_no_moment_of_a_file_and_the_others_are(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
-    about = About(profile=Clean("prod"), base_url=Clean("https://letta.example"), version=Clean("1.0"))
+    about = About(profile=SafeText("prod"), base_url=SafeText("https://letta.example"), version=SafeText("1.0"))
     with RecordingWriter(path, about) as writer:
-        for fleet in (PLACES["clock"](inf), ROWS["last_heartbeat_at"](nan), FLEET):
+        for profile_state in (PLACES["clock"](inf), ROWS["last_heartbeat_at"](nan), PROFILE_STATE):
             writer.start_run()
-            writer.write(Moment(reading(), fleet), PollResult.LISTED, 5.0)
+            writer.write(Moment(reading(), profile_state), PollResult.LISTED, 5.0)
     with RecordedFile(path) as file:
         *impossible, fine = file.all_polls()
         for poll in impossible:
@@ -134,7 +134,7 @@ def test_what_is_impossible_is_no_moment_of_a_file_and_the_others_are(tmp_path: 
                 file.moment(poll)
             with pytest.raises(HistoryError, match="shows what none can"):
                 list(file.moments([poll]))
-        assert file.moment(fine).fleet == FLEET
+        assert file.moment(fine).profile_state == PROFILE_STATE
 
 
 def test_a_whole_life_is_possible() -> None:

@@ -20,11 +20,11 @@ from support.rights import folder_for_anyone, without_rights
 
 from envwatch.fleet.acknowledgements import Ack, ack_of
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.monitor import Monitor, Update
+from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention
 from envwatch.storage.history.past import StoredPast
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 TODAY = "2025-10-09.sqlite"
-A, B, OTHER = Clean("a"), Clean("b"), Clean("other")
+A, B, OTHER = SafeText("a"), SafeText("b"), SafeText("other")
 
 
 class Session:
@@ -53,13 +53,13 @@ class Session:
             notify=self.said.put,
             **({"on_ready": lambda _: self.ready.set()} | settings),
         )
-        self.monitor = Monitor.of({NO_PROFILE: Limits()})
+        self.monitor = Monitor.create({NO_PROFILE: Limits()})
 
     def take(self, outcomes: Iterable[Outcome], *, is_kept: bool = True) -> None:
         """Record outcomes; `is_kept` says whether memory records them as well."""
         for outcome in outcomes:
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-            self.monitor, update = self.monitor.after(NO_PROFILE, outcome, now)
+            self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
             for each in (self.history, self.recorder) if is_kept else (self.recorder,):
                 each.record(NO_PROFILE, outcome, self.monitor, update, now)
 
@@ -218,13 +218,13 @@ def test_one_that_loses_its_folder_before_its_first_listing_is_ready_as_another_
 def test_events_that_come_with_no_poll_and_those_of_another_profile_are_recorded(tmp_path: Path) -> None:
     said: list[str] = []
     recorder = HistoryRecorder({A: tmp_path / "a@h", B: tmp_path / "b@h"}, notify=said.append)
-    monitor = Monitor.of({A: Limits(), B: Limits(), OTHER: Limits()})
+    monitor = Monitor.create({A: Limits(), B: Limits(), OTHER: Limits()})
     events = tuple(Event(kind=Kind.BLIND, at=ServerMs(NOW + n), profile=p) for n, p in enumerate((A, B, OTHER, A)))
-    recorder.record(None, None, monitor, Update(events=events), reading(NOW))
+    recorder.record(None, None, monitor, MonitorChanges(events=events), reading(NOW))
     outcome = listed(beating(3))
-    monitor, update = monitor.after(A, outcome, outcome.ended)
+    monitor, update = monitor.apply(A, outcome, outcome.ended)
     recorder.record(A, outcome, monitor, update._replace(events=events), outcome.ended)
-    monitor, update = monitor.after(OTHER, outcome, outcome.ended)
+    monitor, update = monitor.apply(OTHER, outcome, outcome.ended)
     recorder.record(OTHER, outcome, monitor, update, outcome.ended)
     recorder.close(PATIENCE_S)
     a, b = (content(StoredPast(tmp_path / f"{profile}@h", profile)) for profile in (A, B))
@@ -239,9 +239,9 @@ def test_what_one_profile_lacks_is_said_once_and_costs_another_nothing(tmp_path:
     said: list[str] = []
     folders = {A: tmp_path / "bad" / "a", B: tmp_path / "good", OTHER: tmp_path / "bad" / "other"}
     recorder = HistoryRecorder(folders, notify=said.append)
-    monitor, outcome = Monitor.of(dict.fromkeys(folders, Limits())), listed(beating(3))
+    monitor, outcome = Monitor.create(dict.fromkeys(folders, Limits())), listed(beating(3))
     for profile in [*folders, *folders]:
-        monitor, update = monitor.after(profile, outcome, outcome.ended)
+        monitor, update = monitor.apply(profile, outcome, outcome.ended)
         recorder.record(profile, outcome, monitor, update, outcome.ended)
     recorder.close(PATIENCE_S)
     assert len(content(StoredPast(tmp_path / "good", B))[0]) == 2
@@ -251,9 +251,9 @@ def test_what_one_profile_lacks_is_said_once_and_costs_another_nothing(tmp_path:
 def test_acknowledgements_are_those_of_the_fleets_own_rows(tmp_path: Path) -> None:
     session, down = Session(tmp_path), listed(beating(2, connectionId=None))
     session.take([down])
-    own = ack_of(session.monitor.fleets.by_profile[NO_PROFILE].environments[Clean("env-1")], NOW, Clean("known"))
-    session.monitor = session.monitor.with_acks({Clean("env-1"): own, Clean("another's"): Ack(NOW, Clean(""))})
+    own = ack_of(session.monitor.fleet.by_profile[NO_PROFILE].environments[SafeText("env-1")], NOW, SafeText("known"))
+    session.monitor = session.monitor.with_acks({SafeText("env-1"): own, SafeText("another's"): Ack(NOW, SafeText(""))})
     session.take([down])
     session.close()
     _, moments, _ = content(StoredPast(tmp_path))
-    assert [moment.acks for moment in moments] == [{}, {Clean("env-1"): own}]
+    assert [moment.acks for moment in moments] == [{}, {SafeText("env-1"): own}]

@@ -15,16 +15,16 @@ from support.eventful_life import CAST, Life, plain_life
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.diff import _FIELDS
 from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind, flatten
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.mass_changes import _SHAREABLE
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.run_before import LACKED
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.environment import Environment
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Failed, Snapshot
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.history.redaction import REDACTED, Redaction
 
 SALT: Final = b"salt of a test"
@@ -67,12 +67,12 @@ def test_the_life_has_every_kind_of_text() -> None:
         *(Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED, Kind.TOGETHER, Kind.WHILE_BLIND),
         *(Kind.HELD, Kind.BLIND, Kind.FAILING, Kind.KEY_REFUSED, Kind.SLEPT, Kind.NOTICE),
     }
-    fleets = [moment.fleet for moment in life.moments]
-    assert any(fleet.failure for fleet in fleets)
-    assert any(fleet.hold and fleet.hold.missing for fleet in fleets)
+    fleet = [moment.profile_state for moment in life.moments]
+    assert any(profile_state.failure for profile_state in fleet)
+    assert any(profile_state.quarantine and profile_state.quarantine.missing for profile_state in fleet)
     assert any(moment.acks for moment in life.moments)
-    tracked = [each for fleet in fleets for each in fleet.environments.values()]
-    assert any(each.withheld for each in tracked)
+    tracked = [each for profile_state in fleet for each in profile_state.environments.values()]
+    assert any(each.last_known_heartbeat for each in tracked)
     assert any(each.left_pod_id for each in tracked)
 
 
@@ -80,20 +80,20 @@ def test_what_was_linked_stays_linked() -> None:
     life, redaction = plain_life(), Redaction(SALT)
     pairs = [(moment, redaction.moment(moment)) for moment in life.moments]
     for moment, redacted in pairs:
-        assert len(redacted.fleet.environments) == len(moment.fleet.environments)
-        assert [tracked.environment.id for tracked in redacted.fleet.environments.values()] == [
-            *redacted.fleet.environments
+        assert len(redacted.profile_state.environments) == len(moment.profile_state.environments)
+        assert [tracked.environment.id for tracked in redacted.profile_state.environments.values()] == [
+            *redacted.profile_state.environments
         ]
-        assert redacted.acks.keys() <= redacted.fleet.environments.keys()
-        assert redacted.fleet.counts() == moment.fleet.counts()
-    last = pairs[-1][1].fleet
+        assert redacted.acks.keys() <= redacted.profile_state.environments.keys()
+        assert redacted.profile_state.counts() == moment.profile_state.counts()
+    last = pairs[-1][1].profile_state
     assert last.environments[missing_id(last.expect[0])].environment.name == last.expect[0]
     for event in flatten(map(redaction.event, life.events)):
         if event.then is not None and event.kind is not Kind.OFFLINE:
             assert event.then.environment.id == event.id
             assert event.then.environment.label == event.name
     (appeared,) = [event for event in flatten(life.events) if "twin of" in (event.reason or "")]
-    first = next(iter(pairs[0][1].fleet.environments.values())).environment
+    first = next(iter(pairs[0][1].profile_state.environments.values())).environment
     assert redaction.event(appeared).reason == f"twin of {first.name}, same device"
 
 
@@ -102,16 +102,16 @@ def test_what_stays_the_same_is_the_very_same_value_so_that_a_step_is_small() ->
     for before, after in zip(life.moments, life.moments[1:], strict=False):
         old, new = redaction.moment(before), redaction.moment(after)
         assert (old.acks is new.acks) == (before.acks is after.acks)
-        for id_, tracked in after.fleet.environments.items():
-            if before.fleet.environments.get(id_) is tracked:
+        for id_, tracked in after.profile_state.environments.items():
+            if before.profile_state.environments.get(id_) is tracked:
                 name = Redaction(SALT)._machine(id_)  # noqa: SLF001  the id of the same row
-                assert old.fleet.environments[name] is new.fleet.environments[name]
+                assert old.profile_state.environments[name] is new.profile_state.environments[name]
 
 
 def test_a_pseudonym_depends_on_the_salt_alone() -> None:
     moment = plain_life().moments[0]
     assert Redaction(SALT).moment(moment) == Redaction(SALT).moment(moment)
-    ids = [Redaction(salt).moment(moment).fleet.environments.keys() for salt in (SALT, b"another")]
+    ids = [Redaction(salt).moment(moment).profile_state.environments.keys() for salt in (SALT, b"another")]
     assert not ids[0] & ids[1]
 
 
@@ -151,15 +151,15 @@ def test_whatever_else_stands_there_goes(key: str, value: Any) -> None:
 
 @pytest.mark.parametrize("mode", ["standard", "default", "acceptEdits", "strict", "fullAccess"])
 def test_known_modes_stay(mode: str) -> None:
-    assert Redaction(SALT).moment(moment_of(environment(currentMode=mode))).fleet.environments
-    (tracked,) = Redaction(SALT).moment(moment_of(environment(currentMode=mode))).fleet.environments.values()
+    assert Redaction(SALT).moment(moment_of(environment(currentMode=mode))).profile_state.environments
+    (tracked,) = Redaction(SALT).moment(moment_of(environment(currentMode=mode))).profile_state.environments.values()
     assert is_known_mode(mode)
     assert tracked.environment.mode == mode
 
 
 def moment_of(*rows: Environment) -> Moment:
-    fleet, _ = Fleet().after(listed(rows))
-    return Moment(reading(), fleet)
+    profile_state, _ = ProfileState().apply(listed(rows))
+    return Moment(reading(), profile_state)
 
 
 def test_what_the_screen_reads_from_an_id_stays() -> None:
@@ -169,7 +169,7 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
         environment("2", deviceId="sandbox-acme", connectionName=" "),
     )
     desktop, sandbox = (
-        tracked.environment for tracked in Redaction(SALT).moment(moment_of(*rows)).fleet.environments.values()
+        tracked.environment for tracked in Redaction(SALT).moment(moment_of(*rows)).profile_state.environments.values()
     )
     assert desktop.organization_id == "local"
     assert desktop.device_id.startswith("desktop:env-")
@@ -180,16 +180,16 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        (Event(kind=Kind.OFFLINE, at=NOW, reason=Clean("heartbeat lost (121 s)")), "heartbeat lost (121 s)"),
-        (Event(kind=Kind.HELD, at=NOW, reason=Clean("9 of 1,012 rows vanished at once")), None),
-        (Event(kind=Kind.BLIND, at=NOW, reason=Clean("server error")), None),
+        (Event(kind=Kind.OFFLINE, at=NOW, reason=SafeText("heartbeat lost (121 s)")), "heartbeat lost (121 s)"),
+        (Event(kind=Kind.HELD, at=NOW, reason=SafeText("9 of 1,012 rows vanished at once")), None),
+        (Event(kind=Kind.BLIND, at=NOW, reason=SafeText("server error")), None),
         (Event(kind=Kind.WHILE_BLIND, at=NOW, reason=NOT_RUNNING), None),
         (Event(kind=Kind.GONE, at=NOW, reason=LACKED), None),
-        (Event(kind=Kind.RELEASED, at=NOW, reason=Clean("believed now")), None),
-        (Event(kind=Kind.FAILING, at=NOW, reason=Clean("timeout: acme.com is slow")), f"timeout: {REDACTED}"),
-        (Event(kind=Kind.FAILING, at=NOW, reason=Clean("acme: no")), REDACTED),
-        (Event(kind=Kind.KEY_REFUSED, at=NOW, reason=Clean("acme.com says no")), REDACTED),
-        (Event(kind=Kind.OFFLINE, at=NOW, reason=Clean("heartbeat lost (121 s) acme")), REDACTED),
+        (Event(kind=Kind.RELEASED, at=NOW, reason=SafeText("believed now")), None),
+        (Event(kind=Kind.FAILING, at=NOW, reason=SafeText("timeout: acme.com is slow")), f"timeout: {REDACTED}"),
+        (Event(kind=Kind.FAILING, at=NOW, reason=SafeText("acme: no")), REDACTED),
+        (Event(kind=Kind.KEY_REFUSED, at=NOW, reason=SafeText("acme.com says no")), REDACTED),
+        (Event(kind=Kind.OFFLINE, at=NOW, reason=SafeText("heartbeat lost (121 s) acme")), REDACTED),
     ],
 )
 def test_reasons_in_our_own_words_stay(event: Event, reason: str | None) -> None:
@@ -197,7 +197,7 @@ def test_reasons_in_our_own_words_stay(event: Event, reason: str | None) -> None
 
 
 def test_what_a_group_shares_is_replaced_field_by_field() -> None:
-    shared = Clean("pod p-7, key owner acme, os linux, version 0.34.1, node v22.1.0, mode standard")
+    shared = SafeText("pod p-7, key owner acme, os linux, version 0.34.1, node v22.1.0, mode standard")
     event = Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=NOW, reason=shared)
     reason = Redaction(SALT).event(event).reason or ""
     pod, owner, *rest = reason.split(", ")
@@ -215,15 +215,15 @@ def test_every_field_that_an_event_can_name_has_its_rule() -> None:
 FIELDS: Final = {
     Environment: "id name device_id organization_id first_seen_at last_seen_at connection_id connected_at"
     " last_heartbeat_at pod_id listener_instance_id api_key_owner user_id mode metadata unknown",
-    TrackedEnvironment: "environment verdict profile since_at last_change skew_check clock_suspect is_untimed withheld"
-    " left_pod_id absent transitions is_flapping",
-    Fleet: "limits profile profile_name expect environments listings began_at listed elapsed_ms newest clock"
-    " date_error interval failure failures hold stall_detector snapshot unseen_since last_up periods",
+    TrackedEnvironment: "environment verdict profile since_at last_change skew_check clock_suspect has_impossible_time"
+    " last_known_heartbeat left_pod_id absent transitions is_flapping",
+    ProfileState: "limits profile profile_name expect environments listings began_at listed elapsed_ms newest clock"
+    " date_error interval failure failures quarantine stall_detector snapshot unseen_since last_up periods",
     Event: "kind at profile id name field before after reason lasted of members since incident then",
     EventState: "environment verdict is_flapping clock_suspect left_pod_id",
     Failed: "cause message started ended interval retry_after pages_read page",
-    Snapshot: "pages clock set_aside set_aside_ids confirmed_absent in_doubt requests received served",
-    Moment: "now fleet acks",
+    Snapshot: "pages clock rejected rejected_ids confirmed_absent in_doubt requests received served",
+    Moment: "now profile_state acks",
     Ack: "at note sign_at",
 }
 

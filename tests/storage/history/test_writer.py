@@ -16,7 +16,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.run_before import changes_between_runs
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.past import StoredPast
@@ -256,7 +256,13 @@ class Comparing:
 
     def __call__(self, before: Moment, first: Moment) -> Sequence[Event]:
         self.compared.append((before, first))
-        return [Event(kind=Kind.WHILE_BLIND, at=first.fleet.clock.at(first.now.wall), reason=Clean("between"))]
+        return [
+            Event(
+                kind=Kind.WHILE_BLIND,
+                at=first.profile_state.clock.server_time(first.now.wall),
+                reason=SafeText("between"),
+            )
+        ]
 
 
 def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(tmp_path: Path) -> None:
@@ -271,7 +277,7 @@ def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(
     writer.close()
     assert comparing.compared == [(before.moment(before.polls(*ALWAYS)[2]), history.moment(history.polls(*ALWAYS)[1]))]
     reasons = [event.reason for event in StoredPast(tmp_path).events(*ALWAYS)]
-    assert reasons.count(Clean("between")) == 1
+    assert reasons.count(SafeText("between")) == 1
 
 
 def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path) -> None:
@@ -285,7 +291,7 @@ def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path)
     moment = recorded(life(5)).moment(later)
     second.write(moment, later.result, later.interval_s)
     second.close()
-    assert moment.fleet.listings == 3
+    assert moment.profile_state.listings == 3
     assert comparing.compared == [(history.moment(history.polls(*ALWAYS)[2]), moment)]
     assert [poll.run for poll in StoredPast(tmp_path).polls(*ALWAYS)] == [1, 1, 1, 4]
     assert content(StoredPast(tmp_path))[1] == [*content(history)[1], moment]

@@ -16,14 +16,14 @@ from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.environment import Environment
-from envwatch.storage.history.encoding.shapes import (
+from envwatch.storage.history.encoding.codecs import (
     COUNT,
     FLAG,
     NUMBER,
     NUMBER_OR_NONE,
     TEXT,
     TEXT_OR_NONE,
-    Shape,
+    Codec,
     defaults_of,
     is_same,
     list_of,
@@ -38,39 +38,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from envwatch.model.clock import MonotonicS, ServerMs
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
-Row: TypeAlias = "list[Any]"
+EncodedRow: TypeAlias = "list[Any]"
 """The cells of one environment, by number."""
 
 _TOLERANCE_MS: Final = 30_000.0
 """Part of the format, as is the sum in `Check.of`."""
 
 
-class Check(NamedTuple):
+class CompactSkewCheck(NamedTuple):
     """A skew check of the row's own heartbeat: what it takes besides that."""
 
     listed_at: MonotonicS
     previous_elapsed_ms: float | None
 
     @classmethod
-    def read(cls, listed_at: object, previous_elapsed_ms: object) -> Check:
+    def read(cls, listed_at: object, previous_elapsed_ms: object) -> CompactSkewCheck:
         """Return the one of plain values, which may be anything."""
         return cls(number_of(listed_at), NUMBER_OR_NONE.value(previous_elapsed_ms))
 
-    def of(self, beat_at: ServerMs) -> SkewCheck:
+    def for_heartbeat(self, beat_at: ServerMs) -> SkewCheck:
         """Return the skew check."""
         listed_at, previous_ms = self
         highest_ms = inf if previous_ms is None else beat_at - previous_ms + _TOLERANCE_MS
         return SkewCheck(listed_at, previous_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
 
 
-def row_of(tracked: TrackedEnvironment) -> Row:
+def row_of(tracked: TrackedEnvironment) -> EncodedRow:
     """Return the cells of an environment."""
     return [*_environment_cells(tracked.environment), *_tracked_cells(tracked)]
 
 
-def tracked_of(row: Row, profile: Clean) -> TrackedEnvironment:
+def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
     """Return the environment of a row, under a profile's label."""
     # Written out for speed: this runs for every row of a moment.
     check = row[CHECK]
@@ -97,10 +97,10 @@ def tracked_of(row: Row, profile: Clean) -> TrackedEnvironment:
         verdict=row[16],
         since_at=row[17],
         last_change=row[18],
-        skew_check=check.of(row[BEAT]) if type(check) is Check else check,
+        skew_check=check.for_heartbeat(row[BEAT]) if type(check) is CompactSkewCheck else check,
         clock_suspect=row[20],
-        is_untimed=row[21],
-        withheld=row[22],
+        has_impossible_time=row[21],
+        last_known_heartbeat=row[22],
         left_pod_id=row[23],
         absent=row[24],
         transitions=row[25],
@@ -108,7 +108,7 @@ def tracked_of(row: Row, profile: Clean) -> TrackedEnvironment:
     )
 
 
-def changed_cells(before: Row, after: Row) -> list[int]:
+def changed_cells(before: EncodedRow, after: EncodedRow) -> list[int]:
     """Return the numbers of the cells that differ, in value or type."""
     return [
         number
@@ -122,21 +122,21 @@ def _verdict(presence: str, reason: str, is_up: bool) -> Verdict:  # noqa: FBT00
     return Verdict(Presence(presence), Reason(reason), FLAG.value(is_up))
 
 
-def _listed(make: Callable[..., Any]) -> Shape[Any]:
-    """Return the shape of a named tuple as a list."""
-    return Shape(list, lambda plain: make(*list_of(plain)))
+def _listed(make: Callable[..., Any]) -> Codec[Any]:
+    """Return the codec of a named tuple as a list."""
+    return Codec(list, lambda plain: make(*list_of(plain)))
 
 
 def _plain_check(check: SkewCheck) -> list[Any]:
     return [] if is_same(check, _UNCHECKED) else [*check]
 
 
-def _check_of(plain: object) -> SkewCheck | Check:
+def _check_of(plain: object) -> SkewCheck | CompactSkewCheck:
     numbers = list_of(plain)
     if not numbers:
         return _UNCHECKED
     listed_at, previous_ms, *bounds = numbers
-    check = Check.read(listed_at, previous_ms)
+    check = CompactSkewCheck.read(listed_at, previous_ms)
     if not bounds:
         return check
     lowest_ms, highest_ms = bounds
@@ -145,14 +145,16 @@ def _check_of(plain: object) -> SkewCheck | Check:
 
 _UNCHECKED: Final = SkewCheck()
 
-_TRACKED: Final[Mapping[str, Shape[Any]]] = {
+_TRACKED: Final[Mapping[str, Codec[Any]]] = {
     "verdict": _listed(_verdict),
     "since_at": NUMBER_OR_NONE,
     "last_change": optional(_listed(lambda tag, at: RecentChange(ChangeTag(tag), number_of(at)))),
-    "skew_check": Shape(_plain_check, _check_of),
+    "skew_check": Codec(_plain_check, _check_of),
     "clock_suspect": FLAG,
-    "is_untimed": FLAG,
-    "withheld": optional(_listed(lambda id_, at, ms: LastHeartbeat(text_of(id_), number_of(at), number_of(ms)))),
+    "has_impossible_time": FLAG,
+    "last_known_heartbeat": optional(
+        _listed(lambda id_, at, ms: LastHeartbeat(text_of(id_), number_of(at), number_of(ms)))
+    ),
     "left_pod_id": TEXT_OR_NONE,
     "absent": COUNT,
     "transitions": several(NUMBER),
@@ -160,7 +162,7 @@ _TRACKED: Final[Mapping[str, Shape[Any]]] = {
 }
 NAMES: Final = (*ENVIRONMENT_FIELDS, *_TRACKED)
 """The fields by the number of their cell."""
-SHAPES: Final = (*ENVIRONMENT_FIELDS.values(), *_TRACKED.values())
+CODECS: Final = (*ENVIRONMENT_FIELDS.values(), *_TRACKED.values())
 """How each cell is written and read; those of `MEMBERS` are not."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
@@ -185,20 +187,20 @@ _AS_THEY_ARE: Final[Mapping[int, frozenset[type]]] = {
     id(FLAG): frozenset({bool}),
 }
 AS_THEY_ARE: Final = {
-    number: _AS_THEY_ARE[id(shape)] for number, shape in enumerate(SHAPES) if id(shape) in _AS_THEY_ARE
+    number: _AS_THEY_ARE[id(codec)] for number, codec in enumerate(CODECS) if id(codec) in _AS_THEY_ARE
 }
 """By the number of a cell, the types of which each plain value is the value itself; texts have to be clean as well."""
 
 
-def plain_check(row: Row) -> list[Any]:
+def plain_check(row: EncodedRow) -> list[Any]:
     """Return a row's skew check as a plain value, by the row's heartbeat if it is that heartbeat's."""
     check, beat_at = row[CHECK], row[BEAT]
-    short = Check(check.listed_at, check.previous_elapsed_ms)
-    return [*short] if beat_at is not None and is_same(short.of(beat_at), check) else _plain_check(check)
+    short = CompactSkewCheck(check.listed_at, check.previous_elapsed_ms)
+    return [*short] if beat_at is not None and is_same(short.for_heartbeat(beat_at), check) else _plain_check(check)
 
 
-def settle_check(row: Row) -> None:
+def settle_check(row: EncodedRow) -> None:
     """Make a skew check independent of the row's heartbeat, before that changes."""
     check = row[CHECK]
-    if type(check) is Check:
-        row[CHECK] = check.of(row[BEAT])
+    if type(check) is CompactSkewCheck:
+        row[CHECK] = check.for_heartbeat(row[BEAT])

@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.storage.history.encoding.cells import (
     BEAT,
     CHECK,
+    CODECS,
     MEMBERS,
     SEEN,
-    SHAPES,
-    Check,
+    CompactSkewCheck,
     changed_cells,
     plain_check,
     row_of,
 )
+from envwatch.storage.history.encoding.codecs import STORED_NAMES, is_same
 from envwatch.storage.history.encoding.members import MembersWriter
-from envwatch.storage.history.encoding.packing import Part, signed
-from envwatch.storage.history.encoding.shapes import is_same
-from envwatch.storage.history.encoding.values import FLEET, READING, plain_acks
+from envwatch.storage.history.encoding.packing import FramePart, signed
+from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, plain_acks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.history import Moment
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.text import Clean
-    from envwatch.storage.history.encoding.cells import Row
+    from envwatch.model.text import SafeText
+    from envwatch.storage.history.encoding.cells import EncodedRow
 
 USUAL_MS: Final = 30_000
 """From heartbeat to heartbeat: what is written is the difference to it."""
@@ -59,35 +59,33 @@ class _Beat(NamedTuple):
 class _Group(NamedTuple):
     """The beats that one listing brought."""
 
-    check: Check
+    check: CompactSkewCheck
     scale: int
     beats: list[_Beat]
 
 
-def difference(before: Moment | None, after: Moment, base: int = 0) -> Part:
+def difference(before: Moment | None, after: Moment, base: int = 0) -> FramePart:
     """Return what changed, everything if there was no moment before; `base` is the checksum of that one's frame."""
-    fleet, old = after.fleet, None if before is None else before.fleet
-    rows = _Rows({} if old is None else old.environments, fleet.environments)
-    plain = {"now": READING.plain(after.now), "fleet": _plain_fleet(old, fleet), **rows.plain()}
+    profile_state, old = after.profile_state, None if before is None else before.profile_state
+    rows = _Rows({} if old is None else old.environments, profile_state.environments)
+    plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
     if before is None or before.acks is not after.acks:
         plain["acks"] = plain_acks(after.acks)
-    return Part(plain, rows.numbers(), base)
+    return FramePart(plain, rows.numbers(), base)
 
 
-def _plain_fleet(before: Fleet | None, after: Fleet) -> dict[str, Any]:
-    if before is None:
-        return {name: shape.plain(getattr(after, name)) for name, shape in FLEET.items()}
+def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> dict[str, Any]:
     plain = {
-        name: shape.plain(getattr(after, name))
-        for name, shape in FLEET.items()
-        if not is_same(getattr(before, name), getattr(after, name))
+        STORED_NAMES.get(name, name): codec.plain(getattr(after, name))
+        for name, codec in PROFILE_STATE.items()
+        if before is None or not is_same(getattr(before, name), getattr(after, name))
     }
-    if "clock" in plain and (taken := _taken_samples(before, after)):
+    if before is not None and "clock" in plain and (taken := _taken_samples(before, after)):
         plain["clock"] = taken
     return plain
 
 
-def _taken_samples(before: Fleet, after: Fleet) -> list[int] | None:
+def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
     """Return how many newest samples of the clock before, then of the listing, make the clock; None if they do not."""
     samples, old = after.clock.samples, before.clock.samples
     listed = () if after.snapshot is None else after.snapshot.clock
@@ -101,12 +99,14 @@ def _taken_samples(before: Fleet, after: Fleet) -> list[int] | None:
 class _Rows:
     """What changed in the rows."""
 
-    def __init__(self, before: Mapping[Clean, TrackedEnvironment], after: Mapping[Clean, TrackedEnvironment]) -> None:
+    def __init__(
+        self, before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
+    ) -> None:
         self._members = MembersWriter()
         self._groups: dict[tuple[object, ...], _Group] = {}
         self._changed: list[list[Any]] = []
         self._changed_place = 0
-        self._new: list[Row] = []
+        self._new: list[EncodedRow] = []
         old_order, order = [*before], [*after]
         self._runs = None if old_order == order else runs_between(old_order, order)
         for place, (id_, tracked) in enumerate(after.items()):
@@ -116,7 +116,7 @@ class _Rows:
             elif was is not tracked:
                 self._compare(place, row_of(was), row_of(tracked))
 
-    def _compare(self, place: int, old: Row, new: Row) -> None:
+    def _compare(self, place: int, old: EncodedRow, new: EncodedRow) -> None:
         numbers = changed_cells(old, new)
         if BEAT in numbers and self._is_beat(place, old, new):
             numbers = [number for number in numbers if number not in (SEEN, BEAT, CHECK)]
@@ -125,18 +125,18 @@ class _Rows:
             self._changed.append([place - self._changed_place, *cells])
             self._changed_place = place
 
-    def _plain(self, number: int, old: Row, new: Row) -> Any:  # noqa: ANN401  any JSON value
+    def _plain(self, number: int, old: EncodedRow, new: EncodedRow) -> Any:  # noqa: ANN401  any JSON value
         if number in MEMBERS:
             return self._members.plain_change(old[number], new[number])
-        return plain_check(new) if number == CHECK else SHAPES[number].plain(new[number])
+        return plain_check(new) if number == CHECK else CODECS[number].plain(new[number])
 
-    def _is_beat(self, place: int, old: Row, new: Row) -> bool:
+    def _is_beat(self, place: int, old: EncodedRow, new: EncodedRow) -> bool:
         """Put a row to the beats, if it is one."""
         before, after = old[BEAT], new[BEAT]
         if before is None or after is None:
             return False
-        check = Check(new[CHECK].listed_at, new[CHECK].previous_elapsed_ms)
-        if not is_same(check.of(after), new[CHECK]):
+        check = CompactSkewCheck(new[CHECK].listed_at, new[CHECK].previous_elapsed_ms)
+        if not is_same(check.for_heartbeat(after), new[CHECK]):
             return False
         for scale in SCALES:
             steps, seen_steps = _steps(before, after, scale), _steps(old[SEEN], new[SEEN], scale)
@@ -161,13 +161,13 @@ class _Rows:
         return order | {name: each for name, each in written.items() if each}
 
     def _columns(self) -> Iterator[list[Any]]:
-        for number, shape in enumerate(SHAPES):
+        for number, codec in enumerate(CODECS):
             if number == CHECK:
                 yield list(map(plain_check, self._new))
             elif number in MEMBERS:
                 yield [self._members.plain_change(None, row[number]) for row in self._new]
             else:
-                yield [shape.plain(row[number]) for row in self._new]
+                yield [codec.plain(row[number]) for row in self._new]
 
     def numbers(self) -> list[int]:
         """Return the numbers of the beats: of each group the places, each from the last one on, and the steps."""

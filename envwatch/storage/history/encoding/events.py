@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.fleet.events import Event, EventState, Kind
 from envwatch.fleet.history import HistoryError
-from envwatch.storage.history.encoding.members import difference_of, patched
-from envwatch.storage.history.encoding.packing import NONSENSE, Part, packed, unpacked
-from envwatch.storage.history.encoding.shapes import (
+from envwatch.storage.history.encoding.codecs import (
     FLAG,
     NUMBER,
     NUMBER_OR_NONE,
     SPAN,
     TEXT_OR_NONE,
-    Shape,
+    Codec,
     list_of,
     optional,
     record,
     word,
 )
+from envwatch.storage.history.encoding.members import difference_of, patched
+from envwatch.storage.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
 from envwatch.storage.history.encoding.values import ENVIRONMENT, VERDICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from envwatch.model.text import Clean
+    from envwatch.model.text import SafeText
 
 _LEVEL: Final = 9
 _OBJECTS: Final = frozenset({"metadata", "unknown"})
@@ -46,7 +46,7 @@ _STATE: Final = record(
     clock_suspect=FLAG,
     left_pod_id=TEXT_OR_NONE,
 )
-_FIELDS: Final[Mapping[str, Shape[Any]]] = {
+_FIELDS: Final[Mapping[str, Codec[Any]]] = {
     "kind": word(Kind),
     "at": NUMBER,
     "id": TEXT_OR_NONE,
@@ -70,10 +70,10 @@ def encode_event(event: Event) -> bytes:
     Raises:
         HistoryError: if it cannot be written.
     """
-    return packed([Part(_shape(event.profile).plain(event))], _LEVEL)
+    return packed([FramePart(_codec(event.profile).plain(event))], _LEVEL)
 
 
-def decode_event(data: bytes, profile: Clean) -> Event:
+def decode_event(data: bytes, profile: SafeText) -> Event:
     """Return the event that `encode_event` made bytes of, under a profile's label.
 
     Raises:
@@ -107,7 +107,7 @@ class EventEncoder:
         Raises:
             HistoryError: if it cannot be written.
         """
-        plain = _shape(event.profile).plain(event)
+        plain = _codec(event.profile).plain(event)
         for place, one in enumerate(_with_rows(plain)):
             row = one["then"]["environment"]
             known = self._rows.get(row["id"])
@@ -119,13 +119,13 @@ class EventEncoder:
             for name in _OF_ROW:
                 if one.get(name) == row[name]:
                     one[name] = True
-        return packed([Part(plain)], _LEVEL)
+        return packed([FramePart(plain)], _LEVEL)
 
 
 class EventDecoder:
     """Turns the bytes of one file's events back into events; `data_of` returns the bytes of the one with a number."""
 
-    def __init__(self, profile: Clean, data_of: Callable[[int], bytes]) -> None:
+    def __init__(self, profile: SafeText, data_of: Callable[[int], bytes]) -> None:
         self._profile = profile
         self._data_of = data_of
         self._rows: dict[tuple[int, int], Mapping[str, Any]] = {}
@@ -144,7 +144,7 @@ class EventDecoder:
                     number, place, changed, gone = row
                     one["then"]["environment"] = row = _changed_row(self._row(number, place), changed, gone)
                     one.update({name: row[name] for name in _OF_ROW if one.get(name) is True})
-            return _shape(self._profile).value(plain)
+            return _codec(self._profile).value(plain)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise HistoryError(NONSENSE) from error
 
@@ -195,11 +195,11 @@ def _with_rows(plain: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON va
 
 
 @lru_cache(maxsize=64)
-def _shape(profile: Clean) -> Shape[Event]:
-    """Return the shape of an event; those that are read are of the profile."""
-    members: Shape[tuple[Event, ...]] = Shape(
-        lambda events: [shape.plain(member) for member in events],
-        lambda plain: tuple([shape.value(member) for member in list_of(plain)]),
+def _codec(profile: SafeText) -> Codec[Event]:
+    """Return the codec of an event; events that are read belong to the profile."""
+    members: Codec[tuple[Event, ...]] = Codec(
+        lambda events: [codec.plain(member) for member in events],
+        lambda plain: tuple([codec.value(member) for member in list_of(plain)]),
     )
-    shape = record(partial(Event, profile=profile), members=members, **_FIELDS)
-    return shape
+    codec = record(partial(Event, profile=profile), members=members, **_FIELDS)
+    return codec

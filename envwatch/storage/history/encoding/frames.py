@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.storage.history.encoding.changes import difference
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import checksum_of, packed, unpacked
-from envwatch.storage.history.encoding.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.model.text import Clean
-    from envwatch.storage.history.encoding.packing import Part
+    from envwatch.model.text import SafeText
+    from envwatch.storage.history.encoding.packing import FramePart
 
 FORMAT_VERSION: Final = 1
 
@@ -54,7 +54,7 @@ class _Sent(NamedTuple):
     moment: Moment
     checksum: int
 
-    def to(self, later: Moment) -> Part:
+    def to(self, later: Moment) -> FramePart:
         """Return what changed from it to a later moment."""
         return difference(self.moment, later, self.checksum)
 
@@ -100,9 +100,9 @@ class FrameEncoder:
 class FrameDecoder:
     """Turns frames back into moments, under a profile's label."""
 
-    def __init__(self, profile: Clean) -> None:
+    def __init__(self, profile: SafeText) -> None:
         self._profile = profile
-        self._state = State(profile)
+        self._state = MomentBuilder(profile)
         self._checksum: int | None = None
 
     def copy(self) -> FrameDecoder:
@@ -123,7 +123,7 @@ class FrameDecoder:
         if part is None:
             if frame.kind is not FrameKind.KEY or not parts:
                 raise HistoryError("the frame before it is missing")
-            self._state, part = State(self._profile), parts[0]
+            self._state, part = MomentBuilder(self._profile), parts[0]
         self._state.apply(part)
         self._checksum = checksum_of(frame.data)
 
@@ -171,7 +171,7 @@ class _Mark(NamedTuple):
 class Rebuilder:
     """Rebuilds moments from frames: the next one in a file costs one frame, one shortly before a few. Of one thread."""
 
-    def __init__(self, profile: Clean) -> None:
+    def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._newest: _Mark | None = None
         self._marks: tuple[_Mark, ...] = ()

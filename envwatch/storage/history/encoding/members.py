@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from pydantic_core import to_json
 
 from envwatch.model.text import cleaned
-from envwatch.storage.history.encoding.shapes import is_same, list_of, object_of, text_of
+from envwatch.storage.history.encoding.codecs import is_same, list_of, object_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic_core import from_json, to_json
 
 from envwatch.fleet.history import HistoryError
-from envwatch.storage.history.encoding.usual_text import USUAL_TEXT
+from envwatch.storage.history.encoding.zlib_dictionary import ZLIB_DICTIONARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ NONSENSE: Final = "damaged: its content makes no sense"
 """Says, to people, that something cannot be what was written."""
 
 
-class Part(NamedTuple):
+class FramePart(NamedTuple):
     """A plain value, and whole numbers that it refers to."""
 
     plain: Any
@@ -51,7 +51,7 @@ def checksum_of(data: bytes) -> int:
     return int.from_bytes(data[:_CHECKSUM_BYTES], "little")
 
 
-def packed(parts: Sequence[Part], level: int) -> bytes:
+def packed(parts: Sequence[FramePart], level: int) -> bytes:
     """Return parts, at least one, as bytes; zlib's level is 1 to 9.
 
     Raises:
@@ -74,7 +74,7 @@ def packed(parts: Sequence[Part], level: int) -> bytes:
     return zlib.crc32(body).to_bytes(_CHECKSUM_BYTES, "little") + body
 
 
-def unpacked(data: bytes) -> list[Part]:
+def unpacked(data: bytes) -> list[FramePart]:
     """Return the parts that `packed` made bytes of.
 
     Raises:
@@ -83,7 +83,7 @@ def unpacked(data: bytes) -> list[Part]:
     if len(data) <= _CHECKSUM_BYTES or zlib.crc32(data[_CHECKSUM_BYTES:]) != checksum_of(data):
         raise HistoryError("damaged: the checksum does not fit")
     try:
-        inflater = zlib.decompressobj(_RAW_DEFLATE, USUAL_TEXT)
+        inflater = zlib.decompressobj(_RAW_DEFLATE, ZLIB_DICTIONARY)
         longest = _longest(data[_CHECKSUM_BYTES:])
         body = inflater.decompress(data[_CHECKSUM_BYTES:], longest + 1)
         if len(body) > longest or not inflater.eof or inflater.unused_data:
@@ -94,7 +94,7 @@ def unpacked(data: bytes) -> list[Part]:
 
 
 def _deflated(pieces: Iterable[bytes], level: int) -> bytes:
-    deflater = zlib.compressobj(level, zlib.DEFLATED, _RAW_DEFLATE, zdict=USUAL_TEXT)
+    deflater = zlib.compressobj(level, zlib.DEFLATED, _RAW_DEFLATE, zdict=ZLIB_DICTIONARY)
     return b"".join([*map(deflater.compress, pieces), deflater.flush()])
 
 
@@ -103,7 +103,7 @@ def _longest(deflated: bytes) -> int:
     return min(max(_MOST_DEFLATED * len(deflated), _ALWAYS_ALLOWED), _LONGEST)
 
 
-def _parts_in(body: bytes) -> Iterator[Part]:
+def _parts_in(body: bytes) -> Iterator[FramePart]:
     at = 0
     while at < len(body):
         base, text_bytes, number_bytes = _HEAD.unpack_from(body, at)
@@ -112,7 +112,7 @@ def _parts_in(body: bytes) -> Iterator[Part]:
         at = numbers_at + number_bytes
         if at > len(body):
             raise ValueError("cut")
-        yield Part(from_json(body[text_at:numbers_at]), numbers_of(body[numbers_at:at]), base)
+        yield FramePart(from_json(body[text_at:numbers_at]), numbers_of(body[numbers_at:at]), base)
 
 
 def packed_numbers(numbers: Sequence[int]) -> bytes:

@@ -1,7 +1,7 @@
-"""The shapes of what a moment and an event are made of.
+"""The codecs of the parts of a moment and of an event.
 
 Pure. A profile's label is not part of them: it is stamped on what is read, see `FrameDecoder`. A name in here is part
-of the format: a field that is renamed in the code keeps its name in `record`.
+of the format: a field that is renamed in the code keeps its name in files (`STORED_NAMES`).
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.anomalies import Anomaly, Finding, HeldListing, StallDetector
+from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence, Reason, Verdict
-from envwatch.model.clock import OffsetBounds, Reading, ServerClock
+from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
-from envwatch.storage.history.encoding.members import members_of
-from envwatch.storage.history.encoding.shapes import (
+from envwatch.storage.history.encoding.codecs import (
     COUNT,
     FLAG,
     IDS,
@@ -29,7 +28,7 @@ from envwatch.storage.history.encoding.shapes import (
     SPAN,
     TEXT,
     TEXT_OR_NONE,
-    Shape,
+    Codec,
     is_same,
     list_of,
     number_of,
@@ -40,6 +39,7 @@ from envwatch.storage.history.encoding.shapes import (
     whole_record,
     word,
 )
+from envwatch.storage.history.encoding.members import members_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,15 +58,15 @@ def _clock_of(plain: object) -> float:
     return number
 
 
-_CLOCK: Final[Shape[Any]] = Shape(lambda number: number, _clock_of)
-READING: Final = record(Reading, wall=_CLOCK, monotonic=_CLOCK)
-READING_OR_NONE: Final = optional(READING)
+_CLOCK: Final[Codec[Any]] = Codec(lambda number: number, _clock_of)
+CLOCKS: Final = record(Clocks, wall=_CLOCK, monotonic=_CLOCK)
+CLOCKS_OR_NONE: Final = optional(CLOCKS)
 
 VERDICT: Final = record(Verdict, presence=word(Presence), reason=word(Reason), is_up=FLAG)
 
-_MEMBERS: Final[Shape[dict[str, Any]]] = Shape(lambda members: members, members_of)
+_MEMBERS: Final[Codec[dict[str, Any]]] = Codec(lambda members: members, members_of)
 
-ENVIRONMENT_FIELDS: Final[Mapping[str, Shape[Any]]] = MappingProxyType(
+ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
     {
         "id": TEXT,
         "name": TEXT,
@@ -118,11 +118,11 @@ def _samples_of(plain: object) -> tuple[OffsetBounds, ...]:
     return tuple([OffsetBounds(low / _FRACTIONS, (low + span) / _FRACTIONS + 1_000) for low, span in pairs])
 
 
-_SAMPLES: Final = Shape(_plain_samples, _samples_of)
+_SAMPLES: Final = Codec(_plain_samples, _samples_of)
 
 _HELD: Final = record(
-    HeldListing,
-    finding=record(Finding, anomaly=word(Anomaly), text=TEXT),
+    QuarantinedListing,
+    finding=record(AnomalyFinding, anomaly=word(Anomaly), text=TEXT),
     since=NUMBER,
     missing=IDS,
     confirmed_absent=IDS,
@@ -132,8 +132,8 @@ _HELD: Final = record(
 _SNAPSHOT: Final = record(
     partial(Snapshot, pages=(), served=None),
     clock=_SAMPLES,
-    set_aside=COUNT,
-    set_aside_ids=IDS,
+    rejected=COUNT,
+    rejected_ids=IDS,
     confirmed_absent=IDS,
     in_doubt=IDS,
     requests=COUNT,
@@ -144,8 +144,8 @@ _FAILED: Final = record(
     Failed,
     cause=word(Cause),
     message=TEXT,
-    started=READING,
-    ended=READING,
+    started=CLOCKS,
+    ended=CLOCKS,
     interval=SPAN,
     retry_after=optional(SPAN),
     pages_read=COUNT,
@@ -166,19 +166,19 @@ _LIMITS: Final = whole_record(
     max_rows=COUNT,
 )
 
-_PERIODS: Final[Shape[Any]] = Shape(
+_PERIODS: Final[Codec[Any]] = Codec(
     lambda periods: [[kind.value, since] for kind, since in periods.items()],
     lambda plain: MappingProxyType({Kind(kind): number_of(since) for kind, since in map(list_of, list_of(plain))}),
 )
 
-FLEET: Final[Mapping[str, Shape[Any]]] = MappingProxyType(
+PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
     {
         "limits": _LIMITS,
         "profile_name": TEXT,
         "expect": several(TEXT),
         "listings": COUNT,
         "began_at": NUMBER_OR_NONE,
-        "listed": READING_OR_NONE,
+        "listed": CLOCKS_OR_NONE,
         "elapsed_ms": NUMBER,
         "newest": TEXT_OR_NONE,
         "clock": record(ServerClock, samples=_SAMPLES),
@@ -186,15 +186,15 @@ FLEET: Final[Mapping[str, Shape[Any]]] = MappingProxyType(
         "interval": SPAN,
         "failure": optional(_FAILED),
         "failures": COUNT,
-        "hold": optional(_HELD),
+        "quarantine": optional(_HELD),
         "stall_detector": record(StallDetector, silent_s=NUMBER, is_stalled=FLAG, resumed_at=NUMBER_OR_NONE),
         "snapshot": optional(_SNAPSHOT),
-        "unseen_since": READING_OR_NONE,
-        "last_up": READING_OR_NONE,
+        "unseen_since": CLOCKS_OR_NONE,
+        "last_up": CLOCKS_OR_NONE,
         "periods": _PERIODS,
     }
 )
-"""The fields of `Fleet`, all but its profile and its environments."""
+"""The fields of `ProfileState`, all but its profile and its environments."""
 
 _ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
 

@@ -15,35 +15,35 @@ from support.builders import NOW, environment
 from support.exact import exact
 
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.anomalies import Anomaly, Finding, HeldListing, StallDetector
+from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import Moment
 from envwatch.fleet.presence import GONE, LATE, ONLINE
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.clock import OffsetBounds, Reading, ServerClock
+from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 
 _ROW = environment()
 _INSTANTS: Any = st.sampled_from(
     [0, 0.0, -0.0, int(NOW), NOW, NOW + 30_000, int(NOW) + 30_000, NOW + 29_999.0625, NOW + 0.1, float("-inf"), 1e300]
 )
-_TEXTS: Any = st.sampled_from([Clean(""), Clean("a"), Clean("ключ")])
+_TEXTS: Any = st.sampled_from([SafeText(""), SafeText("a"), SafeText("ключ")])
 _IDS = st.frozensets(_TEXTS)
 _MEMBERS = st.sampled_from([{}, {"os": "linux"}, {"os": "linux", "n": 1}, {"n": 1.0, "os": "linux"}, _ROW.metadata])
 _CLOCK = st.sampled_from([0, 0.0, -5, NOW, int(NOW), NOW + 0.1])
-_READINGS = st.builds(Reading, _CLOCK, _CLOCK)
+_READINGS = st.builds(Clocks, _CLOCK, _CLOCK)
 _MAYBE = partial(st.one_of, st.none())
 
 _ROWS = st.builds(
     Environment,
-    id=st.just(Clean("replaced")),
+    id=st.just(SafeText("replaced")),
     name=_TEXTS,
     device_id=_TEXTS,
     organization_id=_TEXTS,
@@ -56,7 +56,7 @@ _ROWS = st.builds(
     unknown=_MEMBERS,
 )
 _CHECKS = st.builds(SkewCheck, _INSTANTS, _MAYBE(_INSTANTS), _INSTANTS, _INSTANTS) | st.builds(
-    SkewCheck.of, _INSTANTS, st.sampled_from([5, 5.0, 7.25]), _MAYBE(st.just(3.5))
+    SkewCheck.for_heartbeat, _INSTANTS, st.sampled_from([5, 5.0, 7.25]), _MAYBE(st.just(3.5))
 )
 _TRACKED = st.builds(
     TrackedEnvironment,
@@ -66,8 +66,8 @@ _TRACKED = st.builds(
     last_change=_MAYBE(st.builds(RecentChange, st.sampled_from(ChangeTag), _INSTANTS)),
     skew_check=_CHECKS,
     clock_suspect=st.booleans(),
-    is_untimed=st.booleans(),
-    withheld=_MAYBE(st.builds(LastHeartbeat, _TEXTS, _INSTANTS, _INSTANTS)),
+    has_impossible_time=st.booleans(),
+    last_known_heartbeat=_MAYBE(st.builds(LastHeartbeat, _TEXTS, _INSTANTS, _INSTANTS)),
     left_pod_id=_MAYBE(_TEXTS),
     absent=st.integers(0, 3),
     transitions=st.lists(_INSTANTS, max_size=2).map(tuple),
@@ -75,7 +75,7 @@ _TRACKED = st.builds(
 )
 _CLOCKS = st.lists(st.sampled_from([OffsetBounds(number - 0.25, number + 1_000) for number in range(4)]), max_size=4)
 _FLEETS = st.builds(
-    Fleet,
+    ProfileState,
     limits=st.sampled_from([Limits(), Limits(online_for=timedelta(seconds=5), page_size=7)]),
     profile_name=_TEXTS,
     expect=st.lists(_TEXTS, max_size=2).map(tuple),
@@ -101,15 +101,19 @@ _FLEETS = st.builds(
         )
     ),
     failures=st.integers(0, 3),
-    hold=_MAYBE(st.builds(HeldListing, st.builds(Finding, st.sampled_from(Anomaly), _TEXTS), _INSTANTS, _IDS, _IDS)),
+    quarantine=_MAYBE(
+        st.builds(
+            QuarantinedListing, st.builds(AnomalyFinding, st.sampled_from(Anomaly), _TEXTS), _INSTANTS, _IDS, _IDS
+        )
+    ),
     stall_detector=st.builds(StallDetector, _INSTANTS, st.booleans(), _MAYBE(_INSTANTS)),
     snapshot=_MAYBE(
         st.builds(
             Snapshot,
             pages=st.just(()),
             clock=_CLOCKS.map(tuple),
-            set_aside=st.integers(0, 3),
-            set_aside_ids=_IDS,
+            rejected=st.integers(0, 3),
+            rejected_ids=_IDS,
             confirmed_absent=_IDS,
             in_doubt=_IDS,
             requests=st.integers(0, 3),
@@ -142,11 +146,11 @@ def test_one_moment_and_the_next(moments: list[Moment], rows: list[TrackedEnviro
         after = replace(before, environment=replace(before.environment, **changes), skew_check=after.skew_check)
     encoder, decoder = FrameEncoder(), FrameDecoder(NO_PROFILE)
     for moment, tracked in zip(moments, (before, after), strict=True):
-        whole = replace(moment, fleet=replace(moment.fleet, environments=_as_listed(tracked)))
+        whole = replace(moment, profile_state=replace(moment.profile_state, environments=_as_listed(tracked)))
         decoder.apply(encoder.encode(whole))
         assert exact(decoder.moment()) == exact(whole)
 
 
-def _as_listed(tracked: TrackedEnvironment) -> dict[Clean, TrackedEnvironment]:
+def _as_listed(tracked: TrackedEnvironment) -> dict[SafeText, TrackedEnvironment]:
     ids = ("env-0", "env-1") if tracked.absent else ("env-1", "env-2", "env-3")
-    return {Clean(id_): replace(tracked, environment=replace(tracked.environment, id=Clean(id_))) for id_ in ids}
+    return {SafeText(id_): replace(tracked, environment=replace(tracked.environment, id=SafeText(id_))) for id_ in ids}

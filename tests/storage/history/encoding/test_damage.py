@@ -17,11 +17,11 @@ from support.memory_history import recorded
 from envwatch.fleet.events import NO_PROFILE, Event, flatten
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.model.clock import WallMs
-from envwatch.model.text import Clean, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.history.encoding.cells import NAMES
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameEncoder, FrameKind
-from envwatch.storage.history.encoding.packing import Part, checksum_of, packed, unpacked
+from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ def test_any_other_value_in_a_frame_is_read_or_refused(place: int, draws: st.Dat
     _spoil(plain, draws)
     numbers = draws.draw(st.just(part.numbers) | st.lists(st.integers(0, 2**63 - 1), max_size=40))
     base = checksum_of(FRAMES[place - 1].data) if place == 1 else checksum_of(FRAMES[0].data) if place else 0
-    spoiled = Frame(FRAMES[place].kind, packed([Part(plain, numbers, base)], 1))
+    spoiled = Frame(FRAMES[place].kind, packed([FramePart(plain, numbers, base)], 1))
     _read([*FRAMES[: min(place, 1)], spoiled])
 
 
@@ -96,7 +96,7 @@ def test_any_other_value_in_an_event_is_read_or_refused(data: bytes, draws: st.D
     plain = json.loads(json.dumps(unpacked(data)[0].plain))
     _spoil(plain, draws)
     with suppress(HistoryError):
-        decode_event(packed([Part(plain)], 1), NO_PROFILE)
+        decode_event(packed([FramePart(plain)], 1), NO_PROFILE)
 
 
 def _spoil(plain: Any, draws: st.DataObject) -> None:
@@ -128,7 +128,7 @@ def test_what_inflates_without_end_is_refused_before_it_fills_the_memory() -> No
 def test_what_is_deflated_to_next_to_nothing_is_read_all_the_same() -> None:
     """A fleet may be of equal rows: it must not be taken for an attack."""
     plain = ["x" * 1_000] * 5_000
-    assert unpacked(packed([Part(plain)], 9))[0].plain == plain
+    assert unpacked(packed([FramePart(plain)], 9))[0].plain == plain
 
 
 def test_a_recording_of_another_program_cannot_bring_a_control_sequence_to_the_screen() -> None:
@@ -139,7 +139,7 @@ def test_a_recording_of_another_program_cannot_bring_a_control_sequence_to_the_s
         text = text.replace(usual, json.dumps(evil)[1:-1])
     decoder = FrameDecoder(NO_PROFILE)
     decoder.apply(Frame(FrameKind.KEY, packed([part._replace(plain=json.loads(text))], 1)))
-    shown = [tracked.environment for tracked in decoder.moment().fleet.environments.values()]
+    shown = [tracked.environment for tracked in decoder.moment().profile_state.environments.values()]
     assert all(row.name == clean(row.name) and "evil" in row.name for row in shown)
     assert all(row.working_directory == clean(row.working_directory or "") for row in shown)
 
@@ -156,11 +156,13 @@ def test_a_frame_whose_predecessor_is_missing_is_refused() -> None:
 
 
 def test_what_is_read_is_under_the_label_that_its_reader_gives() -> None:
-    decoder = FrameDecoder(Clean("prod"))
+    decoder = FrameDecoder(SafeText("prod"))
     decoder.apply(FRAMES[0])
-    fleet = decoder.moment().fleet
-    assert {fleet.profile, *(tracked.profile for tracked in fleet.environments.values())} == {"prod"}
-    assert {event.profile for data in EVENT_BYTES for event in flatten([decode_event(data, Clean("prod"))])} == {"prod"}
+    profile_state = decoder.moment().profile_state
+    assert {profile_state.profile, *(tracked.profile for tracked in profile_state.environments.values())} == {"prod"}
+    assert {event.profile for data in EVENT_BYTES for event in flatten([decode_event(data, SafeText("prod"))])} == {
+        "prod"
+    }
 
 
 def test_after_damage_a_whole_frame_is_read_again() -> None:
@@ -187,12 +189,12 @@ def _with(change: Callable[[Any], object]) -> Frame:
 
 
 def test_unknown_fields_are_never_null_as_metadata_may_be() -> None:
-    decoder, rows = FrameDecoder(NO_PROFILE), [None] * len(MOMENTS[0].fleet.environments)
+    decoder, rows = FrameDecoder(NO_PROFILE), [None] * len(MOMENTS[0].profile_state.environments)
     decoder.apply(_with(lambda plain: plain["new"].__setitem__(NAMES.index("metadata"), rows)))
     with pytest.raises(HistoryError):
         decoder.apply(_with(lambda plain: plain["new"].__setitem__(NAMES.index("unknown"), rows)))
     plain = {"now": {"wall": NOW, "monotonic": 0}, "fleet": {}, "rows": [[0, NAMES.index("unknown"), None]]}
-    step = Part(plain, base=checksum_of(FRAMES[0].data))
+    step = FramePart(plain, base=checksum_of(FRAMES[0].data))
     decoder.apply(FRAMES[0])
     with pytest.raises(HistoryError):
         decoder.apply(Frame(FrameKind.STEP, packed([step], 6)))
@@ -219,4 +221,4 @@ def test_what_a_later_version_adds_is_ignored() -> None:
     key = packed([whole], 1)
     decoder.apply(Frame(FrameKind.KEY, key))
     decoder.apply(Frame(FrameKind.STEP, packed([part._replace(base=checksum_of(key))], 1)))
-    assert decoder.moment().fleet.environments == MOMENTS[1].fleet.environments
+    assert decoder.moment().profile_state.environments == MOMENTS[1].profile_state.environments

@@ -14,8 +14,8 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.clock_check import SkewCheck
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import Moment
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
@@ -62,10 +62,10 @@ def test_what_a_viewer_saw_is_rebuilt_and_needs_nothing_new_in_the_form_of_a_rec
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_skew_check_comes_back_whether_or_not_it_is_that_of_the_new_heartbeat(*, own: bool) -> None:
-    check = SkewCheck.of(ServerMs(NOW + 20_000 if own else NOW), MonotonicS(5.5), 1.25)
+    check = SkewCheck.for_heartbeat(ServerMs(NOW + 20_000 if own else NOW), MonotonicS(5.5), 1.25)
     rows = [tracked(), tracked(lastHeartbeat=NOW + 20_000, lastSeenAt=NOW + 20_000)]
     rows[1] = replace(rows[1], skew_check=check)
-    moments = [Moment(reading(), Fleet(environments={row.environment.id: row})) for row in rows]
+    moments = [Moment(reading(), ProfileState(environments={row.environment.id: row})) for row in rows]
     encoder, decoder = FrameEncoder(), FrameDecoder(NO_PROFILE)
     frames = [encoder.encode(moment) for moment in moments]
     for frame, moment in zip(frames, moments, strict=True):

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from support.exact import exact
 
-from envwatch.storage.history.encoding.packing import Part, packed, unpacked
+from envwatch.storage.history.encoding.packing import FramePart, packed, unpacked
 
 
 @pytest.mark.parametrize(
     "value", [0.0, -0.0, 1.0, 1e16, 5e-324, 1.7976931348623157e308, inf, -inf, 2**64, -(2**12_999), '\u2028\x7f"\\🚀é']
 )
 def test_a_value_comes_back_as_it_was(value: Any) -> None:
-    (part,) = unpacked(packed([Part([value], (3, 4), 5)], 6))
+    (part,) = unpacked(packed([FramePart([value], (3, 4), 5)], 6))
     assert exact(part.plain) == exact([value])
     assert (list(part.numbers), part.base) == ([3, 4], 5)
 
@@ -24,7 +24,7 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
 def test_packing_takes_a_few_times_the_bytes_of_the_text() -> None:
     """A whole moment of 10,000 rows has a million small values and one emoji."""
     texts = [f"sandbox-{number}" for number in range(100_000)]
-    part = Part(["🚀", *texts])
+    part = FramePart(["🚀", *texts])
     size = sum(map(len, texts))
     tracemalloc.start()
     try:

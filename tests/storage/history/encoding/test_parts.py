@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.exact import exact
 
-from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.clock import OffsetBounds, Reading, ServerClock
+from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment
 from envwatch.storage.history.encoding.cells import NAMES
 from envwatch.storage.history.encoding.changes import NEW, runs_between
+from envwatch.storage.history.encoding.codecs import COUNT, FLAG, IDS, NUMBER, TEXT, Codec, is_same, names_of, record
 from envwatch.storage.history.encoding.members import MembersReader, MembersWriter
 from envwatch.storage.history.encoding.packing import LARGEST, numbers_of, packed_numbers, signed, unsigned
-from envwatch.storage.history.encoding.shapes import COUNT, FLAG, IDS, NUMBER, TEXT, Shape, is_same, names_of, record
-from envwatch.storage.history.encoding.values import FLEET
+from envwatch.storage.history.encoding.values import PROFILE_STATE
 
 _IDS = st.lists(st.sampled_from("abcdefghij"), unique=True)
 _NAMES = st.sampled_from(["a", "b", "c", "d"])
@@ -107,28 +107,28 @@ def test_what_is_the_same_is_so_in_every_type_and_order(one: Any, other: Any) ->
 )
 def test_any_bounds_of_a_clock_come_back(pairs: list[tuple[float, float]]) -> None:
     clock = ServerClock(tuple(OffsetBounds(low, high) for low, high in pairs))
-    shape = FLEET["clock"]
-    assert exact(shape.value(shape.plain(clock))) == exact(clock)
+    codec = PROFILE_STATE["clock"]
+    assert exact(codec.value(codec.plain(clock))) == exact(clock)
 
 
 def test_every_field_of_a_fleet_and_of_its_rows_is_kept() -> None:
-    assert {*FLEET} == {*names_of(Fleet)} - {"profile", "environments"}
+    assert {*PROFILE_STATE} == {*names_of(ProfileState)} - {"profile", "environments"}
     assert [*NAMES] == [*names_of(Environment), *(name for name in names_of(TrackedEnvironment) if name in NAMES)]
     assert {*names_of(TrackedEnvironment)} - {*NAMES} == {"profile", "environment"}
 
 
 @pytest.mark.parametrize(
-    ("shape", "plain"),
+    ("codec", "plain"),
     [
         *[(TEXT, 1), (TEXT, None), (NUMBER, True), (NUMBER, "1"), (COUNT, 1.0), (COUNT, True), (FLAG, 1), (FLAG, None)],
-        *[(IDS, "a"), (IDS, {}), (FLEET["limits"], []), (FLEET["limits"], None)],
+        *[(IDS, "a"), (IDS, {}), (PROFILE_STATE["limits"], []), (PROFILE_STATE["limits"], None)],
     ],
 )
-def test_a_plain_value_of_another_type_is_refused(shape: Shape[Any], plain: object) -> None:
+def test_a_plain_value_of_another_type_is_refused(codec: Codec[Any], plain: object) -> None:
     with pytest.raises(ValueError, match="no "):
-        shape.value(plain)
+        codec.value(plain)
 
 
 def test_a_record_that_leaves_a_field_out_is_refused() -> None:
-    with pytest.raises(TypeError, match="without a shape: monotonic"):
-        record(Reading, wall=NUMBER)
+    with pytest.raises(TypeError, match="without a codec: monotonic"):
+        record(Clocks, wall=NUMBER)

@@ -19,7 +19,7 @@ from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import OffsetBounds, ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
+from envwatch.model.text import SafeText
 from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameEncoder, FrameKind
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed, Outcome
 
-_NAMES = st.sampled_from([Clean("a"), Clean("ключ"), Clean(""), Clean("x" * 40)])
+_NAMES = st.sampled_from([SafeText("a"), SafeText("ключ"), SafeText(""), SafeText("x" * 40)])
 _ATOMS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _NAMES
 _MEMBERS = st.dictionaries(_NAMES, _ATOMS | st.lists(_ATOMS, max_size=2) | st.dictionaries(_NAMES, _ATOMS, max_size=2))
 
@@ -37,10 +37,10 @@ class RecordedMachine(MonitoredMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.odd: dict[Clean, dict[str, Any]] = {}
+        self.odd: dict[SafeText, dict[str, Any]] = {}
         """Fields of rows that no usual platform sends, by id."""
         self.date_error = 0.0
-        self.set_aside: frozenset[Clean] = frozenset()
+        self.rejected: frozenset[SafeText] = frozenset()
         self.encoder = FrameEncoder(key_every=11, bridge_every=4)
         self.decoder = FrameDecoder(NO_PROFILE)
         self.event_bytes: list[bytes] = []
@@ -53,9 +53,9 @@ class RecordedMachine(MonitoredMachine):
         self.watch()
 
     def watch(self) -> None:
-        policy = AlertPolicy(expect=(Clean("box 0"), Clean("absent box"), Clean("box 2")))
-        self.monitor = Monitor.of({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
-        self.fleet = self.monitor.fleets.by_profile[NO_PROFILE]
+        policy = AlertPolicy(expect=(SafeText("box 0"), SafeText("absent box"), SafeText("box 2")))
+        self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
+        self.profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
 
     @rule()
     def envwatch_is_started_again(self) -> None:
@@ -74,15 +74,15 @@ class RecordedMachine(MonitoredMachine):
 
     @rule(number=NUMBERS, note=st.sampled_from(["", "known", "bekannt ✓"]))
     def a_problem_is_acknowledged(self, number: int, note: str) -> None:
-        self.monitor = self.monitor.with_acks({Clean(f"env-{number}"): Ack(self.now, Clean(note), sign_at=None)})
+        self.monitor = self.monitor.with_acks({SafeText(f"env-{number}"): Ack(self.now, SafeText(note), sign_at=None)})
 
     @rule(number=NUMBERS, unknown=_MEMBERS, metadata=st.none() | _MEMBERS)
     def a_row_has_odd_members(self, number: int, unknown: dict[str, Any], metadata: Any) -> None:
-        self.odd[Clean(f"env-{number}")] = {"unknown": unknown, "metadata": metadata}
+        self.odd[SafeText(f"env-{number}")] = {"unknown": unknown, "metadata": metadata}
 
     @rule(number=NUMBERS, unit=st.sampled_from([int, float, lambda at: at + 0.3, lambda at: at / 1000]))
     def a_row_has_odd_instants(self, number: int, unit: Any) -> None:
-        self.odd[Clean(f"env-{number}")] = {"last_seen_at": unit(self.now), "connected_at": unit(self.now - 99)}
+        self.odd[SafeText(f"env-{number}")] = {"last_seen_at": unit(self.now), "connected_at": unit(self.now - 99)}
 
     @rule(seed=SEEDS)
     def two_polls_bring_the_same(self, seed: int) -> None:
@@ -92,7 +92,7 @@ class RecordedMachine(MonitoredMachine):
 
     @rule(numbers=SOME)
     def rows_cannot_be_read(self, numbers: set[int]) -> None:
-        self.set_aside = frozenset(Clean(f"env-{number}") for number in numbers)
+        self.rejected = frozenset(SafeText(f"env-{number}") for number in numbers)
 
     def _rows(self, lacking: set[int], doubled: set[int], withheld: set[int], seed: int) -> list[Environment]:
         rows = super()._rows(lacking, doubled, withheld, seed)
@@ -100,7 +100,7 @@ class RecordedMachine(MonitoredMachine):
             rows.sort(key=lambda row: row.id)
         if seed % 3 == 0:
             rows = [_in_whole_ms(row) for row in rows]
-        return [replace(row, **self.odd.get(row.id, {})) for row in rows if row.id not in self.set_aside]
+        return [replace(row, **self.odd.get(row.id, {})) for row in rows if row.id not in self.rejected]
 
     def _take(self, rows: list[Environment], seed: int) -> None:
         del seed
@@ -111,14 +111,14 @@ class RecordedMachine(MonitoredMachine):
         bounds = tuple(
             [OffsetBounds(each.low + self.date_error, each.high + self.date_error) for each in outcome.snapshot.clock]
         )
-        known = replace(outcome.snapshot, clock=bounds, set_aside=len(self.set_aside), set_aside_ids=self.set_aside)
+        known = replace(outcome.snapshot, clock=bounds, rejected=len(self.rejected), rejected_ids=self.rejected)
         return replace(outcome, snapshot=known)
 
     def _poll(self, outcome: Outcome) -> None:
         now = self._clocks(0)
-        self.monitor, update = self.monitor.after(NO_PROFILE, outcome, now)
-        self.fleet = self.monitor.fleets.by_profile[NO_PROFILE]
-        moment = Moment(now, self.fleet, self.monitor.acks)
+        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
+        self.profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
+        moment = Moment(now, self.profile_state, self.monitor.acks)
         frame = self.encoder.encode(moment)
         self.recorded.append((frame, exact(moment)))
         self.decoder.apply(frame)
@@ -150,9 +150,9 @@ class RecordedMachine(MonitoredMachine):
 
 
 def _check_what_is_the_same(before: Moment, rebuilt_before: Moment, after: Moment, rebuilt: Moment) -> None:
-    for id_, tracked in after.fleet.environments.items():
-        if before.fleet.environments.get(id_) is tracked:
-            assert rebuilt.fleet.environments[id_] is rebuilt_before.fleet.environments[id_]
+    for id_, tracked in after.profile_state.environments.items():
+        if before.profile_state.environments.get(id_) is tracked:
+            assert rebuilt.profile_state.environments[id_] is rebuilt_before.profile_state.environments[id_]
 
 
 def _in_whole_ms(row: Environment) -> Environment:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def in_thread(function: Callable[[], T]) -> T:
+async def run_in_daemon_thread(function: Callable[[], T]) -> T:
     """Return what a blocking function returns, or raise what it raises, without ever waiting for its end.
 
     asyncio's own threads are joined at the end of the loop: a call that hangs would hold up the exit of the program.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.listing_api import AGE_HEADER, INTERVAL_HEADER
-from envwatch.model.outcome import Served
+from envwatch.model.outcome import RelayInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceListing:
+class RelayedListing:
     """The listing that a page was taken from: the server asked for it between two moments."""
 
     asked: float
@@ -76,7 +76,7 @@ class SourceListing:
     """From one such listing to the next, if the server says so."""
 
     @classmethod
-    def of(cls, response: Response, asked: float, answered: float) -> SourceListing | None:
+    def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
         """Return the listing behind a response, by when it was asked for and had come; None if there is none."""
         age_s = age_in(response.headers)
         if age_s is None:
@@ -84,17 +84,17 @@ class SourceListing:
         interval_s = _seconds(response.headers, INTERVAL_HEADER)
         return cls(asked, asked - age_s, answered - age_s, timedelta(seconds=interval_s) if interval_s else None)
 
-    def is_surely_after(self, other: SourceListing) -> bool:
+    def is_surely_after(self, other: RelayedListing) -> bool:
         """Whether it is a later listing than another one: both cannot have been asked for at one moment."""
         return self.earliest > other.latest + _SLACK_S
 
 
-def united(listings: Sequence[SourceListing]) -> SourceListing | None:
+def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
     """Return the listings of some pages, the first one first, as one; None for none."""
     if not listings:
         return None
     intervals = [each.interval for each in listings if each.interval is not None]
-    return SourceListing(
+    return RelayedListing(
         listings[0].asked,
         min(each.earliest for each in listings),
         max(each.latest for each in listings),
@@ -102,7 +102,7 @@ def united(listings: Sequence[SourceListing]) -> SourceListing | None:
     )
 
 
-def served_of(listing: SourceListing | None, before: SourceListing | None) -> Served | None:
+def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
     """Return what a snapshot says of the listing that its pages were taken from, given that of the snapshot before.
 
     It is a repetition unless all of its pages are surely later than all pages of the snapshot before: an absence must
@@ -111,4 +111,4 @@ def served_of(listing: SourceListing | None, before: SourceListing | None) -> Se
     if listing is None:
         return None
     is_repeat = before is not None and not listing.is_surely_after(before)
-    return Served(max(listing.asked - listing.earliest, 0.0), listing.interval, is_repeat)
+    return RelayInfo(max(listing.asked - listing.earliest, 0.0), listing.interval, is_repeat)

@@ -1,8 +1,8 @@
-"""Shapes: how a value is written as plain JSON, and read back with every type checked and every text cleaned.
+"""Codecs: each writes a value as plain JSON, and reads it back with every type checked and every text cleaned.
 
-Pure. A recording may come from anybody, so what is read is untrusted: a shape returns a value of its type, or raises
-`ValueError`. A record is a JSON object by the names of its fields; a field with its default value is left out, and a
-name that is unknown here, from a later version, is ignored.
+Pure. A recording may come from anybody, so a codec trusts no input: it returns a value of its type, or raises
+`ValueError`. A record is a JSON object by the names of its fields; a field with its default value is left out, and an
+unknown name, from a later version, is ignored.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from envwatch.model.text import LONGEST, Clean, clean
+from envwatch.model.text import LONGEST, SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,9 @@ _INT_BITS: Final = 1_000
 """Of an integer that can be made a float."""
 _US: Final = timedelta(microseconds=1)
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, frozenset})
+
+STORED_NAMES: Final = {"quarantine": "hold", "rejected": "set_aside", "rejected_ids": "set_aside_ids"}
+"""The names in files of fields that were renamed in the code. A field without an entry has one name."""
 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
@@ -43,7 +46,7 @@ def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
 
 
 @dataclass(frozen=True, slots=True)
-class Shape(Generic[T]):
+class Codec(Generic[T]):
     """How values of one type are written and read."""
 
     plain: Callable[[T], Any]
@@ -55,11 +58,11 @@ def _same(value: T) -> T:
     return value
 
 
-def text_of(plain: object) -> Clean:
+def text_of(plain: object) -> SafeText:
     """Return a text, cleaned again: it is the same text unless it was recorded by another program."""
     if type(plain) is not str:
         raise ValueError("no text")
-    return Clean(plain) if plain.isascii() and plain.isprintable() else clean(plain, max(len(plain), LONGEST))
+    return SafeText(plain) if plain.isascii() and plain.isprintable() else clean(plain, max(len(plain), LONGEST))
 
 
 def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
@@ -87,19 +90,19 @@ _count_of: Final = _exactly(int, "whole number")
 list_of: Final[Callable[[object], list[Any]]] = _exactly(list, "list")
 object_of: Final[Callable[[object], dict[str, Any]]] = _exactly(dict, "object")
 
-TEXT: Final[Shape[Clean]] = Shape(_same, text_of)
-NUMBER: Final[Shape[Any]] = Shape(_same, number_of)
-COUNT: Final[Shape[int]] = Shape(_same, _count_of)
-FLAG: Final[Shape[bool]] = Shape(_same, _exactly(bool, "flag"))
-SPAN: Final[Shape[timedelta]] = Shape(lambda span: span // _US, lambda plain: timedelta(microseconds=_count_of(plain)))
+TEXT: Final[Codec[SafeText]] = Codec(_same, text_of)
+NUMBER: Final[Codec[Any]] = Codec(_same, number_of)
+COUNT: Final[Codec[int]] = Codec(_same, _count_of)
+FLAG: Final[Codec[bool]] = Codec(_same, _exactly(bool, "flag"))
+SPAN: Final[Codec[timedelta]] = Codec(lambda span: span // _US, lambda plain: timedelta(microseconds=_count_of(plain)))
 """A duration in whole microseconds, which is all that a `timedelta` holds."""
 
 
-def optional(shape: Shape[T]) -> Shape[T | None]:
-    """Return the shape of a value that may be None."""
-    return Shape(
-        lambda value: None if value is None else shape.plain(value),
-        lambda plain: None if plain is None else shape.value(plain),
+def optional(codec: Codec[T]) -> Codec[T | None]:
+    """Return the codec of a value that may be None."""
+    return Codec(
+        lambda value: None if value is None else codec.plain(value),
+        lambda plain: None if plain is None else codec.value(plain),
     )
 
 
@@ -107,58 +110,64 @@ TEXT_OR_NONE: Final = optional(TEXT)
 NUMBER_OR_NONE: Final = optional(NUMBER)
 
 
-def several(shape: Shape[T]) -> Shape[tuple[T, ...]]:
-    """Return the shape of a tuple."""
-    return Shape(
-        lambda values: [shape.plain(value) for value in values],
-        lambda plain: tuple([shape.value(each) for each in list_of(plain)]),
+def several(codec: Codec[T]) -> Codec[tuple[T, ...]]:
+    """Return the codec of a tuple."""
+    return Codec(
+        lambda values: [codec.plain(value) for value in values],
+        lambda plain: tuple([codec.value(each) for each in list_of(plain)]),
     )
 
 
-def word(kind: type[E]) -> Shape[E]:
-    """Return the shape of an enumeration of words."""
-    return Shape(lambda value: value.value, kind)
+def word(kind: type[E]) -> Codec[E]:
+    """Return the codec of an enumeration of words."""
+    return Codec(lambda value: value.value, kind)
 
 
-IDS: Final[Shape[frozenset[Clean]]] = Shape(sorted, lambda plain: frozenset(map(text_of, list_of(plain))))
+IDS: Final[Codec[frozenset[SafeText]]] = Codec(sorted, lambda plain: frozenset(map(text_of, list_of(plain))))
 
 
-def record(kind: Callable[..., T], /, **shapes: Shape[Any]) -> Shape[T]:
-    """Return the shape of a value with named fields, written as an object.
+def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
+    """Return the codec of a value with named fields, written as an object.
 
     Args:
         kind: its class, a dataclass or a named tuple, or a partial application of it.
-        shapes: of its fields, all but those that are applied already.
+        codecs: by field, all fields but those that are applied already.
 
     Raises:
-        TypeError: if a field has no shape: it would be lost.
+        TypeError: if a field has no codec: the field would be lost.
     """
     defaults = defaults_of(getattr(kind, "func", kind))
-    plain = {name: shape.plain(defaults[name]) for name, shape in shapes.items() if name in defaults}
-    return _record(kind, shapes, plain)
+    plain = {name: codec.plain(defaults[name]) for name, codec in codecs.items() if name in defaults}
+    return _record(kind, codecs, plain)
 
 
-def whole_record(kind: Callable[..., T], /, **shapes: Shape[Any]) -> Shape[T]:
-    """Return the shape of a value of which every field is written: their defaults change from version to version."""
-    return _record(kind, shapes, {})
+def whole_record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
+    """Return the codec of a value whose every field is written: the defaults change from version to version."""
+    return _record(kind, codecs, {})
 
 
-def _record(kind: Callable[..., T], shapes: Mapping[str, Shape[Any]], defaults: Mapping[str, Any]) -> Shape[T]:
-    lost = set(names_of(getattr(kind, "func", kind))) - shapes.keys() - getattr(kind, "keywords", {}).keys()
+def _record(kind: Callable[..., T], codecs: Mapping[str, Codec[Any]], defaults: Mapping[str, Any]) -> Codec[T]:
+    lost = set(names_of(getattr(kind, "func", kind))) - codecs.keys() - getattr(kind, "keywords", {}).keys()
     if lost:
-        raise TypeError(f"without a shape: {', '.join(sorted(lost))}")
+        raise TypeError(f"without a codec: {', '.join(sorted(lost))}")
+
+    stored = {name: STORED_NAMES.get(name, name) for name in codecs}
 
     def plain(value: T) -> dict[str, Any]:
-        written = {name: shape.plain(getattr(value, name)) for name, shape in shapes.items()}
+        written = {name: codec.plain(getattr(value, name)) for name, codec in codecs.items()}
         return {
-            name: each for name, each in written.items() if name not in defaults or not is_same(each, defaults[name])
+            stored[name]: each
+            for name, each in written.items()
+            if name not in defaults or not is_same(each, defaults[name])
         }
 
     def value(plain: object) -> T:
         fields = object_of(plain)
-        return kind(**{name: shape.value(fields[name]) for name, shape in shapes.items() if name in fields})
+        return kind(
+            **{name: codec.value(fields[stored[name]]) for name, codec in codecs.items() if stored[name] in fields}
+        )
 
-    return Shape(plain, value)
+    return Codec(plain, value)
 
 
 def defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any class

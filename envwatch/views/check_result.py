@@ -1,7 +1,7 @@
 """What `check` counts: the environments of one kind, those that cannot be judged, and the words for both.
 
 Pure. Counts what one listing of each profile proves. What it does not prove is a number too: the true count lies
-between `Census.count` and that number more.
+between `CheckResult.count` and that number more.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import has_lasted, is_problem
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import Clean, counted, named_ids, shortened
+from envwatch.model.text import SafeText, counted, named_ids, shortened
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
-from envwatch.views.plugin_output import Metric, Status, status_of
+from envwatch.views.plugin_output import PerformanceDatum, PluginStatus, status_of
 from envwatch.views.state_style import clock_warning
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.fleet.alert_policy import Matcher
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Reading
-    from envwatch.model.threshold import Threshold
+    from envwatch.model.clock import Clocks
+    from envwatch.model.nagios_range import NagiosRange
 
 _NAMES: Final = 3
 """Names in the first line."""
@@ -38,7 +38,7 @@ _STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MIS
 """The states in performance data: the same ones in every run, as graphs are made of them."""
 
 
-class Counted(StrEnum):
+class Metric(StrEnum):
     """What is counted."""
 
     PROBLEMS = "problems"
@@ -57,21 +57,21 @@ class Named(NamedTuple):
     """An environment that the output names."""
 
     tracked: TrackedEnvironment
-    why: Clean
+    why: SafeText
     """Its state with the reason and how long ago."""
 
     @property
-    def name(self) -> Clean:
+    def name(self) -> SafeText:
         """Its name, with its profile if there are several."""
         profile = f"{self.tracked.profile}: " if self.tracked.profile else ""
-        return Clean(profile + shortened(self.tracked.environment.label, _NAME_CELLS, keep="ends"))
+        return SafeText(profile + shortened(self.tracked.environment.label, _NAME_CELLS, keep="ends"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Census:
+class CheckResult:
     """The counts of the environments that a filter finds."""
 
-    of: Counted
+    of: Metric
     count: int
     named: Sequence[Named]
     """Those that are counted; for `ONLINE` the others, which are the news."""
@@ -83,7 +83,7 @@ class Census:
     """Problems that do not count: outside the alert policy, too new for it, acknowledged or silenced."""
     unknown: int
     """How many more there may be: those that cannot be judged."""
-    doubts: Sequence[Clean]
+    doubts: Sequence[SafeText]
     """Why, in sentences, and what else makes verdicts doubtful."""
     total: int
     """All that the filter finds or may find."""
@@ -92,31 +92,33 @@ class Census:
     is_listing_empty: bool
     """Whether no profile lists or expects any environment."""
 
-    def result(self, warning: Threshold | None, critical: Threshold | None) -> tuple[Status, Clean]:
+    def result(self, warning: NagiosRange | None, critical: NagiosRange | None) -> tuple[PluginStatus, SafeText]:
         """Return the status, and what was found in one sentence.
 
         An empty listing proves nothing of machines: the key may be another organization's, or the platform may have
         lost the list. Where a filter finds nothing, an alert stands (`1:` asks for at least one), and OK does not.
         """
         if self.is_listing_empty:
-            return Status.UNKNOWN, Clean("the listing is empty, and no environment is expected")
+            return PluginStatus.UNKNOWN, SafeText("the listing is empty, and no environment is expected")
         status = status_of(range(self.count, self.count + self.unknown + 1), warning, critical)
-        if status is Status.OK and not self.total:
-            return Status.UNKNOWN, Clean("no environment matches the filter")
+        if status is PluginStatus.OK and not self.total:
+            return PluginStatus.UNKNOWN, SafeText("no environment matches the filter")
         return status, self.text
 
-    def metrics(self, warning: Threshold | None, critical: Threshold | None) -> list[Metric]:
+    def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
         """Return the performance data: what is counted with its ranges, the states, and how many are unknown."""
         values = {state.value: self.states.get(state, 0) for state in _STATES} | {"unknown": self.unknown}
-        first = Metric(label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total)
-        rest = (Metric(label=name, value=value, greatest=self.total) for name, value in values.items())
+        first = PerformanceDatum(
+            label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
+        )
+        rest = (PerformanceDatum(label=name, value=value, greatest=self.total) for name, value in values.items())
         return [first, *(metric for metric in rest if metric.label != first.label)]
 
     @property
-    def text(self) -> Clean:
+    def text(self) -> SafeText:
         """What was found, in one sentence, without semicolons: Nagios replaces them."""
         remarks = []
-        if self.of is Counted.PROBLEMS:
+        if self.of is Metric.PROBLEMS:
             found = counted(self.count, "problem") if self.count else "no problem"
             found = f"{found} in {counted(self.total, 'environment')}"
             remarks = [f"{count:,} {state}" for state, count in self.counted_states.items()]
@@ -130,46 +132,46 @@ class Census:
         if self.named:
             names = ", ".join(each.name for each in self.named[:_NAMES])
             more = f" and {len(self.named) - _NAMES:,} more" if len(self.named) > _NAMES else ""
-            found += f"{', others' if self.of is Counted.ONLINE else ''}: {names}{more}"
-        return Clean(found)
+            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}{more}"
+        return SafeText(found)
 
     @property
-    def details(self) -> Sequence[Clean]:
+    def details(self) -> Sequence[SafeText]:
         """What is not known, and why each that is named is so."""
-        return [*self.doubts, *(Clean(f"{each.name}: {each.why}") for each in self.named)]
+        return [*self.doubts, *(SafeText(f"{each.name}: {each.why}") for each in self.named)]
 
 
-def census_of(monitor: Monitor, of: Counted, matcher: Matcher, now: Reading) -> Census:
+def census_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
     """Count the environments that a matcher finds, after one listing of every profile."""
     named: list[Named] = []
     states: Counter[Presence] = Counter()
     counted_states: Counter[Presence] = Counter()
     quiet = total = unknown = 0
-    doubts: list[Clean] = []
-    for fleet in monitor.fleets:
-        at = fleet.clock.at(now.wall)
-        found = [tracked for tracked in fleet.environments.values() if matcher.matches(tracked, at)]
-        proven = [tracked for tracked in found if not fleet.is_unproven(tracked)]
+    doubts: list[SafeText] = []
+    for profile_state in monitor.fleet:
+        at = profile_state.clock.server_time(now.wall)
+        found = [tracked for tracked in profile_state.environments.values() if matcher.matches(tracked, at)]
+        proven = [tracked for tracked in found if not profile_state.is_unproven(tracked)]
         states.update(tracked.presence for tracked in proven)
-        test = _test_of(of, monitor, fleet, now)
+        test = _test_of(of, monitor, profile_state, now)
         for tracked in proven:
             is_counted = test(tracked)
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Counted.PROBLEMS:
+            elif of is Metric.PROBLEMS:
                 quiet += is_problem(tracked, at)
-            if is_counted is not (of is Counted.ONLINE):
-                named.append(Named(tracked, _why(fleet, tracked, of, at)))
-        unreadable, unlisted = _unreadable(fleet), _unlisted(fleet)
+            if is_counted is not (of is Metric.ONLINE):
+                named.append(Named(tracked, _why(profile_state, tracked, of, at)))
+        unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
-        if of is not Counted.MISSING:
+        if of is not Metric.MISSING:
             unknown += unreadable + len(found) - len(proven)
-        if of in (Counted.PROBLEMS, Counted.MISSING):
+        if of in (Metric.PROBLEMS, Metric.MISSING):
             unknown += unlisted
-        if (warning := clock_warning(fleet)) is not None:
+        if (warning := clock_warning(profile_state)) is not None:
             doubts.append(warning)
-        doubts += _doubts(fleet, unreadable, len(found) - len(proven), unlisted)
-    return Census(
+        doubts += _doubts(profile_state, unreadable, len(found) - len(proven), unlisted)
+    return CheckResult(
         of=of,
         count=counted_states.total(),
         named=sorted(named, key=_urgency),
@@ -179,63 +181,71 @@ def census_of(monitor: Monitor, of: Counted, matcher: Matcher, now: Reading) -> 
         unknown=unknown,
         doubts=doubts,
         total=total,
-        old=monitor.fleets.old_listing_age(now),
-        is_listing_empty=not any(fleet.environments or _unreadable(fleet) for fleet in monitor.fleets),
+        old=monitor.fleet.old_listing_age(now),
+        is_listing_empty=not any(
+            profile_state.environments or _unreadable(profile_state) for profile_state in monitor.fleet
+        ),
     )
 
 
-def _test_of(of: Counted, monitor: Monitor, fleet: Fleet, now: Reading) -> Callable[[TrackedEnvironment], bool]:
+def _test_of(
+    of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks
+) -> Callable[[TrackedEnvironment], bool]:
     """Return the test whether an environment of a fleet is counted."""
     match of:
-        case Counted.PROBLEMS:
-            at, alert_after = fleet.clock.at(now.wall), monitor.alert_after(fleet.profile)
+        case Metric.PROBLEMS:
+            at, alert_after = profile_state.clock.server_time(now.wall), monitor.alert_after(profile_state.profile)
             is_alerting = monitor.alerting(now)
-            return lambda tracked: is_alerting(tracked) and has_lasted(tracked, at, alert_after, fleet.limits)
-        case Counted.UNRESTRICTED:
+            return lambda tracked: is_alerting(tracked) and has_lasted(tracked, at, alert_after, profile_state.limits)
+        case Metric.UNRESTRICTED:
             return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
-        case Counted.BEHIND:
-            return lambda tracked: tracked.verdict.is_up and is_behind(tracked.environment.version, fleet.newest)
+        case Metric.BEHIND:
+            return lambda tracked: (
+                tracked.verdict.is_up and is_behind(tracked.environment.version, profile_state.newest)
+            )
         case _:
             return lambda tracked: tracked.presence.value == of.value
 
 
-def _unreadable(fleet: Fleet) -> int:
-    return 0 if fleet.snapshot is None else fleet.snapshot.set_aside
+def _unreadable(profile_state: ProfileState) -> int:
+    return 0 if profile_state.snapshot is None else profile_state.snapshot.rejected
 
 
-def _unlisted(fleet: Fleet) -> int:
+def _unlisted(profile_state: ProfileState) -> int:
     """Return how many expected names may belong to rows that could not be read, so that none is missing for sure."""
-    if not _unreadable(fleet):
+    if not _unreadable(profile_state):
         return 0
     known = {
-        name for each in fleet.environments.values() for name in (each.environment.name, each.environment.device_id)
+        name
+        for each in profile_state.environments.values()
+        for name in (each.environment.name, each.environment.device_id)
     }
-    return len(set(fleet.expect) - known)
+    return len(set(profile_state.expect) - known)
 
 
-def _doubts(fleet: Fleet, unreadable: int, untimed: int, unlisted: int) -> Iterator[Clean]:
+def _doubts(profile_state: ProfileState, unreadable: int, untimed: int, unlisted: int) -> Iterator[SafeText]:
     """Yield a sentence for each reason why environments cannot be judged."""
-    if unreadable and fleet.snapshot is not None:
-        ids = named_ids(fleet.snapshot.set_aside_ids, unreadable)
-        yield Clean(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
+    if unreadable and profile_state.snapshot is not None:
+        ids = named_ids(profile_state.snapshot.rejected_ids, unreadable)
+        yield SafeText(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
     if untimed:
-        yield Clean(f"unknown: {counted(untimed, 'row')} whose heartbeat's time cannot be true")
+        yield SafeText(f"unknown: {counted(untimed, 'row')} whose heartbeat's time cannot be true")
     if unlisted:
-        yield Clean(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
+        yield SafeText(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
 
 
-def _why(fleet: Fleet, tracked: TrackedEnvironment, of: Counted, at: float) -> Clean:
+def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float) -> SafeText:
     """Return the state of an environment, the reason, and since when."""
     environment = tracked.environment
-    if of is Counted.UNRESTRICTED:
-        return Clean(f"{tracked.presence}, mode {environment.mode}")
-    if of is Counted.BEHIND:
-        return Clean(f"{tracked.presence}, version {environment.version}, newest {fleet.newest}")
+    if of is Metric.UNRESTRICTED:
+        return SafeText(f"{tracked.presence}, mode {environment.mode}")
+    if of is Metric.BEHIND:
+        return SafeText(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
     why = f"{tracked.presence} ({tracked.verdict.reason})"
     if tracked.presence.is_absent:
-        return Clean(why)
+        return SafeText(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"
-    return Clean(f"{why}, {sign} {long_age(span(at - tracked.quiet_at))} ago")
+    return SafeText(f"{why}, {sign} {long_age(span(at - tracked.last_seen_alive_at))} ago")
 
 
 _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)
@@ -243,4 +253,4 @@ _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.G
 
 def _urgency(named: Named) -> tuple[int, float]:
     """Return a sort key: the worst state first, in it what was lost last."""
-    return _URGENCY.index(named.tracked.presence), -named.tracked.quiet_at
+    return _URGENCY.index(named.tracked.presence), -named.tracked.last_seen_alive_at

@@ -9,58 +9,58 @@ from itertools import accumulate, islice, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.history import HistoryError, Moment
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerClock
 from envwatch.storage.history.encoding.cells import (
     AS_THEY_ARE,
     BEAT,
     CHECK,
+    CODECS,
     DEFAULTS,
     ID,
     MEMBERS,
     NAMES,
     SEEN,
-    SHAPES,
     UNKNOWN,
-    Check,
+    CompactSkewCheck,
     settle_check,
     tracked_of,
 )
 from envwatch.storage.history.encoding.changes import NEW, SCALES, USUAL_MS, later
+from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, list_of
 from envwatch.storage.history.encoding.members import MembersReader
 from envwatch.storage.history.encoding.packing import NONSENSE, unsigned
-from envwatch.storage.history.encoding.shapes import COUNT, list_of
-from envwatch.storage.history.encoding.values import FLEET, READING, acks_of
+from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, acks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.text import Clean
-    from envwatch.storage.history.encoding.cells import Row
+    from envwatch.model.text import SafeText
+    from envwatch.storage.history.encoding.cells import EncodedRow
     from envwatch.storage.history.encoding.members import Members
-    from envwatch.storage.history.encoding.packing import Part
+    from envwatch.storage.history.encoding.packing import FramePart
 
 _BUILT: Final = len(NAMES)
 """The last cell of a row: its object, or None if it changed since that was made."""
 
 
-class State:
+class MomentBuilder:
     """One moment of one profile; empty before its first part."""
 
-    def __init__(self, profile: Clean) -> None:
+    def __init__(self, profile: SafeText) -> None:
         self._profile = profile
-        self._rows: list[Row] = []
+        self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
 
-    def copy(self) -> State:
+    def copy(self) -> MomentBuilder:
         """Return the same state, which changes on its own from here."""
-        copy = State(self._profile)
+        copy = MomentBuilder(self._profile)
         copy.__dict__ |= self.__dict__ | {"_rows": [row[:] for row in self._rows]}
         return copy
 
-    def apply(self, part: Part) -> None:
+    def apply(self, part: FramePart) -> None:
         """Change it as a part says.
 
         Raises:
@@ -72,7 +72,7 @@ class State:
             raise HistoryError(NONSENSE) from error
 
     def _apply(self, plain: Any, numbers: Iterator[int]) -> None:  # noqa: ANN401  any JSON value
-        self._now = READING.value(plain["now"])
+        self._now = CLOCKS.value(plain["now"])
         if "acks" in plain:
             self._acks = acks_of(plain["acks"])
         self._apply_fields(plain["fleet"])
@@ -91,23 +91,25 @@ class State:
         """Return the moment; what did not change since the last call is the same object. Raises as `apply` does."""
         try:
             environments = {row[ID]: row[_BUILT] or self._built(row) for row in self._rows}
-            fleet = Fleet(profile=self._profile, environments=MappingProxyType(environments), **self._fields)
+            profile_state = ProfileState(
+                profile=self._profile, environments=MappingProxyType(environments), **self._fields
+            )
         except (ValueError, TypeError, OverflowError) as error:
             raise HistoryError(NONSENSE) from error
         if len(environments) != len(self._rows):
             raise HistoryError("damaged: two rows have one id")
-        return Moment(self._now, fleet, self._acks)
+        return Moment(self._now, profile_state, self._acks)
 
-    def _built(self, row: Row) -> TrackedEnvironment:
+    def _built(self, row: EncodedRow) -> TrackedEnvironment:
         row[_BUILT] = tracked = tracked_of(row, self._profile)
         return tracked
 
     def _apply_fields(self, plain: dict[str, Any]) -> None:
         taken = plain.get("clock")
         fields = {
-            name: shape.value(plain[name])
-            for name, shape in FLEET.items()
-            if name in plain and not (name == "clock" and type(taken) is list)
+            name: codec.value(plain[stored])
+            for name, codec in PROFILE_STATE.items()
+            if (stored := STORED_NAMES.get(name, name)) in plain and not (name == "clock" and type(taken) is list)
         }
         fields = self._fields | fields
         if type(taken) is list:
@@ -116,9 +118,9 @@ class State:
             fields["clock"] = ServerClock((*old[len(old) - kept :], *listed[len(listed) - count :]))
         self._fields = fields
 
-    def _reorder(self, runs: list[Any], new: list[Row]) -> None:
+    def _reorder(self, runs: list[Any], new: list[EncodedRow]) -> None:
         before, added = self._rows, iter(new)
-        rows: list[Row] = []
+        rows: list[EncodedRow] = []
         for start, length in map(list_of, runs):
             if not 0 < length <= len(before) + len(new) - len(rows):
                 raise ValueError("more rows than there are")
@@ -129,7 +131,7 @@ class State:
 
     def _beat(self, group: list[Any], numbers: Iterator[int]) -> None:
         listed_at, previous_ms, scale, count, is_apart = group
-        check = Check.read(listed_at, previous_ms)
+        check = CompactSkewCheck.read(listed_at, previous_ms)
         if scale not in SCALES:
             raise ValueError("an unknown unit")
         rows = self._rows
@@ -161,7 +163,7 @@ class State:
                 row[number] = (
                     _members_of(number, row[number], plain, members)
                     if number in MEMBERS
-                    else SHAPES[number].value(plain)
+                    else CODECS[number].value(plain)
                 )
 
 
@@ -172,7 +174,7 @@ def _taken(numbers: Iterator[int], count: int) -> list[int]:
     return taken
 
 
-def _new_rows(columns: list[Any], members: MembersReader) -> list[Row]:
+def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
     """Return rows that are given column by column; columns of a later version are ignored."""
     known = [_column(number, list_of(column), members) for number, column in enumerate(columns[: len(NAMES)])]
     later_cells = [DEFAULTS[name] for name in NAMES[len(known) :]]
@@ -185,7 +187,7 @@ def _column(number: int, column: list[Any], members: MembersReader) -> list[Any]
     kinds = AS_THEY_ARE.get(number)
     if kinds is not None and kinds.issuperset(map(type, column)) and (str not in kinds or _are_plain(column)):
         return column
-    return list(map(SHAPES[number].value, column))
+    return list(map(CODECS[number].value, column))
 
 
 def _members_of(number: int, before: Members | None, plain: object, members: MembersReader) -> Members | None:

@@ -19,7 +19,7 @@ _LONGEST: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class NagiosRange:
     """One range."""
 
     text: str
@@ -33,7 +33,7 @@ class Threshold:
         return (self.start <= value <= self.end) is self.alerts_inside
 
 
-def threshold_of(text: str) -> Threshold:
+def threshold_of(text: str) -> NagiosRange:
     """Return the range that a text describes.
 
     Raises:
@@ -46,4 +46,4 @@ def threshold_of(text: str) -> Threshold:
     end = inf if match["end"] is None else float(match["end"])
     if start > end:
         raise ValueError(f"is no range: its start, {match['start'] or '0'}, is greater than its end, {match['end']}")
-    return Threshold(text, start, end, alerts_inside=bool(match["inside"]))
+    return NagiosRange(text, start, end, alerts_inside=bool(match["inside"]))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from envwatch.model.threshold import threshold_of
+from envwatch.model.nagios_range import threshold_of
 
 NUMBERS = st.decimals(-1_000_000, 1_000_000, places=3).map(lambda number: f"{number:f}")
 VALUES = st.floats(-2_000_000, 2_000_000)

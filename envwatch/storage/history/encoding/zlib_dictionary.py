@@ -47,4 +47,4 @@ _FRAME: Final = (
     '"clock":[1,11],"snapshot":{"clock":[],"requests":11,"received":},"last_up":{"wall":17,"monotonic":}},'
     '"order":[[0,1],[-1,1]],"new":[],"nested":[],"acks":[],"beats":[[,1,1,false]],"rows":[[0,5,'
 )
-USUAL_TEXT: Final = (_EVENT + _FRAME).encode()
+ZLIB_DICTIONARY: Final = (_EVENT + _FRAME).encode()

@@ -20,11 +20,11 @@ from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import WallMs
 from envwatch.model.environment import environment_of
 from envwatch.model.limits import Limits
-from envwatch.model.text import Clean
-from envwatch.model.threshold import threshold_of
-from envwatch.views.census import Census, Counted, census_of
+from envwatch.model.nagios_range import threshold_of
+from envwatch.model.text import SafeText
+from envwatch.views.check_result import CheckResult, Metric, census_of
 from envwatch.views.matching import matcher_of
-from envwatch.views.plugin_output import Status, output_of
+from envwatch.views.plugin_output import PluginStatus, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,29 +56,31 @@ BLANK = offline(" ")
 
 def census(
     rows: list[Environment] | Listed,
-    of: Counted = Counted.PROBLEMS,
+    of: Metric = Metric.PROBLEMS,
     query: str = "",
     policy: AlertPolicy | None = None,
     at: float = NOW,
     **state: Any,
-) -> Census:
+) -> CheckResult:
     policies = {NO_PROFILE: policy or AlertPolicy()}
     outcome = listed(rows) if isinstance(rows, list) else rows
-    monitor, _ = Monitor.of({NO_PROFILE: Limits()}, policies=policies, **state).after(NO_PROFILE, outcome, reading(at))
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=policies, **state).apply(
+        NO_PROFILE, outcome, reading(at)
+    )
     return census_of(monitor, of, matcher_of(query), reading(at))
 
 
 def unreadable(rows: list[Environment], count: int = 1, ids: Sequence[str] = ()) -> Listed:
     outcome = listed(rows)
-    snapshot = replace(outcome.snapshot, set_aside=count, set_aside_ids=frozenset(map(Clean, ids)))
+    snapshot = replace(outcome.snapshot, rejected=count, rejected_ids=frozenset(map(SafeText, ids)))
     return replace(outcome, snapshot=snapshot)
 
 
-def names(found: Census) -> list[str]:
+def names(found: CheckResult) -> list[str]:
     return [each.name for each in found.named]
 
 
-def metrics(found: Census) -> Mapping[str, float]:
+def metrics(found: CheckResult) -> Mapping[str, float]:
     return {metric.label: metric.value for metric in found.metrics(None, ZERO)}
 
 
@@ -86,7 +88,7 @@ def test_problems_are_what_the_alert_policy_finds() -> None:
     found = census(FLEET)
     assert names(found) == ["down", "late"]
     assert found.result(None, ZERO) == (
-        Status.CRITICAL,
+        PluginStatus.CRITICAL,
         "2 problems in 4 environments (1 offline, 1 late): down, late",
     )
     assert metrics(found) == {"problems": 2, "offline": 2, "late": 1, "online": 1, "missing": 0, "unknown": 0}
@@ -106,16 +108,16 @@ def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
     "quiet",
     [
         {"policy": AlertPolicy(alert=matcher_of("!name:down"))},
-        {"acks": {DOWN.id: ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, Clean("known"))}},
-        {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, Clean(""), Clean("me"))}},
+        {"acks": {DOWN.id: ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, SafeText("known"))}},
+        {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, SafeText(""), SafeText("me"))}},
         {"policy": AlertPolicy(alert_after=timedelta(hours=2))},
     ],
     ids=["policy", "acknowledged", "silenced", "too new"],
 )
 def test_what_is_quiet_is_no_problem_and_still_offline(quiet: dict[str, Any]) -> None:
     found = census([UP, DOWN], **quiet)
-    assert found.result(None, ZERO) == (Status.OK, "no problem in 2 environments (1 quiet)")
-    assert names(census([UP, DOWN], Counted.OFFLINE, **quiet)) == ["down"]
+    assert found.result(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments (1 quiet)")
+    assert names(census([UP, DOWN], Metric.OFFLINE, **quiet)) == ["down"]
     assert names(census([UP, DOWN])) == ["down"]
 
 
@@ -126,40 +128,40 @@ def test_a_lost_heartbeat_is_a_problem_once_the_loss_has_lasted(age_s: float, co
 
 
 def test_an_expected_name_that_is_not_listed_is_a_problem() -> None:
-    policy = AlertPolicy(expect=(Clean("up"), Clean("build-1")))
+    policy = AlertPolicy(expect=(SafeText("up"), SafeText("build-1")))
     found = census([UP], policy=policy)
     assert found.text == "1 problem in 2 environments (1 missing): build-1"
     assert found.details == ["build-1: missing (expected, never listed)"]
-    assert names(census([UP], Counted.MISSING, policy=policy)) == ["build-1"]
+    assert names(census([UP], Metric.MISSING, policy=policy)) == ["build-1"]
 
 
 @pytest.mark.parametrize(
     ("of", "found"),
     [
-        (Counted.OFFLINE, ["down", "old"]),
-        (Counted.LATE, ["late"]),
-        (Counted.MISSING, []),
-        (Counted.UNRESTRICTED, ["free", "older"]),
-        (Counted.BEHIND, ["older"]),
+        (Metric.OFFLINE, ["down", "old"]),
+        (Metric.LATE, ["late"]),
+        (Metric.MISSING, []),
+        (Metric.UNRESTRICTED, ["free", "older"]),
+        (Metric.BEHIND, ["older"]),
     ],
 )
-def test_other_kinds_count_all_of_them(of: Counted, found: list[str]) -> None:
+def test_other_kinds_count_all_of_them(of: Metric, found: list[str]) -> None:
     metadata = {"lettaCodeVersion": "0.30.1"}
     more = [
         row("free", currentMode="unrestricted"),
         row("older", metadata=metadata, currentMode="bypassPermissions"),
         offline("off", currentMode="unrestricted", metadata=metadata, seen_s=9),
     ]
-    rows = FLEET if of in (Counted.OFFLINE, Counted.LATE) else [*FLEET, *more]
+    rows = FLEET if of in (Metric.OFFLINE, Metric.LATE) else [*FLEET, *more]
     result = census(rows, of)
     assert sorted(names(result)) == found
     assert result.text.startswith(f"{len(found)} of {len(rows)} {of}")
 
 
 def test_of_those_online_the_others_are_named() -> None:
-    found = census(FLEET, Counted.ONLINE)
+    found = census(FLEET, Metric.ONLINE)
     at_least_2 = threshold_of("2:")
-    assert found.result(None, at_least_2) == (Status.CRITICAL, "1 of 4 online, others: down, old, late")
+    assert found.result(None, at_least_2) == (PluginStatus.CRITICAL, "1 of 4 online, others: down, old, late")
     assert [metric.label for metric in found.metrics(None, at_least_2)] == [
         "online",
         "offline",
@@ -180,43 +182,43 @@ def test_a_filter_leaves_the_others_out() -> None:
     assert (names(found), found.total) == (["down"], 3)
 
 
-@pytest.mark.parametrize("of", [of for of in Counted if of is not Counted.MISSING])
-def test_what_cannot_be_judged_may_be_one_more(of: Counted) -> None:
+@pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.MISSING])
+def test_what_cannot_be_judged_may_be_one_more(of: Metric) -> None:
     for outcome, total in ((unreadable([UP]), 2), (listed([UP, UNTIMED]), 2)):
         found = census(outcome, of)
         assert (found.unknown, found.total) == (1, total)
         assert len(found.details) >= 1
     found = census(unreadable([UP, DOWN], 2, ["env-8"]))
     assert found.result(None, threshold_of("3")) == (
-        Status.OK,
+        PluginStatus.OK,
         "1 problem in 4 environments (1 offline, 2 unknown): down",
     )
-    assert found.result(None, threshold_of("2"))[0] is Status.UNKNOWN
-    assert found.result(None, ZERO)[0] is Status.CRITICAL
+    assert found.result(None, threshold_of("2"))[0] is PluginStatus.UNKNOWN
+    assert found.result(None, ZERO)[0] is PluginStatus.CRITICAL
     assert found.details[0] == "unknown: 2 rows could not be read (env-8 and 1 more)"
 
 
 def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
-    policy = AlertPolicy(expect=(Clean("up"), Clean("build-1"), Clean("build-2")))
-    found = census(unreadable([UP]), Counted.MISSING, policy=policy)
+    policy = AlertPolicy(expect=(SafeText("up"), SafeText("build-1"), SafeText("build-2")))
+    found = census(unreadable([UP]), Metric.MISSING, policy=policy)
     assert (found.count, found.unknown) == (0, 2)
-    assert found.result(None, ZERO)[0] is Status.UNKNOWN
-    assert found.result(None, threshold_of("2"))[0] is Status.OK
+    assert found.result(None, ZERO)[0] is PluginStatus.UNKNOWN
+    assert found.result(None, threshold_of("2"))[0] is PluginStatus.OK
     assert found.details[-1] == "unknown: 2 expected names may be among the rows that could not be read"
     assert census(unreadable([UP]), policy=policy).unknown == 3
 
 
 def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
-    for of in Counted:
-        assert census([], of).result(None, threshold_of("1:"))[0] is Status.UNKNOWN
-    found = census([], policy=AlertPolicy(expect=(Clean("build-1"),)))
-    assert found.result(None, ZERO) == (Status.CRITICAL, "1 problem in 1 environment (1 missing): build-1")
+    for of in Metric:
+        assert census([], of).result(None, threshold_of("1:"))[0] is PluginStatus.UNKNOWN
+    found = census([], policy=AlertPolicy(expect=(SafeText("build-1"),)))
+    assert found.result(None, ZERO) == (PluginStatus.CRITICAL, "1 problem in 1 environment (1 missing): build-1")
 
 
 def test_where_a_filter_finds_nothing_only_an_alert_stands() -> None:
-    found = census([UP], Counted.ONLINE, query="name:other")
-    assert found.result(None, threshold_of("1:")) == (Status.CRITICAL, "0 of 0 online")
-    assert found.result(None, ZERO) == (Status.UNKNOWN, "no environment matches the filter")
+    found = census([UP], Metric.ONLINE, query="name:other")
+    assert found.result(None, threshold_of("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
+    assert found.result(None, ZERO) == (PluginStatus.UNKNOWN, "no environment matches the filter")
 
 
 def test_a_clock_that_is_wrong_is_said() -> None:
@@ -225,17 +227,17 @@ def test_a_clock_that_is_wrong_is_said() -> None:
 
 
 def test_several_profiles_are_one_fleet_whose_names_have_the_profile() -> None:
-    home, work = Clean("home"), Clean("work")
-    monitor = Monitor.of({home: Limits(), work: Limits()})
-    monitor, _ = monitor.after(home, listed([DOWN]), reading())
-    monitor, _ = monitor.after(work, listed([UP, DOWN]), reading())
-    found = census_of(monitor, Counted.PROBLEMS, EVERYTHING, reading())
+    home, work = SafeText("home"), SafeText("work")
+    monitor = Monitor.create({home: Limits(), work: Limits()})
+    monitor, _ = monitor.apply(home, listed([DOWN]), reading())
+    monitor, _ = monitor.apply(work, listed([UP, DOWN]), reading())
+    found = census_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
     assert found.text == "2 problems in 3 environments (2 offline): home: down, work: down"
 
 
 def test_a_hostile_fleet_adds_no_line_and_no_separator() -> None:
     rows = [environment_of(wire) for wire in hostile_rows(NOW)]
-    for of in Counted:
+    for of in Metric:
         found = census(rows, of)
         status, text = found.result(None, ZERO)
         output = output_of(status, text, found.metrics(None, ZERO), found.details)

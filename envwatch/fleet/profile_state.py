@@ -1,0 +1,420 @@
+"""The fleet of one profile as one immutable value, and how a poll's outcome changes it.
+
+Pure: `fleet.after(outcome)` gives the next fleet and the events in between. Transitions arise only from a complete,
+fresh listing that can be believed; a failed poll changes no verdict. Moments come with the outcome; there is no clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from envwatch.fleet.anomalies import QuarantinedListing, StallDetector, acceptance_of, has_advanced
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.inventory import missing_events, with_inventory
+from envwatch.fleet.listed_rows import rows_of, still_listed
+from envwatch.fleet.mass_changes import with_masses
+from envwatch.fleet.newcomers import named_by_device
+from envwatch.fleet.newest_version import newest_version
+from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, begun, blind_after, ended
+from envwatch.fleet.plausibility import believed_clock, latest_possible
+from envwatch.fleet.presence import Presence, PresenceRule
+from envwatch.fleet.tracking import (
+    ListingContext,
+    TrackedEnvironment,
+    events_between,
+    marked_absent,
+    missed_while_held,
+    observed,
+    unread,
+)
+from envwatch.model import limits
+from envwatch.model.clock import Clocks, ServerClock, ServerMs
+from envwatch.model.limits import Limits
+from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot
+from envwatch.model.text import SafeText
+from envwatch.model.times import MS, span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.fleet.anomalies import Acceptance
+    from envwatch.model.environment import Environment
+
+_GONE_KEPT_MS = limits.GONE_KEPT / MS
+
+
+class Freshness(StrEnum):
+    """How recent the data is."""
+
+    WAITING = "waiting"
+    """No listing has come yet."""
+    LIVE = "live"
+    STALE = "stale"
+    BLIND = "blind"
+    """Too old to be true: every row reads unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileState:
+    """The state of one profile."""
+
+    limits: Limits = field(default_factory=Limits)
+    profile: SafeText = NO_PROFILE
+    """Under which profile it is listed; empty where only one is polled."""
+    profile_name: SafeText = NO_PROFILE
+    """The profile's name in the settings, also where only one is polled."""
+    expect: tuple[SafeText, ...] = ()
+    """Names or device ids that must exist, see `inventory`."""
+    environments: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict)
+    """By id, in the order of the listing; those that it lacked stand at the end."""
+    listings: int = 0
+    """How many listings were believed."""
+    began_at: ServerMs | None = None
+    """When the first believed listing was asked for."""
+    listed: Clocks | None = None
+    """When the newest believed listing was asked for."""
+    elapsed_ms: float = 0.0
+    """From the first believed listing to the newest: the sum of the gaps, each by whichever clock said more."""
+    newest: SafeText | None = None
+    """See `newest_version`."""
+    clock: ServerClock = field(default_factory=ServerClock)
+    date_error: float | None = None
+    """By how many ms the newest listing's `Date` is ahead of the believed clock, if it is not believed itself."""
+    interval: timedelta = timedelta()
+    """From poll to poll: the longest in force since the newest outcome came."""
+    failure: Failed | None = None
+    """The newest poll's failure; None when it succeeded."""
+    failures: int = 0
+    """Failed polls in a row."""
+    quarantine: QuarantinedListing | None = None
+    """What is not believed of the newest listing."""
+    stall_detector: StallDetector = field(default_factory=StallDetector)
+    snapshot: Snapshot | None = None
+    """The newest believed listing without its rows: pages, bytes, rows set aside."""
+    unseen_since: Clocks | None = None
+    """The last moment before this machine slept, until a listing has come since."""
+    last_up: Clocks | None = None
+    """When the newest listing with any environment up was asked for; None if there was none yet."""
+    periods: Periods = field(default_factory=lambda: NO_PERIODS)
+    """What is wrong with the data at present, as far as it is an event."""
+
+    def apply(self, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
+        """Return the fleet after one poll, and what it changed, oldest first."""
+        match outcome:
+            case Listed():
+                blind, noticed = self.with_interval(outcome.interval).tick(outcome.started)
+                profile_state, events = _after_listing(replace(self, periods=blind.periods), outcome)
+                return profile_state, (*noticed, *events)
+            case Failed():
+                return _after_failure(self, outcome)
+            case Slept():
+                since, at = self.clock.server_time(outcome.last_awake.wall), self.clock.server_time(outcome.awake.wall)
+                unseen_since = self.unseen_since or outcome.last_awake
+                slept = Event(kind=Kind.SLEPT, at=at, profile=self.profile, since=since, lasted=span(at - since))
+                return replace(self, clock=ServerClock(), date_error=None, unseen_since=unseen_since), (slept,)
+
+    def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
+        """Return the fleet once time has passed, and the event if it is blind from then on.
+
+        After a sleep, the fleet is not blind before a poll has failed: the next listing comes at once.
+        """
+        is_awake = self.unseen_since is None or self.failures > 0
+        if self.listed is None or not is_awake or self.freshness(now) is not Freshness.BLIND:
+            return self, ()
+        at, since = self.clock.server_time(now.wall), self.clock.server_time(self.listed.wall)
+        cause = (
+            self.failure.cause
+            if self.failure is not None
+            else self.quarantine.finding.text
+            if self.quarantine
+            else None
+        )
+        reason = None if cause is None else SafeText(cause)
+        blind = Event(kind=Kind.BLIND, at=at, profile=self.profile, since=since, reason=reason)
+        periods, events = begun(self.periods, blind)
+        return (replace(self, periods=periods) if events else self), events
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server refused the key in the newest poll (401): no verdict changes until it takes one again."""
+        return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
+
+    def with_interval(self, interval: timedelta) -> ProfileState:
+        """Return the fleet from when a longer interval is in force, so that the wait for its next poll is not blind.
+
+        A shorter one changes nothing before its first poll.
+        """
+        return self if interval <= self.interval else replace(self, interval=interval)
+
+    def age(self, now: Clocks) -> timedelta | None:
+        """Return how old the data is, by whichever clock says more; None without data."""
+        if self.listed is None:
+            return None
+        by_wall = (now.wall - self.listed.wall) / 1000
+        return timedelta(seconds=max(by_wall, now.monotonic - self.listed.monotonic, 0.0))
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether the newest poll gave a listing of which nothing is believed yet."""
+        return self.quarantine is not None and self.quarantine.is_whole and self.failure is None
+
+    def freshness(self, now: Clocks) -> Freshness:
+        """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals.
+
+        While a listing is held as a whole the server can be seen, so it is blind at twice that age only.
+        """
+        age = self.age(now)
+        if age is None:
+            return Freshness.WAITING
+        if age > blind_after(self.interval) * (2 if self.is_quarantined else 1):
+            return Freshness.BLIND
+        stale_after = max(limits.STALE_AT_LEAST, limits.STALE_INTERVALS * self.interval)
+        return Freshness.STALE if age > stale_after else Freshness.LIVE
+
+    def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
+        """Whether the verdict on a row must be shown as unknown: while blind, or if its data proves nothing."""
+        return self.is_unproven(tracked) or self.freshness(now) is Freshness.BLIND
+
+    def is_unproven(self, tracked: TrackedEnvironment) -> bool:
+        """Whether the newest listing proves nothing of a row.
+
+        That is so if the platform's heartbeats stall, the row's time cannot be true, or the row cannot be read.
+        """
+        is_stalled = self.stall_detector.is_stalled and tracked.verdict.is_up
+        return is_stalled or tracked.has_impossible_time or self.is_unreadable(tracked)
+
+    def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
+        """Whether the newest listing set its row aside: it is not absent, and its state is unknown."""
+        return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids
+
+    @property
+    def none_up_since(self) -> Clocks | None:
+        """The newest listing with any environment up, if there is none up now; None otherwise."""
+        return None if self.last_up == self.listed else self.last_up
+
+    def counts(self) -> Mapping[Presence, int]:
+        """Return how many environments there are of each presence."""
+        return Counter(tracked.verdict.presence for tracked in self.environments.values())
+
+
+def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[ProfileState, tuple[Event, ...]]:
+    at, periods = profile_state.clock.server_time(outcome.started.wall), profile_state.periods
+    events: tuple[Event, ...] = ()
+    following = replace(profile_state, failure=outcome, failures=profile_state.failures + 1, interval=outcome.interval)
+    if following.is_refused:
+        refused = Event(kind=Kind.KEY_REFUSED, at=at, profile=profile_state.profile, reason=outcome.message)
+        periods, events = begun(periods, refused)
+    elif profile_state.failure is not None and not profile_state.is_refused:
+        reason = SafeText(f"{outcome.cause}: {outcome.message}")
+        since = profile_state.clock.server_time(profile_state.failure.started.wall)
+        failing = Event(kind=Kind.FAILING, at=at, profile=profile_state.profile, since=since, reason=reason)
+        periods, events = begun(periods, failing)
+    return replace(following, periods=periods), events
+
+
+def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
+    snapshot, asked = outcome.snapshot, outcome.asked
+    if profile_state.listed is not None:
+        # The age of a served listing includes the time of the request, which differs from one to the next.
+        asked = asked.not_before(profile_state.listed)
+    clock, date_error = believed_clock(profile_state.clock, profile_state.date_error, snapshot, profile_state.limits)
+    at, seen_at = clock.server_time(asked.wall), clock.server_time(outcome.started.wall)
+    seen = replace(
+        profile_state, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0
+    )
+    # The first listing after a sleep counts, even one from before it: its poll may be the one that the sleep cut short.
+    is_awaited = profile_state.listed is None or (
+        profile_state.unseen_since is not None and profile_state.quarantine is None
+    )
+    if snapshot.is_repeat and not is_awaited:
+        periods, period_events = ended(
+            profile_state.periods, dict.fromkeys(BY_ANY_LISTING, seen_at), profile_state.profile
+        )
+        return replace(seen, periods=periods), period_events
+
+    rows = rows_of(snapshot, clock)
+    environment_rows = {id_: row for id_, (row, _) in rows.items()}
+    acceptance = acceptance_of(
+        profile_state.quarantine, profile_state.environments, environment_rows, snapshot, asked.monotonic
+    )
+    quarantine = acceptance.quarantine
+    if quarantine is not None and quarantine.is_whole:
+        periods, period_events = _next_periods(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
+        environments = still_listed(profile_state.environments, rows)
+        return replace(seen, quarantine=quarantine, environments=environments, periods=periods), period_events
+
+    stall_detector = _next_stall_detector(profile_state, rows, asked)
+    gap_ms = (profile_state.age(asked) or timedelta()) / MS
+    listing = ListingContext(
+        number=profile_state.listings + 1,
+        asked_at=asked.monotonic,
+        gap_ms=gap_ms,
+        elapsed_ms=profile_state.elapsed_ms + gap_ms,
+        beats_count=stall_detector.beats_count,
+        in_doubt=snapshot.in_doubt,
+        unreadable=snapshot.rejected_ids,
+        profile=profile_state.profile,
+        latest=latest_possible(clock, at),
+        is_date_wrong=date_error is not None,
+    )
+    environments, events = _next_environments(profile_state, rows, at, listing, acceptance)
+    is_first = profile_state.listed is None
+    periods, period_events = _next_periods(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
+    is_proof = quarantine is None and not snapshot.rejected
+    environments = with_inventory(profile_state.expect, environments, listing, at, is_proof=is_proof)
+    if profile_state.expect and not is_first:
+        events += missing_events(profile_state.environments, environments, at)
+    following = replace(
+        seen,
+        environments=MappingProxyType(environments),
+        listings=listing.number,
+        began_at=at if profile_state.began_at is None else profile_state.began_at,
+        listed=asked,
+        elapsed_ms=listing.elapsed_ms,
+        # Every change of the newest version comes with an event.
+        newest=newest_version(environments.values()) if events or is_first else profile_state.newest,
+        quarantine=quarantine,
+        stall_detector=stall_detector,
+        snapshot=replace(snapshot, pages=(), served=None),
+        unseen_since=None,
+        last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else profile_state.last_up,
+        periods=periods,
+    )
+    if is_first:
+        return following, period_events
+    grouped = in_groups(profile_state.with_interval(outcome.interval), asked, clock, environments, events)
+    return following, (*period_events, *grouped)
+
+
+def _next_stall_detector(
+    profile_state: ProfileState, rows: Mapping[SafeText, tuple[Environment, ServerMs]], asked: Clocks
+) -> StallDetector:
+    online, advanced = 0, False
+    for id_, (row, _) in rows.items():
+        if row.connection_id and (tracked := profile_state.environments.get(id_)) is not None and tracked.verdict.is_up:
+            online += 1
+            if row is not tracked.environment and has_advanced(tracked.environment, row):
+                advanced = True
+                break  # One is enough, and then their number does not matter.
+    covered_s = 0.0
+    if profile_state.listed is not None and not profile_state.failures and not blind_since(profile_state, asked):
+        covered_s = asked.monotonic - profile_state.listed.monotonic
+    return profile_state.stall_detector.apply(
+        asked.monotonic, covered_s=covered_s, online=online, has_advanced=advanced
+    )
+
+
+def _next_periods(
+    profile_state: ProfileState,
+    acceptance: Acceptance,
+    stall_detector: StallDetector,
+    *,
+    at: ServerMs,
+    seen_at: ServerMs,
+) -> tuple[Periods, tuple[Event, ...]]:
+    """Return the periods after a listing, and the events of those that begin or end with it, ends first.
+
+    A quarantine for another reason is another period. `profile_state` is the state before the listing, but with the
+    interval of the listing.
+    `seen_at` is when this process asked for the listing, later than `at` if a server hands the listing on.
+    """
+    quarantine, profile = acceptance.quarantine, profile_state.profile
+    ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
+    # A listing that is held as a whole does not make the data recent.
+    if not (quarantine and quarantine.is_whole) and span(seen_at - at) <= blind_after(profile_state.interval):
+        ends[Kind.BLIND] = at
+    if not stall_detector.is_stalled:
+        ends[Kind.STALLED] = at
+    periods, events = ended(profile_state.periods, ends, profile)
+    if quarantine is None or (
+        profile_state.quarantine is not None and profile_state.quarantine.anomaly is not quarantine.anomaly
+    ):
+        outcome = SafeText("believed now" if acceptance.listings_held else "a later listing contradicts it")
+        periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
+        events += released
+    if quarantine is not None:
+        periods, held = begun(periods, Event(kind=Kind.HELD, at=at, profile=profile, reason=quarantine.finding.text))
+        events += held
+    if stall_detector.is_stalled:
+        since = ServerMs(at - stall_detector.silent_s * 1000)
+        periods, stalled = begun(periods, Event(kind=Kind.STALLED, at=at, profile=profile, since=since))
+        events += stalled
+    return periods, events
+
+
+def blind_since(profile_state: ProfileState, now: Clocks) -> Clocks | None:
+    """Return since when nothing could be seen, if this machine slept or was blind until now."""
+    return profile_state.unseen_since or (
+        profile_state.listed if profile_state.freshness(now) is Freshness.BLIND else None
+    )
+
+
+def _next_environments(
+    profile_state: ProfileState,
+    rows: Mapping[SafeText, tuple[Environment, ServerMs]],
+    at: ServerMs,
+    listing: ListingContext,
+    acceptance: Acceptance,
+) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
+    """Return the environments after a listing, and what happened to each; the first listing gives no events."""
+    rule = PresenceRule(profile_state.limits)
+    old, is_first = profile_state.environments, profile_state.listed is None
+    environments: dict[SafeText, TrackedEnvironment] = {}
+    events: list[Event] = []
+    for id_, (environment, row_at) in rows.items():
+        before = old.get(id_)
+        tracked = observed(before, environment, row_at, listing, rule)
+        environments[id_] = tracked
+        if tracked is not before and not is_first:
+            events += events_between(before, tracked, row_at)
+    for id_, before in old.items():
+        if id_ in environments:
+            continue
+        if id_ in listing.unreadable:
+            tracked = unread(before)
+        elif acceptance.holds_absence_of(id_):
+            tracked = missed_while_held(before, listing)
+        else:
+            tracked = marked_absent(before, at, listing, held=acceptance.held_absences_of(id_))
+        if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < _GONE_KEPT_MS:
+            environments[id_] = tracked
+            if tracked is not before:
+                events += events_between(before, tracked, at)
+    return environments, named_by_device(events, environments)
+
+
+def in_groups(
+    profile_state: ProfileState,
+    now: Clocks,
+    clock: ServerClock,
+    environments: Mapping[SafeText, TrackedEnvironment],
+    events: list[Event],
+) -> list[Event]:
+    """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
+
+    The fleet is the one before the listing, clock and environments are those after it: what it lacks of the fleet is
+    among them, or among the events.
+    """
+    if not events:
+        return []
+    unseen_since = blind_since(profile_state, now)
+    if unseen_since is not None:
+        at, members = clock.server_time(now.wall), tuple(events)
+        since = min(clock.server_time(unseen_since.wall), at)  # a served listing may be older than a sleep
+        return [Event(kind=Kind.WHILE_BLIND, at=at, profile=profile_state.profile, since=since, members=members)]
+
+    def survivors(lost: set[SafeText]) -> list[Environment]:
+        return [
+            tracked.environment
+            for id_, tracked in profile_state.environments.items()
+            if id_ not in lost and tracked.verdict.is_up and environments[id_].verdict.is_up
+        ]
+
+    were_online = sum(tracked.verdict.is_up for tracked in profile_state.environments.values())
+    before = {**environments, **profile_state.environments}
+    return list(with_masses(events, were_online, lambda id_: before[id_].environment, survivors))

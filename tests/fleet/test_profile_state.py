@@ -1,0 +1,389 @@
+"""The fleet from outcome to outcome: what is believed, which events follow, and how fresh the data is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
+
+from envwatch.fleet.events import Kind, flatten
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.outcome import Cause, ListedPage
+from envwatch.model.text import SafeText
+from envwatch.views.state_details import proof
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.fleet.events import Event
+    from envwatch.model.environment import Environment
+    from envwatch.model.outcome import Listed, Outcome
+
+HOUR = 3_600_000.0
+DAY = 24 * HOUR
+
+
+def kinds(events: list[Event]) -> list[Kind]:
+    return [event.kind for event in events]
+
+
+# Listings
+
+
+def test_the_first_listing_is_a_silent_baseline() -> None:
+    rows = [environment("env-1"), environment("env-2", connectionId=None), environment("env-3", lastHeartbeat=0)]
+    profile_state, events = watched([listed(rows)])
+
+    assert events == []
+    assert profile_state.counts() == {Presence.ONLINE: 1, Presence.OFFLINE: 2}
+
+
+def test_the_same_listing_twice_changes_nothing() -> None:
+    before, _ = watched([listed(beating(3))])
+    after, events = watched([listed(beating(3), NOW + 1)], before)
+
+    assert events == []
+    assert all(after.environments[id_] is tracked for id_, tracked in before.environments.items())
+
+
+def test_an_environment_that_is_new_appears() -> None:
+    _, events = watched([listed(beating(1)), listed(beating(2), NOW + 5_000)])
+
+    assert [(event.kind, event.id, event.after) for event in events] == [(Kind.APPEARED, "env-2", "online")]
+
+
+def test_an_environment_is_gone_when_two_listings_in_a_row_lack_it_and_returns_when_listed() -> None:
+    all_three, two = beating(3), beating(2)
+    listings = [all_three, two, all_three, two, two, two, all_three]
+    _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
+
+    assert [(event.kind, event.id, event.at - NOW) for event in events] == [
+        (Kind.GONE, "env-3", 20_000),
+        (Kind.RETURNED, "env-3", 30_000),
+    ]
+
+
+def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_neither_gone_nor_offline() -> None:
+    def without_the_third(at: float, rejected_ids: set[str]) -> Listed:
+        one = listed(beating(2, at), at)
+        snapshot = replace(one.snapshot, rejected=1, rejected_ids=frozenset(map(SafeText, rejected_ids)))
+        return replace(one, snapshot=snapshot)
+
+    unreadable = [without_the_third(NOW + 60_000 * number, {"env-3"}) for number in range(1, 4)]
+    profile_state, events = watched([listed(beating(3)), *unreadable])
+    third = profile_state.environments[SafeText("env-3")]
+
+    assert events == []
+    assert (third.presence, third.absent, third.environment) == (Presence.ONLINE, 0, beating(3)[2])
+    assert [
+        profile_state.is_unknown(tracked, reading(NOW + 180_000)) for tracked in profile_state.environments.values()
+    ] == [
+        False,
+        False,
+        True,
+    ]
+    assert "cannot be read: this was the last verdict" in proof(third, profile_state, reading(NOW + 180_000), UTC)
+
+    lacking = [without_the_third(NOW + at, set()) for at in (185_000, 190_000)]
+    twice, events = watched([lacking[0], unreadable[2], *lacking], profile_state)
+
+    assert [(event.kind, event.id) for event in events] == [(Kind.GONE, "env-3")]
+    assert not twice.is_unreadable(third)
+
+
+def test_what_is_gone_and_then_cannot_be_read_stays_gone() -> None:
+    gone, _ = watched([listed(beating(2)), *(listed(beating(1), NOW + at) for at in (5_000, 10_000))])
+    one = listed(beating(1), NOW + 15_000)
+    one = replace(one, snapshot=replace(one.snapshot, rejected=1, rejected_ids=frozenset({SafeText("env-2")})))
+    profile_state, events = watched([one], gone)
+
+    assert events == []
+    assert profile_state.environments[SafeText("env-2")] is gone.environments[SafeText("env-2")]
+
+
+@pytest.mark.parametrize(("age", "kind"), [(HOUR - 1, Kind.RETURNED), (HOUR, Kind.APPEARED)])
+def test_what_is_gone_is_remembered_for_an_hour(age: float, kind: Kind) -> None:
+    gone_at = NOW + 10_000
+    rest = [listed(beating(1, gone_at + part * age), gone_at + part * age) for part in (0.5, 1)]
+    back = listed(beating(2, gone_at + age), gone_at + age + 1)
+    profile_state, _ = watched([listed(beating(2)), listed(beating(1), NOW + 5_000), listed(beating(1), gone_at)])
+
+    events = watched([*rest, back], profile_state)[1]
+
+    assert [(leaf.kind, leaf.id) for leaf in flatten(events)] == [(kind, "env-2")]
+
+
+def test_of_duplicates_the_newest_heartbeat_wins_in_whatever_order_they_come() -> None:
+    old = environment(lastHeartbeat=NOW - 130_000, currentMode="strict")
+    new = environment(lastHeartbeat=NOW - 10_000)
+    without = environment(lastHeartbeat=None, lastSeenAt=NOW)
+
+    for rows in ([old, new, without], [new, without, old], [without, old, new]):
+        profile_state, _ = watched([listed(rows, page_size=1)])
+        assert [tracked.environment for tracked in profile_state.environments.values()] == [new]
+
+
+def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
+    """A walk over many pages takes time, in which the rows of the first page grow no older."""
+    walk = listed([], NOW + 119_999)
+    first, second = beating(2, NOW + 10_000)
+    pages = (ListedPage([first], WallMs(NOW + 119_999)), ListedPage([second], WallMs(NOW + 120_000)))
+    profile_state, _ = watched([replace(walk, snapshot=replace(walk.snapshot, pages=pages))])
+
+    assert [tracked.presence for tracked in profile_state.environments.values()] == [Presence.LATE, Presence.OFFLINE]
+
+
+# Failed polls
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_a_failed_poll_changes_no_verdict_and_is_no_event_of_a_row(cause: Cause) -> None:
+    before, _ = watched([listed(beating(3))])
+    after, events = watched([failed(cause, NOW + second * 1000, pages_read=2) for second in range(5, 3_600, 5)], before)
+
+    assert events == []
+    assert after.environments is before.environments
+    assert (after.failures, after.failure and after.failure.cause) == (719, cause)
+
+
+def test_a_listing_ends_the_failures() -> None:
+    profile_state, _ = watched([listed(beating(1)), failed(), failed(), listed(beating(1), NOW + 15_000)])
+
+    assert (profile_state.failure, profile_state.failures) == (None, 0)
+
+
+def test_before_the_first_listing_there_is_nothing_to_be_blind_to() -> None:
+    profile_state, events = watched([failed(), failed()])
+
+    assert (profile_state.freshness(reading(NOW + DAY)), profile_state.age(reading()), events) == (
+        Freshness.WAITING,
+        None,
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "milliseconds", "freshness"),
+    [
+        (5, 15_000, Freshness.LIVE),
+        (5, 15_001, Freshness.STALE),
+        (5, 60_000, Freshness.STALE),
+        (5, 60_001, Freshness.BLIND),
+        (10, 30_000, Freshness.LIVE),
+        (10, 30_001, Freshness.STALE),
+        (100, 300_000, Freshness.LIVE),
+        (100, 300_001, Freshness.BLIND),
+    ],
+)
+@pytest.mark.parametrize("sleeping", ["neither", "wall", "monotonic"])
+def test_sight_fades_with_the_age_of_the_data_by_whichever_clock_says_more(
+    interval: int, milliseconds: float, freshness: Freshness, sleeping: str
+) -> None:
+    profile_state, _ = watched([listed(beating(1), interval=timedelta(seconds=interval))])
+    now = reading(NOW + milliseconds)
+    if sleeping != "neither":
+        now = Clocks(WallMs(NOW), now.monotonic) if sleeping == "wall" else Clocks(now.wall, MonotonicS(0))
+
+    assert profile_state.freshness(now) is freshness
+    assert profile_state.is_unknown(profile_state.environments[environment().id], now) is (freshness is Freshness.BLIND)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "milliseconds", "freshness"),
+    [
+        (5, 120, 360_000, Freshness.LIVE),
+        (5, 120, 360_001, Freshness.BLIND),
+        (120, 5, 360_000, Freshness.LIVE),
+        (120, 5, 360_001, Freshness.BLIND),
+    ],
+)
+def test_a_new_pace_makes_nothing_old_that_is_as_fresh_as_was_wanted(
+    before: int, after: int, milliseconds: float, freshness: Freshness
+) -> None:
+    profile_state, _ = watched([listed(beating(1), interval=timedelta(seconds=before))])
+
+    assert profile_state.with_interval(timedelta(seconds=after)).freshness(reading(NOW + milliseconds)) is freshness
+
+
+def test_the_first_failure_at_a_shorter_pace_ends_the_patience_of_the_longer_one() -> None:
+    profile_state, _ = watched([listed(beating(1), interval=timedelta(seconds=120))])
+    profile_state, _ = watched([failed()], profile_state.with_interval(timedelta(seconds=5)))
+
+    assert [profile_state.freshness(reading(NOW + age)) for age in (60_000, 60_001)] == [
+        Freshness.STALE,
+        Freshness.BLIND,
+    ]
+
+
+# Back again after blindness or sleep
+
+AFTER = NOW + HOUR
+CHANGED = [environment("env-1", connectionId=None), environment("env-2", lastHeartbeat=AFTER, currentMode="strict")]
+
+
+def test_what_changed_while_blind_is_one_event_with_its_beginning_and_end() -> None:
+    _, (event,) = watched(
+        [listed(beating(2)), listed(beating(2, NOW + 5_000), NOW + 5_000), failed(), listed(CHANGED, AFTER)]
+    )
+
+    assert (event.kind, event.since, event.at) == (Kind.WHILE_BLIND, NOW + 5_000, AFTER)
+    assert [(leaf.kind, leaf.id) for leaf in event.members] == [(Kind.OFFLINE, "env-1"), (Kind.MODE, "env-2")]
+
+
+@pytest.mark.parametrize(("gap", "blind"), [(60_000, False), (60_001, True)])
+def test_a_gap_is_blindness_only_when_the_screen_said_so(gap: float, *, blind: bool) -> None:
+    _, events = watched([listed(beating(1)), failed(), listed([environment(connectionId=None)], NOW + gap)])
+
+    assert kinds(events) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
+
+
+@pytest.mark.parametrize(("before", "after"), [(5, 120), (120, 5)])
+@pytest.mark.parametrize(("gap", "blind"), [(360_000, False), (360_001, True)])
+def test_a_gap_is_no_blindness_while_either_interval_allows_for_it(
+    before: int, after: int, gap: float, *, blind: bool
+) -> None:
+    rows = [environment(connectionId=None)]
+    first = listed(beating(1), interval=timedelta(seconds=before))
+    _, events = watched([first, listed(rows, NOW + gap, interval=timedelta(seconds=after))])
+
+    assert kinds(events) == [Kind.WHILE_BLIND if blind else Kind.OFFLINE]
+
+
+def test_what_changed_while_asleep_is_one_event_however_short_the_sleep() -> None:
+    sleeps: list[Outcome] = [slept(NOW + 1_000, NOW + 7_000), failed(), slept(NOW + 8_000, NOW + 20_000)]
+    profile_state, events = watched([listed(beating(2)), *sleeps])
+    assert events == []
+
+    profile_state, (event,) = watched([listed(CHANGED, NOW + 21_000)], profile_state)
+    assert (event.kind, event.since, event.at) == (Kind.WHILE_BLIND, NOW + 1_000, NOW + 21_000)
+
+    _, events = watched([listed(beating(2, NOW + 26_000), NOW + 26_000)], profile_state)
+    assert kinds(events) == [Kind.ONLINE, Kind.MODE]
+
+
+def test_a_blind_time_without_a_change_is_no_event_of_a_row() -> None:
+    _, events = watched([listed(beating(2)), failed(), slept(NOW, AFTER), listed(beating(2, AFTER), AFTER)])
+
+    assert events == []
+
+
+def test_a_mass_that_fell_into_blindness_is_still_one_event() -> None:
+    lost = [environment(row.id, connectionId=None) for row in beating(12)]
+    _, (event,) = watched([listed(beating(12)), listed(lost, AFTER)])
+
+    assert (event.kind, kinds(list(event.members))) == (Kind.WHILE_BLIND, [Kind.OFFLINE] * 12)
+
+
+def test_sleep_starts_the_offset_over() -> None:
+    profile_state, _ = watched([listed(beating(1), skew=HOUR), slept(NOW, AFTER)])
+
+    assert not profile_state.clock.is_known
+
+
+# Clocks
+
+
+def beats_every_thirty_seconds(minutes: int, *, dated: bool, skew: float) -> Iterator[Outcome]:
+    """Ten machines that beat and `env-0`, which stops in the third minute; by a local clock that is wrong."""
+    for second in range(0, minutes * 60, 5):
+        rows = beating(10, NOW + (second // 30 * 30 + 10) * 1000)
+        last = NOW + min(second // 30 * 30, 150) * 1000
+        yield listed([environment("env-0", lastHeartbeat=last), *rows], NOW + second * 1000, dated=dated, skew=skew)
+
+
+@pytest.mark.parametrize("skew", [-DAY, -HOUR, -1_000, 1_000, HOUR, DAY])
+def test_no_local_clock_changes_a_verdict_as_long_as_the_server_tells_the_time(skew: float) -> None:
+    right, events = watched(beats_every_thirty_seconds(8, dated=True, skew=0))
+    wrong, told_too = watched(beats_every_thirty_seconds(8, dated=True, skew=skew))
+
+    assert wrong.environments == right.environments
+    assert told_too == events
+    assert [(event.kind, event.id, event.reason) for event in events] == [
+        (Kind.OFFLINE, "env-0", "heartbeat lost (120 s)")
+    ]
+
+
+def test_a_local_clock_that_is_five_minutes_ahead_does_not_declare_a_beating_fleet_down_for_good() -> None:
+    """No response is dated, and all heartbeats look five minutes old: that they advance is better evidence."""
+    profile_state, events = watched(beats_every_thirty_seconds(1, dated=False, skew=300_000))
+
+    assert profile_state.counts() == {Presence.ONLINE: 11}
+    assert all(tracked.clock_suspect for tracked in profile_state.environments.values())
+    assert [(event.kind, event.of) for event in events] == [(Kind.TOGETHER, Kind.ONLINE)]
+
+
+@pytest.mark.parametrize("skew", [-300_000, 300_000])
+def test_a_wrong_local_clock_hides_no_machine_that_stopped(skew: float) -> None:
+    profile_state, events = watched(beats_every_thirty_seconds(8, dated=False, skew=skew))
+
+    assert profile_state.counts() == {Presence.ONLINE: 10, Presence.OFFLINE: 1}
+    assert (events[-1].kind, events[-1].id) == (Kind.OFFLINE, "env-0")
+
+
+def test_every_kind_of_event_about_an_environment_can_happen() -> None:
+    """A day in the life of one environment."""
+    days = [
+        environment("env-2", lastHeartbeat=NOW + 5_000, connectionId="conn-2"),
+        environment("env-2", lastHeartbeat=NOW + 10_000, connectionId="conn-3", listenerInstanceId="server-3"),
+        environment("env-2", lastHeartbeat=NOW + 10_000, connectionId=None),
+        environment("env-2", lastHeartbeat=NOW + 15_000, connectionName="nas", currentMode="unrestricted"),
+    ]
+    outcomes = [listed([row], NOW + 5_000 * number) for number, row in enumerate(days, 1)]
+    first = listed([environment("env-2")])
+    profile_state, events = watched([first, *outcomes])
+
+    assert kinds(events) == [Kind.RECONNECTED, Kind.RESTARTED, Kind.OFFLINE, Kind.ONLINE, Kind.RENAMED, Kind.MODE]
+    assert profile_state.counts() == {Presence.ONLINE: 1}
+
+
+def test_an_outcome_leaves_the_fleet_before_it_as_it_was() -> None:
+    before, _ = watched([listed(beating(3))])
+    ids = list(before.environments)
+    before.apply(listed(beating(1), NOW + 5_000))
+
+    assert (list(before.environments), before.listings, before) == (ids, 1, watched([listed(beating(3))])[0])
+    assert ProfileState() == ProfileState()
+
+
+def test_a_newcomer_in_a_listing_that_lacks_the_other_replaces_it() -> None:
+    """Its twin is one that is listed beside it."""
+    old = environment(id="old", connectionName="nas", deviceId="d-1")
+    new = environment(id="new", connectionName="nas", deviceId="d-1")
+    moments = ([old], [new], [new])
+    _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(moments))
+    assert [(event.kind, event.id, event.reason) for event in events] == [
+        (Kind.APPEARED, "new", "replaces nas, same device"),
+        (Kind.GONE, "old", "no longer listed"),
+    ]
+
+
+def test_a_newcomer_replaces_one_that_is_lost_in_the_same_listing() -> None:
+    old = {"id": "old", "connectionName": "nas", "deviceId": "d-1"}
+    new = environment(id="new", connectionName="nas", deviceId="d-1")
+    lost = environment(**old, connectionId=None)
+    _, events = watched([listed([environment(**old)]), listed([lost, new], NOW + 5_000)])
+    assert [(event.kind, event.reason) for event in events] == [
+        (Kind.OFFLINE, "disconnected"),
+        (Kind.APPEARED, "replaces nas, same device"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (environment(id="old", connectionName="nas", deviceId="d-1"), "twin of nas, same device"),
+        (environment(id="old", connectionName="nas", deviceId="d-1", connectionId=None), "replaces nas, same device"),
+        (environment(id="old", connectionName="nas", deviceId="d-2"), None),
+    ],
+)
+def test_a_newcomer_on_a_listed_device_is_named_as_its_twin_or_its_replacement(
+    other: Environment, reason: str | None
+) -> None:
+    newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1")
+    _, events = watched([listed([other]), listed([other, newcomer], NOW + 5_000)])
+    assert [(event.kind, event.reason) for event in events] == [(Kind.APPEARED, reason)]
