@@ -196,7 +196,7 @@ class DayBefore:
             yield _Outage(*self.pod_loss)
         if _is_rolled_out_to(found.machine):
             yield _Outage(self.roll_out.at + delay, self.roll_out.at + delay + pause)
-        if any(word in found.machine.identity["connectionName"] for word in _LAPTOPS) and chance < 0.6:
+        if any(word in found.machine.identity["name"] for word in _LAPTOPS) and chance < 0.6:
             if night := self._whole_span(19 * HOUR_MS + 30 * MINUTE_MS, 13 * HOUR_MS):
                 yield _Outage(night.at + moment % (3 * HOUR_MS), night.until - length, is_asleep=True)
         elif chance < 0.2 and (spare := self._whole_span(moment, length)):
@@ -249,7 +249,7 @@ class DayBefore:
 
 
 def _is_rolled_out_to(machine: Machine) -> bool:
-    name = machine.identity["connectionName"]
+    name = machine.identity["name"]
     return machine.version == NEWEST_VERSION and machine.metadata is not None and name.startswith(_ROLLED_OUT_TO)
 
 

@@ -109,5 +109,5 @@ class SimulatedFleet:
         for index in range(self._indexed, len(self._life)):
             identity = self._life.environment(index).machine.identity
             self._index_of[identity["id"]] = index
-            self._indexes_of_device.setdefault(identity["deviceId"], []).append(index)
+            self._indexes_of_device.setdefault(identity["device_id"], []).append(index)
         self._indexed = len(self._life)

@@ -12,6 +12,8 @@ from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from envwatch.model.environment import Environment
+
 if TYPE_CHECKING:
     from envwatch.demo.fleet_spec import FleetSpec
 
@@ -117,10 +119,10 @@ _NODE_VERSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What never changes of one environment, under the API's names."""
+    """The properties of one environment that never change."""
 
     identity: dict[str, str]
-    """`id`, `connectionName`, `deviceId`, `organizationId` and, where present, fields of the owner and the listener."""
+    """By attribute of `Environment`: ids and name and, where present, the fields of the owner and the listener."""
     metadata: dict[str, object] | None
     """The constant part of `metadata`; None for a listener that never sent any."""
     os: str
@@ -137,7 +139,7 @@ class Machine:
     @property
     def is_sandbox(self) -> bool:
         """Whether it is a sandbox of the cloud, which may leave the listing."""
-        return self.identity["deviceId"].startswith("sandbox-")
+        return self.identity["device_id"].startswith("sandbox-")
 
 
 def machine_at(spec: FleetSpec, index: int) -> Machine:
@@ -155,18 +157,18 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
     name = blueprint.name.format(who=who, n=number, agent=agent)
     if cycle and name == blueprint.name:
         name = f"{name}-{cycle + 1}"
-    identity = {"id": f"env-{_uuid(rng)}", "connectionName": name, "deviceId": device}
-    identity["organizationId"] = "local" if blueprint.device == "desktop" else f"org-{_shared_uuid(spec.seed, -1)}"
+    identity = {"id": f"env-{_uuid(rng)}", "name": name, "device_id": device}
+    identity["organization_id"] = "local" if blueprint.device == "desktop" else f"org-{_shared_uuid(spec.seed, -1)}"
     user = _shared_uuid(spec.seed, -2 - _PEOPLE.index(who))
     if place % 9 != 8:
-        identity["userId"] = f"user-{user}"
+        identity["user_id"] = f"user-{user}"
     if place % 7 != 3:
-        identity["apiKeyOwner"] = f"user-{user}"
+        identity["api_key_owner"] = f"user-{user}"
     version = rng.choice(("0.34.9", "0.33.4", "0.32.1", "0.31.2")) if place % 4 == 3 else NEWEST_VERSION
     current = version.startswith("0.34")
     if current:
         surface = "listen" if is_twin or blueprint.device == "desktop" else "server"
-        identity["listenerInstanceId"] = f"{surface}-{sha256(name.encode()).hexdigest()[:16]}"
+        identity["listener_instance_id"] = f"{surface}-{sha256(name.encode()).hexdigest()[:16]}"
     return Machine(
         identity=identity,
         metadata=None if place % 20 == 18 else _metadata(blueprint, place, current=current, rng=rng),
@@ -214,14 +216,17 @@ def _home(blueprint: Blueprint, who: str) -> str:
 
 
 def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -> dict[str, object]:
-    metadata: dict[str, object] = {"os": blueprint.os, "supported_commands": _COMMANDS if current else _OLD_COMMANDS}
+    metadata: dict[str, object] = {
+        Environment.os.key: blueprint.os,
+        Environment.supported_commands.key: _COMMANDS if current else _OLD_COMMANDS,
+    }
     if place % 6 != 5:
-        metadata["self_update"] = _self_update(blueprint, place)
+        metadata[Environment.self_update.key] = _self_update(blueprint, place)
     if current:
         os_name, os_version, architecture = _SYSTEMS[blueprint.os]
         metadata["environmentMessageProtocol"] = "v2-input"
         metadata["supportsPairedListenerGenerations"] = True
-        metadata["machine"] = {
+        metadata[Environment.machine.key] = {
             "architecture": architecture,
             "cpu": rng.choice(_PROCESSORS[blueprint.os]),
             "memoryBytes": rng.choice((8, 16, 32, 64, 128)) << 30,

@@ -112,7 +112,7 @@ class _Api:
 
         def is_wanted(environment: SimulatedEnvironment) -> bool:
             identity = environment.machine.identity
-            is_admitted = params.admits(identity["organizationId"], identity.get("userId"))
+            is_admitted = params.admits(identity["organization_id"], identity.get("user_id"))
             return is_admitted and (not params.online_only or environment.is_online(now))
 
         with self._lock:

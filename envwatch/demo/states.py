@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.demo.times import NEVER, TimeWindow
+from envwatch.model.environment import API_FIELDS, METADATA_FIELDS, Environment, wire_name
 from envwatch.model.listing_api import is_online
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 HEARTBEAT_MS = 30_000
 """A listener pings this often."""
 FOREVER = 1 << 62
+_TIMES = ',"{}":%b,"{}":%b}}'.format(wire_name("last_heartbeat_at"), wire_name("last_seen_at")).encode()
+"""The end of a row: the two times that change with every heartbeat."""
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -117,8 +120,7 @@ class SimulatedEnvironment:
             self._head, self._head_of = self._encoded_head(state), state
         beat_at = state.last_beat(now)
         seen_at = beat_at if state.is_beating and beat_at is not None else state.seen_at
-        times = b',"lastHeartbeat":%b,"lastSeenAt":%b}' % (_encoded(self._time(beat_at)), _encoded(self._time(seen_at)))
-        self._row = self._head + times
+        self._row = self._head + _TIMES % (_encoded(self._time(beat_at)), _encoded(self._time(seen_at)))
         place = self._place(now)
         since, until = state.since, self._states[place].since if place < len(self._states) else FOREVER
         if state.is_beating and beat_at is not None:
@@ -134,22 +136,24 @@ class SimulatedEnvironment:
         """Return the row without its closing brace and without the two times that change with every heartbeat."""
         row: dict[str, object] = {
             **self.machine.identity,
-            "connectionId": state.connection_id,
-            "connectedAt": self._time(state.connected_at),
-            "podId": state.pod_id,
-            "firstSeenAt": self._time(self._states[0].since),
+            "connection_id": state.connection_id,
+            "connected_at": self._time(state.connected_at),
+            "pod_id": state.pod_id,
+            "first_seen_at": self._time(self._states[0].since),
         }
         if state.mode is not None or self.index % 2:  # the API leaves a mode that is not set out, or sends null
-            row["currentMode"] = state.mode
+            row["mode"] = state.mode
         if self.machine.metadata is not None:
             row["metadata"] = {
-                "lettaCodeVersion": state.version,
-                "nodeVersion": self.machine.node,
-                **({} if state.branch is None else {"gitBranch": state.branch}),
-                **({} if state.directory is None else {"workingDirectory": state.directory}),
+                Environment.version.key: state.version,
+                Environment.node_version.key: self.machine.node,
+                **({} if state.branch is None else {Environment.branch.key: state.branch}),
+                **({} if state.directory is None else {Environment.working_directory.key: state.directory}),
                 **self.machine.metadata,
+                **{each.key: each.example(self.index) for each in METADATA_FIELDS.values() if each.examples},
             }
-        return _encode(row).encode()[:-1]
+        row |= {each.name: each.example(self.index) for each in API_FIELDS.values() if each.examples}
+        return _encode({wire_name(name): value for name, value in row.items()}).encode()[:-1]
 
     def _time(self, at: int | None) -> float | None:
         return at if at is None or self.machine.fraction is None else at - self.machine.fraction

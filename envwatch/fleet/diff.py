@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
+from envwatch.model.environment import LABELS
 from envwatch.model.modes import mode_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
 
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
@@ -31,19 +32,17 @@ class FieldChange(NamedTuple):
 _SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
 """Everything that the fields below are read from, to compare at once: in most rows it has not changed."""
 
-_FIELDS: tuple[tuple[Kind, str, Callable[[Environment], SafeText | None]], ...] = (
-    (Kind.RENAMED, "name", attrgetter("name")),
-    (Kind.MODE, "mode", lambda environment: mode_of(environment.mode)),
-    (Kind.CHANGED, "user", attrgetter("user_id")),
-    (Kind.VERSION, "version", attrgetter("version")),
-    (Kind.BRANCH, "branch", attrgetter("branch")),
-    (Kind.CHANGED, "directory", attrgetter("working_directory")),
-    (Kind.CHANGED, "node", attrgetter("node_version")),
-    (Kind.CHANGED, "os", attrgetter("os")),
-)
-
-_WHILE_ONLINE = (Kind.CHANGED, "pod", attrgetter("pod_id"))
-"""Null while offline, so only a change from one value to another is a change."""
+EVENT_KINDS: Final[Mapping[str, Kind]] = {
+    "name": Kind.RENAMED,
+    "mode": Kind.MODE,
+    "user_id": Kind.CHANGED,
+    "version": Kind.VERSION,
+    "branch": Kind.BRANCH,
+    "working_directory": Kind.CHANGED,
+    "node_version": Kind.CHANGED,
+    "os": Kind.CHANGED,
+}
+"""The kinds of events of the attributes whose change is an event."""
 
 
 def changes(before: Environment, after: Environment) -> Iterator[FieldChange]:
@@ -53,14 +52,19 @@ def changes(before: Environment, after: Environment) -> Iterator[FieldChange]:
     """
     if _SOURCES(before) == _SOURCES(after):
         return
-    for kind, field, value_of in _FIELDS:
-        was, now = value_of(before), value_of(after)
+    for name, kind in EVENT_KINDS.items():
+        was, now = value_of(before, name), value_of(after, name)
         if was != now:
-            yield FieldChange(kind, field, was, now)
-    kind, field, value_of = _WHILE_ONLINE
-    was, now = value_of(before), value_of(after)
+            yield FieldChange(kind, LABELS[name], was, now)
+    # The pod is null while offline, so only a change from one pod to another is a change.
+    was, now = before.pod_id, after.pod_id
     if was and now and was != now:
-        yield FieldChange(kind, field, was, now)
+        yield FieldChange(Kind.CHANGED, LABELS["pod_id"], was, now)
+
+
+def value_of(environment: Environment, name: str) -> SafeText | None:
+    """Return the text of an attribute as events compare it: a mode under its present name."""
+    return mode_of(environment.mode) if name == "mode" else getattr(environment, name)
 
 
 def is_new_connection(before: Environment, after: Environment) -> bool:

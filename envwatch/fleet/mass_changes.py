@@ -6,12 +6,12 @@ Pure. The numbers of the rule stand in `limits`.
 from __future__ import annotations
 
 from collections import defaultdict
-from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.diff import value_of
 from envwatch.fleet.events import Event, Kind
 from envwatch.model import limits
-from envwatch.model.modes import mode_of
+from envwatch.model.environment import LABELS
 from envwatch.model.text import SafeText
 
 if TYPE_CHECKING:
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
 """Kinds that affect what was online, so that a large share of it makes a mass change."""
 
-_SHAREABLE: tuple[tuple[str, Callable[[Environment], SafeText | None]], ...] = (
-    ("pod", attrgetter("pod_id")),
-    ("user", attrgetter("user_id")),
-    ("key owner", attrgetter("api_key_owner")),
-    ("organization", attrgetter("organization_id")),
-    ("os", attrgetter("os")),
-    ("version", attrgetter("version")),
-    ("node", attrgetter("node_version")),
-    ("branch", attrgetter("branch")),
-    ("mode", lambda environment: mode_of(environment.mode)),
+_SHAREABLE: Final = (
+    "pod_id",
+    "user_id",
+    "api_key_owner",
+    "organization_id",
+    "os",
+    "version",
+    "node_version",
+    "branch",
+    "mode",
 )
+"""The attributes that may tell why environments were lost together, the likeliest first."""
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
@@ -87,12 +88,12 @@ def with_masses(
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, SafeText], ...]:
     """Return the field values that all lost rows (at least one) share and that no survivor has: where to look first."""
     shared = []
-    for field, value_of in _SHAREABLE:
-        values = {value_of(environment) for environment in lost}
+    for name in _SHAREABLE:
+        values = {value_of(environment, name) for environment in lost}
         if len(values) == 1 and (value := values.pop()):
-            shared.append((field, value, value_of))
+            shared.append((name, value))
     for survivor in survivors:
-        shared = [(field, value, value_of) for field, value, value_of in shared if value_of(survivor) != value]
+        shared = [(name, value) for name, value in shared if value_of(survivor, name) != value]
         if not shared:
             break
-    return tuple((field, value) for field, value, _ in shared)
+    return tuple((LABELS[name], value) for name, value in shared)

@@ -1,65 +1,242 @@
-"""One row of the API as a frozen value of cleaned text.
+"""The fields of an API row, each declared once, and the row as a frozen value of cleaned text.
 
-Owns the row's wire format and the boundary where its text is cleaned; see `page` for the listing around it.
+A declaration gives a field its name on the wire, its number in the history, and its rule of redaction. Decoding
+(`page`), `wire_row`, the history's cells, redaction, the names in JSON and CSV, and the demo's rows derive from the
+declarations. `presentation` says how a field is named, found and drawn.
 """
 
-from __future__ import annotations
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum, StrEnum, auto
+from itertools import count
+from operator import attrgetter
+from types import MappingProxyType, NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Self,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import Annotated, TypeAlias
-
-import pydantic_core
-from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, with_config
-
-from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import LONGEST, SafeText, clean, clean_key, cleaned
+from envwatch.model.text import LONGEST, SafeText, clean
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+else:
+    JsonValue = Any  # for pydantic any JSON value; the demo's server imports no pydantic
+
+T = TypeVar("T")
 
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
-_Text = Annotated[SafeText, Field(max_length=LONGEST)]
-_Instant = Annotated[ServerMs, Field(strict=True, allow_inf_nan=False)]
 
-_NEVER_ON_THE_WIRE = "\0"
+class _Schema:
+    """Adds constraints to the schema by which pydantic validates a value.
+
+    Args:
+        constraints: as in `pydantic_core.core_schema`.
+    """
+
+    def __init__(self, **constraints: object) -> None:
+        self._constraints = constraints
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Callable[[object], Any]) -> Any:  # noqa: ANN401
+        return handler(source) | self._constraints
+
+
+_Text = Annotated[SafeText, _Schema(max_length=LONGEST)]
+_Instant = Annotated[ServerMs, _Schema(strict=True, allow_inf_nan=False)]
+
+_NEVER_ON_THE_WIRE: Final = "\0"
 """An alias that no plain page can contain: only this module fills that field."""
 
-
 NEVER = ServerMs(float("-inf"))
-"""The instant of what has never happened: an expected environment that was never listed was never seen."""
+"""The instant of an event that never happened, such as the last sign of life of an environment never listed."""
 
 
-@with_config(ConfigDict(extra="forbid"))
+class Identifies(StrEnum):
+    """What a text may identify. Redaction replaces the text with a pseudonym that begins with this word."""
+
+    MACHINE = "env"
+    USER = "user"
+    ORGANIZATION = "org"
+    CONNECTION = "conn"
+    LISTENER = "listener"
+    POD = "pod"
+    BRANCH = "branch"
+    DIRECTORY = "/dir"
+    VERSION = "version"
+    """Redaction keeps a version of numbers."""
+    MODE = "mode"
+    """Redaction keeps a known mode."""
+    PLATFORM = "os"
+    """Redaction keeps a known platform."""
+    OTHER = "text"
+
+
+class ValueKind(Enum):
+    """What a field of the row holds."""
+
+    TEXT = auto()
+    INSTANT = auto()
+    """Milliseconds since the epoch."""
+    OBJECT = auto()
+    """A JSON object."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Declaration:
+    """What `Environment` declares of a field."""
+
+    identifies: Identifies | None = None
+    """None for values that redaction keeps (instants) or drops (objects)."""
+    label: str = ""
+    """The name of the field in events and comparisons, as `key owner`; by default the attribute's name."""
+    examples: tuple[str, ...] = ()
+    """The values of the demo's machines, in turn. Empty where the demo has a rule of its own."""
+    name: str = field(default="", init=False)
+    """The attribute of `Environment`, and the name in JSON and CSV."""
+    place: int = field(default_factory=count().__next__, init=False)
+    """The place among the declarations, which is the order of the names in JSON and CSV. So this module evaluates
+    annotations at once."""
+
+    def example(self, index: int) -> str:
+        """Return the value of the demo's machine with an index."""
+        return self.examples[index % len(self.examples)]
+
+    def set_name(self, name: str) -> None:
+        """Note the attribute's name."""
+        self.name, self.label = name, self.label or name
+
+
+@dataclass(slots=True, eq=False)
+class ApiField(Declaration):
+    """The declaration of a member of the row."""
+
+    wire: str
+    """The name in the API."""
+    number: int
+    """The number of the cell in histories and recordings. A number never changes its meaning."""
+    is_null_sent: bool = False
+    """Whether the platform sends null for no value, instead of leaving the member out."""
+    kind: ValueKind = field(default=ValueKind.TEXT, init=False)
+
+
+@dataclass(slots=True, eq=False)
+class MetadataField(Declaration, Generic[T]):
+    """The declaration of a key of `metadata`, and the attribute of `Environment` that reads the key.
+
+    The attribute is None if the row has no such key, or a value of another type.
+    """
+
+    key: str
+    kind: type
+    """The type of the value."""
+    read: Callable[[Any], T]
+    """Makes the attribute's value of it."""
+    is_output: bool = True
+    """Whether the attribute has a name in JSON and CSV."""
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self.set_name(name)
+
+    @overload
+    def __get__(self, row: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, row: "Environment", owner: type) -> T | None: ...
+    def __get__(self, row: "Environment | None", owner: type) -> Self | T | None:
+        if row is None:
+            return self
+        value = row.metadata.get(self.key) if row.metadata else None
+        return self.read(value) if isinstance(value, self.kind) else None
+
+
+def _metadata_text(key: str, identifies: Identifies, label: str = "") -> MetadataField[SafeText]:
+    return MetadataField(key, str, clean, identifies=identifies, label=label)
+
+
+def _as_object(value: dict[str, JsonValue]) -> JsonObject:
+    return value
+
+
+def _only_texts(values: list[JsonValue]) -> tuple[SafeText, ...]:
+    return tuple([clean(value) for value in values if isinstance(value, str)])
+
+
+_I = Identifies
+
+
+def wire_name(name: str) -> str:
+    """Return the name in the API of a member of the row, by its attribute."""
+    return API_FIELDS[name].wire
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """One row of the listing as received, its text cleaned; instants may be integers or floats."""
+    """One row of the listing as received, its text cleaned; instants may be integers or floats.
 
-    id: Annotated[SafeText, Field(min_length=1, max_length=LONGEST)]
+    The order of the declarations is the order in JSON and CSV, so a new one comes last. A new member is optional,
+    because older histories lack it, and has the next free number of `storage/history/encoding/cells.py`.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid", "alias_generator": wire_name}
+
+    id: Annotated[_Text, _Schema(min_length=1), ApiField("id", 0, identifies=_I.MACHINE)]
     """The row's permanent key. Cleaned by `clean_key`: distinct rows have distinct keys."""
-    name: Annotated[_Text, Field(alias="connectionName")]
+    name: Annotated[_Text, ApiField("connectionName", 1, identifies=_I.MACHINE)]
     """Chosen by the machine's user; not unique."""
-    device_id: Annotated[_Text, Field(alias="deviceId")]
+    device_id: Annotated[_Text, ApiField("deviceId", 2, identifies=_I.MACHINE, label="device")]
     """Stable per machine; shared by two listeners on one machine."""
-    organization_id: Annotated[_Text, Field(alias="organizationId")]
-    """`local` marks a row of the Desktop app."""
-    first_seen_at: Annotated[_Instant, Field(alias="firstSeenAt")]
-    last_seen_at: Annotated[_Instant, Field(alias="lastSeenAt")]
-    connection_id: Annotated[_Text | None, Field(alias="connectionId")] = None
+    connection_id: Annotated[
+        _Text | None, ApiField("connectionId", 6, is_null_sent=True, identifies=_I.CONNECTION, label="connection")
+    ] = None
     """The live connection; null when offline, new after a re-registration."""
-    connected_at: Annotated[_Instant | None, Field(alias="connectedAt")] = None
-    last_heartbeat_at: Annotated[_Instant | None, Field(alias="lastHeartbeat")] = None
-    pod_id: Annotated[_Text | None, Field(alias="podId")] = None
-    listener_instance_id: Annotated[_Text | None, Field(alias="listenerInstanceId")] = None
+    listener_instance_id: Annotated[
+        _Text | None, ApiField("listenerInstanceId", 10, identifies=_I.LISTENER, label="listener")
+    ] = None
     """Undocumented: `<surface>-<hash>`."""
-    api_key_owner: Annotated[_Text | None, Field(alias="apiKeyOwner")] = None
-    user_id: Annotated[_Text | None, Field(alias="userId")] = None
-    mode: Annotated[_Text | None, Field(alias="currentMode")] = None
+    last_heartbeat_at: Annotated[_Instant | None, ApiField("lastHeartbeat", 8, is_null_sent=True)] = None
+    connected_at: Annotated[_Instant | None, ApiField("connectedAt", 7, is_null_sent=True)] = None
+    first_seen_at: Annotated[_Instant, ApiField("firstSeenAt", 4)]
+    last_seen_at: Annotated[_Instant, ApiField("lastSeenAt", 5)]
+    mode: Annotated[_Text | None, ApiField("currentMode", 13, identifies=_I.MODE)] = None
     """An open set; None on a fresh row."""
-    metadata: Annotated[dict[str, JsonValue] | None, Field(alias="metadata")] = None
-    """An open set; the properties below ignore a value of the wrong type."""
-    unknown: Annotated[dict[str, JsonValue], Field(alias=_NEVER_ON_THE_WIRE)] = field(default_factory=dict)
-    """Fields of the row that this version does not model."""
+    version = _metadata_text("lettaCodeVersion", _I.VERSION)
+    """Version of Letta Code."""
+    branch = _metadata_text("gitBranch", _I.BRANCH)
+    """Git branch; set once an agent has run there."""
+    os = _metadata_text("os", _I.PLATFORM)
+    """Node's `process.platform`: darwin, linux, win32."""
+    node_version = _metadata_text("nodeVersion", _I.VERSION, "node")
+    """Version of Node.js, with its leading v."""
+    working_directory = _metadata_text("workingDirectory", _I.DIRECTORY, "directory")
+    """Set once an agent has run there."""
+    organization_id: Annotated[_Text, ApiField("organizationId", 3, identifies=_I.ORGANIZATION, label="organization")]
+    """`local` marks a row of the Desktop app."""
+    pod_id: Annotated[_Text | None, ApiField("podId", 9, is_null_sent=True, identifies=_I.POD, label="pod")] = None
+    user_id: Annotated[_Text | None, ApiField("userId", 12, identifies=_I.USER, label="user")] = None
+    api_key_owner: Annotated[_Text | None, ApiField("apiKeyOwner", 11, identifies=_I.USER, label="key owner")] = None
+    self_update = MetadataField("self_update", dict, _as_object)
+    """Whether the listener can update itself, and the command if it cannot."""
+    supported_commands = MetadataField("supported_commands", list, _only_texts)
+    """Names of the commands that the listener accepts."""
+    machine = MetadataField("machine", dict, _as_object, is_output=False)
+    """Undocumented: architecture, cpu, memoryBytes, osName, osVersion."""
+    metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
+    """An open set; the attributes above ignore a value of the wrong type."""
+    unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(default_factory=dict)
+    """Members of the row that this version does not declare."""
 
     @property
     def label(self) -> SafeText:
@@ -71,89 +248,65 @@ class Environment:
         """The last sign of life: the heartbeat, or if there is none (as when offline) when it was last seen."""
         return self.last_seen_at if self.last_heartbeat_at is None else self.last_heartbeat_at
 
-    @property
-    def version(self) -> SafeText | None:
-        """Version of Letta Code."""
-        return self._text("lettaCodeVersion")
 
-    @property
-    def branch(self) -> SafeText | None:
-        """Git branch; set once an agent has run there."""
-        return self._text("gitBranch")
-
-    @property
-    def working_directory(self) -> SafeText | None:
-        """Set once an agent has run there."""
-        return self._text("workingDirectory")
-
-    @property
-    def os(self) -> SafeText | None:
-        """Node's `process.platform`: darwin, linux, win32."""
-        return self._text("os")
-
-    @property
-    def node_version(self) -> SafeText | None:
-        """Version of Node.js, with its leading v."""
-        return self._text("nodeVersion")
-
-    @property
-    def self_update(self) -> JsonObject | None:
-        """Whether the listener can update itself, and the command if it cannot."""
-        return self._object("self_update")
-
-    @property
-    def machine(self) -> JsonObject | None:
-        """Undocumented: architecture, cpu, memoryBytes, osName, osVersion."""
-        return self._object("machine")
-
-    @property
-    def supported_commands(self) -> tuple[SafeText, ...] | None:
-        """Names of the commands that the listener accepts."""
-        value = (self.metadata or {}).get("supported_commands")
-        return tuple(SafeText(name) for name in value if isinstance(name, str)) if isinstance(value, list) else None
-
-    def _text(self, key: str) -> SafeText | None:
-        value = self.metadata.get(key) if self.metadata else None
-        return SafeText(value) if isinstance(value, str) else None
-
-    def _object(self, key: str) -> JsonObject | None:
-        value = self.metadata.get(key) if self.metadata else None
-        return value if isinstance(value, dict) else None
-
-
-KNOWN_METADATA: Mapping[str, type] = {
-    "lettaCodeVersion": str,
-    "gitBranch": str,
-    "workingDirectory": str,
-    "os": str,
-    "nodeVersion": str,
-    "self_update": dict,
-    "machine": dict,
-    "supported_commands": list,
+_KINDS: Final[Mapping[object, ValueKind]] = {
+    SafeText: ValueKind.TEXT,
+    ServerMs: ValueKind.INSTANT,
+    dict: ValueKind.OBJECT,
 }
-"""Keys of `metadata` that a property of `Environment` reads, each with the type of what it can read."""
 
 
-_ENVIRONMENT = TypeAdapter(Environment)
+def _api_fields() -> Mapping[str, ApiField]:
+    hints, found = get_type_hints(Environment, include_extras=True), {}
+    for name in [each.name for each in fields(Environment)]:
+        hint = hints[name]
+        declared = next(each for each in hint.__metadata__ if isinstance(each, ApiField))
+        declared.set_name(name)
+        (declared.kind,) = {_KINDS[get_origin(type_) or type_] for type_ in _types_in(hint)}
+        if (declared.kind is ValueKind.TEXT) is not (declared.identifies is not None):
+            raise TypeError(f"{name}: a text, and nothing else, declares whom it may identify")
+        found[name] = declared
+    return MappingProxyType(dict(sorted(found.items(), key=lambda item: item[1].number)))
 
 
-def environment_of(row: JsonValue) -> Environment:
-    """Return one decoded row as a value: its text cleaned, its unknown fields kept.
+def _types_in(hint: Any) -> set[object]:  # noqa: ANN401  any annotation
+    """Return the types that an annotation allows, without None."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _types_in(hint.__origin__)
+    return set().union(*map(_types_in, get_args(hint))) if origin in {Union, UnionType} else {hint} - {NoneType}
 
-    Raises:
-        ValueError: if it does not fit `Environment`, or is too large.
-    """
-    if not isinstance(row, dict):
-        return _ENVIRONMENT.validate_python(row)
-    names = _wire_names()
-    fields = {key: cleaned(row[key]) for key in row.keys() & names}
-    if isinstance(id_ := row.get("id"), str):
-        fields["id"] = clean_key(id_)
-    unknown: dict[str, JsonValue] = {clean(key): cleaned(value) for key, value in row.items() if key not in names}
-    if is_too_large([fields, unknown]):
-        raise ValueError(f"a row of more than {limits.ROW_BYTES} bytes")
-    environment = _ENVIRONMENT.validate_python(fields)
-    return replace(environment, unknown=unknown) if unknown else environment
+
+API_FIELDS: Final[Mapping[str, ApiField]] = _api_fields()
+"""The members of the row by attribute, in the order of their numbers."""
+
+METADATA_FIELDS: Final[Mapping[str, MetadataField[Any]]] = MappingProxyType(
+    {each.key: each for each in vars(Environment).values() if isinstance(each, MetadataField)}
+)
+"""The declared keys of `metadata`."""
+
+LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {each.name: each.label for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())}
+)
+"""The label of each declared field, by attribute."""
+
+TEXT_NAMES: Final = frozenset(
+    each.name for each in (*API_FIELDS.values(), *METADATA_FIELDS.values()) if each.identifies is not None
+)
+"""The attributes that are texts."""
+
+_OUTPUT_PLACES: Final = {
+    **{each.name: each.place for each in API_FIELDS.values()},
+    **{each.name: each.place for each in METADATA_FIELDS.values() if each.is_output},
+}
+OUTPUT_NAMES: Final = tuple(sorted(_OUTPUT_PLACES, key=_OUTPUT_PLACES.__getitem__))
+"""The attributes that JSON and CSV contain, in their order."""
+
+WIRE_FIELDS: Final = tuple(
+    sorted((each for each in API_FIELDS.values() if each.wire != _NEVER_ON_THE_WIRE), key=attrgetter("place"))
+)
+"""The members that the wire has, in the order of their declarations: all but `unknown`."""
+_WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
@@ -162,32 +315,16 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
     Its id is that of `Environment`, which `environment_of` changes if it is hashed. Instants are whole numbers where
     they can be. Optional fields without a value are left out, as the platform does it on a fresh row.
     """
-    names = _wire_names()
     row: dict[str, JsonValue] = {
         # Cleaning made this name of an unknown field that of a known one, and removes the hint again.
-        name + _REMOVED_BY_CLEANING if name in names else name: value
+        name + _REMOVED_BY_CLEANING if name in _WIRE_NAMES else name: value
         for name, value in environment.unknown.items()
     }
-    row |= {
-        "id": environment.id,
-        "connectionName": environment.name,
-        "deviceId": environment.device_id,
-        "organizationId": environment.organization_id,
-        "connectionId": environment.connection_id,
-        "connectedAt": _wire_instant(environment.connected_at),
-        "lastHeartbeat": _wire_instant(environment.last_heartbeat_at),
-        "firstSeenAt": _wire_instant(environment.first_seen_at),
-        "lastSeenAt": _wire_instant(environment.last_seen_at),
-        "podId": environment.pod_id,
-    }
-    optional: dict[str, JsonValue] = {
-        "currentMode": environment.mode,
-        "metadata": environment.metadata,
-        "listenerInstanceId": environment.listener_instance_id,
-        "apiKeyOwner": environment.api_key_owner,
-        "userId": environment.user_id,
-    }
-    return row | {name: value for name, value in optional.items() if value is not None}
+    for each in WIRE_FIELDS:
+        value = getattr(environment, each.name)
+        if value is not None or each.is_null_sent:
+            row[each.wire] = _wire_instant(value) if each.kind is ValueKind.INSTANT else value
+    return row
 
 
 _REMOVED_BY_CLEANING = "\ufe0f"
@@ -200,22 +337,11 @@ def _wire_instant(at: ServerMs | None) -> float | None:
     return int(at) if at and at.is_integer() and abs(at) < _EXACT_BELOW else at
 
 
-def is_too_large(value: JsonValue) -> bool:
-    """Whether a decoded row, or a part of it, exceeds `ROW_BYTES` as JSON."""
-    return len(pydantic_core.to_json(value)) > limits.ROW_BYTES
-
-
-@cache
-def _wire_names() -> frozenset[str]:
-    """The names of `Environment`'s fields on the wire."""
-    return frozenset(_ENVIRONMENT.json_schema()["properties"]) - {_NEVER_ON_THE_WIRE}
-
-
 def update_text(environment: Environment) -> SafeText | None:
     """Return whether the listener can update itself, in a word or two."""
     update = environment.self_update
     if update is None:
         return None
     if not update.get("supported"):
-        return SafeText("no")
-    return SafeText("yes" if update.get("writable") else "by hand")
+        return clean("no")
+    return clean("yes" if update.get("writable") else "by hand")

@@ -13,21 +13,48 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import pydantic_core
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from envwatch.model import limits
-from envwatch.model.environment import Environment, environment_of, is_too_large
+from envwatch.model.environment import WIRE_FIELDS, Environment, ValueKind
 from envwatch.model.page_rows import id_in, split
 from envwatch.model.plain_json import is_plain_json
 from envwatch.model.text import BITS, DEPTH, LONGEST, SafeText, clean, clean_key, cleaned, is_hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from envwatch.model.pool import Pool
+
+
+_ENVIRONMENT: Final = TypeAdapter(Environment)
+_WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
+
+
+def environment_of(row: JsonValue) -> Environment:
+    """Return one decoded row as a value: its text cleaned, its unknown fields kept.
+
+    Raises:
+        ValueError: if it does not fit `Environment`, or is too large.
+    """
+    if not isinstance(row, dict):
+        return _ENVIRONMENT.validate_python(row)
+    members = {key: cleaned(row[key]) for key in row.keys() & _WIRE_NAMES}
+    if isinstance(id_ := row.get("id"), str):
+        members["id"] = clean_key(id_)
+    unknown: dict[str, JsonValue] = {clean(key): cleaned(value) for key, value in row.items() if key not in _WIRE_NAMES}
+    if is_too_large([members, unknown]):
+        raise ValueError(f"a row of more than {limits.ROW_BYTES} bytes")
+    environment = _ENVIRONMENT.validate_python(members)
+    return replace(environment, unknown=unknown) if unknown else environment
+
+
+def is_too_large(value: JsonValue) -> bool:
+    """Whether a decoded row, or a part of it, exceeds `ROW_BYTES` as JSON."""
+    return len(pydantic_core.to_json(value)) > limits.ROW_BYTES
 
 
 class PageError(ValueError):
@@ -59,18 +86,10 @@ class _WholePage:
 _WHOLE_PAGE = TypeAdapter(_WholePage)
 
 
-_TEXTS = (
-    "name",
-    "device_id",
-    "organization_id",
-    "connection_id",
-    "pod_id",
-    "listener_instance_id",
-    "api_key_owner",
-    "user_id",
-    "mode",
-)
-_TEXTS_OF = attrgetter(*_TEXTS)
+_TEXTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.name != "id"]
+"""The texts of a row but the id, which `clean_key` cleans."""
+_OBJECTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.OBJECT]
+_texts_of: Final[Callable[[Environment], tuple[SafeText | None, ...]]] = attrgetter(*_TEXTS)
 
 
 def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, pool: Pool | None = None) -> Page:
@@ -89,8 +108,10 @@ def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, po
     if pool is not None:
         for row in page.environments:
             before = known.get(row.id) if known else None
-            if row.metadata and (before is None or row.metadata is not before.metadata):
-                pool.share(row.metadata)
+            for name in _OBJECTS:
+                value = getattr(row, name)
+                if value and (before is None or value is not getattr(before, name)):
+                    pool.share(value)
     return page
 
 
@@ -110,7 +131,7 @@ def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | 
         before = known.get(row.id)
         # A row that equals a cleaned one is clean, unless its id only looks like that row's key.
         if before is None or row != before or is_hashed(row.id):
-            if may_be_too_large and is_too_large(row.metadata):
+            if may_be_too_large and any(is_too_large(getattr(row, name)) for name in _OBJECTS):
                 return None
             try:
                 rows[index] = _cleaned_row(row, before, is_plain=is_plain)
@@ -135,15 +156,17 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
     if key != row.id:
         changes["id"] = key
     if not is_plain:
-        texts = _TEXTS_OF(row)
+        texts = _texts_of(row)
         if not _is_plain("".join(filter(None, texts))):
             changes |= {name: clean(text) for name, text in zip(_TEXTS, texts, strict=True) if text is not None}
-    if before is not None and row.metadata == before.metadata:
-        changes["metadata"] = before.metadata
-    elif not _needs_no_cleaning((row.metadata,), is_plain=is_plain):
-        changes["metadata"] = cleaned(row.metadata)
-        if is_too_large(changes["metadata"]):
-            raise ValueError("escapes made it too large")
+    for name in _OBJECTS:
+        value = getattr(row, name)
+        if before is not None and value == (known := getattr(before, name)):
+            changes[name] = known
+        elif not _needs_no_cleaning((value,), is_plain=is_plain):
+            changes[name] = cleaned(value)
+            if is_too_large(changes[name]):
+                raise ValueError("escapes made it too large")
     return replace(row, **changes) if changes else row
 
 

@@ -141,7 +141,8 @@ class Field(ABC):
         return Value(f"{low.text}..{high.text}", test_of(lambda value: is_from(value) and is_to(value), low.kind))
 
 
-def _unchanged(typed: SafeText) -> SafeText:
+def unchanged(typed: SafeText) -> SafeText:
+    """Return a typed value as it is."""
     return typed
 
 
@@ -156,7 +157,7 @@ class TextField(Field):
     """The texts of an environment; an empty one counts as none."""
     is_prefix: bool = False
     """A plain value must begin the text: `os:win` must not match darwin, nor `mode:strict` unrestricted."""
-    canonical: Callable[[SafeText], SafeText] = _unchanged
+    canonical: Callable[[SafeText], SafeText] = unchanged
     """Maps another name of a value to the one in `texts`."""
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:

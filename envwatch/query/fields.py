@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from envwatch.model.environment import NEVER, update_text
-from envwatch.model.modes import mode_from_query, mode_of
+from envwatch.model.modes import mode_from_query
 from envwatch.model.text import SafeText, clean
-from envwatch.query.field_types import InstantField, ProfileField, StatusField, TextField, VersionField
+from envwatch.presentation import PRESENTATIONS, Match
+from envwatch.query.field_types import InstantField, ProfileField, StatusField, TextField, VersionField, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.presentation import Presentation
     from envwatch.query.field_types import Field
     from envwatch.query.lexer import Token
 
@@ -98,68 +99,61 @@ def _texts_of(value: JsonValue) -> Iterator[SafeText]:
         for item in value:
             yield from _texts_of(item)
     elif value is not None:
-        yield SafeText(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield clean(text, max(len(text), 1))
 
 
 def _host(tracked: TrackedEnvironment) -> Iterator[SafeText | None]:
     yield tracked.environment.os
     machine = tracked.environment.machine or {}
-    yield from (SafeText(value) for value in machine.values() if isinstance(value, str))
+    yield from (clean(value) for value in machine.values() if isinstance(value, str))
 
 
-def _unless_never(at: float) -> float | None:
-    return None if at == NEVER else at
+_TYPES: Final[Mapping[Match, type[TextField]]] = {
+    Match.TEXT: TextField,
+    Match.PREFIX: TextField,
+    Match.VERSION: VersionField,
+}
 
 
-def _mode(tracked: TrackedEnvironment) -> tuple[SafeText | None]:
-    return (mode_of(tracked.environment.mode),)
+def _field_of(presentation: Presentation) -> Field:
+    about = f"{presentation.about}: {presentation.example}" if presentation.example else presentation.about
+    if presentation.match is Match.INSTANT:
+        return InstantField(presentation.id, about, presentation.instant)
+    text = presentation.text
+    return _TYPES[presentation.match](
+        presentation.id,
+        about,
+        lambda tracked: (text(tracked),),
+        is_prefix=presentation.match is Match.PREFIX,
+        canonical=mode_from_query if presentation.id == "mode" else unchanged,
+    )
 
 
-_ALL: tuple[Field, ...] = (
+_COMPUTED: Final[tuple[Field, ...]] = (
     StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
-    TextField("name", "the name its user chose", lambda tracked: (tracked.environment.name,)),
-    TextField("mode", "permission mode", _mode, is_prefix=True, canonical=mode_from_query),
     ProfileField("profile", "under which profile it is listed", lambda tracked: (tracked.profile,)),
-    VersionField("version", "version of Letta Code: <0.34", lambda tracked: (tracked.environment.version,)),
-    TextField("branch", "git branch", lambda tracked: (tracked.environment.branch,)),
-    TextField("directory", "working directory", lambda tracked: (tracked.environment.working_directory,)),
-    TextField("os", "darwin, linux, win32", lambda tracked: (tracked.environment.os,), is_prefix=True),
     TextField("host", "its system, processor or architecture", _host),
-    VersionField("node", "version of Node.js: >=22", lambda tracked: (tracked.environment.node_version,)),
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
-    InstantField("up", "up since: <2h", lambda tracked: tracked.up_since),
-    InstantField("seen", "last seen: >1d", lambda tracked: _unless_never(tracked.environment.last_seen_at)),
-    InstantField(
-        "first", "first seen: <7d, >2026-11-01", lambda tracked: _unless_never(tracked.environment.first_seen_at)
-    ),
-    TextField("user", "id of its user", lambda tracked: (tracked.environment.user_id,)),
-    TextField("pod", "pod of the platform, or the last one", lambda tracked: (tracked.pod_id,)),
-    TextField("device", "id of the machine", lambda tracked: (tracked.environment.device_id,)),
-    TextField("connection", "id of the live link", lambda tracked: (tracked.environment.connection_id,)),
-    TextField("listener", "id of the listener's process", lambda tracked: (tracked.environment.listener_instance_id,)),
-    TextField("owner", "owner of its API key", lambda tracked: (tracked.environment.api_key_owner,)),
-    TextField("org", "id of its organization", lambda tracked: (tracked.environment.organization_id,)),
-    TextField("id", "id of the row", lambda tracked: (tracked.environment.id,)),
-    TextField(
-        "update",
-        "whether it updates itself: yes, no, by hand",
-        lambda tracked: (update_text(tracked.environment),),
-        is_prefix=True,
-    ),
     TextField("command", "a command that it takes", lambda tracked: tracked.environment.supported_commands or ()),
 )
+"""The fields that are no single text or instant of the row."""
 
-FIELDS: Mapping[str, Field] = {field.name: field for field in _ALL}
+_ORDER: Final = (
+    "status name mode profile version branch directory os host node beat up seen first user pod device connection"
+    " listener owner org id update command"
+)
+"""The order of completions; a field that is not here comes last."""
+
+_ALL: Final = {field.name: field for field in (*_COMPUTED, *map(_field_of, PRESENTATIONS.values()))}
+
+FIELDS: Final[Mapping[str, Field]] = {name: _ALL[name] for name in dict.fromkeys([*_ORDER.split(), *_ALL])}
 """By name, in the order in which completion offers them."""
 
-ALIASES = {
+ALIASES: Final[Mapping[str, str]] = {
     "state": STATUS,
-    "dir": "directory",
-    "conn": "connection",
-    "connected": "up",
+    **{alias: each.id for each in PRESENTATIONS.values() for alias in each.aliases},
     "heartbeat": "beat",
-    "organization": "org",
-    "key": "owner",
     "commands": "command",
 }
 """Other accepted names: those in column titles and in the detail pane."""

@@ -12,10 +12,10 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.diff import changes, is_new_connection, is_new_process
+from envwatch.fleet.diff import EVENT_KINDS, changes, is_new_connection, is_new_process, value_of
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import event_presence
-from envwatch.model.environment import KNOWN_METADATA, update_text
+from envwatch.model.environment import API_FIELDS, LABELS, METADATA_FIELDS, TEXT_NAMES, ValueKind, update_text
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import SafeText, shortened
 from envwatch.model.times import NOTHING
@@ -25,7 +25,7 @@ from envwatch.views.columns import COLUMNS, FIXED, Column
 from envwatch.views.state_style import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic import JsonValue
 
@@ -76,27 +76,17 @@ _MAX_METADATA: Final = 60
 """Differences in the metadata of one environment, which has no fixed fields and may be replaced as a whole."""
 
 _COMPARED = attrgetter(
-    "name",
-    "mode",
-    "user_id",
-    "pod_id",
-    "api_key_owner",
-    "organization_id",
-    "device_id",
-    "connection_id",
-    "connected_at",
-    "unknown",
-    "metadata",
+    *(each.name for each in API_FIELDS.values() if each.kind is not ValueKind.INSTANT), "connected_at"
 )
 """All attributes of a row that are compared: one comparison settles the rows that did not change, which are most."""
 
-_EXTRA_FIELDS: tuple[tuple[str, Callable[[Environment], SafeText | None]], ...] = (
-    ("update", update_text),
-    ("key owner", attrgetter("api_key_owner")),
-    ("organization", attrgetter("organization_id")),
-    ("device", attrgetter("device_id")),
+_HAVE_EVENTS: Final = frozenset({*EVENT_KINDS, "pod_id", "connection_id"})
+_EXTRA_FIELDS: Final = tuple(
+    name
+    for name in dict.fromkeys(["api_key_owner", "organization_id", "device_id", *LABELS])
+    if name in TEXT_NAMES and name not in _HAVE_EVENTS and name not in {"id", "listener_instance_id"}
 )
-"""The fields whose changes are no events."""
+"""The texts whose changes are no events."""
 
 
 def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
@@ -196,10 +186,13 @@ def _field_differences(before: Environment, after: Environment) -> Iterator[Diff
     for change in changes(before, after):
         is_alarming = change.field == "mode" and change.after == UNRESTRICTED
         yield Difference(change.field, change.before, change.after, UNRESTRICTED if is_alarming else "")
-    for field, value_of in _EXTRA_FIELDS:
-        was, now = value_of(before), value_of(after)
+    was, now = update_text(before), update_text(after)
+    if was != now:
+        yield Difference("update", was, now)
+    for name in _EXTRA_FIELDS:
+        was, now = value_of(before, name), value_of(after, name)
         if was != now:
-            yield Difference(field, was, now)
+            yield Difference(LABELS[name], was, now)
     yield from _command_differences(before, after)
     pairs = ((_other_metadata(before), _other_metadata(after)), (before.unknown, after.unknown))
     metadata = chain.from_iterable(_json_differences(META[:-1], was, now) for was, now in pairs)
@@ -223,7 +216,7 @@ def _other_metadata(environment: Environment) -> dict[str, JsonValue]:
     return other
 
 
-_NAMED_TYPES = {key: type_ for key, type_ in KNOWN_METADATA.items() if type_ is not dict}
+_NAMED_TYPES = {key: each.kind for key, each in METADATA_FIELDS.items() if each.kind is not dict}
 _SUMMED_UP_UPDATE_KEYS = frozenset({"supported", "writable"})
 """The keys that `update_text` sums up in a word."""
 

@@ -7,26 +7,27 @@ left, so that a tick rewrites only the left edge of each line.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from envwatch.fleet.hours import HOURS
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
-from envwatch.model.environment import NEVER, update_text
+from envwatch.model.environment import NEVER
 from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import SafeText, natural_key
+from envwatch.model.text import clean, natural_key
 from envwatch.model.times import minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
+from envwatch.presentation import PRESENTATIONS, Match
 from envwatch.query.language import Searchable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.environment import Environment
+    from envwatch.model.text import SafeText
     from envwatch.model.versions import VersionKey
+    from envwatch.presentation import Presentation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,43 +62,47 @@ class Column(Searchable):
 def mode_text(raw_mode: SafeText | None) -> SafeText | None:
     """Return a mode as the table shows it: `!` marks the one that approves everything."""
     mode = mode_of(raw_mode)
-    return SafeText(f"{mode}!") if mode == UNRESTRICTED else mode
+    return clean(f"{mode}!") if mode == UNRESTRICTED else mode
 
 
-def _field(
-    id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], SafeText | None]
-) -> Column:
-    return Column(
-        id=id_,
-        title=_TITLES.get(id_, id_.upper()),
-        width=width,
-        from_width=from_width,
-        about=about,
-        text=lambda tracked, _: value(tracked.environment),
-        rank=lambda tracked: (value(tracked.environment) or SafeText("")).casefold() or None,
-        keep=_KEEP.get(id_, "start"),
+def _column_of(presentation: Presentation) -> Column:
+    text_of = presentation.text
+    column = Column(
+        id=presentation.id,
+        title=presentation.title or presentation.id.upper(),
+        width=presentation.width,
+        from_width=presentation.from_width,
+        about=presentation.column_about or presentation.about,
+        text=lambda tracked, _: text_of(tracked),
+        rank=lambda tracked: (text_of(tracked) or "").casefold() or None,
+        keep=presentation.keep,
     )
+    if presentation.match is Match.VERSION:
+        return replace(column, rank=_version_rank(text_of))
+    if presentation.match is Match.INSTANT:
+        text, rank = _instant_text(presentation.instant), _age_rank(presentation.instant)
+        return replace(column, text=text, rank=rank, keep="start", is_searched=False, is_ticking=True)
+    return column
 
 
-def _version(
-    id_: str, width: int, from_width: int, about: str, value: Callable[[Environment], SafeText | None]
-) -> Column:
+def _version_rank(
+    text_of: Callable[[TrackedEnvironment], SafeText | None],
+) -> Callable[[TrackedEnvironment], VersionKey | None]:
     def rank(tracked: TrackedEnvironment) -> VersionKey | None:
-        version = value(tracked.environment)
+        version = text_of(tracked)
         return version_key(version) if version else None
 
-    return replace(_field(id_, width, from_width, about, value), rank=rank)
+    return rank
 
 
-def _instant(
-    id_: str, width: int, from_width: int, about: str, instant: Callable[[TrackedEnvironment], float | None]
-) -> Column:
+def _instant_text(
+    instant: Callable[[TrackedEnvironment], float | None],
+) -> Callable[[TrackedEnvironment, float], SafeText | None]:
     def text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
         at = instant(tracked)
-        return None if at is None or at == NEVER else minutes_age(span(now - at))
+        return None if at is None else minutes_age(span(now - at))
 
-    column = _field(id_, width, from_width, about, lambda _: None)
-    return replace(column, text=text, rank=_age_rank(instant), is_searched=False, is_ticking=True)
+    return text
 
 
 def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable[[TrackedEnvironment], float | None]:
@@ -110,22 +115,9 @@ def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable
     return rank
 
 
-_TITLES: Mapping[str, str] = {"owner": "KEY OWNER"}
-
-_KEEP: Mapping[str, Literal["ends", "end"]] = {
-    "name": "ends",
-    "user": "ends",
-    "pod": "ends",
-    "directory": "end",
-    "device": "ends",
-    "connection": "ends",
-    "owner": "ends",
-}
-"""The parts kept of texts whose start does not distinguish rows."""
-
 FIXED = ("state", "for", "beat", "name")
 """Ids of the columns at the left that are always shown."""
-NAME_AT_LEAST: Final = 18
+NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
 """The minimal width of NAME, with the tag of a change; other columns get what is left."""
 _USUAL: Final = Limits()
 
@@ -153,9 +145,9 @@ def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) ->
     match tracked.presence:
         case Presence.LATE if not tracked.clock_suspect:
             left = (fleet_limits.online_for - span(now - tracked.last_seen_alive_at)).total_seconds()
-            return SafeText(f"off in {left:.0f} s" if left > 0 else "off next poll")
+            return clean(f"off in {left:.0f} s" if left > 0 else "off next poll")
         case Presence.ONLINE if tracked.is_flapping:
-            return SafeText(f"{len(tracked.transitions)} changes/h")
+            return clean(f"{len(tracked.transitions)} changes/h")
         case _:
             return _reason(tracked)
 
@@ -165,14 +157,14 @@ def _reason(tracked: TrackedEnvironment) -> SafeText | None:
     reason = tracked.verdict.reason
     if reason in (Reason.BEATING, Reason.UNTIMED):
         return None
-    return _SHORT_REASONS.get(reason) or SafeText(reason.value)
+    return _SHORT_REASONS.get(reason) or clean(reason.value)
 
 
 _SHORT_REASONS: Final = {
-    Reason.ABSENT: SafeText("not listed"),
-    Reason.EXPECTED: SafeText("not listed"),
-    Reason.NEVER_LISTED: SafeText("never listed"),
-    Reason.MISSED: SafeText("ping missed"),
+    Reason.ABSENT: clean("not listed"),
+    Reason.EXPECTED: clean("not listed"),
+    Reason.NEVER_LISTED: clean("never listed"),
+    Reason.MISSED: clean("ping missed"),
 }
 
 
@@ -201,13 +193,13 @@ WHY_OR_BRANCH: Final = replace(
 
 _PRESENCES: Final = tuple(Presence)
 
-_ALL = (
+_COMPUTED: Final = (
     Column(
         id="state",
         title="STATE",
         width=6,
         about="the verdict",
-        text=lambda tracked, _: SafeText(tracked.presence.value),
+        text=lambda tracked, _: clean(tracked.presence.value),
         rank=lambda tracked: _PRESENCES.index(tracked.presence),
         is_searched=False,
     ),
@@ -232,10 +224,6 @@ _ALL = (
         is_searched=False,
         align="right",
     ),
-    replace(
-        _field("name", NAME_AT_LEAST, 0, "the name its user chose, or else the id", attrgetter("label")),
-        rank=lambda tracked: natural_key(tracked.environment.label),
-    ),
     Column(
         id="profile",
         title="PROFILE",
@@ -245,22 +233,7 @@ _ALL = (
         rank=lambda tracked: tracked.profile.casefold() or None,
         keep="ends",
     ),
-    replace(
-        _field("mode", 13, 0, "permission mode", lambda environment: mode_text(environment.mode)),
-        search_text=lambda tracked, _: mode_of(tracked.environment.mode),
-    ),
-    _version("version", 9, 0, "version of Letta Code", lambda environment: environment.version),
     _WHY,
-    _instant("up", 5, 100, "time since it connected, while it is up", lambda tracked: tracked.up_since),
-    _field("os", 6, 100, "operating system", lambda environment: environment.os),
-    _field("branch", 15, 100, "git branch", lambda environment: environment.branch),
-    _field("user", 12, 120, "id of its user", lambda environment: environment.user_id),
-    replace(
-        _field("pod", 8, 120, "pod of the platform, or the last one", lambda environment: environment.pod_id),
-        text=lambda tracked, _: tracked.pod_id,
-        rank=lambda tracked: (tracked.pod_id or SafeText("")).casefold() or None,
-    ),
-    _field("directory", 20, 120, "working directory", lambda environment: environment.working_directory),
     Column(
         id="24h",
         title="24H",
@@ -271,16 +244,31 @@ _ALL = (
         rank=lambda _: None,
         is_searched=False,
     ),
-    _field("device", 14, 160, "id of the machine", lambda environment: environment.device_id),
-    _field("connection", 14, 160, "id of the live link", lambda environment: environment.connection_id),
-    _version("node", 9, 160, "version of Node.js", lambda environment: environment.node_version),
-    _field("owner", 12, 160, "owner of its API key", lambda environment: environment.api_key_owner),
-    _field("update", 7, 160, "whether it updates itself", update_text),
-    _instant("seen", 5, 160, "time since it was last seen", lambda tracked: tracked.environment.last_seen_at),
-    _instant("first", 5, 160, "time since it was first seen", lambda tracked: tracked.environment.first_seen_at),
 )
+"""The columns that no single field of the row fills."""
 
-COLUMNS: Mapping[str, Column] = {column.id: column for column in _ALL}
+_PRESENTED: Final = {each.id: _column_of(each) for each in PRESENTATIONS.values() if each.width}
+_ALL: Final = {
+    **{column.id: column for column in _COMPUTED},
+    **_PRESENTED,
+    "name": replace(
+        _PRESENTED["name"],
+        text=lambda tracked, _: tracked.environment.label,
+        rank=lambda tracked: natural_key(tracked.environment.label),
+    ),
+    "mode": replace(
+        _PRESENTED["mode"],
+        text=lambda tracked, _: mode_text(tracked.environment.mode),
+        search_text=lambda tracked, _: mode_of(tracked.environment.mode),
+    ),
+}
+_ORDER: Final = (
+    "state for beat name profile mode version why up os branch user pod directory 24h device connection node owner"
+    " update seen first"
+)
+"""The order of the table; a column that is not here comes last."""
+
+COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
 """By id, in the order of the table."""
 
 LAST_DAY: Final = "24h"

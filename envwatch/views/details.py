@@ -11,12 +11,13 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import NEVER_LISTED
-from envwatch.model.environment import KNOWN_METADATA
+from envwatch.model.environment import METADATA_FIELDS
 from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
 from envwatch.model.shared_marks import SHARED_FIELD
-from envwatch.model.text import SafeText, counted, shortened
+from envwatch.model.text import LONGEST, clean, counted, shortened
 from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of
 from envwatch.model.versions import is_behind
+from envwatch.presentation import PRESENTATIONS, Match
 from envwatch.views.event_text import event_style, event_text
 from envwatch.views.pane_layout import DetailLine, Fit
 from envwatch.views.remedies import remedies, start_command
@@ -24,7 +25,7 @@ from envwatch.views.state_details import instant_text
 from envwatch.views.state_style import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import tzinfo
 
     from pydantic import JsonValue
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
+    from envwatch.model.text import SafeText
+    from envwatch.presentation import Presentation
 
 
-_NO_KEY: Final = SafeText("")
+_NO_KEY: Final = clean("")
 
 EVENTS: Final = 5
 """Events of an environment that the pane has at least, if there are so many."""
@@ -74,7 +77,7 @@ def event_line(event: Event, now: float, zone: tzinfo | None, *, is_ascii: bool,
     label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
     name = f"{event.name} " if is_named and event.name else ""
     return DetailLine(
-        label, SafeText(f"{look.ascii if is_ascii else look.glyph} {name}{event_text(event, zone)}"), look.style
+        label, clean(f"{look.ascii if is_ascii else look.glyph} {name}{event_text(event, zone)}"), look.style
     )
 
 
@@ -85,38 +88,50 @@ def about_lines(
 
     `uptime` is its availability in words, if it stands nowhere else.
     """
-    environment = tracked.environment
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
     if tracked.verdict == NEVER_LISTED:
         return  # nothing is known of it but its name or device id
-    mode = mode_of(environment.mode)
-    sent_as = f" (sent as {environment.mode})" if mode != environment.mode else ""
-    yield DetailLine(
-        "mode",
-        SafeText(f"{mode or NOTHING} · {mode_meaning(environment.mode)}{sent_as}"),
-        "bold unrestricted" if mode == UNRESTRICTED else "",
-    )
-    yield DetailLine("version", _version(environment, profile_state))
-    yield DetailLine("branch", environment.branch or NOTHING, fit=Fit.ENDS)
-    if environment.working_directory:
-        yield DetailLine("in", environment.working_directory, fit=Fit.END, letter=COPY_LETTERS["directory"])
-    yield DetailLine("on", _host(environment))
-    for label, id_ in (
-        ("pod" if environment.pod_id else "last pod", tracked.pod_id),
-        ("user", environment.user_id),
-        ("owner", environment.api_key_owner),
-    ):
-        if id_:
-            yield DetailLine(label, id_, fit=Fit.ENDS)
-    yield from _update(environment, profile_state)
+    for presentation in PRESENTATIONS.values():
+        if presentation.pane and not presentation.is_id:
+            own = _OWN_LINES.get(presentation.id)
+            yield from (
+                _line(presentation, tracked, profile_state, style) if own is None else own(tracked, profile_state)
+            )
     yield from _relations(tracked, profile_state)
     if uptime is not None:
         yield DetailLine("uptime", uptime)
     yield from _times(tracked, profile_state, style)
-    if commands := ", ".join(filter(None, environment.supported_commands or ())):
-        yield DetailLine("commands", SafeText(commands))
-    yield from _unknown(environment)
+    if commands := ", ".join(filter(None, tracked.environment.supported_commands or ())):
+        yield DetailLine("commands", clean(commands, len(commands)))
+    yield from _unknown(tracked.environment)
+
+
+def _line(
+    presentation: Presentation, tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle
+) -> Iterator[DetailLine]:
+    """Yield the line of a field that has no rule of its own, if the environment has a value."""
+    if presentation.match is not Match.INSTANT:
+        yield from _text_line(presentation, tracked)
+    elif (at := presentation.instant(tracked)) is not None and profile_state.listed is not None:
+        listed_at = profile_state.clock.server_time(profile_state.listed.wall)
+        yield DetailLine(presentation.pane, instant_text(at, listed_at, zone_of(style)))
+
+
+def _text_line(presentation: Presentation, tracked: TrackedEnvironment) -> Iterator[DetailLine]:
+    if text := presentation.text(tracked):
+        fit = Fit.END if presentation.keep == "end" else Fit.ENDS
+        letter = COPY_LETTERS[_COPIED[presentation.id]] if presentation.id in _COPIED else ""
+        yield DetailLine(presentation.pane, text, fit=fit, letter=letter)
+
+
+_COPIED: Final = {
+    "directory": "directory",
+    "device": "device id",
+    "id": "environment id",
+    "connection": "connection id",
+}
+"""The labels in `COPY_LETTERS` of the fields whose line has a letter."""
 
 
 def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
@@ -124,14 +139,14 @@ def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iter
     environment = tracked.environment
     if tracked.transitions:
         changes = counted(len(tracked.transitions), "change")
-        yield DetailLine("churn", SafeText(f"{changes} of connection in the last hour"))
+        yield DetailLine("churn", clean(f"{changes} of connection in the last hour"))
     twins = [
         other.environment.label
         for other in profile_state.environments.values()
         if other.environment.device_id == environment.device_id and other.environment.id != environment.id
     ]
     if twins:
-        yield DetailLine("twins", SafeText(", ".join(twins)))
+        yield DetailLine("twins", clean(", ".join(twins), len(twins) * (LONGEST + 2)))
 
 
 def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle) -> Iterator[DetailLine]:
@@ -143,37 +158,50 @@ def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: Time
     date = instant_text(environment.first_seen_at, listed_at, zone)
     ago = f"{state_age(span(listed_at - environment.first_seen_at))} ago"
     first = f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}"
-    yield DetailLine(
-        "seen", SafeText(f"first {first} · last {instant_text(environment.last_seen_at, listed_at, zone)}")
-    )
+    yield DetailLine("seen", clean(f"first {first} · last {instant_text(environment.last_seen_at, listed_at, zone)}"))
 
 
 def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
     """Yield the ids, each with the letter that copies it; none of what was never listed."""
-    environment = tracked.environment
     if tracked.verdict == NEVER_LISTED:
         return
-    yield DetailLine("device", environment.device_id, fit=Fit.ENDS, letter=COPY_LETTERS["device id"])
-    yield DetailLine("id", environment.id, fit=Fit.ENDS, letter=COPY_LETTERS["environment id"])
-    if environment.connection_id:
-        letter = COPY_LETTERS["connection id"]
-        yield DetailLine("conn", environment.connection_id, fit=Fit.ENDS, letter=letter)
-    if environment.listener_instance_id:
-        yield DetailLine("listener", environment.listener_instance_id, fit=Fit.ENDS)
-    yield DetailLine("org", environment.organization_id, fit=Fit.ENDS)
+    for presentation in PRESENTATIONS.values():
+        if presentation.is_id:
+            yield from _text_line(presentation, tracked)
 
 
-def _version(environment: Environment, profile_state: ProfileState) -> SafeText:
-    version = environment.version
-    if version is None:
-        return NOTHING
-    newest = profile_state.newest
-    if is_behind(version, newest):
-        return SafeText(f"{version} · behind {newest}")
-    return SafeText(f"{version} · newest here") if version == newest else version
+def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    """Yield the mode with its meaning, and the name that the listener sent."""
+    sent = tracked.environment.mode
+    mode = mode_of(sent)
+    sent_as = f" (sent as {sent})" if mode != sent else ""
+    text = clean(f"{mode or NOTHING} · {mode_meaning(sent)}{sent_as}")
+    yield DetailLine("mode", text, "bold unrestricted" if mode == UNRESTRICTED else "")
 
 
-def _host(environment: Environment) -> SafeText:
+def _version(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
+    """Yield the version, and how the version compares with the newest of the profile."""
+    version, newest = tracked.environment.version, profile_state.newest
+    text = version or NOTHING
+    if version is not None and is_behind(version, newest):
+        text = clean(f"{version} · behind {newest}")
+    elif version is not None and version == newest:
+        text = clean(f"{version} · newest here")
+    yield DetailLine("version", text)
+
+
+def _branch(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    yield DetailLine("branch", tracked.environment.branch or NOTHING, fit=Fit.ENDS)
+
+
+def _pod(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    if tracked.pod_id:
+        yield DetailLine("pod" if tracked.environment.pod_id else "last pod", tracked.pod_id, fit=Fit.ENDS)
+
+
+def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    """Yield the system, the hardware and the version of Node.js in one line."""
+    environment = tracked.environment
     machine = environment.machine or {}
     system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
     words = [
@@ -184,7 +212,7 @@ def _host(environment: Environment) -> SafeText:
         _memory(machine.get("memoryBytes")),
         f"node {environment.node_version}" if environment.node_version else None,
     ]
-    return SafeText(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING
+    yield DetailLine("on", clean(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING)
 
 
 def _memory(size: JsonValue) -> str | None:
@@ -196,8 +224,9 @@ def _memory(size: JsonValue) -> str | None:
     return humanize.naturalsize(size, binary=True)
 
 
-def _update(environment: Environment, profile_state: ProfileState) -> Iterator[DetailLine]:
+def _update(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
     """Yield how it is updated; the command for that stands with what helps, where the version is behind."""
+    environment = tracked.environment
     update = environment.self_update
     if update is None:
         yield DetailLine("update", NOTHING)
@@ -207,14 +236,24 @@ def _update(environment: Environment, profile_state: ProfileState) -> Iterator[D
     ability = "by itself" if update.get("writable") else "not writable"
     if not update.get("supported"):
         ability = "not by itself"
-    yield DetailLine("update", SafeText(f"{ability}{because}"))
+    yield DetailLine("update", clean(f"{ability}{because}"))
     command, path = update.get("manual_command"), update.get("install_path")
     if isinstance(command, str) and command and not is_behind(environment.version, profile_state.newest):
         letter = COPY_LETTERS["update command"]
-        yield DetailLine("by hand", SafeText(command), fit=_shell(environment), letter=letter)
+        yield DetailLine("by hand", clean(command), fit=_shell(environment), letter=letter)
     if isinstance(path, str) and path:
-        yield DetailLine("path", SafeText(path), fit=Fit.END)
+        yield DetailLine("path", clean(path), fit=Fit.END)
 
+
+_OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iterator[DetailLine]]]] = {
+    "mode": _mode,
+    "version": _version,
+    "branch": _branch,
+    "os": _host,
+    "pod": _pod,
+    "update": _update,
+}
+"""The lines of fields that say more than the field's text, by the field's id."""
 
 _KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes"})
 _KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
@@ -237,13 +276,13 @@ def _unknown(environment: Environment) -> Iterator[DetailLine]:
     yield from islice(lines, _MAX_LINES)
     omitted = sum(1 for _ in islice(lines, _MAX_COUNT))
     if omitted:
-        yield DetailLine("…", SafeText(f"{omitted} more" if omitted < _MAX_COUNT else f"{_MAX_COUNT} and more"))
+        yield DetailLine("…", clean(f"{omitted} more" if omitted < _MAX_COUNT else f"{_MAX_COUNT} and more"))
 
 
 def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]:
     for key, value in (environment.metadata or {}).items():
-        expected_type = KNOWN_METADATA.get(key)
-        if expected_type is None or not (value is None or isinstance(value, expected_type)):
+        declared = METADATA_FIELDS.get(key)
+        if declared is None or not (value is None or isinstance(value, declared.kind)):
             yield key, value
     for name, values, named in (
         ("machine", environment.machine, _KNOWN_MACHINE),
@@ -262,9 +301,9 @@ def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine
     if not value or not isinstance(value, (dict, list)):
         yield DetailLine(label, shortened(json_text(value), _MAX_CELLS), depth=depth)
     elif depth + 1 == _MAX_DEPTH:
-        yield DetailLine(label, SafeText("{…}" if isinstance(value, dict) else "[…]"), depth=depth)
+        yield DetailLine(label, clean("{…}" if isinstance(value, dict) else "[…]"), depth=depth)
     else:
-        yield DetailLine(label, SafeText(""), depth=depth)
+        yield DetailLine(label, clean(""), depth=depth)
         members = value.items() if isinstance(value, dict) else (("-", item) for item in value)
         for key, member in members:
             yield from _tree_lines(key, member, depth + 1)
@@ -288,13 +327,13 @@ class Copy(NamedTuple):
 
     label: str
     """One of `COPY_LETTERS`."""
-    text: SafeText
+    text: str
 
     @property
     def gist(self) -> SafeText:
         """The text if it is one line, else the number of its lines."""
         lines = self.text.count("\n") + 1
-        return self.text if lines == 1 else SafeText(f"{lines} lines")
+        return clean(self.text, len(self.text) + 1) if lines == 1 else clean(f"{lines} lines")
 
 
 def copies(environment: Environment) -> list[Copy]:
@@ -310,4 +349,4 @@ def copies(environment: Environment) -> list[Copy]:
         "start command": start_command(environment),
         "directory": environment.working_directory,
     }
-    return [Copy(label, SafeText(text)) for label, text in texts.items() if text]
+    return [Copy(label, text) for label, text in texts.items() if text]

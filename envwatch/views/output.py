@@ -11,12 +11,13 @@ import io
 from collections import Counter
 from datetime import UTC, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypedDict
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from pydantic_core import to_json
 
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
-from envwatch.model.environment import NEVER
+from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, ValueKind
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, cells, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
@@ -26,10 +27,10 @@ from envwatch.views.state_style import glyph_of, style_of
 from envwatch.views.table_view import ambiguous_names, id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.environment import JsonObject
+    from envwatch.model.environment import Environment
 
 _Keep: TypeAlias = Literal["start", "ends", "end"]
 
@@ -45,50 +46,6 @@ class ListFormat(StrEnum):
     CSV = "csv"
     NAME = "name"
     LINE = "line"
-
-
-class Row(TypedDict):
-    """An environment in every format for programs. Names, order and types are a stable interface.
-
-    Instants are ISO 8601 in UTC with milliseconds.
-    """
-
-    id: str
-    name: str
-    device_id: str
-    connection_id: str | None
-    listener_instance_id: str | None
-    state: str
-    """`online`, `late`, `offline`, `gone`, `missing`; `unknown` if the last verdict is out of date."""
-    reason: str
-    """The reason for the state."""
-    heartbeat_age_s: float | None
-    last_heartbeat_at: str | None
-    connected_at: str | None
-    first_seen_at: str | None
-    last_seen_at: str | None
-    mode: str | None
-    """As received, including the names that older listeners use."""
-    version: str | None
-    branch: str | None
-    os: str | None
-    node_version: str | None
-    working_directory: str | None
-    organization_id: str
-    pod_id: str | None
-    user_id: str | None
-    api_key_owner: str | None
-    self_update: JsonObject | None
-    supported_commands: Sequence[str] | None
-    metadata: JsonObject | None
-    profile: str | None
-    """Null if only one is watched. With several, ids may repeat, but not with the same profile."""
-    acknowledged: str | None
-    """The note of the acknowledgement; `by NAME: note` if it is one of the host that serves the listing; else null."""
-    last_state: str | None
-    """The last verdict if `state` is `unknown`, otherwise null."""
-    unknown: JsonObject
-    """Fields of the row that this version of envwatch has no name for, as received."""
 
 
 def json_of(listing: EnvironmentList) -> Iterator[bytes]:
@@ -111,10 +68,10 @@ def json_of(listing: EnvironmentList) -> Iterator[bytes]:
     yield (b"\n  ]" if listing.rows else b"]") + end + b"\n"
 
 
-def row_json_of(listing: EnvironmentList) -> SafeText:
+def row_json_of(listing: EnvironmentList) -> str:
     """Return a list's only environment as one JSON object, formatted as in `json_of`."""
     (row,) = _rows(listing)
-    return SafeText(to_json(row, indent=2).decode())
+    return to_json(row, indent=2).decode()
 
 
 def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
@@ -128,7 +85,7 @@ def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
 
     No cell is a formula to a spreadsheet. A null is an empty cell, like an empty text.
     """
-    yield _csv_line(Row.__annotations__)
+    yield _csv_line(ROW_NAMES)
     for row in _rows(listing):
         yield _csv_line(_csv_cell(value) for value in row.values())
 
@@ -279,50 +236,63 @@ def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
     return widths
 
 
-def _rows(listing: EnvironmentList) -> Iterator[Row]:
+def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:
     for row in listing.rows:
         yield row_of(row, listing.acknowledged.get(row.tracked.environment.id))
 
 
-def row_of(row: ListedEnvironment, note: SafeText | None = None) -> Row:
-    """Return the fields of an environment, with the note of its acknowledgement here if there is one."""
+_JUDGED: Final = ("state", "reason", "heartbeat_age_s")
+_ASIDE: Final = ("profile", "acknowledged", "last_state")
+
+
+def _row_names() -> Iterator[str]:
+    for name in OUTPUT_NAMES:
+        yield name
+        if name == "listener_instance_id":
+            yield from _JUDGED
+        elif name == "metadata":
+            yield from _ASIDE
+
+
+ROW_NAMES: Final = tuple(_row_names())
+"""The names of an environment's fields in every format for programs. Names, order and types are a stable interface."""
+_EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
+_INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
+_values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
+
+
+def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
+    """Return the fields of an environment, by `ROW_NAMES`: those of `Environment`, and what envwatch adds.
+
+    * Instants are ISO 8601 in UTC with milliseconds.
+    * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
+    * `reason` is the reason for the state.
+    * `mode` is as received, including the names that older listeners use.
+    * `profile` is null if only one is watched. With several, ids may repeat, but not with the same profile.
+    * `acknowledged` is the note of the acknowledgement: `by NAME: note` if the host that serves the listing gave it.
+    * `last_state` is the last verdict if `state` is `unknown`, otherwise null.
+    * `unknown` has the fields of the row that this version of envwatch has no name for, as received.
+
+    Args:
+        row: the environment.
+        note: the note of its acknowledgement here, if there is one.
+    """
     tracked = row.tracked
     environment = tracked.environment
     age = heartbeat_age(environment, row.judged_at)
     if note is None and (shared := shared_ack_of(environment)) is not None:
         note = shared.text
-    return {
-        "id": environment.id,
-        "name": environment.name,
-        "device_id": environment.device_id,
-        "connection_id": environment.connection_id,
-        "listener_instance_id": environment.listener_instance_id,
-        "state": row.state,
-        "reason": _reason(row),
-        # Cut, not rounded: 119.9996 s is not yet the 120 at which it would be offline.
-        "heartbeat_age_s": None if age is None else age // MS / 1000,
-        "last_heartbeat_at": iso(environment.last_heartbeat_at),
-        "connected_at": iso(environment.connected_at),
-        "first_seen_at": iso(environment.first_seen_at),
-        "last_seen_at": iso(environment.last_seen_at),
-        "mode": environment.mode,
-        "version": environment.version,
-        "branch": environment.branch,
-        "os": environment.os,
-        "node_version": environment.node_version,
-        "working_directory": environment.working_directory,
-        "organization_id": environment.organization_id,
-        "pod_id": environment.pod_id,
-        "user_id": environment.user_id,
-        "api_key_owner": environment.api_key_owner,
-        "self_update": environment.self_update,
-        "supported_commands": environment.supported_commands,
-        "metadata": environment.metadata,
-        "profile": tracked.profile or None,
-        "acknowledged": note,
-        "last_state": tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None,
-        "unknown": environment.unknown,
-    }
+    values = {**_EMPTY_ROW, **dict(zip(OUTPUT_NAMES, _values_of(environment), strict=True))}
+    for name in _INSTANTS:
+        values[name] = iso(getattr(environment, name))
+    values["state"] = row.state
+    values["reason"] = _reason(row)
+    # Cut, not rounded: 119.9996 s is not yet the 120 at which it would be offline.
+    values["heartbeat_age_s"] = None if age is None else age // MS / 1000
+    values["profile"] = tracked.profile or None
+    values["acknowledged"] = note
+    values["last_state"] = tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None
+    return values
 
 
 def _reason(row: ListedEnvironment) -> str:

@@ -131,4 +131,5 @@ def test_importing_the_demo_imports_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {name.partition(".")[0] for name in loaded}.isdisjoint({"httpx", "pydantic", "textual", "rich", "asyncio"})
     ours = {name for name in loaded if name.startswith("envwatch") and not name.startswith("envwatch.demo")}
-    assert ours == {"envwatch", "envwatch.model", "envwatch.model.listing_api"}
+    row = {f"envwatch.model.{name}" for name in ("clock", "environment", "limits", "listing_api", "text")}
+    assert ours == {"envwatch", "envwatch.model", *row}

@@ -17,7 +17,7 @@ from support.recording import ALWAYS, record
 from support.scripted_server import Scripted, down, up
 
 from envwatch.fleet.events import Kind
-from envwatch.model.environment import environment_of
+from envwatch.model.page import environment_of
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter

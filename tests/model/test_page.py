@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import environment, page_bytes, wire_row
 
-from envwatch.model.environment import Environment, environment_of
-from envwatch.model.page import Page, PageError, page_of
+from envwatch.model.environment import Environment
+from envwatch.model.page import Page, PageError, environment_of, page_of
 from envwatch.model.text import BITS, DEPTH, LONGEST, clean, clean_key, cleaned
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, wire_row
 from support.tracked_environments import ALL, BARE, matches, tracked
 
-from envwatch.model.environment import environment_of
+from envwatch.model.page import environment_of
 from envwatch.model.versions import version_key
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query, SearchCache, parse

@@ -18,10 +18,9 @@ from support.served import Row, Served, any_rows, header, plain_listing
 
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
-from envwatch.model.environment import environment_of
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import RelayInfo as HandedOn
-from envwatch.model.page import page_of
+from envwatch.model.page import environment_of, page_of
 from envwatch.model.text import BITS, clean_key
 from envwatch.serving.listing import PAGE_BYTES
 

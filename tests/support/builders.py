@@ -10,8 +10,8 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.periods import ENDS
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
-from envwatch.model.environment import Environment, environment_of
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
+from envwatch.model.page import environment_of
 from envwatch.model.text import SafeText
 from envwatch.views.environment_list import environment_list
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.events import Event
+    from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.views.environment_list import EnvironmentList
 

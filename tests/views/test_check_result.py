@@ -18,9 +18,9 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import WallMs
-from envwatch.model.environment import environment_of
 from envwatch.model.limits import Limits
 from envwatch.model.nagios_range import threshold_of
+from envwatch.model.page import environment_of
 from envwatch.model.text import SafeText
 from envwatch.views.check_result import CheckResult, Metric, census_of
 from envwatch.views.matching import matcher_of

@@ -13,7 +13,7 @@ from support.builders import NOW, environment, listed, reading, watched
 from support.hostile_fleet import WEAPONS, hostile_rows
 
 from envwatch.fleet.events import flatten
-from envwatch.model.environment import environment_of
+from envwatch.model.page import environment_of
 from envwatch.model.text import SafeText, cells, clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import ASCII, UNICODE

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sys
 from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.history import HistoryError
+from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ LATEST: Final = 1e15
 LONGEST_INTERVAL_S: Final = 1e9
 """Seconds from poll to poll: some 30 years."""
 _LARGEST: Final = sys.float_info.max
+_instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 
 
 class ClockCheck:
@@ -83,9 +86,8 @@ def _numbers(profile_state: ProfileState) -> Iterator[float]:
 
 def _numbers_of_row(tracked: TrackedEnvironment) -> Iterator[float]:
     row, change, last_known = tracked.environment, tracked.last_change, tracked.last_known_heartbeat
-    yield from (row.first_seen_at, row.last_seen_at)
-    rest = (row.connected_at, row.last_heartbeat_at, tracked.since_at, *tracked.skew_check)
-    yield from (number for number in rest if number is not None)
+    numbers = (*_instants_of(row), tracked.since_at, *tracked.skew_check)
+    yield from (number for number in numbers if number is not None)
     if change is not None:
         yield change.at
     if last_known is not None:

@@ -23,14 +23,14 @@ from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.run_before import LACKED
-from envwatch.model.environment import Environment
+from envwatch.model.environment import API_FIELDS, METADATA_FIELDS, Environment, Identifies, ValueKind
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText
 from envwatch.storage.history.about import About
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pydantic import JsonValue
 
@@ -93,35 +93,30 @@ class Redaction:
         self._newest: dict[str, tuple[Any, Any]] = {}
         """The newest value of other fields, and what became of it."""
         self._profile = partial(self._pseudonym, "profile")
-        self._user = partial(self._pseudonym, "user")
-        self._connection = partial(self._pseudonym, "conn")
-        self._listener = partial(self._pseudonym, "listener")
-        self._pod = partial(self._pseudonym, "pod")
-        self._branch = partial(self._pseudonym, "branch")
-        self._directory = partial(self._pseudonym, "/dir")
         self._incident = partial(self._pseudonym, "inc")
-        self._by_field: dict[str, Callable[[SafeText], SafeText]] = {
-            "name": self._machine,
-            "mode": self._mode,
-            "user": self._user,
-            "key owner": self._user,
-            "organization": self._organization,
-            "version": self._version,
-            "branch": self._branch,
-            "directory": self._directory,
-            "node": self._version,
-            "os": self._platform,
-            "pod": self._pod,
+        self._rules: Mapping[Identifies, Callable[[SafeText], SafeText]] = {
+            **{each: partial(self._pseudonym, each.value) for each in Identifies},
+            Identifies.MACHINE: self._machine,
+            Identifies.ORGANIZATION: self._organization,
+            Identifies.VERSION: self._version,
+            Identifies.MODE: self._mode,
+            Identifies.PLATFORM: self._platform,
+        }
+        self._connection = self._rules[Identifies.CONNECTION]
+        self._pod = self._rules[Identifies.POD]
+        self._by_label = {
+            each.label: self._rules[each.identifies]
+            for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())
+            if each.identifies is not None
         }
         """By the names of fields in events, see `fleet.diff` and `fleet.mass_changes`."""
-        self._by_key: dict[str, Callable[[JsonValue], JsonValue]] = {
-            "lettaCodeVersion": _of_text(self._version),
-            "gitBranch": _of_text(self._branch),
-            "workingDirectory": _of_text(self._directory),
-            "os": _of_text(self._platform),
-            "nodeVersion": _of_text(self._version),
-            "self_update": _update_without_texts,
-            "machine": _known_machine,
+        self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
+            **_OBJECT_RULES,
+            **{
+                key: _of_text(self._rules[each.identifies])
+                for key, each in METADATA_FIELDS.items()
+                if each.identifies is not None
+            },
         }
         """By the key in metadata; all other keys are dropped."""
 
@@ -231,23 +226,14 @@ class Redaction:
         )
 
     def _environment(self, row: Environment) -> Environment:
-        return Environment(
-            id=self._machine(row.id),
-            name=self._machine(row.name),
-            device_id=self._machine(row.device_id),
-            organization_id=self._organization(row.organization_id),
-            first_seen_at=row.first_seen_at,
-            last_seen_at=row.last_seen_at,
-            connection_id=_optional(self._connection, row.connection_id),
-            connected_at=row.connected_at,
-            last_heartbeat_at=row.last_heartbeat_at,
-            pod_id=_optional(self._pod, row.pod_id),
-            listener_instance_id=_optional(self._listener, row.listener_instance_id),
-            api_key_owner=_optional(self._user, row.api_key_owner),
-            user_id=_optional(self._user, row.user_id),
-            mode=_optional(self._mode, row.mode),
-            metadata=self._again(f"metadata of {row.id}", row.metadata, self._metadata),
-        )
+        kept: dict[str, Any] = {}
+        for each in API_FIELDS.values():
+            value = getattr(row, each.name)
+            if each.identifies is not None:
+                kept[each.name] = _optional(self._rules[each.identifies], value)
+            elif each.kind is ValueKind.INSTANT:
+                kept[each.name] = value
+        return Environment(**kept, metadata=self._again(f"metadata of {row.id}", row.metadata, self._metadata))
 
     def _metadata(self, metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
         known = {key: redact(metadata[key]) for key, redact in self._by_key.items() if key in metadata}
@@ -264,7 +250,7 @@ class Redaction:
         return value if value in _PRESENCES else REDACTED
 
     def _in_field(self, field: str, value: SafeText) -> SafeText:
-        return self._by_field[field](value) if field in self._by_field else REDACTED
+        return self._by_label[field](value) if field in self._by_label else REDACTED
 
     def _reason(self, event: Event) -> SafeText | None:
         reason = event.reason
@@ -281,7 +267,7 @@ class Redaction:
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
         """Yield what the members of a group share, `pod p-7`; values that hold a comma come in several parts."""
         for part in parts:
-            field = next((field for field in self._by_field if part.startswith(f"{field} ")), None)
+            field = next((field for field in self._by_label if part.startswith(f"{field} ")), None)
             yield REDACTED if field is None else f"{field} {self._in_field(field, SafeText(part[len(field) + 1 :]))}"
 
     def _machines(self, ids: Iterable[SafeText]) -> frozenset[SafeText]:
@@ -348,3 +334,10 @@ def _known_machine(value: JsonValue) -> JsonValue:
     if isinstance(version := value.get("osVersion"), str) and _SYSTEM_VERSION.fullmatch(version):
         kept["osVersion"] = version
     return kept
+
+
+_OBJECT_RULES: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = {
+    "self_update": _update_without_texts,
+    "machine": _known_machine,
+}
+"""The objects in metadata that keep a harmless part, by key."""

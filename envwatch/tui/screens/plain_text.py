@@ -14,7 +14,6 @@ from envwatch.tui.widgets.pager import Pager
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from envwatch.model.text import SafeText
     from envwatch.tui.terminal.app import TerminalApp
 
 
@@ -26,7 +25,7 @@ class PlainText(ModalScreen[None]):
         HELP,
     ]
 
-    def __init__(self, text: SafeText) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
 

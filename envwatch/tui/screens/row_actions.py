@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
-from envwatch.model.text import SafeText, counted, shortened
+from envwatch.model.text import SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
 from envwatch.tui.screens.plain_text import PlainText
@@ -133,7 +133,7 @@ class RowActions(TableScreen):
                 self._copy(texts[letter])
 
         choices = [
-            Choice(letter, f"{letter}  {text.label}", shortened(self._legible(text.gist), _PREVIEW))
+            Choice(letter, f"{letter}  {text.label}", shortened(clean(self._legible(text.gist)), _PREVIEW))
             for letter, text in texts.items()
         ]
         self.app.push_screen(CopyMenu("Copy", choices), copy)
@@ -141,9 +141,9 @@ class RowActions(TableScreen):
     def _environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
         return environment_list_of_rows(rows, state.fleet, self.view, state.acks, state.now)
 
-    def _legible(self, text: SafeText) -> SafeText:
+    def _legible(self, text: str) -> str:
         r"""Return a text to be read letter by letter: in ASCII where needed, as `\u6771`."""
-        return SafeText(text.encode("ascii", "backslashreplace").decode()) if self.options.glyphs.is_ascii else text
+        return text.encode("ascii", "backslashreplace").decode() if self.options.glyphs.is_ascii else text
 
     def _copy(self, copy: Copy) -> None:
         self.app.copy_to_clipboard(copy.text)

@@ -13,7 +13,7 @@ from support.builders import NOW, environment, listed, reading
 from support.eventful_life import CAST, Life, plain_life
 
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.diff import _FIELDS
+from envwatch.fleet.diff import EVENT_KINDS
 from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind, flatten
 from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
@@ -21,7 +21,7 @@ from envwatch.fleet.mass_changes import _SHAREABLE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.run_before import LACKED
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.environment import Environment
+from envwatch.model.environment import LABELS, Environment
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Failed, Snapshot
 from envwatch.model.text import SafeText, clean
@@ -208,13 +208,11 @@ def test_what_a_group_shares_is_replaced_field_by_field() -> None:
 
 def test_every_field_that_an_event_can_name_has_its_rule() -> None:
     redaction = Redaction(SALT)
-    named = {field for _, field, _ in _FIELDS} | {field for field, _ in _SHAREABLE} | {"pod"}
-    assert named <= redaction._by_field.keys()  # noqa: SLF001  the table of rules
+    named = {LABELS[name] for name in (*EVENT_KINDS, *_SHAREABLE)}
+    assert named <= redaction._by_label.keys()  # noqa: SLF001  the table of rules
 
 
 FIELDS: Final = {
-    Environment: "id name device_id organization_id first_seen_at last_seen_at connection_id connected_at"
-    " last_heartbeat_at pod_id listener_instance_id api_key_owner user_id mode metadata unknown",
     TrackedEnvironment: "environment verdict profile since_at last_change skew_check clock_suspect has_impossible_time"
     " last_known_heartbeat left_pod_id absent transitions is_flapping",
     ProfileState: "limits profile profile_name expect environments listings began_at listed elapsed_ms newest clock"

@@ -1,13 +1,13 @@
 """Tracked environments as rows of cells: what frames compare, write and read.
 
-Pure. The number of a cell is part of the format: new ones are appended, and numbers that are unknown here are ignored.
+Pure. The number of a cell is part of the format. A new cell has the next free number, and unknown numbers are ignored.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from math import inf
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -15,7 +15,7 @@ from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.environment import Environment
+from envwatch.model.environment import API_FIELDS, Environment, ValueKind
 from envwatch.storage.history.encoding.codecs import (
     COUNT,
     FLAG,
@@ -67,45 +67,16 @@ class CompactSkewCheck(NamedTuple):
 
 def row_of(tracked: TrackedEnvironment) -> EncodedRow:
     """Return the cells of an environment."""
-    return [*_environment_cells(tracked.environment), *_tracked_cells(tracked)]
+    return [*_cells_of(tracked)]
 
 
 def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
     """Return the environment of a row, under a profile's label."""
-    # Written out for speed: this runs for every row of a moment.
     check = row[CHECK]
-    return TrackedEnvironment(
-        environment=Environment(
-            id=row[0],
-            name=row[1],
-            device_id=row[2],
-            organization_id=row[3],
-            first_seen_at=row[4],
-            last_seen_at=row[5],
-            connection_id=row[6],
-            connected_at=row[7],
-            last_heartbeat_at=row[8],
-            pod_id=row[9],
-            listener_instance_id=row[10],
-            api_key_owner=row[11],
-            user_id=row[12],
-            mode=row[13],
-            metadata=row[14],
-            unknown=row[15],
-        ),
-        profile=profile,
-        verdict=row[16],
-        since_at=row[17],
-        last_change=row[18],
-        skew_check=check.for_heartbeat(row[BEAT]) if type(check) is CompactSkewCheck else check,
-        clock_suspect=row[20],
-        has_impossible_time=row[21],
-        last_known_heartbeat=row[22],
-        left_pod_id=row[23],
-        absent=row[24],
-        transitions=row[25],
-        is_flapping=row[26],
-    )
+    tracked = dict(zip(_TRACKED_NAMES, _tracked_cells(row), strict=True))
+    tracked["skew_check"] = check.for_heartbeat(row[BEAT]) if type(check) is CompactSkewCheck else check
+    environment = Environment(**dict(zip(_ENVIRONMENT_NAMES, _environment_cells(row), strict=True)))
+    return TrackedEnvironment(environment=environment, profile=profile, **tracked)
 
 
 def changed_cells(before: EncodedRow, after: EncodedRow) -> list[int]:
@@ -145,38 +116,62 @@ def _check_of(plain: object) -> SkewCheck | CompactSkewCheck:
 
 _UNCHECKED: Final = SkewCheck()
 
-_TRACKED: Final[Mapping[str, Codec[Any]]] = {
-    "verdict": _listed(_verdict),
-    "since_at": NUMBER_OR_NONE,
-    "last_change": optional(_listed(lambda tag, at: RecentChange(ChangeTag(tag), number_of(at)))),
-    "skew_check": Codec(_plain_check, _check_of),
-    "clock_suspect": FLAG,
-    "has_impossible_time": FLAG,
-    "last_known_heartbeat": optional(
-        _listed(lambda id_, at, ms: LastHeartbeat(text_of(id_), number_of(at), number_of(ms)))
+_TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
+    "verdict": (16, _listed(_verdict)),
+    "since_at": (17, NUMBER_OR_NONE),
+    "last_change": (18, optional(_listed(lambda tag, at: RecentChange(ChangeTag(tag), number_of(at))))),
+    "skew_check": (19, Codec(_plain_check, _check_of)),
+    "clock_suspect": (20, FLAG),
+    "has_impossible_time": (21, FLAG),
+    "last_known_heartbeat": (
+        22,
+        optional(_listed(lambda id_, at, ms: LastHeartbeat(text_of(id_), number_of(at), number_of(ms)))),
     ),
-    "left_pod_id": TEXT_OR_NONE,
-    "absent": COUNT,
-    "transitions": several(NUMBER),
-    "is_flapping": FLAG,
+    "left_pod_id": (23, TEXT_OR_NONE),
+    "absent": (24, COUNT),
+    "transitions": (25, several(NUMBER)),
+    "is_flapping": (26, FLAG),
 }
-NAMES: Final = (*ENVIRONMENT_FIELDS, *_TRACKED)
+"""The fields of `TrackedEnvironment`, each with the number of its cell; numbers 0 to 15 are in `API_FIELDS`."""
+
+
+class _Cell(NamedTuple):
+    """One numbered cell of a row."""
+
+    number: int
+    path: str
+    """The attribute of `TrackedEnvironment` that the cell holds."""
+    codec: Codec[Any]
+
+
+_CELLS: Final = sorted(
+    [
+        *(_Cell(API_FIELDS[name].number, f"environment.{name}", codec) for name, codec in ENVIRONMENT_FIELDS.items()),
+        *(_Cell(number, name, codec) for name, (number, codec) in _TRACKED.items()),
+    ]
+)
+if [cell.number for cell in _CELLS] != [*range(len(_CELLS))]:
+    raise TypeError(f"the numbers of cells must be 0 to {len(_CELLS) - 1}, each once: the next is free for a new field")
+
+NAMES: Final = tuple(cell.path.rpartition(".")[2] for cell in _CELLS)
 """The fields by the number of their cell."""
-CODECS: Final = (*ENVIRONMENT_FIELDS.values(), *_TRACKED.values())
-"""How each cell is written and read; those of `MEMBERS` are not."""
+CODECS: Final = tuple(cell.codec for cell in _CELLS)
+"""How each cell is written and read; the cells of `MEMBERS` have a way of their own."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
-"""What a row has in a field that its version did not know yet."""
+"""The values of the fields that an older version did not know."""
 
-ID: Final = 0
+ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")
 BEAT: Final = NAMES.index("last_heartbeat_at")
 CHECK: Final = NAMES.index("skew_check")
-UNKNOWN: Final = NAMES.index("unknown")
-MEMBERS: Final = (NAMES.index("metadata"), UNKNOWN)
+MEMBERS: Final = tuple(each.number for each in API_FIELDS.values() if each.kind is ValueKind.OBJECT)
 
-_environment_cells: Callable[[Environment], tuple[Any, ...]] = attrgetter(*ENVIRONMENT_FIELDS)
-_tracked_cells: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*_TRACKED)
+_cells_of: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*(cell.path for cell in _CELLS))
+_ENVIRONMENT_NAMES: Final = tuple(API_FIELDS)
+_TRACKED_NAMES: Final = tuple(_TRACKED)
+_environment_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(each.number for each in API_FIELDS.values()))
+_tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number for number, _ in _TRACKED.values()))
 
 _AS_THEY_ARE: Final[Mapping[int, frozenset[type]]] = {
     id(TEXT): frozenset({str}),

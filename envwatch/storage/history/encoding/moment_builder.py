@@ -22,7 +22,6 @@ from envwatch.storage.history.encoding.cells import (
     MEMBERS,
     NAMES,
     SEEN,
-    UNKNOWN,
     CompactSkewCheck,
     settle_check,
     tracked_of,
@@ -192,7 +191,7 @@ def _column(number: int, column: list[Any], members: MembersReader) -> list[Any]
 
 def _members_of(number: int, before: Members | None, plain: object, members: MembersReader) -> Members | None:
     after = members.changed(before, plain)
-    if after is None and number == UNKNOWN:
+    if after is None and DEFAULTS[NAMES[number]] is not None:
         raise ValueError("no object")
     return after
 

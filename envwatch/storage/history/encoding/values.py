@@ -16,7 +16,7 @@ from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
-from envwatch.model.environment import Environment
+from envwatch.model.environment import API_FIELDS, Environment, ValueKind
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
 from envwatch.storage.history.encoding.codecs import (
@@ -29,6 +29,7 @@ from envwatch.storage.history.encoding.codecs import (
     TEXT,
     TEXT_OR_NONE,
     Codec,
+    defaults_of,
     is_same,
     list_of,
     number_of,
@@ -64,29 +65,25 @@ CLOCKS_OR_NONE: Final = optional(CLOCKS)
 
 VERDICT: Final = record(Verdict, presence=word(Presence), reason=word(Reason), is_up=FLAG)
 
-_MEMBERS: Final[Codec[dict[str, Any]]] = Codec(lambda members: members, members_of)
+_CODECS: Final[Mapping[ValueKind, Codec[Any]]] = {
+    ValueKind.TEXT: TEXT,
+    ValueKind.INSTANT: NUMBER,
+    ValueKind.OBJECT: Codec(lambda members: members, members_of),
+}
+_CODECS_OR_NONE: Final[Mapping[ValueKind, Codec[Any]]] = {
+    ValueKind.TEXT: TEXT_OR_NONE,
+    ValueKind.INSTANT: NUMBER_OR_NONE,
+    ValueKind.OBJECT: optional(_CODECS[ValueKind.OBJECT]),
+}
+_DEFAULTS: Final = defaults_of(Environment)
 
 ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
     {
-        "id": TEXT,
-        "name": TEXT,
-        "device_id": TEXT,
-        "organization_id": TEXT,
-        "first_seen_at": NUMBER,
-        "last_seen_at": NUMBER,
-        "connection_id": TEXT_OR_NONE,
-        "connected_at": NUMBER_OR_NONE,
-        "last_heartbeat_at": NUMBER_OR_NONE,
-        "pod_id": TEXT_OR_NONE,
-        "listener_instance_id": TEXT_OR_NONE,
-        "api_key_owner": TEXT_OR_NONE,
-        "user_id": TEXT_OR_NONE,
-        "mode": TEXT_OR_NONE,
-        "metadata": optional(_MEMBERS),
-        "unknown": _MEMBERS,
+        each.name: (_CODECS_OR_NONE if _DEFAULTS.get(each.name, each) is None else _CODECS)[each.kind]
+        for each in API_FIELDS.values()
     }
 )
-"""In the order of their cells, whose numbers must not change."""
+"""By attribute, in the order of the numbers of `API_FIELDS`."""
 ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096

@@ -1,0 +1,239 @@
+"""How each field of a row is named, read, found and drawn: one entry for each field.
+
+The filter's fields (`query/fields.py`), the table's columns (`views/columns.py`) and the lines of the detail pane
+(`views/details.py`) derive from the entries. Fields that no listing contains, such as the state, are defined there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from operator import attrgetter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
+
+from envwatch.model.environment import NEVER, update_text
+from envwatch.model.modes import mode_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.text import SafeText
+
+
+class Match(Enum):
+    """How a filter's value matches a field."""
+
+    TEXT = auto()
+    """The value occurs in the text."""
+    PREFIX = auto()
+    """The value begins the text: `os:win` must not match darwin."""
+    VERSION = auto()
+    """The value is a version, which can be compared."""
+    INSTANT = auto()
+    """The value is an age or a date, which can be compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """The presentation of a field that the API sends."""
+
+    id: str
+    """The name in filters and settings, and the column's id."""
+    about: str
+    """A few words for the column picker and for the line of completions."""
+    example: str = ""
+    """Values that follow `about` in the line of completions."""
+    aliases: tuple[str, ...] = ()
+    """Other names in filters, such as the column's title."""
+    match: Match = Match.TEXT
+    text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
+    """Returns the text of an environment, unless the field is an instant."""
+    instant: Callable[[TrackedEnvironment], float | None] = lambda _: None
+    """Returns the instant of an environment (server's clock, ms), if the field is one."""
+    title: str = ""
+    """The column's title, if the title is not the id."""
+    width: int = 0
+    """The cells of the column, without the space after the column; 0 for a field without a column."""
+    from_width: int = 160
+    """The cells of the terminal from which the column is shown by default."""
+    column_about: str = ""
+    """The words for the column picker, where they differ from `about`."""
+    keep: Literal["start", "ends", "end"] = "ends"
+    """The part that stays when the text is cut."""
+    pane: str = ""
+    """The label of the line in the detail pane; empty for a field without a line of its own."""
+    is_id: bool = False
+    """Whether the line stands among the ids, at the end of the pane."""
+
+
+def _attribute(name: str) -> Callable[[TrackedEnvironment], SafeText | None]:
+    """Return the reader of a text of the row."""
+    return attrgetter(f"environment.{name}")
+
+
+def _ever(name: str) -> Callable[[TrackedEnvironment], float | None]:
+    """Return the reader of an instant of the row; None for the instant of an event that never happened."""
+    instant_of: Callable[[TrackedEnvironment], float] = attrgetter(f"environment.{name}")
+    return lambda tracked: None if instant_of(tracked) == NEVER else instant_of(tracked)
+
+
+_ALL: Final = (
+    Presentation(
+        id="name",
+        about="the name its user chose",
+        text=_attribute("name"),
+        width=18,
+        from_width=0,
+        column_about="the name its user chose, or else the id",
+    ),
+    Presentation(
+        id="mode",
+        about="permission mode",
+        match=Match.PREFIX,
+        text=lambda tracked: mode_of(tracked.environment.mode),
+        width=13,
+        from_width=0,
+        keep="start",
+        pane="mode",
+    ),
+    Presentation(
+        id="version",
+        about="version of Letta Code",
+        example="<0.34",
+        match=Match.VERSION,
+        text=_attribute("version"),
+        width=9,
+        from_width=0,
+        keep="start",
+        pane="version",
+    ),
+    Presentation(
+        id="branch",
+        about="git branch",
+        text=_attribute("branch"),
+        width=15,
+        from_width=100,
+        keep="start",
+        pane="branch",
+    ),
+    Presentation(
+        id="directory",
+        about="working directory",
+        aliases=("dir",),
+        text=_attribute("working_directory"),
+        width=20,
+        from_width=120,
+        keep="end",
+        pane="in",
+    ),
+    Presentation(
+        id="os",
+        about="darwin, linux, win32",
+        match=Match.PREFIX,
+        text=_attribute("os"),
+        width=6,
+        from_width=100,
+        column_about="operating system",
+        keep="start",
+        pane="on",
+    ),
+    Presentation(
+        id="node",
+        about="version of Node.js",
+        example=">=22",
+        match=Match.VERSION,
+        text=_attribute("node_version"),
+        width=9,
+        keep="start",
+    ),
+    Presentation(
+        id="pod",
+        about="pod of the platform, or the last one",
+        text=lambda tracked: tracked.pod_id,
+        width=8,
+        from_width=120,
+        pane="pod",
+    ),
+    Presentation(id="user", about="id of its user", text=_attribute("user_id"), width=12, from_width=120, pane="user"),
+    Presentation(
+        id="owner",
+        about="owner of its API key",
+        aliases=("key",),
+        text=_attribute("api_key_owner"),
+        title="KEY OWNER",
+        width=12,
+        pane="owner",
+    ),
+    Presentation(
+        id="update",
+        about="whether it updates itself",
+        example="yes, no, by hand",
+        match=Match.PREFIX,
+        text=lambda tracked: update_text(tracked.environment),
+        width=7,
+        keep="start",
+        pane="update",
+    ),
+    Presentation(
+        id="up",
+        about="up since",
+        example="<2h",
+        aliases=("connected",),
+        match=Match.INSTANT,
+        instant=lambda tracked: tracked.up_since,
+        width=5,
+        from_width=100,
+        column_about="time since it connected, while it is up",
+    ),
+    Presentation(
+        id="seen",
+        about="last seen",
+        example=">1d",
+        match=Match.INSTANT,
+        instant=_ever("last_seen_at"),
+        width=5,
+        column_about="time since it was last seen",
+    ),
+    Presentation(
+        id="first",
+        about="first seen",
+        example="<7d, >2026-11-01",
+        match=Match.INSTANT,
+        instant=_ever("first_seen_at"),
+        width=5,
+        column_about="time since it was first seen",
+    ),
+    Presentation(
+        id="device", about="id of the machine", text=_attribute("device_id"), width=14, pane="device", is_id=True
+    ),
+    Presentation(id="id", about="id of the row", text=_attribute("id"), pane="id", is_id=True),
+    Presentation(
+        id="connection",
+        about="id of the live link",
+        aliases=("conn",),
+        text=_attribute("connection_id"),
+        width=14,
+        pane="conn",
+        is_id=True,
+    ),
+    Presentation(
+        id="listener",
+        about="id of the listener's process",
+        text=_attribute("listener_instance_id"),
+        pane="listener",
+        is_id=True,
+    ),
+    Presentation(
+        id="org",
+        about="id of its organization",
+        aliases=("organization",),
+        text=_attribute("organization_id"),
+        pane="org",
+        is_id=True,
+    ),
+)
+
+PRESENTATIONS: Final[Mapping[str, Presentation]] = MappingProxyType({each.id: each for each in _ALL})
+"""By id, in the order of the lines of the detail pane."""
