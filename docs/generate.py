@@ -1,4 +1,4 @@
-"""Makes what is shipped and made from the parser: the shells' completion scripts and the manual page.
+"""Makes the shipped files that derive from the code: completion scripts, manual page, tables of fields and columns.
 
 `uv run python docs/generate.py` writes the files; `tests/cli/test_generated_files.py` compares them.
 """
@@ -20,12 +20,17 @@ from envwatch import __version__
 from envwatch.cli.arguments import REFERENCE, whole_parser
 from envwatch.cli.commands.completion import FOLDER, SCRIPTS
 from envwatch.cli.registry import COMMANDS
+from envwatch.presentation import PRESENTATIONS
 from envwatch.query.completion import completions
+from envwatch.query.fields import META
+from envwatch.views.columns import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MANUAL = Path(__file__).parent / "envwatch.1"
+FILTER = Path(__file__).parent / "filter.md"
+CONFIGURATION = Path(__file__).parent / "configuration.md"
 
 FIELDS = {offer.text: offer.description for offer in completions("", 0, [])}
 """The fields of the filter language, each with its colon, and what they are."""
@@ -168,9 +173,30 @@ def in_columns(columns: int, make: Callable[[], str]) -> str:
             os.environ["COLUMNS"] = before
 
 
+def with_table(page: Path, title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Return the text of a page, its table below the marker of a title made anew."""
+    text = page.read_text(encoding="utf-8")
+    begin, end = f"<!-- {title}: made by docs/generate.py -->\n", "<!-- end -->"
+    before, rest = text.split(begin)
+    _, after = rest.split(end, 1)
+    lines = "".join(f"| `{name}` | {about} |\n" for name, about in rows)
+    return f"{before}{begin}| {title[:-1]} | meaning |\n|---|---|\n{lines}{end}{after}"
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of each page that has a generated table."""
+    examples = {f"{each.id}:": f"{each.about}: `{each.example}`" for each in PRESENTATIONS.values() if each.example}
+    fields = [(name.rstrip(":"), examples.get(name, about)) for name, about in FIELDS.items() if name != META]
+    columns = [(column.id, column.about) for column in COLUMNS.values()]
+    return {
+        FILTER: with_table(FILTER, "fields", [*fields, (f"{META}KEY", "any key of the metadata")]),
+        CONFIGURATION: with_table(CONFIGURATION, "columns", columns),
+    }
+
+
 def files() -> dict[Path, str]:
     """Return the content of each generated file."""
-    return {FOLDER / SCRIPTS[shell]: script_for(shell) for shell in SCRIPTS} | {MANUAL: manual()}
+    return {FOLDER / SCRIPTS[shell]: script_for(shell) for shell in SCRIPTS} | {MANUAL: manual()} | pages()
 
 
 if __name__ == "__main__":

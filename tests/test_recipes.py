@@ -69,9 +69,9 @@ def output_of(*arguments: str) -> str:
 
 
 def listed_under(title: str, text: str) -> set[str]:
-    """The names in backticks in a paragraph that begins with a bold title."""
-    (paragraph,) = re.findall(rf"^\*\*{title}\*\*:(.*?)(?:\. |\n\n)", f"{text}\n\n", re.DOTALL | re.MULTILINE)
-    return names(paragraph)
+    """The names in the first column of the generated table with a title."""
+    (table,) = re.findall(rf"^<!-- {title}: made by.*?<!-- end -->", text, re.DOTALL | re.MULTILINE)
+    return {name.strip("`") for name, *_ in tables(table)}
 
 
 def example() -> Mapping[str, Any]:
@@ -95,11 +95,11 @@ def test_every_column_can_be_chosen_and_is_documented(id_: str) -> None:
     chosen = [column.id for column, _ in fitting(200, [id_], has_profiles=id_ == "profile")]
     assert set(chosen) == {*FIXED, id_}
     assert COLUMNS[id_].about
-    assert id_ in listed_under("Columns", CONFIGURATION)
+    assert id_ in listed_under("columns", CONFIGURATION)
 
 
 def test_no_other_column_is_documented() -> None:
-    assert listed_under("Columns", CONFIGURATION) == set(COLUMNS)
+    assert listed_under("columns", CONFIGURATION) == set(COLUMNS)
 
 
 # A filter field.
@@ -109,7 +109,7 @@ def test_every_filter_field_is_completed_and_documented() -> None:
     offers = {offer.text: offer.description for offer in completions("", 0, [])}
     assert set(offers) == {*(f"{name}:" for name in FIELDS), "meta."}
     assert all(offers.values())
-    assert listed_under("Fields", FILTER) == {*FIELDS, "meta.KEY"}
+    assert listed_under("fields", FILTER) == {*FIELDS, "meta.KEY"}
     assert all(parse(f"{name}:none") for name in FIELDS if name != "status")
 
 

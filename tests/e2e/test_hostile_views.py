@@ -18,6 +18,7 @@ from unicodedata import category
 from xml.etree import ElementTree as ET
 
 import pytest
+from support.builders import TEXT_MEMBERS
 from support.byte_scanner import credentials, dashboard, findings, kinds_in, quit_after, serving
 from support.faulty_server import KEY, Faulty
 from support.hostile_fleet import OSC_52, SURROGATE, TITLE, WEAPONS, benign_rows, hostile_rows
@@ -42,8 +43,8 @@ PASTED = "\x1b[200~pwned \x9b31m\x9d0;x\x9c\x07\x00\u202e\u200d[/]\x1b[201~"
 def later(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same fleet a little later: all that a baseline compares has changed places, and some rows have left."""
     others = [*rows[1:], rows[0]]
-    fields = ("connectionName", "currentMode", "podId", "userId", "apiKeyOwner", "organizationId", "deviceId")
     links = ("connectionId", "connectedAt", "lastHeartbeat")
+    fields = [name for name in TEXT_MEMBERS if name not in links]
     names = [name for name in rows[0] if name.startswith("field ")]
     mixed = [
         {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import environment, page_bytes, wire_row
+from support.builders import TEXT_MEMBERS, environment, page_bytes, wire_row
 
 from envwatch.model.environment import Environment
 from envwatch.model.page import Page, PageError, environment_of, page_of
@@ -334,11 +334,7 @@ def test_no_text_gets_in_uncleaned(changes: dict[str, Any]) -> None:
         assert shown == [clean(text) for text in shown]
 
 
-TEXTS = ("connectionName", "deviceId", "organizationId", "connectionId", "podId", "currentMode")
-OPTIONAL_TEXTS = ("listenerInstanceId", "apiKeyOwner", "userId")
-
-
-@pytest.mark.parametrize("field", [*TEXTS, *OPTIONAL_TEXTS])
+@pytest.mark.parametrize("field", TEXT_MEMBERS)
 @pytest.mark.parametrize(("text", "shown"), [("a\x1b]52;", r"a\x1b]52;"), ("a\u3164", r"a\u3164"), ("aé", "aé")])
 def test_each_text_of_a_row_is_cleaned(field: str, text: str, shown: str) -> None:
     row = only(page_of_both_ways(page_bytes([wire_row(**{field: text})])))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.periods import ENDS
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
+from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.page import environment_of
 from envwatch.model.text import SafeText
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.views.environment_list import EnvironmentList
+
+TEXT_MEMBERS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.wire != "id"]
+"""The texts of a row by their names on the wire, all but the id."""
+
+TEXT_KEYS: Final = [key for key, each in METADATA_FIELDS.items() if each.kind is str]
+"""The texts in a row's metadata."""
 
 NOW = ServerMs(1_760_000_000_000.0)
 """A moment of the server's clock."""

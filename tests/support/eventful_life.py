@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
-from support.builders import NOW, environment, failed, listed, slept
+from support.builders import NOW, TEXT_KEYS, TEXT_MEMBERS, environment, failed, listed, slept
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy
@@ -53,18 +53,13 @@ class Life:
 
     def row(self, number: int, **changes: Any) -> Environment:
         metadata = {
-            "lettaCodeVersion": self.text(),
-            "gitBranch": self.text(),
-            "workingDirectory": self.text(),
-            "os": self.text(),
-            "nodeVersion": self.text(),
+            **{key: self.text() for key in TEXT_KEYS},
             "self_update": {"supported": True, "reason": self.text(), "manual_command": self.text()},
             "machine": {"cpu": self.text(), "osName": self.text(), "osVersion": self.text(), "gpus": [self.text()]},
             "supported_commands": [self.text()],
             self.text(): {self.text(): [self.text()]},
         }
-        names = ("connectionName", "deviceId", "organizationId", "connectionId", "podId", "currentMode")
-        texts = {name: self.text() for name in (*names, "listenerInstanceId", "apiKeyOwner", "userId", "new")}
+        texts = {name: self.text() for name in (*TEXT_MEMBERS, "new")}
         beat = {"lastHeartbeat": self.at - 5_000, "connectedAt": self.at - 60_000}
         return environment(f"{self.text()}#{number}", **(texts | {"metadata": metadata} | beat | changes))
 

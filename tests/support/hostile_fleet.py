@@ -6,6 +6,8 @@ import json
 import time
 from typing import Any
 
+from support.builders import TEXT_KEYS, TEXT_MEMBERS
+
 OSC_52 = "\x1b]52;c;cHduZWQ=\x07"
 """Write to the clipboard."""
 
@@ -49,9 +51,6 @@ WEAPONS = (
 )
 """What stands in the fields, one after the other."""
 
-_FIELDS = ("connectionName", "deviceId", "organizationId", "podId", "currentMode", "apiKeyOwner", "userId")
-_METADATA = ("lettaCodeVersion", "os", "nodeVersion", "gitBranch", "workingDirectory")
-
 
 def hostile_row(number: int, weapon: str, *, now: float) -> dict[str, Any]:
     """A row, as it would stand on the wire, with one text everywhere."""
@@ -59,15 +58,14 @@ def hostile_row(number: int, weapon: str, *, now: float) -> dict[str, Any]:
     beat = states[number % 4]
     return {
         "id": f"env-{number}-{weapon}"[:900],
-        **dict.fromkeys(_FIELDS, weapon),
+        **dict.fromkeys(TEXT_MEMBERS, weapon),
         "connectionId": None if number % 4 == 3 else f"conn-{weapon}",
-        "listenerInstanceId": weapon,
         "connectedAt": None if beat is None else now - 3_600_000,
         "lastHeartbeat": beat,
         "firstSeenAt": now - 86_400_000,
         "lastSeenAt": now - 5_000,
         "metadata": {
-            **dict.fromkeys(_METADATA, weapon),
+            **dict.fromkeys(TEXT_KEYS, weapon),
             "self_update": {
                 "supported": number % 2 == 0,
                 "writable": False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from hypothesis import strategies as st
-from support.builders import NOW, page_bytes, reading, wire_row
+from support.builders import NOW, TEXT_MEMBERS, page_bytes, reading, wire_row
 from support.hostile_fleet import WEAPONS
 
 from envwatch.fleet.profile_state import ProfileState
@@ -130,6 +130,8 @@ _INSTANTS = st.sampled_from([0, 1.5, -5, 1e308, NOW, NOW - 0.25, 2**53 + 2, 1_76
 _AGES = st.sampled_from([0.0, 30_000.0, 119_999.0, 119_999.75, 120_000.0, 120_000.25, -5_000.0, 1e9]) | st.floats(
     -1e6, 1e6, allow_nan=False
 )
+_DRAWN = frozenset({"connectionName", "deviceId", "organizationId", "userId"})
+"""The texts of a row that are drawn in a way of their own."""
 _MAYBE_TEXT = st.just(MISSING) | st.none() | _TEXTS
 
 
@@ -142,14 +144,10 @@ def _any_row(draw: st.DrawFn, id_: str) -> Row:
         "organizationId": draw(st.sampled_from(["local", "org-1", "", "Local"]) | _TEXTS),
         "firstSeenAt": draw(_INSTANTS),
         "lastSeenAt": draw(_INSTANTS),
-        "connectionId": draw(_MAYBE_TEXT),
         "connectedAt": draw(st.just(MISSING) | st.none() | _INSTANTS),
         "lastHeartbeat": draw(st.just(MISSING) | st.none() | _INSTANTS | _AGES.map(lambda age: NOW - age)),
-        "podId": draw(_MAYBE_TEXT),
-        "currentMode": draw(_MAYBE_TEXT),
         "userId": draw(st.just(MISSING) | st.sampled_from(["user-1", "user-2", ""]) | _TEXTS),
-        "apiKeyOwner": draw(_MAYBE_TEXT),
-        "listenerInstanceId": draw(_MAYBE_TEXT),
+        **{name: draw(_MAYBE_TEXT) for name in TEXT_MEMBERS if name not in _DRAWN},
         "metadata": draw(st.just(MISSING) | st.none() | st.dictionaries(_TEXTS, _JSON, max_size=3)),
     }
     unknown: Row = draw(
