@@ -202,8 +202,7 @@ def test_unknown_fields_are_never_null_as_metadata_may_be() -> None:
 
 def test_what_an_earlier_version_did_not_know_has_its_default() -> None:
     part = unpacked(FRAMES[0].data)[0]
-    assert NAMES[-1] == "is_flapping"
-    part.plain["new"].pop()
+    del part.plain["new"][NAMES.index("is_flapping") :]
     del part.plain["fleet"]["failures"]
     decoder = FrameDecoder(NO_PROFILE)
     decoder.apply(Frame(FrameKind.KEY, packed([part], 1)))

@@ -1,0 +1,191 @@
+"""The recipe "A field of the API" of docs/architecture.md, followed step by step in a copy of the project."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.builders import wire_row
+from support.byte_scanner import findings, serving
+from support.documents import ROOT, blocks, page, section
+from support.faulty_server import KEY, Faulty
+from support.pty_terminal import ENTER, Terminal, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+COPIED = ("envwatch", "docs", "tests", "styles.tcss", "pyproject.toml", "README.md", "CHANGELOG.md")
+HOSTILE = "eu\x1b]0;pwned\x07\x9b31m\u202e-1"
+SHOWN = r"eu\x1b]0;pwned\x07\x9b31m\u202e-1"
+PROMISES = ("Columns", "A row, in this order, also of JSON lines and CSV")
+FORMATS = ("table", "json", "jsonl", "csv", "line", "name")
+
+
+def insert_last(path: Path, block: str, container: str) -> None:
+    """Insert lines as the last ones of a class, or of a tuple at the top of a module, with the same indentation."""
+    text = path.read_text(encoding="utf-8")
+    place = 0
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef) and node.name == container:
+            fields = [each for each in node.body if not isinstance(each, ast.FunctionDef)]
+            place = fields[-1].end_lineno or 0
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == container:
+            place = (node.end_lineno or 0) - 1
+    lines = text.splitlines(keepends=True)
+    path.write_text("".join([*lines[:place], f"{block}\n", *lines[place:]]), encoding="utf-8")
+
+
+def promise(path: Path) -> None:
+    """Add the name to the lists of a page."""
+    text = path.read_text(encoding="utf-8")
+    for title in PROMISES:
+        text = re.sub(rf"(\*\*{title}\*\*: `[^`]+)`", r"\1 site`", text)
+    text = re.sub(r"(\*\*Fields of the filter\*\*: `[^`]+)(\s)meta\.KEY`", r"\1 site\2meta.KEY`", text)
+    path.write_text(text, encoding="utf-8")
+
+
+def changed_files(copy: Path) -> set[str]:
+    """The files of the copy that differ from the project's."""
+    files = [
+        path for name in COPIED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
+    ]
+    names = [path.relative_to(ROOT).as_posix() for path in files if path.is_file() and "__pycache__" not in path.parts]
+    return {name for name in names if (copy / name).read_bytes() != (ROOT / name).read_bytes()}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("copy")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    declaration, presentation = [
+        block.text.rstrip("\n")
+        for block in blocks(section(page("architecture.md"), "A field of the API"))
+        if block.language == "python"
+    ]
+    insert_last(copy / "envwatch/model/environment.py", declaration, "Environment")
+    insert_last(copy / "envwatch/presentation.py", presentation, "_ALL")
+    promise(copy / "docs/stability.md")
+    assert changed_files(copy) == {"envwatch/model/environment.py", "envwatch/presentation.py", "docs/stability.md"}
+    run_in(copy, "docs/generate.py")
+    return copy
+
+
+def environ_in(copy: Path, **more: str) -> dict[str, str]:
+    paths = f"{copy}:{copy / 'tests'}"
+    return environment(copy, PYTHONPATH=paths, PYTHONDONTWRITEBYTECODE="1", LETTA_API_KEY=KEY, **more)
+
+
+def run_in(copy: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
+    """Run Python in the copy, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environ or environ_in(copy), cwd=copy, capture_output=True, check=False
+    )
+    assert done.returncode == 0, (done.stderr + done.stdout[-8000:]).decode()
+    return done.stdout
+
+
+def test_a_new_field_is_decoded_drawn_found_recorded_redacted_and_served_by_three_edits(copy: Path) -> None:
+    run_in(copy, "tests/support/new_field_probe.py", str(copy))
+
+
+def test_another_number_than_the_next_free_one_is_refused(copy: Path, tmp_path: Path) -> None:
+    shutil.copytree(copy / "envwatch", tmp_path / "envwatch")
+    path = tmp_path / "envwatch/model/environment.py"
+    path.write_text(path.read_text(encoding="utf-8").replace('ApiField("site", 27', 'ApiField("site", 5'))
+    done = subprocess.run(
+        [sys.executable, "-c", "import envwatch.storage.history.encoding.cells"],
+        env=environ_in(copy),
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert b"the numbers of cells must be 0 to 27, each once" in done.stderr
+
+
+def hostile_rows() -> list[dict[str, Any]]:
+    now = time.time() * 1000
+    beat = {"lastHeartbeat": now, "lastSeenAt": now}
+    return [wire_row("env-1", site=HOSTILE, **beat), wire_row("env-2", site="us-1", **beat)]
+
+
+def environ_for(server: Faulty, copy: Path, home: Path, **more: str) -> dict[str, str]:
+    return environ_in(copy, LETTA_BASE_URL=server.url, **more) | {"HOME": str(home)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", FORMATS)
+def test_no_format_prints_a_control_character_of_a_new_field(copy: Path, tmp_path: Path, format_: str) -> None:
+    with serving(hostile_rows()) as server:
+        environ = environ_for(server, copy, tmp_path)
+        printed = run_in(copy, "-m", "envwatch", "list", "-o", format_, "--filter", "site:eu*", environ=environ)
+    assert findings(printed) == set()
+    assert b"us-1" not in printed
+
+
+@pytest.mark.slow
+def test_the_dashboard_draws_a_new_field_in_column_and_pane_as_text(copy: Path, tmp_path: Path) -> None:
+    with serving(hostile_rows()) as server:
+        environ = environ_for(server, copy, tmp_path, ENVWATCH_COLUMNS="site")
+        command = [sys.executable, "-m", "envwatch"]
+        with Terminal(command, environ, columns=160, lines=40, may_fork=False) as terminal:
+            terminal.wait_for("NAME.*SITE")
+            terminal.wait_for(r"laptop of env-1.*eu\\x1b")
+            terminal.press(ENTER)
+            terminal.wait_for("site +eu" + re.escape(r"\x1b]0;pwned\x07\x9b31m\u202e-1"))
+            terminal.press("/", *"site:us", ENTER)
+            terminal.wait_for_no("laptop of env-1")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+    assert b"pwned\x07" not in terminal.received
+    assert "\u202e".encode() not in terminal.received
+
+
+@pytest.mark.slow
+def test_a_recording_keeps_a_new_field_and_a_redacted_one_hides_its_text(copy: Path, tmp_path: Path) -> None:
+    plain, redacted = tmp_path / "plain.recording", tmp_path / "redacted.recording"
+    with serving(hostile_rows()) as server:
+        environ = environ_for(server, copy, tmp_path)
+        for path, options in ((plain, []), (redacted, ["--redact"])):
+            command = ["-m", "envwatch", "record", "-o", str(path), "--for", "3s", "--interval", "1s", *options]
+            run_in(copy, *command, environ=environ)
+    program = (
+        "import sys; from envwatch.storage.history.recording import RecordedFile\n"
+        "with RecordedFile(sys.argv[1]) as past:\n"
+        "    polls = past.polls(float('-inf'), float('inf'))\n"
+        "    for each in past.moment(polls[-1]).profile_state.environments.values(): print(each.environment.site)"
+    )
+    shown, hidden = (run_in(copy, "-c", program, str(path)).decode().split() for path in (plain, redacted))
+    assert shown == [SHOWN, "us-1"]
+    assert [text[:5] for text in hidden] == ["text-", "text-"]
+
+
+@pytest.mark.slow
+def test_the_tests_of_rows_names_and_pages_are_green_in_the_copy(copy: Path) -> None:
+    names = (
+        "tests/test_stability.py",
+        "tests/test_recipes.py",
+        "tests/test_documents.py",
+        "tests/cli/test_generated_files.py",
+        "tests/model",
+        "tests/storage/history/test_golden.py",
+        "tests/storage/history/test_redaction.py",
+        "tests/storage/history/encoding",
+        "tests/serving/test_listing.py",
+        "tests/views/test_output.py",
+        "tests/views/test_baseline.py",
+        "tests/e2e/test_hostile.py",
+    )
+    arguments = ["-m", "pytest", "-q", "-x", "-n", "2", "-p", "no:cacheprovider", "--hypothesis-seed", "0", *names]
+    run_in(copy, *arguments)
