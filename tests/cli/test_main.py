@@ -30,6 +30,7 @@ from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells
+from envwatch.views.output import ListFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +40,6 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 TIMEOUT_S = 60.0
 START = 1_764_000_000_000
 ENVWATCH = (sys.executable, "-m", "envwatch")
-FORMATS = ("table", "json", "jsonl", "csv", "name", "line")
 
 
 class Ended(NamedTuple):
@@ -267,7 +267,7 @@ for query in ("", "status:late web beat:>1m version:>0.1"):
 
 
 def test_no_listing_needs_textual_or_rich(environ: dict[str, str]) -> None:
-    ended = run(environ, *FORMATS, command=(sys.executable, "-c", LISTINGS))
+    ended = run(environ, *ListFormat, command=(sys.executable, "-c", LISTINGS))
     assert ended.code == 0, ended.err
     assert ended.out.count(b'"taken_at"') == 2
 
