@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import programs
 from support.builders import wire_rows
-from support.documents import lists, page
+from support.documents import promises
 from support.faulty_server import KEY, How, Stop, Where, faulty_server, proxy_to, says, skewed
 from support.pty_terminal import Terminal, environment
 
@@ -361,7 +361,7 @@ async def test_json_is_an_array_of_checks_by_profile(server: Faulty, tmp_path: P
     assert code == 1
     of_machine = [None] * len(checks.MACHINE)
     assert [entry["profile"] for entry in entries] == [None, *["a"] * len(WAY), *["b"] * len(WAY), *of_machine]
-    assert {tuple(entry) for entry in entries} == {tuple(lists(page("stability.md"))["A finding of `doctor`"])}
+    assert {tuple(entry) for entry in entries} == {tuple(promises()["A finding of `doctor`"])}
     assert [(one["id"], one["profile"]) for one in entries if one["status"] == "failure"] == [("listing", "b")]
     assert entries[0]["data"]["origins"]["a"]["base_url"] == f"{config}:2"
     assert {entry["id"]: entry["data"] for entry in entries}["state"]["damaged"] == damaged
