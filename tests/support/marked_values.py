@@ -46,7 +46,7 @@ def marked(hint: Any, path: str = "", outer: tuple[type, ...] = ()) -> Any:
         return _composed(get_origin(hint), get_args(hint), path, outer)
     if issubclass(hint, Enum):
         return next(iter(hint))
-    hints = _hints(hint)
+    hints = type_hints(hint)
     return hint(**{name: marked(hints[name], f"{hint.__name__}.{name}", (*outer, hint)) for name in field_names(hint)})
 
 
@@ -66,9 +66,14 @@ def field_names(type_: type) -> tuple[str, ...]:
     return getattr(type_, "_fields", ())
 
 
+def fields_of_type(type_: type, wanted: Any) -> list[str]:
+    """Return the names of the fields of a class that hold a type, or hold that type or None."""
+    return [name for name, hint in type_hints(type_).items() if hint in {wanted, wanted | None}]
+
+
 @cache
-def _hints(type_: type) -> dict[str, Any]:
-    """The types of the fields, also where the module imports them for the type checker alone."""
+def type_hints(type_: type) -> dict[str, Any]:
+    """Return the types of the fields, also where the module imports them for the type checker alone."""
     return get_type_hints(type_, _names_in(sys.modules[type_.__module__]))
 
 
