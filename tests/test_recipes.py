@@ -18,6 +18,7 @@ from support.pty_terminal import environment
 from textual.binding import Binding
 
 import envwatch.cli.commands
+from envwatch.config.schema import Config
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText
@@ -52,8 +53,6 @@ STYLESHEET: Final = (ROOT / "styles.tcss").read_text(encoding="utf-8")
 COMMANDS: Final = sorted({module.name for module in pkgutil.iter_modules(envwatch.cli.commands.__path__)})
 KEY_SETTINGS: Final = {"api_key_env", "api_key_file"}
 """`config show` has one line for the key, `api_key`."""
-
-NO_PROFILE_SETTINGS: Final = {"default_profile", "profiles", "keys", "hooks", "commands"}
 
 FIELD_CHANGES: Final = {Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED}
 """Kinds with the glyph of all changes, `~`."""
@@ -153,7 +152,7 @@ def test_every_event_kind_has_a_sentence_a_glyph_and_a_colour(kind: Kind) -> Non
 def test_every_setting_is_in_the_example_the_schema_and_config_show() -> None:
     table = example()
     in_example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
-    assert in_example == settings().keys() | NO_PROFILE_SETTINGS
+    assert in_example == Config.model_fields.keys()
     assert all(setting.get("description") for setting in settings().values())
     shown = {line.split()[0] for line in output_of("config", "show").splitlines()}
     assert settings().keys() - KEY_SETTINGS - {"base_url"} <= shown

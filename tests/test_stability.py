@@ -16,7 +16,7 @@ import pytest
 from support import programs
 from support.builders import NOW, list_of, listed, reading, wire_rows
 from support.builders import environment as environment_row
-from support.documents import lists, page, tables
+from support.documents import page, promises, tables
 from support.faulty_server import KEY, faulty_server
 from support.hooked import hooked
 from support.night import HOUR_MS, eventful_night
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 PAGE: Final = page("stability.md")
 SOURCE: Final = "https://letta.example/v1/environments"
 
-PROMISES: Final = lists(PAGE)
+PROMISES: Final = promises()
 """The names of each list of the page by what it is of."""
 
 

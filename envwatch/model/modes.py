@@ -5,7 +5,7 @@ The set is open: an unknown name is shown as it was received, without a meaning.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from envwatch.model.text import SafeText
 
@@ -31,6 +31,10 @@ _MEANING: Mapping[str, str] = {
 }
 
 
+KNOWN_MODES: Final = frozenset({*_LEGACY, *_MEANING})
+"""Letta's modes, under each of their names."""
+
+
 def mode_of(raw: SafeText | None) -> SafeText | None:
     """Return the mode under its current name; None until the listener has reported one."""
     return None if raw is None else _LEGACY.get(raw, raw)
@@ -43,7 +47,7 @@ def mode_from_query(typed: SafeText) -> SafeText:
 
 def is_known_mode(raw: str) -> bool:
     """Whether a mode is one of Letta's, under any of its names."""
-    return raw in _LEGACY or raw in _MEANING
+    return raw in KNOWN_MODES
 
 
 def mode_meaning(raw: SafeText | None) -> str:

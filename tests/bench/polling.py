@@ -31,6 +31,7 @@ from envwatch.sources.session import Session
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence
+from envwatch.views.output import ListFormat
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def listing_100k() -> list[Finding]:
                 against="the SDK, which keeps one page at a time",
                 limit=350,
             )
-            for output in ("table", "json", "jsonl", "csv")
+            for output in ListFormat
         ]
 
 

@@ -7,6 +7,7 @@ from itertools import product
 from pkgutil import iter_modules
 
 import pytest
+from support.parsers import parsers
 
 from envwatch.cli import commands
 from envwatch.cli.arguments import HelpRequested, Options, StopError, load, options_in
@@ -120,11 +121,15 @@ def test_options_that_change_a_setting_are_options_of_config_show(given: tuple[s
     assert vars(options).keys() > {"command", "action"}
 
 
+ACTIONS = [name.removeprefix("config ") for name in parsers() if name.startswith("config ")]
+WITHOUT_SETTINGS = [action for action in ACTIONS if action != "show"]
+
+
 @pytest.mark.parametrize(
     ("action", "option"),
     [
-        *product(("show", "path", "schema", "validate"), ("--ascii", "--no-mouse", "--log-file=x", "--log-level=off")),
-        *product(("path", "schema", "validate"), ("--interval=5", "--page-size=7", "--profile=a", "--filter=web")),
+        *product(ACTIONS, ("--ascii", "--no-mouse", "--log-file=x", "--log-level=off")),
+        *product(WITHOUT_SETTINGS, ("--interval=5", "--page-size=7", "--profile=a", "--filter=web")),
     ],
 )
 def test_an_action_takes_no_option_that_changes_nothing_there(action: str, option: str) -> None:

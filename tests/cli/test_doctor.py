@@ -12,6 +12,7 @@ import ssl
 import sys
 from contextlib import aclosing, closing
 from dataclasses import replace
+from inspect import isfunction
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import programs
 from support.builders import wire_rows
+from support.documents import promises
 from support.faulty_server import KEY, How, Stop, Where, faulty_server, proxy_to, says, skewed
 from support.pty_terminal import Terminal, environment
 
+import envwatch
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.doctor import checks, report
 from envwatch.cli.doctor.finding import CheckStatus
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from envwatch.cli.doctor.finding import Finding
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
-WAY = ("key", "server", "proxy", "certificates", "dns", "tcp", "tls", "health", "listing", "clock")
+WAY = tuple(check.id for check in checks.PROFILE)
 PIECES = {KEY[at : at + 8] for at in range(len(KEY) - 7)}
 
 
@@ -86,6 +89,28 @@ def amiss(findings: Mapping[str, Finding]) -> dict[str, str]:
 
 def not_checked(findings: Mapping[str, Finding], because: str) -> list[str]:
     return [id_ for id_, one in findings.items() if one.summary == f"not checked, because of {because}"]
+
+
+def after(id_: str) -> list[str]:
+    """The checks of the way to a server that come after one."""
+    return [*WAY[WAY.index(id_) + 1 :]]
+
+
+def test_every_check_is_run() -> None:
+    listed = {check.examine for check in (*checks.CONFIG, *checks.PROFILE, *checks.MACHINE)}
+    arguments = ({"MachineContext"}, {"ServerContext"})
+    written = {
+        each
+        for each in vars(checks).values()
+        if isfunction(each) and {*each.__annotations__.values()} - {"Finding"} in arguments
+    }
+    assert listed == written
+
+
+def test_every_file_of_state_is_checked() -> None:
+    package = Path(envwatch.__file__).parent
+    sources = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    assert {*re.findall(r'state_file\("(\w+)"\)', sources)} == checks.STATE_FILES.keys()
 
 
 async def test_on_a_sound_server_all_is_fine(server: Faulty) -> None:
@@ -142,7 +167,7 @@ async def test_tls_is_reported_with_its_version_and_the_end_of_the_certificate(*
 async def test_a_name_without_an_address_is_a_failure_of_dns() -> None:
     findings = await examined(f"https://{'a' * 64}.example")  # no such label exists, so no resolver is asked
     assert amiss(findings) == {"dns": "failure"}
-    assert not_checked(findings, "dns") == ["tcp", "tls", "health", "listing", "clock"]
+    assert not_checked(findings, "dns") == after("dns")
 
 
 async def test_a_port_on_which_nothing_listens_is_a_failure_of_tcp() -> None:
@@ -150,7 +175,7 @@ async def test_a_port_on_which_nothing_listens_is_a_failure_of_tcp() -> None:
     findings = await examined(f"http://127.0.0.1:{port}")
     assert amiss(findings) == {"tcp": "failure"}
     assert findings["tcp"].summary.startswith(f"nothing listens at 127.0.0.1:{port}")
-    assert not_checked(findings, "tcp") == ["tls", "health", "listing", "clock"]
+    assert not_checked(findings, "tcp") == after("tcp")
 
 
 async def test_plain_http_to_a_port_with_tls_asks_whether_it_is_https() -> None:
@@ -180,7 +205,7 @@ async def test_a_key_file_that_others_can_read_keeps_only_the_requests_from_bein
     findings = await examined(server.url, {}, api_key_file=file)
     assert amiss(findings) == {"key": "failure"}
     assert findings["key"].fix == f"`chmod 600 {file}`"
-    assert not_checked(findings, "key") == ["tls", "health", "listing", "clock"]
+    assert not_checked(findings, "key") == after("tcp")
     assert server.seen == []
     file.chmod(0o600)
     findings = await examined(server.url, {}, api_key_file=file)
@@ -207,7 +232,7 @@ async def test_an_address_that_the_key_may_not_go_to_is_a_failure_of_the_server(
     findings = await examined("http://api.letta.com")
     assert amiss(findings) == {"server": "failure"}
     assert findings["server"].summary.endswith("(see LETTA_BASE_URL)")
-    assert not_checked(findings, "server") == ["proxy", "certificates", "dns", "tcp"]
+    assert not_checked(findings, "server") == [id_ for id_ in after("server") if id_ not in after("tcp")]
 
 
 async def test_certificates_that_are_not_there_keep_tls_from_being_checked() -> None:
@@ -216,7 +241,7 @@ async def test_certificates_that_are_not_there_keep_tls_from_being_checked() -> 
         assert server.seen == []
     assert amiss(findings) == {"certificates": "failure"}
     assert findings["certificates"].summary == "SSL_CERT_FILE names /nowhere/ca.pem: No such file or directory"
-    assert not_checked(findings, "certificates") == ["tls", "health", "listing", "clock"]
+    assert not_checked(findings, "certificates") == after("tcp")
 
 
 @pytest.mark.parametrize(("served", "trusted"), [("expired.pem", "expired.pem"), ("localhost.pem", "expired.pem")])
@@ -312,7 +337,8 @@ async def test_a_sound_machine_gets_a_line_for_each_check_and_a_verdict_and_no_t
     code, out = await ended(environ_of(tmp_path, server.url), "doctor", command=(sys.executable, "-c", script))
     lines = out.splitlines()
     assert code == 0
-    assert [line.split()[1] for line in lines[:-1]] == ["config", *WAY, "terminal", "tmux", "state", "history", "hooks"]
+    everything = (*checks.CONFIG, *checks.PROFILE, *checks.MACHINE)
+    assert [line.split()[1] for line in lines[:-1]] == [check.id for check in everything]
     assert lines[-1] == "envwatch works here"
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - as short as it is clear
 
@@ -326,15 +352,16 @@ async def test_json_is_an_array_of_checks_by_profile(server: Faulty, tmp_path: P
     config.write_text("".join(sections))
     state = tmp_path / "state" / "envwatch"
     state.mkdir(parents=True)
-    damaged = [str(state / f"{name}.json") for name in ("state", "acknowledged", "silences", "incidents")]
+    damaged = [str(state / f"{name}.json") for name in checks.STATE_FILES]
     for path in map(Path, damaged):
         path.write_text("[")
     environ = environ_of(tmp_path, server.url, XDG_STATE_HOME=str(state.parent))
     code, out = await ended(environ, "doctor", "--json", "--profile", "a,b", "--config", str(config))
     entries = json.loads(out)
     assert code == 1
-    assert [entry["profile"] for entry in entries] == [None, *["a"] * len(WAY), *["b"] * len(WAY), *[None] * 5]
-    assert {tuple(entry) for entry in entries} == {("id", "profile", "status", "summary", "fix", "data")}
+    of_machine = [None] * len(checks.MACHINE)
+    assert [entry["profile"] for entry in entries] == [None, *["a"] * len(WAY), *["b"] * len(WAY), *of_machine]
+    assert {tuple(entry) for entry in entries} == {tuple(promises()["A finding of `doctor`"])}
     assert [(one["id"], one["profile"]) for one in entries if one["status"] == "failure"] == [("listing", "b")]
     assert entries[0]["data"]["origins"]["a"]["base_url"] == f"{config}:2"
     assert {entry["id"]: entry["data"] for entry in entries}["state"]["damaged"] == damaged
@@ -384,7 +411,8 @@ def test_a_poor_machine_gets_a_fix_beside_each_failure_on_80_columns(tmp_path: P
     assert [line.split()[1] for line in lines if line.startswith("FAIL")] == ["config", "terminal", "state"]
     assert sum(line.startswith(f"{'':19}fix: ") for line in lines) == 3
     text = " ".join(" ".join(lines).split())
-    assert "envwatch does not work here: 3 failures (config, terminal, state), 11 not checked" in text
+    skipped = f"{len([*WAY, 'hooks'])} not checked"
+    assert f"envwatch does not work here: 3 failures (config, terminal, state), {skipped}" in text
 
 
 @pytest.mark.parametrize("arguments", [("--interval", "5"), ("--filter", "a"), ("extra",), ("--json=yes",)])

@@ -12,6 +12,7 @@ from support.pty_terminal import environment
 
 from envwatch.demo.child import ChildServer
 from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.views.output import ListFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def peak(server: ChildServer, home: Path, output: str) -> float:
     return used.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
 
 
-@pytest.mark.parametrize("output", ["table", "json", "jsonl", "csv"])
+@pytest.mark.parametrize("output", ListFormat)
 def test_a_listing_takes_little_memory_for_each_of_its_rows(
     servers: tuple[ChildServer, ChildServer], tmp_path: Path, output: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -41,8 +42,8 @@ history = false
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without a key, with two profiles."""
-    for name in ("LETTA_API_KEY", "LETTA_BASE_URL", "ENVWATCH_PROFILE", "ENVWATCH_CONFIG"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(("LETTA_", "ENVWATCH_"))]:
+        monkeypatch.delenv(name)
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     (tmp_path / "config.toml").write_text(CONFIG)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 OTHER = "token-of-ben-0123456789"
 CERT = Path(__file__).parents[1] / "support" / "certs" / "localhost.pem"
-AGES = {"heartbeat_age_s", "up_s", "online_for_s", "reason", "last_heartbeat_at", "last_seen_at"}
+AGES = {"heartbeat_age_s", "reason", "last_heartbeat_at", "last_seen_at"}
 
 
 @pytest.fixture(scope="module")

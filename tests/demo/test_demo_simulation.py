@@ -15,6 +15,7 @@ from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
 from envwatch.demo.states import SimulatedEnvironment, SimulatedState
+from envwatch.model.modes import KNOWN_MODES
 
 START = 1_764_000_000_000
 MINUTE = 60_000
@@ -272,8 +273,7 @@ def test_every_form_of_a_device_id_is_there(default_rows: list[Row]) -> None:
 
 def test_modes_known_legacy_unknown_null_and_absent_are_there(default_rows: list[Row]) -> None:
     modes = {row.get("currentMode", "absent") for row in default_rows}
-    assert modes >= {"standard", "default", "acceptEdits", "unrestricted", "bypassPermissions", "fullAccess", "strict"}
-    assert modes >= {"plan", None, "absent"}
+    assert modes >= {*KNOWN_MODES, "plan", None, "absent"}
 
 
 def test_absent_and_null_parts_are_there(default_rows: list[Row]) -> None:

@@ -32,6 +32,8 @@ from support.faulty_server import KEY, Faulty, says
 from support.hostile_fleet import SURROGATE, WEAPONS, benign_rows, hostile_error, hostile_row, hostile_rows
 from support.pty_terminal import ENTER, ESC, Terminal, environment
 
+from envwatch.views.output import ListFormat
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Mapping, Sequence
@@ -262,7 +264,7 @@ def listing(server: Faulty, home: Path, *arguments: str) -> subprocess.Completed
 
 def test_a_hostile_listing_is_text_in_every_format(tmp_path: Path) -> None:
     with serving(hostile_rows()) as server:
-        listings = {output: listing(server, tmp_path, "-o", output) for output in ("table", "json", "jsonl", "csv")}
+        listings = {output.value: listing(server, tmp_path, "-o", output) for output in ListFormat}
     for ended in listings.values():
         assert ended.returncode == 0, ended.stderr
         assert findings(ended.stdout + ended.stderr) == set()
@@ -292,7 +294,7 @@ def test_a_hostile_error_is_one_line_of_text(tmp_path: Path) -> None:
             assert findings(ended.stderr) == set()
 
 
-@pytest.mark.parametrize("output", ["table", "json", "jsonl", "csv"])
+@pytest.mark.parametrize("output", [each for each in ListFormat if each is not ListFormat.LINE])
 def test_half_a_surrogate_pair_is_text_like_any_other(output: str, tmp_path: Path) -> None:
     with serving([hostile_row(0, SURROGATE, now=0)]) as server:
         ended = listing(server, tmp_path, "-o", output)

@@ -33,7 +33,7 @@ def events_when_lost(rows: list[Environment], count: int) -> list[Event]:
     return events
 
 
-@pytest.mark.parametrize("kind", [Kind.MODE, Kind.ONLINE, Kind.APPEARED, Kind.OFFLINE, Kind.RETURNED])
+@pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize(("count", "mass"), [(9, False), (10, True)])
 def test_ten_at_once_are_one_event_in_a_fleet_of_any_size(kind: Kind, count: int, *, mass: bool) -> None:
     assert is_mass(same(kind, count), were_online=10_000) is mass

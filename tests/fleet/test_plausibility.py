@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples, first_quick
 from support.builders import NOW, environment, list_of, listed, reading, watched
+from support.marked_values import fields_of_type
 
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
+from envwatch.model.clock import ServerMs
+from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText
 from envwatch.views.explanation import answer, trace
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed
 
 STEP = 5_000.0
@@ -36,7 +38,7 @@ DAY = 86_400_000.0
 YEAR_2020 = 1_577_836_800_000.0
 """2020-01-01T00:00:00Z in milliseconds."""
 
-TIMES = ("first_seen_at", "last_seen_at", "connected_at", "last_heartbeat_at")
+TIMES = fields_of_type(Environment, ServerMs)
 ABOUT_THE_PLATFORM = {Kind.STALLED, Kind.RESUMED}
 
 
@@ -299,10 +301,14 @@ INSTANTS = st.sampled_from([0, -1, 1e-300, NOW / 1000, NOW * 1000, 1e300, -1e300
 )
 
 
-@given(times=st.lists(st.tuples(INSTANTS, INSTANTS, st.none() | INSTANTS, st.none() | INSTANTS), min_size=1))
+OPTIONAL = {field.name for field in fields(Environment) if field.default is None}
+ALL_TIMES = st.fixed_dictionaries({name: st.none() | INSTANTS if name in OPTIONAL else INSTANTS for name in TIMES})
+
+
+@given(times=st.lists(ALL_TIMES, min_size=1))
 @settings(max_examples=examples(100), deadline=None)
-def test_no_instants_break_what_is_shown(times: list[tuple[float, float, float | None, float | None]]) -> None:
-    rows = [with_times(environment(), dict(zip(TIMES, instants, strict=True))) for instants in times]
+def test_no_instants_break_what_is_shown(times: list[dict[str, float | None]]) -> None:
+    rows = [with_times(environment(), instants) for instants in times]
     profile_state, _ = watched(listed([row], NOW + number * STEP) for number, row in enumerate(rows))
     (tracked,) = profile_state.environments.values()
     now = reading(NOW + len(rows) * STEP)

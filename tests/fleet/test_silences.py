@@ -91,13 +91,11 @@ def test_what_is_written_is_what_is_read() -> None:
     silences = {each.id: each for each in (of_query(), of_environments("env-b", "env-a"))}
     content = json.loads(json.dumps(content_of(silences)))
     assert silences_of(content, matcher_of) == silences
-    assert [sorted(each) for each in content.values()] == [
-        ["at", "by", "note", "query", "until"],
-        ["at", "by", "environments", "note", "until"],
-    ]
+    assert [each.keys() for each in content.values()] == [GOOD.keys(), GOOD.keys() - {"query"} | {"environments"}]
 
 
 GOOD: dict[str, Any] = {"query": "name:a", "at": NOW, "until": NOW + 1, "note": "why", "by": "ada"}
+"""A silence as earlier versions of envwatch write it."""
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 from support.builders import wire_row, wire_rows
+from support.documents import names, page
 from support.fake_clock import Script, World, outcomes_of, poller_of
 from support.faulty_server import KEY, Faulty, Reply, faulty_server, says
 
@@ -198,7 +199,14 @@ def refusal(code: str, words: Any = "envwatch serve has had no listing for 62 s:
     return json.dumps({"error": words, "errorCode": code, "retryable": True})
 
 
-@pytest.mark.parametrize("code", ["envwatch_blind", "envwatch_waiting", "envwatch_stopping"])
+CODES = sorted(name for name in names(page("viewers.md")) if name.startswith("envwatch_"))
+
+
+def test_both_sides_have_the_same_codes_on_their_pages() -> None:
+    assert {name for name in names(page("serve.md")) if name.startswith("envwatch_")} == {*CODES}
+
+
+@pytest.mark.parametrize("code", CODES)
 async def test_a_server_without_a_listing_says_plainly_why(server: Faulty, code: str) -> None:
     server.break_every_page(says(503, refusal(code), Retry_After="7"))
     async with client_of(server) as client:

@@ -74,7 +74,9 @@ def test_a_silence_beyond_the_most_is_refused_and_the_others_stay(tmp_path: Path
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES = st.none() | st.booleans() | st.floats() | TEXTS | st.lists(TEXTS, max_size=3)
-ENTRIES = st.dictionaries(st.sampled_from(["query", "environments", "at", "until", "note", "by"]), VALUES) | VALUES
+OF_ROWS = silence_of_environments([SafeText("env-1")], WallMs(0), HOUR, SafeText(""), SafeText(""))
+NAMES = sorted({name for each in (made(), OF_ROWS) for name in content_of({each.id: each})[each.id]})
+ENTRIES = st.dictionaries(st.sampled_from(NAMES), VALUES) | VALUES
 
 
 @given(st.dictionaries(TEXTS, ENTRIES, max_size=5))

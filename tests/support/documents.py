@@ -85,6 +85,11 @@ def lists(text: str) -> dict[str, list[str]]:
     return {" ".join(label.split()): listed.split() for label, listed in found}
 
 
+def promises() -> dict[str, list[str]]:
+    """Return the names of each list of docs/stability.md; tests/test_stability.py compares them with the program."""
+    return lists(page("stability.md"))
+
+
 def command_lines(text: str) -> list[list[str]]:
     """Return the arguments of every call of envwatch in the examples of a page, without the program's name."""
     sources = [block.text for block in blocks(text) if block.language in {"sh", "tmux"}]

@@ -18,7 +18,7 @@ from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
-from envwatch.tui.screens.help import HelpScreen
+from envwatch.tui.screens.help import SECTIONS, HelpScreen
 from envwatch.tui.widgets.filter_bar import FilterBar
 
 if TYPE_CHECKING:
@@ -316,8 +316,8 @@ async def test_help_names_every_key_once() -> None:
     async with staged((80, 110)) as stage:
         await stage.press("question_mark")
         text = "\n".join(stage.lines)
-        for words in ("Move", "Find", "Arrange", "Baseline", "Environment", "Polling", "Everywhere"):
-            assert re.search(rf"^ {words} *$", text, re.MULTILINE)
+        titles = {title for section, title in SECTIONS.items() if section != "command"}  # which needs one of the user
+        assert titles <= {line.strip() for line in stage.lines}
         for line in ("n +Next problem", "N +Previous problem", "p +Pause", "r +Refresh now", "E +Explain", r"0 +Reset"):
             assert len(re.findall(rf"^ +{line}", text, re.MULTILINE)) == 1
 
@@ -326,7 +326,8 @@ async def test_help_names_every_key_once() -> None:
 async def test_no_line_shows_a_key_without_its_label_or_cuts_a_word(widths: tuple[int, ...]) -> None:
     async with staged((widths[0], 24)) as stage:
         await stage.show(fleet_of_three(stage.at))
-        words = {"Filter", "Detail", "Back", "Next", "problem", "Events", "Ack", "Copy", "Help", "Quit"}
+        await stage.pilot.resize_terminal(200, 24)
+        words = {word for word in stage.lines[-1].split() if len(word) > 2}
         for width in widths:
             await stage.pilot.resize_terminal(width, 24)
             shown = stage.lines[-1].split()

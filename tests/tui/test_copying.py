@@ -17,6 +17,7 @@ from envwatch.model.text import SafeText
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import CopyMenu
 from envwatch.tui.screens.plain_text import PlainText
+from envwatch.views.details import COPY_LETTERS
 from envwatch.views.output import json_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from support.app_harness import Stage
 
-LABELS = ["name", "device id", "environment id", "connection id", "start command", "directory", "JSON"]
+LABELS = COPY_LETTERS.keys() - {"update command"}
+"""The texts of the row, which updates itself."""
 
 
 @asynccontextmanager

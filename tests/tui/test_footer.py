@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 
 import pytest
 from support.app_harness import Stage, staged
@@ -14,6 +15,7 @@ from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import HelpScreen
 from envwatch.tui.screens.menu import Menu
+from envwatch.tui.themes import THEMES
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.footer import KeyFooter
 from envwatch.tui.widgets.news_bar import NewsBar
@@ -77,7 +79,8 @@ async def test_keys_of_the_users_own_keep_their_places() -> None:
 
 
 def test_in_ascii_no_mark_of_the_table_means_two_things() -> None:
-    glyphs = [ASCII.cursor, ASCII.lost, ASCII.returned, ASCII.acknowledged, ASCII.behind, ASCII.opened, ASCII.closed]
+    no_marks = {"is_ascii", "ellipsis", "nothing", "separator", "rule"}
+    glyphs = [glyph for name, glyph in asdict(ASCII).items() if name not in no_marks]
     assert len(set(glyphs)) == len(glyphs)
 
 
@@ -163,9 +166,9 @@ async def test_the_themes_begin_with_our_own_and_the_one_that_is_seen_is_marked(
         menu = stage.app.screen
         assert isinstance(menu, Menu)
         names = [choice.title for choice in menu._choices]  # noqa: SLF001
-        own = ["envwatch-dark", "envwatch-light", "envwatch-contrast", "envwatch-safe", "envwatch-ansi"]
-        assert names[:5] == own
-        assert names[5:] == sorted(names[5:])
+        own = [theme.name for theme in THEMES]
+        assert names[: len(own)] == own
+        assert names[len(own) :] == sorted(set(names) - {*own})
         assert re.findall("([a-z-]+) +in use", stage.text) == ["envwatch-light"]
         await stage.press("k", "enter")
         assert stage.app.theme == "envwatch-dark"

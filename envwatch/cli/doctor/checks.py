@@ -50,6 +50,14 @@ S = TypeVar("S")
 _STEP_S: Final = 5.0
 """Seconds for what a check reads on this machine: a keyring or a network file system may take any time."""
 
+STATE_FILES: Final = {
+    "state": REMEMBERED,
+    "acknowledged": ACKNOWLEDGEMENTS,
+    "silences": SILENCES,
+    "incidents": INCIDENTS,
+}
+"""The content of each file that `bootstrap.state_file` gives the path of, by the file's name."""
+
 
 @dataclass(slots=True)
 class MachineContext:
@@ -253,13 +261,7 @@ async def _tmux(machine: MachineContext) -> Finding:
 
 async def _state(_: MachineContext) -> Finding:
     def read() -> Finding:
-        formats = {
-            "state": REMEMBERED,
-            "acknowledged": ACKNOWLEDGEMENTS,
-            "silences": SILENCES,
-            "incidents": INCIDENTS,
-        }
-        damaged = [path for name, content in formats.items() if content.is_damaged(path := state_file(name))]
+        damaged = [path for name, content in STATE_FILES.items() if content.is_damaged(path := state_file(name))]
         folder = state_file("state").parent
         return judgements.of_state(folder, write_problem(folder), damaged)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from support.builders import NOW, beating, failed, listed, reading
 from support.eventful_life import plain_life
+from support.marked_values import fields_of_type
 
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
@@ -18,7 +19,9 @@ from envwatch.fleet.events import Kind
 from envwatch.fleet.history import HistoryError, Moment, PollResult
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
+from envwatch.model.environment import Environment
 from envwatch.model.text import SafeText
 from envwatch.storage.history.about import About
 from envwatch.storage.history.possible_clocks import ClockCheck
@@ -100,7 +103,7 @@ def with_row(**changes: Any) -> ProfileState:
 ROWS: Final[dict[str, Callable[[Any], ProfileState]]] = {
     **{
         name: lambda n, name=name: with_row(**{name: n})  # type: ignore[misc]
-        for name in ("first_seen_at", "last_seen_at", "connected_at", "last_heartbeat_at", "since_at")
+        for name in (*fields_of_type(Environment, ServerMs), *fields_of_type(TrackedEnvironment, ServerMs))
     },
     "last_change": lambda n: with_row(last_change=RecentChange(ChangeTag.NEW, n)),
     "skew_check": lambda n: with_row(skew_check=SkewCheck(MonotonicS(0.0), None, n, n)),

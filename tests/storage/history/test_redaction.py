@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Final
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading
 from support.eventful_life import CAST, Life, plain_life
+from support.marked_values import MARK, field_names, marked
 
-from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.diff import EVENT_KINDS
-from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind, flatten
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.mass_changes import _SHAREABLE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.run_before import LACKED
-from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.environment import LABELS, Environment
-from envwatch.model.modes import is_known_mode
-from envwatch.model.outcome import Failed, Snapshot
+from envwatch.model.environment import LABELS
+from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.text import SafeText, clean
+from envwatch.storage.history.about import About
+from envwatch.storage.history.encoding.events import encode_event
+from envwatch.storage.history.encoding.frames import FrameEncoder
+from envwatch.storage.history.encoding.packing import unpacked
 from envwatch.storage.history.redaction import REDACTED, Redaction
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
 
 SALT: Final = b"salt of a test"
 
@@ -59,14 +65,8 @@ def test_no_text_of_others_is_left(texts: list[str]) -> None:
     assert not {text for text in texts if any(text in each for each in left)}
 
 
-def test_the_life_has_every_kind_of_text() -> None:
+def test_the_life_has_texts_in_places_that_are_often_empty() -> None:
     life = plain_life()
-    kinds = {event.kind for event in (*flatten(life.events), *life.events)}
-    assert kinds >= {
-        *(Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.RESTARTED, Kind.MISSING, Kind.GONE, Kind.RETURNED),
-        *(Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED, Kind.TOGETHER, Kind.WHILE_BLIND),
-        *(Kind.HELD, Kind.BLIND, Kind.FAILING, Kind.KEY_REFUSED, Kind.SLEPT, Kind.NOTICE),
-    }
     fleet = [moment.profile_state for moment in life.moments]
     assert any(profile_state.failure for profile_state in fleet)
     assert any(profile_state.quarantine and profile_state.quarantine.missing for profile_state in fleet)
@@ -149,11 +149,10 @@ def test_whatever_else_stands_there_goes(key: str, value: Any) -> None:
     assert not any("acme" in text or text == value for text in texts_in(metadata_of(key, value)))
 
 
-@pytest.mark.parametrize("mode", ["standard", "default", "acceptEdits", "strict", "fullAccess"])
+@pytest.mark.parametrize("mode", sorted(KNOWN_MODES))
 def test_known_modes_stay(mode: str) -> None:
     assert Redaction(SALT).moment(moment_of(environment(currentMode=mode))).profile_state.environments
     (tracked,) = Redaction(SALT).moment(moment_of(environment(currentMode=mode))).profile_state.environments.values()
-    assert is_known_mode(mode)
     assert tracked.environment.mode == mode
 
 
@@ -212,24 +211,54 @@ def test_every_field_that_an_event_can_name_has_its_rule() -> None:
     assert named <= redaction._by_label.keys()  # noqa: SLF001  the table of rules
 
 
-FIELDS: Final = {
-    TrackedEnvironment: "environment verdict profile since_at last_change skew_check clock_suspect has_impossible_time"
-    " last_known_heartbeat left_pod_id absent transitions is_flapping",
-    ProfileState: "limits profile profile_name expect environments listings began_at listed elapsed_ms newest clock"
-    " date_error interval failure failures quarantine stall_detector snapshot unseen_since last_up periods",
-    Event: "kind at profile id name field before after reason lasted of members since incident then",
-    EventState: "environment verdict is_flapping clock_suspect left_pod_id",
-    Failed: "cause message started ended interval retry_after pages_read page",
-    Snapshot: "pages clock rejected rejected_ids confirmed_absent in_doubt requests received served",
-    Moment: "now profile_state acks",
-    Ack: "at note sign_at",
-}
+OWN_WORDS: Final = {f"{MARK}Event.field", f"{MARK}About.version"}
+"""Texts that only envwatch chooses: the name of a changed field, and envwatch's version."""
 
 
-@pytest.mark.parametrize("type_", FIELDS)
-def test_a_new_field_needs_a_decision(type_: type) -> None:
-    """Whether it may identify anybody: decide in `redaction`, and add its name here."""
-    names = (
-        [field.name for field in dataclasses.fields(type_)] if dataclasses.is_dataclass(type_) else type_._fields  # type: ignore[attr-defined]
-    )
-    assert list(names) == FIELDS[type_].split()
+def marks_in(value: Any) -> set[str]:
+    return {text for text in texts_in(value) if MARK in text}
+
+
+def test_no_text_of_a_moment_is_left_in_any_field() -> None:
+    moment = Redaction(SALT).moment(marked(Moment))
+    assert marks_in(moment) == set()
+    assert marks_in(unpacked(FrameEncoder().encode(moment).data)) == set()
+
+
+@pytest.mark.parametrize("field", [None, "pod", clean(f"{MARK}Event.field")])
+@pytest.mark.parametrize("kind", Kind)
+def test_no_text_of_an_event_of_any_kind_is_left_in_any_field(kind: Kind, field: str | None) -> None:
+    one = dataclasses.replace(marked(Event), kind=kind, field=field)
+    event = Redaction(SALT).event(dataclasses.replace(one, members=(one,)))
+    assert marks_in(event) <= OWN_WORDS
+    assert marks_in(unpacked(encode_event(event))) <= OWN_WORDS
+
+
+def test_no_text_about_a_recording_is_left_in_any_field() -> None:
+    assert marks_in(Redaction(SALT).about(marked(About))) <= OWN_WORDS
+
+
+def test_every_text_that_is_looked_for_has_been_there() -> None:
+    marks = marks_in([marked(Moment), marked(Event), marked(About)])
+    assert marks > OWN_WORDS
+    assert {field.partition(".")[0].removeprefix(MARK) for field in marks} >= {"Environment", "Ack", "EventState"}
+
+
+def values_without_text(value: Any, place: str = "") -> Iterator[tuple[str, object]]:
+    """Every number, time and word of ours in a value, however deep, with the class and the field that hold it."""
+    if names := field_names(type(value)):
+        for name in names:
+            yield from values_without_text(getattr(value, name), f"{type(value).__name__}.{name}")
+    elif isinstance(value, Collection) and not isinstance(value, str):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from values_without_text(item, place)
+    elif isinstance(value, Enum) or not isinstance(value, str):
+        yield place, value
+
+
+def test_every_value_without_text_stays() -> None:
+    """Except the pages of a listing, whose rows stand among the tracked environments."""
+    moment, event = marked(Moment), marked(Event)
+    kept = [*values_without_text([Redaction(SALT).moment(moment), Redaction(SALT).event(event)])]
+    lost = [(place, value) for place, value in values_without_text([moment, event]) if (place, value) not in kept]
+    assert [place for place, _ in lost if not place.startswith("ListedPage.")] == []

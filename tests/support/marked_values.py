@@ -1,0 +1,97 @@
+"""Values of the package's classes with a marker in every text, made from the declared types of the fields.
+
+A new field of text gets its marker by itself, and so do the fields of a class that a field leads to.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import Enum
+from functools import cache
+from importlib import import_module
+from inspect import getsource
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
+
+from pydantic import JsonValue
+
+from envwatch.model.text import clean
+
+MARK: Final = "≈"
+"""Begins every marker, and stands in no text of the package."""
+
+_PLAIN: Final = {bool: True, int: 1, float: 1.0, timedelta: timedelta(seconds=1)}
+
+
+def marked(hint: Any, path: str = "", outer: tuple[type, ...] = ()) -> Any:
+    """Return a value of a type; each text in it is a marker that names the class and the field.
+
+    Args:
+        hint: the type, or the annotation of a field.
+        path: the class and the field that the value is for.
+        outer: the classes around it. A class within itself stays out, as the members of an event.
+    """
+    hint = getattr(hint, "__supertype__", hint)
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if hint is str:
+        return clean(f"{MARK}{path}")
+    if hint in {JsonValue, Any}:  # a class that does without pydantic has Any for a JSON value
+        return {clean(f"{MARK}key in {path}"): [clean(f"{MARK}{path}")]}
+    if get_origin(hint) is not None:
+        return _composed(get_origin(hint), get_args(hint), path, outer)
+    if issubclass(hint, Enum):
+        return next(iter(hint))
+    hints = type_hints(hint)
+    return hint(**{name: marked(hints[name], f"{hint.__name__}.{name}", (*outer, hint)) for name in field_names(hint)})
+
+
+def _composed(origin: Any, arguments: tuple[Any, ...], path: str, outer: tuple[type, ...]) -> Any:
+    """A value of a type that other types are the arguments of; no optional value is None."""
+    if origin in {Union, UnionType}:
+        return marked(next(each for each in arguments if each is not NoneType), path, outer)
+    if issubclass(origin, Mapping):
+        return {marked(arguments[0], f"key in {path}", outer): marked(arguments[1], path, outer)}
+    return origin([] if arguments[0] in outer else [marked(arguments[0], path, outer)])
+
+
+def field_names(type_: type) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass or a named tuple; of any other class, none."""
+    if dataclasses.is_dataclass(type_):
+        return tuple(field.name for field in dataclasses.fields(type_))
+    return getattr(type_, "_fields", ())
+
+
+def fields_of_type(type_: type, wanted: Any) -> list[str]:
+    """Return the names of the fields of a class that hold a type, or hold that type or None."""
+    return [name for name, hint in type_hints(type_).items() if hint in {wanted, wanted | None}]
+
+
+@cache
+def type_hints(type_: type) -> dict[str, Any]:
+    """Return the types of the fields, also where the module imports them for the type checker alone."""
+    return get_type_hints(type_, _names_in(sys.modules[type_.__module__]))
+
+
+@cache
+def _names_in(module: ModuleType) -> dict[str, Any]:
+    """The names that annotations in a module may have."""
+    blocks = [block for block in ast.parse(getsource(module)).body if isinstance(block, ast.If)]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {
+        **{alias.name: _value_of(alias.name, node.module or "") for node in imports for alias in node.names},
+        **vars(module),
+    }
+
+
+def _value_of(name: str, module_name: str) -> Any:
+    """A name in a module; an alias of a type that stands there as a text is read there."""
+    module = import_module(module_name)
+    value = getattr(module, name)
+    if not isinstance(value, str):
+        return value
+    return get_type_hints(type(name, (), {"__annotations__": {name: value}}), _names_in(module))[name]
