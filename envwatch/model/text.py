@@ -63,6 +63,16 @@ _DISPUTED: Final = (
 )
 _ESCAPED: Final = re.compile(f"[{_BLANK}{_DISPUTED}]")
 
+# `clean` keeps every character of these ranges, and none is a mark, so it need not judge them one by one: Latin, Greek,
+# Cyrillic, Hebrew, Arabic, kana, Han, Hangul, full-width forms, emoji, and the punctuation, arrows, signs, lines and
+# shapes of envwatch's own words.
+_HARMLESS: Final = re.compile(
+    r"[ -~\xa1-\xac\xae-\u02ff\u0391-\u03a1\u03a3-\u03c9\u0400-\u0482\u048a-\u052f\u05d0-\u05ea\u0621-\u063a"
+    r"\u0641-\u064a\u1e00-\u1eff\u2010-\u2027\u2030-\u205e\u2190-\u22ff\u2500-\u262f\u2638-\u2689\u2690-\u27bf"
+    r"\u3001-\u3029\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff9f"
+    r"\U0001f300-\U0001f3fa\U0001f400-\U0001f64f\U0001f680-\U0001f6c5\U0001f90c-\U0001f9ff]*+"
+)
+
 # wcwidth merges the character after a virama with the one before it; Rich and most terminals do not.
 _VIRAMA: Final = 9
 
@@ -80,7 +90,7 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
         text: anything, lone surrogates included.
         limit: most characters of the result, at least 1; the text beyond that many characters is ignored.
     """
-    if len(text) <= limit and text.isascii() and text.isprintable():
+    if len(text) <= limit and (text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text)):
         return SafeText(text)
     pieces = []
     carried: int | None = None  # marks on the character before; None if there is no base

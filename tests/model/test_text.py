@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import unicodedata
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyte
@@ -97,6 +98,19 @@ def test_cleaned_text_holds_nothing_that_a_terminal_obeys_or_hides(text: str) ->
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
 def test_printable_ascii_comes_back_as_it_is(text: str) -> None:
     assert clean(text) is text
+
+
+@quick
+@given(ANYTHING)
+@example("web-1 · 3 of 47 → ● “nas” — 東京 한국 Đặng Σ ключ")
+def test_a_text_is_cleaned_as_its_characters_are_one_by_one(text: str) -> None:
+    """A control character at the end makes `clean` judge every character."""
+    assert clean(text + "\x1b") == clean(text) + r"\x1b"
+
+
+def test_a_character_is_cleaned_as_it_is_within_an_unsafe_text() -> None:
+    for character in map(chr, chain(range(0x10000), range(0x1F000, 0x20000))):
+        assert clean(f"{character}\x1b") == clean(character) + r"\x1b"
 
 
 @pytest.mark.parametrize(
