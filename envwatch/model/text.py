@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 SafeText = NewType("SafeText", str)
-"""Text that `clean` returned, or that is composed of such text: all that widgets, logs and exports accept."""
+"""Text from a function of this module, which alone make it: all that widgets, logs and exports accept."""
+
+EMPTY: Final = SafeText("")
+"""The text without characters."""
 
 LONGEST: Final = 1024
 """Characters of one cleaned text: more than a path or an error message needs, few enough to keep 100,000 texts."""
@@ -37,6 +40,9 @@ DEPTH: Final = 32
 
 BITS: Final = 13_000
 """Size of an integer, 3,914 digits: Python prints up to 4,300."""
+
+_ESCAPE: Final = 10
+"""Characters of the longest escape: `\\U0001f1e9`."""
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
@@ -111,6 +117,13 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
     if len(text) > limit or len(result) > limit:
         result = result[: limit - 1] + _ELLIPSIS
     return SafeText(result)
+
+
+def composed(text: str) -> SafeText:
+    """Return a text made of clean texts and envwatch's own words: as `clean` does, but without a limit."""
+    if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # as in `clean`, whose call costs as much
+        return SafeText(text)
+    return clean(text, _ESCAPE * len(text))
 
 
 def clean_key(text: str) -> SafeText:
@@ -253,6 +266,21 @@ def natural_key(text: str) -> str:
         return chr(ord("0") + len(digits)) + digits
 
     return _NUMBER.sub(sized, text.casefold())
+
+
+def words_of(text: SafeText) -> list[SafeText]:
+    """Return the parts of a text between its spaces."""
+    return [SafeText(word) for word in text.split()]
+
+
+def sliced(text: SafeText, start: int, stop: int | None = None) -> SafeText:
+    """Return the characters of a text from `start` to before `stop`. A mark at the start stays without its base."""
+    return SafeText(text[start:stop])
+
+
+def joined(texts: Iterable[SafeText], separator: SafeText) -> SafeText:
+    """Return texts in one, with a separator between any two."""
+    return SafeText(separator.join(texts))
 
 
 def csv_cell(text: SafeText) -> str:

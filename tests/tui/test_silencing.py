@@ -45,7 +45,7 @@ async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilence
 
 async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
     kept: list[dict[SafeText, Any]] = []
-    control = SilenceControl(keep=lambda changes: kept.append(dict(changes)), user="ada")
+    control = SilenceControl(keep=lambda changes: kept.append(dict(changes)), user=SafeText("ada"))
     async with staged(rings=True, silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))

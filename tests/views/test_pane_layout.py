@@ -133,7 +133,7 @@ def test_a_command_is_broken_between_its_arguments_and_keeps_its_letter(width: i
 @given(COMMANDS.map(shlex.join), st.integers(20, 120))
 @example("npm i 'a  b'  c\\ d --x", 20)
 def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, width: int) -> None:
-    rows = command_rows(SafeText(command), width, " \\")
+    rows = command_rows(SafeText(command), width, SafeText(" \\"))
     pasted = "\n".join(f"  {row}" for row in rows).replace("\\\n", "")
     assert shlex.split(pasted) == shlex.split(command)
     assert all(row.endswith(" \\") for row in rows[:-1])

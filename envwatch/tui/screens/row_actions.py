@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
-from envwatch.model.text import SafeText, counted, shortened
+from envwatch.model.text import EMPTY, SafeText, composed, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
 from envwatch.tui.screens.plain_text import PlainText
@@ -143,7 +143,7 @@ class RowActions(TableScreen):
 
     def _legible(self, text: SafeText) -> SafeText:
         r"""Return a text to be read letter by letter: in ASCII where needed, as `\u6771`."""
-        return SafeText(text.encode("ascii", "backslashreplace").decode()) if self.options.glyphs.is_ascii else text
+        return composed(text.encode("ascii", "backslashreplace").decode()) if self.options.glyphs.is_ascii else text
 
     def _copy(self, copy: Copy) -> None:
         self.app.copy_to_clipboard(copy.text)
@@ -221,7 +221,7 @@ class RowActions(TableScreen):
 
     def _ask_for_change(self, acknowledged: Sequence[TrackedEnvironment]) -> None:
         notes = {self.state.acks[tracked.environment.id].note for tracked in acknowledged}
-        note = notes.pop() if len(notes) == 1 else SafeText("")
+        note = notes.pop() if len(notes) == 1 else EMPTY
         name = _name_of(acknowledged)
 
         def change(answer: PromptResult | None) -> None:
