@@ -12,7 +12,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.environment import Environment, environment_of
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.views.environment_list import environment_list
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def failed(cause: Cause = Cause.TIMEOUT, at: float = NOW, *, skew: float = 0.0, 
     """A poll that failed at a moment of the server's."""
     return Failed(
         cause=cause,
-        message=SafeText(cause),
+        message=clean(cause),
         started=reading(at, skew),
         ended=reading(at, skew),
         interval=timedelta(seconds=5),
