@@ -21,7 +21,7 @@ import envwatch.cli.commands
 from envwatch.config.schema import Config
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.completion import completions
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
@@ -138,7 +138,7 @@ def test_every_event_kind_has_a_sentence_a_glyph_and_a_colour(kind: Kind) -> Non
         "members": (Event(kind=Kind.ONLINE, at=ServerMs(0)),),
         "of": Kind.ONLINE if kind is Kind.TOGETHER else None,
     }
-    event = Event(kind=kind, at=0, name=SafeText("web"), field="mode", **group)  # type: ignore[arg-type]
+    event = Event(kind=kind, at=0, name=clean("web"), field="mode", **group)  # type: ignore[arg-type]
     style = event_style(event)
     assert event_text(event)
     assert (style.glyph == "~") == (kind in FIELD_CHANGES)

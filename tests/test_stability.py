@@ -34,7 +34,7 @@ from envwatch.hooks.hook import KINDS
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.fields import FIELDS
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.tui.keymap import binding_ids
@@ -71,7 +71,7 @@ def hook_events() -> list[Any]:
     one = hooked("web", "b").hold(20, "web").hold(20)
     context = Context(source=SOURCE, host="letta.example", profile="work")
     messages = [
-        message_of(fired, SafeText("pager"), context, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
+        message_of(fired, clean("pager"), context, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
     ]
     return [json.loads(message.cloud_event) for message in messages]
 
@@ -97,7 +97,7 @@ def report_document() -> Any:
     night = eventful_night()
     until = WallMs(night.wall)
     since = WallMs(until - 8 * HOUR_MS)
-    recorded = recorded_in(night.history, since, until, profile=SafeText("work"), host=SafeText("api.letta.com"))
+    recorded = recorded_in(night.history, since, until, profile=clean("work"), host=clean("api.letta.com"))
     assert recorded is not None
     profiles = [report_of(recorded)]
     whole = Report(since=since, until=until, made_at=until, filter=None, profiles=profiles)

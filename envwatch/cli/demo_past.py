@@ -64,7 +64,7 @@ _NICENESS: Final = 2
 _MARK: Final = "demo-past"
 """A file in the folder as long as its past is not complete: from which day on. The next demo begins that anew."""
 _NOTE: Final = "disk is full, OPS-412"
-_FAILURE: Final = SafeText("the demo's server answered 503: Service Unavailable")
+_FAILURE: Final = clean("the demo's server answered 503: Service Unavailable")
 
 
 class SimulatedPoll(NamedTuple):
@@ -97,7 +97,7 @@ def steps(spec: FleetSpec, started_at: int, since: int) -> Iterator[SimulatedPol
     if day is None:
         return
     limits = {NO_PROFILE: Limits()}
-    profile_name = SafeText("demo")
+    profile_name = clean("demo")
     unwatched = day.span(19, 30, lasts=40 * MINUTE_MS)
     acknowledged = TimeWindow(day.breakdown.at + 41 * MINUTE_MS, day.breakdown.until - 2 * MINUTE_MS)
     broken = None if day.broken is None else clean(fleet.id_at(day.broken))

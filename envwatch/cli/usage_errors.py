@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import SafeText, clean, did_you_mean
+from envwatch.model.text import SafeText, clean, composed, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,11 +37,11 @@ def plain(message: str) -> SafeText:
         nearest = did_you_mean(word, choices)
         if name.isupper():  # a command or an action
             hint = nearest or f"; there are {', '.join(choices)}"
-            return SafeText(f"there is no {name.lower()} {word}{hint}")
-        return SafeText(f"{name} must be one of {', '.join(choices)}{nearest}")
+            return composed(f"there is no {name.lower()} {word}{hint}")
+        return composed(f"{name} must be one of {', '.join(choices)}{nearest}")
     for pattern, words in _OTHERS.items():
         if match := pattern.fullmatch(message):
-            return SafeText(f"{match[1]} {words}")
+            return composed(f"{match[1]} {words}")
     return _without_keys(message.removeprefix("argument "))
 
 
@@ -49,8 +49,8 @@ def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> Safe
     """Return what to say of arguments that a command, as it is typed, does not know among its options."""
     word = _without_keys(extras[0])
     if not word.startswith("-"):
-        return SafeText(f"`{command}` takes no argument {word}: every value stands after its option")
-    return SafeText(f"`{command}` takes no {word}{did_you_mean(word.partition('=')[0], options, similarity=0.7)}")
+        return composed(f"`{command}` takes no argument {word}: every value stands after its option")
+    return composed(f"`{command}` takes no {word}{did_you_mean(word.partition('=')[0], options, similarity=0.7)}")
 
 
 def names_a_key(argument: str) -> bool:

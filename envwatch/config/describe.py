@@ -34,9 +34,9 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
         ("profile", clean(settings.profile), settings.origin("profile")),
     ]
     if isinstance(credentials, str):
-        rows.append(("api_key", SafeText("-"), clean(credentials)))
+        rows.append(("api_key", clean("-"), clean(credentials)))
     else:
-        rows.append(("api_key", SafeText("********"), clean(credentials.origin)))
+        rows.append(("api_key", clean("********"), clean(credentials.origin)))
         rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
     names = [each.name for each in fields(Settings)]
     how = names[names.index("filter") : names.index("limits")]  # without what names the server and the key
@@ -60,7 +60,7 @@ def mistakes_in(
     """
     mistakes = dict.fromkeys(found)
     for profile in dict.fromkeys((document.config.default_profile or DEFAULT_PROFILE, *document.config.profiles)):
-        settings = settings_of(Sources(document=document), profile, SafeText("the file"))
+        settings = settings_of(Sources(document=document), profile, clean("the file"))
         mistakes |= dict.fromkeys(map(clean, (*mistakes_in_limits(settings), *outside(settings))))
 
     def line_number(mistake: SafeText) -> int:
@@ -100,4 +100,4 @@ def _text_of(value: object) -> SafeText:
             text = ",".join(value)
         case _:
             text = "" if value is None else str(value)
-    return clean(text) or SafeText("-")
+    return clean(text) or clean("-")

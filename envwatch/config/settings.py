@@ -43,9 +43,9 @@ KEY_SETTINGS: Final = frozenset({"api_key_env", "api_key_file"})
 _PATHS: Final = frozenset({"api_key_file", "expect_file", "serve_tokens_file"})
 """The settings that are paths; in the file, a relative one starts at the file's folder."""
 
-DEFAULT: Final = SafeText("default")
+DEFAULT: Final = clean("default")
 """The origin of a value that nothing sets."""
-_PROFILE_OPTION: Final = SafeText("--profile")
+_PROFILE_OPTION: Final = clean("--profile")
 _OPTIONS: Final = ("interval", "page_size", "online_only", "source", "user", "filter")
 
 
@@ -232,7 +232,7 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
         ConfigError: if variables make no sense.
     """
     common, own = _file_layers(sources, profile)
-    remembered = {name: _Value(value, SafeText("remembered")) for name, value in sources.remembered.items() if value}
+    remembered = {name: _Value(value, clean("remembered")) for name, value in sources.remembered.items() if value}
     layers = (remembered, common, own, _variable_layer(sources), _option_layer(sources))
     merged = {name: value for layer in layers for name, value in layer.items()}
     values = {name: value for name, (value, _) in merged.items()}
@@ -301,21 +301,19 @@ def _variable_layer(sources: Sources) -> _Layer:
 
     found = settings_in(raw)
     names = filter(sources.takes, found.model_fields_set)
-    return {name: _Value(getattr(found, name), SafeText(f"{PREFIX}{name.upper()}")) for name in names}
+    return {name: _Value(getattr(found, name), clean(f"{PREFIX}{name.upper()}")) for name in names}
 
 
 def _option_layer(sources: Sources) -> _Layer:
     options = sources.options
-    return {
-        name: _Value(options[name], SafeText(f"--{name.replace('_', '-')}")) for name in _OPTIONS if name in options
-    }
+    return {name: _Value(options[name], clean(f"--{name.replace('_', '-')}")) for name in _OPTIONS if name in options}
 
 
 def _profiles(
     option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
 ) -> tuple[list[str], SafeText]:
     """Return the names of the profiles to use, and what named them; `option` is the value of `--profile`."""
-    for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, SafeText(PROFILE))):
+    for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, clean(PROFILE))):
         if named is None:
             continue
         names = list(dict.fromkeys(name.strip() for name in named.split(",") if name.strip()))

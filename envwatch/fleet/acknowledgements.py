@@ -90,9 +90,9 @@ def losses_of(ended: Collection[SafeText], environments: Iterable[TrackedEnviron
             profile=tracked.profile,
             id=tracked.environment.id,
             name=tracked.environment.label,
-            before=SafeText("online"),
-            after=SafeText(Presence.OFFLINE),
-            reason=SafeText(tracked.verdict.reason),
+            before=clean("online"),
+            after=clean(Presence.OFFLINE),
+            reason=clean(tracked.verdict.reason),
         )
         for tracked in environments
         if tracked.environment.id in ended and tracked.presence is Presence.OFFLINE and not tracked.absent

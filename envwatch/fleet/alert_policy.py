@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.model import limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class Matcher:
     matches: Test = field(compare=False, repr=False)
 
 
-EVERYTHING: Final = Matcher(SafeText(""), lambda _tracked, _now: True)
+EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

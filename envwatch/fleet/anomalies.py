@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model import limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,7 +143,7 @@ def _emptied(
 ) -> AnomalyFinding | None:
     if rows or _present(environments) < limits.ANOMALY_MIN:
         return None
-    return AnomalyFinding(Anomaly.EMPTIED, SafeText(Anomaly.EMPTIED.value))
+    return AnomalyFinding(Anomaly.EMPTIED, clean(Anomaly.EMPTIED.value))
 
 
 def _beats_lost(
@@ -156,7 +156,7 @@ def _beats_lost(
             lost += before.last_heartbeat_at is not None and before.connection_id == row.connection_id
     if lost < limits.ANOMALY_MIN or lost <= limits.LOST_BEATS_SHARE * len(rows):
         return None
-    return AnomalyFinding(Anomaly.BEATS_LOST, SafeText(Anomaly.BEATS_LOST.value))
+    return AnomalyFinding(Anomaly.BEATS_LOST, clean(Anomaly.BEATS_LOST.value))
 
 
 def _vanished(
@@ -167,7 +167,7 @@ def _vanished(
     vanished = sum(not tracked.presence.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
         return None
-    return AnomalyFinding(Anomaly.VANISHED, SafeText(f"{vanished:,} of {present:,} rows vanished at once"))
+    return AnomalyFinding(Anomaly.VANISHED, clean(f"{vanished:,} of {present:,} rows vanished at once"))
 
 
 def _present(environments: Mapping[SafeText, TrackedEnvironment]) -> int:

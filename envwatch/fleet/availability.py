@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.outages import UptimeState
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import long_age, span
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ def availability_text(availability: Availability) -> SafeText | None:
     if share is None:
         return None
     of = "24h" if known > DAY - _AT_LEAST else f"the {long_age(known)} watched in 24h"
-    return SafeText(f"up {percent_text(share)} of {of}")
+    return clean(f"up {percent_text(share)} of {of}")
 
 
 def percent_text(share: float) -> SafeText:
     """Return a share of time in percent: 100 % only without any gap, 0 % only for none at all."""
     permille = 1000 if share == 1 else max(min(math.floor(share * 1000), 999), 1 if share > 0 else 0)
-    return SafeText(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")
+    return clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
 
-NO_PROFILE: Final = SafeText("")
+NO_PROFILE: Final = EMPTY
 """The profile where only one is polled."""
-NOT_RUNNING: Final = SafeText("envwatch did not run")
+NOT_RUNNING: Final = clean("envwatch did not run")
 """The reason of a `while blind` group that compares two runs."""
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model import limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -142,7 +142,7 @@ class Incidents:
                 waiting.append(others)
             if alerting is None:
                 continue
-            if (mass := open_by_id.get(alerting.joins or SafeText(""))) is not None:
+            if (mass := open_by_id.get(alerting.joins or EMPTY)) is not None:
                 open_by_id[mass.id] = _with_losses(mass, alerting)
             else:
                 opened.append(replace(alerting, joins=None))
@@ -228,9 +228,9 @@ def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
 
 def _hashed(*parts: str) -> SafeText:
     digest = blake2s("\n".join(parts).encode(), digest_size=6).hexdigest()
-    return SafeText(f"inc-{digest}")
+    return clean(f"inc-{digest}")
 
 
 def key_of(event: Event) -> Key:
     """Return profile and id of an event's environment; the id is empty if it is about the fleet."""
-    return (event.profile, event.id or SafeText(""))
+    return (event.profile, event.id or EMPTY)

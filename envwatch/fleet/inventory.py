@@ -15,7 +15,7 @@ from envwatch.fleet.recent_changes import turn
 from envwatch.fleet.tracking import ListingContext, TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, Environment
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _RECENT_MS: Final = limits.RECENT / MS
 
 def missing_id(expected: SafeText) -> SafeText:
     """Return the id of the row of an expected environment that was never listed."""
-    return SafeText(f"expected {expected}")  # no id of the API has a space
+    return composed(f"expected {expected}")  # no id of the API has a space
 
 
 def with_inventory(
@@ -84,9 +84,9 @@ def missing_events(
             profile=tracked.profile,
             id=id_,
             name=tracked.environment.label,
-            before=None if was is None else SafeText(was.presence),
-            after=SafeText(tracked.presence),
-            reason=SafeText(tracked.verdict.reason),
+            before=None if was is None else clean(was.presence),
+            after=clean(tracked.presence),
+            reason=clean(tracked.verdict.reason),
             then=tracked.as_event_state,
         )
 
@@ -109,8 +109,8 @@ def _never_listed(id_: SafeText, name: SafeText, profile: SafeText, at: ServerMs
     environment = Environment(
         id=id_,
         name=name,
-        device_id=SafeText(""),
-        organization_id=SafeText(""),
+        device_id=EMPTY,
+        organization_id=EMPTY,
         first_seen_at=NEVER,
         last_seen_at=NEVER,
     )

@@ -13,7 +13,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.finite import finite_number
 from envwatch.fleet.incidents import LOSSES, Incident
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
     from envwatch.model.clock import MonotonicS
@@ -79,7 +79,7 @@ def _kept_in(id_: SafeText, raw: object, profiles: Mapping[str, SafeText], at: M
         is_mass=raw.get("is_mass") is True,
         shared=_text(raw.get("shared")),
         noticed_at=at,
-        remaining=frozenset((loss.profile, loss.id or SafeText("")) for loss in losses),
+        remaining=frozenset((loss.profile, loss.id or EMPTY) for loss in losses),
     )
     return KeptIncident(incident, source, frozenset(clean(hook) for hook in hooks if isinstance(hook, str)))
 

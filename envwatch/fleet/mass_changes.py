@@ -12,7 +12,7 @@ from envwatch.fleet.diff import value_of
 from envwatch.fleet.events import Event, Kind
 from envwatch.model import limits
 from envwatch.model.environment import LABELS
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,7 +80,7 @@ def with_masses(
             of=kind,
             at=max(event.at for event in same),
             profile=event.profile,
-            reason=SafeText(", ".join(f"{field} {value}" for field, value in shared)) if shared else None,
+            reason=composed(", ".join(f"{field} {value}" for field, value in shared)) if shared else None,
             members=tuple(same),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,6 @@ def named_by_device(events: list[Event], environments: Mapping[SafeText, Tracked
         # A row that this listing lacks may be the same machine under its old id.
         twin = next((tracked for tracked in others if tracked.verdict.is_up and not tracked.absent), None)
         relation = f"twin of {twin.environment.label}" if twin else f"replaces {others[-1].environment.label}"
-        return replace(event, reason=SafeText(f"{relation}, same device"))
+        return replace(event, reason=composed(f"{relation}, same device"))
 
     return [linked(event) for event in events]

@@ -14,9 +14,9 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.presence import UNTIMED, Presence
+from envwatch.fleet.presence import UNTIMED, Presence, Reason
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import span
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class UptimeState(StrEnum):
         return self in (UptimeState.UP, UptimeState.FLAPPING)
 
 
-UNWATCHED: Final = SafeText("not watched")
+UNWATCHED: Final = clean("not watched")
 """The reason of what is not known in a gap."""
 
 
@@ -168,6 +168,7 @@ _UP: Final = _What(UptimeState.UP)
 _FLAPS: Final = _What(UptimeState.FLAPPING)
 _ABSENT: Final = _What(UptimeState.ABSENT)
 _GAP: Final = _What(UptimeState.UNKNOWN, UNWATCHED)
+_DOWN: Final = {reason: _What(UptimeState.DOWN, clean(reason)) for reason in Reason}
 
 _STATES: Final[Mapping[str, UptimeState]] = {
     Presence.ONLINE.value: UptimeState.UP,
@@ -278,5 +279,5 @@ def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping:
 
 def _presence_of(tracked: TrackedEnvironment) -> _What:
     if tracked.verdict == UNTIMED:
-        return _What(UptimeState.UNKNOWN, SafeText(tracked.verdict.reason))
-    return _UP if tracked.verdict.is_up else _What(UptimeState.DOWN, SafeText(tracked.verdict.reason))
+        return _What(UptimeState.UNKNOWN, clean(tracked.verdict.reason))
+    return _UP if tracked.verdict.is_up else _DOWN[tracked.verdict.reason]

@@ -36,7 +36,7 @@ from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerClock, ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class ProfileState:
             if self.quarantine
             else None
         )
-        reason = None if cause is None else SafeText(cause)
+        reason = None if cause is None else clean(cause)
         blind = Event(kind=Kind.BLIND, at=at, profile=self.profile, since=since, reason=reason)
         periods, events = begun(self.periods, blind)
         return (replace(self, periods=periods) if events else self), events
@@ -210,7 +210,7 @@ def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[Profil
         refused = Event(kind=Kind.KEY_REFUSED, at=at, profile=profile_state.profile, reason=outcome.message)
         periods, events = begun(periods, refused)
     elif profile_state.failure is not None and not profile_state.is_refused:
-        reason = SafeText(f"{outcome.cause}: {outcome.message}")
+        reason = composed(f"{outcome.cause}: {outcome.message}")
         since = profile_state.clock.server_time(profile_state.failure.started.wall)
         failing = Event(kind=Kind.FAILING, at=at, profile=profile_state.profile, since=since, reason=reason)
         periods, events = begun(periods, failing)
@@ -334,7 +334,7 @@ def _next_periods(
     if quarantine is None or (
         profile_state.quarantine is not None and profile_state.quarantine.anomaly is not quarantine.anomaly
     ):
-        outcome = SafeText("believed now" if acceptance.listings_held else "a later listing contradicts it")
+        outcome = clean("believed now" if acceptance.listings_held else "a later listing contradicts it")
         periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
         events += released
     if quarantine is not None:

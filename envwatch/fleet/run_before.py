@@ -25,7 +25,7 @@ from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, l
 from envwatch.fleet.tracking import TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _RECENT_MS: Final = limits.RECENT / MS
 _CHURN_MS: Final = limits.CHURN_WINDOW / MS
 _GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
-LACKED: Final = SafeText("not in the first listing")
+LACKED: Final = clean("not in the first listing")
 """Why a row is gone that one listing lacks: a second one has to prove it, and what it lists appears then."""
 
 
@@ -70,7 +70,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
     """Whether two fleets can be of one account: any organization has rows in both, or one of them says of none."""
     old, new = (
-        {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {SafeText("")}
+        {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {EMPTY}
         for profile_state in (before, first)
     )
     return not old or not new or not old.isdisjoint(new)

@@ -95,7 +95,7 @@ def silence_of_environments(
 
 
 def _id(what: str, at: float, until: float) -> SafeText:
-    return SafeText(blake2s(f"{what}\0{at}\0{until}".encode(), digest_size=4).hexdigest())
+    return clean(blake2s(f"{what}\0{at}\0{until}".encode(), digest_size=4).hexdigest())
 
 
 def silencing(silences: Silences, tracked: TrackedEnvironment, wall: float, now: float) -> Silence | None:

@@ -20,7 +20,7 @@ from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED,
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 EnvironmentKey: TypeAlias = tuple[SafeText, SafeText]
 """Profile and id."""
 
+_ONLINE, _UNKNOWN = clean("online"), clean("unknown")
 _UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
 _NO_SKEW_CHECK = SkewCheck()
 _NO_LIMIT = ServerMs(inf)
@@ -367,15 +368,15 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment) -> Env
 def event_presence(tracked: TrackedEnvironment) -> SafeText:
     """Return the presence as events name it: late is online."""
     if tracked.verdict == UNTIMED:
-        return SafeText("unknown")
-    return SafeText("online" if tracked.verdict.is_up else tracked.presence.value)
+        return _UNKNOWN
+    return _ONLINE if tracked.verdict.is_up else clean(tracked.presence.value)
 
 
 def _reason(tracked: TrackedEnvironment, at: ServerMs) -> SafeText | None:
     reason, beat_at = tracked.verdict.reason, tracked.environment.last_heartbeat_at
     if reason is Reason.HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
-        return SafeText(f"{reason} ({span(at - beat_at).total_seconds():.0f} s)")
-    return None if tracked.verdict.is_up else SafeText(reason)
+        return clean(f"{reason} ({span(at - beat_at).total_seconds():.0f} s)")
+    return None if tracked.verdict.is_up else clean(reason)
 
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.incidents import LOSSES, RETURNS, LossStatus, key_of
 from envwatch.fleet.periods import ENDS
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -169,7 +169,7 @@ def _leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tup
 def _topic_of(event: Event) -> _Topic:
     what = "presence" if event.kind in _PRESENCE else f"{event.kind} {event.field or ''}"
     what = next((begin for begin, end in _PAIRS.items() if event.kind in (begin, end)), what)
-    return (event.profile, event.id or SafeText(""), what)
+    return (event.profile, event.id or EMPTY, what)
 
 
 def _incident_topic(loss: Event) -> _Topic:

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from envwatch.fleet.alerts import ring_text
 from envwatch.fleet.events import Event
 from envwatch.fleet.incidents import key_of
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import long_age, span
 from envwatch.views.cloud_events import cloud_event, envelope, word_of
 from envwatch.views.command_context import NO_ROW, row_variables
@@ -84,10 +84,10 @@ def _of_event(event: Event, hook: SafeText, context: Context, cloud: bytes) -> M
         "ENVWATCH_HOOK": hook,
         "ENVWATCH_EVENT": word_of(event),
         "ENVWATCH_SUMMARY": summary,
-        "ENVWATCH_REASON": event.reason or SafeText(""),
-        "ENVWATCH_INCIDENT": event.incident or SafeText(""),
-        "ENVWATCH_COUNT": SafeText(str(len(leaves))),
-        "ENVWATCH_TIME": SafeText(iso(event.at) or ""),
+        "ENVWATCH_REASON": event.reason or EMPTY,
+        "ENVWATCH_INCIDENT": event.incident or EMPTY,
+        "ENVWATCH_COUNT": clean(str(len(leaves))),
+        "ENVWATCH_TIME": clean(iso(event.at) or ""),
     }
     return Message(
         summary=summary,
@@ -105,12 +105,12 @@ def _of_incident(
     at = incident.began_at if resolved_at is None else resolved_at
     variables = {
         "ENVWATCH_HOOK": hook,
-        "ENVWATCH_EVENT": SafeText(f"incident {what}"),
+        "ENVWATCH_EVENT": clean(f"incident {what}"),
         "ENVWATCH_SUMMARY": summary,
-        "ENVWATCH_REASON": (losses[0].reason if len(losses) == 1 else incident.shared) or SafeText(""),
+        "ENVWATCH_REASON": (losses[0].reason if len(losses) == 1 else incident.shared) or EMPTY,
         "ENVWATCH_INCIDENT": incident.id,
-        "ENVWATCH_COUNT": SafeText(str(len(losses))),
-        "ENVWATCH_TIME": SafeText(iso(at) or ""),
+        "ENVWATCH_COUNT": clean(str(len(losses))),
+        "ENVWATCH_TIME": clean(iso(at) or ""),
     }
     rows = _row_variables(losses, context)
     if resolved_at is not None and len(losses) == 1 and (tracked := monitor.fleet.tracked(key_of(losses[0]))):
@@ -191,10 +191,8 @@ def _row_variables(leaves: tuple[Event, ...], context: Context) -> dict[str, Saf
     leaf = leaves[0]
     if len(leaves) == 1 and (tracked := tracked_then(leaf)) is not None:
         return row_variables(ListedEnvironment(tracked, leaf.at), context.profile)
-    named = (
-        {"ENVWATCH_ID": leaf.id or SafeText(""), "ENVWATCH_NAME": leaf.name or SafeText("")} if len(leaves) == 1 else {}
-    )
-    return {**NO_ROW, **named, "ENVWATCH_PROFILE": SafeText(context.profile)}
+    named = {"ENVWATCH_ID": leaf.id or EMPTY, "ENVWATCH_NAME": leaf.name or EMPTY} if len(leaves) == 1 else {}
+    return {**NO_ROW, **named, "ENVWATCH_PROFILE": composed(context.profile)}
 
 
 def _loss_json(loss: Event) -> dict[str, object]:

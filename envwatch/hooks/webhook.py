@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 from envwatch import __version__
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.model import limits
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.sources.letta.errors import network_failure, retry_after
 from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import proxy_for, trust_for
@@ -82,7 +82,7 @@ class Webhook:
             port = nearest.port or (443 if nearest.scheme == "https" else 80)
             _, why = network_failure(error, self.url.host, f"{nearest.host}:{port}")
             raise DeliveryError(why, is_temporary=True) from None
-        return SafeText("")
+        return EMPTY
 
     def _request(self, message: Message) -> httpx.Request:
         headers = {"Content-Type": "application/cloudevents+json", "User-Agent": f"envwatch/{__version__}"}
@@ -135,4 +135,4 @@ def _message_in(body: bytes) -> SafeText:
         found = [document.get("message"), document.get("error"), *(errors if isinstance(errors, list) else ())]
         return clean(", ".join(word for word in found if isinstance(word, str)), _LONGEST_WORDS)
     text = body.decode(errors="replace").strip()
-    return SafeText("") if text.startswith("<") else clean(text.partition("\n")[0], _LONGEST_WORDS)
+    return EMPTY if text.startswith("<") else clean(text.partition("\n")[0], _LONGEST_WORDS)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-UNRESTRICTED = SafeText("unrestricted")
+UNRESTRICTED = clean("unrestricted")
 
 _LEGACY: Mapping[str, SafeText] = {
-    "default": SafeText("standard"),
+    "default": clean("standard"),
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }

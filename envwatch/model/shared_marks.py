@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText, clean, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, shortened
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -38,7 +38,7 @@ class SharedAck:
     @property
     def text(self) -> SafeText:
         """Who has acknowledged it, with the note if there is one."""
-        return SafeText(f"by {self.by}{f': {self.note}' if self.note else ''}")
+        return clean(f"by {self.by}{f': {self.note}' if self.note else ''}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +83,4 @@ def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:
 
 def _text(value: JsonValue, longest: int) -> SafeText:
     """Return a text on one line, at most so many cells wide; an empty one for anything else."""
-    return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else SafeText("")
+    return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else EMPTY

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 SafeText = NewType("SafeText", str)
-"""Text that `clean` returned, or that is composed of such text: all that widgets, logs and exports accept."""
+"""Text from a function of this module, which alone make it: all that widgets, logs and exports accept."""
+
+EMPTY: Final = SafeText("")
+"""The text without characters."""
 
 LONGEST: Final = 1024
 """Characters of one cleaned text: more than a path or an error message needs, few enough to keep 100,000 texts."""
@@ -37,6 +40,9 @@ DEPTH: Final = 32
 
 BITS: Final = 13_000
 """Size of an integer, 3,914 digits: Python prints up to 4,300."""
+
+_ESCAPE: Final = 10
+"""Characters of the longest escape: `\\U0001f1e9`."""
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
@@ -63,6 +69,16 @@ _DISPUTED: Final = (
 )
 _ESCAPED: Final = re.compile(f"[{_BLANK}{_DISPUTED}]")
 
+# `clean` keeps every character of these ranges, and none is a mark, so it need not judge them one by one: Latin, Greek,
+# Cyrillic, Hebrew, Arabic, kana, Han, Hangul, full-width forms, emoji, and the punctuation, arrows, signs, lines and
+# shapes of envwatch's own words.
+_HARMLESS: Final = re.compile(
+    r"[ -~\xa1-\xac\xae-\u02ff\u0391-\u03a1\u03a3-\u03c9\u0400-\u0482\u048a-\u052f\u05d0-\u05ea\u0621-\u063a"
+    r"\u0641-\u064a\u1e00-\u1eff\u2010-\u2027\u2030-\u205e\u2190-\u22ff\u2500-\u262f\u2638-\u2689\u2690-\u27bf"
+    r"\u3001-\u3029\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff9f"
+    r"\U0001f300-\U0001f3fa\U0001f400-\U0001f64f\U0001f680-\U0001f6c5\U0001f90c-\U0001f9ff]*+"
+)
+
 # wcwidth merges the character after a virama with the one before it; Rich and most terminals do not.
 _VIRAMA: Final = 9
 
@@ -80,7 +96,7 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
         text: anything, lone surrogates included.
         limit: most characters of the result, at least 1; the text beyond that many characters is ignored.
     """
-    if len(text) <= limit and text.isascii() and text.isprintable():
+    if len(text) <= limit and (text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text)):
         return SafeText(text)
     pieces = []
     carried: int | None = None  # marks on the character before; None if there is no base
@@ -101,6 +117,13 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
     if len(text) > limit or len(result) > limit:
         result = result[: limit - 1] + _ELLIPSIS
     return SafeText(result)
+
+
+def composed(text: str) -> SafeText:
+    """Return a text made of clean texts and envwatch's own words: as `clean` does, but without a limit."""
+    if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # as in `clean`, whose call costs as much
+        return SafeText(text)
+    return clean(text, _ESCAPE * len(text))
 
 
 def clean_key(text: str) -> SafeText:
@@ -243,6 +266,21 @@ def natural_key(text: str) -> str:
         return chr(ord("0") + len(digits)) + digits
 
     return _NUMBER.sub(sized, text.casefold())
+
+
+def words_of(text: SafeText) -> list[SafeText]:
+    """Return the parts of a text between its spaces."""
+    return [SafeText(word) for word in text.split()]
+
+
+def sliced(text: SafeText, start: int, stop: int | None = None) -> SafeText:
+    """Return the characters of a text from `start` to before `stop`. A mark at the start stays without its base."""
+    return SafeText(text[start:stop])
+
+
+def joined(texts: Iterable[SafeText], separator: SafeText) -> SafeText:
+    """Return texts in one, with a separator between any two."""
+    return SafeText(separator.join(texts))
 
 
 def csv_cell(text: SafeText) -> str:

@@ -6,10 +6,10 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.model.zones import in_zone, with_zone
 
-NOTHING = SafeText("–")
+NOTHING = clean("–")
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
@@ -145,21 +145,21 @@ def state_age(age: timedelta | None) -> SafeText:
     seconds = int(age.total_seconds())
     hours = seconds % _DAY // _HOUR
     text = _in_one_unit(seconds, _MINUTE)
-    return SafeText(f"{text} {hours}h") if hours and _DAY <= seconds < 10 * _DAY else text
+    return clean(f"{text} {hours}h") if hours and _DAY <= seconds < 10 * _DAY else text
 
 
 def _in_one_unit(seconds: int, seconds_below: int) -> SafeText:
     for limit, unit, name in ((seconds_below, 1, "s"), (_HOUR, _MINUTE, "m"), (_DAY, _HOUR, "h")):
         if seconds < limit:
-            return SafeText(f"{seconds // unit}{name}")
+            return clean(f"{seconds // unit}{name}")
     days = seconds // _DAY
-    return SafeText(f"{days}d" if days < 1000 else f"{min(days // 365, 999)}y")
+    return clean(f"{days}d" if days < 1000 else f"{min(days // 365, 999)}y")
 
 
 def minutes_age(age: timedelta) -> SafeText:
     """Return a duration like `short_age`, but in no less than whole minutes, which seldom change: `<1m`, `1m`."""
     minutes = int(age.total_seconds()) // _MINUTE
-    return SafeText(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
+    return clean(f"{minutes}m" if minutes else "<1m") if minutes < 2 else short_age(age)
 
 
 def long_age(age: timedelta | None) -> SafeText:
@@ -170,7 +170,7 @@ def long_age(age: timedelta | None) -> SafeText:
     counts = (seconds // _DAY, seconds % _DAY // _HOUR, seconds % _HOUR // _MINUTE, seconds % _MINUTE)
     parts = list(zip(counts, "dhms", strict=True))
     largest = next((index for index, count in enumerate(counts) if count), 0)
-    return SafeText(" ".join(f"{count}{unit}" for count, unit in parts[largest : largest + 2] if count) or "0s")
+    return clean(" ".join(f"{count}{unit}" for count, unit in parts[largest : largest + 2] if count) or "0s")
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
@@ -195,13 +195,13 @@ def offset_text(when: datetime) -> str:
 def clock_text(at: float, zone: tzinfo | None) -> SafeText:
     """Return the time of day with its offset: `13:41:07+01`."""
     when = moment(at, zone)
-    return SafeText(f"{when:%H:%M:%S}{offset_text(when)}") if when else NOTHING
+    return clean(f"{when:%H:%M:%S}{offset_text(when)}") if when else NOTHING
 
 
 def date_text(at: float | None, zone: tzinfo | None) -> SafeText:
     """Return date and time with the offset: `2026-10-04 13:41:07+01`."""
     when = moment(at, zone)
-    return SafeText(f"{when:%Y-%m-%d %H:%M:%S}{offset_text(when)}") if when else NOTHING
+    return clean(f"{when:%Y-%m-%d %H:%M:%S}{offset_text(when)}") if when else NOTHING
 
 
 def span(milliseconds: float) -> timedelta:

@@ -11,7 +11,7 @@ from heapq import nsmallest
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from envwatch.model.text import SafeText, counted
+from envwatch.model.text import SafeText, composed, counted
 from envwatch.model.versions import is_version
 from envwatch.query.field_types import NONE, STATUSES, InstantField, StatusField, TextField, VersionField, operator_of
 from envwatch.query.fields import ALIASES, FIELDS, META, STATUS, member, named_field
@@ -89,7 +89,7 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
         end = _end(name, text, cursor) if colon < 0 else name.end + 1
         typed = _typed(name, cursor)
         offers = chain(_names(typed, environments), _statuses(typed) if colon < 0 else ())
-        return [Completion(name.start, end, SafeText(offer), SafeText(about)) for offer, about in offers]
+        return [Completion(name.start, end, composed(offer), composed(about)) for offer, about in offers]
     try:
         field = named_field(body.part(0, colon))
     except QueryError:
@@ -99,7 +99,7 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
     present = {text[part.start : part.end] for part in values}
     end = _end(value, text, cursor)
     return [
-        Completion(value.start, end, SafeText(offer), SafeText(about))
+        Completion(value.start, end, composed(offer), composed(about))
         for offer, about in _values(field, value, _typed(value, cursor), environments)
         if offer not in present
     ]

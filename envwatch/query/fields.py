@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model.modes import mode_from_query
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.presentation import PRESENTATIONS, Match
 from envwatch.query.field_types import InstantField, ProfileField, StatusField, TextField, VersionField, unchanged
 
@@ -100,7 +100,7 @@ def _texts_of(value: JsonValue) -> Iterator[SafeText]:
             yield from _texts_of(item)
     elif value is not None:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield clean(text, max(len(text), 1))
+        yield composed(text)
 
 
 def _host(tracked: TrackedEnvironment) -> Iterator[SafeText | None]:

@@ -19,7 +19,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment, wire_row
 from envwatch.model.listing_api import is_online, page_of_rows
 from envwatch.model.shared_marks import SHARED_FIELD
-from envwatch.model.text import SafeText, clean_key
+from envwatch.model.text import EMPTY, SafeText, clean, clean_key
 from envwatch.serving.shared_state import NO_NOTES
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ _GONE_KEPT_S: Final = 60.0
 
 _NULL_IF_UNREADABLE: Final = ("connectionId", "connectedAt", "lastHeartbeat", "firstSeenAt", "lastSeenAt", "podId")
 _UNKNOWN: Final = Environment(
-    id=SafeText("-"),
-    name=SafeText(""),
-    device_id=SafeText(""),
-    organization_id=SafeText(""),
+    id=clean("-"),
+    name=EMPTY,
+    device_id=EMPTY,
+    organization_id=EMPTY,
     first_seen_at=ServerMs(0.0),
     last_seen_at=ServerMs(0.0),
 )

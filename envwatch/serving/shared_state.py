@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.silences import NO_SILENCES, silencing
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ Notes: TypeAlias = "Mapping[SafeText, Note]"
 NO_NOTES: Final[Notes] = MappingProxyType({})
 
 
-NO_NAME: Final = SafeText("")
+NO_NAME: Final = EMPTY
 
 
 @dataclass(frozen=True, slots=True)

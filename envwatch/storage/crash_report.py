@@ -9,7 +9,7 @@ from __future__ import annotations
 from traceback import TracebackException
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import SafeText, shortened
+from envwatch.model.text import SafeText, clean, shortened, sliced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LOG_LINES: Final = 300
 """Lines of one traceback in the log at most, the last ones: the bug is at the end."""
 
-_APOLOGY: Final = SafeText("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
+_APOLOGY: Final = clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
 
 
 def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
@@ -57,4 +57,4 @@ def _fitting(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
 
 def _wrapped(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
     """Return lines broken at the terminal's edge: a shortened path would be of no use."""
-    return [SafeText(line[start : start + columns]) for line in lines for start in range(0, len(line), columns)]
+    return [sliced(line, start, start + columns) for line in lines for start in range(0, len(line), columns)]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.outcome import Failed, Listed, Outcome, Slept
-from envwatch.model.text import SafeText, clean, named_ids
+from envwatch.model.text import SafeText, clean, composed, named_ids
 from envwatch.model.times import long_age
 from envwatch.model.zones import in_zone
 from envwatch.storage.crash_report import screen_report, whole_report
@@ -67,16 +67,16 @@ def log_line_of(outcome: Outcome) -> LogLine:
             aside = f", {snapshot.rejected} rows set aside{ids}" if snapshot.rejected else ""
             size = f"{len(snapshot.pages)} pages, {snapshot.received} bytes, {rows} rows{aside}"
             age = "" if snapshot.served is None else f", {_age_text(snapshot.served)}"
-            return LogLine(Level.INFO, SafeText(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}"))
+            return LogLine(Level.INFO, clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}"))
         case Failed():
             wait = f", asked to wait {long_age(outcome.retry_after)}" if outcome.retry_after else ""
             reason = f"{outcome.pages_read} pages, {outcome.cause}: {outcome.message}{wait}"
             return LogLine(
-                Level.WARNING, SafeText(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {reason}")
+                Level.WARNING, composed(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {reason}")
             )
         case Slept(last_awake=last, awake=awake):
             gap = timedelta(milliseconds=max(awake.wall - last.wall, (awake.monotonic - last.monotonic) * 1000))
-            return LogLine(Level.WARNING, SafeText(f"this machine or process stood still for {long_age(gap)}"))
+            return LogLine(Level.WARNING, clean(f"this machine or process stood still for {long_age(gap)}"))
 
 
 def _age_text(served: RelayInfo) -> str:
@@ -108,8 +108,8 @@ class BlindnessLog:
         if (self._freshness is Freshness.BLIND) is (before is Freshness.BLIND):
             return None
         if self._freshness is Freshness.BLIND:
-            return LogLine(Level.WARNING, SafeText(f"blind: the last listing is {long_age(age)} old"))
-        return LogLine(Level.INFO, SafeText(f"seeing again: the listing before was {long_age(age)} old"))
+            return LogLine(Level.WARNING, clean(f"blind: the last listing is {long_age(age)} old"))
+        return LogLine(Level.INFO, clean(f"seeing again: the listing before was {long_age(age)} old"))
 
 
 class PollLog:
@@ -167,7 +167,7 @@ class PollLog:
 
     def write_crash(self, error: BaseException) -> None:
         """Write an exception with its whole traceback, without local variables."""
-        for line in (SafeText("crashed:"), *whole_report(error, self._redactor)):
+        for line in (clean("crashed:"), *whole_report(error, self._redactor)):
             self.write(LogLine(Level.ERROR, line))
 
     def observe(self, profile: SafeText, outcome: Outcome) -> None:

@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import Final
 
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, composed
 
 KEY: Final = "LETTA_API_KEY"
 """The variable that Letta's SDK and CLI read too; the CLI's settings use the name as well."""
@@ -62,7 +62,7 @@ class Redactor:
     def lines(self, text: str) -> list[SafeText]:
         """Return a text's lines, clean and without any part of a secret."""
         # Twice: cleaning changes the spelling of some characters, and may produce the secret's own.
-        return [SafeText(self(clean(line))) for line in self(text).splitlines()]
+        return [composed(self(clean(line))) for line in self(text).splitlines()]
 
 
 @cache

@@ -63,9 +63,9 @@ def _with_acks(content: dict[str, Any], changes: Mapping[SafeText, Ack | None]) 
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
     # Unknown names stay here too, beside the acknowledgements and within each that does not change.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    before = {clean(name): value for name, value in content.items() if isinstance(value, dict)}
+    before: dict[str, Any] = {clean(name): value for name, value in content.items() if isinstance(value, dict)}
     for id_, entry in content_of(newest_first).items():
-        entries[id_] = entry if id_ in changes else {**before[SafeText(id_)], **entry}
+        entries[id_] = entry if id_ in changes else {**before[id_], **entry}
     return within(ACKNOWLEDGEMENTS.limit, entries)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
-_DASH: Final = SafeText("–")
+_DASH: Final = clean("–")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ ASCII = Glyphs(
     up="^",
     down="v",
     ellipsis="..",
-    nothing=SafeText("-"),
+    nothing=clean("-"),
     separator="-",
     rule="-",
     opened="-",

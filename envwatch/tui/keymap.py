@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from textual.binding import Binding
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
-from envwatch.model.text import SafeText, clean, did_you_mean, shortened
+from envwatch.model.text import SafeText, clean, composed, did_you_mean, shortened
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
@@ -80,13 +80,13 @@ def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]
     ids = binding_ids()
     for id_, own in keys.items():
         if id_ not in ids:
-            yield id_, SafeText(f"is no binding{did_you_mean(id_, ids)}")
+            yield id_, clean(f"is no binding{did_you_mean(id_, ids)}")
             continue
         invalid = next((key for key in own if not _is_key(key)), None)
         if invalid is not None or not any(True for _ in own):
             yield id_, _no_key(invalid or "")
         elif clash := _clash(id_, keys):
-            yield id_, SafeText(f"has a key that {clash} has too: give that another one")
+            yield id_, composed(f"has a key that {clash} has too: give that another one")
 
 
 def command_mistakes(
@@ -99,12 +99,12 @@ def command_mistakes(
         if not _is_key(command.key):
             yield name, _no_key(command.key)
         elif key in owners:
-            yield name, SafeText(f"is the key of {owners[key]} already: give the command another one")
+            yield name, clean(f"is the key of {owners[key]} already: give the command another one")
         owners.setdefault(key, f"commands.{name}")
 
 
 def _no_key(text: str) -> SafeText:
-    return SafeText(
+    return clean(
         f"cannot have {shortened(clean(text), 20) or 'nothing'} as a key; write x, f5, ctrl+x or question_mark"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.profile_state import Freshness
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.fleet import Fleet
@@ -39,7 +39,7 @@ class LiveNews:
         if self._counted is not live.fleet:
             self._counted, self._count = live.fleet, len(_down(live) - self._known)
         if any(profile_state.is_refused for profile_state in live.fleet):
-            return SafeText("key refused")
+            return clean("key refused")
         if any(profile_state.freshness(live.now) is Freshness.BLIND for profile_state in live.fleet):
-            return SafeText("blind")
-        return SafeText(f"{self._count} new down" if self._count else "")
+            return clean("blind")
+        return clean(f"{self._count} new down" if self._count else "")

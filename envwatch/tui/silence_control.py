@@ -9,7 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.silences import NO_SILENCES, silence_of_environments
-from envwatch.model.text import SafeText, counted
+from envwatch.model.text import EMPTY, SafeText, counted
 from envwatch.model.times import long_age
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ class SilenceControl:
         self,
         read: Callable[[], Silences | None] | None = None,
         keep: Callable[[Mapping[SafeText, Silence | None]], None] | None = None,
-        user: str = "",
+        user: SafeText = EMPTY,
     ) -> None:
         self._read = read
         self._keep = keep
-        self._user = SafeText(user)
+        self._user = user
         self._unread: dict[SafeText, Silence | None] = {}
         """Changes made here since the last time that silences were read."""
 

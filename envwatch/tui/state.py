@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import UNICODE, Glyphs
 
@@ -37,7 +37,7 @@ class Notice(NamedTuple):
 
 
 NO_NOTICE: Final = Notice("", float("-inf"))
-_NOTHING: Final = SafeText("")
+_NOTHING: Final = EMPTY
 _ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "watched")
 """Of a `Monitor`: what the table's rows are made of."""
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))

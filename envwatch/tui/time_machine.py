@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.rewound import LogEnds, rewound
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import zone_of
 from envwatch.tui.destinations import Destinations, Present
 from envwatch.tui.live_news import LiveNews
@@ -139,7 +139,7 @@ class TimeMachine:
             end=live.now.wall if replay is None else replay.end,
             at=None if stand is None else stand.server_time,
             day=self._day,
-            live=self._news.since_left(live) if replay is None else SafeText(""),
+            live=self._news.since_left(live) if replay is None else EMPTY,
             playing=None if replay is None else replay.playing,
         )
         if stand is None:

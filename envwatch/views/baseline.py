@@ -17,7 +17,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import event_presence
 from envwatch.model.environment import API_FIELDS, LABELS, METADATA_FIELDS, TEXT_NAMES, ValueKind, update_text
 from envwatch.model.modes import UNRESTRICTED
-from envwatch.model.text import SafeText, shortened
+from envwatch.model.text import SafeText, composed, shortened
 from envwatch.model.times import NOTHING
 from envwatch.query.fields import META
 from envwatch.views.column_widths import LEFT
@@ -130,7 +130,7 @@ def differing(
 
 def difference_text(differences: Iterable[Difference], nothing: SafeText = NOTHING) -> SafeText:
     """Return differences in one line: `state online → offline · mode standard → –`, where `nothing` is the dash."""
-    return SafeText(" · ".join(_text(difference, nothing) for difference in differences))
+    return composed(" · ".join(_text(difference, nothing) for difference in differences))
 
 
 def comparison_columns(width: int, baseline: Baseline, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
@@ -203,7 +203,7 @@ def _command_differences(before: Environment, after: Environment) -> Iterator[Di
     """Yield the commands that a listener no longer supports, and the new ones, as one difference."""
     was, now = (frozenset(filter(None, environment.supported_commands or ())) for environment in (before, after))
     if was != now:
-        removed, added = (SafeText(", ".join(sorted(names))) or None for names in (was - now, now - was))
+        removed, added = (composed(", ".join(sorted(names))) or None for names in (was - now, now - was))
         yield Difference("commands", removed, added)
 
 

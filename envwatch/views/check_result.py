@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import has_lasted, is_problem
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import SafeText, counted, named_ids, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, named_ids, shortened
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.views.plugin_output import PerformanceDatum, PluginStatus, status_of
@@ -64,7 +64,7 @@ class Named(NamedTuple):
     def name(self) -> SafeText:
         """Its name, with its profile if there are several."""
         profile = f"{self.tracked.profile}: " if self.tracked.profile else ""
-        return SafeText(profile + shortened(self.tracked.environment.label, _NAME_CELLS, keep="ends"))
+        return composed(profile + shortened(self.tracked.environment.label, _NAME_CELLS, keep="ends"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +99,10 @@ class CheckResult:
         lost the list. Where a filter finds nothing, an alert stands (`1:` asks for at least one), and OK does not.
         """
         if self.is_listing_empty:
-            return PluginStatus.UNKNOWN, SafeText("the listing is empty, and no environment is expected")
+            return PluginStatus.UNKNOWN, clean("the listing is empty, and no environment is expected")
         status = status_of(range(self.count, self.count + self.unknown + 1), warning, critical)
         if status is PluginStatus.OK and not self.total:
-            return PluginStatus.UNKNOWN, SafeText("no environment matches the filter")
+            return PluginStatus.UNKNOWN, clean("no environment matches the filter")
         return status, self.text
 
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
@@ -133,12 +133,12 @@ class CheckResult:
             names = ", ".join(each.name for each in self.named[:_NAMES])
             more = f" and {len(self.named) - _NAMES:,} more" if len(self.named) > _NAMES else ""
             found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}{more}"
-        return SafeText(found)
+        return composed(found)
 
     @property
     def details(self) -> Sequence[SafeText]:
         """What is not known, and why each that is named is so."""
-        return [*self.doubts, *(SafeText(f"{each.name}: {each.why}") for each in self.named)]
+        return [*self.doubts, *(composed(f"{each.name}: {each.why}") for each in self.named)]
 
 
 def census_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
@@ -227,25 +227,25 @@ def _doubts(profile_state: ProfileState, unreadable: int, untimed: int, unlisted
     """Yield a sentence for each reason why environments cannot be judged."""
     if unreadable and profile_state.snapshot is not None:
         ids = named_ids(profile_state.snapshot.rejected_ids, unreadable)
-        yield SafeText(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
+        yield clean(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
     if untimed:
-        yield SafeText(f"unknown: {counted(untimed, 'row')} whose heartbeat's time cannot be true")
+        yield clean(f"unknown: {counted(untimed, 'row')} whose heartbeat's time cannot be true")
     if unlisted:
-        yield SafeText(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
+        yield clean(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
 
 
 def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float) -> SafeText:
     """Return the state of an environment, the reason, and since when."""
     environment = tracked.environment
     if of is Metric.UNRESTRICTED:
-        return SafeText(f"{tracked.presence}, mode {environment.mode}")
+        return composed(f"{tracked.presence}, mode {environment.mode}")
     if of is Metric.BEHIND:
-        return SafeText(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
+        return composed(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
     why = f"{tracked.presence} ({tracked.verdict.reason})"
     if tracked.presence.is_absent:
-        return SafeText(why)
+        return clean(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"
-    return SafeText(f"{why}, {sign} {long_age(span(at - tracked.last_seen_alive_at))} ago")
+    return clean(f"{why}, {sign} {long_age(span(at - tracked.last_seen_alive_at))} ago")
 
 
 _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic_core import to_json
 
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.views.environment_list import ListedEnvironment
 from envwatch.views.event_filter import tracked_then
 from envwatch.views.output import iso, row_of
@@ -64,7 +64,7 @@ def source_of(base_url: str) -> str:
 def word_of(event: Event) -> SafeText:
     """Return what happened in one word: `offline`, for a group what happened to its members."""
     kind = event.kind if event.of is None else event.of
-    return SafeText(_WORDS.get(kind, kind.value))
+    return clean(_WORDS.get(kind, kind.value))
 
 
 def type_of(event: Event) -> str:

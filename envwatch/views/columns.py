@@ -15,7 +15,7 @@ from envwatch.fleet.problems import state_began_at
 from envwatch.model.environment import NEVER
 from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import clean, natural_key
+from envwatch.model.text import clean, composed, natural_key
 from envwatch.model.times import minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.presentation import PRESENTATIONS, Match
@@ -62,7 +62,7 @@ class Column(Searchable):
 def mode_text(raw_mode: SafeText | None) -> SafeText | None:
     """Return a mode as the table shows it: `!` marks the one that approves everything."""
     mode = mode_of(raw_mode)
-    return clean(f"{mode}!") if mode == UNRESTRICTED else mode
+    return composed(f"{mode}!") if mode == UNRESTRICTED else mode
 
 
 def _column_of(presentation: Presentation) -> Column:
@@ -145,9 +145,9 @@ def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) ->
     match tracked.presence:
         case Presence.LATE if not tracked.clock_suspect:
             left = (fleet_limits.online_for - span(now - tracked.last_seen_alive_at)).total_seconds()
-            return clean(f"off in {left:.0f} s" if left > 0 else "off next poll")
+            return composed(f"off in {left:.0f} s" if left > 0 else "off next poll")
         case Presence.ONLINE if tracked.is_flapping:
-            return clean(f"{len(tracked.transitions)} changes/h")
+            return composed(f"{len(tracked.transitions)} changes/h")
         case _:
             return _reason(tracked)
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model.modes import mode_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -54,20 +54,20 @@ class CommandSettings:
     @property
     def start_key(self) -> SafeText:
         """The key that starts the listener of a row that is down; empty if no command does."""
-        return next((SafeText(each.key) for each in self.commands.values() if each.starts_listener), SafeText(""))
+        return next((clean(each.key) for each in self.commands.values() if each.starts_listener), EMPTY)
 
 
 NO_COMMANDS: Final = CommandSettings()
 
 
-_VALUES: Final[Mapping[str, Callable[[ListedEnvironment], str | None]]] = {
+_VALUES: Final[Mapping[str, Callable[[ListedEnvironment], SafeText | None]]] = {
     "ENVWATCH_ID": lambda row: row.tracked.environment.id,
     "ENVWATCH_NAME": lambda row: row.tracked.environment.name,
     "ENVWATCH_DEVICE": lambda row: row.tracked.environment.device_id,
     "ENVWATCH_CONNECTION": lambda row: row.tracked.environment.connection_id,
     "ENVWATCH_LISTENER": lambda row: row.tracked.environment.listener_instance_id,
     "ENVWATCH_STATE": lambda row: row.state,
-    "ENVWATCH_LAST_STATE": lambda row: row.tracked.presence.value,
+    "ENVWATCH_LAST_STATE": lambda row: clean(row.tracked.presence.value),
     "ENVWATCH_POD": lambda row: row.tracked.pod_id,
     "ENVWATCH_USER": lambda row: row.tracked.environment.user_id,
     "ENVWATCH_OWNER": lambda row: row.tracked.environment.api_key_owner,
@@ -88,14 +88,14 @@ EVENT_VARIABLES: Final = frozenset(
 )
 """Names of the variables that a hook's command gets as well."""
 
-NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, SafeText("")))
+NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, EMPTY))
 """The variables of what is about several environments, or about none."""
 
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
     """Return the variables about a row that a profile lists. All are set; one without a value is empty."""
-    values = {name: SafeText(value_of(row) or "") for name, value_of in _VALUES.items()}
-    return values | {"ENVWATCH_PROFILE": SafeText(profile)}
+    values = {name: value_of(row) or EMPTY for name, value_of in _VALUES.items()}
+    return values | {"ENVWATCH_PROFILE": composed(profile)}
 
 
 def child_environment(

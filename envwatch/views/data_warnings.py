@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import SafeText, counted
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import MS, NOTHING, clock_text, short_age
 from envwatch.views.state_style import date_warning
 
@@ -35,7 +35,7 @@ def hold_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, Safe
     if profile_state.quarantine is None:
         return None
     held_for = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
-    return SafeText(_HELD[profile_state.quarantine.anomaly]), short_age(held_for)
+    return clean(_HELD[profile_state.quarantine.anomaly]), short_age(held_for)
 
 
 def hold_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
@@ -48,7 +48,7 @@ def hold_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> 
     shown = "rows that it lacks stay as they were"
     if quarantine.is_whole and profile_state.listed is not None:
         shown = f"rows are as of {clock_text(profile_state.clock.server_time(profile_state.listed.wall), zone)}"
-    return SafeText(
+    return clean(
         f"{quarantine.finding.text} ({clock_text(since, zone)}): not believed before {until}; {shown} (r asks now)"
     )
 
@@ -63,9 +63,9 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
-        return SafeText(
+        return clean(
             f"no heartbeat has advanced since {moment}: the platform stalls, not the machines; they read unknown"
         )
     if (warning := date_warning(profile_state)) is not None:
-        return SafeText(f"{warning}: not believed; what only it proves reads unknown (clk?)")
+        return clean(f"{warning}: not believed; what only it proves reads unknown (clk?)")
     return None

@@ -16,7 +16,7 @@ from envwatch.fleet.events import Event, flatten
 from envwatch.fleet.incidents import LOSSES, RETURNS
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, moment
 from envwatch.views.event_text import event_style
 
@@ -73,7 +73,7 @@ class Run(NamedTuple):
     style: str
 
 
-_GAP: Final = Run(SafeText(" "), "")
+_GAP: Final = Run(clean(" "), "")
 
 
 def day_of(events: Iterable[Event], watched: Iterable[WatchedTime], until: ServerMs) -> Day:
@@ -98,17 +98,17 @@ def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
     """Return the labels of begin and end: times of day, with seconds or the first date where they are needed."""
     first, last = moment(day.since, zone), moment(day.until, zone)
     if first is None or last is None:
-        return SafeText(""), SafeText("")
+        return EMPTY, EMPTY
     time = "%H:%M:%S" if last - first < _NEEDS_SECONDS else "%H:%M"
     date = "" if first.date() == last.date() else "%m-%d "
-    return SafeText(first.strftime(f"{date}{time}")), SafeText(last.strftime(time))
+    return clean(first.strftime(f"{date}{time}")), clean(last.strftime(time))
 
 
 def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Run]:
     """Return the line's cells: marks, the time that was watched, and blanks for gaps."""
     cells = [_GAP] * width
     if width > 0:
-        watched = Run(SafeText(_WATCHED[ascii_only]), "faint")
+        watched = Run(clean(_WATCHED[ascii_only]), "faint")
         for begin, end in day.spans:
             first, last = _place(day, begin, width), _place(day, end, width)
             cells[first : last + 1] = [watched] * (last + 1 - first)
@@ -116,7 +116,7 @@ def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Run]:
         for mark in day.marks:
             if mark.rank >= ranks[cell := _place(day, mark.at, width)]:
                 ranks[cell] = mark.rank
-                cells[cell] = Run(SafeText(mark.ascii if ascii_only else mark.glyph), mark.style)
+                cells[cell] = Run(clean(mark.ascii if ascii_only else mark.glyph), mark.style)
     return cells
 
 
@@ -131,7 +131,7 @@ def day_runs(day: Day, cells: Sequence[Run], at: float | None, *, ascii_only: bo
     if at is not None and marked:
         here = _place(day, at, len(marked))
         is_event = marked[here].style not in {_GAP.style, "faint"}
-        marked[here] = Run(marked[here].text if is_event else SafeText(_MARKER[ascii_only]), HERE)
+        marked[here] = Run(marked[here].text if is_event else clean(_MARKER[ascii_only]), HERE)
     return [
-        Run(SafeText("".join(cell.text for cell in run)), style) for style, run in groupby(marked, attrgetter("style"))
+        Run(composed("".join(cell.text for cell in run)), style) for style, run in groupby(marked, attrgetter("style"))
     ]

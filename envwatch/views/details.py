@@ -14,7 +14,7 @@ from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.environment import METADATA_FIELDS
 from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
 from envwatch.model.shared_marks import SHARED_FIELD
-from envwatch.model.text import LONGEST, clean, counted, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
 from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of
 from envwatch.model.versions import is_behind
 from envwatch.presentation import PRESENTATIONS, Match
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from envwatch.presentation import Presentation
 
 
-_NO_KEY: Final = clean("")
+_NO_KEY: Final = EMPTY
 
 EVENTS: Final = 5
 """Events of an environment that the pane has at least, if there are so many."""
@@ -77,7 +77,7 @@ def event_line(event: Event, now: float, zone: tzinfo | None, *, is_ascii: bool,
     label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
     name = f"{event.name} " if is_named and event.name else ""
     return DetailLine(
-        label, clean(f"{look.ascii if is_ascii else look.glyph} {name}{event_text(event, zone)}"), look.style
+        label, composed(f"{look.ascii if is_ascii else look.glyph} {name}{event_text(event, zone)}"), look.style
     )
 
 
@@ -103,7 +103,7 @@ def about_lines(
         yield DetailLine("uptime", uptime)
     yield from _times(tracked, profile_state, style)
     if commands := ", ".join(filter(None, tracked.environment.supported_commands or ())):
-        yield DetailLine("commands", clean(commands, len(commands)))
+        yield DetailLine("commands", composed(commands))
     yield from _unknown(tracked.environment)
 
 
@@ -139,14 +139,14 @@ def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iter
     environment = tracked.environment
     if tracked.transitions:
         changes = counted(len(tracked.transitions), "change")
-        yield DetailLine("churn", clean(f"{changes} of connection in the last hour"))
+        yield DetailLine("churn", composed(f"{changes} of connection in the last hour"))
     twins = [
         other.environment.label
         for other in profile_state.environments.values()
         if other.environment.device_id == environment.device_id and other.environment.id != environment.id
     ]
     if twins:
-        yield DetailLine("twins", clean(", ".join(twins), len(twins) * (LONGEST + 2)))
+        yield DetailLine("twins", composed(", ".join(twins)))
 
 
 def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle) -> Iterator[DetailLine]:
@@ -158,7 +158,9 @@ def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: Time
     date = instant_text(environment.first_seen_at, listed_at, zone)
     ago = f"{state_age(span(listed_at - environment.first_seen_at))} ago"
     first = f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}"
-    yield DetailLine("seen", clean(f"first {first} · last {instant_text(environment.last_seen_at, listed_at, zone)}"))
+    yield DetailLine(
+        "seen", composed(f"first {first} · last {instant_text(environment.last_seen_at, listed_at, zone)}")
+    )
 
 
 def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
@@ -175,7 +177,7 @@ def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
     sent = tracked.environment.mode
     mode = mode_of(sent)
     sent_as = f" (sent as {sent})" if mode != sent else ""
-    text = clean(f"{mode or NOTHING} · {mode_meaning(sent)}{sent_as}")
+    text = composed(f"{mode or NOTHING} · {mode_meaning(sent)}{sent_as}")
     yield DetailLine("mode", text, "bold unrestricted" if mode == UNRESTRICTED else "")
 
 
@@ -184,9 +186,9 @@ def _version(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterat
     version, newest = tracked.environment.version, profile_state.newest
     text = version or NOTHING
     if version is not None and is_behind(version, newest):
-        text = clean(f"{version} · behind {newest}")
+        text = composed(f"{version} · behind {newest}")
     elif version is not None and version == newest:
-        text = clean(f"{version} · newest here")
+        text = composed(f"{version} · newest here")
     yield DetailLine("version", text)
 
 
@@ -212,7 +214,7 @@ def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
         _memory(machine.get("memoryBytes")),
         f"node {environment.node_version}" if environment.node_version else None,
     ]
-    yield DetailLine("on", clean(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING)
+    yield DetailLine("on", composed(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING)
 
 
 def _memory(size: JsonValue) -> str | None:
@@ -236,13 +238,13 @@ def _update(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterato
     ability = "by itself" if update.get("writable") else "not writable"
     if not update.get("supported"):
         ability = "not by itself"
-    yield DetailLine("update", clean(f"{ability}{because}"))
+    yield DetailLine("update", composed(f"{ability}{because}"))
     command, path = update.get("manual_command"), update.get("install_path")
     if isinstance(command, str) and command and not is_behind(environment.version, profile_state.newest):
         letter = COPY_LETTERS["update command"]
-        yield DetailLine("by hand", clean(command), fit=_shell(environment), letter=letter)
+        yield DetailLine("by hand", composed(command), fit=_shell(environment), letter=letter)
     if isinstance(path, str) and path:
-        yield DetailLine("path", clean(path), fit=Fit.END)
+        yield DetailLine("path", composed(path), fit=Fit.END)
 
 
 _OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iterator[DetailLine]]]] = {
@@ -276,7 +278,7 @@ def _unknown(environment: Environment) -> Iterator[DetailLine]:
     yield from islice(lines, _MAX_LINES)
     omitted = sum(1 for _ in islice(lines, _MAX_COUNT))
     if omitted:
-        yield DetailLine("…", clean(f"{omitted} more" if omitted < _MAX_COUNT else f"{_MAX_COUNT} and more"))
+        yield DetailLine("…", composed(f"{omitted} more" if omitted < _MAX_COUNT else f"{_MAX_COUNT} and more"))
 
 
 def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]:
@@ -303,7 +305,7 @@ def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine
     elif depth + 1 == _MAX_DEPTH:
         yield DetailLine(label, clean("{…}" if isinstance(value, dict) else "[…]"), depth=depth)
     else:
-        yield DetailLine(label, clean(""), depth=depth)
+        yield DetailLine(label, EMPTY, depth=depth)
         members = value.items() if isinstance(value, dict) else (("-", item) for item in value)
         for key, member in members:
             yield from _tree_lines(key, member, depth + 1)
@@ -333,7 +335,7 @@ class Copy(NamedTuple):
     def gist(self) -> SafeText:
         """The text if it is one line, else the number of its lines."""
         lines = self.text.count("\n") + 1
-        return clean(self.text, len(self.text) + 1) if lines == 1 else clean(f"{lines} lines")
+        return composed(self.text) if lines == 1 else composed(f"{lines} lines")
 
 
 def copies(environment: Environment) -> list[Copy]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
 from envwatch.views.columns import COLUMNS
 from envwatch.views.state_style import clock_warning
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from envwatch.views.table_view import View
 
 
-UNKNOWN: Final = SafeText("unknown")
+UNKNOWN: Final = clean("unknown")
 """The state of an environment whose last verdict is out of date."""
 
 
@@ -45,7 +45,7 @@ class ListedEnvironment(NamedTuple):
     @property
     def state(self) -> SafeText:
         """The presence, or `unknown`."""
-        return UNKNOWN if self.is_unknown else SafeText(self.tracked.presence.value)
+        return UNKNOWN if self.is_unknown else clean(self.tracked.presence.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
     warning = clock_warning(profile_state)
     if warning is None:
         return ()
-    return (SafeText(f"profile {profile_state.profile}: {warning}") if profile_state.profile else warning,)
+    return (composed(f"profile {profile_state.profile}: {warning}") if profile_state.profile else warning,)
 
 
 def environment_list_of_rows(
@@ -146,7 +146,7 @@ def environment_list_of_rows(
         is_by_server_clock=all(
             profile_state.clock.is_known for profile_state in fleet if profile_state.listed is not None
         ),
-        filter=SafeText(str(view.query)) or None,
+        filter=composed(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleet) - len(rows), 0),
         acknowledged={id_: ack.note for id_, ack in acks.items()},
@@ -185,4 +185,4 @@ def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO
     tests = {at: query.test(MatchContext(at, profile=profile_name), tuple(COLUMNS.values())) for at in moments}
     rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
     hidden = listing.hidden + len(listing.rows) - len(rows)
-    return replace(listing, rows=rows, filter=SafeText(str(query)), hidden=hidden)
+    return replace(listing, rows=rows, filter=composed(str(query)), hidden=hidden)

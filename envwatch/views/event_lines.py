@@ -11,7 +11,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.model.text import SafeText, cells, counted, fitted
+from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
 from envwatch.model.times import NOTHING, long_age, moment
 from envwatch.views.cloud_events import word_of
 from envwatch.views.event_text import event_text
@@ -26,8 +26,9 @@ _WORD_CELLS: Final = 11
 """Of `reconnected`, the longest word but some for hours in which nothing was seen."""
 _WIDEST_NAME: Final = 40
 """Cells for names at most; a longer one moves the details of its own line."""
-_FLEET: Final = SafeText("-")
+_FLEET: Final = clean("-")
 """In place of a name, for what is about the fleet."""
+_INITIAL: Final = clean("initial")
 
 _ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
 """Characters of our own words."""
@@ -44,17 +45,18 @@ class Layout(NamedTuple):
 
     def named(self, name: SafeText, id_: SafeText) -> SafeText:
         """Return a name that no other environment has."""
-        return SafeText(f"{name}{id_tail(name, id_, self.ambiguous)}")
+        tail = id_tail(name, id_, self.ambiguous)
+        return composed(f"{name}{tail}") if tail else name
 
     def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
         """Return a line, without its end."""
         when = moment(at, UTC)
-        time = SafeText(f"{when:%Y-%m-%dT%H:%M:%SZ}") if when else NOTHING
+        time = clean(f"{when:%Y-%m-%dT%H:%M:%SZ}") if when else NOTHING
         columns = [time, _padded(word, _WORD_CELLS)]
         if self.profile:
             columns.append(_padded(profile, self.profile))
         columns += [_padded(name, self.name), details]
-        return SafeText(_GAP.join(columns).rstrip(" "))
+        return composed(_GAP.join(columns).rstrip(" "))
 
 
 def layout_of(fleet: Fleet) -> Layout:
@@ -79,19 +81,20 @@ def event_line(event: Event, layout: Layout) -> SafeText:
 
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
     """Return an environment as it is when watching begins, at a moment of the server's clock in ms."""
-    state = SafeText("unknown") if is_unknown else SafeText(tracked.presence)
+    state = "unknown" if is_unknown else tracked.presence
     reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.verdict.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
-    return layout.line(at, SafeText("initial"), tracked.profile, name, SafeText(f"{state}{reason}"))
+    return layout.line(at, _INITIAL, tracked.profile, name, clean(f"{state}{reason}"))
 
 
 def encoded(line: SafeText, encoding: str, *, ascii_only: bool) -> bytes:
     r"""Return a line with its end as bytes; characters that the encoding lacks are written as `\x…`."""
+    text: str = line
     if ascii_only:
         for character, plain in _ASCII.items():
-            line = SafeText(line.replace(character, plain))
+            text = text.replace(character, plain)
         encoding = "ascii"
-    return f"{line}\n".encode(encoding, "backslashreplace")
+    return f"{text}\n".encode(encoding, "backslashreplace")
 
 
 def _padded(text: SafeText, width: int) -> SafeText:
@@ -119,4 +122,4 @@ def _details(event: Event) -> SafeText:
             parts = ["new listener, never seen offline"]
         case _:
             parts = [event_text(event, UTC).replace(" · ", ", ")]
-    return SafeText(", ".join(part for part in parts if part))
+    return composed(", ".join(part for part in parts if part))

@@ -13,7 +13,7 @@ from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText, shortened
+from envwatch.model.text import SafeText, clean, composed, shortened
 from envwatch.model.times import NOTHING, clock_text, long_age, span
 from envwatch.views.state_details import instant_text
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle
@@ -67,7 +67,7 @@ def event_style(event: Event) -> StateStyle:
     if event.reason == NOT_RUNNING and event.members:
         styles = {event_style(member).style for member in event.members}
         glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE] if "offline" in styles else ("~", "~", "plain")
-    return StateStyle(glyph, ascii_glyph, SafeText(kind.value), style)
+    return StateStyle(glyph, ascii_glyph, clean(kind.value), style)
 
 
 def _with_reason(text: str, event: Event) -> str:
@@ -135,7 +135,7 @@ def _change_text(event: Event) -> str:
 
 def names_text(events: Sequence[Event]) -> str:
     """Return the first names of some events: `amara-imac, ben-box, … (12 more)`."""
-    first = (event.name or event.id or SafeText(NOTHING) for event in events[:_NAMES_SHOWN])
+    first = (event.name or event.id or NOTHING for event in events[:_NAMES_SHOWN])
     names = [shortened(name, _NAME_CELLS, keep="ends") for name in first]
     more = len(events) - len(names)
     return ", ".join(names) + (f", … ({more} more)" if more else "")
@@ -195,7 +195,7 @@ def _while_blind_text(event: Event, since: str, until: str) -> str:
 
 def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
     """Return that nothing changed since the last run, which ended so long ago."""
-    return SafeText(f"{profile and f'{profile}: '}nothing changed since the last run, {long_age(lasted)} ago")
+    return composed(f"{profile and f'{profile}: '}nothing changed since the last run, {long_age(lasted)} ago")
 
 
 def _run_summary(members: Sequence[Event]) -> str:
@@ -229,10 +229,10 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
     """Return what happened, without time and name: `went offline · heartbeat lost (121 s)`."""
     if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
-        return SafeText(timed(event, since, clock_text(event.at, zone)))
+        return composed(timed(event, since, clock_text(event.at, zone)))
     if event.members and event.kind is not Kind.TOGETHER:
-        return SafeText(f"{several_text(event.kind, event.members)}: {names_text(event.members)}")
-    return SafeText(_SENTENCES[event.kind](event))
+        return composed(f"{several_text(event.kind, event.members)}: {names_text(event.members)}")
+    return composed(_SENTENCES[event.kind](event))
 
 
 def watched_since(fleet: Fleet, zone: tzinfo | None) -> SafeText | None:
@@ -247,7 +247,7 @@ def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText
     """Return what the event log covers: since when, what was dropped, what could not be seen."""
     watched = [each for each in monitor.watched.values() if each.spans]
     if not watched:
-        return SafeText("no listing yet")
+        return clean("no listing yet")
     server_now = next(iter(monitor.fleet)).clock.server_time(now.wall)
     since = min(each.spans[0].since for each in watched)
     parts = [f"watched since {instant_text(since, server_now, zone)}"]
@@ -258,25 +258,25 @@ def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText
         parts.append("blind now")
     if monitor.event_log.cut_at is not None:
         parts.append(f"before {instant_text(monitor.event_log.cut_at, server_now, zone)} dropped")
-    return SafeText(" · ".join(parts))
+    return clean(" · ".join(parts))
 
 
 def empty_log_text(fleet: Fleet, zone: tzinfo | None) -> SafeText:
     """Return why the event log is empty, and what will appear in it."""
     since = watched_since(fleet, zone)
     if since is None:
-        return SafeText("Nothing is listed yet. The first listing is the baseline; what changes after it appears here.")
+        return clean("Nothing is listed yet. The first listing is the baseline; what changes after it appears here.")
     what = "losses, returns, new modes and versions, blind times"
-    return SafeText(f"Nothing has happened since {since}, when the first listing came. Here appear {what}.")
+    return clean(f"Nothing has happened since {since}, when the first listing came. Here appear {what}.")
 
 
 def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
     if failure is None and is_past:
-        return SafeText("No listing had come yet at this moment. ] goes on.")
+        return clean("No listing had come yet at this moment. ] goes on.")
     if failure is None:
-        return SafeText("Asking for the first listing. All environments of this account appear here.")
+        return clean("Asking for the first listing. All environments of this account appear here.")
     what = "The server refused the key" if failure.cause is Cause.UNAUTHORIZED else "No listing yet"
-    return SafeText(f"{what}: {failure.message}{'' if is_past else ' (r tries again now, q quits)'}")
+    return composed(f"{what}: {failure.message}{'' if is_past else ' (r tries again now, q quits)'}")
 
 
 def empty_table_text(fleet: Fleet, view: View, zone: tzinfo | None = None, *, is_past: bool = False) -> SafeText:
@@ -290,15 +290,15 @@ def empty_table_text(fleet: Fleet, view: View, zone: tzinfo | None = None, *, is
         return _unlisted_text(failure, is_past=is_past)
     if view.compares:
         marked = f" of {clock_text(view.baseline.marked_at, zone)}" if view.baseline is not None else ""
-        return SafeText(
+        return clean(
             f"Nothing differs from the baseline{marked}; what does appears here. "
             "= shows everything again, m marks a new one."
         )
     if view.is_narrowed and len(fleet):
-        return SafeText("Nothing matches. esc clears the filter, 0 resets the view.")
+        return clean("Nothing matches. esc clears the filter, 0 resets the view.")
     if any(profile_state.last_up is not None for profile_state in fleet):
-        return SafeText(
+        return clean(
             f"Every environment is gone: watched since {since}, and the listing is empty now. e says when they went; "
             "one that runs `letta server` again appears here."
         )
-    return SafeText(f"No environments. Watched since {since}: run `letta server` on a machine, and it appears here.")
+    return clean(f"No environments. Watched since {since}: run `letta server` on a machine, and it appears here.")

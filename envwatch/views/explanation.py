@@ -15,7 +15,7 @@ from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, PresenceRule
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText, counted
+from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
@@ -58,7 +58,7 @@ def answer(
     since = "since before envwatch first listed it"
     if tracked.since_at is not None:
         since = f"since {date_text(tracked.since_at, zone)}"
-    return SafeText(f"It is {result}: {verdict.reason}, {since}.")
+    return clean(f"It is {result}: {verdict.reason}, {since}.")
 
 
 def trace(
@@ -80,7 +80,7 @@ def trace(
         "flapping": _flapping(tracked, profile_state),
     }
     return [
-        RuleResult(rule, SafeText(inputs), SafeText(result), is_against)
+        RuleResult(rule, composed(inputs), composed(result), is_against)
         for rule, (inputs, result, is_against) in findings.items()
     ]
 
@@ -92,7 +92,7 @@ def explanation_rows(
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
     for step in trace(tracked, profile_state, now, zone):
         result = Piece(step.result, "bold offline" if step.is_against else "online")
-        rows += layout.sentence([Piece(SafeText(f"{step.rule} →"), FAINT), result])
+        rows += layout.sentence([Piece(clean(f"{step.rule} →"), FAINT), result])
         rows += layout.sentence([Piece(step.inputs)], indent=2)
     return rows
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model.environment import NEVER
-from envwatch.model.text import SafeText, counted, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.details import EVENTS
 from envwatch.views.grouping import GROUPINGS
@@ -46,7 +46,7 @@ def group_headline(header: GroupHeader, *, is_ascii: bool = False) -> list[Piece
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in header.environments):
             text = f"{glyph_of(presence, ascii_only=is_ascii)} {count} {presence}"
-            pieces += [Piece(SafeText("·")), Piece(SafeText(text), style_of_presence(presence))]
+            pieces += [Piece(clean("·")), Piece(clean(text), style_of_presence(presence))]
     return pieces
 
 
@@ -54,9 +54,7 @@ def problem_lines(header: GroupHeader, fleet: Fleet, acks: Acks, now: Clocks) ->
     """Yield the members that are not simply online, by name, with the length of their silence."""
     unknown = sum(fleet.is_unknown(tracked, now) for tracked in header.environments)
     if unknown:
-        yield DetailLine(
-            "unknown", SafeText(f"{unknown} of {len(header)}: below is what was last seen"), "bold unknown"
-        )
+        yield DetailLine("unknown", clean(f"{unknown} of {len(header)}: below is what was last seen"), "bold unknown")
     for presence in Presence:
         members = [tracked for tracked in header.environments if tracked.presence is presence]
         if members and presence is not Presence.ONLINE:
@@ -93,7 +91,7 @@ def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) 
     ages = [span(_silence_ends_at(fleet.for_environment(tracked), now) - _quiet_at(tracked)) for tracked in members]
     shortest, longest = state_age(min(ages)), state_age(max(ages))
     silent = shortest if shortest == longest else f"{shortest} to {longest}"
-    return SafeText(f"silent for {silent} · {_names(members)}")
+    return composed(f"silent for {silent} · {_names(members)}")
 
 
 def _quiet_at(tracked: TrackedEnvironment) -> float:
@@ -112,7 +110,7 @@ def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
 def _names(environments: list[TrackedEnvironment]) -> SafeText:
     names = [_short(tracked.environment.label) for tracked in environments[:_MAX_LISTED]]
     more = len(environments) - len(names)
-    return SafeText(", ".join(names) + (f" and {more} more" if more else ""))
+    return composed(", ".join(names) + (f" and {more} more" if more else ""))
 
 
 def _short(value: SafeText) -> SafeText:
@@ -128,4 +126,4 @@ def _counts_text(counts: Counter[SafeText], *, without: int) -> SafeText:
         parts.append(f"{more} more")
     if without:
         parts.append(f"none ×{without}")
-    return SafeText(" · ".join(parts))
+    return composed(" · ".join(parts))

@@ -17,7 +17,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.modes import mode_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.views.columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.fleet import Fleet
 
-LineKey: TypeAlias = tuple[SafeText, ...]
+LineKey: TypeAlias = tuple[str, ...]
 """Identifies a line: the key of an environment (two parts), or of another line (three parts)."""
 
 _ROW_KEY: Final = 2
 """Parts of the key of an environment."""
 
-OLD: Final[LineKey] = (SafeText("old"), SafeText(""), SafeText(""))
+OLD: Final[LineKey] = ("old", "", "")
 """The key of the group of environments that have been offline for long."""
 
 GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
@@ -75,7 +75,7 @@ class Divider:
         return _RULE
 
 
-_RULE: Final[LineKey] = (SafeText("rule"), SafeText(""), SafeText(""))
+_RULE: Final[LineKey] = ("rule", "", "")
 
 TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 """What the cursor can stand on."""
@@ -95,7 +95,7 @@ def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
 
 def group_key(group: str, value: SafeText | None) -> LineKey:
     """Return the key of the group with a value; None and an empty text are one group."""
-    return (SafeText("group"), SafeText(group), value or SafeText(""))
+    return ("group", group, value or "")
 
 
 def groups_of(
@@ -118,14 +118,14 @@ def groups_of(
     name = COLUMNS[group].title.lower()
     lines: list[TableLine] = []
     for value, members in groups.items():
-        title = SafeText(f"{name} {value}" if value else f"no {name}")
+        title = composed(f"{name} {value}" if value else f"no {name}")
         lines += _group_lines(group_key(group, value), title, members, folded)
     return lines
 
 
 def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
     """Return the lines for environments that have been offline for long; none if there are none."""
-    title = SafeText(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
+    title = clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
     return _group_lines(OLD, title, old, folded) if old else ()
 
 

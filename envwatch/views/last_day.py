@@ -16,7 +16,7 @@ from envwatch.fleet.hours import worst_states
 from envwatch.fleet.outages import outages
 from envwatch.fleet.watched_time import NOT_WATCHED
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText, counted
+from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, long_age
 from envwatch.views.pane_layout import FAINT, Piece
 from envwatch.views.state_details import instant_text
@@ -67,9 +67,9 @@ def last_day_rows(
     strip = []
     for state, alike in groupby(cells):
         look = HOUR_STYLES[state]
-        strip.append(Piece(SafeText((look.ascii if layout.is_ascii else look.glyph) * len([*alike])), look.style))
+        strip.append(Piece(composed((look.ascii if layout.is_ascii else look.glyph) * len([*alike])), look.style))
     words = [availability_text(availability), *_outage_texts(outages(intervals), server_now, zone)]
-    sentence = SafeText(" · ".join(filter(None, words)))
+    sentence = composed(" · ".join(filter(None, words)))
     return [tuple(strip), (Piece(hour_marks(layout.width), FAINT),), *layout.sentence([Piece(sentence)])]
 
 
@@ -81,7 +81,7 @@ def hour_marks(width: int, first: str = "-24h") -> SafeText:
         end = place + len(mark)
         if place > 0 and end <= width and set(line[place - 1 : end + 1]) == {" "}:
             line[place:end] = mark
-    return SafeText("".join(line))
+    return composed("".join(line))
 
 
 def _has_past(tracked: TrackedEnvironment, monitor: Monitor) -> bool:
@@ -103,8 +103,8 @@ def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> I
     since, until = (instant_text(at, now, zone) for at in (longest.since, longest.until))
     when = f"from {since} to {until}" if longest.is_over else f"since {since}"
     many = f"{counted(len(found), 'outage')}{', the longest' if len(found) > 1 else ''}"
-    yield SafeText(f"{many}: {long_age(longest.down)} {when}")
+    yield clean(f"{many}: {long_age(longest.down)} {when}")
     if longest.unseen >= _GAP_AT_LEAST:
-        yield SafeText(f"not watched for {long_age(longest.unseen)} of it")
+        yield clean(f"not watched for {long_age(longest.unseen)} of it")
     if longest.reason:
         yield longest.reason

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import SafeText, shortened
+from envwatch.model.text import SafeText, composed, shortened
 from envwatch.model.times import NOTHING
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def code_note(text: SafeText) -> str:
 
 
 def _plain(text: SafeText) -> SafeText:
-    return SafeText(text.translate(_REPLACED))
+    return composed(text.translate(_REPLACED))
 
 
 def _span(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.alert_policy import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, composed
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache, parse
 from envwatch.query.lexer import QueryError
@@ -39,7 +39,7 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
         """Return the test of a moment, made once for all rows of a fleet."""
         return query.test(MatchContext(now, profile=profile), columns, cache)
 
-    return Matcher(SafeText(str(query)), lambda tracked, now: test_at(now)(tracked))
+    return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
 
 
 def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None:

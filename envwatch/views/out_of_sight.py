@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.tracking import TrackedEnvironment
-from envwatch.model.text import SafeText, counted
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.views.grouping import GroupHeader
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def above_text(places: ProblemPlaces, top: int, hidden: int, arrow: str, separat
         parts.append(f"{in_folds} in folded groups")
     if hidden:
         parts.append(f"{hidden} hidden")
-    return SafeText(f" {separator} ".join(parts))
+    return clean(f" {separator} ".join(parts))
 
 
 def no_problem_text(fleet: Fleet, acks: Acks, now: Clocks, hidden: int, *, is_old_folded: bool) -> SafeText:
@@ -112,9 +112,9 @@ def no_problem_text(fleet: Fleet, acks: Acks, now: Clocks, hidden: int, *, is_ol
     group.
     """
     if hidden:
-        return SafeText(f"{counted(hidden, 'problem')} hidden by the filter: 0 shows {'it' if hidden == 1 else 'them'}")
+        return clean(f"{counted(hidden, 'problem')} hidden by the filter: 0 shows {'it' if hidden == 1 else 'them'}")
     if not fleet.is_listed:
-        return SafeText("no listing yet: whether there are problems is unknown")
+        return clean("no listing yet: whether there are problems is unknown")
     acknowledged = quiet = old = unknown = 0
     for profile_state in fleet:
         at = profile_state.clock.server_time(now.wall)
@@ -131,4 +131,4 @@ def no_problem_text(fleet: Fleet, acks: Acks, now: Clocks, hidden: int, *, is_ol
         parts.append(f"{old} old{' (x unfolds)' if is_old_folded else ''}")
     if unknown:
         parts.append(f"{unknown} unknown")
-    return SafeText(f"no new problems: {', '.join(parts)}" if parts else "no problems")
+    return clean(f"no new problems: {', '.join(parts)}" if parts else "no problems")

@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, ValueKind
 from envwatch.model.shared_marks import shared_ack_of
-from envwatch.model.text import SafeText, cells, counted, csv_cell, fitted, named_ids, shortened
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.columns import COLUMNS
 from envwatch.views.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _Keep: TypeAlias = Literal["start", "ends", "end"]
 
-_UNKNOWN_REASON: Final = SafeText("cannot be known")
+_UNKNOWN_REASON: Final = clean("cannot be known")
 
 
 class ListFormat(StrEnum):
@@ -125,7 +125,7 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
     ellipsis = ".." if ascii_only else "…"
 
     def encodable(text: str | None) -> SafeText:
-        return SafeText((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
+        return composed((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
 
     has_profiles = any(row.tracked.profile for row in listing.rows)
     columns = [column for column in _COLUMNS if has_profiles or column.id != "profile"]
@@ -138,13 +138,13 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
         others = [column.text(row.tracked, row.judged_at) for column in columns]
         tail = id_tail(environment.label, environment.id, names)
-        tail = encodable(tail) if tail else SafeText("")
+        tail = encodable(tail) if tail else EMPTY
         name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
         age = _quiet_text(row.tracked, row.judged_at)
         return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others])
 
-    titles = [SafeText(column.title) for column in columns]
-    table = [_TableLine(SafeText("STATE"), SafeText("AGE"), SafeText("NAME"), SafeText(""), titles)]
+    titles = [clean(column.title) for column in columns]
+    table = [_TableLine(clean("STATE"), clean("AGE"), clean("NAME"), EMPTY, titles)]
     table += map(line_of_row, listing.rows)
     widths = _widths([line.cells for line in table], width)
     keeps = [column.keep for column in columns]
@@ -165,7 +165,7 @@ class _TableLine(NamedTuple):
 
     @property
     def cells(self) -> list[SafeText]:
-        return [self.state, self.age, SafeText(self.name + self.tail), *self.others]
+        return [self.state, self.age, composed(self.name + self.tail), *self.others]
 
     def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> SafeText:
         """Return the line with columns of some widths, cut to the width of the terminal if there is one."""
@@ -174,11 +174,11 @@ class _TableLine(NamedTuple):
         fields = [
             fitted(self.state, for_state),
             fitted(self.age, for_age, align="right"),
-            fitted(SafeText(name + self.tail), for_name, ellipsis=ellipsis),
+            fitted(composed(name + self.tail), for_name, ellipsis=ellipsis),
         ]
         others = zip(self.others, rooms, keeps, strict=True)
         fields += [fitted(cell, room, keep=keep, ellipsis=ellipsis) for cell, room, keep in others]
-        text = SafeText(_GAP.join(fields).rstrip(" "))
+        text = composed(_GAP.join(fields).rstrip(" "))
         return text if width is None else shortened(text, width, ellipsis=ellipsis)
 
 
@@ -318,7 +318,7 @@ def _csv_cell(value: object) -> str:
         case None:
             return ""
         case str():
-            return csv_cell(SafeText(value))
+            return csv_cell(composed(value))
         case float():
             return str(value)
         case _:

@@ -11,7 +11,19 @@ from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.model.text import SafeText, cells, fitted, shortened, wrapped
+from envwatch.model.text import (
+    EMPTY,
+    SafeText,
+    cells,
+    clean,
+    composed,
+    fitted,
+    joined,
+    shortened,
+    sliced,
+    words_of,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,14 +35,15 @@ KEY: Final = "key"
 TITLE: Final = "title"
 """Styles of pieces that are no state's."""
 
-_CONTINUED: Final = " \\"
+_SPACE: Final = clean(" ")
+_CONTINUED: Final = clean(" \\")
 """At the end of a row of a command that goes on: POSIX shells take the rows pasted together for one command."""
 _BEFORE_COMMENT: Final = ";|&()<>"
 """Characters after which, as at the start of a word, `#` begins a comment."""
 _INDENT: Final = 2
 """Of a command that starts below its label."""
 _SEPARATOR: Final = "·"
-_NOT_TYPEABLE: Final = SafeText("this terminal cannot show all of it")
+_NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
 """In place of a command that in ASCII would name another environment."""
 
 
@@ -91,8 +104,8 @@ class PaneLayout:
 
     def section(self, title: str) -> Row:
         """Return the rule that begins a section: `── about ─────`."""
-        head = shortened(SafeText(f"{self.rule * 2} {title} "), self.width, ellipsis=self.ellipsis)
-        return (Piece(SafeText(head + self.rule * (self.width - cells(head))), FAINT),)
+        head = shortened(composed(f"{self.rule * 2} {title} "), self.width, ellipsis=self.ellipsis)
+        return (Piece(composed(head + self.rule * (self.width - cells(head))), FAINT),)
 
     def sentence(self, pieces: Iterable[Piece], indent: int = 0) -> list[Row]:
         """Return pieces, with a space between any two, wrapped at spaces; a separator stands within a row only."""
@@ -109,13 +122,13 @@ class PaneLayout:
             if rows[-1] or word.text != _SEPARATOR:
                 rows[-1].append(word)
                 room -= needed
-        margin = [Piece(SafeText(" " * indent))] if indent else []
+        margin = [Piece(clean(" " * indent))] if indent else []
         return [(*margin, *_joined(row)) for row in rows if row]
 
     def rows(self, line: DetailLine) -> list[Row]:
         """Return the rows of a labelled line, its letter at the right edge of the first."""
         hint = f"y {line.letter}" if line.letter else ""
-        label = SafeText(f"{'  ' * line.depth}{line.label}")
+        label = composed(f"{'  ' * line.depth}{line.label}")
         body = self._beside(line, self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0))
         indent = LABEL_CELLS
         if body is None:
@@ -128,8 +141,9 @@ class PaneLayout:
             head = [Piece(shortened(label, room, keep="ends", ellipsis=self.ellipsis), FAINT)]
         if hint:
             gap = self.width - sum(cells(piece.text) for piece in head) - len(hint)
-            head += [Piece(SafeText(" " * gap)), Piece(SafeText(hint), KEY)]
-        return [tuple(head), *((Piece(SafeText(" " * indent)), Piece(row, line.style)) for row in body if row)]
+            head += [Piece(clean(" " * gap)), Piece(clean(hint), KEY)]
+        margin = Piece(clean(" " * indent))
+        return [tuple(head), *((margin, Piece(row, line.style)) for row in body if row)]
 
     def _beside(self, line: DetailLine, room: int) -> list[SafeText] | None:
         """Return the text as it stands beside its label; None for a command that has no room there."""
@@ -147,41 +161,41 @@ class PaneLayout:
                 return rows if max(map(cells, rows)) <= room else None
 
     def _command(self, line: DetailLine, width: int) -> list[SafeText]:
-        return command_rows(line.text, width, _CONTINUED if line.fit is Fit.COMMAND else "")
+        return command_rows(line.text, width, _CONTINUED if line.fit is Fit.COMMAND else EMPTY)
 
 
 def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
     """Yield the words of pieces, those wider than `width` cells in parts."""
     for text, style in pieces:
         for row in wrapped(text, width):
-            yield from (Piece(SafeText(word), style) for word in row.split())
+            yield from (Piece(word, style) for word in words_of(row))
 
 
 def _without_edges(row: SafeText) -> SafeText:
-    return SafeText(row.removeprefix(f"{_SEPARATOR} ").removesuffix(f" {_SEPARATOR}"))
+    row = sliced(row, 2) if row.startswith(f"{_SEPARATOR} ") else row
+    return sliced(row, 0, -2) if row.endswith(f" {_SEPARATOR}") else row
 
 
 def _joined(words: Sequence[Piece]) -> Row:
     """Return words as a row, those of one style in one piece."""
     pieces: list[Piece] = []
     for style, group in groupby(words, key=lambda word: word.style):
-        text = " ".join(word.text for word in group)
-        pieces.append(Piece(SafeText(f" {text}" if pieces else text), style))
+        texts = [word.text for word in group]
+        pieces.append(Piece(joined([EMPTY, *texts] if pieces else texts, _SPACE), style))
     return tuple(pieces)
 
 
 def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
     """Yield a text in parts of at most `width` cells, cut between any two characters."""
-    part = ""
-    for character in text:
-        if cells(part + character) > width:
-            yield SafeText(part)
-            part = ""
-        part += character
-    yield SafeText(part)
+    start = 0
+    for place in range(len(text)):
+        if cells(text[start : place + 1]) > width:
+            yield sliced(text, start, place)
+            start = place
+    yield sliced(text, start)
 
 
-def command_rows(command: SafeText, width: int, continued: str) -> list[SafeText]:
+def command_rows(command: SafeText, width: int, continued: SafeText) -> list[SafeText]:
     """Return a command in rows of at most `width` cells, broken between arguments only.
 
     An argument that is wider stands in a row of its own and exceeds the width; `continued` ends every row but the last.
@@ -191,12 +205,12 @@ def command_rows(command: SafeText, width: int, continued: str) -> list[SafeText
     first, *others = shell_arguments(command)
     rows = [first]
     for left, argument in enumerate(others, start=1 - len(others)):
-        joined = SafeText(f"{rows[-1]} {argument}")
-        if cells(joined) + (len(continued) if left else 0) <= width:
-            rows[-1] = joined
+        row = joined((rows[-1], argument), _SPACE)
+        if cells(row) + (len(continued) if left else 0) <= width:
+            rows[-1] = row
         else:
             rows.append(argument)
-    return [*(SafeText(row + continued) for row in rows[:-1]), rows[-1]]
+    return [*(joined((row, continued), EMPTY) for row in rows[:-1]), rows[-1]]
 
 
 def shell_arguments(command: SafeText) -> list[SafeText]:
@@ -204,8 +218,8 @@ def shell_arguments(command: SafeText) -> list[SafeText]:
 
     A comment is one part up to the end: broken, its second row would be a command. So is what follows an open quote.
     """
-    parts: list[str] = []
-    part, quote, is_escaped = "", "", False
+    parts: list[SafeText] = []
+    start, quote, is_escaped = 0, "", False
     for place, character in enumerate(command):
         if is_escaped:
             is_escaped = False
@@ -216,10 +230,8 @@ def shell_arguments(command: SafeText) -> list[SafeText]:
         elif character in "'\"":
             quote = character
         elif character == " ":
-            parts, part = ([*parts, part] if part else parts), ""
-            continue
-        elif character == "#" and part[-1:] in _BEFORE_COMMENT:
-            part += command[place:]
+            parts.append(sliced(command, start, place))
+            start = place + 1
+        elif character == "#" and command[start:place][-1:] in _BEFORE_COMMENT:
             break
-        part += character
-    return [SafeText(each) for each in (*parts, part) if each] or [command]
+    return list(filter(None, [*parts, sliced(command, start)])) or [command]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
 
-from envwatch.model.text import SafeText, shortened
+from envwatch.model.text import SafeText, composed, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +91,7 @@ def output_of(
 
 def _plain(text: SafeText, width: int) -> SafeText:
     """Return a text that cannot be taken for performance data: a caller looks for it behind `|`, on every line."""
-    return shortened(SafeText(text.replace("|", "/")), width)
+    return shortened(composed(text.replace("|", "/")), width)
 
 
 def _performance(metric: PerformanceDatum) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.presence import Reason
 from envwatch.model.environment import update_text
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.versions import is_behind
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 
-_NO_KEY: Final = SafeText("")
+_NO_KEY: Final = EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,12 @@ def start_command(environment: Environment) -> SafeText | None:
         return None
     name = _quoted(environment.name, is_windows=environment.os == "win32")
     if name is None:
-        return SafeText("letta server")
+        return clean("letta server")
     is_old = is_behind(environment.version, _FIRST_WITH_COMPUTER_NAME)
-    return SafeText(f"letta server --{'env' if is_old else 'computer'}-name={name}")
+    return composed(f"letta server --{'env' if is_old else 'computer'}-name={name}")
 
 
-_FIRST_WITH_COMPUTER_NAME: Final = SafeText("0.31.12")
+_FIRST_WITH_COMPUTER_NAME: Final = clean("0.31.12")
 """Letta Code 0.31.12 and later take `--computer-name`; 0.25.9 and 0.30.28 accept only `--env-name`."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 
@@ -108,30 +108,30 @@ _NOTES = {
         (Reason.ABSENT, Reason.EXPECTED, Reason.NEVER_LISTED), "only if none runs there: one that starts is listed"
     ),
 }
-_DESKTOP = SafeText("open the Letta Code desktop app there, with remote access on")
-_SANDBOX = SafeText("nothing: it is a sandbox of the platform, there is no machine to log in to")
+_DESKTOP = clean("open the Letta Code desktop app there, with remote access on")
+_SANDBOX = clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
 
 
 def _remedy_for_down(tracked: TrackedEnvironment, profile_state: ProfileState, start_key: SafeText) -> Remedy:
     environment = tracked.environment
     command = start_command(environment)
     without_command = _SANDBOX if _is_sandbox(environment) else _DESKTOP
-    notes = [without_command if command is None else SafeText(_NOTES[tracked.verdict.reason])]
+    notes = [without_command if command is None else clean(_NOTES[tracked.verdict.reason])]
     if start_key and not _is_sandbox(environment):
-        notes.insert(0 if command is not None else 1, SafeText(f"{start_key} does that from here: this is a demo"))
+        notes.insert(0 if command is not None else 1, clean(f"{start_key} does that from here: this is a demo"))
     others = (
         other for other in profile_state.environments.values() if other.environment.device_id == environment.device_id
     )
     if (running := next((other.environment.label for other in others if other.verdict.is_up), None)) is not None:
         another = f"another {running}" if running == environment.label else running
-        notes.append(SafeText(f"the machine is up: {another} runs there"))
+        notes.append(composed(f"the machine is up: {another} runs there"))
     return Remedy(command, tuple(notes))
 
 
 _FLAPPING = Remedy(
     None,
     (
-        SafeText(
+        clean(
             "check the network and the sleep settings of the machine, then what ends its listener: one that runs "
             "reconnects by itself"
         ),
@@ -141,14 +141,14 @@ _FLAPPING = Remedy(
 _UNRESTRICTED = Remedy(
     None,
     (
-        SafeText(
+        clean(
             "set the mode to standard in the conversation with the agent: agents run every tool there without "
             "approval, also after a restart"
         ),
     ),
 )
-_REPORTED = SafeText("the machine itself reported this, and it may not be a command: read it first")
-_UPDATES_ITSELF = SafeText("restart its listener: it updates itself, and runs the new version from then on")
+_REPORTED = clean("the machine itself reported this, and it may not be a command: read it first")
+_UPDATES_ITSELF = clean("restart its listener: it updates itself, and runs the new version from then on")
 
 
 def _remedy_for_outdated(environment: Environment, profile_state: ProfileState) -> Remedy | None:
@@ -159,4 +159,4 @@ def _remedy_for_outdated(environment: Environment, profile_state: ProfileState) 
     updates_itself = [_UPDATES_ITSELF] if update_text(environment) == "yes" else []
     if not isinstance(command, str) or not command:
         return Remedy(None, tuple(updates_itself), "update") if updates_itself else None
-    return Remedy(SafeText(command), (*updates_itself, _REPORTED), "update", "update command")
+    return Remedy(clean(command), (*updates_itself, _REPORTED), "update", "update command")

@@ -17,7 +17,7 @@ from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
 from envwatch.views.report_values import Available, Down, Downtime, ReportedIncident
 
@@ -95,7 +95,7 @@ class StateHistory(NamedTuple):
     def _reason(self, outage: Outage) -> SafeText | None:
         reasons = [loss.reason for loss in self._losses_of(outage)]
         if not reasons and self.before is not None and not self.before.verdict.is_up:
-            reasons = [SafeText(self.before.verdict.reason)]
+            reasons = [clean(self.before.verdict.reason)]
         return next((reason for reason in reasons if reason is not None), outage.reason)
 
 
@@ -241,7 +241,7 @@ def down_of(
                 since=since,
                 lasted=None if since is None else span(at - since),
                 found_after_gap=loss is not None and (id_, loss.at) in found_after_gap,
-                reason=SafeText(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
+                reason=clean(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
                 pod=tracked.pod_id or pod,
                 acknowledged=None if ack is None else ack.note,
                 is_old=is_old(tracked, at) or (since is not None and at - since >= limits.OLD_AFTER / MS),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.availability import percent_text
 from envwatch.fleet.events import Kind
 from envwatch.model.modes import UNRESTRICTED
-from envwatch.model.text import SafeText, counted
+from envwatch.model.text import EMPTY, SafeText, counted, sliced
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.views.markdown_text import code, code_note, code_text, listed
@@ -119,7 +119,7 @@ _Section = tuple[str, list[str], str]
 def _name(subject: Subject) -> str:
     """Return a name; one that others have or resemble with the end of its id."""
     tail = id_tail(subject.name, subject.id, frozenset({subject.name}) if subject.is_ambiguous else frozenset())
-    return code(subject.name) + (f" {code(SafeText(tail.strip()))}" if tail else "")
+    return code(subject.name) + (f" {code(sliced(tail, 1))}" if tail else "")
 
 
 def _names(subjects: Iterable[Subject], most: int = _NAMES) -> str:
@@ -207,7 +207,7 @@ def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
 
 def _pods_text(incident: ReportedIncident) -> str:
     """Return in which pods most of them were, if that says anything."""
-    (pod, count), *others = incident.pods.items() or [(SafeText(""), 0)]
+    (pod, count), *others = incident.pods.items() or [(EMPTY, 0)]
     if count * 2 <= len(incident.environments):
         return f", on {len(others) + 1} pods" if others else ""
     return f", {'all' if count == len(incident.environments) else f'{count:,} of them'} on pod {code(pod)}"
@@ -320,7 +320,7 @@ def _member_section(profile: ProfileReport, clock: ReportClock) -> _Section:
         if arrivals:
             named = [f"{_name(each.subject)} {clock.text(each.at)}" for each in arrivals]
             lines.append(f"{title} ({len(named):,}): {listed(named, _NAMES)}")
-    renamed = [f"{code(each.before or SafeText(''))} to {code(each.after or SafeText(''))}" for each in profile.renamed]
+    renamed = [f"{code(each.before or EMPTY)} to {code(each.after or EMPTY)}" for each in profile.renamed]
     if renamed:
         lines.append(f"renamed ({len(renamed):,}): {listed(renamed, _NAMES)}")
     return "New, gone, renamed", lines, "" if lines else "None is new, gone or renamed."

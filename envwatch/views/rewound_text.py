@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import NOTHING, moment, offset_text, span
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
     if when is None or now is None:
         return NOTHING
     day = "" if when.date() == now.date() else f"{when:%Y-%m-%d} "
-    return SafeText(f"{day}{when:%H:%M:%S}{'' if zone is None else offset_text(when)}")
+    return clean(f"{day}{when:%H:%M:%S}{'' if zone is None else offset_text(when)}")
 
 
 def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
@@ -50,16 +50,16 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
         age = f"{minutes} m"
     else:
         age = f"{hours} h {minutes % 60} m" if hours < 24 else f"{hours // 24} d {hours % 24} h"
-    return SafeText(f"({'-' if ascii_only else '−'}{age})")
+    return clean(f"({'-' if ascii_only else '−'}{age})")
 
 
 def mistake_text(text: str) -> SafeText:
     """Return what is wrong with a moment that someone has typed, with examples."""
     if not text.strip():
-        return SafeText(f"type a moment in the past: {EXAMPLES}")
-    return SafeText(f"no moment in the past; write {EXAMPLES}")
+        return clean(f"type a moment in the past: {EXAMPLES}")
+    return clean(f"no moment in the past; write {EXAMPLES}")
 
 
 def speed_text(speed: float) -> SafeText:
     """Return the speed of a replay: `10x`, `0.5x`."""
-    return SafeText(f"{speed:g}x")
+    return clean(f"{speed:g}x")

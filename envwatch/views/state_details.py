@@ -14,7 +14,7 @@ from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
-from envwatch.model.text import SafeText, cells
+from envwatch.model.text import SafeText, cells, clean, composed
 from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
 from envwatch.views.pane_layout import DetailLine, Piece
 from envwatch.views.state_style import IMPOSSIBLE, style_of
@@ -54,8 +54,8 @@ def headline(
     lasted = _lasted(tracked, profile_state, now)
     duration = "" if lasted is None else f" for {state_age(lasted)}"
     text = f"{look.ascii if is_ascii else look.glyph} {word.upper()}{duration}"
-    causes = (Piece(SafeText(f"· {cause}")) for cause in _causes(tracked, profile_state, own_events, now))
-    return [Piece(SafeText(text), f"bold {look.style}"), *causes]
+    causes = (Piece(composed(f"· {cause}")) for cause in _causes(tracked, profile_state, own_events, now))
+    return [Piece(clean(text), f"bold {look.style}"), *causes]
 
 
 def _lasted(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> timedelta | None:
@@ -139,7 +139,7 @@ def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks,
     else:
         text = _proof_by_heartbeat(tracked, profile_state, now, zone)
     is_old = profile_state.listed is not None and profile_state.freshness(now) is not Freshness.LIVE
-    return SafeText(f"{text} · no listing for {state_age(profile_state.age(now))}" if is_old else text)
+    return composed(f"{text} · no listing for {state_age(profile_state.age(now))}" if is_old else text)
 
 
 def _proof_by_heartbeat(
@@ -171,14 +171,14 @@ def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
     Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
     """
     text = clock_text(at, zone)[:8] if abs(now - at) < _DAY_MS else date_text(at, zone)[:16]
-    return SafeText(text if zone is None or not text[:1].isdigit() else f"{text}Z")
+    return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
 
 
 def acknowledgement_lines(tracked: TrackedEnvironment, acks: Acks, server_now: float) -> Iterator[DetailLine]:
     """Yield the acknowledgement of a problem: how long ago, where, and the note."""
     if (ack := acks.get(tracked.environment.id)) is not None:
         note = f": {ack.note}" if ack.note else ""
-        yield DetailLine("acked", SafeText(f"{minutes_age(span(server_now - ack.at))} ago on this machine{note}"))
+        yield DetailLine("acked", composed(f"{minutes_age(span(server_now - ack.at))} ago on this machine{note}"))
 
 
 def shared_lines(
@@ -190,13 +190,13 @@ def shared_lines(
     """
     ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
     if ack is not None and not is_acked:
-        yield DetailLine("shared", SafeText(f"acknowledged {ack.text}"))
+        yield DetailLine("shared", composed(f"acknowledged {ack.text}"))
     if silence is not None and not is_silenced:
         is_near = silence.until - now.wall < _DAY_MS
         until = clock_text(silence.until, zone)[:5] if is_near else date_text(silence.until, zone)[:16]
         until = until if zone is None else f"{until}Z"
         reason = f": {silence.reason}" if silence.reason else ""
-        yield DetailLine("shared", SafeText(f"silenced by {silence.by} until {until}{reason}"))
+        yield DetailLine("shared", composed(f"silenced by {silence.by} until {until}{reason}"))
 
 
 def shared_text(environment: Environment, wall: float, width: int) -> SafeText | None:
@@ -210,13 +210,13 @@ def shared_text(environment: Environment, wall: float, width: int) -> SafeText |
         what, by = "silenced", silence.by
     else:
         return None
-    text = SafeText(f"{what} by {by}")
-    return text if cells(text) <= width else SafeText(f"by {by}")
+    text = composed(f"{what} by {by}")
+    return text if cells(text) <= width else composed(f"by {by}")
 
 
 def silence_text(silence: Silence, wall: float) -> SafeText:
     """Return that an environment is silenced, and for how long yet; `wall` is the local clock in ms."""
-    return SafeText(f"silenced {minutes_age(span(silence.until - wall))}")
+    return clean(f"silenced {minutes_age(span(silence.until - wall))}")
 
 
 def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
@@ -224,5 +224,5 @@ def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
     if silence is not None:
         note = f": {silence.note}" if silence.note else ""
         yield DetailLine(
-            "silenced", SafeText(f"for {minutes_age(span(silence.until - wall))} more by {silence.by}{note}")
+            "silenced", composed(f"for {minutes_age(span(silence.until - wall))} more by {silence.by}{note}")
         )

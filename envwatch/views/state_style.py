@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import long_age, span
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
 
-IMPOSSIBLE = SafeText("before 2020, or more than a day ahead")
+IMPOSSIBLE = clean("before 2020, or more than a day ahead")
 """The instants that cannot be true, see `plausible`."""
 
 
@@ -40,29 +40,29 @@ class StateStyle:
 
 _MINUTE, _FIVE_SECONDS = timedelta(minutes=1), timedelta(seconds=5)
 
-FLAPPING: Final = SafeText("flap")
+FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
 """Of events and counts of it; a row keeps the glyph of its presence."""
-CLOCK_SUSPECT: Final = SafeText("clk?")
+CLOCK_SUSPECT: Final = clean("clk?")
 """Words in place of that of the presence."""
 
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
 """With the word of an impossible time; blindness keeps that of the last verdict."""
 
 _STYLES = {
-    Presence.ONLINE: StateStyle("●", "+", SafeText("on"), "online"),
-    Presence.LATE: StateStyle("◐", "~", SafeText("late"), "late"),
-    Presence.OFFLINE: StateStyle("○", "x", SafeText("off"), "offline"),
-    Presence.GONE: StateStyle("·", "-", SafeText("gone"), "gone"),
-    Presence.MISSING: StateStyle("!", "!", SafeText("miss"), "offline"),
+    Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),
+    Presence.LATE: StateStyle("◐", "~", clean("late"), "late"),
+    Presence.OFFLINE: StateStyle("○", "x", clean("off"), "offline"),
+    Presence.GONE: StateStyle("·", "-", clean("gone"), "gone"),
+    Presence.MISSING: StateStyle("!", "!", clean("miss"), "offline"),
 }
 
 HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
-    UptimeState.UP: StateStyle("▄", "+", SafeText("up"), "online"),
-    UptimeState.FLAPPING: StateStyle(*FLAPPING_GLYPHS, SafeText("flapping"), "flapping"),
-    UptimeState.DOWN: StateStyle("█", "x", SafeText("down"), "offline"),
-    UptimeState.ABSENT: StateStyle("·", ".", SafeText("not there"), "gone"),
-    UptimeState.UNKNOWN: StateStyle("░", "?", SafeText("not watched"), "gone"),
+    UptimeState.UP: StateStyle("▄", "+", clean("up"), "online"),
+    UptimeState.FLAPPING: StateStyle(*FLAPPING_GLYPHS, clean("flapping"), "flapping"),
+    UptimeState.DOWN: StateStyle("█", "x", clean("down"), "offline"),
+    UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
+    UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
 }
 """The look of what an environment was in an hour of the past: what was down is tallest."""
 
@@ -101,17 +101,17 @@ def date_warning(profile_state: ProfileState) -> SafeText | None:
     if profile_state.date_error is None:
         return None
     whose = "what it was" if profile_state.clock.is_known else "this machine's clock, and contradicts every heartbeat"
-    return SafeText(f"the server's Date is {_ahead_or_behind(profile_state.date_error)} {whose}")
+    return clean(f"the server's Date is {_ahead_or_behind(profile_state.date_error)} {whose}")
 
 
 def clock_warning(profile_state: ProfileState) -> SafeText | None:
     """Return what is wrong with the clocks that ages are computed by; None if they agree within 5 s."""
     if (warning := date_warning(profile_state)) is not None:
-        return SafeText(f"{warning}: not believed")
+        return clean(f"{warning}: not believed")
     if not profile_state.clock.is_far_off:
         return None
     ahead_or_behind = _ahead_or_behind(-profile_state.clock.offset)
-    return SafeText(f"this machine's clock is {ahead_or_behind} the server's; ages are by the server's")
+    return clean(f"this machine's clock is {ahead_or_behind} the server's; ages are by the server's")
 
 
 def clock_error(error_ms: float) -> timedelta:
@@ -126,4 +126,4 @@ def _ahead_or_behind(error: float) -> str:
 
 def json_text(value: JsonValue) -> SafeText:
     """Return a value for people: a text as it is, anything else as JSON."""
-    return SafeText(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
+    return composed(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))

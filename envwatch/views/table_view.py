@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import look_alikes, natural_key
+from envwatch.model.text import EMPTY, composed, look_alikes, natural_key
 from envwatch.query.language import Query, parse
 from envwatch.views.columns import COLUMNS
 from envwatch.views.grouping import OLD
@@ -122,9 +122,9 @@ _ID_TAIL: Final = 4
 """Characters of the id that follow an ambiguous name."""
 
 
-def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> str:
+def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> SafeText:
     """Return the suffix of a name: for an ambiguous one, a space and the end of its id."""
-    return f" {id_[-_ID_TAIL:]}" if id_ is not None and name in ambiguous else ""
+    return composed(f" {id_[-_ID_TAIL:]}") if id_ is not None and name in ambiguous else EMPTY
 
 
 _FEW: Final = 100

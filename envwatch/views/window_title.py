@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, composed
 from envwatch.views.state_style import FLAPPING_GLYPHS, glyph_of
 
 if TYPE_CHECKING:
@@ -31,4 +31,4 @@ def window_title(counts: Counts, profiles: SafeText, mark: str = "", *, ascii_on
         shown = ["?"]
     elif not shown or not counts.with_presence(Presence.ONLINE) + counts.with_presence(Presence.LATE):
         shown.append(f"{online}{counts.with_presence(Presence.ONLINE)}")
-    return SafeText(" ".join([*([mark] if mark else []), *shown, profiles]))
+    return composed(" ".join([*([mark] if mark else []), *shown, profiles]))

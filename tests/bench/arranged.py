@@ -22,7 +22,7 @@ from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
 from envwatch.views.baseline import Baseline
@@ -67,7 +67,7 @@ def _arranged(count: int) -> list[Finding]:
     first, second = _listings(count)
     baseline = Baseline.from_environments(first.environments, NOW)
     acks = {
-        tracked.environment.id: Ack(NOW, SafeText("known"))
+        tracked.environment.id: Ack(NOW, clean("known"))
         for place, tracked in enumerate(first.environments)
         if tracked.is_unhealthy and place % 2
     }
@@ -107,7 +107,7 @@ def _outages(fleet: Fleet) -> Iterator[Event]:
         at = NOW - _DAY_MS * (1 - place / len(rows))
         for kind, before, minutes in ((Kind.OFFLINE, "online", 0), (Kind.ONLINE, "offline", 10)):
             moment = ServerMs(at + minutes * 60_000)
-            yield Event(kind=kind, at=moment, id=id_, before=SafeText(before), after=SafeText(kind.value))
+            yield Event(kind=kind, at=moment, id=id_, before=clean(before), after=clean(kind.value))
 
 
 class _Table:

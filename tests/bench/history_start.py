@@ -22,7 +22,7 @@ from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
@@ -150,5 +150,5 @@ def _life(moments: list[float]) -> Iterator[list[Environment]]:
         if number % 12 == 0:
             place = number // 12 % _ROWS
             row = rows[place]
-            rows[place] = replace(row, connection_id=None if row.connection_id else SafeText(f"conn-{number}"))
+            rows[place] = replace(row, connection_id=None if row.connection_id else clean(f"conn-{number}"))
         yield rows

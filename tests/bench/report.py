@@ -21,7 +21,7 @@ from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.writer import FolderWriter
 
@@ -87,8 +87,8 @@ def _life(moments: range) -> Iterator[tuple[int, list[Environment]]]:
             if place in back_at:
                 if at >= back_at[place]:
                     del back_at[place]
-                    link = SafeText(f"conn-{place}-{at}")
-                    pod = SafeText(f"p-{place % 40}")
+                    link = clean(f"conn-{place}-{at}")
+                    pod = clean(f"p-{place % 40}")
                     rows[place] = replace(row, connection_id=link, last_heartbeat_at=ServerMs(at), pod_id=pod)
             elif row.last_heartbeat_at is not None and row.last_heartbeat_at <= at - 30_000:
                 rows[place] = replace(row, last_heartbeat_at=ServerMs(at))

@@ -12,7 +12,7 @@ from support.pty_terminal import environment
 from support.simulated_life import simulated_life
 
 from envwatch.fleet.history import PollResult
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.recording import RecordingWriter
 
@@ -27,7 +27,7 @@ _PAUSE_S = 0.15
 
 
 def _recording(path: Path) -> None:
-    about = About(profile=SafeText("bench"), base_url=SafeText("https://api.letta.com"), version=SafeText("1"))
+    about = About(profile=clean("bench"), base_url=clean("https://api.letta.com"), version=clean("1"))
     with RecordingWriter(path, about) as writer:
         for moment, _, update in simulated_life(_ROWS, _POLLS):
             writer.write(moment, PollResult.LISTED, 5.0, update.events)

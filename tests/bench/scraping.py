@@ -14,7 +14,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.metrics.exposition import OPENMETRICS, exposition
 from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def _scrape_of(count: int, accept: str = "") -> Callable[[], object]:
         for number, row in enumerate(plain_rows(count))
     ]
     outcome = listed(decoded(pages_of(rows)))
-    monitor, _ = Monitor.create({NO_PROFILE: Limits()}, profile_name=SafeText("default")).apply(
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}, profile_name=clean("default")).apply(
         NO_PROFILE, outcome, reading()
     )
     polls = PollCounts().apply(NO_PROFILE, outcome)

@@ -24,7 +24,7 @@ from envwatch.config.credentials import Credentials
 from envwatch.model import limits
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.outcome import Cause, SourceError
-from envwatch.model.text import SafeText, cells
+from envwatch.model.text import cells, clean
 from envwatch.sources.letta.probe import Connected, Exchange, TlsHandshake
 from envwatch.storage.redactor import Redactor
 
@@ -134,7 +134,7 @@ def test_a_page_is_slow_from_two_seconds() -> None:
 
 
 def test_a_page_that_is_no_listing_keeps_status_and_latency() -> None:
-    refused = SourceError(Cause.UNAUTHORIZED, SafeText("refused"))
+    refused = SourceError(Cause.UNAUTHORIZED, clean("refused"))
     finding = judgements.of_listing(exchange(status=401, failure=refused))
     assert (finding.status, finding.data["status"], finding.data["took_ms"]) == (CheckStatus.FAILURE, 401, 12)
     assert "app.letta.com/api-keys" in finding.fix
@@ -142,7 +142,7 @@ def test_a_page_that_is_no_listing_keeps_status_and_latency() -> None:
 
 @pytest.mark.parametrize("cause", Cause)
 def test_every_failure_of_a_request_has_a_fix(cause: Cause) -> None:
-    finding = judgements.of_failure(SourceError(cause, SafeText("it broke")))
+    finding = judgements.of_failure(SourceError(cause, clean("it broke")))
     assert (finding.status, finding.summary, finding.data) == (CheckStatus.FAILURE, "it broke", {"cause": cause})
     assert finding.fix
 
@@ -158,18 +158,18 @@ def test_a_certificate_that_ends_within_a_week_is_reported() -> None:
     week = limits.CERTIFICATE_WARN_FROM / MS
 
     def status(left_ms: float) -> CheckStatus:
-        return judgements.of_tls(TlsHandshake(SafeText("TLSv1.3"), WallMs(WALL + left_ms)), WALL).status
+        return judgements.of_tls(TlsHandshake(clean("TLSv1.3"), WallMs(WALL + left_ms)), WALL).status
 
     assert (status(week), status(week - 1), status(-1)) == (CheckStatus.OK, CheckStatus.WARNING, CheckStatus.WARNING)
-    assert judgements.of_tls(TlsHandshake(SafeText("TLSv1.3"), None), WALL).status is CheckStatus.OK
+    assert judgements.of_tls(TlsHandshake(clean("TLSv1.3"), None), WALL).status is CheckStatus.OK
 
 
 def test_addresses_that_take_no_connection_are_named() -> None:
-    took = Connected(SafeText("192.0.2.7"), 5 * MS, (SafeText("2001:db8::1"),))
+    took = Connected(clean("192.0.2.7"), 5 * MS, (clean("2001:db8::1"),))
     finding = judgements.of_connection(took, 443)
     assert finding.status is CheckStatus.WARNING
     assert "but not 2001:db8::1" in finding.summary
-    assert judgements.of_connection(Connected(SafeText("192.0.2.7"), 5 * MS, ()), 443).status is CheckStatus.OK
+    assert judgements.of_connection(Connected(clean("192.0.2.7"), 5 * MS, ()), 443).status is CheckStatus.OK
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ async def test_a_warning_keeps_no_other_check_from_running() -> None:
     assert findings["b"].status is CheckStatus.OK
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), SourceError(Cause.TIMEOUT, SafeText("too slow"))])
+@pytest.mark.parametrize("error", [TimeoutError(), SourceError(Cause.TIMEOUT, clean("too slow"))])
 async def test_a_check_that_takes_too_long_has_failed_and_the_others_run(error: Exception) -> None:
     async def hang(_: None) -> Finding:
         raise error

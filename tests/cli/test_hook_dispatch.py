@@ -20,7 +20,7 @@ from envwatch.hooks.hook import Hook
 from envwatch.hooks.message import Context
 from envwatch.hooks.runner import Runner, Waits
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.hooks.message import Message
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
-HOOKS = (Hook(name=SafeText("soon")), Hook(name=SafeText("late"), filter="name:web", after=timedelta(minutes=30)))
+HOOKS = (Hook(name=clean("soon")), Hook(name=clean("late"), filter="name:web", after=timedelta(minutes=30)))
 
 
 async def for_ever(_seconds: float) -> None:
@@ -47,7 +47,7 @@ class Inbox:
         if self.is_down:
             raise DeliveryError("no answer", is_temporary=True)
         self.sent.append(f"{self.name} {message.variables['ENVWATCH_EVENT']}")
-        return SafeText("")
+        return clean("")
 
 
 @dataclass

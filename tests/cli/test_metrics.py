@@ -21,7 +21,7 @@ from support.series import Series, complaints_of_promtool, needs_promtool
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import metrics
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS
 from envwatch.storage.state_file import merge
 
@@ -111,7 +111,7 @@ async def test_what_the_dashboard_has_acknowledged_does_not_alert(tmp_path: Path
     rows = [*fresh(2, OFF | {"lastSeenAt": time.time() * 1000})]
     async with faulty_server(rows) as server:
         assert Series.read((await ended(server, tmp_path)).out).value("envwatch_alerting") == 1
-        merge(acks, ACKNOWLEDGEMENTS, {"env-1": Ack(time.time() * 1000, SafeText("new disks"))})
+        merge(acks, ACKNOWLEDGEMENTS, {"env-1": Ack(time.time() * 1000, clean("new disks"))})
         assert Series.read((await ended(server, tmp_path)).out).value("envwatch_alerting") == 0
 
 

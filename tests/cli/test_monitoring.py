@@ -19,7 +19,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.session import Session, Target
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ REFUSED = error(Cause.UNAUTHORIZED)
 
 
 def targets_of(world: World, *scripts: Script) -> Mapping[SafeText, Target]:
-    names = [NO_PROFILE] if len(scripts) == 1 else [SafeText(f"p{number}") for number in range(len(scripts))]
+    names = [NO_PROFILE] if len(scripts) == 1 else [clean(f"p{number}") for number in range(len(scripts))]
     return {
         name: Target(profile=name, host="host", key_origin="", poller=poller_of(world, script), limits=Limits())
         for name, script in zip(names, scripts, strict=True)

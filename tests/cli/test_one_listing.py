@@ -20,7 +20,7 @@ from envwatch.cli.one_listing import fetch_all
 from envwatch.cli.progress_line import ProgressLine
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import all_settings_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -103,7 +103,7 @@ async def test_several_listings_are_counted_together(tmp_path: Path) -> None:
         (settings,) = all_settings_of({}, {"HOME": str(tmp_path)})
         outcomes: dict[SafeText, Listed | Failed] = {}
         line = Shown()
-        profiles = Profiles({SafeText(name): SelectedProfile(credentials, settings) for name in ("a", "b")})
+        profiles = Profiles({clean(name): SelectedProfile(credentials, settings) for name in ("a", "b")})
         await fetch_all(profiles, outcomes, line)
     assert len(outcomes) == 2
     assert line.texts[0] == "reading: 100 environments, 1 page"

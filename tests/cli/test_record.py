@@ -30,7 +30,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.sources.session import Session, Target
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.frames import FrameKind
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 ENVWATCH: Final = (sys.executable, "-m", "envwatch")
-BASE_URL: Final = SafeText("https://api.letta.com/x y")
-ABOUT: Final = About(profile=SafeText("prod"), base_url=BASE_URL, version=SafeText("1.0"))
+BASE_URL: Final = clean("https://api.letta.com/x y")
+ABOUT: Final = About(profile=clean("prod"), base_url=BASE_URL, version=clean("1.0"))
 OFF: Final = {"connectionId": None, "lastHeartbeat": None}
 
 
@@ -69,11 +69,9 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     answers = [snapshot(*listing) for listing in (rows, [rows[0], changed, *rows[2:]], [rows[0], *lost], rows)]
     source = Script(world, *answers, *[error(Cause.TIMEOUT)] * 12, snapshot(*back))
     target = Target(profile="prod", host="host", key_origin="", poller=poller_of(world, source), limits=Limits())
-    stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, format=format_, profile_name=SafeText("prod"))
-    monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=SafeText("prod"))
-    monitor = monitor.with_acks(
-        {SafeText("env-3"): Ack(NOW, SafeText("new disks")), SafeText("another"): Ack(NOW, SafeText("x"))}
-    )
+    stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, format=format_, profile_name=clean("prod"))
+    monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=clean("prod"))
+    monitor = monitor.with_acks({clean("env-3"): Ack(NOW, clean("new disks")), clean("another"): Ack(NOW, clean("x"))})
     printed: list[bytes] = []
     async with Session({NO_PROFILE: target}) as session:
         with RecordingWriter(path, ABOUT) as writer:
@@ -158,9 +156,7 @@ async def _recorded_until_the_end(home: Path) -> None:
     assert re.fullmatch(rf"envwatch: \d+ polls, {re.escape(naturalsize(size, binary=True))} in a.rec", ended)
     assert steps_in(recording)[0] == ("listed", [])
     with RecordedFile(recording) as file:
-        assert file.about == About(
-            profile=SafeText("default"), base_url=SafeText(server.url), version=file.about.version
-        )
+        assert file.about == About(profile=clean("default"), base_url=clean(server.url), version=file.about.version)
     assert stat.S_IMODE(recording.stat().st_mode) == 0o600
     (folder,) = (home / ".local/state/envwatch/history").iterdir()
     assert len(StoredPast(folder).polls(WallMs(0), WallMs(time.time() * 2_000))) == len(steps_in(recording))

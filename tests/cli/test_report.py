@@ -16,7 +16,7 @@ from support.recording import ALWAYS, record
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.report import run as run_command
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter
@@ -105,7 +105,7 @@ def test_what_was_acknowledged_after_the_last_poll_is_reported(
 ) -> None:
     now = remember(machine)
     acknowledgements = AcknowledgementsFile(machine / "envwatch" / "acknowledged.json", print)
-    acknowledgements.keep({SafeText("env-2"): Ack(now + 1_000, SafeText("Ana looks into it"))})
+    acknowledgements.keep({clean("env-2"): Ack(now + 1_000, clean("Ana looks into it"))})
     acknowledgements.close()
     out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]
     assert "Ana looks into it" in out
@@ -154,7 +154,7 @@ def test_a_wrong_period_or_format_is_one_line(machine: Path, arguments: tuple[st
 def recording(machine: Path, ends: float) -> Path:
     """A recording that ended then."""
     path = machine / "night.rec"
-    about = About(profile=SafeText("acme"), base_url=SafeText("https://acme.example/v1"), version=SafeText("1"))
+    about = About(profile=clean("acme"), base_url=clean("https://acme.example/v1"), version=clean("1"))
     history = recorded(an_outage(ends))
     with RecordingWriter(path, about) as writer:
         for poll in history.polls(*ALWAYS):

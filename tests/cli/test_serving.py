@@ -13,7 +13,7 @@ from support.upstream import wait_until
 from envwatch.cli.serve_plan import Plan
 from envwatch.cli.serving import Service
 from envwatch.config.settings import Settings
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.tokens import TokensFile
 from envwatch.storage.log import PollLog
@@ -43,8 +43,8 @@ class Running:
         listening = listen(Address("127.0.0.1", 0))
         self.port: int = listening.getsockname()[1]
         self.warnings: list[str] = []
-        settings = {SafeText(name): Settings(profile=name) for name in tokens}
-        files = {SafeText(name): file for name, file in tokens.items()}
+        settings = {clean(name): Settings(profile=name) for name in tokens}
+        files = {clean(name): file for name, file in tokens.items()}
         plan = Plan(settings, files, Address("127.0.0.1", 0), listening, None)
         self.service = Service(plan, self.warnings.append, PollLog(None, Redactor()))
 

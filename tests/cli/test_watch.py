@@ -22,7 +22,7 @@ from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged
 from envwatch.storage.state_file import merge
 
@@ -92,7 +92,7 @@ async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_i
     """Also: what the dashboard has acknowledged is known, and ends when its environment is back."""
     notify, acks = tmp_path / "notify", tmp_path / ".local/state/envwatch/acknowledged.json"
     acks.parent.mkdir(parents=True)
-    merge(acks, ACKNOWLEDGEMENTS, {"env-1": Ack(time.time() * 1000, SafeText("new disks"))})
+    merge(acks, ACKNOWLEDGEMENTS, {"env-1": Ack(time.time() * 1000, clean("new disks"))})
     async with faulty_server(fresh(2, **OFF)) as server:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(notify))

@@ -22,7 +22,7 @@ from envwatch.config.credentials import Credentials, CredentialsError, credentia
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 KEY = "sk-let-from-the-environment"
 OTHER_KEY = "sk-let-of-another-time"
@@ -278,21 +278,21 @@ def test_anything_else_than_a_key_file_is_an_error_with_the_reason(tmp_path: Pat
 
 
 def test_the_profiles_server_is_for_a_key_from_any_source_and_the_variable_goes_before_it(tmp_path: Path) -> None:
-    settings = Settings(base_url="https://profile.example.com", origins={"base_url": SafeText("config.toml:3")})
+    settings = Settings(base_url="https://profile.example.com", origins={"base_url": clean("config.toml:3")})
     path = letta_file(tmp_path, login())
     assert found(settings, {"LETTA_API_KEY": KEY}).base_url == "https://profile.example.com"
     credentials = found(settings, {}, path)
     assert (credentials.base_url, credentials.base_url_origin) == ("https://profile.example.com", "config.toml:3")
     named = found(settings, {"LETTA_BASE_URL": "https://named.example.com"}, path)
     assert (named.base_url, named.base_url_origin) == ("https://named.example.com", "LETTA_BASE_URL")
-    bad = Settings(base_url="http://profile.example.com", origins={"base_url": SafeText("config.toml:3")})
+    bad = Settings(base_url="http://profile.example.com", origins={"base_url": clean("config.toml:3")})
     assert profile_refusal(bad, {"LETTA_API_KEY": KEY}).endswith("(see config.toml:3)")
 
 
 OWN_KEY, OWN_URL = "sk-let-of-the-profile", "https://profile.example.com"
 AMBIENT = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "https://ambient.example.com"}
 LETTA = "https://api.letta.com"
-BY_OPTION = {"profile": SafeText("--profile")}
+BY_OPTION = {"profile": clean("--profile")}
 
 
 def both(is_by_option: bool, own: str, ambient: str) -> tuple[str, str]:  # noqa: FBT001 - a table reads best so

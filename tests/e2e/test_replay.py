@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from support.builders import NOW, beating, environment, listed
 from support.memory_history import recorded
 from support.pty_terminal import Terminal
+from support.uncleaned import uncleaned
 
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.recording import RecordingWriter
 
@@ -30,14 +31,12 @@ def test_a_recording_of_a_stranger_plays_without_key_network_or_settings(tmp_pat
     history = recorded(
         [listed(rows), *(listed([*beating(3, NOW + 5_000 * n), lost], NOW + 5_000 * n) for n in range(1, 60))]
     )
-    about = About(
-        profile=SafeText(f"prod{HOSTILE}"), base_url=SafeText("https://letta.example"), version=SafeText("1.0")
-    )
+    about = About(profile=uncleaned(f"prod{HOSTILE}"), base_url=clean("https://letta.example"), version=clean("1.0"))
     with RecordingWriter(path, about) as writer:
         for poll in history.polls(WallMs(0), WallMs(NOW * 2)):
             moment = history.moment(poll)
             hostile = {
-                id_: replace(tracked, environment=replace(tracked.environment, name=SafeText(f"{HOSTILE}{id_}")))
+                id_: replace(tracked, environment=replace(tracked.environment, name=uncleaned(f"{HOSTILE}{id_}")))
                 for id_, tracked in moment.profile_state.environments.items()
             }
             moment = replace(moment, profile_state=replace(moment.profile_state, environments=hostile))

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
 DAY = 86_400_000
-ID = SafeText("env-1")
-ACKS = {ID: Ack(NOW, SafeText("known"))}
+ID = clean("env-1")
+ACKS = {ID: Ack(NOW, clean("known"))}
 
 WELL = tracked()
 LATE = tracked(lastHeartbeat=NOW - 45_000)
@@ -43,7 +43,7 @@ FLAPPING = replace(WELL, is_flapping=True)
 
 
 def of_profile(profile: str, row: TrackedEnvironment) -> TrackedEnvironment:
-    return replace(row, profile=SafeText(profile))
+    return replace(row, profile=clean(profile))
 
 
 # When they end
@@ -95,14 +95,14 @@ def test_no_local_clock_decides_whether_it_had_come_back(skew: float, sign: floa
     def lost(at: float) -> TrackedEnvironment:
         return tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=at)
 
-    acks = {ID: ack_of(lost(seen_at), NOW + skew, SafeText("known"))}
+    acks = {ID: ack_of(lost(seen_at), NOW + skew, clean("known"))}
     assert (recovered(acks, [lost(seen_at + sign)]) == {ID}) is came_back
 
 
 @pytest.mark.parametrize("seen", [-1_000, 1_000])
 def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float) -> None:
     lost = tracked(lastHeartbeat=NOW - 130_000, lastSeenAt=NOW - 130_000 + seen)
-    acks = {ID: ack_of(lost, NOW, SafeText("known"))}
+    acks = {ID: ack_of(lost, NOW, clean("known"))}
     assert recovered(acks, [lost]) == frozenset()
 
     cut_off = tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 130_000 + seen)
@@ -111,7 +111,7 @@ def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float
 
 def test_what_is_late_and_beat_since_has_not_recovered() -> None:
     late = tracked(lastHeartbeat=NOW - 45_000)
-    assert recovered({ID: Ack(NOW - 50_000, SafeText(""))}, [late]) == frozenset()
+    assert recovered({ID: Ack(NOW - 50_000, clean(""))}, [late]) == frozenset()
 
 
 def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
@@ -188,8 +188,8 @@ def test_what_is_written_down_reads_the_same(acks: dict[SafeText, Ack]) -> None:
 
 
 def test_the_form_is_plain() -> None:
-    assert content_of({ID: Ack(123.0, SafeText("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
-    known = {ID: Ack(123.0, SafeText(""), 5.0)}
+    assert content_of({ID: Ack(123.0, clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
+    known = {ID: Ack(123.0, clean(""), 5.0)}
     assert content_of(known) == {"env-1": {"at": 123.0, "note": "", "sign_at": 5.0}}
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_entry_is_dropped_and_no_other_with_it(damaged: object) -> Non
 
 
 def test_what_is_not_known_of_an_entry_is_ignored_and_a_note_may_be_missing() -> None:
-    assert acks_of({"env-1": {"at": 5, "by": "hiro"}}) == {ID: Ack(5.0, SafeText(""))}
+    assert acks_of({"env-1": {"at": 5, "by": "hiro"}}) == {ID: Ack(5.0, clean(""))}
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -252,7 +252,7 @@ def test_hostile_text_in_a_file_is_cleaned_when_it_is_read(weapon: str) -> None:
 def test_of_two_entries_that_are_one_once_cleaned_the_newest_counts() -> None:
     twice = {"env-\x1b": {"at": 5, "note": "new"}, "env-\\x1b": {"at": 4, "note": "old"}}
     for content in (twice, dict(reversed(twice.items()))):
-        assert acks_of(content) == {"env-\\x1b": Ack(5.0, SafeText("new"))}
+        assert acks_of(content) == {"env-\\x1b": Ack(5.0, clean("new"))}
 
 
 @pytest.mark.parametrize(

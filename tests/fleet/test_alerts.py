@@ -12,7 +12,7 @@ from envwatch.fleet.alerts import Alerts, ring_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.incidents import Incident, Incidents
 from envwatch.model.clock import MonotonicS
-from envwatch.model.text import SafeText, cells, clean
+from envwatch.model.text import cells, clean, composed
 
 S = MonotonicS
 
@@ -23,9 +23,9 @@ def incident(*names: str, kinds: tuple[Kind, ...] = (Kind.OFFLINE,), **changes: 
         Event(
             kind=kinds[min(number, len(kinds) - 1)],
             at=NOW,
-            id=SafeText(f"env-{name}"),
-            name=SafeText(name),
-            before=SafeText("online"),
+            id=composed(f"env-{name}"),
+            name=clean(name),
+            before=clean("online"),
             **changes,
         )
         for number, name in enumerate(names)

@@ -15,7 +15,7 @@ from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,7 +99,7 @@ def test_a_row_that_a_held_listing_holds_is_not_absent() -> None:
     profile_state, events = watched(story(rows, rows[:9], without_beats(rows, 5), rows[:9]))
 
     assert kinds(events) == [Kind.HELD]
-    assert profile_state.environments[SafeText("env-10")].absent == 1
+    assert profile_state.environments[clean("env-10")].absent == 1
     profile_state, events = watched([listed(rows[:9], NOW + 4 * STEP)], profile_state)
     assert kinds(events) == [Kind.GONE]
 
@@ -137,7 +137,7 @@ def lacking(
 
 
 def ids(first: int, last: int) -> frozenset[SafeText]:
-    return frozenset(SafeText(f"env-{number}") for number in range(first, last + 1))
+    return frozenset(clean(f"env-{number}") for number in range(first, last + 1))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_row_that_comes_back_while_held_is_judged_by_when_it_was_listed_and_no
     profile_state, _ = watched([listed(beating(10)), *outcomes, listed(rows, NOW + 95_000)])
 
     assert {tracked.clock_suspect for tracked in profile_state.environments.values()} == {False}
-    assert profile_state.environments[SafeText("env-1")].presence is Presence.LATE
+    assert profile_state.environments[clean("env-1")].presence is Presence.LATE
 
 
 def test_other_rows_that_vanish_are_held_anew_without_another_event() -> None:

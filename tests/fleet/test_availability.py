@@ -18,7 +18,7 @@ from envwatch.fleet.outages import Interval, UptimeState, states
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -33,9 +33,9 @@ def event(kind: Kind, at: float, before: str | None = None, after: str | None = 
     return Event(
         kind=kind,
         at=ServerMs(at),
-        id=SafeText("env-1"),
-        before=None if before is None else SafeText(before),
-        after=None if after is None else SafeText(after),
+        id=clean("env-1"),
+        before=None if before is None else clean(before),
+        after=None if after is None else clean(after),
     )
 
 

@@ -13,7 +13,7 @@ from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.run_before import with_run_before
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def lives(*listings: tuple[float, Sequence[Environment]]) -> ProfileState:
 
 
 def taken_over(before: ProfileState, first: ProfileState, id_: str = "env-1") -> TrackedEnvironment:
-    return with_run_before(first, before).environments[SafeText(id_)]
+    return with_run_before(first, before).environments[clean(id_)]
 
 
 LOST = lives((0, [row(NOW)]), (5_000, [row(NOW, **DOWN)]))
@@ -104,7 +104,7 @@ def test_a_return_in_the_gap_is_marked_by_its_connection_and_what_is_new_as_such
 def test_what_this_run_has_seen_stands_above_what_the_run_before_knew() -> None:
     first = lives((MINUTE, [row(NOW + MINUTE)]), (MINUTE + 5_000, [row(NOW + MINUTE, connectionId=None)]))
     found = taken_over(lives((0, [row(NOW, connectionId="another")])), first)
-    assert found is first.environments[SafeText("env-1")]
+    assert found is first.environments[clean("env-1")]
 
 
 def test_reconnects_count_on_and_a_pod_is_remembered() -> None:
@@ -122,17 +122,17 @@ def flaps(until: int) -> list[tuple[float, list[Environment]]]:
 
 def test_a_row_that_flaps_goes_on_flapping_without_another_event() -> None:
     before = lives(*flaps(12))
-    assert before.environments[SafeText("env-1")].is_flapping
+    assert before.environments[clean("env-1")].is_flapping
     at = 12 * 30_000
     (_, last) = flaps(12)[-1]
     first = with_run_before(lives((at, last)), before)
-    assert first.environments[SafeText("env-1")].is_flapping
+    assert first.environments[clean("env-1")].is_flapping
     _, events = watched([listed(last, NOW + at + 5_000)], first)
     assert events == []
     turned = with_run_before(lives((at, [row(NOW + at, connectionId="another")])), before)
-    assert turned.environments[SafeText("env-1")].is_flapping
+    assert turned.environments[clean("env-1")].is_flapping
     late = with_run_before(lives((HOUR, last)), before)
-    assert not late.environments[SafeText("env-1")].is_flapping
+    assert not late.environments[clean("env-1")].is_flapping
 
 
 GONE = lives((0, beating(2)), (5_000, beating(1)), (10_000, beating(1)))
@@ -142,7 +142,7 @@ GONE = lives((0, beating(2)), (5_000, beating(1)), (10_000, beating(1)))
 @pytest.mark.parametrize(("before", "since_at"), [(GONE, NOW + 10_000), (lives((0, beating(2))), NOW + 20_000)])
 def test_what_is_gone_stays_in_sight_and_may_return(before: ProfileState, since_at: float) -> None:
     first = with_run_before(lives((20_000, beating(1, NOW + 20_000))), before)
-    gone = first.environments[SafeText("env-2")]
+    gone = first.environments[clean("env-2")]
     assert (gone.presence, gone.since_at, gone.tag(NOW + 20_000)) == (Presence.GONE, since_at, "NEW")
     assert is_problem(gone, NOW + 20_000)
     assert before.listed is not None
@@ -171,7 +171,7 @@ def test_the_heartbeat_of_what_was_gone_is_no_proof_when_it_returns() -> None:
     first = with_run_before(lives((MINUTE, beating(1, NOW + MINUTE))), lives((0, beating(2))))
     rows = [*beating(1, NOW + 10 * MINUTE), row(NOW + MINUTE / 2, "env-2")]
     after, _ = watched([failed(at=NOW + 9 * MINUTE), listed(rows, NOW + 10 * MINUTE)], first)
-    found = after.environments[SafeText("env-2")]
+    found = after.environments[clean("env-2")]
     assert (found.presence, found.clock_suspect) == (Presence.OFFLINE, False)
 
 
@@ -186,7 +186,7 @@ def test_no_row_that_may_be_listed_is_gone() -> None:
     snapshot = outcome.snapshot
     unread = type(outcome)(
         snapshot=type(snapshot)(
-            pages=snapshot.pages, clock=snapshot.clock, rejected=1, rejected_ids=frozenset({SafeText("env-2")})
+            pages=snapshot.pages, clock=snapshot.clock, rejected=1, rejected_ids=frozenset({clean("env-2")})
         ),
         started=outcome.started,
         ended=outcome.ended,

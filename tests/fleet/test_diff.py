@@ -9,7 +9,7 @@ from support.builders import NOW, environment, wire_row
 
 from envwatch.fleet.diff import FieldChange, changes, is_new_connection, is_new_process
 from envwatch.fleet.events import Kind
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 METADATA = wire_row()["metadata"]
 
@@ -19,9 +19,7 @@ def changes_to(**after: Any) -> list[FieldChange]:
 
 
 def change(kind: Kind, field: str, before: str | None, after: str | None) -> FieldChange:
-    return FieldChange(
-        kind, field, None if before is None else SafeText(before), None if after is None else SafeText(after)
-    )
+    return FieldChange(kind, field, None if before is None else clean(before), None if after is None else clean(after))
 
 
 def test_nothing_differs_from_itself() -> None:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
-ADA, BOB = (SafeText(""), SafeText("ada")), (SafeText(""), SafeText("bob"))
+ADA, BOB = (clean(""), clean("ada")), (clean(""), clean("bob"))
 
 
 def lost(name: str, at: float = 0) -> Event:
-    return Event(kind=Kind.OFFLINE, at=ServerMs(at), id=SafeText(name), name=SafeText(name))
+    return Event(kind=Kind.OFFLINE, at=ServerMs(at), id=clean(name), name=clean(name))
 
 
 def merge_streams(*members: Event, at: float = 0) -> Event:
@@ -29,7 +29,7 @@ def test_the_events_of_an_environment_are_those_of_its_groups_too() -> None:
     event_log = EventLog().with_events([first]).with_events([merge_streams(second, third, at=2)])
     assert list(event_log.for_environment(ADA)) == [first, second]
     assert list(event_log.for_environment(BOB)) == [third]
-    assert list(event_log.for_environment((SafeText(""), SafeText("cyd")))) == []
+    assert list(event_log.for_environment((clean(""), clean("cyd")))) == []
     assert len(event_log) == 2
     assert event_log.cut_at is None
 
@@ -68,7 +68,7 @@ def test_what_is_known_of_each_environment_is_what_the_kept_events_stand_for(
         kept = flatten(event_log)
         assert len(kept) <= most or len(event_log) == 1
         for name in ("ada", "bob", "cyd"):
-            assert list(event_log.for_environment((SafeText(""), SafeText(name)))) == [
+            assert list(event_log.for_environment((clean(""), clean(name)))) == [
                 event for event in kept if event.id == name
             ]
         assert list(event_log) == every[len(every) - len(event_log) :]
@@ -76,9 +76,7 @@ def test_what_is_known_of_each_environment_is_what_the_kept_events_stand_for(
 
 def of_profile(profile: str, *moments: float) -> list[Event]:
     return [
-        Event(
-            kind=Kind.OFFLINE, at=ServerMs(at), profile=SafeText(profile), id=SafeText("ada"), name=SafeText(f"{place}")
-        )
+        Event(kind=Kind.OFFLINE, at=ServerMs(at), profile=clean(profile), id=clean("ada"), name=clean(f"{place}"))
         for place, at in enumerate(moments)
     ]
 

@@ -20,12 +20,12 @@ from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import OrderInputs, arrange
 from envwatch.views.table_view import View
 
-WORK, HOME = SafeText("work"), SafeText("home")
+WORK, HOME = clean("work"), clean("home")
 BOTH = (WORK, HOME)
 
 
@@ -41,10 +41,10 @@ def test_one_id_under_two_profiles_is_two_environments() -> None:
         (WORK, "env-1"): Presence.ONLINE,
         (HOME, "env-1"): Presence.OFFLINE,
     }
-    ours = fleet.tracked((WORK, SafeText("env-1")))
+    ours = fleet.tracked((WORK, clean("env-1")))
     assert ours is not None
     assert ours.environment.name == "ours"
-    assert fleet.tracked((SafeText("other"), SafeText("env-1"))) is None
+    assert fleet.tracked((clean("other"), clean("env-1"))) is None
     assert fleet.counts() == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
 
 

@@ -19,7 +19,7 @@ from envwatch.fleet.outages import Interval, UptimeState
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -124,11 +124,11 @@ def monitor_at(hours: float, *events: Event, rows: int = 3, since: float = -20.0
 
 def change(kind: Kind, hours: float, id_: str = "env-1") -> Event:
     before, after = ("online", "offline") if kind is Kind.OFFLINE else ("offline", "online")
-    return Event(kind=kind, at=at(hours), id=SafeText(id_), before=SafeText(before), after=SafeText(after))
+    return Event(kind=kind, at=at(hours), id=clean(id_), before=clean(before), after=clean(after))
 
 
 def row_of(monitor: Monitor, id_: str = "env-1") -> TrackedEnvironment:
-    return monitor.fleet.by_profile[NO_PROFILE].environments[SafeText(id_)]
+    return monitor.fleet.by_profile[NO_PROFILE].environments[clean(id_)]
 
 
 def cells_of(days: LastDays, monitor: Monitor, id_: str = "env-1") -> str:
@@ -233,14 +233,14 @@ def test_a_share_that_is_carried_on_is_the_one_worked_out_anew(first: int, later
 
 
 def test_profiles_have_their_own_time_watched() -> None:
-    one, two = SafeText("one"), SafeText("two")
+    one, two = clean("one"), clean("two")
     monitor = Monitor.create(MappingProxyType({one: Limits(), two: Limits()}))
     for profile, hours in ((one, 0.0), (two, 0.01)):
         outcome = listed(beating(1, at(hours)), at(hours))
         monitor, _ = monitor.apply(profile, outcome, outcome.ended)
     monitor = replace(monitor, watched={**monitor.watched, one: WatchedTime((Span(at(-2), at(0)),))})
     days = LastDays(monitor, reading(at(0.01) + 1), UTC)
-    found = [days.cells(monitor.fleet.by_profile[each].environments[SafeText("env-1")]) for each in (one, two)]
+    found = [days.cells(monitor.fleet.by_profile[each].environments[clean("env-1")]) for each in (one, two)]
     assert [each.count(UptimeState.UP) for each in found] == [3, 1]
 
 

@@ -17,7 +17,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import silence_of_environments, silence_of_query
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.incidents import Incident
@@ -169,10 +169,10 @@ def test_one_that_leaves_the_fleet_resolves_its_incident() -> None:
 
 def test_a_gone_one_that_is_acknowledged_resolves_its_incident_and_an_offline_one_does_not() -> None:
     gone = night("a", "b", "c").poll(without=("a",)).poll(without=("a",)).poll(without=("a",)).wait(10)
-    gone.monitor = gone.monitor.with_acks({SafeText("a"): Ack(NOW, SafeText("retired"))})
+    gone.monitor = gone.monitor.with_acks({clean("a"): Ack(NOW, clean("retired"))})
     assert gone.wait(1).sizes == ([1], [1])
     offline = night("a", "b", "c").poll("a").wait(10)
-    offline.monitor = offline.monitor.with_acks({SafeText("a"): Ack(NOW + 15_000, SafeText("on it"))})
+    offline.monitor = offline.monitor.with_acks({clean("a"): Ack(NOW + 15_000, clean("on it"))})
     assert offline.poll("a").sizes == ([1], [])
     assert offline.poll().sizes == ([1], [1])
 
@@ -232,7 +232,7 @@ def test_every_event_of_a_loss_and_of_its_return_has_the_id() -> None:
 
 def test_what_else_happens_to_a_lost_environment_is_no_part_of_its_incident() -> None:
     one, at = night("a").poll("a"), NOW + 10_000
-    renamed = replace(row("a", at, is_up=False), name=SafeText("b"))
+    renamed = replace(row("a", at, is_up=False), name=clean("b"))
     _, update = one.monitor.apply(NO_PROFILE, listed([renamed], at), reading(at))
     assert [(event.kind, event.incident) for event in update.events] == [(Kind.RENAMED, None)]
 
@@ -269,12 +269,12 @@ def test_a_held_listing_opens_and_resolves_nothing() -> None:
 # What keeps quiet
 
 
-ONLY_B = Matcher(SafeText("b"), lambda tracked, _: tracked.environment.name == "b")
+ONLY_B = Matcher(clean("b"), lambda tracked, _: tracked.environment.name == "b")
 
 
 def silenced(one: Night, *ids: str, hours: float = 1.0) -> Night:
     at = WallMs(NOW + one.now * 1000)
-    silence = silence_of_environments(map(SafeText, ids), at, timedelta(hours=hours), SafeText("work"), SafeText("ada"))
+    silence = silence_of_environments(map(clean, ids), at, timedelta(hours=hours), clean("work"), clean("ada"))
     one.monitor = one.monitor.with_silences({silence.id: silence})
     return one
 
@@ -283,7 +283,7 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
     policies = {NO_PROFILE: AlertPolicy(alert=ONLY_B)}
     one = night("a", "b", "c", policies=policies).poll("a", "b").wait(10)
     assert [loss.id for each in one.opened for loss in each.losses] == ["b"]
-    a, b = (one.monitor.fleet.tracked((NO_PROFILE, SafeText(name))) for name in "ab")
+    a, b = (one.monitor.fleet.tracked((NO_PROFILE, clean(name))) for name in "ab")
     assert a is not None
     assert b is not None
     now = reading(NOW + one.now * 1000)
@@ -291,7 +291,7 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
 
 
 def test_a_policy_by_age_is_asked_at_the_moment() -> None:
-    long_down = Matcher(SafeText("seen:>1m"), lambda tracked, now: now - tracked.environment.last_seen_at > 60_000)
+    long_down = Matcher(clean("seen:>1m"), lambda tracked, now: now - tracked.environment.last_seen_at > 60_000)
     one = night("a", policies={NO_PROFILE: AlertPolicy(alert=long_down)}).poll("a").wait(10)
     assert one.sizes == ([], [])
     assert one.poll("a").poll("a", after=45).sizes == ([1], [])
@@ -324,15 +324,15 @@ def test_of_a_mass_only_what_is_not_silenced_opens_and_the_rest_is_an_incident_o
 def test_a_silence_holds_from_its_beginning_to_its_end_and_not_on_a_clock_far_before_it(
     offset_ms: float, *, is_quiet: bool
 ) -> None:
-    everything = Matcher(SafeText("x"), lambda *_: True)
-    silence = silence_of_query(everything, WallMs(NOW), timedelta(hours=1), SafeText(""), SafeText(""))
+    everything = Matcher(clean("x"), lambda *_: True)
+    silence = silence_of_query(everything, WallMs(NOW), timedelta(hours=1), clean(""), clean(""))
     assert silence.holds(NOW + offset_ms) is is_quiet
 
 
 def test_two_mass_losses_of_one_listing_are_one_incident_that_shares_what_both_share() -> None:
     def lost(kind: Kind, reason: str, *ids: str) -> Event:
-        members = tuple(Event(kind=kind, at=NOW, id=SafeText(id_), before=SafeText("online")) for id_ in ids)
-        return Event(kind=Kind.TOGETHER, of=kind, at=NOW, reason=SafeText(reason), members=members)
+        members = tuple(Event(kind=kind, at=NOW, id=clean(id_), before=clean("online")) for id_ in ids)
+        return Event(kind=Kind.TOGETHER, of=kind, at=NOW, reason=clean(reason), members=members)
 
     for other, shared in (("pod p-7", "pod p-7"), ("os linux", None)):
         events = [lost(Kind.OFFLINE, "pod p-7", "a", "b"), lost(Kind.GONE, other, "c", "d")]

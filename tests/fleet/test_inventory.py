@@ -16,7 +16,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.environment_list import environment_list
 from envwatch.views.output import csv_of, table_of
@@ -29,7 +29,7 @@ class Watch:
     """A monitor that expects some environments, and all that it says."""
 
     def __init__(self, *expect: str) -> None:
-        policies = {NO_PROFILE: AlertPolicy(expect=tuple(map(SafeText, expect)))}
+        policies = {NO_PROFILE: AlertPolicy(expect=tuple(map(clean, expect)))}
         self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
         self.now = NOW - 5_000.0
         self.events: list[Event] = []
@@ -107,10 +107,10 @@ def test_one_that_returns_under_another_id_leaves_nothing_missing() -> None:
     watch.poll(after=10).poll(after=1_000)
     assert watch.missing == {"nas": GONE}
     watch.now += 5_000
-    rows = [*beating(9, watch.now), replace(named("nas", watch.now), id=SafeText("id-new"))]
+    rows = [*beating(9, watch.now), replace(named("nas", watch.now), id=clean("id-new"))]
     watch.monitor, _ = watch.monitor.apply(NO_PROFILE, listed(rows, watch.now), reading(watch.now))
     assert watch.missing == {}
-    assert watch.monitor.fleet.by_profile[NO_PROFILE].environments[SafeText("id-nas")].presence is Presence.GONE
+    assert watch.monitor.fleet.by_profile[NO_PROFILE].environments[clean("id-nas")].presence is Presence.GONE
 
 
 @pytest.mark.parametrize("ids", [("old", "new"), ("new", "old")])
@@ -118,7 +118,7 @@ def test_of_two_of_one_name_the_one_that_went_last_is_missing(ids: tuple[str, st
     watch = Watch("nas")
     for present, after in ((ids, 5), ({"new"}, 5), ({"new"}, 5), ((), 5), ((), 5), ((), 1_000)):
         watch.now += after * 1000
-        nas = [replace(named("nas", watch.now), id=SafeText(id_)) for id_ in present]
+        nas = [replace(named("nas", watch.now), id=clean(id_)) for id_ in present]
         outcome = listed([*beating(9, watch.now), *nas], watch.now)
         watch.monitor, _ = watch.monitor.apply(NO_PROFILE, outcome, reading(watch.now))
     absent = [tracked for tracked in watch.monitor.fleet.environments if tracked.presence.is_absent]
@@ -133,7 +133,7 @@ def test_what_is_gone_is_not_missing_while_another_of_its_name_is_listed() -> No
     seconds = [("a", "b"), ("b",), ("b",), ("a", "b"), ("a",), ("a",)]
     for number, present in enumerate([*seconds, ("a",)]):
         watch.now += 5_000 if number < len(seconds) else 1_000_000
-        nas = [replace(named("nas", watch.now), id=SafeText(id_)) for id_ in present]
+        nas = [replace(named("nas", watch.now), id=clean(id_)) for id_ in present]
         outcome = listed([*beating(9, watch.now), *nas], watch.now)
         watch.monitor, _ = watch.monitor.apply(NO_PROFILE, outcome, reading(watch.now))
     assert watch.missing == {}
@@ -157,7 +157,7 @@ def test_an_acknowledgement_of_a_missing_one_ends_when_it_is_listed() -> None:
     watch = Watch("nas").poll()
     (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
     id_ = nas.environment.id
-    watch.monitor = watch.monitor.with_acks({id_: Ack(watch.now, SafeText("ordered"))})
+    watch.monitor = watch.monitor.with_acks({id_: Ack(watch.now, clean("ordered"))})
     assert watch.poll().monitor.acks.keys() == {id_}
     assert not watch.poll("nas").monitor.acks
 

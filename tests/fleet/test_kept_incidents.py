@@ -15,7 +15,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.incidents import Incident
 from envwatch.fleet.kept_incidents import KeptIncident, content_of, kept_incidents
 from envwatch.model.clock import MonotonicS, ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean, composed
 from envwatch.storage.incidents_file import INCIDENTS, MOST_INCIDENTS
 from envwatch.storage.state_file import merge
 
@@ -30,7 +30,7 @@ NOW = MonotonicS(7.0)
 def kept(*names: str) -> KeptIncident:
     ((_, fired),) = hooked(*names).hold(20, *names).fired
     assert isinstance(fired.subject, Incident)
-    return KeptIncident(fired.subject, SOURCE, frozenset({SafeText("pager")}))
+    return KeptIncident(fired.subject, SOURCE, frozenset({clean("pager")}))
 
 
 def test_an_incident_comes_back_as_it_was_but_for_its_rows() -> None:
@@ -91,12 +91,12 @@ def test_the_file_keeps_the_newest_incidents_and_drops_those_that_are_over(tmp_p
     path = tmp_path / "incidents.json"
     one = kept("a")
     many = {
-        SafeText(f"inc-{number}"): replace(one, incident=replace(one.incident, began_at=number))  # type: ignore[arg-type]
+        clean(f"inc-{number}"): replace(one, incident=replace(one.incident, began_at=number))  # type: ignore[arg-type]
         for number in range(MOST_INCIDENTS + 5)
     }
     merge(path, INCIDENTS, many)
     assert {*INCIDENTS.read_or_empty(path)} == {f"inc-{number}" for number in range(5, MOST_INCIDENTS + 5)}
-    merge(path, INCIDENTS, {SafeText("inc-7"): None})
+    merge(path, INCIDENTS, {clean("inc-7"): None})
     assert len(INCIDENTS.read_or_empty(path)) == MOST_INCIDENTS - 1
     assert path.stat().st_size < INCIDENTS.limit
 
@@ -104,8 +104,8 @@ def test_the_file_keeps_the_newest_incidents_and_drops_those_that_are_over(tmp_p
 def test_an_incident_that_is_too_large_costs_no_other(tmp_path: Path) -> None:
     path, one = tmp_path / "incidents.json", kept("a")
     (loss,) = one.incident.losses
-    reason = SafeText("x" * INCIDENTS.limit)
+    reason = composed("x" * INCIDENTS.limit)
     began_at = ServerMs(one.incident.began_at + 1)
     huge = replace(one.incident, losses=(replace(loss, reason=reason),), began_at=began_at)
-    merge(path, INCIDENTS, {SafeText("old"): one, SafeText("huge"): replace(one, incident=huge)})
+    merge(path, INCIDENTS, {clean("old"): one, clean("huge"): replace(one, incident=huge)})
     assert [*INCIDENTS.read_or_empty(path)] == ["old"]

@@ -10,7 +10,7 @@ from support.builders import NOW, beating, environment, listed, watched, wire_ro
 
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.mass_changes import blast_radius, is_mass
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -19,7 +19,7 @@ METADATA = wire_row()["metadata"]
 
 
 def same(kind: Kind, count: int, before: str = "online") -> list[Event]:
-    return [Event(kind=kind, at=NOW, before=SafeText(before)) for _ in range(count)]
+    return [Event(kind=kind, at=NOW, before=clean(before)) for _ in range(count)]
 
 
 def cut_off(rows: list[Environment], count: int) -> list[Environment]:

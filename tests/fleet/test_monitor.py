@@ -12,7 +12,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
-ID = SafeText("env-1")
+ID = clean("env-1")
 POLL_MS = 5_000
 NEW = Monitor.create({NO_PROFILE: Limits()})
 
@@ -63,7 +63,7 @@ def test_a_failed_poll_changes_neither_verdicts_nor_acknowledgements_nor_the_log
 
 def test_an_acknowledgement_ends_with_the_listing_in_which_its_environment_is_up_again() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor = monitor.with_acks({ID: Ack(at(1), SafeText("on it"))})
+    monitor = monitor.with_acks({ID: Ack(at(1), clean("on it"))})
     monitor, (still, ended) = driven(monitor, [listed(down(), at(2)), listed(up(at(3)), at(3))])
     assert still.ended_acks == frozenset()
     assert ended.ended_acks == {ID}
@@ -71,13 +71,13 @@ def test_an_acknowledgement_ends_with_the_listing_in_which_its_environment_is_up
 
 
 def test_an_acknowledgement_can_be_withdrawn() -> None:
-    acked = NEW.with_acks({ID: Ack(at(0), SafeText("on it"))})
+    acked = NEW.with_acks({ID: Ack(at(0), clean("on it"))})
     assert set(acked.acks) == {ID}
     assert not acked.with_acks({ID: None}).acks
 
 
 def test_a_silence_can_be_ended() -> None:
-    silence = silence_of_environments([ID], reading().wall, timedelta(hours=1), SafeText(""), SafeText("ops-1"))
+    silence = silence_of_environments([ID], reading().wall, timedelta(hours=1), clean(""), clean("ops-1"))
     silenced = NEW.with_silences({silence.id: silence})
     assert silenced.silences == {silence.id: silence}
     assert silenced.with_silences({silence.id: None}).silences == {}
@@ -88,7 +88,7 @@ def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_af
     tracked = monitor.fleet.tracked((NO_PROFILE, ID))
     assert tracked is not None
     assert monitor.silence_of(tracked, reading(at(0))) is None
-    begin, note, by = reading(at(0)).wall, SafeText(""), SafeText("ops-1")
+    begin, note, by = reading(at(0)).wall, clean(""), clean("ops-1")
     short, long = (silence_of_environments([ID], begin, timedelta(hours=hours), note, by) for hours in (1, 2))
     monitor = monitor.with_silences({long.id: long, short.id: short})
     found = [monitor.silence_of(tracked, reading(at(0) + hours * 3_600_000)) for hours in (0, 1, 2)]
@@ -111,7 +111,7 @@ def test_a_loss_opens_an_incident_once_when_it_has_held_for_ten_seconds() -> Non
 
 def test_a_loss_that_is_acknowledged_in_time_opens_none() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor, early = opened(monitor.with_acks({ID: Ack(at(1), SafeText(""))}), at(1) + 10_000)
+    monitor, early = opened(monitor.with_acks({ID: Ack(at(1), clean(""))}), at(1) + 10_000)
     assert (early, opened(monitor.with_acks({ID: None}), at(1) + 20_000)[1]) == ([], [])
 
 
@@ -125,7 +125,7 @@ def test_none_opens_while_blind() -> None:
 
 def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     # It showed a sign of life after it was acknowledged: that problem is over, and this one is the silent baseline.
-    monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, SafeText("on it"), NOW - 90_000)})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
     monitor, (update,) = driven(monitor, [listed(down(), at(0))])
     assert update.ended_acks == {ID}
     assert opened(monitor, at(0) + 20_000)[1] == []
@@ -133,7 +133,7 @@ def test_what_ends_in_the_first_listing_is_no_loss() -> None:
 
 def test_what_ends_in_a_later_listing_is_a_loss_that_opens_an_incident() -> None:
     signed = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 90_000)]
-    monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, SafeText("on it"), NOW - 90_000)})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
     monitor, (first, second) = driven(monitor, [listed(signed, at(0)), listed(down(), at(1))])
     assert [*first.ended_acks] == []
     assert second.ended_acks == {ID}

@@ -22,7 +22,7 @@ from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -43,10 +43,10 @@ def event(kind: Kind, second: float, before: str | None = None, after: str | Non
     return Event(
         kind=kind,
         at=at(second),
-        id=SafeText("env-1"),
-        before=None if before is None else SafeText(before),
-        after=None if after is None else SafeText(after),
-        reason=SafeText(reason) or None,
+        id=clean("env-1"),
+        before=None if before is None else clean(before),
+        after=None if after is None else clean(after),
+        reason=clean(reason) or None,
     )
 
 
@@ -293,7 +293,7 @@ def seeded(history: MemoryHistory, *outcomes: Outcome) -> Monitor:
 
 
 def states_text(monitor: Monitor, name: str, end: float) -> str:
-    one = monitor.fleet.by_profile[NO_PROFILE].environments[SafeText(name)]
+    one = monitor.fleet.by_profile[NO_PROFILE].environments[clean(name)]
     found = monitor.states_of(one, at(0), reading(at(end)))
     return " ".join(f"{each.state}@{(each.since - NOW) / 1000:g}" for each in found)
 

@@ -13,7 +13,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Slept
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -154,7 +154,7 @@ def test_begins_and_ends_alternate_over_a_bad_night() -> None:
 
 
 def test_a_notice_is_an_event_of_the_log() -> None:
-    monitor = driven(up(0))[0].with_notice(SafeText("the log is full"), reading(at(1)))
+    monitor = driven(up(0))[0].with_notice(clean("the log is full"), reading(at(1)))
     assert [(event.kind, event.reason, event.at) for event in monitor.event_log] == [
         (Kind.NOTICE, "the log is full", at(1))
     ]

@@ -20,7 +20,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.explanation import answer, trace
 from envwatch.views.output import json_of, summary_of, table_of
 from envwatch.views.state_details import headline, proof
@@ -155,7 +155,7 @@ def test_a_machine_that_stopped_meanwhile_is_lost_when_its_times_can_be_true_aga
     for last in (sane, environment("env-1", lastHeartbeat=NOW + 200_000)):
         profile_state, events = watched([*known, *unclear, listed([last], NOW + 120 * STEP)])
         assert [(event.kind, event.reason) for event in events] == [(Kind.OFFLINE, f"heartbeat lost ({lost(last)} s)")]
-        assert not profile_state.environments[SafeText("env-1")].clock_suspect
+        assert not profile_state.environments[clean("env-1")].clock_suspect
 
 
 def lost(row: Environment) -> int:

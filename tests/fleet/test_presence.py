@@ -13,7 +13,7 @@ from envwatch.fleet.presence import Presence, PresenceRule, Reason, heartbeat_ag
 from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 JUDGE = PresenceRule(Limits())
 
@@ -92,7 +92,7 @@ def test_random_rows_agree_with_the_official_rule() -> None:
             organization_id=usual.organization_id,
             first_seen_at=ServerMs(0),
             last_seen_at=ServerMs(0),
-            connection_id=None if connection_id is None else SafeText(connection_id),
+            connection_id=None if connection_id is None else clean(connection_id),
             last_heartbeat_at=None if beat is None else ServerMs(beat),
         )
         verdict = JUDGE.verdict(row, NOW)

@@ -14,7 +14,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.outcome import Cause, ListedPage
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.state_details import proof
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def test_an_environment_is_gone_when_two_listings_in_a_row_lack_it_and_returns_w
 def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_neither_gone_nor_offline() -> None:
     def without_the_third(at: float, rejected_ids: set[str]) -> Listed:
         one = listed(beating(2, at), at)
-        snapshot = replace(one.snapshot, rejected=1, rejected_ids=frozenset(map(SafeText, rejected_ids)))
+        snapshot = replace(one.snapshot, rejected=1, rejected_ids=frozenset(map(clean, rejected_ids)))
         return replace(one, snapshot=snapshot)
 
     unreadable = [without_the_third(NOW + 60_000 * number, {"env-3"}) for number in range(1, 4)]
     profile_state, events = watched([listed(beating(3)), *unreadable])
-    third = profile_state.environments[SafeText("env-3")]
+    third = profile_state.environments[clean("env-3")]
 
     assert events == []
     assert (third.presence, third.absent, third.environment) == (Presence.ONLINE, 0, beating(3)[2])
@@ -99,11 +99,11 @@ def test_an_environment_whose_row_is_listed_but_cannot_be_read_is_unknown_and_ne
 def test_what_is_gone_and_then_cannot_be_read_stays_gone() -> None:
     gone, _ = watched([listed(beating(2)), *(listed(beating(1), NOW + at) for at in (5_000, 10_000))])
     one = listed(beating(1), NOW + 15_000)
-    one = replace(one, snapshot=replace(one.snapshot, rejected=1, rejected_ids=frozenset({SafeText("env-2")})))
+    one = replace(one, snapshot=replace(one.snapshot, rejected=1, rejected_ids=frozenset({clean("env-2")})))
     profile_state, events = watched([one], gone)
 
     assert events == []
-    assert profile_state.environments[SafeText("env-2")] is gone.environments[SafeText("env-2")]
+    assert profile_state.environments[clean("env-2")] is gone.environments[clean("env-2")]
 
 
 @pytest.mark.parametrize(("age", "kind"), [(HOUR - 1, Kind.RETURNED), (HOUR, Kind.APPEARED)])

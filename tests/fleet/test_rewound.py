@@ -18,14 +18,14 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.rewound import LogEnds, PollRef, Timeline, rewound
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.model.outcome import Outcome
 
-HOME, WORK = SafeText("home"), SafeText("work")
+HOME, WORK = clean("home"), clean("work")
 EVER = (WallMs(float("-inf")), WallMs(float("inf")))
 
 
@@ -36,7 +36,7 @@ def poll(number: int, at: float) -> RecordedPoll:
 def timeline(**polls: tuple[float, ...]) -> Timeline:
     """Polls at some moments, by profile."""
     by_profile: Mapping[SafeText, list[RecordedPoll]] = {
-        SafeText(profile): [poll(number, at) for number, at in enumerate(times, 1)] for profile, times in polls.items()
+        clean(profile): [poll(number, at) for number, at in enumerate(times, 1)] for profile, times in polls.items()
     }
     return Timeline.from_polls(by_profile, WallMs(0))
 
@@ -125,7 +125,7 @@ def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
 
 
 def event(at: float, id_: str = "env-1", kind: Kind = Kind.OFFLINE, *members: Event) -> Event:
-    return Event(kind=kind, at=ServerMs(at), id=SafeText(id_), members=members)
+    return Event(kind=kind, at=ServerMs(at), id=clean(id_), members=members)
 
 
 def test_a_log_up_to_a_moment_has_no_later_events_of_any_environment() -> None:
@@ -136,8 +136,8 @@ def test_a_log_up_to_a_moment_has_no_later_events_of_any_environment() -> None:
     earlier = log.when_added(2)
     assert list(log.known(lambda each: each.at <= 2)) == list(earlier)
     assert [each.at for each in earlier] == [1.0, 2.0]
-    assert [each.at for each in earlier.for_environment((NO_PROFILE, SafeText("env-1")))] == [1.0]
-    assert [each.at for each in earlier.for_environment((NO_PROFILE, SafeText("env-2")))] == [2.0]
+    assert [each.at for each in earlier.for_environment((NO_PROFILE, clean("env-1")))] == [1.0]
+    assert [each.at for each in earlier.for_environment((NO_PROFILE, clean("env-2")))] == [2.0]
     assert earlier.with_poll_of(earlier[1]) == (earlier[1],)
     assert log.when_added(log.added) is log
     assert len(log.when_added(0)) == 0
@@ -161,7 +161,7 @@ def test_of_two_profiles_a_log_leaves_out_what_was_not_known_also_if_it_happened
     log = EventLog().with_past([home]).with_past([work])
     known = log.known(lambda each: each.profile == HOME)
     assert list(known) == [home]
-    assert known.for_environment((WORK, SafeText("env-1"))) == ()
+    assert known.for_environment((WORK, clean("env-1"))) == ()
 
 
 def test_the_log_of_a_moment_is_that_after_the_last_poll_before_it() -> None:

@@ -15,7 +15,7 @@ from envwatch.fleet.history import Moment
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.clock import OffsetBounds
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,19 +138,19 @@ def test_what_one_listing_lacks_is_gone_for_that_reason_unless_it_may_exist() ->
     assert [(event.kind, event.reason) for event in group.members] == [(Kind.GONE, "not in the first listing")]
 
     before = moment(listed(beating(2)), listed(beating(1, NOW + 5_000), NOW + 5_000))
-    assert before.profile_state.environments[SafeText("env-2")].absent == 1
+    assert before.profile_state.environments[clean("env-2")].absent == 1
     (group,) = changes_between_runs(before, moment(listed(beating(1, LATER), LATER)))
     assert [event.reason for event in group.members] == ["no longer listed"]
 
     outcome = listed(beating(1, LATER), LATER)
-    unread = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({SafeText("env-2")})))
+    unread = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({clean("env-2")})))
     assert changes_between_runs(moment(listed(beating(2))), moment(unread)) == []
 
 
 def test_a_mass_loss_is_found_beside_a_row_that_may_exist() -> None:
     lost = [environment(row.id, connectionId=None) for row in beating(12)]
     outcome = listed(lost, NOW + 5_000)
-    unread = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({SafeText("env-13")})))
+    unread = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({clean("env-13")})))
     (event,) = changes_between_runs(moment(listed(beating(13))), moment(unread))
     assert (event.kind, len(event.members)) == (Kind.TOGETHER, 12)
 
@@ -176,7 +176,7 @@ def test_a_time_that_cannot_be_true_proves_nothing() -> None:
 
 
 def test_an_expected_environment_that_is_missing_in_both_runs_is_no_change() -> None:
-    expect = (SafeText("build-7"),)
+    expect = (clean("build-7"),)
     before = moment(listed(beating(1)), profile_state=ProfileState(expect=expect))
     first = moment(listed(beating(1, LATER), LATER), profile_state=ProfileState(expect=expect))
     assert len(first.profile_state.environments) == 2

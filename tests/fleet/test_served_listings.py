@@ -26,7 +26,7 @@ from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Listed, Slept
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,7 +205,7 @@ def test_a_row_is_not_gone_because_one_listing_without_it_was_served_twice() -> 
     viewer, _ = after(
         ProfileState(), whole, served(less, 1), served(less, 2, is_repeat=True), served(less, 3, is_repeat=True)
     )
-    assert viewer.environments[SafeText("env-3")].presence is Presence.ONLINE
+    assert viewer.environments[clean("env-3")].presence is Presence.ONLINE
 
     viewer, events = after(viewer, served(listed(beating(2, NOW + 10_000), NOW + 10_000), 1))
     assert [event.kind for event in events] == [Kind.GONE]

@@ -24,12 +24,12 @@ from envwatch.fleet.silences import (
     silencing,
 )
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 
 A, B = named("a"), named("b")
-HOUR, AT, NOTE, BY = timedelta(hours=1), WallMs(NOW), SafeText("new disks"), SafeText("ada")
-ONLY_A = Matcher(SafeText("name:a"), lambda tracked, _: tracked.environment.name == "a")
-OLD = Matcher(SafeText("beat:>1m"), lambda _, now: now >= NOW + 60_000)
+HOUR, AT, NOTE, BY = timedelta(hours=1), WallMs(NOW), clean("new disks"), clean("ada")
+ONLY_A = Matcher(clean("name:a"), lambda tracked, _: tracked.environment.name == "a")
+OLD = Matcher(clean("beat:>1m"), lambda _, now: now >= NOW + 60_000)
 
 
 def matcher_of(query: str) -> Matcher | None:
@@ -41,7 +41,7 @@ def of_query(matcher: Matcher = ONLY_A, lasts: timedelta = HOUR, at: WallMs = AT
 
 
 def of_environments(*ids: str, lasts: timedelta = HOUR, at: WallMs = AT) -> Silence:
-    return silence_of_environments(map(SafeText, ids), at, lasts, NOTE, BY)
+    return silence_of_environments(map(clean, ids), at, lasts, NOTE, BY)
 
 
 # When they hold, and of what
@@ -131,12 +131,12 @@ def test_a_query_that_is_too_long_is_not_read(length: int, *, is_read: bool) -> 
 def test_note_and_author_may_be_missing() -> None:
     (silence,) = silences_of({"1": {"environments": ["env-a", 7], "at": 1, "until": 2}}, matcher_of).values()
     assert silence == Silence(
-        id=SafeText("1"),
-        environments=frozenset({SafeText("env-a")}),
+        id=clean("1"),
+        environments=frozenset({clean("env-a")}),
         at=WallMs(1),
         until=WallMs(2),
-        note=SafeText(""),
-        by=SafeText(""),
+        note=clean(""),
+        by=clean(""),
     )
 
 

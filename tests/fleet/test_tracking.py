@@ -17,7 +17,7 @@ from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import ListingContext, TrackedEnvironment, events_between, marked_absent, observed
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,9 +206,9 @@ def test_going_offline_tells_why_and_how_long_it_was_online(after: dict[str, Any
             at=ServerMs(NOW + 5_000),
             id=tracked.environment.id,
             name=tracked.environment.name,
-            before=SafeText("online"),
-            after=SafeText("offline"),
-            reason=SafeText(said),
+            before=clean("online"),
+            after=clean("offline"),
+            reason=clean(said),
             lasted=timedelta(seconds=100),
         )
     ]

@@ -19,7 +19,7 @@ from envwatch.fleet.watched_time import NOT_WATCHED, Span, WatchedTime
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,7 +196,7 @@ def test_a_span_begins_when_its_first_listing_was_asked_for(asked_at: float, beg
 
 
 def test_an_event_says_when_the_listing_of_a_recorded_poll_was_asked_for() -> None:
-    lost = Event(kind=Kind.OFFLINE, at=NOW, id=SafeText("env-1"))
+    lost = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"))
     assert WatchedTime.recorded([poll(1, 5)], [lost], ServerClock()) == spans((0, 5))
     assert WatchedTime.recorded([poll(1, 5)], [replace(lost, id=None)], ServerClock()) == spans((5, 5))
     assert WatchedTime.recorded([poll(1, 5)], [replace(lost, id=None, members=(lost,))], ServerClock()) == spans((0, 5))

@@ -18,7 +18,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.environment_list import merged
 from envwatch.views.explanation import trace
 from envwatch.views.output import summary_of
@@ -191,7 +191,7 @@ def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error
     right, _ = watched(rights)
     profile_state, events = watched(wrongs)
     # A silent machine may look late by one `Date` that is behind by as long as it has been silent.
-    beating = {SafeText(f"env-{number}") for number in range(12)}
+    beating = {clean(f"env-{number}") for number in range(12)}
     assert [event for event in flatten(events) if event.id in beating] == []
     assert presences(profile_state) == presences(right)
 
@@ -203,14 +203,14 @@ def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
     profile_state, _ = watched([dated(rows_at(NOW)), dated(rows_at(NOW + STEP), NOW + STEP, error=100_000)])
     steps = {
         step.rule: step
-        for step in trace(profile_state.environments[SafeText("env-0")], profile_state, reading(NOW + STEP))
+        for step in trace(profile_state.environments[clean("env-0")], profile_state, reading(NOW + STEP))
     }
     assert steps["clock"].inputs == "the server's Date is 1m 40s ahead of what it was"
 
 
 def test_a_wrong_date_is_named_where_a_verdict_is_explained() -> None:
     profile_state, _ = watched([dated(rows_at(NOW), error=HOUR)])
-    tracked, asleep = (profile_state.environments[SafeText(id_)] for id_ in ("env-0", "env-39"))
+    tracked, asleep = (profile_state.environments[clean(id_)] for id_ in ("env-0", "env-39"))
     assert proof(tracked, profile_state, reading(), UTC).endswith("last heartbeat 08:53:00Z")
     assert (
         proof(asleep, profile_state, reading(), UTC)
@@ -255,7 +255,7 @@ def test_a_listing_tells_the_clocks_offset_from_five_seconds_on(skew: float, war
 
 
 def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:
-    reports = [list_of(dated(rows_at(NOW), skew=skew), SafeText(name)) for name, skew in SKEWS.items()]
+    reports = [list_of(dated(rows_at(NOW), skew=skew), clean(name)) for name, skew in SKEWS.items()]
     warnings = [
         "profile far: this machine's clock is 1h ahead of the server's; ages are by the server's",
         "profile near: this machine's clock is 7s behind the server's; ages are by the server's",

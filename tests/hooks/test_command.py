@@ -15,7 +15,7 @@ from support.receiver import Answer, receiver
 
 from envwatch.hooks.command import Apprise, HookCommand
 from envwatch.hooks.delivery import DeliveryError
-from envwatch.model.text import SafeText
+from envwatch.model.text import composed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ async def test_a_command_that_cannot_run_is_named(arguments: Sequence[str], why:
 
 
 async def test_a_variable_that_no_process_can_have_is_a_failure() -> None:
-    error = await failure_of(shell("true"), variables={"ENVWATCH_SUMMARY": SafeText("x" * 1_000_000)})
+    error = await failure_of(shell("true"), variables={"ENVWATCH_SUMMARY": composed("x" * 1_000_000)})
     assert str(error) == "cannot run sh: Argument list too long"
 
 

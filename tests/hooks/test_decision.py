@@ -13,7 +13,7 @@ from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.matching import event_test, matcher_of
 
 BOTH = (Kind.OFFLINE, Kind.ONLINE)
@@ -72,7 +72,7 @@ def test_nothing_is_sent_of_what_came_back_while_blind() -> None:
 
 def test_what_was_acknowledged_before_its_time_is_not_sent() -> None:
     one = hooked("a", after=60).hold(30, "a")
-    one.monitor = one.monitor.with_acks({SafeText("a"): Ack(at=WallMs(NOW + 30_000), note=SafeText("known"))})
+    one.monitor = one.monitor.with_acks({clean("a"): Ack(at=WallMs(NOW + 30_000), note=clean("known"))})
     assert one.hold(90, "a").hold(30).said == []
 
 
@@ -163,7 +163,7 @@ def test_what_the_alert_policy_does_not_find_sends_nothing() -> None:
 
 
 def test_what_is_silenced_sends_nothing() -> None:
-    silence = silence_of_query(matcher_of("name:a"), WallMs(NOW), timedelta(hours=1), SafeText(""), SafeText("me"))
+    silence = silence_of_query(matcher_of("name:a"), WallMs(NOW), timedelta(hours=1), clean(""), clean("me"))
     assert hooked("a", on=BOTH, silences={silence.id: silence}).hold(30, "a").hold(30).said == []
 
 

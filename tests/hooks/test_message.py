@@ -13,7 +13,7 @@ from support.hooked import Hooked, hooked
 
 from envwatch.fleet.events import Kind
 from envwatch.hooks.message import Context, Message, message_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.ex
 
 def messages(one: Hooked) -> list[Message]:
     return [
-        message_of(fired, SafeText("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
+        message_of(fired, clean("pager"), CONTEXT, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired
     ]
 
 

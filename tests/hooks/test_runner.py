@@ -15,7 +15,7 @@ from envwatch.hooks.delivery import DeliveryError
 from envwatch.hooks.runner import HookReport, Runner, Waits
 from envwatch.hooks.webhook import Webhook
 from envwatch.model import limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.network_settings import checked_hook_url
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Scripted:
                 raise self.failures.pop(0)
             self.sent.append(message.summary)
             self.took.set()
-            return SafeText("")
+            return clean("")
         finally:
             self.running -= 1
 
@@ -79,9 +79,9 @@ async def run(delivery: Scripted, *summaries: str) -> tuple[list[HookReport], Ti
     """Send messages with one hook."""
     reports: list[HookReport] = []
     time = Time()
-    async with Runner({SafeText("h"): delivery}, reports.append, time.waits) as runner:
+    async with Runner({clean("h"): delivery}, reports.append, time.waits) as runner:
         for summary in summaries:
-            runner.put(SafeText("h"), message(summary))
+            runner.put(clean("h"), message(summary))
         await runner.all_done()
     return reports, time
 
@@ -149,11 +149,11 @@ async def test_a_bug_in_delivering_stops_nothing() -> None:
 async def test_a_full_queue_drops_the_newest_and_says_how_many() -> None:
     one = scripted(may_send=False)
     reports: list[HookReport] = []
-    async with Runner({SafeText("h"): one}, reports.append, Time().waits) as runner:
-        runner.put(SafeText("h"), message("first"))
+    async with Runner({clean("h"): one}, reports.append, Time().waits) as runner:
+        runner.put(clean("h"), message("first"))
         await one.began.wait()
         for number in range(limits.HOOK_QUEUE + 2):
-            runner.put(SafeText("h"), message(f"m{number}"))
+            runner.put(clean("h"), message(f"m{number}"))
         one.may_send.set()
         await runner.all_done()
     assert one.sent == ["first", *(f"m{number}" for number in range(limits.HOOK_QUEUE))]
@@ -171,11 +171,11 @@ async def test_a_hook_whose_receiver_is_down_holds_up_no_other() -> None:
         resting.set()
         await asyncio.Event().wait()
 
-    hooks = {SafeText("down"): down, SafeText("fine"): fine}
+    hooks = {clean("down"): down, clean("fine"): fine}
     async with Runner(hooks, lambda _: None, Waits(sleep=sleep), farewell=timedelta()) as runner:
-        runner.put(SafeText("down"), message("a"))
+        runner.put(clean("down"), message("a"))
         await resting.wait()
-        runner.put(SafeText("fine"), message("b"))
+        runner.put(clean("fine"), message("b"))
         await fine.took.wait()
     assert (down.sent, fine.sent) == ([], ["b"])
 
@@ -190,9 +190,9 @@ async def test_only_one_runs_at_a_time() -> None:
             most = max(most, running)
             await asyncio.sleep(0)
             running -= 1
-            return SafeText("")
+            return clean("")
 
-    hooks = {SafeText(name): Counting() for name in "abc"}
+    hooks = {clean(name): Counting() for name in "abc"}
     async with Runner(hooks, lambda _: None) as runner:
         for name in hooks:
             for _ in range(3):
@@ -204,9 +204,9 @@ async def test_only_one_runs_at_a_time() -> None:
 async def test_the_end_gives_what_waits_its_time_and_says_what_was_not_sent() -> None:
     reports: list[HookReport] = []
     hangs = scripted(may_send=False)
-    async with Runner({SafeText("h"): hangs}, reports.append, farewell=timedelta(seconds=0.1)) as runner:
-        runner.put(SafeText("h"), message("a"))
-        runner.put(SafeText("h"), message("b"))
+    async with Runner({clean("h"): hangs}, reports.append, farewell=timedelta(seconds=0.1)) as runner:
+        runner.put(clean("h"), message("a"))
+        runner.put(clean("h"), message("b"))
     assert hangs.running == 0
     assert news(reports) == ["hook h: 2 messages not sent, as envwatch ends"]
 
@@ -216,8 +216,8 @@ async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_
     time, reports = Time(), list[HookReport]()
     async with receiver(*answers) as service:
         webhook = Webhook(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=2))
-        async with Runner({SafeText("h"): webhook}, reports.append, time.waits) as runner:
-            runner.put(SafeText("h"), message())
+        async with Runner({clean("h"): webhook}, reports.append, time.waits) as runner:
+            runner.put(clean("h"), message())
             await runner.all_done()
     assert [posted.body for posted in service.posted] == [message().cloud_event] * 5
     assert time.slept == [7, 2, 4, 8]

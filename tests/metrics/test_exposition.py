@@ -23,7 +23,7 @@ from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -104,7 +104,7 @@ def test_no_label_is_a_connection_and_no_profile_is_without_its_label() -> None:
 
 
 def test_several_profiles_are_told_apart_by_their_label_alone() -> None:
-    work, home = SafeText("work"), SafeText("home")
+    work, home = clean("work"), clean("home")
     watch = Watch(Monitor.create({work: Limits(), home: Limits()}))
     watch.take(listed(rows(2)), work).take(listed(rows(3)), home).take(failed(), home)
     series = watch.series()
@@ -153,7 +153,7 @@ def test_while_it_is_blind_no_environment_has_a_series_and_none_is_counted() -> 
 
 
 def test_of_two_profiles_only_the_series_of_the_blind_one_vanish() -> None:
-    work, home = SafeText("work"), SafeText("home")
+    work, home = clean("work"), clean("home")
     watch = Watch(Monitor.create({work: Limits(), home: Limits()}))
     watch.take(listed(rows(2)), work).take(listed(rows(3)), home)
     watch.now += HOUR
@@ -216,10 +216,8 @@ def test_what_alerts_is_what_the_policy_finds_and_neither_acknowledged_nor_silen
     watch = Watch().take(listed(rows(4, down=(1, 2, 3))))
     assert watch.series().by_id("envwatch_environment_alerting") == {"env-01": 1, "env-02": 1, "env-03": 1}
 
-    silence = silence_of_environments(
-        [SafeText("env-02")], WallMs(NOW), timedelta(hours=1), SafeText(""), SafeText("me")
-    )
-    watch.monitor = watch.monitor.with_acks({SafeText("env-01"): Ack(NOW, SafeText("new disks"))}).with_silences(
+    silence = silence_of_environments([clean("env-02")], WallMs(NOW), timedelta(hours=1), clean(""), clean("me"))
+    watch.monitor = watch.monitor.with_acks({clean("env-01"): Ack(NOW, clean("new disks"))}).with_silences(
         {silence.id: silence}
     )
     series = watch.series()
@@ -234,10 +232,8 @@ def test_what_has_been_down_for_days_is_down_and_does_not_alert() -> None:
 
 
 def test_what_is_expected_and_was_never_listed_is_missing_and_down_since_that_was_found() -> None:
-    policy = AlertPolicy(expect=(SafeText("backup"),))
-    watch = Watch(
-        Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=SafeText("default"))
-    )
+    policy = AlertPolicy(expect=(clean("backup"),))
+    watch = Watch(Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=clean("default")))
     series = watch.take(listed(rows(1))).series()
 
     assert series.value("envwatch_environments", state=Presence.MISSING.value) == 1
@@ -329,7 +325,7 @@ def test_above_the_limit_problems_have_series_first_and_all_are_counted() -> Non
 
 def test_of_the_problems_those_that_need_a_person_come_first() -> None:
     watch = Watch().take(listed(rows(30, down=(7, 23, 29))))
-    watch.monitor = watch.monitor.with_acks({SafeText("env-07"): Ack(NOW, SafeText("new disks"))})
+    watch.monitor = watch.monitor.with_acks({clean("env-07"): Ack(NOW, clean("new disks"))})
     assert watch.series(largest=2).by_id(UP).keys() == {"env-23", "env-29"}
     assert watch.series(largest=3).by_id(UP).keys() == {"env-07", "env-23", "env-29"}
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from support.builders import environment, failed, listed, reading
 from support.documents import promises
 from support.series import Watch, complaints_of_promtool, eventful, needs_promtool, rows
+from support.uncleaned import uncleaned
 
 from envwatch.metrics.exposition import OPENMETRICS, TEXT, exposition
-from envwatch.model.text import SafeText
 
 
 @needs_promtool
@@ -46,7 +46,7 @@ def test_the_eventful_moment_has_every_family() -> None:
 def test_no_name_can_break_the_format(texts: list[tuple[str, str]]) -> None:
     """Even text that was not cleaned: what is written is read back as it was, by both parsers."""
     named = [
-        replace(environment(f"env-{n}"), name=SafeText(name or "x"), pod_id=SafeText(pod))
+        replace(environment(f"env-{n}"), name=uncleaned(name or "x"), pod_id=uncleaned(pod))
         for n, (name, pod) in enumerate(texts)
     ]
     series = Watch().take(listed(named)).series()

@@ -10,7 +10,7 @@ from support.builders import NOW, failed, listed, reading, slept
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.metrics.poll_counts import BOUNDS_S, RESULTS, PollCounts
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 
 def test_every_result_is_counted_from_zero_on() -> None:
@@ -30,7 +30,7 @@ def test_a_sleep_is_no_poll() -> None:
 
 
 def test_each_profile_has_its_own() -> None:
-    work, home = SafeText("work"), SafeText("home")
+    work, home = clean("work"), clean("home")
     polls = PollCounts().apply(work, listed([])).apply(home, failed()).apply(home, failed())
     assert polls.for_profile(work).results["success"] == 1
     assert polls.for_profile(home).results["timeout"] == 2

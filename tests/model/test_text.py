@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import unicodedata
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyte
@@ -19,17 +20,22 @@ from wcwidth import wcswidth, wcwidth
 from envwatch.model.text import (
     BITS,
     DEPTH,
+    EMPTY,
     LONGEST,
     MARKS,
     SafeText,
     cells,
     clean,
     cleaned,
+    composed,
     csv_cell,
     did_you_mean,
     fitted,
+    joined,
     look_alikes,
     shortened,
+    sliced,
+    words_of,
     wrapped,
 )
 
@@ -97,6 +103,26 @@ def test_cleaned_text_holds_nothing_that_a_terminal_obeys_or_hides(text: str) ->
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
 def test_printable_ascii_comes_back_as_it_is(text: str) -> None:
     assert clean(text) is text
+
+
+@quick
+@given(ANYTHING)
+@example("web-1 · 3 of 47 → ● “nas” — 東京 한국 Đặng Σ ключ")
+def test_a_text_is_cleaned_as_its_characters_are_one_by_one(text: str) -> None:
+    """A control character at the end makes `clean` judge every character."""
+    assert clean(text + "\x1b") == clean(text) + r"\x1b"
+
+
+def test_a_character_is_cleaned_as_it_is_within_an_unsafe_text() -> None:
+    for character in map(chr, chain(range(0x10000), range(0x1F000, 0x20000))):
+        assert clean(f"{character}\x1b") == clean(character) + r"\x1b"
+
+
+@quick
+@given(ANYTHING)
+@example("\U0001f1e9" * 5000)
+def test_composed_text_is_cleaned_and_never_cut(text: str) -> None:
+    assert composed(text) == clean(text, 50_000)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +387,7 @@ def test_no_cell_starts_like_a_formula(text: str) -> None:
     ],
 )
 def test_a_name_that_resembles_another_is_found_with_its_twin(other: str) -> None:
-    names = [SafeText("server-10"), SafeText(other), SafeText("server-11"), SafeText("server-01")]
+    names = [clean("server-10"), clean(other), clean("server-11"), clean("server-01")]
     assert look_alikes(names) == {"server-10", other}
 
 
@@ -382,7 +408,7 @@ def test_letters_of_other_scripts_and_pairs_of_letters_count_as_what_they_resemb
 
 
 def test_one_name_twice_resembles_nothing() -> None:
-    assert look_alikes([SafeText("web"), SafeText("web"), SafeText("db")]) == frozenset()
+    assert look_alikes([clean("web"), clean("web"), clean("db")]) == frozenset()
 
 
 @quick
@@ -396,7 +422,15 @@ def test_the_order_of_names_decides_nothing(names: list[SafeText]) -> None:
 @pytest.mark.parametrize("width", [-3, 0, 1, 2])
 def test_a_text_is_wrapped_where_there_is_no_room_too(width: int) -> None:
     """A pane is drawn before its first layout gives it cells."""
-    assert wrapped(SafeText("東京 build"), width) == ["東", "京", "bu", "il", "d"]
+    assert wrapped(clean("東京 build"), width) == ["東", "京", "bu", "il", "d"]
+
+
+@quick
+@given(CLEAN)
+def test_the_parts_of_a_text_are_the_text(text: SafeText) -> None:
+    assert joined(words_of(text), clean(" ")) == " ".join(text.split())
+    halves = (sliced(text, 0, len(text) // 2), sliced(text, len(text) // 2))
+    assert joined(halves, EMPTY) == text
 
 
 def test_cleaning_needs_no_terminal_library() -> None:

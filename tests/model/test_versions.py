@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.tracked_environments import tracked
 
 from envwatch.fleet.newest_version import newest_version
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.model.versions import end_of_range, is_behind, is_version, version_key
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def test_each_version_is_below_the_next(lower: str, higher: str) -> None:
 )
 def test_zeros_at_the_end_of_a_release_count_for_nothing(one: str, other: str) -> None:
     assert version_key(one) == version_key(other)
-    assert not is_behind(SafeText(one), SafeText(other))
-    assert not is_behind(SafeText(other), SafeText(one))
+    assert not is_behind(clean(one), clean(other))
+    assert not is_behind(clean(other), clean(one))
     assert version_key(one) < version_key("1.0.1")
 
 
@@ -128,13 +128,13 @@ def test_what_is_no_version_is_not_the_newest(text: str) -> None:
     [("0.34.11", True), ("0.34.12-rc1", True), ("0.34.12", False), ("v0.34.12+5", False), ("0.35", False)],
 )
 def test_what_is_older_than_the_newest_is_behind(version: str, *, is_so: bool) -> None:
-    assert is_behind(SafeText(version), SafeText("0.34.12")) == is_so
+    assert is_behind(clean(version), clean("0.34.12")) == is_so
 
 
 @pytest.mark.parametrize("text", [None, "", "nightly", "-1"])
 def test_what_is_no_version_is_not_behind(text: str | None) -> None:
-    assert not is_behind(None if text is None else SafeText(text), SafeText("0.34.12"))
-    assert not is_behind(SafeText("0.34.12"), None if text is None else SafeText(text))
+    assert not is_behind(None if text is None else clean(text), clean("0.34.12"))
+    assert not is_behind(clean("0.34.12"), None if text is None else clean(text))
 
 
 @given(st.text("v0.1-+rc", max_size=8))

@@ -19,7 +19,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.metrics.exposition import exposition
 from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def rows(at: float, *, flapping_is_up: bool, pod_is_up: bool) -> list[Environmen
 @pytest.fixture(scope="module")
 def existing() -> set[str]:
     """The names of all series of a fleet in which everything happens, and those that the rules record."""
-    monitor, polls = Monitor.create({NO_PROFILE: Limits()}, profile_name=SafeText("work")), PollCounts()
+    monitor, polls = Monitor.create({NO_PROFILE: Limits()}, profile_name=clean("work")), PollCounts()
     at: float = NOW
     for number in range(13):
         at = NOW + number * 31_000

@@ -15,7 +15,7 @@ from envwatch.fleet.acknowledgements import ack_of
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache, parse, partial_query
 from envwatch.query.lexer import QueryError
@@ -273,7 +273,7 @@ STATES = {
 )
 def test_a_word_of_three_letters_finds_the_state_that_it_begins(word: str, states: str) -> None:
     plain = {
-        state: replace(one, environment=replace(one.environment, name=SafeText("x"))) for state, one in STATES.items()
+        state: replace(one, environment=replace(one.environment, name=clean("x"))) for state, one in STATES.items()
     }
     name = (COLUMNS["state"], COLUMNS["name"])
 
@@ -307,7 +307,7 @@ def test_other_statuses_hold_in_addition_to_the_verdict() -> None:
 
 def test_what_is_acknowledged_here_or_on_the_serving_host_is_found() -> None:
     here, there, neither = tracked(), tracked(id="env-2", envwatch={"ack": {"by": "ops-1"}}), tracked(id="env-3")
-    context = MatchContext(NOW, acks={here.environment.id: ack_of(here, NOW, SafeText("on it"))})
+    context = MatchContext(NOW, acks={here.environment.id: ack_of(here, NOW, clean("on it"))})
 
     acked = parse("status:acked").test(context, (COLUMNS["name"],))
     assert [acked(one) for one in (here, there, neither)] == [True, True, False]
@@ -363,7 +363,7 @@ def test_only_an_environment_that_is_up_has_an_up_time(age: float, *, is_up: boo
 
 def test_an_environment_without_a_profile_is_found_by_none_and_by_no_pattern() -> None:
     assert finds("profile:none !profile:*", tracked())
-    assert finds("profile:* !profile:none", replace(tracked(), profile=SafeText("work")))
+    assert finds("profile:* !profile:none", replace(tracked(), profile=clean("work")))
 
 
 def test_none_in_quotes_is_a_text() -> None:

@@ -17,25 +17,25 @@ from envwatch.fleet.alert_policy import Matcher
 from envwatch.fleet.silences import Silence, silence_of_environments
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.model.times import MS
 from envwatch.serving.shared_state import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-HOST = SafeText("ops-1")
-ACK = Ack(NOW - 60_000, SafeText("on it"))
+HOST = clean("ops-1")
+ACK = Ack(NOW - 60_000, clean("on it"))
 
 
 def silence(ids: Iterable[str], until: float = NOW + 30_000) -> Silence:
     return silence_of_environments(
-        [SafeText(id_) for id_ in ids], WallMs(NOW), (until - NOW) * MS, SafeText("work on the rack"), SafeText("ada")
+        [clean(id_) for id_ in ids], WallMs(NOW), (until - NOW) * MS, clean("work on the rack"), clean("ada")
     )
 
 
 def shared(acked: Iterable[str] = (), *silences: Silence) -> SharedState:
-    return SharedState(HOST, {SafeText(id_): ACK for id_ in acked}, {each.id: each for each in silences})
+    return SharedState(HOST, {clean(id_): ACK for id_ in acked}, {each.id: each for each in silences})
 
 
 def notes(profile: Served, at: float = NOW) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_a_silence_stands_in_its_rows_until_it_ends() -> None:
 
 
 def test_a_silence_of_a_query_stands_in_the_rows_that_it_finds() -> None:
-    matcher = Matcher(SafeText("id:env-2"), lambda tracked, now: tracked.environment.id == "env-2" and now == NOW)
+    matcher = Matcher(clean("id:env-2"), lambda tracked, now: tracked.environment.id == "env-2" and now == NOW)
     profile = Served()
     profile.poll(wire_rows(3), shared=shared([], replace(silence([]), matcher=matcher)))
     assert notes(profile).keys() == {"env-2"}

@@ -12,12 +12,12 @@ from pydantic import SecretStr
 from support.faulty_server import KEY
 
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of
 from envwatch.sources.letta.httpx_import import httpx
 
-DIRECT = Endpoint(SafeText("api.letta.com"), None, SecretStr(KEY), SafeText("a test"))
-BEHIND_A_PROXY = Endpoint(SafeText("api.letta.com"), SafeText("proxy:3128"), SecretStr(KEY), SafeText("a test"))
+DIRECT = Endpoint(clean("api.letta.com"), None, SecretStr(KEY), clean("a test"))
+BEHIND_A_PROXY = Endpoint(clean("api.letta.com"), clean("proxy:3128"), SecretStr(KEY), clean("a test"))
 
 
 def connect_error(*reasons: OSError) -> httpx.ConnectError:

@@ -11,7 +11,7 @@ from envwatch.model.clock import OffsetBounds
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, page_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.sources.letta.pagination import ListingFetch, PageHistory
 
 
@@ -67,14 +67,14 @@ def test_a_page_of_one_row_that_cannot_be_read_does_not_end_the_walk() -> None:
     walk = ListingFetch(Limits())
     for number in range(1, 11):
         read = page(number, number, has_next=True)
-        add(walk, Page([], True, read.cursor, 1, (SafeText("env-5"),)) if number == 5 else read)
+        add(walk, Page([], True, read.cursor, 1, (clean("env-5"),)) if number == 5 else read)
     add(walk, page(11, 11))
     assert (walk.snapshot().rejected, sorted(walk.snapshot().rejected_ids)) == (1, ["env-5"])
 
 
 def test_a_row_that_could_be_read_on_another_page_is_not_named_as_set_aside() -> None:
     walk = ListingFetch(Limits())
-    add(walk, Page(page(1, 9).environments, True, "env-9", 1, (SafeText("env-10"),)))
+    add(walk, Page(page(1, 9).environments, True, "env-9", 1, (clean("env-10"),)))
     add(walk, page(10, 11))
     assert (walk.snapshot().rejected, walk.snapshot().rejected_ids) == (1, frozenset())
 

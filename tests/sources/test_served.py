@@ -17,7 +17,7 @@ from support.faulty_server import KEY, Faulty, Reply, faulty_server, says
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Snapshot, SourceError
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.sources.letta.client import Client
 from envwatch.sources.letta.relayed import age_in
 
@@ -250,7 +250,7 @@ async def test_no_key_and_no_control_character_comes_back_in_its_words(server: F
 
 def relayed(retry_after: float | None = None) -> SourceError:
     wait = None if retry_after is None else timedelta(seconds=retry_after)
-    return SourceError(Cause.UNAVAILABLE, SafeText("no listing"), retry_after=wait, is_relayed=True)
+    return SourceError(Cause.UNAVAILABLE, clean("no listing"), retry_after=wait, is_relayed=True)
 
 
 @pytest.mark.parametrize(("random", "gap"), [(0.0, 4.5), (0.5, 5.0)])
@@ -272,7 +272,7 @@ async def test_its_retry_after_is_obeyed() -> None:
 
 
 async def test_another_failure_after_that_backs_off_as_ever() -> None:
-    other = SourceError(Cause.UNAVAILABLE, SafeText("down"))
+    other = SourceError(Cause.UNAVAILABLE, clean("down"))
     script = Script(world := World(0.5), *[relayed()] * 3, other)
     await outcomes_of(poller_of(world, script), 12)
 

@@ -13,7 +13,7 @@ from support.fake_clock import Script, World, poller_of
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.outcome import Outcome
 
-A, B = SafeText("a"), SafeText("b")
+A, B = clean("a"), clean("b")
 
 
 class QueuePoller(Poller):
@@ -50,7 +50,7 @@ class QueuePoller(Poller):
 
 
 def session_of(**pollers: Poller) -> Session:
-    return Session({SafeText(name): target_of(poller) for name, poller in pollers.items()})
+    return Session({clean(name): target_of(poller) for name, poller in pollers.items()})
 
 
 async def test_outcomes_come_with_their_names_in_the_order_in_which_they_happen() -> None:

@@ -31,7 +31,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Slept, Snapshot
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session, Target
 from envwatch.storage.history.folder import Retention, size_of
@@ -97,7 +97,7 @@ class BusyPlatform:
         rows = self._rows
         rows[poll * 7 % len(rows)] = self._new_row()
         index = poll * 11 % len(rows)
-        rows[index] = replace(rows[index], connection_id=SafeText(f"conn-{poll}"), mode=SafeText(f"mode-{poll % 5}"))
+        rows[index] = replace(rows[index], connection_id=clean(f"conn-{poll}"), mode=clean(f"mode-{poll % 5}"))
         index = poll * 13 % len(rows)
         rows[index] = replace(rows[index], connection_id=None, last_heartbeat_at=None)
 

@@ -17,7 +17,7 @@ from support.served_listings import served
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause, Listed
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean, composed
 from envwatch.storage.log import LIMIT, BlindnessLog, Level, LogLine, PollLog, log_line_of
 from envwatch.storage.private_files import make_private_folder, open_private
 from envwatch.storage.redactor import Redactor
@@ -34,7 +34,7 @@ def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
     assert log_line_of(outcome) == (Level.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
     outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected=2))
     assert log_line_of(outcome).text.endswith(", 250 rows, 2 rows set aside")
-    outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({SafeText("env-7")})))
+    outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({clean("env-7")})))
     assert log_line_of(outcome).text.endswith(", 2 rows set aside (env-7 and 1 more)")
 
 
@@ -119,7 +119,7 @@ def test_every_file_is_private_under_any_umask(tmp_path: Path) -> None:
     log = tmp_path / "state" / "envwatch" / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for _ in range(3):
-        poll_log.write(LogLine(Level.INFO, SafeText("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(Level.INFO, composed("x" * (LIMIT // 2))))
     poll_log.close()
     assert mode(log) == mode(log.with_name("envwatch.log.1")) == 0o600
     assert mode(log.parent) == mode(log.parent.parent) == 0o700
@@ -172,7 +172,7 @@ def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_pat
     link.symlink_to("elsewhere/log")
     poll_log = PollLog(link, Redactor(), follows_link=True)
     for _ in range(3):
-        poll_log.write(LogLine(Level.INFO, SafeText("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(Level.INFO, composed("x" * (LIMIT // 2))))
     poll_log.close()
     assert link.is_symlink()
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["log", "log.1"]
@@ -220,7 +220,7 @@ def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for number in range(40):
-        poll_log.write(LogLine(Level.INFO, SafeText(f"{number} " + "x" * (LIMIT // 10))))
+        poll_log.write(LogLine(Level.INFO, composed(f"{number} " + "x" * (LIMIT // 10))))
     poll_log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envwatch.log", "envwatch.log.1"]
     assert all(path.stat().st_size <= LIMIT for path in tmp_path.iterdir())
@@ -231,7 +231,7 @@ def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor(), least=Level.WARNING)
     poll_log.note("started")
-    poll_log.write(LogLine(Level.WARNING, SafeText("late")))
+    poll_log.write(LogLine(Level.WARNING, clean("late")))
     poll_log.close()
     assert log.read_text().endswith(" warning late\n")
     assert log.read_text().count("\n") == 1

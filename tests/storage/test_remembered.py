@@ -24,7 +24,7 @@ from support.pty_terminal import ENTER, Terminal, environment
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.remembered import (
     ACKNOWLEDGEMENTS,
     MOST_ACKS,
@@ -63,7 +63,7 @@ def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
 
 def acks(count: int, first: int = 1) -> dict[SafeText, Ack | None]:
     """Acknowledgements of `env-1`, `env-2`, …, each newer than the one before."""
-    return {SafeText(f"env-{n}"): Ack(float(n), SafeText(f"note {n}")) for n in range(first, first + count)}
+    return {clean(f"env-{n}"): Ack(float(n), clean(f"note {n}")) for n in range(first, first + count)}
 
 
 def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> None:
@@ -277,11 +277,11 @@ def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Pat
     notes: list[str] = []
     book = AcknowledgementsFile(path, notes.append)
     book.keep(acks(3))
-    book.keep({SafeText("env-2"): None, SafeText("env-3"): Ack(9.5, SafeText("")), SafeText("env-4"): None})
+    book.keep({clean("env-2"): None, clean("env-3"): Ack(9.5, clean("")), clean("env-4"): None})
     finish(book)
     assert notes == []
     assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1"}, "env-3": {"at": 9.5, "note": ""}}
-    assert acknowledged(path) == {"env-1": Ack(1, SafeText("note 1")), "env-3": Ack(9.5, SafeText(""))}
+    assert acknowledged(path) == {"env-1": Ack(1, clean("note 1")), "env-3": Ack(9.5, clean(""))}
 
 
 def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -289,17 +289,15 @@ def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path
     script = (
         "import sys; from pathlib import Path\n"
         "from envwatch.fleet.acknowledgements import Ack\n"
-        "from envwatch.model.text import SafeText\n"
+        "from envwatch.model.text import clean\n"
         "from envwatch.storage.remembered import ACKNOWLEDGEMENTS; from envwatch.storage.state_file import merge\n"
         "for n in range(40):\n"
         "    ids = [f'{sys.argv[2]}-{m}' for m in (n, n - 1)]\n"
-        "    changes = {ids[0]: Ack(float(n), SafeText(ids[0]))} | ({ids[1]: None} if n % 2 else {})\n"
+        "    changes = {ids[0]: Ack(float(n), clean(ids[0]))} | ({ids[1]: None} if n % 2 else {})\n"
         "    merge(Path(sys.argv[1]), ACKNOWLEDGEMENTS, changes)"
     )
     run_at_once(tmp_path, script, path, ("a", "b"))
-    assert acknowledged(path) == {
-        f"{name}-{n}": Ack(n, SafeText(f"{name}-{n}")) for name in "ab" for n in range(1, 40, 2)
-    }
+    assert acknowledged(path) == {f"{name}-{n}": Ack(n, clean(f"{name}-{n}")) for name in "ab" for n in range(1, 40, 2)}
 
 
 def test_of_more_than_a_thousand_acknowledgements_the_oldest_go(tmp_path: Path) -> None:
@@ -315,7 +313,7 @@ def test_of_more_than_a_thousand_acknowledgements_the_oldest_go(tmp_path: Path) 
 @pytest.mark.parametrize("sign", ["x", "\N{PILE OF POO}"])
 def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_path: Path, sign: str) -> None:
     path = tmp_path / "a"
-    long = {SafeText(sign * 1020 + f"{n:04}"): Ack(float(n), SafeText(sign * 200)) for n in range(1000)}
+    long = {clean(sign * 1020 + f"{n:04}"): Ack(float(n), clean(sign * 200)) for n in range(1000)}
     merge(path, ACKNOWLEDGEMENTS, long)
     left = acknowledged(path)
     room = ACKNOWLEDGEMENTS.limit - path.stat().st_size
@@ -328,8 +326,8 @@ def test_only_damaged_acknowledgements_are_lost_and_the_next_change_repairs_the_
     path.write_text(
         '{"env-1": {"at": 1, "note": "note 1", "by": "hiro"}, "env-2": {"at": "now"}, "env-\\u001b": {"at": 3}}'
     )
-    assert acknowledged(path) == acks(1) | {"env-\\x1b": Ack(3, SafeText(""))}
-    merge(path, ACKNOWLEDGEMENTS, {SafeText("env-\\x1b"): None})
+    assert acknowledged(path) == acks(1) | {"env-\\x1b": Ack(3, clean(""))}
+    merge(path, ACKNOWLEDGEMENTS, {clean("env-\\x1b"): None})
     assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1", "by": "hiro"}}
 
 
@@ -337,7 +335,7 @@ def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_chang
     path = tmp_path / "a"
     content = {f"env-{n}": {"at": n, "note": f"note {n}", "by": "hiro"} for n in (1, 2, 3)} | {"_v": 2}
     path.write_text(json.dumps(content))
-    merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {SafeText("env-3"): None})
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {clean("env-3"): None})
     assert json.loads(path.read_text()) == {
         "env-1": {"at": 1, "note": "note 1", "by": "hiro"},
         "env-2": {"at": 2, "note": "note 2"},

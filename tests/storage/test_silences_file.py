@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from envwatch.fleet.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.silences_file import MOST_SILENCES, SILENCES, SilencesReader, silences_in
 from envwatch.storage.state_file import merge
 from envwatch.views.matching import matcher_of, matcher_or_none
@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 
 
 def made(query: str = "pod:p-7", at: float = 0.0, lasts: timedelta = HOUR) -> Silence:
-    return silence_of_query(matcher_of(query), WallMs(at), lasts, SafeText("disks"), SafeText("ada"))
+    return silence_of_query(matcher_of(query), WallMs(at), lasts, clean("disks"), clean("ada"))
 
 
 def test_what_two_instances_make_stands_in_the_file_and_each_reads_the_other_once(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_what_two_instances_make_stands_in_the_file_and_each_reads_the_other_onc
     reader = SilencesReader(path, matcher_or_none)
     assert reader.changed() == {}
     assert reader.changed() is None
-    one, other = made(), silence_of_environments([SafeText("env-1")], WallMs(1), HOUR, SafeText(""), SafeText("bob"))
+    one, other = made(), silence_of_environments([clean("env-1")], WallMs(1), HOUR, clean(""), clean("bob"))
     merge(path, SILENCES, {one.id: one})
     merge(path, SILENCES, {other.id: other})
     assert reader.changed() == {one.id: one, other.id: other}
@@ -74,7 +74,7 @@ def test_a_silence_beyond_the_most_is_refused_and_the_others_stay(tmp_path: Path
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES = st.none() | st.booleans() | st.floats() | TEXTS | st.lists(TEXTS, max_size=3)
-OF_ROWS = silence_of_environments([SafeText("env-1")], WallMs(0), HOUR, SafeText(""), SafeText(""))
+OF_ROWS = silence_of_environments([clean("env-1")], WallMs(0), HOUR, clean(""), clean(""))
 NAMES = sorted({name for each in (made(), OF_ROWS) for name in content_of({each.id: each})[each.id]})
 ENTRIES = st.dictionaries(st.sampled_from(NAMES), VALUES) | VALUES
 

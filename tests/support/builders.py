@@ -13,7 +13,7 @@ from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, Wal
 from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.page import environment_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.views.environment_list import environment_list
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def failed(cause: Cause = Cause.TIMEOUT, at: float = NOW, *, skew: float = 0.0, 
     """A poll that failed at a moment of the server's."""
     return Failed(
         cause=cause,
-        message=SafeText(cause),
+        message=clean(cause),
         started=reading(at, skew),
         ended=reading(at, skew),
         interval=timedelta(seconds=5),

@@ -16,7 +16,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Slept
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,7 +49,7 @@ class Life:
         return [event for _, _, events in self.steps for event in events]
 
     def text(self) -> SafeText:
-        return SafeText(next(self._texts))
+        return clean(next(self._texts))
 
     def row(self, number: int, **changes: Any) -> Environment:
         metadata = {

@@ -11,7 +11,7 @@ from support.builders import NOW
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Snapshot, SourceError
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.sources.poller import Poller, Runtime
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def walk(requests: int = 1) -> Snapshot:
 
 def error(cause: Cause = Cause.SERVER, retry_after: timedelta | None = None, pages_read: int = 0) -> SourceError:
     """A failed poll."""
-    return SourceError(cause, SafeText(cause), retry_after=retry_after, pages_read=pages_read)
+    return SourceError(cause, clean(cause), retry_after=retry_after, pages_read=pages_read)
 
 
 def poller_of(world: World, script: Script, settings: Limits | None = None) -> Poller:

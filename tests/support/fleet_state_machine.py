@@ -26,7 +26,7 @@ from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Cause, Listed, Slept
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -73,7 +73,7 @@ class Box:
 
     @property
     def id(self) -> SafeText:
-        return SafeText(f"env-{self.number}")
+        return clean(f"env-{self.number}")
 
     def row(self, **changes: Any) -> Environment:
         connection = {"connectionId": f"conn-{self.number}-{self.connections}", "lastHeartbeat": self.beat_at}

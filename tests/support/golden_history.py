@@ -30,7 +30,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Slept
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.folder import Retention, day_paths
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Listed, Outcome
 
 ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
-ABOUT = About(profile=SafeText("golden"), base_url=SafeText("https://letta.example"), version=SafeText("1"))
+ABOUT = About(profile=clean("golden"), base_url=clean("https://letta.example"), version=clean("1"))
 _EVERY = 10_000
 
 
@@ -150,9 +150,9 @@ def _steps() -> Iterator[_Step]:
     """Two runs, between which envwatch did not run for ten minutes."""
     server = SimulatedServer(26)
     at = server.opened_at
-    policy = AlertPolicy(expect=(SafeText("sandbox that never was"),))
+    policy = AlertPolicy(expect=(clean("sandbox that never was"),))
     for run in (0, 1):
-        monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=SafeText("golden"))
+        monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=clean("golden"))
         for number, (ms, outcome_at) in enumerate(_STORIES[run]):
             at += ms
             outcome: Outcome = outcome_at(server, at)
@@ -168,7 +168,7 @@ def _steps() -> Iterator[_Step]:
 def _acks(monitor: Monitor, at: float) -> dict[SafeText, Ack | None]:
     profile_state = monitor.fleet.by_profile[NO_PROFILE]
     down = [id_ for id_, tracked in profile_state.environments.items() if tracked.is_unhealthy]
-    return {down[0]: Ack(at, SafeText("known, being repaired"), at - 5_000)}
+    return {down[0]: Ack(at, clean("known, being repaired"), at - 5_000)}
 
 
 def _listed(server: SimulatedServer, at: float) -> Listed:
@@ -213,7 +213,7 @@ def _refused(_: SimulatedServer, at: float) -> Failed:
 def _failed(cause: Cause, message: str, at: float) -> Failed:
     started, ended = clocks(at), clocks(at + 900.5)
     interval = timedelta(milliseconds=_EVERY)
-    return Failed(cause=cause, message=SafeText(message), started=started, ended=ended, interval=interval, page=1)
+    return Failed(cause=cause, message=clean(message), started=started, ended=ended, interval=interval, page=1)
 
 
 def _slept(_: SimulatedServer, at: float) -> Slept:

@@ -17,7 +17,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.pool import Pool
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ class ScenarioRun:
         at, elapsed = self._at, self._at - START
         started, ended = _reading(at), _reading(at + 20)
         if self._faults.is_unavailable(elapsed):
-            message = SafeText("503")
+            message = clean("503")
             return Failed(cause=Cause.UNAVAILABLE, message=message, started=started, ended=ended, interval=EVERY)
         rows, _ = self.demo.page(at, limit=None)
         page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows), {}, self._pool)

@@ -19,7 +19,7 @@ from envwatch.metrics.exposition import LARGEST, OPENMETRICS, TEXT, exposition
 from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
@@ -97,7 +97,7 @@ class Watch:
     """A monitor of one profile and the counts of its polls."""
 
     monitor: Monitor = field(
-        default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, profile_name=SafeText("default"))
+        default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, profile_name=clean("default"))
     )
     polls: PollCounts = field(default_factory=PollCounts)
     now: float = NOW
@@ -129,10 +129,8 @@ def rows(count: int, at: float = NOW, *, down: tuple[int, ...] = (), **changes: 
 
 def eventful() -> Watch:
     """A moment with every family: names that try to break the format, a mass loss, what flaps, what is missing."""
-    policy = AlertPolicy(expect=(SafeText("backup"),))
-    watch = Watch(
-        Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=SafeText("default"))
-    )
+    policy = AlertPolicy(expect=(clean("backup"),))
+    watch = Watch(Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=clean("default")))
     hostile = 'a"} 1\n# EOF\nenvwatch_up{profile="default"} 1\\'
     watch.take(listed([*rows(30), environment("hostile", connectionName=hostile, lastHeartbeat=NOW)]))
     for step in range(14):

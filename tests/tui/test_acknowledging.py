@@ -12,7 +12,7 @@ from support.builders import NOW, environment
 from textual.widgets import Input
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
 
-ADA, BOB = SafeText("env-ada"), SafeText("env-bob")
+ADA, BOB = clean("env-ada"), clean("env-bob")
 
 
 def named(name: str, at: float = NOW, **changes: Any) -> Environment:
@@ -73,7 +73,7 @@ async def test_the_key_asks_and_keeps_the_note() -> None:
         await stage.press("enter")
         assert len(stage.app.screen_stack) == 1
         assert stage.news == "acknowledged on this machine until it recovers: ada"
-        assert kept == [{ADA: Ack(NOW + 2_000, SafeText("disk full, q and a know"), NOW - 300_000)}]
+        assert kept == [{ADA: Ack(NOW + 2_000, clean("disk full, q and a know"), NOW - 300_000)}]
         assert stage.app.state.acks == kept[0]
 
 
@@ -93,7 +93,7 @@ async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> No
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
-        assert stage.app.state.acks == {ADA: Ack(NOW, SafeText(""), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, clean(""), NOW - 300_000)}
 
 
 async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
@@ -135,7 +135,7 @@ async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
         assert stage.news == "still acknowledged: ada"
         await stage.press("a", "escape")
         assert kept[1:] == []
-        assert stage.app.state.acks == {ADA: Ack(NOW, SafeText("disk full"), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, clean("disk full"), NOW - 300_000)}
 
 
 @pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
@@ -150,7 +150,7 @@ async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_wa
             await stage.type(typed)
         await stage.press("enter")
         assert stage.news == "acknowledged with another note: ada"
-        assert stage.app.state.acks == {ADA: Ack(NOW, SafeText(note), NOW - 300_000)}
+        assert stage.app.state.acks == {ADA: Ack(NOW, clean(note), NOW - 300_000)}
 
 
 async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
@@ -230,7 +230,7 @@ async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(query: str, 
         await stage.type(f"/{query}")
         await stage.press("enter")
         assert stage.names == names
-        stage.app.dashboard.select((SafeText(""), ADA))
+        stage.app.dashboard.select((clean(""), ADA))
         await stage.press("0", "g")
         await acknowledge(stage)
         await stage.type(f"/{query}")
@@ -292,7 +292,7 @@ async def test_n_skips_acknowledged_problems() -> None:
         await stage.press("N")
         assert stage.cursor == "cyd"
         for name in ("bob", "cyd"):
-            stage.app.dashboard.select((SafeText(""), SafeText(f"env-{name}")))
+            stage.app.dashboard.select((clean(""), clean(f"env-{name}")))
             await acknowledge(stage)
         await stage.press("n")
         assert stage.news == "no new problems: 3 acknowledged"
@@ -405,7 +405,7 @@ async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> Non
 
 
 async def test_what_was_acknowledged_before_is_taken_up() -> None:
-    async with dashboard(acks={BOB: Ack(NOW - 500_000, SafeText("since lunch"))}) as stage:
+    async with dashboard(acks={BOB: Ack(NOW - 500_000, clean("since lunch"))}) as stage:
         assert stage.names == ["ada", "cyd", "bob", "dan"]
         assert glyphs(stage)["bob"] == "✓"
 

@@ -15,7 +15,7 @@ from support.builders import beating, environment, failed, listed, slept
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import OffsetBounds, ServerMs
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import SECTIONS, HelpScreen
@@ -107,7 +107,7 @@ async def test_a_row_that_cannot_be_read_is_named_and_its_verdict_reads_unknown(
         await stage.show(fleet_of_three(stage.at))
         stage.now = 5
         one = listed(fleet_of_three(stage.at)[:2], stage.at)
-        snapshot = replace(one.snapshot, rejected=1, rejected_ids=frozenset({SafeText("env-3")}))
+        snapshot = replace(one.snapshot, rejected=1, rejected_ids=frozenset({clean("env-3")}))
         await stage.take(replace(one, snapshot=snapshot))
         assert "1 unreadable (env-3)" in stage.lines[0]
         (row,) = [line for line in stage.body if "cyd" in line]
@@ -517,7 +517,7 @@ async def test_the_pane_shows_the_row_under_the_cursor_and_its_events() -> None:
         await stage.press("G")
         pane = "\n".join(line[74:] for line in stage.lines)
         assert re.search("cyd|ada", pane)
-        stage.app.dashboard.select((NO_PROFILE, SafeText("env-3")))
+        stage.app.dashboard.select((NO_PROFILE, clean("env-3")))
         await stage.pilot.pause()
         pane = "\n".join(line[74:] for line in stage.lines)
         assert re.search("back online", pane)
@@ -607,7 +607,7 @@ async def test_a_small_fleet_leaves_less_than_a_third_of_the_lines_empty(size: t
         for stage.now in range(0, 400, 10):
             mode = f"mode-{stage.now}"
             await stage.show(
-                [each if n else replace(each, mode=SafeText(mode)) for n, each in enumerate(beating(5, stage.at))]
+                [each if n else replace(each, mode=clean(mode)) for n, each in enumerate(beating(5, stage.at))]
             )
         await stage.pilot.resize_terminal(*size)
         await stage.press("G")

@@ -11,7 +11,7 @@ import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -165,7 +165,7 @@ async def test_a_row_that_came_back_equal_stays_under_the_cursor_until_it_is_lef
 async def test_comparing_leaves_no_row_that_does_not_differ_under_the_cursor() -> None:
     async with marked() as stage:
         await change(stage)
-        stage.app.dashboard.select((SafeText(""), SafeText("env-dan")))
+        stage.app.dashboard.select((clean(""), clean("env-dan")))
         await stage.press("equals_sign")
         assert sorted(stage.names) == ["ada", "bob", "cyd", "eve"]
 
@@ -181,7 +181,7 @@ async def test_a_new_mark_while_comparing_leaves_nothing_of_the_old() -> None:
 async def test_the_cursor_keeps_its_row_through_comparing_and_back() -> None:
     async with marked() as stage:
         await change(stage)
-        stage.app.dashboard.select((SafeText(""), SafeText("env-eve")))
+        stage.app.dashboard.select((clean(""), clean("env-eve")))
         for _ in range(2):
             await stage.press("equals_sign")
             assert stage.cursor == "eve"
@@ -237,14 +237,14 @@ async def test_the_pane_shows_what_differs_with_and_without_comparing() -> None:
     async with marked((120, 60)) as stage:
         assert "since the baseline" not in stage.text
         await change(stage)
-        stage.app.dashboard.select((SafeText(""), SafeText("env-ada")))
+        stage.app.dashboard.select((clean(""), clean("env-ada")))
         await stage.pilot.pause()
         pane = "\n".join(line.partition("▏")[2].strip() for line in stage.lines)
         assert re.search(r"── since the baseline ─+\nmode +standard → unrestricted\n── events", pane)
-        stage.app.dashboard.select((SafeText(""), SafeText("env-dan")))
+        stage.app.dashboard.select((clean(""), clean("env-dan")))
         await stage.pilot.pause()
         assert "since the baseline" not in stage.text
-        stage.app.dashboard.select((SafeText(""), SafeText("env-ada")))
+        stage.app.dashboard.select((clean(""), clean("env-ada")))
         await stage.press("m")
         assert "since the baseline" not in stage.text
 
@@ -263,7 +263,7 @@ async def test_names_like_markup_are_text_in_what_differs() -> None:
 
 
 async def test_profiles_stand_side_by_side_while_comparing() -> None:
-    work, home = SafeText("work"), SafeText("home")
+    work, home = clean("work"), clean("home")
     async with staged(profiles=(work, home)) as stage:
         for profile in (work, home):
             await stage.show(those(stage.at, "ada"), profile)
@@ -275,7 +275,7 @@ async def test_profiles_stand_side_by_side_while_comparing() -> None:
 
 
 async def test_a_profile_that_was_not_listed_when_the_moment_was_marked_does_not_read_as_new() -> None:
-    work, home = SafeText("work"), SafeText("home")
+    work, home = clean("work"), clean("home")
     async with staged((120, 24), profiles=(work, home)) as stage:
         await stage.show(those(stage.at, "ada"), work)
         await stage.press("m")

@@ -14,7 +14,7 @@ from support.builders import NOW, beating, environment, failed
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -136,7 +136,7 @@ async def test_nothing_rings_for_what_is_acknowledged_in_time() -> None:
 
 
 async def test_what_was_acknowledged_before_and_fails_anew_rings() -> None:
-    async with ringing(acks={SafeText("env-0"): Ack(NOW, SafeText(""))}) as stage:
+    async with ringing(acks={clean("env-0"): Ack(NOW, clean(""))}) as stage:
         await pass_on(stage, 30, 1)
         assert stage.app.sent == [BELL]
 
@@ -179,7 +179,7 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
 async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_the_first(
     listings_before: int, sent: list[str]
 ) -> None:
-    async with staged(rings=True, acks={SafeText("env-0"): Ack(NOW, SafeText(""), NOW - 500_000)}) as stage:
+    async with staged(rings=True, acks={clean("env-0"): Ack(NOW, clean(""), NOW - 500_000)}) as stage:
         first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
         for _ in range(listings_before):
             await stage.show(first)

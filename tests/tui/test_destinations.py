@@ -17,7 +17,7 @@ from envwatch.fleet.history import HistoryError
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.tui.destinations import Destinations, Present
 from envwatch.tui.past_reader import PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.history import RecordedPoll
     from envwatch.tui.destinations import Place
 
-HOME, WORK = SafeText("home"), SafeText("work")
+HOME, WORK = clean("home"), clean("work")
 DAY = timedelta(days=1) / timedelta(seconds=1)
 
 
@@ -57,7 +57,7 @@ def pasts_of(*steps: Recorded) -> Mapping[SafeText, Shortening]:
     pasts = {each.profile: Shortening(each.profile) for each in steps}
     for at, events, is_poll, profile, off_by in steps:
         happened = ServerMs(NOW + (at + off_by) * 1000)
-        name = SafeText(f"at {at:g}")
+        name = clean(f"at {at:g}")
         event = Event(kind=Kind.OFFLINE, at=happened, profile=profile, id=name, name=name)
         wall = NOW + at * 1000
         outcome = failed(at=wall) if is_poll else None

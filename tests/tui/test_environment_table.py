@@ -15,7 +15,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.model.text import SafeText, cells
+from envwatch.model.text import cells
 from envwatch.query.language import parse
 from envwatch.tui.glyphs import ASCII
 from envwatch.tui.state import DisplayOptions
@@ -391,7 +391,7 @@ async def test_every_line_is_as_wide_as_the_table_whatever_stands_in_it(width: i
     async with stand(width) as table:
         await table.show(rows)
         inner = table.table.size.width
-        assert [cells(SafeText(line)) for line in table.lines] == [inner] * 12
+        assert [cells(line) for line in table.lines] == [inner] * 12
 
 
 async def test_an_empty_fleet_says_what_to_do_and_an_unknown_one_does_not() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.hostile_fleet import WEAPONS
 
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 from envwatch.tui.terminal.escape_codes import LONGEST, clipboard_sequence, notification_sequence
 
 Style = Literal["osc9", "osc777"]
@@ -50,12 +50,12 @@ def test_tmux_gets_the_sequence_itself_and_one_to_pass_on() -> None:
     ],
 )
 def test_a_notification_is_one_sequence_that_tmux_passes_on(style: Style, expected: bytes, *, in_tmux: bool) -> None:
-    assert notification_sequence(SafeText("nas went offline"), style, in_tmux=in_tmux).encode() == expected
+    assert notification_sequence(clean("nas went offline"), style, in_tmux=in_tmux).encode() == expected
 
 
 @pytest.mark.parametrize("style", ["osc9", "osc777"])
 def test_a_semicolon_does_not_end_a_notification_early(style: Style) -> None:
-    assert notification_sequence(SafeText("a;b;;c"), style, in_tmux=False).endswith("a,b,,c\x07")
+    assert notification_sequence(clean("a;b;;c"), style, in_tmux=False).endswith("a,b,,c\x07")
 
 
 @pytest.mark.parametrize(("style", "separators"), [("osc9", 1), ("osc777", 3)])

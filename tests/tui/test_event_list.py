@@ -15,7 +15,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import EVENTS_KEPT
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import Query, Word, parse
 from envwatch.tui.state import MonitorState
 from envwatch.tui.themes import STATE_COLOURS, stylesheet
@@ -48,8 +48,8 @@ async def event_list() -> AsyncIterator[EventList]:
 
 
 def group(at: float = NOW, prefix: str = "web") -> Event:
-    names = [SafeText(f"{prefix}-{number}") for number in range(3)]
-    members = tuple(Event(kind=Kind.OFFLINE, at=ServerMs(at), id=SafeText(f"env-{name}"), name=name) for name in names)
+    names = [clean(f"{prefix}-{number}") for number in range(3)]
+    members = tuple(Event(kind=Kind.OFFLINE, at=ServerMs(at), id=clean(f"env-{name}"), name=name) for name in names)
     return Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=ServerMs(at), members=members)
 
 
@@ -97,7 +97,7 @@ class Searched(list[str]):
 
 def singles(count: int, start: int = 0) -> list[Event]:
     return [
-        Event(kind=Kind.ONLINE, at=ServerMs(NOW + n), id=SafeText(f"env-{n}"), name=SafeText(f"web-{n}"))
+        Event(kind=Kind.ONLINE, at=ServerMs(NOW + n), id=clean(f"env-{n}"), name=clean(f"web-{n}"))
         for n in range(start, start + count)
     ]
 

@@ -16,7 +16,7 @@ from textual.command import CommandList
 from textual.dom import DOMNode
 
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.keymap import binding_ids, binding_scopes
@@ -310,8 +310,8 @@ async def test_a_name_that_begins_as_typed_comes_before_commands_that_only_hold_
 
 async def test_nothing_that_comes_from_outside_is_markup_in_the_palette() -> None:
     evil = "[link=javascript:x]my-box[/link][/]"
-    profile = SafeText(evil)
-    async with staged((200, 24), profiles=(profile, SafeText("other"))) as stage:
+    profile = clean(evil)
+    async with staged((200, 24), profiles=(profile, clean("other"))) as stage:
         await stage.show([environment(evil, connectionName=evil)], profile)
         await stage.press("colon")
         await stage.type("my-box")

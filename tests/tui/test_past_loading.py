@@ -16,7 +16,7 @@ from envwatch.fleet.history import HistoryError, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.tui.past_loading import LoadedPast
 from envwatch.tui.screens.event_log import EventLogScreen
 
@@ -189,11 +189,11 @@ async def test_what_happens_while_the_past_is_read_is_not_lost() -> None:
         (Kind.WHILE_BLIND, None),
         (Kind.OFFLINE, "env-1"),
     ]
-    assert seeded.fleet.by_profile[NO_PROFILE].environments[SafeText("env-1")].since_at == NOW + (HOUR + 5) * 1000
+    assert seeded.fleet.by_profile[NO_PROFILE].environments[clean("env-1")].since_at == NOW + (HOUR + 5) * 1000
 
 
 async def test_each_of_several_profiles_has_its_own_past() -> None:
-    home, work = SafeText("home"), SafeText("work")
+    home, work = clean("home"), clean("work")
     queue = asyncio.Queue[SafeText]()
     pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
     for profile, history in pasts.items():

@@ -12,7 +12,7 @@ from support.fake_clock import Answer, Script, World, error, outcomes_of, poller
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.sources.poller import PollState
 from envwatch.tui.poll_control import PollControl
 
@@ -173,7 +173,7 @@ async def test_the_news_bar_shows_the_next_try_after_a_failure() -> None:
 
 
 async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:
-    acme, bolt = SafeText("acme"), SafeText("bolt")
+    acme, bolt = clean("acme"), clean("bolt")
     waiting, ready = await poller_after(World(), ASKED_TO_WAIT), await poller_after(World(), walk())
     async with staged(profiles=(acme, bolt)) as stage:
         stage.app.poll_control = PollControl({acme: target_of(waiting, acme), bolt: target_of(ready, bolt)})

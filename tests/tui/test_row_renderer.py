@@ -17,7 +17,7 @@ from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import Silence
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
@@ -54,14 +54,14 @@ def monitors() -> list[Monitor]:
     first, _ = Monitor().apply(NO_PROFILE, listed(rows(NOW), NOW), reading())
     second, _ = first.apply(NO_PROFILE, listed(rows(NOW + 5_000), NOW + 5_000), reading(NOW + 5_000))
     silence = Silence(
-        id=SafeText("1" * 8),
-        environments=frozenset({SafeText("env-late")}),
+        id=clean("1" * 8),
+        environments=frozenset({clean("env-late")}),
         at=WallMs(NOW),
         until=WallMs(NOW + 150_000),
-        note=SafeText(""),
-        by=SafeText("someone"),
+        note=clean(""),
+        by=clean("someone"),
     )
-    known = second.with_acks({SafeText("env-lost"): Ack(NOW, SafeText("known"))}).with_silences({silence.id: silence})
+    known = second.with_acks({clean("env-lost"): Ack(NOW, clean("known"))}).with_silences({silence.id: silence})
     return [first, second, known]
 
 

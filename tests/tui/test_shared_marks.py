@@ -12,7 +12,7 @@ from support.builders import NOW, environment
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.tui.screens.row_actions import RowActions
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ async def test_an_own_acknowledgement_is_shown_in_place_of_it() -> None:
     async with staged(WIDE) as stage:
         await stage.show(rows(stage.at, **ack()))
         stage.app.dashboard.post_message(
-            RowActions.Acknowledged({SafeText("env-a"): Ack(ServerMs(stage.at), SafeText("mine"))})
+            RowActions.Acknowledged({clean("env-a"): Ack(ServerMs(stage.at), clean("mine"))})
         )
         await stage.tick(0)
         await stage.press("enter")
@@ -83,8 +83,8 @@ async def test_an_own_acknowledgement_is_shown_in_place_of_it() -> None:
 async def test_an_own_silence_is_shown_in_place_of_it() -> None:
     async with staged(WIDE) as stage:
         await stage.show(rows(stage.at, **silence(stage)))
-        key = (SafeText(""), SafeText("env-a"))
-        stage.app.dashboard.post_message(RowActions.Silenced([key], timedelta(hours=1), SafeText("mine")))
+        key = (clean(""), clean("env-a"))
+        stage.app.dashboard.post_message(RowActions.Silenced([key], timedelta(hours=1), clean("mine")))
         await stage.tick(0)
         await stage.press("enter")
         assert ": mine" in stage.text
@@ -108,8 +108,8 @@ async def test_it_changes_nothing_of_what_rings_here(*, is_silence: bool) -> Non
 async def test_a_group_is_marked_once_all_its_problems_are_known_there(*, is_marked: bool) -> None:
     async with staged(WIDE) as stage:
         first, online = rows(stage.at, **ack())
-        second = replace(first, id=SafeText("env-c"), name=SafeText("c"), unknown=first.unknown if is_marked else {})
-        await stage.show([replace(each, pod_id=SafeText("pod-7")) for each in (first, second, online)])
+        second = replace(first, id=clean("env-c"), name=clean("c"), unknown=first.unknown if is_marked else {})
+        await stage.show([replace(each, pod_id=clean("pod-7")) for each in (first, second, online)])
         await stage.press("b", "p", "enter")
         assert "pod-7" in stage.body[0]
         assert ("✓" in stage.body[0]) == is_marked

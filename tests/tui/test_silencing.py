@@ -11,7 +11,7 @@ from support.builders import environment
 
 from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.silence_control import SilenceControl
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.silences import Silences
     from envwatch.model.environment import Environment
 
-A, HOUR, NOTE = SafeText("env-a"), timedelta(hours=1), SafeText("new disks")
-KEY = (SafeText(""), A)
+A, HOUR, NOTE = clean("env-a"), timedelta(hours=1), clean("new disks")
+KEY = (clean(""), A)
 
 
 def rows(at: float, *, is_lost: bool = False) -> list[Environment]:
@@ -45,7 +45,7 @@ async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilence
 
 async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
     kept: list[dict[SafeText, Any]] = []
-    control = SilenceControl(keep=lambda changes: kept.append(dict(changes)), user="ada")
+    control = SilenceControl(keep=lambda changes: kept.append(dict(changes)), user=clean("ada"))
     async with staged(rings=True, silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
@@ -69,9 +69,9 @@ async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_tha
 async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
     async with staged() as stage:
         await stage.show(rows(stage.at))
-        await post(stage, RowActions.Silenced([(SafeText(""), SafeText("env-z"))], HOUR, NOTE))
+        await post(stage, RowActions.Silenced([(clean(""), clean("env-z"))], HOUR, NOTE))
         assert stage.news == "nothing to silence: it has left the fleet meanwhile"
-        await post(stage, RowActions.Unsilenced([SafeText("0")]))
+        await post(stage, RowActions.Unsilenced([clean("0")]))
         assert stage.news == "it has ended meanwhile"
         assert stage.app.state.silences == {}
 
@@ -81,9 +81,9 @@ async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keep
     control = SilenceControl(lambda: news.pop() if news else None)
     async with staged(rings=True, silence_control=control) as stage:
         await stage.show(rows(stage.at))
-        await post(stage, RowActions.Silenced([(SafeText(""), SafeText("env-b"))], HOUR, NOTE))
+        await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], HOUR, NOTE))
         (ours,) = stage.app.state.silences
-        theirs = silence_of_environments([A], WallMs(stage.at), HOUR, NOTE, SafeText("bob"))
+        theirs = silence_of_environments([A], WallMs(stage.at), HOUR, NOTE, clean("bob"))
         news.append({theirs.id: theirs})
         await lose(stage)
         assert stage.app.sent == []
@@ -122,7 +122,7 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         assert re.search(r"silenced +for 59m more by .*: new disks", stage.text)
         await stage.press("q", "b", "p", "enter")
         assert [line for line in stage.body if "pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
-        await post(stage, RowActions.Silenced([(SafeText(""), SafeText("env-b"))], 2 * HOUR, NOTE))
+        await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], 2 * HOUR, NOTE))
         assert [line for line in stage.body if "pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1  silenced 59m"]
         await stage.tick(600)
         assert "silenced 49m" in stage.body[0]

@@ -10,7 +10,7 @@ from support.app_harness import staged
 from support.builders import NOW, environment
 from textual.widgets import OptionList
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import Menu, SortMenu
@@ -120,7 +120,7 @@ async def test_the_long_offline_form_no_group_by_value() -> None:
 
 
 async def test_profiles_are_offered_where_there_are_several_and_have_a_column_that_cannot_be_hidden() -> None:
-    work, home = SafeText("work"), SafeText("home")
+    work, home = clean("work"), clean("home")
     async with staged(profiles=(work, home)) as stage:
         await stage.show([named("ada")], work)
         await stage.show([named("bob")], home)
@@ -214,7 +214,7 @@ async def test_x_on_a_row_folds_its_group_and_the_cursor_goes_to_the_header_and_
 async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_again() -> None:
     async with dashboard(in_pods()) as stage:
         await group_by_pod(stage)
-        stage.app.dashboard.select((SafeText(""), SafeText("env-bob")))
+        stage.app.dashboard.select((clean(""), clean("env-bob")))
         await stage.press("X")
         assert stage.news == "folded all 3 groups"
         assert [line[0] for line in stage.body] == ["▸", "▸", "▸"]

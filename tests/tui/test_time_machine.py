@@ -40,7 +40,7 @@ from support.rewinding import (
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import OffsetBounds
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
@@ -387,7 +387,7 @@ async def test_the_log_of_a_moment_has_the_events_that_were_known_then_however_t
 async def test_a_message_of_envwatch_is_in_the_log_of_the_moments_after_it() -> None:
     async with lived(LIFE[:2]) as stage:
         await stage.tick(1)
-        stage.app._warn(SafeText("no history is kept"))  # noqa: SLF001  what waits for a queue
+        stage.app._warn(clean("no history is kept"))  # noqa: SLF001  what waits for a queue
         await show(stage, 10)
         await show(stage, 15)
         kinds = []
@@ -713,7 +713,7 @@ async def test_copies_and_exports_say_of_which_moment_they_are(tmp_path: Path) -
 
 
 async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
-    home, work = SafeText("home"), SafeText("work")
+    home, work = clean("home"), clean("work")
     pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
 
     class Both:

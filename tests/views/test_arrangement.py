@@ -15,12 +15,12 @@ from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.clock import ServerMs, WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import OrderInputs, arrange
 from envwatch.views.table_view import Preset, View
 
-NOTE = Ack(NOW, SafeText(""))
+NOTE = Ack(NOW, clean(""))
 FLAPPING = replace(online("flap"), is_flapping=True)
 DAY = 86_400
 
@@ -53,7 +53,7 @@ def test_what_is_gone_is_a_problem_for_15_minutes(ago: float, problems: int) -> 
 
 def test_acknowledged_problems_come_last_in_the_block() -> None:
     rows = [offline("o1", 10), offline("o2", 20), late("l1"), late("l2", 110), online("on"), gone("g")]
-    acks = {SafeText(f"env-{name}"): NOTE for name in ("o1", "l2", "on")}
+    acks = {clean(f"env-{name}"): NOTE for name in ("o1", "l2", "on")}
     for view, expected in (
         (View(), ["o2", "g", "l1", "o1", "l2", "on"]),
         (View(is_inverted=True), ["o2", "g", "l1", "o1", "l2", "on"]),
@@ -67,9 +67,9 @@ def test_acknowledged_problems_come_last_in_the_block() -> None:
 def test_silenced_problems_come_with_the_acknowledged_ones_while_the_silence_holds() -> None:
     rows = [offline("o1", 10), offline("o2", 20), late("l1"), online("on")]
     silence = silence_of_environments(
-        [SafeText("env-o1"), SafeText("env-on")], WallMs(NOW), timedelta(hours=1), note=SafeText(""), by=SafeText("ada")
+        [clean("env-o1"), clean("env-on")], WallMs(NOW), timedelta(hours=1), note=clean(""), by=clean("ada")
     )
-    silences, acks = {silence.id: silence}, {SafeText("env-o2"): NOTE}
+    silences, acks = {silence.id: silence}, {clean("env-o2"): NOTE}
     for at, expected in (
         (NOW, ["l1", "o1", "o2", "on"]),
         (NOW + 3_599_999, ["l1", "o1", "o2", "on"]),

@@ -17,7 +17,7 @@ from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import MonotonicS
 from envwatch.model.environment import update_text
 from envwatch.model.modes import mode_of
-from envwatch.model.text import SafeText, cells
+from envwatch.model.text import cells, clean
 from envwatch.views.baseline import Baseline, Difference, difference_text, differences, differing
 
 if TYPE_CHECKING:
@@ -174,12 +174,12 @@ def test_no_instant_is_a_difference() -> None:
 def test_differences_of_the_metadata_are_limited_in_number_and_width() -> None:
     found = differences(tracked(), tracked(metadata={f"key-{number}": "x" * 1000 for number in range(200)}))
     assert len(found) == 60
-    assert all(cells(difference.after or SafeText("")) <= 200 for difference in found)
+    assert all(cells(difference.after or clean("")) <= 200 for difference in found)
 
 
 def test_the_text_for_a_missing_value_can_be_set() -> None:
     found = differences(tracked(), tracked(userId="u-1"))
-    assert difference_text(found, SafeText("-")) == "user - → u-1"
+    assert difference_text(found, clean("-")) == "user - → u-1"
     assert difference_text(()) == ""
 
 
@@ -205,7 +205,7 @@ def test_only_differing_environments_are_returned_lost_ones_last_and_as_they_wer
 
 
 def test_one_id_under_two_profiles_is_two_environments() -> None:
-    here, there = replace(tracked(), profile=SafeText("here")), replace(tracked(), profile=SafeText("there"))
+    here, there = replace(tracked(), profile=clean("here")), replace(tracked(), profile=clean("there"))
     baseline = Baseline.from_environments([here], NOW)
 
     assert [(one.profile, difference_text(changes)) for one, changes in differing(baseline, [here, there])] == [
@@ -214,8 +214,8 @@ def test_one_id_under_two_profiles_is_two_environments() -> None:
 
 
 def test_a_profile_without_a_listing_is_not_compared() -> None:
-    here, there = replace(tracked(), profile=SafeText("here")), replace(tracked(), profile=SafeText("there"))
-    baseline = Baseline.from_environments([], NOW, [SafeText("there")])
+    here, there = replace(tracked(), profile=clean("here")), replace(tracked(), profile=clean("there"))
+    baseline = Baseline.from_environments([], NOW, [clean("there")])
     assert [one.profile for one, _ in differing(baseline, [here, there])] == ["here"]
     assert baseline.differences(there.key, there) == ()
     assert difference_text(baseline.differences(here.key, here)) == "new, online"

@@ -21,7 +21,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.nagios_range import threshold_of
 from envwatch.model.page import environment_of
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.check_result import CheckResult, Metric, census_of
 from envwatch.views.matching import matcher_of
 from envwatch.views.plugin_output import PluginStatus, output_of
@@ -72,7 +72,7 @@ def census(
 
 def unreadable(rows: list[Environment], count: int = 1, ids: Sequence[str] = ()) -> Listed:
     outcome = listed(rows)
-    snapshot = replace(outcome.snapshot, rejected=count, rejected_ids=frozenset(map(SafeText, ids)))
+    snapshot = replace(outcome.snapshot, rejected=count, rejected_ids=frozenset(map(clean, ids)))
     return replace(outcome, snapshot=snapshot)
 
 
@@ -108,8 +108,8 @@ def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
     "quiet",
     [
         {"policy": AlertPolicy(alert=matcher_of("!name:down"))},
-        {"acks": {DOWN.id: ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, SafeText("known"))}},
-        {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, SafeText(""), SafeText("me"))}},
+        {"acks": {DOWN.id: ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}},
+        {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))}},
         {"policy": AlertPolicy(alert_after=timedelta(hours=2))},
     ],
     ids=["policy", "acknowledged", "silenced", "too new"],
@@ -128,7 +128,7 @@ def test_a_lost_heartbeat_is_a_problem_once_the_loss_has_lasted(age_s: float, co
 
 
 def test_an_expected_name_that_is_not_listed_is_a_problem() -> None:
-    policy = AlertPolicy(expect=(SafeText("up"), SafeText("build-1")))
+    policy = AlertPolicy(expect=(clean("up"), clean("build-1")))
     found = census([UP], policy=policy)
     assert found.text == "1 problem in 2 environments (1 missing): build-1"
     assert found.details == ["build-1: missing (expected, never listed)"]
@@ -199,7 +199,7 @@ def test_what_cannot_be_judged_may_be_one_more(of: Metric) -> None:
 
 
 def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
-    policy = AlertPolicy(expect=(SafeText("up"), SafeText("build-1"), SafeText("build-2")))
+    policy = AlertPolicy(expect=(clean("up"), clean("build-1"), clean("build-2")))
     found = census(unreadable([UP]), Metric.MISSING, policy=policy)
     assert (found.count, found.unknown) == (0, 2)
     assert found.result(None, ZERO)[0] is PluginStatus.UNKNOWN
@@ -211,7 +211,7 @@ def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
 def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
     for of in Metric:
         assert census([], of).result(None, threshold_of("1:"))[0] is PluginStatus.UNKNOWN
-    found = census([], policy=AlertPolicy(expect=(SafeText("build-1"),)))
+    found = census([], policy=AlertPolicy(expect=(clean("build-1"),)))
     assert found.result(None, ZERO) == (PluginStatus.CRITICAL, "1 problem in 1 environment (1 missing): build-1")
 
 
@@ -227,7 +227,7 @@ def test_a_clock_that_is_wrong_is_said() -> None:
 
 
 def test_several_profiles_are_one_fleet_whose_names_have_the_profile() -> None:
-    home, work = SafeText("home"), SafeText("work")
+    home, work = clean("home"), clean("work")
     monitor = Monitor.create({home: Limits(), work: Limits()})
     monitor, _ = monitor.apply(home, listed([DOWN]), reading())
     monitor, _ = monitor.apply(work, listed([UP, DOWN]), reading())

@@ -17,7 +17,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.cloud_events import cloud_event, initial_event, line_of, source_of, type_of
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def test_blind_and_seen_again_are_events_about_the_fleet() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_has_a_type_of_its_own(kind: Kind) -> None:
-    event = Event(kind=kind, at=ServerMs(NOW), id=SafeText("env-1"))
+    event = Event(kind=kind, at=ServerMs(NOW), id=clean("env-1"))
     assert re.fullmatch(r"envwatch\.environment\.[a-z-]+", type_of(event))
     assert re.fullmatch(r"envwatch\.[a-z-]+", type_of(replace(event, id=None)))
     assert re.fullmatch(r"envwatch\.group\.[a-z-]+", type_of(replace(event, id=None, members=(event,))))
@@ -137,12 +137,12 @@ def test_an_id_is_the_same_for_the_same_event_and_no_other_has_it() -> None:
     assert ids == [of(event, again)["id"] for event in same]
     later = [of(replace(event, at=ServerMs(event.at + 1)), monitor)["id"] for event in events]
     assert not set(ids) & set(later)
-    others = [of(replace(event, profile=SafeText("work")), _of_profile("work"))["id"] for event in events]
+    others = [of(replace(event, profile=clean("work")), _of_profile("work"))["id"] for event in events]
     assert not set(ids) & set(others)
 
 
 def _of_profile(name: str) -> Monitor:
-    return Monitor.create({SafeText(name): Limits(), SafeText("other"): Limits()})
+    return Monitor.create({clean(name): Limits(), clean("other"): Limits()})
 
 
 def test_an_environment_that_has_left_the_fleet_is_as_it_was_then() -> None:
@@ -154,7 +154,7 @@ def test_an_environment_that_has_left_the_fleet_is_as_it_was_then() -> None:
 
 def test_an_initial_event_has_the_row_with_its_acknowledgement_and_no_change() -> None:
     monitor, _ = after(beating(1))
-    monitor = monitor.with_acks({SafeText("env-1"): Ack(NOW, SafeText("new disks"))})
+    monitor = monitor.with_acks({clean("env-1"): Ack(NOW, clean("new disks"))})
     (tracked,) = monitor.fleet.environments
     found = read(initial_event(tracked, monitor, reading(), SOURCE))
     assert (found["type"], found["subject"]) == ("envwatch.environment.initial", "env-1")

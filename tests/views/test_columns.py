@@ -13,7 +13,7 @@ from support.builders import NOW
 from support.tracked_environments import ALL, BARE, gone, late, named, offline, online, tracked
 
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText, cells, shortened
+from envwatch.model.text import cells, clean, shortened
 from envwatch.views.column_widths import LEFT, SCROLLBAR, fitting
 from envwatch.views.columns import COLUMNS, FIXED, mode_text
 
@@ -100,7 +100,7 @@ def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
         text = column.text(row, NOW)
         assert text is None or text
         assert (column.rank(row) is None) <= (text is None)
-    assert cells(SafeText(column.title)) <= column.width + 1
+    assert cells(column.title) <= column.width + 1
 
 
 def test_ages_are_those_at_the_given_moment() -> None:
@@ -134,7 +134,7 @@ def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None
 def test_modes_have_their_current_name_and_the_one_that_approves_everything_is_marked(
     mode: str | None, shown: str | None
 ) -> None:
-    assert mode_text(None if mode is None else SafeText(mode)) == shown
+    assert mode_text(None if mode is None else clean(mode)) == shown
 
 
 @pytest.mark.parametrize(
@@ -202,12 +202,12 @@ def test_what_ticks_fits_its_cells(kind: Callable[[str], TrackedEnvironment], ag
     row = kind("a")
     for id_ in ("for", "beat", "why"):
         text = COLUMNS[id_].shown(row, NOW + ago, LIMITS)
-        assert cells(text or SafeText("")) <= COLUMNS[id_].width
+        assert cells(text or clean("")) <= COLUMNS[id_].width
 
 
 def test_profiles_that_begin_alike_are_told_apart_where_they_are_shortened() -> None:
     column = COLUMNS["profile"]
-    names = (SafeText("customer-production"), SafeText("customer-staging"))
+    names = (clean("customer-production"), clean("customer-staging"))
     assert len({shortened(name, column.width, keep=column.keep) for name in names}) == 2
 
 

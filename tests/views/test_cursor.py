@@ -14,7 +14,7 @@ from support.tracked_environments import ALL, fleet_of, late, offline, online
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.silences import NO_SILENCES, silence_of_environments
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import OrderInputs, arrange, lines_of
 from envwatch.views.cursor import RowCursor, kept_top
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.views.grouping import Line
 
 KINDS = {"+": online, "~": late, "x": offline}
-OS = group_key("os", SafeText("linux"))
+OS = group_key("os", clean("linux"))
 
 
 def row(name: str, kind: str) -> TrackedEnvironment:
@@ -158,7 +158,7 @@ def test_a_row_that_recovers_under_the_cursor_stays_in_the_block_until_it_is_lef
 
 
 def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others() -> None:
-    acks = {SafeText("env-a"): Ack(NOW, SafeText(""))}
+    acks = {clean("env-a"): Ack(NOW, clean(""))}
     table = Table().take("ax bx c+")
     table.go(1)
     table.go(0)
@@ -170,9 +170,7 @@ def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others(
 
 
 def test_a_silenced_row_stays_under_the_cursor_and_then_follows_the_others_until_the_silence_ends() -> None:
-    silence = silence_of_environments(
-        [SafeText("env-a")], WallMs(NOW), timedelta(hours=1), SafeText(""), SafeText("ada")
-    )
+    silence = silence_of_environments([clean("env-a")], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
     silences = {silence.id: silence}
     table = Table().take("ax bx c+")
     table.go(1)
@@ -293,7 +291,7 @@ def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
     table.view = view
     for kinds, is_steady, move, is_acked in steps:
         on, line, was_moved = table.on, table.line, table.cursor.was_moved
-        acks = {SafeText(f"env-{name}"): Ack(NOW, SafeText("")) for name in kinds if is_acked}
+        acks = {clean(f"env-{name}"): Ack(NOW, clean("")) for name in kinds if is_acked}
         table.take(kinds, is_steady=is_steady, acks=acks)
         expected = {name for name, kind in kinds.items() if view.preset is Preset.ALL or kind == "x"}
         rows = {tracked.environment.name for tracked in table.cursor.rows}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.day_line import Day, Run, day_cells, day_of, day_runs, ends_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ BEGIN = 1_760_000_400_000.0
 
 
 def event(hours: float, kind: Kind = Kind.OFFLINE, **changes: object) -> Event:
-    return Event(kind=kind, at=ServerMs(BEGIN + hours * HOUR), id=SafeText("env-1"), **changes)  # type: ignore[arg-type]
+    return Event(kind=kind, at=ServerMs(BEGIN + hours * HOUR), id=clean("env-1"), **changes)  # type: ignore[arg-type]
 
 
 def watched(*hours: tuple[float, float]) -> WatchedTime:

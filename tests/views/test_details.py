@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading, watched
 from support.tracked_environments import BARE
+from support.uncleaned import uncleaned
 
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle, zone_of
 from envwatch.views.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
 from envwatch.views.pane_layout import DetailLine, Fit
@@ -222,7 +223,7 @@ def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> N
     profile_state = fleet_of(row)
     lines = all_lines(profile_state.environments[row.id], profile_state)
     assert all(line.text.isprintable() and line.label.isprintable() for line in lines)
-    for line, following in pairwise([*lines, DetailLine("", SafeText("end"))]):
+    for line, following in pairwise([*lines, DetailLine("", clean("end"))]):
         # Only a line with others below it may be empty, unless those are omitted.
         assert line.text or following.depth == line.depth + 1 or following.label == "…"
 
@@ -237,7 +238,7 @@ def test_no_size_of_memory_breaks_the_pane(memory: float) -> None:
 
 
 def test_churn_counts_changes_of_connection() -> None:
-    rows = [environment("env-1", connectionId=SafeText(f"conn-{number}")) for number in range(3)]
+    rows = [environment("env-1", connectionId=clean(f"conn-{number}")) for number in range(3)]
     profile_state, _ = watched([listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)])
     lines = by_label(all_lines(profile_state.environments[rows[0].id], profile_state))
     assert lines["churn"] == "2 changes of connection in the last hour"
@@ -267,7 +268,7 @@ def test_missing_parts_are_not_offered() -> None:
     ("text", "gist"), [("", ""), ("x" * 300, "x" * 300), ("a\nb", "2 lines"), ("{\n}\n", "3 lines")]
 )
 def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: str) -> None:
-    assert Copy("text", SafeText(text)).gist == gist
+    assert Copy("text", uncleaned(text)).gist == gist
 
 
 def test_every_copy_has_a_letter_of_its_own() -> None:
@@ -333,7 +334,7 @@ def test_the_first_sight_is_shown_as_date_and_age_the_preferred_one_first(style:
 def test_the_availability_is_one_of_the_facts_unless_it_stands_elsewhere() -> None:
     profile_state = fleet_of(environment("env-1"))
     (tracked,) = profile_state.environments.values()
-    lines = by_label(about_lines(tracked, profile_state, SafeText("up 99 %"), TimeStyle.UTC))
+    lines = by_label(about_lines(tracked, profile_state, clean("up 99 %"), TimeStyle.UTC))
     assert lines["uptime"] == "up 99 %"
     assert "uptime" not in by_label(about_lines(tracked, profile_state, None, TimeStyle.UTC))
 
@@ -343,6 +344,6 @@ def test_only_utc_sets_a_zone() -> None:
 
 
 def test_of_what_was_never_listed_the_pane_shows_no_values_that_were_never_sent() -> None:
-    profile_state, _ = ProfileState(expect=(SafeText("nas-77"),)).apply(listed([environment("env-1")]))
+    profile_state, _ = ProfileState(expect=(clean("nas-77"),)).apply(listed([environment("env-1")]))
     (missing,) = [each for each in profile_state.environments.values() if each.environment.label == "nas-77"]
     assert all_lines(missing, profile_state) == []

@@ -19,7 +19,7 @@ from envwatch.fleet.presence import PresenceRule
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import Term, Word, parse
 from envwatch.views.event_filter import EventFilter
 from envwatch.views.event_text import event_text
@@ -40,17 +40,15 @@ ROWS = {
 
 
 def event(kind: Kind, id_: str | None = "env-1", name: str | None = None, profile: str = "", **changes: Any) -> Event:
-    texts: dict[str, Any] = {
-        key: SafeText(value) if isinstance(value, str) else value for key, value in changes.items()
-    }
+    texts: dict[str, Any] = {key: clean(value) if isinstance(value, str) else value for key, value in changes.items()}
     shown_name = name or (f"laptop of {id_}" if id_ else None)
     row = ROWS.get(id_ or "")
     return Event(
         kind=kind,
         at=NOW,
-        profile=SafeText(profile),
-        id=None if id_ is None else SafeText(id_),
-        name=None if shown_name is None else SafeText(shown_name),
+        profile=clean(profile),
+        id=None if id_ is None else clean(id_),
+        name=None if shown_name is None else clean(shown_name),
         then=None if row is None else EventState(row, JUDGE.verdict(row, NOW)),
         **texts,
     )
@@ -208,7 +206,7 @@ LOST = Event(
     kind=Kind.TOGETHER,
     of=Kind.OFFLINE,
     at=NOW,
-    reason=SafeText("pod p-7"),
+    reason=clean("pod p-7"),
     members=(FELL, event(Kind.OFFLINE, "env-3"), event(Kind.OFFLINE, "env-9")),
 )
 

@@ -13,7 +13,7 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText, cells, clean
+from envwatch.model.text import cells, clean, composed
 from envwatch.views.event_lines import Layout, encoded, event_line, initial_line, layout_of
 
 AT = ServerMs(NOW + 7_999)
@@ -21,12 +21,12 @@ LAYOUT = Layout(name=12)
 
 
 def line(kind: Kind, layout: Layout = LAYOUT, **fields: object) -> str:
-    given = {"id": SafeText("env-1"), "name": SafeText("mac-mini-2")} | fields
+    given = {"id": clean("env-1"), "name": clean("mac-mini-2")} | fields
     return event_line(Event(kind=kind, at=AT, **given), layout)  # type: ignore[arg-type]
 
 
 def members(count: int) -> tuple[Event, ...]:
-    return tuple(Event(kind=Kind.OFFLINE, at=AT, id=SafeText(f"e{n}"), name=SafeText(f"box-{n}")) for n in range(count))
+    return tuple(Event(kind=Kind.OFFLINE, at=AT, id=clean(f"e{n}"), name=clean(f"box-{n}")) for n in range(count))
 
 
 LASTED = timedelta(days=3, hours=4, minutes=5)
@@ -38,7 +38,7 @@ FLEET = {"id": None, "name": None}
     [
         (
             Kind.OFFLINE,
-            {"reason": SafeText("heartbeat lost (121 s)"), "lasted": LASTED},
+            {"reason": clean("heartbeat lost (121 s)"), "lasted": LASTED},
             "offline      mac-mini-2    heartbeat lost (121 s), was on for 3d 4h",
         ),
         (Kind.ONLINE, {"lasted": timedelta(seconds=252)}, "online       mac-mini-2    was off for 4m 12s"),
@@ -56,10 +56,10 @@ FLEET = {"id": None, "name": None}
             {"field": "mode", "before": "standard", "after": "unrestricted"},
             "mode         mac-mini-2    mode standard → unrestricted !",
         ),
-        (Kind.ONLINE, {"name": SafeText("")}, "online       env-1"),
+        (Kind.ONLINE, {"name": clean("")}, "online       env-1"),
         (
             Kind.TOGETHER,
-            {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": SafeText("pod p-7")},
+            {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": clean("pod p-7")},
             "offline      2 environments  2 went offline together: all pod p-7",
         ),
         (
@@ -69,7 +69,7 @@ FLEET = {"id": None, "name": None}
         ),
         (
             Kind.BLIND,
-            {**FLEET, "since": NOW, "reason": SafeText("timeout")},
+            {**FLEET, "since": NOW, "reason": clean("timeout")},
             "blind        -             blind: no data since 08:53:20Z, timeout",
         ),
     ],
@@ -81,7 +81,7 @@ def test_a_line_has_the_time_in_utc_the_word_the_name_and_the_details(
 
 
 def test_several_profiles_have_a_column() -> None:
-    text = line(Kind.ONLINE, Layout(name=12, profile=6), profile=SafeText("work"))
+    text = line(Kind.ONLINE, Layout(name=12, profile=6), profile=clean("work"))
     assert text == "2025-10-09T08:53:27Z  online       work    mac-mini-2"
 
 
@@ -95,13 +95,13 @@ def test_columns_are_as_wide_as_the_names_up_to_forty_cells_and_nothing_is_cut()
     assert layout_of(monitored("a", "漢字漢字").fleet).name == 8
     assert layout_of(monitored("a", "x" * 40).fleet).name == 40
     assert layout_of(monitored("a", "x" * 41).fleet).name == 40
-    assert "x" * 41 in line(Kind.ONLINE, name=SafeText("x" * 41))
+    assert "x" * 41 in line(Kind.ONLINE, name=clean("x" * 41))
 
 
 def test_names_that_look_alike_have_a_part_of_their_id() -> None:
     layout = layout_of(monitored("build", "build", "other").fleet)
-    assert line(Kind.ONLINE, layout, name=SafeText("build")).endswith("online       build nv-1")
-    assert line(Kind.ONLINE, layout, name=SafeText("other")).endswith("online       other")
+    assert line(Kind.ONLINE, layout, name=clean("build")).endswith("online       build nv-1")
+    assert line(Kind.ONLINE, layout, name=clean("other")).endswith("online       other")
     assert layout.name == cells("build nv-1")
 
 
@@ -117,17 +117,17 @@ def test_the_initial_line_has_the_state_and_why() -> None:
 @pytest.mark.parametrize("weapon", WEAPONS)
 def test_whatever_a_name_is_an_event_is_one_line_without_escapes(weapon: str) -> None:
     name = clean(weapon)
-    data = encoded(SafeText(line(Kind.ONLINE, name=name)), "utf-8", ascii_only=False)
+    data = encoded(composed(line(Kind.ONLINE, name=name)), "utf-8", ascii_only=False)
     assert data.endswith(b"\n")
     assert data.decode().removesuffix("\n").isprintable()
 
 
 def test_where_only_ascii_can_be_shown_our_own_words_stay_readable() -> None:
-    text = SafeText(line(Kind.MODE, name=SafeText("東"), field="mode", before="a", after="b"))
+    text = clean(line(Kind.MODE, name=clean("東"), field="mode", before="a", after="b"))
     assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode         \\u6771            mode a -> b\n")
     assert encoded(text, "latin-1", ascii_only=False).endswith(b"mode a \\u2192 b\n")
 
 
 def test_an_instant_outside_the_calendar_is_a_dash() -> None:
-    event = replace(Event(kind=Kind.NOTICE, at=AT, reason=SafeText("x")), at=ServerMs(1e18))
+    event = replace(Event(kind=Kind.NOTICE, at=AT, reason=clean("x")), at=ServerMs(1e18))
     assert event_line(event, LAYOUT).startswith("–  notice")

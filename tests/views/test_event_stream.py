@@ -17,7 +17,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
 from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Listed
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.event_stream import EventFormat, EventStream
 
@@ -148,7 +148,7 @@ def test_a_filter_keeps_what_is_about_the_fleet() -> None:
 
 
 def test_each_profile_has_its_own_first_lines_and_source() -> None:
-    names = (SafeText("home"), SafeText("work"))
+    names = (clean("home"), clean("work"))
     stream = EventStream(
         sources={name: f"https://{name}.example/v1/environments" for name in names},
         format=EventFormat.JSONL,

@@ -10,7 +10,7 @@ from support.builders import NOW, beating, environment, listed, slept, watched
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.event_text import empty_table_text, event_style, event_text
 from envwatch.views.table_view import View
@@ -19,7 +19,7 @@ HOURS = timedelta(hours=3)
 
 
 def event(kind: Kind, **changes: object) -> Event:
-    return Event(**({"kind": kind, "at": NOW, "id": SafeText("env-1"), "name": SafeText("nas")} | changes))  # type: ignore[arg-type]  # named one by one in each test
+    return Event(**({"kind": kind, "at": NOW, "id": clean("env-1"), "name": clean("nas")} | changes))  # type: ignore[arg-type]  # named one by one in each test
 
 
 @pytest.mark.parametrize(
@@ -191,6 +191,6 @@ def test_the_events_of_a_real_fleet_have_texts() -> None:
 
 @pytest.mark.parametrize("query", ["profile:home", "web"])
 def test_an_empty_table_says_that_nothing_matches(query: str) -> None:
-    fleet = Fleet({NO_PROFILE: watched([listed(beating(2))], ProfileState(profile_name=SafeText("work")))[0]})
+    fleet = Fleet({NO_PROFILE: watched([listed(beating(2))], ProfileState(profile_name=clean("work")))[0]})
     text = empty_table_text(fleet, View(query=parse(query)))
     assert text == "Nothing matches. esc clears the filter, 0 resets the view."

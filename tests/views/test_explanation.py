@@ -15,7 +15,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.views.explanation import RuleResult, answer, explanation_rows, trace
 from envwatch.views.pane_layout import PaneLayout
 
@@ -41,7 +41,7 @@ def steps(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, R
     arguments = (profile_state.environments[environment().id], profile_state, reading(at, skew), UTC)
     found = trace(*arguments)
     assert [step.rule for step in found] == RULES
-    return {"verdict": RuleResult("verdict", SafeText(""), result(answer(*arguments)))} | {
+    return {"verdict": RuleResult("verdict", clean(""), result(answer(*arguments)))} | {
         step.rule: step for step in found
     }
 
@@ -50,7 +50,7 @@ def result(sentence: str) -> SafeText:
     """The state in an answer: `It is offline: disconnected, since …`."""
     match = re.fullmatch(r"It is ([a-z, ]+): .+, since .+\.", sentence)
     assert match, sentence
-    return SafeText(match[1])
+    return clean(match[1])
 
 
 def of_row(**changes: Any) -> dict[str, RuleResult]:

@@ -14,7 +14,7 @@ from support.tracked_environments import ALL, fleet_of, tracked
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import OrderInputs, arrange, lines_of
 from envwatch.views.grouping import GROUPINGS, OLD, Divider, GroupHeader, group_key, groups_of
@@ -115,7 +115,7 @@ def test_groups_follow_the_order_of_their_first_rows_and_missing_values_are_one_
         named("d", podId="p-2"),
         named("e", podId=""),
     ]
-    found = groups_of(rows, "pod", frozenset({group_key("pod", SafeText("p-1"))}))
+    found = groups_of(rows, "pod", frozenset({group_key("pod", clean("p-1"))}))
     assert shape(found) == ["-pod p-2 (2)", "a", "d", "-no pod (2)", "b", "e", "+pod p-1 (1)"]
 
 
@@ -150,9 +150,7 @@ ROWS = st.lists(
     rows=ROWS,
     group=st.sampled_from([None, *GROUPINGS]),
     folded=st.frozensets(
-        st.sampled_from(
-            [OLD, group_key("pod", SafeText("p-1")), group_key("pod", None), group_key("os", SafeText("linux"))]
-        )
+        st.sampled_from([OLD, group_key("pod", clean("p-1")), group_key("pod", None), group_key("os", clean("linux"))])
     ),
     sort=st.sampled_from([None, "name"]),
 )

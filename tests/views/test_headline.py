@@ -11,14 +11,14 @@ from support.builders import NOW, environment
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.event_text import event_text
 from envwatch.views.headline import headline, merged, returned_since
 
 
 def event(kind: Kind, seconds: float = 0, id_: str = "env-1", *, of: Kind | None = None, count: int = 0) -> Event:
     members = tuple(event(of, seconds, f"env-{n}") for n in range(count)) if of is not None else ()
-    return Event(kind=kind, at=ServerMs(NOW + seconds * 1000), id=None if of else SafeText(id_), of=of, members=members)
+    return Event(kind=kind, at=ServerMs(NOW + seconds * 1000), id=None if of else clean(id_), of=of, members=members)
 
 
 LOST = event(Kind.TOGETHER, of=Kind.OFFLINE, count=3)
@@ -41,7 +41,7 @@ def test_of_minor_events_of_one_listing_the_one_of_most_environments_is_chosen()
     many, one = event(Kind.TOGETHER, 5, of=Kind.ONLINE, count=3), event(Kind.RETURNED, 5, "env-9")
     assert chosen(many, one) is chosen(one, many) is many
     assert chosen(many, replace(one, at=ServerMs(NOW + 6_000))).kind is Kind.RETURNED  # type: ignore[union-attr]
-    assert chosen(many, replace(one, profile=SafeText("other"))).kind is Kind.RETURNED  # type: ignore[union-attr]
+    assert chosen(many, replace(one, profile=clean("other"))).kind is Kind.RETURNED  # type: ignore[union-attr]
     assert chosen(many, event(Kind.NOTICE, 7)) is many
 
 
@@ -91,7 +91,7 @@ def test_the_end_of_a_period_ends_its_rank_and_gives_way_to_any_event(begin: Kin
     assert chosen(*over[1:]) is over[2]
     assert chosen(*over[1:], back := event(Kind.ONLINE, 3, "env-9")) is back
     assert chosen(*over, again := event(begin, 3)) is again
-    assert chosen(event(begin, 1), replace(event(end, 2), profile=SafeText("other"))).kind is begin  # type: ignore[union-attr]
+    assert chosen(event(begin, 1), replace(event(end, 2), profile=clean("other"))).kind is begin  # type: ignore[union-attr]
 
 
 def test_what_has_come_back_of_a_loss_is_counted_unless_it_is_lost_again() -> None:
@@ -99,13 +99,13 @@ def test_what_has_come_back_of_a_loss_is_counted_unless_it_is_lost_again() -> No
     assert [returned_since(LOST, log) for log in ((LOST,), (LOST, back))] == [0, 2]
     assert returned_since(LOST, (LOST, back, event(Kind.OFFLINE, 6, "env-1"))) == 1
     assert returned_since(event(Kind.OFFLINE), (event(Kind.ONLINE, -5), event(Kind.ONLINE, 0, "env-9"))) == 0
-    assert returned_since(LOST, (LOST, replace(event(Kind.ONLINE, 5, "env-1"), profile=SafeText("other")))) == 0
+    assert returned_since(LOST, (LOST, replace(event(Kind.ONLINE, 5, "env-1"), profile=clean("other")))) == 0
     assert returned_since(event(Kind.BLIND), (event(Kind.ONLINE, 5),)) == 0
 
 
 def test_a_change_to_unrestricted_is_as_severe_as_a_loss_and_the_way_back_is_minor() -> None:
     fell = event(Kind.OFFLINE)
-    drift = replace(event(Kind.MODE, 5, "env-9"), before=SafeText("standard"), after=SafeText("unrestricted"))
+    drift = replace(event(Kind.MODE, 5, "env-9"), before=clean("standard"), after=clean("unrestricted"))
     assert chosen(fell, drift) is drift
     assert chosen(fell, replace(drift, before=drift.after, after=drift.before)) is fell
 
@@ -136,7 +136,7 @@ def test_changes_of_one_poll_become_one_sentence_and_the_number_of_the_others() 
     group, more = merged(first, log.with_poll_of(first))
     assert ([member.id for member in group.members], more) == (["env-1", "env-2"], 4)
     assert event_text(group) == "2 went offline: env-1, env-2"
-    named = replace(group, members=(first, replace(second, name=SafeText("sandbox-agent-e428e89d-2b14-472f"))))
+    named = replace(group, members=(first, replace(second, name=clean("sandbox-agent-e428e89d-2b14-472f"))))
     assert event_text(named) == "2 went offline: env-1, sandbox-agent-e428e…472f"
     assert merged(mode, log.with_poll_of(mode)) == (mode, 5)
     assert merged(LOST, log.with_poll_of(LOST)) == (LOST, 3)

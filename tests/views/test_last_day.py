@@ -19,7 +19,7 @@ from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText, cells
+from envwatch.model.text import cells, clean
 from envwatch.views.event_text import watched_text
 from envwatch.views.last_day import hour_marks, last_day_rows, uptime_text
 from envwatch.views.legend import hour_entries
@@ -37,7 +37,7 @@ def day_watched() -> Monitor:
 
 
 def row_of(monitor: Monitor, name: str) -> TrackedEnvironment:
-    return monitor.fleet.by_profile[NO_PROFILE].environments[SafeText(f"env-{name}")]
+    return monitor.fleet.by_profile[NO_PROFILE].environments[clean(f"env-{name}")]
 
 
 def lines(name: str, monitor: Monitor | None = None, width: int = 48, *, is_ascii: bool = False) -> list[str]:
@@ -115,8 +115,8 @@ def test_of_several_outages_the_longest_is_described_with_its_gap() -> None:
 @given(name=st.sampled_from(["steady", "once", "lost", "new"]), width=st.integers(33, 140), is_ascii=st.booleans())
 def test_every_row_fits_the_pane_and_the_strip_fills_it(name: str, width: int, *, is_ascii: bool) -> None:
     drawn = lines(name, width=width, is_ascii=is_ascii)
-    assert all(cells(SafeText(line)) <= width for line in drawn)
-    assert cells(SafeText(drawn[0])) == width
+    assert all(cells(line) <= width for line in drawn)
+    assert cells(drawn[0]) == width
     assert all(line.isascii() for line in drawn[:2]) or not is_ascii
 
 
@@ -142,7 +142,7 @@ def test_every_state_of_an_hour_looks_different_with_and_without_colours_and_in_
     assert set(HOUR_STYLES) == set(UptimeState)
     for glyphs in ([look.glyph for look in HOUR_STYLES.values()], [look.ascii for look in HOUR_STYLES.values()]):
         assert len(set(glyphs)) == len(UptimeState)
-        assert all(cells(SafeText(glyph)) == 1 for glyph in glyphs)
+        assert all(cells(glyph) == 1 for glyph in glyphs)
     assert all(look.ascii.isascii() for look in HOUR_STYLES.values())
     assert [entry.meaning for entry in hour_entries(ascii_only=True)] == [
         "down",

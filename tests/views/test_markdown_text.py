@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.markdown import HOSTILE, assert_is_harmless
 
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 from envwatch.views.markdown_text import code, code_note, code_text, listed
 
 
@@ -36,7 +36,7 @@ def test_any_text_is_one_code_span_in_which_nothing_acts(text: str) -> None:
     ],
 )
 def test_what_acts_nowhere_stays_as_it_is(text: str, shown: str) -> None:
-    assert code(SafeText(text)) == shown
+    assert code(clean(text)) == shown
 
 
 @pytest.mark.parametrize(

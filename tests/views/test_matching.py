@@ -7,7 +7,7 @@ from support.builders import NOW
 from support.tracked_environments import tracked
 
 from envwatch.fleet.events import Event, EventState, Kind
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.lexer import QueryError
 from envwatch.views.matching import event_test, matcher_of, matcher_or_none
 
@@ -23,16 +23,16 @@ def test_words_are_looked_for_in_every_column() -> None:
 
 
 def test_rows_without_a_profile_are_of_the_only_one() -> None:
-    assert matcher_of("profile:work", SafeText("work")).matches(tracked(), NOW)
-    assert not matcher_of("profile:work", SafeText("home")).matches(tracked(), NOW)
-    assert (matcher := matcher_or_none("profile:work", SafeText("work"))) is not None
+    assert matcher_of("profile:work", clean("work")).matches(tracked(), NOW)
+    assert not matcher_of("profile:work", clean("home")).matches(tracked(), NOW)
+    assert (matcher := matcher_or_none("profile:work", clean("work"))) is not None
     assert matcher.matches(tracked(), NOW)
 
 
 def test_an_event_without_a_profile_is_of_the_only_one() -> None:
     one = tracked()
     event = Event(kind=Kind.MODE, at=NOW, id=one.environment.id, then=EventState(one.environment, one.verdict))
-    assert [event_test("profile:work", SafeText(name))(event) for name in ("work", "home")] == [True, False]
+    assert [event_test("profile:work", clean(name))(event) for name in ("work", "home")] == [True, False]
 
 
 def test_no_query_matches_everything_and_equal_queries_are_equal() -> None:

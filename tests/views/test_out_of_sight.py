@@ -14,7 +14,7 @@ from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.arrangement import OrderInputs, arrange, lines_of
 from envwatch.views.grouping import group_key
 from envwatch.views.out_of_sight import ProblemPlaces, above_text, no_problem_text
@@ -23,8 +23,8 @@ from envwatch.views.table_view import View
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
-NOTE = Ack(NOW, SafeText(""))
-OS = group_key("os", SafeText("linux"))
+NOTE = Ack(NOW, clean(""))
+OS = group_key("os", clean("linux"))
 
 
 def places(*rows: TrackedEnvironment, view: View | None = None) -> ProblemPlaces:
@@ -79,7 +79,7 @@ def test_what_is_out_of_sight_is_said_in_words_and_nothing_is_said_of_none() -> 
     ],
 )
 def test_the_answer_names_what_there_is(rows: list[TrackedEnvironment], acked: str, hidden: int, text: str) -> None:
-    acks = {SafeText(f"env-{name}"): NOTE for name in acked}
+    acks = {clean(f"env-{name}"): NOTE for name in acked}
     assert no_problem_text(fleet_of(rows), acks, reading(), hidden, is_old_folded=True) == text
 
 

@@ -21,7 +21,7 @@ from support.tracked_environments import ALL, matches
 from envwatch.fleet.presence import GONE
 from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
-from envwatch.model.text import SafeText, cells, clean
+from envwatch.model.text import cells, clean
 from envwatch.query.language import parse
 from envwatch.views.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
 from envwatch.views.output import ROW_NAMES, csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
@@ -36,7 +36,7 @@ HOSTILE = "\x1b]0;owned\x07\x9b31m\u202eevil\x00\n\r\t\u2028"
 
 
 def listing_of(*rows: Environment, at: float = NOW, profile: str = "", **how: Any) -> EnvironmentList:
-    return list_of(listed(rows, at, **how), SafeText(profile))
+    return list_of(listed(rows, at, **how), clean(profile))
 
 
 def found(listing: EnvironmentList, query: str) -> EnvironmentList:
@@ -351,11 +351,11 @@ def test_the_names_alone_are_one_a_line_with_the_id_of_what_has_none() -> None:
 def test_one_line_counts_what_there_is() -> None:
     seen = partial(line_of, age=timedelta(seconds=2.9), encoding="utf-8", ascii_only=False)
     listing = listing_of(*fleet_of_each_state())
-    assert seen(listing, label=SafeText("acme")).decode() == "○3 ◐2 ●2 acme 2s\n"
-    plain = line_of(listing, label=SafeText("\u00e0"), age=timedelta(), encoding="ascii", ascii_only=True)
+    assert seen(listing, label=clean("acme")).decode() == "○3 ◐2 ●2 acme 2s\n"
+    plain = line_of(listing, label=clean("\u00e0"), age=timedelta(), encoding="ascii", ascii_only=True)
     assert plain == b"x3 ~2 +2 \\xe0 0s\n"
-    unsure = replace(listing_of(), rejected=3, unlisted=(SafeText("home"),))
-    assert seen(unsure, label=SafeText("work")).decode() == "●0 ?3 work home? 2s\n"
+    unsure = replace(listing_of(), rejected=3, unlisted=(clean("home"),))
+    assert seen(unsure, label=clean("work")).decode() == "●0 ?3 work home? 2s\n"
 
 
 @given(width=st.integers(1, 130), names=st.lists(st.text("n東é ", max_size=60), max_size=4))
@@ -405,10 +405,10 @@ def test_rows_that_could_not_be_read_make_the_listing_incomplete() -> None:
 
 
 def test_rows_that_could_not_be_read_are_named() -> None:
-    ids = frozenset(SafeText(f"env-{number}") for number in range(4, 0, -1))
+    ids = frozenset(clean(f"env-{number}") for number in range(4, 0, -1))
     snapshot = Snapshot(pages=(ListedPage([environment()], WallMs(NOW)),), rejected=5, rejected_ids=ids)
     listing = list_of(Listed(snapshot, reading(), reading(), timedelta(seconds=5)))
-    both = merged([listing, replace(listing, rejected=1, rejected_ids=frozenset({SafeText("env-9")}))])
+    both = merged([listing, replace(listing, rejected=1, rejected_ids=frozenset({clean("env-9")}))])
     assert decoded(listing)["set_aside"] == {"total": 5, "ids": ["env-1", "env-2", "env-3", "env-4"]}
     assert decoded(both)["set_aside"] == {"total": 6, "ids": ["env-1", "env-2", "env-3", "env-4", "env-9"]}
     assert "incomplete: 5 rows could not be read (env-1, env-2, env-3 and 2 more);" in summary_of(listing, "api")
@@ -521,7 +521,7 @@ def test_an_acknowledgement_of_the_serving_host_says_whose_it_is_unless_there_is
     assert row["acknowledged"] == text
     assert row["unknown"] == {"envwatch": {"ack": ack}}
     assert rows_of_csv(listing)[0]["acknowledged"] == (text or "")
-    own = replace(listing, acknowledged={listing.rows[0].tracked.environment.id: SafeText("mine")})
+    own = replace(listing, acknowledged={listing.rows[0].tracked.environment.id: clean("mine")})
     assert decoded(own)["environments"][0]["acknowledged"] == "mine"
 
 
@@ -576,7 +576,7 @@ def test_gone_environments_are_printed_and_counted() -> None:
 def test_a_note_is_printed_with_its_environment_under_every_profile() -> None:
     one = replace(
         listing_of(environment("env-1"), environment("env-2"), profile="a"),
-        acknowledged={SafeText("env-2"): SafeText("new")},
+        acknowledged={clean("env-2"): clean("new")},
     )
     listing = merged([one, listing_of(environment("env-2"), profile="b")])
     notes = {(row["profile"], row["id"]): row["acknowledged"] for row in decoded(listing)["environments"]}
@@ -600,7 +600,7 @@ def test_several_profiles_become_one_list_problems_first() -> None:
 
 def test_a_profile_without_a_listing_makes_the_list_incomplete_and_is_named() -> None:
     one = listing_of(environment("env-1"), profile="work")
-    listing = merged([one], unlisted=[SafeText("home"), SafeText("lab")])
+    listing = merged([one], unlisted=[clean("home"), clean("lab")])
     assert (one.is_complete, listing.is_complete, decoded(listing)["complete"]) == (True, False, False)
     assert decoded(listing)["environments"] == decoded(one)["environments"]
     assert summary_of(listing, "api").endswith(" 1 online; incomplete: no listing of home, lab")

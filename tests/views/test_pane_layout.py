@@ -14,7 +14,7 @@ from support.hostile_fleet import WEAPONS, hostile_rows
 
 from envwatch.fleet.events import flatten
 from envwatch.model.page import environment_of
-from envwatch.model.text import SafeText, cells, clean
+from envwatch.model.text import cells, clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.views.details import about_lines, event_line, help_lines, id_lines
@@ -56,7 +56,7 @@ def rows_of(tracked: TrackedEnvironment, layout: PaneLayout) -> Iterator[Row]:
     lines = [
         *help_lines(tracked, FLEET, LATER),
         *(event_line(event, NOW, None, is_ascii=layout.is_ascii) for event in own),
-        *about_lines(tracked, FLEET, SafeText("up 90.6 % of the 23h 59m watched in 24h"), TimeStyle.UTC),
+        *about_lines(tracked, FLEET, clean("up 90.6 % of the 23h 59m watched in 24h"), TimeStyle.UTC),
         *id_lines(tracked),
     ]
     for title in ("about", "since the baseline"):
@@ -80,7 +80,7 @@ def test_every_row_of_any_environment_fits_at_every_width(
 
 @given(st.lists(st.sampled_from(KNOWN), min_size=1, max_size=20), st.integers(NARROWEST, 120))
 def test_no_word_is_broken(words: list[str], width: int) -> None:
-    text, layout = SafeText(" ".join(words)), PaneLayout(width)
+    text, layout = clean(" ".join(words)), PaneLayout(width)
     for rows in (
         layout.rows(DetailLine("label", text)),
         layout.rows(DetailLine("label", text, letter="d")),
@@ -125,7 +125,7 @@ COMMANDS = st.lists(st.text("ab -='\"\\$#;|&", min_size=1, max_size=12), min_siz
     ],
 )
 def test_a_command_is_broken_between_its_arguments_and_keeps_its_letter(width: int, expected: list[str]) -> None:
-    command = SafeText("letta server --computer-name=hiro-laptop-22")
+    command = clean("letta server --computer-name=hiro-laptop-22")
     line = DetailLine("do", command, "online", fit=Fit.COMMAND, letter="l")
     assert texts(PaneLayout(width).rows(line)) == expected
 
@@ -133,7 +133,7 @@ def test_a_command_is_broken_between_its_arguments_and_keeps_its_letter(width: i
 @given(COMMANDS.map(shlex.join), st.integers(20, 120))
 @example("npm i 'a  b'  c\\ d --x", 20)
 def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, width: int) -> None:
-    rows = command_rows(SafeText(command), width, " \\")
+    rows = command_rows(clean(command), width, clean(" \\"))
     pasted = "\n".join(f"  {row}" for row in rows).replace("\\\n", "")
     assert shlex.split(pasted) == shlex.split(command)
     assert all(row.endswith(" \\") for row in rows[:-1])
@@ -141,7 +141,7 @@ def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, wid
 
 @given(COMMANDS.map("".join))
 def test_any_text_is_broken_only_at_spaces_outside_quotes_and_before_comments(text: str) -> None:
-    parts = shell_arguments(SafeText(text))
+    parts = shell_arguments(clean(text))
     assert re.sub(" +", "", "".join(parts)) == text.replace(" ", "")
     for part in parts[:-1]:
         assert not part.startswith("#")
@@ -150,18 +150,18 @@ def test_any_text_is_broken_only_at_spaces_outside_quotes_and_before_comments(te
 
 @pytest.mark.parametrize("start", ["x ", "x;", "x &&", ""])
 def test_a_comment_is_never_broken(start: str) -> None:
-    assert shell_arguments(SafeText(f"npm i {start}# then rm -rf ~"))[-1].endswith("# then rm -rf ~")
-    assert shell_arguments(SafeText("a b#c d")) == ["a", "b#c", "d"]
+    assert shell_arguments(clean(f"npm i {start}# then rm -rf ~"))[-1].endswith("# then rm -rf ~")
+    assert shell_arguments(clean("a b#c d")) == ["a", "b#c", "d"]
 
 
 def test_on_windows_no_mark_of_continuation_is_added() -> None:
-    line = DetailLine("do", SafeText("letta server --computer-name=hiro-laptop-22"), fit=Fit.WINDOWS_COMMAND)
+    line = DetailLine("do", clean("letta server --computer-name=hiro-laptop-22"), fit=Fit.WINDOWS_COMMAND)
     assert texts(PaneLayout(40).rows(line)) == ["do       letta server", "         --computer-name=hiro-laptop-22"]
 
 
 @pytest.mark.parametrize("fit", [Fit.COMMAND, Fit.WINDOWS_COMMAND])
 def test_a_command_that_ascii_would_change_is_not_shown_but_can_be_copied(fit: Fit) -> None:
-    line = DetailLine("do", SafeText("letta server --computer-name='東京-a'"), "online", fit=fit, letter="l")
+    line = DetailLine("do", clean("letta server --computer-name='東京-a'"), "online", fit=fit, letter="l")
     assert "東京-a" in "".join(texts(PaneLayout(80).rows(line)))
     (row,) = texts(PaneLayout(80, is_ascii=True).rows(line))
     assert "this terminal cannot show all of it" in row
@@ -181,7 +181,7 @@ def test_an_argument_that_is_wider_than_the_pane_is_shown_whole(weapon: str, wid
 
 
 def test_an_id_is_shortened_in_its_middle_and_only_if_it_has_to_be() -> None:
-    line = DetailLine("device", SafeText("5b491561-2c3d-4e5f-8a9b-0c1d2e6437b7"), fit=Fit.ENDS, letter="d")
+    line = DetailLine("device", clean("5b491561-2c3d-4e5f-8a9b-0c1d2e6437b7"), fit=Fit.ENDS, letter="d")
     (row,) = texts(PaneLayout(33).rows(line))
     assert row == "device   5b491561-2c3d-4…7b7  y d"
     (row,) = texts(PaneLayout(60).rows(line))
@@ -189,7 +189,7 @@ def test_an_id_is_shortened_in_its_middle_and_only_if_it_has_to_be() -> None:
 
 
 def test_a_long_directory_keeps_its_end() -> None:
-    line = DetailLine("in", SafeText("/home/hiro/code/a-long-project-name/portal"), fit=Fit.END)
+    line = DetailLine("in", clean("/home/hiro/code/a-long-project-name/portal"), fit=Fit.END)
     (row,) = texts(PaneLayout(33).rows(line))
     assert row.startswith("in       …")
     assert row.endswith("name/portal")
@@ -197,8 +197,8 @@ def test_a_long_directory_keeps_its_end() -> None:
 
 def test_a_separator_stands_neither_at_the_start_nor_at_the_end_of_a_row() -> None:
     pieces = [
-        Piece(SafeText("○ OFFLINE for 8s"), "bold offline"),
-        *(Piece(SafeText("· disconnected")) for _ in range(3)),
+        Piece(clean("○ OFFLINE for 8s"), "bold offline"),
+        *(Piece(clean("· disconnected")) for _ in range(3)),
     ]
     for width in range(16, 60):
         for row in texts(PaneLayout(width).sentence(pieces)):

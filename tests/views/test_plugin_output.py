@@ -103,28 +103,26 @@ def test_the_line_is_as_the_guidelines_show_it() -> None:
         label="offline", value=5, warning=threshold_of("3"), critical=threshold_of("10"), greatest=47
     )
     took = PerformanceDatum(label="time", value=0.2149, unit="s", greatest=10)
-    output = output_of(
-        PluginStatus.WARNING, SafeText("5 of 47 offline: a|b"), [counted, took], [SafeText("a|b: offline")]
-    )
+    output = output_of(PluginStatus.WARNING, clean("5 of 47 offline: a|b"), [counted, took], [clean("a|b: offline")])
     assert output == (
         "ENVWATCH WARNING - 5 of 47 offline: a/b | offline=5;3;10;0;47 time=0.215s;;;0;10\na/b: offline\n"
     )
 
 
 def test_a_failure_has_no_performance_data() -> None:
-    assert output_of(PluginStatus.UNKNOWN, SafeText("timeout")) == "ENVWATCH UNKNOWN - timeout\n"
+    assert output_of(PluginStatus.UNKNOWN, clean("timeout")) == "ENVWATCH UNKNOWN - timeout\n"
 
 
 def test_numbers_of_any_fleet_are_written_out() -> None:
     output = output_of(
-        PluginStatus.OK, SafeText("-"), [PerformanceDatum(label="online", value=1_234_567, greatest=7_654_321)]
+        PluginStatus.OK, clean("-"), [PerformanceDatum(label="online", value=1_234_567, greatest=7_654_321)]
     )
     assert output.endswith("| online=1234567;;;0;7654321\n")
 
 
 def test_details_beyond_4_kib_are_counted() -> None:
-    details = [SafeText(f"name-{number}: offline") for number in range(1_000)]
-    output = output_of(PluginStatus.OK, SafeText("text"), details=details)
+    details = [clean(f"name-{number}: offline") for number in range(1_000)]
+    output = output_of(PluginStatus.OK, clean("text"), details=details)
     assert 4_000 < len(output.encode()) <= 4_096
     *shown, last = output.splitlines()[1:]
     assert shown == details[: len(shown)]

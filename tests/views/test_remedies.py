@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading, watched, wire_row
 from support.hostile_fleet import WEAPONS
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.remedies import remedies, start_command
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started
     for device, is_named in (("device-1", True), ("desktop:1", True), ("sandbox-1", False)):
         row = environment("env-1", **OFFLINE, deviceId=device)
         profile_state = fleet_of(row)
-        (remedy,) = remedies(profile_state.environments[row.id], profile_state, reading(), SafeText("R"))
+        (remedy,) = remedies(profile_state.environments[row.id], profile_state, reading(), clean("R"))
         assert ("R does that from here: this is a demo" in remedy.notes) == is_named
     assert remedies_for() == []
 

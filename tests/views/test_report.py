@@ -21,7 +21,7 @@ from envwatch.cli.commands.report import recorded_in
 from envwatch.fleet.history import RecordedPoll
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 from envwatch.views.matching import matcher_of
 from envwatch.views.report import Recorded, matching, report_of
 from envwatch.views.report_clock import ReportClock
@@ -39,7 +39,7 @@ GOLDEN = Path(__file__).with_name("report_of_a_night.md")
 
 def recorded(past: Past, until: float, hours: float = 8) -> Recorded:
     since = WallMs(until - hours * HOUR_MS)
-    found = recorded_in(past, since, WallMs(until), profile=SafeText("work"), host=SafeText("api.letta.com"))
+    found = recorded_in(past, since, WallMs(until), profile=clean("work"), host=clean("api.letta.com"))
     assert found is not None
     return found
 
@@ -414,7 +414,7 @@ def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end()
     of_one = report_of(matching(recorded(night.history, night.at), matcher_of("name:chen-imac")))
     assert [each.after for each in of_one.mode_changes] == ["unrestricted", "standard"]
     assert not of_one.incidents
-    text = markdown_of(dataclasses.replace(whole(profile), filter=SafeText("pod:p-7")), ZONE)
+    text = markdown_of(dataclasses.replace(whole(profile), filter=clean("pod:p-7")), ZONE)
     assert "Only environments that match `pod:p-7`." in text.splitlines()
 
 
@@ -469,7 +469,7 @@ def test_whatever_happened_every_environment_that_is_down_is_named_once_and_all_
     night = life(actions)
     until = night.at - steps_back * 5_000
     what = recorded_in(
-        night.history, WallMs(until - minutes * 60_000), WallMs(until), profile=SafeText("work"), host=SafeText("h")
+        night.history, WallMs(until - minutes * 60_000), WallMs(until), profile=clean("work"), host=clean("h")
     )
     if what is None:
         return

@@ -7,7 +7,7 @@ import pytest
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.report_gaps import doubts_in, periods_of, with_causes
 from envwatch.views.report_values import Gap, GapCause
 
@@ -23,7 +23,7 @@ PERIOD = Span(at(0), at(100))
 
 def event(kind: Kind, minute: float, since: float | None = None, reason: str | None = None) -> Event:
     began_at = None if since is None else at(since)
-    return Event(kind=kind, at=at(minute), since=began_at, reason=None if reason is None else SafeText(reason))
+    return Event(kind=kind, at=at(minute), since=began_at, reason=None if reason is None else clean(reason))
 
 
 def shown(gaps: tuple[Gap, ...]) -> list[tuple[float, float, GapCause, str | None, bool]]:

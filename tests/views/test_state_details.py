@@ -15,7 +15,7 @@ from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.fleet.silences import silence_of_environments
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.remedies import remedies
 from envwatch.views.state_details import (
     acknowledgement_lines,
@@ -164,7 +164,7 @@ def test_a_stall_of_all_heartbeats_is_what_proves_nothing() -> None:
     profile_state, _ = watched([listed(beating(12), NOW + at) for at in range(0, 150_000, 5_000)])
     assert profile_state.stall_detector.is_stalled
     assert "silence proves nothing" in proof(
-        profile_state.environments[SafeText("env-1")], profile_state, reading(NOW + 146_000), UTC
+        profile_state.environments[clean("env-1")], profile_state, reading(NOW + 146_000), UTC
     )
 
 
@@ -238,7 +238,7 @@ def test_an_instant_of_another_day_has_its_date(ago: float, text: str) -> None:
 def test_an_acknowledgement_is_said_to_be_of_this_machine() -> None:
     profile_state = fleet_of(environment("env-1", connectionId=None))
     (tracked,) = profile_state.environments.values()
-    for note, text in ((SafeText("disk"), "4m ago on this machine: disk"), (SafeText(""), "4m ago on this machine")):
+    for note, text in ((clean("disk"), "4m ago on this machine: disk"), (clean(""), "4m ago on this machine")):
         (line,) = acknowledgement_lines(tracked, {tracked.environment.id: Ack(NOW - 250_000, note)}, NOW)
         assert (line.label, line.text) == ("acked", text)
     assert not list(acknowledgement_lines(tracked, {}, NOW))
@@ -246,7 +246,7 @@ def test_an_acknowledgement_is_said_to_be_of_this_machine() -> None:
 
 def test_a_silence_says_for_how_long_by_whom_and_why() -> None:
     silence = silence_of_environments(
-        [SafeText("env-1")], reading().wall, timedelta(hours=2), SafeText("moving"), SafeText("ana")
+        [clean("env-1")], reading().wall, timedelta(hours=2), clean("moving"), clean("ana")
     )
     (line,) = silence_lines(silence, reading().wall)
     assert (line.label, line.text) == ("silenced", "for 2h more by ana: moving")

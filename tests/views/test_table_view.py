@@ -16,7 +16,7 @@ from support.tracked_environments import ALL, fleet_of, gone, late, named, offli
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.model.text import SafeText, natural_key
+from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.query.language import parse
 from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange
 from envwatch.views.baseline import Baseline, comparison_columns
@@ -235,7 +235,7 @@ def test_only_a_preset_or_a_query_narrows() -> None:
 
 
 def test_names_that_are_used_twice_or_look_alike_are_ambiguous() -> None:
-    found = ambiguous_names(Counter(SafeText(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
+    found = ambiguous_names(Counter(clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
     assert found == {"nas", "hiro", "hirο"}
 
 

@@ -11,7 +11,7 @@ from support.builders import NOW, beating, environment, failed, listed, reading,
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.wait_condition import Progress, WaitCondition
 
@@ -87,7 +87,7 @@ def test_a_row_that_cannot_be_judged_is_no_match_and_no_proof_of_absence() -> No
 
 
 def test_every_profile_must_be_seen() -> None:
-    names = (SafeText("home"), SafeText("work"))
+    names = (clean("home"), clean("work"))
     condition = WaitCondition(queries=(parse("env-1"),))
     monitor = Monitor.create(dict.fromkeys(names, Limits()))
     monitor, _ = monitor.apply(names[0], after(0, "1"), reading())

@@ -6,7 +6,7 @@ import pytest
 
 from envwatch.fleet.counts import Counts
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.views.window_title import window_title
 
 ON, LATE, OFF, GONE, MISSING = Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
@@ -29,5 +29,5 @@ ON, LATE, OFF, GONE, MISSING = Presence.ONLINE, Presence.LATE, Presence.OFFLINE,
     ],
 )
 def test_the_title_has_what_alerts_first(counts: Counts, unicode: str, ascii_text: str) -> None:
-    assert window_title(counts, SafeText("acme"), ascii_only=False) == unicode
-    assert window_title(counts, SafeText("acme"), ascii_only=True) == ascii_text
+    assert window_title(counts, clean("acme"), ascii_only=False) == unicode
+    assert window_title(counts, clean("acme"), ascii_only=True) == ascii_text

@@ -197,5 +197,5 @@ def _settings(settings: Settings, options: Options) -> Settings:
         return settings
     if settings.is_one_of_several:
         raise StopError(Exit.USAGE, "--expect is for one profile; with several, each has its own `expect_file`")
-    origins = {**settings.origins, "expect_file": SafeText("--expect")}
+    origins = {**settings.origins, "expect_file": clean("--expect")}
     return replace(settings, expect_file=Path(options.expect), origins=origins)

@@ -104,17 +104,17 @@ def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     loss = Event(
         kind=Kind.OFFLINE,
         at=at,
-        id=SafeText("env-test"),
-        name=SafeText("test of envwatch hooks"),
-        reason=SafeText("nothing happened, this is a test"),
+        id=clean("env-test"),
+        name=clean("test of envwatch hooks"),
+        reason=clean("nothing happened, this is a test"),
     )
     incident = Incident(
-        id=SafeText(f"inc-test-{at:.0f}"),
+        id=clean(f"inc-test-{at:.0f}"),
         profile=NO_PROFILE,
         began_at=at,
         losses=(loss,),
         noticed_at=MonotonicS(now.monotonic),
-        remaining=frozenset({(NO_PROFILE, SafeText("env-test"))}),
+        remaining=frozenset({(NO_PROFILE, clean("env-test"))}),
     )
     context = Context(source="envwatch:test", host="envwatch", profile=profile)
     monitor = Monitor.create({NO_PROFILE: Limits()})

@@ -12,7 +12,7 @@ from envwatch.cli.bootstrap import state_file, user_name
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import line, period
 from envwatch.model import limits
-from envwatch.model.text import SafeText, cells, clean, counted, fitted, shortened
+from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted, shortened
 from envwatch.model.times import date_text
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _list(options: Options) -> int:
 
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        text = "  ".join(fitted(SafeText(cell), width) for cell, width in zip(row, widths, strict=True))
+        text = "  ".join(fitted(composed(cell), width) for cell, width in zip(row, widths, strict=True))
         write(f"{text.rstrip()}\n".encode())
     return Exit.FINE
 

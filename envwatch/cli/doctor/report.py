@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.doctor.finding import CheckStatus, Finding
-from envwatch.model.text import SafeText, clean, counted, wrapped
+from envwatch.model.text import SafeText, clean, composed, counted, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +30,7 @@ class Result:
 
     def __init__(self, id_: str, profile: str | None, finding: Finding, redact: Callable[[str], str]) -> None:
         def safe(text: str) -> SafeText:
-            return SafeText(redact(clean(text)))  # after cleaning, which may produce the spelling of a secret
+            return composed(redact(clean(text)))  # after cleaning, which may produce the spelling of a secret
 
         self.id = id_
         self.profile = None if profile is None else safe(profile)
@@ -48,7 +48,7 @@ class Result:
 def lines_of(result: Result, width: int | None) -> list[str]:
     """Return one line for a finding and one for its fix, wrapped to a width unless it is None."""
     room = None if width is None else width - _INDENT
-    texts = [result.summary, *([SafeText(f"fix: {result.fix}")] if result.fix else [])]
+    texts = [result.summary, *([composed(f"fix: {result.fix}")] if result.fix else [])]
     lines = [line for text in texts for line in _wrapped(text, room)]
     start = f"{_LABELS[result.status]:<6}{result.id:<{_INDENT - 6}}"
     return [f"{start if number == 0 else ' ' * _INDENT}{line}".rstrip() for number, line in enumerate(lines)]
@@ -56,7 +56,7 @@ def lines_of(result: Result, width: int | None) -> list[str]:
 
 def verdict_of(results: Sequence[Result], width: int | None = None) -> list[str]:
     """Return the last line, wrapped: whether envwatch works here, and what is amiss."""
-    return [*_wrapped(SafeText(_verdict(results)), width)]
+    return [*_wrapped(composed(_verdict(results)), width)]
 
 
 def _verdict(results: Sequence[Result]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from envwatch.model.outcome import Cause, Snapshot, SourceError
 from envwatch.model.pool import Pool
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta.absences import Absences
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
@@ -241,4 +241,4 @@ class Client:
 
     def _too_slow(self, what: str, deadline: timedelta) -> SourceError:
         message = f"{self._endpoint.host} did not send {what} within {deadline.total_seconds():g} s"
-        return SourceError(Cause.TIMEOUT, SafeText(message))
+        return SourceError(Cause.TIMEOUT, composed(message))

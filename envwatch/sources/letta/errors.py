@@ -23,7 +23,7 @@ from envwatch.model.clock import OffsetBounds
 from envwatch.model.listing_api import WRONG_BASE_URL
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, PageError, page_of
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.relayed import relayed_words
 from envwatch.sources.letta.transport import ERROR_BYTES, BodyError
@@ -107,7 +107,7 @@ class Endpoint:
         """Return the server's text as one line that is safe to show, without any part of the key."""
         key = self.key.get_secret_value()
         # Redacted after cleaning, because cleaning removes characters and can so join parts of the key.
-        return SafeText(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
+        return composed(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
 
 
 def host_of(url: httpx.URL) -> SafeText:
@@ -127,9 +127,9 @@ def page_in(
         page = _web_page(response, endpoint)
         if page is None:
             what = f"{endpoint.host} sent no listing ({endpoint.quoted(str(error))})"
-            return SourceError(Cause.GARBLED, SafeText(what))
+            return SourceError(Cause.GARBLED, composed(what))
         what = f"{endpoint.host} answered with {page}: wrong LETTA_BASE_URL, or a proxy's login page?"
-        return SourceError(Cause.GARBLED, SafeText(what))
+        return SourceError(Cause.GARBLED, composed(what))
 
 
 def offset_in(response: Response) -> OffsetBounds | None:
@@ -168,28 +168,28 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             what = f"{host} sent the id of a row that cannot be sent back to go on from"
         case _:
             what = f"the answer of {host} cannot be decoded ({type(error).__name__})"
-    return SourceError(cause, SafeText(what))
+    return SourceError(cause, composed(what))
 
 
 def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
     status = response.status
     if 300 <= status < 400:
         what = f"{endpoint.host} answered with a redirect to {_target(response, endpoint)}: wrong LETTA_BASE_URL?"
-        return SourceError(Cause.REDIRECTED, SafeText(what))
+        return SourceError(Cause.REDIRECTED, composed(what))
     what = f"{endpoint.host} answered {status}"
     if status < 300:
-        return SourceError(Cause.GARBLED, SafeText(f"{what}, which is no listing"))
+        return SourceError(Cause.GARBLED, composed(f"{what}, which is no listing"))
     if (words := relayed_words(response)) is not None:
         wait = retry_after(response.headers, response.answered_at)
         what = f"{endpoint.host}: {endpoint.quoted(words)}"
-        return SourceError(Cause.UNAVAILABLE, SafeText(what), retry_after=wait, is_relayed=True)
+        return SourceError(Cause.UNAVAILABLE, composed(what), retry_after=wait, is_relayed=True)
     cause = _CAUSES.get(status, Cause.REFUSED if status < 500 else Cause.SERVER)
     words = _words(response, endpoint) or httpx.codes.get_reason_phrase(status)
     advice = "" if words.startswith(WRONG_BASE_URL) else _ADVICE.get(cause, "").format(key_origin=endpoint.key_origin)
     details = ". ".join(filter(None, [words.rstrip("."), advice]))
     return SourceError(
         cause,
-        SafeText(f"{what}: {details}" if details else what),
+        composed(f"{what}: {details}" if details else what),
         retry_after=retry_after(response.headers, response.answered_at),
     )
 
@@ -221,14 +221,14 @@ def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
         return None
     title = _TITLE.search(start)
     named = endpoint.quoted(title[1], 80) if title else ""
-    return SafeText(f"a web page, “{named}”" if named else "a web page")
+    return composed(f"a web page, “{named}”" if named else "a web page")
 
 
 def _target(response: Response, endpoint: Endpoint) -> SafeText:
     """Return where a redirect leads: host and path on the same host, only the host otherwise."""
     location = response.headers.get("Location")
     if not location:
-        return SafeText("nowhere")
+        return composed("nowhere")
     try:
         url = httpx.URL(location)
     except (httpx.InvalidURL, UnicodeError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, ListedPage, Snapshot, SourceError
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.relayed import united
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ class ListingFetch:
     def _check_rows(self) -> None:
         if self._rejected > limits.BAD_ROWS_SHARE * self.rows_read:
             what = f"{self._rejected:,} of {self.rows_read:,} rows do not fit what is known of the API"
-            raise SourceError(Cause.GARBLED, SafeText(what))
+            raise SourceError(Cause.GARBLED, clean(what))
 
 
 def _endless(why: str) -> SourceError:
-    return SourceError(Cause.ENDLESS, SafeText(why))
+    return SourceError(Cause.ENDLESS, clean(why))

@@ -20,7 +20,7 @@ from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.pool import Pool
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
 from envwatch.sources.letta.httpx_import import httpx
@@ -219,7 +219,7 @@ class Requests:
                 response = await self._transport.get(params, route)
         except TimeoutError:
             what = f"{self._endpoint.host} did not answer within {deadline.total_seconds():g} s"
-            failure = SourceError(Cause.TIMEOUT, SafeText(what))
+            failure = SourceError(Cause.TIMEOUT, composed(what))
         except FAILURES as error:
             failure = failure_of(error, self._endpoint)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, composed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,4 +22,4 @@ class About:
     @property
     def host(self) -> SafeText:
         """Host and port of the server."""
-        return SafeText(self.base_url.partition("://")[2].partition("/")[0])
+        return composed(self.base_url.partition("://")[2].partition("/")[0])

@@ -26,7 +26,7 @@ from envwatch.fleet.run_before import LACKED
 from envwatch.model.environment import API_FIELDS, METADATA_FIELDS, Environment, Identifies, ValueKind
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
 from envwatch.storage.history.about import About
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REDACTED: Final = SafeText("(redacted)")
+REDACTED: Final = clean("(redacted)")
 """In place of a free text, such as a note."""
 
 _DIGEST_BYTES: Final = 6
@@ -60,11 +60,11 @@ _SYSTEM: Final = re.compile(
 )
 _SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
 
-_LOCAL: Final = SafeText("local")
+_LOCAL: Final = clean("local")
 """The organization of a row of the Desktop app."""
 _DEVICES: Final = ("desktop:", "sandbox-")
 """Begins of device ids that say what kind of machine it is."""
-_EXPECTED: Final = missing_id(SafeText(""))
+_EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces) (.+)(, same device)", re.DOTALL)
 """The reason of a newcomer, see `fleet.newcomers`."""
 
@@ -146,7 +146,7 @@ class Redaction:
 
     def about(self, about: About) -> About:
         """Return what a redacted recording is of: a server of a name that does not exist."""
-        base_url = SafeText(f"https://{self._pseudonym('host', about.base_url)}.invalid")
+        base_url = composed(f"https://{self._pseudonym('host', about.base_url)}.invalid")
         return About(profile=self._profile(about.profile), base_url=base_url, version=about.version, is_redacted=True)
 
     def _fleet(self, profile_state: ProfileState) -> ProfileState:
@@ -257,18 +257,18 @@ class Redaction:
         if reason is None or _OWN_WORDS.fullmatch(reason):
             return reason
         if event.kind is Kind.TOGETHER:
-            return SafeText(", ".join(self._shared(reason.split(", "))))
+            return composed(", ".join(self._shared(reason.split(", "))))
         if event.kind is Kind.APPEARED and (relation := _RELATION.fullmatch(reason)):
             before, label, after = relation.groups()
-            return SafeText(f"{before} {self._machine(SafeText(label))}{after}")
+            return composed(f"{before} {self._machine(composed(label))}{after}")
         cause = reason.partition(":")[0]
-        return SafeText(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
+        return clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
         """Yield what the members of a group share, `pod p-7`; values that hold a comma come in several parts."""
         for part in parts:
             field = next((field for field in self._by_label if part.startswith(f"{field} ")), None)
-            yield REDACTED if field is None else f"{field} {self._in_field(field, SafeText(part[len(field) + 1 :]))}"
+            yield REDACTED if field is None else f"{field} {self._in_field(field, composed(part[len(field) + 1 :]))}"
 
     def _machines(self, ids: Iterable[SafeText]) -> frozenset[SafeText]:
         return frozenset(map(self._machine, ids))
@@ -276,11 +276,11 @@ class Redaction:
     def _machine(self, text: SafeText) -> SafeText:
         """Return the pseudonym of an environment's name, id or device id; a blank name stays blank."""
         if text.startswith(_EXPECTED):
-            return missing_id(self._machine(SafeText(text[len(_EXPECTED) :])))
+            return missing_id(self._machine(sliced(text, len(_EXPECTED))))
         if text.isspace():
-            return SafeText(" ")
+            return clean(" ")
         kind = next((begin for begin in _DEVICES if text.startswith(begin)), "")
-        return SafeText(f"{kind}{self._pseudonym('env', text)}")
+        return clean(f"{kind}{self._pseudonym('env', text)}")
 
     def _organization(self, text: SafeText) -> SafeText:
         return text if text == _LOCAL else self._pseudonym("org", text)
@@ -297,10 +297,10 @@ class Redaction:
     def _pseudonym(self, kind: str, text: str) -> SafeText:
         """Return the pseudonym of a text of a kind, `kind-0123456789ab`; that of an empty text is empty."""
         if not text:
-            return SafeText("")
+            return EMPTY
         if (known := self._pseudonyms.get((kind, text))) is None:
             digest = blake2s(f"{kind}\0{text}".encode(), key=self._salt, digest_size=_DIGEST_BYTES).hexdigest()
-            known = self._pseudonyms[kind, text] = SafeText(f"{kind}-{digest}")
+            known = self._pseudonyms[kind, text] = clean(f"{kind}-{digest}")
         return known
 
 
@@ -310,7 +310,7 @@ def _optional(redact: Callable[[SafeText], SafeText], text: SafeText | None) -> 
 
 def _of_text(redact: Callable[[SafeText], SafeText]) -> Callable[[JsonValue], JsonValue]:
     """Return a function that redacts a text, and drops any other value."""
-    return lambda value: redact(SafeText(value)) if isinstance(value, str) else None
+    return lambda value: redact(clean(value)) if isinstance(value, str) else None
 
 
 def _update_without_texts(value: JsonValue) -> JsonValue:

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from envwatch.fleet.tracking import EnvironmentKey
 from envwatch.model import limits
-from envwatch.model.text import SafeText, shortened, wrapped
+from envwatch.model.text import composed, shortened, wrapped
 from envwatch.model.times import date_text, zone_of
 from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
@@ -79,9 +79,9 @@ class WholeEvent(Static):
         zone, glyphs = zone_of(self.options.times), self.options.glyphs
         name = f"{event.name}{id_tail(event.name, event.id, self.state.ambiguous_names)}" if event.name else None
         texts = (date_text(event.at, zone), event.profile, name, event_text(event, zone))
-        lines = wrapped(SafeText(f" {glyphs.separator} ".join(filter(None, texts))), width)
+        lines = wrapped(composed(f" {glyphs.separator} ".join(filter(None, texts))), width)
         if len(lines) > self.LINES:
-            rest = SafeText(" ".join(lines[self.LINES - 1 :]))
+            rest = composed(" ".join(lines[self.LINES - 1 :]))
             lines[self.LINES - 1 :] = [shortened(rest, width, ellipsis=glyphs.ellipsis)]
         self.update(Content.styled("\n".join(lines), f"$state-{event_style(event).style}"))
 

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from envwatch import __version__
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText, shortened, wrapped
+from envwatch.model.text import composed, shortened, wrapped
 from envwatch.query.completion import HELP as FILTER_EXAMPLES
 from envwatch.tui.glyphs import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
@@ -157,7 +157,7 @@ class HelpScreen(ModalScreen[None]):
         examples = dict(FILTER_EXAMPLES)
         for example in FIRST_FILTERS:
             yield Content.assemble((f"  {example:<26}", "$state-online"), examples[example])
-        yield Content.styled(shortened(SafeText(self._access), width), "$faint")
+        yield Content.styled(shortened(composed(self._access), width), "$faint")
         yield Content("")
 
     def _marks(self) -> Sequence[LegendEntry]:
@@ -186,7 +186,7 @@ class HelpScreen(ModalScreen[None]):
     def _section(self, title: str, entries: Iterable[Help], room: int) -> list[Content]:
         lines = [_title(title)]
         for entry in entries:
-            first, *rest = wrapped(SafeText(entry.text), max(room - _KEYS - 2, 12))
+            first, *rest = wrapped(composed(entry.text), max(room - _KEYS - 2, 12))
             lines.append(_line(entry._replace(text=first), _KEYS))
             lines += [Content(" " * (_KEYS + 2) + line) for line in rest]
         return [*lines, Content("")]

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
-from envwatch.model.text import SafeText, clean, counted, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age
 from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
 from envwatch.tui.screens.plain_text import PlainText
@@ -221,7 +221,7 @@ class RowActions(TableScreen):
 
     def _ask_for_change(self, acknowledged: Sequence[TrackedEnvironment]) -> None:
         notes = {self.state.acks[tracked.environment.id].note for tracked in acknowledged}
-        note = notes.pop() if len(notes) == 1 else SafeText("")
+        note = notes.pop() if len(notes) == 1 else EMPTY
         name = _name_of(acknowledged)
 
         def change(answer: PromptResult | None) -> None:

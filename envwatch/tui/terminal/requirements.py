@@ -17,7 +17,7 @@ from textual.binding import BindingsMap
 from textual.dom import DOMNode
 from textual.drivers.linux_driver import LinuxDriver
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, composed
 from envwatch.tui.terminal.input_bytes import PARSER_STATE
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def advice(lacking: Iterable[str], consequence: str) -> SafeText:
 
     tested = _tested()
     fix = f"pip install 'textual=={tested}'" if tested else "install an older one"
-    return SafeText(f"Textual {version('textual')} lacks {', '.join(lacking)}: {consequence}; {fix} mends it")
+    return composed(f"Textual {version('textual')} lacks {', '.join(lacking)}: {consequence}; {fix} mends it")
 
 
 def _lacking(parts: Iterable[tuple[type, str]]) -> Iterable[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.reactive import reactive
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import EMPTY
 from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES, Part, TextLine
@@ -53,7 +53,7 @@ class DayBar(TextLine):
         begin, end = ends_of(day, zone_of(self.options.times))
         width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))
         if width < _LEAST:
-            begin, end, width = SafeText(""), SafeText(""), max(self.size.width - self.width_of((Part(""), *news)), 0)
+            begin, end, width = EMPTY, EMPTY, max(self.size.width - self.width_of((Part(""), *news)), 0)
         runs = day_runs(day, self._cells(day, width, is_ascii=is_ascii), rewound.at, ascii_only=is_ascii)
         cells = [Part(run.text, run.style, 9, is_joined=place > 0) for place, run in enumerate(runs)]
         labels = [Part(begin, "faint", 8)] if begin else []

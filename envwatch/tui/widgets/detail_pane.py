@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean, composed
 from envwatch.model.times import NOTHING, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.pager import Pager
@@ -163,7 +163,7 @@ class DetailPane(Pager):
         is_acked = line.environment.id in state.acks
         shared = shared_lines(line, state.now, zone, is_acked=is_acked, is_silenced=silence is not None)
         return [
-            *layout.title(SafeText(name + id_tail(name, line.environment.id, state.ambiguous_names))),
+            *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),
             *layout.sentence(headline(line, profile_state, own_events, state.now, is_ascii=is_ascii)),
             *layout.sentence([Piece(proof(line, profile_state, state.now, zone))]),
             *self._rows(chain(acked, silenced, shared)),
@@ -195,7 +195,7 @@ class DetailPane(Pager):
         newest = own_events[: -most - 1 : -1]
         rows = self._event_rows(newest)
         if (older := len(own_events) - len(newest)) > 0:
-            rows += self._rows([DetailLine("", SafeText(f"{older} more before these: e has all"))])
+            rows += self._rows([DetailLine("", clean(f"{older} more before these: e has all"))])
         return rows
 
     def _event_rows(self, events: Iterable[Event], *, is_named: bool = False) -> list[Row]:
@@ -230,4 +230,4 @@ class DetailPane(Pager):
         newest = self.state.fleet.tracked(tracked.key)
         for difference in self.view.baseline.differences(tracked.key, newest):
             text = f"{difference.before or NOTHING} → {difference.after or NOTHING}"
-            yield DetailLine(difference.field, SafeText(text), difference.style)
+            yield DetailLine(difference.field, composed(text), difference.style)

@@ -18,7 +18,7 @@ from textual.scroll_view import ScrollView
 
 from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.text import SafeText, counted
+from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
@@ -365,7 +365,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         folded = self.problems.folded.get(place, ())
         strip = renderer.line(lines[place], len(folded), is_cursor=place == self._row_cursor.place)
         if y == self._height and (below := self.problems.below(place + 1)):
-            return renderer.with_alarm(strip, SafeText(f"{glyphs.down} {counted(below, 'problem')} below"))
+            return renderer.with_alarm(strip, clean(f"{glyphs.down} {counted(below, 'problem')} below"))
         return strip
 
     def _empty_text(self) -> SafeText:

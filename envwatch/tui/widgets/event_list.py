@@ -22,7 +22,7 @@ from textual.strip import Strip
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.model.text import SafeText, cells, fitted, shortened, wrapped
+from envwatch.model.text import cells, composed, fitted, shortened, wrapped
 from envwatch.model.times import clock_text, zone_of
 from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
@@ -281,13 +281,13 @@ class EventList(ScrollView, can_focus=True):
         lines = wrapped(empty_log_text(self.state.fleet, zone_of(self.options.times)), width - 4)
         return f"  {lines[number]}" if 0 <= number < len(lines) else ""
 
-    def _name_columns(self, event: Event) -> SafeText:
+    def _name_columns(self, event: Event) -> str:
         """Return the columns of the profile and the name, if the event has them."""
         name, ellipsis = "", self.options.glyphs.ellipsis
         if event.name is not None:
             tail = id_tail(event.name, event.id, self.state.ambiguous_names)
             shown = shortened(event.name, _NAME - len(tail), keep="ends", ellipsis=ellipsis)
-            name = fitted(SafeText(f"{shown}{tail}"), _NAME)
+            name = fitted(composed(f"{shown}{tail}"), _NAME)
         if event.profile:
             name = f"{fitted(event.profile, _PROFILE, keep='ends', ellipsis=ellipsis)} {name}"
-        return SafeText(name)
+        return name

@@ -10,7 +10,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from envwatch.model.text import SafeText, cells, shortened
+from envwatch.model.text import cells, composed, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +126,7 @@ class TextLine(Widget):
             if first is not None and (is_alone or (first.cut_at or 0) <= lightest.weight):
                 room = max(cells(first.text) - excess, least)
                 side = left if first in left else right
-                cut_part = first._replace(text=shortened(SafeText(first.text), room, keep=first.keep))
+                cut_part = first._replace(text=shortened(composed(first.text), room, keep=first.keep))
                 side[side.index(first)] = cut_part
                 whole[cut_part] = whole.pop(first, first)
             else:
@@ -134,7 +134,7 @@ class TextLine(Widget):
         for side in (left, right):
             for place, part in enumerate(side):
                 if part in whole and (spare := width - self.width_of((*left, *right))) > 0:
-                    text = SafeText(whole[part].text)
+                    text = composed(whole[part].text)
                     side[place] = part._replace(text=shortened(text, cells(part.text) + spare, keep=part.keep))
         return left, right
 

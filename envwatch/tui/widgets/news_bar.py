@@ -17,7 +17,7 @@ from textual.reactive import reactive
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import SafeText, clean, shortened, wrapped
+from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened, sliced, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
 from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
@@ -64,7 +64,7 @@ class NewsBar(TextLine):
 
         text: str
 
-    cut_text: SafeText = SafeText("")
+    cut_text: SafeText = EMPTY
     """The message on the screen that is cut, as the log has it; empty if none is."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class NewsBar(TextLine):
 
     def rows(self) -> Sequence[Row]:
         """Return an answer, else a notice, else what is wrong, else the gravest recent event; then other events."""
-        self.cut_text = SafeText("")
+        self.cut_text = EMPTY
         first = self._message() or self._trouble()
         chosen = None
         if first is None:
@@ -118,8 +118,9 @@ class NewsBar(TextLine):
         if not width or self.width_of((*before, text, *after)) <= width:
             return [([*before, text], after)]
         room = max(width - self.width_of((*before, text._replace(text=""), *after)), MIN_CUT_CELLS)
-        head = wrapped(SafeText(text.text), room)[0]
-        rest = wrapped(SafeText(text.text[len(head) :]), width - 2)
+        whole = composed(text.text)
+        head = wrapped(whole, room)[0]
+        rest = wrapped(sliced(whole, len(head)), width - 2)
         second = text._replace(text=rest[0])
         if len(rest) > 1:
             second = text._replace(text=" ".join(rest), cut_at=CUT_AT)

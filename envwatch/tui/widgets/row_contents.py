@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
-from envwatch.model.text import SafeText, cells
+from envwatch.model.text import SafeText, cells, composed
 from envwatch.views.columns import LAST_DAY
 from envwatch.views.state_details import shared_text, silence_text
 from envwatch.views.table_view import id_tail
@@ -129,5 +129,5 @@ class RowContents:
             text = shared_text(tracked.environment, wall, width)
         if text is None:
             return why
-        both = SafeText(f"{why} {self.glyphs.separator} {text}")
+        both = composed(f"{why} {self.glyphs.separator} {text}")
         return both if why and cells(both) <= width else text

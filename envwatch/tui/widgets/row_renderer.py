@@ -21,7 +21,7 @@ from envwatch.fleet.profile_state import Freshness
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import SafeText, cells, counted, fitted, shortened, wrapped
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
 from envwatch.views.column_widths import GUTTER, LEFT, SCROLLBAR, gap_after
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from envwatch.views.grouping import Line
     from envwatch.views.table_view import View
 
-NOTHING: Final = SafeText("")
+NOTHING: Final = EMPTY
 
 _MOST_RESTS: Final = 500
 """Right parts of rows to keep: more than any terminal has lines."""
@@ -93,11 +93,11 @@ class RowRenderer(RowContents):
         plain = self.base + self.style("header")
         segments = [Segment(" " * GUTTER, plain)]
         for column, width in self.columns:
-            title, style, mark = SafeText(column.title), plain, ""
+            title, style, mark = clean(column.title), plain, ""
             if column.id == view.sort:
                 mark = self.glyphs.down if view.is_inverted else self.glyphs.up
                 style = self.base + self.style("sorted")
-            title = SafeText(f"{title[: width - len(mark)]}{mark}")
+            title = clean(f"{title[: width - len(mark)]}{mark}")
             if column.id == LAST_DAY:
                 title = hour_marks(width, title)
             segments.append(Segment(fitted(title, width, align=column.align), style))
@@ -194,13 +194,11 @@ class RowRenderer(RowContents):
         parts = [f"{counts[what]:,} {what}" for what in words]
         if rule.changed:
             parts.append(f"{rule.changed:,} changed in {limits.RECENT / timedelta(minutes=1):.0f} min")
-        text = SafeText(f" {self.glyphs.separator} ".join(parts))
+        text = composed(f" {self.glyphs.separator} ".join(parts))
         style = self.base + self.style("rule")
         text = shortened(text, max(self.width - 4, 1), ellipsis=self.glyphs.ellipsis)
         line = f"{self.glyphs.rule * 2} {text} "
-        return Strip([Segment(line + self.glyphs.rule * max(self.width - cells(SafeText(line)), 0), style)]).crop(
-            0, self.width
-        )
+        return Strip([Segment(line + self.glyphs.rule * max(self.width - cells(line), 0), style)]).crop(0, self.width)
 
     def group_header(self, header: GroupHeader, problems: int, *, is_cursor: bool) -> Strip:
         """Draw the line over a group: its title, the count of each presence, and of the problems folded in it."""
@@ -291,7 +289,7 @@ class RowRenderer(RowContents):
             return Segment(fitted(nothing, width, align=column.align), base + self.style("faint"))
         style = base
         if column.id == "version" and is_behind(text, rest.newest):
-            text = SafeText(f"{text} {self.glyphs.behind}")
+            text = composed(f"{text} {self.glyphs.behind}")
         elif column.id == "mode" and mode_of(rest.tracked.environment.mode) == UNRESTRICTED:
             style += self.style("unrestricted")
             if rest.tag is ChangeTag.MODE:

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from envwatch.fleet.counts import Counts, counts_at
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.model.text import SafeText, counted, named_ids
+from envwatch.model.text import SafeText, clean, counted, named_ids
 from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
@@ -130,7 +130,7 @@ class StatusBar(TextLine):
         """Return each fleet, the suffix that names its profile if there are several, and its freshness."""
         fleet, now = self.state.fleet, self.state.now
         return [
-            (SafeText(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
+            (clean(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
             for profile, profile_state in fleet.by_profile.items()
         ]
 

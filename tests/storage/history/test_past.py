@@ -14,7 +14,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 
 from envwatch.fleet.history import HistoryError, PollResult
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.day_file import DayFile
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths, tidy
@@ -97,7 +97,7 @@ def test_a_past_is_of_the_profile_that_reads_it(tmp_path: Path) -> None:
     writer = FolderWriter(tmp_path, Retention())
     record(writer, life(6))
     writer.close()
-    past = StoredPast(tmp_path, SafeText("work"))
+    past = StoredPast(tmp_path, clean("work"))
     _, moments, events = content(past)
     assert {moment.profile_state.profile for moment in moments} == {"work"}
     assert {tracked.profile for tracked in moments[0].profile_state.environments.values()} == {"work"}

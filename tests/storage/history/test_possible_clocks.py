@@ -22,7 +22,7 @@ from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
 from envwatch.model.environment import Environment
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.possible_clocks import ClockCheck
 from envwatch.storage.history.recording import RecordedFile, RecordingWriter
@@ -39,7 +39,7 @@ def wall(at: Any) -> Clocks:
 
 
 def held(since: Any) -> QuarantinedListing:
-    return QuarantinedListing(AnomalyFinding(Anomaly.EMPTIED, SafeText("empty")), since)
+    return QuarantinedListing(AnomalyFinding(Anomaly.EMPTIED, clean("empty")), since)
 
 
 PLACES: Final[dict[str, Callable[[Any], ProfileState]]] = {
@@ -107,8 +107,8 @@ ROWS: Final[dict[str, Callable[[Any], ProfileState]]] = {
     },
     "last_change": lambda n: with_row(last_change=RecentChange(ChangeTag.NEW, n)),
     "skew_check": lambda n: with_row(skew_check=SkewCheck(MonotonicS(0.0), None, n, n)),
-    "withheld": lambda n: with_row(last_known_heartbeat=LastHeartbeat(SafeText("c"), n, 0.0)),
-    "withheld, elapsed": lambda n: with_row(last_known_heartbeat=LastHeartbeat(SafeText("c"), ServerMs(0.0), n)),
+    "withheld": lambda n: with_row(last_known_heartbeat=LastHeartbeat(clean("c"), n, 0.0)),
+    "withheld, elapsed": lambda n: with_row(last_known_heartbeat=LastHeartbeat(clean("c"), ServerMs(0.0), n)),
 }
 
 
@@ -125,7 +125,7 @@ def test_a_row_may_have_any_number_with_which_one_can_calculate(place: str) -> N
 
 def test_what_is_impossible_is_no_moment_of_a_file_and_the_others_are(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
-    about = About(profile=SafeText("prod"), base_url=SafeText("https://letta.example"), version=SafeText("1.0"))
+    about = About(profile=clean("prod"), base_url=clean("https://letta.example"), version=clean("1.0"))
     with RecordingWriter(path, about) as writer:
         for profile_state in (PLACES["clock"](inf), ROWS["last_heartbeat_at"](nan), PROFILE_STATE):
             writer.start_run()

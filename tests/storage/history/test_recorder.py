@@ -24,7 +24,7 @@ from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Slept
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention
 from envwatch.storage.history.past import StoredPast
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 TODAY = "2025-10-09.sqlite"
-A, B, OTHER = SafeText("a"), SafeText("b"), SafeText("other")
+A, B, OTHER = clean("a"), clean("b"), clean("other")
 
 
 class Session:
@@ -251,9 +251,9 @@ def test_what_one_profile_lacks_is_said_once_and_costs_another_nothing(tmp_path:
 def test_acknowledgements_are_those_of_the_fleets_own_rows(tmp_path: Path) -> None:
     session, down = Session(tmp_path), listed(beating(2, connectionId=None))
     session.take([down])
-    own = ack_of(session.monitor.fleet.by_profile[NO_PROFILE].environments[SafeText("env-1")], NOW, SafeText("known"))
-    session.monitor = session.monitor.with_acks({SafeText("env-1"): own, SafeText("another's"): Ack(NOW, SafeText(""))})
+    own = ack_of(session.monitor.fleet.by_profile[NO_PROFILE].environments[clean("env-1")], NOW, clean("known"))
+    session.monitor = session.monitor.with_acks({clean("env-1"): own, clean("another's"): Ack(NOW, clean(""))})
     session.take([down])
     session.close()
     _, moments, _ = content(StoredPast(tmp_path))
-    assert [moment.acks for moment in moments] == [{}, {SafeText("env-1"): own}]
+    assert [moment.acks for moment in moments] == [{}, {clean("env-1"): own}]

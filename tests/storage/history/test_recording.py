@@ -22,7 +22,7 @@ from support.memory_history import recorded
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.history import HistoryError, PollResult, RecordedPoll, RecordedStep
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.events import encode_event
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.history import Moment
 
-ABOUT: Final = About(profile=SafeText("prod"), base_url=SafeText("https://api.letta.com"), version=SafeText("1.0"))
+ABOUT: Final = About(profile=clean("prod"), base_url=clean("https://api.letta.com"), version=clean("1.0"))
 ALWAYS: Final = (WallMs(0), WallMs(NOW * 2))
-BLIND: Final = Event(kind=Kind.BLIND, at=NOW, reason=SafeText("timeout"))
+BLIND: Final = Event(kind=Kind.BLIND, at=NOW, reason=clean("timeout"))
 
 LIFE: Final = plain_life()
 
@@ -137,7 +137,7 @@ def read(path: Path) -> tuple[list[Moment], list[Event], bool]:
 
 def test_a_file_that_is_cut_at_any_byte_loses_its_end_alone(tmp_path: Path) -> None:
     rows = beating(1)
-    history = recorded([listed(rows), listed([replace(rows[0], mode=SafeText("strict"))], NOW + 5_000), failed(at=NOW)])
+    history = recorded([listed(rows), listed([replace(rows[0], mode=clean("strict"))], NOW + 5_000), failed(at=NOW)])
     moments, events = list(history.moments(history.polls(*ALWAYS))), list(history.events(*ALWAYS))
     assert len(events) == 1
     steps = [(moments[0], PollResult.LISTED, ()), (moments[1], PollResult.LISTED, (events[0],))]

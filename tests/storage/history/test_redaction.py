@@ -23,7 +23,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.run_before import LACKED
 from envwatch.model.environment import LABELS
 from envwatch.model.modes import KNOWN_MODES
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.events import encode_event
 from envwatch.storage.history.encoding.frames import FrameEncoder
@@ -179,16 +179,16 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
 @pytest.mark.parametrize(
     ("event", "reason"),
     [
-        (Event(kind=Kind.OFFLINE, at=NOW, reason=SafeText("heartbeat lost (121 s)")), "heartbeat lost (121 s)"),
-        (Event(kind=Kind.HELD, at=NOW, reason=SafeText("9 of 1,012 rows vanished at once")), None),
-        (Event(kind=Kind.BLIND, at=NOW, reason=SafeText("server error")), None),
+        (Event(kind=Kind.OFFLINE, at=NOW, reason=clean("heartbeat lost (121 s)")), "heartbeat lost (121 s)"),
+        (Event(kind=Kind.HELD, at=NOW, reason=clean("9 of 1,012 rows vanished at once")), None),
+        (Event(kind=Kind.BLIND, at=NOW, reason=clean("server error")), None),
         (Event(kind=Kind.WHILE_BLIND, at=NOW, reason=NOT_RUNNING), None),
         (Event(kind=Kind.GONE, at=NOW, reason=LACKED), None),
-        (Event(kind=Kind.RELEASED, at=NOW, reason=SafeText("believed now")), None),
-        (Event(kind=Kind.FAILING, at=NOW, reason=SafeText("timeout: acme.com is slow")), f"timeout: {REDACTED}"),
-        (Event(kind=Kind.FAILING, at=NOW, reason=SafeText("acme: no")), REDACTED),
-        (Event(kind=Kind.KEY_REFUSED, at=NOW, reason=SafeText("acme.com says no")), REDACTED),
-        (Event(kind=Kind.OFFLINE, at=NOW, reason=SafeText("heartbeat lost (121 s) acme")), REDACTED),
+        (Event(kind=Kind.RELEASED, at=NOW, reason=clean("believed now")), None),
+        (Event(kind=Kind.FAILING, at=NOW, reason=clean("timeout: acme.com is slow")), f"timeout: {REDACTED}"),
+        (Event(kind=Kind.FAILING, at=NOW, reason=clean("acme: no")), REDACTED),
+        (Event(kind=Kind.KEY_REFUSED, at=NOW, reason=clean("acme.com says no")), REDACTED),
+        (Event(kind=Kind.OFFLINE, at=NOW, reason=clean("heartbeat lost (121 s) acme")), REDACTED),
     ],
 )
 def test_reasons_in_our_own_words_stay(event: Event, reason: str | None) -> None:
@@ -196,7 +196,7 @@ def test_reasons_in_our_own_words_stay(event: Event, reason: str | None) -> None
 
 
 def test_what_a_group_shares_is_replaced_field_by_field() -> None:
-    shared = SafeText("pod p-7, key owner acme, os linux, version 0.34.1, node v22.1.0, mode standard")
+    shared = clean("pod p-7, key owner acme, os linux, version 0.34.1, node v22.1.0, mode standard")
     event = Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=NOW, reason=shared)
     reason = Redaction(SALT).event(event).reason or ""
     pod, owner, *rest = reason.split(", ")

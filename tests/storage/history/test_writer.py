@@ -16,7 +16,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.run_before import changes_between_runs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.past import StoredPast
@@ -260,7 +260,7 @@ class Comparing:
             Event(
                 kind=Kind.WHILE_BLIND,
                 at=first.profile_state.clock.server_time(first.now.wall),
-                reason=SafeText("between"),
+                reason=clean("between"),
             )
         ]
 
@@ -277,7 +277,7 @@ def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(
     writer.close()
     assert comparing.compared == [(before.moment(before.polls(*ALWAYS)[2]), history.moment(history.polls(*ALWAYS)[1]))]
     reasons = [event.reason for event in StoredPast(tmp_path).events(*ALWAYS)]
-    assert reasons.count(SafeText("between")) == 1
+    assert reasons.count(clean("between")) == 1
 
 
 def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path) -> None:

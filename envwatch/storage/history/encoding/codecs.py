@@ -62,7 +62,7 @@ def text_of(plain: object) -> SafeText:
     """Return a text, cleaned again: it is the same text unless it was recorded by another program."""
     if type(plain) is not str:
         raise ValueError("no text")
-    return SafeText(plain) if plain.isascii() and plain.isprintable() else clean(plain, max(len(plain), LONGEST))
+    return clean(plain, max(len(plain), LONGEST))
 
 
 def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock

@@ -27,14 +27,14 @@ from envwatch.model.clock import Clocks, OffsetBounds, ServerClock
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 
 _ROW = environment()
 _INSTANTS: Any = st.sampled_from(
     [0, 0.0, -0.0, int(NOW), NOW, NOW + 30_000, int(NOW) + 30_000, NOW + 29_999.0625, NOW + 0.1, float("-inf"), 1e300]
 )
-_TEXTS: Any = st.sampled_from([SafeText(""), SafeText("a"), SafeText("ключ")])
+_TEXTS: Any = st.sampled_from([clean(""), clean("a"), clean("ключ")])
 _IDS = st.frozensets(_TEXTS)
 _MEMBERS = st.sampled_from([{}, {"os": "linux"}, {"os": "linux", "n": 1}, {"n": 1.0, "os": "linux"}, _ROW.metadata])
 _CLOCK = st.sampled_from([0, 0.0, -5, NOW, int(NOW), NOW + 0.1])
@@ -43,7 +43,7 @@ _MAYBE = partial(st.one_of, st.none())
 
 _ROWS = st.builds(
     Environment,
-    id=st.just(SafeText("replaced")),
+    id=st.just(clean("replaced")),
     name=_TEXTS,
     device_id=_TEXTS,
     organization_id=_TEXTS,
@@ -153,4 +153,4 @@ def test_one_moment_and_the_next(moments: list[Moment], rows: list[TrackedEnviro
 
 def _as_listed(tracked: TrackedEnvironment) -> dict[SafeText, TrackedEnvironment]:
     ids = ("env-0", "env-1") if tracked.absent else ("env-1", "env-2", "env-3")
-    return {SafeText(id_): replace(tracked, environment=replace(tracked.environment, id=SafeText(id_))) for id_ in ids}
+    return {clean(id_): replace(tracked, environment=replace(tracked.environment, id=clean(id_))) for id_ in ids}

@@ -17,7 +17,7 @@ from support.memory_history import recorded
 from envwatch.fleet.events import NO_PROFILE, Event, flatten
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 from envwatch.storage.history.encoding.cells import NAMES
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameEncoder, FrameKind
@@ -156,13 +156,11 @@ def test_a_frame_whose_predecessor_is_missing_is_refused() -> None:
 
 
 def test_what_is_read_is_under_the_label_that_its_reader_gives() -> None:
-    decoder = FrameDecoder(SafeText("prod"))
+    decoder = FrameDecoder(clean("prod"))
     decoder.apply(FRAMES[0])
     profile_state = decoder.moment().profile_state
     assert {profile_state.profile, *(tracked.profile for tracked in profile_state.environments.values())} == {"prod"}
-    assert {event.profile for data in EVENT_BYTES for event in flatten([decode_event(data, SafeText("prod"))])} == {
-        "prod"
-    }
+    assert {event.profile for data in EVENT_BYTES for event in flatten([decode_event(data, clean("prod"))])} == {"prod"}
 
 
 def test_after_damage_a_whole_frame_is_read_again() -> None:

@@ -16,10 +16,10 @@ from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
 from envwatch.fleet.history import HistoryError
 from envwatch.fleet.presence import GONE, MISSING, ONLINE, UNTIMED
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText
+from envwatch.model.text import clean, composed
 from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder, decode_event, encode_event
 
-_TEXT = st.sampled_from([SafeText("online"), SafeText(""), SafeText("ключ 漢字"), SafeText("x" * 1_200)])
+_TEXT = st.sampled_from([clean("online"), clean(""), clean("ключ 漢字"), composed("x" * 1_200)])
 _AT = st.sampled_from([NOW, NOW + 0.1, int(NOW), ServerMs(float("-inf"))]).map(ServerMs)
 _STATE = st.builds(
     EventState,
@@ -74,7 +74,7 @@ def test_the_events_of_a_file_come_back_in_any_order(events: list[Event]) -> Non
 
 
 def test_of_a_row_that_an_earlier_event_has_only_what_changed_is_written() -> None:
-    first = Event(kind=Kind.OFFLINE, at=NOW, id=SafeText("env-1"), then=EventState(environment(), ONLINE))
+    first = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), then=EventState(environment(), ONLINE))
     metadata = {**(environment().metadata or {}), "gitBranch": "fix/loop"}
     later = EventState(replace(environment(), metadata=metadata, last_heartbeat_at=ServerMs(NOW + 1)), ONLINE)
     encoder = EventEncoder()
@@ -85,7 +85,7 @@ def test_of_a_row_that_an_earlier_event_has_only_what_changed_is_written() -> No
 
 
 def test_an_event_whose_row_is_missing_or_not_whole_is_damaged() -> None:
-    event = Event(kind=Kind.OFFLINE, at=NOW, id=SafeText("env-1"), then=EventState(environment(), ONLINE))
+    event = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"), then=EventState(environment(), ONLINE))
     encoder = EventEncoder()
     _, change = encoder.encode(event, 1), encoder.encode(event, 2)
     with pytest.raises(HistoryError, match="damaged"):
@@ -96,13 +96,13 @@ def test_an_event_whose_row_is_missing_or_not_whole_is_damaged() -> None:
 
 
 def test_an_event_and_each_of_its_members_take_the_profile_of_their_reader() -> None:
-    member = Event(kind=Kind.OFFLINE, at=NOW, id=SafeText("env-1"))
+    member = Event(kind=Kind.OFFLINE, at=NOW, id=clean("env-1"))
     group = Event(kind=Kind.TOGETHER, at=NOW, of=Kind.OFFLINE, members=(member,), lasted=timedelta(seconds=1))
-    read = decode_event(encode_event(group), SafeText("prod"))
+    read = decode_event(encode_event(group), clean("prod"))
     assert [event.profile for event in (read, *read.members)] == ["prod", "prod"]
 
 
 def test_an_event_of_a_usual_row_takes_as_many_bytes_as_its_ids_and_names() -> None:
     state = EventState(environment(), ONLINE)
-    event = Event(kind=Kind.ONLINE, at=NOW, id=SafeText("env-1"), name=SafeText("laptop of env-1"), then=state)
+    event = Event(kind=Kind.ONLINE, at=NOW, id=clean("env-1"), name=clean("laptop of env-1"), then=state)
     assert len(encode_event(event)) < 300

@@ -19,7 +19,7 @@ from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import OffsetBounds, ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import SafeText
+from envwatch.model.text import SafeText, clean
 from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameEncoder, FrameKind
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Listed, Outcome
 
-_NAMES = st.sampled_from([SafeText("a"), SafeText("ключ"), SafeText(""), SafeText("x" * 40)])
+_NAMES = st.sampled_from([clean("a"), clean("ключ"), clean(""), clean("x" * 40)])
 _ATOMS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _NAMES
 _MEMBERS = st.dictionaries(_NAMES, _ATOMS | st.lists(_ATOMS, max_size=2) | st.dictionaries(_NAMES, _ATOMS, max_size=2))
 
@@ -53,7 +53,7 @@ class RecordedMachine(MonitoredMachine):
         self.watch()
 
     def watch(self) -> None:
-        policy = AlertPolicy(expect=(SafeText("box 0"), SafeText("absent box"), SafeText("box 2")))
+        policy = AlertPolicy(expect=(clean("box 0"), clean("absent box"), clean("box 2")))
         self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
         self.profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
 
@@ -74,15 +74,15 @@ class RecordedMachine(MonitoredMachine):
 
     @rule(number=NUMBERS, note=st.sampled_from(["", "known", "bekannt ✓"]))
     def a_problem_is_acknowledged(self, number: int, note: str) -> None:
-        self.monitor = self.monitor.with_acks({SafeText(f"env-{number}"): Ack(self.now, SafeText(note), sign_at=None)})
+        self.monitor = self.monitor.with_acks({clean(f"env-{number}"): Ack(self.now, clean(note), sign_at=None)})
 
     @rule(number=NUMBERS, unknown=_MEMBERS, metadata=st.none() | _MEMBERS)
     def a_row_has_odd_members(self, number: int, unknown: dict[str, Any], metadata: Any) -> None:
-        self.odd[SafeText(f"env-{number}")] = {"unknown": unknown, "metadata": metadata}
+        self.odd[clean(f"env-{number}")] = {"unknown": unknown, "metadata": metadata}
 
     @rule(number=NUMBERS, unit=st.sampled_from([int, float, lambda at: at + 0.3, lambda at: at / 1000]))
     def a_row_has_odd_instants(self, number: int, unit: Any) -> None:
-        self.odd[SafeText(f"env-{number}")] = {"last_seen_at": unit(self.now), "connected_at": unit(self.now - 99)}
+        self.odd[clean(f"env-{number}")] = {"last_seen_at": unit(self.now), "connected_at": unit(self.now - 99)}
 
     @rule(seed=SEEDS)
     def two_polls_bring_the_same(self, seed: int) -> None:
@@ -92,7 +92,7 @@ class RecordedMachine(MonitoredMachine):
 
     @rule(numbers=SOME)
     def rows_cannot_be_read(self, numbers: set[int]) -> None:
-        self.rejected = frozenset(SafeText(f"env-{number}") for number in numbers)
+        self.rejected = frozenset(clean(f"env-{number}") for number in numbers)
 
     def _rows(self, lacking: set[int], doubled: set[int], withheld: set[int], seed: int) -> list[Environment]:
         rows = super()._rows(lacking, doubled, withheld, seed)
