@@ -72,7 +72,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     declaration, presentation = [
         block.text.rstrip("\n")
         for block in blocks(section(page("architecture.md"), "A field of the API"))
-        if block.language == "python"
+        if block.language == "text"
     ]
     insert_last(copy / "envwatch/model/environment.py", declaration, "Environment")
     insert_last(copy / "envwatch/presentation.py", presentation, "_ALL")
