@@ -236,7 +236,7 @@ class Redaction:
         return Environment(**kept, metadata=self._again(f"metadata of {row.id}", row.metadata, self._metadata))
 
     def _metadata(self, metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        known = {key: redact(metadata[key]) for key, redact in self._by_key.items() if key in metadata}
+        known = {key: self._by_key[key](value) for key, value in metadata.items() if key in self._by_key}
         return {key: value for key, value in known.items() if value is not None}
 
     def _value(self, event: Event, value: SafeText | None) -> SafeText | None:
