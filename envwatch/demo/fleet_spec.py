@@ -35,4 +35,4 @@ class FleetSpec(NamedTuple):
         """Let a parser read `arguments`."""
         parser.add_argument("--size", type=int, required=True)
         parser.add_argument("--seed", type=int, required=True)
-        parser.add_argument("--scenario", choices=[*Scenario])
+        parser.add_argument("--scenario", choices=[each.value for each in Scenario])

@@ -59,13 +59,16 @@ def _with_changes(content: dict[str, Any], changes: Mapping[str, object]) -> dic
 
 
 def _with_acks(content: dict[str, Any], changes: Mapping[SafeText, Ack | None]) -> dict[str, Any]:
-    acks = {id_: ack for id_, ack in {**acks_of(content), **changes}.items() if ack is not None}
+    known = acks_of(content)
+    acks = {id_: ack for id_, ack in {**known, **changes}.items() if ack is not None}
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
     # Unknown names stay here too, beside the acknowledgements and within each that does not change.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    before: dict[str, Any] = {clean(name): value for name, value in content.items() if isinstance(value, dict)}
+    # Of two spellings of one id, one may be damaged or older.
+    counts = {name: acks_of({name: each}).get(clean(name)) for name, each in content.items()}
+    before = {clean(name): content[name] for name, ack in counts.items() if ack == known.get(clean(name))}
     for id_, entry in content_of(newest_first).items():
-        entries[id_] = entry if id_ in changes else {**before[id_], **entry}
+        entries[id_] = entry if id_ in changes else {**before[clean(id_)], **entry}
     return within(ACKNOWLEDGEMENTS.limit, entries)
 
 

@@ -62,6 +62,7 @@ def test_wrong_options_are_one_line_that_names_the_help(arguments: tuple[str, ..
         ("list -o", "-o/--output needs a value; see `envwatch list --help`"),
         ("list --interval 5s", "`envwatch list` takes no --interval; see `envwatch list --help`"),
         ("list --outptu json", "`envwatch list` takes no --outptu; did you mean --output?; see `envwatch list --help`"),
+        ("demo --scenario noon", "--scenario must be one of calm, outage, night; see `envwatch demo --help`"),
         ("list json", "`envwatch list` takes no argument json: every value stands after its option; see "),
         ("--online-only=yes", "--online-only takes no value; see `envwatch --help`"),
         ("--interval 0", "--interval: must be 1s to 10m, written like 45s, 2m or a number of seconds; see "),

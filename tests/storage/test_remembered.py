@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -352,12 +352,18 @@ def test_an_unknown_entry_that_is_too_large_displaces_no_acknowledgement(tmp_pat
     assert json.loads(path.read_text()) == {f"env-{n}": {"at": n, "note": f"note {n}"} for n in (1, 2)}
 
 
+NAMES = [*(each.name for each in fields(Ack)), "by"]
+"""The names in an acknowledgement, and one of a later version."""
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["env-1", "env-\x1b", "env-\\x1b", "env-2"]) | st.text(),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["at", "note", "by"]), inner),
+            lambda inner: (
+                st.lists(inner) | st.dictionaries(st.sampled_from([*(each.name for each in fields(Ack)), "by"]), inner)
+            ),
         ),
     )
 )
