@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _OLD_MS: Final = limits.OLD_AFTER / MS
-_RECENT_MS: Final = limits.RECENT / MS
+_GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
 
 def is_old(tracked: TrackedEnvironment, now: float) -> bool:
@@ -35,14 +35,14 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 
 
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
-    """Whether it is down, late, flapping, missing, or gone for less than `limits.RECENT`; old ones are none."""
+    """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`."""
     presence = tracked.verdict.presence
     if presence is Presence.ONLINE:
         return tracked.is_flapping  # first: nearly all rows are online
     if presence is Presence.MISSING:
         return True
     if presence is Presence.GONE:
-        return now - tracked.lost_at < _RECENT_MS
+        return now - tracked.lost_at < _GONE_IS_PROBLEM_MS
     return tracked.is_unhealthy and not is_old(tracked, now)
 
 
