@@ -29,7 +29,7 @@ from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.fleet.acknowledgements import Ack, Acks
@@ -218,18 +218,15 @@ class Monitor:
         """Whether an environment is a problem at a moment, whether or not it is worth a person's attention."""
         return is_problem(tracked, self.fleet.for_environment(tracked).clock.server_time(now.wall))
 
-    def alerting(self, now: Clocks) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test of a moment whether an environment is a problem that is worth a person's attention.
+    def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
+        """Whether an environment is a problem that is worth a person's attention at a moment.
 
-        That is so if the alert policy finds it, and it is neither acknowledged nor silenced.
+        The alert policy finds such an environment, and the environment is neither acknowledged nor silenced.
         """
-        moments, wall, acks = self.fleet.moments(now.wall), now.wall, self.acks
-
-        def is_alerting(tracked: TrackedEnvironment) -> bool:
-            at = moments[tracked.profile]
-            return is_problem(tracked, at) and tracked.environment.id not in acks and self._is_loud(tracked, wall, at)
-
-        return is_alerting
+        at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
+        return (
+            is_problem(tracked, at) and tracked.environment.id not in self.acks and self._is_loud(tracked, now.wall, at)
+        )
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
         """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""

@@ -195,8 +195,9 @@ def _test_of(
     match of:
         case Metric.PROBLEMS:
             at, alert_after = profile_state.clock.server_time(now.wall), monitor.alert_after(profile_state.profile)
-            is_alerting = monitor.alerting(now)
-            return lambda tracked: is_alerting(tracked) and has_lasted(tracked, at, alert_after, profile_state.limits)
+            return lambda tracked: (
+                monitor.is_alerting(tracked, now) and has_lasted(tracked, at, alert_after, profile_state.limits)
+            )
         case Metric.UNRESTRICTED:
             return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
         case Metric.BEHIND:

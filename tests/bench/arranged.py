@@ -126,4 +126,4 @@ class _Table:
         self._days = self._days.as_of(monitor, _NOW, None)
         arrangement = arrange(fleet, view, COLUMNS, OrderInputs(NOW, acks), self._kept, days=self._days)
         lines = lines_of(arrangement, view, fleet)
-        return len(ProblemPlaces.among(lines, monitor.alerting(_NOW)))
+        return len(ProblemPlaces.among(lines, partial(monitor.is_alerting, now=_NOW)))

@@ -287,7 +287,7 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
     assert a is not None
     assert b is not None
     now = reading(NOW + one.now * 1000)
-    assert [one.monitor.alerting(now)(each) for each in (a, b)] == [False, True]
+    assert [one.monitor.is_alerting(each, now) for each in (a, b)] == [False, True]
 
 
 def test_a_policy_by_age_is_asked_at_the_moment() -> None:

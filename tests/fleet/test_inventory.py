@@ -67,8 +67,8 @@ def test_what_is_expected_and_not_listed_is_missing_from_the_first_listing_on_an
     assert watch.missing == {"nas": NEVER}
     assert watch.events == []
     (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
-    assert watch.monitor.alerting(reading(watch.now))(nas)
-    assert watch.monitor.alerting(reading(watch.now + 90 * 86_400_000))(nas)
+    assert watch.monitor.is_alerting(nas, reading(watch.now))
+    assert watch.monitor.is_alerting(nas, reading(watch.now + 90 * 86_400_000))
     assert nas.tag(watch.now) is None
 
 
