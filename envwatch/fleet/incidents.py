@@ -96,7 +96,7 @@ class Incidents:
     """The ids of the newest incidents that opened: a row that came and went without a sign of life needs another."""
 
     def with_events(
-        self, events: Iterable[Event], at: MonotonicS, last_sign_of: Callable[[Key], float]
+        self, events: Iterable[Event], at: MonotonicS, last_seen_alive_at: Callable[[Key], float]
     ) -> tuple[Incidents, tuple[Event, ...]]:
         """Return the incidents after a listing's events, and the events with the ids of their incidents.
 
@@ -107,10 +107,12 @@ class Incidents:
         if joint := _fresh(following, flatten(groups)):
             reasons = {event.reason for event in groups if event.of in LOSSES}
             shared = reasons.pop() if len(reasons) == 1 else None
-            following = _after_loss(following, replace(_waiting(joint, at, last_sign_of), is_mass=True, shared=shared))
+            following = _after_loss(
+                following, replace(_waiting(joint, at, last_seen_alive_at), is_mass=True, shared=shared)
+            )
         for event in events:
             if not event.members and (single := _fresh(following, [event])):
-                following = _after_loss(following, _waiting(single, at, last_sign_of))
+                following = _after_loss(following, _waiting(single, at, last_seen_alive_at))
         ids = _ids(following)
         return following, tuple(_marked(event, ids) for event in events)
 
@@ -164,10 +166,10 @@ def _fresh(incidents: Incidents, events: Iterable[Event]) -> list[Event]:
     return [loss for loss in losses if key_of(loss) not in known]
 
 
-def _waiting(losses: Sequence[Event], at: MonotonicS, last_sign_of: Callable[[Key], float]) -> Incident:
+def _waiting(losses: Sequence[Event], at: MonotonicS, last_seen_alive_at: Callable[[Key], float]) -> Incident:
     """Return the incident that losses will open."""
     return Incident(
-        id=_hashed(losses[0].profile, *sorted(f"{loss.id}\0{last_sign_of(key_of(loss)):.0f}" for loss in losses)),
+        id=_hashed(losses[0].profile, *sorted(f"{loss.id}\0{last_seen_alive_at(key_of(loss)):.0f}" for loss in losses)),
         profile=losses[0].profile,
         began_at=min(loss.at for loss in losses),
         losses=tuple(losses),

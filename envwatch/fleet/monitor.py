@@ -120,11 +120,11 @@ class Monitor:
         ended = recovered(self.acks, fleet.environments) | _listed_after_all(self.acks, fleet)
         acks, incidents = self.acks, self.incidents
 
-        def last_sign_of(key: Key) -> float:
+        def last_seen_alive_at(key: Key) -> float:
             tracked = fleet.tracked(key)
             return 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
 
-        incidents, events = incidents.with_events(found, now.monotonic, last_sign_of)
+        incidents, events = incidents.with_events(found, now.monotonic, last_seen_alive_at)
         if ended:
             acks = {id_: ack for id_, ack in acks.items() if id_ not in ended}
             # The first listing of a profile is a silent baseline.
@@ -134,7 +134,7 @@ class Monitor:
                 if profile_state.listings > 1
                 for tracked in profile_state.environments.values()
             )
-            incidents, _ = incidents.with_events(losses_of(ended, compared), now.monotonic, last_sign_of)
+            incidents, _ = incidents.with_events(losses_of(ended, compared), now.monotonic, last_seen_alive_at)
         event_log = self.event_log.with_events(events) if events else self.event_log
         watched = self._watched_after(profile, fleet)
         monitor = replace(self, fleet=fleet, acks=acks, event_log=event_log, watched=watched, incidents=incidents)

@@ -70,7 +70,7 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float |
         return None
     match tracked.presence:
         case Presence.LATE:
-            return tracked.last_seen_alive_at + fleet_limits.late_after / MS
+            return tracked.environment.last_seen_alive_at + fleet_limits.late_after / MS
         case Presence.ONLINE:
             return tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
         case _:

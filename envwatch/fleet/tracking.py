@@ -98,11 +98,6 @@ class TrackedEnvironment:
         return self.environment.pod_id or self.left_pod_id
 
     @property
-    def last_seen_alive_at(self) -> float:
-        """The last sign of life, server's clock in ms."""
-        return self.environment.last_seen_alive_at
-
-    @property
     def lost_at(self) -> ServerMs:
         """When it went down, server's clock in ms; meaningful only while it is down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at

@@ -246,7 +246,7 @@ def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, a
     if tracked.presence.is_absent:
         return SafeText(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"
-    return SafeText(f"{why}, {sign} {long_age(span(at - tracked.last_seen_alive_at))} ago")
+    return SafeText(f"{why}, {sign} {long_age(span(at - tracked.environment.last_seen_alive_at))} ago")
 
 
 _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)
@@ -254,4 +254,4 @@ _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.G
 
 def _urgency(named: Named) -> tuple[int, float]:
     """Return a sort key: the worst state first, in it what was lost last."""
-    return _URGENCY.index(named.tracked.presence), -named.tracked.last_seen_alive_at
+    return _URGENCY.index(named.tracked.presence), -named.tracked.environment.last_seen_alive_at
