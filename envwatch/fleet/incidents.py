@@ -117,7 +117,7 @@ class Incidents:
         return following, tuple(_marked(event, ids) for event in events)
 
     def tick(
-        self, at: MonotonicS, judge: LossClassifier, alert_after: Callable[[SafeText], timedelta]
+        self, at: MonotonicS, classify_loss: LossClassifier, alert_after: Callable[[SafeText], timedelta]
     ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
         """Return the incidents at a moment, those that open now, and those that resolve now.
 
@@ -129,7 +129,7 @@ class Incidents:
         open_by_id: dict[SafeText, Incident] = {}
         resolved: list[Incident] = []
         for incident in self.open:
-            remaining = frozenset(key for key in incident.remaining if judge(key) is not LossStatus.OVER)
+            remaining = frozenset(key for key in incident.remaining if classify_loss(key) is not LossStatus.OVER)
             updated = replace(incident, remaining=remaining)
             if remaining:
                 open_by_id[incident.id] = updated
@@ -139,7 +139,7 @@ class Incidents:
         opened: list[Incident] = []
         for incident in self.waiting:
             is_due = at - incident.noticed_at >= alert_after(incident.profile).total_seconds()
-            alerting, others = _parted(incident, judge, is_due=is_due)
+            alerting, others = _parted(incident, classify_loss, is_due=is_due)
             if others is not None:
                 waiting.append(others)
             if alerting is None:
@@ -195,12 +195,14 @@ def _after_loss(incidents: Incidents, new: Incident) -> Incidents:
     return replace(incidents, waiting=(*incidents.waiting, new))
 
 
-def _parted(incident: Incident, judge: LossClassifier, *, is_due: bool) -> tuple[Incident | None, Incident | None]:
+def _parted(
+    incident: Incident, classify_loss: LossClassifier, *, is_due: bool
+) -> tuple[Incident | None, Incident | None]:
     """Return the part of a waiting incident that opens now, and the part that still waits; None for an empty one."""
-    standings = {key: judge(key) for key in incident.remaining}
+    statuses = {key: classify_loss(key) for key in incident.remaining}
     waits = (LossStatus.UNSEEN, LossStatus.QUIET, *(() if is_due else (LossStatus.ALERTING,)))
-    alerting = frozenset(key for key, standing in standings.items() if is_due and standing is LossStatus.ALERTING)
-    waiting = frozenset(key for key, standing in standings.items() if standing in waits)
+    alerting = frozenset(key for key, status in statuses.items() if is_due and status is LossStatus.ALERTING)
+    waiting = frozenset(key for key, status in statuses.items() if status in waits)
     others = _narrowed(incident, waiting)
     if others is not None and alerting:
         # It may open later, as an incident of its own.

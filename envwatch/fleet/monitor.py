@@ -138,15 +138,15 @@ class Monitor:
         event_log = self.event_log.with_events(events) if events else self.event_log
         watched = self._watched_after(profile, fleet)
         monitor = replace(self, fleet=fleet, acks=acks, event_log=event_log, watched=watched, incidents=incidents)
-        monitor, update = monitor.tick(now)
-        return monitor, update._replace(events=(*events, *update.events), ended_acks=ended)
+        monitor, changes = monitor.tick(now)
+        return monitor, changes._replace(events=(*events, *changes.events), ended_acks=ended)
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor at a moment, and what time alone has changed: losses that have held for long enough."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
-        incidents, opened, resolved = self.incidents.tick(now.monotonic, self.standings(now), self.alert_after)
+        incidents, opened, resolved = self.incidents.tick(now.monotonic, self.loss_classifier(now), self.alert_after)
         if incidents is self.incidents:
             return self, MonitorChanges(events=events)
         alerts = self.alerts.apply(opened, resolved)
@@ -258,13 +258,13 @@ class Monitor:
         """Whether the alert policy finds an environment at a moment, and no silence does."""
         return self._is_loud(tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall))
 
-    def standings(self, now: Clocks) -> LossClassifier:
+    def loss_classifier(self, now: Clocks) -> LossClassifier:
         """Return the function that gives what a loss is at a moment."""
         fleet, wall, acks = self.fleet.by_profile, now.wall, self.acks
         moments = self.fleet.moments(wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
 
-        def standing(key: Key) -> LossStatus:
+        def classify_loss(key: Key) -> LossStatus:
             profile, id_ = key
             if profile not in seen:
                 return LossStatus.UNSEEN
@@ -283,7 +283,7 @@ class Monitor:
                 return LossStatus.SETTLED
             return LossStatus.ALERTING if self._is_loud(tracked, wall, at) else LossStatus.QUIET
 
-        return standing
+        return classify_loss
 
     def _watched_after(self, profile: SafeText, fleet: Fleet) -> Mapping[SafeText, WatchedTime]:
         before, profile_state = self.fleet.by_profile[profile], fleet.by_profile[profile]
@@ -304,7 +304,7 @@ class Recorder(Protocol):
     """Records the state of a monitor."""
 
     def record(
-        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
     ) -> None:
         """Record one outcome, or what time alone changed. Never waits and never fails.
 
@@ -312,7 +312,7 @@ class Recorder(Protocol):
             profile: whose outcome it is; None if only time has passed.
             outcome: what the poll gave; None if only time has passed, and then only events are recorded.
             monitor: after it.
-            update: what it changed; its events may be of any profile.
+            changes: by the outcome, or by time; the events may be of any profile.
             now: this machine's clocks, as the monitor got them.
         """
 

@@ -92,7 +92,9 @@ class CheckResult:
     is_listing_empty: bool
     """Whether no profile lists or expects any environment."""
 
-    def result(self, warning: NagiosRange | None, critical: NagiosRange | None) -> tuple[PluginStatus, SafeText]:
+    def status_and_text(
+        self, warning: NagiosRange | None, critical: NagiosRange | None
+    ) -> tuple[PluginStatus, SafeText]:
         """Return the status, and what was found in one sentence.
 
         An empty listing proves nothing of machines: the key may be another organization's, or the platform may have
@@ -141,7 +143,7 @@ class CheckResult:
         return [*self.doubts, *(SafeText(f"{each.name}: {each.why}") for each in self.named)]
 
 
-def census_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
+def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
     """Count the environments that a matcher finds, after one listing of every profile."""
     named: list[Named] = []
     states: Counter[Presence] = Counter()

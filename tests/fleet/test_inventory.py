@@ -41,9 +41,9 @@ class Watch:
         rows = [*beating(9, self.now), *(named(name, self.now) for name in names)]
         outcome = listed(rows, self.now)
         outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected=rejected))
-        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, reading(self.now))
-        self.events += update.events
-        self.opened += len(update.opened)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, reading(self.now))
+        self.events += changes.events
+        self.opened += len(changes.opened)
         return self
 
     @property

@@ -215,9 +215,9 @@ def test_search_caches_spare_reading_unchanged_rows_again() -> None:
 
     columns = (replace(COLUMNS["name"], text=text),)
     fleet = fleet_of([named("ada"), named("bob")])
-    kept = ArrangeCache()
+    cache = ArrangeCache()
     for _ in range(2):
-        assert names(arrange(fleet, View(query=parse("bob")), columns, OrderInputs(NOW), kept).rows) == ["bob"]
+        assert names(arrange(fleet, View(query=parse("bob")), columns, OrderInputs(NOW), cache).rows) == ["bob"]
     assert len(reads) == 2
 
 
