@@ -58,7 +58,7 @@ def all_settings_for(
         raise stop_for(error.lines) from None
 
 
-def looks_of(options: Options) -> Settings:
+def display_settings_of(options: Options) -> Settings:
     """Return the settings of the default profile, but of variables and file only those for the looks."""
     from envwatch.config.settings import DEMO_SETTINGS, PROFILE
 

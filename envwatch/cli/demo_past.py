@@ -112,10 +112,10 @@ def steps(spec: FleetSpec, started_at: int, since: int) -> Iterator[SimulatedPol
             monitor = Monitor.create(limits, monitor.acks, profile_name=profile_name)
         if broken is not None and acknowledged.covers(now.wall) and not monitor.acks:
             monitor = _with_ack(monitor, broken, now)
-        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
         moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.acks)
-        yield SimulatedPoll(moment, PollResult.from_outcome(outcome), update.events, cause, is_first)
+        yield SimulatedPoll(moment, PollResult.from_outcome(outcome), changes.events, cause, is_first)
         is_first = False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.bootstrap import history_folder_for, looks_of
+from envwatch.cli.bootstrap import display_settings_of, history_folder_for
 
 if TYPE_CHECKING:
     from envwatch.cli.arguments import Options
@@ -21,7 +21,7 @@ def demo_settings(options: Options) -> Settings:
     """Return the settings of the demo: those for the looks of the default profile."""
     from dataclasses import replace
 
-    return replace(looks_of(options), profile=DEMO_PROFILE)
+    return replace(display_settings_of(options), profile=DEMO_PROFILE)
 
 
 def demo_host(spec: FleetSpec) -> str:

@@ -64,9 +64,9 @@ class EarlierEvents:
         last = {profile: runs.last.profile_state for profile, runs in self._runs.items() if runs.last is not None}
         yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
 
-    def until(self, step: MonitorUpdate) -> Sequence[Event]:
+    def until(self, update: MonitorUpdate) -> Sequence[Event]:
         """Return the events of the seam, for the step with the first listing of a profile."""
-        if step.profile is None or step.profile not in self._runs or not step.has_new_listing:
+        if update.profile is None or update.profile not in self._runs or not update.has_new_listing:
             return ()
-        runs = self._runs.pop(step.profile)
-        return runs.until_now(Moment(step.now, step.monitor.fleet.by_profile[step.profile]), self._since)
+        runs = self._runs.pop(update.profile)
+        return runs.until_now(Moment(update.now, update.monitor.fleet.by_profile[update.profile]), self._since)

@@ -114,14 +114,14 @@ class HookDispatch:
         """The number of losses and the hooks of each incident, as they are stored."""
         self._open: Sequence[Incident] = prepared.open_incidents
 
-    def take(self, step: MonitorUpdate) -> None:
+    def take(self, update: MonitorUpdate) -> None:
         """Send what a step calls for; never waits."""
         for name, state in self._states.items():
-            self._states[name], fired = state.apply(step.changes, step.monitor, step.now)
+            self._states[name], fired = state.apply(update.changes, update.monitor, update.now)
             for each in fired:
                 context = self._contexts[each.subject.profile]
-                self._runner.put(name, message_of(each, name, context, step.monitor, step.now))
-        self._open = step.monitor.incidents.open
+                self._runner.put(name, message_of(each, name, context, update.monitor, update.now))
+        self._open = update.monitor.incidents.open
         self.store()
 
     def store(self) -> None:
@@ -152,7 +152,7 @@ async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIter
     The context gives what takes each step; without hooks, that does nothing.
     """
     if prepared is None:
-        yield lambda _step: None
+        yield lambda _update: None
         return
 
     def report(line: HookReport) -> None:

@@ -56,16 +56,16 @@ class LateRecorder:
         self._hands_on = False
 
     def record(
-        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
     ) -> None:
         """Record one outcome, or what time alone changed; see `Recorder`. Call it in a running loop."""
-        if outcome is None and not update.events:
+        if outcome is None and not changes.events:
             return
         if self._hands_on:
             if self._recorder is not None:
-                self._recorder.record(profile, outcome, monitor, update, now)
+                self._recorder.record(profile, outcome, monitor, changes, now)
             return
-        self._waiting.append((profile, outcome, monitor, update, now))
+        self._waiting.append((profile, outcome, monitor, changes, now))
         if self._start is None:
             self._start = asyncio.ensure_future(self._start_soon())
 

@@ -130,7 +130,7 @@ class Monitoring(NamedTuple):
     """What is polled, and its steps."""
 
     targets: Mapping[SafeText, Target]
-    steps: AsyncGenerator[MonitorUpdate, None]
+    updates: AsyncGenerator[MonitorUpdate, None]
     pasts: Mapping[SafeText, Past]
     poll_log: PollLog
     warn: Callable[[str], None]
@@ -174,10 +174,10 @@ async def monitoring(
     try:
         async with (
             Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome()) as session,
-            aclosing(_recorded(steps(session, monitor, deadline, saved), history)) as all_steps,
+            aclosing(_recorded(updates(session, monitor, deadline, saved), history)) as all_updates,
         ):
             with closing(history):
-                yield Monitoring(targets, all_steps, history.pasts, poll_log, warn)
+                yield Monitoring(targets, all_updates, history.pasts, poll_log, warn)
     finally:
         saved.close()
         poll_log.close()
@@ -187,7 +187,7 @@ def _warn(line: str) -> None:
     print_error(f"envwatch: {line}")
 
 
-async def steps(
+async def updates(
     session: Session,
     monitor: Monitor,
     deadline: Deadline = _NEVER,
@@ -220,16 +220,16 @@ async def steps(
                 profile, outcome = pending.result()
                 if saved is not None:
                     before = await saved.newest(before)
-                monitor, update = before.apply(profile, outcome, now)
-                if saved is not None and update.ended_acks:
-                    saved.end(update.ended_acks)
+                monitor, changes = before.apply(profile, outcome, now)
+                if saved is not None and changes.ended_acks:
+                    saved.end(changes.ended_acks)
                 monitor = replace(monitor, event_log=EventLog())
-                yield MonitorUpdate(before, monitor, update, now, profile, outcome)
+                yield MonitorUpdate(before, monitor, changes, now, profile, outcome)
                 pending = waiting()
             elif now.monotonic >= tick_at:
-                monitor, update = before.tick(now)
+                monitor, changes = before.tick(now)
                 tick_at = now.monotonic + _TICK_S
-                yield MonitorUpdate(before, monitor, update, now)
+                yield MonitorUpdate(before, monitor, changes, now)
             now = runtime.clocks()
     finally:
         pending.cancel()
@@ -237,13 +237,13 @@ async def steps(
 
 
 async def _recorded(
-    all_steps: AsyncGenerator[MonitorUpdate, None], history: History
+    all_updates: AsyncGenerator[MonitorUpdate, None], history: History
 ) -> AsyncGenerator[MonitorUpdate, None]:
-    async with aclosing(all_steps):
-        async for step in all_steps:
+    async with aclosing(all_updates):
+        async for update in all_updates:
             if history.recorder is not None:
-                history.recorder.record(step.profile, step.outcome, step.monitor, step.changes, step.now)
-            yield step
+                history.recorder.record(update.profile, update.outcome, update.monitor, update.changes, update.now)
+            yield update
 
 
 @dataclass(slots=True)
@@ -253,28 +253,28 @@ class Refusals:
     targets: Mapping[SafeText, Target]
     _counts: dict[SafeText, int] = field(default_factory=dict)
 
-    def check(self, step: MonitorUpdate) -> None:
+    def check(self, update: MonitorUpdate) -> None:
         """Note the outcome of a step.
 
         Raises:
             StopError: if the keys of all profiles stay refused.
         """
-        if step.profile is None:
+        if update.profile is None:
             return
-        match step.outcome:
+        match update.outcome:
             case Listed():
-                self._counts[step.profile] = 0
+                self._counts[update.profile] = 0
             case Failed(cause=cause, message=message) if cause.is_refusal:
-                self._counts[step.profile] = self._counts.get(step.profile, 0) + 1
+                self._counts[update.profile] = self._counts.get(update.profile, 0) + 1
                 if all(self._counts.get(profile, 0) >= _REFUSALS for profile in self.targets):
                     raise StopError(Exit.AUTHENTICATION, f"refused again: {message}")
 
 
-def narrate(step: MonitorUpdate) -> None:
+def narrate(update: MonitorUpdate) -> None:
     """Say on standard error when nothing can be seen, and when it can be again."""
     from envwatch.views.event_text import event_text
 
-    for event in step.changes.events:
+    for event in update.changes.events:
         if event.id is None and not event.members:
             profile = f"{event.profile}: " if event.profile else ""
             print_error(f"envwatch: {profile}{event_text(event)}")

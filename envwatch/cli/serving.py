@@ -56,19 +56,19 @@ class Service:
         """Answer from now on; 503, until there is a listing."""
         self._server.start()
 
-    def take(self, step: MonitorUpdate) -> None:
+    def take(self, update: MonitorUpdate) -> None:
         """Let viewers know of a step; never waits. Raises the bug that ended the server, if one did."""
         if self._server.error is not None:
             raise self._server.error
         for name, profile in self._profiles.items():
-            profile_state = step.monitor.fleet.by_profile[name]
-            shared = SharedState(self._names[name], step.monitor.acks, step.monitor.silences)
-            outcome = step.outcome if step.profile == name else None
-            self._server.call(partial(profile.board.update, profile_state, outcome, step.now, shared))
+            profile_state = update.monitor.fleet.by_profile[name]
+            shared = SharedState(self._names[name], update.monitor.acks, update.monitor.silences)
+            outcome = update.outcome if update.profile == name else None
+            self._server.call(partial(profile.endpoint.update, profile_state, outcome, update.now, shared))
         if self._series is not None:
-            self._series.take(step)
-        if step.now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
-            self._counted_at = step.now.monotonic
+            self._series.take(update)
+        if update.now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
+            self._counted_at = update.now.monotonic
             self._server.call(lambda: self._log.note(self._app.counts.taken().line()))
 
     async def renew(self) -> None:
@@ -94,7 +94,7 @@ class Service:
     async def close(self) -> None:
         """End: viewers read so for a moment, then the port is closed."""
         for profile in self._profiles.values():
-            self._server.call(profile.board.end)
+            self._server.call(profile.endpoint.end)
         await self._server.close()
         self._log.note(self._app.counts.line())
 
@@ -131,11 +131,11 @@ class _Series:
         self._polls = PollCounts()
         self._newest: tuple[Monitor, PollCounts] | None = None
 
-    def take(self, step: MonitorUpdate) -> None:
+    def take(self, update: MonitorUpdate) -> None:
         """Note a step."""
-        if step.profile is not None and step.outcome is not None:
-            self._polls = self._polls.apply(step.profile, step.outcome)
-        self._newest = step.monitor, self._polls
+        if update.profile is not None and update.outcome is not None:
+            self._polls = self._polls.apply(update.profile, update.outcome)
+        self._newest = update.monitor, self._polls
 
     def __call__(self, accept: str) -> tuple[bytes, str]:
         """Return body and content type; before the first step there is no series."""

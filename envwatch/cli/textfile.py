@@ -79,8 +79,8 @@ class Changes:
     def __init__(self) -> None:
         self._blind: frozenset[SafeText] | None = None
 
-    def are_in(self, step: MonitorUpdate) -> bool:
+    def are_in(self, update: MonitorUpdate) -> bool:
         """Whether the file must be written after a step; it must after the first one."""
-        fleet = step.monitor.fleet.by_profile
-        before, self._blind = self._blind, frozenset(name for name in fleet if not is_seen(fleet[name], step.now))
-        return step.outcome is not None or any(step.changes) or self._blind != before
+        fleet = update.monitor.fleet.by_profile
+        before, self._blind = self._blind, frozenset(name for name in fleet if not is_seen(fleet[name], update.now))
+        return update.outcome is not None or any(update.changes) or self._blind != before

@@ -54,7 +54,7 @@ def note_of(typed: str) -> SafeText:
 
 def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
     """Return the acknowledgement of a problem as it is now; the arguments are as the fields of `Ack` describe them."""
-    return Ack(at, note, _last_sign_at(tracked.environment))
+    return Ack(at, note, _newest_seen_at(tracked.environment))
 
 
 def recovered(acks: Acks, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
@@ -77,7 +77,7 @@ def recovered(acks: Acks, environments: Iterable[TrackedEnvironment]) -> frozens
 
 def _came_back(tracked: TrackedEnvironment, acks: Acks) -> bool:
     ack = acks[tracked.environment.id]
-    is_newer = _last_sign_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
+    is_newer = _newest_seen_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
     return tracked.presence is Presence.OFFLINE and not tracked.is_flapping and is_newer
 
 
@@ -99,8 +99,8 @@ def losses_of(ended: Collection[SafeText], environments: Iterable[TrackedEnviron
     ]
 
 
-def _last_sign_at(environment: Environment) -> ServerMs:
-    """Return the newest instant of either kind: a row that lost its heartbeat is not newer because of that."""
+def _newest_seen_at(environment: Environment) -> ServerMs:
+    """Return the newest sighting, with or without a heartbeat: a row is no newer because the row lost its heartbeat."""
     return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 

@@ -80,16 +80,16 @@ class Acceptance:
     """What of it is not."""
     believed_absences: frozenset[SafeText] = frozenset()
     """Ids of rows whose absence was held, and is believed from now on."""
-    listings_held: int = 0
+    listings_quarantined: int = 0
     """Listings right before it for which that was held."""
 
-    def holds_absence_of(self, id_: SafeText) -> bool:
+    def quarantines_absence_of(self, id_: SafeText) -> bool:
         """Whether the absence of a row is not believed."""
         return self.quarantine is not None and id_ not in self.believed_absences
 
-    def held_absences_of(self, id_: SafeText) -> int:
+    def quarantined_absences_of(self, id_: SafeText) -> int:
         """Return how many listings before this one lacked a row whose absence was held and is believed from now on."""
-        return self.listings_held if id_ in self.believed_absences else 0
+        return self.listings_quarantined if id_ in self.believed_absences else 0
 
 
 def acceptance_of(
@@ -120,8 +120,8 @@ def acceptance_of(
         return Acceptance(longer)
     rest = missing - longer.missing
     other = _vanished(environments, rest - confirmed_absent)
-    rest_hold = QuarantinedListing(other, asked_at, rest, confirmed_absent) if other else None
-    return Acceptance(rest_hold, longer.missing, quarantine.listings)
+    following = QuarantinedListing(other, asked_at, rest, confirmed_absent) if other else None
+    return Acceptance(following, longer.missing, quarantine.listings)
 
 
 def _is_repeated(

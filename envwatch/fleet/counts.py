@@ -38,7 +38,7 @@ class Counts:
     problem_presences: Mapping[Presence, int] = field(default_factory=dict)
     """How many of the problems there are of each presence; one that is online is flapping."""
     alerting: Mapping[Presence, int] = field(default_factory=dict)
-    """Of those, how many are worth a person's attention, see `Monitor.alerting`. None are while it is blind."""
+    """Of those, how many are worth a person's attention, see `Monitor.is_alerting`. None are while it is blind."""
     flapping: int = 0
     unrestricted: int = 0
     """Up, in the mode that approves everything."""

@@ -96,7 +96,7 @@ class EarlierRuns(NamedTuple):
         if self.last is None or not are_of_one_account(self.last.profile_state, first.profile_state):
             return None
         age = self.last.profile_state.age(first.now)
-        return None if age is None or age < limits.RECENT else age
+        return None if age is None or age < limits.RESTART_MEMORY else age
 
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
         """Return a monitor of this run as if it had watched before: nothing opens an incident, and nothing rings.

@@ -38,7 +38,7 @@ class Kind(StrEnum):
     """The same, with another process or version of the listener."""
     GONE = "gone"
     MISSING = "missing"
-    """Expected, and gone for longer than `limits.RECENT`; or expected, and found never to have been listed."""
+    """Expected, and gone for longer than `limits.MISSING_AFTER`; or expected, and found never to have been listed."""
     RETURNED = "returned"
     """Listed again after it was gone."""
     MODE = "mode"

@@ -96,7 +96,7 @@ class Incidents:
     """The ids of the newest incidents that opened: a row that came and went without a sign of life needs another."""
 
     def with_events(
-        self, events: Iterable[Event], at: MonotonicS, last_sign_of: Callable[[Key], float]
+        self, events: Iterable[Event], at: MonotonicS, last_seen_alive_at: Callable[[Key], float]
     ) -> tuple[Incidents, tuple[Event, ...]]:
         """Return the incidents after a listing's events, and the events with the ids of their incidents.
 
@@ -107,15 +107,17 @@ class Incidents:
         if joint := _fresh(following, flatten(groups)):
             reasons = {event.reason for event in groups if event.of in LOSSES}
             shared = reasons.pop() if len(reasons) == 1 else None
-            following = _after_loss(following, replace(_waiting(joint, at, last_sign_of), is_mass=True, shared=shared))
+            following = _after_loss(
+                following, replace(_waiting(joint, at, last_seen_alive_at), is_mass=True, shared=shared)
+            )
         for event in events:
             if not event.members and (single := _fresh(following, [event])):
-                following = _after_loss(following, _waiting(single, at, last_sign_of))
+                following = _after_loss(following, _waiting(single, at, last_seen_alive_at))
         ids = _ids(following)
         return following, tuple(_marked(event, ids) for event in events)
 
     def tick(
-        self, at: MonotonicS, judge: LossClassifier, alert_after: Callable[[SafeText], timedelta]
+        self, at: MonotonicS, classify_loss: LossClassifier, alert_after: Callable[[SafeText], timedelta]
     ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
         """Return the incidents at a moment, those that open now, and those that resolve now.
 
@@ -127,7 +129,7 @@ class Incidents:
         open_by_id: dict[SafeText, Incident] = {}
         resolved: list[Incident] = []
         for incident in self.open:
-            remaining = frozenset(key for key in incident.remaining if judge(key) is not LossStatus.OVER)
+            remaining = frozenset(key for key in incident.remaining if classify_loss(key) is not LossStatus.OVER)
             updated = replace(incident, remaining=remaining)
             if remaining:
                 open_by_id[incident.id] = updated
@@ -137,7 +139,7 @@ class Incidents:
         opened: list[Incident] = []
         for incident in self.waiting:
             is_due = at - incident.noticed_at >= alert_after(incident.profile).total_seconds()
-            alerting, others = _parted(incident, judge, is_due=is_due)
+            alerting, others = _parted(incident, classify_loss, is_due=is_due)
             if others is not None:
                 waiting.append(others)
             if alerting is None:
@@ -164,10 +166,10 @@ def _fresh(incidents: Incidents, events: Iterable[Event]) -> list[Event]:
     return [loss for loss in losses if key_of(loss) not in known]
 
 
-def _waiting(losses: Sequence[Event], at: MonotonicS, last_sign_of: Callable[[Key], float]) -> Incident:
+def _waiting(losses: Sequence[Event], at: MonotonicS, last_seen_alive_at: Callable[[Key], float]) -> Incident:
     """Return the incident that losses will open."""
     return Incident(
-        id=_hashed(losses[0].profile, *sorted(f"{loss.id}\0{last_sign_of(key_of(loss)):.0f}" for loss in losses)),
+        id=_hashed(losses[0].profile, *sorted(f"{loss.id}\0{last_seen_alive_at(key_of(loss)):.0f}" for loss in losses)),
         profile=losses[0].profile,
         began_at=min(loss.at for loss in losses),
         losses=tuple(losses),
@@ -193,12 +195,14 @@ def _after_loss(incidents: Incidents, new: Incident) -> Incidents:
     return replace(incidents, waiting=(*incidents.waiting, new))
 
 
-def _parted(incident: Incident, judge: LossClassifier, *, is_due: bool) -> tuple[Incident | None, Incident | None]:
+def _parted(
+    incident: Incident, classify_loss: LossClassifier, *, is_due: bool
+) -> tuple[Incident | None, Incident | None]:
     """Return the part of a waiting incident that opens now, and the part that still waits; None for an empty one."""
-    standings = {key: judge(key) for key in incident.remaining}
+    statuses = {key: classify_loss(key) for key in incident.remaining}
     waits = (LossStatus.UNSEEN, LossStatus.QUIET, *(() if is_due else (LossStatus.ALERTING,)))
-    alerting = frozenset(key for key, standing in standings.items() if is_due and standing is LossStatus.ALERTING)
-    waiting = frozenset(key for key, standing in standings.items() if standing in waits)
+    alerting = frozenset(key for key, status in statuses.items() if is_due and status is LossStatus.ALERTING)
+    waiting = frozenset(key for key, status in statuses.items() if status in waits)
     others = _narrowed(incident, waiting)
     if others is not None and alerting:
         # It may open later, as an incident of its own.

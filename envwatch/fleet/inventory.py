@@ -1,7 +1,7 @@
 """The expected inventory: names or device ids that must exist, and which of them are missing.
 
 Pure. An expected environment that was never listed is a row of its own, without anything but its name. One that was
-listed keeps its row, which is missing once it has been gone for longer than `limits.RECENT`, however long.
+listed keeps its row, which is missing once it has been gone for longer than `limits.MISSING_AFTER`, however long.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.clock import ServerMs
 
-_RECENT_MS: Final = limits.RECENT / MS
+_MISSING_AFTER_MS: Final = limits.MISSING_AFTER / MS
 
 
 def missing_id(expected: SafeText) -> SafeText:
@@ -65,7 +65,7 @@ def with_inventory(
         if known is None:
             change = None if listing.number == 1 else turn(NEVER_LISTED, at)
             following[id_] = replace(_never_listed(id_, name, listing.profile, at), last_change=change)
-        elif known.verdict == GONE and at - known.lost_at >= _RECENT_MS:
+        elif known.verdict == GONE and at - known.lost_at >= _MISSING_AFTER_MS:
             following[id_] = replace(known, verdict=MISSING)
     return following
 

@@ -29,7 +29,7 @@ from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.fleet.acknowledgements import Ack, Acks
@@ -120,11 +120,11 @@ class Monitor:
         ended = recovered(self.acks, fleet.environments) | _listed_after_all(self.acks, fleet)
         acks, incidents = self.acks, self.incidents
 
-        def last_sign_of(key: Key) -> float:
+        def last_seen_alive_at(key: Key) -> float:
             tracked = fleet.tracked(key)
             return 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
 
-        incidents, events = incidents.with_events(found, now.monotonic, last_sign_of)
+        incidents, events = incidents.with_events(found, now.monotonic, last_seen_alive_at)
         if ended:
             acks = {id_: ack for id_, ack in acks.items() if id_ not in ended}
             # The first listing of a profile is a silent baseline.
@@ -134,19 +134,19 @@ class Monitor:
                 if profile_state.listings > 1
                 for tracked in profile_state.environments.values()
             )
-            incidents, _ = incidents.with_events(losses_of(ended, compared), now.monotonic, last_sign_of)
+            incidents, _ = incidents.with_events(losses_of(ended, compared), now.monotonic, last_seen_alive_at)
         event_log = self.event_log.with_events(events) if events else self.event_log
         watched = self._watched_after(profile, fleet)
         monitor = replace(self, fleet=fleet, acks=acks, event_log=event_log, watched=watched, incidents=incidents)
-        monitor, update = monitor.tick(now)
-        return monitor, update._replace(events=(*events, *update.events), ended_acks=ended)
+        monitor, changes = monitor.tick(now)
+        return monitor, changes._replace(events=(*events, *changes.events), ended_acks=ended)
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor at a moment, and what time alone has changed: losses that have held for long enough."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
-        incidents, opened, resolved = self.incidents.tick(now.monotonic, self.standings(now), self.alert_after)
+        incidents, opened, resolved = self.incidents.tick(now.monotonic, self.loss_classifier(now), self.alert_after)
         if incidents is self.incidents:
             return self, MonitorChanges(events=events)
         alerts = self.alerts.apply(opened, resolved)
@@ -218,18 +218,15 @@ class Monitor:
         """Whether an environment is a problem at a moment, whether or not it is worth a person's attention."""
         return is_problem(tracked, self.fleet.for_environment(tracked).clock.server_time(now.wall))
 
-    def alerting(self, now: Clocks) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test of a moment whether an environment is a problem that is worth a person's attention.
+    def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
+        """Whether an environment is a problem that is worth a person's attention at a moment.
 
-        That is so if the alert policy finds it, and it is neither acknowledged nor silenced.
+        The alert policy finds such an environment, and the environment is neither acknowledged nor silenced.
         """
-        moments, wall, acks = self.fleet.moments(now.wall), now.wall, self.acks
-
-        def is_alerting(tracked: TrackedEnvironment) -> bool:
-            at = moments[tracked.profile]
-            return is_problem(tracked, at) and tracked.environment.id not in acks and self._is_loud(tracked, wall, at)
-
-        return is_alerting
+        at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
+        return (
+            is_problem(tracked, at) and tracked.environment.id not in self.acks and self._is_loud(tracked, now.wall, at)
+        )
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
         """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
@@ -261,13 +258,13 @@ class Monitor:
         """Whether the alert policy finds an environment at a moment, and no silence does."""
         return self._is_loud(tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall))
 
-    def standings(self, now: Clocks) -> LossClassifier:
+    def loss_classifier(self, now: Clocks) -> LossClassifier:
         """Return the function that gives what a loss is at a moment."""
         fleet, wall, acks = self.fleet.by_profile, now.wall, self.acks
         moments = self.fleet.moments(wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
 
-        def standing(key: Key) -> LossStatus:
+        def classify_loss(key: Key) -> LossStatus:
             profile, id_ = key
             if profile not in seen:
                 return LossStatus.UNSEEN
@@ -286,7 +283,7 @@ class Monitor:
                 return LossStatus.SETTLED
             return LossStatus.ALERTING if self._is_loud(tracked, wall, at) else LossStatus.QUIET
 
-        return standing
+        return classify_loss
 
     def _watched_after(self, profile: SafeText, fleet: Fleet) -> Mapping[SafeText, WatchedTime]:
         before, profile_state = self.fleet.by_profile[profile], fleet.by_profile[profile]
@@ -307,7 +304,7 @@ class Recorder(Protocol):
     """Records the state of a monitor."""
 
     def record(
-        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
     ) -> None:
         """Record one outcome, or what time alone changed. Never waits and never fails.
 
@@ -315,7 +312,7 @@ class Recorder(Protocol):
             profile: whose outcome it is; None if only time has passed.
             outcome: what the poll gave; None if only time has passed, and then only events are recorded.
             monitor: after it.
-            update: what it changed; its events may be of any profile.
+            changes: by the outcome, or by time; the events may be of any profile.
             now: this machine's clocks, as the monitor got them.
         """
 

@@ -28,7 +28,7 @@ class Presence(StrEnum):
     GONE = "gone"
     """Absent from two consecutive complete listings."""
     MISSING = "missing"
-    """Expected, and either never listed or gone for longer than `limits.RECENT`."""
+    """Expected, and either never listed or gone for longer than `limits.MISSING_AFTER`."""
 
     @property
     def is_absent(self) -> bool:

@@ -1,7 +1,7 @@
 """Which environments are problems at a moment, how long each has been in its state, and which are old.
 
 Pure: the moment is an argument, by the server's clock in ms. Whether a problem is worth a person's attention (neither
-acknowledged nor silenced, and within the alert policy) is decided by `Monitor.alerting`.
+acknowledged nor silenced, and within the alert policy) is decided by `Monitor.is_alerting`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.limits import Limits
 
+# Constants of the module: on Python 3.11, `Presence.ONLINE` takes 50 ns, and every row is asked about.
+_ONLINE, _OFFLINE, _GONE, _MISSING = Presence.ONLINE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _OLD_MS: Final = limits.OLD_AFTER / MS
-_RECENT_MS: Final = limits.RECENT / MS
+_GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
 
 def is_old(tracked: TrackedEnvironment, now: float) -> bool:
@@ -28,21 +30,21 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 
     An instant that cannot be true proves no age.
     """
-    if tracked.verdict.presence is not Presence.OFFLINE or tracked.has_impossible_time:
+    if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
         return False
     lost_at = tracked.lost_at
     return now - lost_at >= _OLD_MS and lost_at >= _EARLIEST_MS
 
 
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
-    """Whether it is down, late, flapping, missing, or gone for less than `limits.RECENT`; old ones are none."""
+    """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`."""
     presence = tracked.verdict.presence
-    if presence is Presence.ONLINE:
+    if presence is _ONLINE:
         return tracked.is_flapping  # first: nearly all rows are online
-    if presence is Presence.MISSING:
+    if presence is _MISSING:
         return True
-    if presence is Presence.GONE:
-        return now - tracked.lost_at < _RECENT_MS
+    if presence is _GONE:
+        return now - tracked.lost_at < _GONE_IS_PROBLEM_MS
     return tracked.is_unhealthy and not is_old(tracked, now)
 
 
@@ -68,7 +70,7 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float |
         return None
     match tracked.presence:
         case Presence.LATE:
-            return tracked.last_seen_alive_at + fleet_limits.late_after / MS
+            return tracked.environment.last_seen_alive_at + fleet_limits.late_after / MS
         case Presence.ONLINE:
             return tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
         case _:

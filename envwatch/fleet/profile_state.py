@@ -28,7 +28,7 @@ from envwatch.fleet.tracking import (
     TrackedEnvironment,
     events_between,
     marked_absent,
-    missed_while_held,
+    missed_while_quarantined,
     observed,
     unread,
 )
@@ -334,12 +334,12 @@ def _next_periods(
     if quarantine is None or (
         profile_state.quarantine is not None and profile_state.quarantine.anomaly is not quarantine.anomaly
     ):
-        outcome = clean("believed now" if acceptance.listings_held else "a later listing contradicts it")
+        outcome = clean("believed now" if acceptance.listings_quarantined else "a later listing contradicts it")
         periods, released = ended(periods, {Kind.HELD: at}, profile, outcome)
         events += released
     if quarantine is not None:
-        periods, held = begun(periods, Event(kind=Kind.HELD, at=at, profile=profile, reason=quarantine.finding.text))
-        events += held
+        periods, began = begun(periods, Event(kind=Kind.HELD, at=at, profile=profile, reason=quarantine.finding.text))
+        events += began
     if stall_detector.is_stalled:
         since = ServerMs(at - stall_detector.silent_s * 1000)
         periods, stalled = begun(periods, Event(kind=Kind.STALLED, at=at, profile=profile, since=since))
@@ -377,10 +377,10 @@ def _next_environments(
             continue
         if id_ in listing.unreadable:
             tracked = unread(before)
-        elif acceptance.holds_absence_of(id_):
-            tracked = missed_while_held(before, listing)
+        elif acceptance.quarantines_absence_of(id_):
+            tracked = missed_while_quarantined(before, listing)
         else:
-            tracked = marked_absent(before, at, listing, held=acceptance.held_absences_of(id_))
+            tracked = marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
         if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < _GONE_KEPT_MS:
             environments[id_] = tracked
             if tracked is not before:

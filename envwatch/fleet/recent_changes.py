@@ -1,4 +1,4 @@
-"""What changed about an environment lately: one tag a row, for `limits.RECENT`.
+"""What changed about an environment lately: one tag a row, for `limits.MARK_DURATION`.
 
 Pure: the moment is an argument, by the server's clock. Source of the tags: the rule that a fresh loss looks fresh for
 15 minutes. Must not know how a tag looks.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
 
-_RECENT_MS: Final = limits.RECENT / MS
+_MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 
 
 class ChangeTag(StrEnum):
@@ -54,7 +54,7 @@ class RecentChange(NamedTuple):
 
     def is_recent(self, now: float) -> bool:
         """Whether it is still to be shown at a moment (server's clock, ms)."""
-        return now - self.at < _RECENT_MS
+        return now - self.at < _MARK_DURATION_MS
 
 
 def appearance(verdict: Verdict, at: ServerMs) -> RecentChange:

@@ -46,7 +46,7 @@ class Timeline:
     merged by that clock.
     """
 
-    steps: Sequence[PollRef] = ()
+    poll_refs: Sequence[PollRef] = ()
     since: WallMs = _BEGIN
     """Since when every poll is here."""
 
@@ -54,26 +54,28 @@ class Timeline:
     def from_polls(cls, polls: Mapping[SafeText, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
         """Return the polls of each profile as one line of steps."""
         lines = [[PollRef(profile, poll) for poll in each] for profile, each in polls.items()]
-        return cls(list(merge(*lines, key=lambda step: step.poll.at)), since)
+        return cls(list(merge(*lines, key=lambda poll_ref: poll_ref.poll.at)), since)
 
     @property
     def until(self) -> WallMs:
         """Up to when every poll is here that was recorded by then: that of the newest one."""
-        return max((step.poll.at for step in self.steps), default=self.since)
+        return max((poll_ref.poll.at for poll_ref in self.poll_refs), default=self.since)
 
     def place_at(self, wall: WallMs) -> int:
         """Return the index of the newest step at or before a moment; -1 if there is none."""
-        return next((place for place in reversed(range(len(self.steps))) if self.steps[place].poll.at <= wall), -1)
+        return next(
+            (place for place in reversed(range(len(self.poll_refs))) if self.poll_refs[place].poll.at <= wall), -1
+        )
 
-    def place_of(self, step: PollRef) -> int:
+    def place_of(self, poll_ref: PollRef) -> int:
         """Return the index of a step; -1 if it is not here."""
-        key = (step.profile, step.poll.number)
-        return next((place for place, each in enumerate(self.steps) if (each.profile, each.poll.number) == key), -1)
+        key = (poll_ref.profile, poll_ref.poll.number)
+        return next((place for place, each in enumerate(self.poll_refs) if (each.profile, each.poll.number) == key), -1)
 
     def known_at(self, place: int) -> Mapping[SafeText, RecordedPoll]:
         """Return the newest poll of each profile up to a step, that of the step first; none for one without any."""
         found: dict[SafeText, RecordedPoll] = {}
-        for profile, poll in reversed(self.steps[: place + 1]):
+        for profile, poll in reversed(self.poll_refs[: place + 1]):
             found.setdefault(profile, poll)
         return found
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.history import Moment
     from envwatch.fleet.profile_state import ProfileState
 
-_RECENT_MS: Final = limits.RECENT / MS
+_RESTART_MEMORY_MS: Final = limits.RESTART_MEMORY / MS
 _CHURN_MS: Final = limits.CHURN_WINDOW / MS
 _GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
@@ -140,7 +140,7 @@ class _Gap(NamedTuple):
     @property
     def is_recent(self) -> bool:
         """Whether all that changed in it is to be marked, whenever it did."""
-        return self.at - self.since < _RECENT_MS
+        return self.at - self.since < _RESTART_MEMORY_MS
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:

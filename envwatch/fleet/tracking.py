@@ -99,11 +99,6 @@ class TrackedEnvironment:
         return self.environment.pod_id or self.left_pod_id
 
     @property
-    def last_seen_alive_at(self) -> float:
-        """The last sign of life, server's clock in ms."""
-        return self.environment.last_seen_alive_at
-
-    @property
     def lost_at(self) -> ServerMs:
         """When it went down, server's clock in ms; meaningful only while it is down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
@@ -274,7 +269,7 @@ def _verdict(
 
 
 def marked_absent(
-    tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext, *, held: int = 0
+    tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext, *, quarantined: int = 0
 ) -> TrackedEnvironment:
     """Return the value after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt.
 
@@ -283,7 +278,7 @@ def marked_absent(
     if tracked.presence.is_absent:
         return tracked
     absent = replace(
-        tracked, absent=tracked.absent + 1 + held, last_known_heartbeat=_newest_heartbeat(tracked, listing)
+        tracked, absent=tracked.absent + 1 + quarantined, last_known_heartbeat=_newest_heartbeat(tracked, listing)
     )
     if absent.absent < limits.LISTINGS_TO_GONE or tracked.environment.id in listing.in_doubt:
         return absent
@@ -295,7 +290,7 @@ def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
     return replace(tracked, absent=0) if tracked.absent and not tracked.presence.is_absent else tracked
 
 
-def missed_while_held(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
+def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
     """Return the value after a listing whose lack of its row is not believed: only its heartbeat is kept."""
     last_known = _newest_heartbeat(tracked, listing)
     return tracked if last_known == tracked.last_known_heartbeat else replace(tracked, last_known_heartbeat=last_known)

@@ -74,10 +74,10 @@ class HookState:
     sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
     """When the newest message was sent, by topic and kind, as long as the cooldown lasts."""
 
-    def apply(self, update: MonitorChanges, monitor: Monitor, now: Clocks) -> tuple[HookState, tuple[Fired, ...]]:
+    def apply(self, changes: MonitorChanges, monitor: Monitor, now: Clocks) -> tuple[HookState, tuple[Fired, ...]]:
         """Return the hook after a change of the monitor, or after time alone has passed, and what fires now."""
-        state, incidents = _after_incidents(self, update, monitor, now) if self.rule.has_incidents else (self, [])
-        state, events = _due(_with_events(state, update.events, now.monotonic), monitor, now)
+        state, incidents = _after_incidents(self, changes, monitor, now) if self.rule.has_incidents else (self, [])
+        state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now)
         cooling = {what: at for what, at in state.sent.items() if state.is_cooling(what, now.monotonic)}
         return replace(state, sent=cooling), (*incidents, *events)
 
@@ -87,11 +87,11 @@ class HookState:
 
 
 def _after_incidents(
-    state: HookState, update: MonitorChanges, monitor: Monitor, now: Clocks
+    state: HookState, changes: MonitorChanges, monitor: Monitor, now: Clocks
 ) -> tuple[HookState, list[Fired]]:
     rule, announced, sent = state.rule, state.announced, dict(state.sent)
-    judge = monitor.standings(now)
-    resolved = [incident for incident in update.resolved if incident.id in announced]
+    classify_loss = monitor.loss_classifier(now)
+    resolved = [incident for incident in changes.resolved if incident.id in announced]
     fired = [Fired(incident, is_resolved=True) for incident in resolved]
     announced -= {incident.id for incident in resolved}
     for incident in monitor.incidents.open:
@@ -100,7 +100,10 @@ def _after_incidents(
             continue
         topics = {_incident_topic(loss): loss for loss in incident.losses if key_of(loss) in incident.remaining}
         ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), now.monotonic))
-        if any(judge(key_of(loss)) is LossStatus.ALERTING and rule.matches(_with_row(loss, monitor)) for loss in ready):
+        if any(
+            classify_loss(key_of(loss)) is LossStatus.ALERTING and rule.matches(_with_row(loss, monitor))
+            for loss in ready
+        ):
             fired.append(Fired(incident))
             announced |= {incident.id}
             sent |= dict.fromkeys(((topic, "") for topic in topics), now.monotonic)
@@ -136,7 +139,7 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
 def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, list[Fired]]:
     """Return a hook without the events that are due, and these; those of one group are one message."""
     waiting, sent = dict(state.waiting), dict(state.sent)
-    judge = monitor.standings(now)
+    classify_loss = monitor.loss_classifier(now)
     groups: dict[int, tuple[Event | None, list[Event]]] = {}
     for topic, (event, group, since) in state.waiting.items():
         hold = state.rule.after
@@ -147,7 +150,7 @@ def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, li
         is_seen = event.id is None or monitor.sees(event.profile, now)
         if has_held and is_seen and not state.is_cooling((topic, event.kind), now.monotonic):
             del waiting[topic]
-            if _is_worth_sending(event, monitor, now, judge):
+            if _is_worth_sending(event, monitor, now, classify_loss):
                 sent[topic, event.kind] = now.monotonic
                 groups.setdefault(id(event if group is None else group), (group, []))[1].append(event)
     fired = [
@@ -185,11 +188,11 @@ def _undoes(event: Event, before: Event) -> bool:
     return event.before is not None and event.after == before.before
 
 
-def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, judge: LossClassifier) -> bool:
+def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
     """Whether the alert policy finds an environment and nothing keeps it quiet; of a loss, whether it still is one."""
     if event.id is None:
         return True
     if event.kind in LOSSES:
-        return judge(key_of(event)) is LossStatus.ALERTING
+        return classify_loss(key_of(event)) is LossStatus.ALERTING
     tracked = monitor.fleet.tracked(key_of(event))
     return tracked is not None and monitor.is_loud(tracked, now)

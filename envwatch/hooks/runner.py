@@ -79,7 +79,7 @@ class Runner:
         waits: Waits | None = None,
         farewell: timedelta = limits.HOOK_FAREWELL,
     ) -> None:
-        self._lanes = {name: _HookQueue(name, delivery) for name, delivery in deliveries.items()}
+        self._hook_queues = {name: _HookQueue(name, delivery) for name, delivery in deliveries.items()}
         self._report = report
         self._waits = waits or Waits()
         self._farewell_s = farewell.total_seconds()
@@ -87,7 +87,7 @@ class Runner:
         self._workers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._workers = [asyncio.create_task(self._work(lane)) for lane in self._lanes.values()]
+        self._workers = [asyncio.create_task(self._work(hook_queue)) for hook_queue in self._hook_queues.values()]
         return self
 
     async def __aexit__(self, _type: type[BaseException] | None, _: object, _trace: TracebackType | None) -> None:
@@ -99,58 +99,59 @@ class Runner:
             for worker in self._workers:
                 worker.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
-            for lane in self._lanes.values():
-                if lane.unsent:
-                    text = f"hook {lane.name}: {counted(len(lane.unsent), 'message')} not sent, as envwatch ends"
+            for hook_queue in self._hook_queues.values():
+                if hook_queue.unsent:
+                    unsent = counted(len(hook_queue.unsent), "message")
+                    text = f"hook {hook_queue.name}: {unsent} not sent, as envwatch ends"
                     self._report(HookReport(clean(text), is_failure=True, is_news=True))
 
     def put(self, hook: SafeText, message: Message) -> None:
         """Queue a message for a hook; never waits. With a full queue it is dropped, counted and reported."""
-        lane = self._lanes[hook]
+        hook_queue = self._hook_queues[hook]
         try:
-            lane.queue.put_nowait(message)
-            lane.unsent.append(message)
+            hook_queue.queue.put_nowait(message)
+            hook_queue.unsent.append(message)
         except asyncio.QueueFull:
-            lane.dropped += 1
+            hook_queue.dropped += 1
             text = f"hook {hook}: dropped, as {limits.HOOK_QUEUE} messages wait: {message.summary}"
-            self._report(HookReport(clean(text), is_failure=True, is_news=lane.dropped == 1))
+            self._report(HookReport(clean(text), is_failure=True, is_news=hook_queue.dropped == 1))
 
     def unsent(self, hook: SafeText) -> Collection[Message]:
         """Return the messages of a hook that are neither delivered nor given up."""
-        return self._lanes[hook].unsent
+        return self._hook_queues[hook].unsent
 
     async def all_done(self) -> None:
         """Wait until every queued message was delivered or given up."""
-        await asyncio.gather(*(lane.queue.join() for lane in self._lanes.values()))
+        await asyncio.gather(*(hook_queue.queue.join() for hook_queue in self._hook_queues.values()))
 
-    async def _work(self, lane: _HookQueue) -> None:
+    async def _work(self, hook_queue: _HookQueue) -> None:
         while True:
-            message = await lane.queue.get()
+            message = await hook_queue.queue.get()
             try:
-                await self._deliver(lane, message)
+                await self._deliver(hook_queue, message)
             except Exception as bug:  # noqa: BLE001 - whatever it is, it must not stop the messages after it
-                self._note_failure(lane, message, DeliveryError(f"a bug: {bug!r}"), None)
-            lane.unsent.popleft()
-            lane.queue.task_done()
+                self._note_failure(hook_queue, message, DeliveryError(f"a bug: {bug!r}"), None)
+            hook_queue.unsent.popleft()
+            hook_queue.queue.task_done()
 
-    async def _deliver(self, lane: _HookQueue, message: Message) -> None:
+    async def _deliver(self, hook_queue: _HookQueue, message: Message) -> None:
         """Try until a message is delivered, cannot be, or was tried for long enough."""
         began_at, tries = self._waits.monotonic(), 0
         while True:
             try:
                 async with self._turn:
-                    output = await lane.delivery.send(message)
+                    output = await hook_queue.delivery.send(message)
             except DeliveryError as error:
                 wait = self._wait_after(error, tries)
                 tried_for = self._waits.monotonic() + wait - began_at
                 tries += 1
                 is_last = not error.is_temporary or tried_for > limits.HOOK_TRIED_FOR.total_seconds()
-                self._note_failure(lane, message, error, None if is_last else wait)
+                self._note_failure(hook_queue, message, error, None if is_last else wait)
                 if is_last:
                     return
                 await self._waits.sleep(wait)
             else:
-                self._note_success(lane, message, output)
+                self._note_success(hook_queue, message, output)
                 return
 
     def _wait_after(self, error: DeliveryError, tries: int) -> float:
@@ -159,18 +160,18 @@ class Runner:
         jittered = self._waits.random() * min(cap, base * float(2 ** min(tries, 10)))
         return max(jittered, error.wait.total_seconds() if error.wait else 0.0)
 
-    def _note_failure(self, lane: _HookQueue, message: Message, error: DeliveryError, wait: float | None) -> None:
-        lane.failures += 1
+    def _note_failure(self, hook_queue: _HookQueue, message: Message, error: DeliveryError, wait: float | None) -> None:
+        hook_queue.failures += 1
         what = "given up" if wait is None else f"next try in {wait:.0f} s"
         output = f" ({error.output})" if error.output else ""
-        text = f"hook {lane.name}: {error}{output}: {what}: {message.summary}"
-        self._report(HookReport(clean(text), is_failure=True, is_news=lane.failures == 1))
+        text = f"hook {hook_queue.name}: {error}{output}: {what}: {message.summary}"
+        self._report(HookReport(clean(text), is_failure=True, is_news=hook_queue.failures == 1))
 
-    def _note_success(self, lane: _HookQueue, message: Message, output: SafeText) -> None:
+    def _note_success(self, hook_queue: _HookQueue, message: Message, output: SafeText) -> None:
         printed = f" ({output})" if output else ""
-        self._report(HookReport(clean(f"hook {lane.name}: sent{printed}: {message.summary}")))
-        if lane.failures or lane.dropped:
-            dropped = f", {counted(lane.dropped, 'message')} dropped" if lane.dropped else ""
-            text = f"hook {lane.name}: works again, after {counted(lane.failures, 'failure')}{dropped}"
+        self._report(HookReport(clean(f"hook {hook_queue.name}: sent{printed}: {message.summary}")))
+        if hook_queue.failures or hook_queue.dropped:
+            dropped = f", {counted(hook_queue.dropped, 'message')} dropped" if hook_queue.dropped else ""
+            text = f"hook {hook_queue.name}: works again, after {counted(hook_queue.failures, 'failure')}{dropped}"
             self._report(HookReport(clean(text), is_news=True))
-        lane.failures = lane.dropped = 0
+        hook_queue.failures = hook_queue.dropped = 0

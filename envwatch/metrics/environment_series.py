@@ -62,13 +62,12 @@ def gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
 
 def selection_of(monitor: Monitor, now: Clocks, largest: int) -> Selection:
     """Return which environments have series at a moment: at most `largest`, of all profiles together."""
-    is_alerting = monitor.alerting(now)
     seen = [profile_state for profile_state in monitor.fleet if is_seen(profile_state, now)]
     everything = [
         SeriesEnvironment(
             profile_state.profile_name,
             tracked,
-            is_alerting(tracked),
+            monitor.is_alerting(tracked, now),
             not (tracked.clock_suspect or profile_state.is_unproven(tracked)),
         )
         for profile_state in seen

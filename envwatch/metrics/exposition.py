@@ -7,6 +7,7 @@ No label is a connection's id: each reconnect would begin new series.
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -129,7 +130,8 @@ def _of_fleets(monitor: Monitor, now: Clocks) -> Iterator[Metric]:
     for profile_state in monitor.fleet:
         if not is_seen(profile_state, now):
             continue
-        profile, counts = profile_state.profile_name, counts_at(profile_state, now, monitor.alerting(now))
+        profile = profile_state.profile_name
+        counts = counts_at(profile_state, now, partial(monitor.is_alerting, now=now))
         for presence in Presence:
             environments.add_metric((profile, presence.value), counts.with_presence(presence))
         environments.add_metric((profile, _UNKNOWN), counts.unknown)

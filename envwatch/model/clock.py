@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import NewType
 
 from envwatch.model import limits
@@ -67,7 +68,7 @@ class OffsetBounds:
         return cls(date - answered, date + 1000 - asked)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the offset is computed once, and asked for by every row
 class ServerClock:
     """An estimate of the server's clock, from the newest 12 responses."""
 
@@ -80,7 +81,7 @@ class ServerClock:
             return None
         return OffsetBounds(max(s.low for s in self.samples), min(s.high for s in self.samples))
 
-    @property
+    @cached_property
     def offset(self) -> float:
         """The middle of the bounds in milliseconds; 0, so the local clock, without samples."""
         bounds = self.bounds

@@ -22,8 +22,15 @@ ABSENCE_TRIES = 3
 ABSENCE_LISTINGS = 10
 """Listings for which an absence waits to be confirmed, if no row that was asked about exists in any of them."""
 
-RECENT = timedelta(minutes=15)
-"""How long a change is marked, and how long a gone environment counts as a problem."""
+MARK_DURATION = timedelta(minutes=15)
+"""How long the tag of a change stays on a row: a fresh loss looks fresh for 15 minutes."""
+GONE_IS_PROBLEM_FOR = timedelta(minutes=15)
+"""How long a row that is gone counts as a problem: as long as the tag of its loss stays."""
+MISSING_AFTER = timedelta(minutes=15)
+"""Time gone after which an expected environment is missing, and so remains a problem."""
+RESTART_MEMORY = timedelta(minutes=15)
+"""A new run goes on from a run that ended less than this before: every change in between is marked, and no notice names
+the gap."""
 GONE_KEPT = timedelta(hours=1)
 """How long a gone environment stays on the screen, and is recognised when it returns."""
 

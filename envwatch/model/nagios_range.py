@@ -33,7 +33,7 @@ class NagiosRange:
         return (self.start <= value <= self.end) is self.alerts_inside
 
 
-def threshold_of(text: str) -> NagiosRange:
+def parse_nagios_range(text: str) -> NagiosRange:
     """Return the range that a text describes.
 
     Raises:

@@ -29,7 +29,7 @@ from envwatch.model.text import clean
 from envwatch.query.field_types import state_test
 from envwatch.query.fields import known_field, may_become_field, named_field
 from envwatch.query.lexer import QueryError, normalize, quote_if_needed, quoted, tokens
-from envwatch.query.literals import pattern_of, text_test
+from envwatch.query.literals import pattern_of, wildcards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,14 +60,20 @@ class Word:
 
     source: str
     """The canonical spelling, which parses to the same word."""
-    is_in: Callable[[str], bool] = field(compare=False, repr=False)
-    """Whether a text contains it; the text is normalised and has one column, or one part of a sentence, a line."""
+    sought: str = field(compare=False, repr=False)
+    """The text to look for, normalised; empty if the word has wildcards."""
+    wildcards: re.Pattern[str] | None = field(compare=False, repr=False)
+    """The expression for a word with wildcards, which matches a whole line."""
     state: Test | None = field(compare=False, repr=False)
     """The test of the state that it abbreviates: matching that is enough."""
     is_negated: bool = False
 
     def __str__(self) -> str:
         return "!" * self.is_negated + self.source
+
+    def matches(self, text: str) -> bool:
+        """Whether a normalised text contains the word; the text has one column, or one part of a sentence, a line."""
+        return self.sought in text if self.wildcards is None else self.wildcards.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ class Query:
 
     def has_words(self, text: str) -> bool:
         """Whether the words alone hold for a normalised text that has no state; a pattern must match a whole line."""
-        return all(word.is_in(text) is not word.is_negated for word in self._words)
+        return all(word.matches(text) is not word.is_negated for word in self._words)
 
     def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
         """Whether the terms alone hold for an environment."""
@@ -155,7 +161,7 @@ class Query:
             cache: speeds up words for callers that keep it from call to call.
         """
         tests = self._tests
-        words = [(word.is_in, word.state, not word.is_negated) for word in self._words]
+        words = [(word.matches, word.state, not word.is_negated) for word in self._words]
         searched = [column for column in columns if column.is_searched] if words else []
         text_of = cache.reader(searched) if cache is not None and words else partial(_searchable_text, columns=searched)
 
@@ -165,8 +171,8 @@ class Query:
                     return False
             if words:
                 text = text_of(tracked)
-                for is_in, state, expected in words:
-                    if (is_in(text) or (state is not None and state(tracked, context))) is not expected:
+                for matches_text, state, expected in words:
+                    if (matches_text(text) or (state is not None and state(tracked, context))) is not expected:
                         return False
             return True
 
@@ -277,7 +283,8 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
     state = state_test(body.shape)  # a quoted word is not an abbreviation
     if source in _CONNECTIVES or (state is None and state_test(source) is not None):
         source = quoted(source)
-    return Word(source, text_test(pattern), state, is_negated)
+    sought = normalize(pattern.plain or "")
+    return Word(source, sought, None if pattern.plain is not None else wildcards(pattern), state, is_negated)
 
 
 def _refuse_other_languages(word: Token) -> None:

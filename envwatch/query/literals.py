@@ -208,7 +208,7 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
         is_prefix: a pattern without wildcards must begin the text.
     """
     if pattern.plain is None:
-        search = _wildcards(pattern).search
+        search = wildcards(pattern).search
         return lambda text: search(text) is not None
     sought = normalize(pattern.plain)
     if is_exact:
@@ -218,7 +218,8 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
     return lambda text: sought in text
 
 
-def _wildcards(pattern: Pattern) -> re.Pattern[str]:
+def wildcards(pattern: Pattern) -> re.Pattern[str]:
+    """Return the expression that finds a line, normalised by `normalize`, which matches a pattern with wildcards."""
     between = [""]
     for index, piece in enumerate(pattern.pieces):
         between[-1] += "." * piece.count("?") if index % 2 else re.escape(normalize(piece))

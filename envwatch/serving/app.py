@@ -57,7 +57,7 @@ class Metrics(Protocol):
 class ServedProfile:
     """What is served of one profile."""
 
-    board: ProfileEndpoint
+    endpoint: ProfileEndpoint
     tokens: Tokens
     """Of those who may ask; another value once their file has changed."""
 
@@ -195,7 +195,7 @@ class ServingApp:
         headers = () if asked.viewer is not None else (("Connection", "close"),)
         if isinstance(refusal, _WaitError):
             headers = (*headers, ("Retry-After", str(refusal.wait_s)))
-        return self._first.board.plain(refusal.status, refusal.body, asked.now, headers)
+        return self._first.endpoint.plain(refusal.status, refusal.body, asked.now, headers)
 
     async def _too_large(self, _: _Asked) -> Answer:
         raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "a request must have no body"})
@@ -204,12 +204,12 @@ class ServingApp:
         raise not_found()
 
     async def _health(self, asked: _Asked) -> Answer:
-        return self._first.board.plain(HTTPStatus.OK, _HEALTH, asked.now)
+        return self._first.endpoint.plain(HTTPStatus.OK, _HEALTH, asked.now)
 
     async def _listing(self, asked: _Asked) -> Answer:
         if len(self._profiles) > 1:
             raise self._without_profile(asked)
-        return self._from_board(self._first, asked.request.path, asked)
+        return self._from_endpoint(self._first, asked.request.path, asked)
 
     async def _of_profile(self, asked: _Asked) -> Answer:
         name, slash, rest = asked.request.path.removeprefix(f"{PROFILES_PATH}/").partition("/")
@@ -221,11 +221,11 @@ class ServingApp:
         profile = self._profiles.get(unquote(name))
         if profile is None:
             raise self._without_profile(asked)
-        return self._from_board(profile, path, asked)
+        return self._from_endpoint(profile, path, asked)
 
-    def _from_board(self, profile: ServedProfile, path: str, asked: _Asked) -> Answer:
+    def _from_endpoint(self, profile: ServedProfile, path: str, asked: _Asked) -> Answer:
         self._admit([profile], asked)
-        return profile.board.answer(replace(asked.request, path=path), asked.now)
+        return profile.endpoint.answer(replace(asked.request, path=path), asked.now)
 
     def _without_profile(self, asked: _Asked) -> RefusedError:
         """Return the refusal of a path that names no profile; it names those that the token opens."""

@@ -164,12 +164,12 @@ class EnvwatchApp(TerminalApp):
                 self._monitor = replace(self._monitor, silences=silences)
             now = self._inputs.clocks()
             self.read_schedules()
-            self._monitor, update = self._monitor.apply(profile, outcome, now)
-            self._record(profile, outcome, update, now)
+            self._monitor, changes = self._monitor.apply(profile, outcome, now)
+            self._record(profile, outcome, changes, now)
             self._past_loading.note(profile, self._monitor, now)
             self.time_machine.note(profile, self._monitor, now)
-            if update.ended_acks:
-                self._saved.keep_acks(dict.fromkeys(update.ended_acks))
+            if changes.ended_acks:
+                self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
             if is_large := len(self._monitor.fleet) >= _LARGE:
                 await asyncio.sleep(_YIELD)
             ambiguous = self._names.among(self._monitor.fleet.environments)
@@ -205,16 +205,16 @@ class EnvwatchApp(TerminalApp):
             state = replace(state, notice=notice)
         self._publish(state)
 
-    def _record(self, profile: SafeText | None, outcome: Outcome | None, update: MonitorChanges, now: Clocks) -> None:
+    def _record(self, profile: SafeText | None, outcome: Outcome | None, changes: MonitorChanges, now: Clocks) -> None:
         if self._inputs.recorder is not None:
-            self._inputs.recorder.record(profile, outcome, self._monitor, update, now)
+            self._inputs.recorder.record(profile, outcome, self._monitor, changes, now)
 
     def _tick(self) -> None:
         self.read_schedules()
         now = self._inputs.clocks()
-        self._monitor, update = self._monitor.tick(now)
-        if update.events:
-            self._record(None, None, update, now)
+        self._monitor, changes = self._monitor.tick(now)
+        if changes.events:
+            self._record(None, None, changes, now)
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
         self.time_machine.play(now)
         self._publish(replace(self._present, now=now, pages_read=pages_read))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.rewound import PollRef
     from envwatch.model.clock import ServerClock
     from envwatch.model.text import SafeText
-    from envwatch.tui.past_reader import EventfulStep, Order, PastReader
+    from envwatch.tui.past_reader import EventfulPoll, Order, PastReader
     from envwatch.tui.screens.time_actions import Goal
 
 _GAP_INTERVALS: Final = 3
@@ -47,13 +47,13 @@ class Place(NamedTuple):
     position: int
 
     @property
-    def step(self) -> PollRef:
-        return self.timeline.steps[self.position]
+    def poll_ref(self) -> PollRef:
+        return self.timeline.poll_refs[self.position]
 
     @property
     def wall(self) -> WallMs:
         """When its poll was taken, by the clock of the machine that recorded it."""
-        return self.step.poll.at
+        return self.poll_ref.poll.at
 
 
 class Destination(NamedTuple):
@@ -126,22 +126,22 @@ class Destinations:
         timeline, index = place
         while index < self._spare:
             if (earlier := await self._reader.earlier(timeline)) is None:
-                begin = f"the history begins at {present.text(timeline.steps[0].poll.at)}"
+                begin = f"the history begins at {present.text(timeline.poll_refs[0].poll.at)}"
                 return Destination(Place(timeline, max(index, 0)), begin if index < 0 else "")
-            index += earlier.place_of(timeline.steps[0])
+            index += earlier.place_of(timeline.poll_refs[0])
             timeline = earlier
         return Destination(Place(timeline, index))
 
     async def _forward(self, place: Place, present: Present) -> Destination:
         """Return a step that may be behind the last one that was read; the last one of all is the present."""
         timeline, index = place
-        while index >= (last := len(timeline.steps) - 1):
+        while index >= (last := len(timeline.poll_refs) - 1):
             if (later := await self._reader.later(timeline)) is None:
                 if not present.is_replay:
                     return Destination(None)
                 end = f"the recording ends at {present.text(timeline.until)}"
                 return Destination(Place(timeline, last), end if index > last else "")
-            index += later.place_of(timeline.steps[last]) - last
+            index += later.place_of(timeline.poll_refs[last]) - last
             timeline = later
         return Destination(Place(timeline, index))
 
@@ -151,15 +151,17 @@ class Destinations:
         if wall >= present.newest_at and not present.is_replay:
             return Destination(None)
         timeline = await self._reader.around(wall)
-        if not timeline.steps and (later := await self._reader.later(timeline)) is not None:
+        if not timeline.poll_refs and (later := await self._reader.later(timeline)) is not None:
             timeline = later
-        if not timeline.steps:
+        if not timeline.poll_refs:
             return Destination(place, rewound_text.NOTHING_RECORDED)
         index = timeline.place_at(wall)
         if index < 0:
-            return Destination(Place(timeline, 0), f"the history begins at {present.text(timeline.steps[0].poll.at)}")
+            return Destination(
+                Place(timeline, 0), f"the history begins at {present.text(timeline.poll_refs[0].poll.at)}"
+            )
         found = Place(timeline, index)
-        is_gap = found.wall + _GAP_INTERVALS * found.step.poll.interval_s * 1000 < wall
+        is_gap = found.wall + _GAP_INTERVALS * found.poll_ref.poll.interval_s * 1000 < wall
         text = f"nothing was recorded at {present.text(wall)}: this is the newest before it" if is_gap else ""
         return Destination(found, text)
 
@@ -173,7 +175,7 @@ class Destinations:
         index = timeline.place_at(wall)
         if index >= following.place.position:
             return Destination(Place(timeline, index))
-        interval_ms = place.step.poll.interval_s * 1000
+        interval_ms = place.poll_ref.poll.interval_s * 1000
         is_gap = following.place.wall - place.wall > max(_GAP_MS, _GAP_INTERVALS * interval_ms)
         return following if is_gap and wall >= place.wall + interval_ms else Destination(place)
 
@@ -182,11 +184,11 @@ class Destinations:
     async def _at_event(self, place: Place | None, goal: EventSteps, present: Present) -> Destination:
         if (start := place or await self._last(present)) is None:
             return Destination(None, rewound_text.NOTHING_RECORDED)
-        here = (present.newest_at, -1) if place is None else self._reader.order(place.step)
-        steps = self._steps_before(here, present) if goal.by < 0 else self._steps_after(here, present)
-        found: EventfulStep | None = None
+        here = (present.newest_at, -1) if place is None else self._reader.order(place.poll_ref)
+        eventful_polls = self._polls_before(here, present) if goal.by < 0 else self._polls_after(here, present)
+        found: EventfulPoll | None = None
         left = abs(goal.by)
-        async for each in steps:
+        async for each in eventful_polls:
             if wanted := [event for event in each.events if goal.is_wanted(event)]:
                 found = each._replace(events=wanted)
                 left -= 1
@@ -194,44 +196,44 @@ class Destinations:
                     break
         if found is None:
             return Destination(place, f"no {'later' if goal.by > 0 else 'earlier'} event of what is shown")
-        step, events = found
+        poll_ref, events = found
         event = headline(events, now_of=lambda event: event.at) or events[-1]
         tail = "" if event.name is None else id_tail(event.name, event.id, present.ambiguous_names)
         name = f"{event.name or event.id}{tail}" if event.id is not None else ""
         text = " ".join(filter(None, (event.profile, name, event_text(event, present.zone))))
-        is_now = step.poll.at >= present.newest_at and not present.is_replay
-        return Destination(None if is_now else await self._place_of(step, start.timeline), text)
+        is_now = poll_ref.poll.at >= present.newest_at and not present.is_replay
+        return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text)
 
-    async def _steps_before(self, here: Order, present: Present) -> AsyncIterator[EventfulStep]:
+    async def _polls_before(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
         """Yield the steps with events before a place, newest first."""
         wall = WallMs(here[0])
         while True:
             window = await self._reader.events(wall, present.newest_at, present.clocks)
-            for each in reversed(window.steps[: bisect_left(window.steps, here, key=self._order)]):
+            for each in reversed(window.eventful_polls[: bisect_left(window.eventful_polls, here, key=self._order)]):
                 yield each
             earlier = await self._reader.earlier(Timeline((), window.since))
             if earlier is None:
                 return
             here, wall = (window.since, -1), WallMs(min(earlier.until, window.since))
 
-    async def _steps_after(self, here: Order, present: Present) -> AsyncIterator[EventfulStep]:
+    async def _polls_after(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
         """Yield the steps with events after a place, oldest first."""
         wall = WallMs(here[0])
         while True:
             window = await self._reader.events(wall, present.newest_at, present.clocks)
-            for each in window.steps[bisect_right(window.steps, here, key=self._order) :]:
+            for each in window.eventful_polls[bisect_right(window.eventful_polls, here, key=self._order) :]:
                 yield each
             if window.until >= present.newest_at:
                 return
             here, wall = (window.until, inf), WallMs(min(window.until + DAY_MS / 3, present.newest_at))
 
-    def _order(self, each: EventfulStep) -> Order:
-        return self._reader.order(each.step)
+    def _order(self, each: EventfulPoll) -> Order:
+        return self._reader.order(each.poll_ref)
 
-    async def _place_of(self, step: PollRef, timeline: Timeline) -> Place:
-        if (index := timeline.place_of(step)) < 0:
-            timeline = await self._reader.around(step.poll.at)
-            index = timeline.place_of(step)
+    async def _place_of(self, poll_ref: PollRef, timeline: Timeline) -> Place:
+        if (index := timeline.place_of(poll_ref)) < 0:
+            timeline = await self._reader.around(poll_ref.poll.at)
+            index = timeline.place_of(poll_ref)
         if index < 0:
             raise HistoryError("that poll is no longer there")
         return Place(timeline, index)

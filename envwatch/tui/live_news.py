@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 def _down(live: MonitorState) -> frozenset[EnvironmentKey]:
     """Return the keys of what is down and worth a person's attention."""
-    is_alerting = live.is_alerting
     down = (tracked for tracked in live.fleet.environments if not tracked.verdict.is_up)
-    return frozenset(tracked.key for tracked in down if is_alerting(tracked))
+    return frozenset(tracked.key for tracked in down if live.is_alerting(tracked))
 
 
 class LiveNews:

@@ -43,10 +43,10 @@ _ROWS_AHEAD: Final = 12_000
 _MOST_AHEAD: Final = 12
 
 
-class EventfulStep(NamedTuple):
+class EventfulPoll(NamedTuple):
     """A step, and the events that are known since then: its own, and what time alone brought since the poll before."""
 
-    step: PollRef
+    poll_ref: PollRef
     events: Sequence[Event]
 
 
@@ -57,9 +57,9 @@ class Events(NamedTuple):
     until: WallMs
     log: EventLog
     watched: Mapping[SafeText, WatchedTime]
-    steps: Sequence[EventfulStep]
+    eventful_polls: Sequence[EventfulPoll]
     """Those with events, in the order of `PastReader.order`."""
-    step_of: Mapping[int, PollRef]
+    poll_ref_of: Mapping[int, PollRef]
     """That of each event of the log, by its identity."""
 
     def covers(self, wall: WallMs) -> bool:
@@ -70,9 +70,9 @@ class Events(NamedTuple):
         """Return the log as it was when these polls were the newest ones."""
 
         def is_known(event: Event) -> bool:
-            step = self.step_of.get(id(event))
-            newest = None if step is None else polls.get(step.profile)
-            return step is not None and newest is not None and step.poll.number <= newest.number
+            poll_ref = self.poll_ref_of.get(id(event))
+            newest = None if poll_ref is None else polls.get(poll_ref.profile)
+            return poll_ref is not None and newest is not None and poll_ref.poll.number <= newest.number
 
         return self.log.known(is_known)
 
@@ -114,7 +114,7 @@ class PastReader:
         before = math.nextafter(timeline.since, -math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(before - searched_ms, before)
-            if found.steps:
+            if found.poll_refs:
                 return await self._timeline(found.until - _WINDOW_MS, min(timeline.until, timeline.since + _WINDOW_MS))
         return None
 
@@ -123,19 +123,19 @@ class PastReader:
         after = math.nextafter(timeline.until, math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(after, after + searched_ms)
-            if found.steps:
+            if found.poll_refs:
                 since = max(timeline.since, timeline.until - _WINDOW_MS)
-                return await self._timeline(since, found.steps[0].poll.at + _WINDOW_MS)
+                return await self._timeline(since, found.poll_refs[0].poll.at + _WINDOW_MS)
         return None
 
     async def ends(self) -> tuple[WallMs, WallMs] | None:
         """Return when the first and the last poll was recorded; None if there is none."""
         timeline = await self._timeline(-math.inf, math.inf)
-        return (timeline.steps[0].poll.at, timeline.until) if timeline.steps else None
+        return (timeline.poll_refs[0].poll.at, timeline.until) if timeline.poll_refs else None
 
-    def order(self, step: PollRef) -> Order:
+    def order(self, poll_ref: PollRef) -> Order:
         """Return what sorts steps as in a timeline."""
-        return step.poll.at, list(self._pasts).index(step.profile)
+        return poll_ref.poll.at, list(self._pasts).index(poll_ref.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
         # Finite: a past may keep its instants as whole numbers.
@@ -171,13 +171,13 @@ class PastReader:
         rows = len(newest.profile_state.environments) if newest is not None else 0
         ahead = min(_ROWS_AHEAD // max(rows, 1), _MOST_AHEAD)
         places = range(place + direction, place + direction * (ahead + 1), direction)
-        steps = [timeline.steps[each] for each in places if 0 <= each < len(timeline.steps)]
-        missing = list(dropwhile(lambda step: (step.profile, step.poll.number) in self._kept, steps))
-        if self._ahead is None and len(missing) * 2 > len(steps):
+        poll_refs = [timeline.poll_refs[each] for each in places if 0 <= each < len(timeline.poll_refs)]
+        missing = list(dropwhile(lambda poll_ref: (poll_ref.profile, poll_ref.poll.number) in self._kept, poll_refs))
+        if self._ahead is None and len(missing) * 2 > len(poll_refs):
             wanted: dict[SafeText, list[RecordedPoll]] = defaultdict(list)
-            for step in missing[::direction]:
-                wanted[step.profile].append(step.poll)
-            self._ahead_of = frozenset((step.profile, step.poll.number) for step in missing)
+            for poll_ref in missing[::direction]:
+                wanted[poll_ref.profile].append(poll_ref.poll)
+            self._ahead_of = frozenset((poll_ref.profile, poll_ref.poll.number) for poll_ref in missing)
             self._ahead = asyncio.create_task(self._read_ahead(wanted, 3 * ahead + 2 * len(self._pasts)))
 
     async def _read_ahead(self, wanted: Mapping[SafeText, Sequence[RecordedPoll]], most: int) -> None:
@@ -209,7 +209,7 @@ class PastReader:
         return self._events
 
     def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
-        log, watched, eventful = EventLog(), {}, list[EventfulStep]()
+        log, watched, eventful = EventLog(), {}, list[EventfulPoll]()
         for profile, past in self._pasts.items():
             steps = list(past.steps(since, until))
             found = [event for step in steps for event in step.events]
@@ -217,8 +217,8 @@ class PastReader:
             polls = [step.poll for step in steps if step.poll is not None]
             watched[profile] = WatchedTime.recorded(polls, found, clocks[profile])
             brought = _brought(_since_last_poll(past, since), steps)
-            eventful += [EventfulStep(PollRef(profile, poll), events) for poll, events in brought]
-        eventful.sort(key=lambda each: self.order(each.step))
+            eventful += [EventfulPoll(PollRef(profile, poll), events) for poll, events in brought]
+        eventful.sort(key=lambda each: self.order(each.poll_ref))
         step_of = {id(event): step for step, events in eventful for event in events}
         return Events(since, until, log, watched, eventful, step_of)
 

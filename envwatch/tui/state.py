@@ -13,7 +13,7 @@ from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import UNICODE, Glyphs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
@@ -130,10 +130,9 @@ class MonitorState:
         """Return the silence that keeps an environment quiet now."""
         return self.monitor.silence_of(tracked, self.now)
 
-    @property
-    def is_alerting(self) -> Callable[[TrackedEnvironment], bool]:
-        """The test whether an environment is a problem that is worth a person's attention."""
-        return self.monitor.alerting(self.now)
+    def is_alerting(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an environment is a problem that is worth a person's attention now."""
+        return self.monitor.is_alerting(tracked, self.now)
 
     @property
     def event_log(self) -> EventLog:

@@ -51,12 +51,12 @@ class _Rewound(NamedTuple):
     @property
     def now(self) -> Clocks:
         """The clocks of the machine that recorded it."""
-        return self.moments[self.place.step.profile].now
+        return self.moments[self.place.poll_ref.profile].now
 
     @property
     def server_time(self) -> ServerMs:
         """The moment by its server's clock."""
-        return self.moments[self.place.step.profile].profile_state.clock.server_time(self.now.wall)
+        return self.moments[self.place.poll_ref.profile].profile_state.clock.server_time(self.now.wall)
 
     @property
     def clocks(self) -> Mapping[SafeText, ServerClock]:
@@ -107,7 +107,7 @@ class TimeMachine:
         self._is_running = False
         self._returns = 0
         """How often the screen came back to live: what was read for it before is dropped."""
-        self._stand: _Rewound | None = None
+        self._rewound: _Rewound | None = None
         """None in the present, and before the first moment of a replay."""
         self._names = AmbiguousNames()
         self._day: Day | None = None
@@ -131,24 +131,24 @@ class TimeMachine:
         """Return the state to show: the present, or what was known at the moment where the screen stands."""
         self._live = live
         live = replace(live, is_reading=self._is_slow)
-        stand, replay = self._stand, self._replay
-        if stand is None and replay is None:
+        rewound, replay = self._rewound, self._replay
+        if rewound is None and replay is None:
             return replace(live, is_leaving=self._is_running)
         mark = Rewound(
             present=live.now,
             end=live.now.wall if replay is None else replay.end,
-            at=None if stand is None else stand.server_time,
+            at=None if rewound is None else rewound.server_time,
             day=self._day,
             live=self._news.since_left(live) if replay is None else EMPTY,
             playing=None if replay is None else replay.playing,
         )
-        if stand is None:
+        if rewound is None:
             return replace(live, rewound=mark)
         return replace(
             live,
-            monitor=stand.monitor,
-            now=stand.now,
-            ambiguous_names=stand.ambiguous_names,
+            monitor=rewound.monitor,
+            now=rewound.now,
+            ambiguous_names=rewound.ambiguous_names,
             schedules={},
             pages_read=0,
             rewound=mark,
@@ -159,12 +159,12 @@ class TimeMachine:
         """Why the keys about polling do nothing now; empty if they work."""
         if self._replay is not None:
             return rewound_text.REPLAY_POLLS_NOTHING
-        return rewound_text.POLLS_GO_ON if self._stand is not None or self._is_running else ""
+        return rewound_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
 
     @property
     def is_rewound(self) -> bool:
         """Whether the screen shows the past, in which nothing rings."""
-        return self._stand is not None or self._replay is not None
+        return self._rewound is not None or self._replay is not None
 
     @property
     def is_moving(self) -> bool:
@@ -205,10 +205,10 @@ class TimeMachine:
 
     def _return(self, text: str = "live again") -> None:
         """Show the present."""
-        self._answer(text if self._stand is not None or self._is_running else rewound_text.IS_LIVE)
+        self._answer(text if self._rewound is not None or self._is_running else rewound_text.IS_LIVE)
         self._returns += 1
         self._goals.clear()
-        self._stand = self._day = None
+        self._rewound = self._day = None
         self._reader.forget()
         self._screen.republish()
 
@@ -222,7 +222,7 @@ class TimeMachine:
         if not self._is_running:
             self._is_running = True
             self._screen.run_worker(self._take_all())
-            if self._stand is None:
+            if self._rewound is None:
                 self._screen.republish()
 
     async def _take_all(self) -> None:
@@ -239,7 +239,7 @@ class TimeMachine:
             self._answer(f"cannot read the history: {error}")
         finally:
             self._is_running = False
-            if self._stand is None:
+            if self._rewound is None:
                 self._screen.republish()
 
     def _set_slow(self, *, is_slow: bool) -> None:
@@ -250,7 +250,7 @@ class TimeMachine:
     async def _take_goals(self) -> None:
         """Go where all wishes together lead, and read only what is there."""
         returns, text = self._returns, ""
-        place = None if self._stand is None else self._stand.place
+        place = None if self._rewound is None else self._rewound.place
         is_played = isinstance(self._goals[0], Reached)
         while self._goals:
             goal = self._goals.popleft()
@@ -261,7 +261,7 @@ class TimeMachine:
         if place is None:
             self._stay_live(text)
             return
-        if is_played and not text and self._stand is not None and place.step == self._stand.place.step:
+        if is_played and not text and self._rewound is not None and place.poll_ref == self._rewound.place.poll_ref:
             return
         moments = await self._reader.moments(*place)
         base = await self._base(place, moments)
@@ -275,7 +275,7 @@ class TimeMachine:
             self._show(place, moments, base)
 
     def _stay_live(self, text: str) -> None:
-        if self._stand is not None:
+        if self._rewound is not None:
             self._return(text or "live again")
         elif text:
             self._answer(text)
@@ -287,13 +287,13 @@ class TimeMachine:
 
     @property
     def _present(self) -> Present:
-        stand = self._stand
-        fleet = self._live.fleet if stand is None else stand.monitor.fleet
+        rewound = self._rewound
+        fleet = self._live.fleet if rewound is None else rewound.monitor.fleet
         return Present(
             newest_at=self._end,
             is_replay=self._replay is not None,
             clocks={profile_state.profile: profile_state.clock for profile_state in fleet},
-            ambiguous_names=(self._live if stand is None else stand).ambiguous_names,
+            ambiguous_names=(self._live if rewound is None else rewound).ambiguous_names,
             wall=self._live.now.wall,
             zone=zone_of(self._screen.options.times),
         )
@@ -310,30 +310,31 @@ class TimeMachine:
         return replace(monitor, event_log=log, watched=events.watched)
 
     def _show(self, place: Place, moments: Mapping[SafeText, Moment], base: Monitor) -> None:
-        before = self._stand
+        before = self._rewound
         if before is None:
             self._news.leave(self._live)
         monitor = rewound(base, moments)
-        self._stand = _Rewound(place, moments, monitor, self._names.among(monitor.fleet.environments))
+        self._rewound = _Rewound(place, moments, monitor, self._names.among(monitor.fleet.environments))
         self._screen.republish()
         if not self._goals:
             self._reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)
-        if (self._day is None or not self._day.covers(self._stand.server_time)) and not self._is_day_read:
+        if (self._day is None or not self._day.covers(self._rewound.server_time)) and not self._is_day_read:
             self._is_day_read = True
-            self._screen.run_worker(self._read_day(self._stand))
+            self._screen.run_worker(self._read_day(self._rewound))
 
-    async def _read_day(self, stand: _Rewound) -> None:
+    async def _read_day(self, rewound: _Rewound) -> None:
         """Read what the line of events shows, beside the keys."""
         returns = self._returns
         try:
-            events = await self._reader.events(stand.place.wall, self._end, stand.clocks)
+            events = await self._reader.events(rewound.place.wall, self._end, rewound.clocks)
         except HistoryError as error:
             self._answer(f"cannot read the events: {error}")
         else:
             if returns == self._returns:
                 until = ServerMs(
                     min(
-                        stand.clocks[stand.place.step.profile].server_time(events.until), stand.server_time + DAY_MS / 2
+                        rewound.clocks[rewound.place.poll_ref.profile].server_time(events.until),
+                        rewound.server_time + DAY_MS / 2,
                     )
                 )
                 self._day = await asyncio.to_thread(day_of, events.log, events.watched.values(), until)
@@ -369,7 +370,7 @@ class TimeMachine:
 
     def play(self, now: Clocks) -> None:
         """Let a replay go on to what it has reached; what is being read is shown first."""
-        if self._replay is None or self._stand is None or self._is_running:
+        if self._replay is None or self._rewound is None or self._is_running:
             return
         if (wall := self._replay.recorded_time(now.monotonic)) is not None:
             self.go(Reached(wall))

@@ -60,7 +60,7 @@ class OrderReason(NamedTuple):
     """What decided the place of a row."""
 
     tracked: TrackedEnvironment
-    basis: OrderInputs
+    order_inputs: OrderInputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +73,9 @@ class Arrangement:
     """How many stand in the block of problems; 0 while a column sorts."""
     old: int = 0
     """How many at the end are old; 0 where these are not set apart."""
-    basis: OrderInputs = field(default_factory=OrderInputs)
+    order_inputs: OrderInputs = field(default_factory=OrderInputs)
     """What decided."""
-    held: OrderReason | None = None
+    order_reason: OrderReason | None = None
     """What decided the place of the row that is held in it."""
     ghost: EnvironmentKey | None = None
     """The key of the held row, if the view would not show it."""
@@ -88,7 +88,7 @@ class Arrangement:
             rows=[*self.rows[:place], *self.rows[place + 1 :]],
             problems=self.problems - (place < self.problems),
             old=self.old - (place >= len(self.rows) - self.old),
-            held=None,
+            order_reason=None,
             ghost=None,
         )
 
@@ -97,9 +97,9 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
     fleet: Fleet,
     view: View,
     columns: Sequence[Column],
-    basis: OrderInputs,
-    kept: ArrangeCache | None = None,
-    held: OrderReason | None = None,
+    order_inputs: OrderInputs,
+    cache: ArrangeCache | None = None,
+    order_reason: OrderReason | None = None,
     days: LastDays | None = None,
 ) -> Arrangement:
     """Return the environments that a view shows, in its order.
@@ -108,29 +108,31 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
         fleet: the environments to choose from.
         view: what to show.
         columns: the visible ones, in which words of the query are looked for.
-        basis: decides what is a problem; acknowledged and silenced ones come after the others.
-        kept: what to keep from call to call; None for a single call.
-        held: a row that keeps its place, and stays though the view no longer shows it.
+        order_inputs: decide what is a problem; acknowledged and silenced problems come after the others.
+        cache: kept from call to call; None for a single call.
+        order_reason: of a row that keeps its place, and stays though the view no longer shows the row.
         days: the last 24 hours, by which the column of that name sorts.
     """
-    kept = kept or ArrangeCache()
-    chosen = _chosen(fleet, view, columns, basis, kept.searches)
-    ghost = None if held is None else _put(held.tracked, chosen, fleet)
-    parts = _parts_of(chosen, fleet, basis, held)
-    kept.names.learn(chain(fleet.environments, chosen))
-    rows, problems = parts.ordered(view, kept.names, days)
-    if held is not None:
-        place = next(place for place, tracked in enumerate(rows) if tracked is held.tracked)
-        rows[place] = fleet.tracked(held.tracked.key) or held.tracked
+    cache = cache or ArrangeCache()
+    chosen = _chosen(fleet, view, columns, order_inputs, cache.searches)
+    ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
+    parts = _parts_of(chosen, fleet, order_inputs, order_reason)
+    cache.names.learn(chain(fleet.environments, chosen))
+    rows, problems = parts.ordered(view, cache.names, days)
+    if order_reason is not None:
+        place = next(place for place, tracked in enumerate(rows) if tracked is order_reason.tracked)
+        rows[place] = fleet.tracked(order_reason.tracked.key) or order_reason.tracked
     old = 0 if view.is_narrowed else len(parts.old)
-    return Arrangement(rows=rows, problems=problems, old=old, basis=basis, held=held, ghost=ghost)
+    return Arrangement(
+        rows=rows, problems=problems, old=old, order_inputs=order_inputs, order_reason=order_reason, ghost=ghost
+    )
 
 
 def _chosen(
     fleet: Fleet,
     view: View,
     columns: Sequence[Column],
-    basis: OrderInputs,
+    order_inputs: OrderInputs,
     searches: dict[SafeText, SearchCache],
 ) -> list[TrackedEnvironment]:
     """Return what the preset, the query and the comparison leave, in no order."""
@@ -141,7 +143,7 @@ def _chosen(
             profile_state.environments.values() if compared is None else compared[profile]
         )
         context = MatchContext(
-            profile_state.clock.server_time(WallMs(basis.wall)), basis.acks, profile_state.profile_name
+            profile_state.clock.server_time(WallMs(order_inputs.wall)), order_inputs.acks, profile_state.profile_name
         )
         cache = searches.setdefault(profile, SearchCache())
         for query in filter(None, (PRESETS[view.preset], view.query)):
@@ -199,18 +201,18 @@ class _Parts:
 def _parts_of(
     rows: Sequence[TrackedEnvironment],
     fleet: Fleet,
-    basis: OrderInputs,
-    held: OrderReason | None,
+    order_inputs: OrderInputs,
+    order_reason: OrderReason | None,
 ) -> _Parts:
     online = Presence.ONLINE  # without asking further: nearly all rows are
     parts = _Parts(others=[row for row in rows if row.verdict.presence is online and not row.is_flapping])
-    moments = fleet.moments(WallMs(basis.wall))
+    moments = fleet.moments(WallMs(order_inputs.wall))
     for tracked in [row for row in rows if row.verdict.presence is not online or row.is_flapping]:
-        at, (wall, acks, silences) = moments[tracked.profile], basis
-        if held is not None and tracked is held.tracked:
+        at, (wall, acks, silences) = moments[tracked.profile], order_inputs
+        if order_reason is not None and tracked is order_reason.tracked:
             at, (wall, acks, silences) = (
-                fleet.for_environment(tracked).clock.server_time(WallMs(held.basis.wall)),
-                held.basis,
+                fleet.for_environment(tracked).clock.server_time(WallMs(order_reason.order_inputs.wall)),
+                order_reason.order_inputs,
             )
         if is_old(tracked, at):
             parts.old.append(tracked)  # no problem
@@ -224,26 +226,26 @@ def _parts_of(
 
 def lines_of(arrangement: Arrangement, view: View, fleet: Fleet) -> Sequence[Line]:
     """Return the lines of the table: rows, the rule below the block of problems, headers of groups."""
-    rows, held = arrangement.rows, arrangement.held
+    rows, order_reason = arrangement.rows, arrangement.order_reason
     end = len(rows) - arrangement.old
     lines: list[Line] = []
     if view.group is not None:
-        lines += groups_of(rows[:end], view.group, view.folded, None if held is None else held.tracked)
+        lines += groups_of(rows[:end], view.group, view.folded, None if order_reason is None else order_reason.tracked)
     else:
         problems, others = rows[: arrangement.problems], rows[arrangement.problems : end]
         lines += problems
         if problems and others:
-            lines.append(rule_over(_without_held_problem(others, held), fleet, arrangement.basis.wall))
+            lines.append(rule_over(_without_held_problem(others, order_reason), fleet, arrangement.order_inputs.wall))
         lines += others
     lines += old_group(rows[end:], view.folded)
     return lines
 
 
 def _without_held_problem(
-    others: Sequence[TrackedEnvironment], held: OrderReason | None
+    others: Sequence[TrackedEnvironment], order_reason: OrderReason | None
 ) -> Sequence[TrackedEnvironment]:
     """Return rows without one that has become a problem and is only held among them."""
-    if held is None:
+    if order_reason is None:
         return others
-    online, key = Presence.ONLINE, held.tracked.key
+    online, key = Presence.ONLINE, order_reason.tracked.key
     return [tracked for tracked in others if tracked.verdict.presence is online or tracked.key != key]

@@ -92,7 +92,9 @@ class CheckResult:
     is_listing_empty: bool
     """Whether no profile lists or expects any environment."""
 
-    def result(self, warning: NagiosRange | None, critical: NagiosRange | None) -> tuple[PluginStatus, SafeText]:
+    def status_and_text(
+        self, warning: NagiosRange | None, critical: NagiosRange | None
+    ) -> tuple[PluginStatus, SafeText]:
         """Return the status, and what was found in one sentence.
 
         An empty listing proves nothing of machines: the key may be another organization's, or the platform may have
@@ -141,7 +143,7 @@ class CheckResult:
         return [*self.doubts, *(composed(f"{each.name}: {each.why}") for each in self.named)]
 
 
-def census_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
+def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
     """Count the environments that a matcher finds, after one listing of every profile."""
     named: list[Named] = []
     states: Counter[Presence] = Counter()
@@ -195,8 +197,9 @@ def _test_of(
     match of:
         case Metric.PROBLEMS:
             at, alert_after = profile_state.clock.server_time(now.wall), monitor.alert_after(profile_state.profile)
-            is_alerting = monitor.alerting(now)
-            return lambda tracked: is_alerting(tracked) and has_lasted(tracked, at, alert_after, profile_state.limits)
+            return lambda tracked: (
+                monitor.is_alerting(tracked, now) and has_lasted(tracked, at, alert_after, profile_state.limits)
+            )
         case Metric.UNRESTRICTED:
             return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
         case Metric.BEHIND:
@@ -245,7 +248,7 @@ def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, a
     if tracked.presence.is_absent:
         return clean(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"
-    return clean(f"{why}, {sign} {long_age(span(at - tracked.last_seen_alive_at))} ago")
+    return clean(f"{why}, {sign} {long_age(span(at - tracked.environment.last_seen_alive_at))} ago")
 
 
 _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)
@@ -253,4 +256,4 @@ _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.G
 
 def _urgency(named: Named) -> tuple[int, float]:
     """Return a sort key: the worst state first, in it what was lost last."""
-    return _URGENCY.index(named.tracked.presence), -named.tracked.last_seen_alive_at
+    return _URGENCY.index(named.tracked.presence), -named.tracked.environment.last_seen_alive_at

@@ -144,7 +144,7 @@ def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) ->
     """Return why an environment is down or going down, in at most 14 cells; None for one that is well."""
     match tracked.presence:
         case Presence.LATE if not tracked.clock_suspect:
-            left = (fleet_limits.online_for - span(now - tracked.last_seen_alive_at)).total_seconds()
+            left = (fleet_limits.online_for - span(now - tracked.environment.last_seen_alive_at)).total_seconds()
             return composed(f"off in {left:.0f} s" if left > 0 else "off next poll")
         case Presence.ONLINE if tracked.is_flapping:
             return composed(f"{len(tracked.transitions)} changes/h")

@@ -45,7 +45,7 @@ class RowCursor:
         self._chosen: LineKey | None = None
         """What the user moved the cursor to last."""
         self._arrangement = Arrangement()
-        self._placements: dict[EnvironmentKey, OrderReason] = {}
+        self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
         """What decided the places of rows that have changed since then."""
         self._lines_of: Callable[[Arrangement], Sequence[Line]] = lambda arrangement: arrangement.rows
 
@@ -61,15 +61,15 @@ class RowCursor:
         return None if isinstance(line, Divider) else line
 
     @property
-    def placement(self) -> OrderReason | None:
+    def order_reason(self) -> OrderReason | None:
         """What decided the place of the row under the cursor, if it is to stay there."""
         cursor = self.cursor
         if not self.was_moved or cursor is None or isinstance(cursor, GroupHeader):
             return None
-        return self._placements.get(cursor.key) or self._placed(cursor)
+        return self._order_reasons.get(cursor.key) or self._placed(cursor)
 
     def _placed(self, tracked: TrackedEnvironment) -> OrderReason:
-        return OrderReason(tracked, self._arrangement.basis)
+        return OrderReason(tracked, self._arrangement.order_inputs)
 
     def place_of(self, key: LineKey) -> int | None:
         """Return the index of the line of an environment or a header; None if it has none."""
@@ -108,8 +108,8 @@ class RowCursor:
             arrangement = steady
         else:
             self.is_due = False
-            held = arrangement.held
-            self._placements = {} if held is None else {held.tracked.key: held}
+            order_reason = arrangement.order_reason
+            self._order_reasons = {} if order_reason is None else {order_reason.tracked.key: order_reason}
         self._set(arrangement)
         if is_new_view and self.was_moved and self._chosen is not None:
             place = self.place_of(self._chosen)
@@ -125,7 +125,7 @@ class RowCursor:
             if tracked is None:
                 continue
             if tracked is not was:
-                self._placements.setdefault(was.key, self._placed(was))
+                self._order_reasons.setdefault(was.key, self._placed(was))
             present.append(tracked)
             problems += place < before.problems
             old += place >= len(before.rows) - before.old
@@ -135,7 +135,7 @@ class RowCursor:
             rows=[*present[:end], *coming.values(), *present[end:]],
             problems=problems,
             old=old,
-            basis=before.basis,
+            order_inputs=before.order_inputs,
         )
 
     def _set(self, arrangement: Arrangement) -> None:
@@ -175,7 +175,7 @@ class RowCursor:
         if left.key == self._arrangement.ghost:
             self._set(self._arrangement.without(left.key))
             return True
-        self.is_due = self.is_due or left.key in self._placements
+        self.is_due = self.is_due or left.key in self._order_reasons
         return False
 
     def heading(self) -> GroupHeader | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks, ServerMs
 
-_HELD: Final[Mapping[Anomaly, str]] = {
+_ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
     Anomaly.EMPTIED: "empty list",
     Anomaly.VANISHED: "rows vanished",
     Anomaly.BEATS_LOST: "beats lost",
@@ -30,15 +30,15 @@ _HELD: Final[Mapping[Anomaly, str]] = {
 """What is held, in few words."""
 
 
-def hold_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
+def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
     """Return what is held of the newest listing, and for how long; None if all of it is believed."""
     if profile_state.quarantine is None:
         return None
-    held_for = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
-    return clean(_HELD[profile_state.quarantine.anomaly]), short_age(held_for)
+    lasts = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
+    return clean(_ANOMALY_WORDS[profile_state.quarantine.anomaly]), short_age(lasts)
 
 
-def hold_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
+def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
     """Return what is not believed of the newest listing, and what the rows show meanwhile; None if all of it is."""
     quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
     if quarantine is None or since is None:

@@ -90,10 +90,10 @@ def explanation_rows(
 ) -> list[Row]:
     """Return the answer, then each rule with its result, and its inputs below."""
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
-    for step in trace(tracked, profile_state, now, zone):
-        result = Piece(step.result, "bold offline" if step.is_against else "online")
-        rows += layout.sentence([Piece(clean(f"{step.rule} →"), FAINT), result])
-        rows += layout.sentence([Piece(step.inputs)], indent=2)
+    for rule_result in trace(tracked, profile_state, now, zone):
+        result = Piece(rule_result.result, "bold offline" if rule_result.is_against else "online")
+        rows += layout.sentence([Piece(clean(f"{rule_result.rule} →"), FAINT), result])
+        rows += layout.sentence([Piece(rule_result.inputs)], indent=2)
     return rows
 
 

@@ -96,7 +96,8 @@ def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) 
 
 def _quiet_at(tracked: TrackedEnvironment) -> float:
     """Return the last sign of life; of one that was never listed, since when it is known to be missing."""
-    return tracked.lost_at if tracked.last_seen_alive_at == NEVER else tracked.last_seen_alive_at
+    seen_at = tracked.environment.last_seen_alive_at
+    return tracked.lost_at if seen_at == NEVER else seen_at
 
 
 def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:

@@ -67,7 +67,7 @@ class Divider:
     counts: Mapping[tuple[SafeText, str], int]
     """How many environments follow, by profile and by what they are: `online`, `old`, `gone` or `unknown`."""
     changed: int
-    """How many of them changed within `limits.RECENT`."""
+    """How many of them changed within `limits.MARK_DURATION`."""
 
     @property
     def key(self) -> LineKey:

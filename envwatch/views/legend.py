@@ -74,5 +74,5 @@ def tag_entries() -> Sequence[LegendEntry]:
     return [LegendEntry(tag, "offline" if tag.is_loss else "online", _TAGS[tag]) for tag in ChangeTag]
 
 
-TAGS_LAST: Final = long_age(limits.RECENT)
+TAGS_LAST: Final = long_age(limits.MARK_DURATION)
 """For how long a tag is shown."""

@@ -210,7 +210,8 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
 
 def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
     """Return the time since the last sign of life; None if there never was one."""
-    return None if tracked.last_seen_alive_at == NEVER else short_age(span(now - tracked.last_seen_alive_at))
+    seen_at = tracked.environment.last_seen_alive_at
+    return None if seen_at == NEVER else short_age(span(now - seen_at))
 
 
 _COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "mode", "version", "branch", "os"))

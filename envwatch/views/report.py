@@ -126,7 +126,7 @@ def report_of(recorded: Recorded) -> ProfileReport:
         profile=recorded.profile,
         host=recorded.host,
         period=period,
-        fleet=_standing(profile_state, recorded.until, subject),
+        fleet=_fleet_summary(profile_state, recorded.until, subject),
         watch=_watch(recorded, watched, leaves, run_ends, period),
         down=down_of(recorded.last, courses, subject, found_after_gap=after_gaps(recorded.events)),
         incidents=incidents_of(together, downtimes, subject),
@@ -167,7 +167,7 @@ def _watched(recorded: Recorded, period: Span) -> WatchedTime:
     return watched.between(*period)
 
 
-def _standing(
+def _fleet_summary(
     profile_state: ProfileState, until: WallMs, subject: Callable[[SafeText], Subject]
 ) -> FleetSummary | None:
     if profile_state.listed is None:

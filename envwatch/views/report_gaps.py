@@ -22,7 +22,7 @@ _CAUSES: Final[Mapping[Kind, GapCause]] = {
     Kind.SLEPT: GapCause.SLEPT,
     Kind.KEY_REFUSED: GapCause.KEY_REFUSED,
     Kind.FAILING: GapCause.FAILING,
-    Kind.HELD: GapCause.HELD,
+    Kind.HELD: GapCause.QUARANTINED,
     Kind.STALLED: GapCause.STALLED,
     Kind.BLIND: GapCause.BLIND,
 }

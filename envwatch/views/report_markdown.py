@@ -84,7 +84,7 @@ def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterato
     if profile.fleet is None:
         yield "No listing came: what is up is not known."
     else:
-        yield _standing_text(profile.fleet, clock)
+        yield _summary_text(profile.fleet, clock)
     for gap in (*watch.gaps, *watch.doubts):
         if gap.is_open and gap.cause is not GapCause.NOT_RUNNING:
             yield f"Careful, this may be out of date: {_cause_text(gap)}, since {clock.text(gap.began_at)}."
@@ -97,18 +97,18 @@ def _watched_text(watch: Watch) -> str:
     return f"Watched {percent_text(watch.share)} of it; {long_age(unseen)} not seen."
 
 
-def _standing_text(standing: FleetSummary, clock: ReportClock) -> str:
+def _summary_text(summary: FleetSummary, clock: ReportClock) -> str:
     counts = (
-        (standing.offline, "offline"),
-        (standing.gone, "gone"),
-        (standing.missing, "missing"),
+        (summary.offline, "offline"),
+        (summary.gone, "gone"),
+        (summary.missing, "missing"),
     )
-    late = f" ({standing.late:,} late)" if standing.late else ""
-    parts = [f"{standing.up:,} of {standing.total:,} up{late}"]
+    late = f" ({summary.late:,} late)" if summary.late else ""
+    parts = [f"{summary.up:,} of {summary.total:,} up{late}"]
     parts += [f"{count:,} {what}" for count, what in counts if count]
-    if standing.unknown:
-        parts.append(f"{len(standing.unknown):,} not known ({_names(standing.unknown)})")
-    return f"{', '.join(parts)}, by the listing of {clock.text(standing.listed_at)} ({long_age(standing.age)} old)."
+    if summary.unknown:
+        parts.append(f"{len(summary.unknown):,} not known ({_names(summary.unknown)})")
+    return f"{', '.join(parts)}, by the listing of {clock.text(summary.listed_at)} ({long_age(summary.age)} old)."
 
 
 # Sections: each returns its title, its lines, and a sentence where there is nothing to say.

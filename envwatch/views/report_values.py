@@ -82,7 +82,7 @@ class GapCause(StrEnum):
     BLIND = "blind"
     KEY_REFUSED = "key refused"
     FAILING = "polls failed"
-    HELD = "not believed"
+    QUARANTINED = "not believed"
     STALLED = "heartbeats stalled"
     NO_POLLS = "no polls"
 

@@ -124,7 +124,7 @@ def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: 
 def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText:
     """Return what the verdict rests on, with its instants in `zone` (None is the local one), and how old that is."""
     server_now = profile_state.clock.server_time(now.wall)
-    sign = f"last sign of life {instant_text(tracked.last_seen_alive_at, server_now, zone)}"
+    sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
         text = "the configuration expects it, and no complete listing held its name or device id"
     elif tracked.presence.is_absent:

@@ -115,7 +115,7 @@ class _Table:
 
     def __init__(self, *listings: Fleet) -> None:
         self._listings: Iterator[Fleet] = cycle(listings)
-        self._kept = ArrangeCache()
+        self._cache = ArrangeCache()
         self._log = EventLog().with_past([*_outages(listings[0])])
         self._watched = {NO_PROFILE: WatchedTime((Span(ServerMs(NOW - _DAY_MS), NOW),))}
         self._days = LastDays(Monitor(), _NOW)
@@ -124,6 +124,6 @@ class _Table:
         fleet = next(self._listings)
         monitor = Monitor(fleet, acks, self._log, self._watched)
         self._days = self._days.as_of(monitor, _NOW, None)
-        arrangement = arrange(fleet, view, COLUMNS, OrderInputs(NOW, acks), self._kept, days=self._days)
+        arrangement = arrange(fleet, view, COLUMNS, OrderInputs(NOW, acks), self._cache, days=self._days)
         lines = lines_of(arrangement, view, fleet)
-        return len(ProblemPlaces.among(lines, monitor.alerting(_NOW)))
+        return len(ProblemPlaces.among(lines, partial(monitor.is_alerting, now=_NOW)))

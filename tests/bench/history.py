@@ -34,10 +34,10 @@ def frames() -> list[Finding]:
     sizes: list[int] = []
     event_sizes: list[int] = []
     first: list[Moment] = []
-    for moment, _, update in simulated_life(1_000, _HOUR):
+    for moment, _, changes in simulated_life(1_000, _HOUR):
         first = [*first, moment][:60]
         sizes.append(len(encoder.encode(moment).data))
-        numbered = enumerate(update.events, len(event_sizes))
+        numbered = enumerate(changes.events, len(event_sizes))
         event_sizes += [len(event_encoder.encode(event, number)) for number, event in numbered]
     body = b"".join(pages_of(SimulatedFleet(FleetSpec(1_000, 7), int(NOW)).rows(int(NOW))))
     (spent,) = in_turn(partial(_encoded, first))

@@ -130,9 +130,9 @@ def _write_history(folder: Path) -> None:
         outcome = listed(rows, at * 1000)
         clocks = Clocks(WallMs(at * 1000), MonotonicS(number * 5.0))
         outcome = replace(outcome, started=clocks, ended=clocks, interval=timedelta(seconds=5))
-        monitor, update = monitor.apply(NO_PROFILE, outcome, clocks)
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, clocks)
         moment = Moment(clocks, monitor.fleet.by_profile[NO_PROFILE], monitor.acks)
-        writer.write(moment, PollResult.LISTED, 5.0, update.events)
+        writer.write(moment, PollResult.LISTED, 5.0, changes.events)
         monitor = replace(monitor, event_log=type(monitor.event_log)())
     writer.close()
 

@@ -37,7 +37,7 @@ _MIDNIGHT = NOW // 86_400_000 * 86_400_000
 
 def store() -> list[Finding]:
     """An hour of 1,000 rows at 5 s, and a day of few rows."""
-    life = [(moment, update) for moment, _, update in simulated_life(1_000, _HOUR + 1)]
+    life = [(moment, changes) for moment, _, changes in simulated_life(1_000, _HOUR + 1)]
     with TemporaryDirectory() as one, TemporaryDirectory() as other, TemporaryDirectory() as third:
         written = _written(Path(one), life)
         return [
@@ -64,8 +64,8 @@ def _written(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> flo
     writer = FolderWriter(folder, Retention())
     assert writer.take()
     started = time.process_time()
-    for moment, update in life:
-        writer.write(moment, PollResult.LISTED, 5.0, update.events)
+    for moment, changes in life:
+        writer.write(moment, PollResult.LISTED, 5.0, changes.events)
     spent = time.process_time() - started
     writer.close()
     return spent * 1000 / len(life)
@@ -75,10 +75,10 @@ def _recorded(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> fl
     """Record a few polls, and return the milliseconds that the caller needs for one, the median."""
     recorder, spent = HistoryRecorder({NO_PROFILE: folder}, notify=print), []
     outcome = listed([])
-    for moment, update in life:
+    for moment, changes in life:
         monitor = Monitor(fleet=Fleet({NO_PROFILE: moment.profile_state}))
         started = time.perf_counter()
-        recorder.record(NO_PROFILE, outcome, monitor, update, moment.now)
+        recorder.record(NO_PROFILE, outcome, monitor, changes, moment.now)
         spent.append(time.perf_counter() - started)
     recorder.close(PATIENCE_S)
     return median(spent) * 1000

@@ -62,9 +62,9 @@ def _write_history(folder: Path) -> None:
     end = int(time.time() * 1000)
     for at, rows in _life(range(end - _PERIOD_S * 1000, end, _STEP_S * 1000)):
         outcome = listed(rows, at, page_size=_ROWS)
-        monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
         moment = Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE])
-        writer.write(moment, PollResult.LISTED, _STEP_S, update.events)
+        writer.write(moment, PollResult.LISTED, _STEP_S, changes.events)
         monitor = replace(monitor, event_log=type(monitor.event_log)())
     writer.close()
 

@@ -38,10 +38,10 @@ def answers() -> list[Finding]:
 
 def _answered() -> list[Finding]:
     environments = decoded(pages_of(demo_rows(_ROWS)))
-    board = _board(environments)
+    endpoint = _endpoint(environments)
     query, device = f"limit={PAGE}", environments[PAGE].device_id
     page = Request(path=LISTING, query=query, accept_encoding=_GZIP)
-    tag = next(value for name, value in _ask(board, page).headers if name == "ETag")
+    tag = next(value for name, value in _ask(endpoint, page).headers if name == "ETag")
     requests = {
         "a page of 100 rows, made before, gzip": (page, 200),
         "304 for a page of 100 rows": (Request(path=LISTING, query=query, if_none_match=tag), 50),
@@ -52,14 +52,16 @@ def _answered() -> list[Finding]:
         "one device": (Request(path=f"{LISTING}/{device}", accept_encoding=_GZIP), None),
     }
     found = [
-        Finding(what=f"answer: {what} (CPU)", measured=_each_us(partial(_ask, board, request)), unit="µs", limit=limit)
+        Finding(
+            what=f"answer: {what} (CPU)", measured=_each_us(partial(_ask, endpoint, request)), unit="µs", limit=limit
+        )
         for what, (request, limit) in requests.items()
     ]
     rows = [
         json.loads(row.data) for row in ServedListing.from_outcome(listed(environments), ProfileState()).rows[:PAGE]
     ]
     fresh, encoded = in_turn(
-        partial(_first_answers, board, count()),
+        partial(_first_answers, endpoint, count()),
         lambda: [json.dumps({"connections": rows, "hasNextPage": True}) for _ in range(_FIRST)],
     )
     return [
@@ -109,13 +111,13 @@ def _held() -> list[Finding]:
     outcome = listed(decoded(pages_of(rows)))
     profile_state, _ = ProfileState().apply(outcome)
     tracemalloc.start()
-    board = ProfileEndpoint()
-    board.update(profile_state, outcome, reading(), NOTHING_SHARED)
+    endpoint = ProfileEndpoint()
+    endpoint.update(profile_state, outcome, reading(), NOTHING_SHARED)
     alone, _ = tracemalloc.get_traced_memory()
-    listing = board.listing
+    listing = endpoint.listing
     assert listing is not None
     for cursor in ["", *(f"&after={row.id}" for row in listing.rows[PAGE - 1 : -1 : PAGE])]:
-        answer = _ask(board, Request(path=LISTING, query=f"limit={PAGE}{cursor}", accept_encoding=_GZIP))
+        answer = _ask(endpoint, Request(path=LISTING, query=f"limit={PAGE}{cursor}", accept_encoding=_GZIP))
         assert answer.status == 200
     with_pages, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -136,20 +138,20 @@ def _beat() -> dict[str, Any]:
     return {"lastHeartbeat": NOW - 1_000, "lastSeenAt": NOW - 1_000}
 
 
-def _board(environments: Sequence[Environment]) -> ProfileEndpoint:
-    outcome, board = listed(environments), ProfileEndpoint()
-    board.update(ProfileState().apply(outcome)[0], outcome, reading(), NOTHING_SHARED)
-    return board
+def _endpoint(environments: Sequence[Environment]) -> ProfileEndpoint:
+    outcome, endpoint = listed(environments), ProfileEndpoint()
+    endpoint.update(ProfileState().apply(outcome)[0], outcome, reading(), NOTHING_SHARED)
+    return endpoint
 
 
-def _ask(board: ProfileEndpoint, request: Request) -> Answer:
-    return board.answer(request, reading(NOW + 2_000))
+def _ask(endpoint: ProfileEndpoint, request: Request) -> Answer:
+    return endpoint.answer(request, reading(NOW + 2_000))
 
 
-def _first_answers(board: ProfileEndpoint, numbers: Iterator[int]) -> int:
+def _first_answers(endpoint: ProfileEndpoint, numbers: Iterator[int]) -> int:
     """Return the bytes of some answers of which none was made before, as each query has another unknown parameter."""
     queries = [f"limit={PAGE}&unknown={next(numbers)}" for _ in range(_FIRST)]
-    return sum(len(_ask(board, Request(path=LISTING, query=each, accept_encoding=_GZIP)).body) for each in queries)
+    return sum(len(_ask(endpoint, Request(path=LISTING, query=each, accept_encoding=_GZIP)).body) for each in queries)
 
 
 def _each_us(work: Callable[[], object]) -> float:

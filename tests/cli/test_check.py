@@ -76,7 +76,7 @@ def rows(*changes: dict[str, Any]) -> list[dict[str, Any]]:
 DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": read_clocks().wall - 3_600_000}
 
 
-async def test_thresholds_decide_the_exit_code(tmp_path: Path) -> None:
+async def test_ranges_decide_the_exit_code(tmp_path: Path) -> None:
     async with faulty_server(rows(DOWN, DOWN, {}, {"currentMode": "unrestricted"})) as server:
         environ = environ_of(tmp_path, server.url)
         ended = await checked(environ)

@@ -74,8 +74,8 @@ class Run:
                 at = self.began_at + minute * 60_000
                 rows = [row("web", at, is_up=up), row("other", at)]
                 before = monitor
-                monitor, update = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-                dispatch.take(MonitorUpdate(before, monitor, update, reading(at)))
+                monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+                dispatch.take(MonitorUpdate(before, monitor, changes, reading(at)))
                 if not self.is_down:
                     await runner.all_done()
         dispatch.store()

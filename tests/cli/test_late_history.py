@@ -61,8 +61,8 @@ class Making:
 def put(recorder: LateRecorder, second: int) -> None:
     """Record a listing at some second after `NOW`."""
     outcome = listed(beating(2, NOW + second * 1000), NOW + second * 1000)
-    monitor, update = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
-    recorder.record(NO_PROFILE, outcome, monitor, update, outcome.ended)
+    monitor, changes = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
+    recorder.record(NO_PROFILE, outcome, monitor, changes, outcome.ended)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -14,7 +14,7 @@ from support.builders import NOW, beating, reading
 from support.fake_clock import Answer, Script, World, error, poller_of
 
 from envwatch.cli.arguments import StopError
-from envwatch.cli.monitoring import Deadline, MonitorUpdate, Refusals, run_until_signalled, steps
+from envwatch.cli.monitoring import Deadline, MonitorUpdate, Refusals, run_until_signalled, updates
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
@@ -45,9 +45,9 @@ async def taken(
     targets = targets_of(world, *scripts)
     monitor = Monitor.create({name: target.limits for name, target in targets.items()})
     async with Session(targets) as session:
-        async for step in steps(session, monitor, deadline, runtime=world.runtime()):
-            found.append(step)
-            check(step)
+        async for update in updates(session, monitor, deadline, runtime=world.runtime()):
+            found.append(update)
+            check(update)
     return found
 
 
@@ -55,15 +55,15 @@ def until(world: World, seconds: float) -> Deadline:
     return Deadline.from_now(world.clocks(), timedelta(seconds=seconds))
 
 
-async def test_each_outcome_and_each_second_between_is_a_step() -> None:
+async def test_each_outcome_and_each_second_between_is_an_update() -> None:
     world = World()
     found = await taken(world, Script(world, LISTING), deadline=until(world, 13.5))
-    polls = [step for step in found if step.outcome is not None]
+    polls = [update for update in found if update.outcome is not None]
     assert len(polls) == 3
-    assert [step.has_new_listing for step in polls] == [True, True, True]
-    ticks = [step for step in found if step.outcome is None]
+    assert [update.has_new_listing for update in polls] == [True, True, True]
+    ticks = [update for update in found if update.outcome is None]
     assert 9 <= len(ticks) <= 13
-    assert not any(step.has_new_listing for step in ticks)
+    assert not any(update.has_new_listing for update in ticks)
     for earlier, later in pairwise(found):
         assert later.before.fleet.by_profile[NO_PROFILE].listed == earlier.monitor.fleet.by_profile[NO_PROFILE].listed
 
@@ -72,9 +72,9 @@ async def test_time_alone_makes_it_blind_and_the_monitor_keeps_no_events() -> No
     world = World()
     hangs = Script(world, LISTING, error(), takes=0.0)
     found = await taken(world, hangs, deadline=until(world, 90))
-    kinds = [event.kind for step in found for event in step.changes.events]
+    kinds = [event.kind for update in found for event in update.changes.events]
     assert kinds == [Kind.FAILING, Kind.BLIND]
-    assert not any(step.monitor.event_log for step in found if step.outcome is not None)
+    assert not any(update.monitor.event_log for update in found if update.outcome is not None)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from support.pty_terminal import environment as environment_of
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
-from envwatch.cli.monitoring import Deadline, steps
+from envwatch.cli.monitoring import Deadline, updates
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -76,9 +76,9 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     async with Session({NO_PROFILE: target}) as session:
         with RecordingWriter(path, ABOUT) as writer:
             deadline = Deadline.from_now(world.clocks(), timedelta(seconds=400))
-            async for step in steps(session, monitor, deadline, runtime=world.runtime()):
-                printed += stream.lines(step.before, step.monitor, step.changes.events, step.now)
-                record.write_step(writer, step)
+            async for update in updates(session, monitor, deadline, runtime=world.runtime()):
+                printed += stream.lines(update.before, update.monitor, update.changes.events, update.now)
+                record.write_update(writer, update)
     return printed
 
 

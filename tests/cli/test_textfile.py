@@ -69,24 +69,24 @@ def test_once_closed_it_is_gone_and_a_thread_that_comes_late_writes_nothing(tmp_
     assert not (tmp_path / "a.prom").exists()
 
 
-def step(
-    monitor: Monitor, at: float, outcome: Outcome | None = None, update: MonitorChanges | None = None
+def update_of(
+    monitor: Monitor, at: float, outcome: Outcome | None = None, changes: MonitorChanges | None = None
 ) -> MonitorUpdate:
     profile = None if outcome is None else NO_PROFILE
-    return MonitorUpdate(monitor, monitor, update or MonitorChanges(), reading(at), profile, outcome)
+    return MonitorUpdate(monitor, monitor, changes or MonitorChanges(), reading(at), profile, outcome)
 
 
-def test_it_is_written_after_the_first_step_after_each_outcome_and_when_it_becomes_blind() -> None:
+def test_it_is_written_after_the_first_update_after_each_outcome_and_when_it_becomes_blind() -> None:
     changes, new = Changes(), Monitor.create({NO_PROFILE: Limits()})
     outcome = listed(beating(2))
     seen, _ = new.apply(NO_PROFILE, outcome, reading())
-    assert changes.are_in(step(new, NOW))
-    assert not changes.are_in(step(new, NOW + 1_000))
-    assert changes.are_in(step(seen, NOW + 1_000, outcome))
-    assert not changes.are_in(step(seen, NOW + 59_000))
-    assert changes.are_in(step(seen, NOW + 59_000, failed()))
-    assert changes.are_in(step(seen, NOW + 61_000)), "from then on it is blind"
-    assert not changes.are_in(step(seen, NOW + 62_000))
+    assert changes.are_in(update_of(new, NOW))
+    assert not changes.are_in(update_of(new, NOW + 1_000))
+    assert changes.are_in(update_of(seen, NOW + 1_000, outcome))
+    assert not changes.are_in(update_of(seen, NOW + 59_000))
+    assert changes.are_in(update_of(seen, NOW + 59_000, failed()))
+    assert changes.are_in(update_of(seen, NOW + 61_000)), "from then on it is blind"
+    assert not changes.are_in(update_of(seen, NOW + 62_000))
 
 
 def test_it_is_written_when_an_incident_opens() -> None:
@@ -94,7 +94,7 @@ def test_it_is_written_when_an_incident_opens() -> None:
     down = [*beating(12, connectionId=None)]
     monitor, _ = monitor.apply(NO_PROFILE, listed(down, NOW + 5_000), reading(NOW + 5_000))
     changes = Changes()
-    changes.are_in(step(monitor, NOW + 5_000))
-    monitor, update = monitor.tick(reading(NOW + 16_000))
-    assert update.opened
-    assert changes.are_in(step(monitor, NOW + 16_000, update=update))
+    changes.are_in(update_of(monitor, NOW + 5_000))
+    monitor, opening = monitor.tick(reading(NOW + 16_000))
+    assert opening.opened
+    assert changes.are_in(update_of(monitor, NOW + 16_000, changes=opening))

@@ -39,8 +39,8 @@ def kinds(events: list[Event]) -> list[Kind]:
     return [event.kind for event in events]
 
 
-def held(profile_state: ProfileState) -> tuple[Anomaly, int] | None:
-    """What is held, and for how many listings."""
+def quarantined(profile_state: ProfileState) -> tuple[Anomaly, int] | None:
+    """The anomaly of the quarantined listings, and their number."""
     return (
         None
         if profile_state.quarantine is None
@@ -86,15 +86,15 @@ def test_a_list_of_two_may_empty_but_absence_still_needs_two_listings() -> None:
     assert profile_state.counts() == {Presence.GONE: 2}
 
 
-def test_a_held_list_that_comes_back_changed_nothing() -> None:
+def test_an_emptied_list_that_comes_back_during_its_quarantine_changed_nothing() -> None:
     rows = beating(3)
     profile_state, events = watched(story(rows, [], [], rows, [], []))
 
-    assert (held(profile_state), profile_state.counts()) == ((Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
+    assert (quarantined(profile_state), profile_state.counts()) == ((Anomaly.EMPTIED, 2), {Presence.ONLINE: 3})
     assert kinds(events) == [Kind.HELD, Kind.HELD]
 
 
-def test_a_row_that_a_held_listing_holds_is_not_absent() -> None:
+def test_a_row_that_a_quarantined_listing_has_is_not_absent() -> None:
     rows = beating(10)
     profile_state, events = watched(story(rows, rows[:9], without_beats(rows, 5), rows[:9]))
 
@@ -104,14 +104,14 @@ def test_a_row_that_a_held_listing_holds_is_not_absent() -> None:
     assert kinds(events) == [Kind.GONE]
 
 
-def test_a_failed_poll_neither_confirms_nor_clears_what_is_held() -> None:
+def test_a_failed_poll_neither_confirms_nor_clears_a_quarantined_listing() -> None:
     profile_state, events = watched([*story(beating(3), [], []), failed(at=NOW + 3 * STEP), listed([], NOW + 65_000)])
 
     assert profile_state.counts() == {Presence.GONE: 3}
     assert kinds(flatten(events)) == [Kind.HELD, *[Kind.GONE] * 3]
 
 
-def test_the_data_on_the_screen_grows_old_while_a_listing_is_held() -> None:
+def test_the_data_on_the_screen_grows_old_while_a_listing_is_quarantined() -> None:
     profile_state, _ = watched(story(beating(3), [], []))
 
     assert profile_state.age(reading(NOW + 2 * STEP)) == profile_state.interval * 2
@@ -141,17 +141,17 @@ def ids(first: int, last: int) -> frozenset[SafeText]:
 
 
 @pytest.mark.parametrize(
-    ("count", "vanished", "is_held"), [(250, 150, True), (250, 51, True), (250, 50, False), (9, 2, False)]
+    ("count", "vanished", "is_quarantined"), [(250, 150, True), (250, 51, True), (250, 50, False), (9, 2, False)]
 )
-def test_rows_that_vanish_together_are_held_from_three_and_a_fifth_on(
-    count: int, vanished: int, *, is_held: bool
+def test_rows_that_vanish_together_are_quarantined_from_three_and_a_fifth_on(
+    count: int, vanished: int, *, is_quarantined: bool
 ) -> None:
     outcomes = [lacking(count, 1, vanished, NOW + step * STEP) for step in range(1, 3)]
     profile_state, events = watched([listed(beating(count)), *outcomes])
 
-    assert held(profile_state) == ((Anomaly.VANISHED, 2) if is_held else None)
-    assert profile_state.counts()[Presence.GONE] == (0 if is_held else vanished)
-    if is_held:
+    assert quarantined(profile_state) == ((Anomaly.VANISHED, 2) if is_quarantined else None)
+    assert profile_state.counts()[Presence.GONE] == (0 if is_quarantined else vanished)
+    if is_quarantined:
         assert [(event.kind, event.reason) for event in events] == [
             (Kind.HELD, f"{vanished} of {count} rows vanished at once")
         ]
@@ -162,14 +162,14 @@ def test_rows_that_are_listed_and_cannot_be_read_have_not_vanished() -> None:
     one = replace(one, snapshot=replace(one.snapshot, rejected=2, rejected_ids=ids(1, 2)))
     profile_state, events = watched([listed(beating(10)), one])
 
-    assert (held(profile_state), events) == (None, [])
+    assert (quarantined(profile_state), events) == (None, [])
     assert [tracked.absent for tracked in profile_state.environments.values()].count(1) == 2
 
 
 def test_rows_that_stay_away_for_three_listings_and_a_minute_are_gone_together() -> None:
     moments = [NOW + step * STEP for step in range(1, 14)]
     profile_state, events = watched([listed(beating(250)), *(lacking(250, 1, 150, at) for at in moments[:-1])])
-    assert (held(profile_state), profile_state.counts()) == ((Anomaly.VANISHED, 12), {Presence.ONLINE: 250})
+    assert (quarantined(profile_state), profile_state.counts()) == ((Anomaly.VANISHED, 12), {Presence.ONLINE: 250})
 
     profile_state, events = watched([lacking(250, 1, 150, moments[-1])], profile_state)
     assert (profile_state.quarantine, profile_state.counts()) == (None, {Presence.ONLINE: 100, Presence.GONE: 150})
@@ -178,7 +178,7 @@ def test_rows_that_stay_away_for_three_listings_and_a_minute_are_gone_together()
     assert watched([lacking(250, 1, 150, moments[-1] + STEP)], profile_state)[1] == []
 
 
-def test_the_rows_that_are_listed_are_watched_while_the_others_are_held() -> None:
+def test_the_rows_that_are_listed_are_watched_while_the_others_are_quarantined() -> None:
     lost = lacking(10, 1, 5, NOW + 2 * STEP)
     rows = [*lost.snapshot.pages[0].environments[:-1], environment("env-10", connectionId=None)]
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed(rows, NOW + 2 * STEP)]
@@ -188,7 +188,7 @@ def test_the_rows_that_are_listed_are_watched_while_the_others_are_held() -> Non
     assert [(event.kind, event.id) for event in events] == [(Kind.HELD, None), (Kind.OFFLINE, "env-10")]
 
 
-def test_rows_that_come_back_while_held_were_never_away() -> None:
+def test_rows_that_come_back_while_quarantined_were_never_away() -> None:
     """60 rows are missing each time, and not quite the same ones: 54 of them are missing all the time."""
     moments = [NOW + step * STEP for step in range(1, 14)]
     others = [lacking(250, 1 + step // 2, 60 + step // 2, at) for step, at in enumerate(moments)]
@@ -200,7 +200,7 @@ def test_rows_that_come_back_while_held_were_never_away() -> None:
     assert {leaf.id for leaf in flatten(events) if leaf.kind is Kind.GONE} == ids(61, 66)
 
 
-def test_a_row_that_comes_back_while_held_is_judged_by_when_it_was_listed_and_not_by_the_gap() -> None:
+def test_a_row_that_comes_back_while_quarantined_is_judged_by_when_it_was_listed_and_not_by_the_gap() -> None:
     """Its heartbeat advanced some time since it was last listed, and not since the listing before."""
     beat = NOW + 31_000
     rows = [environment(f"env-{number}", lastHeartbeat=beat) for number in range(1, 11)]
@@ -211,28 +211,28 @@ def test_a_row_that_comes_back_while_held_is_judged_by_when_it_was_listed_and_no
     assert profile_state.environments[clean("env-1")].presence is Presence.LATE
 
 
-def test_other_rows_that_vanish_are_held_anew_without_another_event() -> None:
+def test_other_rows_that_vanish_are_quarantined_anew_without_another_event() -> None:
     moments = [NOW + step * 20_000 for step in range(1, 8)]
     parts = [(1, 100), (1, 100), (101, 200), (101, 200), (101, 200), (1, 100), (1, 100)]
     profile_state, events = watched(
         [listed(beating(250)), *(lacking(250, *part, at) for part, at in zip(parts, moments, strict=True))]
     )
 
-    assert (held(profile_state), profile_state.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 2), 0)
+    assert (quarantined(profile_state), profile_state.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 2), 0)
     assert kinds(events) == [Kind.HELD]
 
 
-def test_rows_that_vanish_later_are_held_for_a_minute_of_their_own() -> None:
+def test_rows_that_vanish_later_are_quarantined_for_a_minute_of_their_own() -> None:
     moments = [NOW + step * 20_000 for step in range(1, 8)]
     lasts = [100, 100, 100, 200, 200, 200, 200]
     outcomes = [lacking(250, 1, last, at) for last, at in zip(lasts, moments, strict=True)]
     profile_state, events = watched([listed(beating(250)), *outcomes[:4]])
-    assert (held(profile_state), profile_state.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 1), 100)
+    assert (quarantined(profile_state), profile_state.counts()[Presence.GONE]) == ((Anomaly.VANISHED, 1), 100)
 
     profile_state, events = watched(outcomes[4:6], profile_state)
-    assert (held(profile_state), events) == ((Anomaly.VANISHED, 3), [])
+    assert (quarantined(profile_state), events) == ((Anomaly.VANISHED, 3), [])
     profile_state, events = watched(outcomes[6:], profile_state)
-    assert (held(profile_state), profile_state.counts()[Presence.GONE]) == (None, 200)
+    assert (quarantined(profile_state), profile_state.counts()[Presence.GONE]) == (None, 200)
 
 
 def test_a_listing_that_holds_them_again_ends_the_hold_without_an_event_of_a_row() -> None:
@@ -259,7 +259,7 @@ def test_rows_whose_absence_is_confirmed_are_gone_after_two_listings() -> None:
 def test_confirmations_add_up_until_no_more_than_a_fifth_is_left() -> None:
     """60 of 250 vanish, 9 are confirmed each time: after two times 42 are left, which is less than a fifth."""
     profile_state, _ = watched([listed(beating(250)), lacking(250, 1, 60, NOW + STEP, confirmed_absent=ids(1, 9))])
-    assert held(profile_state) == (Anomaly.VANISHED, 1)
+    assert quarantined(profile_state) == (Anomaly.VANISHED, 1)
 
     confirmed, doubted = ids(10, 18), ids(19, 60)
     profile_state, events = watched(
@@ -289,21 +289,21 @@ def test_another_anomaly_in_between_starts_the_count_over_and_makes_nothing_gone
     outcomes = [lacking(10, 1, 5, NOW + STEP), listed([], NOW + 2 * STEP), lacking(10, 1, 5, NOW + 3 * STEP)]
     profile_state, events = watched([listed(rows), *outcomes])
 
-    assert (held(profile_state), profile_state.counts()) == ((Anomaly.VANISHED, 1), {Presence.ONLINE: 10})
+    assert (quarantined(profile_state), profile_state.counts()) == ((Anomaly.VANISHED, 1), {Presence.ONLINE: 10})
     assert kinds(events) == [Kind.HELD] * 3
 
 
 # Lost heartbeats
 
 
-@pytest.mark.parametrize(("lost", "of", "held"), [(2, 4, False), (3, 4, True), (3, 14, True), (3, 15, False)])
-def test_many_heartbeats_lost_on_a_kept_connection_are_held(lost: int, of: int, *, held: bool) -> None:
+@pytest.mark.parametrize(("lost", "of", "quarantined"), [(2, 4, False), (3, 4, True), (3, 14, True), (3, 15, False)])
+def test_many_heartbeats_lost_on_a_kept_connection_are_quarantined(lost: int, of: int, *, quarantined: bool) -> None:
     rows = beating(of)
     profile_state, events = watched(story(rows, without_beats(rows, lost)))
 
-    assert (profile_state.quarantine is not None) is held
-    assert profile_state.counts()[Presence.OFFLINE] == (0 if held else lost)
-    assert kinds(flatten(events)) == ([Kind.HELD] if held else [Kind.OFFLINE] * lost)
+    assert (profile_state.quarantine is not None) is quarantined
+    assert profile_state.counts()[Presence.OFFLINE] == (0 if quarantined else lost)
+    assert kinds(flatten(events)) == ([Kind.HELD] if quarantined else [Kind.OFFLINE] * lost)
 
 
 def test_lost_heartbeats_are_believed_after_three_listings_and_a_minute() -> None:
@@ -340,7 +340,7 @@ def test_one_anomaly_does_not_confirm_another() -> None:
     rows = beating(5)
     profile_state, _ = watched(story(rows, [], [], without_beats(rows, 5), []))
 
-    assert held(profile_state) == (Anomaly.EMPTIED, 1)
+    assert quarantined(profile_state) == (Anomaly.EMPTIED, 1)
 
 
 # Stalled heartbeats

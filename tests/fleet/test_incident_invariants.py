@@ -38,20 +38,20 @@ class IncidentMachine(MonitoredMachine):
     @rule(seconds=SECONDS)
     def time_alone_passes(self, seconds: int) -> None:
         self.time_passes(seconds)
-        self.monitor, update = self.monitor.tick(self._clocks(0))
-        self._check(update)
+        self.monitor, changes = self.monitor.tick(self._clocks(0))
+        self._check(changes)
 
     def _poll(self, outcome: Outcome) -> None:
-        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, self._clocks(0))
-        self._check(update)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, self._clocks(0))
+        self._check(changes)
 
-    def _check(self, update: MonitorChanges) -> None:
+    def _check(self, changes: MonitorChanges) -> None:
         profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
         if profile_state.quarantine is not None or profile_state.freshness(self._clocks(0)) is Freshness.BLIND:
-            assert (update.opened, update.resolved) == ((), ()), "opened or resolved while blind or held"
-        self.opened.update(incident.id for incident in update.opened)
-        self.resolved.update(incident.id for incident in update.resolved)
-        for incident in update.opened:
+            assert (changes.opened, changes.resolved) == ((), ()), "opened or resolved while blind or held"
+        self.opened.update(incident.id for incident in changes.opened)
+        self.resolved.update(incident.id for incident in changes.resolved)
+        for incident in changes.opened:
             self._check_opened(incident)
 
     def _check_opened(self, incident: Incident) -> None:

@@ -49,25 +49,25 @@ class Night:
         self.now += after
         at = NOW + self.now * 1000
         rows = [row(name, at, is_up=name not in down) for name in self.names if name not in without]
-        self.monitor, update = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-        return self._note(update)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+        return self._note(changes)
 
     def fail(self, after: float = 5.0) -> Night:
         self.now += after
         at = NOW + self.now * 1000
-        self.monitor, update = self.monitor.apply(NO_PROFILE, failed(at=ServerMs(at)), reading(at))
-        return self._note(update)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, failed(at=ServerMs(at)), reading(at))
+        return self._note(changes)
 
     def wait(self, seconds: float) -> Night:
         """Let time alone pass."""
         self.now += seconds
-        self.monitor, update = self.monitor.tick(reading(NOW + self.now * 1000))
-        return self._note(update)
+        self.monitor, changes = self.monitor.tick(reading(NOW + self.now * 1000))
+        return self._note(changes)
 
-    def _note(self, update: MonitorChanges) -> Night:
-        self.opened += update.opened
-        self.resolved += update.resolved
-        self.events += update.events
+    def _note(self, changes: MonitorChanges) -> Night:
+        self.opened += changes.opened
+        self.resolved += changes.resolved
+        self.events += changes.events
         return self
 
     @property
@@ -205,8 +205,8 @@ def test_a_second_loss_of_one_environment_has_another_id() -> None:
     lost_later = replace(row("a", at, is_up=False), last_seen_at=ServerMs(NOW + 30_000))
     for second in (90, 100, 110):
         moment = NOW + second * 1000
-        twice.monitor, update = twice.monitor.apply(NO_PROFILE, listed([lost_later], moment), reading(moment))
-        twice.opened += update.opened
+        twice.monitor, changes = twice.monitor.apply(NO_PROFILE, listed([lost_later], moment), reading(moment))
+        twice.opened += changes.opened
     assert [each.id == first for each in twice.opened] == [True, False]
 
 
@@ -233,8 +233,8 @@ def test_every_event_of_a_loss_and_of_its_return_has_the_id() -> None:
 def test_what_else_happens_to_a_lost_environment_is_no_part_of_its_incident() -> None:
     one, at = night("a").poll("a"), NOW + 10_000
     renamed = replace(row("a", at, is_up=False), name=clean("b"))
-    _, update = one.monitor.apply(NO_PROFILE, listed([renamed], at), reading(at))
-    assert [(event.kind, event.incident) for event in update.events] == [(Kind.RENAMED, None)]
+    _, changes = one.monitor.apply(NO_PROFILE, listed([renamed], at), reading(at))
+    assert [(event.kind, event.incident) for event in changes.events] == [(Kind.RENAMED, None)]
 
 
 # What cannot be seen
@@ -251,14 +251,14 @@ def test_blind_nothing_opens_and_nothing_resolves() -> None:
 def test_nothing_opens_between_sleep_and_the_next_listing() -> None:
     one = night("a", "b").poll("a")
     asleep, awake = NOW + one.now * 1000, NOW + one.now * 1000 + 30_000
-    one.monitor, update = one.monitor.apply(NO_PROFILE, slept(asleep, awake), reading(awake))
-    assert update.opened == ()
+    one.monitor, changes = one.monitor.apply(NO_PROFILE, slept(asleep, awake), reading(awake))
+    assert changes.opened == ()
     one.now += 30
     assert one.wait(5).sizes == ([], [])
     assert one.poll("a").sizes == ([1], [])
 
 
-def test_a_held_listing_opens_and_resolves_nothing() -> None:
+def test_a_quarantined_listing_opens_and_resolves_nothing() -> None:
     names = [f"e{number}" for number in range(9)]
     held = night(*names).poll("e1").poll(without=tuple(names)).wait(20)
     assert held.monitor.fleet.by_profile[NO_PROFILE].quarantine is not None
@@ -287,7 +287,7 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
     assert a is not None
     assert b is not None
     now = reading(NOW + one.now * 1000)
-    assert [one.monitor.alerting(now)(each) for each in (a, b)] == [False, True]
+    assert [one.monitor.is_alerting(each, now) for each in (a, b)] == [False, True]
 
 
 def test_a_policy_by_age_is_asked_at_the_moment() -> None:

@@ -41,9 +41,9 @@ class Watch:
         rows = [*beating(9, self.now), *(named(name, self.now) for name in names)]
         outcome = listed(rows, self.now)
         outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected=rejected))
-        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, reading(self.now))
-        self.events += update.events
-        self.opened += len(update.opened)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, reading(self.now))
+        self.events += changes.events
+        self.opened += len(changes.opened)
         return self
 
     @property
@@ -67,8 +67,8 @@ def test_what_is_expected_and_not_listed_is_missing_from_the_first_listing_on_an
     assert watch.missing == {"nas": NEVER}
     assert watch.events == []
     (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
-    assert watch.monitor.alerting(reading(watch.now))(nas)
-    assert watch.monitor.alerting(reading(watch.now + 90 * 86_400_000))(nas)
+    assert watch.monitor.is_alerting(nas, reading(watch.now))
+    assert watch.monitor.is_alerting(nas, reading(watch.now + 90 * 86_400_000))
     assert nas.tag(watch.now) is None
 
 

@@ -35,28 +35,28 @@ def down() -> list[Environment]:
 
 def driven(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[Monitor, list[MonitorChanges]]:
     """The monitor after some outcomes, and what each changed."""
-    updates = []
+    all_changes = []
     for outcome in outcomes:
         now = reading(NOW + outcome.started.monotonic * 1000)  # type: ignore[union-attr]  # none of them is a sleep
-        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
-        updates.append(update)
-    return monitor, updates
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
+        all_changes.append(changes)
+    return monitor, all_changes
 
 
 def at(poll: int) -> float:
     return NOW + poll * POLL_MS
 
 
-def test_each_update_holds_the_events_that_the_log_gains() -> None:
-    monitor, updates = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1)), listed(up(at(2)), at(2))])
-    assert [[event.kind for event in update.events] for update in updates] == [[], [Kind.OFFLINE], [Kind.ONLINE]]
-    assert list(monitor.event_log) == [event for update in updates for event in update.events]
+def test_the_changes_of_each_outcome_hold_the_events_that_the_log_gains() -> None:
+    monitor, all_changes = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1)), listed(up(at(2)), at(2))])
+    assert [[event.kind for event in changes.events] for changes in all_changes] == [[], [Kind.OFFLINE], [Kind.ONLINE]]
+    assert list(monitor.event_log) == [event for changes in all_changes for event in changes.events]
 
 
 def test_a_failed_poll_changes_neither_verdicts_nor_acknowledgements_nor_the_log() -> None:
     before, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    after, (update,) = driven(before, [failed(at=at(2))])
-    assert update == MonitorChanges()
+    after, (changes,) = driven(before, [failed(at=at(2))])
+    assert changes == MonitorChanges()
     assert (after.acks, after.event_log, after.alerts) == (before.acks, before.event_log, before.alerts)
     assert after.fleet.by_profile[NO_PROFILE].environments == before.fleet.by_profile[NO_PROFILE].environments
 
@@ -97,8 +97,8 @@ def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_af
 
 def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:
     """The monitor when time alone has passed, and the environments whose incidents open then."""
-    monitor, update = monitor.tick(reading(at_ms))
-    return monitor, [loss.id or "" for incident in update.opened for loss in incident.losses]
+    monitor, changes = monitor.tick(reading(at_ms))
+    return monitor, [loss.id or "" for incident in changes.opened for loss in incident.losses]
 
 
 def test_a_loss_opens_an_incident_once_when_it_has_held_for_ten_seconds() -> None:
@@ -119,15 +119,15 @@ def test_none_opens_while_blind() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
     monitor, blind = opened(monitor, at(1) + 60_001)
     assert blind == []
-    _, (update,) = driven(monitor, [listed(down(), at(14))])
-    assert [incident.losses[0].id for incident in update.opened] == [ID]
+    _, (changes,) = driven(monitor, [listed(down(), at(14))])
+    assert [incident.losses[0].id for incident in changes.opened] == [ID]
 
 
 def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     # It showed a sign of life after it was acknowledged: that problem is over, and this one is the silent baseline.
     monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
-    monitor, (update,) = driven(monitor, [listed(down(), at(0))])
-    assert update.ended_acks == {ID}
+    monitor, (changes,) = driven(monitor, [listed(down(), at(0))])
+    assert changes.ended_acks == {ID}
     assert opened(monitor, at(0) + 20_000)[1] == []
 
 
@@ -151,8 +151,8 @@ def test_an_incident_has_one_bell() -> None:
 def test_an_incident_is_known_by_the_last_sign_of_life_of_what_was_lost() -> None:
     def incident(last_seen: float) -> SafeText | None:
         lost = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=last_seen)]
-        _, (_, update) = driven(NEW, [listed(up(at(0)), at(0)), listed(lost, at(1))])
-        return update.events[0].incident
+        _, (_, changes) = driven(NEW, [listed(up(at(0)), at(0)), listed(lost, at(1))])
+        return changes.events[0].incident
 
     assert incident(NOW - 60_000) == incident(NOW - 60_000) != incident(NOW - 50_000)
 

@@ -95,7 +95,7 @@ def test_a_key_refused_at_the_start_is_accepted_by_the_first_listing() -> None:
     assert kinds(driven(refused(0), refused(30), up(60))[1]) == [Kind.KEY_REFUSED, Kind.KEY_ACCEPTED]
 
 
-def test_a_hold_ends_with_what_became_of_it() -> None:
+def test_a_quarantine_ends_with_what_became_of_it() -> None:
     _, withdrawn = driven(up(0), empty(5), empty(10), up(15))
     _, believed = driven(up(0), empty(5), empty(35), empty(65))
     assert kinds(withdrawn) == [Kind.HELD, Kind.RELEASED]
@@ -104,7 +104,7 @@ def test_a_hold_ends_with_what_became_of_it() -> None:
     assert believed[1].reason == "believed now"
 
 
-def test_a_held_listing_ends_failures_and_not_the_blind_time() -> None:
+def test_a_quarantined_listing_ends_failures_and_not_the_blind_time() -> None:
     _, events = driven(up(0), failed(at=at(5)), failed(at=at(10)), 61, empty(65), up(70))
     assert kinds(events) == [
         *(Kind.FAILING, Kind.BLIND, Kind.REACHED, Kind.HELD),
@@ -166,7 +166,9 @@ def test_a_blind_time_has_the_cause_of_the_newest_failure() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_blind"), [(120, False), (120.001, True)])
-def test_a_blind_time_in_which_a_listing_is_held_has_the_cause_of_that(seconds: float, *, is_blind: bool) -> None:
+def test_a_blind_time_in_which_a_listing_is_quarantined_has_the_cause_of_that(
+    seconds: float, *, is_blind: bool
+) -> None:
     held, *blind = driven(up(0), empty(5), seconds)[1]
     assert kinds(blind) == ([Kind.BLIND] if is_blind else [])
     assert [event.reason for event in blind] == [held.reason] * is_blind

@@ -123,11 +123,11 @@ def test_one_row_in_another_unit_costs_that_row_alone(number: int) -> None:
                 rows[number] = in_unit(rows[number], 0.001)
             yield listed(rows, at)
 
-    steps = list(outcomes())
-    profile_state, events = watched(steps[:16])
+    results = list(outcomes())
+    profile_state, events = watched(results[:16])
     assert events == []
     assert unknown_in(profile_state, NOW + 15 * STEP) == 1
-    profile_state, events = watched(steps[16:], profile_state)
+    profile_state, events = watched(results[16:], profile_state)
     assert (events, unknown_in(profile_state, NOW + 19 * STEP)) == ([], 0)
 
 
@@ -271,9 +271,9 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     assert [piece.text for piece in pieces] == ["? UNKNOWN", "· last seen online", "· clock?"]
     because = "its heartbeat's time cannot be true: before 2020, or more than a day ahead"
     assert proof(tracked, profile_state, now, UTC) == because
-    steps = {step.rule: step for step in trace(tracked, profile_state, now)}
-    assert steps["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
-    assert steps["lastHeartbeat"].result == "cannot be true: the last verdict stays, as unknown"
+    results = {step.rule: step for step in trace(tracked, profile_state, now)}
+    assert results["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
+    assert results["lastHeartbeat"].result == "cannot be true: the last verdict stays, as unknown"
     assert answer(tracked, profile_state, now).startswith("It is unknown, last online: ")
 
 

@@ -59,13 +59,14 @@ def test_a_state_begins_when_it_was_seen_to_or_by_the_row() -> None:
     assert state_began_at(replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=since_at), limits) == since_at
     late_ms = limits.late_after.total_seconds() * 1000
     assert (
-        state_began_at(replace(ONLINE, verdict=LATE, since_at=since_at), limits) == ONLINE.last_seen_alive_at + late_ms
+        state_began_at(replace(ONLINE, verdict=LATE, since_at=since_at), limits)
+        == ONLINE.environment.last_seen_alive_at + late_ms
     )
 
 
 @pytest.mark.parametrize(("age_ms", "has"), [(9_999, False), (10_000, True)])
 def test_a_loss_has_lasted_since_it_was_seen_or_else_since_the_row_says(age_ms: float, *, has: bool) -> None:
-    limits, lasts, beat_at = Limits(), timedelta(seconds=10), ONLINE.last_seen_alive_at
+    limits, lasts, beat_at = Limits(), timedelta(seconds=10), ONLINE.environment.last_seen_alive_at
     seen = replace(ONLINE, verdict=HEARTBEAT_LOST, since_at=NOW)
     assert has_lasted(seen, NOW + age_ms, lasts, limits) is has
     assert has_lasted(replace(ONLINE, verdict=DISCONNECTED), beat_at + age_ms, lasts, limits) is has

@@ -1,4 +1,4 @@
-"""The monitor of a moment, and the steps that lead there."""
+"""The monitor of a moment, and the polls that lead there."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ def timeline(**polls: tuple[float, ...]) -> Timeline:
     return Timeline.from_polls(by_profile, WallMs(0))
 
 
-def test_steps_of_several_profiles_are_merged_by_time() -> None:
-    steps = timeline(home=(1, 5, 9), work=(2, 6)).steps
-    assert [(step.profile, step.poll.at) for step in steps] == [
+def test_polls_of_several_profiles_are_merged_by_time() -> None:
+    poll_refs = timeline(home=(1, 5, 9), work=(2, 6)).poll_refs
+    assert [(poll_ref.profile, poll_ref.poll.at) for poll_ref in poll_refs] == [
         *((HOME, 1.0), (WORK, 2.0), (HOME, 5.0), (WORK, 6.0), (HOME, 9.0)),
     ]
 
 
-def test_steps_of_one_profile_keep_their_order_where_its_clock_was_set_back() -> None:
+def test_polls_of_one_profile_keep_their_order_where_its_clock_was_set_back() -> None:
     line = timeline(home=(10, 20, 11, 21))
-    assert [step.poll.at for step in line.steps] == [10.0, 20.0, 11.0, 21.0]
+    assert [poll_ref.poll.at for poll_ref in line.poll_refs] == [10.0, 20.0, 11.0, 21.0]
     assert line.until == 21.0
 
 
 @pytest.mark.parametrize(("wall", "place"), [(0.9, -1), (1, 0), (4.9, 1), (5, 2), (99, 4)])
-def test_a_place_is_that_of_the_newest_step_at_or_before_a_moment(wall: float, place: int) -> None:
+def test_a_place_is_the_index_of_the_newest_poll_at_or_before_a_moment(wall: float, place: int) -> None:
     assert timeline(home=(1, 5, 9), work=(2, 6)).place_at(WallMs(wall)) == place
 
 
-def test_after_a_step_each_profile_is_known_by_its_newest_poll() -> None:
+def test_after_a_poll_each_profile_is_known_by_its_newest_poll() -> None:
     line = timeline(home=(1, 5, 9), work=(2, 6))
     known = [{profile: each.at for profile, each in line.known_at(place).items()} for place in range(5)]
     assert [(each.get(HOME), each.get(WORK)) for each in known] == [
@@ -67,7 +67,7 @@ def test_after_a_step_each_profile_is_known_by_its_newest_poll() -> None:
     ]
 
 
-def test_a_step_is_found_by_its_profile_and_number() -> None:
+def test_a_poll_is_found_by_its_profile_and_number() -> None:
     line = timeline(home=(1, 5, 9), work=(2, 6))
     assert line.place_of(PollRef(WORK, poll(2, 6))) == 3
     assert line.place_of(PollRef(WORK, poll(9, 6))) == -1
@@ -77,8 +77,8 @@ def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:
     """Record outcomes, and return the monitor after each."""
     monitors = [Monitor.create({NO_PROFILE: Limits()})]
     for outcome in outcomes:
-        monitor, update = monitors[-1].apply(NO_PROFILE, outcome, outcome.ended)  # type: ignore[union-attr]
-        history.record(NO_PROFILE, outcome, monitor, update, outcome.ended)  # type: ignore[union-attr]
+        monitor, changes = monitors[-1].apply(NO_PROFILE, outcome, outcome.ended)  # type: ignore[union-attr]
+        history.record(NO_PROFILE, outcome, monitor, changes, outcome.ended)  # type: ignore[union-attr]
         monitors.append(monitor)
     return monitors[1:]
 
@@ -117,8 +117,8 @@ def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
     monitor = Monitor.create({HOME: Limits(), WORK: Limits()})
     for profile in (HOME, WORK):
         outcome = listed(beating(3), NOW)
-        monitor, update = monitor.apply(profile, outcome, outcome.ended)
-        history.record(profile, outcome, monitor, update, outcome.ended)
+        monitor, changes = monitor.apply(profile, outcome, outcome.ended)
+        history.record(profile, outcome, monitor, changes, outcome.ended)
     past = rewound(monitor, {HOME: history.moment(history.polls(*EVER)[0])})
     assert past.fleet.unlisted == (WORK,)
     assert len(past.fleet) == 3

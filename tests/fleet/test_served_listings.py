@@ -140,11 +140,11 @@ def test_a_monitor_behind_a_cache_comes_to_the_verdicts_of_a_direct_one(
         beats = {number: beat if number in silent else at - (at + number) % 30_000 for number, beat in beats.items()}
         rows = [beating(number, beat + 10_000)[-1] for number, beat in beats.items()]
         outcome, late = listed(rows, at), served(listed(rows, at), age_s)
-        direct, update = direct.apply(NO_PROFILE, outcome, outcome.ended)
+        direct, changes = direct.apply(NO_PROFILE, outcome, outcome.ended)
         viewer, seen = viewer.apply(NO_PROFILE, late, late.ended)
         viewed, asked = viewer.fleet.by_profile[NO_PROFILE], direct.fleet.by_profile[NO_PROFILE]
         assert viewed.environments == asked.environments
-        assert of_rows(seen.events) == of_rows(update.events)
+        assert of_rows(seen.events) == of_rows(changes.events)
         assert viewer.watched[NO_PROFILE] == direct.watched[NO_PROFILE]
 
 

@@ -99,7 +99,7 @@ def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
 
 
 @pytest.mark.parametrize("between", [{"lastHeartbeat": None}, {"connectionId": None}, {"connectionId": None} | NO_BEAT])
-def test_a_heartbeat_does_not_go_backwards_after_it_was_withheld(between: dict[str, Any]) -> None:
+def test_a_heartbeat_does_not_go_backwards_after_a_row_without_one(between: dict[str, Any]) -> None:
     """A copy of the row from before may answer at any time."""
     tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, **({"lastHeartbeat": NOW} | between))
     tracked = next_value(tracked, NOW + 10_000, **({"lastHeartbeat": NOW} | between))
@@ -109,7 +109,7 @@ def test_a_heartbeat_does_not_go_backwards_after_it_was_withheld(between: dict[s
     assert next_value(tracked, NOW + 20_000, lastHeartbeat=NOW - 109_000).environment.last_heartbeat_at == NOW
 
 
-def test_what_was_withheld_does_not_hold_back_a_newer_heartbeat_nor_another_connections() -> None:
+def test_the_last_known_heartbeat_does_not_hold_back_a_newer_one_nor_another_connections() -> None:
     withheld = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=None)
 
     for row in ({"lastHeartbeat": NOW + 8_000}, {"connectionId": "conn-2", "lastHeartbeat": NOW - 9_000}):

@@ -121,11 +121,11 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message() -> No
     hooks = [HookState(rule=rule) for rule in rules]
     fired: list[Fired] = []
 
-    def note(update: MonitorChanges, now: Clocks) -> int:
+    def note(changes: MonitorChanges, now: Clocks) -> int:
         for number, hook in enumerate(hooks):
-            hooks[number], sent = hook.apply(update, monitor, now)
+            hooks[number], sent = hook.apply(changes, monitor, now)
             fired.extend(sent)
-        return len(update.opened)
+        return len(changes.opened)
 
     now, skew, opened, polls = NOW + 0.0, 0.0, 0, 0
     month_ends_at = NOW + 30 * 86_400_000
@@ -141,8 +141,8 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message() -> No
             awake_at = now + dice.choice([10, 60, 3_600, 9 * 3_600]) * 1000
             outcome: Outcome = slept(now, awake_at, skew=skew)
             now = awake_at
-            monitor, update = monitor.apply(NO_PROFILE, outcome, reading(now, skew))
-            opened += note(update, reading(now, skew))
+            monitor, changes = monitor.apply(NO_PROFILE, outcome, reading(now, skew))
+            opened += note(changes, reading(now, skew))
         for number in range(length + 1):
             polls += 1
             fault = "none" if number == length else fault  # a true loss would last
@@ -156,10 +156,10 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message() -> No
             else:
                 shown = {"empty": [], "partial": rows[:5]}.get(fault, rows)
                 outcome = listed(shown, now, skew=skew)
-            monitor, update = monitor.apply(NO_PROFILE, outcome, reading(now, skew))
-            opened += note(update, reading(now, skew))
-            monitor, update = monitor.tick(reading(now + 4_000, skew))
-            opened += note(update, reading(now + 4_000, skew))
+            monitor, changes = monitor.apply(NO_PROFILE, outcome, reading(now, skew))
+            opened += note(changes, reading(now, skew))
+            monitor, changes = monitor.tick(reading(now + 4_000, skew))
+            opened += note(changes, reading(now + 4_000, skew))
     assert polls > 10_000
     assert opened == 0
     assert fired == []

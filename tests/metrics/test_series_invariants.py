@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, settings
@@ -45,7 +46,7 @@ class SeriesMachine(MonitoredMachine):
     @invariant()
     def the_series_say_what_the_screen_says(self) -> None:
         profile_state, now = self.monitor.fleet.by_profile[NO_PROFILE], self._clocks(0)
-        counts = counts_at(profile_state, now, self.monitor.alerting(now))
+        counts = counts_at(profile_state, now, partial(self.monitor.is_alerting, now=now))
         every, some = (Series.at(self.monitor, PollCounts(), now, largest) for largest in (SIZE, LARGEST))
         if profile_state.freshness(now) in (Freshness.BLIND, Freshness.WAITING):
             assert every.value("envwatch_blind") == 1

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from envwatch.model.nagios_range import threshold_of
+from envwatch.model.nagios_range import parse_nagios_range
 
 NUMBERS = st.decimals(-1_000_000, 1_000_000, places=3).map(lambda number: f"{number:f}")
 VALUES = st.floats(-2_000_000, 2_000_000)
 
 
 def alerting(text: str, *values: float) -> list[bool]:
-    return [threshold_of(text).alerts(value) for value in values]
+    return [parse_nagios_range(text).alerts(value) for value in values]
 
 
 # The table "Example ranges" of the guidelines: "generate an alert if x ..."
@@ -59,24 +59,24 @@ def test_both_ends_belong_to_the_range(start: str, end: str) -> None:
 )
 def test_everything_else_is_refused_in_words(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is no range: "):
-        threshold_of(text)
+        parse_nagios_range(text)
 
 
 def test_a_range_has_at_most_64_characters() -> None:
-    assert threshold_of("9" * 64).end == float("9" * 64)
+    assert parse_nagios_range("9" * 64).end == float("9" * 64)
 
 
 @pytest.mark.parametrize(("text", "start", "end"), [("20:10", "20", "10"), ("-1", "0", "-1"), (":-2", "0", "-2")])
 def test_a_start_above_its_end_is_named(text: str, start: str, end: str) -> None:
     with pytest.raises(ValueError, match=rf"its start, {start}, is greater than its end, {end}$"):
-        threshold_of(text)
+        parse_nagios_range(text)
 
 
 @given(st.text(alphabet="0123456789.:@~+- x", max_size=12))
 def test_no_text_breaks_the_parser(text: str) -> None:
     try:
-        threshold = threshold_of(text)
+        parsed = parse_nagios_range(text)
     except ValueError:
         return
-    assert threshold.text == text
-    assert threshold.start <= threshold.end
+    assert parsed.text == text
+    assert parsed.start <= parsed.end

@@ -228,7 +228,7 @@ def test_a_page_is_made_once_for_all_who_ask_for_it() -> None:
 @given(st.lists(st.tuples(st.integers(1, 99), st.booleans()), max_size=60))
 def test_what_is_kept_is_bounded(asked: list[tuple[int, bool]]) -> None:
     profile = served(20)
-    listing = profile.board.listing
+    listing = profile.endpoint.listing
     assert isinstance(listing, ServedListing)
     pages = PageBodies(listing, 50_000)
     for limit, is_gzip in asked:
@@ -241,7 +241,7 @@ def test_what_is_kept_is_bounded(asked: list[tuple[int, bool]]) -> None:
 
 def test_what_no_longer_holds_is_not_kept() -> None:
     profile = served(20)
-    listing = profile.board.listing
+    listing = profile.endpoint.listing
     assert isinstance(listing, ServedListing)
     pages = PageBodies(listing)
     pages.body("onlineOnly=true", NOW, may_be_gzip=False)
@@ -351,7 +351,7 @@ def test_a_listing_that_is_not_believed_yet_is_served_as_it_came() -> None:
 @pytest.mark.parametrize("path", [LISTING_PATH, DEVICE])
 def test_a_server_that_stops_says_so(path: str) -> None:
     profile = served()
-    profile.board.end()
+    profile.endpoint.end()
     answer = profile.ask(path=path)
     assert refusal(answer) == (
         503,

@@ -143,7 +143,7 @@ def test_a_blind_server_answers_503_with_the_cause_and_a_stopping_one_says_so() 
         assert "61 s" in blind.json["error"]
         assert 1 <= int(blind.headers["Retry-After"]) <= 30
         assert served.ask("/v1/health").status == 200
-        served.server.call(served.profiles["office"].board.end)
+        served.server.call(served.profiles["office"].endpoint.end)
         assert served.ask().json["errorCode"] == "envwatch_stopping"
 
 

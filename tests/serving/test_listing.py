@@ -369,9 +369,9 @@ def test_a_row_that_could_never_be_read_is_set_aside_by_viewers_too() -> None:
 def test_the_bytes_of_a_row_that_has_not_changed_are_kept() -> None:
     served = Served()
     served.poll(wire_rows(3))
-    before = served.board.listing
+    before = served.endpoint.listing
     served.poll([wire_row("env-2", lastHeartbeat=NOW), wire_row("env-3"), wire_row("env-1")], NOW + 5_000)
-    after = served.board.listing
+    after = served.endpoint.listing
     assert before is not None
     assert after is not None
     kept = {row.id for row in after.rows if any(row.data is other.data for other in before.rows)}

@@ -169,7 +169,7 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
 def test_after_the_end_the_port_is_closed_and_connections_too() -> None:
     with serving() as served, Client(served.url, TOKEN) as viewer:
         assert viewer.ask("/v1/environments").status == 200
-        served.server.call(served.profiles["office"].board.end)
+        served.server.call(served.profiles["office"].endpoint.end)
         assert viewer.ask("/v1/environments").json["errorCode"] == "envwatch_stopping"
         asyncio.run(served.server.close())
         assert ends(viewer.connection.sock) == b""

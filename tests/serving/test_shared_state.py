@@ -75,15 +75,19 @@ def test_both_may_stand_in_one_row() -> None:
 def test_a_change_between_two_polls_is_served_at_once_and_has_another_tag() -> None:
     profile = Served()
     profile.poll(wire_rows(3))
-    before, rows = profile.ask(), profile.board.listing
+    before, rows = profile.ask(), profile.endpoint.listing
     profile.step(None, NOW + 1_000, shared(["env-2"]))
     after = profile.ask(at=NOW + 1_000)
     assert notes(profile, NOW + 1_000).keys() == {"env-2"}
     assert header(after, "ETag") != header(before, "ETag")
     assert header(after, "Envwatch-Listing-Age") == "1.000"
     assert rows is not None
-    assert profile.board.listing is not None
-    assert [new is old for new, old in zip(profile.board.listing.rows, rows.rows, strict=True)] == [True, False, True]
+    assert profile.endpoint.listing is not None
+    assert [new is old for new, old in zip(profile.endpoint.listing.rows, rows.rows, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
     profile.step(None, NOW + 2_000, shared())
     assert profile.ask(at=NOW + 2_000).body == before.body
     assert header(profile.ask(at=NOW + 2_000), "ETag") == header(before, "ETag")

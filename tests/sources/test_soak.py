@@ -23,7 +23,7 @@ from support.fake_clock import World, error
 from support.pty_terminal import Terminal
 
 from envwatch.cli.line_writer import LineWriter
-from envwatch.cli.monitoring import steps
+from envwatch.cli.monitoring import updates
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
@@ -175,17 +175,17 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
         writer = LineWriter(sink.fileno())
         async with (
             Session({NO_PROFILE: target}) as session,
-            aclosing(steps(session, Monitor.create({NO_PROFILE: Limits()}), runtime=world.runtime())) as all_steps,
+            aclosing(updates(session, Monitor.create({NO_PROFILE: Limits()}), runtime=world.runtime())) as all_updates,
         ):
-            async for step in all_steps:
-                found = list(stream.lines(step.before, step.monitor, step.changes.events, step.now))
+            async for update in all_updates:
+                found = list(stream.lines(update.before, update.monitor, update.changes.events, update.now))
                 await writer.write(found)
                 lines += len(found)
-                if step.outcome is None:
+                if update.outcome is None:
                     continue
-                moment = Moment(step.now, step.monitor.fleet.by_profile[NO_PROFILE], step.monitor.acks)
-                result = PollResult.LISTED if step.has_new_listing else PollResult.FAILED
-                history.write(moment, result, 5.0, step.changes.events)
+                moment = Moment(update.now, update.monitor.fleet.by_profile[NO_PROFILE], update.monitor.acks)
+                result = PollResult.LISTED if update.has_new_listing else PollResult.FAILED
+                history.write(moment, result, 5.0, update.changes.events)
                 polls += 1
                 if polls == WARM_WATCH:
                     warm = Use.now()

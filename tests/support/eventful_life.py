@@ -65,9 +65,9 @@ class Life:
 
     def take(self, outcome: Outcome) -> None:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
         moment = Moment(now, self.monitor.fleet.by_profile[NO_PROFILE], self.monitor.acks)
-        self.steps.append((moment, PollResult.from_outcome(outcome), update.events))
+        self.steps.append((moment, PollResult.from_outcome(outcome), changes.events))
 
     def list(self, *rows: Environment, **changes: Any) -> None:
         self.at += 5_000

@@ -159,9 +159,9 @@ def _steps() -> Iterator[_Step]:
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
             if number == 20:
                 monitor = monitor.with_acks(_acks(monitor, at))
-            monitor, update = monitor.apply(NO_PROFILE, outcome, now)
+            monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
             moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.acks)
-            yield _Step(run, moment, outcome, update.events)
+            yield _Step(run, moment, outcome, changes.events)
         at += 600_000
 
 

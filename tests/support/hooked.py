@@ -71,9 +71,9 @@ class Hooked:
     def _reading(self) -> Any:
         return reading(NOW + self.now * 1000)
 
-    def _step(self, monitor: Monitor, update: MonitorChanges) -> Hooked:
+    def _step(self, monitor: Monitor, changes: MonitorChanges) -> Hooked:
         self.monitor = monitor
-        self.state, fired = self.state.apply(update, monitor, self._reading())
+        self.state, fired = self.state.apply(changes, monitor, self._reading())
         self.fired += ((self.now, each) for each in fired)
         return self
 

@@ -36,7 +36,7 @@ class MemoryHistory:
         self._run = len(self._polls) + 1
 
     def record(
-        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
     ) -> None:
         """Record one outcome, or what time alone changed."""
         poll: RecordedPoll | None = None
@@ -46,7 +46,7 @@ class MemoryHistory:
             poll = RecordedPoll(len(self._polls) + 1, now.wall, result, self._run, interval_s)
             self._polls.append(poll)
             self._moments.append(Moment(now, profile_state, monitor.acks))
-        events = [event for event in update.events if event.profile == self._profile]
+        events = [event for event in changes.events if event.profile == self._profile]
         self._steps.append(RecordedStep(now.wall, poll, events))
 
     def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
@@ -79,6 +79,6 @@ def recorded(
     monitor = Monitor.create({NO_PROFILE: limits or Limits()})
     for outcome in outcomes:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
-        history.record(NO_PROFILE, outcome, monitor, update, now)
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
+        history.record(NO_PROFILE, outcome, monitor, changes, now)
     return history

@@ -53,8 +53,8 @@ def day() -> MemoryHistory:
         monitor = Monitor.create({NO_PROFILE: Limits()})
         for hours in moments:
             outcome = listed(rows_at(hours), at(hours), interval=_EVERY)
-            monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-            history.record(NO_PROFILE, outcome, monitor, update, outcome.ended)
+            monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+            history.record(NO_PROFILE, outcome, monitor, changes, outcome.ended)
     return history
 
 

@@ -56,11 +56,11 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for outcome in outcomes:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
-        history.record(NO_PROFILE, outcome, monitor, update, now)
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
+        history.record(NO_PROFILE, outcome, monitor, changes, now)
         poll = history.polls(*ALWAYS)[-1]
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        writer.write(history.moment(poll), poll.result, poll.interval_s, update.events, cause)
+        writer.write(history.moment(poll), poll.result, poll.interval_s, changes.events, cause)
     return history
 
 

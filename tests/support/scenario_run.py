@@ -66,8 +66,8 @@ class ScenarioRun:
         """Yield each poll up to a moment after the start."""
         while self._at < START + seconds * 1_000:
             outcome = self._poll()
-            self._monitor, update = self._monitor.apply(NO_PROFILE, outcome, outcome.ended)
-            events = tuple(flatten(update.events))
+            self._monitor, changes = self._monitor.apply(NO_PROFILE, outcome, outcome.ended)
+            events = tuple(flatten(changes.events))
             yield Step((self._at - START) / 1_000, self._monitor, outcome.ended, outcome, events)
             self._at += int(EVERY.total_seconds() * self._chance.uniform(900, 1_100))
 

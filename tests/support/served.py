@@ -39,7 +39,7 @@ class Served:
     """One profile that is served, moved on by the outcomes of its polls."""
 
     def __init__(self, *, skew: float = 0.0) -> None:
-        self.board = ProfileEndpoint()
+        self.endpoint = ProfileEndpoint()
         self.profile_state = ProfileState()
         self.skew = skew
         """By how many ms this machine's wall clock is wrong."""
@@ -68,7 +68,7 @@ class Served:
         """A step of monitoring."""
         if outcome is not None:
             self.profile_state, _ = self.profile_state.apply(outcome)
-        self.board.update(self.profile_state, outcome, self.now(at), shared)
+        self.endpoint.update(self.profile_state, outcome, self.now(at), shared)
 
     def now(self, at: float) -> Clocks:
         """This machine's clocks at a moment of upstream's."""
@@ -76,7 +76,7 @@ class Served:
 
     def ask(self, query: str = "", at: float = NOW, *, path: str = LISTING_PATH, **headers: str) -> Answer:
         """The answer at a moment of upstream's clock."""
-        return self.board.answer(Request(path=path, query=query, **headers), self.now(at))
+        return self.endpoint.answer(Request(path=path, query=query, **headers), self.now(at))
 
     def pages(self, limit: int = 100, at: float = NOW, **params: str) -> Iterator[Page]:
         """All pages, decoded as a viewer does it."""

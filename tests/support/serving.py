@@ -60,7 +60,7 @@ class Serving:
         """Let a listing be the newest one."""
         outcome = listed(rows)
         profile_state, _ = ProfileState().apply(outcome)
-        self.server.call(partial(self.profiles[profile].board.update, profile_state, outcome, reading()))
+        self.server.call(partial(self.profiles[profile].endpoint.update, profile_state, outcome, reading()))
 
     def ask(
         self, target: str = "/v1/environments", token: str | None = TOKEN, method: str = "GET", **headers: str

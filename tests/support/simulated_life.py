@@ -40,8 +40,8 @@ def simulated_life(
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for number in range(polls):
         outcome = server.listing(server.opened_at + (number + chance.uniform(-0.1, 0.1)) * every_s * 1000)
-        monitor, update = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-        yield Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE], monitor.acks), outcome, update
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        yield Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE], monitor.acks), outcome, changes
 
 
 def clocks(at: float) -> Clocks:

@@ -199,8 +199,8 @@ async def test_each_of_several_profiles_has_its_own_past() -> None:
     for profile, history in pasts.items():
         monitor = Monitor.create({profile: Limits()})
         outcome = listed(rows(0), NOW)
-        monitor, update = monitor.apply(profile, outcome, outcome.ended)
-        history.record(profile, outcome, monitor, update, outcome.ended)
+        monitor, changes = monitor.apply(profile, outcome, outcome.ended)
+        history.record(profile, outcome, monitor, changes, outcome.ended)
     async with staged(profiles=(home, work), pasts=pasts, readable=queue) as stage:
         stage.now = HOUR
         queue.put_nowait(home)

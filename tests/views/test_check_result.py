@@ -19,10 +19,10 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.nagios_range import threshold_of
+from envwatch.model.nagios_range import parse_nagios_range
 from envwatch.model.page import environment_of
 from envwatch.model.text import clean
-from envwatch.views.check_result import CheckResult, Metric, census_of
+from envwatch.views.check_result import CheckResult, Metric, check_result_of
 from envwatch.views.matching import matcher_of
 from envwatch.views.plugin_output import PluginStatus, output_of
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Listed
 
 HOUR = timedelta(hours=1)
-ZERO = threshold_of("0")
+ZERO = parse_nagios_range("0")
 
 
 def row(name: str, **changes: Any) -> Environment:
@@ -54,7 +54,7 @@ FLEET = [UP, LATE, DOWN, OLD]
 BLANK = offline(" ")
 
 
-def census(
+def check_result(
     rows: list[Environment] | Listed,
     of: Metric = Metric.PROBLEMS,
     query: str = "",
@@ -67,7 +67,7 @@ def census(
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=policies, **state).apply(
         NO_PROFILE, outcome, reading(at)
     )
-    return census_of(monitor, of, matcher_of(query), reading(at))
+    return check_result_of(monitor, of, matcher_of(query), reading(at))
 
 
 def unreadable(rows: list[Environment], count: int = 1, ids: Sequence[str] = ()) -> Listed:
@@ -85,9 +85,9 @@ def metrics(found: CheckResult) -> Mapping[str, float]:
 
 
 def test_problems_are_what_the_alert_policy_finds() -> None:
-    found = census(FLEET)
+    found = check_result(FLEET)
     assert names(found) == ["down", "late"]
-    assert found.result(None, ZERO) == (
+    assert found.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
         "2 problems in 4 environments (1 offline, 1 late): down, late",
     )
@@ -99,7 +99,7 @@ def test_problems_are_what_the_alert_policy_finds() -> None:
 
 
 def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
-    recent, old = (census(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
+    recent, old = (check_result(served(listed([UP, DOWN]), age_s), at=NOW + age_s * 1000) for age_s in (15, 50))
     assert recent.text == "1 problem in 2 environments (1 offline): down"
     assert old.text == "1 problem in 2 environments (1 offline, listing 50s old): down"
 
@@ -115,24 +115,24 @@ def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
     ids=["policy", "acknowledged", "silenced", "too new"],
 )
 def test_what_is_quiet_is_no_problem_and_still_offline(quiet: dict[str, Any]) -> None:
-    found = census([UP, DOWN], **quiet)
-    assert found.result(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments (1 quiet)")
-    assert names(census([UP, DOWN], Metric.OFFLINE, **quiet)) == ["down"]
-    assert names(census([UP, DOWN])) == ["down"]
+    found = check_result([UP, DOWN], **quiet)
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments (1 quiet)")
+    assert names(check_result([UP, DOWN], Metric.OFFLINE, **quiet)) == ["down"]
+    assert names(check_result([UP, DOWN])) == ["down"]
 
 
 @pytest.mark.parametrize(("age_s", "count"), [(129.9, 0), (130.1, 1)])
 def test_a_lost_heartbeat_is_a_problem_once_the_loss_has_lasted(age_s: float, count: int) -> None:
-    found = census([UP, row("lost", lastHeartbeat=NOW - age_s * 1000)])
+    found = check_result([UP, row("lost", lastHeartbeat=NOW - age_s * 1000)])
     assert (found.count, found.quiet) == (count, 1 - count)
 
 
 def test_an_expected_name_that_is_not_listed_is_a_problem() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1")))
-    found = census([UP], policy=policy)
+    found = check_result([UP], policy=policy)
     assert found.text == "1 problem in 2 environments (1 missing): build-1"
     assert found.details == ["build-1: missing (expected, never listed)"]
-    assert names(census([UP], Metric.MISSING, policy=policy)) == ["build-1"]
+    assert names(check_result([UP], Metric.MISSING, policy=policy)) == ["build-1"]
 
 
 COUNTED = {
@@ -153,15 +153,15 @@ def test_other_kinds_count_all_of_them(of: Metric) -> None:
         offline("off", currentMode="unrestricted", metadata=metadata, seen_s=9),
     ]
     rows = FLEET if of in (Metric.OFFLINE, Metric.LATE) else [*FLEET, *more]
-    result, found = census(rows, of), COUNTED[of]
+    result, found = check_result(rows, of), COUNTED[of]
     assert sorted(names(result)) == found
     assert result.text.startswith(f"{len(found)} of {len(rows)} {of}")
 
 
 def test_of_those_online_the_others_are_named() -> None:
-    found = census(FLEET, Metric.ONLINE)
-    at_least_2 = threshold_of("2:")
-    assert found.result(None, at_least_2) == (PluginStatus.CRITICAL, "1 of 4 online, others: down, old, late")
+    found = check_result(FLEET, Metric.ONLINE)
+    at_least_2 = parse_nagios_range("2:")
+    assert found.status_and_text(None, at_least_2) == (PluginStatus.CRITICAL, "1 of 4 online, others: down, old, late")
     assert [metric.label for metric in found.metrics(None, at_least_2)] == [
         "online",
         "offline",
@@ -172,57 +172,60 @@ def test_of_those_online_the_others_are_named() -> None:
 
 
 def test_more_than_three_names_are_counted() -> None:
-    found = census([offline(f"down-{number}", seen_s=100 + number) for number in range(5)])
+    found = check_result([offline(f"down-{number}", seen_s=100 + number) for number in range(5)])
     assert found.text == "5 problems in 5 environments (5 offline): down-0, down-1, down-2 and 2 more"
     assert len(found.details) == 5
 
 
 def test_a_filter_leaves_the_others_out() -> None:
-    found = census(FLEET, query="!name:late")
+    found = check_result(FLEET, query="!name:late")
     assert (names(found), found.total) == (["down"], 3)
 
 
 @pytest.mark.parametrize("of", [of for of in Metric if of is not Metric.MISSING])
 def test_what_cannot_be_judged_may_be_one_more(of: Metric) -> None:
     for outcome, total in ((unreadable([UP]), 2), (listed([UP, UNTIMED]), 2)):
-        found = census(outcome, of)
+        found = check_result(outcome, of)
         assert (found.unknown, found.total) == (1, total)
         assert len(found.details) >= 1
-    found = census(unreadable([UP, DOWN], 2, ["env-8"]))
-    assert found.result(None, threshold_of("3")) == (
+    found = check_result(unreadable([UP, DOWN], 2, ["env-8"]))
+    assert found.status_and_text(None, parse_nagios_range("3")) == (
         PluginStatus.OK,
         "1 problem in 4 environments (1 offline, 2 unknown): down",
     )
-    assert found.result(None, threshold_of("2"))[0] is PluginStatus.UNKNOWN
-    assert found.result(None, ZERO)[0] is PluginStatus.CRITICAL
+    assert found.status_and_text(None, parse_nagios_range("2"))[0] is PluginStatus.UNKNOWN
+    assert found.status_and_text(None, ZERO)[0] is PluginStatus.CRITICAL
     assert found.details[0] == "unknown: 2 rows could not be read (env-8 and 1 more)"
 
 
 def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1"), clean("build-2")))
-    found = census(unreadable([UP]), Metric.MISSING, policy=policy)
+    found = check_result(unreadable([UP]), Metric.MISSING, policy=policy)
     assert (found.count, found.unknown) == (0, 2)
-    assert found.result(None, ZERO)[0] is PluginStatus.UNKNOWN
-    assert found.result(None, threshold_of("2"))[0] is PluginStatus.OK
+    assert found.status_and_text(None, ZERO)[0] is PluginStatus.UNKNOWN
+    assert found.status_and_text(None, parse_nagios_range("2"))[0] is PluginStatus.OK
     assert found.details[-1] == "unknown: 2 expected names may be among the rows that could not be read"
-    assert census(unreadable([UP]), policy=policy).unknown == 3
+    assert check_result(unreadable([UP]), policy=policy).unknown == 3
 
 
 def test_an_empty_listing_proves_nothing_unless_something_is_expected() -> None:
     for of in Metric:
-        assert census([], of).result(None, threshold_of("1:"))[0] is PluginStatus.UNKNOWN
-    found = census([], policy=AlertPolicy(expect=(clean("build-1"),)))
-    assert found.result(None, ZERO) == (PluginStatus.CRITICAL, "1 problem in 1 environment (1 missing): build-1")
+        assert check_result([], of).status_and_text(None, parse_nagios_range("1:"))[0] is PluginStatus.UNKNOWN
+    found = check_result([], policy=AlertPolicy(expect=(clean("build-1"),)))
+    assert found.status_and_text(None, ZERO) == (
+        PluginStatus.CRITICAL,
+        "1 problem in 1 environment (1 missing): build-1",
+    )
 
 
 def test_where_a_filter_finds_nothing_only_an_alert_stands() -> None:
-    found = census([UP], Metric.ONLINE, query="name:other")
-    assert found.result(None, threshold_of("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
-    assert found.result(None, ZERO) == (PluginStatus.UNKNOWN, "no environment matches the filter")
+    found = check_result([UP], Metric.ONLINE, query="name:other")
+    assert found.status_and_text(None, parse_nagios_range("1:")) == (PluginStatus.CRITICAL, "0 of 0 online")
+    assert found.status_and_text(None, ZERO) == (PluginStatus.UNKNOWN, "no environment matches the filter")
 
 
 def test_a_clock_that_is_wrong_is_said() -> None:
-    found = census(listed([UP], skew=600_000))
+    found = check_result(listed([UP], skew=600_000))
     assert found.details == ["this machine's clock is 10m ahead of the server's; ages are by the server's"]
 
 
@@ -231,15 +234,15 @@ def test_several_profiles_are_one_fleet_whose_names_have_the_profile() -> None:
     monitor = Monitor.create({home: Limits(), work: Limits()})
     monitor, _ = monitor.apply(home, listed([DOWN]), reading())
     monitor, _ = monitor.apply(work, listed([UP, DOWN]), reading())
-    found = census_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
     assert found.text == "2 problems in 3 environments (2 offline): home: down, work: down"
 
 
 def test_a_hostile_fleet_adds_no_line_and_no_separator() -> None:
     rows = [environment_of(wire) for wire in hostile_rows(NOW)]
     for of in Metric:
-        found = census(rows, of)
-        status, text = found.result(None, ZERO)
+        found = check_result(rows, of)
+        status, text = found.status_and_text(None, ZERO)
         output = output_of(status, text, found.metrics(None, ZERO), found.details)
         assert output.count("|") == 1
         assert output.replace("\n", "").isprintable()
@@ -249,4 +252,4 @@ def test_a_hostile_fleet_adds_no_line_and_no_separator() -> None:
 
 
 def test_one_whose_name_is_blank_is_named_by_its_id() -> None:
-    assert census([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"
+    assert check_result([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"

@@ -34,8 +34,8 @@ def after(*listings: Sequence[Environment]) -> tuple[Monitor, list[Event]]:
     monitor, events = Monitor.create({NO_PROFILE: Limits()}), []
     for number, rows in enumerate(listings):
         at = NOW + 5_000 * number
-        monitor, update = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-        events = list(update.events)
+        monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+        events = list(changes.events)
     return monitor, events
 
 
@@ -106,15 +106,15 @@ def test_a_change_without_a_reason_keeps_that_of_the_state() -> None:
 def test_blind_and_seen_again_are_events_about_the_fleet() -> None:
     monitor, _ = after(beating(2))
     later = NOW + 70_000
-    monitor, update = monitor.apply(NO_PROFILE, failed(at=later), reading(later))
-    (blind,) = update.events
+    monitor, changes = monitor.apply(NO_PROFILE, failed(at=later), reading(later))
+    (blind,) = changes.events
     found = read(of(blind, monitor))
     assert (found["type"], "subject" in found) == ("envwatch.blind", False)
     assert found["data"]["since"] == "2025-10-09T08:53:20.000Z"
-    monitor, update = monitor.apply(
+    monitor, changes = monitor.apply(
         NO_PROFILE, listed(beating(2, later + 5_000), later + 5_000), reading(later + 5_000)
     )
-    assert "envwatch.resumed" in [of(event, monitor)["type"] for event in update.events]
+    assert "envwatch.resumed" in [of(event, monitor)["type"] for event in changes.events]
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -63,9 +63,9 @@ class Table:
         self.view = view or self.view
         fleet = fleet_of(row(name, kind) for name, kind in kinds.items())
         cursor, lines, place = self.cursor, self.cursor.lines, self.cursor.place
-        held = cursor.placement if is_held else None
+        order_reason = cursor.order_reason if is_held else None
         cursor.take(
-            arrange(fleet, self.view, ALL, OrderInputs(at, acks or {}, silences), held=held),
+            arrange(fleet, self.view, ALL, OrderInputs(at, acks or {}, silences), order_reason=order_reason),
             lambda arrangement: lines_of(arrangement, self.view, fleet),
             is_steady=is_steady,
         )

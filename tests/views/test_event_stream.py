@@ -83,8 +83,8 @@ class ReplayMachine(MonitoredMachine):
 
     def _poll(self, outcome: Outcome) -> None:
         before, now = self.monitor, self._clocks(0)
-        self.monitor, update = before.apply(NO_PROFILE, outcome, now)
-        for line in self.stream.lines(before, self.monitor, update.events, now):
+        self.monitor, changes = before.apply(NO_PROFILE, outcome, now)
+        for line in self.stream.lines(before, self.monitor, changes.events, now):
             event = json.loads(line)
             assert event["id"] not in self.ids, "an id came twice"
             self.ids.add(event["id"])
@@ -111,8 +111,8 @@ def lines(stream: EventStream, *outcomes: Outcome) -> list[str]:
     for outcome in outcomes:
         now = outcome.ended if isinstance(outcome, Listed) else reading(NOW + 100_000)
         before = monitor
-        monitor, update = monitor.apply(NO_PROFILE, outcome, now)
-        found += [line.decode() for line in stream.lines(before, monitor, update.events, now)]
+        monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
+        found += [line.decode() for line in stream.lines(before, monitor, changes.events, now)]
     return found
 
 
@@ -158,8 +158,8 @@ def test_each_profile_has_its_own_first_lines_and_source() -> None:
     found = []
     for name in names:
         before = monitor
-        monitor, update = monitor.apply(name, listed(beating(1)), reading())
-        found += [json.loads(line) for line in stream.lines(before, monitor, update.events, reading())]
+        monitor, changes = monitor.apply(name, listed(beating(1)), reading())
+        found += [json.loads(line) for line in stream.lines(before, monitor, changes.events, reading())]
     assert [(each["source"], each["data"]["profile"]) for each in found] == [
         ("https://home.example/v1/environments", "home"),
         ("https://work.example/v1/environments", "work"),
@@ -173,8 +173,8 @@ def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: s
     stream = EventStream(sources=SOURCES, format=EventFormat.JSONL, query=parse(query))
     live = [json.loads(line) for line in lines(stream, FIRST, THEN)]
     first, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, FIRST, FIRST.ended)
-    monitor, update = first.apply(NO_PROFILE, THEN, THEN.ended)
-    past = [json.loads(line) for line in stream.past_lines(update.events, monitor.fleet)]
+    monitor, changes = first.apply(NO_PROFILE, THEN, THEN.ended)
+    past = [json.loads(line) for line in stream.past_lines(changes.events, monitor.fleet)]
     for then, now in zip(past, live, strict=True):
         assert {name: then[name] for name in then if name != "data"} == {
             name: now[name] for name in now if name != "data"
@@ -183,5 +183,5 @@ def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: s
         newer = {name for name, value in now["data"].items() if value != then["data"][name]}
         assert newer <= {"connection_id", "pod_id", "last_heartbeat_at", "heartbeat_age_s"}
     assert [event["subject"] for event in past] == ids
-    words = [line.decode() for line in text(query).past_lines(update.events, monitor.fleet)]
+    words = [line.decode() for line in text(query).past_lines(changes.events, monitor.fleet)]
     assert words == lines(text(query), FIRST, THEN)

@@ -35,14 +35,14 @@ RULES = [
 ]
 
 
-def steps(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, RuleResult]:
+def results(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, RuleResult]:
     """The trace of `env-1` after some outcomes, with the answer as the result of `verdict`."""
     profile_state, _ = watched(outcomes)
     arguments = (profile_state.environments[environment().id], profile_state, reading(at, skew), UTC)
     found = trace(*arguments)
-    assert [step.rule for step in found] == RULES
+    assert [rule_result.rule for rule_result in found] == RULES
     return {"verdict": RuleResult("verdict", clean(""), result(answer(*arguments)))} | {
-        step.rule: step for step in found
+        rule_result.rule: rule_result for rule_result in found
     }
 
 
@@ -54,7 +54,7 @@ def result(sentence: str) -> SafeText:
 
 
 def of_row(**changes: Any) -> dict[str, RuleResult]:
-    return steps(listed([environment("env-1", **changes)]))
+    return results(listed([environment("env-1", **changes)]))
 
 
 def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_below() -> None:
@@ -70,7 +70,7 @@ def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_b
 
 def test_nothing_speaks_against_a_healthy_row() -> None:
     found = of_row()
-    assert not [step for step in found.values() if step.is_against]
+    assert not [rule_result for rule_result in found.values() if rule_result.is_against]
     assert found["verdict"].result == "online"
     assert found["official client"].result == "would say online"
     assert found["lastHeartbeat"].inputs == "2025-10-09 08:53:08Z, when listed 12 s old"
@@ -109,39 +109,39 @@ def test_without_a_heartbeat_a_row_is_offline() -> None:
     [(15_000, "fresh"), (15_001, "stale: verdicts are of that moment"), (60_001, "blind: every row reads unknown")],
 )
 def test_an_old_listing_is_called_stale_or_blind(later: float, result: str) -> None:
-    found = steps(listed([environment()]), failed(at=NOW + later), at=NOW + later)
+    found = results(listed([environment()]), failed(at=NOW + later), at=NOW + later)
     assert found["listing"].result == result
     assert (found["verdict"].result == "unknown, last online") is result.startswith("blind")
 
 
 def test_counts_agree_with_their_nouns() -> None:
-    one = steps(listed([environment()]))
+    one = results(listed([environment()]))
     assert " of 1 row in 1 request, " in one["listing"].inputs
     assert one["clock"].inputs.endswith(" 1 response")
     rows = [environment(), environment("env-2")]
-    two = steps(*[listed(rows, page_size=1)] * 2)
+    two = results(*[listed(rows, page_size=1)] * 2)
     assert " of 2 rows in 2 requests, " in two["listing"].inputs
     assert two["clock"].inputs.endswith(" 2 responses")
 
 
 def test_a_skewed_local_clock_makes_the_official_client_disagree() -> None:
-    found = steps(listed([environment()], skew=3_600_000), skew=3_600_000)
+    found = results(listed([environment()], skew=3_600_000), skew=3_600_000)
     assert found["verdict"].result == "online"
     assert found["clock"].is_against
     assert found["official client"].result == "would say offline: disagrees, see clock and listing below"
 
 
-def test_without_a_date_header_the_step_says_that_the_local_clock_is_used() -> None:
-    assert steps(listed([environment()], dated=False))["clock"].result == "the local clock is used"
+def test_without_a_date_header_the_result_says_that_the_local_clock_is_used() -> None:
+    assert results(listed([environment()], dated=False))["clock"].result == "the local clock is used"
 
 
 def test_the_skew_check_says_when_the_heartbeat_advanced_once_it_has() -> None:
     first = listed([environment()])
-    once = steps(first, listed([environment()], NOW + 5_000), at=NOW + 5_000)
+    once = results(first, listed([environment()], NOW + 5_000), at=NOW + 5_000)
     assert once["skew check"].inputs == "heartbeat not yet seen to advance"
 
     rows = [environment(lastHeartbeat=NOW + 4_000)]
-    twice = steps(first, listed(rows, NOW + 5_000), listed(rows, NOW + 12_000), at=NOW + 12_000)
+    twice = results(first, listed(rows, NOW + 5_000), listed(rows, NOW + 12_000), at=NOW + 12_000)
     assert twice["skew check"].inputs.startswith("heartbeat advanced 7 s before the newest listing")
     assert twice["skew check"].result == "agrees with the clock"
 
@@ -150,7 +150,7 @@ def test_the_skew_check_says_when_the_heartbeat_advanced_once_it_has() -> None:
 def test_a_heartbeat_that_contradicts_the_clock_is_not_used(seconds: int, word: str) -> None:
     rows = [environment(lastHeartbeat=NOW + 3_600_000)]
     at = NOW + seconds * 1000
-    found = steps(listed(rows), listed(rows, at), at=at)
+    found = results(listed(rows), listed(rows, at), at=at)
     assert found["lastHeartbeat"].result == "cannot be right: not used, see skew check"
     assert found["skew check"].inputs.startswith(f"heartbeat first listed {seconds} s before the newest listing")
     assert (found["skew check"].result, found["verdict"].result) == ("contradicts the clock: used instead of it", word)
@@ -161,13 +161,13 @@ def test_a_heartbeat_of_a_recording_may_be_at_any_time(beat: float) -> None:
     profile_state, _ = watched([listed([environment()])])
     tracked = profile_state.environments[environment().id]
     odd = replace(tracked, environment=replace(tracked.environment, last_heartbeat_at=ServerMs(beat)))
-    assert [step.rule for step in trace(odd, profile_state, reading(NOW), UTC)] == RULES
+    assert [rule_result.rule for rule_result in trace(odd, profile_state, reading(NOW), UTC)] == RULES
 
 
 def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
     rows = beating(3)
-    once = steps(listed(rows), listed(rows[1:], NOW + 5_000), at=NOW + 5_000)
-    twice = steps(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows[1:], NOW + 10_000), at=NOW + 10_000)
+    once = results(listed(rows), listed(rows[1:], NOW + 5_000), at=NOW + 5_000)
+    twice = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows[1:], NOW + 10_000), at=NOW + 10_000)
     assert (once["absence"].result, once["absence"].is_against) == ("< 2: not gone", True)
     assert (twice["absence"].result, twice["verdict"].result) == ("≥ 2: gone", "gone")
 
@@ -176,21 +176,21 @@ def test_a_row_that_is_missing_twice_and_may_exist_is_not_gone() -> None:
     rows = beating(3)
     doubtful = listed(rows[1:], NOW + 10_000)
     doubtful = replace(doubtful, snapshot=replace(doubtful.snapshot, in_doubt=frozenset([rows[0].id])))
-    found = steps(listed(rows), listed(rows[1:], NOW + 5_000), doubtful, at=NOW + 10_000)
+    found = results(listed(rows), listed(rows[1:], NOW + 5_000), doubtful, at=NOW + 10_000)
     assert (found["absence"].result, found["verdict"].result) == (
         "not gone before the server was asked about it",
         "online",
     )
 
 
-def test_a_held_listing_is_named() -> None:
-    found = steps(listed(beating(3)), listed([], NOW + 5_000), at=NOW + 5_000)
+def test_a_quarantined_listing_is_named() -> None:
+    found = results(listed(beating(3)), listed([], NOW + 5_000), at=NOW + 5_000)
     assert found["upstream"].result == "the newest listing is not believed yet"
     assert found["verdict"].result == "online"
 
 
 def test_rows_that_vanished_together_are_named() -> None:
-    found = steps(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
+    found = results(listed(beating(6)), listed(beating(3), NOW + 5_000), at=NOW + 5_000)
     assert found["upstream"].inputs == "3 of 6 rows vanished at once, 1 listing in a row"
     assert found["upstream"].result == "their absence is not believed yet"
 
@@ -218,10 +218,10 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
     )
     tracked = profile_state.environments[environment().id]
     arguments = (tracked, profile_state, reading(NOW + 5_000 * (len(rows) - 1), skew), UTC)
-    found = {step.rule: step for step in trace(*arguments)}
+    found = {rule_result.rule: rule_result for rule_result in trace(*arguments)}
     assert result(answer(*arguments)) == tracked.presence.value
     if tracked.verdict.is_up and not tracked.clock_suspect:
         assert not any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "absence"))
     if tracked.presence is Presence.OFFLINE:
         assert any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "skew check"))
-    assert all(step.inputs.isprintable() and step.result.isprintable() for step in found.values())
+    assert all(rule_result.inputs.isprintable() and rule_result.result.isprintable() for rule_result in found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +32,7 @@ def places(*rows: TrackedEnvironment, view: View | None = None) -> ProblemPlaces
     fleet = fleet_of(rows)
     view = view or View(sort="name")
     lines = lines_of(arrange(fleet, view, ALL, OrderInputs(NOW)), view, fleet)
-    return ProblemPlaces.among(lines, Monitor(fleet).alerting(reading()))
+    return ProblemPlaces.among(lines, partial(Monitor(fleet).is_alerting, now=reading()))
 
 
 def test_problems_are_counted_above_below_and_in_folds() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.hostile_fleet import WEAPONS
 
-from envwatch.model.nagios_range import threshold_of
+from envwatch.model.nagios_range import parse_nagios_range
 from envwatch.model.text import SafeText, clean
 from envwatch.views.plugin_output import PerformanceDatum, PluginStatus, output_of, status_of
 
@@ -64,8 +64,8 @@ metrics = st.builds(
     label=st.sampled_from(("problems", "offline", "time")),
     value=st.one_of(st.integers(0, 10**7), st.floats(0, 600)),
     unit=st.sampled_from(("", "s")),
-    warning=st.none() | st.sampled_from(RANGES).map(threshold_of),
-    critical=st.none() | st.sampled_from(RANGES).map(threshold_of),
+    warning=st.none() | st.sampled_from(RANGES).map(parse_nagios_range),
+    critical=st.none() | st.sampled_from(RANGES).map(parse_nagios_range),
     greatest=st.integers(0, 10**7),
 )
 
@@ -92,7 +92,7 @@ def test_whatever_names_say_the_data_is_read_back_and_each_text_is_one_line(
         assert (item.unit, item.least, int(item.greatest)) == (metric.unit, "0", metric.greatest)
         ranges = [each.text if each else "" for each in (metric.warning, metric.critical)]
         assert [item.warning, item.critical] == ranges
-        assert all(threshold_of(each).text == each for each in ranges if each)
+        assert all(parse_nagios_range(each).text == each for each in ranges if each)
     rest = re.fullmatch("and ([0-9,]+) more", others[-1]) if others else None
     left_out = int(rest[1].replace(",", "")) - 1 if rest else 0  # its own line is none of them
     assert len(others) + left_out == len(details)
@@ -100,7 +100,7 @@ def test_whatever_names_say_the_data_is_read_back_and_each_text_is_one_line(
 
 def test_the_line_is_as_the_guidelines_show_it() -> None:
     counted = PerformanceDatum(
-        label="offline", value=5, warning=threshold_of("3"), critical=threshold_of("10"), greatest=47
+        label="offline", value=5, warning=parse_nagios_range("3"), critical=parse_nagios_range("10"), greatest=47
     )
     took = PerformanceDatum(label="time", value=0.2149, unit="s", greatest=10)
     output = output_of(PluginStatus.WARNING, clean("5 of 47 offline: a|b"), [counted, took], [clean("a|b: offline")])
@@ -146,14 +146,17 @@ def test_details_beyond_4_kib_are_counted() -> None:
 def test_critical_comes_before_warning(
     value: int, warning: str | None, critical: str | None, status: PluginStatus
 ) -> None:
-    assert status_of([value], *(None if text is None else threshold_of(text) for text in (warning, critical))) is status
+    assert (
+        status_of([value], *(None if text is None else parse_nagios_range(text) for text in (warning, critical)))
+        is status
+    )
 
 
 def test_a_doubt_hides_no_alert_and_makes_none() -> None:
     for low, more, warning, critical in product(range(5), range(5), ("0", "2", "@1:1"), ("1", "3", "2:")):
-        thresholds = threshold_of(warning), threshold_of(critical)
-        certain = status_of(range(low, low + more + 1), *thresholds)
-        each = [status_of([value], *thresholds) for value in range(low, low + more + 1)]
+        ranges = parse_nagios_range(warning), parse_nagios_range(critical)
+        certain = status_of(range(low, low + more + 1), *ranges)
+        each = [status_of([value], *ranges) for value in range(low, low + more + 1)]
         if certain is PluginStatus.UNKNOWN:
             assert PluginStatus.OK in each
             assert max(each) > PluginStatus.OK

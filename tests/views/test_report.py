@@ -227,7 +227,7 @@ def test_the_newest_listing_holds_until_it_would_be_blind(seconds: int, text: st
     assert markdown(report_of(watched)).splitlines()[3] == text
 
 
-def test_what_still_fails_or_is_held_at_the_end_is_said_before_anything_else() -> None:
+def test_what_still_fails_or_is_quarantined_at_the_end_is_said_before_anything_else() -> None:
     night = Night().add("ana", "ben", "chen").until("05:40").fail("06:00", Cause.UNAUTHORIZED)
     text = lines(night)
     assert text[5] == "3 of 3 up, by the listing of 05:39 (20m 30s old)."
@@ -478,9 +478,9 @@ def test_whatever_happened_every_environment_that_is_down_is_named_once_and_all_
     down = [id_ for id_, tracked in profile_state.environments.items() if not tracked.verdict.is_up]
     assert sorted(each.subject.id for each in profile.down) == sorted(down)
     if profile.fleet is not None:
-        standing = profile.fleet
-        assert standing.up + standing.offline + standing.gone + standing.missing == standing.total
-        assert not standing.unknown
+        summary = profile.fleet
+        assert summary.up + summary.offline + summary.gone + summary.missing == summary.total
+        assert not summary.unknown
     assert all(each >= timedelta() for each in durations(profile))
     watch = profile.watch
     unseen = sum(gap.ended_at - gap.began_at for gap in watch.gaps)

@@ -103,4 +103,4 @@ def test_what_is_in_doubt_is_named_unless_a_gap_names_that_time() -> None:
     )
     causes = periods_of(events, (), [], PERIOD)
     gaps = with_causes([Span(at(5), at(7))], causes, [], PERIOD)
-    assert shown(doubts_in(causes, gaps)) == [(11, 12, GapCause.HELD, "the list came back empty", False)]
+    assert shown(doubts_in(causes, gaps)) == [(11, 12, GapCause.QUARANTINED, "the list came back empty", False)]

@@ -91,7 +91,7 @@ def test_the_default_order_is_by_presence_then_urgency_then_name(*, rows: list[T
     places = {Presence.OFFLINE: 0, Presence.LATE: 1, Presence.ONLINE: 2, Presence.GONE: 3}
     urgencies: dict[Presence, Callable[[TrackedEnvironment], float]] = {
         Presence.OFFLINE: lambda tracked: -tracked.lost_at,
-        Presence.LATE: lambda tracked: tracked.last_seen_alive_at,
+        Presence.LATE: lambda tracked: tracked.environment.last_seen_alive_at,
         Presence.ONLINE: lambda _: 0.0,
         Presence.GONE: lambda tracked: -tracked.lost_at,
     }
@@ -215,9 +215,9 @@ def test_search_caches_spare_reading_unchanged_rows_again() -> None:
 
     columns = (replace(COLUMNS["name"], text=text),)
     fleet = fleet_of([named("ada"), named("bob")])
-    kept = ArrangeCache()
+    cache = ArrangeCache()
     for _ in range(2):
-        assert names(arrange(fleet, View(query=parse("bob")), columns, OrderInputs(NOW), kept).rows) == ["bob"]
+        assert names(arrange(fleet, View(query=parse("bob")), columns, OrderInputs(NOW), cache).rows) == ["bob"]
     assert len(reads) == 2
 
 

@@ -66,7 +66,7 @@ def test_what_is_gone_matches_a_query_for_states_only() -> None:
     assert progress("env-1", *went[:2], is_absence=True).is_met is False, "one listing proves no absence"
 
 
-def test_blind_asleep_held_and_stalled_prove_nothing() -> None:
+def test_blind_asleep_quarantined_and_stalled_prove_nothing() -> None:
     first = after(0, "1", "2", "3")
     assert progress("env-1", first, now=NOW + 60_000).is_met
     assert not progress("env-1", first, now=NOW + 60_001).is_met

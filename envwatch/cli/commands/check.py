@@ -70,9 +70,9 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _range(raw: object) -> NagiosRange:
-    from envwatch.model.nagios_range import threshold_of
+    from envwatch.model.nagios_range import parse_nagios_range
 
-    return threshold_of(str(raw))
+    return parse_nagios_range(str(raw))
 
 
 def run(options: Options) -> int:
@@ -129,21 +129,21 @@ def unknown(line: str) -> int:
 def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[PluginStatus, str]:
     from envwatch.cli.bootstrap import matcher_for, profiles_for
     from envwatch.sources.poller import read_clocks
-    from envwatch.views.check_result import Metric, census_of
+    from envwatch.views.check_result import Metric, check_result_of
     from envwatch.views.plugin_output import PerformanceDatum, output_of
 
-    warning, critical = _thresholds(options)
+    warning, critical = _ranges(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))
     matcher = matcher_for(options.filter, profiles.first)
-    census = census_of(_monitor(profiles, options, line), Metric(options.of), matcher, read_clocks())
-    status, text = census.result(warning, critical)
-    metrics = census.metrics(warning, critical)
+    result = check_result_of(_monitor(profiles, options, line), Metric(options.of), matcher, read_clocks())
+    status, text = result.status_and_text(warning, critical)
+    metrics = result.metrics(warning, critical)
     took_s, limit_s = time.monotonic() - started_s, options.timeout.total_seconds()
     metrics.append(PerformanceDatum(label="time", value=took_s, unit="s", greatest=limit_s))
-    return status, output_of(status, text, metrics, census.details)
+    return status, output_of(status, text, metrics, result.details)
 
 
-def _thresholds(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
+def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
     """Return the ranges of warning and critical; without any, one problem is critical."""
     if options.warning is None and options.critical is None:
         if options.of == "online":

@@ -81,7 +81,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
     from envwatch.sources.session import Session
 
     sys.setswitchinterval(TURN_S)
-    looks = profiles.first
+    display_settings = profiles.first
     policies = policies_for(profiles)
     notices: asyncio.Queue[str] = asyncio.Queue()
     show_notice = _thread_safe(notices.put_nowait)
@@ -106,7 +106,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         )
         # The first requests are under way while Textual is imported, which takes longer.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
-        check_screen(looks)
+        check_screen(display_settings)
 
         from envwatch.tui.arguments import Inputs
         from envwatch.views.command_context import CommandSettings
@@ -121,13 +121,13 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
                 pasts=history.pasts,
                 readable=readable,
             ),
-            _saved_state(options, looks.profile, warn, stack),
+            _saved_state(options, display_settings.profile, warn, stack),
             preferences_of(
-                looks,
+                display_settings,
                 options,
                 CommandSettings(
-                    commands=looks.commands,
-                    key_variables=looks.key_variables,
+                    commands=display_settings.commands,
+                    key_variables=display_settings.key_variables,
                     profiles={name: settings.profile_in_file for name, (_, settings) in profiles.items()},
                 ),
             ),
@@ -147,21 +147,21 @@ def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key
     return HintedApp(inputs, saved, preferences, close_key=hints_key, keep_closed=partial(saved.keep, hints=False))
 
 
-def preferences_of(looks: Settings, options: Options, commands: CommandSettings) -> Preferences:
+def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
     """Return how the screen looks and sounds, by settings and options."""
     from envwatch.tui.arguments import Preferences
     from envwatch.tui.keymap import keymap_of
 
     return Preferences(
-        theme=looks.theme,
-        sort=looks.sort,
-        columns=looks.columns,
-        filter_text=looks.filter,
-        keymap=keymap_of(looks.keys),
+        theme=display_settings.theme,
+        sort=display_settings.sort,
+        columns=display_settings.columns,
+        filter_text=display_settings.filter,
+        keymap=keymap_of(display_settings.keys),
         commands=commands,
-        rings=looks.bell,
-        notify=looks.notify,
-        has_title=looks.title,
+        rings=display_settings.bell,
+        notify=display_settings.notify,
+        has_title=display_settings.title,
         ascii_only=options.ascii or not is_utf8(stdout()),
     )
 

@@ -121,14 +121,14 @@ async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
     failures: dict[SafeText, Failed] = {}
     body = b""
     async with monitoring(profiles, options, Deadline(), is_recorded=False) as watched:
-        async for step in watched.steps:
-            if step.profile in waiting and step.outcome is not None:
-                polls = polls.apply(step.profile, step.outcome)
-                waiting.remove(step.profile)
-                if isinstance(step.outcome, Failed):
-                    failures[step.profile] = step.outcome
+        async for update in watched.updates:
+            if update.profile in waiting and update.outcome is not None:
+                polls = polls.apply(update.profile, update.outcome)
+                waiting.remove(update.profile)
+                if isinstance(update.outcome, Failed):
+                    failures[update.profile] = update.outcome
             if not waiting:
-                body = series.render(step.monitor, polls, step.now)
+                body = series.render(update.monitor, polls, update.now)
                 break
     if textfile is None:
         write(body)
@@ -152,17 +152,17 @@ async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
             refusals, changes = Refusals(watched.targets), Changes()
             print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")
             manager.ready()
-            async for step in watched.steps:
-                if step.profile is not None and step.outcome is not None:
-                    polls = polls.apply(step.profile, step.outcome)
-                if changes.are_in(step):
-                    await asyncio.to_thread(_write_step, textfile, series, step, polls)
-                if isinstance(step.outcome, Listed):
+            async for update in watched.updates:
+                if update.profile is not None and update.outcome is not None:
+                    polls = polls.apply(update.profile, update.outcome)
+                if changes.are_in(update):
+                    await asyncio.to_thread(_write_update, textfile, series, update, polls)
+                if isinstance(update.outcome, Listed):
                     manager.listed()
-                refusals.check(step)
+                refusals.check(update)
     return Exit.FINE
 
 
-def _write_step(textfile: Textfile, series: _Series, step: MonitorUpdate, polls: PollCounts) -> None:
+def _write_update(textfile: Textfile, series: _Series, update: MonitorUpdate, polls: PollCounts) -> None:
     """Write the series after a step; in a thread, as neither a large fleet nor a slow disk may hold up the polls."""
-    textfile.write(series.render(step.monitor, polls, step.now))
+    textfile.write(series.render(update.monitor, polls, update.now))

@@ -109,20 +109,20 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
         print_error(f"envwatch: recording {watched.polled}{end}")
         refusals = Refusals(watched.targets)
         with ProgressLine() as progress:
-            async for step in watched.steps:
+            async for update in watched.updates:
                 try:
-                    await asyncio.to_thread(write_step, writer, step)
+                    await asyncio.to_thread(write_update, writer, update)
                 except OSError as error:
                     raise _cannot_write(options, error) from None
                 if progress.is_due:
                     progress.show(
-                        f"{_size(writer)} in {long_age(timedelta(seconds=step.now.monotonic - began.monotonic))}"
+                        f"{_size(writer)} in {long_age(timedelta(seconds=update.now.monotonic - began.monotonic))}"
                     )
-                refusals.check(step)
+                refusals.check(update)
     return Exit.FINE
 
 
-def write_step(writer: RecordingWriter, step: MonitorUpdate) -> None:
+def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     """Write what a step brought, if anything; a moment that has no form is left out, and said so.
 
     Raises:
@@ -130,15 +130,15 @@ def write_step(writer: RecordingWriter, step: MonitorUpdate) -> None:
     """
     from envwatch.fleet.history import HistoryError, Moment, PollResult
 
-    if step.outcome is None or step.profile is None:
-        if step.changes.events:
-            writer.write_events(step.now.wall, step.changes.events)
+    if update.outcome is None or update.profile is None:
+        if update.changes.events:
+            writer.write_events(update.now.wall, update.changes.events)
         return
-    profile_state = step.monitor.fleet.by_profile[step.profile]
-    acks = {id_: ack for id_, ack in step.monitor.acks.items() if id_ in profile_state.environments}
-    moment, result = Moment(step.now, profile_state, acks), PollResult.from_outcome(step.outcome)
+    profile_state = update.monitor.fleet.by_profile[update.profile]
+    acks = {id_: ack for id_, ack in update.monitor.acks.items() if id_ in profile_state.environments}
+    moment, result = Moment(update.now, profile_state, acks), PollResult.from_outcome(update.outcome)
     try:
-        writer.write(moment, result, profile_state.interval / _SECOND, step.changes.events)
+        writer.write(moment, result, profile_state.interval / _SECOND, update.changes.events)
     except HistoryError as error:
         print_error(f"envwatch: a poll is not in the recording: {error}")
 

@@ -111,7 +111,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
     import asyncio
 
     from envwatch.cli import gc_tuning
-    from envwatch.cli.bootstrap import looks_of, poll_log_for, state_file
+    from envwatch.cli.bootstrap import display_settings_of, poll_log_for, state_file
     from envwatch.cli.commands.dashboard import preferences_of, show
     from envwatch.cli.screen_settings import check_screen
     from envwatch.cli.standard_error import standard_error_to
@@ -122,8 +122,8 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
     from envwatch.tui.arguments import Inputs, Persistence, Replay
     from envwatch.views.command_context import NO_COMMANDS
 
-    looks = looks_of(options)
-    check_screen(looks)
+    display_settings = display_settings_of(options)
+    check_screen(display_settings)
     notices: asyncio.Queue[str] = asyncio.Queue()
     if file.is_cut:
         notices.put_nowait(_missing_end(file, options))
@@ -138,7 +138,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
         ),
         Persistence(export=export_here, keep=memory.keep),
         # A row of somebody else's must not start a command of the user's.
-        preferences_of(looks, options, NO_COMMANDS),
+        preferences_of(display_settings, options, NO_COMMANDS),
     )
     asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.start)
     try:

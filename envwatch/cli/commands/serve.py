@@ -78,12 +78,12 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
             for text in plan.left_out:
                 print_error(f"envwatch: {text}")
             manager.ready()
-            async for step in watched.steps:
-                service.take(step)
-                run_hooks(step)
-                narrate(step)
-                if isinstance(step.outcome, Listed):
+            async for update in watched.updates:
+                service.take(update)
+                run_hooks(update)
+                narrate(update)
+                if isinstance(update.outcome, Listed):
                     manager.listed()
-                if step.outcome is None:
+                if update.outcome is None:
                     await service.renew()
     return Exit.FINE

@@ -72,7 +72,7 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
         deadline = Deadline.from_now(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
             refusals = Refusals(watched.targets)
-            async for last in watched.steps:
+            async for last in watched.updates:
                 refusals.check(last)
                 # Time alone proves nothing: a condition is met by the listing that proves it.
                 if last.has_new_listing and (progress := condition.progress(last.monitor, last.now)).is_met:
@@ -84,14 +84,14 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
     raise _stop(condition, last, options)
 
 
-def _text(condition: WaitCondition, step: MonitorUpdate, began_s: float) -> str:
+def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> str:
     """Return one line about how far it is."""
-    progress = condition.progress(step.monitor, step.now)
+    progress = condition.progress(update.monitor, update.now)
     count = len(progress.matching)
     found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
-    waited = long_age(timedelta(seconds=step.now.monotonic - began_s))
+    waited = long_age(timedelta(seconds=update.now.monotonic - began_s))
     failures = [
-        profile_state.failure.cause for profile_state in step.monitor.fleet if profile_state.failure is not None
+        profile_state.failure.cause for profile_state in update.monitor.fleet if profile_state.failure is not None
     ]
     trouble = ", ".join(dict.fromkeys(failures)) or ("" if progress.is_proven else "not certain yet")
     return f"waiting for {waited}: {found}{trouble and f'; {trouble}'}"

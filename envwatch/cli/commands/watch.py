@@ -88,15 +88,15 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             manager.ready()
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
             await writer.write(earlier.lines(stream))
-            async for step in watched.steps:
-                run_hooks(step)
-                events = (*earlier.until(step), *step.changes.events)
-                await writer.write(stream.lines(step.before, step.monitor, events, step.now))
+            async for update in watched.updates:
+                run_hooks(update)
+                events = (*earlier.until(update), *update.changes.events)
+                await writer.write(stream.lines(update.before, update.monitor, events, update.now))
                 if narrates:
-                    narrate(step)
-                if isinstance(step.outcome, Listed):
+                    narrate(update)
+                if isinstance(update.outcome, Listed):
                     manager.listed()
-                refusals.check(step)
+                refusals.check(update)
             await writer.finish()
     return Exit.FINE
 

@@ -115,16 +115,16 @@ class Client:
         """
         if self._is_refused and self._find_key is not None:
             await self._renew_key(self._find_key)
-        walk = ListingFetch(self._limits, self._history.last_pages)
+        fetch = ListingFetch(self._limits, self._history.last_pages)
         self._pool = Pool()
         failure: SourceError
         try:
             async with asyncio.timeout(self._limits.walk_deadline.total_seconds()) as deadline:
-                if not await self._read(walk):
+                if not await self._read(fetch):
                     # Only once: a walk that takes longer than the time between two listings is always of several.
-                    walk = ListingFetch(self._limits, self._history.last_pages, walk)
-                    await self._read(walk, to_the_end=True)
-                snapshot = walk.snapshot()
+                    fetch = ListingFetch(self._limits, self._history.last_pages, fetch)
+                    await self._read(fetch, to_the_end=True)
+                snapshot = fetch.snapshot()
         except SourceError as error:
             failure = error
         except TimeoutError:
@@ -132,22 +132,22 @@ class Client:
         else:
             self._is_refused = False
             self._history.note_complete(len(snapshot.pages))
-            snapshot = replace(snapshot, served=served_of(walk.listing, self._listing))
+            snapshot = replace(snapshot, served=served_of(fetch.listing, self._listing))
             if snapshot.is_repeat:
                 return snapshot
             snapshot = await self._with_absences_checked(snapshot, deadline.when())
-            self._listing = walk.listing
+            self._listing = fetch.listing
             self._rows = {row.id: row for page in snapshot.pages for row in page.environments}
             return snapshot
         # Raised outside of the `except`, without the original exception and the frames that hold the response.
-        failure.pages_read = walk.pages_read
+        failure.pages_read = fetch.pages_read
         self._is_refused = failure.cause is Cause.UNAUTHORIZED
         self._history.note_failed(failure.cause)
         try:
             raise failure.with_traceback(None)
         finally:
             # The traceback holds this frame, which must neither form a reference cycle nor keep the pages.
-            del failure, walk
+            del failure, fetch
 
     async def refusal(self) -> SafeText | None:
         """Return what the server says if it refuses the key; None if it takes it or cannot be asked."""
@@ -178,17 +178,17 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _read(self, walk: ListingFetch, *, to_the_end: bool = False) -> bool:
+    async def _read(self, fetch: ListingFetch, *, to_the_end: bool = False) -> bool:
         """Read all pages; return False where the server turns out to answer from a later listing than at first."""
         requested_at = self._monotonic()
-        cursor = await self._read_page(walk, None)
+        cursor = await self._read_page(fetch, None)
         while cursor is not None:
             now = self._monotonic()
-            if pause := walk.pause(now - requested_at):
+            if pause := fetch.pause(now - requested_at):
                 await self._sleep(pause)
             requested_at = now + pause  # as planned, so that sleeping a bit too long does not add up
-            cursor = await self._read_page(walk, cursor)
-            if walk.is_outrun and not to_the_end:
+            cursor = await self._read_page(fetch, cursor)
+            if fetch.is_outrun and not to_the_end:
                 return False
         return True
 
@@ -200,7 +200,7 @@ class Client:
         until = patience if deadline is None else min(deadline, patience)
         return await self._absences.checked(snapshot, self._rows, until)
 
-    async def _read_page(self, walk: ListingFetch, cursor: str | None) -> str | None:
+    async def _read_page(self, fetch: ListingFetch, cursor: str | None) -> str | None:
         """Add the page after a cursor to the walk and return the next cursor."""
         failure: SourceError
         try:
@@ -210,12 +210,12 @@ class Client:
                 listing = RelayedListing.from_response(response, asked, self._monotonic())
                 page = page_in(response, self._endpoint, self._rows, self._pool)
         except TimeoutError:
-            failure = self._too_slow(f"page {walk.pages_read + 1}", self._limits.page_deadline)
+            failure = self._too_slow(f"page {fetch.pages_read + 1}", self._limits.page_deadline)
         except FAILURES as error:
             failure = failure_of(error, self._endpoint)
         else:
             if not isinstance(page, SourceError):
-                cursor = walk.add(
+                cursor = fetch.add(
                     page,
                     asked_at=asked_at_of(response),
                     offset=offset_in(response),
@@ -223,10 +223,10 @@ class Client:
                     received=response.received,
                     listing=listing,
                 )
-                self.on_page(walk.pages_read, walk.rows_read)
+                self.on_page(fetch.pages_read, fetch.rows_read)
                 return cursor
             failure = page
-        failure.page = walk.pages_read + 1
+        failure.page = fetch.pages_read + 1
         raise failure
 
     def _params(self, cursor: str | None) -> dict[str, str]:

@@ -110,12 +110,12 @@ class HistoryRecorder:
         self._thread.start()
 
     def record(
-        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, update: MonitorChanges, now: Clocks
+        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
     ) -> None:
         """Queue one outcome, or what time alone changed; see `Recorder`."""
         is_poll = outcome is not None and profile in self._writers
         profile_state = monitor.fleet.by_profile[profile] if is_poll and profile is not None else None
-        if profile_state is None and not update.events:
+        if profile_state is None and not changes.events:
             return
         if self._entries.qsize() >= self._most:
             self._gaps.add(profile)
@@ -125,7 +125,7 @@ class HistoryRecorder:
             return
         self._entries.put(
             _Entry(
-                profile, outcome, profile_state, monitor.acks, update.events, now, is_after_gap=profile in self._gaps
+                profile, outcome, profile_state, monitor.acks, changes.events, now, is_after_gap=profile in self._gaps
             )
         )
         self._gaps.discard(profile)

@@ -93,7 +93,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Of the last frame; None if its styles are no longer valid."""
         self._may_look_different = True
         """Whether all of it is to be drawn anew, and no line has been."""
-        self._kept = ArrangeCache()
+        self._arrange_cache = ArrangeCache()
         self._days = LastDays(Monitor(), self.state.now)
         self.problems = ProblemPlaces()
         """Where the problems are among the lines that the view shows."""
@@ -230,9 +230,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """
         state, view, cursor, days = self.state, self.view, self._row_cursor, self._last_days()
         lines, place, fleet = cursor.lines, cursor.place, state.fleet
-        held = cursor.placement if is_held else None
-        basis = OrderInputs(state.now.wall, state.acks, state.silences)
-        found = arrange(fleet, view, self.columns, basis, self._kept, held, days)
+        order_reason = cursor.order_reason if is_held else None
+        order_inputs = OrderInputs(state.now.wall, state.acks, state.silences)
+        found = arrange(fleet, view, self.columns, order_inputs, self._arrange_cache, order_reason, days)
         cursor.take(found, lambda rows: lines_of(rows, view, fleet), is_steady=is_steady, is_new_view=is_new_view)
         self._count_problems()
         self._set_virtual_size()

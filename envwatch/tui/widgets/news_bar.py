@@ -22,7 +22,7 @@ from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, spa
 from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
-from envwatch.views.data_warnings import doubt_text, hold_text
+from envwatch.views.data_warnings import doubt_text, quarantine_text
 from envwatch.views.event_text import event_style, event_text
 from envwatch.views.headline import headline, merged, returned_since
 from envwatch.views.table_view import id_tail
@@ -139,7 +139,9 @@ class NewsBar(TextLine):
             if profile_state.failure is not None and (schedule is not None or self.state.rewound is not None):
                 return self._in_lines(*self._failure(profile_state, profile_state.failure, schedule))
         zone = zone_of(self.options.times)
-        return self._warning((profile_state, hold_text(profile_state, self.state.now, zone)) for profile_state in fleet)
+        return self._warning(
+            (profile_state, quarantine_text(profile_state, self.state.now, zone)) for profile_state in fleet
+        )
 
     def _doubt(self) -> list[Row] | None:
         """Return why the rows of one profile read unknown although polls succeed."""

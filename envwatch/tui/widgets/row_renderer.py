@@ -193,7 +193,7 @@ class RowRenderer(RowContents):
         words = [what for what in ("online", "unknown", "old", "gone") if counts[what]] or ["online"]
         parts = [f"{counts[what]:,} {what}" for what in words]
         if rule.changed:
-            parts.append(f"{rule.changed:,} changed in {limits.RECENT / timedelta(minutes=1):.0f} min")
+            parts.append(f"{rule.changed:,} changed in {limits.MARK_DURATION / timedelta(minutes=1):.0f} min")
         text = composed(f" {self.glyphs.separator} ".join(parts))
         style = self.base + self.style("rule")
         text = shortened(text, max(self.width - 4, 1), ellipsis=self.glyphs.ellipsis)

@@ -18,7 +18,7 @@ from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.columns import COLUMNS
-from envwatch.views.data_warnings import hold_badge, stalled_since
+from envwatch.views.data_warnings import quarantine_badge, stalled_since
 from envwatch.views.rewound_text import ago_text, moment_text, speed_text
 from envwatch.views.state_style import clock_error, glyph_of, style_of_presence
 from envwatch.views.table_view import Preset, View
@@ -315,12 +315,12 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
         since = stalled_since(profile_state)
         stalled_for = "" if since is None else f"{short_age(span(profile_state.clock.server_time(now.wall) - since))} "
         parts += [Part(f" STALLED{suffix} ", "alarm", 9), Part(stalled_for, "alarm", 7, is_joined=True)]
-    if (held := hold_badge(profile_state, now)) is not None:
-        what, held_for = held
+    if (badge := quarantine_badge(profile_state, now)) is not None:
+        what, lasts = badge
         parts += [
             Part(f" HOLD{suffix} ", "alarm", 9),
             Part(f"{what} ", "alarm", 7, is_joined=True),
-            Part(f"{held_for} ", "alarm", 5, is_joined=True),
+            Part(f"{lasts} ", "alarm", 5, is_joined=True),
         ]
     if profile_state.date_error is not None:
         parts.append(Part(f" DATE{suffix} {_signed(profile_state.date_error)} ", "badge", 9))

@@ -38,7 +38,7 @@ def wall(at: Any) -> Clocks:
     return Clocks(WallMs(at), MonotonicS(0.0))
 
 
-def held(since: Any) -> QuarantinedListing:
+def quarantined(since: Any) -> QuarantinedListing:
     return QuarantinedListing(AnomalyFinding(Anomaly.EMPTIED, clean("empty")), since)
 
 
@@ -57,7 +57,7 @@ PLACES: Final[dict[str, Callable[[Any], ProfileState]]] = {
     "period": lambda n: replace(PROFILE_STATE, periods=MappingProxyType({Kind.BLIND: n})),
     "begin": lambda n: replace(PROFILE_STATE, began_at=n),
     "error of a date": lambda n: replace(PROFILE_STATE, date_error=n),
-    "hold": lambda n: replace(PROFILE_STATE, quarantine=held(n)),
+    "hold": lambda n: replace(PROFILE_STATE, quarantine=quarantined(n)),
     "transitions": lambda n: with_row(transitions=(ServerMs(0.0), n)),
 }
 
@@ -107,8 +107,10 @@ ROWS: Final[dict[str, Callable[[Any], ProfileState]]] = {
     },
     "last_change": lambda n: with_row(last_change=RecentChange(ChangeTag.NEW, n)),
     "skew_check": lambda n: with_row(skew_check=SkewCheck(MonotonicS(0.0), None, n, n)),
-    "withheld": lambda n: with_row(last_known_heartbeat=LastHeartbeat(clean("c"), n, 0.0)),
-    "withheld, elapsed": lambda n: with_row(last_known_heartbeat=LastHeartbeat(clean("c"), ServerMs(0.0), n)),
+    "last known heartbeat": lambda n: with_row(last_known_heartbeat=LastHeartbeat(clean("c"), n, 0.0)),
+    "last known heartbeat, elapsed": lambda n: with_row(
+        last_known_heartbeat=LastHeartbeat(clean("c"), ServerMs(0.0), n)
+    ),
 }
 
 

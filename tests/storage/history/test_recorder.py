@@ -59,9 +59,9 @@ class Session:
         """Record outcomes; `is_kept` says whether memory records them as well."""
         for outcome in outcomes:
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
-            self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
+            self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
             for each in (self.history, self.recorder) if is_kept else (self.recorder,):
-                each.record(NO_PROFILE, outcome, self.monitor, update, now)
+                each.record(NO_PROFILE, outcome, self.monitor, changes, now)
 
     def close(self) -> list[str]:
         """Close it, and return what was said since the last line that was read."""
@@ -222,10 +222,10 @@ def test_events_that_come_with_no_poll_and_those_of_another_profile_are_recorded
     events = tuple(Event(kind=Kind.BLIND, at=ServerMs(NOW + n), profile=p) for n, p in enumerate((A, B, OTHER, A)))
     recorder.record(None, None, monitor, MonitorChanges(events=events), reading(NOW))
     outcome = listed(beating(3))
-    monitor, update = monitor.apply(A, outcome, outcome.ended)
-    recorder.record(A, outcome, monitor, update._replace(events=events), outcome.ended)
-    monitor, update = monitor.apply(OTHER, outcome, outcome.ended)
-    recorder.record(OTHER, outcome, monitor, update, outcome.ended)
+    monitor, changes = monitor.apply(A, outcome, outcome.ended)
+    recorder.record(A, outcome, monitor, changes._replace(events=events), outcome.ended)
+    monitor, changes = monitor.apply(OTHER, outcome, outcome.ended)
+    recorder.record(OTHER, outcome, monitor, changes, outcome.ended)
     recorder.close(PATIENCE_S)
     a, b = (content(StoredPast(tmp_path / f"{profile}@h", profile)) for profile in (A, B))
     assert a[2] == [events[0], events[3]] * 2
@@ -241,8 +241,8 @@ def test_what_one_profile_lacks_is_said_once_and_costs_another_nothing(tmp_path:
     recorder = HistoryRecorder(folders, notify=said.append)
     monitor, outcome = Monitor.create(dict.fromkeys(folders, Limits())), listed(beating(3))
     for profile in [*folders, *folders]:
-        monitor, update = monitor.apply(profile, outcome, outcome.ended)
-        recorder.record(profile, outcome, monitor, update, outcome.ended)
+        monitor, changes = monitor.apply(profile, outcome, outcome.ended)
+        recorder.record(profile, outcome, monitor, changes, outcome.ended)
     recorder.close(PATIENCE_S)
     assert len(content(StoredPast(tmp_path / "good", B))[0]) == 2
     assert len(said) == 1

@@ -116,7 +116,7 @@ class RecordedMachine(MonitoredMachine):
 
     def _poll(self, outcome: Outcome) -> None:
         now = self._clocks(0)
-        self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
         self.profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
         moment = Moment(now, self.profile_state, self.monitor.acks)
         frame = self.encoder.encode(moment)
@@ -128,7 +128,7 @@ class RecordedMachine(MonitoredMachine):
         if self.last is not None:
             _check_what_is_the_same(*self.last, moment, rebuilt)
         self.last = (moment, rebuilt)
-        for event in update.events:
+        for event in changes.events:
             number = len(self.event_bytes)
             self.event_bytes.append(self.event_encoder.encode(event, number))
             for decoder in (self.event_decoder, EventDecoder(NO_PROFILE, self.event_bytes.__getitem__)):
