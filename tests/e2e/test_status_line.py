@@ -185,9 +185,8 @@ def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, ser
 
 def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
     server.break_every_page(says(401, f'{{"message":"{REFUSED}"}}'))
-    for columns, _ in at_each_size(
-        terminal, " KEY REFUSED [0-9]+s ", "(?s)key refused: 127.*next try in .*s, r tries now"
-    ):
+    message = r"(?s)key refused: (?=.*next try in [0-9]+s, r tries now).*127[^/]*(still valid\?|e: all of it)"
+    for columns, _ in at_each_size(terminal, " KEY REFUSED [0-9]+s ", message):
         assert badge_colour(terminal, "KEY REFUSED") == ORANGE
         assert not re.search("STALE|BLIND|live", terminal.display[0])
         if columns > 60:

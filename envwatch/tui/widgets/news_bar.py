@@ -41,6 +41,9 @@ MESSAGE_S = 2.5
 NOTICE_S = 10.0
 """Seconds for which a notice is shown: it comes unexpectedly, so it needs longer."""
 
+_NEXT_TRY_CELLS = len("next try in 59m 59s")
+"""Cells for the time of the next try. Their number is fixed: a message must not break anew at each second."""
+
 
 class NewsBar(TextLine):
     """The line that matters most now, and as many recent events as there is room for."""
@@ -117,8 +120,11 @@ class NewsBar(TextLine):
         width = self.size.width
         if not width or self.width_of((*before, text, *after)) <= width:
             return [([*before, text], after)]
-        room = max(width - self.width_of((*before, text._replace(text=""), *after)), MIN_CUT_CELLS)
-        head = wrapped(Clean(text.text), room)[0]
+        room = width - self.width_of((*before, text._replace(text=""), *after))
+        head = wrapped(Clean(text.text), room)[0] if room >= MIN_CUT_CELLS else ""
+        first: Row = [*before, text._replace(text=head)], after
+        if not head:
+            first = before, [part._replace(text=part.text.lstrip()) for part in after]
         rest = wrapped(Clean(text.text[len(head) :]), width - 2)
         second = text._replace(text=rest[0])
         if len(rest) > 1:
@@ -127,8 +133,8 @@ class NewsBar(TextLine):
             if text.text not in self._logged_texts:
                 self._logged_texts.append(text.text)
                 self.post_message(self.Cut(text.text))
-            return [([*before, text._replace(text=head)], after), ([second], [Part("e: all of it", "faint", 9)])]
-        return [([*before, text._replace(text=head)], after), ([second], [])]
+            return [first, ([second], [Part("e: all of it", "faint", 9)])]
+        return [first, ([second], [])]
 
     def _trouble(self) -> list[Row] | None:
         """Return what is wrong under one profile: a failed poll, else a listing that is held."""
@@ -164,6 +170,7 @@ class NewsBar(TextLine):
     ) -> tuple[list[Part], Part, list[Part]]:
         """Return why a poll failed, and when the next one comes, which is not known of a recorded moment."""
         last = fleet.snapshot
+        sooner = ", r tries now" if failure.cause.is_refusal else ""
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
         if schedule is None:
@@ -172,10 +179,9 @@ class NewsBar(TextLine):
             following = "trying" if schedule.state is PollState.POLLING else "paused"
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
-            sooner = ", r tries now" if failure.cause.is_refusal else ""
             following = f"next try in {long_age(left)}{sooner}"
         cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
-        right = [Part(following, "late", 8)] if following else []
+        right = [Part(following.rjust(_NEXT_TRY_CELLS + len(sooner)), "late", 8)] if following else []
         return [*self._whose(fleet), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:
