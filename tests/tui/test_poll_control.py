@@ -209,6 +209,21 @@ async def test_a_failure_is_readable_from_its_first_word_where_the_next_try_leav
         assert second == message
 
 
+async def test_a_failure_that_needs_two_lines_is_drawn_once_it_has_both() -> None:
+    """Until then a repaint, as after a change of the terminal's size, draws the line before."""
+    async with staged((60, 15)) as stage:
+        await stage.show(beating(30))
+        before = news_lines(stage)
+        failure = replace(failed(Cause.SERVER, stage.at), message=Clean("word " * 12 + "END"))
+        monitor, _ = stage.app.state.monitor.after(NO_PROFILE, failure, stage.clocks())
+        stage.app.state = replace(stage.app.state, monitor=monitor)
+        assert news_lines(stage) == before
+        await stage.take(failure)
+        first, second = news_lines(stage)
+        assert first.startswith("server error: word word")
+        assert second.endswith("word END")
+
+
 async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:
     acme, bolt = Clean("acme"), Clean("bolt")
     waiting, ready = await poller_after(World(), ASKED_TO_WAIT), await poller_after(World(), walk())

@@ -74,14 +74,17 @@ class NewsBar(TextLine):
         super().__init__()
         self._logged_texts: deque[str] = deque(maxlen=20)
         """The last messages that were logged as they were cut; failures alternate."""
+        self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
+        """The newest lines that had room, and the width for which they were made."""
 
     def _fit(self) -> None:
         """Take as many lines as there is something to show in."""
-        rows = self.rows()
+        rows = self._newest_rows()
         height = self.styles.height
         if height is None or height.value != len(rows):
             self.styles.height = len(rows)
-        self.show(rows)
+        if len(rows) == self.size.height:
+            self.show(rows)
 
     watch_state = watch_message = watch_room = on_resize = _fit
 
@@ -89,6 +92,15 @@ class NewsBar(TextLine):
         return self.rows()[0]
 
     def rows(self) -> Sequence[Row]:
+        """Return the newest lines, or the lines before until the layout has given the bar as many as it needs."""
+        width, height = self.size
+        rows, (whole, whole_width) = self._newest_rows(), self._whole_rows
+        if len(rows) != height and len(whole) == height and whole_width == width:
+            return whole
+        self._whole_rows = rows, width
+        return rows
+
+    def _newest_rows(self) -> Sequence[Row]:
         """Return an answer, else a notice, else what is wrong, else the gravest recent event; then other events."""
         self.cut_text = Clean("")
         first = self._message() or self._trouble()
