@@ -121,6 +121,22 @@ async def test_a_row_that_exists_is_added_to_the_listing_that_lacks_it(server: F
     assert asked_about(server)[1:] == ["device-of-env-2"]
 
 
+async def test_rows_that_come_back_during_a_poll_are_in_the_next_poll(server: Faulty) -> None:
+    """The server answers a whole poll from the rows of its first page: a test cannot know what a poll is reading."""
+    rows, ids = server.rows, {"env-1", "env-2", "env-3", "env-4", "env-5"}
+
+    def bring_back(reply: Reply) -> Reply:
+        server.rows = rows
+        return reply
+
+    async with client_of(server) as client:
+        await client.snapshot()
+        server.rows = ()
+        server.break_page(0, bring_back)
+        assert (ids_in(await client.snapshot()), len(asked_about(server))) == (set(), 5)
+        assert ids_in(await client.snapshot()) == ids
+
+
 async def test_a_row_that_does_not_exist_is_confirmed_absent_and_not_requested_again(server: Faulty) -> None:
     async with client_of(server) as client:
         await client.snapshot()

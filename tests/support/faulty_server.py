@@ -139,6 +139,9 @@ class Faulty:
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows = rows
+        """Rows of the next poll: the requests of one poll are answered from the rows at its first request."""
+        self._polled_rows = rows
+        """Rows of the newest poll."""
         self.unlisted: Sequence[Mapping[str, Any]] = ()
         """Rows that exist and that the listing lacks."""
         self.url = ""
@@ -298,16 +301,19 @@ class Faulty:
 
     def _devices(self) -> Sequence[Mapping[str, Any]]:
         """Return the rows that the server has, listed or not."""
-        return [*self.rows, *self.unlisted]
+        return [*self._polled_rows, *self.unlisted]
 
     def _listing(self, seen: Seen) -> Reply:
         size = int(seen.query["limit"])
         after = seen.query.get("after")
-        ids = [row.get("id") for row in self.rows]
+        if after is None:
+            self._polled_rows = self.rows
+        rows = self._polled_rows
+        ids = [row.get("id") for row in rows]
         index = 0 if after is None else (ids.index(after) + 1) // size if after in ids else self._turn
-        rows = self.rows[index * size : (index + 1) * size]
+        page = rows[index * size : (index + 1) * size]
         self._turn = index
-        reply = Reply(body=page_bytes(rows, (index + 1) * size < len(self.rows)))
+        reply = Reply(body=page_bytes(page, (index + 1) * size < len(rows)))
         for fault in self._spoil.get(index, ()):
             reply = fault(reply)
         self._turn = index

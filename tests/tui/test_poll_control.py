@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 from envwatch.sources.poller import PollState
 from envwatch.tui.poll_control import PollControl
+from envwatch.tui.widgets.news_bar import NewsBar
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
@@ -170,6 +173,55 @@ async def test_the_news_bar_shows_the_next_try_after_a_failure() -> None:
             world.now += passed
             await stage.tick(passed)
             assert stage.news.endswith(f"  {message}"), (cause, passed)
+
+
+def news_lines(stage: Stage) -> list[str]:
+    """Return all lines of the news bar."""
+    region = stage.app.dashboard.query_one(NewsBar).region
+    return [line.strip() for line in stage.lines[region.y : region.bottom]]
+
+
+@pytest.mark.parametrize("length", [43, 48, 70])
+async def test_a_failure_breaks_at_the_same_word_at_every_second_before_the_next_try(length: int) -> None:
+    """The countdown gets shorter, from `next try in 9m 59s` to `next try in 9s`, and the table keeps its height."""
+    message = clean(("word " * 20)[:length])
+    poller = await poller_after(world := World(), ASKED_TO_WAIT)
+    async with staged(poller=poller) as stage:
+        await stage.show(beating(30))
+        await stage.take(replace(failed(Cause.RATE_LIMITED, stage.at), message=message))
+        drawn = {}
+        for left in (600, 599, 540, 61, 60, 59, 10, 9, 0):
+            world.now = 600.0 - left
+            await stage.tick(world.now - stage.now)
+            drawn[left] = re.sub(r" +next try in .*", "", "\n".join(news_lines(stage)))
+        assert len(set(drawn.values())) == 1, drawn
+
+
+async def test_a_failure_is_readable_from_its_first_word_where_the_next_try_leaves_no_room_for_it() -> None:
+    acme, bolt = clean("acme"), clean("bolt")
+    poller = await poller_after(World(), error(Cause.UNAUTHORIZED))
+    async with staged((60, 15), profiles=(acme, bolt), poller=poller) as stage:
+        await stage.show(beating(30), bolt)
+        message = clean("127.0.0.1:39781 answered 401: Unauthorized")
+        await stage.take(replace(failed(Cause.UNAUTHORIZED, stage.at), message=message), acme)
+        first, second = news_lines(stage)
+        assert re.fullmatch("acme: key refused: +next try in 30s, r tries now", first)
+        assert second == message
+
+
+async def test_a_failure_that_needs_two_lines_is_drawn_once_it_has_both() -> None:
+    """Until then a repaint, as after a change of the terminal's size, draws the line before."""
+    async with staged((60, 15)) as stage:
+        await stage.show(beating(30))
+        before = news_lines(stage)
+        failure = replace(failed(Cause.SERVER, stage.at), message=clean("word " * 12 + "END"))
+        monitor, _ = stage.app.state.monitor.apply(NO_PROFILE, failure, stage.clocks())
+        stage.app.state = replace(stage.app.state, monitor=monitor)
+        assert news_lines(stage) == before
+        await stage.take(failure)
+        first, second = news_lines(stage)
+        assert first.startswith("server error: word word")
+        assert second.endswith("word END")
 
 
 async def test_a_server_that_asked_to_wait_does_not_delay_the_others() -> None:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeAlias
 
 from rich.segment import Segment
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -58,8 +58,8 @@ class TextLine(Widget):
 
     _drawn: Sequence[Row] | None = None
     """The newest lines; None while everything is to be drawn anew."""
-    _drawn_width = 0
-    """The width for which they were made."""
+    _drawn_size = Size(0, 0)
+    """The widget's size for which they were made."""
 
     def parts(self) -> Row:
         """Return the parts of the first line."""
@@ -91,8 +91,8 @@ class TextLine(Widget):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        if self._drawn is None or self._drawn_width != width:
-            self._drawn, self._drawn_width = self.rows(), width
+        if self._drawn is None or self._drawn_size != self.size:
+            self._drawn, self._drawn_size = self.rows(), self.size
         left, right = map(list, self._drawn[y] if y < len(self._drawn) else ((), ()))
         left, right = self.fitting(left, right, width)
         base = self.rich_style

@@ -17,7 +17,7 @@ from textual.reactive import reactive
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened, sliced, wrapped
+from envwatch.model.text import EMPTY, SafeText, composed, shortened, sliced, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
 from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
@@ -40,6 +40,9 @@ MESSAGE_S = 2.5
 
 NOTICE_S = 10.0
 """Seconds for which a notice is shown: it comes unexpectedly, so it needs longer."""
+
+_NEXT_TRY_CELLS = len("next try in 59m 59s")
+"""Cells for the time of the next try. Their number is fixed: a message must not break anew at each second."""
 
 
 class NewsBar(TextLine):
@@ -71,14 +74,17 @@ class NewsBar(TextLine):
         super().__init__()
         self._logged_texts: deque[str] = deque(maxlen=20)
         """The last messages that were logged as they were cut; failures alternate."""
+        self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
+        """The newest lines that had room, and the width for which they were made."""
 
     def _fit(self) -> None:
         """Take as many lines as there is something to show in."""
-        rows = self.rows()
+        rows = self._newest_rows()
         height = self.styles.height
         if height is None or height.value != len(rows):
             self.styles.height = len(rows)
-        self.show(rows)
+        if len(rows) == self.size.height:
+            self.show(rows)
 
     watch_state = watch_message = watch_room = on_resize = _fit
 
@@ -86,6 +92,15 @@ class NewsBar(TextLine):
         return self.rows()[0]
 
     def rows(self) -> Sequence[Row]:
+        """Return the newest lines, or the lines before until the layout has given the bar as many as it needs."""
+        width, height = self.size
+        rows, (whole, whole_width) = self._newest_rows(), self._whole_rows
+        if len(rows) != height and len(whole) == height and whole_width == width:
+            return whole
+        self._whole_rows = rows, width
+        return rows
+
+    def _newest_rows(self) -> Sequence[Row]:
         """Return an answer, else a notice, else what is wrong, else the gravest recent event; then other events."""
         self.cut_text = EMPTY
         first = self._message() or self._trouble()
@@ -117,19 +132,22 @@ class NewsBar(TextLine):
         width = self.size.width
         if not width or self.width_of((*before, text, *after)) <= width:
             return [([*before, text], after)]
-        room = max(width - self.width_of((*before, text._replace(text=""), *after)), MIN_CUT_CELLS)
         whole = composed(text.text)
-        head = wrapped(whole, room)[0]
+        room = width - self.width_of((*before, text._replace(text=""), *after))
+        head = wrapped(whole, room)[0] if room >= MIN_CUT_CELLS else ""
+        first: Row = [*before, text._replace(text=head)], after
+        if not head:
+            first = before, [part._replace(text=part.text.lstrip()) for part in after]
         rest = wrapped(sliced(whole, len(head)), width - 2)
         second = text._replace(text=rest[0])
         if len(rest) > 1:
             second = text._replace(text=" ".join(rest), cut_at=CUT_AT)
-            self.cut_text = clean(text.text)
+            self.cut_text = whole
             if text.text not in self._logged_texts:
                 self._logged_texts.append(text.text)
                 self.post_message(self.Cut(text.text))
-            return [([*before, text._replace(text=head)], after), ([second], [Part("e: all of it", "faint", 9)])]
-        return [([*before, text._replace(text=head)], after), ([second], [])]
+            return [first, ([second], [Part("e: all of it", "faint", 9)])]
+        return [first, ([second], [])]
 
     def _trouble(self) -> list[Row] | None:
         """Return what is wrong under one profile: a failed poll, else a listing that is held."""
@@ -167,6 +185,7 @@ class NewsBar(TextLine):
     ) -> tuple[list[Part], Part, list[Part]]:
         """Return why a poll failed, and when the next one comes, which is not known of a recorded moment."""
         last = profile_state.snapshot
+        sooner = ", r tries now" if failure.cause.is_refusal else ""
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
         if schedule is None:
@@ -175,10 +194,9 @@ class NewsBar(TextLine):
             following = "trying" if schedule.state is PollState.POLLING else "paused"
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
-            sooner = ", r tries now" if failure.cause.is_refusal else ""
             following = f"next try in {long_age(left)}{sooner}"
         cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
-        right = [Part(following, "late", 8)] if following else []
+        right = [Part(following.rjust(_NEXT_TRY_CELLS + len(sooner)), "late", 8)] if following else []
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:
