@@ -65,7 +65,7 @@ class EarlierEvents:
         yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
 
     def until(self, update: MonitorUpdate) -> Sequence[Event]:
-        """Return the events of the seam, for the step with the first listing of a profile."""
+        """Return the events of the seam, for the update with the first listing of a profile."""
         if update.profile is None or update.profile not in self._runs or not update.has_new_listing:
             return ()
         runs = self._runs.pop(update.profile)

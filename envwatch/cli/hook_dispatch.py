@@ -1,4 +1,4 @@
-"""Hooks of `envwatch watch --hooks`: after each step of the monitor, what fires goes to the runner, and is remembered.
+"""Hooks of `envwatch watch --hooks`: after each update, messages that fire go to the runner, and are remembered.
 
 Owns the wiring between the configuration, the decision, the runner and the file of open incidents.
 """
@@ -94,7 +94,7 @@ def _listing(context: Context) -> str:
 
 
 class HookDispatch:
-    """All hooks between two steps; `keep` stores changes of open incidents by their ids, None for one that is over."""
+    """All hooks between two updates; `keep` stores changes of open incidents by their ids, None for an ended one."""
 
     def __init__(
         self, prepared: Prepared, runner: Runner, keep: Callable[[Mapping[SafeText, KeptIncident | None]], None]
@@ -115,7 +115,7 @@ class HookDispatch:
         self._open: Sequence[Incident] = prepared.open_incidents
 
     def take(self, update: MonitorUpdate) -> None:
-        """Send what a step calls for; never waits."""
+        """Send what an update calls for; never waits."""
         for name, state in self._states.items():
             self._states[name], fired = state.apply(update.changes, update.monitor, update.now)
             for each in fired:
@@ -149,7 +149,7 @@ class HookDispatch:
 async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
     """Run hooks as long as the context lasts; leaving it gives what waits a short time.
 
-    The context gives what takes each step; without hooks, that does nothing.
+    The context gives a function that takes each update; without hooks, the function does nothing.
     """
     if prepared is None:
         yield lambda _update: None

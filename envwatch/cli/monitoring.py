@@ -1,7 +1,7 @@
 """Watching without a screen: one loop over the outcomes of a session and the seconds in between.
 
-Commands consume its steps. Owns the monitor's order of time, what is recorded of it, the deadline, and the ends by a
-signal. Must not know what else is done with a step.
+Commands consume its updates. Owns the monitor's order of time, what is recorded of it, the deadline, and the ends by a
+signal. Must not know what else is done with an update.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class StateFiles:
 
 
 class Monitoring(NamedTuple):
-    """What is polled, and its steps."""
+    """The polled targets, and the updates of the monitor."""
 
     targets: Mapping[SafeText, Target]
     updates: AsyncGenerator[MonitorUpdate, None]
@@ -155,7 +155,7 @@ async def monitoring(
     *,
     is_recorded: bool = True,
 ) -> AsyncIterator[Monitoring]:
-    """Poll and record profiles; the context gives what is polled and its steps, and closes all of it.
+    """Poll and record profiles; the context gives the targets and the updates, and closes both.
 
     Open incidents of an earlier run resolve like those of this one.
     """
@@ -194,7 +194,7 @@ async def updates(
     saved: StateFiles | None = None,
     runtime: Runtime | None = None,
 ) -> AsyncGenerator[MonitorUpdate, None]:
-    """Yield a step for each outcome and for each second, until the deadline.
+    """Yield an update for each outcome and for each second, until the deadline.
 
     The monitor keeps no log of events: nothing here reads it, and it would grow. The session's context must be entered.
     """
@@ -215,7 +215,7 @@ async def updates(
             await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
             now = runtime.clocks()
             intervals = {profile: target.poller.schedule.interval for profile, target in session.targets.items()}
-            before = monitor.with_intervals(intervals)  # which decide from when a fleet is blind
+            before = monitor.with_intervals(intervals)  # which decide from when a profile is blind
             if pending.done():
                 profile, outcome = pending.result()
                 if saved is not None:
@@ -254,7 +254,7 @@ class Refusals:
     _counts: dict[SafeText, int] = field(default_factory=dict)
 
     def check(self, update: MonitorUpdate) -> None:
-        """Note the outcome of a step.
+        """Note the outcome of an update.
 
         Raises:
             StopError: if the keys of all profiles stay refused.

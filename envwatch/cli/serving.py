@@ -1,6 +1,6 @@
-"""What runs beside the polls of `envwatch serve`: the server, and what each step of the monitor means for its viewers.
+"""The server of `envwatch serve`, next to the polls, and what each update of the monitor means for its viewers.
 
-Owns the two threads' seam: the boards belong to the server's thread, and get every change by a call in it.
+Owns the two threads' seam: the endpoints belong to the server's thread, and get every change by a call in it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Service:
         self._server.start()
 
     def take(self, update: MonitorUpdate) -> None:
-        """Let viewers know of a step; never waits. Raises the bug that ended the server, if one did."""
+        """Let viewers know of an update; never waits. Raises the bug that ended the server, if one did."""
         if self._server.error is not None:
             raise self._server.error
         for name, profile in self._profiles.items():
@@ -123,7 +123,7 @@ async def serving(plan: Plan, warn: Callable[[str], None], log: PollLog) -> Asyn
 
 
 class _Series:
-    """The metrics of the newest step."""
+    """The metrics of the newest update."""
 
     def __init__(self) -> None:
         from envwatch.metrics.poll_counts import PollCounts
@@ -132,13 +132,13 @@ class _Series:
         self._newest: tuple[Monitor, PollCounts] | None = None
 
     def take(self, update: MonitorUpdate) -> None:
-        """Note a step."""
+        """Note an update."""
         if update.profile is not None and update.outcome is not None:
             self._polls = self._polls.apply(update.profile, update.outcome)
         self._newest = update.monitor, self._polls
 
     def __call__(self, accept: str) -> tuple[bytes, str]:
-        """Return body and content type; before the first step there is no series."""
+        """Return body and content type; before the first update there is no series."""
         from envwatch.metrics.exposition import exposition
 
         if self._newest is None:

@@ -74,13 +74,13 @@ class Textfile:
 
 
 class Changes:
-    """Whether a step changes the series: by an outcome, by time alone, or because a profile is blind from then on."""
+    """Whether an update changes the series: by an outcome, by time alone, or because a profile is blind now."""
 
     def __init__(self) -> None:
         self._blind: frozenset[SafeText] | None = None
 
     def are_in(self, update: MonitorUpdate) -> bool:
-        """Whether the file must be written after a step; it must after the first one."""
+        """Whether the file must be written after an update; it must after the first update."""
         fleet = update.monitor.fleet.by_profile
         before, self._blind = self._blind, frozenset(name for name in fleet if not is_seen(fleet[name], update.now))
         return update.outcome is not None or any(update.changes) or self._blind != before

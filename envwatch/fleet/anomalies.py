@@ -1,8 +1,8 @@
 """Listings too unlikely to be believed at once: trouble of the platform, not of the machines.
 
-Pure. A list that is suddenly empty, or in which many rows lose their heartbeat while keeping their connection, is
-held until three listings in a row, over a minute, say the same. If a list suddenly lacks many rows, only their absence
-is held. Heartbeats that stand still everywhere prove nothing about any machine.
+Pure. A listing is quarantined if the list is suddenly empty, or if many rows lose their heartbeat and keep their
+connection. The quarantine ends when three listings in a row, over a minute, say the same. If a list suddenly lacks many
+rows, only the absence of the rows is quarantined. Heartbeats that stand still everywhere prove nothing about a machine.
 """
 
 from __future__ import annotations
@@ -79,16 +79,16 @@ class Acceptance:
     quarantine: QuarantinedListing | None = None
     """What of it is not."""
     believed_absences: frozenset[SafeText] = frozenset()
-    """Ids of rows whose absence was held, and is believed from now on."""
+    """Ids of rows whose absence was quarantined, and is believed from now on."""
     listings_quarantined: int = 0
-    """Listings right before it for which that was held."""
+    """Number of quarantined listings right before this listing that lacked these rows."""
 
     def quarantines_absence_of(self, id_: SafeText) -> bool:
         """Whether the absence of a row is not believed."""
         return self.quarantine is not None and id_ not in self.believed_absences
 
     def quarantined_absences_of(self, id_: SafeText) -> int:
-        """Return how many listings before this one lacked a row whose absence was held and is believed from now on."""
+        """Return how many quarantined listings lacked a row before; 0 if the absence of the row is not believed now."""
         return self.listings_quarantined if id_ in self.believed_absences else 0
 
 
@@ -99,7 +99,7 @@ def acceptance_of(
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
-    """Return which parts of a listing are believed, after the state before; a row that it set aside is not missing."""
+    """Return which parts of a listing are believed, given the state before; a rejected row is not missing."""
     missing = frozenset(environments.keys() - rows.keys() - snapshot.rejected_ids)
     confirmed_absent = snapshot.confirmed_absent
     if quarantine is not None:
@@ -130,7 +130,7 @@ def _is_repeated(
     environments: Mapping[SafeText, TrackedEnvironment],
     unconfirmed: frozenset[SafeText],
 ) -> bool:
-    """Whether a listing repeats what is held: of rows that vanish, enough must be the same ones."""
+    """Whether a listing repeats the quarantined anomaly: enough of the rows that vanish must be the same rows."""
     if quarantine.anomaly is not finding.anomaly:
         return False
     return (

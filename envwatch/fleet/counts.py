@@ -1,6 +1,6 @@
-"""What the status line counts of a fleet: presences, problems, and what differs from the rest.
+"""What the status line counts of a profile: presences, problems, and what differs from the rest.
 
-Pure. Counted once per listing, and added up over the fleets.
+Pure. Counted once per listing, and added up over the profiles.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Counts:
     unrestricted: int = 0
     """Up, in the mode that approves everything."""
     behind: int = 0
-    """Up, and of a version before the newest of their fleet."""
+    """Up, and of a version before the newest version in their profile."""
     newest: SafeText | None = None
-    """That version; None where the fleets do not agree on one."""
+    """That version; None where the profiles have different newest versions."""
 
     def with_presence(self, presence: Presence) -> int:
         """Return how many have a presence."""
@@ -70,7 +70,7 @@ class Counts:
 def counts_at(
     profile_state: ProfileState, now: Clocks, is_alerting: Callable[[TrackedEnvironment], bool] = lambda _: True
 ) -> Counts:
-    """Count the environments of a fleet as the rows show them: while it is blind, all of them are unknown."""
+    """Count the environments of a profile as the rows show them: while the profile is blind, all are unknown."""
     if profile_state.freshness(now) is Freshness.BLIND:
         return Counts(unknown=len(profile_state.environments))
     at, environments = profile_state.clock.server_time(now.wall), profile_state.environments.values()

@@ -98,7 +98,7 @@ class Fleet:
         return None if profile_state is None else profile_state.environments.get(id_)
 
     def for_environment(self, tracked: TrackedEnvironment) -> ProfileState:
-        """Return the fleet of an environment."""
+        """Return the state of the profile of an environment."""
         return self.by_profile[tracked.profile]
 
     def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:

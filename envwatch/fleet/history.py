@@ -31,7 +31,7 @@ class PollResult(StrEnum):
     """What came of a poll."""
 
     LISTED = "listed"
-    """A complete listing, believed or held."""
+    """A complete listing, believed or quarantined."""
     FAILED = "failed"
     SLEPT = "slept"
     """No poll: this machine stood still until then."""

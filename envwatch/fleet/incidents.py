@@ -40,7 +40,7 @@ class LossStatus(Enum):
     """What a loss is at a moment."""
 
     UNSEEN = auto()
-    """Cannot be known: blind, held, asleep, or the row is unproven."""
+    """Cannot be known: blind, quarantined, asleep, or the row is unproven."""
     OVER = auto()
     """It is back and steady, has left the fleet, or was acknowledged while it was gone or missing."""
     SETTLED = auto()

@@ -1,4 +1,4 @@
-"""The rows of one listing: one for each id, and what they say of environments while the listing is held.
+"""The rows of one listing: one for each id, and what they say of environments while the listing is quarantined.
 
 Pure.
 """
@@ -40,7 +40,7 @@ def _recency(environment: Environment) -> tuple[float, float, str]:
 def still_listed(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Collection[SafeText]
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a listing that is held: rows that it holds are not absent, nothing else changes."""
+    """Return the environments after a quarantined listing: listed rows are not absent, nothing else changes."""
     present = {
         id_: replace(tracked, absent=0)
         for id_, tracked in environments.items()

@@ -1,6 +1,6 @@
 """The state of everything that is polled, and how one outcome changes it.
 
-The dashboard, `list` and every other command drive this one state machine: fleets, then acknowledgements, then
+The dashboard, `list` and every other command drive this one state machine: the fleet, then acknowledgements, then
 incidents, then the event log. Pure: the moment is an argument. Must not know where outcomes come from or who draws
 them.
 """
@@ -246,7 +246,7 @@ class Monitor:
         return self._policy(profile).alert_after
 
     def sees(self, profile: SafeText, now: Clocks) -> bool:
-        """Whether what the newest listing of a profile says holds at a moment: not while blind, held or asleep."""
+        """Whether the newest listing of a profile counts at a moment: not while blind, quarantined or asleep."""
         profile_state = self.fleet.by_profile[profile]
         return (
             profile_state.quarantine is None
@@ -259,7 +259,7 @@ class Monitor:
         return self._is_loud(tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall))
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
-        """Return the function that gives what a loss is at a moment."""
+        """Return the function that classifies a loss at a moment."""
         fleet, wall, acks = self.fleet.by_profile, now.wall, self.acks
         moments = self.fleet.moments(wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}

@@ -1,4 +1,4 @@
-"""The newest version of Letta Code in a fleet, which the others are compared with. Pure."""
+"""The newest version of Letta Code in a profile, which the others are compared with. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The fleet of one profile as one immutable value, and how a poll's outcome changes it.
+"""The state of one profile as one immutable value, and how a poll's outcome changes the state.
 
-Pure: `fleet.after(outcome)` gives the next fleet and the events in between. Transitions arise only from a complete,
+Pure: `apply(outcome)` gives the next state and the events in between. Transitions arise only from a complete,
 fresh listing that can be believed; a failed poll changes no verdict. Moments come with the outcome; there is no clock.
 """
 
@@ -95,7 +95,7 @@ class ProfileState:
     """What is not believed of the newest listing."""
     stall_detector: StallDetector = field(default_factory=StallDetector)
     snapshot: Snapshot | None = None
-    """The newest believed listing without its rows: pages, bytes, rows set aside."""
+    """The newest believed listing without its rows: pages, bytes, rejected rows."""
     unseen_since: Clocks | None = None
     """The last moment before this machine slept, until a listing has come since."""
     last_up: Clocks | None = None
@@ -104,7 +104,7 @@ class ProfileState:
     """What is wrong with the data at present, as far as it is an event."""
 
     def apply(self, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
-        """Return the fleet after one poll, and what it changed, oldest first."""
+        """Return the state after one poll, and the events of the poll, oldest first."""
         match outcome:
             case Listed():
                 blind, noticed = self.with_interval(outcome.interval).tick(outcome.started)
@@ -119,9 +119,9 @@ class ProfileState:
                 return replace(self, clock=ServerClock(), date_error=None, unseen_since=unseen_since), (slept,)
 
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
-        """Return the fleet once time has passed, and the event if it is blind from then on.
+        """Return the state once time has passed, and the event if the profile is blind from then on.
 
-        After a sleep, the fleet is not blind before a poll has failed: the next listing comes at once.
+        After a sleep, the profile is not blind before a poll has failed: the next listing comes at once.
         """
         is_awake = self.unseen_since is None or self.failures > 0
         if self.listed is None or not is_awake or self.freshness(now) is not Freshness.BLIND:
@@ -145,9 +145,9 @@ class ProfileState:
         return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
 
     def with_interval(self, interval: timedelta) -> ProfileState:
-        """Return the fleet from when a longer interval is in force, so that the wait for its next poll is not blind.
+        """Return the state with a longer interval in force, so that the wait for the next poll is not blind.
 
-        A shorter one changes nothing before its first poll.
+        A shorter interval changes nothing before the first poll at that interval.
         """
         return self if interval <= self.interval else replace(self, interval=interval)
 
@@ -160,13 +160,13 @@ class ProfileState:
 
     @property
     def is_quarantined(self) -> bool:
-        """Whether the newest poll gave a listing of which nothing is believed yet."""
+        """Whether the newest listing is quarantined as a whole."""
         return self.quarantine is not None and self.quarantine.is_whole and self.failure is None
 
     def freshness(self, now: Clocks) -> Freshness:
         """Return the freshness: stale over 15 s, blind over 60 s, neither before three intervals.
 
-        While a listing is held as a whole the server can be seen, so it is blind at twice that age only.
+        While a listing is quarantined as a whole, the server still answers: the profile is blind at twice that age.
         """
         age = self.age(now)
         if age is None:
@@ -325,7 +325,7 @@ def _next_periods(
     """
     quarantine, profile = acceptance.quarantine, profile_state.profile
     ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
-    # A listing that is held as a whole does not make the data recent.
+    # A listing that is quarantined as a whole does not make the data recent.
     if not (quarantine and quarantine.is_whole) and span(seen_at - at) <= blind_after(profile_state.interval):
         ends[Kind.BLIND] = at
     if not stall_detector.is_stalled:
@@ -397,8 +397,8 @@ def in_groups(
 ) -> list[Event]:
     """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
 
-    The fleet is the one before the listing, clock and environments are those after it: what it lacks of the fleet is
-    among them, or among the events.
+    `profile_state` is the state before the listing; `clock` and `environments` belong to the state after the listing.
+    Each row that the listing lacks is among the environments, or among the events.
     """
     if not events:
         return []

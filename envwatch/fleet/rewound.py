@@ -52,7 +52,7 @@ class Timeline:
 
     @classmethod
     def from_polls(cls, polls: Mapping[SafeText, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
-        """Return the polls of each profile as one line of steps."""
+        """Return the timeline of the polls of all profiles."""
         lines = [[PollRef(profile, poll) for poll in each] for profile, each in polls.items()]
         return cls(list(merge(*lines, key=lambda poll_ref: poll_ref.poll.at)), since)
 
@@ -62,18 +62,18 @@ class Timeline:
         return max((poll_ref.poll.at for poll_ref in self.poll_refs), default=self.since)
 
     def place_at(self, wall: WallMs) -> int:
-        """Return the index of the newest step at or before a moment; -1 if there is none."""
+        """Return the index of the newest poll at or before a moment; -1 if there is none."""
         return next(
             (place for place in reversed(range(len(self.poll_refs))) if self.poll_refs[place].poll.at <= wall), -1
         )
 
     def place_of(self, poll_ref: PollRef) -> int:
-        """Return the index of a step; -1 if it is not here."""
+        """Return the index of a poll; -1 if the timeline lacks the poll."""
         key = (poll_ref.profile, poll_ref.poll.number)
         return next((place for place, each in enumerate(self.poll_refs) if (each.profile, each.poll.number) == key), -1)
 
     def known_at(self, place: int) -> Mapping[SafeText, RecordedPoll]:
-        """Return the newest poll of each profile up to a step, that of the step first; none for one without any."""
+        """Return the newest poll of each profile up to a place, the poll at the place first."""
         found: dict[SafeText, RecordedPoll] = {}
         for profile, poll in reversed(self.poll_refs[: place + 1]):
             found.setdefault(profile, poll)
@@ -98,7 +98,7 @@ class LogEnds:
 
 
 def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
-    """Return the monitor as it was at a moment: fleets, acknowledgements, events and watched time; nothing to ring.
+    """Return the monitor as it was at a moment: fleet, acknowledgements, events and watched time; nothing to ring.
 
     Args:
         monitor: has the events up to then, the watched time up to then at least, the alert policies, and silences,

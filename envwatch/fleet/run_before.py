@@ -68,7 +68,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
 
 
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
-    """Whether two fleets can be of one account: any organization has rows in both, or one of them says of none."""
+    """Whether two states can be of one account: an organization has rows in both, or one state names none."""
     old, new = (
         {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {EMPTY}
         for profile_state in (before, first)
@@ -144,7 +144,7 @@ class _Gap(NamedTuple):
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:
-    """Return the fleet of a run that has just begun with what the run before knew of its rows, at the end of that.
+    """Return the state of a run that has just begun with the knowledge of the run before about the same rows.
 
     Both are of one profile, host and account; without a listing in both, nothing is taken over.
     """
@@ -226,10 +226,10 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: _Gap) -> Itera
             yield _without_clocks(tracked, profile_state.elapsed_ms - (gap.at - gap.since))
 
 
-def _without_clocks(tracked: TrackedEnvironment, held_at_ms: float) -> TrackedEnvironment:
+def _without_clocks(tracked: TrackedEnvironment, listed_at_ms: float) -> TrackedEnvironment:
     """Return a row that is gone without what was measured by the clocks of the run before.
 
-    Its newest heartbeat was held by a listing at `held_at_ms`, elapsed since the first listing of this run.
+    `listed_at_ms` is when a listing last had its newest heartbeat, elapsed since the first listing of this run.
     """
     row = tracked.environment
     last_known = tracked.last_known_heartbeat
@@ -242,5 +242,5 @@ def _without_clocks(tracked: TrackedEnvironment, held_at_ms: float) -> TrackedEn
         clock_suspect=False,
         has_impossible_time=False,
         is_flapping=False,
-        last_known_heartbeat=None if last_known is None else last_known._replace(elapsed_ms=held_at_ms),
+        last_known_heartbeat=None if last_known is None else last_known._replace(elapsed_ms=listed_at_ms),
     )

@@ -59,7 +59,7 @@ class TrackedEnvironment:
     has_impossible_time: bool = False
     """Its heartbeat's time cannot be true, so that the verdict is the one before it, and shown as unknown."""
     last_known_heartbeat: LastHeartbeat | None = None
-    """Its newest heartbeat, while the listings do not hold it."""
+    """The newest heartbeat, while the listed rows have none."""
     left_pod_id: SafeText | None = None
     """The pod that it was last seen in, while its row has none."""
     absent: int = 0
@@ -129,7 +129,7 @@ class ListingContext:
     in_doubt: Collection[SafeText] = ()
     """Ids of rows that it lacks and that may exist all the same."""
     unreadable: Collection[SafeText] = ()
-    """Ids of rows that it set aside."""
+    """Ids of rejected rows."""
     profile: SafeText = NO_PROFILE
     """Whose it is; empty where only one is polled."""
     latest: ServerMs = _NO_LIMIT
@@ -151,7 +151,7 @@ class _Evidence(NamedTuple):
     has_impossible_time: bool
     """Whether its liveness depends on an instant that cannot be true."""
     last_known_heartbeat: LastHeartbeat | None
-    """The newest heartbeat, if the row does not hold it."""
+    """The newest heartbeat, if the row has none."""
 
 
 def observed(
@@ -232,15 +232,20 @@ def _evidence(
     """Return what a row says: plausible instants, the newest heartbeat, its age, and whether that can be."""
     newest = None if tracked is None else _newest_heartbeat(tracked, listing)
     row = without_impossible(environment, None if tracked is None else tracked.environment, listing.latest)
-    is_untimed = row.last_heartbeat_at is None and environment.last_heartbeat_at is not None
-    is_untimed = is_untimed and bool(environment.connection_id)
+    has_impossible_time = row.last_heartbeat_at is None and environment.last_heartbeat_at is not None
+    has_impossible_time = has_impossible_time and bool(environment.connection_id)
     if tracked is not None:
         row = _with_newest_heartbeat(tracked, row)
     skew_check = _NO_SKEW_CHECK if tracked is None else tracked.skew_check
     beat_at = row.last_heartbeat_at
     if beat_at is None or not row.connection_id:
         return _Evidence(
-            row, skew_check, None, is_contradicted=False, has_impossible_time=is_untimed, last_known_heartbeat=newest
+            row,
+            skew_check,
+            None,
+            is_contradicted=False,
+            has_impossible_time=has_impossible_time,
+            last_known_heartbeat=newest,
         )
     if newest is None or beat_at < newest.at:
         # An older heartbeat arrived with a new connection, at an unknown moment.
@@ -248,7 +253,7 @@ def _evidence(
     elif beat_at != newest.at:
         skew_check = SkewCheck.for_heartbeat(beat_at, listing.asked_at, newest.elapsed_ms)
     is_contradicted = skew_check.contradicts(at, listing.asked_at, listing.elapsed_ms)
-    return _Evidence(row, skew_check, at - beat_at, is_contradicted, is_untimed, None)
+    return _Evidence(row, skew_check, at - beat_at, is_contradicted, has_impossible_time, None)
 
 
 def _verdict(
@@ -273,7 +278,7 @@ def marked_absent(
 ) -> TrackedEnvironment:
     """Return the value after a complete listing lacked its row: two in a row prove it gone, unless that is in doubt.
 
-    `held` is how many listings before it lacked the row while the absence was held; these count from now on.
+    `quarantined` is how many quarantined listings lacked the row before; these count from now on.
     """
     if tracked.presence.is_absent:
         return tracked
@@ -291,7 +296,7 @@ def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
 
 
 def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContext) -> TrackedEnvironment:
-    """Return the value after a listing whose lack of its row is not believed: only its heartbeat is kept."""
+    """Return the value after a listing that lacks the row, in quarantine: only the last known heartbeat is kept."""
     last_known = _newest_heartbeat(tracked, listing)
     return tracked if last_known == tracked.last_known_heartbeat else replace(tracked, last_known_heartbeat=last_known)
 
@@ -349,7 +354,7 @@ def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> L
 
 
 def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment) -> Environment:
-    """Return the row with a heartbeat that did not go backwards on its connection, listed or withheld."""
+    """Return the row with a heartbeat that did not go backwards on its connection, listed or last known."""
     new_at = row.last_heartbeat_at
     if new_at is None:
         return row

@@ -96,7 +96,7 @@ class WatchedTime:
         return WatchedTime(_united((*self.spans, Span(asked_at, self.spans[place].since))))
 
     def apply(self, before: ProfileState, profile_state: ProfileState) -> WatchedTime:
-        """Return the time watched after an outcome, given the fleet before and after it."""
+        """Return the time watched after an outcome, given the state of the profile before and after the outcome."""
         if profile_state.listings == before.listings or profile_state.listed is None:
             return self
         at = profile_state.clock.server_time(profile_state.listed.wall)

@@ -1,7 +1,7 @@
 """Which hook fires for what, and when: filter, `after`, `cooldown`, once for each incident.
 
-Pure: the monitor and the moment are arguments. Fires nothing for what cannot be seen: while blind, held or asleep, what
-is due waits. What a message looks like is decided elsewhere.
+Pure: the monitor and the moment are arguments. Fires nothing for what cannot be seen: while blind, quarantined or
+asleep, what is due waits. What a message looks like is decided elsewhere.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Selection(NamedTuple):
 
 
 def is_seen(profile_state: ProfileState, now: Clocks) -> bool:
-    """Whether a fleet's environments have series: not while it is blind, nor before its first listing."""
+    """Whether a profile's environments have series: not while blind, nor before the first listing."""
     return profile_state.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
 
 

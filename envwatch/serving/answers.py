@@ -56,7 +56,7 @@ class Request:
     """One request of a viewer."""
 
     path: str
-    """Still quoted; for a board, that within the profile: `/v1/environments`."""
+    """Still quoted; for a `ProfileEndpoint`, the path within the profile: `/v1/environments`."""
     query: str = ""
     """Without the question mark."""
     method: str = "GET"
@@ -77,31 +77,31 @@ class ProfileEndpoint:
     """The newest state of one profile, and the answers from it; to be used by one thread."""
 
     def __init__(self) -> None:
-        self._fleet: ProfileState | None = None
+        self._profile_state: ProfileState | None = None
         self._listing: ServedListing | None = None
         self._pages: PageBodies | None = None
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
-        """Ids of those that held when the notes were made."""
+        """Ids of the silences in force when the marks were made."""
         self._is_ending = False
 
     def update(
         self, profile_state: ProfileState, outcome: Outcome | None, now: Clocks, shared: SharedState = NOTHING_SHARED
     ) -> None:
-        """Note what a step of monitoring changed; `outcome` is that of a poll, None if only time has passed."""
+        """Note an update of the monitor; `outcome` is the outcome of a poll, None if only time has passed."""
         listed = outcome if isinstance(outcome, Listed) else None
         # Of a listing that another server has handed on twice, absences are not looked up the second time.
         if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(profile_state):
             listed = None
-        self._fleet = profile_state
+        self._profile_state = profile_state
         silences = shared.holding(now)
         if listed is not None or shared != self._shared or silences != self._silences:
             self._shared, self._silences = shared, silences
-            notes = shared.notes(profile_state, now)
+            marks = shared.marks(profile_state, now)
             if listed is not None:
-                self._show(ServedListing.from_outcome(listed, profile_state, self._listing, notes))
+                self._show(ServedListing.from_outcome(listed, profile_state, self._listing, marks))
             elif self._listing is not None:
-                self._show(self._listing.with_notes(notes))
+                self._show(self._listing.with_shared_marks(marks))
 
     @property
     def listing(self) -> ServedListing | None:
@@ -129,10 +129,12 @@ class ProfileEndpoint:
     ) -> Answer:
         """Return an answer that depends on no listing, dated as all others are."""
         content = json.dumps(body, separators=(",", ":")).encode()
-        return Answer(status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._fleet, now.wall)), content)
+        return Answer(
+            status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._profile_state, now.wall)), content
+        )
 
     def _has_believed_as_many_as(self, profile_state: ProfileState) -> bool:
-        return self._fleet is not None and self._fleet.listings == profile_state.listings
+        return self._profile_state is not None and self._profile_state.listings == profile_state.listings
 
     def _show(self, listing: ServedListing) -> None:
         if self._pages is None or self._listing is None or not listing.is_same_as(self._listing):
@@ -143,7 +145,7 @@ class ProfileEndpoint:
         if request.method != "GET":
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
         device_id = device_in(request.path)
-        profile_state, listing, pages = self._fleet, self._listing, self._pages
+        profile_state, listing, pages = self._profile_state, self._listing, self._pages
         if self._is_ending:
             return self._unavailable("envwatch_stopping", "envwatch serve is stopping", now)
         if profile_state is None or listing is None or pages is None:
@@ -170,7 +172,7 @@ class ProfileEndpoint:
         return Answer(HTTPStatus.OK, (_CONTENT_TYPE, *encoding, *headers), body.content)
 
     def _unavailable(self, code: str, why: str, now: Clocks) -> Answer:
-        wait_s = 0.0 if self._fleet is None else self._fleet.interval.total_seconds()
+        wait_s = 0.0 if self._profile_state is None else self._profile_state.interval.total_seconds()
         if self._is_ending:
             wait_s = _RETRY_WHILE_STOPPING_S
         retry_after = ("Retry-After", str(min(max(ceil(wait_s), 1), _RETRY_AT_MOST_S)))

@@ -1,6 +1,6 @@
-"""The routes of `envwatch serve` as an ASGI application: who may ask what, and the answers of the boards.
+"""The routes of `envwatch serve` as an ASGI application: who may ask what, and the answers of the endpoints.
 
-Owns paths, tokens and refusals. What is answered for a profile is its board's. All of it runs in the thread of the
+Owns paths, tokens and refusals. The endpoint of a profile owns its answers. All of it runs in the thread of the
 server, except that metrics are made in another. There is no access log: requests are counted.
 """
 

@@ -20,7 +20,7 @@ from envwatch.model.environment import Environment, wire_row
 from envwatch.model.listing_api import is_online, page_of_rows
 from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import EMPTY, SafeText, clean, clean_key
-from envwatch.serving.shared_state import NO_NOTES
+from envwatch.serving.shared_state import NO_SHARED_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks, MonotonicS
     from envwatch.model.listing_api import PageParams
     from envwatch.model.outcome import Listed
-    from envwatch.serving.shared_state import Note, Notes
+    from envwatch.serving.shared_state import SharedMark, SharedMarks
 
 PAGE_BYTES: Final = 4 << 20
 """A page ends before it would be larger, with fewer rows than its limit; envwatch reads 8 MiB, usual rows take 2 KB."""
@@ -57,7 +57,7 @@ class ServedRow:
     environment: Environment
     id: str
     """As upstream sent it, and so the cursor."""
-    note: Note | None
+    mark: SharedMark | None
     data: bytes
     """The row as JSON."""
     is_readable: bool = True
@@ -96,9 +96,9 @@ class ServedListing:
         outcome: Listed,
         profile_state: ProfileState,
         previous: ServedListing | None = None,
-        notes: Notes = NO_NOTES,
+        marks: SharedMarks = NO_SHARED_MARKS,
     ) -> ServedListing:
-        """Return the listing of a poll, given the fleet after it, the listing before it, and what to add to rows."""
+        """Return the listing of a poll, given the state after the poll, the listing before, and the marks of rows."""
         snapshot = outcome.snapshot
         known = {} if previous is None else previous.by_key()
         received_ids = ChainMap(*(dict(page.received_ids) for page in snapshot.pages if page.received_ids))
@@ -112,7 +112,7 @@ class ServedListing:
             return id_
 
         listed = (environment for environment, _ in rows_of(snapshot, profile_state.clock).values())
-        rows = [_served(row, id_of(row.id), notes.get(row.id), known.get(row.id)) for row in listed]
+        rows = [_served(row, id_of(row.id), marks.get(row.id), known.get(row.id)) for row in listed]
         rows += [_unreadable(key, id_of(key), known.get(key)) for key in sorted(snapshot.rejected_ids)]
         in_doubt = tuple(known[key] for key in sorted(snapshot.in_doubt & known.keys()))
         gone = {} if previous is None else _gone(previous, taken, outcome.asked.monotonic)
@@ -129,11 +129,11 @@ class ServedListing:
         rows = reversed((*self.rows, *self.in_doubt))
         return {row.environment.device_id: row for row in rows if row.environment.device_id}
 
-    def with_notes(self, notes: Notes) -> ServedListing:
-        """Return the listing with other notes on its rows."""
+    def with_shared_marks(self, marks: SharedMarks) -> ServedListing:
+        """Return the listing with other marks on its rows."""
         rows, in_doubt = (
             tuple(
-                _served(row.environment, row.id, notes.get(row.environment.id), row) if row.is_readable else row
+                _served(row.environment, row.id, marks.get(row.environment.id), row) if row.is_readable else row
                 for row in each
             )
             for each in (self.rows, self.in_doubt)
@@ -198,16 +198,16 @@ def _gone(before: ServedListing, listed: set[str], now: MonotonicS) -> Mapping[s
     return gone
 
 
-def _served(row: Environment, id_: str, note: Note | None, before: ServedRow | None) -> ServedRow:
+def _served(row: Environment, id_: str, mark: SharedMark | None, before: ServedRow | None) -> ServedRow:
     """Return a row as it is served: the one before, if nothing has changed."""
-    if before is not None and before.environment is row and before.id == id_ and before.note == note:
+    if before is not None and before.environment is row and before.id == id_ and before.mark == mark:
         return before
     wire = wire_row(row) | {"id": id_}
-    if note is not None:
-        data = to_json({**wire, SHARED_FIELD: dict(note)})
-        if len(data) < limits.ROW_BYTES:  # a viewer must not set it aside because of the note
-            return ServedRow(row, id_, note, data)
-    return ServedRow(row, id_, note, to_json(wire))
+    if mark is not None:
+        data = to_json({**wire, SHARED_FIELD: dict(mark)})
+        if len(data) < limits.ROW_BYTES:  # a viewer must not reject the row because of the mark
+            return ServedRow(row, id_, mark, data)
+    return ServedRow(row, id_, mark, to_json(wire))
 
 
 def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:

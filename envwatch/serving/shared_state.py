@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from envwatch.fleet.silences import Silences
     from envwatch.model.clock import Clocks
 
-Note: TypeAlias = "Mapping[str, JsonValue]"
+SharedMark: TypeAlias = "Mapping[str, JsonValue]"
 """The value of the field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
-Notes: TypeAlias = "Mapping[SafeText, Note]"
-"""By the environment's id; only those of which there is something to say."""
+SharedMarks: TypeAlias = "Mapping[SafeText, SharedMark]"
+"""By the environment's id; only environments with an acknowledgement or a silence."""
 
-NO_NOTES: Final[Notes] = MappingProxyType({})
+NO_SHARED_MARKS: Final[SharedMarks] = MappingProxyType({})
 
 
 NO_NAME: Final = EMPTY
@@ -48,21 +48,25 @@ class SharedState:
         """Return the ids of the silences that hold at a moment."""
         return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
 
-    def notes(self, profile_state: ProfileState, now: Clocks) -> Notes:
-        """Return what there is to say of a fleet's environments at a moment."""
-        notes: dict[SafeText, dict[str, JsonValue]] = {}
+    def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
+        """Return the marks of a profile's environments at a moment."""
+        found: dict[SafeText, dict[str, JsonValue]] = {}
         for id_, ack in self.acks.items():
             if id_ in profile_state.environments:
-                notes[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
+                found[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
         if not self.holding(now):
-            return notes
+            return found
         at = profile_state.clock.server_time(now.wall)
         for id_, tracked in profile_state.environments.items():
             silence = silencing(self.silences, tracked, now.wall, at)
             if silence is not None:
-                note: dict[str, JsonValue] = {"by": self.name, "until": _instant(silence.until), "reason": silence.note}
-                notes[id_] = {**notes.get(id_, {}), "silence": note}
-        return notes
+                silence_mark: dict[str, JsonValue] = {
+                    "by": self.name,
+                    "until": _instant(silence.until),
+                    "reason": silence.note,
+                }
+                found[id_] = {**found.get(id_, {}), "silence": silence_mark}
+        return found
 
 
 NOTHING_SHARED: Final = SharedState()

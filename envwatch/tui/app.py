@@ -230,7 +230,7 @@ class EnvwatchApp(TerminalApp):
         self._publish(self._present)
 
     def read_schedules(self) -> None:
-        """Publish what the pollers do next; their intervals decide when a fleet counts as blind."""
+        """Publish what the pollers do next; their intervals decide when a profile counts as blind."""
         schedules = self.poll_control.schedules
         self._monitor = self._monitor.with_intervals({profile: each.interval for profile, each in schedules.items()})
         if schedules != self._present.schedules:

@@ -37,11 +37,11 @@ _GAP_INTERVALS: Final = 3
 _GAP_MS: Final = timedelta(minutes=1) / MS
 """A replay skips a gap that is longer than this, and than so many intervals."""
 _SPARE: Final = 50
-"""Steps before a place in which every profile has its last poll, unless it is nearly the history's beginning."""
+"""Polls before a place in which every profile has its last poll, unless it is nearly the history's beginning."""
 
 
 class Place(NamedTuple):
-    """A step of a timeline."""
+    """A poll of a timeline."""
 
     timeline: Timeline
     position: int
@@ -122,7 +122,7 @@ class Destinations:
         return await (self._back(moved, present) if by < 0 else self._forward(moved, present))
 
     async def _back(self, place: Place, present: Present) -> Destination:
-        """Return a step that may be before the first one that was read."""
+        """Return a poll that may be before the first poll that was read."""
         timeline, index = place
         while index < self._spare:
             if (earlier := await self._reader.earlier(timeline)) is None:
@@ -133,7 +133,7 @@ class Destinations:
         return Destination(Place(timeline, index))
 
     async def _forward(self, place: Place, present: Present) -> Destination:
-        """Return a step that may be behind the last one that was read; the last one of all is the present."""
+        """Return a poll that may be behind the last poll that was read; behind the last poll of all is the present."""
         timeline, index = place
         while index >= (last := len(timeline.poll_refs) - 1):
             if (later := await self._reader.later(timeline)) is None:
@@ -205,7 +205,7 @@ class Destinations:
         return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text)
 
     async def _polls_before(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
-        """Yield the steps with events before a place, newest first."""
+        """Yield the polls with events before a place, newest first."""
         wall = WallMs(here[0])
         while True:
             window = await self._reader.events(wall, present.newest_at, present.clocks)
@@ -217,7 +217,7 @@ class Destinations:
             here, wall = (window.since, -1), WallMs(min(earlier.until, window.since))
 
     async def _polls_after(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
-        """Yield the steps with events after a place, oldest first."""
+        """Yield the polls with events after a place, oldest first."""
         wall = WallMs(here[0])
         while True:
             window = await self._reader.events(wall, present.newest_at, present.clocks)

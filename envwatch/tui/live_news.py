@@ -26,7 +26,7 @@ class LiveNews:
         self._known: frozenset[EnvironmentKey] = frozenset()
         """What was down when the screen left the present."""
         self._counted: Fleet | None = None
-        """The fleets of the count."""
+        """The fleet of the count."""
         self._count = 0
 
     def leave(self, live: MonitorState) -> None:

@@ -37,14 +37,14 @@ Order: TypeAlias = tuple[float, float]
 """When a poll was taken (epoch, ms), and its profile's place: -1 is before all at that time, infinity after."""
 
 _NEWEST_KEPT: Final = 2
-"""The newest moment, and the one before it, which the first step goes to."""
+"""The newest moment, and the one before it, which the first step back leads to."""
 _ROWS_AHEAD: Final = 12_000
 """Rows of the moments that are read ahead, in all: what a thread needs a quarter of a second for."""
 _MOST_AHEAD: Final = 12
 
 
 class EventfulPoll(NamedTuple):
-    """A step, and the events that are known since then: its own, and what time alone brought since the poll before."""
+    """A poll, and the events that are known since then: its own, and what time alone brought since the poll before."""
 
     poll_ref: PollRef
     events: Sequence[Event]
@@ -58,9 +58,9 @@ class Events(NamedTuple):
     log: EventLog
     watched: Mapping[SafeText, WatchedTime]
     eventful_polls: Sequence[EventfulPoll]
-    """Those with events, in the order of `PastReader.order`."""
+    """The polls with events, in the order of `PastReader.order`."""
     poll_ref_of: Mapping[int, PollRef]
-    """That of each event of the log, by its identity."""
+    """The poll of each event of the log, by the identity of the event."""
 
     def covers(self, wall: WallMs) -> bool:
         """Whether it has what had happened in the day before a moment."""
@@ -134,7 +134,7 @@ class PastReader:
         return (timeline.poll_refs[0].poll.at, timeline.until) if timeline.poll_refs else None
 
     def order(self, poll_ref: PollRef) -> Order:
-        """Return what sorts steps as in a timeline."""
+        """Return the key that sorts polls as in a timeline."""
         return poll_ref.poll.at, list(self._pasts).index(poll_ref.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
@@ -151,7 +151,7 @@ class PastReader:
     # Moments.
 
     async def moments(self, timeline: Timeline, place: int) -> Mapping[SafeText, Moment]:
-        """Return what was known of each profile after a step."""
+        """Return what was known of each profile after a poll."""
         return {profile: await self._moment(profile, poll) for profile, poll in timeline.known_at(place).items()}
 
     async def _moment(self, profile: SafeText, poll: RecordedPoll) -> Moment:
@@ -166,7 +166,7 @@ class PastReader:
         return moment
 
     def read_ahead(self, timeline: Timeline, place: int, direction: int) -> None:
-        """Read the moments of the following steps in one direction, unless enough of them are here."""
+        """Read the moments of the following polls in one direction, unless enough of them are here."""
         newest = next(reversed(self._kept.values()), None)
         rows = len(newest.profile_state.environments) if newest is not None else 0
         ahead = min(_ROWS_AHEAD // max(rows, 1), _MOST_AHEAD)

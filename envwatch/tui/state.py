@@ -74,7 +74,7 @@ class MonitorState:
     """Everything that is known at one moment.
 
     A new value comes each second with `now`. Its other parts stay the same objects until they change, so watchers
-    compare them by identity; equality of whole fleets would cost a pass over all environments.
+    compare them by identity; equality of the whole fleet would cost a pass over all environments.
     """
 
     monitor: Monitor = field(default_factory=Monitor)
@@ -119,11 +119,11 @@ class MonitorState:
 
     @property
     def freshness(self) -> Sequence[Freshness]:
-        """How recent the data of each fleet is; that of a blind one reads unknown."""
+        """How recent the data of each profile is; the rows of a blind profile read unknown."""
         return [profile_state.freshness(self.now) for profile_state in self.fleet]
 
     def has_rows_of(self, other: MonitorState) -> bool:
-        """Whether the rows of another state are these: the same fleets, marks and past."""
+        """Whether the rows of another state are these: the same fleet, marks and past."""
         return all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
     def silence_of(self, tracked: TrackedEnvironment) -> Silence | None:

@@ -1,7 +1,7 @@
 """Which environments the table shows, in what order, and which of them stand in the block of problems.
 
-Pure. A row that is held stays in the place that it was given before, whatever happens to it: its place is decided by
-what it was then. Must not know the cursor, widgets or scrolling.
+Pure. A row with an `OrderReason` stays in its place, whatever happens to the row: the state of the row at that time
+decides the place. Must not know the cursor, widgets or scrolling.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ class Arrangement:
     order_inputs: OrderInputs = field(default_factory=OrderInputs)
     """What decided."""
     order_reason: OrderReason | None = None
-    """What decided the place of the row that is held in it."""
+    """What decided the place of the row that keeps its place."""
     ghost: EnvironmentKey | None = None
-    """The key of the held row, if the view would not show it."""
+    """The key of the row that keeps its place, if the view would not show the row."""
 
     def without(self, key: EnvironmentKey) -> Arrangement:
         """Return the arrangement without one of its rows."""
@@ -235,16 +235,18 @@ def lines_of(arrangement: Arrangement, view: View, fleet: Fleet) -> Sequence[Lin
         problems, others = rows[: arrangement.problems], rows[arrangement.problems : end]
         lines += problems
         if problems and others:
-            lines.append(rule_over(_without_held_problem(others, order_reason), fleet, arrangement.order_inputs.wall))
+            lines.append(
+                rule_over(_without_problem_in_place(others, order_reason), fleet, arrangement.order_inputs.wall)
+            )
         lines += others
     lines += old_group(rows[end:], view.folded)
     return lines
 
 
-def _without_held_problem(
+def _without_problem_in_place(
     others: Sequence[TrackedEnvironment], order_reason: OrderReason | None
 ) -> Sequence[TrackedEnvironment]:
-    """Return rows without one that has become a problem and is only held among them."""
+    """Return rows without the row that has become a problem and only keeps its place among them."""
     if order_reason is None:
         return others
     online, key = Presence.ONLINE, order_reason.tracked.key

@@ -50,7 +50,7 @@ class Metric(StrEnum):
     UNRESTRICTED = "unrestricted"
     """Up, in the mode that approves everything."""
     BEHIND = "behind"
-    """Up, and of a version before the newest of their fleet."""
+    """Up, and of a version before the newest version in their profile."""
 
 
 class Named(NamedTuple):
@@ -193,7 +193,7 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
 def _test_of(
     of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks
 ) -> Callable[[TrackedEnvironment], bool]:
-    """Return the test whether an environment of a fleet is counted."""
+    """Return the test whether an environment of a profile is counted."""
     match of:
         case Metric.PROBLEMS:
             at, alert_after = profile_state.clock.server_time(now.wall), monitor.alert_after(profile_state.profile)

@@ -96,7 +96,7 @@ class RowCursor:
         """Replace the rows.
 
         Args:
-            arrangement: what the view shows, with the row of `placement` held if it is to keep its place.
+            arrangement: what the view shows, with given the `order_reason` of a row that keeps its place.
             lines_of: turns an arrangement into lines.
             is_steady: whether present rows keep their places for now, followed by new ones; sets `is_due`.
             is_new_view: whether the user has changed what is shown.

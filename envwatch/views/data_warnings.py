@@ -1,4 +1,4 @@
-"""What is wrong with data that comes: a listing that is held, heartbeats that stall, a `Date` that cannot be true.
+"""What is wrong with data that comes: a quarantined listing, heartbeats that stall, a `Date` that cannot be true.
 
 Pure. Each text says what, since when, what envwatch believes, and until when. A failed poll has its own message.
 """
@@ -27,11 +27,11 @@ _ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
     Anomaly.VANISHED: "rows vanished",
     Anomaly.BEATS_LOST: "beats lost",
 }
-"""What is held, in few words."""
+"""Each anomaly in few words."""
 
 
 def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText, SafeText] | None:
-    """Return what is held of the newest listing, and for how long; None if all of it is believed."""
+    """Return the anomaly of the quarantined listing, and how long the quarantine lasts; None without quarantine."""
     if profile_state.quarantine is None:
         return None
     lasts = timedelta(seconds=max(now.monotonic - profile_state.quarantine.since, 0.0))
@@ -39,7 +39,7 @@ def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText
 
 
 def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return what is not believed of the newest listing, and what the rows show meanwhile; None if all of it is."""
+    """Return why the newest listing is quarantined, and what the rows show meanwhile; None without quarantine."""
     quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
     if quarantine is None or since is None:
         return None

@@ -1,4 +1,4 @@
-"""What `watch` writes of each step of a monitor: which events, and in which format. Pure."""
+"""What `watch` writes of each update of the monitor: which events, and in which format. Pure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class EventStream:
     """Both of the text; JSON is UTF-8."""
 
     def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
-        """Yield the lines of what one step brought, each with its end, given the monitor before and after it."""
+        """Yield the lines of one update, each with its end, given the monitor before and after it."""
         if chosen := self._chosen(events, monitor):
             layout = layout_of(monitor.fleet)
             for event in chosen:

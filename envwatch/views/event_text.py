@@ -236,7 +236,7 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
 
 
 def watched_since(fleet: Fleet, zone: tzinfo | None) -> SafeText | None:
-    """Return since when the fleets are watched, the earliest of several; None before the first listing."""
+    """Return since when the fleet is watched, the earliest time of all profiles; None before the first listing."""
     began_at = min(
         (profile_state.began_at for profile_state in fleet if profile_state.began_at is not None), default=None
     )

@@ -44,7 +44,7 @@ class RuleResult:
 
 
 _Finding: TypeAlias = tuple[str, str, bool]
-"""Inputs, result and `is_against` of a step, composed of cleaned text."""
+"""Inputs, result and `is_against` of a rule, composed of cleaned text."""
 
 
 def answer(

@@ -88,14 +88,14 @@ def newest_events(header: GroupHeader, event_log: EventLog) -> list[Event]:
 
 def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) -> SafeText:
     """Return how long the members have been silent, and their names."""
-    ages = [span(_silence_ends_at(fleet.for_environment(tracked), now) - _quiet_at(tracked)) for tracked in members]
+    ages = [span(_silence_ends_at(fleet.for_environment(tracked), now) - _silent_since(tracked)) for tracked in members]
     shortest, longest = state_age(min(ages)), state_age(max(ages))
     silent = shortest if shortest == longest else f"{shortest} to {longest}"
     return composed(f"silent for {silent} · {_names(members)}")
 
 
-def _quiet_at(tracked: TrackedEnvironment) -> float:
-    """Return the last sign of life; of one that was never listed, since when it is known to be missing."""
+def _silent_since(tracked: TrackedEnvironment) -> float:
+    """Return the last sign of life; for a row that was never listed, since when the row is known to be missing."""
     seen_at = tracked.environment.last_seen_alive_at
     return tracked.lost_at if seen_at == NEVER else seen_at
 

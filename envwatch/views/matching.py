@@ -36,7 +36,7 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
 
     @lru_cache(maxsize=4)
     def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test of a moment, made once for all rows of a fleet."""
+        """Return the test of a moment, made once for all rows of a profile."""
         return query.test(MatchContext(now, profile=profile), columns, cache)
 
     return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))

@@ -124,7 +124,7 @@ class Watch:
     gaps: _Gaps
     """What no one saw, oldest first."""
     doubts: _Gaps
-    """Times that were watched with failing polls, held listings or stalled heartbeats, oldest first."""
+    """Times that were watched with failing polls, quarantined listings or stalled heartbeats, oldest first."""
     clock: SafeText | None
     """What is wrong with the clocks, in a sentence."""
 

@@ -31,7 +31,7 @@ class Progress(NamedTuple):
     """Problems first."""
     is_met: bool
     is_proven: bool
-    """Whether all fleets are visible: not blind, held or stalled, and listed at least once."""
+    """Whether every profile is visible: not blind, quarantined or stalled, and listed at least once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,10 +260,10 @@ def test_nothing_opens_between_sleep_and_the_next_listing() -> None:
 
 def test_a_quarantined_listing_opens_and_resolves_nothing() -> None:
     names = [f"e{number}" for number in range(9)]
-    held = night(*names).poll("e1").poll(without=tuple(names)).wait(20)
-    assert held.monitor.fleet.by_profile[NO_PROFILE].quarantine is not None
-    assert held.sizes == ([], [])
-    assert held.poll("e1").sizes == ([1], [])
+    quarantined = night(*names).poll("e1").poll(without=tuple(names)).wait(20)
+    assert quarantined.monitor.fleet.by_profile[NO_PROFILE].quarantine is not None
+    assert quarantined.sizes == ([], [])
+    assert quarantined.poll("e1").sizes == ([1], [])
 
 
 # What keeps quiet

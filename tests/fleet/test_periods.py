@@ -169,9 +169,9 @@ def test_a_blind_time_has_the_cause_of_the_newest_failure() -> None:
 def test_a_blind_time_in_which_a_listing_is_quarantined_has_the_cause_of_that(
     seconds: float, *, is_blind: bool
 ) -> None:
-    held, *blind = driven(up(0), empty(5), seconds)[1]
+    quarantined, *blind = driven(up(0), empty(5), seconds)[1]
     assert kinds(blind) == ([Kind.BLIND] if is_blind else [])
-    assert [event.reason for event in blind] == [held.reason] * is_blind
+    assert [event.reason for event in blind] == [quarantined.reason] * is_blind
 
 
 def test_a_sleep_lasts_from_its_begin_to_its_end() -> None:

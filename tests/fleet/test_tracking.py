@@ -110,10 +110,10 @@ def test_a_heartbeat_does_not_go_backwards_after_a_row_without_one(between: dict
 
 
 def test_the_last_known_heartbeat_does_not_hold_back_a_newer_one_nor_another_connections() -> None:
-    withheld = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=None)
+    without_beat = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, lastHeartbeat=None)
 
     for row in ({"lastHeartbeat": NOW + 8_000}, {"connectionId": "conn-2", "lastHeartbeat": NOW - 9_000}):
-        tracked = next_value(withheld, NOW + 10_000, **row)
+        tracked = next_value(without_beat, NOW + 10_000, **row)
         assert tracked.environment.last_heartbeat_at == row["lastHeartbeat"]
 
 
@@ -170,7 +170,7 @@ def test_that_holds_when_the_row_was_not_listed_meanwhile() -> None:
     assert (tracked.presence, tracked.clock_suspect) == (Presence.OFFLINE, False)
 
 
-def test_that_holds_when_the_heartbeat_was_withheld_meanwhile() -> None:
+def test_that_holds_when_a_row_had_no_heartbeat_meanwhile() -> None:
     tracked = next_value(first_value(), NOW + 5_000, lastHeartbeat=None)
     tracked = next_value(tracked, NOW + 200_000, lastHeartbeat=NOW + 60_000)
 

@@ -104,8 +104,8 @@ def test_recorded_polls_say_what_was_watched_live(steps: list[tuple[str, int]]) 
 @pytest.mark.parametrize(("interval", "step"), [(5, 65), (30, 85)])
 def test_a_time_in_which_no_listing_was_believed_is_a_gap_though_polls_succeeded(interval: int, step: int) -> None:
     """In the longer interval they come often enough, and only the event says that nothing was seen."""
-    held = [listed([], at, interval=timedelta(seconds=interval)) for at in at_seconds(step, 2 * step)]
-    outcomes = [*lists(0, interval=interval), *held, *lists(3 * step, interval=interval)]
+    quarantined = [listed([], at, interval=timedelta(seconds=interval)) for at in at_seconds(step, 2 * step)]
+    outcomes = [*lists(0, interval=interval), *quarantined, *lists(3 * step, interval=interval)]
     past = recorded(outcomes)
     assert watched_live(outcomes) == spans((0, 0), (3 * step, 3 * step))
     assert WatchedTime.recorded(past.polls(*ALL), past.events(*ALL), ServerClock()).span_at(NOW + 100_000) is None

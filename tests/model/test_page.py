@@ -118,7 +118,7 @@ def test_the_cursor_of_an_empty_page_is_none() -> None:
     assert page_of_both_ways(page_bytes([])) == Page([], has_next_page=False, cursor=None, rejected=0)
 
 
-# A row that does not fit is set aside, and the others stay
+# A row that does not fit is rejected, and the others stay
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from envwatch.views.plugin_output import PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
-"""As in `views.census.Counted`, which the parser need not import."""
+"""As in `views.check_result.Metric`, which the parser need not import."""
 _ENDS: Final = {
     signal.SIGALRM: "no listing within {:g} s",
     signal.SIGTERM: "terminated before there was a listing",

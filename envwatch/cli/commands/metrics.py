@@ -164,5 +164,5 @@ async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
 
 
 def _write_update(textfile: Textfile, series: _Series, update: MonitorUpdate, polls: PollCounts) -> None:
-    """Write the series after a step; in a thread, as neither a large fleet nor a slow disk may hold up the polls."""
+    """Write the series after an update; in a thread, as neither a large fleet nor a slow disk may hold up the polls."""
     textfile.write(series.render(update.monitor, polls, update.now))

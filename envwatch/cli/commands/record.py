@@ -123,7 +123,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
 
 def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
-    """Write what a step brought, if anything; a moment that has no form is left out, and said so.
+    """Write the news of an update, if there is any; a moment that has no form is left out, and said so.
 
     Raises:
         OSError: if the recording cannot be written.

@@ -191,7 +191,7 @@ class HistoryRecorder:
         return profile_state.listings > 0
 
     def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> Acks:
-        """Return the acknowledgements of a fleet's rows; the same value as long as they do not change."""
+        """Return the acknowledgements of a profile's rows; the same value as long as they do not change."""
         found = {id_: ack for id_, ack in acks.items() if id_ in profile_state.environments}
         if found != self._acks.get(profile):
             self._acks[profile] = found

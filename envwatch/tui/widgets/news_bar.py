@@ -150,7 +150,7 @@ class NewsBar(TextLine):
         return [first, ([second], [])]
 
     def _trouble(self) -> list[Row] | None:
-        """Return what is wrong under one profile: a failed poll, else a listing that is held."""
+        """Return what is wrong under one profile: a failed poll, else a quarantined listing."""
         fleet = self.state.fleet
         for profile_state in fleet:
             schedule = self.state.schedules.get(profile_state.profile)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
 
 _Basis: TypeAlias = "tuple[ProfileState, Freshness, Acks, Silences]"
-"""What the counts of a fleet depend on: the same objects as long as these hold."""
+"""What the counts of a profile depend on: the same objects as long as the counts are right."""
 
 _COUNTED = (
     (Presence.ONLINE, "on", 8),
@@ -65,7 +65,7 @@ class StatusBar(TextLine):
 
     @dataclass
     class Counted(Message):
-        """The fleets were counted anew."""
+        """The environments were counted anew."""
 
         counts: Counts
 
@@ -74,18 +74,18 @@ class StatusBar(TextLine):
         self._watched = watched
         """The names of the profiles, and the host if there is only one."""
         self._counts: Mapping[SafeText, tuple[_Basis, Counts]] = {}
-        """Counts of each fleet that was counted, by profile."""
+        """Counts of each counted profile."""
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw what changed; count a new listing later, so that a key is handled before."""
         if new.fleet is not old.fleet or not all(
-            self._found(profile_state, fresh) for _, profile_state, fresh in self._fleets()
+            self._found(profile_state, fresh) for _, profile_state, fresh in self._profile_states()
         ):
             self.call_later(self._count)
         self.refresh_if_changed()
 
     def _found(self, profile_state: ProfileState, freshness: Freshness) -> tuple[_Basis, Counts] | None:
-        """Return the counts of a fleet with their basis, if that still holds."""
+        """Return the counts of a profile with their basis, if the basis is the same."""
         found, basis = (
             self._counts.get(profile_state.profile),
             (profile_state, freshness, self.state.acks, self.state.silences),
@@ -100,21 +100,21 @@ class StatusBar(TextLine):
                 (profile_state, freshness, state.acks, state.silences),
                 counts_at(profile_state, state.now, state.is_alerting),
             )
-            for _, profile_state, freshness in self._fleets()
+            for _, profile_state, freshness in self._profile_states()
         }
         self.post_message(self.Counted(self._total))
         self.refresh()
 
     @property
     def _total(self) -> Counts:
-        """The counts over all fleets that were listed."""
+        """The counts over all listed profiles."""
         return sum(
             (counts for (profile_state, *_), counts in self._counts.values() if profile_state.listed is not None),
             Counts(),
         )
 
     def parts(self) -> Row:
-        """Return the line's parts; whose fleet it is and alarms have the most weight."""
+        """Return the line's parts; the name of the profile and alarms have the most weight."""
         profiles, host = self._watched
         left = [Part(profiles, "title", _IDENTITY, cut_at=_ALARM, keep="ends")]
         if host:
@@ -126,8 +126,8 @@ class StatusBar(TextLine):
         rewound = [] if self.state.rewound is None else [rewound_badge(self.state, self.options)]
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
 
-    def _fleets(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
-        """Return each fleet, the suffix that names its profile if there are several, and its freshness."""
+    def _profile_states(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
+        """Return the state of each profile, its suffix if there are several profiles, and its freshness."""
         fleet, now = self.state.fleet, self.state.now
         return [
             (clean(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
@@ -135,7 +135,7 @@ class StatusBar(TextLine):
         ]
 
     def _presences(self) -> list[Part]:
-        """Return the counts over all fleets; nothing before a first listing has been counted."""
+        """Return the counts over all profiles; nothing before a first listing has been counted."""
         total, parts = self._total, list[Part]()
         for presence, word, weight in _COUNTED:
             if total.with_presence(presence) or (not presence.is_absent and total.presences):
@@ -193,7 +193,7 @@ class StatusBar(TextLine):
 
     def _badges(self) -> list[Part]:
         parts: list[Part] = []
-        for suffix, profile_state, freshness in self._fleets():
+        for suffix, profile_state, freshness in self._profile_states():
             since = None if freshness is Freshness.BLIND else profile_state.none_up_since
             if since is not None:
                 none_for = timedelta(seconds=self.state.now.monotonic - since.monotonic)
@@ -226,12 +226,12 @@ class StatusBar(TextLine):
         return parts
 
     def _ages(self) -> list[Part]:
-        """Return how old the data is: a part for each fleet that is not live, one for all others."""
+        """Return how old the data is: a part for each profile that is not live, one for all others."""
         schedules, is_past = self.state.schedules, self.state.rewound is not None
         if not schedules and not is_past:
             return []
         parts, live, intervals = list[Part](), list[ProfileState](), list[timedelta]()
-        for suffix, profile_state, freshness in self._fleets():
+        for suffix, profile_state, freshness in self._profile_states():
             is_live = freshness is Freshness.LIVE and not profile_state.is_refused
             if not is_live:
                 parts.append(self._age_badge(profile_state, suffix, freshness))
@@ -251,7 +251,7 @@ class StatusBar(TextLine):
         return parts
 
     def _age_badge(self, profile_state: ProfileState, suffix: SafeText, freshness: Freshness) -> Part:
-        """Return why a fleet is not live, and how old its data is."""
+        """Return why a profile is not live, and how old its data is."""
         age = profile_state.age(self.state.now)
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
@@ -309,7 +309,7 @@ def _signed(error: float) -> str:
 
 
 def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> list[Part]:
-    """Return why a fleet's data may be wrong."""
+    """Return why a profile's data may be wrong."""
     parts = []
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)

@@ -272,8 +272,8 @@ def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(
     assert not comparing.compared
     writer.close()
     writer = FolderWriter(tmp_path, Retention(), between_runs=comparing)
-    held = listed([], NOW + DAY + 10_000)  # which leaves the first listing the only one that is believed
-    history = record(writer, [failed(at=NOW + DAY), *life(1, NOW + DAY + 5000), held, held])
+    quarantined = listed([], NOW + DAY + 10_000)  # which leaves the first listing the only one that is believed
+    history = record(writer, [failed(at=NOW + DAY), *life(1, NOW + DAY + 5000), quarantined, quarantined])
     writer.close()
     assert comparing.compared == [(before.moment(before.polls(*ALWAYS)[2]), history.moment(history.polls(*ALWAYS)[1]))]
     reasons = [event.reason for event in StoredPast(tmp_path).events(*ALWAYS)]
