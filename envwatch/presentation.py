@@ -6,7 +6,7 @@ The filter's fields (`query/fields.py`), the table's columns (`views/columns.py`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum, auto
 from operator import attrgetter
 from types import MappingProxyType
@@ -35,7 +35,7 @@ class Match(Enum):
     """The value is an age or a date, which can be compared."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Presentation:
     """The presentation of a field that the API sends."""
 
@@ -43,6 +43,7 @@ class Presentation:
     """The name in filters and settings, and the column's id."""
     about: str
     """A few words for the column picker and for the line of completions."""
+    _: KW_ONLY
     example: str = ""
     """Values that follow `about` in the line of completions."""
     aliases: tuple[str, ...] = ()
@@ -81,16 +82,16 @@ def _ever(name: str) -> Callable[[TrackedEnvironment], float | None]:
 
 _ALL: Final = (
     Presentation(
-        id="name",
-        about="the name its user chose",
+        "name",
+        "the name its user chose",
         text=_attribute("name"),
         width=18,
         from_width=0,
         column_about="the name its user chose, or else the id",
     ),
     Presentation(
-        id="mode",
-        about="permission mode",
+        "mode",
+        "permission mode",
         match=Match.PREFIX,
         text=lambda tracked: mode_of(tracked.environment.mode),
         width=13,
@@ -99,8 +100,8 @@ _ALL: Final = (
         pane="mode",
     ),
     Presentation(
-        id="version",
-        about="version of Letta Code",
+        "version",
+        "version of Letta Code",
         example="<0.34",
         match=Match.VERSION,
         text=_attribute("version"),
@@ -110,17 +111,11 @@ _ALL: Final = (
         pane="version",
     ),
     Presentation(
-        id="branch",
-        about="git branch",
-        text=_attribute("branch"),
-        width=15,
-        from_width=100,
-        keep="start",
-        pane="branch",
+        "branch", "git branch", text=_attribute("branch"), width=15, from_width=100, keep="start", pane="branch"
     ),
     Presentation(
-        id="directory",
-        about="working directory",
+        "directory",
+        "working directory",
         aliases=("dir",),
         text=_attribute("working_directory"),
         width=20,
@@ -129,8 +124,8 @@ _ALL: Final = (
         pane="in",
     ),
     Presentation(
-        id="os",
-        about="darwin, linux, win32",
+        "os",
+        "darwin, linux, win32",
         match=Match.PREFIX,
         text=_attribute("os"),
         width=6,
@@ -140,8 +135,8 @@ _ALL: Final = (
         pane="on",
     ),
     Presentation(
-        id="node",
-        about="version of Node.js",
+        "node",
+        "version of Node.js",
         example=">=22",
         match=Match.VERSION,
         text=_attribute("node_version"),
@@ -149,17 +144,17 @@ _ALL: Final = (
         keep="start",
     ),
     Presentation(
-        id="pod",
-        about="pod of the platform, or the last one",
+        "pod",
+        "pod of the platform, or the last one",
         text=lambda tracked: tracked.pod_id,
         width=8,
         from_width=120,
         pane="pod",
     ),
-    Presentation(id="user", about="id of its user", text=_attribute("user_id"), width=12, from_width=120, pane="user"),
+    Presentation("user", "id of its user", text=_attribute("user_id"), width=12, from_width=120, pane="user"),
     Presentation(
-        id="owner",
-        about="owner of its API key",
+        "owner",
+        "owner of its API key",
         aliases=("key",),
         text=_attribute("api_key_owner"),
         title="KEY OWNER",
@@ -167,8 +162,8 @@ _ALL: Final = (
         pane="owner",
     ),
     Presentation(
-        id="update",
-        about="whether it updates itself",
+        "update",
+        "whether it updates itself",
         example="yes, no, by hand",
         match=Match.PREFIX,
         text=lambda tracked: update_text(tracked.environment),
@@ -177,8 +172,8 @@ _ALL: Final = (
         pane="update",
     ),
     Presentation(
-        id="up",
-        about="up since",
+        "up",
+        "up since",
         example="<2h",
         aliases=("connected",),
         match=Match.INSTANT,
@@ -188,8 +183,8 @@ _ALL: Final = (
         column_about="time since it connected, while it is up",
     ),
     Presentation(
-        id="seen",
-        about="last seen",
+        "seen",
+        "last seen",
         example=">1d",
         match=Match.INSTANT,
         instant=_ever("last_seen_at"),
@@ -197,21 +192,19 @@ _ALL: Final = (
         column_about="time since it was last seen",
     ),
     Presentation(
-        id="first",
-        about="first seen",
+        "first",
+        "first seen",
         example="<7d, >2026-11-01",
         match=Match.INSTANT,
         instant=_ever("first_seen_at"),
         width=5,
         column_about="time since it was first seen",
     ),
+    Presentation("device", "id of the machine", text=_attribute("device_id"), width=14, pane="device", is_id=True),
+    Presentation("id", "id of the row", text=_attribute("id"), pane="id", is_id=True),
     Presentation(
-        id="device", about="id of the machine", text=_attribute("device_id"), width=14, pane="device", is_id=True
-    ),
-    Presentation(id="id", about="id of the row", text=_attribute("id"), pane="id", is_id=True),
-    Presentation(
-        id="connection",
-        about="id of the live link",
+        "connection",
+        "id of the live link",
         aliases=("conn",),
         text=_attribute("connection_id"),
         width=14,
@@ -219,15 +212,11 @@ _ALL: Final = (
         is_id=True,
     ),
     Presentation(
-        id="listener",
-        about="id of the listener's process",
-        text=_attribute("listener_instance_id"),
-        pane="listener",
-        is_id=True,
+        "listener", "id of the listener's process", text=_attribute("listener_instance_id"), pane="listener", is_id=True
     ),
     Presentation(
-        id="org",
-        about="id of its organization",
+        "org",
+        "id of its organization",
         aliases=("organization",),
         text=_attribute("organization_id"),
         pane="org",

@@ -41,7 +41,7 @@ T = TypeVar("T")
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
-class _Schema:
+class _Constraints:
     """Adds constraints to the schema by which pydantic validates a value.
 
     Args:
@@ -55,8 +55,8 @@ class _Schema:
         return handler(source) | self._constraints
 
 
-_Text = Annotated[SafeText, _Schema(max_length=LONGEST)]
-_Instant = Annotated[ServerMs, _Schema(strict=True, allow_inf_nan=False)]
+_Text = Annotated[SafeText, _Constraints(max_length=LONGEST)]
+_Instant = Annotated[ServerMs, _Constraints(strict=True, allow_inf_nan=False)]
 
 _NEVER_ON_THE_WIRE: Final = "\0"
 """An alias that no plain page can contain: only this module fills that field."""
@@ -192,7 +192,7 @@ class Environment:
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "alias_generator": wire_name}
 
-    id: Annotated[_Text, _Schema(min_length=1), ApiField("id", 0, identifies=_I.MACHINE)]
+    id: Annotated[_Text, _Constraints(min_length=1), ApiField("id", 0, identifies=_I.MACHINE)]
     """The row's permanent key. Cleaned by `clean_key`: distinct rows have distinct keys."""
     name: Annotated[_Text, ApiField("connectionName", 1, identifies=_I.MACHINE)]
     """Chosen by the machine's user; not unique."""

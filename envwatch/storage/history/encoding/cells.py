@@ -135,27 +135,22 @@ _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
 """The fields of `TrackedEnvironment`, each with the number of its cell; numbers 0 to 15 are in `API_FIELDS`."""
 
 
-class _Cell(NamedTuple):
-    """One numbered cell of a row."""
-
-    number: int
-    path: str
-    """The attribute of `TrackedEnvironment` that the cell holds."""
-    codec: Codec[Any]
-
-
-_CELLS: Final = sorted(
-    [
-        *(_Cell(API_FIELDS[name].number, f"environment.{name}", codec) for name, codec in ENVIRONMENT_FIELDS.items()),
-        *(_Cell(number, name, codec) for name, (number, codec) in _TRACKED.items()),
-    ]
+_CELLS: Final = dict(
+    sorted(
+        [
+            *((API_FIELDS[name].number, (f"environment.{name}", codec)) for name, codec in ENVIRONMENT_FIELDS.items()),
+            *((number, (name, codec)) for name, (number, codec) in _TRACKED.items()),
+        ]
+    )
 )
-if [cell.number for cell in _CELLS] != [*range(len(_CELLS))]:
-    raise TypeError(f"the numbers of cells must be 0 to {len(_CELLS) - 1}, each once: the next is free for a new field")
+"""By number, the attribute of `TrackedEnvironment` that the cell holds, and the codec of the cell."""
+_COUNT: Final = len(ENVIRONMENT_FIELDS) + len(_TRACKED)
+if [*_CELLS] != [*range(_COUNT)]:
+    raise TypeError(f"the numbers of cells must be 0 to {_COUNT - 1}, each once: the next is free for a new field")
 
-NAMES: Final = tuple(cell.path.rpartition(".")[2] for cell in _CELLS)
+NAMES: Final = tuple(path.rpartition(".")[2] for path, _ in _CELLS.values())
 """The fields by the number of their cell."""
-CODECS: Final = tuple(cell.codec for cell in _CELLS)
+CODECS: Final = tuple(codec for _, codec in _CELLS.values())
 """How each cell is written and read; the cells of `MEMBERS` have a way of their own."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
@@ -167,7 +162,7 @@ BEAT: Final = NAMES.index("last_heartbeat_at")
 CHECK: Final = NAMES.index("skew_check")
 MEMBERS: Final = tuple(each.number for each in API_FIELDS.values() if each.kind is ValueKind.OBJECT)
 
-_cells_of: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*(cell.path for cell in _CELLS))
+_cells_of: Callable[[TrackedEnvironment], tuple[Any, ...]] = attrgetter(*(path for path, _ in _CELLS.values()))
 _ENVIRONMENT_NAMES: Final = tuple(API_FIELDS)
 _TRACKED_NAMES: Final = tuple(_TRACKED)
 _environment_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(each.number for each in API_FIELDS.values()))
