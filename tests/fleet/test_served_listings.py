@@ -111,8 +111,9 @@ class ViewerMachine(FleetMachine):
             assert self.late_viewer.listed.monotonic >= before.listed.monotonic, "time went backwards"
         assert all(event.lasted is None or event.lasted >= timedelta() for event in seen)
         assert all(event.since is None or event.since <= event.at for event in seen)
-        if self.profile_state.quarantine is not None or not self.profile_state.stall_detector.beats_count:
-            return  # the one may believe or doubt the platform a poll before the other
+        states = (self.profile_state, self.late_viewer)
+        if any(each.quarantine is not None or not each.stall_detector.beats_count for each in states):
+            return  # either may believe or doubt the platform a poll before the other
         for id_, tracked in self.late_viewer.environments.items():
             was = self.profile_state.environments.get(id_)
             if was is not None and was.verdict.is_up and tracked.presence is Presence.OFFLINE:
