@@ -70,6 +70,10 @@ def go_back_to_the_loss(terminal: Terminal) -> None:
         before = badge(terminal)
         terminal.press("{")
         terminal.wait_until(lambda before=before: badge(terminal) != before, "another moment")  # type: ignore[misc]
+        terminal.press("?")  # the counts may come a frame after the badge; a key is handled after both
+        terminal.wait_for("^ States of environments")
+        terminal.press(ESC)
+        terminal.wait_for_no("^ States of environments")
         if "○ 12" in terminal.display[0]:
             break
     terminal.wait_for("○ off .* db-11 +NEW")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from support.demo_screen import HEADER, cursor_name, demo, quit_with, rows
 from support.pty_terminal import ENTER, ESC, Terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SIZES = [(200, 50), (80, 24), (120, 36)]
@@ -86,7 +88,7 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
             terminal.screen.reset()
             terminal.resize(columns, lines)
             terminal.wait_for(pattern)
-        assert cursor_name(terminal) == name
+        terminal.wait_until(lambda: cursor_name(terminal) == name, "the same row under the cursor")
 
         terminal.click(60, 10)
         terminal.wait_until(lambda: terminal.cursor_line == 10, "a click selects")
@@ -95,19 +97,19 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
         quit_with(terminal, "\x03", 130)
 
 
-def wait_for_every_part_in_its_place(terminal: Terminal) -> None:
-    """Wait until the layout is as it must be: some of it may come a frame later."""
+def wait_for_layout(terminal: Terminal, check: Callable[[], None]) -> None:
+    """Wait until the assertions about a layout hold: some of it may come a frame later."""
 
     def is_right() -> bool:
         with suppress(AssertionError):
-            assert_every_part_is_in_its_place(terminal)
+            check()
             return True
         return False
 
     try:
         terminal.wait_until(is_right, "every part in its place")
     except AssertionError:
-        assert_every_part_is_in_its_place(terminal)
+        check()
         raise
 
 
@@ -119,7 +121,7 @@ def test_every_size_has_its_layout(tmp_path: Path) -> None:
                 terminal.resize(columns, lines)
             terminal.wait_for("▏ [●◐○] [A-Z]+ for " if columns >= 120 else HEADER)
             terminal.wait_for("^ / Filter")
-            wait_for_every_part_in_its_place(terminal)
+            wait_for_layout(terminal, partial(assert_every_part_is_in_its_place, terminal))
         beat = first_beat(terminal)
         assert beat
         terminal.wait_until(lambda: first_beat(terminal) != beat, "the age ticks")
@@ -175,22 +177,21 @@ def test_the_pane_answers_first_beside_the_table_and_below_it(tmp_path: Path) ->
     with demo(tmp_path, 120, 36) as terminal:
         terminal.press("p")
         terminal.wait_for("PAUSED")
-        assert_pane_answers_first(terminal, left=76, top=1)
+        wait_for_layout(terminal, partial(assert_pane_answers_first, terminal, left=76, top=1))
         terminal.screen.reset()
         terminal.resize(80, 50)
-        assert_pane_answers_first(terminal, left=1, top=30)
+        wait_for_layout(terminal, partial(assert_pane_answers_first, terminal, left=1, top=30))
         quit_with(terminal, "q", 0)
 
 
 def assert_pane_answers_first(terminal: Terminal, *, left: int, top: int) -> None:
     """The name and the state in bold, then what helps with its letter, then the rest; read from the cells."""
-    state = re.compile("[○?] (OFFLINE|UNKNOWN) for ")
-    terminal.wait_until(lambda: state.match(terminal.part(top + 1, left)), "the state under the name")
+    assert re.match("[○?] (OFFLINE|UNKNOWN) for ", terminal.part(top + 1, left))
     assert cursor_name(terminal).startswith(terminal.part(top, left).strip())
     assert all(terminal.screen.buffer[top + 1][x].bold for x in range(left + 2, left + 9))
     pane = [terminal.part(y, left).rstrip(" ▁▂▃▄▅▆▇█") for y in range(top, terminal.screen.lines - 2)]
     helps = next((y for y, line in enumerate(pane) if line.startswith("do ")), len(pane))
-    about = next(y for y, line in enumerate(pane) if re.fullmatch("── about ─+", line))
+    about = next((y for y, line in enumerate(pane) if re.fullmatch("── about ─+", line)), 0)
     assert helps < about
     assert pane[helps].endswith("y l")
     assert all(len(line) <= terminal.screen.columns - left for line in pane)

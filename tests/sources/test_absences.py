@@ -122,7 +122,7 @@ async def test_a_row_that_exists_is_added_to_the_listing_that_lacks_it(server: F
 
 
 async def test_rows_that_come_back_during_a_poll_are_in_the_next_poll(server: Faulty) -> None:
-    """The server answers a whole poll from the rows of its first page: a test cannot know what a poll is reading."""
+    """The tests' server answers a whole poll from the same rows: a test cannot know how far a poll has come."""
     rows, ids = server.rows, {"env-1", "env-2", "env-3", "env-4", "env-5"}
 
     def bring_back(reply: Reply) -> Reply:

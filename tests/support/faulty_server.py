@@ -139,7 +139,7 @@ class Faulty:
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows = rows
-        """Rows of the next poll: the requests of one poll are answered from the rows at its first request."""
+        """Rows of the next poll. The server answers all requests of one poll from the rows at the first request."""
         self._polled_rows = rows
         """Rows of the newest poll."""
         self.unlisted: Sequence[Mapping[str, Any]] = ()

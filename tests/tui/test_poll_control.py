@@ -210,7 +210,7 @@ async def test_a_failure_is_readable_from_its_first_word_where_the_next_try_leav
 
 
 async def test_a_failure_that_needs_two_lines_is_drawn_once_it_has_both() -> None:
-    """Until then a repaint, as after a change of the terminal's size, draws the line before."""
+    """Until then a repaint draws the previous line. A change of the terminal's size causes such a repaint."""
     async with staged((60, 15)) as stage:
         await stage.show(beating(30))
         before = news_lines(stage)

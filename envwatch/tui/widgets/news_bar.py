@@ -42,7 +42,7 @@ NOTICE_S = 10.0
 """Seconds for which a notice is shown: it comes unexpectedly, so it needs longer."""
 
 _NEXT_TRY_CELLS = len("next try in 59m 59s")
-"""Cells for the time of the next try. Their number is fixed: a message must not break anew at each second."""
+"""Cells of the countdown. Without a fixed number, the message would break at another word from second to second."""
 
 
 class NewsBar(TextLine):
@@ -75,7 +75,7 @@ class NewsBar(TextLine):
         self._logged_texts: deque[str] = deque(maxlen=20)
         """The last messages that were logged as they were cut; failures alternate."""
         self._whole_rows: tuple[Sequence[Row], int] = ([], 0)
-        """The newest lines that had room, and the width for which they were made."""
+        """The last lines that had room, and the width in cells for which they were made."""
 
     def _fit(self) -> None:
         """Take as many lines as there is something to show in."""
@@ -92,7 +92,7 @@ class NewsBar(TextLine):
         return self.rows()[0]
 
     def rows(self) -> Sequence[Row]:
-        """Return the newest lines, or the lines before until the layout has given the bar as many as it needs."""
+        """Return the newest lines, or the previous lines until the layout makes room for the newest lines."""
         width, height = self.size
         rows, (whole, whole_width) = self._newest_rows(), self._whole_rows
         if len(rows) != height and len(whole) == height and whole_width == width:
