@@ -111,6 +111,14 @@ def test_the_blast_radius_is_what_all_the_lost_share_and_no_survivor_has() -> No
     assert blast_radius(lost, [environment(podId="pod-7")]) == (("version", "0.31.2"),)
 
 
+def test_every_field_that_may_tell_a_cause_is_named_by_its_label() -> None:
+    metadata = {"os": "linux", "lettaCodeVersion": "0.31.2", "nodeVersion": "v20.1.0", "gitBranch": "main"}
+    members = {"podId": "p", "userId": "u", "apiKeyOwner": "k", "organizationId": "o", "currentMode": "strict"}
+    lost = [environment(f"env-{number}", metadata=metadata, **members) for number in (1, 2)]
+    labels = ["pod", "user", "key owner", "organization", "os", "version", "node", "branch", "mode"]
+    assert [label for label, _ in blast_radius(lost, [])] == labels
+
+
 def test_a_value_that_nobody_has_is_not_shared() -> None:
     assert blast_radius([environment(podId=None), environment(podId=None)], [environment()]) == ()
 
