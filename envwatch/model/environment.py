@@ -141,10 +141,10 @@ class MetadataField(Declaration, Generic[T]):
     """
 
     key: str
-    kind: type
+    kind: type[Any]
     """The type of the value."""
-    read: Callable[[Any], T]
-    """Makes the attribute's value of it."""
+    read: Callable[[Any], T] | None = None
+    """Makes the attribute's value; None for the value as it is, since every text was cleaned with the row."""
     is_output: bool = True
     """Whether the attribute has a name in JSON and CSV."""
 
@@ -158,16 +158,18 @@ class MetadataField(Declaration, Generic[T]):
     def __get__(self, row: "Environment | None", owner: type) -> Self | T | None:
         if row is None:
             return self
-        value = row.metadata.get(self.key) if row.metadata else None
-        return self.read(value) if isinstance(value, self.kind) else None
+        value: Any = row.metadata.get(self.key) if row.metadata else None
+        if not isinstance(value, self.kind):
+            return None
+        return value if self.read is None else self.read(value)
 
 
 def _metadata_text(key: str, identifies: Identifies, label: str = "") -> MetadataField[SafeText]:
-    return MetadataField(key, str, clean, identifies=identifies, label=label)
+    return MetadataField(key, str, identifies=identifies, label=label)
 
 
-def _as_object(value: dict[str, JsonValue]) -> JsonObject:
-    return value
+def _metadata_object(key: str, *, is_output: bool = True) -> MetadataField[JsonObject]:
+    return MetadataField(key, dict, is_output=is_output)
 
 
 def _only_texts(values: list[JsonValue]) -> tuple[SafeText, ...]:
@@ -227,11 +229,11 @@ class Environment:
     pod_id: Annotated[_Text | None, ApiField("podId", 9, is_null_sent=True, identifies=_I.POD, label="pod")] = None
     user_id: Annotated[_Text | None, ApiField("userId", 12, identifies=_I.USER, label="user")] = None
     api_key_owner: Annotated[_Text | None, ApiField("apiKeyOwner", 11, identifies=_I.USER, label="key owner")] = None
-    self_update = MetadataField("self_update", dict, _as_object)
+    self_update = _metadata_object("self_update")
     """Whether the listener can update itself, and the command if it cannot."""
     supported_commands = MetadataField("supported_commands", list, _only_texts)
     """Names of the commands that the listener accepts."""
-    machine = MetadataField("machine", dict, _as_object, is_output=False)
+    machine = _metadata_object("machine", is_output=False)
     """Undocumented: architecture, cpu, memoryBytes, osName, osVersion."""
     metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
     """An open set; the attributes above ignore a value of the wrong type."""
@@ -315,24 +317,34 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
     Its id is that of `Environment`, which `environment_of` changes if it is hashed. Instants are whole numbers where
     they can be. Optional fields without a value are left out, as the platform does it on a fresh row.
     """
-    row: dict[str, JsonValue] = {
-        # Cleaning made this name of an unknown field that of a known one, and removes the hint again.
+    row: dict[str, JsonValue] = dict(zip(_SENT, _values_to_send(environment), strict=True))
+    for wire in _SENT_INSTANTS:
+        row[wire] = _wire_instant(row[wire])
+    for wire in _LEFT_OUT:
+        if row[wire] is None:
+            del row[wire]
+    if not environment.unknown:
+        return row
+    # Cleaning may have made the name of an unknown field the name of a known one, and removes the hint again.
+    return {
         name + _REMOVED_BY_CLEANING if name in _WIRE_NAMES else name: value
         for name, value in environment.unknown.items()
-    }
-    for each in WIRE_FIELDS:
-        value = getattr(environment, each.name)
-        if value is not None or each.is_null_sent:
-            row[each.wire] = _wire_instant(value) if each.kind is ValueKind.INSTANT else value
-    return row
+    } | row
 
+
+_SENT: Final = [each.wire for each in WIRE_FIELDS]
+_SENT_INSTANTS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.INSTANT]
+_OPTIONAL: Final = {each.name for each in fields(Environment) if each.default is None}
+_LEFT_OUT: Final = [each.wire for each in WIRE_FIELDS if each.name in _OPTIONAL and not each.is_null_sent]
+"""The members that are left out where they have no value."""
+_values_to_send: Final[Callable[[Environment], tuple[Any, ...]]] = attrgetter(*(each.name for each in WIRE_FIELDS))
 
 _REMOVED_BY_CLEANING = "\ufe0f"
 _EXACT_BELOW = 1 << 53
 """Whole numbers that a float holds exactly."""
 
 
-def _wire_instant(at: ServerMs | None) -> float | None:
+def _wire_instant(at: Any) -> float | None:  # noqa: ANN401  an instant or None
     # Not -0.0, which is a whole number only as a float.
     return int(at) if at and at.is_integer() and abs(at) < _EXACT_BELOW else at
 

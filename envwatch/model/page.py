@@ -131,7 +131,7 @@ def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | 
         before = known.get(row.id)
         # A row that equals a cleaned one is clean, unless its id only looks like that row's key.
         if before is None or row != before or is_hashed(row.id):
-            if may_be_too_large and any(is_too_large(getattr(row, name)) for name in _OBJECTS):
+            if may_be_too_large and _has_large_object(row):
                 return None
             try:
                 rows[index] = _cleaned_row(row, before, is_plain=is_plain)
@@ -141,6 +141,13 @@ def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | 
         else:
             rows[index] = before
     return Page(rows, page.has_next_page, cursor, 0, received_ids=received_ids)
+
+
+def _has_large_object(row: Environment) -> bool:
+    for name in _OBJECTS:  # noqa: SIM110  `any` takes three times as long, and this runs for every new row
+        if is_too_large(getattr(row, name)):
+            return True
+    return False
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
