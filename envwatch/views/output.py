@@ -263,7 +263,7 @@ _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUT
 
 
 def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
-    """Return the fields of an environment, by `ROW_NAMES`: those of `Environment`, and what envwatch adds.
+    """Return the fields of an environment by the names of `ROW_NAMES`. envwatch adds some fields to the declared ones.
 
     * Instants are ISO 8601 in UTC with milliseconds.
     * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.

@@ -1,4 +1,4 @@
-"""Text that no function cleaned, for tests of what must hold even then."""
+"""Makes a `SafeText` of uncleaned text, for tests of code that must survive such text."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_every_binding_of_every_screen_and_dialog_has_an_id_of_its_own_and_a_des
     counts = Counter(binding.id for binding in dict.fromkeys(EVERYWHERE))
     assert [id_ for id_, count in counts.items() if count > 1] == ["app.help"]  # the app's, and that of its screens
     assert {binding.id for binding in EVERYWHERE} == set(binding_ids())
-    assert {id_.partition(".")[0] for id_ in IDS} == SECTIONS.keys() - {"command"}  # which names those of the user
+    assert {id_.partition(".")[0] for id_ in IDS} == SECTIONS.keys() - {"command"}  # keys of the user's own commands
 
 
 def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
