@@ -347,6 +347,12 @@ def history_folder_for(server: str, settings: Settings) -> Path:
     return history_folder(_state_folder(), "?".join([settings.profile, *parts]), server)
 
 
+def alert_file_for(credentials: Credentials, settings: Settings) -> Path:
+    """Return the path of a profile's alert state. A profile with other filters of the endpoint has another state."""
+    name = history_folder_for(server_in(credentials.base_url), settings).name
+    return _state_folder() / "alerts" / f"{name}.json"
+
+
 def note_targets(poll_log: PollLog, targets: Iterable[Target]) -> None:
     """Write to the log what is polled, and with which keys."""
     for target in targets:

@@ -1,26 +1,26 @@
 """Hooks of `envwatch watch --hooks`: after each update, messages that fire go to the runner, and are remembered.
 
-Owns the wiring between the configuration, the decision, the runner and the file of open incidents.
+Owns the wiring between the configuration, the decision, the runner and the alert state files.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from envwatch.cli.alert_files import AlertFiles, places_for
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.cli.bootstrap import config_path_for, host_of, state_file
+from envwatch.cli.bootstrap import config_path_for, host_of
 from envwatch.cli.streams import print_error
-from envwatch.fleet.kept_incidents import KeptIncident, kept_incidents
+from envwatch.fleet.incidents import Incident
 from envwatch.hooks.decision import HookState
 from envwatch.hooks.hook import deliveries_of
 from envwatch.hooks.message import Context, message_of
 from envwatch.hooks.runner import Runner
-from envwatch.model.text import clean
+from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.sources.poller import read_clocks
-from envwatch.storage.incidents_file import INCIDENTS, IncidentsFile
 from envwatch.storage.log import Level, LogLine
 from envwatch.views.cloud_events import source_of
 
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
-    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.alert_state import AlertState
     from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
     from envwatch.hooks.runner import HookReport
-    from envwatch.model.text import SafeText
     from envwatch.storage.log import PollLog
 
 
@@ -46,13 +45,8 @@ class Prepared(NamedTuple):
     deliveries: Mapping[SafeText, Delivery]
     contexts: Mapping[SafeText, Context]
     """What messages say of a profile, by the name under which it is watched."""
-    kept: Sequence[KeptIncident]
-    """Incidents that an earlier run has left open, and that may be over."""
-
-    @property
-    def open_incidents(self) -> list[Incident]:
-        """Those incidents, for the monitor."""
-        return [kept.incident for kept in self.kept]
+    alerts: AlertFiles
+    """What an earlier run left of alerts."""
 
 
 def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapping[SafeText, Delivery]]:
@@ -83,66 +77,75 @@ def prepared(profiles: Profiles, options: Options) -> Prepared:
         )
         for name, (credentials, settings) in profiles.items()
     }
-    content = INCIDENTS.read_or_empty(state_file("incidents"))
-    names = {_listing(context): name for name, context in contexts.items()}
-    return Prepared(hooks, deliveries, contexts, kept_incidents(content, names, read_clocks().monotonic))
-
-
-def _listing(context: Context) -> str:
-    """Return what distinguishes the listing of a profile from all others."""
-    return f"{context.source}#{context.profile}"
+    sources = {name: f"{context.source}#{context.profile}" for name, context in contexts.items()}
+    return Prepared(hooks, deliveries, contexts, AlertFiles(places_for(profiles, sources), _warn))
 
 
 class HookDispatch:
-    """All hooks between two updates; `keep` stores changes of open incidents by their ids, None for an ended one."""
+    """All hooks between two updates."""
 
-    def __init__(
-        self, prepared: Prepared, runner: Runner, keep: Callable[[Mapping[SafeText, KeptIncident | None]], None]
-    ) -> None:
+    def __init__(self, prepared: Prepared, runner: Runner) -> None:
         self._contexts = prepared.contexts
         self._runner = runner
-        self._keep = keep
+        self._alerts = prepared.alerts
         profile = clean(next(iter(prepared.contexts.values())).profile)
-        self._states = {
-            hook.name: HookState(
-                rule=hook.rule(profile),
-                announced=frozenset(kept.incident.id for kept in prepared.kept if hook.name in kept.hooks),
-            )
-            for hook in prepared.hooks
-        }
-        self._kept = {kept.incident.id: (len(kept.incident.losses), kept.hooks) for kept in prepared.kept}
-        """The number of losses and the hooks of each incident, as they are stored."""
-        self._open: Sequence[Incident] = prepared.open_incidents
+        self._states = {hook.name: HookState(rule=hook.rule(profile)) for hook in prepared.hooks}
+        self._newest: MonitorUpdate | None = None
+        self._resolved = dict[SafeText, Incident]()
+        """Resolved incidents whose end may be undelivered, by their ids."""
 
     def take(self, update: MonitorUpdate) -> None:
         """Send what an update calls for; never waits."""
+        for earlier in update.taken_over.values():
+            self._take_over(earlier)
+        held = self._alerts.held
         for name, state in self._states.items():
             self._states[name], fired = state.apply(update.changes, update.monitor, update.now)
             for each in fired:
-                context = self._contexts[each.subject.profile]
-                self._runner.put(name, message_of(each, name, context, update.monitor, update.now))
-        self._open = update.monitor.incidents.open
+                if each.subject.profile in held:
+                    context = self._contexts[each.subject.profile]
+                    self._runner.put(name, message_of(each, name, context, update.monitor, update.now))
+        self._resolved |= {incident.id: incident for incident in update.changes.resolved}
+        self._newest = update
         self.store()
 
+    def _take_over(self, state: AlertState | None) -> None:
+        """Take over which hooks have announced which incidents."""
+        if state is None:
+            return
+        ids = {incident.id for incident in state.open}
+        for name, hook_state in self._states.items():
+            announced = {id_ for id_, hooks in state.announced.items() if name in hooks}
+            self._states[name] = replace(hook_state, announced=(hook_state.announced - ids) | announced)
+
     def store(self) -> None:
-        """Store the open incidents, and which hooks have sent their opening; what is not delivered is not sent."""
+        """Store what the next run needs; what is not delivered is not announced."""
+        if self._newest is None:
+            return
+        monitor, now = self._newest.monitor, self._newest.now
         unsent = {name: {message.incident for message in self._runner.unsent(name)} for name in self._states}
-        changes: dict[SafeText, KeptIncident | None] = {}
-        # Those that no hook has sent yet as well: their environments are no news to the next run's first listing.
-        for incident in self._open:
-            hooks = frozenset(
-                name
-                for name, state in self._states.items()
-                if incident.id in state.announced and incident.id not in unsent[name]
-            )
-            if self._kept.get(incident.id) != (size := (len(incident.losses), hooks)):
-                self._kept[incident.id] = size
-                changes[incident.id] = KeptIncident(incident, _listing(self._contexts[incident.profile]), hooks)
-        for id_ in self._kept.keys() - {incident.id for incident in self._open}.union(*unsent.values()):
-            del self._kept[id_]
-            changes[id_] = None
-        if changes:
-            self._keep(changes)
+        still_unsent = set[SafeText | None]().union(*unsent.values())
+        self._resolved = {id_: incident for id_, incident in self._resolved.items() if id_ in still_unsent}
+        for profile in self._alerts.held:
+            incidents = [
+                each for each in (*monitor.incidents.open, *self._resolved.values()) if each.profile == profile
+            ]
+            announced = {
+                incident.id: frozenset(
+                    name
+                    for name, state in self._states.items()
+                    # The end of an incident is sent to those who were told of its opening.
+                    if (incident.id in state.announced or incident.id in self._resolved)
+                    and (incident.id in self._resolved) is (incident.id in unsent[name])
+                )
+                for incident in incidents
+            }
+            state = monitor.alert_state(profile, announced, self._resolved.values(), {}, now)
+            self._alerts.keep(profile, state, now)
+
+
+def _warn(line: str) -> None:
+    print_error(f"envwatch: {clean(line)}")
 
 
 @asynccontextmanager
@@ -160,16 +163,11 @@ async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIter
         if line.is_news:
             print_error(f"envwatch: {line.text}")
 
-    def warn(line: str) -> None:
-        poll_log.note(line)
-        print_error(f"envwatch: {clean(line)}")
-
-    file = IncidentsFile(state_file("incidents"), warn)
     runner = Runner(prepared.deliveries, report)
-    dispatch = HookDispatch(prepared, runner, file.keep)
+    dispatch = HookDispatch(prepared, runner)
     try:
         async with runner:
             yield dispatch.take
     finally:
         dispatch.store()
-        file.close()
+        prepared.alerts.close()

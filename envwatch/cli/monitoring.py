@@ -12,6 +12,7 @@ import signal
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.cli import gc_tuning
@@ -42,10 +43,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
     from datetime import datetime, timedelta
 
+    from envwatch.cli.alert_files import AlertFiles
     from envwatch.cli.bootstrap import Profiles
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.alert_state import AlertState
     from envwatch.fleet.history import Past
-    from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.fleet.silences import Silences
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
@@ -68,6 +72,8 @@ class MonitorUpdate(NamedTuple):
     profile: SafeText | None = None
     """Whose outcome it is; None if only time has passed."""
     outcome: Outcome | None = None
+    taken_over: Mapping[SafeText, AlertState | None] = MappingProxyType({})
+    """The profiles whose hooks this process runs from now on, with the state that an earlier run left."""
 
     @property
     def has_new_listing(self) -> bool:
@@ -102,20 +108,33 @@ _NEVER = Deadline()
 
 
 class StateFiles:
-    """What the user has acknowledged and silenced on this machine; others may change it at any time."""
+    """What the user has acknowledged and silenced on this machine, and the alerts of an earlier run.
 
-    def __init__(self, warn: Callable[[str], None], profile: SafeText) -> None:
+    Other processes may change the files at any time.
+    """
+
+    def __init__(self, warn: Callable[[str], None], profile: SafeText, alerts: AlertFiles | None = None) -> None:
         path = state_file("acknowledged")
         self._file = AcknowledgementsFile(path, warn)
         self._acks = ChangedFile(path, acknowledged)
         self._silences = SilencesReader(state_file("silences"), partial(matcher_or_none, profile=profile))
+        self._alerts = alerts
 
-    async def newest(self, monitor: Monitor) -> Monitor:
-        """Return a monitor with what others have changed since the last call; the disk may be slow."""
-        acks, silences = await asyncio.to_thread(lambda: (self._acks.changed(), self._silences.changed()))
+    async def newest(self, monitor: Monitor, now: Clocks) -> tuple[Monitor, Mapping[SafeText, AlertState | None]]:
+        """Return a monitor with what others have changed since the last call, and the alerts that were taken over."""
+        acks, silences, taken_over = await asyncio.to_thread(self._read, now)  # the disk may be slow
         if acks is not None:
             monitor = replace(monitor, acks=acks)
-        return monitor if silences is None else replace(monitor, silences=silences)
+        if silences is not None:
+            monitor = replace(monitor, silences=silences)
+        for profile, state in taken_over.items():
+            if state is not None:
+                monitor = monitor.with_alert_state(profile, state)
+        return monitor, taken_over
+
+    def _read(self, now: Clocks) -> tuple[Acks | None, Silences | None, Mapping[SafeText, AlertState | None]]:
+        taken_over = {} if self._alerts is None else self._alerts.take_over(now)
+        return self._acks.changed(), self._silences.changed(), taken_over
 
     def end(self, ids: Iterable[SafeText]) -> None:
         """Save that the acknowledgements of some environments have ended."""
@@ -151,19 +170,18 @@ async def monitoring(
     profiles: Profiles,
     options: Options,
     deadline: Deadline,
-    open_incidents: Iterable[Incident] = (),
+    alerts: AlertFiles | None = None,
     *,
     is_recorded: bool = True,
 ) -> AsyncIterator[Monitoring]:
     """Poll and record profiles; the context gives the targets and the updates, and closes both.
 
-    Open incidents of an earlier run resolve like those of this one.
+    With `alerts`, the monitor goes on from the alerts of an earlier run.
     """
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
     monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name)
-    monitor = monitor.with_open_incidents(open_incidents)
-    poll_log, saved = poll_log_for(options, _warn), StateFiles(_warn, profile_name)
+    poll_log, saved = poll_log_for(options, _warn), StateFiles(_warn, profile_name, alerts)
     note_targets(poll_log, targets.values())
 
     def warn(line: str) -> None:
@@ -218,13 +236,14 @@ async def updates(
             before = monitor.with_intervals(intervals)  # which decide from when a profile is blind
             if pending.done():
                 profile, outcome = pending.result()
+                taken_over: Mapping[SafeText, AlertState | None] = {}
                 if saved is not None:
-                    before = await saved.newest(before)
+                    before, taken_over = await saved.newest(before, now)
                 monitor, changes = before.apply(profile, outcome, now)
                 if saved is not None and changes.ended_acks:
                     saved.end(changes.ended_acks)
                 monitor = replace(monitor, event_log=EventLog())
-                yield MonitorUpdate(before, monitor, changes, now, profile, outcome)
+                yield MonitorUpdate(before, monitor, changes, now, profile, outcome, taken_over)
                 pending = waiting()
             elif now.monotonic >= tick_at:
                 monitor, changes = before.tick(now)

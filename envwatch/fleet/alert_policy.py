@@ -43,6 +43,8 @@ class AlertPolicy:
     """How long a loss must have held before it opens an incident."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
+    blind_after: timedelta | None = limits.BLIND_AFTER
+    """How long a profile must be blind before that is an incident about envwatch; None for never."""
 
 
 DEFAULT_POLICY: Final = AlertPolicy()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import EMPTY, SafeText, clean, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +49,14 @@ class Alerts:
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
     """Return the losses in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`; at least one."""
-    losses = [loss for incident in incidents for loss in incident.losses]
+    losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
+    if not losses:
+        return composed(f"envwatch is blind: {incidents[0].losses[0].reason}")
     first, others = losses[0], len(losses) - 1
     who = shortened(first.name or first.id or EMPTY, _NAME_CELLS, keep="ends")
     if others:
         who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
-    be = "are" if others else "is"
-    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing"}
-    is_alike = len({loss.kind for loss in losses}) == 1
-    return clean(f"{who} {whats[losses[0].kind] if is_alike else 'went offline or are gone'}")
+    be, flap = ("are", "flap") if others else ("is", "flaps")
+    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
+    kinds = {loss.kind for loss in losses}
+    return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")

@@ -1,56 +1,93 @@
-"""Incidents: losses that have held, each with a stable id; they open once and resolve once.
+"""Incidents: losses that lasted, each incident with a stable id; an incident opens once and resolves once.
 
-Pure. A loss waits until it has held for the policy's `alert_after`, then it opens an incident; losses of one listing
-that are a mass change, or that were found after a blind time, are one incident together. Which losses are worth a
-person, and what can be seen at all, is decided by the `LossClassifier`, an argument. Acknowledging a loss, or silencing
-it, before its incident opens prevents that; afterwards the incident stays open until its environments are back, since
-every channel that said that it opened must be able to say that it ended.
+Pure. Losses that may have happened at one moment form a chain, and a chain opens as one incident. The source of the
+rules is the alert policy in docs/without-a-screen.md. A `LossClassifier` decides which losses need a person and which
+rows are visible. An acknowledgement or a silence before the opening prevents the incident. After the opening, the
+incident stays open until its rows are back, because every channel that announced the incident must announce its end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from hashlib import blake2s
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.presence import Presence
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.presence import HEARTBEAT_LOST, Presence
+from envwatch.fleet.problems import is_old, is_problem
 from envwatch.model import limits
-from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.clock import MonotonicS, ServerMs
+from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from collections.abc import Hashable
 
-    from envwatch.model.clock import MonotonicS, ServerMs
+    from envwatch.fleet.alert_policy import AlertPolicy
+    from envwatch.fleet.tracking import TrackedEnvironment
 
-_SPREAD_S: Final = limits.INCIDENT_SPREAD.total_seconds()
+_STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
+_STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
+_BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
+_DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _IDS_KEPT: Final = 1_000
 LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING})
 _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
-"""What an environment was before a loss that is none: offline, then gone, then missing."""
+"""Presences before an event that is no new loss: offline, then gone, then missing."""
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
 
 Key: TypeAlias = tuple[SafeText, SafeText]
-"""Profile and id of an environment."""
+"""Profile and id of an environment; the id is empty for the profile's own blindness."""
 
 
 class LossStatus(Enum):
-    """What a loss is at a moment."""
+    """The status of a loss at a moment."""
 
     UNSEEN = auto()
-    """Cannot be known: blind, quarantined, asleep, or the row is unproven."""
+    """Unknown: the profile is blind, quarantined or asleep, or the row proves nothing."""
+    BACK = auto()
+    """Up again for less than `limits.BACK_AFTER`: the next loss continues this one."""
     OVER = auto()
-    """It is back and steady, has left the fleet, or was acknowledged while it was gone or missing."""
+    """Up again for long enough, replaced by another row, out of the fleet, or acknowledged while gone or missing."""
     SETTLED = auto()
-    """Still lost, but acknowledged, or for so long that it is no problem any more: it opens nothing."""
+    """Lost for so long that the loss is no problem any more."""
+    OUTSIDE = auto()
+    """Lost, and outside the alert policy for now."""
     QUIET = auto()
-    """Still lost, but silenced or outside the alert policy for now."""
+    """Lost, and acknowledged or silenced for now: when that ends, the row counts as lost at that moment."""
     ALERTING = auto()
 
 
 LossClassifier: TypeAlias = Callable[[Key], LossStatus]
+
+
+class DeathInterval(NamedTuple):
+    """When a row was lost at the earliest and at the latest, by its server's clock."""
+
+    earliest: ServerMs
+    latest: ServerMs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A loss that waits for its incident."""
+
+    event: Event
+    """The loss as it was found, or the event that says that the row flaps."""
+    died: DeathInterval
+    noticed_at: MonotonicS
+    """When the first listing showed the loss, or when the row stopped being quiet, by this machine's clock."""
+    incident: SafeText
+    """The id of the incident that the loss opens."""
+    is_quiet: bool = False
+    """Whether the row was quiet at the last look."""
+
+    @property
+    def is_flapping(self) -> bool:
+        """Whether the incident need not wait for `alert_after`."""
+        return self.event.kind is Kind.FLAPPING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,171 +95,379 @@ class Incident:
     """Losses that are one message."""
 
     id: SafeText
-    """`inc-` and 12 hexadecimal digits of a hash over the profile and, for each environment, its id and its last sign
-    of life (server's clock), as the loss was found. So two processes, and one before and after a restart, give the same
-    id to a disconnect or a lost heartbeat if they found it in the same rows; one that is gone has the last sign of life
-    that this process saw."""
+    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the first loss that was
+    noticed. Two processes that notice the same loss first give the incident the same id."""
     profile: SafeText
     began_at: ServerMs
     """When the listing that proved the first loss was asked for."""
     losses: tuple[Event, ...]
-    """One for each environment, as it was lost: kind, reason and `then`."""
-    is_mass: bool = False
-    """Whether they were lost together."""
+    """One event for each environment, as the environment was lost: kind, reason and `then`."""
+    is_storm: bool = False
+    """Whether the incident holds unrelated losses, because too many incidents opened before."""
     shared: SafeText | None = None
-    """What the environments of a mass loss share: `pod p-7`."""
+    """The field values that all lost environments share, and no online environment has: `pod p-7`."""
     noticed_at: MonotonicS
     """When the first loss was noticed, by this machine's clock."""
     remaining: frozenset[Key]
     """The environments that are not back yet."""
-    joins: SafeText | None = None
-    """While it waits: the id of the open incident that it becomes a part of, if that is still open then."""
+    ended_by: SafeText | None = None
+    """Why the incident resolved, if no environment came back: `replaced by mac-2`."""
 
     @property
     def keys(self) -> frozenset[Key]:
-        """Every environment that was lost."""
+        """The keys of all lost environments."""
         return frozenset(key_of(loss) for loss in self.losses)
+
+    @property
+    def is_mass(self) -> bool:
+        """Whether the incident holds so many environments that one cause for all is likely."""
+        return len(self.losses) >= limits.MASS_MIN
+
+    @property
+    def is_blindness(self) -> bool:
+        """Whether the incident is about envwatch, which cannot see the profile."""
+        return self.losses[0].id is None
+
+
+class Blindness(NamedTuple):
+    """The time in which a profile could not be seen, without the time in which this machine slept."""
+
+    noticed_at: MonotonicS
+    since: ServerMs
+    """When the newest data was asked for; when the blindness was noticed, if there is no data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Everything outside the incidents that decides at a moment which of them open and resolve."""
+
+    at: MonotonicS
+    classify_loss: LossClassifier
+    policy: Callable[[SafeText], AlertPolicy]
+    """The alert policy of a profile."""
+    moments: Mapping[SafeText, ServerMs]
+    """The time of each profile's server."""
+    blind: Mapping[SafeText, tuple[ServerMs, SafeText]]
+    """The profiles that cannot be seen: the time of the newest data, and the reason."""
+    shared: Callable[[Sequence[Event]], SafeText | None] = lambda _losses: None
+    """Returns the field values that lost environments share."""
+    replacement: Callable[[Key], SafeText | None] = lambda _key: None
+    """Returns the name of the row that replaced a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Incidents:
     """The losses that wait, and the incidents that are open."""
 
-    waiting: tuple[Incident, ...] = ()
-    """Those that have not held for long enough, oldest first."""
+    waiting: tuple[Loss, ...] = ()
+    """In the order in which they were noticed."""
     open: tuple[Incident, ...] = ()
     """Oldest first."""
     used: tuple[SafeText, ...] = ()
-    """The ids of the newest incidents that opened: a row that came and went without a sign of life needs another."""
+    """The ids of the newest incidents: a row that came and went without a sign of life needs another id."""
+    openings: Mapping[SafeText, tuple[MonotonicS, ...]] = field(default_factory=dict)
+    """When each profile's newest incidents opened, for the storm rule."""
+    blindnesses: Mapping[SafeText, Blindness] = field(default_factory=dict)
+    """The profiles that cannot be seen now."""
 
     def with_events(
-        self, events: Iterable[Event], at: MonotonicS, last_seen_alive_at: Callable[[Key], float]
+        self,
+        events: Iterable[Event],
+        at: MonotonicS,
+        death_interval: Callable[[Event, Event | None], DeathInterval],
+        last_seen_alive_at: Callable[[Key], float],
+        identity: Callable[[Key], Hashable] = lambda key: key,
     ) -> tuple[Incidents, tuple[Event, ...]]:
         """Return the incidents after a listing's events, and the events with the ids of their incidents.
 
-        The last sign of life of an environment is by its server's clock, in ms.
+        Args:
+            events: of one listing.
+            at: when the listing was judged.
+            death_interval: gives the interval of a loss; the second argument is the event's group, if there is one.
+            last_seen_alive_at: gives an environment's last sign of life, by its server's clock, in ms.
+            identity: maps the keys of one environment under several profiles to one value.
         """
-        groups = [event for event in events if event.members]
-        following = self
-        if joint := _fresh(following, flatten(groups)):
-            reasons = {event.reason for event in groups if event.of in LOSSES}
-            shared = reasons.pop() if len(reasons) == 1 else None
-            following = _after_loss(
-                following, replace(_waiting(joint, at, last_seen_alive_at), is_mass=True, shared=shared)
-            )
-        for event in events:
-            if not event.members and (single := _fresh(following, [event])):
-                following = _after_loss(following, _waiting(single, at, last_seen_alive_at))
+        events = tuple(events)
+        known = {identity(key) for key in _ids(self)}
+        waiting, fresh = list(self.waiting), list[Loss]()
+        for event, group in _with_groups(events):
+            is_loss = event.kind in LOSSES and event.before not in _LOST
+            if not is_loss and event.kind is not Kind.FLAPPING:
+                continue
+            who = identity(key_of(event))
+            if who not in known:
+                known.add(who)
+                loss = Loss(event=event, died=death_interval(event, group), noticed_at=at, incident=EMPTY)
+                fresh.append(loss)
+            elif event.kind is Kind.FLAPPING:
+                for losses in (waiting, fresh):
+                    losses[:] = [
+                        replace(loss, event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
+                    ]
+        following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, last_seen_alive_at)))
         ids = _ids(following)
         return following, tuple(_marked(event, ids) for event in events)
 
-    def tick(
-        self, at: MonotonicS, classify_loss: LossClassifier, alert_after: Callable[[SafeText], timedelta]
-    ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
-        """Return the incidents at a moment, those that open now, and those that resolve now.
+    def with_earlier_run(
+        self,
+        profile: SafeText,
+        waiting: Iterable[Loss],
+        incidents: Iterable[Incident],
+        blindness: Blindness | None = None,
+    ) -> Incidents:
+        """Return the incidents with the losses and incidents of an earlier run in place of a profile's own."""
+        restored = tuple(incidents)
+        blindnesses = {name: each for name, each in self.blindnesses.items() if name != profile}
+        return replace(
+            self,
+            waiting=(*(loss for loss in self.waiting if loss.event.profile != profile), *waiting),
+            open=(*(incident for incident in self.open if incident.profile != profile), *restored),
+            used=(*self.used, *(incident.id for incident in restored))[-_IDS_KEPT:],
+            blindnesses=blindnesses if blindness is None else {**blindnesses, profile: blindness},
+        )
 
-        A waiting loss opens an incident once it has held for `alert_after`, with those of its environments that alert.
-        Those that are silenced or outside the policy still wait, as an incident of their own.
-        """
-        if not self.waiting and not self.open:
+    def after_sleep(self, profile: SafeText) -> Incidents:
+        """Return the incidents after this machine slept: the sleep is no blindness."""
+        blindnesses = {name: blindness for name, blindness in self.blindnesses.items() if name != profile}
+        return replace(self, blindnesses=blindnesses)
+
+    def tick(self, around: Surroundings) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
+        """Return the incidents at a moment, the incidents that open now, and the incidents that resolve now."""
+        if not self.waiting and not self.open and not self.blindnesses and not around.blind:
             return self, (), ()
-        open_by_id: dict[SafeText, Incident] = {}
-        resolved: list[Incident] = []
-        for incident in self.open:
-            remaining = frozenset(key for key in incident.remaining if classify_loss(key) is not LossStatus.OVER)
-            updated = replace(incident, remaining=remaining)
-            if remaining:
-                open_by_id[incident.id] = updated
-            else:
-                resolved.append(updated)
-        waiting: list[Incident] = []
-        opened: list[Incident] = []
-        for incident in self.waiting:
-            is_due = at - incident.noticed_at >= alert_after(incident.profile).total_seconds()
-            alerting, others = _parted(incident, classify_loss, is_due=is_due)
-            if others is not None:
-                waiting.append(others)
-            if alerting is None:
-                continue
-            if (mass := open_by_id.get(alerting.joins or EMPTY)) is not None:
-                open_by_id[mass.id] = _with_losses(mass, alerting)
-            else:
-                opened.append(replace(alerting, joins=None))
-        used = (*self.used, *(incident.id for incident in opened))[-_IDS_KEPT:]
-        following = Incidents(tuple(waiting), (*open_by_id.values(), *opened), used)
+        remaining_open, resolved = _after_returns(self.open, around)
+        blindnesses, opened = _blindnesses(self, around)
+        waiting, statuses = _still_waiting(self.waiting, around)
+        openings = dict(self.openings)
+        for profile in dict.fromkeys(loss.event.profile for loss in waiting):
+            found, openings[profile] = _opened(profile, waiting, statuses, self.openings.get(profile, ()), around)
+            opened += found
+        if opened:
+            waiting = _not_opened(waiting, opened)
+        remaining_open += opened
+        resolved += _beyond_the_limit(remaining_open)
+        over = {incident.id for incident in resolved}
+        following = Incidents(
+            tuple(waiting),
+            tuple(incident for incident in remaining_open if incident.id not in over),
+            (*self.used, *(incident.id for incident in opened))[-_IDS_KEPT:],
+            {profile: times for profile, times in openings.items() if times},
+            blindnesses,
+        )
         return self if following == self else following, tuple(opened), tuple(resolved)
+
+    def noticed_times(self) -> Mapping[Key, MonotonicS]:
+        """Return when each loss was noticed, by its environment."""
+        opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
+        return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
+
+
+def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[Loss], Mapping[Key, LossStatus]]:
+    """Return the losses that still wait, and their statuses."""
+    waiting: list[Loss] = []
+    statuses: dict[Key, LossStatus] = {}
+    for loss in losses:
+        key = key_of(loss.event)
+        status = statuses[key] = around.classify_loss(key)
+        if status is LossStatus.QUIET:
+            waiting.append(loss if loss.is_quiet else replace(loss, is_quiet=True))
+        elif status is LossStatus.ALERTING and loss.is_quiet:
+            # The silence or the acknowledgement ended: the row counts as lost from this moment.
+            moment = around.moments[loss.event.profile]
+            died = DeathInterval(moment, moment)
+            waiting.append(replace(loss, died=died, noticed_at=around.at, is_quiet=False))
+        elif status not in (LossStatus.OVER, LossStatus.SETTLED):
+            waiting.append(loss)
+    return waiting, statuses
+
+
+def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Loss]:
+    """Return the losses that still wait after incidents opened; the rest of a chain gets another id."""
+    ready = {key for incident in opened for key in incident.keys}
+    ids = {incident.id for incident in opened}
+    rest = (loss for loss in waiting if key_of(loss.event) not in ready)
+    return [replace(loss, incident=_hashed(loss.incident, "rest")) if loss.incident in ids else loss for loss in rest]
 
 
 def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
     """Return the incident of each environment that is not back."""
-    all_of_them = (*incidents.waiting, *incidents.open)
-    return {key: incident.joins or incident.id for incident in all_of_them for key in incident.remaining}
+    opened = {key: incident.id for incident in incidents.open for key in incident.remaining}
+    return opened | {key_of(loss.event): loss.incident for loss in incidents.waiting}
 
 
-def _fresh(incidents: Incidents, events: Iterable[Event]) -> list[Event]:
-    """Return the losses of environments that were not lost before."""
-    losses = [event for event in events if event.kind in LOSSES and event.before not in _LOST]
-    known = _ids(incidents) if losses else {}
-    return [loss for loss in losses if key_of(loss) not in known]
+def _with_groups(events: Iterable[Event], group: Event | None = None) -> Iterable[tuple[Event, Event | None]]:
+    """Yield the events without members, each with the outermost group around it."""
+    for event in events:
+        if event.members:
+            yield from _with_groups(event.members, group or event)
+        else:
+            yield event, group
 
 
-def _waiting(losses: Sequence[Event], at: MonotonicS, last_seen_alive_at: Callable[[Key], float]) -> Incident:
-    """Return the incident that losses will open."""
+def _with_ids(
+    incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], last_seen_alive_at: Callable[[Key], float]
+) -> list[Loss]:
+    """Return new losses with the ids of their incidents: a chain has the id of the loss that was noticed first."""
+    found: list[Loss] = []
+    for profile in dict.fromkeys(loss.event.profile for loss in fresh):
+        old = [loss for loss in waiting if loss.event.profile == profile and not loss.is_quiet]
+        new = [loss for loss in fresh if loss.event.profile == profile]
+        taken = {loss.incident for loss in waiting} | {incident.id for incident in incidents.open}
+        for chain in _chains([*old, *new]):
+            first = min(chain, key=_order)
+            id_ = first.incident
+            if not id_:
+                key = key_of(first.event)
+                id_ = _hashed(profile, f"{first.event.id}\0{last_seen_alive_at(key):.0f}")
+                if id_ in incidents.used or id_ in taken:
+                    id_ = _hashed(id_, f"{first.event.at:.0f}")
+            found += (replace(loss, incident=id_) for loss in chain if not loss.incident)
+    return sorted(found, key=_order)
+
+
+def _order(loss: Loss) -> tuple[float, float, str]:
+    return loss.noticed_at, loss.died.earliest, loss.event.id or EMPTY
+
+
+def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
+    """Return the chains of losses: two losses are linked if their death intervals overlap or touch.
+
+    Too many losses are one chain.
+    """
+    by_start = sorted(losses, key=lambda loss: loss.died.earliest)
+    if len(by_start) > limits.MOST_LOSSES_WAITING:
+        return [by_start]
+    chains: list[list[Loss]] = []
+    latest = ServerMs(0.0)
+    for loss in by_start:
+        if chains and loss.died.earliest <= latest:
+            chains[-1].append(loss)
+            latest = max(latest, loss.died.latest)
+        else:
+            chains.append([loss])
+            latest = loss.died.latest
+    return chains
+
+
+def _opened(
+    profile: SafeText,
+    waiting: Iterable[Loss],
+    statuses: Mapping[Key, LossStatus],
+    openings: Sequence[MonotonicS],
+    around: Surroundings,
+) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
+    """Return the incidents of a profile that open now, and the times of the newest openings."""
+    alert_after_s = around.policy(profile).alert_after.total_seconds()
+    recent = [at for at in openings if around.at - at < _STORM_WINDOW_S]
+    losses = [
+        loss
+        for loss in waiting
+        if loss.event.profile == profile
+        and not loss.is_quiet
+        and statuses[key_of(loss.event)] is not LossStatus.OUTSIDE
+    ]
+    alerting = {key: loss for loss in losses if statuses[key := key_of(loss.event)] is LossStatus.ALERTING}
+    due: list[list[Loss]] = []
+    for chain in _chains(losses):
+        lost = [loss for loss in chain if key_of(loss.event) in alerting]
+        if any(loss.is_flapping or around.at - loss.noticed_at >= alert_after_s for loss in lost):
+            due.append(lost)
+    opened: list[Incident] = []
+    for lost in sorted(due, key=lambda losses: min(map(_order, losses))):
+        if len(recent) < limits.STORM_FROM:
+            opened.append(_incident_of(profile, lost, around))
+            recent.append(around.at)
+            continue
+        if around.at - recent[-1] >= _STORM_EVERY_S:
+            ready = {key for incident in opened for key in incident.keys}
+            rest = [loss for key, loss in alerting.items() if key not in ready]
+            opened.append(_incident_of(profile, rest, around, is_storm=True))
+            recent.append(around.at)
+        break
+    return opened, tuple(recent[-limits.STORM_FROM :])
+
+
+def _incident_of(
+    profile: SafeText, losses: Sequence[Loss], around: Surroundings, *, is_storm: bool = False
+) -> Incident:
+    """Return the incident that losses open."""
+    in_order = sorted(losses, key=_order)
+    events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)
     return Incident(
-        id=_hashed(losses[0].profile, *sorted(f"{loss.id}\0{last_seen_alive_at(key_of(loss)):.0f}" for loss in losses)),
-        profile=losses[0].profile,
-        began_at=min(loss.at for loss in losses),
-        losses=tuple(losses),
-        noticed_at=at,
-        remaining=frozenset(map(key_of, losses)),
+        id=in_order[0].incident,
+        profile=profile,
+        began_at=min(event.at for event in events),
+        losses=events,
+        is_storm=is_storm,
+        shared=around.shared(events) if len(events) > 1 else None,
+        noticed_at=in_order[0].noticed_at,
+        remaining=frozenset(map(key_of, events)),
     )
 
 
-def _after_loss(incidents: Incidents, new: Incident) -> Incidents:
-    """Return the incidents after a loss: it belongs to a mass loss of the minute before, or waits for itself."""
-
-    def is_near(mass: Incident) -> bool:
-        is_joint = mass.is_mass and mass.joins is None and mass.profile == new.profile
-        return is_joint and new.noticed_at - mass.noticed_at < _SPREAD_S
-
-    if new.id in incidents.used or any(new.id == incident.id for incident in incidents.waiting):
-        new = replace(new, id=_hashed(new.id, f"{new.began_at:.0f}"))
-    if (mass := next(filter(is_near, incidents.waiting), None)) is not None:
-        grown = _with_losses(mass, new)
-        return replace(incidents, waiting=tuple(grown if each is mass else each for each in incidents.waiting))
-    if (mass := next(filter(is_near, incidents.open), None)) is not None:
-        new = replace(new, joins=mass.id)
-    return replace(incidents, waiting=(*incidents.waiting, new))
+def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple[list[Incident], list[Incident]]:
+    """Return the open incidents that stay open, without the environments that are back, and the resolved ones."""
+    still_open: list[Incident] = []
+    resolved: list[Incident] = []
+    for incident in incidents:
+        remaining = frozenset(key for key in incident.remaining if around.classify_loss(key) is not LossStatus.OVER)
+        if remaining:
+            still_open.append(incident if remaining == incident.remaining else replace(incident, remaining=remaining))
+            continue
+        names = [around.replacement(key) for key in sorted(incident.keys)]
+        ended_by = composed(f"replaced by {names[0]}") if names[0] is not None and None not in names else None
+        resolved.append(replace(incident, remaining=remaining, ended_by=ended_by))
+    return still_open, resolved
 
 
-def _parted(
-    incident: Incident, classify_loss: LossClassifier, *, is_due: bool
-) -> tuple[Incident | None, Incident | None]:
-    """Return the part of a waiting incident that opens now, and the part that still waits; None for an empty one."""
-    statuses = {key: classify_loss(key) for key in incident.remaining}
-    waits = (LossStatus.UNSEEN, LossStatus.QUIET, *(() if is_due else (LossStatus.ALERTING,)))
-    alerting = frozenset(key for key, status in statuses.items() if is_due and status is LossStatus.ALERTING)
-    waiting = frozenset(key for key, status in statuses.items() if status in waits)
-    others = _narrowed(incident, waiting)
-    if others is not None and alerting:
-        # It may open later, as an incident of its own.
-        others = replace(others, id=_hashed(incident.id, *sorted(id_ for _, id_ in waiting)))
-    return _narrowed(incident, alerting), others
+def _blindnesses(incidents: Incidents, around: Surroundings) -> tuple[Mapping[SafeText, Blindness], list[Incident]]:
+    """Return the profiles that cannot be seen, and the incidents about envwatch that open now."""
+    found = {
+        profile: blindness
+        for profile, blindness in incidents.blindnesses.items()
+        if around.classify_loss((profile, EMPTY)) is not LossStatus.OVER
+    }
+    found |= {
+        profile: Blindness(around.at, since) for profile, (since, _) in around.blind.items() if profile not in found
+    }
+    told = {incident.profile for incident in incidents.open if incident.is_blindness}
+    opened = []
+    for profile, (_, reason) in around.blind.items():
+        blindness, blind_after = found[profile], around.policy(profile).blind_after
+        if profile in told or blind_after is None or around.at - blindness.noticed_at < blind_after.total_seconds():
+            continue
+        id_ = _hashed(profile, f"blind\0{blindness.since:.0f}")
+        event = Event(
+            kind=Kind.BLIND, at=blindness.since, since=blindness.since, profile=profile, reason=reason, incident=id_
+        )
+        opened.append(
+            Incident(
+                id=id_,
+                profile=profile,
+                began_at=blindness.since,
+                losses=(event,),
+                noticed_at=blindness.noticed_at,
+                remaining=frozenset({key_of(event)}),
+            )
+        )
+    return found, opened
 
 
-def _with_losses(incident: Incident, other: Incident) -> Incident:
-    return replace(incident, losses=(*incident.losses, *other.losses), remaining=incident.remaining | other.remaining)
-
-
-def _narrowed(incident: Incident, keys: frozenset[Key]) -> Incident | None:
-    """Return an incident with some of its environments only; None if that leaves none."""
-    if len(keys) == len(incident.losses) or not keys:
-        return incident if keys else None
-    return replace(incident, losses=tuple(loss for loss in incident.losses if key_of(loss) in keys), remaining=keys)
+def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
+    """Return the oldest incidents of profiles that have too many open ones: they resolve, so that new ones can open."""
+    by_profile: dict[SafeText, list[Incident]] = {}
+    for incident in incidents:
+        by_profile.setdefault(incident.profile, []).append(incident)
+    too_many = f"envwatch follows {limits.MOST_INCIDENTS_OPEN:,} incidents at most"
+    return [
+        replace(incident, ended_by=clean(too_many))
+        for same in by_profile.values()
+        for incident in same[: -limits.MOST_INCIDENTS_OPEN]
+    ]
 
 
 def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
-    """Return an event with the id of its incident, its members likewise; a group whose members have one has it too."""
+    """Return an event with the id of its incident; a group has the id if all members with an id have the same."""
     if event.members:
         members = tuple(_marked(member, ids) for member in event.members)
         found = {member.incident for member in members if member.incident is not None}
@@ -233,6 +478,45 @@ def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
 def _hashed(*parts: str) -> SafeText:
     digest = blake2s("\n".join(parts).encode(), digest_size=6).hexdigest()
     return clean(f"inc-{digest}")
+
+
+def death_interval(
+    loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs
+) -> DeathInterval:
+    """Return when a row was lost at the earliest and at the latest.
+
+    Args:
+        loss: as the newest listing showed the loss.
+        group: the event that the loss came in; a group with `since` covers a time in which nothing could be seen.
+        tracked: the environment after the listing.
+        listed_at: the time of the listing before.
+    """
+    group = group or loss
+    if group.since is not None:
+        return DeathInterval(group.since, loss.at)
+    beat_at = None if tracked is None else tracked.environment.last_heartbeat_at
+    if tracked is not None and tracked.verdict == HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
+        return DeathInterval(beat_at, ServerMs(beat_at + _DEATH_WITHIN_MS))
+    return DeathInterval(min(listed_at, loss.at), loss.at)
+
+
+def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool) -> LossStatus:
+    """Return the status of a visible row's loss at a moment, if the row is neither silenced nor outside the policy.
+
+    Args:
+        tracked: the environment.
+        at: the server's time.
+        is_acked: whether the environment is acknowledged.
+        is_news: whether the loss was noticed lately, however long ago the row's last sign of life was.
+    """
+    if tracked.verdict.is_up and not tracked.is_flapping:
+        came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
+        return LossStatus.BACK if came_at is not None and at - came_at < _BACK_AFTER_MS else LossStatus.OVER
+    if is_acked and tracked.presence.is_absent:
+        return LossStatus.OVER
+    if not is_problem(tracked, at) and not (is_news and is_old(tracked, at)):
+        return LossStatus.SETTLED
+    return LossStatus.QUIET if is_acked else LossStatus.ALERTING
 
 
 def key_of(event: Event) -> Key:

@@ -14,12 +14,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from envwatch.fleet.acknowledgements import NO_ACKS, losses_of, recovered
 from envwatch.fleet.alert_policy import DEFAULT_POLICY
+from envwatch.fleet.alert_state import AlertState
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.incidents import Incidents, LossStatus
+from envwatch.fleet.incidents import (
+    DeathInterval,
+    Incidents,
+    LossStatus,
+    Surroundings,
+    death_interval,
+    key_of,
+    status_of,
+)
 from envwatch.fleet.inventory import missing_id
+from envwatch.fleet.mass_changes import blast_radius
 from envwatch.fleet.outages import states
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
@@ -27,6 +37,8 @@ from envwatch.fleet.silences import NO_SILENCES, silencing
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
+from envwatch.model.outcome import Slept
+from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,12 +51,12 @@ if TYPE_CHECKING:
     from envwatch.fleet.outages import Interval
     from envwatch.fleet.silences import Silence, Silences
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import Clocks
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.limits import Limits
     from envwatch.model.outcome import Outcome
-    from envwatch.model.text import SafeText
 
 _END: Final = ServerMs(inf)
+_OLD_AFTER_S: Final = limits.OLD_AFTER.total_seconds()
 
 
 class MonitorChanges(NamedTuple):
@@ -55,9 +67,9 @@ class MonitorChanges(NamedTuple):
     ended_acks: frozenset[SafeText] = frozenset()
     """Ids of environments whose acknowledgement ended: they recovered, or have another problem now."""
     opened: tuple[Incident, ...] = ()
-    """Incidents whose losses have held for the policy's `alert_after` now; each opens once."""
+    """Incidents whose oldest loss has lasted for the policy's `alert_after` now; each opens once."""
     resolved: tuple[Incident, ...] = ()
-    """Incidents of which no environment is lost any more; each resolves once."""
+    """Incidents whose environments are all back; each resolves once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,8 @@ class Monitor:
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
     """Silences by their id, ended ones among them."""
     incidents: Incidents = field(default_factory=Incidents)
+    resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
+    """What an earlier run knew of each profile, until the next listing was compared with it."""
 
     @classmethod
     def create(
@@ -117,14 +131,22 @@ class Monitor:
             now: this machine's clocks.
         """
         fleet, found = self.fleet.apply(profile, outcome)
+        before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         ended = recovered(self.acks, fleet.environments) | _listed_after_all(self.acks, fleet)
-        acks, incidents = self.acks, self.incidents
+        acks, incidents, resumed = self.acks, self.incidents, self.resumed
+        if isinstance(outcome, Slept):
+            incidents = incidents.after_sleep(profile)
 
         def last_seen_alive_at(key: Key) -> float:
             tracked = fleet.tracked(key)
             return 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
 
-        incidents, events = incidents.with_events(found, now.monotonic, last_seen_alive_at)
+        def interval(loss: Event, group: Event | None) -> DeathInterval:
+            listed_at = loss.at if before.listed is None else before.clock.server_time(before.listed.wall)
+            return death_interval(loss, group, fleet.tracked(key_of(loss)), listed_at)
+
+        incidents, events = incidents.with_events(found, now.monotonic, interval, last_seen_alive_at)
+        lost: list[Event] = []
         if ended:
             acks = {id_: ack for id_, ack in acks.items() if id_ not in ended}
             # The first listing of a profile is a silent baseline.
@@ -134,10 +156,22 @@ class Monitor:
                 if profile_state.listings > 1
                 for tracked in profile_state.environments.values()
             )
-            incidents, _ = incidents.with_events(losses_of(ended, compared), now.monotonic, last_seen_alive_at)
+            lost += losses_of(ended, compared)
+        if profile in resumed and after.listings > before.listings:
+            lost += resumed[profile].losses_since(after)
+            resumed = {name: state for name, state in resumed.items() if name != profile}
+        incidents, _ = incidents.with_events(lost, now.monotonic, interval, last_seen_alive_at)
         event_log = self.event_log.with_events(events) if events else self.event_log
         watched = self._watched_after(profile, fleet)
-        monitor = replace(self, fleet=fleet, acks=acks, event_log=event_log, watched=watched, incidents=incidents)
+        monitor = replace(
+            self,
+            fleet=fleet,
+            acks=acks,
+            event_log=event_log,
+            watched=watched,
+            incidents=incidents,
+            resumed=resumed,
+        )
         monitor, changes = monitor.tick(now)
         return monitor, changes._replace(events=(*events, *changes.events), ended_acks=ended)
 
@@ -146,7 +180,7 @@ class Monitor:
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
-        incidents, opened, resolved = self.incidents.tick(now.monotonic, self.loss_classifier(now), self.alert_after)
+        incidents, opened, resolved = self.incidents.tick(self._surroundings(now))
         if incidents is self.incidents:
             return self, MonitorChanges(events=events)
         alerts = self.alerts.apply(opened, resolved)
@@ -198,11 +232,48 @@ class Monitor:
         acks = {**self.acks, **changes}
         return replace(self, acks={id_: ack for id_, ack in acks.items() if ack is not None})
 
-    def with_open_incidents(self, incidents: Iterable[Incident]) -> Monitor:
-        """Return the monitor with open incidents of an earlier run, which resolve like its own."""
-        restored = tuple(incidents)
-        used = tuple(incident.id for incident in restored)
-        return replace(self, incidents=replace(self.incidents, open=restored, used=used))
+    def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
+        """Return the monitor with the waiting losses and open incidents that an earlier run left for a profile.
+
+        The next listing is compared with the rows that were online then.
+        """
+        incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness)
+        return replace(self, incidents=incidents, resumed={**self.resumed, profile: state})
+
+    def alert_state(
+        self,
+        profile: SafeText,
+        announced: Mapping[SafeText, frozenset[SafeText]],
+        undelivered: Iterable[Incident],
+        failing: Mapping[SafeText, WallMs],
+        now: Clocks,
+    ) -> AlertState:
+        """Return what the next run needs of a profile's alerts.
+
+        Args:
+            profile: the profile.
+            announced: as in `AlertState`.
+            undelivered: resolved incidents whose end is not delivered yet: for the next run they are open.
+            failing: as in `AlertState`.
+            now: this machine's clocks.
+        """
+        profile_state, earlier = self.fleet.by_profile[profile], self.resumed.get(profile)
+        looked_at, online = now.wall, frozenset[SafeText]()
+        if earlier is not None:
+            looked_at, online = earlier.looked_at, earlier.online
+        elif profile_state.listed is not None:
+            looked_at = profile_state.listed.wall
+            online = frozenset(id_ for id_, tracked in profile_state.environments.items() if tracked.verdict.is_up)
+        still_open = (replace(incident, remaining=incident.keys) for incident in undelivered)
+        return AlertState(
+            looked_at=looked_at,
+            online=online,
+            waiting=tuple(loss for loss in self.incidents.waiting if loss.event.profile == profile),
+            open=tuple(each for each in (*self.incidents.open, *still_open) if each.profile == profile),
+            announced=announced,
+            blindness=self.incidents.blindnesses.get(profile),
+            failing=failing,
+        )
 
     def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
         """Return the monitor with silences changed, by their ids; None ends one."""
@@ -263,9 +334,12 @@ class Monitor:
         fleet, wall, acks = self.fleet.by_profile, now.wall, self.acks
         moments = self.fleet.moments(wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
+        noticed = self.incidents.noticed_times()
 
         def classify_loss(key: Key) -> LossStatus:
             profile, id_ = key
+            if not id_:
+                return _status_of_blindness(fleet[profile], now)
             if profile not in seen:
                 return LossStatus.UNSEEN
             profile_state = fleet[profile]
@@ -275,13 +349,12 @@ class Monitor:
                 return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
-            is_acked = id_ in acks
-            if (tracked.verdict.is_up and not tracked.is_flapping) or (is_acked and tracked.presence.is_absent):
-                return LossStatus.OVER
             at = moments[profile]
-            if is_acked or not is_problem(tracked, at):
-                return LossStatus.SETTLED
-            return LossStatus.ALERTING if self._is_loud(tracked, wall, at) else LossStatus.QUIET
+            is_news = now.monotonic - noticed.get(key, -inf) < _OLD_AFTER_S
+            status = status_of(tracked, at, is_acked=id_ in acks, is_news=is_news)
+            if status is not LossStatus.ALERTING or self._is_loud(tracked, wall, at):
+                return status
+            return LossStatus.QUIET if self._finds(tracked, at) else LossStatus.OUTSIDE
 
         return classify_loss
 
@@ -291,11 +364,35 @@ class Monitor:
             return self.watched
         return {**self.watched, profile: self.watched.get(profile, NOT_WATCHED).apply(before, profile_state)}
 
+    def _surroundings(self, now: Clocks) -> Surroundings:
+        def shared(losses: Sequence[Event]) -> SafeText | None:
+            lost = [loss.then.environment for loss in losses if loss.then is not None]
+            if len(lost) < len(losses):
+                return None
+            keys = {key_of(loss) for loss in losses}
+            environments = self.fleet.by_profile[losses[0].profile].environments.values()
+            survivors = (each.environment for each in environments if each.verdict.is_up and each.key not in keys)
+            return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
+
+        blind = {profile: profile_state.blindness(now) for profile, profile_state in self.fleet.by_profile.items()}
+        return Surroundings(
+            at=now.monotonic,
+            classify_loss=self.loss_classifier(now),
+            policy=self._policy,
+            moments=self.fleet.moments(now.wall),
+            blind={profile: blindness for profile, blindness in blind.items() if blindness is not None},
+            shared=shared,
+        )
+
     def _policy(self, profile: SafeText) -> AlertPolicy:
         return self.policies.get(profile, DEFAULT_POLICY)
 
+    def _finds(self, tracked: TrackedEnvironment, at: float) -> bool:
+        """Whether the alert policy finds an environment at a moment."""
+        return self._policy(tracked.profile).alert.matches(tracked, at)
+
     def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
-        if not self._policy(tracked.profile).alert.matches(tracked, at):
+        if not self._finds(tracked, at):
             return False
         return not self.silences or silencing(self.silences, tracked, wall, at) is None
 
@@ -315,6 +412,12 @@ class Recorder(Protocol):
             changes: by the outcome, or by time; the events may be of any profile.
             now: this machine's clocks, as the monitor got them.
         """
+
+
+def _status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
+    if profile_state.listed is None and profile_state.failure is None:
+        return LossStatus.UNSEEN
+    return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING
 
 
 def _listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[SafeText]:

@@ -192,6 +192,23 @@ class ProfileState:
         """Whether the newest listing set its row aside: it is not absent, and its state is unknown."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids
 
+    def blindness(self, now: Clocks) -> tuple[ServerMs, SafeText] | None:
+        """Return the time of the newest data and the reason, if the profile cannot be seen at a moment; None otherwise.
+
+        After a sleep, the profile is not blind before a poll has failed, because the next listing comes at once.
+        """
+        listed, failure = self.listed, self.failure
+        since = self.clock.server_time(now.wall if listed is None else listed.wall)
+        if self.stall_detector.is_stalled:
+            return self.periods.get(Kind.STALLED, since), clean("the platform's heartbeats stand still")
+        has_no_data = failure is not None if listed is None else self.freshness(now) is Freshness.BLIND
+        if not has_no_data or (self.unseen_since is not None and not self.failures):
+            return None
+        if failure is not None:
+            return since, composed(f"{failure.cause}: {failure.message}")
+        quarantine = self.quarantine
+        return since, clean("no listing came") if quarantine is None else quarantine.finding.text
+
     @property
     def none_up_since(self) -> Clocks | None:
         """The newest listing with any environment up, if there is none up now; None otherwise."""

@@ -38,6 +38,8 @@ _UNHEALTHY = frozenset({Presence.OFFLINE, Presence.LATE})
 _NO_SKEW_CHECK = SkewCheck()
 _NO_LIMIT = ServerMs(inf)
 _CHURN_MS = limits.CHURN_WINDOW / MS
+_SIGN_OF_LIFE_MS = limits.SIGN_OF_LIFE / MS
+_TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +237,7 @@ def _evidence(
     has_impossible_time = row.last_heartbeat_at is None and environment.last_heartbeat_at is not None
     has_impossible_time = has_impossible_time and bool(environment.connection_id)
     if tracked is not None:
-        row = _with_newest_heartbeat(tracked, row)
+        row = _with_newest_heartbeat(tracked, row, at)
     skew_check = _NO_SKEW_CHECK if tracked is None else tracked.skew_check
     beat_at = row.last_heartbeat_at
     if beat_at is None or not row.connection_id:
@@ -250,7 +252,7 @@ def _evidence(
     if newest is None or beat_at < newest.at:
         # An older heartbeat arrived with a new connection, at an unknown moment.
         skew_check = SkewCheck.for_heartbeat(beat_at, listing.asked_at)
-    elif beat_at != newest.at:
+    elif beat_at != newest.at and (tracked is None or tracked.verdict.is_up or beat_at - newest.at >= _SIGN_OF_LIFE_MS):
         skew_check = SkewCheck.for_heartbeat(beat_at, listing.asked_at, newest.elapsed_ms)
     is_contradicted = skew_check.contradicts(at, listing.asked_at, listing.elapsed_ms)
     return _Evidence(row, skew_check, at - beat_at, is_contradicted, has_impossible_time, None)
@@ -353,8 +355,11 @@ def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> L
     return LastHeartbeat(environment.connection_id, environment.last_heartbeat_at, last_listed_ms)
 
 
-def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment) -> Environment:
-    """Return the row with a heartbeat that did not go backwards on its connection, listed or last known."""
+def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: ServerMs) -> Environment:
+    """Return the row with a heartbeat that did not go backwards on its connection, listed or last known.
+
+    An older heartbeat from the future is dropped: the server's clock was ahead then.
+    """
     new_at = row.last_heartbeat_at
     if new_at is None:
         return row
@@ -362,7 +367,8 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment) -> Env
     old_at = before.last_heartbeat_at if before.connection_id == row.connection_id else None
     if last_known is not None and last_known.connection_id == row.connection_id:
         old_at = last_known.at
-    return row if old_at is None or old_at <= new_at else replace(row, last_heartbeat_at=old_at)
+    is_older = old_at is not None and new_at < old_at <= at + _TOLERANCE_MS
+    return replace(row, last_heartbeat_at=old_at) if is_older else row
 
 
 def event_presence(tracked: TrackedEnvironment) -> SafeText:

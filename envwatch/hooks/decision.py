@@ -101,7 +101,8 @@ def _after_incidents(
         topics = {_incident_topic(loss): loss for loss in incident.losses if key_of(loss) in incident.remaining}
         ready = (loss for topic, loss in topics.items() if not state.is_cooling((topic, ""), now.monotonic))
         if any(
-            classify_loss(key_of(loss)) is LossStatus.ALERTING and rule.matches(_with_row(loss, monitor))
+            classify_loss(key_of(loss)) is LossStatus.ALERTING
+            and (incident.is_blindness or rule.matches(_with_row(loss, monitor)))
             for loss in ready
         ):
             fired.append(Fired(incident))

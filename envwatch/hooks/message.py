@@ -145,13 +145,17 @@ def _of_incident(
 
 def _incident_text(incident: Incident, resolved_at: ServerMs | None) -> SafeText:
     losses = incident.losses
-    if len(losses) == 1:
+    if len(losses) == 1 and not incident.is_blindness:
         text = f"{losses[0].name or losses[0].id} {event_text(losses[0], UTC)}"
     else:
         shared = f", lost together: {incident.shared}" if incident.shared else ""
         text = f"{ring_text([incident])}{shared}"
+    if incident.is_storm:
+        text = f"storm: {text}"
     if resolved_at is not None:
-        text = f"resolved after {long_age(span(max(resolved_at - incident.began_at, 0.0)))}: {text}"
+        lasted = long_age(span(max(resolved_at - incident.began_at, 0.0)))
+        reason = f" ({incident.ended_by})" if incident.ended_by else ""
+        text = f"resolved after {lasted}{reason}: {text}"
     return clean(text, _SUMMARY_CELLS)
 
 

@@ -54,6 +54,8 @@ EARLIEST_TIME = datetime(2020, 1, 1, tzinfo=UTC)
 """An instant before this cannot be true, as Letta is younger: its unit is not milliseconds."""
 MOST_AHEAD = timedelta(days=1)
 """Nor can an instant that is further ahead of the server's clock than this."""
+SIGN_OF_LIFE = timedelta(seconds=15)
+"""A heartbeat that advanced by less than this is no sign of life: two replicas may round one heartbeat differently."""
 SAME_CONNECTION_WITHIN = timedelta(seconds=1)
 """Two values of `connectedAt` nearer than this are the same instant, rounded differently."""
 
@@ -109,6 +111,8 @@ CHURN_WINDOW = timedelta(hours=1)
 
 ALERT_AFTER = timedelta(seconds=10)
 """How long a loss must hold before it opens an incident, unless the alert policy says otherwise."""
+BLIND_AFTER = timedelta(minutes=15)
+"""How long a profile must be blind before that is an incident, unless the alert policy says otherwise."""
 HISTORY_DAYS = 14
 """Days before today of which the history is kept, unless the configuration says otherwise."""
 HISTORY_MB = 256
@@ -116,9 +120,21 @@ HISTORY_MB = 256
 
 BELL_EVERY = timedelta(seconds=10)
 """At most one bell in this time: later incidents share the next one."""
-INCIDENT_SPREAD = timedelta(seconds=60)
-"""Losses this soon after a mass loss belong to its incident: heartbeats of one moment run out over 30 s, and over
-several polls."""
+DEATH_WITHIN = 2 * HEARTBEAT_EVERY
+"""A machine dies at most this long after its last heartbeat, if it missed one ping at most."""
+BACK_AFTER = timedelta(seconds=60)
+"""How long a row must be up again before its loss is over: a loss before that continues the loss."""
+LONG_AGO = timedelta(hours=24)
+"""The age of the last look of an earlier run from which a message names that age."""
+STORM_FROM = 5
+"""This many incidents of a profile in `STORM_WINDOW` are a storm."""
+STORM_WINDOW = timedelta(minutes=10)
+STORM_EVERY = timedelta(minutes=1)
+"""From one incident to the next in a storm: each holds all losses that wait."""
+MOST_LOSSES_WAITING = 1_000
+"""Losses of a profile that are compared with each other; more losses are one incident."""
+MOST_INCIDENTS_OPEN = 1_000
+"""Open incidents of a profile; beyond that the oldest resolves."""
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
 """How far this machine's clock may have been set back behind the beginning of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)

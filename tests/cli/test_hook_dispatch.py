@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.builders import NOW, listed, reading
 from support.hooked import row
 
+from envwatch.cli.alert_files import AlertFiles, AlertPlace
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
 from envwatch.cli.monitoring import MonitorUpdate
+from envwatch.fleet.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.kept_incidents import KeptIncident, content_of, kept_incidents
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.hooks.hook import Hook
 from envwatch.hooks.message import Context
 from envwatch.hooks.runner import Runner, Waits
+from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
+from envwatch.storage.alert_state_file import HooksLock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from envwatch.hooks.message import Message
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
+SOURCE = f"{CONTEXT.source}#"
 HOOKS = (Hook(name=clean("soon")), Hook(name=clean("late"), filter="name:web", after=timedelta(minutes=30)))
 
 
@@ -52,63 +60,149 @@ class Inbox:
 
 @dataclass
 class Run:
-    """One run of `watch --hooks` over an environment."""
+    """One run of `watch --hooks` over an environment, at most one at a time."""
 
-    file: dict[str, Any]
-    """What is kept from run to run, as JSON."""
+    folder: Path
+    """What is kept from run to run."""
     began_at: float
     is_down: bool = False
     """Whether what takes messages is down."""
     sent: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def place(self) -> AlertPlace:
+        return AlertPlace(self.folder / "alerts" / "work.json", SOURCE)
 
     async def watch(self, *is_up: bool) -> Run:
         """Poll every minute."""
-        kept = kept_incidents(self.file, {f"{CONTEXT.source}#": NO_PROFILE}, reading(self.began_at).monotonic)
-        prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, kept)
-        monitor = Monitor.create({NO_PROFILE: Limits()}).with_open_incidents(prepared.open_incidents)
+        alerts = AlertFiles({NO_PROFILE: self.place}, self.warnings.append)
+        prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, alerts)
+        monitor = Monitor.create({NO_PROFILE: Limits()})
         inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down) for hook in HOOKS}
         runner = Runner(inboxes, lambda _: None, Waits(sleep=for_ever), farewell=timedelta())
-        dispatch = HookDispatch(prepared, runner, self.keep)
+        dispatch = HookDispatch(prepared, runner)
         async with runner:
             for minute, up in enumerate(is_up):
                 at = self.began_at + minute * 60_000
-                rows = [row("web", at, is_up=up), row("other", at)]
-                before = monitor
-                monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
-                dispatch.take(MonitorUpdate(before, monitor, changes, reading(at)))
+                now, rows = reading(at), [row("web", at, is_up=up), row("other", at)]
+                taken_over, before = alerts.take_over(now), monitor
+                for state in filter(None, taken_over.values()):
+                    before = monitor.with_alert_state(NO_PROFILE, state)
+                monitor, changes = before.apply(NO_PROFILE, listed(rows, at), now)
+                dispatch.take(MonitorUpdate(before, monitor, changes, now, taken_over=taken_over))
                 if not self.is_down:
                     await runner.all_done()
         dispatch.store()
+        alerts.close()
         return self
 
-    def keep(self, changes: Mapping[SafeText, KeptIncident | None]) -> None:
-        for id_, kept in changes.items():
-            self.file.pop(id_, None)
-            if kept is not None:
-                self.file[id_] = content_of(kept)
+    def later(self, minutes: float, *, is_down: bool = False) -> Run:
+        return Run(self.folder, self.began_at + minutes * 60_000, is_down)
+
+    @property
+    def open_incidents(self) -> Mapping[str, Any]:
+        open_incidents: Mapping[str, Any] = json.loads(self.place.path.read_bytes())["open"]
+        return open_incidents
 
 
-async def test_each_hook_sends_an_incident_once_over_three_runs() -> None:
-    first = await Run({}, NOW).watch(True, True, False, False, False)
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (tmp_path / "envwatch").mkdir()
+    return tmp_path / "envwatch"
+
+
+async def test_each_hook_sends_an_incident_once_over_three_runs(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
     assert first.sent == ["soon incident opened"]
-    second = await Run(first.file, NOW + 600_000).watch(*[False] * 35)
-    assert second.sent == ["late incident opened"], "what was not sent yet is not lost with a restart"
-    third = await Run(second.file, NOW + 6_000_000).watch(False, True, True)
+    second = await first.later(10).watch(*[False] * 35)
+    assert second.sent == ["late incident opened"], "a restart loses an undelivered message"
+    third = await second.later(100).watch(False, True, True, True)
     assert third.sent == ["soon incident resolved", "late incident resolved"]
-    assert third.file == {}
-    assert (await Run(third.file, NOW + 9_000_000).watch(True, True)).sent == []
+    assert third.open_incidents == {}
+    assert (await third.later(50).watch(True, True)).sent == []
 
 
-async def test_an_incident_that_is_over_when_the_next_run_begins_is_resolved_by_it() -> None:
-    first = await Run({}, NOW).watch(True, True, False, False, False)
-    second = await Run(first.file, NOW + 600_000).watch(True, True)
+async def test_an_incident_that_is_over_when_the_next_run_begins_is_resolved_by_it(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
+    second = await first.later(10).watch(True, True)
     assert second.sent == ["soon incident resolved"], "the other hook has not sent its opening"
 
 
-async def test_what_was_not_delivered_when_a_run_ends_is_sent_by_the_next_one() -> None:
-    first = await Run({}, NOW, is_down=True).watch(True, True, False, False, False)
-    second = await Run(first.file, NOW + 600_000).watch(False, False)
+async def test_a_message_that_was_not_delivered_when_a_run_ends_is_sent_by_the_next_one(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW, is_down=True).watch(True, True, False, False, False, False)
+    second = await first.later(10).watch(False, False)
     assert (first.sent, second.sent) == ([], ["soon incident opened"])
-    third = await Run(second.file, NOW + 1_200_000, is_down=True).watch(False, True, True)
-    fourth = await Run(third.file, NOW + 1_800_000).watch(True, True)
-    assert (third.sent, fourth.sent, fourth.file) == ([], ["soon incident resolved"], {})
+    third = await second.later(20, is_down=True).watch(False, True, True, True)
+    fourth = await third.later(30).watch(True, True, True)
+    assert (third.sent, fourth.sent, fourth.open_incidents) == ([], ["soon incident resolved"], {})
+
+
+async def test_a_loss_in_the_gap_between_two_runs_is_sent_by_the_next_one(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW).watch(True, True)
+    assert (await first.later(10).watch(False, False, False)).sent == ["soon incident opened"]
+
+
+async def test_a_loss_that_waited_when_a_run_ended_is_sent_by_the_next_one(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW).watch(True, True, False)
+    assert first.sent == []
+    assert (await first.later(3).watch(False, False)).sent == ["soon incident opened"]
+
+
+async def test_a_file_of_1_0_is_taken_over(tmp_path: Path, state_folder: Path) -> None:
+    loss = {"id": "web", "name": "web", "kind": "offline", "reason": "disconnected", "at": NOW - 60_000}
+    old = {"source": SOURCE, "hooks": ["soon"], "began_at": NOW - 60_000, "is_mass": False, "shared": None}
+    other = old | {"source": f"{SOURCE}2", "losses": [loss | {"id": "other"}]}
+    content = {"inc-1": old | {"losses": [loss]}, "inc-2": other, "inc-3": 7}
+    (state_folder / "incidents.json").write_text(json.dumps(content))
+    first = await Run(tmp_path, NOW).watch(False, False)
+    assert first.sent == []
+    assert first.open_incidents.keys() == {"inc-1"}
+    assert (await first.later(10).watch(True, True)).sent == ["soon incident resolved"]
+
+
+async def test_only_one_process_runs_the_hooks_and_the_next_takes_over(tmp_path: Path) -> None:
+    one, other = Run(tmp_path, NOW), Run(tmp_path, NOW)
+    lock = HooksLock(one.place.path.with_suffix(".lock"))
+    assert lock.acquire()
+    assert (await other.watch(True, True, False, False, False, False)).sent == []
+    assert other.warnings == [f"hooks run in process {os.getpid()}; this process takes over when it ends"]
+    lock.release()
+    assert (await other.later(10).watch(False, True, False, False, False)).sent == ["soon incident opened"]
+
+
+async def test_a_process_that_takes_over_goes_on_from_the_file_of_the_other(tmp_path: Path) -> None:
+    first = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
+    assert first.sent == ["soon incident opened"]
+    lock = HooksLock(first.place.path.with_suffix(".lock"))
+    assert lock.acquire()
+    waiting = AlertFiles({NO_PROFILE: first.place}, lambda _line: None)
+    now = reading(NOW + 600_000)
+    assert (waiting.take_over(now), waiting.held) == ({}, frozenset())
+    lock.release()
+    (state,) = waiting.take_over(now).values()
+    assert state is not None
+    assert [incident.id for incident in state.open] == [*first.open_incidents]
+    assert state.announced == {state.open[0].id: {"soon"}}
+    assert waiting.held == {NO_PROFILE}
+    waiting.close()
+
+
+async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: Path) -> None:
+    (tmp_path / "alerts").write_text("no folder")
+    one = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
+    assert one.sent == ["soon incident opened"]
+    assert one.warnings[0].startswith("two processes may run the hooks: ")
+
+
+@pytest.mark.parametrize(("later", "written"), [(59_999, 0), (60_000, 60_000), (-1, -1)])
+def test_an_unchanged_state_is_written_once_a_minute(later: float, written: float, tmp_path: Path) -> None:
+    """A clock that was set back is no reason to write nothing for hours."""
+    place = AlertPlace(tmp_path / "alerts" / "work.json", SOURCE)
+    files = AlertFiles({NO_PROFILE: place}, lambda _line: None)
+    files.take_over(reading(NOW))
+    for at in (NOW, WallMs(NOW + later)):
+        files.keep(NO_PROFILE, AlertState(looked_at=WallMs(at)), reading(at))
+    files.close()
+    assert json.loads(place.path.read_bytes())["looked_at"] == NOW + written

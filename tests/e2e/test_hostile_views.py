@@ -22,12 +22,12 @@ from support.builders import TEXT_MEMBERS
 from support.byte_scanner import credentials, dashboard, findings, kinds_in, quit_after, serving
 from support.faulty_server import KEY, Faulty
 from support.hostile_fleet import OSC_52, SURROGATE, TITLE, WEAPONS, benign_rows, hostile_rows
+from support.incidents import incident_of
 from support.pty_terminal import ENTER, ESC, Terminal
 
 from envwatch.fleet.alerts import ring_text
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.incidents import Incidents
-from envwatch.model.clock import MonotonicS, ServerMs
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.tui.terminal.escape_codes import notification_sequence
 
@@ -361,8 +361,7 @@ def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(
 @pytest.mark.parametrize("is_in_tmux", [False, True])
 def test_no_name_gets_out_of_a_notification(weapon: str, *, is_in_tmux: bool) -> None:
     lost = Event(kind=Kind.OFFLINE, at=ServerMs(0.0), id=clean("env-1"), name=clean(weapon))
-    incidents, _ = Incidents().with_events([lost], MonotonicS(0.0), lambda _: 0.0)
-    (incident,) = incidents.waiting
+    incident = incident_of(lost)
     sequences = [
         notification_sequence(ring_text([incident]), "osc9", in_tmux=is_in_tmux),
         notification_sequence(ring_text([incident]), "osc777", in_tmux=is_in_tmux),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW
 from support.hostile_fleet import WEAPONS
+from support.incidents import incident_of
 
 from envwatch.fleet.alerts import Alerts, ring_text
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.incidents import Incident, Incidents
 from envwatch.model.clock import MonotonicS
 from envwatch.model.text import cells, clean, composed
+
+if TYPE_CHECKING:
+    from envwatch.fleet.incidents import Incident
 
 S = MonotonicS
 
@@ -30,9 +33,7 @@ def incident(*names: str, kinds: tuple[Kind, ...] = (Kind.OFFLINE,), **changes: 
         )
         for number, name in enumerate(names)
     )
-    mass = Event(kind=Kind.TOGETHER, at=NOW, of=losses[0].kind, members=losses)
-    incidents, _ = Incidents().with_events([mass], S(0.0), lambda _: NOW)
-    return incidents.waiting[0]
+    return incident_of(*losses)
 
 
 NAS, MAC = incident("nas"), incident("mac")
@@ -68,7 +69,13 @@ def test_an_incident_that_resolves_before_its_bell_never_rings() -> None:
         ([incident("mac-mini-2", kinds=(Kind.MISSING,))], "mac-mini-2 is missing"),
         (
             [incident("mac-mini-2", "b", kinds=(Kind.OFFLINE, Kind.GONE))],
-            "mac-mini-2 and 1 other went offline or are gone",
+            "mac-mini-2 and 1 other went offline, flap or are gone",
+        ),
+        ([incident("mac-mini-2", kinds=(Kind.FLAPPING,))], "mac-mini-2 flaps"),
+        ([incident("mac-mini-2", "b", kinds=(Kind.FLAPPING,))], "mac-mini-2 and 1 other flap"),
+        (
+            [incident_of(Event(kind=Kind.BLIND, at=NOW, reason=clean("key refused: Unauthorized")))],
+            "envwatch is blind: key refused: Unauthorized",
         ),
     ],
 )

@@ -10,8 +10,10 @@ from hypothesis.stateful import invariant, rule
 from support.budget import examples
 from support.fleet_state_machine import SECONDS, MonitoredMachine
 
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.incidents import key_of
 from envwatch.fleet.profile_state import Freshness
+from envwatch.model import limits
 
 if TYPE_CHECKING:
     from envwatch.fleet.incidents import Incident
@@ -48,7 +50,8 @@ class IncidentMachine(MonitoredMachine):
     def _check(self, changes: MonitorChanges) -> None:
         profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
         if profile_state.quarantine is not None or profile_state.freshness(self._clocks(0)) is Freshness.BLIND:
-            assert (changes.opened, changes.resolved) == ((), ()), "opened or resolved while blind or held"
+            told = [each for each in (*changes.opened, *changes.resolved) if not each.is_blindness]
+            assert told == [], "an environment's incident opened or resolved while blind or quarantined"
         self.opened.update(incident.id for incident in changes.opened)
         self.resolved.update(incident.id for incident in changes.resolved)
         for incident in changes.opened:
@@ -56,8 +59,9 @@ class IncidentMachine(MonitoredMachine):
 
     def _check_opened(self, incident: Incident) -> None:
         assert incident.remaining == incident.keys, "opened with what is back"
-        assert self.monotonic - incident.noticed_at >= 10, "opened before its time"
-        for key in incident.remaining:
+        is_flapping = any(loss.kind is Kind.FLAPPING for loss in incident.losses)
+        assert is_flapping or self.monotonic - incident.noticed_at >= limits.ALERT_AFTER.total_seconds(), "too early"
+        for key in () if incident.is_blindness else incident.remaining:
             tracked = self.monitor.fleet.tracked(key)
             assert tracked is not None
             assert not tracked.verdict.is_up or tracked.is_flapping, "opened for what is up"
@@ -69,7 +73,8 @@ class IncidentMachine(MonitoredMachine):
         assert self.resolved.keys() <= self.opened.keys()
         incidents = self.monitor.incidents
         assert {incident.id for incident in incidents.open} == self.opened.keys() - self.resolved.keys()
-        keys = [key for incident in (*incidents.waiting, *incidents.open) for key in incident.remaining]
+        keys = [key_of(loss.event) for loss in incidents.waiting]
+        keys += [key for incident in incidents.open for key in incident.remaining]
         assert len(keys) == len(set(keys)), "one loss in two incidents"
 
 

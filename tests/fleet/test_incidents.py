@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.budget import examples
 from support.builders import NOW, environment, failed, listed, reading, slept
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy, Matcher
+from envwatch.fleet.alert_state import alert_state, content_of
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.incidents import Incidents
+from envwatch.fleet.incidents import Incident
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import silence_of_environments, silence_of_query
-from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.environment import Environment
 
@@ -64,6 +70,12 @@ class Night:
         self.monitor, changes = self.monitor.tick(reading(NOW + self.now * 1000))
         return self._note(changes)
 
+    def hold(self, seconds: float, *down: str) -> Night:
+        """Poll every five seconds for a time."""
+        for _ in range(round(seconds / 5)):
+            self.poll(*down)
+        return self
+
     def _note(self, changes: MonitorChanges) -> Night:
         self.opened += changes.opened
         self.resolved += changes.resolved
@@ -79,16 +91,19 @@ class Night:
         return {event.incident for event in flatten(self.events) if event.kind is kind}
 
 
-def night(*names: str, **settings: object) -> Night:
+POLICIES = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=10))}
+
+
+def night(*names: str, **settings: Any) -> Night:
     """The first listing, in which all are up."""
-    return Night(list(names), Monitor.create(LIMITS, **settings)).poll(after=0)  # type: ignore[arg-type]
+    return Night(list(names), Monitor.create(LIMITS, **({"policies": POLICIES} | settings))).poll(after=0)
 
 
 # What is one incident
 
 
 def test_a_loss_opens_once_and_resolves_once() -> None:
-    one = night("a", "b").poll("a").poll("a").poll("a").poll("a").poll().poll()
+    one = night("a", "b").hold(20, "a").hold(65)
     assert one.sizes == ([1], [1])
     assert one.opened[0].id == one.resolved[0].id
     assert one.resolved[0].remaining == frozenset()
@@ -111,34 +126,27 @@ def test_what_is_back_in_time_opens_nothing() -> None:
 
 def test_five_hundred_lost_together_are_one_incident_that_resolves_when_the_last_is_back() -> None:
     names = [f"e{number}" for number in range(500)]
-    mass = night(*names).poll(*names).poll(*names).poll(*names)
+    mass = night(*names).hold(15, *names)
     assert mass.sizes == ([500], [])
-    mass.poll("e7").poll("e7")
-    assert mass.sizes == ([500], [])
-    assert mass.poll().sizes == ([500], [500])
+    assert mass.hold(70, "e7").sizes == ([500], [])
+    assert mass.hold(65).sizes == ([500], [500])
 
 
-def test_a_mass_that_is_found_over_several_polls_is_one() -> None:
-    names = [f"e{number:02}" for number in range(60)]
-    mass = night(*names)
-    for count in (12, 25, 40, 52, 60, 60, 60):
-        mass.poll(*names[:count])
-    assert len(mass.opened) == 1
-    mass.poll()
-    assert mass.sizes[1] == [60]
-    assert len(mass.ids(Kind.OFFLINE) | mass.ids(Kind.ONLINE)) == 1
+@pytest.mark.parametrize(("gap", "sizes"), [(5.0, [2]), (10.0, [1, 1])])
+def test_losses_of_two_listings_in_a_row_are_one_incident_and_others_are_not(gap: float, sizes: list[int]) -> None:
+    """Both may have happened at the moment of the first listing that shows a loss."""
+    one = night("a", "b").poll("a")
+    while one.now < gap:
+        one.poll("a")
+    one.poll("a", "b")
+    assert one.wait(10).sizes[0] == sizes
 
 
-@pytest.mark.parametrize(("after", "opened"), [(59.999, [13]), (60, [12, 1])])
-def test_what_is_lost_a_minute_after_a_mass_is_another(after: float, opened: list[int]) -> None:
-    names = [f"e{number:02}" for number in range(20)]
-    mass = night(*names).poll(*names[:12]).poll(*names[:13], after=after)
-    assert mass.wait(30).sizes == (opened, [])
-
-
-def test_a_few_lost_in_one_listing_are_incidents_of_their_own() -> None:
-    names = [f"e{number}" for number in range(9)]
-    assert night(*names).poll("e1", "e2").wait(10).sizes == ([1, 1], [])
+def test_what_is_lost_while_an_incident_waits_opens_with_it_and_what_is_lost_later_opens_another() -> None:
+    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=20))}
+    one = night("a", "b", "c", "d", policies=policies).poll("a").poll("a", "b").poll("a", "b", "c")
+    assert one.hold(10, "a", "b", "c").sizes[0] == [3]
+    assert one.poll("a", "b", "c", "d").hold(20, "a", "b", "c", "d").sizes[0] == [3, 1]
 
 
 def test_what_is_found_after_a_blind_gap_is_one() -> None:
@@ -146,9 +154,133 @@ def test_what_is_found_after_a_blind_gap_is_one() -> None:
     assert night(*names).poll("e1", "e2", after=90).wait(10).sizes == ([2], [])
 
 
+def beating(name: str, beat_at: float) -> Environment:
+    """A row that keeps its connection, as the platform lists it when a machine loses power."""
+    return environment(name, lastSeenAt=beat_at, connectionName=name, lastHeartbeat=beat_at)
+
+
+def cut(beats: dict[str, float], *cuts: tuple[float, frozenset[str]], alert_after: float = 90.0) -> list[set[str]]:
+    """Let machines lose power and return the names of each incident that opens.
+
+    Args:
+        beats: the time of each machine's first heartbeat, in seconds; a heartbeat follows every 30 s.
+        cuts: when machines lose power, in seconds, and which; a machine of no cut stays up.
+        alert_after: in seconds.
+    """
+    dies_at = {name: at for at, names in cuts for name in names}
+    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=alert_after))}
+    monitor, opened, second = Monitor.create(LIMITS, policies=policies), list[set[str]](), 0.0
+    while second < max(at for at, _ in cuts) + 300:
+        at, rows = NOW + second * 1000, []
+        for name, first in beats.items():
+            alive_until = min(second, dies_at.get(name, second))
+            rows.append(beating(name, NOW + (first + (alive_until - first) // 30 * 30) * 1000))
+        monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+        opened += [{str(loss.name) for loss in incident.losses} for incident in changes.opened]
+        second += 5
+    return opened
+
+
+STEADY = {f"up-{number}": number * 1.0 for number in range(30)}
+PHASES = st.lists(st.floats(0, 29.9), min_size=1, max_size=8)
+
+
+@given(PHASES, st.floats(150, 180), st.sets(st.integers(0, 7)))
+@settings(max_examples=examples(25), deadline=None)
+def test_a_power_cut_is_one_incident_whatever_the_phases_and_with_one_ping_missed(
+    phases: list[float], cut_at: float, late: set[int]
+) -> None:
+    beats = {f"e{number}": phase for number, phase in enumerate(phases)}
+    # A machine that dies 30 s earlier looks like a machine whose last ping was lost.
+    cuts = [(cut_at, frozenset(beats)), (cut_at - 30, frozenset(f"e{number}" for number in late) & beats.keys())]
+    assert cut(STEADY | beats, *cuts) == [set(beats)]
+
+
+@given(PHASES, PHASES, st.floats(150, 180), st.floats(90, 200))
+@settings(max_examples=examples(25), deadline=None)
+def test_two_power_cuts_that_are_90_seconds_apart_are_two_incidents(
+    first: list[float], second: list[float], cut_at: float, apart: float
+) -> None:
+    one = {f"a{number}": phase for number, phase in enumerate(first)}
+    other = {f"b{number}": phase for number, phase in enumerate(second)}
+    cuts = [(cut_at, frozenset(one)), (cut_at + apart, frozenset(other))]
+    assert cut(STEADY | one | other, *cuts) == [set(one), set(other)]
+
+
+@given(st.data())
+@settings(max_examples=examples(50), deadline=None)
+def test_every_loss_that_lasts_is_named_by_one_opened_message_and_the_order_of_rows_does_not_matter(
+    data: st.DataObject,
+) -> None:
+    names = [f"e{number}" for number in range(8)]
+    lost_at = data.draw(st.dictionaries(st.sampled_from(names), st.integers(1, 60), min_size=1))
+    order = data.draw(st.permutations(names))
+    found = []
+    for listed_names in (names, order):
+        one = night(*listed_names)
+        for poll in range(1, 140):
+            one.poll(*(name for name, at in lost_at.items() if at <= poll))
+        found.append({frozenset(str(loss.id) for loss in incident.losses) for incident in one.opened})
+        assert Counter(id_ for incident in found[-1] for id_ in incident) == Counter(lost_at.keys())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("storm", [False, True])
+def test_after_five_incidents_in_ten_minutes_one_incident_a_minute_holds_all_losses(*, storm: bool) -> None:
+    gap = 15 if storm else 150  # the sixth loss comes 75 s, or 750 s, after the first
+    names = [f"e{number}" for number in range(12)]
+    one = night(*names)
+    for count in range(1, 13):
+        one.hold(gap, *names[:count])
+    one.hold(70, *names)
+    assert [incident.is_storm for incident in one.opened] == [False] * 5 + [storm] * (len(one.opened) - 5)
+    assert sorted(str(loss.id) for incident in one.opened for loss in incident.losses) == sorted(names)
+    assert len(one.opened) == (7 if storm else 12)
+
+
+def test_more_losses_than_are_compared_are_one_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_LOSSES_WAITING", 3)
+    names = [f"e{number}" for number in range(4)]
+    for count, sizes in ((3, [1, 1, 1]), (4, [4])):
+        one = night(*names, policies={NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=100))})
+        for lost in range(1, count + 1):
+            one.hold(15, *names[:lost])
+        assert one.hold(100, *names[:count]).sizes[0] == sizes
+
+
+def test_beyond_the_most_open_incidents_the_oldest_resolves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_INCIDENTS_OPEN", 2)
+    names = ["a", "b", "c"]
+    one = night(*names)
+    for count in (1, 2, 3):
+        one.hold(20, *names[:count])
+    assert one.sizes == ([1, 1, 1], [1])
+    assert one.resolved[0].id == one.opened[0].id
+    assert one.resolved[0].ended_by == "envwatch follows 2 incidents at most"
+
+
+# Back
+
+
+@pytest.mark.parametrize(("up", "resolved"), [(59.999, 0), (60.0, 1)])
+def test_an_environment_is_back_after_a_minute(up: float, resolved: int) -> None:
+    one = night("a", "b").hold(20, "a").poll()
+    assert len(one.wait(up).resolved) == resolved
+
+
+def test_a_row_that_goes_off_and_on_every_seven_seconds_is_one_incident() -> None:
+    one = night("a", "b", policies={NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=2))})
+    for second in range(80):
+        one.poll(*(["a"] if second // 7 % 2 == 0 else []), after=1)
+    assert one.sizes == ([1], [])
+    for _ in range(70):
+        one.poll(after=1)
+    assert one.sizes == ([1], [1])
+
+
 def test_an_environment_that_is_back_has_left_its_incident_and_its_next_loss_is_another() -> None:
     names = [f"e{number:02}" for number in range(12)]
-    mass = night(*names).poll(*names).poll(*names).poll(*names).poll("e00", after=60).poll("e00", "e01").wait(10)
+    mass = night(*names).hold(15, *names).hold(70, "e00").hold(15, "e00", "e01")
     assert mass.sizes == ([12, 1], [])
 
 
@@ -174,19 +306,22 @@ def test_a_gone_one_that_is_acknowledged_resolves_its_incident_and_an_offline_on
     offline = night("a", "b", "c").poll("a").wait(10)
     offline.monitor = offline.monitor.with_acks({clean("a"): Ack(NOW + 15_000, clean("on it"))})
     assert offline.poll("a").sizes == ([1], [])
-    assert offline.poll().sizes == ([1], [1])
+    assert offline.hold(65).sizes == ([1], [1])
 
 
 def test_a_flapping_environment_is_one_incident_until_it_is_steady() -> None:
-    flapper = night("a", "b")
-    for _ in range(10):
-        flapper.poll("a", after=20).poll("a", after=20).poll(after=20)
-    assert flapper.sizes[0][1:] == [1] * (len(flapper.opened) - 1)
-    before = len(flapper.opened)
-    assert before <= 3, "as many incidents as losses"
+    """No single loss lasts for `alert_after`, and a row that is up for two minutes in between is back."""
+    flapper = night("a", "b", policies={NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=90))})
+    while not flapper.opened:
+        flapper.poll("a", after=20)
+        for _ in range(4):
+            flapper.poll(after=20)
+        assert flapper.now < 900
+    assert [loss.kind for loss in flapper.opened[0].losses] == [Kind.FLAPPING]
+    assert any(event.kind is Kind.FLAPPING for event in flapper.events)
     for _ in range(60):
         flapper.poll(after=30)
-    assert len(flapper.resolved) == len(flapper.opened) == before
+    assert flapper.sizes == ([1], [1])
 
 
 # Ids
@@ -199,7 +334,7 @@ def test_two_processes_that_see_a_loss_at_different_moments_give_it_one_id() -> 
 
 
 def test_a_second_loss_of_one_environment_has_another_id() -> None:
-    twice = night("a").poll("a").poll("a").poll("a").poll()
+    twice = night("a").hold(15, "a").hold(65)
     first = twice.opened[0].id
     at = NOW + 100_000
     lost_later = replace(row("a", at, is_up=False), last_seen_at=ServerMs(NOW + 30_000))
@@ -211,17 +346,12 @@ def test_a_second_loss_of_one_environment_has_another_id() -> None:
 
 
 def test_a_second_loss_without_a_sign_of_life_has_another_id_as_well() -> None:
-    twice = night("a").poll("a").poll("a").poll("a").poll().poll("a").wait(10)
+    twice = night("a").hold(15, "a").hold(65).poll("a").wait(10)
     assert len({incident.id for incident in twice.opened}) == 2
 
 
-def test_the_id_of_a_loss_does_not_depend_on_others_that_wait() -> None:
-    both, later = night("a", "b").poll("a").poll("a", "b").wait(10), night("a", "b").poll().poll("b").wait(10)
-    assert both.opened[-1].id == later.opened[-1].id
-
-
 def test_every_event_of_a_loss_and_of_its_return_has_the_id() -> None:
-    one = night("a", "b").poll("a").poll("a").poll("a").poll()
+    one = night("a", "b").hold(15, "a").poll()
     assert one.ids(Kind.OFFLINE) == one.ids(Kind.ONLINE) == {one.opened[0].id}
     names = [f"e{number}" for number in range(12)]
     mass = night(*names).poll(*names)
@@ -245,7 +375,8 @@ def test_blind_nothing_opens_and_nothing_resolves() -> None:
     assert blind.sizes == ([], [])
     assert blind.poll("a").sizes == ([1], [])
     assert blind.fail(61).wait(600).sizes == ([1], [])
-    assert blind.poll().sizes == ([1], [1])
+    assert blind.poll().sizes == ([1], [])
+    assert blind.hold(60).sizes == ([1], [1])
 
 
 def test_nothing_opens_between_sleep_and_the_next_listing() -> None:
@@ -280,7 +411,7 @@ def silenced(one: Night, *ids: str, hours: float = 1.0) -> Night:
 
 
 def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert=ONLY_B)}
+    policies = {NO_PROFILE: AlertPolicy(alert=ONLY_B, alert_after=timedelta(seconds=10))}
     one = night("a", "b", "c", policies=policies).poll("a", "b").wait(10)
     assert [loss.id for each in one.opened for loss in each.losses] == ["b"]
     a, b = (one.monitor.fleet.tracked((NO_PROFILE, clean(name))) for name in "ab")
@@ -292,29 +423,36 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
 
 def test_a_policy_by_age_is_asked_at_the_moment() -> None:
     long_down = Matcher(clean("seen:>1m"), lambda tracked, now: now - tracked.environment.last_seen_at > 60_000)
-    one = night("a", policies={NO_PROFILE: AlertPolicy(alert=long_down)}).poll("a").wait(10)
+    policies = {NO_PROFILE: AlertPolicy(alert=long_down, alert_after=timedelta(seconds=10))}
+    one = night("a", policies=policies).poll("a").wait(10)
     assert one.sizes == ([], [])
     assert one.poll("a").poll("a", after=45).sizes == ([1], [])
 
 
-def test_a_silenced_loss_opens_when_the_silence_ends_while_it_still_holds() -> None:
-    one = silenced(night("a", "b"), "a", hours=0.01).poll("a").poll("a").poll("a").poll("a")
+@pytest.mark.parametrize(("later", "opened"), [(9.999, 0), (10.0, 1)])
+def test_a_row_that_is_off_when_its_silence_ends_counts_as_lost_at_that_moment(later: float, opened: int) -> None:
+    one = silenced(night("a", "b"), "a", hours=0.01).hold(35, "a")
     assert one.sizes == ([], [])
-    assert one.poll("a", after=30).sizes == ([1], [])
+    assert one.poll("a").sizes == ([], [])
+    assert len(one.wait(later).opened) == opened
+
+
+def test_rows_that_are_off_when_a_silence_ends_are_one_incident() -> None:
+    one = silenced(night("a", "b", "c"), "a", "b", hours=0.05).hold(60, "a").hold(60, "a", "b").hold(80, "a", "b")
+    assert one.sizes == ([2], [])
 
 
 def test_a_silence_after_the_opening_changes_nothing_about_the_incident() -> None:
-    one = silenced(night("a", "b").poll("a").poll("a").poll("a"), "a").poll("a")
+    one = silenced(night("a", "b").hold(15, "a"), "a").poll("a")
     assert one.sizes == ([1], [])
-    assert one.poll().sizes == ([1], [1])
+    assert one.hold(65).sizes == ([1], [1])
 
 
 def test_of_a_mass_only_what_is_not_silenced_opens_and_the_rest_is_an_incident_of_its_own_later() -> None:
     names = [f"e{number}" for number in range(12)]
     mass = silenced(night(*names), "e0", "e1", hours=0.02).poll(*names).poll(*names).poll(*names)
     assert mass.sizes == ([10], [])
-    mass.poll(*names, after=30).poll(*names, after=30)
-    assert mass.sizes == ([10, 2], [])
+    assert mass.hold(75, *names).sizes == ([10, 2], [])
     assert len({each.id for each in mass.opened}) == 2
 
 
@@ -329,12 +467,132 @@ def test_a_silence_holds_from_its_beginning_to_its_end_and_not_on_a_clock_far_be
     assert silence.holds(NOW + offset_ms) is is_quiet
 
 
-def test_two_mass_losses_of_one_listing_are_one_incident_that_shares_what_both_share() -> None:
-    def lost(kind: Kind, reason: str, *ids: str) -> Event:
-        members = tuple(Event(kind=kind, at=NOW, id=clean(id_), before=clean("online")) for id_ in ids)
-        return Event(kind=Kind.TOGETHER, of=kind, at=NOW, reason=clean(reason), members=members)
+@pytest.mark.parametrize(("pod", "shared"), [("pod-2", "pod pod-2"), ("pod-1", None)])
+def test_an_incident_says_what_its_environments_share_and_no_other_has(pod: str, shared: str | None) -> None:
+    def rows(at: float, *, are_up: bool) -> list[Environment]:
+        lost = [replace(row(name, at, is_up=are_up), pod_id=clean(pod) if are_up else None) for name in "ab"]
+        return [*lost, row("c", at)]
 
-    for other, shared in (("pod p-7", "pod p-7"), ("os linux", None)):
-        events = [lost(Kind.OFFLINE, "pod p-7", "a", "b"), lost(Kind.GONE, other, "c", "d")]
-        incidents, _ = Incidents().with_events(events, MonotonicS(0.0), lambda _: NOW)
-        assert [incident.shared for incident in incidents.waiting] == [shared]
+    monitor, opened = Monitor.create(LIMITS, policies=POLICIES), list[Incident]()
+    for second in (0, 5, 10, 15):
+        at = NOW + second * 1000
+        monitor, changes = monitor.apply(NO_PROFILE, listed(rows(at, are_up=second == 0), at), reading(at))
+        opened += changes.opened
+    assert [incident.shared for incident in opened] == [shared]
+
+
+# Blindness
+
+
+@pytest.mark.parametrize(("blind", "opened"), [(899.999, 0), (900.0, 1)])
+def test_blindness_of_a_quarter_of_an_hour_is_an_incident_about_envwatch(blind: float, opened: int) -> None:
+    one = night("a", "b").fail(61).wait(blind)
+    assert len(one.opened) == opened
+    for incident in one.opened:
+        assert incident.is_blindness
+        assert incident.losses[0].id is None, "an environment is accused"
+        assert one.wait(3_600).fail().sizes == ([1], []), "told twice"
+        assert one.poll().sizes == ([1], [1])
+
+
+def test_blindness_is_no_incident_where_the_policy_says_so() -> None:
+    policies = {NO_PROFILE: AlertPolicy(blind_after=None)}
+    assert night("a", policies=policies).fail(61).wait(7_200).sizes == ([], [])
+
+
+def test_a_server_that_never_answered_is_an_incident_about_envwatch() -> None:
+    one = Night([], Monitor.create(LIMITS)).wait(1_000).fail(0).wait(899)
+    assert one.sizes == ([], [])
+    assert one.wait(1).sizes == ([1], [])
+
+
+def test_a_sleep_is_no_blindness_and_what_follows_counts_from_the_wake() -> None:
+    one = night("a").fail(61).wait(600)
+    asleep = NOW + one.now * 1000
+    awake = asleep + 8 * 3_600_000
+    one.monitor, _ = one.monitor.apply(NO_PROFILE, slept(asleep, awake), reading(awake))
+    one.now += 8 * 3_600
+    assert one.wait(5).fail(5).wait(889).sizes == ([], [])
+    assert one.wait(1).sizes == ([1], [])
+
+
+def test_heartbeats_that_stand_still_everywhere_are_an_incident_about_envwatch() -> None:
+    monitor, opened = Monitor.create(LIMITS), list[Incident]()
+    for second in range(0, 1_200, 5):
+        at = NOW + second * 1000
+        rows = [beating(f"e{number}", NOW - 1_000) for number in range(12)]
+        monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+        opened += changes.opened
+    assert [incident.is_blindness for incident in opened] == [True]
+
+
+# From run to run
+
+
+def restarted(one: Night, seconds: float) -> Night:
+    """Another run after a time, which has only the alert state of the one before, as a file keeps it."""
+    now = reading(NOW + one.now * 1000)
+    state = one.monitor.alert_state(NO_PROFILE, {}, (), {}, now)
+    content = json.loads(json.dumps(content_of(state, now)))
+    later = Night(one.names, now=one.now + seconds)
+    began = reading(NOW + later.now * 1000)
+    read = alert_state(content, NO_PROFILE, began)
+    assert read is not None
+    later.monitor = Monitor.create(LIMITS, policies=POLICIES).with_alert_state(NO_PROFILE, read)
+    return later
+
+
+def test_rows_that_went_down_between_two_runs_are_one_incident() -> None:
+    later = restarted(night("a", "b", "c").poll(), 3_600).poll("a", "b").wait(9)
+    assert later.sizes == ([], [])
+    assert later.wait(1).sizes == ([2], [])
+    assert {loss.reason for loss in later.opened[0].losses} == {"disconnected while envwatch was not running"}
+
+
+@pytest.mark.parametrize(("hours", "age"), [(23.9, ""), (24.1, ", which last looked 1d before")])
+def test_a_last_look_of_more_than_a_day_ago_is_named(hours: float, age: str) -> None:
+    later = restarted(night("a", "b"), hours * 3_600).poll("a").wait(10)
+    (loss,) = later.opened[0].losses
+    assert loss.reason == f"disconnected while envwatch was not running{age}"
+
+
+def test_a_row_that_was_down_before_the_run_before_opens_nothing() -> None:
+    first = Night(["a", "b"], Monitor.create(LIMITS, policies=POLICIES)).poll("a")
+    assert restarted(first, 60).poll("a").wait(600).sizes == ([], [])
+
+
+def test_a_loss_that_waited_when_a_run_ended_opens_in_the_next_and_counts_from_its_beginning() -> None:
+    first = night("a", "b").poll("a")
+    later = restarted(first, 60).poll("a")
+    assert later.sizes == ([1], [])
+    assert later.opened[0].began_at == first.events[0].at
+
+
+def test_what_is_back_at_the_first_listing_opens_nothing_and_resolves_what_was_open() -> None:
+    assert restarted(night("a", "b").poll("a"), 60).poll().wait(600).sizes == ([], [])
+    later = restarted(night("a", "b").hold(15, "a"), 60).poll()
+    assert later.sizes == ([], [1])
+
+
+def test_an_open_incident_resolves_in_the_next_run_and_its_rows_open_no_other() -> None:
+    later = restarted(night("a", "b").hold(15, "a"), 60).hold(30, "a")
+    assert later.sizes == ([], [])
+    assert later.hold(65).sizes == ([], [1])
+
+
+def test_a_clock_that_was_set_back_between_two_runs_loses_nothing() -> None:
+    later = restarted(night("a", "b", "c").poll("a"), -7_200).poll("a", "b").wait(10)
+    assert sorted(str(loss.id) for each in later.opened for loss in each.losses) == ["a", "b"]
+
+
+def test_blindness_counts_over_a_restart() -> None:
+    later = restarted(night("a").fail(61).wait(600), 200).wait(1).fail(1).wait(97)
+    assert later.sizes == ([], [])
+    assert later.wait(1).sizes == ([1], [])
+    assert restarted(later, 60).wait(1).fail(1).wait(3_600).sizes == ([], []), "told twice"
+
+
+def test_an_alert_state_of_another_run_is_compared_once() -> None:
+    later = restarted(night("a", "b"), 60).poll().hold(60, "a")
+    assert later.sizes == ([1], [])
+    assert later.opened[0].losses[0].reason == "disconnected"

@@ -38,9 +38,9 @@ def event_of(message: Message) -> Mapping[str, Any]:
 
 
 def test_an_incident_of_one_environment_says_which_and_why() -> None:
-    opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(20))
+    opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(65))
     assert opened.summary == "web went offline · disconnected · was on for 1h"
-    assert resolved.summary == "resolved after 20s: web went offline · disconnected · was on for 1h"
+    assert resolved.summary == "resolved after 1m 20s: web went offline · disconnected · was on for 1h"
     first, last = event_of(opened), event_of(resolved)
     assert (first["type"], last["type"]) == ("envwatch.incident.opened", "envwatch.incident.resolved")
     assert first["subject"] == last["subject"] == first["data"]["incident"]
@@ -50,7 +50,7 @@ def test_an_incident_of_one_environment_says_which_and_why() -> None:
 
 
 def test_the_variables_have_the_row_and_what_happened() -> None:
-    opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(20))
+    opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(65))
     for message in (opened, resolved):
         assert message.variables.keys() == ROW_VARIABLES | EVENT_VARIABLES
         assert message.variables["ENVWATCH_NAME"] == "web"
@@ -76,7 +76,7 @@ def test_five_hundred_are_short_for_people_and_whole_for_programs() -> None:
 
 
 def test_pagerduty_gets_a_trigger_and_a_resolve_with_one_key() -> None:
-    opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(20))
+    opened, resolved = messages(hooked("web", "b").hold(20, "web").hold(65))
     assert opened.pagerduty is not None
     key = opened.variables["ENVWATCH_INCIDENT"]
     assert resolved.pagerduty == {"event_action": "resolve", "dedup_key": key}

@@ -270,12 +270,12 @@ def test_a_mass_loss_is_one_series_until_the_last_one_is_back() -> None:
     assert series.value("envwatch_mass_loss_environments") == 12
     assert series.by_id("envwatch_environment_lost_together").keys() == {f"env-{n:02}" for n in lost}
 
-    watch.poll(rows(20, watch.now, down=(3,)))
+    watch.poll(rows(20, watch.now, down=(3,))).poll(rows(20, watch.now + 60_000, down=(3,)), 60_000)
     series = watch.series()
     assert series.value("envwatch_mass_loss_environments", incident=labels["incident"]) == 1
     assert series.by_id("envwatch_environment_lost_together") == {"env-03": 1}
 
-    watch.poll(rows(20, watch.now))
+    watch.poll(rows(20, watch.now)).poll(rows(20, watch.now + 60_000), 60_000)
     assert watch.series().of("envwatch_mass_loss_environments") == []
 
 

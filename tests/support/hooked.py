@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.builders import NOW, environment, failed, listed, reading, slept
 
+from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.hooks.decision import Fired, HookRule, HookState
@@ -103,5 +104,6 @@ def hooked(
         "after": timedelta(seconds=after),
         "cooldown": timedelta(seconds=cooldown),
     } | (rule or {})
-    monitor = Monitor.create({NO_PROFILE: Limits()}, **settings)
+    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=10))}
+    monitor = Monitor.create({NO_PROFILE: Limits()}, **({"policies": policies} | settings))
     return Hooked(list(names), HookState(rule=HookRule(**rule)), monitor).poll(after=0)

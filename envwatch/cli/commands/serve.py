@@ -69,7 +69,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     hooks = prepared(profiles, options) if options.hooks else None
     with manager:
         async with (
-            monitoring(profiles, options, Deadline(), hooks.open_incidents if hooks else ()) as watched,
+            monitoring(profiles, options, Deadline(), hooks.alerts if hooks else None) as watched,
             dispatching(hooks, watched.poll_log) as run_hooks,
             serving(plan, watched.warn, watched.poll_log) as service,
         ):

@@ -79,7 +79,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     hooks = prepared(profiles, options) if options.hooks else None
     with closing(LineWriter(stdout().fileno())) as writer, manager:
         async with (
-            monitoring(profiles, options, deadline, hooks.open_incidents if hooks else ()) as watched,
+            monitoring(profiles, options, deadline, hooks.alerts if hooks else None) as watched,
             dispatching(hooks, watched.poll_log) as run_hooks,
         ):
             refusals = Refusals(watched.targets)
@@ -96,7 +96,8 @@ async def _watch(profiles: Profiles, options: Options) -> int:
                     narrate(update)
                 if isinstance(update.outcome, Listed):
                     manager.listed()
-                refusals.check(update)
+                if hooks is None:
+                    refusals.check(update)
             await writer.finish()
     return Exit.FINE
 

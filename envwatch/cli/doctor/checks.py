@@ -28,9 +28,9 @@ from envwatch.sources.letta.network_settings import (
     trust_variable,
 )
 from envwatch.sources.letta.probe import Probe
+from envwatch.storage.alert_state_file import INCIDENTS_OF_1_0
 from envwatch.storage.history.folder import history_root
 from envwatch.storage.history.inspection import inspected
-from envwatch.storage.incidents_file import INCIDENTS
 from envwatch.storage.redactor import redactor
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED
 from envwatch.storage.silences_file import SILENCES
@@ -54,7 +54,7 @@ STATE_FILES: Final = {
     "state": REMEMBERED,
     "acknowledged": ACKNOWLEDGEMENTS,
     "silences": SILENCES,
-    "incidents": INCIDENTS,
+    "incidents": INCIDENTS_OF_1_0,
 }
 """The content of each file that `bootstrap.state_file` gives the path of, by the file's name."""
 

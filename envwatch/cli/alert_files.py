@@ -1,0 +1,114 @@
+"""The alert state of each watched profile on disk: taken over from an earlier run, and written when it changes.
+
+Only the process that holds a profile's lock runs the hooks of the profile and writes its file. Another process waits,
+and takes over when the lock is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.cli.bootstrap import alert_file_for, state_file
+from envwatch.fleet.alert_state import AlertState, alert_state, content_of, open_incidents
+from envwatch.model.text import SafeText
+from envwatch.storage.alert_state_file import INCIDENTS_OF_1_0, AlertStateFile, HooksLock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from envwatch.cli.bootstrap import Profiles
+    from envwatch.model.clock import Clocks
+
+_WRITTEN_EVERY_MS: Final = 60_000
+"""How often the time of the newest listing is written, if nothing else changes."""
+
+
+class AlertPlace(NamedTuple):
+    """Where the alert state of a profile is kept."""
+
+    path: Path
+    source_of_1_0: str
+    """The profile's source in the file of 1.0.0."""
+
+
+def places_for(profiles: Profiles, sources: Mapping[SafeText, str]) -> dict[SafeText, AlertPlace]:
+    """Return the place of each profile's alert state; `sources` are the profiles' sources in the file of 1.0.0."""
+    return {name: AlertPlace(alert_file_for(*profile), sources[name]) for name, profile in profiles.items()}
+
+
+def stored_state(place: AlertPlace, profile: SafeText, now: Clocks) -> AlertState | None:
+    """Return the stored alert state of a profile, or the open incidents that 1.0.0 left; None if there is neither."""
+    content = AlertStateFile.format.read_or_empty(place.path)
+    if content:
+        return alert_state(content, profile, now)
+    old = INCIDENTS_OF_1_0.read_or_empty(state_file("incidents"))
+    entries = {id_: entry for id_, entry in old.items() if isinstance(entry, dict)}
+    own = {id_: entry for id_, entry in entries.items() if entry.get("source") == place.source_of_1_0}
+    incidents, announced = open_incidents(own, profile, now)
+    return AlertState(looked_at=now.wall, open=incidents, announced=announced) if incidents else None
+
+
+class AlertFiles:
+    """The alert states of the watched profiles.
+
+    Args:
+        places: where each profile's state is kept.
+        warn: called with one line about what is wrong; from any thread.
+    """
+
+    def __init__(self, places: Mapping[SafeText, AlertPlace], warn: Callable[[str], None]) -> None:
+        self._places = places
+        self._warn = warn
+        self._locks = {name: HooksLock(place.path.with_suffix(".lock")) for name, place in places.items()}
+        self._files = dict[SafeText, AlertStateFile]()
+        self._waits_for = dict[SafeText, str]()
+        self._written = dict[SafeText, AlertState]()
+
+    @property
+    def held(self) -> frozenset[SafeText]:
+        """The profiles whose hooks this process runs."""
+        return frozenset(self._files)
+
+    def take_over(self, now: Clocks) -> dict[SafeText, AlertState | None]:
+        """Take the locks that are free now, and return the stored states of these profiles. The disk may be slow."""
+        taken: dict[SafeText, AlertState | None] = {}
+        for name, place in self._places.items():
+            if name in self._files or not self._acquire(name):
+                continue
+            taken[name] = stored_state(place, name, now)
+            self._files[name] = AlertStateFile(place.path, self._warn)
+        return taken
+
+    def _acquire(self, name: SafeText) -> bool:
+        lock = self._locks[name]
+        try:
+            is_held = lock.acquire()
+        except OSError as error:
+            self._warn(f"two processes may run the hooks: {error.strerror} ({self._places[name].path.parent})")
+            return True
+        profile = f" of profile {name}" if name else ""
+        if not is_held and (holder := lock.holder) != self._waits_for.get(name):
+            self._waits_for[name] = holder
+            self._warn(f"hooks{profile} run in process {holder or 'unknown'}; this process takes over when it ends")
+        elif is_held and name in self._waits_for:
+            self._warn(f"this process runs the hooks{profile} now")
+        return is_held
+
+    def keep(self, profile: SafeText, state: AlertState, now: Clocks) -> None:
+        """Write the state of a held profile if the state changed, or if its time is a minute old; never waits."""
+        before = self._written.get(profile)
+        if before is not None:
+            is_recent = 0 <= state.looked_at - before.looked_at < _WRITTEN_EVERY_MS
+            if is_recent and replace(state, looked_at=before.looked_at) == before:
+                return
+        self._written[profile] = state
+        self._files[profile].keep(content_of(state, now))
+
+    def close(self) -> None:
+        """Write what is left, and let another process take the locks."""
+        for file in self._files.values():
+            file.close()
+        for lock in self._locks.values():
+            lock.release()

@@ -1,0 +1,245 @@
+"""What alerts need from one run to the next, and its JSON form; `storage.alert_state_file` owns the file. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.finite import finite_number
+from envwatch.fleet.incidents import LOSSES, Blindness, DeathInterval, Incident, Loss, key_of
+from envwatch.fleet.presence import Presence
+from envwatch.model import limits
+from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.times import MS, long_age, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks
+
+_LONGEST_ID: Final = 80
+_KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | {Kind.FLAPPING, Kind.BLIND}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertState:
+    """The alerts of one profile."""
+
+    looked_at: WallMs
+    """When the newest believed listing was asked for, by this machine's clock."""
+    online: frozenset[SafeText] = frozenset()
+    """Ids of the rows that were online in that listing."""
+    waiting: tuple[Loss, ...] = ()
+    open: tuple[Incident, ...] = ()
+    announced: Mapping[SafeText, frozenset[SafeText]] = field(default_factory=dict)
+    """The names of the hooks that delivered the opening of an incident, by the incident's id."""
+    blindness: Blindness | None = None
+    """The blindness that lasts; None while the profile can be seen."""
+    failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
+    """Since when hooks fail, by their names."""
+
+    def losses_since(self, after: ProfileState) -> Iterator[Event]:
+        """Yield the losses of rows that were online and that a profile's newest listing shows offline."""
+        if after.listed is None:
+            return
+        at = after.clock.server_time(after.listed.wall)
+        since = min(after.clock.server_time(self.looked_at), at)
+        when = "while envwatch was not running"
+        if at - since > limits.LONG_AGO / MS:
+            when += f", which last looked {long_age(span(at - since))} before"
+        for id_ in sorted(self.online & after.environments.keys()):
+            tracked = after.environments[id_]
+            if tracked.presence is Presence.OFFLINE and not tracked.has_impossible_time:
+                yield Event(
+                    kind=Kind.OFFLINE,
+                    at=at,
+                    since=since,
+                    profile=after.profile,
+                    id=id_,
+                    name=tracked.environment.label,
+                    before=clean("online"),
+                    after=clean(Presence.OFFLINE),
+                    reason=composed(f"{tracked.verdict.reason} {when}"),
+                    then=tracked.as_event_state,
+                )
+
+
+def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
+    """Return a state for a JSON file.
+
+    Args:
+        state: the state of one profile.
+        now: this machine's clocks: a file has no monotonic times.
+    """
+
+    def wall(at: MonotonicS) -> float:
+        return now.wall - (now.monotonic - at) * 1000
+
+    return {
+        "looked_at": state.looked_at,
+        "online": sorted(state.online),
+        "waiting": [
+            _loss_content(loss.event)
+            | {
+                "died": list(loss.died),
+                "noticed_at": wall(loss.noticed_at),
+                "incident": loss.incident,
+                "is_quiet": loss.is_quiet,
+            }
+            for loss in state.waiting
+        ],
+        "open": {
+            incident.id: {
+                "hooks": sorted(state.announced.get(incident.id, ())),
+                "began_at": incident.began_at,
+                "noticed_at": wall(incident.noticed_at),
+                "shared": incident.shared,
+                "is_storm": incident.is_storm,
+                "losses": [_loss_content(loss) for loss in incident.losses],
+                "back": sorted(id_ for _, id_ in incident.keys - incident.remaining),
+            }
+            for incident in state.open
+        },
+        "blind": None
+        if state.blindness is None
+        else {"noticed_at": wall(state.blindness.noticed_at), "since": state.blindness.since},
+        "failing": dict(state.failing),
+    }
+
+
+def _loss_content(loss: Event) -> dict[str, Any]:
+    return {"id": loss.id, "name": loss.name, "kind": loss.kind.value, "reason": loss.reason, "at": loss.at}
+
+
+def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
+    """Return the state in a file without damaged entries; None if the file has no state.
+
+    Args:
+        content: of the file.
+        profile: the name by which the profile is watched now.
+        now: this machine's clocks. A time after this moment counts as this moment, as the clock was set back.
+    """
+    looked_at, online = finite_number(content.get("looked_at")), content.get("online")
+    if looked_at is None:
+        return None
+    losses, entries, failing = content.get("waiting"), content.get("open"), content.get("failing")
+    incidents, announced = open_incidents(entries if isinstance(entries, Mapping) else {}, profile, now)
+    waiting = (_waiting_in(raw, profile, now) for raw in (losses if isinstance(losses, list) else ()))
+    since = {clean(hook): finite_number(at) for hook, at in failing.items()} if isinstance(failing, Mapping) else {}
+    ids = [clean(id_) for id_ in online if isinstance(id_, str)] if isinstance(online, list) else []
+    return AlertState(
+        looked_at=WallMs(min(looked_at, now.wall)),
+        online=frozenset(ids),
+        waiting=tuple(loss for loss in waiting if loss is not None),
+        open=incidents,
+        announced=announced,
+        blindness=_blindness_in(content.get("blind"), now),
+        failing={hook: WallMs(at) for hook, at in since.items() if at is not None},
+    )
+
+
+def open_incidents(
+    entries: Mapping[str, object], profile: SafeText, now: Clocks
+) -> tuple[tuple[Incident, ...], Mapping[SafeText, frozenset[SafeText]]]:
+    """Return open incidents without damaged ones, oldest first, and which hooks announced each.
+
+    Args:
+        entries: by the incidents' ids; the file of 1.0.0 has the same form.
+        profile: the name by which the profile is watched now.
+        now: this machine's clocks.
+    """
+    found: list[Incident] = []
+    announced: dict[SafeText, frozenset[SafeText]] = {}
+    for raw_id, raw in entries.items():
+        if not isinstance(raw, Mapping):
+            continue
+        id_, hooks = clean(raw_id, _LONGEST_ID), raw.get("hooks")
+        if (incident := _incident_in(id_, raw, profile, now)) is not None:
+            found.append(incident)
+            names = hooks if isinstance(hooks, list) else []
+            announced[id_] = frozenset(clean(name) for name in names if isinstance(name, str))
+    return tuple(sorted(found, key=lambda incident: incident.began_at)), announced
+
+
+def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, now: Clocks) -> Incident | None:
+    began_at, entries, back = finite_number(raw.get("began_at")), raw.get("losses"), raw.get("back")
+    if began_at is None or not isinstance(entries, list):
+        return None
+    losses = tuple(_losses_in(entries, profile, id_))
+    over = {id_ for id_ in back if isinstance(id_, str)} if isinstance(back, list) else set()
+    remaining = frozenset(key_of(loss) for loss in losses if loss.id not in over)
+    if not remaining:
+        return None
+    return Incident(
+        id=id_,
+        profile=profile,
+        began_at=ServerMs(began_at),
+        losses=losses,
+        is_storm=raw.get("is_storm") is True,
+        shared=_text(raw.get("shared")),
+        noticed_at=_monotonic(raw.get("noticed_at"), now),
+        remaining=remaining,
+    )
+
+
+def _losses_in(entries: list[object], profile: SafeText, incident: SafeText) -> Iterator[Event]:
+    for entry in entries:
+        if (loss := _loss_in(entry, profile, incident)) is not None:
+            yield loss
+
+
+def _loss_in(raw: object, profile: SafeText, incident: SafeText) -> Event | None:
+    if not isinstance(raw, Mapping):
+        return None
+    at, kind, id_ = finite_number(raw.get("at")), raw.get("kind"), _text(raw.get("id"))
+    if at is None or not isinstance(kind, str) or kind not in _KINDS or (id_ is None) is not (kind == Kind.BLIND):
+        return None
+    return Event(
+        kind=_KINDS[kind],
+        at=ServerMs(at),
+        profile=profile,
+        id=id_,
+        name=_text(raw.get("name")),
+        reason=_text(raw.get("reason")),
+        since=ServerMs(at) if kind == Kind.BLIND else None,
+        incident=incident,
+    )
+
+
+def _waiting_in(raw: object, profile: SafeText, now: Clocks) -> Loss | None:
+    if not isinstance(raw, Mapping) or (incident := _text(raw.get("incident"))) is None:
+        return None
+    loss, died = _loss_in(raw, profile, incident), raw.get("died")
+    if loss is None or loss.id is None or not isinstance(died, list):
+        return None
+    match [finite_number(at) for at in died]:
+        case [float(earliest), float(latest)] if earliest <= latest:
+            return Loss(
+                event=loss,
+                died=DeathInterval(ServerMs(earliest), ServerMs(latest)),
+                noticed_at=_monotonic(raw.get("noticed_at"), now),
+                incident=incident,
+                is_quiet=raw.get("is_quiet") is True,
+            )
+    return None
+
+
+def _blindness_in(raw: object, now: Clocks) -> Blindness | None:
+    since = finite_number(raw.get("since")) if isinstance(raw, Mapping) else None
+    if since is None or not isinstance(raw, Mapping):
+        return None
+    return Blindness(_monotonic(raw.get("noticed_at"), now), ServerMs(since))
+
+
+def _monotonic(wall: object, now: Clocks) -> MonotonicS:
+    """Return a time of a file by the monotonic clock; this moment for a time that is missing or lies ahead."""
+    at = finite_number(wall)
+    return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
+
+
+def _text(raw: object) -> SafeText | None:
+    return clean(raw) if isinstance(raw, str) and raw else None

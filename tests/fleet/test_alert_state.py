@@ -1,0 +1,110 @@
+"""The alert state of a run as a file keeps it: what comes back of it, and what damage costs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, reading
+from support.hooked import hooked
+
+from envwatch.fleet.alert_state import AlertState, alert_state, content_of, open_incidents
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.incidents import Blindness
+from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.model.text import clean
+
+LATER = reading(NOW + 60_000)
+
+
+def state(*names: str) -> AlertState:
+    """One environment in an open incident and the others waiting, after a blindness."""
+    one = hooked(*names).hold(15, names[0]).hold(5, *names)
+    announced = {one.monitor.incidents.open[0].id: frozenset({clean("pager")})}
+    found = one.monitor.alert_state(NO_PROFILE, announced, (), {clean("page"): WallMs(NOW)}, LATER)
+    return replace(found, blindness=Blindness(MonotonicS(LATER.monotonic - 7), ServerMs(NOW)))
+
+
+STATE = state("a", "b", "c")
+CONTENT = json.loads(json.dumps(content_of(STATE, LATER)))
+
+
+def test_a_state_comes_back_as_it_was_but_for_the_rows_of_its_losses() -> None:
+    def bare(loss: Any, incident: str) -> Any:
+        return replace(loss, incident=incident, before=None, after=None, lasted=None, then=None)
+
+    after = alert_state(CONTENT, NO_PROFILE, LATER)
+    waiting = tuple(replace(loss, event=bare(loss.event, loss.incident)) for loss in STATE.waiting)
+    incidents = tuple(replace(each, losses=tuple(bare(loss, each.id) for loss in each.losses)) for each in STATE.open)
+    assert len(waiting) == 2
+    assert len(incidents) == 1
+    assert after == replace(STATE, waiting=waiting, open=incidents)
+
+
+@pytest.mark.parametrize("content", [{}, {"online": ["a"]}, {"looked_at": "x"}, {"looked_at": None, "open": {}}])
+def test_a_file_without_the_time_of_the_last_look_has_no_state(content: dict[str, object]) -> None:
+    assert alert_state(content, NO_PROFILE, LATER) is None
+
+
+def test_times_in_the_future_count_as_this_moment_because_the_clock_was_set_back() -> None:
+    earlier = reading(NOW - 3_600_000)
+    after = alert_state(CONTENT, NO_PROFILE, earlier)
+    assert after is not None
+    assert after.looked_at == earlier.wall
+    assert {loss.noticed_at for loss in after.waiting} == {earlier.monotonic}
+    assert {incident.noticed_at for incident in after.open} == {earlier.monotonic}
+
+
+JSON: Any = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from([name for name in CONTENT if name != "looked_at"]), JSON)
+def test_damage_in_one_part_costs_that_part_alone(part: str, value: object) -> None:
+    after = alert_state(CONTENT | {part: value}, NO_PROFILE, LATER)
+    whole = alert_state(CONTENT, NO_PROFILE, LATER)
+    assert after is not None
+    assert whole is not None
+    for name in {"online", "waiting", "open", "announced", "blindness", "failing"} - {part, "announced", "blindness"}:
+        if not (part == "blind" and name == "blindness"):
+            assert getattr(after, name) == getattr(whole, name)
+
+
+@given(st.sampled_from([*CONTENT["waiting"][0]]), JSON)
+def test_a_damaged_waiting_loss_costs_no_other(part: str, value: object) -> None:
+    first, *others = CONTENT["waiting"]
+    after = alert_state(CONTENT | {"waiting": [first | {part: value}, *others]}, NO_PROFILE, LATER)
+    assert after is not None
+    assert [loss.event.id for loss in after.waiting][-len(others) :] == [loss["id"] for loss in others]
+
+
+INCIDENT: dict[str, Any] = next(iter(CONTENT["open"].values()))
+
+
+@given(st.sampled_from([*INCIDENT]), JSON)
+def test_a_damaged_incident_costs_no_other(part: str, value: object) -> None:
+    incidents, _ = open_incidents({"bad": INCIDENT | {part: value}, "good": INCIDENT}, NO_PROFILE, LATER)
+    assert "good" in [incident.id for incident in incidents]
+
+
+@pytest.mark.parametrize(
+    "damage", [{"at": None}, {"at": "7"}, {"kind": None}, {"kind": "online"}, {"id": None}, {"id": ""}]
+)
+def test_an_incident_has_the_losses_that_can_be_read(damage: dict[str, object]) -> None:
+    (loss,) = INCIDENT["losses"]
+    entry = INCIDENT | {"losses": [loss | damage, loss | {"id": "b"}]}
+    ((incident,), _) = open_incidents({"inc-1": entry}, NO_PROFILE, LATER)
+    assert [each.id for each in incident.losses] == ["b"]
+    assert open_incidents({"inc-1": INCIDENT | {"losses": [loss | damage]}}, NO_PROFILE, LATER)[0] == ()
+
+
+def test_a_hook_that_cannot_be_read_costs_no_other() -> None:
+    _, announced = open_incidents({"inc-1": INCIDENT | {"hooks": [7, "pager", None]}}, NO_PROFILE, LATER)
+    assert announced == {"inc-1": {"pager"}}
