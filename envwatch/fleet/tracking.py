@@ -39,7 +39,7 @@ _NO_SKEW_CHECK = SkewCheck()
 _NO_LIMIT = ServerMs(inf)
 _CHURN_MS = limits.CHURN_WINDOW / MS
 _SIGN_OF_LIFE_MS = limits.SIGN_OF_LIFE / MS
-_TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
+_CLOCK_ERROR_MS = limits.CLOCK_WARN_FROM / MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -367,7 +367,7 @@ def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: Se
     old_at = before.last_heartbeat_at if before.connection_id == row.connection_id else None
     if last_known is not None and last_known.connection_id == row.connection_id:
         old_at = last_known.at
-    is_older = old_at is not None and new_at < old_at <= at + _TOLERANCE_MS
+    is_older = old_at is not None and new_at < old_at <= at + _CLOCK_ERROR_MS
     return replace(row, last_heartbeat_at=old_at) if is_older else row
 
 

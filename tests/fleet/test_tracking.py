@@ -98,6 +98,27 @@ def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
     assert tracked.environment.last_heartbeat_at == NOW
 
 
+@pytest.mark.parametrize(("ahead", "kept"), [(5_000, True), (5_001, False)])
+def test_a_stored_heartbeat_of_the_future_is_dropped_because_the_servers_clock_was_ahead(
+    ahead: float, *, kept: bool
+) -> None:
+    at = NOW + 5_000
+    tracked = next_value(first_value(lastHeartbeat=at + ahead), at, lastHeartbeat=NOW - 10_000)
+
+    assert tracked.environment.last_heartbeat_at == (at + ahead if kept else NOW - 10_000)
+    assert (tracked.presence, tracked.clock_suspect) == (Presence.ONLINE, False)
+
+
+@pytest.mark.parametrize(("advance", "is_up"), [(-0.5, False), (0.5, False), (14_999, False), (15_000, True)])
+def test_a_dead_row_stays_dead_unless_its_heartbeat_advances_by_half_a_beat(advance: float, *, is_up: bool) -> None:
+    """Two replicas may round one heartbeat differently."""
+    dead = first_value(lastHeartbeat=NOW - 1_000_000)
+    moved = next_value(dead, NOW + 5_000, lastHeartbeat=NOW - 1_000_000 + advance)
+    again = next_value(moved, NOW + 10_000, lastHeartbeat=NOW - 1_000_000)
+
+    assert [each.verdict.is_up for each in (dead, moved, again)] == [False, is_up, is_up]
+
+
 @pytest.mark.parametrize("between", [{"lastHeartbeat": None}, {"connectionId": None}, {"connectionId": None} | NO_BEAT])
 def test_a_heartbeat_does_not_go_backwards_after_a_row_without_one(between: dict[str, Any]) -> None:
     """A copy of the row from before may answer at any time."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, environment, list_of, listed, reading, watched
 
-from envwatch.fleet.events import Kind, flatten
+from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong
 from envwatch.fleet.presence import Presence
 from envwatch.model.clock import OffsetBounds, WallMs
@@ -261,3 +261,29 @@ def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:
         "profile near: this machine's clock is 7s behind the server's; ages are by the server's",
     ]
     assert list(merged(reports).clock_warnings) == warnings
+
+
+@pytest.mark.parametrize("ahead", [6_000.0, 20_000.0, 40_000.0, 130_000.0, HOUR])
+def test_after_the_servers_clock_was_ahead_for_ten_seconds_no_row_is_lost_and_all_recover_with_their_next_beat(
+    ahead: float,
+) -> None:
+    """Its `Date` and the heartbeats of these ten seconds are ahead; a row is in doubt while it is listed with one."""
+    profile_state, story, until = None, list[Event](), 100_000.0 + 10_000
+    for number in range(40):
+        elapsed = number * STEP
+        is_ahead = 100_000 <= elapsed < until
+        rows = []
+        for machine in range(39):
+            beat = elapsed - (elapsed - machine * 769) % 30_000
+            rows.append(environment(f"env-{machine}", lastHeartbeat=NOW + beat + ahead * (100_000 <= beat < until)))
+        outcome = dated(rows, NOW + elapsed, error=ahead if is_ahead else 0.0)
+        profile_state, events = watched([outcome], profile_state)
+        story += events
+        assert profile_state.counts()[Presence.OFFLINE] == 0
+        if elapsed >= until + 3 * STEP:  # three polls later
+            in_doubt = {id_ for id_, tracked in profile_state.environments.items() if tracked.clock_suspect}
+            listed_ahead = {
+                row.id for row in rows if row.last_heartbeat_at is not None and row.last_heartbeat_at > NOW + elapsed
+            }
+            assert in_doubt <= listed_ahead
+    assert [event for event in flatten(story) if event.id is not None] == []
