@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envwatch.cli.bootstrap import Profiles
+    from envwatch.cli.bootstrap import Profiles, SelectedProfile
     from envwatch.model.clock import Clocks
 
 _WRITTEN_EVERY_MS: Final = 60_000
@@ -48,6 +48,12 @@ def stored_state(place: AlertPlace, profile: SafeText, now: Clocks) -> AlertStat
     own = {id_: entry for id_, entry in entries.items() if entry.get("source") == place.source_of_1_0}
     incidents, announced = open_incidents(own, profile, now)
     return AlertState(looked_at=now.wall, open=incidents, announced=announced) if incidents else None
+
+
+def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:
+    """Return the losses and incidents that another process stored of a profile, if any, to judge one listing with."""
+    state = alert_state(AlertStateFile.format.read_or_empty(alert_file_for(*profile)), name, now)
+    return None if state is None else replace(state, online=frozenset())
 
 
 class AlertFiles:

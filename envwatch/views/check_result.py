@@ -197,8 +197,11 @@ def _test_of(
     match of:
         case Metric.PROBLEMS:
             at, alert_after = profile_state.clock.server_time(now.wall), monitor.alert_after(profile_state.profile)
+            noticed, latest = monitor.incidents.noticed_times(), now.monotonic - alert_after.total_seconds()
             return lambda tracked: (
-                monitor.is_alerting(tracked, now) and has_lasted(tracked, at, alert_after, profile_state.limits)
+                monitor.is_alerting(tracked, now)
+                and has_lasted(tracked, at, alert_after, profile_state.limits)
+                and noticed.get(tracked.key, latest) <= latest
             )
         case Metric.UNRESTRICTED:
             return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED

@@ -14,10 +14,12 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.acknowledgements import ack_of
 from envwatch.fleet.alert_policy import EVERYTHING, AlertPolicy
-from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.alert_state import AlertState
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.incidents import DeathInterval, Loss
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import silence_of_query
-from envwatch.model.clock import WallMs
+from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.nagios_range import parse_nagios_range
 from envwatch.model.page import environment_of
@@ -253,3 +255,21 @@ def test_a_hostile_fleet_adds_no_line_and_no_separator() -> None:
 
 def test_one_whose_name_is_blank_is_named_by_its_id() -> None:
     assert check_result([UP, BLANK]).text == f"1 problem in 2 environments (1 offline): {BLANK.id}"
+
+
+@pytest.mark.parametrize(("noticed_s", "count"), [(89.999, 0), (90.0, 1)])
+def test_a_loss_lasts_since_another_process_noticed_it(noticed_s: float, count: int) -> None:
+    """The row's last sign of life is an hour ago: a silence may have ended since."""
+    now = reading()
+    loss = Loss(
+        event=Event(kind=Kind.OFFLINE, at=NOW, id=DOWN.id),
+        died=DeathInterval(NOW, NOW),
+        noticed_at=MonotonicS(now.monotonic - noticed_s),
+        incident=clean("inc-1"),
+    )
+    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=90))}
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
+    monitor = monitor.with_alert_state(NO_PROFILE, AlertState(looked_at=WallMs(NOW), waiting=(loss,)))
+    monitor, _ = monitor.apply(NO_PROFILE, listed([UP, DOWN]), now)
+    result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, now)
+    assert (result.count, result.quiet) == (count, 1 - count)

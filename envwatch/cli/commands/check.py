@@ -155,6 +155,7 @@ def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
 def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monitor:
     import asyncio
 
+    from envwatch.cli.alert_files import earlier_alerts
     from envwatch.cli.bootstrap import policies_for, state_file
     from envwatch.cli.one_listing import fetch_all, log_outcomes, stop_for_failure
     from envwatch.fleet.monitor import Monitor
@@ -176,6 +177,8 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
     for name, outcome in outcomes.items():
         if not isinstance(outcome, Listed):
             raise stop_for_failure(outcome, profiles[name].credentials, name)
+        if (alerts := earlier_alerts(name, profiles[name], read_clocks())) is not None:
+            monitor = monitor.with_alert_state(name, alerts)
         monitor, _update = monitor.apply(name, outcome, read_clocks())
     return monitor
 
