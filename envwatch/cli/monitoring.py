@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from envwatch.cli.bootstrap import Profiles
+    from envwatch.fleet.acknowledgements import ServerKey
     from envwatch.fleet.history import Past
     from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import MonitorChanges
@@ -117,9 +118,9 @@ class StateFiles:
             monitor = replace(monitor, acks=acks)
         return monitor if silences is None else replace(monitor, silences=silences)
 
-    def end(self, ids: Iterable[SafeText]) -> None:
+    def end(self, keys: Iterable[ServerKey]) -> None:
         """Save that the acknowledgements of some environments have ended."""
-        self._file.keep(dict.fromkeys(ids))
+        self._file.keep(dict.fromkeys(keys))
 
     def close(self) -> None:
         """Write what is left."""
@@ -161,7 +162,7 @@ async def monitoring(
     """
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
-    monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name)
+    monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name, servers=profiles.servers)
     monitor = monitor.with_open_incidents(open_incidents)
     poll_log, saved = poll_log_for(options, _warn), StateFiles(_warn, profile_name)
     note_targets(poll_log, targets.values())

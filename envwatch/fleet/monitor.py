@@ -12,7 +12,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from envwatch.fleet.acknowledgements import NO_ACKS, losses_of, recovered
+from envwatch.fleet.acknowledgements import NO_ACKS, NO_SERVERS, ack_in, keys_of, losses_of, own_acks, recovered
 from envwatch.fleet.alert_policy import DEFAULT_POLICY
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.event_log import EventLog
@@ -27,12 +27,13 @@ from envwatch.fleet.silences import NO_SILENCES, silencing
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
+from envwatch.model.text import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.acknowledgements import Ack, Acks
+    from envwatch.fleet.acknowledgements import Ack, Acks, OwnAcks, ServerKey
     from envwatch.fleet.alert_policy import AlertPolicy
     from envwatch.fleet.history import RecordedPoll
     from envwatch.fleet.incidents import Incident, Key, LossClassifier
@@ -52,8 +53,8 @@ class MonitorChanges(NamedTuple):
 
     events: tuple[Event, ...] = ()
     """Oldest first; a mass change is one event. A loss has the id of the incident that it opens if it holds."""
-    ended_acks: frozenset[SafeText] = frozenset()
-    """Ids of environments whose acknowledgement ended: they recovered, or have another problem now."""
+    ended_acks: frozenset[ServerKey] = frozenset()
+    """Acknowledgements that ended: the environments recovered, or have another problem now."""
     opened: tuple[Incident, ...] = ()
     """Incidents whose losses have held for the policy's `alert_after` now; each opens once."""
     resolved: tuple[Incident, ...] = ()
@@ -79,7 +80,7 @@ class Monitor:
     incidents: Incidents = field(default_factory=Incidents)
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0913  the parts of a new monitor
         cls,
         limits: Mapping[SafeText, Limits],
         acks: Acks = NO_ACKS,
@@ -87,6 +88,7 @@ class Monitor:
         silences: Silences = NO_SILENCES,
         *,
         profile_name: SafeText = NO_PROFILE,
+        servers: Mapping[SafeText, SafeText] = NO_SERVERS,
     ) -> Monitor:
         """Return a monitor before its first outcome.
 
@@ -96,12 +98,14 @@ class Monitor:
             policies: of each profile; the default one where it is not named.
             silences: from an earlier run, or of another process.
             profile_name: of the only profile, if there is one.
+            servers: of each profile, see `ProfileState.server`; empty where a profile is not named.
         """
         fleet = {
             profile: ProfileState(
                 limits=each,
                 profile=profile,
                 profile_name=profile or profile_name,
+                server=servers.get(profile, EMPTY),
                 expect=policies.get(profile, DEFAULT_POLICY).expect,
             )
             for profile, each in limits.items()
@@ -117,7 +121,7 @@ class Monitor:
             now: this machine's clocks.
         """
         fleet, found = self.fleet.apply(profile, outcome)
-        ended = recovered(self.acks, fleet.environments) | _listed_after_all(self.acks, fleet)
+        ended = recovered(self.acks, fleet.environments, fleet.servers) | _listed_after_all(self.acks, fleet)
         acks, incidents = self.acks, self.incidents
 
         def last_seen_alive_at(key: Key) -> float:
@@ -126,7 +130,7 @@ class Monitor:
 
         incidents, events = incidents.with_events(found, now.monotonic, last_seen_alive_at)
         if ended:
-            acks = {id_: ack for id_, ack in acks.items() if id_ not in ended}
+            acks = {key: ack for key, ack in acks.items() if key not in ended}
             # The first listing of a profile is a silent baseline.
             compared = (
                 tracked
@@ -134,7 +138,9 @@ class Monitor:
                 if profile_state.listings > 1
                 for tracked in profile_state.environments.values()
             )
-            incidents, _ = incidents.with_events(losses_of(ended, compared), now.monotonic, last_seen_alive_at)
+            incidents, _ = incidents.with_events(
+                losses_of(ended, compared, fleet.servers), now.monotonic, last_seen_alive_at
+            )
         event_log = self.event_log.with_events(events) if events else self.event_log
         watched = self._watched_after(profile, fleet)
         monitor = replace(self, fleet=fleet, acks=acks, event_log=event_log, watched=watched, incidents=incidents)
@@ -193,10 +199,28 @@ class Monitor:
         notice = Event(kind=Kind.NOTICE, at=first.clock.server_time(now.wall), reason=text)
         return replace(self, event_log=self.event_log.with_events([notice]))
 
-    def with_acks(self, changes: Mapping[SafeText, Ack | None]) -> Monitor:
-        """Return the monitor with acknowledgements changed, by the environment's id; None withdraws one."""
+    def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
+        """Return the monitor with acknowledgements changed; None withdraws one."""
         acks = {**self.acks, **changes}
-        return replace(self, acks={id_: ack for id_, ack in acks.items() if ack is not None})
+        return replace(self, acks={key: ack for key, ack in acks.items() if ack is not None})
+
+    def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
+        """Return the acknowledgement of an environment."""
+        return ack_in(self.acks, self.fleet.server_of(tracked.profile), tracked.environment.id)
+
+    def is_acked(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an environment is acknowledged."""
+        return self.ack_of(tracked) is not None
+
+    def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
+        """Return every acknowledgement that counts for an environment, to change it or to withdraw it."""
+        keys = keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
+        return {key: self.acks[key] for key in keys if key in self.acks}
+
+    def own_acks(self, profile: SafeText) -> OwnAcks:
+        """Return the acknowledgements of the environments of a profile, by id."""
+        profile_state = self.fleet.by_profile[profile]
+        return own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_open_incidents(self, incidents: Iterable[Incident]) -> Monitor:
         """Return the monitor with open incidents of an earlier run, which resolve like its own."""
@@ -224,16 +248,15 @@ class Monitor:
         The alert policy finds such an environment, and the environment is neither acknowledged nor silenced.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
-        return (
-            is_problem(tracked, at) and tracked.environment.id not in self.acks and self._is_loud(tracked, now.wall, at)
-        )
+        return is_problem(tracked, at) and not self.is_acked(tracked) and self._is_loud(tracked, now.wall, at)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
         """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
         if not self.silences:
             return None
+        profile_state = self.fleet.for_environment(tracked)
         return silencing(
-            self.silences, tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall)
+            self.silences, tracked, profile_state.server, now.wall, profile_state.clock.server_time(now.wall)
         )
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
@@ -275,7 +298,7 @@ class Monitor:
                 return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
-            is_acked = id_ in acks
+            is_acked = ack_in(acks, profile_state.server, id_) is not None
             if (tracked.verdict.is_up and not tracked.is_flapping) or (is_acked and tracked.presence.is_absent):
                 return LossStatus.OVER
             at = moments[profile]
@@ -297,7 +320,8 @@ class Monitor:
     def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
         if not self._policy(tracked.profile).alert.matches(tracked, at):
             return False
-        return not self.silences or silencing(self.silences, tracked, wall, at) is None
+        server = self.fleet.server_of(tracked.profile)
+        return not self.silences or silencing(self.silences, tracked, server, wall, at) is None
 
 
 class Recorder(Protocol):
@@ -317,9 +341,16 @@ class Recorder(Protocol):
         """
 
 
-def _listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[SafeText]:
-    """Return the ids of acknowledged environments that were missing, never listed, and are listed now."""
+def _listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
+    """Return the acknowledgements of environments that were missing, never listed, and are listed now."""
     if not acks or fleet.unlisted:
         return frozenset()
-    expected = {missing_id(name) for profile_state in fleet for name in profile_state.expect} & acks.keys()
-    return frozenset(id_ for id_ in expected if not any(id_ in profile_state.environments for profile_state in fleet))
+    expected: set[ServerKey] = set()
+    still: set[ServerKey] = set()
+    for profile_state in fleet:
+        for id_ in map(missing_id, profile_state.expect):
+            keys = keys_of(profile_state.server, id_)
+            expected.update(keys)
+            if id_ in profile_state.environments:
+                still.update(keys)
+    return frozenset(expected & acks.keys()) - still

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, environment, failed, listed, reading, slept
+from support.builders import NOW, environment, failed, key_of, listed, reading, slept
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy, Matcher
@@ -169,10 +169,10 @@ def test_one_that_leaves_the_fleet_resolves_its_incident() -> None:
 
 def test_a_gone_one_that_is_acknowledged_resolves_its_incident_and_an_offline_one_does_not() -> None:
     gone = night("a", "b", "c").poll(without=("a",)).poll(without=("a",)).poll(without=("a",)).wait(10)
-    gone.monitor = gone.monitor.with_acks({clean("a"): Ack(NOW, clean("retired"))})
+    gone.monitor = gone.monitor.with_acks({key_of("a"): Ack(NOW, clean("retired"))})
     assert gone.wait(1).sizes == ([1], [1])
     offline = night("a", "b", "c").poll("a").wait(10)
-    offline.monitor = offline.monitor.with_acks({clean("a"): Ack(NOW + 15_000, clean("on it"))})
+    offline.monitor = offline.monitor.with_acks({key_of("a"): Ack(NOW + 15_000, clean("on it"))})
     assert offline.poll("a").sizes == ([1], [])
     assert offline.poll().sizes == ([1], [1])
 
@@ -274,7 +274,7 @@ ONLY_B = Matcher(clean("b"), lambda tracked, _: tracked.environment.name == "b")
 
 def silenced(one: Night, *ids: str, hours: float = 1.0) -> Night:
     at = WallMs(NOW + one.now * 1000)
-    silence = silence_of_environments(map(clean, ids), at, timedelta(hours=hours), clean("work"), clean("ada"))
+    silence = silence_of_environments(map(key_of, ids), at, timedelta(hours=hours), clean("work"), clean("ada"))
     one.monitor = one.monitor.with_silences({silence.id: silence})
     return one
 
