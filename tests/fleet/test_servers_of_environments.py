@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, key_of, listed, reading
 
-from envwatch.fleet.acknowledgements import Ack, acks_of, content_of, own_acks
+from envwatch.fleet.acknowledgements import Ack, acks_of, content_of, losses_of, own_acks
 from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
@@ -105,6 +105,14 @@ def test_an_incident_opens_for_the_environment_that_nobody_acknowledged() -> Non
         monitor, _ = monitor.apply(profile, listed([row(ID)], lost), reading(lost))
     monitor, changes = monitor.with_acks({(ONE, ID): ACK}).tick(reading(lost + 20_000))
     assert {loss.profile for incident in changes.opened for loss in incident.losses} == {AWAY}
+
+
+@pytest.mark.parametrize(("server", "profiles"), [(ONE, [HOME, WORK]), (OTHER, [AWAY]), (EMPTY, [HOME, WORK, AWAY])])
+def test_what_is_lost_again_is_lost_where_the_acknowledgement_counted(
+    server: SafeText, profiles: list[SafeText]
+) -> None:
+    losses = losses_of({(server, ID)}, monitor_of(SERVERS).fleet.environments, SERVERS)
+    assert [loss.profile for loss in losses] == profiles
 
 
 def test_an_acknowledgement_of_a_missing_environment_ends_with_the_server_that_does_not_miss_it_any_more() -> None:
