@@ -96,7 +96,7 @@ def recovered(
     offline and gave a sign of life since it was acknowledged was up in between, unseen. The environments are those of
     all profiles, and `servers` has the server of each profile. An acknowledgement for one server ends by the rows of
     that server: an id that is a problem under any of its profiles still is one. An acknowledgement for every server
-    ends once the id is a problem on none of them.
+    ends once a server lists the id and the id is a problem on no server.
     """
     if not acks:
         return frozenset()
