@@ -141,6 +141,11 @@ class Profiles(dict[SafeText, SelectedProfile]):
         """The limits of each."""
         return {name: settings.limits for name, (_, settings) in self.items()}
 
+    @property
+    def servers(self) -> dict[SafeText, SafeText]:
+        """The server of each, see `server_in`."""
+        return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
+
     def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
         """Return them with other settings."""
         return Profiles({name: SelectedProfile(each, change(settings)) for name, (each, settings) in self.items()})

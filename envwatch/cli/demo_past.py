@@ -32,7 +32,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.pool import Pool
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.storage.history.folder import BESIDE, FolderLock, Retention, day_of, day_paths
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.troubles import explained
@@ -114,7 +114,7 @@ def steps(spec: FleetSpec, started_at: int, since: int) -> Iterator[SimulatedPol
             monitor = _with_ack(monitor, broken, now)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.acks)
+        moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
         yield SimulatedPoll(moment, PollResult.from_outcome(outcome), changes.events, cause, is_first)
         is_first = False
 
@@ -123,9 +123,8 @@ def _with_ack(monitor: Monitor, id_: SafeText, now: Clocks) -> Monitor:
     tracked = monitor.fleet.tracked((NO_PROFILE, id_))
     if tracked is None or tracked.verdict.is_up:
         return monitor
-    return monitor.with_acks(
-        {id_: ack_of(tracked, monitor.fleet.for_environment(tracked).clock.server_time(now.wall), note_of(_NOTE))}
-    )
+    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+    return monitor.with_acks({(EMPTY, id_): ack_of(tracked, at, note_of(_NOTE))})
 
 
 def _outcomes(fleet: SimulatedFleet, spec: FleetSpec, day: DayBefore, since: int) -> Iterator[Listed | Failed]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from envwatch.cli.alert_files import AlertFiles
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.acknowledgements import Acks, ServerKey
     from envwatch.fleet.alert_state import AlertState
     from envwatch.fleet.history import Past
     from envwatch.fleet.monitor import MonitorChanges
@@ -136,9 +136,9 @@ class StateFiles:
         taken_over = {} if self._alerts is None else self._alerts.take_over(now)
         return self._acks.changed(), self._silences.changed(), taken_over
 
-    def end(self, ids: Iterable[SafeText]) -> None:
+    def end(self, keys: Iterable[ServerKey]) -> None:
         """Save that the acknowledgements of some environments have ended."""
-        self._file.keep(dict.fromkeys(ids))
+        self._file.keep(dict.fromkeys(keys))
 
     def close(self) -> None:
         """Write what is left."""
@@ -180,7 +180,7 @@ async def monitoring(
     """
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
-    monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name)
+    monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name, servers=profiles.servers)
     poll_log, saved = poll_log_for(options, _warn), StateFiles(_warn, profile_name, alerts)
     note_targets(poll_log, targets.values())
 

@@ -1,7 +1,7 @@
 """Problems that a user has acknowledged, with a note: they do not count as new until they recover.
 
-Pure. Owns when an acknowledgement ends, and its JSON form; `storage` owns the file. The key is the environment's id
-alone: the same one under two profiles is one problem.
+Pure. Owns when an acknowledgement ends, and its JSON form; `storage` owns the file. The key is (server, id): two
+profiles of one server that list one id list one environment, and two servers may use one id for two environments.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.finite import finite_number
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Container, Iterable, Mapping
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
@@ -41,10 +41,40 @@ class Ack:
     """
 
 
-Acks: TypeAlias = "Mapping[SafeText, Ack]"
-"""By the environment's id."""
+ServerKey: TypeAlias = tuple[SafeText, SafeText]
+"""Which environment: `ProfileState.server`, and the id. The server is `EMPTY` for every server that lists the id."""
+
+Acks: TypeAlias = "Mapping[ServerKey, Ack]"
+"""By the environment. envwatch 1.0.0 knew no server: its acknowledgements count for every server that lists the id."""
+
+OwnAcks: TypeAlias = "Mapping[SafeText, Ack]"
+"""The acknowledgements of one profile's environments, by id."""
 
 NO_ACKS: Final[Acks] = MappingProxyType({})
+NO_OWN_ACKS: Final[OwnAcks] = MappingProxyType({})
+NO_SERVERS: Final[Mapping[SafeText, SafeText]] = MappingProxyType({})
+
+
+def keys_of(server: SafeText, id_: SafeText) -> tuple[ServerKey, ...]:
+    """Return the keys under which acknowledgements and silences of an environment are kept, its own first."""
+    return ((server, id_), (EMPTY, id_)) if server else ((EMPTY, id_),)
+
+
+def ack_in(acks: Acks, server: SafeText, id_: SafeText) -> Ack | None:
+    """Return the acknowledgement that counts for an environment of a server."""
+    return acks.get((server, id_)) or acks.get((EMPTY, id_)) if acks else None
+
+
+def own_acks(acks: Acks, server: SafeText, ids: Container[SafeText]) -> OwnAcks:
+    """Return the acknowledgements that count for some environments of a server."""
+    found = {id_: ack for (each, id_), ack in acks.items() if not each and id_ in ids}
+    found.update((id_, ack) for (each, id_), ack in acks.items() if each and each == server and id_ in ids)
+    return found or NO_OWN_ACKS
+
+
+def with_server(acks: OwnAcks, server: SafeText) -> Acks:
+    """Return the acknowledgements of a profile's environments by (server, id)."""
+    return {(server, id_): ack for id_, ack in acks.items()}
 
 
 def note_of(typed: str) -> SafeText:
@@ -57,32 +87,48 @@ def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
     return Ack(at, note, _newest_seen_at(tracked.environment))
 
 
-def recovered(acks: Acks, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
-    """Return the ids of acknowledged environments that are no problem any more, or whose problem is another one.
+def recovered(
+    acks: Acks, environments: Iterable[TrackedEnvironment], servers: Mapping[SafeText, SafeText] = NO_SERVERS
+) -> frozenset[ServerKey]:
+    """Return the keys of acknowledgements whose environment is no problem any more, or has another problem.
 
     Only a row proves that: an environment that is gone or absent may come back with the same problem. One that is
     offline and gave a sign of life since it was acknowledged was up in between, unseen. The environments are those of
-    all profiles: an id that is a problem under any of them still is one.
+    all profiles, and `servers` has the server of each profile. An acknowledgement for one server ends by the rows of
+    that server: an id that is a problem under any of its profiles still is one. An acknowledgement for every server
+    ends once a server lists the id and the id is a problem on no server.
     """
     if not acks:
         return frozenset()
-    listed = [
-        tracked
-        for tracked in environments
-        if tracked.environment.id in acks and not tracked.absent and not tracked.presence.is_absent
-    ]
-    problems = {tracked.environment.id for tracked in listed if tracked.is_unhealthy and not _came_back(tracked, acks)}
-    return frozenset(tracked.environment.id for tracked in listed) - problems
+    ids = {id_ for _, id_ in acks}
+    listed: set[ServerKey] = set()
+    problems: set[ServerKey] = set()
+    for tracked in environments:
+        id_ = tracked.environment.id
+        if id_ not in ids or tracked.absent or tracked.presence.is_absent:
+            continue
+        for key in keys_of(servers.get(tracked.profile, EMPTY), id_):
+            if (ack := acks.get(key)) is not None:
+                listed.add(key)
+                if tracked.is_unhealthy and not _came_back(tracked, ack):
+                    problems.add(key)
+    return frozenset(listed - problems)
 
 
-def _came_back(tracked: TrackedEnvironment, acks: Acks) -> bool:
-    ack = acks[tracked.environment.id]
+def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
     is_newer = _newest_seen_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
     return tracked.presence is Presence.OFFLINE and not tracked.is_flapping and is_newer
 
 
-def losses_of(ended: Collection[SafeText], environments: Iterable[TrackedEnvironment]) -> list[Event]:
-    """Return the losses of offline environments whose acknowledgement, by id, has ended: they need an alert again."""
+def losses_of(
+    ended: Collection[ServerKey],
+    environments: Iterable[TrackedEnvironment],
+    servers: Mapping[SafeText, SafeText] = NO_SERVERS,
+) -> list[Event]:
+    """Return the losses of offline environments whose acknowledgement has ended: they need an alert again.
+
+    `servers` has the server of each profile.
+    """
     return [
         Event(
             kind=Kind.OFFLINE,
@@ -95,7 +141,9 @@ def losses_of(ended: Collection[SafeText], environments: Iterable[TrackedEnviron
             reason=clean(tracked.verdict.reason),
         )
         for tracked in environments
-        if tracked.environment.id in ended and tracked.presence is Presence.OFFLINE and not tracked.absent
+        if tracked.presence is Presence.OFFLINE
+        and not tracked.absent
+        and any(key in ended for key in keys_of(servers.get(tracked.profile, EMPTY), tracked.environment.id))
     ]
 
 
@@ -105,24 +153,42 @@ def _newest_seen_at(environment: Environment) -> ServerMs:
 
 
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
-    """Return acknowledgements for a JSON file: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`."""
-    return {id_: {name: value for name, value in asdict(ack).items() if value is not None} for id_, ack in acks.items()}
+    """Return acknowledgements for a JSON file: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
+
+    An entry for one server is named `<server> <id>`, and has `server` and `id` as well.
+    """
+    return {name_of(key): entry_of(key, ack) for key, ack in acks.items()}
+
+
+def name_of(key: ServerKey) -> str:
+    """Return the name of an entry."""
+    return " ".join(filter(None, key))
+
+
+def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
+    """Return the value of an entry."""
+    server, id_ = key
+    entry = {name: value for name, value in asdict(ack).items() if value is not None}
+    return {**entry, "server": server, "id": id_} if server else entry
 
 
 def acks_of(content: Mapping[str, object]) -> Acks:
-    """Return the acknowledgements of a file without damaged entries; of two for one id, the newest counts."""
-    acks: dict[SafeText, Ack] = {}
-    for raw_id, raw_ack in content.items():
-        id_, ack = clean(raw_id), _ack_in(raw_ack)
-        if ack is not None and (id_ not in acks or ack.at > acks[id_].at):
-            acks[id_] = ack
+    """Return the acknowledgements of a file without damaged entries; of two for one key, the newest counts."""
+    acks: dict[ServerKey, Ack] = {}
+    for name, raw in content.items():
+        if (entry := _entry_in(name, raw)) is not None:
+            key, ack = entry
+            if key not in acks or ack.at > acks[key].at:
+                acks[key] = ack
     return acks
 
 
-def _ack_in(raw: object) -> Ack | None:
+def _entry_in(name: str, raw: object) -> tuple[ServerKey, Ack] | None:
     if not isinstance(raw, dict):
         return None
     at, note = finite_number(raw.get("at")), raw.get("note", "")
-    if at is None or not isinstance(note, str):
+    server, id_ = raw.get("server", ""), raw.get("id") if "server" in raw else name
+    if at is None or not (isinstance(note, str) and isinstance(server, str) and isinstance(id_, str)):
         return None
-    return Ack(at, clean(note, LONGEST_NOTE), finite_number(raw.get("sign_at")))
+    ack = Ack(at, clean(note, LONGEST_NOTE), finite_number(raw.get("sign_at")))
+    return (clean(server), clean(id_)), ack

@@ -33,8 +33,8 @@ class Counts:
     """Those whose row reads unknown, see `style_of`; they are counted as nothing else but problems and alerting."""
     old: int = 0
     """Offline for so long that they are no problem any more; they are in `presences` as well."""
-    problems: Sequence[SafeText] = ()
-    """Ids of those that are a problem, see `is_problem`."""
+    problems: Sequence[TrackedEnvironment] = ()
+    """Those that are a problem, see `is_problem`."""
     problem_presences: Mapping[Presence, int] = field(default_factory=dict)
     """How many of the problems there are of each presence; one that is online is flapping."""
     alerting: Mapping[Presence, int] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def counts_at(
         presences=Counter(tracked.presence for tracked in known),
         unknown=len(environments) - len(known),
         old=sum(is_old(tracked, at) for tracked in known),
-        problems=[tracked.environment.id for tracked in problems],
+        problems=problems,
         problem_presences=Counter(tracked.presence for tracked in problems),
         alerting=Counter(tracked.presence for tracked in problems if is_alerting(tracked)),
         flapping=sum(tracked.is_flapping for tracked in known),

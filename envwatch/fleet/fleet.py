@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.model.text import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,6 +101,15 @@ class Fleet:
     def for_environment(self, tracked: TrackedEnvironment) -> ProfileState:
         """Return the state of the profile of an environment."""
         return self.by_profile[tracked.profile]
+
+    @property
+    def servers(self) -> Mapping[SafeText, SafeText]:
+        """The server of each profile."""
+        return {profile: profile_state.server for profile, profile_state in self.by_profile.items()}
+
+    def server_of(self, profile: SafeText) -> SafeText:
+        """Return the server of a profile; empty for a profile that is not watched, as in a past event."""
+        return EMPTY if (profile_state := self.by_profile.get(profile)) is None else profile_state.server
 
     def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether the verdict on a row must be shown as unknown."""

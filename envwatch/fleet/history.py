@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.fleet.acknowledgements import NO_OWN_ACKS
 from envwatch.model.outcome import Failed, Listed, Slept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.acknowledgements import OwnAcks
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks, WallMs
@@ -69,8 +69,8 @@ class Moment:
     now: Clocks
     """The clocks of the machine that recorded it, when the outcome was taken."""
     profile_state: ProfileState
-    acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """Problems of its environments that were acknowledged."""
+    acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
+    """Problems of its environments that were acknowledged, by id."""
 
 
 class RecordedStep(NamedTuple):

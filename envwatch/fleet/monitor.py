@@ -12,7 +12,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from envwatch.fleet.acknowledgements import NO_ACKS, losses_of, recovered
+from envwatch.fleet.acknowledgements import NO_ACKS, NO_SERVERS, ack_in, keys_of, losses_of, own_acks, recovered
 from envwatch.fleet.alert_policy import DEFAULT_POLICY
 from envwatch.fleet.alert_state import AlertState
 from envwatch.fleet.alerts import Alerts
@@ -38,13 +38,13 @@ from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.outcome import Slept
-from envwatch.model.text import SafeText, composed
+from envwatch.model.text import EMPTY, SafeText, composed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.acknowledgements import Ack, Acks
+    from envwatch.fleet.acknowledgements import Ack, Acks, OwnAcks, ServerKey
     from envwatch.fleet.alert_policy import AlertPolicy
     from envwatch.fleet.history import RecordedPoll
     from envwatch.fleet.incidents import Incident, Key, LossClassifier
@@ -64,8 +64,8 @@ class MonitorChanges(NamedTuple):
 
     events: tuple[Event, ...] = ()
     """Oldest first; a mass change is one event. A loss has the id of the incident that it opens if it holds."""
-    ended_acks: frozenset[SafeText] = frozenset()
-    """Ids of environments whose acknowledgement ended: they recovered, or have another problem now."""
+    ended_acks: frozenset[ServerKey] = frozenset()
+    """Acknowledgements that ended: the environments recovered, or have another problem now."""
     opened: tuple[Incident, ...] = ()
     """Incidents whose oldest loss has lasted for the policy's `alert_after` now; each opens once."""
     resolved: tuple[Incident, ...] = ()
@@ -93,7 +93,7 @@ class Monitor:
     """What an earlier run knew of each profile, until the next listing was compared with it."""
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0913  the parts of a new monitor
         cls,
         limits: Mapping[SafeText, Limits],
         acks: Acks = NO_ACKS,
@@ -101,6 +101,7 @@ class Monitor:
         silences: Silences = NO_SILENCES,
         *,
         profile_name: SafeText = NO_PROFILE,
+        servers: Mapping[SafeText, SafeText] = NO_SERVERS,
     ) -> Monitor:
         """Return a monitor before its first outcome.
 
@@ -110,12 +111,14 @@ class Monitor:
             policies: of each profile; the default one where it is not named.
             silences: from an earlier run, or of another process.
             profile_name: of the only profile, if there is one.
+            servers: of each profile, see `ProfileState.server`; empty where a profile is not named.
         """
         fleet = {
             profile: ProfileState(
                 limits=each,
                 profile=profile,
                 profile_name=profile or profile_name,
+                server=servers.get(profile, EMPTY),
                 expect=policies.get(profile, DEFAULT_POLICY).expect,
             )
             for profile, each in limits.items()
@@ -132,7 +135,7 @@ class Monitor:
         """
         fleet, found = self.fleet.apply(profile, outcome)
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
-        ended = recovered(self.acks, fleet.environments) | _listed_after_all(self.acks, fleet)
+        ended = recovered(self.acks, fleet.environments, fleet.servers) | _listed_after_all(self.acks, fleet)
         acks, incidents, resumed = self.acks, self.incidents, self.resumed
         if isinstance(outcome, Slept):
             incidents = incidents.after_sleep(profile)
@@ -145,10 +148,17 @@ class Monitor:
             listed_at = loss.at if before.listed is None else before.clock.server_time(before.listed.wall)
             return death_interval(loss, group, fleet.tracked(key_of(loss)), listed_at)
 
-        incidents, events = incidents.with_events(found, now.monotonic, interval, last_seen_alive_at)
+        def identity(key: Key) -> ServerKey:
+            """Return the same value for the keys of one environment under two profiles of one server."""
+            return (fleet.server_of(key[0]) or key[0], key[1])
+
+        def with_losses(incidents: Incidents, events: Iterable[Event]) -> tuple[Incidents, tuple[Event, ...]]:
+            return incidents.with_events(events, now.monotonic, interval, last_seen_alive_at, identity)
+
+        incidents, events = with_losses(incidents, found)
         lost: list[Event] = []
         if ended:
-            acks = {id_: ack for id_, ack in acks.items() if id_ not in ended}
+            acks = {key: ack for key, ack in acks.items() if key not in ended}
             # The first listing of a profile is a silent baseline.
             compared = (
                 tracked
@@ -156,11 +166,11 @@ class Monitor:
                 if profile_state.listings > 1
                 for tracked in profile_state.environments.values()
             )
-            lost += losses_of(ended, compared)
+            lost += losses_of(ended, compared, fleet.servers)
         if profile in resumed and after.listings > before.listings:
             lost += resumed[profile].losses_since(after)
             resumed = {name: state for name, state in resumed.items() if name != profile}
-        incidents, _ = incidents.with_events(lost, now.monotonic, interval, last_seen_alive_at)
+        incidents, _ = with_losses(incidents, lost)
         event_log = self.event_log.with_events(events) if events else self.event_log
         watched = self._watched_after(profile, fleet)
         monitor = replace(
@@ -227,10 +237,28 @@ class Monitor:
         notice = Event(kind=Kind.NOTICE, at=first.clock.server_time(now.wall), reason=text)
         return replace(self, event_log=self.event_log.with_events([notice]))
 
-    def with_acks(self, changes: Mapping[SafeText, Ack | None]) -> Monitor:
-        """Return the monitor with acknowledgements changed, by the environment's id; None withdraws one."""
+    def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
+        """Return the monitor with acknowledgements changed; None withdraws one."""
         acks = {**self.acks, **changes}
-        return replace(self, acks={id_: ack for id_, ack in acks.items() if ack is not None})
+        return replace(self, acks={key: ack for key, ack in acks.items() if ack is not None})
+
+    def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
+        """Return the acknowledgement of an environment."""
+        return ack_in(self.acks, self.fleet.server_of(tracked.profile), tracked.environment.id)
+
+    def is_acked(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an environment is acknowledged."""
+        return self.ack_of(tracked) is not None
+
+    def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
+        """Return every acknowledgement that counts for an environment, to change it or to withdraw it."""
+        keys = keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
+        return {key: self.acks[key] for key in keys if key in self.acks}
+
+    def own_acks(self, profile: SafeText) -> OwnAcks:
+        """Return the acknowledgements of the environments of a profile, by id."""
+        profile_state = self.fleet.by_profile[profile]
+        return own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
         """Return the monitor with the waiting losses and open incidents that an earlier run left for a profile.
@@ -295,16 +323,15 @@ class Monitor:
         The alert policy finds such an environment, and the environment is neither acknowledged nor silenced.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
-        return (
-            is_problem(tracked, at) and tracked.environment.id not in self.acks and self._is_loud(tracked, now.wall, at)
-        )
+        return is_problem(tracked, at) and not self.is_acked(tracked) and self._is_loud(tracked, now.wall, at)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
         """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
         if not self.silences:
             return None
+        profile_state = self.fleet.for_environment(tracked)
         return silencing(
-            self.silences, tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall)
+            self.silences, tracked, profile_state.server, now.wall, profile_state.clock.server_time(now.wall)
         )
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
@@ -351,7 +378,9 @@ class Monitor:
                 return LossStatus.UNSEEN
             at = moments[profile]
             is_news = now.monotonic - noticed.get(key, -inf) < _OLD_AFTER_S
-            status = status_of(tracked, at, is_acked=id_ in acks, is_news=is_news)
+            status = status_of(
+                tracked, at, is_acked=ack_in(acks, profile_state.server, id_) is not None, is_news=is_news
+            )
             if status is not LossStatus.ALERTING or self._is_loud(tracked, wall, at):
                 return status
             return LossStatus.QUIET if self._finds(tracked, at) else LossStatus.OUTSIDE
@@ -394,7 +423,8 @@ class Monitor:
     def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
         if not self._finds(tracked, at):
             return False
-        return not self.silences or silencing(self.silences, tracked, wall, at) is None
+        server = self.fleet.server_of(tracked.profile)
+        return not self.silences or silencing(self.silences, tracked, server, wall, at) is None
 
 
 class Recorder(Protocol):
@@ -420,9 +450,16 @@ def _status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus
     return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING
 
 
-def _listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[SafeText]:
-    """Return the ids of acknowledged environments that were missing, never listed, and are listed now."""
+def _listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
+    """Return the acknowledgements of environments that were missing, never listed, and are listed now."""
     if not acks or fleet.unlisted:
         return frozenset()
-    expected = {missing_id(name) for profile_state in fleet for name in profile_state.expect} & acks.keys()
-    return frozenset(id_ for id_ in expected if not any(id_ in profile_state.environments for profile_state in fleet))
+    expected: set[ServerKey] = set()
+    still: set[ServerKey] = set()
+    for profile_state in fleet:
+        for id_ in map(missing_id, profile_state.expect):
+            keys = keys_of(profile_state.server, id_)
+            expected.update(keys)
+            if id_ in profile_state.environments:
+                still.update(keys)
+    return frozenset(expected & acks.keys()) - still

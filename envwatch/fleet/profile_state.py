@@ -36,7 +36,7 @@ from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerClock, ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot
-from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class ProfileState:
     """Under which profile it is listed; empty where only one is polled."""
     profile_name: SafeText = NO_PROFILE
     """The profile's name in the settings, also where only one is polled."""
+    server: SafeText = EMPTY
+    """Host, port and path of the server's base URL; empty where the server is unknown, as in a recording."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist, see `inventory`."""
     environments: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict)

@@ -12,12 +12,14 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.acknowledgements import with_server
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.incidents import Incidents
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.text import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,10 +108,15 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
         moments: what was known of each profile; one without is shown as before its first poll.
     """
     fleet = {
-        profile: moments[profile].profile_state if profile in moments else _before_first_poll(profile_state)
+        profile: _then(moments[profile], profile_state) if profile in moments else _before_first_poll(profile_state)
         for profile, profile_state in monitor.fleet.by_profile.items()
     }
-    acks = {id_: ack for moment in moments.values() for id_, ack in moment.acks.items()}
+    servers = monitor.fleet.servers
+    acks = {
+        key: ack
+        for profile, moment in moments.items()
+        for key, ack in with_server(moment.acks, servers.get(profile, EMPTY)).items()
+    }
     ends = {profile: moment.profile_state.clock.server_time(moment.now.wall) for profile, moment in moments.items()}
     return replace(
         monitor,
@@ -124,10 +131,17 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
     )
 
 
+def _then(moment: Moment, now: ProfileState) -> ProfileState:
+    """Return the state at a recorded moment, which names no server."""
+    then = moment.profile_state
+    return then if then.server == now.server else replace(then, server=now.server)
+
+
 def _before_first_poll(profile_state: ProfileState) -> ProfileState:
     return ProfileState(
         limits=profile_state.limits,
         profile=profile_state.profile,
         profile_name=profile_state.profile_name,
+        server=profile_state.server,
         expect=profile_state.expect,
     )

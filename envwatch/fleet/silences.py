@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2s
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from envwatch.fleet.acknowledgements import note_of
+from envwatch.fleet.acknowledgements import keys_of, note_of
 from envwatch.fleet.alert_policy import Matcher
 from envwatch.fleet.finite import finite_number
 from envwatch.model import limits
@@ -22,6 +23,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from envwatch.fleet.acknowledgements import ServerKey
     from envwatch.fleet.tracking import TrackedEnvironment
 
 _LONGEST_NAME: Final = 80
@@ -38,8 +40,8 @@ class Silence:
     """Eight hexadecimal digits."""
     matcher: Matcher | None = None
     """What a query finds; None if the silence is of `environments`."""
-    environments: frozenset[SafeText] = frozenset()
-    """Ids of environments, under whatever profile."""
+    environments: frozenset[ServerKey] = frozenset()
+    """Environments, under whatever profile. envwatch 1.0.0 knew no server: its silences cover every server."""
     at: WallMs
     """When it was made."""
     until: WallMs
@@ -57,9 +59,9 @@ class Silence:
         """
         return self.at - _SLACK_MS <= wall < self.until
 
-    def covers(self, tracked: TrackedEnvironment, now: float) -> bool:
-        """Whether it is of an environment at a moment (server's clock, ms)."""
-        return tracked.environment.id in self.environments or (
+    def covers(self, tracked: TrackedEnvironment, server: SafeText, now: float) -> bool:
+        """Whether it is of an environment of a server at a moment (server's clock, ms)."""
+        return not self.environments.isdisjoint(keys_of(server, tracked.environment.id)) or (
             self.matcher is not None and self.matcher.matches(tracked, now)
         )
 
@@ -80,12 +82,12 @@ def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: SafeT
 
 
 def silence_of_environments(
-    ids: Iterable[SafeText], at: WallMs, lasts: timedelta, note: SafeText, by: SafeText
+    keys: Iterable[ServerKey], at: WallMs, lasts: timedelta, note: SafeText, by: SafeText
 ) -> Silence:
-    """Return a new silence of some environments, by their ids."""
-    until, environments = WallMs(at + lasts / MS), frozenset(ids)
+    """Return a new silence of some environments."""
+    until, environments = WallMs(at + lasts / MS), frozenset(keys)
     return Silence(
-        id=_id("\0".join(sorted(environments)), at, until),
+        id=_id("\0".join(chain.from_iterable(sorted(environments))), at, until),
         environments=environments,
         at=at,
         until=until,
@@ -98,24 +100,35 @@ def _id(what: str, at: float, until: float) -> SafeText:
     return clean(blake2s(f"{what}\0{at}\0{until}".encode(), digest_size=4).hexdigest())
 
 
-def silencing(silences: Silences, tracked: TrackedEnvironment, wall: float, now: float) -> Silence | None:
+def silencing(
+    silences: Silences, tracked: TrackedEnvironment, server: SafeText, wall: float, now: float
+) -> Silence | None:
     """Return the silence that keeps an environment quiet at a moment of this machine's clock (`wall`) and its server's.
 
     Of several, that is the one that ends last.
     """
-    found = [silence for silence in silences.values() if silence.holds(wall) and silence.covers(tracked, now)]
+    found = [silence for silence in silences.values() if silence.holds(wall) and silence.covers(tracked, server, now)]
     return max(found, key=lambda silence: silence.until, default=None)
 
 
 def content_of(silences: Silences) -> dict[str, dict[str, Any]]:
-    """Return silences for a JSON file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`."""
+    """Return silences for a JSON file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
+
+    In place of `query`, `environments` is a list of ids, and `servers` the list of their servers in the same order.
+    envwatch 1.0.0 wrote no `servers`, and reads the ids.
+    """
     return {id_: _content(silence) for id_, silence in silences.items()}
 
 
 def _content(silence: Silence) -> dict[str, Any]:
-    what: dict[str, Any] = (
-        {"environments": sorted(silence.environments)} if silence.matcher is None else {"query": silence.matcher.query}
-    )
+    what: dict[str, Any] = {}
+    if silence.matcher is not None:
+        what["query"] = silence.matcher.query
+    else:
+        keys = sorted(silence.environments)
+        what["environments"] = [id_ for _, id_ in keys]
+        if any(server for server, _ in keys):
+            what["servers"] = [server for server, _ in keys]
     return what | {"at": silence.at, "until": silence.until, "note": silence.note, "by": silence.by}
 
 
@@ -129,20 +142,36 @@ def _silence_in(id_: SafeText, raw: object, matcher_of: MatcherOf) -> Silence | 
     if not isinstance(raw, dict):
         return None
     at, until = finite_number(raw.get("at")), finite_number(raw.get("until"))
-    query, ids = raw.get("query"), raw.get("environments")
+    query = raw.get("query")
     note, by = raw.get("note", ""), raw.get("by", "")
     if at is None or until is None or not isinstance(note, str) or not isinstance(by, str):
         return None
     matcher = matcher_of(query) if isinstance(query, str) and len(query) <= _LONGEST_QUERY else None
-    environments = frozenset(clean(each) for each in ids if isinstance(each, str)) if isinstance(ids, list) else None
+    environments = _environments_in(raw)
     if matcher is None and not environments:
         return None
     return Silence(
         id=id_,
         matcher=matcher,
-        environments=environments or frozenset(),
+        environments=environments,
         at=WallMs(at),
         until=WallMs(until),
         note=note_of(note),
         by=clean(by, _LONGEST_NAME),
+    )
+
+
+def _environments_in(raw: Mapping[str, object]) -> frozenset[ServerKey]:
+    """Return the environments of an entry: none where its two lists do not fit together."""
+    ids, servers = raw.get("environments"), raw.get("servers")
+    if not isinstance(ids, list):
+        return frozenset()
+    if "servers" not in raw:
+        servers = [""] * len(ids)
+    if not isinstance(servers, list) or len(servers) != len(ids):
+        return frozenset()
+    return frozenset(
+        (clean(server), clean(id_))
+        for server, id_ in zip(servers, ids, strict=True)
+        if isinstance(server, str) and isinstance(id_, str)
     )

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import tzinfo
 
-    from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.query.lexer import Token
     from envwatch.query.literals import Limit, OrderedLiteral
@@ -37,13 +35,17 @@ OPERATORS = (">=", "<=", ">", "<", "=")
 """The operators before a value, longer ones first."""
 
 
+def _not_acked(_tracked: TrackedEnvironment) -> bool:
+    return False
+
+
 class MatchContext(NamedTuple):
     """What a test may need besides the environment."""
 
     now: float
     """The moment by the server's clock, in ms."""
-    acks: Acks = NO_ACKS
-    """The acknowledged problems."""
+    is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
+    """Whether a problem is acknowledged."""
     profile: SafeText = NO_PROFILE
     """The name of the profile where only one is watched, because its rows do not carry it."""
 
@@ -265,7 +267,7 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
     ),
     "acknowledged": (
         "a problem that has been acknowledged, here or by the host that serves the listing",
-        lambda tracked, context: tracked.environment.id in context.acks or bool(shared_ack_of(tracked.environment)),
+        lambda tracked, context: context.is_acked(tracked) or bool(shared_ack_of(tracked.environment)),
     ),
 }
 """What each status means, and its test. They overlap."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.fleet.acknowledgements import NO_ACKS, own_acks
 from envwatch.fleet.silences import NO_SILENCES, silencing
 from envwatch.model.text import EMPTY, SafeText
 
@@ -51,14 +51,13 @@ class SharedState:
     def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
         """Return the marks of a profile's environments at a moment."""
         found: dict[SafeText, dict[str, JsonValue]] = {}
-        for id_, ack in self.acks.items():
-            if id_ in profile_state.environments:
-                found[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
+        for id_, ack in own_acks(self.acks, profile_state.server, profile_state.environments).items():
+            found[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
         if not self.holding(now):
             return found
         at = profile_state.clock.server_time(now.wall)
         for id_, tracked in profile_state.environments.items():
-            silence = silencing(self.silences, tracked, now.wall, at)
+            silence = silencing(self.silences, tracked, profile_state.server, now.wall, at)
             if silence is not None:
                 silence_mark: dict[str, JsonValue] = {
                     "by": self.name,

@@ -8,15 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.acknowledgements import Acks, acks_of, content_of
-from envwatch.model.text import SafeText, clean
+from envwatch.fleet.acknowledgements import Acks, acks_of, entry_of, name_of
 from envwatch.storage.state_file import StateFile, StateFormat, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from envwatch.fleet.acknowledgements import Ack
+    from envwatch.fleet.acknowledgements import Ack, ServerKey
 
 _LONGEST: Final = 200
 """Characters of a remembered text at most; a longer one is not envwatch's own."""
@@ -58,17 +57,22 @@ def _with_changes(content: dict[str, Any], changes: Mapping[str, object]) -> dic
     return {name: value for name, value in {**content, **changes}.items() if value is not None}
 
 
-def _with_acks(content: dict[str, Any], changes: Mapping[SafeText, Ack | None]) -> dict[str, Any]:
+def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None]) -> dict[str, Any]:
     known = acks_of(content)
-    acks = {id_: ack for id_, ack in {**known, **changes}.items() if ack is not None}
+    acks = {key: ack for key, ack in {**known, **changes}.items() if ack is not None}
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
     # Unknown names stay here too, beside the acknowledgements and within each that does not change.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    # Of two spellings of one id, one may be damaged or older.
-    counts = {name: acks_of({name: each}).get(clean(name)) for name, each in content.items()}
-    before = {clean(name): content[name] for name, ack in counts.items() if ack == known.get(clean(name))}
-    for id_, entry in content_of(newest_first).items():
-        entries[id_] = entry if id_ in changes else {**before[clean(id_)], **entry}
+    # Of two spellings of one key, one may be damaged or older.
+    before = {
+        key: each
+        for name, each in content.items()
+        for key, ack in acks_of({name: each}).items()
+        if ack == known.get(key)
+    }
+    for key, ack in newest_first.items():
+        entry = entry_of(key, ack)
+        entries[name_of(key)] = entry if key in changes else {**before[key], **entry}
     return within(ACKNOWLEDGEMENTS.limit, entries)
 
 
@@ -92,6 +96,6 @@ class RememberedFile(StateFile):
 
 
 class AcknowledgementsFile(StateFile):
-    """The file of acknowledgements (`Ack`), by the environments' ids."""
+    """The file of acknowledgements (`Ack`), by `ServerKey`."""
 
     format = ACKNOWLEDGEMENTS

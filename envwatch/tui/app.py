@@ -112,7 +112,9 @@ class EnvwatchApp(TerminalApp):
         self._preferences = preferences
         limits = {profile: target.limits for profile, target in inputs.targets.items()}
         limits = limits or dict.fromkeys(inputs.pasts, Limits())
-        self._monitor = Monitor.create(limits, saved.acks, inputs.policies, profile_name=clean(self._watched()[0]))
+        self._monitor = Monitor.create(
+            limits, saved.acks, inputs.policies, profile_name=clean(self._watched()[0]), servers=inputs.servers
+        )
         """The newest state."""
         self._past_loading = PastLoading(inputs.pasts)
         self._names = AmbiguousNames()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from envwatch.fleet.acknowledgements import Ack, Acks
+    from envwatch.fleet.acknowledgements import Ack, Acks, ServerKey
     from envwatch.fleet.alert_policy import AlertPolicy
     from envwatch.fleet.history import Past
     from envwatch.fleet.monitor import Recorder
@@ -64,6 +64,8 @@ class Inputs:
     """What each poll gave, with its profile, from the first on."""
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
     """The alert policies, by profile."""
+    servers: Mapping[SafeText, SafeText] = field(default_factory=dict)
+    """The servers, by profile, see `ProfileState.server`; none for a replay."""
     notices: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     """Lines for the news bar, one each."""
     clocks: Callable[[], Clocks] = read_clocks
@@ -117,7 +119,7 @@ class Persistence:
     """Saves a setting for the next run, by keyword: `columns`, `theme`, `bell`."""
     acks: Acks = field(default_factory=dict)
     """Problems that were acknowledged in an earlier run."""
-    keep_acks: Callable[[Mapping[SafeText, Ack | None]], None] = ignore
-    """Saves changed acknowledgements by environment id; None for one that ended."""
+    keep_acks: Callable[[Mapping[ServerKey, Ack | None]], None] = ignore
+    """Saves changed acknowledgements; None for one that ended."""
     silence_control: SilenceControl = field(default_factory=SilenceControl)
     """Makes silences, and reads those of other processes."""

@@ -71,7 +71,7 @@ class PastLoading:
         self._began.setdefault(profile, now.wall)
         profile_state = monitor.fleet.by_profile[profile]
         if profile_state.listed is not None:
-            self._first[profile] = Moment(now, profile_state, monitor.acks)
+            self._first[profile] = Moment(now, profile_state, monitor.own_acks(profile))
             is_listed.set()
 
     async def load(self, profile: SafeText) -> LoadedPast:

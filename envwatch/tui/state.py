@@ -126,6 +126,10 @@ class MonitorState:
         """Whether the rows of another state are these: the same fleet, marks and past."""
         return all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
+    def is_acked(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an environment is acknowledged on this machine."""
+        return self.monitor.is_acked(tracked)
+
     def silence_of(self, tracked: TrackedEnvironment) -> Silence | None:
         """Return the silence that keeps an environment quiet now."""
         return self.monitor.silence_of(tracked, self.now)

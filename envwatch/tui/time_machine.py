@@ -123,7 +123,7 @@ class TimeMachine:
         self._newest_at = now.wall
         if self._has_past:
             self._log_ends.note(now.wall, monitor.event_log)
-            self._reader.note(profile, Moment(now, monitor.fleet.by_profile[profile], monitor.acks))
+            self._reader.note(profile, Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile)))
 
     # What the screen shows.
 

@@ -7,10 +7,11 @@ decides the place. Must not know the cursor, widgets or scrolling.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.fleet.acknowledgements import NO_ACKS
+from envwatch.fleet.acknowledgements import NO_ACKS, ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.silences import NO_SILENCES, silencing
@@ -143,7 +144,9 @@ def _chosen(
             profile_state.environments.values() if compared is None else compared[profile]
         )
         context = MatchContext(
-            profile_state.clock.server_time(WallMs(order_inputs.wall)), order_inputs.acks, profile_state.profile_name
+            profile_state.clock.server_time(WallMs(order_inputs.wall)),
+            partial(_is_acked, order_inputs.acks, profile_state.server),
+            profile_state.profile_name,
         )
         cache = searches.setdefault(profile, SearchCache())
         for query in filter(None, (PRESETS[view.preset], view.query)):
@@ -217,11 +220,16 @@ def _parts_of(
         if is_old(tracked, at):
             parts.old.append(tracked)  # no problem
         elif is_problem(tracked, at):
-            is_silenced = bool(silences) and silencing(silences, tracked, wall, at) is not None
-            (parts.quiet if is_silenced or tracked.environment.id in acks else parts.problems).append(tracked)
+            server = fleet.server_of(tracked.profile)
+            is_silenced = bool(silences) and silencing(silences, tracked, server, wall, at) is not None
+            (parts.quiet if is_silenced or _is_acked(acks, server, tracked) else parts.problems).append(tracked)
         else:
             parts.others.append(tracked)
     return parts
+
+
+def _is_acked(acks: Acks, server: SafeText, tracked: TrackedEnvironment) -> bool:
+    return ack_in(acks, server, tracked.environment.id) is not None
 
 
 def lines_of(arrangement: Arrangement, view: View, fleet: Fleet) -> Sequence[Line]:

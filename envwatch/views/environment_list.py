@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.acknowledgements import ack_in
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs
     from envwatch.model.outcome import Listed
     from envwatch.query.language import Query
@@ -70,8 +71,8 @@ class EnvironmentList:
     """The preset that they match as well. It is no part of the query, where terms on one field are alternatives."""
     hidden: int = 0
     """Environments that do not match."""
-    acknowledged: Mapping[SafeText, SafeText] = field(default_factory=dict)
-    """Notes by the environment's id: under two profiles it is one problem."""
+    acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
+    """Notes by the key of the row."""
     unlisted: Sequence[SafeText] = ()
     """Profiles that were requested but could not be listed."""
 
@@ -149,7 +150,11 @@ def environment_list_of_rows(
         filter=composed(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleet) - len(rows), 0),
-        acknowledged={id_: ack.note for id_, ack in acks.items()},
+        acknowledged={
+            tracked.key: ack.note
+            for tracked in rows
+            if (ack := ack_in(acks, fleet.server_of(tracked.profile), tracked.environment.id)) is not None
+        },
     )
 
 
@@ -168,7 +173,7 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
         clock_warnings=[warning for listing in listings for warning in listing.clock_warnings],
         filter=listings[0].filter,
         hidden=sum(listing.hidden for listing in listings),
-        acknowledged={id_: note for listing in listings for id_, note in listing.acknowledged.items()},
+        acknowledged={key: note for listing in listings for key, note in listing.acknowledged.items()},
         unlisted=unlisted,
     )
 

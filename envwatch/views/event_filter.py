@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.acknowledgements import NO_ACKS
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
@@ -22,10 +21,9 @@ from envwatch.query.lexer import normalize
 from envwatch.views.event_text import event_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import tzinfo
 
-    from envwatch.fleet.acknowledgements import Acks
     from envwatch.model.text import SafeText
     from envwatch.query.language import Query
 
@@ -56,7 +54,7 @@ class EventFilter:
     query: Query
     zone: tzinfo | None = None
     """In which the log shows instants."""
-    acks: Acks = field(default_factory=lambda: NO_ACKS)
+    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile_name: SafeText = NO_PROFILE
     """The profile's name where only one is watched."""
     texts: dict[int, str] = field(default_factory=dict)
@@ -75,7 +73,7 @@ class EventFilter:
         tracked = tracked_then(event)
         if tracked is None:
             return not self.query.demands()
-        return self.query.has_terms(tracked, MatchContext(event.at, self.acks, self.profile_name))
+        return self.query.has_terms(tracked, MatchContext(event.at, self.is_acked, self.profile_name))
 
     def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
         """Return the text of an event in its groups, one part a line, because a wildcard must match a whole line."""

@@ -76,7 +76,7 @@ class EventStream:
             yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
 
     def _chosen(self, events: Iterable[Event], monitor: Monitor) -> list[Event]:
-        event_filter = EventFilter(self.query, None, monitor.acks, self.profile_name)
+        event_filter = EventFilter(self.query, None, monitor.is_acked, self.profile_name)
 
         def is_about_fleet(event: Event) -> bool:
             return event.id is None and not event.members
@@ -89,7 +89,7 @@ class EventStream:
         return encoded(event_line(event, layout), self.encoding, ascii_only=self.ascii_only)
 
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
-        context = MatchContext(at, monitor.acks, self.profile_name)
+        context = MatchContext(at, monitor.is_acked, self.profile_name)
         matches = self.query.test(context, tuple(COLUMNS.values()))
         layout = layout_of(monitor.fleet)
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):

@@ -9,6 +9,7 @@ from collections import Counter
 from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.acknowledgements import ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model.environment import NEVER
@@ -62,7 +63,11 @@ def problem_lines(header: GroupHeader, fleet: Fleet, acks: Acks, now: Clocks) ->
     flapping = [tracked for tracked in header.environments if tracked.is_flapping]
     if flapping:
         yield DetailLine("flapping", _names(flapping), "flapping")
-    acked = [tracked for tracked in header.environments if tracked.environment.id in acks]
+    acked = [
+        tracked
+        for tracked in header.environments
+        if ack_in(acks, fleet.server_of(tracked.profile), tracked.environment.id) is not None
+    ]
     if acked:
         yield DetailLine("acked", _names(acked))
 

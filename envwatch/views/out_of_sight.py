@@ -9,6 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from envwatch.fleet.acknowledgements import ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.tracking import TrackedEnvironment
@@ -122,8 +123,9 @@ def no_problem_text(fleet: Fleet, acks: Acks, now: Clocks, hidden: int, *, is_ol
             if profile_state.is_unknown(tracked, now):
                 unknown += 1
             elif is_problem(tracked, at):
-                acknowledged += tracked.environment.id in acks
-                quiet += tracked.environment.id not in acks
+                is_acked = ack_in(acks, profile_state.server, tracked.environment.id) is not None
+                acknowledged += is_acked
+                quiet += not is_acked
             else:
                 old += is_old(tracked, at)
     parts = [f"{count} {what}" for count, what in ((acknowledged, "acknowledged"), (quiet, "without alert")) if count]

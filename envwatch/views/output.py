@@ -239,7 +239,7 @@ def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
 
 def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:
     for row in listing.rows:
-        yield row_of(row, listing.acknowledged.get(row.tracked.environment.id))
+        yield row_of(row, listing.acknowledged.get(row.tracked.key))
 
 
 _JUDGED: Final = ("state", "reason", "heartbeat_age_s")

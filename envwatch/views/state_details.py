@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import tzinfo
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.acknowledgements import Ack
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.silences import Silence
@@ -174,9 +174,9 @@ def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
     return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
 
 
-def acknowledgement_lines(tracked: TrackedEnvironment, acks: Acks, server_now: float) -> Iterator[DetailLine]:
+def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[DetailLine]:
     """Yield the acknowledgement of a problem: how long ago, where, and the note."""
-    if (ack := acks.get(tracked.environment.id)) is not None:
+    if ack is not None:
         note = f": {ack.note}" if ack.note else ""
         yield DetailLine("acked", composed(f"{minutes_age(span(server_now - ack.at))} ago on this machine{note}"))
 

@@ -71,7 +71,7 @@ class WaitCondition:
         if profile_state.listed is None:
             return
         context = MatchContext(
-            profile_state.clock.server_time(profile_state.listed.wall), monitor.acks, self.profile_name
+            profile_state.clock.server_time(profile_state.listed.wall), monitor.is_acked, self.profile_name
         )
         tests = [query.test(context, tuple(COLUMNS.values())) for query in self.queries]
         has_states = any(query.demands("status") for query in self.queries)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of
-from support.builders import NOW, listed, reading
+from support.builders import NOW, key_of, listed, reading
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.event_log import EventLog
@@ -67,7 +67,7 @@ def _arranged(count: int) -> list[Finding]:
     first, second = _listings(count)
     baseline = Baseline.from_environments(first.environments, NOW)
     acks = {
-        tracked.environment.id: Ack(NOW, clean("known"))
+        key_of(tracked.environment.id): Ack(NOW, clean("known"))
         for place, tracked in enumerate(first.environments)
         if tracked.is_unhealthy and place % 2
     }

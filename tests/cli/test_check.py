@@ -172,23 +172,54 @@ async def test_whatever_keeps_it_from_knowing_is_unknown(tmp_path: Path) -> None
         assert "there are no profiles" in (await checked(wrong, "--profile", "work")).failure
 
 
+def write_profiles(folder: Path, /, **urls: str) -> str:
+    """Write a configuration of profiles, and return its path."""
+    config = folder / "config.toml"
+    parts = [f'[profiles.{name}]\nbase_url = "{url}"\napi_key_env = "K"\n' for name, url in urls.items()]
+    config.write_text("".join(parts), encoding="utf-8")
+    return str(config)
+
+
+async def test_what_is_acknowledged_or_silenced_on_one_server_is_a_problem_on_another_with_the_same_id(
+    tmp_path: Path,
+) -> None:
+    state, environ = tmp_path / "envwatch", environ_of(tmp_path, "", K=KEY)
+    state.mkdir()
+    async with faulty_server(rows(DOWN)) as one, faulty_server(rows(DOWN)) as other:
+        server = one.url.removeprefix("http://")
+        ack = {"at": read_clocks().wall, "note": "known"}
+        silence = {"at": ack["at"], "until": read_clocks().wall + 3_600_000, "environments": ["env-1"]}
+        quiet_on_one: dict[str, dict[str, Any]] = {
+            "acknowledged.json": {f"{server} env-1": {**ack, "server": server, "id": "env-1"}},
+            "silences.json": {"0": {**silence, "servers": [server]}},
+        }
+        quiet_on_all = {"acknowledged.json": {"env-1": ack}, "silences.json": {"0": silence}}  # envwatch 1.0.0
+        for name, on_one in quiet_on_one.items():
+            for content, code, text in (
+                (quiet_on_all[name], 0, "OK - no problem in 3 environments (3 quiet)"),
+                (on_one, 2, "CRITICAL - 1 problem in 3 environments (1 offline, 2 quiet): away: web-1"),
+            ):
+                (state / name).write_text(json.dumps(content), encoding="utf-8")
+                config = write_profiles(tmp_path, home=one.url, work=one.url, away=other.url)
+                ended = await checked(environ, "--config", config, "--profile", "home,work,away")
+                assert (ended.code, ended.text) == (code, f"ENVWATCH {text}")
+            config = write_profiles(tmp_path, renamed=one.url)
+            assert (await checked(environ, "--config", config, "--profile", "renamed")).code == 0
+            (state / name).unlink()
+
+
 async def test_of_several_profiles_each_must_be_listed(tmp_path: Path) -> None:
     async with faulty_server(rows(DOWN, {})) as server:
-        config = tmp_path / "config.toml"
-        profiles = {"work": server.url, "home": server.url, "away": "http://127.0.0.1:1"}
-        config.write_text(
-            "".join(f'[profiles.{name}]\nbase_url = "{url}"\napi_key_env = "K"\n' for name, url in profiles.items()),
-            encoding="utf-8",
-        )
+        config = write_profiles(tmp_path, work=server.url, home=server.url, away="http://127.0.0.1:1")
         environ = environ_of(tmp_path, "", K=KEY)
-        ended = await checked(environ, "--config", str(config), "--profile", "work,home", "-c", "2")
+        ended = await checked(environ, "--config", config, "--profile", "work,home", "-c", "2")
         assert (ended.code, ended.text) == (
             0,
             "ENVWATCH OK - 2 problems in 4 environments (2 offline): work: web-1, home: web-1",
         )
-        ended = await checked(environ, "--config", str(config), "--profile", "work,away")
+        ended = await checked(environ, "--config", config, "--profile", "work,away")
         assert ended.failure.startswith("profile away: unreachable: 127.0.0.1:1")
-        ended = await checked(environ, "--config", str(config), "--profile", "work,home", "--expect", "x")
+        ended = await checked(environ, "--config", config, "--profile", "work,home", "--expect", "x")
         assert ended.failure.startswith("--expect is for one profile")
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from humanize import naturalsize
 from support import programs
-from support.builders import NOW, environment, reading, wire_row, wire_rows
+from support.builders import NOW, environment, key_of, reading, wire_row, wire_rows
 from support.eventful_life import plain_life
 from support.fake_clock import Script, World, error, poller_of
 from support.faulty_server import KEY, Faulty, faulty_server
@@ -71,7 +71,9 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     target = Target(profile="prod", host="host", key_origin="", poller=poller_of(world, source), limits=Limits())
     stream = EventStream(sources={NO_PROFILE: source_of(BASE_URL)}, format=format_, profile_name=clean("prod"))
     monitor = Monitor.create({NO_PROFILE: target.limits}, profile_name=clean("prod"))
-    monitor = monitor.with_acks({clean("env-3"): Ack(NOW, clean("new disks")), clean("another"): Ack(NOW, clean("x"))})
+    monitor = monitor.with_acks(
+        {key_of("env-3"): Ack(NOW, clean("new disks")), key_of("another"): Ack(NOW, clean("x"))}
+    )
     printed: list[bytes] = []
     async with Session({NO_PROFILE: target}) as session:
         with RecordingWriter(path, ABOUT) as writer:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import beating, listed
+from support.builders import beating, key_of, listed
 from support.memory_history import recorded
 from support.recording import ALWAYS, record
 
@@ -105,13 +105,25 @@ def test_what_was_acknowledged_after_the_last_poll_is_reported(
 ) -> None:
     now = remember(machine)
     acknowledgements = AcknowledgementsFile(machine / "envwatch" / "acknowledged.json", print)
-    acknowledgements.keep({clean("env-2"): Ack(now + 1_000, clean("Ana looks into it"))})
+    acknowledgements.keep({key_of("env-2"): Ack(now + 1_000, clean("Ana looks into it"))})
     acknowledgements.close()
     out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]
     assert "Ana looks into it" in out
     out = run(capfd, machine, "--profile", "work", "--since", "10m", "--until", "1s")[1]
     assert "\n## Still down: 1\n" in out
     assert "Ana" not in out, "at that time it was not acknowledged"
+
+
+@pytest.mark.parametrize(("server", "is_known"), [("work.example", True), ("other.example", False)])
+def test_what_was_acknowledged_on_another_server_is_not_reported(
+    machine: Path, capfd: pytest.CaptureFixture[str], server: str, *, is_known: bool
+) -> None:
+    now = remember(machine)
+    acknowledgements = AcknowledgementsFile(machine / "envwatch" / "acknowledged.json", print)
+    acknowledgements.keep({(clean(server), clean("env-2")): Ack(now + 1_000, clean("Ana looks into it"))})
+    acknowledgements.close()
+    out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]
+    assert ("Ana looks into it" in out) is is_known
 
 
 def test_of_several_profiles_those_that_have_a_history_are_printed(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support import programs
 from support.budget import first_quick
-from support.builders import wire_row, wire_rows
+from support.builders import key_of, wire_row, wire_rows
 from support.faulty_server import KEY, Faulty, faulty_server, says
 from support.pty_terminal import Terminal, environment
 
@@ -89,11 +89,13 @@ def fresh(count: int, **of_first: object) -> list[dict[str, object]]:
 
 
 async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_it(tmp_path: Path) -> None:
-    """Also: what the dashboard has acknowledged is known, and ends when its environment is back."""
+    """Also: what the dashboard has acknowledged on this server is known, and ends when its environment is back."""
     notify, acks = tmp_path / "notify", tmp_path / ".local/state/envwatch/acknowledged.json"
     acks.parent.mkdir(parents=True)
-    merge(acks, ACKNOWLEDGEMENTS, {"env-1": Ack(time.time() * 1000, clean("new disks"))})
+    ack = Ack(time.time() * 1000, clean("new disks"))
     async with faulty_server(fresh(2, **OFF)) as server:
+        here, there = ((clean(each), clean("env-1")) for each in (server.url.removeprefix("http://"), "other.example"))
+        merge(acks, ACKNOWLEDGEMENTS, {key_of("env-1"): ack, here: ack, there: ack})
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(notify))
             environ = environ_for(server, tmp_path, NOTIFY_SOCKET=str(notify), WATCHDOG_USEC="60000000")
@@ -115,7 +117,7 @@ async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_i
                 assert await watch.reader.read() == b""
             manager.setblocking(False)
             messages = [manager.recv(100) for _ in range(4)]
-    assert acknowledged(acks) == {}
+    assert acknowledged(acks) == {there: ack}
     assert " every 1 s, with the key from LETTA_API_KEY" in acks.with_name("envwatch.log").read_text()
     assert messages[0] == b"READY=1"
     assert messages[1:3] == [b"WATCHDOG=1"] * 2

@@ -92,8 +92,9 @@ def test_a_problem_that_was_acknowledged_with_a_note_still_is_in_the_next_run_un
 ) -> None:
     with dashboard(server, tmp_path) as terminal:
         acknowledge(terminal, "old-jenkins-21", "waits for a new disk")
-    ((id_, ack),) = kept(tmp_path, "acknowledged.json").items()
-    assert id_.startswith("env-")
+    ((name, ack),) = kept(tmp_path, "acknowledged.json").items()
+    assert ack["id"].startswith("env-")
+    assert name == f"{ack['server']} {ack['id']}"
     assert ack["note"] == "waits for a new disk"
     with dashboard(server, tmp_path) as terminal:
         find(terminal, "old-jenkins-21")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW
+from support.builders import NOW, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import tracked
 
@@ -26,14 +26,16 @@ from envwatch.fleet.acknowledgements import (
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import GONE
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
+    from envwatch.fleet.acknowledgements import ServerKey
     from envwatch.fleet.tracking import TrackedEnvironment
 
 DAY = 86_400_000
 ID = clean("env-1")
-ACKS = {ID: Ack(NOW, clean("known"))}
+KEY = key_of(ID)
+ACKS = {KEY: Ack(NOW, clean("known"))}
 
 WELL = tracked()
 LATE = tracked(lastHeartbeat=NOW - 45_000)
@@ -64,7 +66,7 @@ def test_a_problem_is_what_is_offline_late_or_flapping(row: TrackedEnvironment, 
 
 
 def test_what_is_well_again_has_recovered() -> None:
-    assert recovered(ACKS, [WELL]) == {ID}
+    assert recovered(ACKS, [WELL]) == {KEY}
 
 
 @pytest.mark.parametrize("row", [LATE, OFFLINE, FLAPPING])
@@ -81,7 +83,7 @@ def test_what_is_offline_and_gave_a_sign_since_had_come_back_unseen(
         {"lastHeartbeat": None, "lastSeenAt": NOW + sign} if field == "lastSeenAt" else {"lastHeartbeat": NOW + sign}
     )
     row = tracked(connectionId=None, **signs)
-    assert (recovered(ACKS, [row]) == {ID}) is came_back
+    assert (recovered(ACKS, [row]) == {KEY}) is came_back
     assert recovered(ACKS, [replace(row, is_flapping=True)]) == frozenset()
 
 
@@ -94,14 +96,14 @@ def test_no_local_clock_decides_whether_it_had_come_back(skew: float, sign: floa
     def lost(at: float) -> TrackedEnvironment:
         return tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=at)
 
-    acks = {ID: ack_of(lost(seen_at), NOW + skew, clean("known"))}
-    assert (recovered(acks, [lost(seen_at + sign)]) == {ID}) is came_back
+    acks = {KEY: ack_of(lost(seen_at), NOW + skew, clean("known"))}
+    assert (recovered(acks, [lost(seen_at + sign)]) == {KEY}) is came_back
 
 
 @pytest.mark.parametrize("seen", [-1_000, 1_000])
 def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float) -> None:
     lost = tracked(lastHeartbeat=NOW - 130_000, lastSeenAt=NOW - 130_000 + seen)
-    acks = {ID: ack_of(lost, NOW, clean("known"))}
+    acks = {KEY: ack_of(lost, NOW, clean("known"))}
     assert recovered(acks, [lost]) == frozenset()
 
     cut_off = tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 130_000 + seen)
@@ -110,7 +112,7 @@ def test_a_heartbeat_that_the_platform_takes_away_is_no_sign_of_life(seen: float
 
 def test_what_is_late_and_beat_since_has_not_recovered() -> None:
     late = tracked(lastHeartbeat=NOW - 45_000)
-    assert recovered({ID: Ack(NOW - 50_000, clean(""))}, [late]) == frozenset()
+    assert recovered({KEY: Ack(NOW - 50_000, clean(""))}, [late]) == frozenset()
 
 
 def test_what_is_gone_absent_or_not_known_proves_nothing() -> None:
@@ -137,7 +139,7 @@ def test_an_environment_without_an_acknowledgement_does_not_count_as_recovered()
 def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: TrackedEnvironment, *, ends: bool) -> None:
     rows = [of_profile("a", WELL), of_profile("b", second)]
     for order in (rows, rows[::-1]):
-        assert recovered(ACKS, iter(order)) == ({ID} if ends else frozenset())
+        assert recovered(ACKS, iter(order)) == ({KEY} if ends else frozenset())
 
 
 # What rings once they have ended
@@ -158,14 +160,14 @@ def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: Tracke
 def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_of(
     row: TrackedEnvironment, *, is_lost: bool
 ) -> None:
-    losses = losses_of({ID}, [of_profile("work", row)])
+    losses = losses_of({KEY}, [of_profile("work", row)])
     events = [(loss.kind, loss.profile, loss.id, loss.name, loss.before, loss.after) for loss in losses]
     assert events == [(Kind.OFFLINE, "work", ID, row.environment.name, "online", "offline")] * is_lost
 
 
 @pytest.mark.parametrize(("since", "at"), [(None, NOW - 12_000), (ServerMs(NOW - 5_000), NOW - 5_000)])
 def test_the_loss_of_an_ended_acknowledgement_is_as_old_as_the_row_is_down(since: ServerMs | None, at: float) -> None:
-    (loss,) = losses_of({ID}, [replace(OFFLINE, since_at=since)])
+    (loss,) = losses_of({KEY}, [replace(OFFLINE, since_at=since)])
     assert loss.at == at
 
 
@@ -179,14 +181,18 @@ NOTES = (st.text() | st.sampled_from(WEAPONS)).map(note_of)
 INSTANTS = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@given(st.dictionaries(IDS, st.builds(Ack, INSTANTS, NOTES, st.none() | INSTANTS)))
-def test_what_is_written_down_reads_the_same(acks: dict[SafeText, Ack]) -> None:
+SERVERS = [EMPTY, clean("letta.example"), clean("127.0.0.1:8283/prod")]
+KEYS = st.tuples(st.sampled_from(SERVERS), IDS)
+
+
+@given(st.dictionaries(KEYS, st.builds(Ack, INSTANTS, NOTES, st.none() | INSTANTS)))
+def test_what_is_written_down_reads_the_same(acks: dict[ServerKey, Ack]) -> None:
     assert acks_of(json.loads(json.dumps(content_of(acks)))) == acks
 
 
 def test_the_form_is_plain() -> None:
-    assert content_of({ID: Ack(123.0, clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
-    known = {ID: Ack(123.0, clean(""), 5.0)}
+    assert content_of({KEY: Ack(123.0, clean("disk full"))}) == {"env-1": {"at": 123.0, "note": "disk full"}}
+    known = {KEY: Ack(123.0, clean(""), 5.0)}
     assert content_of(known) == {"env-1": {"at": 123.0, "note": "", "sign_at": 5.0}}
 
 
@@ -219,7 +225,7 @@ def test_a_damaged_entry_is_dropped_and_no_other_with_it(damaged: object) -> Non
 
 
 def test_what_is_not_known_of_an_entry_is_ignored_and_a_note_may_be_missing() -> None:
-    assert acks_of({"env-1": {"at": 5, "by": "hiro"}}) == {ID: Ack(5.0, clean(""))}
+    assert acks_of({"env-1": {"at": 5, "by": "hiro"}}) == {KEY: Ack(5.0, clean(""))}
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -236,20 +242,20 @@ ENTRIES = (
 
 @given(st.dictionaries(st.text() | st.sampled_from(WEAPONS), ENTRIES, max_size=4))
 def test_whatever_a_file_holds_only_clean_text_of_bounded_length_comes_out(content: dict[str, Any]) -> None:
-    for id_, ack in acks_of(content).items():
+    for (_, id_), ack in acks_of(content).items():
         assert (id_, ack.note) == (clean(id_), clean(ack.note, LONGEST_NOTE))
 
 
 @pytest.mark.parametrize("weapon", WEAPONS)
 def test_hostile_text_in_a_file_is_cleaned_when_it_is_read(weapon: str) -> None:
-    ((id_, ack),) = acks_of({weapon: {"at": 5, "note": weapon}}).items()
+    (((_, id_), ack),) = acks_of({weapon: {"at": 5, "note": weapon}}).items()
     assert (id_, ack.note) == (clean(weapon), clean(weapon, LONGEST_NOTE))
 
 
 def test_of_two_entries_that_are_one_once_cleaned_the_newest_counts() -> None:
     twice = {"env-\x1b": {"at": 5, "note": "new"}, "env-\\x1b": {"at": 4, "note": "old"}}
     for content in (twice, dict(reversed(twice.items()))):
-        assert acks_of(content) == {"env-\\x1b": Ack(5.0, clean("new"))}
+        assert acks_of(content) == {key_of("env-\\x1b"): Ack(5.0, clean("new"))}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import NOW, environment, failed, listed, reading, slept
+from support.builders import NOW, environment, failed, key_of, listed, reading, slept
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy, Matcher
@@ -301,10 +301,10 @@ def test_one_that_leaves_the_fleet_resolves_its_incident() -> None:
 
 def test_a_gone_one_that_is_acknowledged_resolves_its_incident_and_an_offline_one_does_not() -> None:
     gone = night("a", "b", "c").poll(without=("a",)).poll(without=("a",)).poll(without=("a",)).wait(10)
-    gone.monitor = gone.monitor.with_acks({clean("a"): Ack(NOW, clean("retired"))})
+    gone.monitor = gone.monitor.with_acks({key_of("a"): Ack(NOW, clean("retired"))})
     assert gone.wait(1).sizes == ([1], [1])
     offline = night("a", "b", "c").poll("a").wait(10)
-    offline.monitor = offline.monitor.with_acks({clean("a"): Ack(NOW + 15_000, clean("on it"))})
+    offline.monitor = offline.monitor.with_acks({key_of("a"): Ack(NOW + 15_000, clean("on it"))})
     assert offline.poll("a").sizes == ([1], [])
     assert offline.hold(65).sizes == ([1], [1])
 
@@ -405,7 +405,7 @@ ONLY_B = Matcher(clean("b"), lambda tracked, _: tracked.environment.name == "b")
 
 def silenced(one: Night, *ids: str, hours: float = 1.0) -> Night:
     at = WallMs(NOW + one.now * 1000)
-    silence = silence_of_environments(map(clean, ids), at, timedelta(hours=hours), clean("work"), clean("ada"))
+    silence = silence_of_environments(map(key_of, ids), at, timedelta(hours=hours), clean("work"), clean("ada"))
     one.monitor = one.monitor.with_silences({silence.id: silence})
     return one
 
@@ -596,3 +596,22 @@ def test_an_alert_state_of_another_run_is_compared_once() -> None:
     later = restarted(night("a", "b"), 60).poll().hold(60, "a")
     assert later.sizes == ([1], [])
     assert later.opened[0].losses[0].reason == "disconnected"
+
+
+# Several profiles
+
+
+@pytest.mark.parametrize(("servers", "opened"), [(("one", "one"), 1), (("one", "other"), 2), (("", ""), 2)])
+def test_a_row_that_two_profiles_of_one_server_list_is_one_incident(servers: tuple[str, str], opened: int) -> None:
+    names = [clean("work"), clean("home")]
+    monitor, incidents = (
+        Monitor.create(dict.fromkeys(names, Limits()), servers=dict(zip(names, map(clean, servers), strict=True))),
+        list[Incident](),
+    )
+    for second in range(0, 200, 5):
+        at = NOW + second * 1000
+        for name in names:
+            rows = [row("a", at, is_up=second < 50), row("b", at)]
+            monitor, changes = monitor.apply(name, listed(rows, at), reading(at))
+            incidents += changes.opened
+    assert len(incidents) == opened

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, PERIODS, beating, environment, failed, listed, reading
+from support.builders import NOW, PERIODS, beating, environment, failed, key_of, listed, reading
 from support.tracked_environments import matches
 
 from envwatch.fleet.acknowledgements import Ack
@@ -157,8 +157,8 @@ def test_an_acknowledgement_of_a_missing_one_ends_when_it_is_listed() -> None:
     watch = Watch("nas").poll()
     (nas,) = [each for each in watch.monitor.fleet.environments if each.presence is Presence.MISSING]
     id_ = nas.environment.id
-    watch.monitor = watch.monitor.with_acks({id_: Ack(watch.now, clean("ordered"))})
-    assert watch.poll().monitor.acks.keys() == {id_}
+    watch.monitor = watch.monitor.with_acks({key_of(id_): Ack(watch.now, clean("ordered"))})
+    assert watch.poll().monitor.acks.keys() == {key_of(id_)}
     assert not watch.poll("nas").monitor.acks
 
 

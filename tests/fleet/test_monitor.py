@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from support.builders import NOW, environment, failed, listed, reading
+from support.builders import NOW, environment, failed, key_of, listed, reading
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Kind
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 ID = clean("env-1")
+KEY = key_of(ID)
 POLL_MS = 5_000
 NEW = Monitor.create({NO_PROFILE: Limits()})
 
@@ -63,21 +64,21 @@ def test_a_failed_poll_changes_neither_verdicts_nor_acknowledgements_nor_the_log
 
 def test_an_acknowledgement_ends_with_the_listing_in_which_its_environment_is_up_again() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor = monitor.with_acks({ID: Ack(at(1), clean("on it"))})
+    monitor = monitor.with_acks({KEY: Ack(at(1), clean("on it"))})
     monitor, (still, ended) = driven(monitor, [listed(down(), at(2)), listed(up(at(3)), at(3))])
     assert still.ended_acks == frozenset()
-    assert ended.ended_acks == {ID}
+    assert ended.ended_acks == {KEY}
     assert not monitor.acks
 
 
 def test_an_acknowledgement_can_be_withdrawn() -> None:
-    acked = NEW.with_acks({ID: Ack(at(0), clean("on it"))})
-    assert set(acked.acks) == {ID}
-    assert not acked.with_acks({ID: None}).acks
+    acked = NEW.with_acks({KEY: Ack(at(0), clean("on it"))})
+    assert set(acked.acks) == {KEY}
+    assert not acked.with_acks({KEY: None}).acks
 
 
 def test_a_silence_can_be_ended() -> None:
-    silence = silence_of_environments([ID], reading().wall, timedelta(hours=1), clean(""), clean("ops-1"))
+    silence = silence_of_environments([KEY], reading().wall, timedelta(hours=1), clean(""), clean("ops-1"))
     silenced = NEW.with_silences({silence.id: silence})
     assert silenced.silences == {silence.id: silence}
     assert silenced.with_silences({silence.id: None}).silences == {}
@@ -89,7 +90,7 @@ def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_af
     assert tracked is not None
     assert monitor.silence_of(tracked, reading(at(0))) is None
     begin, note, by = reading(at(0)).wall, clean(""), clean("ops-1")
-    short, long = (silence_of_environments([ID], begin, timedelta(hours=hours), note, by) for hours in (1, 2))
+    short, long = (silence_of_environments([KEY], begin, timedelta(hours=hours), note, by) for hours in (1, 2))
     monitor = monitor.with_silences({long.id: long, short.id: short})
     found = [monitor.silence_of(tracked, reading(at(0) + hours * 3_600_000)) for hours in (0, 1, 2)]
     assert found == [long, long, None]
@@ -111,8 +112,8 @@ def test_a_loss_opens_an_incident_once_when_it_has_held_for_ten_seconds() -> Non
 
 def test_a_loss_that_is_acknowledged_in_time_opens_none() -> None:
     monitor, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    monitor, early = opened(monitor.with_acks({ID: Ack(at(1), clean(""))}), at(1) + 10_000)
-    assert (early, opened(monitor.with_acks({ID: None}), at(1) + 20_000)[1]) == ([], [])
+    monitor, early = opened(monitor.with_acks({KEY: Ack(at(1), clean(""))}), at(1) + 10_000)
+    assert (early, opened(monitor.with_acks({KEY: None}), at(1) + 20_000)[1]) == ([], [])
 
 
 def test_none_opens_while_blind() -> None:
@@ -125,18 +126,18 @@ def test_none_opens_while_blind() -> None:
 
 def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     # It showed a sign of life after it was acknowledged: that problem is over, and this one is the silent baseline.
-    monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
     monitor, (changes,) = driven(monitor, [listed(down(), at(0))])
-    assert changes.ended_acks == {ID}
+    assert changes.ended_acks == {KEY}
     assert opened(monitor, at(0) + 20_000)[1] == []
 
 
 def test_what_ends_in_a_later_listing_is_a_loss_that_opens_an_incident() -> None:
     signed = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 90_000)]
-    monitor = Monitor.create({NO_PROFILE: Limits()}, {ID: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
     monitor, (first, second) = driven(monitor, [listed(signed, at(0)), listed(down(), at(1))])
     assert [*first.ended_acks] == []
-    assert second.ended_acks == {ID}
+    assert second.ended_acks == {KEY}
     assert opened(monitor, at(1) + 10_000)[1] == [ID]
 
 

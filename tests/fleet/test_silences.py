@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW
+from support.builders import NOW, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import named
 
@@ -24,7 +24,7 @@ from envwatch.fleet.silences import (
     silencing,
 )
 from envwatch.model.clock import WallMs
-from envwatch.model.text import clean
+from envwatch.model.text import EMPTY, clean
 
 A, B = named("a"), named("b")
 HOUR, AT, NOTE, BY = timedelta(hours=1), WallMs(NOW), clean("new disks"), clean("ada")
@@ -41,7 +41,7 @@ def of_query(matcher: Matcher = ONLY_A, lasts: timedelta = HOUR, at: WallMs = AT
 
 
 def of_environments(*ids: str, lasts: timedelta = HOUR, at: WallMs = AT) -> Silence:
-    return silence_of_environments(map(clean, ids), at, lasts, NOTE, BY)
+    return silence_of_environments(map(key_of, ids), at, lasts, NOTE, BY)
 
 
 # When they hold, and of what
@@ -50,15 +50,15 @@ def of_environments(*ids: str, lasts: timedelta = HOUR, at: WallMs = AT) -> Sile
 @pytest.mark.parametrize("silence", [of_query(), of_environments("env-a")], ids=["query", "environments"])
 def test_a_silence_is_of_what_it_finds_or_names_and_of_nothing_else(silence: Silence) -> None:
     assert (silence.at, silence.until - silence.at, silence.note, silence.by) == (AT, 3_600_000, NOTE, BY)
-    assert silence.covers(A, NOW)
-    assert not silence.covers(B, NOW)
+    assert silence.covers(A, EMPTY, NOW)
+    assert not silence.covers(B, EMPTY, NOW)
 
 
 def test_a_query_is_asked_by_the_clock_of_the_server_and_the_end_by_that_of_this_machine() -> None:
     silences = {"1": of_query(OLD)}
-    assert silencing(silences, A, NOW, NOW + 59_999) is None  # type: ignore[arg-type]
-    assert silencing(silences, A, NOW, NOW + 60_000) == silences["1"]  # type: ignore[arg-type]
-    assert silencing(silences, A, NOW + 3_600_000, NOW + 60_000) is None  # type: ignore[arg-type]
+    assert silencing(silences, A, EMPTY, NOW, NOW + 59_999) is None  # type: ignore[arg-type]
+    assert silencing(silences, A, EMPTY, NOW, NOW + 60_000) == silences["1"]  # type: ignore[arg-type]
+    assert silencing(silences, A, EMPTY, NOW + 3_600_000, NOW + 60_000) is None  # type: ignore[arg-type]
 
 
 def test_of_several_silences_the_one_counts_that_ends_last_of_those_that_hold() -> None:
@@ -66,7 +66,7 @@ def test_of_several_silences_the_one_counts_that_ends_last_of_those_that_hold() 
     later, other = of_query(lasts=3 * HOUR, at=WallMs(NOW + 300_001)), of_environments("env-b", lasts=9 * HOUR)
     silences = {each.id: each for each in (short, long, later, other)}
     assert len(silences) == 4
-    found = [silencing(silences, A, NOW + hours * 3_600_000, NOW) for hours in (0, 1, 2, 4)]
+    found = [silencing(silences, A, EMPTY, NOW + hours * 3_600_000, NOW) for hours in (0, 1, 2, 4)]
     assert found == [long, later, later, None]
 
 
@@ -132,7 +132,7 @@ def test_note_and_author_may_be_missing() -> None:
     (silence,) = silences_of({"1": {"environments": ["env-a", 7], "at": 1, "until": 2}}, matcher_of).values()
     assert silence == Silence(
         id=clean("1"),
-        environments=frozenset({clean("env-a")}),
+        environments=frozenset({key_of("env-a")}),
         at=WallMs(1),
         until=WallMs(2),
         note=clean(""),
@@ -144,6 +144,6 @@ def test_note_and_author_may_be_missing() -> None:
 def test_no_text_in_a_file_stays_as_it_is_if_it_could_act_on_a_terminal(text: str) -> None:
     raw = GOOD | {"query": None, "environments": [text], "note": text, "by": text}
     for silence in silences_of({text: raw}, matcher_of).values():
-        texts = (silence.id, silence.note, silence.by, *silence.environments)
+        texts = (silence.id, silence.note, silence.by, *(id_ for _, id_ in silence.environments))
         assert all(clean(each, max(len(each), 1)) == each for each in texts)
         assert (len(silence.id) <= 80, len(silence.by) <= 80, len(silence.note) <= LONGEST_NOTE) == (True, True, True)

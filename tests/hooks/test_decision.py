@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from support.builders import NOW
+from support.builders import NOW, key_of
 from support.hooked import hooked
 
 from envwatch.fleet.acknowledgements import Ack
@@ -73,7 +73,7 @@ def test_nothing_is_sent_of_what_came_back_while_blind() -> None:
 
 def test_what_was_acknowledged_before_its_time_is_not_sent() -> None:
     one = hooked("a", after=60).hold(30, "a")
-    one.monitor = one.monitor.with_acks({clean("a"): Ack(at=WallMs(NOW + 30_000), note=clean("known"))})
+    one.monitor = one.monitor.with_acks({key_of("a"): Ack(at=WallMs(NOW + 30_000), note=clean("known"))})
     assert one.hold(90, "a").hold(30).said == []
 
 

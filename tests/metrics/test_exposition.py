@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, beating, environment, failed, listed, reading, slept
+from support.builders import NOW, beating, environment, failed, key_of, listed, reading, slept
 from support.series import DOWN, MINUTE, Series, Watch, rows
 
 from envwatch import __version__
@@ -216,8 +216,8 @@ def test_what_alerts_is_what_the_policy_finds_and_neither_acknowledged_nor_silen
     watch = Watch().take(listed(rows(4, down=(1, 2, 3))))
     assert watch.series().by_id("envwatch_environment_alerting") == {"env-01": 1, "env-02": 1, "env-03": 1}
 
-    silence = silence_of_environments([clean("env-02")], WallMs(NOW), timedelta(hours=1), clean(""), clean("me"))
-    watch.monitor = watch.monitor.with_acks({clean("env-01"): Ack(NOW, clean("new disks"))}).with_silences(
+    silence = silence_of_environments([key_of("env-02")], WallMs(NOW), timedelta(hours=1), clean(""), clean("me"))
+    watch.monitor = watch.monitor.with_acks({key_of("env-01"): Ack(NOW, clean("new disks"))}).with_silences(
         {silence.id: silence}
     )
     series = watch.series()
@@ -325,7 +325,7 @@ def test_above_the_limit_problems_have_series_first_and_all_are_counted() -> Non
 
 def test_of_the_problems_those_that_need_a_person_come_first() -> None:
     watch = Watch().take(listed(rows(30, down=(7, 23, 29))))
-    watch.monitor = watch.monitor.with_acks({clean("env-07"): Ack(NOW, clean("new disks"))})
+    watch.monitor = watch.monitor.with_acks({key_of("env-07"): Ack(NOW, clean("new disks"))})
     assert watch.series(largest=2).by_id(UP).keys() == {"env-23", "env-29"}
     assert watch.series(largest=3).by_id(UP).keys() == {"env-07", "env-23", "env-29"}
 

@@ -11,7 +11,6 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import BARE, matches, tracked
 
-from envwatch.fleet.acknowledgements import ack_of
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import ServerMs
@@ -307,7 +306,7 @@ def test_other_statuses_hold_in_addition_to_the_verdict() -> None:
 
 def test_what_is_acknowledged_here_or_on_the_serving_host_is_found() -> None:
     here, there, neither = tracked(), tracked(id="env-2", envwatch={"ack": {"by": "ops-1"}}), tracked(id="env-3")
-    context = MatchContext(NOW, acks={here.environment.id: ack_of(here, NOW, clean("on it"))})
+    context = MatchContext(NOW, is_acked=lambda row: row is here)
 
     acked = parse("status:acked").test(context, (COLUMNS["name"],))
     assert [acked(one) for one in (here, there, neither)] == [True, True, False]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
-from support.builders import NOW, wire_row, wire_rows
+from support.builders import NOW, environment, key_of, listed, reading, wire_row, wire_rows
 from support.served import Row, Served, any_rows, header
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import Matcher
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import Silence, silence_of_environments
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.model.times import MS
 from envwatch.serving.shared_state import SharedState
@@ -30,12 +34,12 @@ ACK = Ack(NOW - 60_000, clean("on it"))
 
 def silence(ids: Iterable[str], until: float = NOW + 30_000) -> Silence:
     return silence_of_environments(
-        [clean(id_) for id_ in ids], WallMs(NOW), (until - NOW) * MS, clean("work on the rack"), clean("ada")
+        [key_of(id_) for id_ in ids], WallMs(NOW), (until - NOW) * MS, clean("work on the rack"), clean("ada")
     )
 
 
 def shared(acked: Iterable[str] = (), *silences: Silence) -> SharedState:
-    return SharedState(HOST, {clean(id_): ACK for id_ in acked}, {each.id: each for each in silences})
+    return SharedState(HOST, {key_of(id_): ACK for id_ in acked}, {each.id: each for each in silences})
 
 
 def notes(profile: Served, at: float = NOW) -> dict[str, Any]:
@@ -128,3 +132,21 @@ def test_a_row_is_never_too_large_because_of_its_note(spare: int, is_noted: bool
     assert [each.metadata for each in page.environments] == [each.metadata for each in profile.environments]
     assert (len(page.environments), page.rejected) == (1, 0)
     assert ("a" in notes(profile)) is is_noted
+
+
+def test_what_was_said_of_an_environment_of_another_server_stands_in_no_row() -> None:
+    one, other = clean("one.example"), clean("other.example")
+    silences = [
+        silence_of_environments([(server, clean("env-2"))], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
+        for server in (one, other)
+    ]
+    state = SharedState(
+        HOST,
+        {(one, clean("env-1")): ACK, (other, clean("env-1")): ACK},
+        {each.id: each for each in silences},
+    )
+    outcome = listed([environment("env-1"), environment("env-2")])
+    for server, ids in ((one, {"env-1", "env-2"}), (clean("third.example"), set())):
+        monitor = Monitor.create({NO_PROFILE: Limits()}, servers={NO_PROFILE: server})
+        monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
+        assert state.marks(monitor.fleet.by_profile[NO_PROFILE], reading()).keys() == ids

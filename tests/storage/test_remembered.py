@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import programs
 from support.app_harness import Stage, staged
-from support.builders import beating
+from support.builders import beating, key_of
 from support.load import at_most
 from support.pty_terminal import ENTER, Terminal, environment
 
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 from envwatch.storage.remembered import (
     ACKNOWLEDGEMENTS,
     MOST_ACKS,
@@ -39,6 +39,8 @@ from envwatch.storage.state_file import StateFile, merge
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from envwatch.fleet.acknowledgements import ServerKey
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -61,9 +63,9 @@ def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
     return notes
 
 
-def acks(count: int, first: int = 1) -> dict[SafeText, Ack | None]:
+def acks(count: int, first: int = 1) -> dict[ServerKey, Ack | None]:
     """Acknowledgements of `env-1`, `env-2`, …, each newer than the one before."""
-    return {clean(f"env-{n}"): Ack(float(n), clean(f"note {n}")) for n in range(first, first + count)}
+    return {key_of(f"env-{n}"): Ack(float(n), clean(f"note {n}")) for n in range(first, first + count)}
 
 
 def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> None:
@@ -277,11 +279,11 @@ def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Pat
     notes: list[str] = []
     book = AcknowledgementsFile(path, notes.append)
     book.keep(acks(3))
-    book.keep({clean("env-2"): None, clean("env-3"): Ack(9.5, clean("")), clean("env-4"): None})
+    book.keep({key_of("env-2"): None, key_of("env-3"): Ack(9.5, clean("")), key_of("env-4"): None})
     finish(book)
     assert notes == []
     assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1"}, "env-3": {"at": 9.5, "note": ""}}
-    assert acknowledged(path) == {"env-1": Ack(1, clean("note 1")), "env-3": Ack(9.5, clean(""))}
+    assert acknowledged(path) == {key_of("env-1"): Ack(1, clean("note 1")), key_of("env-3"): Ack(9.5, clean(""))}
 
 
 def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -292,12 +294,14 @@ def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path
         "from envwatch.model.text import clean\n"
         "from envwatch.storage.remembered import ACKNOWLEDGEMENTS; from envwatch.storage.state_file import merge\n"
         "for n in range(40):\n"
-        "    ids = [f'{sys.argv[2]}-{m}' for m in (n, n - 1)]\n"
-        "    changes = {ids[0]: Ack(float(n), clean(ids[0]))} | ({ids[1]: None} if n % 2 else {})\n"
+        "    ids = [('', f'{sys.argv[2]}-{m}') for m in (n, n - 1)]\n"
+        "    changes = {ids[0]: Ack(float(n), clean(ids[0][1]))} | ({ids[1]: None} if n % 2 else {})\n"
         "    merge(Path(sys.argv[1]), ACKNOWLEDGEMENTS, changes)"
     )
     run_at_once(tmp_path, script, path, ("a", "b"))
-    assert acknowledged(path) == {f"{name}-{n}": Ack(n, clean(f"{name}-{n}")) for name in "ab" for n in range(1, 40, 2)}
+    assert acknowledged(path) == {
+        key_of(f"{name}-{n}"): Ack(n, clean(f"{name}-{n}")) for name in "ab" for n in range(1, 40, 2)
+    }
 
 
 def test_of_more_than_a_thousand_acknowledgements_the_oldest_go(tmp_path: Path) -> None:
@@ -313,7 +317,7 @@ def test_of_more_than_a_thousand_acknowledgements_the_oldest_go(tmp_path: Path) 
 @pytest.mark.parametrize("sign", ["x", "\N{PILE OF POO}"])
 def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_path: Path, sign: str) -> None:
     path = tmp_path / "a"
-    long = {clean(sign * 1020 + f"{n:04}"): Ack(float(n), clean(sign * 200)) for n in range(1000)}
+    long = {key_of(sign * 1020 + f"{n:04}"): Ack(float(n), clean(sign * 200)) for n in range(1000)}
     merge(path, ACKNOWLEDGEMENTS, long)
     left = acknowledged(path)
     room = ACKNOWLEDGEMENTS.limit - path.stat().st_size
@@ -326,8 +330,8 @@ def test_only_damaged_acknowledgements_are_lost_and_the_next_change_repairs_the_
     path.write_text(
         '{"env-1": {"at": 1, "note": "note 1", "by": "hiro"}, "env-2": {"at": "now"}, "env-\\u001b": {"at": 3}}'
     )
-    assert acknowledged(path) == acks(1) | {"env-\\x1b": Ack(3, clean(""))}
-    merge(path, ACKNOWLEDGEMENTS, {clean("env-\\x1b"): None})
+    assert acknowledged(path) == acks(1) | {key_of("env-\\x1b"): Ack(3, clean(""))}
+    merge(path, ACKNOWLEDGEMENTS, {key_of("env-\\x1b"): None})
     assert json.loads(path.read_text()) == {"env-1": {"at": 1, "note": "note 1", "by": "hiro"}}
 
 
@@ -335,13 +339,36 @@ def test_what_a_newer_envwatch_knows_of_acknowledgements_stays_unless_they_chang
     path = tmp_path / "a"
     content = {f"env-{n}": {"at": n, "note": f"note {n}", "by": "hiro"} for n in (1, 2, 3)} | {"_v": 2}
     path.write_text(json.dumps(content))
-    merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {clean("env-3"): None})
+    merge(path, ACKNOWLEDGEMENTS, acks(1, first=4) | acks(1, first=2) | {key_of("env-3"): None})
     assert json.loads(path.read_text()) == {
         "env-1": {"at": 1, "note": "note 1", "by": "hiro"},
         "env-2": {"at": 2, "note": "note 2"},
         "env-4": {"at": 4, "note": "note 4"},
         "_v": 2,
     }
+
+
+def test_acknowledgements_with_and_without_a_server_stand_side_by_side_and_each_is_changed_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    one, other = (clean("one.example"), clean("env-1")), (clean("other.example"), clean("env-1"))
+    old = {"at": 1.0, "note": "of 1.0.0", "by": "hiro"}
+    later = {"at": 2.0, "note": "here", "server": "one.example", "id": "env-1", "by": "hiro"}
+    path.write_text(json.dumps({"env-1": old, "one.example env-1": later, "_v": 2}))
+    merge(path, ACKNOWLEDGEMENTS, {other: Ack(3.0, clean("there"))})
+    there = {"at": 3.0, "note": "there", "server": "other.example", "id": "env-1"}
+    assert json.loads(path.read_text()) == {
+        "env-1": old,
+        "one.example env-1": later,
+        "other.example env-1": there,
+        "_v": 2,
+    }
+    merge(path, ACKNOWLEDGEMENTS, {key_of("env-1"): None, one: Ack(4.0, clean("new"))})
+    new = {"at": 4.0, "note": "new", "server": "one.example", "id": "env-1"}
+    assert json.loads(path.read_text()) == {"one.example env-1": new, "other.example env-1": there, "_v": 2}
+    merge(path, ACKNOWLEDGEMENTS, {one: None, other: None})
+    assert json.loads(path.read_text()) == {"_v": 2}
 
 
 def test_an_unknown_entry_that_is_too_large_displaces_no_acknowledgement(tmp_path: Path) -> None:

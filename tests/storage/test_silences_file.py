@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.builders import key_of
 
 from envwatch.fleet.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
 from envwatch.model.clock import WallMs
@@ -32,7 +33,7 @@ def test_what_two_instances_make_stands_in_the_file_and_each_reads_the_other_onc
     reader = SilencesReader(path, matcher_or_none)
     assert reader.changed() == {}
     assert reader.changed() is None
-    one, other = made(), silence_of_environments([clean("env-1")], WallMs(1), HOUR, clean(""), clean("bob"))
+    one, other = made(), silence_of_environments([key_of("env-1")], WallMs(1), HOUR, clean(""), clean("bob"))
     merge(path, SILENCES, {one.id: one})
     merge(path, SILENCES, {other.id: other})
     assert reader.changed() == {one.id: one, other.id: other}
@@ -74,7 +75,7 @@ def test_a_silence_beyond_the_most_is_refused_and_the_others_stay(tmp_path: Path
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES = st.none() | st.booleans() | st.floats() | TEXTS | st.lists(TEXTS, max_size=3)
-OF_ROWS = silence_of_environments([clean("env-1")], WallMs(0), HOUR, clean(""), clean(""))
+OF_ROWS = silence_of_environments([key_of("env-1")], WallMs(0), HOUR, clean(""), clean(""))
 NAMES = sorted({name for each in (made(), OF_ROWS) for name in content_of({each.id: each})[each.id]})
 ENTRIES = st.dictionaries(st.sampled_from(NAMES), VALUES) | VALUES
 

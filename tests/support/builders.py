@@ -13,12 +13,13 @@ from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, Wal
 from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.page import environment_of
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.views.environment_list import environment_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from envwatch.fleet.acknowledgements import ServerKey
     from envwatch.fleet.events import Event
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
@@ -140,3 +141,8 @@ def list_of(outcome: Listed, profile: SafeText = NO_PROFILE) -> EnvironmentList:
     """The environments of a first listing, as commands print them."""
     profile_state, _ = ProfileState(profile=profile).apply(outcome)
     return environment_list(outcome, profile_state)
+
+
+def key_of(id_: str) -> ServerKey:
+    """The key of an environment on a server that is unknown, as in every monitor without `servers`."""
+    return EMPTY, clean(id_)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING, Any, Final
 
-from support.builders import NOW, TEXT_KEYS, TEXT_MEMBERS, environment, failed, listed, slept
+from support.builders import NOW, TEXT_KEYS, TEXT_MEMBERS, environment, failed, key_of, listed, slept
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy
@@ -66,7 +66,7 @@ class Life:
     def take(self, outcome: Outcome) -> None:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
-        moment = Moment(now, self.monitor.fleet.by_profile[NO_PROFILE], self.monitor.acks)
+        moment = Moment(now, self.monitor.fleet.by_profile[NO_PROFILE], self.monitor.own_acks(NO_PROFILE))
         self.steps.append((moment, PollResult.from_outcome(outcome), changes.events))
 
     def list(self, *rows: Environment, **changes: Any) -> None:
@@ -85,7 +85,7 @@ class Life:
         self.list(*rows)
         twin = self.row(9, deviceId=rows[0].device_id)
         self.list(*rows, twin)
-        self.monitor = self.monitor.with_acks({rows[1].id: Ack(self.at, self.text(), self.at)})
+        self.monitor = self.monitor.with_acks({key_of(rows[1].id): Ack(self.at, self.text(), self.at)})
         down = replace(rows[1], connection_id=None, last_heartbeat_at=None, pod_id=None)
         self.list(rows[0], down, *rows[2:])
         self.list(rows[0], down, *rows[2:])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from support.builders import key_of
 from support.simulated_life import SimulatedServer, clocks
 
 from envwatch.fleet.acknowledgements import Ack
@@ -30,7 +31,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Slept
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import clean
 from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.folder import Retention, day_paths
@@ -40,6 +41,7 @@ from envwatch.storage.history.writer import FolderWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from envwatch.fleet.acknowledgements import ServerKey
     from envwatch.fleet.events import Event
     from envwatch.fleet.history import Past
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -160,15 +162,15 @@ def _steps() -> Iterator[_Step]:
             if number == 20:
                 monitor = monitor.with_acks(_acks(monitor, at))
             monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
-            moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.acks)
+            moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
             yield _Step(run, moment, outcome, changes.events)
         at += 600_000
 
 
-def _acks(monitor: Monitor, at: float) -> dict[SafeText, Ack | None]:
+def _acks(monitor: Monitor, at: float) -> dict[ServerKey, Ack | None]:
     profile_state = monitor.fleet.by_profile[NO_PROFILE]
     down = [id_ for id_, tracked in profile_state.environments.items() if tracked.is_unhealthy]
-    return {down[0]: Ack(at, clean("known, being repaired"), at - 5_000)}
+    return {key_of(down[0]): Ack(at, clean("known, being repaired"), at - 5_000)}
 
 
 def _listed(server: SimulatedServer, at: float) -> Listed:

@@ -45,7 +45,7 @@ class MemoryHistory:
             result, interval_s = PollResult.from_outcome(outcome), profile_state.interval / timedelta(seconds=1)
             poll = RecordedPoll(len(self._polls) + 1, now.wall, result, self._run, interval_s)
             self._polls.append(poll)
-            self._moments.append(Moment(now, profile_state, monitor.acks))
+            self._moments.append(Moment(now, profile_state, monitor.own_acks(profile)))
         events = [event for event in changes.events if event.profile == self._profile]
         self._steps.append(RecordedStep(now.wall, poll, events))
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Self
 from zoneinfo import ZoneInfo
 
-from support.builders import environment, failed, listed, reading, slept
+from support.builders import environment, failed, key_of, listed, reading, slept
 from support.memory_history import MemoryHistory
 
 from envwatch.fleet.acknowledgements import ack_of
@@ -124,7 +124,7 @@ class Night:
     def acknowledge(self, name: str, note: str) -> Self:
         profile_state = self.moment.profile_state
         ack = ack_of(profile_state.environments[clean(name)], self.at, clean(note))
-        self.monitor = self.monitor.with_acks({clean(name): ack})
+        self.monitor = self.monitor.with_acks({key_of(name): ack})
         return self
 
     # What envwatch does.

@@ -41,7 +41,11 @@ def simulated_life(
     for number in range(polls):
         outcome = server.listing(server.opened_at + (number + chance.uniform(-0.1, 0.1)) * every_s * 1000)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-        yield Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE], monitor.acks), outcome, changes
+        yield (
+            Moment(outcome.ended, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE)),
+            outcome,
+            changes,
+        )
 
 
 def clocks(at: float) -> Clocks:

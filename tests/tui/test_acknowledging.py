@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged
-from support.builders import NOW, environment
+from support.builders import NOW, environment, key_of
 from textual.widgets import Input
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import EMPTY, clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from support.app_harness import Stage
 
+    from envwatch.fleet.acknowledgements import ServerKey
     from envwatch.model.environment import Environment
+    from envwatch.model.text import SafeText
 
 ADA, BOB = clean("env-ada"), clean("env-bob")
 
@@ -59,7 +61,7 @@ async def acknowledge(stage: Stage, note: str = "") -> None:
 
 
 async def test_the_key_asks_and_keeps_the_note() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         stage.now = 2
         await stage.tick(0)
@@ -73,12 +75,12 @@ async def test_the_key_asks_and_keeps_the_note() -> None:
         await stage.press("enter")
         assert len(stage.app.screen_stack) == 1
         assert stage.news == "acknowledged on this machine until it recovers: ada"
-        assert kept == [{ADA: Ack(NOW + 2_000, clean("disk full, q and a know"), NOW - 300_000)}]
+        assert kept == [{key_of(ADA): Ack(NOW + 2_000, clean("disk full, q and a know"), NOW - 300_000)}]
         assert stage.app.state.acks == kept[0]
 
 
 async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         assert stage.cursor == "ada"
         await stage.press("a")
@@ -93,7 +95,7 @@ async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> No
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
-        assert stage.app.state.acks == {ADA: Ack(NOW, clean(""), NOW - 300_000)}
+        assert stage.app.state.acks == {key_of(ADA): Ack(NOW, clean(""), NOW - 300_000)}
 
 
 async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
@@ -101,7 +103,7 @@ async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
         await stage.press("a")
         stage.app.screen.query_one(Input).value = "  \u202eodd\x07 [red]  "
         await stage.press("enter")
-        assert stage.app.state.acks[ADA].note == r"\u202eodd\x07 [red]"
+        assert stage.app.state.acks[key_of(ADA)].note == r"\u202eodd\x07 [red]"
 
 
 async def test_no_more_is_typed_than_is_kept() -> None:
@@ -109,11 +111,11 @@ async def test_no_more_is_typed_than_is_kept() -> None:
         await stage.press("a")
         stage.app.screen.query_one(Input).value = "x" * (LONGEST_NOTE - 1)
         await stage.press("x", "x", "enter")
-        assert stage.app.state.acks[ADA].note == "x" * LONGEST_NOTE
+        assert stage.app.state.acks[key_of(ADA)].note == "x" * LONGEST_NOTE
 
 
 async def test_escape_acknowledges_nothing() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("a", "x", "escape")
         assert isinstance(stage.app.screen, Dashboard)
@@ -123,7 +125,7 @@ async def test_escape_acknowledges_nothing() -> None:
 
 
 async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "disk full")
         await stage.press("a")
@@ -135,7 +137,7 @@ async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
         assert stage.news == "still acknowledged: ada"
         await stage.press("a", "escape")
         assert kept[1:] == []
-        assert stage.app.state.acks == {ADA: Ack(NOW, clean("disk full"), NOW - 300_000)}
+        assert stage.app.state.acks == {key_of(ADA): Ack(NOW, clean("disk full"), NOW - 300_000)}
 
 
 @pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
@@ -150,11 +152,11 @@ async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_wa
             await stage.type(typed)
         await stage.press("enter")
         assert stage.news == "acknowledged with another note: ada"
-        assert stage.app.state.acks == {ADA: Ack(NOW, clean(note), NOW - 300_000)}
+        assert stage.app.state.acks == {key_of(ADA): Ack(NOW, clean(note), NOW - 300_000)}
 
 
 async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
         assert stage.cursor == "ada"
@@ -162,7 +164,7 @@ async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "no longer acknowledged: ada"
         assert stage.app.state.acks == {}
-        assert kept[1:] == [{ADA: None}]
+        assert kept[1:] == [{key_of(ADA): None}]
         assert stage.names == ["ada", "bob", "cyd", "dan"]
 
 
@@ -175,7 +177,7 @@ async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
 
 
 async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
         await stage.press("a", "y")
@@ -309,14 +311,14 @@ async def test_an_acknowledged_problem_does_not_count_as_hidden() -> None:
 
 
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("b", "p", "enter", "g", "a")
         assert "Acknowledge 3 environments on this machine, until they recover" in stage.text
         await stage.type("moving")
         await stage.press("enter")
         assert stage.news == "acknowledged on this machine until they recover: 3 environments"
-        assert [sorted(changes) for changes in kept] == [["env-ada", "env-bob", "env-cyd"]]
+        assert [sorted(changes) for changes in kept] == [[key_of(f"env-{name}") for name in ("ada", "bob", "cyd")]]
         assert {ack.note for ack in stage.app.state.acks.values()} == {"moving"}
         await stage.press("a", "ctrl+r")
         assert stage.news == "no longer acknowledged: 3 environments"
@@ -329,7 +331,7 @@ async def test_a_on_a_group_header_acknowledges_folded_problems_too() -> None:
         await stage.press("G")
         assert stage.cursor == "offline for over 24 h"
         await acknowledge(stage)
-        assert sorted(stage.app.state.acks) == ["env-old-1", "env-old-2"]
+        assert sorted(stage.app.state.acks) == [key_of("env-old-1"), key_of("env-old-2")]
 
 
 async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_note() -> None:
@@ -337,7 +339,7 @@ async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_no
         await acknowledge(stage, "mine")
         await stage.press("b", "p", "enter", "g")
         await acknowledge(stage, "the rest")
-        assert {id_: ack.note for id_, ack in stage.app.state.acks.items()} == {
+        assert {id_: ack.note for (_, id_), ack in stage.app.state.acks.items()} == {
             "env-ada": "mine",
             "env-bob": "the rest",
             "env-cyd": "the rest",
@@ -379,7 +381,7 @@ async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
 
 
 async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
         stage.now = 5
@@ -387,7 +389,7 @@ async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -
         assert kept[1:] == []
         stage.now = 10
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
-        assert kept[1:] == [{ADA: None}]
+        assert kept[1:] == [{key_of(ADA): None}]
         assert stage.app.state.acks == {}
         assert "acked" not in stage.lines[0]
         stage.now = 15
@@ -401,11 +403,11 @@ async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> Non
         await acknowledge(stage, "x")
         for stage.now in (5, 10):
             await stage.show(rows(stage.at)[1:])
-        assert list(stage.app.state.acks) == [ADA]
+        assert list(stage.app.state.acks) == [key_of(ADA)]
 
 
 async def test_what_was_acknowledged_before_is_taken_up() -> None:
-    async with dashboard(acks={BOB: Ack(NOW - 500_000, clean("since lunch"))}) as stage:
+    async with dashboard(acks={key_of(BOB): Ack(NOW - 500_000, clean("since lunch"))}) as stage:
         assert stage.names == ["ada", "cyd", "bob", "dan"]
         assert glyphs(stage)["bob"] == "✓"
 
@@ -417,13 +419,67 @@ async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_th
         await stage.show([*rows(stage.at)[:3], named("dan", connectionId=None, lastHeartbeat=None)])
         assert stage.names[0] == "dan"
         await stage.press("enter")
-        assert list(stage.app.state.acks) == [ADA]
+        assert list(stage.app.state.acks) == [key_of(ADA)]
         assert stage.cursor == "ada"
 
 
 async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
-    kept: list[Mapping[SafeText, Ack | None]] = []
+    kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("a")
         await stage.press("enter", "enter")
         assert len(kept) == 1
+
+
+ONE, OTHER = clean("one.example"), clean("other.example")
+HOME, WORK, AWAY = clean("home"), clean("work"), clean("away")
+SERVERS = {HOME: ONE, WORK: ONE, AWAY: OTHER}
+
+
+@asynccontextmanager
+async def dashboard_of_servers(**wishes: Any) -> AsyncIterator[Stage]:
+    """Two profiles of one server and one of another one; all list `ada`, who is offline."""
+    async with staged((120, 24), profiles=tuple(SERVERS), servers=SERVERS, **wishes) as stage:
+        for profile in SERVERS:
+            await stage.show([lost("ada"), named("bob")], profile)
+        yield stage
+
+
+async def go_to_home(stage: Stage) -> None:
+    """Put the cursor on the row of `ada` under the profile `home`."""
+    for _ in SERVERS:
+        if [tracked.key for tracked in stage.app.dashboard.under_cursor] == [(HOME, ADA)]:
+            return
+        await stage.press("j")
+    pytest.fail("there is no such row")
+
+
+def alerting(stage: Stage) -> set[SafeText]:
+    return {each.profile for each in stage.app.state.fleet.environments if stage.app.state.is_alerting(each)}
+
+
+def marked(stage: Stage) -> set[str]:
+    """The profiles in whose rows `ada` is marked as acknowledged."""
+    return {name for name in SERVERS for line in stage.body if "ada" in line and name in line and "✓" in line}
+
+
+async def test_it_is_acknowledged_under_every_profile_of_its_server_and_on_no_other() -> None:
+    kept: list[Mapping[ServerKey, Ack | None]] = []
+    async with dashboard_of_servers(keep_acks=kept.append) as stage:
+        await go_to_home(stage)
+        await acknowledge(stage, "disk")
+        assert [list(changes) for changes in kept] == [[(ONE, ADA)]]
+        assert (alerting(stage), marked(stage)) == ({AWAY}, {HOME, WORK})
+        await stage.press("slash", *"status:acknowledged", "enter")
+        assert {name for name in SERVERS for line in stage.body if "ada" in line and name in line} == {HOME, WORK}
+
+
+async def test_withdrawing_one_that_counts_for_every_server_withdraws_it_for_every_server() -> None:
+    kept: list[Mapping[ServerKey, Ack | None]] = []
+    acks = {key_of(ADA): Ack(NOW, clean("old")), (ONE, ADA): Ack(NOW, clean("new"))}
+    async with dashboard_of_servers(keep_acks=kept.append, acks=acks) as stage:
+        assert (alerting(stage), marked(stage)) == (set(), {*SERVERS})
+        await go_to_home(stage)
+        await stage.press("a", "ctrl+r")
+        assert [*kept[0]] == [(ONE, ADA), (EMPTY, ADA)]
+        assert alerting(stage) == {*SERVERS}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import BELL, staged
-from support.builders import NOW, beating, environment, failed
+from support.builders import NOW, beating, environment, failed, key_of
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy
@@ -136,7 +136,7 @@ async def test_nothing_rings_for_what_is_acknowledged_in_time() -> None:
 
 
 async def test_what_was_acknowledged_before_and_fails_anew_rings() -> None:
-    async with ringing(acks={clean("env-0"): Ack(NOW, clean(""))}) as stage:
+    async with ringing(acks={key_of("env-0"): Ack(NOW, clean(""))}) as stage:
         await pass_on(stage, 30, 1)
         assert stage.app.sent == [BELL]
 
@@ -179,11 +179,11 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
 async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_the_first(
     listings_before: int, sent: list[str]
 ) -> None:
-    async with staged(rings=True, acks={clean("env-0"): Ack(NOW, clean(""), NOW - 500_000)}) as stage:
+    async with staged(rings=True, acks={key_of("env-0"): Ack(NOW, clean(""), NOW - 500_000)}) as stage:
         first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
         for _ in range(listings_before):
             await stage.show(first)
-            assert list(stage.app.state.acks) == ["env-0"]
+            assert list(stage.app.state.acks) == [key_of("env-0")]
         await pass_on(stage, 30, 1, 1)
         assert (stage.app.state.acks, stage.app.sent) == ({}, sent)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.app_harness import staged
-from support.builders import NOW, environment, list_of, listed
+from support.builders import NOW, environment, key_of, list_of, listed
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import clean
@@ -113,7 +113,7 @@ async def test_a_letter_without_a_text_says_so_and_leaves_the_menu_open() -> Non
 
 async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
     row = environment("env-1", connectionName="André", lastHeartbeat=NOW - 300_000.25)
-    async with staged((80, 24), acks={clean("env-1"): Ack(NOW, clean("known"))}) as stage:
+    async with staged((80, 24), acks={key_of("env-1"): Ack(NOW, clean("known"))}) as stage:
         await stage.show([environment("env-0"), row])
         await stage.press("y")
         (line,) = (line for line in stage.lines if " JSON " in line)

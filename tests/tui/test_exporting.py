@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged
-from support.builders import NOW, environment
+from support.builders import NOW, environment, key_of
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import clean
@@ -100,7 +100,7 @@ async def test_the_file_is_its_owners_alone_and_the_news_say_where_it_is(folder:
 
 
 async def test_the_json_holds_what_is_shown_in_its_order_with_filter_and_notes(folder: Path) -> None:
-    async with dashboard(acks={clean("env-bob"): Ack(NOW, clean("disk full"))}) as stage:
+    async with dashboard(acks={key_of("env-bob"): Ack(NOW, clean("disk full"))}) as stage:
         await stage.press("2", "o", "n", "enter", "I")
         await stage.type("/standard status:online")
         await stage.press("enter")
@@ -131,7 +131,7 @@ async def test_what_nothing_narrows_has_neither_filter_nor_preset(folder: Path) 
 
 
 async def test_notes_stand_in_both_formats(folder: Path) -> None:
-    async with dashboard(acks={clean("env-bob"): Ack(NOW, clean("disk full"))}) as stage:
+    async with dashboard(acks={key_of("env-bob"): Ack(NOW, clean("disk full"))}) as stage:
         await export(stage, "json")
         exported = json.loads(only_file(folder).read_bytes())
         assert {row["name"]: row["acknowledged"] for row in exported["environments"]} == {

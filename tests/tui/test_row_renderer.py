@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
-from support.builders import NOW, environment, listed, reading
+from support.builders import NOW, environment, key_of, listed, reading
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
@@ -55,13 +55,13 @@ def monitors() -> list[Monitor]:
     second, _ = first.apply(NO_PROFILE, listed(rows(NOW + 5_000), NOW + 5_000), reading(NOW + 5_000))
     silence = Silence(
         id=clean("1" * 8),
-        environments=frozenset({clean("env-late")}),
+        environments=frozenset({key_of("env-late")}),
         at=WallMs(NOW),
         until=WallMs(NOW + 150_000),
         note=clean(""),
         by=clean("someone"),
     )
-    known = second.with_acks({clean("env-lost"): Ack(NOW, clean("known"))}).with_silences({silence.id: silence})
+    known = second.with_acks({key_of("env-lost"): Ack(NOW, clean("known"))}).with_silences({silence.id: silence})
     return [first, second, known]
 
 

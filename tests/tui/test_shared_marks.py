@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import BELL, staged
-from support.builders import NOW, environment
+from support.builders import NOW, environment, key_of
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.clock import ServerMs
@@ -72,7 +72,7 @@ async def test_an_own_acknowledgement_is_shown_in_place_of_it() -> None:
     async with staged(WIDE) as stage:
         await stage.show(rows(stage.at, **ack()))
         stage.app.dashboard.post_message(
-            RowActions.Acknowledged({clean("env-a"): Ack(ServerMs(stage.at), clean("mine"))})
+            RowActions.Acknowledged({key_of("env-a"): Ack(ServerMs(stage.at), clean("mine"))})
         )
         await stage.tick(0)
         await stage.press("enter")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from support.app_harness import BELL, staged
-from support.builders import environment
+from support.builders import environment, key_of
 
 from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.clock import WallMs
@@ -83,7 +83,7 @@ async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keep
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], HOUR, NOTE))
         (ours,) = stage.app.state.silences
-        theirs = silence_of_environments([A], WallMs(stage.at), HOUR, NOTE, clean("bob"))
+        theirs = silence_of_environments([key_of(A)], WallMs(stage.at), HOUR, NOTE, clean("bob"))
         news.append({theirs.id: theirs})
         await lose(stage)
         assert stage.app.sent == []
@@ -101,7 +101,7 @@ async def test_big_m_asks_for_how_long_and_why_and_ends_it_again() -> None:
         await stage.type("moving")
         await stage.press("enter")
         (silence,) = stage.app.state.monitor.silences.values()
-        assert [*silence.environments, silence.note] == ["env-1", "moving"]
+        assert [*silence.environments, silence.note] == [key_of("env-1"), "moving"]
         assert silence.until - silence.at == 3_600_000
         await stage.press("M", "e", "enter")
         assert stage.app.state.monitor.silences == {}
@@ -164,3 +164,15 @@ async def test_the_status_line_says_how_many_alert_when_a_silence_keeps_some_qui
         (silence,) = stage.app.state.silences
         await post(stage, RowActions.Unsilenced([silence]))
         assert "○ 1 off  " in stage.lines[0]
+
+
+async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> None:
+    servers = {clean("home"): clean("one.example"), clean("away"): clean("other.example")}
+    async with staged(profiles=tuple(servers), servers=servers) as stage:
+        for profile in servers:
+            await stage.show(rows(stage.at), profile)
+        await post(stage, RowActions.Silenced([(clean("home"), A)], HOUR, NOTE))
+        (silence,) = stage.app.state.silences.values()
+        assert silence.environments == {(clean("one.example"), A)}
+        silenced = {each.key for each in stage.app.state.fleet.environments if stage.app.state.silence_of(each)}
+        assert silenced == {(clean("home"), A)}

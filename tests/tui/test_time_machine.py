@@ -37,10 +37,11 @@ from support.rewinding import (
     until,
 )
 
+from envwatch.fleet.acknowledgements import with_server
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import OffsetBounds
-from envwatch.model.text import clean
+from envwatch.model.text import EMPTY, clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
@@ -495,7 +496,7 @@ async def _walk(keys: Sequence[str]) -> None:
             poll = polls[state.now.wall]
             moment = history.moment(poll)
             assert state.fleet.by_profile == {NO_PROFILE: moment.profile_state}
-            assert (state.now, state.acks) == (moment.now, moment.acks)
+            assert (state.now, state.acks) == (moment.now, with_server(moment.acks, EMPTY))
             assert list(state.event_log) == list(history.events(EVER[0], poll.at))
             for tracked in state.fleet.environments:
                 own = [event for event in state.event_log if event.id == tracked.environment.id]

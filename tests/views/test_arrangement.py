@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW
+from support.builders import NOW, key_of
 from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online
 
 from envwatch.fleet.acknowledgements import Ack
@@ -53,7 +53,7 @@ def test_what_is_gone_is_a_problem_for_15_minutes(ago: float, problems: int) -> 
 
 def test_acknowledged_problems_come_last_in_the_block() -> None:
     rows = [offline("o1", 10), offline("o2", 20), late("l1"), late("l2", 110), online("on"), gone("g")]
-    acks = {clean(f"env-{name}"): NOTE for name in ("o1", "l2", "on")}
+    acks = {key_of(f"env-{name}"): NOTE for name in ("o1", "l2", "on")}
     for view, expected in (
         (View(), ["o2", "g", "l1", "o1", "l2", "on"]),
         (View(is_inverted=True), ["o2", "g", "l1", "o1", "l2", "on"]),
@@ -67,9 +67,9 @@ def test_acknowledged_problems_come_last_in_the_block() -> None:
 def test_silenced_problems_come_with_the_acknowledged_ones_while_the_silence_holds() -> None:
     rows = [offline("o1", 10), offline("o2", 20), late("l1"), online("on")]
     silence = silence_of_environments(
-        [clean("env-o1"), clean("env-on")], WallMs(NOW), timedelta(hours=1), note=clean(""), by=clean("ada")
+        [key_of("env-o1"), key_of("env-on")], WallMs(NOW), timedelta(hours=1), note=clean(""), by=clean("ada")
     )
-    silences, acks = {silence.id: silence}, {clean("env-o2"): NOTE}
+    silences, acks = {silence.id: silence}, {key_of("env-o2"): NOTE}
     for at, expected in (
         (NOW, ["l1", "o1", "o2", "on"]),
         (NOW + 3_599_999, ["l1", "o1", "o2", "on"]),
@@ -93,11 +93,11 @@ ROWS = st.lists(
 @given(rows=ROWS, view=st.sampled_from([View(), View(preset=Preset.OFFLINE), View(query=parse("!a"))]), data=st.data())
 def test_the_block_holds_all_problems_and_nothing_else(rows: list[object], view: View, data: st.DataObject) -> None:
     fleet = fleet_of(rows)  # type: ignore[arg-type]
-    acked = {tracked.environment.id: NOTE for tracked in fleet.environments if data.draw(st.booleans())}
+    acked = {key_of(tracked.environment.id): NOTE for tracked in fleet.environments if data.draw(st.booleans())}
     arrangement = arrange(fleet, view, ALL, OrderInputs(NOW, acked))
     shown, count, old = arrangement.rows, arrangement.problems, arrangement.old
     assert [is_problem(tracked, NOW) for tracked in shown] == [place < count for place in range(len(shown))]
-    acks = [tracked.environment.id in acked for tracked in shown[:count]]
+    acks = [key_of(tracked.environment.id) in acked for tracked in shown[:count]]
     assert acks == sorted(acks)
     if not view.is_narrowed:
         assert [is_old(tracked, NOW) for tracked in shown] == [place >= len(shown) - old for place in range(len(shown))]

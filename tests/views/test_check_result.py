@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW, environment, listed, reading
+from support.builders import NOW, environment, key_of, listed, reading
 from support.hostile_fleet import hostile_rows
 from support.served_listings import served
 from support.tracked_environments import tracked
@@ -110,7 +110,7 @@ def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
     "quiet",
     [
         {"policy": AlertPolicy(alert=matcher_of("!name:down"))},
-        {"acks": {DOWN.id: ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}},
+        {"acks": {key_of(DOWN.id): ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}},
         {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))}},
         {"policy": AlertPolicy(alert_after=timedelta(hours=2))},
     ],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cloudevents.core.formats.json import JSONFormat
-from support.builders import NOW, beating, environment, failed, listed, reading
+from support.builders import NOW, beating, environment, failed, key_of, listed, reading
 from support.hostile_fleet import WEAPONS
 
 from envwatch.fleet.acknowledgements import Ack
@@ -154,7 +154,7 @@ def test_an_environment_that_has_left_the_fleet_is_as_it_was_then() -> None:
 
 def test_an_initial_event_has_the_row_with_its_acknowledgement_and_no_change() -> None:
     monitor, _ = after(beating(1))
-    monitor = monitor.with_acks({clean("env-1"): Ack(NOW, clean("new disks"))})
+    monitor = monitor.with_acks({key_of("env-1"): Ack(NOW, clean("new disks"))})
     (tracked,) = monitor.fleet.environments
     found = read(initial_event(tracked, monitor, reading(), SOURCE))
     assert (found["type"], found["subject"]) == ("envwatch.environment.initial", "env-1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW
+from support.builders import NOW, key_of
 from support.tracked_environments import ALL, fleet_of, late, offline, online
 
 from envwatch.fleet.acknowledgements import Ack
@@ -158,7 +158,7 @@ def test_a_row_that_recovers_under_the_cursor_stays_in_the_block_until_it_is_lef
 
 
 def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others() -> None:
-    acks = {clean("env-a"): Ack(NOW, clean(""))}
+    acks = {key_of("env-a"): Ack(NOW, clean(""))}
     table = Table().take("ax bx c+")
     table.go(1)
     table.go(0)
@@ -170,7 +170,7 @@ def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others(
 
 
 def test_a_silenced_row_stays_under_the_cursor_and_then_follows_the_others_until_the_silence_ends() -> None:
-    silence = silence_of_environments([clean("env-a")], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
+    silence = silence_of_environments([key_of("env-a")], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
     silences = {silence.id: silence}
     table = Table().take("ax bx c+")
     table.go(1)
@@ -291,7 +291,7 @@ def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
     table.view = view
     for kinds, is_steady, move, is_acked in steps:
         on, line, was_moved = table.on, table.line, table.cursor.was_moved
-        acks = {clean(f"env-{name}"): Ack(NOW, clean("")) for name in kinds if is_acked}
+        acks = {key_of(f"env-{name}"): Ack(NOW, clean("")) for name in kinds if is_acked}
         table.take(kinds, is_steady=is_steady, acks=acks)
         expected = {name for name, kind in kinds.items() if view.preset is Preset.ALL or kind == "x"}
         rows = {tracked.environment.name for tracked in table.cursor.rows}

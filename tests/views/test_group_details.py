@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged
-from support.builders import NOW, environment, listed, reading
+from support.builders import NOW, environment, key_of, listed, reading
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.event_log import EventLog
@@ -39,7 +39,7 @@ def lines_of(rows: Sequence[Environment], *, acks: Sequence[str] = (), after: fl
     """The lines of a group by their labels, from top to bottom, and its headline as `head`."""
     fleet, _ = Fleet().apply(NO_PROFILE, listed(rows))
     header = header_of(list(fleet.environments))
-    acked = {clean(f"env-{name}"): Ack(NOW, clean("")) for name in acks}
+    acked = {key_of(f"env-{name}"): Ack(NOW, clean("")) for name in acks}
     shared, different = common_lines(header)
     lines = [*problem_lines(header, fleet, acked, reading(NOW + after)), *shared, *different]
     return {"head": " ".join(piece.text for piece in group_headline(header))} | {
@@ -74,7 +74,7 @@ def test_problems_are_named_with_the_length_of_their_silence() -> None:
 
 def test_an_acknowledged_one_is_named_when_it_is_gone_as_well() -> None:
     fleet, _ = Fleet().apply(NO_PROFILE, listed([row("a")]))
-    gone, acks = replace(next(iter(fleet.environments)), verdict=GONE), {clean("env-a"): Ack(NOW, clean(""))}
+    gone, acks = replace(next(iter(fleet.environments)), verdict=GONE), {key_of("env-a"): Ack(NOW, clean(""))}
     lines = {line.label: line.text for line in problem_lines(header_of([gone]), fleet, acks, reading())}
     assert lines["acked"] == "a"
 

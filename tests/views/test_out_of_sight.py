@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, failed, reading
+from support.builders import NOW, failed, key_of, reading
 from support.tracked_environments import ALL, fleet_of, offline, online
 
 from envwatch.fleet.acknowledgements import Ack
@@ -80,7 +80,7 @@ def test_what_is_out_of_sight_is_said_in_words_and_nothing_is_said_of_none() -> 
     ],
 )
 def test_the_answer_names_what_there_is(rows: list[TrackedEnvironment], acked: str, hidden: int, text: str) -> None:
-    acks = {clean(f"env-{name}"): NOTE for name in acked}
+    acks = {key_of(f"env-{name}"): NOTE for name in acked}
     assert no_problem_text(fleet_of(rows), acks, reading(), hidden, is_old_folded=True) == text
 
 

@@ -279,7 +279,7 @@ def test_every_format_can_be_empty() -> None:
 def test_no_cell_of_the_csv_is_a_formula(formula: str) -> None:
     row = environment(connectionName=formula, currentMode=formula, metadata={"gitBranch": formula})
     listing = listing_of(row)
-    listing = replace(listing, acknowledged={listing.rows[0].tracked.environment.id: clean(formula)})
+    listing = replace(listing, acknowledged={listing.rows[0].tracked.key: clean(formula)})
     for one in (listing, found(listing, "mode:*")):
         (cells_of_row,) = rows_of_csv(one)
         assert [cells_of_row[name] for name in ("name", "mode", "branch", "acknowledged")] == [f"'{formula}"] * 4
@@ -296,7 +296,7 @@ def test_no_format_lets_a_text_control_the_terminal(text: str) -> None:
     names = ("connectionName", "deviceId", "organizationId", "connectionId", "podId", "userId", "currentMode")
     row = environment(**dict.fromkeys(names, text), metadata={"gitBranch": text, "os": text, text: [text]})
     listing = listing_of(row)
-    listing = replace(listing, filter=clean(text), acknowledged={listing.rows[0].tracked.environment.id: clean(text)})
+    listing = replace(listing, filter=clean(text), acknowledged={listing.rows[0].tracked.key: clean(text)})
     drawn = [
         whole(json_of(listing)),
         whole(jsonl_of(listing)),
@@ -521,7 +521,7 @@ def test_an_acknowledgement_of_the_serving_host_says_whose_it_is_unless_there_is
     assert row["acknowledged"] == text
     assert row["unknown"] == {"envwatch": {"ack": ack}}
     assert rows_of_csv(listing)[0]["acknowledged"] == (text or "")
-    own = replace(listing, acknowledged={listing.rows[0].tracked.environment.id: clean("mine")})
+    own = replace(listing, acknowledged={listing.rows[0].tracked.key: clean("mine")})
     assert decoded(own)["environments"][0]["acknowledged"] == "mine"
 
 
@@ -573,14 +573,14 @@ def test_gone_environments_are_printed_and_counted() -> None:
     assert decoded(listing)["counts"]["gone"] == 1
 
 
-def test_a_note_is_printed_with_its_environment_under_every_profile() -> None:
+def test_a_note_is_printed_with_its_own_row_of_several_with_one_id() -> None:
     one = replace(
         listing_of(environment("env-1"), environment("env-2"), profile="a"),
-        acknowledged={clean("env-2"): clean("new")},
+        acknowledged={(clean("a"), clean("env-2")): clean("new")},
     )
     listing = merged([one, listing_of(environment("env-2"), profile="b")])
     notes = {(row["profile"], row["id"]): row["acknowledged"] for row in decoded(listing)["environments"]}
-    assert notes == {("a", "env-1"): None, ("a", "env-2"): "new", ("b", "env-2"): "new"}
+    assert notes == {("a", "env-1"): None, ("a", "env-2"): "new", ("b", "env-2"): None}
 
 
 def test_several_profiles_become_one_list_problems_first() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, beating, environment, failed, listed, reading, watched
+from support.builders import NOW, beating, environment, failed, key_of, listed, reading, watched
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.anomalies import StallDetector
@@ -236,17 +236,15 @@ def test_an_instant_of_another_day_has_its_date(ago: float, text: str) -> None:
 
 
 def test_an_acknowledgement_is_said_to_be_of_this_machine() -> None:
-    profile_state = fleet_of(environment("env-1", connectionId=None))
-    (tracked,) = profile_state.environments.values()
     for note, text in ((clean("disk"), "4m ago on this machine: disk"), (clean(""), "4m ago on this machine")):
-        (line,) = acknowledgement_lines(tracked, {tracked.environment.id: Ack(NOW - 250_000, note)}, NOW)
+        (line,) = acknowledgement_lines(Ack(NOW - 250_000, note), NOW)
         assert (line.label, line.text) == ("acked", text)
-    assert not list(acknowledgement_lines(tracked, {}, NOW))
+    assert not list(acknowledgement_lines(None, NOW))
 
 
 def test_a_silence_says_for_how_long_by_whom_and_why() -> None:
     silence = silence_of_environments(
-        [clean("env-1")], reading().wall, timedelta(hours=2), clean("moving"), clean("ana")
+        [key_of("env-1")], reading().wall, timedelta(hours=2), clean("moving"), clean("ana")
     )
     (line,) = silence_lines(silence, reading().wall)
     assert (line.label, line.text) == ("silenced", "for 2h more by ana: moving")

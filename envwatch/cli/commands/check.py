@@ -173,6 +173,7 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
         acks=acknowledged(state_file("acknowledged")),
         policies=policies,
         silences=silences_in(state_file("silences"), partial(_matcher, profile=clean(profiles.first.profile))),
+        servers=profiles.servers,
     )
     for name, outcome in outcomes.items():
         if not isinstance(outcome, Listed):

@@ -116,6 +116,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
                 targets=targets,
                 outcomes=session,
                 policies=policies,
+                servers=profiles.servers,
                 notices=notices,
                 recorder=history.recorder,
                 pasts=history.pasts,

@@ -58,7 +58,7 @@ def run(options: Options) -> int:
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
     log_outcomes(outcomes, options)
-    monitor = Monitor.create(profiles.limits, policies=policies)
+    monitor = Monitor.create(profiles.limits, policies=policies, servers=profiles.servers)
     lists: list[EnvironmentList] = []
     asked_at: list[float] = []
     failures: dict[SafeText, Failed] = {}

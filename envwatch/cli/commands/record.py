@@ -135,8 +135,10 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
             writer.write_events(update.now.wall, update.changes.events)
         return
     profile_state = update.monitor.fleet.by_profile[update.profile]
-    acks = {id_: ack for id_, ack in update.monitor.acks.items() if id_ in profile_state.environments}
-    moment, result = Moment(update.now, profile_state, acks), PollResult.from_outcome(update.outcome)
+    moment, result = (
+        Moment(update.now, profile_state, update.monitor.own_acks(update.profile)),
+        PollResult.from_outcome(update.outcome),
+    )
     try:
         writer.write(moment, result, profile_state.interval / _SECOND, update.changes.events)
     except HistoryError as error:

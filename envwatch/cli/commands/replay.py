@@ -150,10 +150,12 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
     """Yield the events from a moment on, as they were printed when they happened."""
+    from envwatch.fleet.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.history import HistoryError
     from envwatch.fleet.monitor import Monitor
+    from envwatch.model.text import EMPTY
     from envwatch.query.language import parse
     from envwatch.views.cloud_events import source_of
     from envwatch.views.event_stream import EventFormat, EventStream
@@ -173,7 +175,7 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
             poll = step.poll or poll
             if step.events and (at is None or step.at >= at):
                 moment = file.moment(poll)
-                monitor = Monitor(Fleet({NO_PROFILE: moment.profile_state}), moment.acks)
+                monitor = Monitor(Fleet({NO_PROFILE: moment.profile_state}), with_server(moment.acks, EMPTY))
                 yield from stream.lines(monitor, monitor, step.events, replace(moment.now, wall=step.at))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"the rest of {options.file} cannot be read: {error}") from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, stdout, write, write_text
 from envwatch.config.values import past, path_text
-from envwatch.model.text import SafeText, clean, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, shortened
 from envwatch.model.times import MS, date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class _Source(NamedTuple):
     """What to do if nothing was recorded."""
     acks: Acks | None = None
     """Those at the end of the period; None if what was recorded with the last poll is all that is known of them."""
+    server: SafeText = EMPTY
+    """See `ProfileState.server`; empty for a recording."""
 
 
 class _Period(NamedTuple):
@@ -107,7 +109,7 @@ def _print(report: Report, options: Options) -> None:
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
     """Return the histories of the selected profiles on this machine, and the period."""
-    from envwatch.cli.bootstrap import state_file
+    from envwatch.cli.bootstrap import server_in, state_file
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
     from envwatch.storage.remembered import acknowledged
 
@@ -122,7 +124,7 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
         if not settings.history:
             advice = "the setting `history` is false, so nothing is recorded"
         past, known_acks = past_of(settings, base_url), None if is_demo(settings) else acks
-        sources.append(_Source(clean(settings.profile), host, past, advice, known_acks))
+        sources.append(_Source(clean(settings.profile), host, past, advice, known_acks, clean(server_in(base_url))))
     return sources, period
 
 
@@ -183,7 +185,10 @@ def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
         line = f"{what} from {date_text(period.since, None)} to {date_text(period.until, None)}; {source.advice}"
         raise StopError(Exit.FAILED, line)
     if source.acks is not None:
-        recorded = replace(recorded, last=replace(recorded.last, acks=source.acks))
+        from envwatch.fleet.acknowledgements import own_acks
+
+        acks = own_acks(source.acks, source.server, recorded.last.profile_state.environments)
+        recorded = replace(recorded, last=replace(recorded.last, acks=acks))
     if query:
         from envwatch.views.matching import matcher_of
 

@@ -131,8 +131,8 @@ def _what(silence: Silence) -> SafeText:
     """Return what a silence is of: its query, the id of one environment, or how many there are."""
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)
-    first, *others = silence.environments
-    return counted(len(silence.environments), "environment") if others else shortened(first, _QUERY_CELLS)
+    (_, id_), *others = silence.environments
+    return counted(len(silence.environments), "environment") if others else shortened(id_, _QUERY_CELLS)
 
 
 def _json(silence: Silence) -> dict[str, object]:
@@ -143,7 +143,7 @@ def _json(silence: Silence) -> dict[str, object]:
         "at": iso(silence.at),
         "until": iso(silence.until),
         "query": None if silence.matcher is None else silence.matcher.query,
-        "environments": sorted(silence.environments),
+        "environments": sorted({id_ for _, id_ in silence.environments}),
         "note": silence.note,
         "by": silence.by,
     }

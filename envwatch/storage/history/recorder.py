@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.acknowledgements import own_acks
 from envwatch.fleet.history import Moment, PollResult
 from envwatch.model.outcome import Failed
 from envwatch.storage.history.folder import Retention
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.acknowledgements import Acks, OwnAcks
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.profile_state import ProfileState
@@ -105,7 +106,7 @@ class HistoryRecorder:
         self._unready = set(folders)
         self._troubles: dict[SafeText, str] = {}
         """Why the newest poll of a profile was left out."""
-        self._acks: dict[SafeText, Acks] = {}
+        self._acks: dict[SafeText, OwnAcks] = {}
         self._thread = threading.Thread(target=self._run_thread, name="history", daemon=True)
         self._thread.start()
 
@@ -190,9 +191,9 @@ class HistoryRecorder:
         writer.write(moment, PollResult.from_outcome(outcome), profile_state.interval / _SECOND, events, cause)
         return profile_state.listings > 0
 
-    def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> Acks:
+    def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> OwnAcks:
         """Return the acknowledgements of a profile's rows; the same value as long as they do not change."""
-        found = {id_: ack for id_, ack in acks.items() if id_ in profile_state.environments}
+        found = own_acks(acks, profile_state.server, profile_state.environments)
         if found != self._acks.get(profile):
             self._acks[profile] = found
         return self._acks[profile]

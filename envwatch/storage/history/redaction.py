@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.acknowledgements import OwnAcks
     from envwatch.fleet.anomalies import QuarantinedListing
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -158,6 +158,7 @@ class Redaction:
             profile_state,
             profile=self._profile(profile_state.profile),
             profile_name=self._profile(profile_state.profile_name),
+            server=EMPTY,  # which is not recorded
             expect=self._again("expect", profile_state.expect, lambda names: tuple(map(self._machine, names))),
             environments=MappingProxyType(environments),
             newest=_optional(self._version, profile_state.newest),
@@ -176,7 +177,7 @@ class Redaction:
         redacted: T = known[1]
         return redacted
 
-    def _acks(self, acks: Acks) -> Acks:
+    def _acks(self, acks: OwnAcks) -> OwnAcks:
         return {
             self._machine(id_): Ack(ack.at, REDACTED if ack.note else ack.note, ack.sign_at)
             for id_, ack in acks.items()

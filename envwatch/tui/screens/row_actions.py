@@ -25,9 +25,10 @@ from envwatch.views.environment_list import environment_list_of_rows
 from envwatch.views.output import csv_of, json_of, row_json_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from envwatch.fleet.acknowledgements import Acks, ServerKey
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import WallMs
@@ -67,7 +68,7 @@ class RowActions(TableScreen):
     class Acknowledged(Message):
         """Acknowledgements changed, by environment id; None for one that is withdrawn."""
 
-        changes: Mapping[SafeText, Ack | None]
+        changes: Mapping[ServerKey, Ack | None]
 
     @dataclass
     class Silenced(Message):
@@ -183,10 +184,9 @@ class RowActions(TableScreen):
             return
         self.table.pin_cursor()
         environments = self.under_cursor
-        acks = self.state.acks
         if problems := [each for each in environments if self._is_open(each)]:
             self._ask_for_note(problems)
-        elif acknowledged := [each for each in environments if each.environment.id in acks]:
+        elif acknowledged := [each for each in environments if self.state.is_acked(each)]:
             self._ask_for_change(acknowledged)
         else:
             which = f": {_name_of(environments)}, no problem" if environments else ""
@@ -195,7 +195,7 @@ class RowActions(TableScreen):
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
         """Whether it is not well, for however long, and not acknowledged; silenced or not."""
         is_unwell = tracked.is_unhealthy or self.state.monitor.is_problem(tracked, self.state.now)
-        return is_unwell and tracked.environment.id not in self.state.acks
+        return is_unwell and not self.state.is_acked(tracked)
 
     def _ask_for_note(self, problems: Sequence[TrackedEnvironment]) -> None:
         def acknowledge(answer: PromptResult | None) -> None:
@@ -208,7 +208,9 @@ class RowActions(TableScreen):
                 self.show_message(f"recovered meanwhile: {_name_of(problems)}")
                 return
             acks = {
-                each.environment.id: ack_of(each, fleet.for_environment(each).clock.server_time(wall), note)
+                (fleet.server_of(each.profile), each.environment.id): ack_of(
+                    each, fleet.for_environment(each).clock.server_time(wall), note
+                )
                 for each in still
             }
             self.post_message(self.Acknowledged(acks))
@@ -220,29 +222,31 @@ class RowActions(TableScreen):
         self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), acknowledge)
 
     def _ask_for_change(self, acknowledged: Sequence[TrackedEnvironment]) -> None:
-        notes = {self.state.acks[tracked.environment.id].note for tracked in acknowledged}
+        notes = {ack.note for ack in self._acks_of(acknowledged).values()}
         note = notes.pop() if len(notes) == 1 else EMPTY
         name = _name_of(acknowledged)
 
         def change(answer: PromptResult | None) -> None:
-            acks = self.state.acks
-            ids = [tracked.environment.id for tracked in acknowledged if tracked.environment.id in acks]
+            acks = self._acks_of(acknowledged)
             if answer is None:
                 return
-            if not ids:
+            if not acks:
                 self.show_message(f"recovered meanwhile: {name}")
             elif answer.withdraws:
-                self.post_message(self.Acknowledged(dict.fromkeys(ids)))
+                self.post_message(self.Acknowledged(dict.fromkeys(acks)))
                 self.show_message(f"no longer acknowledged: {name}")
             elif (new_note := note_of(answer.text)) == note:
                 self.show_message(f"still acknowledged: {name}")
             else:
-                self.post_message(self.Acknowledged({id_: replace(acks[id_], note=new_note) for id_ in ids}))
+                self.post_message(self.Acknowledged({key: replace(ack, note=new_note) for key, ack in acks.items()}))
                 self.show_message(f"acknowledged with another note: {name}")
 
         hint = "another note for all of them; empty keeps what each has" if notes else "no note"
         prompt = Prompt(f"{name}, acknowledged already: another note?", hint, LONGEST_NOTE, note, may_withdraw=True)
         self.app.push_screen(prompt, change)
+
+    def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
+        return {key: ack for each in environments for key, ack in self.state.monitor.acks_by_key(each).items()}
 
     # Silence.
 

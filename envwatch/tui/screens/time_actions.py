@@ -152,7 +152,9 @@ class TimeActions(TableScreen):
             return lambda _: True
         keys = {tracked.key for tracked in self.table.rows}
         query = view.query
-        event_filter = EventFilter(query, zone_of(self.options.times), state.acks, next(iter(state.fleet)).profile_name)
+        event_filter = EventFilter(
+            query, zone_of(self.options.times), state.monitor.is_acked, next(iter(state.fleet)).profile_name
+        )
 
         def is_shown(event: Event) -> bool:
             singles = flatten([event])

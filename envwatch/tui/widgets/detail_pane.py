@@ -157,10 +157,10 @@ class DetailPane(Pager):
             state.event_log.for_environment(line.key),
             line.environment.label,
         )
-        acked = acknowledgement_lines(line, state.acks, profile_state.clock.server_time(state.now.wall))
+        acked = acknowledgement_lines(state.monitor.ack_of(line), profile_state.clock.server_time(state.now.wall))
         silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
         silenced = silence_lines(silence, state.now.wall)
-        is_acked = line.environment.id in state.acks
+        is_acked = state.is_acked(line)
         shared = shared_lines(line, state.now, zone, is_acked=is_acked, is_silenced=silence is not None)
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),

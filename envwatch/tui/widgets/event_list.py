@@ -166,7 +166,7 @@ class EventList(ScrollView, can_focus=True):
             return list(newest_first)
         state, zone = self.state, zone_of(self.options.times)
         profile_name = next(iter(state.fleet)).profile_name
-        event_filter = EventFilter(query, zone, state.acks, profile_name, self._texts)
+        event_filter = EventFilter(query, zone, state.monitor.is_acked, profile_name, self._texts)
         tested, found = 0, list[Event]()
         for event in newest_first:
             for does_match in event_filter.results(event):

@@ -96,7 +96,7 @@ class RowContents:
             tuple([column.shown(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,
-                tag=None if id_ in state.acks or silence is not None else tracked.tag(now),
+                tag=None if state.is_acked(tracked) or silence is not None else tracked.tag(now),
                 known=self.mark_of(tracked, silence),
                 tail=id_tail(name, id_, state.ambiguous_names) if name else "",
                 newest=profile_state.newest,
@@ -108,7 +108,7 @@ class RowContents:
 
     def mark_of(self, tracked: TrackedEnvironment, silence: Silence | None) -> str:
         """Return the mark of an acknowledgement or a silence, of this or the serving host; empty without one."""
-        if tracked.environment.id in self.state.acks:
+        if self.state.is_acked(tracked):
             return self.glyphs.acknowledged
         if silence is not None:
             return self.glyphs.silenced
@@ -125,7 +125,7 @@ class RowContents:
         text: SafeText | None = None
         if silence is not None:
             text = silence_text(silence, wall)
-        elif tracked.environment.id not in self.state.acks:
+        elif not self.state.is_acked(tracked):
             text = shared_text(tracked.environment, wall, width)
         if text is None:
             return why

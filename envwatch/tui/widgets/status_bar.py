@@ -185,7 +185,7 @@ class StatusBar(TextLine):
         return alerting if alerting + self._acked(total) < len(total.problems) else None
 
     def _acked(self, total: Counts) -> int:
-        return sum(id_ in self.state.acks for id_ in total.problems)
+        return sum(map(self.state.is_acked, total.problems))
 
     @property
     def _is_paused(self) -> bool:

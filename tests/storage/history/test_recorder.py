@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.builders import NOW, beating, failed, listed, reading
+from support.builders import NOW, beating, failed, key_of, listed, reading
 from support.exact import exact
 from support.memory_history import MemoryHistory
 from support.recording import PATIENCE_S, content, kinds, life, record
@@ -252,7 +252,7 @@ def test_acknowledgements_are_those_of_the_fleets_own_rows(tmp_path: Path) -> No
     session, down = Session(tmp_path), listed(beating(2, connectionId=None))
     session.take([down])
     own = ack_of(session.monitor.fleet.by_profile[NO_PROFILE].environments[clean("env-1")], NOW, clean("known"))
-    session.monitor = session.monitor.with_acks({clean("env-1"): own, clean("another's"): Ack(NOW, clean(""))})
+    session.monitor = session.monitor.with_acks({key_of("env-1"): own, key_of("another's"): Ack(NOW, clean(""))})
     session.take([down])
     session.close()
     _, moments, _ = content(StoredPast(tmp_path))

@@ -45,7 +45,7 @@ from envwatch.storage.history.encoding.members import members_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.acknowledgements import OwnAcks
 
 _LATEST_CLOCK: Final = 1e15
 """What a clock of ours may show at most, in its unit: some 30,000 years."""
@@ -191,16 +191,16 @@ PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         "periods": _PERIODS,
     }
 )
-"""The fields of `ProfileState`, all but its profile and its environments."""
+"""The fields of `ProfileState`, all but its profile, its server and its environments."""
 
 _ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
 
 
-def plain_acks(acks: Acks) -> list[Any]:
+def plain_acks(acks: OwnAcks) -> list[Any]:
     """Return acknowledgements in their order."""
     return [[id_, _ACK.plain(ack)] for id_, ack in acks.items()]
 
 
-def acks_of(plain: object) -> Acks:
+def acks_of(plain: object) -> OwnAcks:
     """Return what `plain_acks` wrote."""
     return MappingProxyType({text_of(id_): _ACK.value(ack) for id_, ack in map(list_of, list_of(plain))})

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from support.budget import examples
+from support.builders import key_of
 from support.exact import exact
 from support.fleet_state_machine import NUMBERS, SEEDS, SOME, MonitoredMachine
 
@@ -74,7 +75,7 @@ class RecordedMachine(MonitoredMachine):
 
     @rule(number=NUMBERS, note=st.sampled_from(["", "known", "bekannt ✓"]))
     def a_problem_is_acknowledged(self, number: int, note: str) -> None:
-        self.monitor = self.monitor.with_acks({clean(f"env-{number}"): Ack(self.now, clean(note), sign_at=None)})
+        self.monitor = self.monitor.with_acks({key_of(f"env-{number}"): Ack(self.now, clean(note), sign_at=None)})
 
     @rule(number=NUMBERS, unknown=_MEMBERS, metadata=st.none() | _MEMBERS)
     def a_row_has_odd_members(self, number: int, unknown: dict[str, Any], metadata: Any) -> None:
@@ -118,7 +119,7 @@ class RecordedMachine(MonitoredMachine):
         now = self._clocks(0)
         self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
         self.profile_state = self.monitor.fleet.by_profile[NO_PROFILE]
-        moment = Moment(now, self.profile_state, self.monitor.acks)
+        moment = Moment(now, self.profile_state, self.monitor.own_acks(NO_PROFILE))
         frame = self.encoder.encode(moment)
         self.recorded.append((frame, exact(moment)))
         self.decoder.apply(frame)

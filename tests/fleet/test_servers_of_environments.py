@@ -1,0 +1,249 @@
+"""One environment is (server, id): two profiles of one server list one, and two servers with one id have two."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import NOW, environment, key_of, listed, reading
+
+from envwatch.fleet.acknowledgements import Ack, acks_of, content_of, losses_of, own_acks
+from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.history import Moment
+from envwatch.fleet.inventory import missing_id
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.rewound import rewound
+from envwatch.fleet.silences import Silence, silence_of_environments, silences_of
+from envwatch.fleet.silences import content_of as content_of_silences
+from envwatch.model.limits import Limits
+from envwatch.model.text import EMPTY, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.fleet.acknowledgements import Acks, ServerKey
+    from envwatch.model.environment import Environment
+    from envwatch.model.text import SafeText
+
+ID, OTHER_ID = clean("env-1"), clean("env-2")
+ONE, OTHER = clean("one.example"), clean("other.example:8283/prod")
+HOME, WORK, AWAY = clean("home"), clean("work"), clean("away")
+SERVERS = {HOME: ONE, WORK: ONE, AWAY: OTHER}
+"""Two profiles of one server, and one of another server."""
+ACK = Ack(NOW, clean("disk"))
+
+
+def row(id_: SafeText, *, is_up: bool = False) -> Environment:
+    return (
+        environment(id_) if is_up else environment(id_, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 60_000)
+    )
+
+
+def monitor_of(servers: Mapping[SafeText, SafeText], acks: Acks | None = None, *rows: Environment) -> Monitor:
+    """A monitor whose profiles have listed the same rows."""
+    monitor = Monitor.create(dict.fromkeys(servers, Limits()), acks or {}, servers=servers)
+    for profile in servers:
+        monitor, _ = monitor.apply(profile, listed(rows or [row(ID)]), reading())
+    return monitor
+
+
+def loud(monitor: Monitor) -> set[SafeText]:
+    """The profiles of the rows that alert."""
+    return {each.profile for each in monitor.fleet.environments if monitor.is_alerting(each, reading())}
+
+
+@pytest.mark.parametrize(
+    ("key", "still_loud"),
+    [
+        ((ONE, ID), {AWAY}),
+        ((OTHER, ID), {HOME, WORK}),
+        ((EMPTY, ID), set()),
+        ((clean("third.example"), ID), {HOME, WORK, AWAY}),
+        ((ONE, OTHER_ID), {HOME, WORK, AWAY}),
+    ],
+)
+def test_an_acknowledgement_quietens_its_environment_under_every_profile_and_no_other(
+    key: ServerKey, still_loud: set[SafeText]
+) -> None:
+    monitor = monitor_of(SERVERS, {key: ACK})
+    assert loud(monitor) == still_loud
+    assert {each.profile for each in monitor.fleet.environments if monitor.ack_of(each) is None} == still_loud
+    assert {profile for profile in SERVERS if not monitor.own_acks(profile)} == still_loud
+
+
+@pytest.mark.parametrize(
+    ("key", "still_loud"), [((ONE, ID), {AWAY}), ((OTHER, ID), {HOME, WORK}), ((EMPTY, ID), set())]
+)
+def test_a_silence_quietens_its_environment_under_every_profile_and_no_other(
+    key: ServerKey, still_loud: set[SafeText]
+) -> None:
+    silence = silence_of_environments([key], reading().wall, timedelta(hours=1), clean(""), clean("ana"))
+    monitor = monitor_of(SERVERS).with_silences({silence.id: silence})
+    assert loud(monitor) == still_loud
+    silenced = {each.profile for each in monitor.fleet.environments if monitor.silence_of(each, reading()) is not None}
+    assert silenced == SERVERS.keys() - still_loud
+
+
+def test_a_renamed_profile_keeps_the_acknowledgements_and_the_silences() -> None:
+    silence = silence_of_environments([(ONE, OTHER_ID)], reading().wall, timedelta(hours=1), clean(""), clean("ana"))
+    monitor = monitor_of({clean("new name"): ONE}, {(ONE, ID): ACK}, row(ID), row(OTHER_ID))
+    assert loud(monitor) == {clean("new name")}
+    assert loud(monitor.with_silences({silence.id: silence})) == set()
+
+
+def test_an_incident_opens_for_the_environment_that_nobody_acknowledged() -> None:
+    monitor = Monitor.create(dict.fromkeys(SERVERS, Limits()), servers=SERVERS)
+    for profile in SERVERS:
+        monitor, _ = monitor.apply(profile, listed([row(ID, is_up=True)]), reading())
+    lost = NOW + 5_000
+    for profile in SERVERS:
+        monitor, _ = monitor.apply(profile, listed([row(ID)], lost), reading(lost))
+    monitor, changes = monitor.with_acks({(ONE, ID): ACK}).tick(reading(lost + 20_000))
+    assert {loss.profile for incident in changes.opened for loss in incident.losses} == {AWAY}
+
+
+@pytest.mark.parametrize(("server", "profiles"), [(ONE, [HOME, WORK]), (OTHER, [AWAY]), (EMPTY, [HOME, WORK, AWAY])])
+def test_what_is_lost_again_is_lost_where_the_acknowledgement_counted(
+    server: SafeText, profiles: list[SafeText]
+) -> None:
+    losses = losses_of({(server, ID)}, monitor_of(SERVERS).fleet.environments, SERVERS)
+    assert [loss.profile for loss in losses] == profiles
+
+
+def test_an_acknowledgement_of_a_missing_environment_ends_with_the_server_that_does_not_miss_it_any_more() -> None:
+    name = clean("nas")
+    id_ = missing_id(name)
+    policies = dict.fromkeys((HOME, AWAY), AlertPolicy(expect=(name,)))
+    keys = [(ONE, id_), (OTHER, id_), (EMPTY, id_)]
+    monitor = Monitor.create(
+        dict.fromkeys((HOME, AWAY), Limits()), dict.fromkeys(keys, ACK), policies, servers={HOME: ONE, AWAY: OTHER}
+    )
+    monitor, _ = monitor.apply(HOME, listed([row(ID)]), reading())
+    monitor, _ = monitor.apply(AWAY, listed([environment("env-9", connectionName="nas")]), reading())
+    assert monitor.acks.keys() == {(ONE, id_), (EMPTY, id_)}
+    monitor, changes = monitor.apply(HOME, listed([environment("env-8", connectionName="nas")], NOW + 5_000), reading())
+    assert changes.ended_acks == {(ONE, id_), (EMPTY, id_)}
+    assert not monitor.acks
+
+
+def test_a_moment_names_no_server_and_is_shown_with_the_server_of_its_profile() -> None:
+    live = monitor_of(SERVERS, {(ONE, ID): ACK})
+    moments = {
+        profile: Moment(reading(), monitor_of({profile: EMPTY}).fleet.by_profile[profile], live.own_acks(profile))
+        for profile in SERVERS
+    }
+    assert {profile: [*moment.acks] for profile, moment in moments.items()} == {HOME: [ID], WORK: [ID], AWAY: []}
+    past = rewound(live, moments)
+    assert past.acks == {(ONE, ID): ACK}
+    assert past.fleet.servers == SERVERS
+    assert rewound(live, {}).fleet.servers == SERVERS
+    assert {each.profile for each in past.fleet.environments if not past.is_acked(each)} == {AWAY}
+
+
+def test_of_two_acknowledgements_of_one_environment_its_own_one_is_shown() -> None:
+    own, of_all = Ack(NOW, clean("own")), Ack(NOW, clean("of all"))
+    for acks in ({(ONE, ID): own, (EMPTY, ID): of_all}, {(EMPTY, ID): of_all, (ONE, ID): own}):
+        monitor = monitor_of(SERVERS, acks)
+        notes = {each.profile: ack.note for each in monitor.fleet.environments if (ack := monitor.ack_of(each))}
+        assert notes == {HOME: "own", WORK: "own", AWAY: "of all"}
+        assert own_acks(acks, ONE, {ID}) == {ID: own}
+        assert [monitor.acks_by_key(each) for each in monitor.fleet.environments if each.profile != WORK] == [
+            {(ONE, ID): own, (EMPTY, ID): of_all},
+            {(EMPTY, ID): of_all},
+        ]
+
+
+KEYS = [*product((EMPTY, ONE, OTHER), (ID, OTHER_ID))]
+LISTINGS = st.fixed_dictionaries(
+    {profile: st.dictionaries(st.sampled_from([ID, OTHER_ID]), st.booleans()) for profile in SERVERS}
+)
+"""By profile, whether each id that is listed is up."""
+
+
+@given(keys=st.sets(st.sampled_from(KEYS)), listings=LISTINGS, order=st.permutations([*SERVERS]))
+def test_whatever_is_acknowledged_the_right_rows_are_quiet_until_the_right_rows_recover(
+    keys: set[ServerKey], listings: dict[SafeText, dict[SafeText, bool]], order: list[SafeText]
+) -> None:
+    monitor = Monitor.create(dict.fromkeys(SERVERS, Limits()), dict.fromkeys(keys, ACK), servers=SERVERS)
+    seen: list[tuple[SafeText, SafeText, bool]] = []
+    left = set(keys)
+    for profile in order:
+        # One row is up everywhere: a listing that is empty proves nothing.
+        rows = [row(clean("env-0"), is_up=True), *(row(id_, is_up=is_up) for id_, is_up in listings[profile].items())]
+        monitor, changes = monitor.apply(profile, listed(rows), reading())
+        seen += [(SERVERS[profile], id_, is_up) for id_, is_up in listings[profile].items()]
+        found = {key: [up for server, id_, up in seen if key in {(server, id_), (EMPTY, id_)}] for key in left}
+        ended = {key for key, ups in found.items() if ups and all(ups)}
+        left -= ended
+        assert (set(changes.ended_acks), set(monitor.acks)) == (ended, left)
+    expected = {
+        (profile, id_)
+        for profile, ids in listings.items()
+        for id_, is_up in ids.items()
+        if not is_up and not left & {(SERVERS[profile], id_), (EMPTY, id_)}
+    }
+    assert {each.key for each in monitor.fleet.environments if monitor.is_alerting(each, reading())} == expected
+
+
+# The files
+
+
+def test_an_entry_of_the_first_version_counts_for_every_server_and_is_written_as_it_was() -> None:
+    content = {"env-1": {"at": 5.0, "note": "disk"}}
+    assert acks_of(content) == {key_of("env-1"): Ack(5.0, clean("disk"))}
+    assert content_of(acks_of(content)) == content
+
+
+def test_the_entry_for_one_server_has_a_name_of_its_own_and_what_the_first_version_reads() -> None:
+    both = {(ONE, ID): Ack(5.0, clean("disk")), (OTHER, ID): Ack(6.0, clean(""), 4.0), (EMPTY, ID): Ack(7.0, EMPTY)}
+    content = content_of(both)
+    assert content == {
+        "one.example env-1": {"at": 5.0, "note": "disk", "server": "one.example", "id": "env-1"},
+        "other.example:8283/prod env-1": {
+            "at": 6.0,
+            "note": "",
+            "sign_at": 4.0,
+            "server": "other.example:8283/prod",
+            "id": "env-1",
+        },
+        "env-1": {"at": 7.0, "note": ""},
+    }
+    assert acks_of(json.loads(json.dumps(content))) == both
+
+
+@pytest.mark.parametrize("damaged", [{"server": 5, "id": "env-1"}, {"server": "a"}, {"server": "a", "id": None}])
+def test_an_entry_whose_environment_is_damaged_is_dropped(damaged: dict[str, object]) -> None:
+    assert acks_of({"a env-1": {"at": 5, "note": ""} | damaged}) == {}
+
+
+def silence_of(*keys: ServerKey) -> Silence:
+    return silence_of_environments(keys, reading().wall, timedelta(hours=1), clean("disk"), clean("ana"))
+
+
+@given(st.sets(st.sampled_from(KEYS), min_size=1))
+def test_a_silence_of_environments_of_any_servers_reads_the_same(keys: set[ServerKey]) -> None:
+    silence = silence_of(*keys)
+    content = json.loads(json.dumps(content_of_silences({silence.id: silence})))
+    assert silences_of(content, lambda _: None) == {silence.id: silence}
+    (entry,) = content.values()
+    assert set(entry["environments"]) == {id_ for _, id_ in keys}, "which the first version reads"
+
+
+def test_a_silence_of_the_first_version_covers_every_server_and_is_written_as_it_was() -> None:
+    silence = silence_of(key_of("env-1"), key_of("env-2"))
+    (entry,) = content_of_silences({silence.id: silence}).values()
+    assert entry["environments"] == ["env-1", "env-2"]
+    assert "servers" not in entry
+
+
+@pytest.mark.parametrize("servers", [None, 5, "ab", [], ["one.example"], ["one.example"] * 3, [5, 5]])
+def test_a_silence_whose_servers_do_not_fit_its_environments_is_dropped(servers: object) -> None:
+    silence = silence_of((ONE, ID), (ONE, OTHER_ID))
+    ((id_, entry),) = content_of_silences({silence.id: silence}).items()
+    assert silences_of({id_: entry}, lambda _: None)
+    assert silences_of({id_: entry | {"servers": servers}}, lambda _: None) == {}
