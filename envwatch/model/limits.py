@@ -107,8 +107,13 @@ FLAP_OFF = 20.0
 CHURN_WINDOW = timedelta(hours=1)
 """The hour of "reconnects an hour"."""
 
-ALERT_AFTER = timedelta(seconds=10)
-"""How long a loss must hold before it opens an incident, unless the alert policy says otherwise."""
+ALERT_AFTER = timedelta(seconds=90)
+"""How long a loss must last before it opens an incident, unless the alert policy says otherwise. A row that reconnects
+within a minute, as after an upgrade or a deploy, is no incident."""
+DEMO_ALERT_AFTER = timedelta(seconds=10)
+"""The same in the demo, whose losses last seconds."""
+BLIND_AFTER = timedelta(minutes=15)
+"""How long a profile is blind before that is an incident about envwatch, unless the configuration says otherwise."""
 HISTORY_DAYS = 14
 """Days before today of which the history is kept, unless the configuration says otherwise."""
 HISTORY_MB = 256

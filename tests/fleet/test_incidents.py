@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW, environment, failed, listed, reading, slept
+from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy, Matcher
@@ -37,7 +38,7 @@ class Night:
     """Some environments, listed as a test says, and what a monitor says of them."""
 
     names: list[str]
-    monitor: Monitor = field(default_factory=lambda: Monitor.create(LIMITS))
+    monitor: Monitor = field(default_factory=lambda: Monitor.create(LIMITS, policies=soon()))
     now: float = 0.0
     """Seconds since `NOW`."""
     opened: list[Incident] = field(default_factory=list)
@@ -81,7 +82,7 @@ class Night:
 
 def night(*names: str, **settings: object) -> Night:
     """The first listing, in which all are up."""
-    return Night(list(names), Monitor.create(LIMITS, **settings)).poll(after=0)  # type: ignore[arg-type]
+    return Night(list(names), Monitor.create(LIMITS, **{"policies": soon()} | settings)).poll(after=0)  # type: ignore[arg-type]
 
 
 # What is one incident
@@ -280,7 +281,7 @@ def silenced(one: Night, *ids: str, hours: float = 1.0) -> Night:
 
 
 def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert=ONLY_B)}
+    policies = soon(alert=ONLY_B)
     one = night("a", "b", "c", policies=policies).poll("a", "b").wait(10)
     assert [loss.id for each in one.opened for loss in each.losses] == ["b"]
     a, b = (one.monitor.fleet.tracked((NO_PROFILE, clean(name))) for name in "ab")
@@ -292,7 +293,7 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
 
 def test_a_policy_by_age_is_asked_at_the_moment() -> None:
     long_down = Matcher(clean("seen:>1m"), lambda tracked, now: now - tracked.environment.last_seen_at > 60_000)
-    one = night("a", policies={NO_PROFILE: AlertPolicy(alert=long_down)}).poll("a").wait(10)
+    one = night("a", policies=soon(alert=long_down)).poll("a").wait(10)
     assert one.sizes == ([], [])
     assert one.poll("a").poll("a", after=45).sizes == ([1], [])
 

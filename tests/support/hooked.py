@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from support.builders import NOW, environment, failed, listed, reading, slept
+from support.policies import soon
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
@@ -103,5 +104,5 @@ def hooked(
         "after": timedelta(seconds=after),
         "cooldown": timedelta(seconds=cooldown),
     } | (rule or {})
-    monitor = Monitor.create({NO_PROFILE: Limits()}, **settings)
+    monitor = Monitor.create({NO_PROFILE: Limits()}, **{"policies": soon()} | settings)
     return Hooked(list(names), HookState(rule=HookRule(**rule)), monitor).poll(after=0)
