@@ -162,13 +162,19 @@ def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
 def policy_for(settings: Settings) -> AlertPolicy:
     """Return the alert policy of one profile, with the names in its inventory file."""
     from envwatch.config.inventory import expected_by
-    from envwatch.fleet.alert_policy import AlertPolicy
+    from envwatch.fleet.alert_policy import NOTHING, AlertPolicy
 
     try:
         expect = expected_by(settings)
     except ConfigError as error:
         raise stop_for(error.lines) from None
-    return AlertPolicy(alert=matcher_for(settings.alert, settings), alert_after=settings.alert_after, expect=expect)
+    return AlertPolicy(
+        alert=matcher_for(settings.alert, settings),
+        alert_after=settings.alert_after,
+        ephemeral=matcher_for(settings.ephemeral, settings) if settings.ephemeral else NOTHING,
+        blind_after=settings.blind_after,
+        expect=expect,
+    )
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:

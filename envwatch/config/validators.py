@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -22,6 +22,7 @@ from envwatch.views.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import timedelta
 
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
@@ -30,8 +31,26 @@ _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 def duration_between(low: int, high: int) -> BeforeValidator:
     """Read a duration from `low` to `high` seconds."""
-    number, text = Annotated[float, Field(ge=low, le=high)], Annotated[str, Field(pattern=f"^{DURATION.pattern}$")]
-    return BeforeValidator(duration(low, high), json_schema_input_type=number | text)
+    return BeforeValidator(duration(low, high), json_schema_input_type=_duration_input(low, high))
+
+
+def _duration_input(low: int, high: int) -> Any:  # noqa: ANN401 - a type
+    return Annotated[float, Field(ge=low, le=high)] | Annotated[str, Field(pattern=f"^{DURATION.pattern}$")]
+
+
+def duration_or_off(low: int, high: int) -> BeforeValidator:
+    """Read a duration from `low` to `high` seconds, or false, which means None."""
+    read = duration(low, high)
+
+    def read_or_off(raw: object) -> timedelta | None:
+        if raw is False or (isinstance(raw, str) and raw.strip().casefold() == "false"):
+            return None
+        try:
+            return read(raw)
+        except ValueError as mistake:
+            raise ValueError(f"{mistake}, or false") from None
+
+    return BeforeValidator(read_or_off, json_schema_input_type=_duration_input(low, high) | Literal[False])
 
 
 def whole_between(low: int, high: int) -> BeforeValidator:

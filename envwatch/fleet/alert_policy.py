@@ -31,6 +31,7 @@ class Matcher:
 
 
 EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)
+NOTHING: Final = Matcher(EMPTY, lambda _tracked, _now: False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,16 @@ class AlertPolicy:
     """Only what it finds can be a problem that is worth a person's attention."""
     alert_after: timedelta = limits.ALERT_AFTER
     """How long a loss must have held before it opens an incident."""
+    ephemeral: Matcher = NOTHING
+    """The rows that end by design, in addition to managed sandboxes."""
+    blind_after: timedelta | None = limits.BLIND_AFTER
+    """How long a profile is blind before that is an incident; None if blindness never is."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
+
+    def ends_by_design(self, tracked: TrackedEnvironment, now: float) -> bool:
+        """Whether nobody is needed when an environment ends."""
+        return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
 
 
 DEFAULT_POLICY: Final = AlertPolicy()

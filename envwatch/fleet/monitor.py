@@ -21,6 +21,7 @@ from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.incidents import Incidents, LossStatus
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.outages import states
+from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.silences import NO_SILENCES, silencing
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _END: Final = ServerMs(inf)
+_ENDING: Final = frozenset({Presence.LATE, Presence.OFFLINE, Presence.GONE})
+"""The presences of a row that ends, from the first missed ping on."""
 
 
 class MonitorChanges(NamedTuple):
@@ -221,7 +224,8 @@ class Monitor:
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is a problem that is worth a person's attention at a moment.
 
-        The alert policy finds such an environment, and the environment is neither acknowledged nor silenced.
+        The alert policy finds such an environment, and the environment is neither acknowledged nor silenced. An
+        environment that ends by design needs nobody when it ends.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
         return (
@@ -240,6 +244,11 @@ class Monitor:
         """Return the monitor, and the open incidents to announce now with one bell."""
         alerts, incidents = self.alerts.due(now.monotonic)
         return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
+
+    def ends_by_design(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
+        """Whether an environment ends by design, and raises nothing when it does."""
+        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        return self._policy(tracked.profile).ends_by_design(tracked, at)
 
     def alert_after(self, profile: SafeText) -> timedelta:
         """Return how long a loss of a profile must have held before it opens an incident."""
@@ -295,7 +304,10 @@ class Monitor:
         return self.policies.get(profile, DEFAULT_POLICY)
 
     def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
-        if not self._policy(tracked.profile).alert.matches(tracked, at):
+        policy = self._policy(tracked.profile)
+        if not policy.alert.matches(tracked, at):
+            return False
+        if tracked.verdict.presence in _ENDING and not tracked.is_flapping and policy.ends_by_design(tracked, at):
             return False
         return not self.silences or silencing(self.silences, tracked, wall, at) is None
 
