@@ -32,6 +32,7 @@ from envwatch.config.validators import (
     NAMES,
     QUERY,
     VARIABLE,
+    ZONE,
     duration_between,
     duration_or_off,
     one_of,
@@ -82,6 +83,8 @@ class CommonSettings(BaseModel):
     """Names or device ids of environments that must exist: one that is not listed is missing."""
     expect_file: Annotated[Path | None, FILE] = None
     """A file of such names, one a line, with comments after #; a relative path starts at this file's folder."""
+    timezone: Annotated[str | None, ZONE] = None
+    """The zone of clock times and reports, by default this machine's; of several profiles, the first one's holds."""
     theme: Annotated[str | None, LINE] = None
     """The colours: envwatch-dark, -light, -contrast, -safe, -ansi, or any of Textual's."""
     interval: Annotated[timedelta | None, duration_between(1, 600)] = None

@@ -33,7 +33,19 @@ DEFAULT_PROFILE: Final = "default"
 """The profile where nothing names another; it need not be in the file."""
 
 DEMO_SETTINGS: Final = frozenset(
-    {"theme", "columns", "sort", "bell", "notify", "title", "interval", "page_size", "history", "history_days"}
+    {
+        "theme",
+        "columns",
+        "sort",
+        "bell",
+        "notify",
+        "title",
+        "timezone",
+        "interval",
+        "page_size",
+        "history",
+        "history_days",
+    }
 )
 """The settings that the demo takes from file and variables: the others are about the user's own environments."""
 
@@ -80,6 +92,8 @@ class Settings:
     """None if blindness is no incident."""
     expect: tuple[SafeText, ...] = ()
     expect_file: Path | None = None
+    timezone: str | None = None
+    """The name of a zone; None for this machine's."""
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user: str | None = None

@@ -27,6 +27,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "blind_after": "false",
     "expect": '["build-1", "build-2"]',
     "expect_file": '"inventory.txt"',
+    "timezone": '"Europe/Berlin"',
     "theme": '"envwatch-light"',
     "interval": '"10s"',
     "page_size": "100",

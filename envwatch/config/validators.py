@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole
+from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole, zone_named
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
@@ -119,6 +119,11 @@ def _read_base_url(raw: object) -> str:
         raise ValueError(f"cannot be used: {mistake}") from None
 
 
+def _read_zone(raw: object) -> str:
+    zone_named(name := line(raw))
+    return name
+
+
 def _read_variable(raw: object) -> str:
     if isinstance(raw, str) and _VARIABLE_NAME.fullmatch(raw):
         return raw
@@ -163,6 +168,7 @@ VARIABLE: Final = BeforeValidator(
 )
 QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
 BASE_URL: Final = BeforeValidator(_read_base_url, json_schema_input_type=NON_EMPTY)
+ZONE: Final = BeforeValidator(_read_zone, json_schema_input_type=NON_EMPTY)
 NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)
 KEYS: Final = BeforeValidator(read_keys, json_schema_input_type=dict[str, str | list[str] | dict[str, Any]])

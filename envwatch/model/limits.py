@@ -127,6 +127,8 @@ several polls."""
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
 """How far this machine's clock may have been set back behind the beginning of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)
+ZONES_APART = timedelta(hours=26)
+"""From the clocks of UTC-12 to those of UTC+14, the outermost zones of the IANA database."""
 LONGEST_WATCH = timedelta(days=365)
 """How long a command may be asked to watch or to wait."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import zoneinfo
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -80,6 +82,46 @@ def test_the_policy_of_a_profile_is_a_value(tmp_path: Path) -> None:
     one, other = (policy_for(settings_in(tmp_path, text)) for _ in range(2))
     assert one == other
     assert (one.alert.query, one.alert_after, one.expect) == ("mode:strict web", timedelta(minutes=2), ("nas",))
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("Europe/Berlin", ""),
+        ("UTC", ""),
+        ("europe/berln", "must be the name of a time zone, like Europe/Berlin or UTC; did you mean Europe/Berlin?"),
+        ("Berlin?", "must be the name of a time zone, like Europe/Berlin or UTC"),
+        ("../Berlin", "must be the name of a time zone, like Europe/Berlin or UTC"),
+        ("/etc/localtime", "must be the name of a time zone, like Europe/Berlin or UTC"),
+        ("Europe", "must be the name of a time zone, like Europe/Berlin or UTC"),
+        ("", "must be a text of one line"),
+    ],
+)
+def test_a_time_zone_has_a_name(tmp_path: Path, name: str, mistake: str) -> None:
+    if not mistake:
+        assert settings_in(tmp_path, f'timezone = "{name}"').timezone == name
+        return
+    with pytest.raises(ConfigError) as raised:
+        settings_in(tmp_path, f'timezone = "{name}"')
+    (line,) = raised.value.lines
+    assert line.startswith(f"{tmp_path}/config.toml:1: timezone {mistake}")
+
+
+def test_a_machine_without_data_of_time_zones_says_so_and_knows_utc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {"tzdata", *(name for name in sys.modules if name.startswith("tzdata."))}:
+        monkeypatch.setitem(sys.modules, name, None)  # its import fails
+    zoneinfo.reset_tzpath([])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        assert settings_in(tmp_path, 'timezone = "UTC"').timezone == "UTC"
+        with pytest.raises(ConfigError) as raised:
+            settings_in(tmp_path, 'timezone = "Europe/Berlin"')
+    finally:
+        zoneinfo.reset_tzpath()
+    what = "cannot be used: this machine has no data of time zones (Debian: install tzdata)"
+    assert raised.value.lines == (f"{tmp_path}/config.toml:1: timezone {what}",)
 
 
 def test_without_settings_a_loss_counts_after_90_seconds_and_blindness_after_15_minutes(tmp_path: Path) -> None:
