@@ -21,7 +21,6 @@ from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.incidents import Incidents, LossStatus
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.outages import states
-from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.silences import NO_SILENCES, silencing
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _END: Final = ServerMs(inf)
-_ENDING: Final = frozenset({Presence.LATE, Presence.OFFLINE, Presence.GONE})
-"""The presences of a row that ends, from the first missed ping on."""
 
 
 class MonitorChanges(NamedTuple):
@@ -245,6 +242,11 @@ class Monitor:
         alerts, incidents = self.alerts.due(now.monotonic)
         return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
 
+    def concerns(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
+        """Whether a problem of an environment can need a person by the alert policy, whatever is silenced."""
+        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        return self._policy(tracked.profile).concerns(tracked, at)
+
     def ends_by_design(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment ends by design, and raises nothing when it does."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
@@ -304,10 +306,7 @@ class Monitor:
         return self.policies.get(profile, DEFAULT_POLICY)
 
     def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
-        policy = self._policy(tracked.profile)
-        if not policy.alert.matches(tracked, at):
-            return False
-        if tracked.verdict.presence in _ENDING and not tracked.is_flapping and policy.ends_by_design(tracked, at):
+        if not self._policy(tracked.profile).concerns(tracked, at):
             return False
         return not self.silences or silencing(self.silences, tracked, wall, at) is None
 

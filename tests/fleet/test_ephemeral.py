@@ -9,6 +9,7 @@ import pytest
 from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 
+from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -122,3 +123,14 @@ def test_what_is_expected_and_missing_needs_somebody_although_it_ends_by_design(
     for _ in range(30):
         watch.poll(after=30, is_listed=False)
     assert (watch.tracked.presence, watch.alerts, watch.opened) == (Presence.MISSING, True, 1)
+
+
+@pytest.mark.parametrize(("expect", "alerts"), [("nas", True), ("", False)])
+def test_what_is_expected_and_missing_needs_somebody_outside_the_query_too(expect: str, *, alerts: bool) -> None:
+    policy = AlertPolicy(alert=matcher_of("!name:nas"), expect=(clean(expect),) if expect else ())
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
+    down = [] if expect else [environment("env-2", connectionName="nas", **DOWN)]
+    rows = [environment("env-1", connectionName="web"), *down]
+    monitor, _ = monitor.apply(NO_PROFILE, listed(rows), reading())
+    (nas,) = [each for each in monitor.fleet.environments if each.environment.name == "nas"]
+    assert monitor.is_alerting(nas, reading()) is alerts
