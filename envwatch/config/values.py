@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 from unicodedata import category
 
-from envwatch.model.limits import ZONES_APART
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.times import duration_of, past_moment_of
 from envwatch.storage.redactor import LIKE_A_KEY
@@ -78,6 +77,8 @@ def past(what: str) -> Callable[[object], str]:
     """
 
     def read(raw: object) -> str:
+        from envwatch.model.limits import ZONES_APART  # noqa: PLC0415 - only with such an option
+
         if past_moment_of(str(raw), datetime.now(UTC) + ZONES_APART) is None:
             raise ValueError(f"must be {what}")
         return str(raw)
