@@ -16,10 +16,13 @@ if sys.dont_write_bytecode:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
+import pytest
 from support import budget, collector, idle, stylesheets
 
+from envwatch.model.zones import use_zone
+
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
 
 budget.register()
 collector.relax()
@@ -31,6 +34,14 @@ for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     # test starts, and none would end by ctrl+c.
     if signal.getsignal(each) is signal.SIG_IGN:
         signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def local_zone_of_the_machine() -> Iterator[None]:
+    """Let no test leave its time zone to the next one."""
+    yield
+    use_zone(None)
+
 
 LONG = ("e2e", "tui", "cli", "storage", "demo")
 """Folders of files that take long, longest first: started last, one of them would keep the other workers waiting."""

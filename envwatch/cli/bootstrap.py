@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch import __version__
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.streams import print_error
-from envwatch.config.values import ConfigError
+from envwatch.config.values import ConfigError, zone_named
 from envwatch.model.text import SafeText, clean
+from envwatch.model.times import past_moment_of
+from envwatch.model.zones import in_zone, use_zone
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -46,16 +49,27 @@ _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
 def all_settings_for(
     options: Options, environ: Mapping[str, str] = os.environ, only: Iterable[str] | None = None
 ) -> list[Settings]:
-    """Return the settings of each profile that options and variables select.
+    """Return the settings of each profile that options and variables select, and use the first one's time zone.
 
     From variables and file, only the settings in `only` are taken; all if None.
     """
     from envwatch.config.settings import all_settings_of
 
     try:
-        return all_settings_of(vars(options), environ, remembered=_remembered(options), only=only)
+        found = all_settings_of(vars(options), environ, remembered=_remembered(options), only=only)
     except ConfigError as error:
         raise stop_for(error.lines) from None
+    zone = found[0].timezone
+    use_zone(None if zone is None else zone_named(zone))
+    return found
+
+
+def past_moment(text: str) -> datetime:
+    """Return a moment in the past as an option has it, in the zone of the settings."""
+    now = datetime.now(UTC)
+    if (at := past_moment_of(text, now)) is None:
+        raise StopError(Exit.USAGE, f"{clean(text)} has not come yet: here it is {in_zone(now):%Y-%m-%d %H:%M}")
+    return at
 
 
 def display_settings_of(options: Options) -> Settings:
@@ -167,13 +181,19 @@ def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
 def policy_for(settings: Settings) -> AlertPolicy:
     """Return the alert policy of one profile, with the names in its inventory file."""
     from envwatch.config.inventory import expected_by
-    from envwatch.fleet.alert_policy import AlertPolicy
+    from envwatch.fleet.alert_policy import NOTHING, AlertPolicy
 
     try:
         expect = expected_by(settings)
     except ConfigError as error:
         raise stop_for(error.lines) from None
-    return AlertPolicy(alert=matcher_for(settings.alert, settings), alert_after=settings.alert_after, expect=expect)
+    return AlertPolicy(
+        alert=matcher_for(settings.alert, settings),
+        alert_after=settings.alert_after,
+        ephemeral=matcher_for(settings.ephemeral, settings) if settings.ephemeral else NOTHING,
+        blind_after=settings.blind_after,
+        expect=expect,
+    )
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:

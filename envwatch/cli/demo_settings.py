@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import display_settings_of, history_folder_for
+from envwatch.model.limits import DEMO_ALERT_AFTER
 
 if TYPE_CHECKING:
     from envwatch.cli.arguments import Options
@@ -18,10 +19,10 @@ REMEDY: Final = "letta-server"
 
 
 def demo_settings(options: Options) -> Settings:
-    """Return the settings of the demo: those for the looks of the default profile."""
+    """Return the settings of the demo: those for the looks of the default profile, and an early alert."""
     from dataclasses import replace
 
-    return replace(display_settings_of(options), profile=DEMO_PROFILE)
+    return replace(display_settings_of(options), profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER)
 
 
 def demo_host(spec: FleetSpec) -> str:

@@ -41,6 +41,7 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
     names = [each.name for each in fields(Settings)]
     how = names[names.index("filter") : names.index("limits")]  # without what names the server and the key
     values = {name: getattr(settings, name) for name in how} | {"sort": settings.sort or PROBLEMS}
+    values["blind_after"] = settings.blind_after or False
     values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
     values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}

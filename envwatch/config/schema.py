@@ -32,7 +32,9 @@ from envwatch.config.validators import (
     NAMES,
     QUERY,
     VARIABLE,
+    ZONE,
     duration_between,
+    duration_or_off,
     one_of,
     read_keys,
     whole_between,
@@ -73,10 +75,16 @@ class CommonSettings(BaseModel):
     """What can be a problem that needs attention, as in the filter box; the rest is shown and logged, and quiet."""
     alert_after: Annotated[timedelta | None, duration_between(0, 86_400)] = None
     """How long an environment must have been down before that counts."""
+    ephemeral: Annotated[str | None, QUERY] = None
+    """Which environments end by design, and raise nothing when they end, in addition to managed sandboxes."""
+    blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = None
+    """How long envwatch must have seen nothing before that is an incident about envwatch; false for never."""
     expect: Annotated[tuple[SafeText, ...] | None, NAMES] = None
     """Names or device ids of environments that must exist: one that is not listed is missing."""
     expect_file: Annotated[Path | None, FILE] = None
     """A file of such names, one a line, with comments after #; a relative path starts at this file's folder."""
+    timezone: Annotated[str | None, ZONE] = None
+    """The zone of clock times and reports, by default this machine's; of several profiles, the first one's holds."""
     theme: Annotated[str | None, LINE] = None
     """The colours: envwatch-dark, -light, -contrast, -safe, -ansi, or any of Textual's."""
     interval: Annotated[timedelta | None, duration_between(1, 600)] = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from envwatch.config.values import ConfigError, path_text, seconds_text
-from envwatch.model.limits import ALERT_AFTER, HISTORY_DAYS, HISTORY_MB, SETTINGS_BYTES, Limits
+from envwatch.model.limits import ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, SETTINGS_BYTES, Limits
 from envwatch.model.text import SafeText, clean, shortened
 from envwatch.storage.regular_files import read_regular
 
@@ -33,7 +33,19 @@ DEFAULT_PROFILE: Final = "default"
 """The profile where nothing names another; it need not be in the file."""
 
 DEMO_SETTINGS: Final = frozenset(
-    {"theme", "columns", "sort", "bell", "notify", "title", "interval", "page_size", "history", "history_days"}
+    {
+        "theme",
+        "columns",
+        "sort",
+        "bell",
+        "notify",
+        "title",
+        "timezone",
+        "interval",
+        "page_size",
+        "history",
+        "history_days",
+    }
 )
 """The settings that the demo takes from file and variables: the others are about the user's own environments."""
 
@@ -74,8 +86,14 @@ class Settings:
     alert: str = ""
     """The query of the alert policy; empty for everything."""
     alert_after: timedelta = ALERT_AFTER
+    ephemeral: str = ""
+    """The query of what ends by design; empty for managed sandboxes alone."""
+    blind_after: timedelta | None = BLIND_AFTER
+    """None if blindness is no incident."""
     expect: tuple[SafeText, ...] = ()
     expect_file: Path | None = None
+    timezone: str | None = None
+    """The name of a zone; None for this machine's."""
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user: str | None = None

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole
+from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole, zone_named
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
@@ -22,6 +22,7 @@ from envwatch.views.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import timedelta
 
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
@@ -30,8 +31,26 @@ _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 def duration_between(low: int, high: int) -> BeforeValidator:
     """Read a duration from `low` to `high` seconds."""
-    number, text = Annotated[float, Field(ge=low, le=high)], Annotated[str, Field(pattern=f"^{DURATION.pattern}$")]
-    return BeforeValidator(duration(low, high), json_schema_input_type=number | text)
+    return BeforeValidator(duration(low, high), json_schema_input_type=_duration_input(low, high))
+
+
+def _duration_input(low: int, high: int) -> Any:  # noqa: ANN401 - a type
+    return Annotated[float, Field(ge=low, le=high)] | Annotated[str, Field(pattern=f"^{DURATION.pattern}$")]
+
+
+def duration_or_off(low: int, high: int) -> BeforeValidator:
+    """Read a duration from `low` to `high` seconds, or false, which means None."""
+    read = duration(low, high)
+
+    def read_or_off(raw: object) -> timedelta | None:
+        if raw is False or (isinstance(raw, str) and raw.strip().casefold() == "false"):
+            return None
+        try:
+            return read(raw)
+        except ValueError as mistake:
+            raise ValueError(f"{mistake}, or false") from None
+
+    return BeforeValidator(read_or_off, json_schema_input_type=_duration_input(low, high) | Literal[False])
 
 
 def whole_between(low: int, high: int) -> BeforeValidator:
@@ -100,6 +119,11 @@ def _read_base_url(raw: object) -> str:
         raise ValueError(f"cannot be used: {mistake}") from None
 
 
+def _read_zone(raw: object) -> str:
+    zone_named(name := line(raw))
+    return name
+
+
 def _read_variable(raw: object) -> str:
     if isinstance(raw, str) and _VARIABLE_NAME.fullmatch(raw):
         return raw
@@ -144,6 +168,7 @@ VARIABLE: Final = BeforeValidator(
 )
 QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
 BASE_URL: Final = BeforeValidator(_read_base_url, json_schema_input_type=NON_EMPTY)
+ZONE: Final = BeforeValidator(_read_zone, json_schema_input_type=NON_EMPTY)
 NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)
 KEYS: Final = BeforeValidator(read_keys, json_schema_input_type=dict[str, str | list[str] | dict[str, Any]])

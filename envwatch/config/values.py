@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 from unicodedata import category
 
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.times import duration_of, past_moment_of
 from envwatch.storage.redactor import LIKE_A_KEY
 
@@ -70,15 +70,37 @@ def period(low: int, high: timedelta) -> Callable[[object], timedelta]:
     return read
 
 
-def past(what: str) -> Callable[[object], datetime]:
-    """Return a reader of moments in the past; `what` says which texts it takes."""
+def past(what: str) -> Callable[[object], str]:
+    """Return a reader of moments in the past as texts; `what` says which texts it takes.
 
-    def read(raw: object) -> datetime:
-        if (at := past_moment_of(str(raw), datetime.now(UTC))) is None:
+    The settings say in which zone the text is meant, and are read later: so the text may be a day ahead.
+    """
+
+    def read(raw: object) -> str:
+        from envwatch.model.limits import ZONES_APART  # noqa: PLC0415 - only with such an option
+
+        if past_moment_of(str(raw), datetime.now(UTC) + ZONES_APART) is None:
             raise ValueError(f"must be {what}")
-        return at
+        return str(raw)
 
     return read
+
+
+def zone_named(name: str) -> tzinfo:
+    """Return a time zone by its name in the IANA database."""
+    from zoneinfo import ZoneInfo, available_timezones  # noqa: PLC0415 - only with such a setting
+
+    if name == "UTC":
+        return UTC  # needs no data
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        if not (known := available_timezones()):
+            raise ValueError(
+                "cannot be used: this machine has no data of time zones (Debian: install tzdata)"
+            ) from None
+        hint = did_you_mean(name, known)
+        raise ValueError(f"must be the name of a time zone, like Europe/Berlin or UTC{hint}") from None
 
 
 def whole(low: int, high: int) -> Callable[[object], int]:

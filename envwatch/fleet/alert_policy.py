@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from envwatch.fleet.presence import Presence
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText
 
@@ -30,7 +31,11 @@ class Matcher:
     matches: Test = field(compare=False, repr=False)
 
 
+_ENDING: Final = frozenset({Presence.LATE, Presence.OFFLINE, Presence.GONE})
+"""The presences of a row that ends, from the first missed ping on."""
+
 EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)
+NOTHING: Final = Matcher(EMPTY, lambda _tracked, _now: False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +46,28 @@ class AlertPolicy:
     """Only what it finds can be a problem that is worth a person's attention."""
     alert_after: timedelta = limits.ALERT_AFTER
     """How long a loss must have held before it opens an incident."""
+    ephemeral: Matcher = NOTHING
+    """The rows that end by design, in addition to managed sandboxes."""
+    blind_after: timedelta | None = limits.BLIND_AFTER
+    """How long a profile is blind before that is an incident; None if blindness never is."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
-    blind_after: timedelta | None = limits.BLIND_AFTER
-    """How long a profile must be blind before that is an incident about envwatch; None for never."""
+
+    def concerns(self, tracked: TrackedEnvironment, now: float) -> bool:
+        """Whether a problem of an environment can need a person.
+
+        What is expected and missing always can. The end of what ends by design cannot.
+        """
+        presence = tracked.verdict.presence
+        if presence is Presence.MISSING:
+            return True
+        if not self.alert.matches(tracked, now):
+            return False
+        return presence not in _ENDING or tracked.is_flapping or not self.ends_by_design(tracked, now)
+
+    def ends_by_design(self, tracked: TrackedEnvironment, now: float) -> bool:
+        """Whether nobody is needed when an environment ends."""
+        return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
 
 
 DEFAULT_POLICY: Final = AlertPolicy()

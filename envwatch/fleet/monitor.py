@@ -320,7 +320,8 @@ class Monitor:
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is a problem that is worth a person's attention at a moment.
 
-        The alert policy finds such an environment, and the environment is neither acknowledged nor silenced.
+        The alert policy finds such an environment, and the environment is neither acknowledged nor silenced. An
+        environment that ends by design needs nobody when it ends.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
         return is_problem(tracked, at) and not self.is_acked(tracked) and self._is_loud(tracked, now.wall, at)
@@ -338,6 +339,16 @@ class Monitor:
         """Return the monitor, and the open incidents to announce now with one bell."""
         alerts, incidents = self.alerts.due(now.monotonic)
         return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
+
+    def concerns(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
+        """Whether a problem of an environment can need a person by the alert policy, whatever is silenced."""
+        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        return self._policy(tracked.profile).concerns(tracked, at)
+
+    def ends_by_design(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
+        """Whether an environment ends by design, and raises nothing when it does."""
+        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        return self._policy(tracked.profile).ends_by_design(tracked, at)
 
     def alert_after(self, profile: SafeText) -> timedelta:
         """Return how long a loss of a profile must have held before it opens an incident."""
@@ -383,7 +394,7 @@ class Monitor:
             )
             if status is not LossStatus.ALERTING or self._is_loud(tracked, wall, at):
                 return status
-            return LossStatus.QUIET if self._finds(tracked, at) else LossStatus.OUTSIDE
+            return LossStatus.QUIET if self._policy(profile).concerns(tracked, at) else LossStatus.OUTSIDE
 
         return classify_loss
 
@@ -416,12 +427,8 @@ class Monitor:
     def _policy(self, profile: SafeText) -> AlertPolicy:
         return self.policies.get(profile, DEFAULT_POLICY)
 
-    def _finds(self, tracked: TrackedEnvironment, at: float) -> bool:
-        """Whether the alert policy finds an environment at a moment."""
-        return self._policy(tracked.profile).alert.matches(tracked, at)
-
     def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
-        if not self._finds(tracked, at):
+        if not self._policy(tracked.profile).concerns(tracked, at):
             return False
         server = self.fleet.server_of(tracked.profile)
         return not self.silences or silencing(self.silences, tracked, server, wall, at) is None

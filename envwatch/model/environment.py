@@ -61,6 +61,10 @@ _Instant = Annotated[ServerMs, _Constraints(strict=True, allow_inf_nan=False)]
 _NEVER_ON_THE_WIRE: Final = "\0"
 """An alias that no plain page can contain: only this module fills that field."""
 
+SANDBOX_DEVICE: Final = "sandbox-"
+SANDBOX_LISTENER: Final = "sandbox:"
+"""How the device id or the listener's instance of a managed sandbox begins."""
+
 NEVER = ServerMs(float("-inf"))
 """The instant of an event that never happened, such as the last sign of life of an environment never listed."""
 
@@ -244,6 +248,16 @@ class Environment:
     def label(self) -> SafeText:
         """What people call it: its name, or its id if the name is empty or blank."""
         return self.id if not self.name or self.name.isspace() else self.name
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether the platform manages the row as a sandbox, which ends with its conversation.
+
+        The server assigns the device id; `sandbox-<agent>` is its fallback.
+        """
+        return self.device_id.startswith(SANDBOX_DEVICE) or (self.listener_instance_id or "").startswith(
+            SANDBOX_LISTENER
+        )
 
     @property
     def last_seen_alive_at(self) -> ServerMs:

@@ -109,10 +109,13 @@ FLAP_OFF = 20.0
 CHURN_WINDOW = timedelta(hours=1)
 """The hour of "reconnects an hour"."""
 
-ALERT_AFTER = timedelta(seconds=10)
-"""How long a loss must hold before it opens an incident, unless the alert policy says otherwise."""
+ALERT_AFTER = timedelta(seconds=90)
+"""How long a loss must last before it opens an incident, unless the alert policy says otherwise. A row that reconnects
+within a minute, as after an upgrade or a deploy, is no incident."""
+DEMO_ALERT_AFTER = timedelta(seconds=10)
+"""The same in the demo, whose losses last seconds."""
 BLIND_AFTER = timedelta(minutes=15)
-"""How long a profile must be blind before that is an incident, unless the alert policy says otherwise."""
+"""How long a profile is blind before that is an incident about envwatch, unless the configuration says otherwise."""
 HISTORY_DAYS = 14
 """Days before today of which the history is kept, unless the configuration says otherwise."""
 HISTORY_MB = 256
@@ -138,6 +141,8 @@ MOST_INCIDENTS_OPEN = 1_000
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
 """How far this machine's clock may have been set back behind the beginning of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)
+ZONES_APART = timedelta(hours=26)
+"""From the clocks of UTC-12 to those of UTC+14, the outermost zones of the IANA database."""
 LONGEST_WATCH = timedelta(days=365)
 """How long a command may be asked to watch or to wait."""
 

@@ -18,6 +18,8 @@ from envwatch.views.event_text import event_text
 from envwatch.views.table_view import ambiguous_names, id_tail
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
 
@@ -42,6 +44,8 @@ class Layout(NamedTuple):
     """0 where only one is watched: then there is no such column."""
     ambiguous: frozenset[SafeText] = frozenset()
     """Names that others share or resemble."""
+    zone: tzinfo = UTC
+    """Of the times."""
 
     def named(self, name: SafeText, id_: SafeText) -> SafeText:
         """Return a name that no other environment has."""
@@ -50,8 +54,8 @@ class Layout(NamedTuple):
 
     def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
         """Return a line, without its end."""
-        when = moment(at, UTC)
-        time = clean(f"{when:%Y-%m-%dT%H:%M:%SZ}") if when else NOTHING
+        when = moment(at, self.zone)
+        time = clean(when.isoformat(timespec="seconds").replace("+00:00", "Z")) if when else NOTHING
         columns = [time, _padded(word, _WORD_CELLS)]
         if self.profile:
             columns.append(_padded(profile, self.profile))
@@ -59,13 +63,13 @@ class Layout(NamedTuple):
         return composed(_GAP.join(columns).rstrip(" "))
 
 
-def layout_of(fleet: Fleet) -> Layout:
+def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
     """Return widths that suit the names of all environments."""
     # One environment under two profiles is no pair of twins.
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
     ambiguous = ambiguous_names(Counter(label for _, label in named))
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
-    layout = Layout(1, profile, ambiguous)
+    layout = Layout(1, profile, ambiguous, zone)
     widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
     return layout._replace(name=min(widest, _WIDEST_NAME))
 
@@ -76,7 +80,7 @@ def event_line(event: Event, layout: Layout) -> SafeText:
         name = counted(len(event.members), "environment")
     else:
         name = _FLEET if event.id is None else layout.named(event.name or event.id, event.id)
-    return layout.line(event.at, word_of(event), event.profile, name, _details(event))
+    return layout.line(event.at, word_of(event), event.profile, name, _details(event, layout.zone))
 
 
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
@@ -101,7 +105,7 @@ def _padded(text: SafeText, width: int) -> SafeText:
     return fitted(text, max(width, cells(text)))
 
 
-def _details(event: Event) -> SafeText:
+def _details(event: Event, zone: tzinfo) -> SafeText:
     """Return what the columns before do not say."""
     lasted = None if event.lasted is None else long_age(event.lasted)
     parts: list[str | None]
@@ -121,5 +125,5 @@ def _details(event: Event) -> SafeText:
         case Kind.RESTARTED:
             parts = ["new listener, never seen offline"]
         case _:
-            parts = [event_text(event, UTC).replace(" · ", ", ")]
+            parts = [event_text(event, zone).replace(" · ", ", ")]
     return composed(", ".join(part for part in parts if part))

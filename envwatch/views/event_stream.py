@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from envwatch.views.table_view import in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import tzinfo
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import ServerMs
@@ -51,11 +53,13 @@ class EventStream:
     encoding: str = "utf-8"
     ascii_only: bool = False
     """Both of the text; JSON is UTF-8."""
+    zone: tzinfo = UTC
+    """Of the times in the text; those in JSON are UTC."""
 
     def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
         """Yield the lines of one update, each with its end, given the monitor before and after it."""
         if chosen := self._chosen(events, monitor):
-            layout = layout_of(monitor.fleet)
+            layout = layout_of(monitor.fleet, self.zone)
             for event in chosen:
                 yield self._line(event, monitor, now, layout)
         if self.has_initial:
@@ -71,7 +75,7 @@ class EventStream:
         The names in `fleet`, as they were last, decide the widths.
         """
         blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
-        layout = layout_of(fleet)
+        layout = layout_of(fleet, self.zone)
         for event in self._chosen(events, blank):
             yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
 
@@ -91,7 +95,7 @@ class EventStream:
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
         context = MatchContext(at, monitor.is_acked, self.profile_name)
         matches = self.query.test(context, tuple(COLUMNS.values()))
-        layout = layout_of(monitor.fleet)
+        layout = layout_of(monitor.fleet, self.zone)
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):
             if self.format is EventFormat.JSONL:
                 yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.flapping import change_rate
@@ -23,6 +23,7 @@ from envwatch.views.state_style import IMPOSSIBLE, date_warning
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
@@ -86,10 +87,13 @@ def trace(
 
 
 def explanation_rows(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None, layout: PaneLayout
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
-    """Return the answer, then each rule with its result, and its inputs below."""
+    """Return the answer, whether the row ends by design, then each rule with its result, and its inputs below."""
+    profile_state = monitor.fleet.for_environment(tracked)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
+    if monitor.ends_by_design(tracked, now):
+        rows += layout.sentence([Piece(_BY_DESIGN)])
     for rule_result in trace(tracked, profile_state, now, zone):
         result = Piece(rule_result.result, "bold offline" if rule_result.is_against else "online")
         rows += layout.sentence([Piece(clean(f"{rule_result.rule} →"), FAINT), result])
@@ -108,6 +112,8 @@ def _listed_at(profile_state: ProfileState) -> float:
     """Return when the newest listing was requested, server's clock in ms."""
     return profile_state.clock.server_time(profile_state.listed.wall) if profile_state.listed else 0.0
 
+
+_BY_DESIGN: Final = clean("It ends by design, and raises nothing when it ends.")
 
 _FRESHNESS_RESULTS = {
     Freshness.LIVE: "fresh",

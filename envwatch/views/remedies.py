@@ -67,7 +67,7 @@ def start_command(environment: Environment) -> SafeText | None:
     The same name on the same machine gives the same row. A name that a shell could misread, or that the screen cannot
     show as it is, is left out: then the listener keeps the name that it had.
     """
-    if _is_desktop_app(environment) or _is_sandbox(environment):
+    if _is_desktop_app(environment) or environment.is_sandbox:
         return None
     name = _quoted(environment.name, is_windows=environment.os == "win32")
     if name is None:
@@ -96,10 +96,6 @@ def _is_desktop_app(environment: Environment) -> bool:
     return environment.organization_id == "local" or environment.device_id.startswith("desktop:")
 
 
-def _is_sandbox(environment: Environment) -> bool:
-    return environment.device_id.startswith("sandbox-")
-
-
 _NOTES = {
     Reason.DISCONNECTED: "only if none runs there: a live one is back within a minute",
     Reason.HEARTBEAT_LOST: "only if none runs there: it may be asleep, frozen or cut off, and is back at once then",
@@ -115,9 +111,9 @@ _SANDBOX = clean("nothing: it is a sandbox of the platform, there is no machine 
 def _remedy_for_down(tracked: TrackedEnvironment, profile_state: ProfileState, start_key: SafeText) -> Remedy:
     environment = tracked.environment
     command = start_command(environment)
-    without_command = _SANDBOX if _is_sandbox(environment) else _DESKTOP
+    without_command = _SANDBOX if environment.is_sandbox else _DESKTOP
     notes = [without_command if command is None else clean(_NOTES[tracked.verdict.reason])]
-    if start_key and not _is_sandbox(environment):
+    if start_key and not environment.is_sandbox:
         notes.insert(0 if command is not None else 1, clean(f"{start_key} does that from here: this is a demo"))
     others = (
         other for other in profile_state.environments.values() if other.environment.device_id == environment.device_id

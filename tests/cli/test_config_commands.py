@@ -87,7 +87,7 @@ def test_without_a_file_everything_is_the_default(tmp_path: Path) -> None:
 
 def test_each_value_is_shown_with_its_origin_and_the_key_with_nothing_else(tmp_path: Path) -> None:
     path = config_file(tmp_path, 'sort = "mode"\n[profiles.work]\nbase_url = "https://w.example"\ninterval = "1m"\n')
-    environ = {"LETTA_API_KEY": KEY, "ENVWATCH_PAGE_SIZE": "7"}
+    environ = {"LETTA_API_KEY": KEY, "ENVWATCH_PAGE_SIZE": "7", "ENVWATCH_BLIND_AFTER": "false"}
     shown = rows(run(tmp_path, "config", "show", "--profile", "work", "--online-only", **environ).out)
     assert shown["config"] == [str(path), "read"]
     assert shown["profile"] == ["work", "--profile"]
@@ -96,6 +96,7 @@ def test_each_value_is_shown_with_its_origin_and_the_key_with_nothing_else(tmp_p
     assert shown["sort"] == ["mode", f"{path}:1"]
     assert shown["interval"] == ["1m", f"{path}:4"]
     assert shown["page_size"] == ["7", "ENVWATCH_PAGE_SIZE"]
+    assert shown["blind_after"] == ["false", "ENVWATCH_BLIND_AFTER"]
     assert shown["online_only"] == ["true", "--online-only"]
     assert shown["late_after"] == ["45s", "default"]
 

@@ -103,6 +103,19 @@ def lines_of(capfd: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     return capfd.readouterr().out.splitlines()
 
 
+def test_a_replay_has_the_times_of_the_configured_zone(
+    life: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENVWATCH_TIMEZONE", "UTC")
+    utc = lines_of(capfd, str(life))
+    monkeypatch.setenv("ENVWATCH_TIMEZONE", "Asia/Kathmandu")
+    there = lines_of(capfd, str(life))
+    assert all("Z " in line for line in utc)
+    assert all("+05:45 " in line for line in there)
+    middle = there[len(there) // 2][: len("2025-10-09T14:45:00")]
+    assert lines_of(capfd, str(life), "--at", middle[-8:])[0].startswith(middle)
+
+
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recording of a life."""

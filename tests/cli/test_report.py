@@ -191,6 +191,21 @@ def test_a_recording_is_reported_as_of_its_end(machine: Path, capfd: pytest.Capt
     assert (code, line) == (2, "2026-01-02T06:00:01Z is after the end of the recording, 2026-01-02 06:00:00Z")
 
 
+def test_the_times_of_a_report_are_of_the_configured_zone(
+    machine: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = recording(machine, datetime(2026, 1, 2, 6, 0, tzinfo=UTC).timestamp() * 1000)
+    monkeypatch.setenv("ENVWATCH_TIMEZONE", "Asia/Kathmandu")
+    _, out, _ = run(capfd, machine, str(path))
+    assert "\nFri 02 Jan 11:30 to 11:45 (15m), times in UTC+5:45.\n" in out
+    _, out, _ = run(capfd, machine, str(path), "-o", "json", "--since", "11:31", "--until", "2026-01-02 11:44")
+    document = json.loads(out)
+    assert (document["since"], document["until"]) == ("2026-01-02T05:46:00.000Z", "2026-01-02T05:59:00.000Z")
+    remember(machine)
+    _, out, _ = run(capfd, machine, "--profile", "work", "--since", "10m")
+    assert ", times in UTC+5:45.\n" in out
+
+
 def test_a_recording_that_is_cut_off_or_none_says_so(machine: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = recording(machine, datetime(2026, 1, 2, 6, 0, tzinfo=UTC).timestamp() * 1000)
     path.write_bytes(path.read_bytes()[:-1])

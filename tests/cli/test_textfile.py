@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.builders import NOW, beating, failed, listed, reading
+from support.policies import soon
 
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.cli.monitoring import MonitorUpdate
@@ -90,7 +91,8 @@ def test_it_is_written_after_the_first_update_after_each_outcome_and_when_it_bec
 
 
 def test_it_is_written_when_an_incident_opens() -> None:
-    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(beating(12)), reading())
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+    monitor, _ = monitor.apply(NO_PROFILE, listed(beating(12)), reading())
     down = [*beating(12, connectionId=None)]
     monitor, _ = monitor.apply(NO_PROFILE, listed(down, NOW + 5_000), reading(NOW + 5_000))
     changes = Changes()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import zoneinfo
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from support.builders import NOW
+from support.tracked_environments import tracked
 
 from envwatch.cli.bootstrap import policy_for
 from envwatch.config.inventory import expected_by
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.config.values import ConfigError
+from envwatch.fleet.alert_policy import AlertPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +65,10 @@ def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, content: 
         ('alert = "beat:soon"', "alert cannot be used: write a duration"),
         ('alert_after = "2d"', "alert_after must be 0s to 24h, written like 45s, 2m or a number of seconds"),
         ("expect_file = true", "expect_file must be a text of one line"),
+        ('ephemeral = "beat:soon"', "ephemeral cannot be used: write a duration"),
+        ("blind_after = 0", "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false"),
+        ("blind_after = 86401", "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false"),
+        ("blind_after = true", "blind_after must be 1s to 24h, written like 45s, 2m or a number of seconds, or false"),
     ],
 )
 def test_a_mistake_in_a_setting_is_one_line(tmp_path: Path, setting: str, mistake: str) -> None:
@@ -73,3 +82,63 @@ def test_the_policy_of_a_profile_is_a_value(tmp_path: Path) -> None:
     one, other = (policy_for(settings_in(tmp_path, text)) for _ in range(2))
     assert one == other
     assert (one.alert.query, one.alert_after, one.expect) == ("mode:strict web", timedelta(minutes=2), ("nas",))
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake"),
+    [
+        ("Europe/Berlin", ""),
+        ("UTC", ""),
+        ("europe/berln", "must be the name of a time zone, like Europe/Berlin or UTC; did you mean Europe/Berlin?"),
+        ("Berlin?", "must be the name of a time zone, like Europe/Berlin or UTC"),
+        ("../Berlin", "must be the name of a time zone, like Europe/Berlin or UTC"),
+        ("/etc/localtime", "must be the name of a time zone, like Europe/Berlin or UTC"),
+        ("Europe", "must be the name of a time zone, like Europe/Berlin or UTC"),
+        ("", "must be a text of one line"),
+    ],
+)
+def test_a_time_zone_has_a_name(tmp_path: Path, name: str, mistake: str) -> None:
+    if not mistake:
+        assert settings_in(tmp_path, f'timezone = "{name}"').timezone == name
+        return
+    with pytest.raises(ConfigError) as raised:
+        settings_in(tmp_path, f'timezone = "{name}"')
+    (line,) = raised.value.lines
+    assert line.startswith(f"{tmp_path}/config.toml:1: timezone {mistake}")
+
+
+def test_a_machine_without_data_of_time_zones_says_so_and_knows_utc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {"tzdata", *(name for name in sys.modules if name.startswith("tzdata."))}:
+        monkeypatch.setitem(sys.modules, name, None)  # its import fails
+    zoneinfo.reset_tzpath([])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        assert settings_in(tmp_path, 'timezone = "UTC"').timezone == "UTC"
+        with pytest.raises(ConfigError) as raised:
+            settings_in(tmp_path, 'timezone = "Europe/Berlin"')
+    finally:
+        zoneinfo.reset_tzpath()
+    what = "cannot be used: this machine has no data of time zones (Debian: install tzdata)"
+    assert raised.value.lines == (f"{tmp_path}/config.toml:1: timezone {what}",)
+
+
+def test_without_settings_a_loss_counts_after_90_seconds_and_blindness_after_15_minutes(tmp_path: Path) -> None:
+    assert policy_for(settings_in(tmp_path, "")) == AlertPolicy()
+    assert (AlertPolicy().alert_after, AlertPolicy().blind_after) == (timedelta(seconds=90), timedelta(minutes=15))
+
+
+@pytest.mark.parametrize(
+    ("written", "after"),
+    [("1", timedelta(seconds=1)), ('"24h"', timedelta(days=1)), ("false", None), ('" False"', None)],
+)
+def test_blindness_of_a_length_or_of_none_is_an_incident(tmp_path: Path, written: str, after: timedelta | None) -> None:
+    assert policy_for(settings_in(tmp_path, f"blind_after = {written}")).blind_after == after
+
+
+@pytest.mark.parametrize(("name", "is_found"), [("ci-1", True), ("web-1", False)])
+def test_the_query_of_what_ends_by_design_finds_rows_by_name(tmp_path: Path, name: str, *, is_found: bool) -> None:
+    policy = policy_for(settings_in(tmp_path, 'ephemeral = "name:ci-*"'))
+    assert policy.ends_by_design(tracked(connectionName=name), NOW) is is_found
+    assert not policy_for(settings_in(tmp_path, 'ephemeral = ""')).ends_by_design(tracked(connectionName=name), NOW)

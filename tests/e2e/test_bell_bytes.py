@@ -31,7 +31,7 @@ def profile_state(lost: int = 0) -> list[dict[str, Any]]:
 
 @contextmanager
 def watching(server: Faulty, home: Path, *, bell: bool) -> Iterator[Terminal]:
-    environ = credentials(server) | {"ENVWATCH_BELL": str(bell).lower()}
+    environ = credentials(server) | {"ENVWATCH_BELL": str(bell).lower(), "ENVWATCH_ALERT_AFTER": "10s"}
     home.mkdir()
     with Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ) as terminal:
         terminal.wait_for(f"● {COUNT} on")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, environment, failed, key_of, listed, reading, slept
+from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy, Matcher
@@ -43,7 +44,7 @@ class Night:
     """Some environments, listed as a test says, and what a monitor says of them."""
 
     names: list[str]
-    monitor: Monitor = field(default_factory=lambda: Monitor.create(LIMITS))
+    monitor: Monitor = field(default_factory=lambda: Monitor.create(LIMITS, policies=soon()))
     now: float = 0.0
     """Seconds since `NOW`."""
     opened: list[Incident] = field(default_factory=list)
@@ -91,12 +92,9 @@ class Night:
         return {event.incident for event in flatten(self.events) if event.kind is kind}
 
 
-POLICIES = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=10))}
-
-
 def night(*names: str, **settings: Any) -> Night:
     """The first listing, in which all are up."""
-    return Night(list(names), Monitor.create(LIMITS, **({"policies": POLICIES} | settings))).poll(after=0)
+    return Night(list(names), Monitor.create(LIMITS, **({"policies": soon()} | settings))).poll(after=0)
 
 
 # What is one incident
@@ -411,7 +409,7 @@ def silenced(one: Night, *ids: str, hours: float = 1.0) -> Night:
 
 
 def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert=ONLY_B, alert_after=timedelta(seconds=10))}
+    policies = soon(alert=ONLY_B)
     one = night("a", "b", "c", policies=policies).poll("a", "b").wait(10)
     assert [loss.id for each in one.opened for loss in each.losses] == ["b"]
     a, b = (one.monitor.fleet.tracked((NO_PROFILE, clean(name))) for name in "ab")
@@ -423,8 +421,7 @@ def test_what_the_alert_policy_does_not_find_opens_nothing() -> None:
 
 def test_a_policy_by_age_is_asked_at_the_moment() -> None:
     long_down = Matcher(clean("seen:>1m"), lambda tracked, now: now - tracked.environment.last_seen_at > 60_000)
-    policies = {NO_PROFILE: AlertPolicy(alert=long_down, alert_after=timedelta(seconds=10))}
-    one = night("a", policies=policies).poll("a").wait(10)
+    one = night("a", policies=soon(alert=long_down)).poll("a").wait(10)
     assert one.sizes == ([], [])
     assert one.poll("a").poll("a", after=45).sizes == ([1], [])
 
@@ -473,7 +470,7 @@ def test_an_incident_says_what_its_environments_share_and_no_other_has(pod: str,
         lost = [replace(row(name, at, is_up=are_up), pod_id=clean(pod) if are_up else None) for name in "ab"]
         return [*lost, row("c", at)]
 
-    monitor, opened = Monitor.create(LIMITS, policies=POLICIES), list[Incident]()
+    monitor, opened = Monitor.create(LIMITS, policies=soon()), list[Incident]()
     for second in (0, 5, 10, 15):
         at = NOW + second * 1000
         monitor, changes = monitor.apply(NO_PROFILE, listed(rows(at, are_up=second == 0), at), reading(at))
@@ -538,7 +535,7 @@ def restarted(one: Night, seconds: float) -> Night:
     began = reading(NOW + later.now * 1000)
     read = alert_state(content, NO_PROFILE, began)
     assert read is not None
-    later.monitor = Monitor.create(LIMITS, policies=POLICIES).with_alert_state(NO_PROFILE, read)
+    later.monitor = Monitor.create(LIMITS, policies=soon()).with_alert_state(NO_PROFILE, read)
     return later
 
 
@@ -557,7 +554,7 @@ def test_a_last_look_of_more_than_a_day_ago_is_named(hours: float, age: str) -> 
 
 
 def test_a_row_that_was_down_before_the_run_before_opens_nothing() -> None:
-    first = Night(["a", "b"], Monitor.create(LIMITS, policies=POLICIES)).poll("a")
+    first = Night(["a", "b"], Monitor.create(LIMITS, policies=soon())).poll("a")
     assert restarted(first, 60).poll("a").wait(600).sizes == ([], [])
 
 

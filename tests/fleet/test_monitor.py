@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from support.builders import NOW, environment, failed, key_of, listed, reading
+from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Kind
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 ID = clean("env-1")
 KEY = key_of(ID)
 POLL_MS = 5_000
-NEW = Monitor.create({NO_PROFILE: Limits()})
+NEW = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
 
 
 def up(at: float) -> list[Environment]:
@@ -126,7 +127,7 @@ def test_none_opens_while_blind() -> None:
 
 def test_what_ends_in_the_first_listing_is_no_loss() -> None:
     # It showed a sign of life after it was acknowledged: that problem is over, and this one is the silent baseline.
-    monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)}, soon())
     monitor, (changes,) = driven(monitor, [listed(down(), at(0))])
     assert changes.ended_acks == {KEY}
     assert opened(monitor, at(0) + 20_000)[1] == []
@@ -134,7 +135,7 @@ def test_what_ends_in_the_first_listing_is_no_loss() -> None:
 
 def test_what_ends_in_a_later_listing_is_a_loss_that_opens_an_incident() -> None:
     signed = [environment(ID, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 90_000)]
-    monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)}, soon())
     monitor, (first, second) = driven(monitor, [listed(signed, at(0)), listed(down(), at(1))])
     assert [*first.ended_acks] == []
     assert second.ended_acks == {KEY}

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, beating, failed, listed, reading, slept
 from support.fleet_state_machine import FleetMachine
+from support.policies import soon
 from support.served_listings import served
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
@@ -134,7 +135,7 @@ TestViewer.settings = settings(
 def test_a_monitor_behind_a_cache_comes_to_the_verdicts_of_a_direct_one(
     age_s: int, lives: list[tuple[int, set[int]]]
 ) -> None:
-    direct, viewer = Monitor.create({NO_PROFILE: Limits()}), Monitor.create({NO_PROFILE: Limits()})
+    direct, viewer = (Monitor.create({NO_PROFILE: Limits()}, policies=soon()) for _ in range(2))
     at, beats = float(NOW), {number: NOW - number * 2_000 for number in range(1, 13)}
     for seconds, silent in lives:
         at += seconds * 1000

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from support.builders import NOW, key_of
 from support.hooked import hooked
+from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.silences import silence_of_query
@@ -157,7 +157,7 @@ def test_a_group_is_one_message_with_the_members_that_the_filter_finds() -> None
 
 
 def test_what_the_alert_policy_does_not_find_sends_nothing() -> None:
-    policies = {NO_PROFILE: AlertPolicy(alert=matcher_of("!name:a"))}
+    policies = soon(alert=matcher_of("!name:a"))
     quiet = hooked("a", "b", on=(*BOTH, Kind.MODE), policies=policies)
     assert quiet.hold(30, "a").hold(30).said == []
     assert quiet.poll(currentMode="unrestricted").said == ["mode b"]

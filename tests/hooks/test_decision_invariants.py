@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, failed, listed, reading, slept
 from support.hooked import Hooked, hooked
+from support.policies import soon
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.incidents import Incident
@@ -112,7 +113,7 @@ def beating_at(at: float | None) -> list[Environment]:
 def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message() -> None:
     """Failed polls, empty and partial listings, lost heartbeats, a wrong wall clock, sleep, a stalled platform."""
     dice = random.Random(20_251_125)
-    monitor = Monitor.create({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
     rules = (
         HookRule(),
         HookRule(kinds=CHANGES, has_incidents=False),

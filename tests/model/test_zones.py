@@ -6,13 +6,14 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 from support.builders import NOW
 from support.tracked_environments import matches, tracked
 
-from envwatch.model.times import clock_text, date_text, moment
-from envwatch.model.zones import in_zone, with_zone
+from envwatch.model.times import clock_text, date_text, moment, moment_of, past_moment_of
+from envwatch.model.zones import in_zone, use_zone, with_zone
 from envwatch.query.language import parse
 from envwatch.storage.export import export, export_here
 from envwatch.storage.log import PollLog
@@ -86,3 +87,41 @@ def test_24_hours_are_the_first_impossible_offset(hours: int, shown: int, monkey
 def test_a_zone_that_is_given_is_used() -> None:
     zone = timezone(timedelta(hours=2))
     assert with_zone(datetime(2026, 1, 1), zone) == datetime(2026, 1, 1, tzinfo=zone)  # noqa: DTZ001  # has none yet
+
+
+# A configured zone
+
+
+@pytest.mark.parametrize("machine", ["UTC0", "XXX-5:30", "UTC-25"])
+def test_a_configured_zone_is_the_local_one_wherever_the_machine_is(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with local_zone(machine, monkeypatch):
+        use_zone(ZoneInfo("Asia/Kathmandu"))
+        assert clock_text(NOW, None) == "14:38:20+05:45"
+        assert date_text(NOW, UTC) == "2025-10-09 08:53:20Z"
+        use_zone(None)
+        assert not clock_text(NOW, None).endswith("+05:45")
+
+
+@pytest.mark.parametrize(("written", "is_found"), [("14:38:07", False), ("14:38:08", True), ("14:38:09", False)])
+def test_a_date_in_a_filter_is_of_the_configured_zone(written: str, *, is_found: bool) -> None:
+    use_zone(ZoneInfo("Asia/Kathmandu"))
+    row = tracked(lastHeartbeat=NOW - 12_000)
+    assert matches(parse(f"beat:2025-10-09T{written}"), row) is is_found
+
+
+def test_what_people_write_is_of_the_configured_zone() -> None:
+    use_zone(ZoneInfo("Asia/Kathmandu"))
+    now = datetime(2026, 1, 1, 20, tzinfo=UTC)  # 01:45 of the next day there
+    assert past_moment_of("today", now) == datetime(2026, 1, 1, 18, 15, tzinfo=UTC)
+    assert past_moment_of("01:45", now) == now
+    assert past_moment_of("01:46", now) == datetime(2025, 12, 31, 20, 1, tzinfo=UTC)
+    assert moment_of("01:46", now) == datetime(2026, 1, 1, 20, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("second", "shown"), [(-1, "02:59:59+02"), (0, "02:00:00+01")])
+def test_the_clocks_of_a_configured_zone_go_back_at_their_moment(second: int, shown: str) -> None:
+    use_zone(ZoneInfo("Europe/Berlin"))
+    at = datetime(2026, 10, 25, 1, tzinfo=UTC) + timedelta(seconds=second)
+    assert clock_text(at.timestamp() * 1000, None) == shown

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from support.builders import NOW, environment, failed, listed
+from support.policies import soon
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
@@ -442,7 +443,7 @@ class MonitoredMachine(FleetMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.monitor = Monitor.create({NO_PROFILE: Limits()})
+        self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
 
     @abstractmethod
     def _poll(self, outcome: Outcome) -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from support.builders import NOW, environment, failed, listed, reading, slept
+from support.policies import soon
 
-from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.hooks.decision import Fired, HookRule, HookState
@@ -104,6 +104,5 @@ def hooked(
         "after": timedelta(seconds=after),
         "cooldown": timedelta(seconds=cooldown),
     } | (rule or {})
-    policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=10))}
-    monitor = Monitor.create({NO_PROFILE: Limits()}, **({"policies": policies} | settings))
+    monitor = Monitor.create({NO_PROFILE: Limits()}, **({"policies": soon()} | settings))
     return Hooked(list(names), HookState(rule=HookRule(**rule)), monitor).poll(after=0)

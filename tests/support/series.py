@@ -11,8 +11,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from support.builders import NOW, environment, failed, listed, reading
+from support.policies import soon
 
-from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.metrics.exposition import LARGEST, OPENMETRICS, TEXT, exposition
@@ -97,7 +97,7 @@ class Watch:
     """A monitor of one profile and the counts of its polls."""
 
     monitor: Monitor = field(
-        default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, profile_name=clean("default"))
+        default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, policies=soon(), profile_name=clean("default"))
     )
     polls: PollCounts = field(default_factory=PollCounts)
     now: float = NOW
@@ -129,8 +129,8 @@ def rows(count: int, at: float = NOW, *, down: tuple[int, ...] = (), **changes: 
 
 def eventful() -> Watch:
     """A moment with every family: names that try to break the format, a mass loss, what flaps, what is missing."""
-    policy = AlertPolicy(expect=(clean("backup"),))
-    watch = Watch(Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy}, profile_name=clean("default")))
+    policies = soon(expect=(clean("backup"),))
+    watch = Watch(Monitor.create({NO_PROFILE: Limits()}, policies=policies, profile_name=clean("default")))
     hostile = 'a"} 1\n# EOF\nenvwatch_up{profile="default"} 1\\'
     watch.take(listed([*rows(30), environment("hostile", connectionName=hostile, lastHeartbeat=NOW)]))
     for step in range(14):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import BELL, staged
 from support.builders import NOW, beating, environment, failed, key_of
+from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy
@@ -37,7 +38,7 @@ def profile_state(at: float, lost: int = 0, count: int = 4) -> list[Environment]
 @asynccontextmanager
 async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator[Stage]:
     """A dashboard whose bell is on, just when some were lost."""
-    async with staged(**({"rings": True} | wishes)) as stage:
+    async with staged(**{"rings": True, "policies": soon(), **wishes}) as stage:
         await stage.show(profile_state(stage.at, 0, count))
         stage.now = 5
         await stage.show(profile_state(stage.at, lost, count))
@@ -93,7 +94,7 @@ async def test_the_bell_rings_once_for_one_loss() -> None:
 
 
 async def test_the_first_listing_rings_for_no_environment() -> None:
-    async with staged(rings=True) as stage:
+    async with staged(rings=True, policies=soon()) as stage:
         await stage.show(profile_state(stage.at, 4))
         await pass_on(stage, 30, 4)
         assert stage.app.sent == []
@@ -179,7 +180,7 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
 async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_the_first(
     listings_before: int, sent: list[str]
 ) -> None:
-    async with staged(rings=True, acks={key_of("env-0"): Ack(NOW, clean(""), NOW - 500_000)}) as stage:
+    async with staged(rings=True, policies=soon(), acks={key_of("env-0"): Ack(NOW, clean(""), NOW - 500_000)}) as stage:
         first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
         for _ in range(listings_before):
             await stage.show(first)
@@ -201,7 +202,7 @@ async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -
 
 
 async def test_a_failed_poll_alone_rings_nothing() -> None:
-    async with staged(rings=True) as stage:
+    async with staged(rings=True, policies=soon()) as stage:
         await stage.show(beating(4))
         for _ in range(40):
             await stage.tick(5)

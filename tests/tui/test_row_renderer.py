@@ -6,10 +6,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.style import Style
 from support.builders import NOW, environment, key_of, listed, reading
+from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
@@ -17,11 +19,13 @@ from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import Silence
 from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.column_widths import LEFT, fitting
+from envwatch.views.matching import matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,3 +146,25 @@ def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
             for place, line in enumerate(state.fleet.environments):
                 cells = renderer.changed_cells(line, earlier)
                 assert renderer.row(line, is_cursor=False).crop(cells) == old[2 * place].crop(cells)
+
+
+@pytest.mark.parametrize(
+    ("row", "style"),
+    [
+        ({"deviceId": "device-1", **LOST}, "offline"),
+        ({"deviceId": "sandbox-1", **LOST}, "gone"),
+        ({"deviceId": "device-1", "lastHeartbeat": NOW - 60_000}, "late"),
+        ({"deviceId": "sandbox-1", "lastHeartbeat": NOW - 60_000}, "gone"),
+        ({"deviceId": "sandbox-1", "lastHeartbeat": NOW - 1_000}, "online"),
+        ({"connectionName": "test-1", **LOST}, "gone"),
+        ({"connectionName": "test-1", "lastHeartbeat": NOW - 1_000}, "online"),
+    ],
+)
+def test_the_state_of_what_needs_nobody_is_soft(row: dict[str, object], style: str) -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(alert=matcher_of("!name:test-*")))
+    monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", **row)]), reading())
+    state = moment(monitor, 0)
+    (tracked,) = state.fleet.environments
+    (segment,) = [each for each in fresh(state).row(tracked, is_cursor=False) if each.text[:1] in {"○", "◐", "●"}]
+    assert segment.style is not None
+    assert segment.style.meta == {"part": style}

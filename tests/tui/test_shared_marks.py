@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.app_harness import BELL, staged
 from support.builders import NOW, environment, key_of
+from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.clock import ServerMs
@@ -93,7 +94,7 @@ async def test_an_own_silence_is_shown_in_place_of_it() -> None:
 
 @pytest.mark.parametrize("is_silence", [False, True])
 async def test_it_changes_nothing_of_what_rings_here(*, is_silence: bool) -> None:
-    async with staged(rings=True) as stage:
+    async with staged(rings=True, policies=soon()) as stage:
         await stage.show([environment("env-a", lastHeartbeat=stage.at), *rows(stage.at)[1:]])
         for _ in range(5):
             stage.now += 5

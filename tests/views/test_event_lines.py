@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, timedelta, timezone, tzinfo
 
 import pytest
 from support.builders import NOW, beating, environment, listed, reading
@@ -27,6 +27,15 @@ def line(kind: Kind, layout: Layout = LAYOUT, **fields: object) -> str:
 
 def members(count: int) -> tuple[Event, ...]:
     return tuple(Event(kind=Kind.OFFLINE, at=AT, id=clean(f"e{n}"), name=clean(f"box-{n}")) for n in range(count))
+
+
+@pytest.mark.parametrize(
+    ("zone", "time"),
+    [(UTC, "2025-10-09T08:53:27Z"), (timezone(timedelta(hours=5, minutes=45)), "2025-10-09T14:38:27+05:45")],
+)
+def test_a_line_begins_with_its_time_in_a_zone(zone: tzinfo, time: str) -> None:
+    event = Event(kind=Kind.ONLINE, at=AT, id=clean("env-1"), name=clean("nas"))
+    assert event_line(event, Layout(3, zone=zone)).split()[0] == time
 
 
 LASTED = timedelta(days=3, hours=4, minutes=5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -185,3 +187,14 @@ def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: s
     assert [event["subject"] for event in past] == ids
     words = [line.decode() for line in text(query).past_lines(changes.events, monitor.fleet)]
     assert words == lines(text(query), FIRST, THEN)
+
+
+@pytest.mark.parametrize(("minutes", "offset"), [(0, "Z"), (345, "+05:45")])
+def test_every_line_of_text_has_the_time_of_the_zone(minutes: int, offset: str) -> None:
+    stream = replace(text(initial=True), zone=timezone(timedelta(minutes=minutes)))
+    first, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, FIRST, FIRST.ended)
+    monitor, changes = first.apply(NO_PROFILE, THEN, THEN.ended)
+    past = [line.decode() for line in stream.past_lines(changes.events, monitor.fleet)]
+    live = lines(stream, FIRST, THEN)
+    assert len(live) > len(past) > 0
+    assert all(line.split()[0].endswith(offset) for line in (*past, *live))

@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed, reading, watched
 
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
@@ -60,12 +63,21 @@ def of_row(**changes: Any) -> dict[str, RuleResult]:
 def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_below() -> None:
     profile_state, _ = watched([listed([environment(connectionId=None)])])
     (tracked,) = profile_state.environments.values()
-    rows = explanation_rows(tracked, profile_state, reading(), UTC, PaneLayout(60))
+    rows = explanation_rows(tracked, Monitor(Fleet({NO_PROFILE: profile_state})), reading(), UTC, PaneLayout(60))
     texts = ["".join(piece.text for piece in row) for row in rows]
     assert texts[0] == "It is offline: disconnected, since before envwatch first"
     place = texts.index("connectionId → offline: disconnected")
     assert texts[place + 1] == "  null"
     assert rows[place][-1].style == "bold offline"
+
+
+@pytest.mark.parametrize("device", ["sandbox-1", "sandbox1"])
+def test_it_is_said_of_a_sandbox_that_it_ends_by_design(device: str) -> None:
+    profile_state, _ = watched([listed([environment(connectionId=None, deviceId=device)])])
+    (tracked,) = profile_state.environments.values()
+    rows = explanation_rows(tracked, Monitor(Fleet({NO_PROFILE: profile_state})), reading(), UTC, PaneLayout(500))
+    said = "".join(piece.text for piece in rows[1])
+    assert (said == "It ends by design, and raises nothing when it ends.") == (device == "sandbox-1")
 
 
 def test_nothing_speaks_against_a_healthy_row() -> None:

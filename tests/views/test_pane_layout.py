@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, reading, watched
 from support.hostile_fleet import WEAPONS, hostile_rows
 
-from envwatch.fleet.events import flatten
+from envwatch.fleet.events import NO_PROFILE, flatten
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
 from envwatch.model.page import environment_of
 from envwatch.model.text import cells, clean
 from envwatch.model.times import TimeStyle
@@ -33,6 +35,7 @@ NARROWEST = 33
 ROWS = [environment_of(row) for row in hostile_rows(NOW)]
 LOST = [environment_of(row | {"connectionId": None, "lastHeartbeat": None}) for row in hostile_rows(NOW + 5_000)]
 FLEET, EVENTS = watched([listed(ROWS), listed(LOST, NOW + 5_000)])
+MONITOR = Monitor(Fleet({NO_PROFILE: FLEET}))
 LATER = reading(NOW + 13_000)
 
 KNOWN = ("mode", "disconnected", "unrestricted", "heartbeat", "connectionId", "nothing:", "reconnects", "0.34.12", "·")
@@ -63,7 +66,7 @@ def rows_of(tracked: TrackedEnvironment, layout: PaneLayout) -> Iterator[Row]:
         yield layout.section(title)
     for line in lines:
         yield from layout.rows(line)
-    yield from explanation_rows(tracked, FLEET, LATER, None, layout)
+    yield from explanation_rows(tracked, MONITOR, LATER, None, layout)
 
 
 @given(
@@ -95,16 +98,14 @@ def test_no_word_of_the_program_is_broken_on_the_pane_of_a_benign_environment(wi
     row = environment("env-1", connectionName="hiro-laptop-22", connectionId=None, lastHeartbeat=None)
     profile_state, _ = watched([listed([row])])
     (tracked,) = profile_state.environments.values()
-    whole = PaneLayout(500)
+    monitor, whole = Monitor(Fleet({NO_PROFILE: profile_state})), PaneLayout(500)
     about = [line for line in about_lines(tracked, profile_state, None, TimeStyle.UTC) if line.fit is Fit.WORDS]
     lines = [*help_lines(tracked, profile_state, LATER), *about]
     known = {word for line in lines for text in texts(whole.rows(line)) for word in text.split()}
-    known |= {
-        word for text in texts(explanation_rows(tracked, profile_state, LATER, None, whole)) for word in text.split()
-    }
+    known |= {word for text in texts(explanation_rows(tracked, monitor, LATER, None, whole)) for word in text.split()}
     layout = PaneLayout(width)
     shown = [text for line in lines for text in texts(layout.rows(line))]
-    shown += texts(explanation_rows(tracked, profile_state, LATER, None, layout))
+    shown += texts(explanation_rows(tracked, monitor, LATER, None, layout))
     assert {word for text in shown for word in text.split()} - known <= {"\\"}
 
 

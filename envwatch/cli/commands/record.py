@@ -56,8 +56,15 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Record what is polled, or cut from the history."""
+    from envwatch.cli.bootstrap import past_moment
+
     _check(options)
     settings = _settings(options)
+    options.since = None if options.since is None else past_moment(options.since)
+    options.until = None if options.until is None else past_moment(options.until)
+    if options.until is not None and options.until < options.since:
+        what = f"--until ({_at(options.until)}) must not be before --since ({_at(options.since)})"
+        raise StopError(Exit.USAGE, what)
     return _record(settings, options) if options.since is None else _cut(settings, options)
 
 
@@ -67,9 +74,6 @@ def _check(options: Options) -> None:
         raise StopError(Exit.USAGE, "--until needs --since; a recording from now on ends with --for")
     if options.since is not None and options.lasts is not None:
         raise StopError(Exit.USAGE, "--for is of a recording from now on; with --since, --until says where it ends")
-    if options.until is not None and options.until < options.since:
-        what = f"--until ({_at(options.until)}) must not be before --since ({_at(options.since)})"
-        raise StopError(Exit.USAGE, what)
 
 
 def _settings(options: Options) -> Settings:

@@ -11,10 +11,12 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
 from envwatch.config.values import path_text
 from envwatch.model.times import date_text, past_moment_of
+from envwatch.model.zones import configured_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from envwatch.config.settings import Settings
     from envwatch.model.clock import WallMs
     from envwatch.storage.history.recording import RecordedFile
 
@@ -47,12 +49,15 @@ def run(options: Options) -> int:
         check_terminal()
     elif options.speed is not None:
         raise StopError(Exit.USAGE, "--speed is of the dashboard; with -o, all events are printed at once")
+    from envwatch.cli.bootstrap import display_settings_of
+
+    display_settings = display_settings_of(options)
     with _opened(options) as file:
         at = _start(file, options)
         if options.output is None:
             import asyncio
 
-            return asyncio.run(_show(file, at, options))
+            return asyncio.run(_show(file, at, options, display_settings))
         if file.is_cut:
             print_error(f"envwatch: {_missing_end(file, options)}")
         write_all(_lines(file, at, options))
@@ -106,12 +111,12 @@ def _missing_end(file: RecordedFile, options: Options) -> str:
     return f"the end of {Path(options.file).name} is missing: it ends at {date_text(file.all_polls()[-1].at, None)}"
 
 
-async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
+async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
     """Show the dashboard on a recording; of the user's own settings and state, only those of the screen count."""
     import asyncio
 
     from envwatch.cli import gc_tuning
-    from envwatch.cli.bootstrap import display_settings_of, poll_log_for, state_file
+    from envwatch.cli.bootstrap import poll_log_for, state_file
     from envwatch.cli.commands.dashboard import preferences_of, show
     from envwatch.cli.screen_settings import check_screen
     from envwatch.cli.standard_error import standard_error_to
@@ -122,7 +127,6 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options) -> int:
     from envwatch.tui.arguments import Inputs, Persistence, Replay
     from envwatch.views.command_context import NO_COMMANDS
 
-    display_settings = display_settings_of(options)
     check_screen(display_settings)
     notices: asyncio.Queue[str] = asyncio.Queue()
     if file.is_cut:
@@ -168,6 +172,7 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
         profile_name=file.about.profile,
         encoding=out.encoding,
         ascii_only=options.ascii or not is_utf8(out),
+        zone=configured_zone() or UTC,
     )
     poll = file.all_polls()[0]
     try:

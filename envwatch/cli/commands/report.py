@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from envwatch.views.report_values import ProfileReport, Report
 
 _SHIFT: Final = "8h"
+_PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or ISO 8601")
 
 
 class _Source(NamedTuple):
@@ -55,17 +56,11 @@ def add_arguments(parser: Parser) -> None:
     about = "a recording made by `envwatch record`, in place of the history; its end is now"
     parser.add_argument("file", nargs="?", default=None, **valued("FILE", path_text, about))
     about = f"begin of the period (default {_SHIFT}, of a recording its begin)"
-    parser.add_argument("--since", default=None, **valued("TIME", _time, about))
-    parser.add_argument("--until", default=None, **valued("TIME", _time, "end of the period (default now)"))
+    parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
+    parser.add_argument("--until", default=None, **valued("TIME", _PAST, "end of the period (default now)"))
     about = "the format (default md, Markdown); json: all of it, with exact names"
     parser.add_argument("-o", "--output", choices=("md", "json"), default="md", help=about)
     parser.add_shared("profile", "filter", "online_only", "source", "user", "config")
-
-
-def _time(raw: object) -> str:
-    """Check that a time can be read, and leave that for later: the now of a recording is its end."""
-    past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or ISO 8601")(raw)
-    return str(raw)
 
 
 def run(options: Options) -> int:
@@ -115,9 +110,10 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
 
     # No poll has recorded what was acknowledged after the last one.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None
+    found = recorded_settings_for(options)
     period = _period(options, now, None)
     sources = []
-    for settings in recorded_settings_for(options):
+    for settings in found:
         base_url = base_url_of(settings)
         host = clean(base_url.partition("://")[2].partition("/")[0])
         advice = "dashboard, `watch`, `serve` and `metrics` record while they run; of the demo: --profile demo"
@@ -132,12 +128,14 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Peri
     """Return the history in a file, and the period, which ends with it."""
     from pathlib import Path
 
+    from envwatch.cli.bootstrap import display_settings_of
     from envwatch.fleet.history import HistoryError
     from envwatch.storage.history.recording import RecordedFile
 
     name = clean(options.file)
     if options.profile is not None:
         raise StopError(Exit.USAGE, "a recording is of one profile: leave out --profile")
+    display_settings_of(options)  # the zone of the times
     try:
         past = stack.enter_context(RecordedFile(Path(options.file)))
     except HistoryError as error:
@@ -156,8 +154,9 @@ def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
 
     Without an option it begins at `begin`, or a shift before the end.
     """
-    since = begin if begin is not None and options.since is None else _moment(options.since or _SHIFT, end)
-    until = end if options.until is None else _moment(options.until, end)
+    what = "the present" if begin is None else "the end of the recording"
+    since = begin if begin is not None and options.since is None else _moment(options.since or _SHIFT, end, what)
+    until = end if options.until is None else _moment(options.until, end, what)
     if since >= until:
         raise StopError(
             Exit.USAGE,
@@ -166,13 +165,12 @@ def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
     return _Period(since, until)
 
 
-def _moment(text: str, end: WallMs) -> WallMs:
+def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
     from envwatch.model.clock import WallMs
 
     now = moment(end, UTC)
     if now is None or (at := past_moment_of(text, now)) is None:
-        what = shortened(clean(text), 40)
-        raise StopError(Exit.USAGE, f"{what} is after the end of the recording, {date_text(end, None)}")
+        raise StopError(Exit.USAGE, f"{shortened(clean(text), 40)} is after {end_text}, {date_text(end, None)}")
     return WallMs(at.timestamp() * 1000)
 
 

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import profiles_for
+from envwatch.cli.bootstrap import past_moment, profiles_for
 from envwatch.cli.streams import is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
 from envwatch.model.text import clean, counted
 from envwatch.model.times import long_age, moment_of
-from envwatch.model.zones import in_zone
+from envwatch.model.zones import configured_zone, in_zone
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
@@ -47,7 +47,7 @@ def add_arguments(parser: Parser) -> None:
     about = "end after this time, with 0: 10m, 8h, 1d"
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "end then, with 0: 15:30 (the next one), '2026-11-25 15:30', or ISO 8601 with an offset"
-    parser.add_argument("--until", default=None, **valued("TIME", _moment, about))
+    parser.add_argument("--until", default=None, **valued("TIME", _moment_text, about))
 
 
 def run(options: Options) -> int:
@@ -60,6 +60,8 @@ def run(options: Options) -> int:
         options.no_history or not any(each.settings.history for each in profiles.values())
     ):
         raise StopError(Exit.USAGE, "--since prints what was recorded, and no history is kept: history = false")
+    options.since = None if options.since is None else past_moment(options.since)
+    options.until = None if options.until is None else _moment(options.until)
     return run_until_signalled(lambda: _watch(profiles, options))
 
 
@@ -116,17 +118,29 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
         has_initial=options.initial,
         encoding=out.encoding,
         ascii_only=options.ascii or not is_utf8(out),
+        zone=configured_zone() or UTC,
     )
 
 
-def _moment(raw: object) -> datetime:
-    """Read the moment at which watching ends."""
+def _moment_text(raw: object) -> str:
+    """Check the moment at which watching ends: the settings say in which zone it is meant, and are read later."""
     now = datetime.now(UTC)
-    if (at := moment_of(str(raw), now)) is None:
+    if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
-    if at <= now:
-        raise ValueError(f"must be in the future: here it is {in_zone(now):%Y-%m-%d %H:%M}")
+    if at <= now - limits.ZONES_APART:
+        raise ValueError(_past_end(now))
+    return str(raw)
+
+
+def _moment(text: str) -> datetime:
+    now = datetime.now(UTC)
+    if (at := moment_of(text, now)) is None or at <= now:
+        raise StopError(Exit.USAGE, f"--until: {_past_end(now)}")
     return at
+
+
+def _past_end(now: datetime) -> str:
+    return f"must be in the future: here it is {in_zone(now):%Y-%m-%d %H:%M}"
 
 
 def _end(options: Options) -> str:

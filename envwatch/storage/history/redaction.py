@@ -23,7 +23,15 @@ from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.run_before import LACKED
-from envwatch.model.environment import API_FIELDS, METADATA_FIELDS, Environment, Identifies, ValueKind
+from envwatch.model.environment import (
+    API_FIELDS,
+    METADATA_FIELDS,
+    SANDBOX_DEVICE,
+    SANDBOX_LISTENER,
+    Environment,
+    Identifies,
+    ValueKind,
+)
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
@@ -62,7 +70,7 @@ _SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
 
 _LOCAL: Final = clean("local")
 """The organization of a row of the Desktop app."""
-_DEVICES: Final = ("desktop:", "sandbox-")
+_DEVICES: Final = ("desktop:", SANDBOX_DEVICE)
 """Begins of device ids that say what kind of machine it is."""
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces) (.+)(, same device)", re.DOTALL)
@@ -97,6 +105,7 @@ class Redaction:
         self._rules: Mapping[Identifies, Callable[[SafeText], SafeText]] = {
             **{each: partial(self._pseudonym, each.value) for each in Identifies},
             Identifies.MACHINE: self._machine,
+            Identifies.LISTENER: self._listener,
             Identifies.ORGANIZATION: self._organization,
             Identifies.VERSION: self._version,
             Identifies.MODE: self._mode,
@@ -282,6 +291,10 @@ class Redaction:
             return clean(" ")
         kind = next((begin for begin in _DEVICES if text.startswith(begin)), "")
         return clean(f"{kind}{self._pseudonym('env', text)}")
+
+    def _listener(self, text: SafeText) -> SafeText:
+        kind = SANDBOX_LISTENER if text.startswith(SANDBOX_LISTENER) else ""
+        return clean(f"{kind}{self._pseudonym('listener', text)}")
 
     def _organization(self, text: SafeText) -> SafeText:
         return text if text == _LOCAL else self._pseudonym("org", text)

@@ -118,8 +118,8 @@ class DetailPane(Pager):
         line, layout = self.line, self._layout
         head, why = self._head(line), list[Row]()
         if self.explains and line is not None and not isinstance(line, GroupHeader):
-            profile_state, zone = self.state.fleet.for_environment(line), zone_of(self.options.times)
-            rows = explanation_rows(line, profile_state, self.state.now, zone, layout)
+            zone = zone_of(self.options.times)
+            rows = explanation_rows(line, self.state.monitor, self.state.now, zone, layout)
             why = [layout.section("why · E goes back"), *rows]
         self._draw("head", head)
         self._draw("explanation", why)

@@ -54,6 +54,8 @@ class RowSnapshot(NamedTuple):
     """What a row shows at one moment."""
 
     is_unknown: bool
+    is_soft: bool
+    """Whether nobody is needed, whatever its state, as the alert policy says."""
     ages: tuple[SafeText | None, ...]
     """The time in its state, and the heartbeat's age."""
     rest: StaticCells
@@ -93,6 +95,7 @@ class RowContents:
                 ticking.append(text)
         return RowSnapshot(
             is_unknown,
+            tracked.is_unhealthy and not state.monitor.concerns(tracked, state.now),
             tuple([column.shown(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,

@@ -129,7 +129,7 @@ class RowRenderer(RowContents):
         if not shown.rest.is_listed or tracked.presence is Presence.GONE:
             base += self.style("gone")
         segments = self._gutter(shown.rest.tag, base, is_cursor=is_cursor)
-        segments.append(self._state(tracked, base, is_unknown=shown.is_unknown))
+        segments.append(self._state(shown, base))
         for (column, width), text in zip(self.columns[1:AGES], shown.ages, strict=True):
             segments += [self._cell(column, width, text, shown.rest, base), Segment(" " * gap_after(column), base)]
         rest = self._rest(shown.rest, base, is_cursor=is_cursor)
@@ -245,10 +245,11 @@ class RowRenderer(RowContents):
             found.append(silence)
         return min(found, key=attrgetter("until"))
 
-    def _state(self, tracked: TrackedEnvironment, base: Style, *, is_unknown: bool) -> Segment:
-        state = style_of(tracked, is_unknown=is_unknown)
+    def _state(self, shown: RowSnapshot, base: Style) -> Segment:
+        state = style_of(shown.rest.tracked, is_unknown=shown.is_unknown)
         glyph = state.ascii if self.glyphs.is_ascii else state.glyph
-        return Segment(f"{glyph} {state.word:<4}", base + self.style(state.style))
+        style = "gone" if shown.is_soft and state.style in _LOUD else state.style
+        return Segment(f"{glyph} {state.word:<4}", base + self.style(style))
 
     def _last_day(self, hours: Sequence[UptimeState], width: int, base: Style) -> Iterator[Segment]:
         """Yield the cells of the last 24 hours; the newest, where not all of them fit."""
@@ -296,6 +297,9 @@ class RowRenderer(RowContents):
                 style += self.style("tag")
         return Segment(fitted(text, width, keep=column.keep, align=column.align, ellipsis=self.glyphs.ellipsis), style)
 
+
+_LOUD: Final = frozenset({"offline", "late", "flapping"})
+"""The styles of states that need a person, unless the alert policy says otherwise."""
 
 _BARS: Final[Mapping[ChangeTag | None, str]] = {
     ChangeTag.NEW: "loss",

@@ -166,14 +166,18 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
     rows = (
         environment("1", organizationId="local", deviceId="desktop:acme"),
         environment("2", deviceId="sandbox-acme", connectionName=" "),
+        environment("3", listenerInstanceId="sandbox:acme"),
     )
-    desktop, sandbox = (
+    desktop, sandbox, other = (
         tracked.environment for tracked in Redaction(SALT).moment(moment_of(*rows)).profile_state.environments.values()
     )
     assert desktop.organization_id == "local"
     assert desktop.device_id.startswith("desktop:env-")
     assert sandbox.device_id.startswith("sandbox-env-")
     assert sandbox.label == sandbox.id
+    assert other.listener_instance_id is not None
+    assert other.listener_instance_id.startswith("sandbox:listener-")
+    assert [each.is_sandbox for each in (desktop, sandbox, other)] == [False, True, True]
 
 
 @pytest.mark.parametrize(
