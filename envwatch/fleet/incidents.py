@@ -52,11 +52,11 @@ class LossStatus(Enum):
     OVER = auto()
     """Up again for long enough, replaced by another row, out of the fleet, or acknowledged while gone or missing."""
     SETTLED = auto()
-    """Lost for so long that the loss is no problem any more."""
+    """Lost, and acknowledged, or lost for so long that the loss is no problem any more."""
     OUTSIDE = auto()
     """Lost, and outside the alert policy for now."""
     QUIET = auto()
-    """Lost, and acknowledged or silenced for now: when that ends, the row counts as lost at that moment."""
+    """Lost, and silenced: when the silence ends, the row counts as lost at that moment."""
     ALERTING = auto()
 
 
@@ -272,7 +272,7 @@ def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[L
         if status is LossStatus.QUIET:
             waiting.append(loss if loss.is_quiet else replace(loss, is_quiet=True))
         elif status is LossStatus.ALERTING and loss.is_quiet:
-            # The silence or the acknowledgement ended: the row counts as lost from this moment.
+            # The silence ended: the row counts as lost from this moment.
             moment = around.moments[loss.event.profile]
             died = DeathInterval(moment, moment)
             waiting.append(replace(loss, died=died, noticed_at=around.at, is_quiet=False))
@@ -514,9 +514,9 @@ def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_n
         return LossStatus.BACK if came_at is not None and at - came_at < _BACK_AFTER_MS else LossStatus.OVER
     if is_acked and tracked.presence.is_absent:
         return LossStatus.OVER
-    if not is_problem(tracked, at) and not (is_news and is_old(tracked, at)):
+    if is_acked or (not is_problem(tracked, at) and not (is_news and is_old(tracked, at))):
         return LossStatus.SETTLED
-    return LossStatus.QUIET if is_acked else LossStatus.ALERTING
+    return LossStatus.ALERTING
 
 
 def key_of(event: Event) -> Key:

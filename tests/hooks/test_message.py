@@ -46,7 +46,7 @@ def test_an_incident_of_one_environment_says_which_and_why() -> None:
     assert first["subject"] == last["subject"] == first["data"]["incident"]
     assert first["id"] != last["id"]
     assert first["data"]["environments"][0]["pod_id"] == "pod-1"
-    assert (first["data"]["resolved_at"], last["data"]["resolved_at"]) == (None, "2025-10-09T08:53:45.000Z")
+    assert (first["data"]["resolved_at"], last["data"]["resolved_at"]) == (None, "2025-10-09T08:54:45.000Z")
 
 
 def test_the_variables_have_the_row_and_what_happened() -> None:
