@@ -38,8 +38,6 @@ _TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=lim
 _BODY_BYTES: Final = 4096
 """Bytes of the answer to a refused message that are read."""
 _LONGEST_WORDS: Final = 200
-_LATER: Final = frozenset({408, 425, 429})
-"""Statuses below 500 with which the same message may be taken later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +74,12 @@ class Webhook:
                 finally:
                     await response.aclose()
         except (httpx.TimeoutException, TimeoutError):
-            raise DeliveryError(f"{self.url.host} does not answer in time", is_temporary=True) from None
+            raise DeliveryError(f"{self.url.host} does not answer in time") from None
         except (httpx.HTTPError, OSError) as error:
             nearest = self.url if self.proxy is None else self.proxy.url
             port = nearest.port or (443 if nearest.scheme == "https" else 80)
             _, why = network_failure(error, self.url.host, f"{nearest.host}:{port}")
-            raise DeliveryError(why, is_temporary=True) from None
+            raise DeliveryError(why) from None
         return EMPTY
 
     def _request(self, message: Message) -> httpx.Request:
@@ -89,7 +87,7 @@ class Webhook:
         content = message.cloud_event
         if self.is_pagerduty:
             if message.pagerduty is None:
-                raise DeliveryError("PagerDuty takes incidents only")
+                raise DeliveryError("PagerDuty takes incidents only", is_final=True)
             key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
             headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
         elif self.key is not None:
@@ -108,7 +106,6 @@ class Webhook:
         words = _message_in(await self._body_of(response))
         raise DeliveryError(
             f"{what}: {words}" if words else what,
-            is_temporary=status in _LATER or response.is_server_error,
             wait=retry_after(response.headers, time.time() * 1000),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,13 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.hooks.hook import Hook
 from envwatch.hooks.message import Context
-from envwatch.hooks.runner import Runner, Waits
+from envwatch.hooks.runner import Runner
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
+from envwatch.sources.poller import Runtime
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from envwatch.hooks.message import Message
@@ -31,8 +32,8 @@ CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.ex
 HOOKS = (Hook(name=clean("soon")), Hook(name=clean("late"), filter="name:web", after=timedelta(minutes=30)))
 
 
-async def for_ever(_seconds: float) -> None:
-    await asyncio.Event().wait()
+async def for_ever(event: asyncio.Event, _seconds: float) -> None:
+    await event.wait()
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Inbox:
 
     async def send(self, message: Message) -> SafeText:
         if self.is_down:
-            raise DeliveryError("no answer", is_temporary=True)
+            raise DeliveryError("no answer")
         self.sent.append(f"{self.name} {message.variables['ENVWATCH_EVENT']}")
         return clean("")
 
@@ -67,7 +68,7 @@ class Run:
         prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, kept)
         monitor = Monitor.create({NO_PROFILE: Limits()}).with_open_incidents(prepared.open_incidents)
         inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down) for hook in HOOKS}
-        runner = Runner(inboxes, lambda _: None, Waits(sleep=for_ever), farewell=timedelta())
+        runner = Runner(inboxes, lambda _: None, Runtime(wait=for_ever), farewell=timedelta())
         dispatch = HookDispatch(prepared, runner, self.keep)
         async with runner:
             for minute, up in enumerate(is_up):
