@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
     from envwatch.hooks.runner import HookReport
+    from envwatch.model.clock import WallMs
     from envwatch.model.text import SafeText
     from envwatch.storage.log import PollLog
 
@@ -145,14 +146,21 @@ class HookDispatch:
             self._keep(changes)
 
 
-@asynccontextmanager
-async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
-    """Run hooks as long as the context lasts; leaving it gives what waits a short time.
+class RunningHooks(NamedTuple):
+    """The hooks while they run; without hooks, nothing happens."""
 
-    The context gives a function that takes each update; without hooks, the function does nothing.
-    """
+    take: Callable[[MonitorUpdate], None] = lambda _update: None
+    """Takes each update."""
+    failing: Callable[[], Mapping[SafeText, WallMs]] = dict
+    """See `Runner.failing`."""
+    names: Sequence[SafeText] = ()
+
+
+@asynccontextmanager
+async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[RunningHooks]:
+    """Run hooks as long as the context lasts; leaving it gives what waits a short time."""
     if prepared is None:
-        yield lambda _update: None
+        yield RunningHooks()
         return
 
     def report(line: HookReport) -> None:
@@ -169,7 +177,7 @@ async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIter
     dispatch = HookDispatch(prepared, runner, file.keep)
     try:
         async with runner:
-            yield dispatch.take
+            yield RunningHooks(dispatch.take, runner.failing, [hook.name for hook in prepared.hooks])
     finally:
         dispatch.store()
         file.close()

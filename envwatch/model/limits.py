@@ -189,6 +189,10 @@ HOOK_BACKOFF_CAP = timedelta(minutes=5)
 """The longest rest after a hook's first failure, and after many failures; the bound doubles with each failure."""
 HOOK_FAILING_AFTER = timedelta(minutes=10)
 """How long a hook has failed when people and the dead man's switch are told."""
+PING_EVERY = timedelta(minutes=1)
+"""The shortest time from ping to ping of a dead man's switch."""
+PING_TIME = timedelta(seconds=10)
+"""How long one ping may take."""
 HOOK_FAREWELL = timedelta(seconds=5)
 """How long the messages that wait have when envwatch ends."""
 
