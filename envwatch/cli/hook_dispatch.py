@@ -155,6 +155,12 @@ class RunningHooks(NamedTuple):
     """See `Runner.failing`."""
     names: Sequence[SafeText] = ()
 
+    @property
+    def are_failing(self) -> Mapping[SafeText, bool]:
+        """Whether each hook is failing."""
+        failing = self.failing()
+        return {name: name in failing for name in self.names}
+
 
 @asynccontextmanager
 async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[RunningHooks]:

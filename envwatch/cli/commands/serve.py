@@ -82,7 +82,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
                 print_error(f"envwatch: {text}")
             manager.ready()
             async for update in watched.updates:
-                service.take(update)
+                service.take(update, running_hooks.are_failing)
                 running_hooks.take(update)
                 ping(update)
                 narrate(update)
