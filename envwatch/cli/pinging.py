@@ -10,7 +10,7 @@ import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.hooks.delivery import DeliveryError
@@ -20,7 +20,7 @@ from envwatch.model.clock import MonotonicS
 from envwatch.sources.letta.network_settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sized
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Sized
 
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
@@ -30,28 +30,38 @@ if TYPE_CHECKING:
 _EVERY_S: Final = limits.PING_EVERY.total_seconds()
 
 
-def pings_of(profiles: Profiles) -> dict[SafeText, Ping]:
-    """Return the switch of each profile that has one, before anything is asked of the server.
+class SharedPing(NamedTuple):
+    """An address, and the profiles that have the address: one that cannot be seen is a failure of all."""
+
+    ping: Ping
+    names: Sequence[SafeText]
+    """The names under which the profiles are watched."""
+
+
+def pings_of(profiles: Profiles) -> list[SharedPing]:
+    """Return the addresses of the profiles, before anything is asked of the server.
 
     Raises:
         StopError: if a switch cannot be used.
     """
-    found = {}
+    pings: dict[str, Ping] = {}
+    names: dict[str, list[SafeText]] = {}
     for name, (_, settings) in profiles.items():
         try:
             ping = ping_of(settings.ping_url, settings.ping_url_env, os.environ)
         except SettingsError as error:
             raise StopError(Exit.USAGE, str(error)) from None
         if ping is not None:
-            found[name] = ping
-    return found
+            pings[str(ping.url)] = ping
+            names.setdefault(str(ping.url), []).append(name)
+    return [SharedPing(ping, names[url]) for url, ping in pings.items()]
 
 
 @dataclass(slots=True)
 class _Switch:
-    """One profile's switch."""
+    """One address, and what was fetched."""
 
-    ping: Ping
+    shared: SharedPing
     fetched_at: MonotonicS = MonotonicS(-inf)  # noqa: RUF009 - a number
     task: asyncio.Task[None] | None = None
     """The newest fetch."""
@@ -69,40 +79,39 @@ class DeadMansSwitch:
     """The switches of all profiles.
 
     Args:
-        pings: by the name under which a profile is watched.
+        pings: the addresses; each is fetched on its own.
         failing: returns the hooks that have failed for too long.
         warn: says on standard error and in the log that fetches fail, once for each streak, and that they work again.
     """
 
-    def __init__(
-        self, pings: Mapping[SafeText, Ping], failing: Callable[[], Sized], warn: Callable[[str], None]
-    ) -> None:
-        self._switches = {name: _Switch(ping) for name, ping in pings.items()}
+    def __init__(self, pings: Iterable[SharedPing], failing: Callable[[], Sized], warn: Callable[[str], None]) -> None:
+        self._switches = [_Switch(shared) for shared in pings]
         self._failing = failing
         self._warn = warn
 
     def take(self, update: MonitorUpdate) -> None:
         """Begin the fetches that an update calls for; never waits."""
-        for name, switch in self._switches.items():
+        for switch in self._switches:
+            names = switch.shared.names
             if not switch.is_ready(update.now.monotonic):
                 continue
-            is_failure = bool(self._failing()) or _is_blind(update, name)
-            is_listed = update.profile == name and update.has_new_listing
-            if is_listed if not is_failure else not switch.has_told_failure:
+            is_failure = bool(self._failing()) or any(_is_blind(update, name) for name in names)
+            is_news = update.profile in names and update.has_new_listing and _are_listed(update, names)
+            if is_news if not is_failure else not switch.has_told_failure:
                 switch.fetched_at = update.now.monotonic
-                switch.task = asyncio.create_task(self._fetch(name, switch, is_failure=is_failure))
+                switch.task = asyncio.create_task(self._fetch(switch, is_failure=is_failure))
 
     async def end(self) -> None:
         """End the fetches that are under way."""
-        tasks = [switch.task for switch in self._switches.values() if switch.task is not None]
+        tasks = [switch.task for switch in self._switches if switch.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _fetch(self, name: SafeText, switch: _Switch, *, is_failure: bool) -> None:
-        what = f"{name}: ping_url" if name else "ping_url"
+    async def _fetch(self, switch: _Switch, *, is_failure: bool) -> None:
+        what = ": ".join(filter(None, [", ".join(switch.shared.names), "ping_url"]))
         try:
-            await switch.ping.fetch(is_failure=is_failure)
+            await switch.shared.ping.fetch(is_failure=is_failure)
         except DeliveryError as error:
             if not switch.is_broken:
                 self._warn(f"{what}: {error}")
@@ -120,9 +129,14 @@ def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
     return is_awake and not update.monitor.sees(name, update.now)
 
 
+def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:
+    """Whether every profile has been listed since the start: until then, nothing is known of its environments."""
+    return all(update.monitor.fleet.by_profile[name].listed is not None for name in names)
+
+
 @asynccontextmanager
 async def pinging(
-    pings: Mapping[SafeText, Ping], warn: Callable[[str], None], failing: Callable[[], Sized] = tuple
+    pings: Iterable[SharedPing], warn: Callable[[str], None], failing: Callable[[], Sized] = tuple
 ) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
     """Fetch as long as the context lasts; the context gives a function that takes each update."""
     switch = DeadMansSwitch(pings, failing, warn)

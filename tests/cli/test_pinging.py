@@ -21,13 +21,17 @@ from support.pty_terminal import environment
 from support.receiver import Answer, Receiver, receiver
 
 from envwatch.cli.arguments import Exit
+from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.monitoring import MonitorUpdate
-from envwatch.cli.pinging import DeadMansSwitch
+from envwatch.cli.pinging import DeadMansSwitch, SharedPing, pings_of
+from envwatch.config.credentials import Credentials
+from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.hook import ping_of
 from envwatch.hooks.webhook import Ping
 from envwatch.model.limits import Limits
+from envwatch.model.text import clean
 from envwatch.sources.letta.network_settings import checked_hook_url
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.model.outcome import Outcome
+    from envwatch.model.text import SafeText
 
 ENVWATCH = (sys.executable, "-m", "envwatch")
 OK, FAIL = "/hook?token=t0", "/hook/fail?token=t0"
@@ -89,7 +94,7 @@ class Scene:
         await self.settled()
 
     async def settled(self) -> None:
-        tasks = [each.task for each in self.switch._switches.values() if each.task is not None]  # noqa: SLF001
+        tasks = [each.task for each in self.switch._switches if each.task is not None]  # noqa: SLF001
         await asyncio.gather(*tasks)
 
     @property
@@ -102,7 +107,12 @@ async def scene(*answers: Answer) -> AsyncIterator[Scene]:
     failing, warnings = list[str](), list[str]()
     async with receiver(*answers) as service:
         ping = replace(Ping(checked_hook_url(service.url), {}), time_limit=timedelta(seconds=20))
-        yield Scene(service, DeadMansSwitch({NO_PROFILE: ping}, lambda: failing, warnings.append), failing, warnings)
+        yield Scene(
+            service,
+            DeadMansSwitch([SharedPing(ping, [NO_PROFILE])], lambda: failing, warnings.append),
+            failing,
+            warnings,
+        )
 
 
 async def test_a_complete_listing_is_told_at_most_once_a_minute() -> None:
@@ -144,6 +154,44 @@ async def test_a_failure_is_told_once_and_then_nothing_until_envwatch_sees_again
         one.failing.append("pager")
         await one.poll(at=530)
         assert one.fetched[4:] == [FAIL], "a second failure is told as well"
+
+
+def test_profiles_with_one_address_share_a_switch() -> None:
+    credentials = Credentials(key=SecretStr("k"), base_url="https://letta.example", origin="a test")
+    urls = {"a": "https://ping.example/1", "b": "https://ping.example/2", "c": "https://ping.example/1", "d": None}
+    profiles = Profiles(
+        {
+            clean(name): SelectedProfile(credentials, Settings(profile=name, ping_url=SecretStr(url) if url else None))
+            for name, url in urls.items()
+        }
+    )
+    found = [(str(shared.ping.url), list(shared.names)) for shared in pings_of(profiles)]
+    assert found == [("https://ping.example/1", ["a", "c"]), ("https://ping.example/2", ["b"])]
+
+
+async def test_an_address_that_several_profiles_have_is_a_failure_of_all_if_one_cannot_be_seen() -> None:
+    names = [clean("work"), clean("home")]
+    monitor = Monitor.create({name: Limits() for name in names})
+    async with receiver() as service:
+        ping = Ping(checked_hook_url(service.url), {})
+        switch = DeadMansSwitch([SharedPing(ping, names)], list, lambda _: None)
+
+        async def take(name: SafeText, at: float, *, is_up: bool = True) -> None:
+            nonlocal monitor
+            before, moment = monitor, NOW + at * 1000
+            outcome = listed([row("web", moment)], moment) if is_up else failed(at=moment)
+            monitor, changes = monitor.apply(name, outcome, reading(moment))
+            switch.take(MonitorUpdate(before, monitor, changes, reading(moment), name, outcome))
+            await asyncio.gather(*(each.task for each in switch._switches if each.task is not None))  # noqa: SLF001
+
+        work, home = names
+        await take(work, 0)
+        assert service.posted == [], "nothing is known of the other one"
+        await take(home, 1)
+        for second in range(10, 200, 10):
+            await take(work, second)
+            await take(home, second + 1, is_up=False)
+        assert [posted.target for posted in service.posted] == [OK, FAIL]
 
 
 async def test_a_failure_that_was_not_taken_is_told_again() -> None:
