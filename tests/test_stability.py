@@ -68,7 +68,7 @@ def listing() -> Any:
 
 def hook_events() -> list[Any]:
     """What a hook gets when an incident opens, and when it resolves."""
-    one = hooked("web", "b").hold(20, "web").hold(20)
+    one = hooked("web", "b").hold(20, "web").hold(65)
     context = Context(source=SOURCE, host="letta.example", profile="work")
     messages = [
         message_of(fired, clean("pager"), context, one.monitor, reading(NOW + at * 1000)) for at, fired in one.fired

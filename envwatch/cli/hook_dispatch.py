@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
     from envwatch.hooks.runner import HookReport
+    from envwatch.model.clock import WallMs
     from envwatch.storage.log import PollLog
 
 
@@ -140,7 +141,7 @@ class HookDispatch:
                 )
                 for incident in incidents
             }
-            state = monitor.alert_state(profile, announced, self._resolved.values(), {}, now)
+            state = monitor.alert_state(profile, announced, self._resolved.values(), self._runner.failing(), now)
             self._alerts.keep(profile, state, now)
 
 
@@ -148,14 +149,27 @@ def _warn(line: str) -> None:
     print_error(f"envwatch: {clean(line)}")
 
 
-@asynccontextmanager
-async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
-    """Run hooks as long as the context lasts; leaving it gives what waits a short time.
+class RunningHooks(NamedTuple):
+    """The hooks while they run; without hooks, nothing happens."""
 
-    The context gives a function that takes each update; without hooks, the function does nothing.
-    """
+    take: Callable[[MonitorUpdate], None] = lambda _update: None
+    """Takes each update."""
+    failing: Callable[[], Mapping[SafeText, WallMs]] = dict
+    """See `Runner.failing`."""
+    names: Sequence[SafeText] = ()
+
+    @property
+    def are_failing(self) -> Mapping[SafeText, bool]:
+        """Whether each hook is failing."""
+        failing = self.failing()
+        return {name: name in failing for name in self.names}
+
+
+@asynccontextmanager
+async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[RunningHooks]:
+    """Run hooks as long as the context lasts; leaving it gives what waits a short time."""
     if prepared is None:
-        yield lambda _update: None
+        yield RunningHooks()
         return
 
     def report(line: HookReport) -> None:
@@ -167,7 +181,7 @@ async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIter
     dispatch = HookDispatch(prepared, runner)
     try:
         async with runner:
-            yield dispatch.take
+            yield RunningHooks(dispatch.take, runner.failing, [hook.name for hook in prepared.hooks])
     finally:
         dispatch.store()
         prepared.alerts.close()

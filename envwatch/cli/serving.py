@@ -22,12 +22,13 @@ from envwatch.serving.tokens import TokensError
 from envwatch.sources.poller import read_clocks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.cli.serve_plan import Plan
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.model.text import SafeText
     from envwatch.serving.tls import Certificate
     from envwatch.storage.log import PollLog
 
@@ -56,8 +57,11 @@ class Service:
         """Answer from now on; 503, until there is a listing."""
         self._server.start()
 
-    def take(self, update: MonitorUpdate) -> None:
-        """Let viewers know of an update; never waits. Raises the bug that ended the server, if one did."""
+    def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
+        """Let viewers know of an update; never waits. `hooks` says of each hook whether the hook is failing.
+
+        Raises the bug that ended the server, if one did.
+        """
         if self._server.error is not None:
             raise self._server.error
         for name, profile in self._profiles.items():
@@ -66,7 +70,7 @@ class Service:
             outcome = update.outcome if update.profile == name else None
             self._server.call(partial(profile.endpoint.update, profile_state, outcome, update.now, shared))
         if self._series is not None:
-            self._series.take(update)
+            self._series.take(update, hooks)
         if update.now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
             self._counted_at = update.now.monotonic
             self._server.call(lambda: self._log.note(self._app.counts.taken().line()))
@@ -129,13 +133,13 @@ class _Series:
         from envwatch.metrics.poll_counts import PollCounts
 
         self._polls = PollCounts()
-        self._newest: tuple[Monitor, PollCounts] | None = None
+        self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
 
-    def take(self, update: MonitorUpdate) -> None:
+    def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
         """Note an update."""
         if update.profile is not None and update.outcome is not None:
             self._polls = self._polls.apply(update.profile, update.outcome)
-        self._newest = update.monitor, self._polls
+        self._newest = update.monitor, self._polls, hooks
 
     def __call__(self, accept: str) -> tuple[bytes, str]:
         """Return body and content type; before the first update there is no series."""
@@ -143,4 +147,5 @@ class _Series:
 
         if self._newest is None:
             return b"", "text/plain; version=0.0.4; charset=utf-8"
-        return exposition(*self._newest, read_clocks(), accept=accept)
+        monitor, polls, hooks = self._newest
+        return exposition(monitor, polls, read_clocks(), hooks=hooks, accept=accept)

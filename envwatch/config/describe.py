@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
+from envwatch.hooks.hook import without_secret
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, counted
 from envwatch.views.columns import PROBLEMS
@@ -42,6 +43,8 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
     how = names[names.index("filter") : names.index("limits")]  # without what names the server and the key
     values = {name: getattr(settings, name) for name in how} | {"sort": settings.sort or PROBLEMS}
     values["blind_after"] = settings.blind_after or False
+    ping_url = None if settings.ping_url is None else without_secret(settings.ping_url)
+    values |= {"ping_url": ping_url, "ping_url_env": settings.ping_url_env}
     values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
     values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}

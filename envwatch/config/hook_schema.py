@@ -53,7 +53,7 @@ _KINDS: Final = BeforeValidator(
         list[Annotated[str, Field(json_schema_extra={"enum": list(_WORDS)})]], Field(min_length=1)
     ],
 )
-_URL: Final = BeforeValidator(_url, json_schema_input_type=NON_EMPTY)
+SECRET_URL: Final = BeforeValidator(_url, json_schema_input_type=NON_EMPTY)
 _APPRISE: Final = BeforeValidator(
     _apprise_urls, json_schema_input_type=Annotated[list[NON_EMPTY], Field(min_length=1, max_length=_APPRISE_URLS)]
 )
@@ -76,7 +76,7 @@ class HookSettings(BaseModel):
     """How long the next message about the same environment and kind of event waits."""
     command: Annotated[tuple[str, ...], ARGUMENTS] = ()
     """A program and its arguments: no shell reads them. The event is on standard input and in `ENVWATCH_*`."""
-    url: Annotated[SecretStr | None, _URL] = None
+    url: Annotated[SecretStr | None, SECRET_URL] = None
     """The web service to post a CloudEvent to: https, or http to this machine."""
     url_env: Annotated[str | None, VARIABLE] = None
     """The environment variable that holds this address, if it is a secret."""

@@ -16,10 +16,10 @@ from operator import itemgetter
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from envwatch.config.hook_schema import HookSettings, mistakes_between
+from envwatch.config.hook_schema import SECRET_URL, HookSettings, mistakes_between
 from envwatch.config.toml_text import parsed
 from envwatch.config.validators import (
     ARGUMENTS,
@@ -135,6 +135,10 @@ class Profile(CommonSettings):
     """The environment variable that holds the API key."""
     api_key_file: Annotated[Path | None, FILE] = None
     """The file of mode 0600 that holds the API key; a relative path starts at this file's folder."""
+    ping_url: Annotated[SecretStr | None, SECRET_URL] = None
+    """The address of a dead man's switch, which `watch`, `serve` and `record` fetch once a minute while they see."""
+    ping_url_env: Annotated[str | None, VARIABLE] = None
+    """The environment variable that holds this address, if the address is a secret."""
 
 
 class Command(BaseModel):
@@ -307,6 +311,8 @@ def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mista
     for key, section in (((), config), *((("profiles", name), profile) for name, profile in config.profiles.items())):
         if section.api_key_env is not None and section.api_key_file is not None:
             yield (*key, "api_key_file"), "and api_key_env are two places for one key: keep one of them"
+        if section.ping_url is not None and section.ping_url_env is not None:
+            yield (*key, "ping_url_env"), "and ping_url are two places for one address: keep one of them"
 
 
 def _unknown_variable(name: str, names: Iterable[str]) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import timedelta
 
+    from pydantic import SecretStr
+
     from envwatch.config.schema import Document
     from envwatch.hooks.hook import Hook
     from envwatch.views.command_context import RowCommand
@@ -52,6 +54,9 @@ DEMO_SETTINGS: Final = frozenset(
 KEY_SETTINGS: Final = frozenset({"api_key_env", "api_key_file"})
 """The settings that name where the key is; a profile has one of them at most."""
 
+_PING_SETTINGS: Final = frozenset({"ping_url", "ping_url_env"})
+"""The settings that name the dead man's switch; a profile has one of them at most."""
+
 _PATHS: Final = frozenset({"api_key_file", "expect_file", "serve_tokens_file"})
 """The settings that are paths; in the file, a relative one starts at the file's folder."""
 
@@ -74,6 +79,9 @@ class Settings:
     """From the file; empty if it names none."""
     api_key_env: str | None = None
     api_key_file: Path | None = None
+    ping_url: SecretStr | None = None
+    """The address of the dead man's switch; or `ping_url_env`, the variable with the address."""
+    ping_url_env: str | None = None
     filter: str = ""
     columns: tuple[str, ...] = ()
     """Empty for those that fit."""
@@ -112,11 +120,16 @@ class Settings:
     hooks: tuple[Hook, ...] = ()
     """What is run or posted when something happens, in the file's order."""
     key_variables: frozenset[str] = frozenset()
-    """Names of the variables that any profile of the file names for its key."""
+    """Names of the variables that any profile of the file names for its key, or for its dead man's switch."""
     origins: Mapping[str, SafeText] = field(default_factory=dict)
     """The origin of each value that is not a default, by its name: `keys.` with the id, `commands.` and `hooks.` with
     name."""
     document: Document | None = None
+
+    @property
+    def secret_variables(self) -> frozenset[str]:
+        """Names of all variables with secrets that the file names: no command of the user's own gets these."""
+        return self.key_variables.union(*(hook.secret_variables for hook in self.hooks))
 
     @property
     def is_by_option(self) -> bool:
@@ -270,7 +283,9 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
         keys=keys,
         commands=commands,
         hooks=hooks,
-        key_variables=frozenset(each.api_key_env for each in sections if each.api_key_env),
+        key_variables=frozenset(
+            filter(None, (name for each in sections for name in (each.api_key_env, each.ping_url_env)))
+        ),
         origins=origins,
         document=document,
         limits=limits,
@@ -285,8 +300,9 @@ def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
         return {}, {}
     common = _section_layer(document, sources)
     own = _section_layer(document, sources, "profiles", profile)
-    if own.keys() & KEY_SETTINGS:  # one of them replaces the other as well
-        common = {name: value for name, value in common.items() if name not in KEY_SETTINGS}
+    for names in (KEY_SETTINGS, _PING_SETTINGS):
+        if own.keys() & names:  # one of them replaces the other as well
+            common = {name: value for name, value in common.items() if name not in names}
     return common, own
 
 

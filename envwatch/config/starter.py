@@ -50,6 +50,8 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "base_url": '"https://letta.example.com"',
     "api_key_env": '"WORK_LETTA_KEY"',
     "api_key_file": '"work.key"',
+    "ping_url": '"https://hc-ping.com/0e1d2c3b-4a59-6877-8695-a4b3c2d1e0ff"',
+    "ping_url_env": '"WORK_PING_URL"',
 }
 
 _HEAD: Final = """\

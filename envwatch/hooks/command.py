@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from pydantic_core import to_json
@@ -23,6 +24,7 @@ from pydantic_core import to_json
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
+from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.views.command_context import ending_text
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ class _Job(NamedTuple):
 
 async def _run(job: _Job) -> SafeText:
     is_over = threading.Event()
-    running = asyncio.ensure_future(asyncio.to_thread(_run_to_end, job, is_over))
+    # asyncio's own threads are few, and the polls need them too: hooks that hang would occupy all of them.
+    running = asyncio.ensure_future(run_in_daemon_thread(partial(_run_to_end, job, is_over)))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -17,16 +17,16 @@ class DeliveryError(Exception):
 
     Args:
         why: continues a sentence that begins with the hook's name.
-        is_temporary: whether the same message may be taken later.
+        is_final: whether no later try can succeed.
         wait: how long the receiver asks to wait.
         output: what a command has printed.
     """
 
     def __init__(
-        self, why: str, *, is_temporary: bool = False, wait: timedelta | None = None, output: SafeText | None = None
+        self, why: str, *, is_final: bool = False, wait: timedelta | None = None, output: SafeText | None = None
     ) -> None:
         super().__init__(clean(why))
-        self.is_temporary = is_temporary
+        self.is_final = is_final
         self.wait = wait
         self.output = output
 

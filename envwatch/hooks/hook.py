@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from envwatch.hooks.delivery import Delivery
+    from envwatch.hooks.webhook import Ping
     from envwatch.model.text import SafeText
 
 INCIDENT: Final = "incident"
@@ -76,13 +77,18 @@ class Hook:
             return f"the address in {self.url_env}"
         if self.url is None:
             return "PagerDuty"
-        url = checked_hook_url(self.url.get_secret_value())
-        return f"{url.scheme}://{url.host}/…"
+        return without_secret(self.url)
 
     @property
     def secret_variables(self) -> tuple[str, ...]:
         """Names of the variables with its secrets."""
         return tuple(filter(None, (self.url_env, self.key_env)))
+
+
+def without_secret(address: SecretStr) -> str:
+    """Return the parts of a web service's address that are no secret."""
+    url = checked_hook_url(address.get_secret_value())
+    return f"{url.scheme}://{url.host}/…"
 
 
 def deliveries_of(
@@ -131,7 +137,26 @@ def _delivery_of(hook: Hook, environ: Mapping[str, str], child_environ: Mapping[
     if hook.key_env is not None:
         key = SecretStr(_variable(hook.key_env, environ))
         redactor().learn(key.get_secret_value())
-    return Webhook(url, environ, key, is_pagerduty=hook.is_pagerduty)
+    return Webhook(url, environ, key=key, is_pagerduty=hook.is_pagerduty)
+
+
+def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> Ping | None:
+    """Return the dead man's switch by the settings `ping_url` and `ping_url_env`; the redactor learns the address.
+
+    Raises:
+        SettingsError: if the variable is not set, or the address cannot be used.
+    """
+    if address is None and variable is None:
+        return None
+    from envwatch.hooks.webhook import Ping  # noqa: PLC0415 - httpx, only where it is used
+
+    try:
+        text = address.get_secret_value() if address is not None else _variable(variable or "", environ)
+        url = checked_hook_url(text)
+        _learn(url.raw_path.decode("ascii"))
+        return Ping(url, environ)
+    except SettingsError as error:
+        raise SettingsError(f"{'ping_url_env' if address is None else 'ping_url'}: {error}") from None
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> str:

@@ -55,6 +55,8 @@ class Message:
     """An event of its Events API v2 without the routing key; None if it is about no incident."""
     incident: SafeText | None = None
     """The id of the incident that opens or resolves; None if it is about none."""
+    is_resolved: bool = False
+    """Whether the incident is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ def _of_incident(
         variables=rows | variables,
         pagerduty=_pagerduty(incident, summary, context, is_resolved=resolved_at is not None),
         incident=incident.id,
+        is_resolved=resolved_at is not None,
     )
 
 

@@ -1,25 +1,31 @@
-"""Delivers the messages of all hooks, one at a time, each in limited time; nothing of it ever stops the caller.
+"""Delivers the messages of all hooks. Each hook has a queue and a worker, so a hook that hangs delays no other hook.
 
-Each hook has a queue of bounded length and a worker, so that one whose receiver is down holds up no other: only what
-runs takes its turn, not what waits for another try. What fails is logged, and shown once for each streak of failures.
+The queue has one entry for each incident, with the newest state of the incident. An opening stays in the queue until
+the opening is delivered, or the incident is over. Other messages have a time limit. The number of events is bounded.
+
+A failure says that the hook's receiver is down, so the hook rests as a whole: a random time below a bound that doubles
+with each failure. The message that failed goes to the end of the queue. After the rest the first message is tried, and
+the first success ends the rest for all messages. An opening that was never tried does not wait: the opening goes first,
+also during the rest. If this first try fails, the rest stays as long as it was, and the opening waits like the others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.model import limits
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import SafeText, clean, counted
+from envwatch.model.times import long_age
+from envwatch.sources.poller import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import timedelta
     from types import TracebackType
     from typing import Self
@@ -27,15 +33,9 @@ if TYPE_CHECKING:
     from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.message import Message
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waits:
-    """Clock, waiting and randomness: arguments, so that tests need no time."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    random: Callable[[], float] = random.random
-    """From 0 to 1."""
+_NO_REST: Final = MonotonicS(0.0)
+"""The end of no rest."""
+_FAILING_AFTER_S: Final = limits.HOOK_FAILING_AFTER.total_seconds()
 
 
 class HookReport(NamedTuple):
@@ -44,46 +44,108 @@ class HookReport(NamedTuple):
     text: SafeText
     is_failure: bool = False
     is_news: bool = False
-    """Whether people are to be shown it, and not only the log: the first failure of a streak, and its end."""
+    """Whether the line is for people, and not only for the log: a streak of failures begins, lasts, or ends."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A message in a queue."""
+
+    message: Message
+    put_at: MonotonicS
+    is_tried: bool = False
+    is_withdrawn: bool = False
+    """Whether a failed try is the last one."""
+
+    @property
+    def is_opening(self) -> bool:
+        return self.message.incident is not None and not self.message.is_resolved
 
 
 @dataclass(slots=True)
 class _HookQueue:
-    """One hook's queue and its present streak."""
+    """One hook's messages, and the hook's present streak of failures."""
 
     name: SafeText
     delivery: Delivery
-    queue: asyncio.Queue[Message] = field(default_factory=lambda: asyncio.Queue(limits.HOOK_QUEUE))
-    unsent: deque[Message] = field(default_factory=deque)
-    """Messages that are tried or wait, in their order."""
+    waiting: deque[_Entry] = field(default_factory=deque)
+    """At most one entry for each incident."""
+    sending: _Entry | None = None
+    opened: set[SafeText] = field(default_factory=set)
+    """Ids of incidents whose opening was delivered, and whose end was not."""
+    rests_until: MonotonicS = _NO_REST
     failures: int = 0
     """Failed tries since the last success."""
+    failed_since: Clocks | None = None
+    """The moment of the first of these failures."""
+    is_failing: bool = False
+    """Whether the streak has lasted for `limits.HOOK_FAILING_AFTER`."""
     dropped: int = 0
-    """Messages that found the queue full since the last success."""
+    """Events that found the queue full since the last success."""
+    has_news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a message was put."""
+    is_idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while nothing waits and nothing is sent; see `Runner.all_done`."""
+
+    @property
+    def unsent(self) -> list[Message]:
+        """The messages that are neither delivered nor given up."""
+        entries = self.waiting if self.sending is None else (self.sending, *self.waiting)
+        return [entry.message for entry in entries]
+
+    def entry_of(self, incident: SafeText | None) -> _Entry | None:
+        """Return the waiting entry of an incident."""
+        found = (entry for entry in self.waiting if incident is not None and entry.message.incident == incident)
+        return next(found, None)
+
+    def has_opened(self, incident: SafeText | None) -> bool:
+        """Whether the receiver knows of an incident, or may know soon because the opening is being sent."""
+        is_sending = self.sending is not None and self.sending.is_opening and self.sending.message.incident == incident
+        return is_sending or incident in self.opened
+
+    def next_entry(self, now: MonotonicS) -> _Entry | None:
+        """Return the entry to try now; None while the hook rests, and without any."""
+        new_openings = (entry for entry in self.waiting if entry.is_opening and not entry.is_tried)
+        first = self.waiting[0] if self.waiting and now >= self.rests_until else None
+        return next(new_openings, first)
+
+    def looks_at(self) -> MonotonicS:
+        """Return the moment of the next try, or the moment from which the hook counts as failing."""
+        if self.failed_since is None or self.is_failing:
+            return self.rests_until
+        return MonotonicS(min(self.rests_until, self.failed_since.monotonic + _FAILING_AFTER_S))
+
+    def settle(self) -> None:
+        """Let `is_idle` say whether anything is left."""
+        if self.waiting or self.sending is not None:
+            self.is_idle.clear()
+        else:
+            self.is_idle.set()
 
 
 class Runner:
-    """The queues and workers of all hooks; leaving the context gives what waits a short time, and ends the rest.
+    """The queues and workers of all hooks; leaving the context gives waiting messages a short time, and ends the rest.
 
     Args:
-        deliveries: of each hook, by its name.
-        report: called with each line; it must not wait.
-        waits: clock, waiting and randomness.
-        farewell: how long what waits has in the end.
+        deliveries: of each hook, by the hook's name.
+        report: called with each line; must not wait.
+        runtime: clocks, waiting and randomness.
+        farewell: the time that waiting messages have at the end.
     """
 
     def __init__(
         self,
         deliveries: Mapping[SafeText, Delivery],
         report: Callable[[HookReport], None],
-        waits: Waits | None = None,
+        runtime: Runtime | None = None,
         farewell: timedelta = limits.HOOK_FAREWELL,
     ) -> None:
         self._hook_queues = {name: _HookQueue(name, delivery) for name, delivery in deliveries.items()}
+        for hook_queue in self._hook_queues.values():
+            hook_queue.settle()
         self._report = report
-        self._waits = waits or Waits()
+        self._runtime = runtime or Runtime()
         self._farewell_s = farewell.total_seconds()
-        self._turn = asyncio.Lock()
         self._workers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -102,76 +164,167 @@ class Runner:
             for hook_queue in self._hook_queues.values():
                 if hook_queue.unsent:
                     unsent = counted(len(hook_queue.unsent), "message")
-                    text = f"hook {hook_queue.name}: {unsent} not sent, as envwatch ends"
-                    self._report(HookReport(clean(text), is_failure=True, is_news=True))
+                    self._say(hook_queue, f"{unsent} not sent, as envwatch ends", is_failure=True, is_news=True)
 
     def put(self, hook: SafeText, message: Message) -> None:
-        """Queue a message for a hook; never waits. With a full queue it is dropped, counted and reported."""
-        hook_queue = self._hook_queues[hook]
-        try:
-            hook_queue.queue.put_nowait(message)
-            hook_queue.unsent.append(message)
-        except asyncio.QueueFull:
+        """Queue a message for a hook; never waits.
+
+        A message about an incident replaces the waiting message about the same incident. A message about an event is
+        dropped, counted and reported if the queue is full.
+        """
+        hook_queue, now = self._hook_queues[hook], self._now()
+        earlier = hook_queue.entry_of(message.incident)
+        is_opening_unsent = earlier is not None and earlier.is_opening and not hook_queue.has_opened(message.incident)
+        if earlier is not None and is_opening_unsent and message.is_resolved:
+            hook_queue.waiting.remove(earlier)
+            self._say(hook_queue, f"nothing sent, as the incident is over: {message.summary}")
+        elif earlier is not None and message.is_resolved == earlier.message.is_resolved:
+            earlier.message = message
+        elif message.incident is None and self._is_full(hook_queue):
             hook_queue.dropped += 1
-            text = f"hook {hook}: dropped, as {limits.HOOK_QUEUE} messages wait: {message.summary}"
-            self._report(HookReport(clean(text), is_failure=True, is_news=hook_queue.dropped == 1))
+            text = f"dropped, as {limits.HOOK_QUEUE} messages wait: {message.summary}"
+            self._say(hook_queue, text, is_failure=True, is_news=hook_queue.dropped == 1)
+        else:
+            if earlier is not None:
+                hook_queue.waiting.remove(earlier)
+            hook_queue.waiting.append(_Entry(message, now))
+        hook_queue.settle()
+        hook_queue.has_news.set()
+
+    def withdraw(self, hook: SafeText, incident: SafeText) -> None:
+        """Stop the tries of an opening whose incident ends without a message. Without such an opening, do nothing."""
+        hook_queue = self._hook_queues[hook]
+        hook_queue.opened.discard(incident)
+        if (entry := hook_queue.entry_of(incident)) is not None and entry.is_opening:
+            hook_queue.waiting.remove(entry)
+            self._say(hook_queue, f"withdrawn: {entry.message.summary}")
+        if (sending := hook_queue.sending) is not None and sending.message.incident == incident:
+            sending.is_withdrawn = sending.is_opening
+        hook_queue.settle()
 
     def unsent(self, hook: SafeText) -> Collection[Message]:
         """Return the messages of a hook that are neither delivered nor given up."""
         return self._hook_queues[hook].unsent
 
+    def failing(self) -> Mapping[SafeText, WallMs]:
+        """Return the hooks that have failed for `limits.HOOK_FAILING_AFTER`, each with the first failure's time.
+
+        A hook stays failing until the hook delivers a message.
+        """
+        return {
+            name: hook_queue.failed_since.wall
+            for name, hook_queue in self._hook_queues.items()
+            if hook_queue.is_failing and hook_queue.failed_since is not None
+        }
+
     async def all_done(self) -> None:
         """Wait until every queued message was delivered or given up."""
-        await asyncio.gather(*(hook_queue.queue.join() for hook_queue in self._hook_queues.values()))
+        await asyncio.gather(*(hook_queue.is_idle.wait() for hook_queue in self._hook_queues.values()))
+
+    def _now(self) -> MonotonicS:
+        return self._runtime.clocks().monotonic
+
+    @staticmethod
+    def _is_full(hook_queue: _HookQueue) -> bool:
+        return sum(entry.message.incident is None for entry in hook_queue.waiting) >= limits.HOOK_QUEUE
 
     async def _work(self, hook_queue: _HookQueue) -> None:
         while True:
-            message = await hook_queue.queue.get()
-            try:
-                await self._deliver(hook_queue, message)
-            except Exception as bug:  # noqa: BLE001 - whatever it is, it must not stop the messages after it
-                self._note_failure(hook_queue, message, DeliveryError(f"a bug: {bug!r}"), None)
-            hook_queue.unsent.popleft()
-            hook_queue.queue.task_done()
-
-    async def _deliver(self, hook_queue: _HookQueue, message: Message) -> None:
-        """Try until a message is delivered, cannot be, or was tried for long enough."""
-        began_at, tries = self._waits.monotonic(), 0
-        while True:
-            try:
-                async with self._turn:
-                    output = await hook_queue.delivery.send(message)
-            except DeliveryError as error:
-                wait = self._wait_after(error, tries)
-                tried_for = self._waits.monotonic() + wait - began_at
-                tries += 1
-                is_last = not error.is_temporary or tried_for > limits.HOOK_TRIED_FOR.total_seconds()
-                self._note_failure(hook_queue, message, error, None if is_last else wait)
-                if is_last:
-                    return
-                await self._waits.sleep(wait)
+            hook_queue.has_news.clear()
+            now = self._now()
+            if (entry := hook_queue.next_entry(now)) is not None:
+                await self._try(hook_queue, entry, does_rest=now < hook_queue.rests_until)
+                hook_queue.settle()
+            elif hook_queue.waiting:
+                self._note_failing(hook_queue)
+                await self._runtime.wait(hook_queue.has_news, max(hook_queue.looks_at() - now, 0.0))
             else:
-                self._note_success(hook_queue, message, output)
-                return
+                await hook_queue.has_news.wait()
 
-    def _wait_after(self, error: DeliveryError, tries: int) -> float:
-        """Return the seconds to wait: full jitter below a doubling bound, or longer if the receiver asks for more."""
-        cap, base = limits.HOOK_BACKOFF_CAP.total_seconds(), limits.HOOK_BACKOFF_BASE.total_seconds()
-        jittered = self._waits.random() * min(cap, base * float(2 ** min(tries, 10)))
-        return max(jittered, error.wait.total_seconds() if error.wait else 0.0)
+    async def _try(self, hook_queue: _HookQueue, entry: _Entry, *, does_rest: bool) -> None:
+        """Try to deliver a message once. A cancelled try leaves the message unsent."""
+        hook_queue.waiting.remove(entry)
+        hook_queue.sending = entry
+        try:
+            output = await hook_queue.delivery.send(entry.message)
+        except DeliveryError as error:
+            failure = error
+        except Exception as bug:  # noqa: BLE001 - no bug of a delivery may stop the messages after it
+            failure = DeliveryError(f"a bug: {bug!r}")
+        else:
+            hook_queue.sending = None
+            self._note_success(hook_queue, entry, output)
+            return
+        hook_queue.sending = None
+        self._note_failure(hook_queue, entry, failure, does_rest=does_rest)
+        self._note_failing(hook_queue)
 
-    def _note_failure(self, hook_queue: _HookQueue, message: Message, error: DeliveryError, wait: float | None) -> None:
-        hook_queue.failures += 1
-        what = "given up" if wait is None else f"next try in {wait:.0f} s"
-        output = f" ({error.output})" if error.output else ""
-        text = f"hook {hook_queue.name}: {error}{output}: {what}: {message.summary}"
-        self._report(HookReport(clean(text), is_failure=True, is_news=hook_queue.failures == 1))
-
-    def _note_success(self, hook_queue: _HookQueue, message: Message, output: SafeText) -> None:
+    def _note_success(self, hook_queue: _HookQueue, entry: _Entry, output: SafeText) -> None:
+        if (incident := entry.message.incident) is not None:
+            is_open = entry.is_opening and not entry.is_withdrawn
+            (hook_queue.opened.add if is_open else hook_queue.opened.discard)(incident)
         printed = f" ({output})" if output else ""
-        self._report(HookReport(clean(f"hook {hook_queue.name}: sent{printed}: {message.summary}")))
+        self._say(hook_queue, f"sent{printed}: {entry.message.summary}")
         if hook_queue.failures or hook_queue.dropped:
             dropped = f", {counted(hook_queue.dropped, 'message')} dropped" if hook_queue.dropped else ""
-            text = f"hook {hook_queue.name}: works again, after {counted(hook_queue.failures, 'failure')}{dropped}"
-            self._report(HookReport(clean(text), is_news=True))
+            text = f"works again, after {counted(hook_queue.failures, 'failure')}{dropped}"
+            self._say(hook_queue, text, is_news=True)
         hook_queue.failures = hook_queue.dropped = 0
+        hook_queue.failed_since, hook_queue.is_failing = None, False
+        hook_queue.rests_until = _NO_REST
+
+    def _note_failure(self, hook_queue: _HookQueue, entry: _Entry, error: DeliveryError, *, does_rest: bool) -> None:
+        """Let the hook rest, keep the message unless its tries are over, and give up messages that are too old."""
+        now = self._runtime.clocks()
+        if not does_rest:
+            hook_queue.rests_until = MonotonicS(now.monotonic + self._rest_after(error, hook_queue.failures))
+        hook_queue.failures += 1
+        hook_queue.failed_since = hook_queue.failed_since or now
+        entry.is_tried = True
+        newer = hook_queue.entry_of(entry.message.incident)
+        fate = f"next try in {hook_queue.rests_until - now.monotonic:.0f} s"
+        if newer is not None:
+            newer.is_tried = True
+            if newer.message.is_resolved and not hook_queue.has_opened(entry.message.incident):
+                hook_queue.waiting.remove(newer)
+                fate = "the incident is over"
+        elif entry.is_withdrawn:
+            fate = "withdrawn"
+        elif error.is_final or self._is_too_old(entry, now.monotonic):
+            fate = self._give_up(hook_queue, entry)
+        else:
+            hook_queue.waiting.append(entry)
+        output = f" ({error.output})" if error.output else ""
+        text = f"{error}{output}: {fate}: {entry.message.summary}"
+        self._say(hook_queue, text, is_failure=True, is_news=hook_queue.failures == 1)
+        for old in [each for each in hook_queue.waiting if self._is_too_old(each, now.monotonic)]:
+            hook_queue.waiting.remove(old)
+            self._say(hook_queue, f"{self._give_up(hook_queue, old)}: {old.message.summary}", is_failure=True)
+
+    @staticmethod
+    def _is_too_old(entry: _Entry, now: MonotonicS) -> bool:
+        return not entry.is_opening and now - entry.put_at >= limits.HOOK_TRIED_FOR.total_seconds()
+
+    @staticmethod
+    def _give_up(hook_queue: _HookQueue, entry: _Entry) -> str:
+        if entry.message.incident is not None:
+            hook_queue.opened.discard(entry.message.incident)
+        return "given up"
+
+    def _rest_after(self, error: DeliveryError, failures: int) -> float:
+        """Return the seconds to rest: full jitter below a doubling bound, or longer if the receiver asks for more."""
+        cap, base = limits.HOOK_BACKOFF_CAP.total_seconds(), limits.HOOK_BACKOFF_BASE.total_seconds()
+        jittered = self._runtime.random() * min(cap, base * float(2 ** min(failures, 10)))
+        return max(jittered, min(cap, error.wait.total_seconds()) if error.wait else 0.0)
+
+    def _note_failing(self, hook_queue: _HookQueue) -> None:
+        since = hook_queue.failed_since
+        if since is None or hook_queue.is_failing or self._now() - since.monotonic < _FAILING_AFTER_S:
+            return
+        hook_queue.is_failing = True
+        unsent = counted(len(hook_queue.unsent), "message")
+        text = f"has failed for {long_age(limits.HOOK_FAILING_AFTER)}, {unsent} not sent"
+        self._say(hook_queue, text, is_failure=True, is_news=True)
+
+    def _say(self, hook_queue: _HookQueue, text: str, *, is_failure: bool = False, is_news: bool = False) -> None:
+        self._report(HookReport(clean(f"hook {hook_queue.name}: {text}"), is_failure, is_news))

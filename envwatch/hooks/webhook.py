@@ -1,4 +1,4 @@
-"""Posts a message to a web service: one request, in bounds of time and size.
+"""Requests to web services: the messages of hooks, and the pings of a dead man's switch. Time and size are bounded.
 
 The address, the proxy and the trusted certificates follow the rules of the API (`network_settings`). No redirect is
 followed, no cookie kept, and Letta's key is never sent. Messages name the host alone, as the rest of an address may be
@@ -38,13 +38,11 @@ _TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=lim
 _BODY_BYTES: Final = 4096
 """Bytes of the answer to a refused message that are read."""
 _LONGEST_WORDS: Final = 200
-_LATER: Final = frozenset({408, 425, 429})
-"""Statuses below 500 with which the same message may be taken later."""
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
-    """A web service that takes messages.
+class WebService:
+    """A web service that gets requests.
 
     Raises:
         SettingsError: if the proxy or the certificates in the environment cannot be used.
@@ -52,9 +50,6 @@ class Webhook:
 
     url: httpx.URL
     environ: Mapping[str, str]
-    key: SecretStr | None = None
-    """PagerDuty's routing key; for others, sent as `Authorization: Bearer`."""
-    is_pagerduty: bool = False
     time_limit: timedelta = limits.HOOK_TIME
     """For one request in all; httpx's own limits are for single operations."""
     proxy: httpx.Proxy | None = field(init=False)
@@ -65,40 +60,34 @@ class Webhook:
         object.__setattr__(self, "_trust", trust_for(self.url, self.environ))
         object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
 
-    async def send(self, message: Message) -> SafeText:
-        """Post a message; see `Delivery`. A connection is opened for each: the last was days ago."""
+    async def request(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes = b"") -> None:
+        """Make one request, over a new connection: the last request was minutes or days ago.
+
+        Raises:
+            DeliveryError: if the service does not accept the request.
+        """
+        headers = {"User-Agent": f"envwatch/{__version__}", **headers}
+        request = httpx.Request(
+            method, url, headers=headers, content=content, extensions={"timeout": _TIMEOUT.as_dict()}
+        )
         transport = httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False, proxy=self.proxy)
         try:
             async with asyncio.timeout(self.time_limit.total_seconds()), transport:
-                response = await transport.handle_async_request(self._request(message))
+                response = await transport.handle_async_request(request)
                 try:
                     await self._check(response)
                 finally:
                     await response.aclose()
         except (httpx.TimeoutException, TimeoutError):
-            raise DeliveryError(f"{self.url.host} does not answer in time", is_temporary=True) from None
+            raise DeliveryError(f"{self.url.host} does not answer in time") from None
         except (httpx.HTTPError, OSError) as error:
             nearest = self.url if self.proxy is None else self.proxy.url
             port = nearest.port or (443 if nearest.scheme == "https" else 80)
             _, why = network_failure(error, self.url.host, f"{nearest.host}:{port}")
-            raise DeliveryError(why, is_temporary=True) from None
-        return EMPTY
-
-    def _request(self, message: Message) -> httpx.Request:
-        headers = {"Content-Type": "application/cloudevents+json", "User-Agent": f"envwatch/{__version__}"}
-        content = message.cloud_event
-        if self.is_pagerduty:
-            if message.pagerduty is None:
-                raise DeliveryError("PagerDuty takes incidents only")
-            key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
-            headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
-        elif self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
-        extensions = {"timeout": _TIMEOUT.as_dict()}
-        return httpx.Request("POST", self.url, headers=headers, content=content, extensions=extensions)
+            raise DeliveryError(why) from None
 
     async def _check(self, response: httpx.Response) -> None:
-        """Raise unless the message was taken."""
+        """Raise unless the request was accepted."""
         status = response.status_code
         if response.is_success:
             return
@@ -108,7 +97,6 @@ class Webhook:
         words = _message_in(await self._body_of(response))
         raise DeliveryError(
             f"{what}: {words}" if words else what,
-            is_temporary=status in _LATER or response.is_server_error,
             wait=retry_after(response.headers, time.time() * 1000),
         )
 
@@ -122,6 +110,47 @@ class Webhook:
                     if len(body) >= _BODY_BYTES:
                         break
         return bytes(body[:_BODY_BYTES])
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook(WebService):
+    """A web service that takes messages."""
+
+    key: SecretStr | None = None
+    """PagerDuty's routing key; for others, sent as `Authorization: Bearer`."""
+    is_pagerduty: bool = False
+
+    async def send(self, message: Message) -> SafeText:
+        """Post a message; see `Delivery`."""
+        headers, content = {"Content-Type": "application/cloudevents+json"}, message.cloud_event
+        if self.is_pagerduty:
+            if message.pagerduty is None:
+                raise DeliveryError("PagerDuty takes incidents only", is_final=True)
+            key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
+            headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
+        elif self.key is not None:
+            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
+        await self.request("POST", self.url, headers, content)
+        return EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(WebService):
+    """The address of a dead man's switch, as healthchecks.io and similar services give one."""
+
+    time_limit: timedelta = limits.PING_TIME
+
+    async def fetch(self, *, is_failure: bool) -> None:
+        """Fetch the address, with `/fail` at the end of its path for a failure.
+
+        Raises:
+            DeliveryError: if the service does not accept the request.
+        """
+        url = self.url
+        if is_failure:
+            path, mark, query = url.raw_path.partition(b"?")
+            url = url.copy_with(raw_path=path.rstrip(b"/") + b"/fail" + mark + query)
+        await self.request("GET", url, {})
 
 
 def _message_in(body: bytes) -> SafeText:

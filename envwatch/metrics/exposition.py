@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from functools import partial
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
@@ -39,19 +40,29 @@ LARGEST: Final = 2000
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+NO_HOOKS: Final[Mapping[SafeText, bool]] = MappingProxyType({})
+"""For a process that runs no hooks."""
+
 _UNKNOWN: Final = "unknown"
 
 
-def exposition(
-    monitor: Monitor, polls: PollCounts, now: Clocks, *, largest: int = LARGEST, accept: str = ""
+def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
+    monitor: Monitor,
+    polls: PollCounts,
+    now: Clocks,
+    *,
+    hooks: Mapping[SafeText, bool] = NO_HOOKS,
+    largest: int = LARGEST,
+    accept: str = "",
 ) -> tuple[bytes, str]:
     """Return all series of a moment and their content type.
 
-    At most `largest` environments have series of their own, of all profiles together. The format is OpenMetrics if the
-    header `Accept` of the request names that, otherwise the text format.
+    `hooks` says of each hook that this process runs whether the hook is failing. At most `largest` environments have
+    series of their own, of all profiles together. The format is OpenMetrics if the header `Accept` of the request names
+    that, otherwise the text format.
     """
     registry = CollectorRegistry()
-    registry.register(_Families(families(monitor, polls, now, largest)))
+    registry.register(_Families(families(monitor, polls, now, largest, hooks)))
     if "application/openmetrics-text" in accept:
         body: bytes = generate_openmetrics(registry)  # type: ignore[no-untyped-call]
         return body, OPENMETRICS
@@ -69,7 +80,9 @@ class _Families(Collector):
         return self._families
 
 
-def families(monitor: Monitor, polls: PollCounts, now: Clocks, largest: int) -> Iterator[Metric]:
+def families(
+    monitor: Monitor, polls: PollCounts, now: Clocks, largest: int, hooks: Mapping[SafeText, bool]
+) -> Iterator[Metric]:
     """Yield the families of a moment that have any sample; see `exposition`."""
     selection = selection_of(monitor, now, largest)
     omitted = gauge(
@@ -80,6 +93,7 @@ def families(monitor: Monitor, polls: PollCounts, now: Clocks, largest: int) -> 
     build = InfoMetricFamily("envwatch_build", "The version of envwatch; always 1.", {"version": __version__})
     every = (
         build,
+        _of_hooks(hooks),
         *_of_polls(monitor, polls, now),
         *_of_fleets(monitor, now),
         _mass_losses(monitor, now),
@@ -87,6 +101,17 @@ def families(monitor: Monitor, polls: PollCounts, now: Clocks, largest: int) -> 
         *environment_families(selection, _lost_together(monitor)),
     )
     return (family for family in every if family.samples)
+
+
+def _of_hooks(hooks: Mapping[SafeText, bool]) -> Metric:
+    failing = GaugeMetricFamily(
+        "envwatch_hook_failing",
+        "1 if the hook has failed for 10 minutes, until the hook delivers a message; 0 otherwise.",
+        labels=("hook",),
+    )
+    for name, is_failing in hooks.items():
+        failing.add_metric((name,), int(is_failing))
+    return failing
 
 
 def _of_polls(monitor: Monitor, polls: PollCounts, now: Clocks) -> Iterator[Metric]:

@@ -200,14 +200,20 @@ BAD_ROWS_SHARE = 0.10
 HOOK_TIME = timedelta(seconds=30)
 """How long one run of a hook may take."""
 HOOK_QUEUE = 100
-"""Messages of one hook that wait; further ones are dropped, and counted."""
+"""Messages about events that wait for one hook; further ones are dropped, and counted. No incident is dropped."""
 HOOK_OUTPUT_BYTES = 64 * 1024
 """Output of a hook's command, after which it is ended."""
 HOOK_TRIED_FOR = timedelta(minutes=30)
-"""How long a web service that refuses or does not answer is tried with one message."""
+"""How long a message of a hook that fails is tried, except the opening of an incident that is still open."""
 HOOK_BACKOFF_BASE = timedelta(seconds=1)
-HOOK_BACKOFF_CAP = timedelta(seconds=60)
-"""The wait after the first failure, at most, and the longest one; it doubles with each further failure."""
+HOOK_BACKOFF_CAP = timedelta(minutes=5)
+"""The longest rest after a hook's first failure, and after many failures; the bound doubles with each failure."""
+HOOK_FAILING_AFTER = timedelta(minutes=10)
+"""How long a hook has failed when people and the dead man's switch are told."""
+PING_EVERY = timedelta(minutes=1)
+"""The shortest time from ping to ping of a dead man's switch."""
+PING_TIME = timedelta(seconds=10)
+"""How long one ping may take."""
 HOOK_FAREWELL = timedelta(seconds=5)
 """How long the messages that wait have when envwatch ends."""
 

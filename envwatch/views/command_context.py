@@ -46,8 +46,8 @@ class CommandSettings:
 
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     """By name."""
-    key_variables: frozenset[str] = frozenset()
-    """Names of variables that hold an API key; no command gets them."""
+    secret_variables: frozenset[str] = frozenset()
+    """Names of variables that hold an API key, or a secret of a hook; no command gets these variables."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
     """Names of profiles by those that rows are marked with, which are empty if there is only one."""
 
@@ -99,10 +99,10 @@ def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
 
 
 def child_environment(
-    environ: Mapping[str, str], variables: Mapping[str, str], key_variables: Iterable[str]
+    environ: Mapping[str, str], variables: Mapping[str, str], secret_variables: Iterable[str]
 ) -> dict[str, str]:
-    """Return the whole environment of a command: ours without the API key, and the variables about a row."""
-    hidden = {KEY_VARIABLE, *key_variables}
+    """Return the whole environment of a command: ours without the secrets, and the variables about a row."""
+    hidden = {KEY_VARIABLE, *secret_variables}
     return {name: value for name, value in environ.items() if name not in hidden} | dict(variables)
 
 

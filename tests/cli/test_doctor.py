@@ -411,7 +411,7 @@ def test_a_poor_machine_gets_a_fix_beside_each_failure_on_80_columns(tmp_path: P
     assert [line.split()[1] for line in lines if line.startswith("FAIL")] == ["config", "terminal", "state"]
     assert sum(line.startswith(f"{'':19}fix: ") for line in lines) == 3
     text = " ".join(" ".join(lines).split())
-    skipped = f"{len([*WAY, 'hooks'])} not checked"
+    skipped = f"{len([*WAY, 'hooks', 'ping'])} not checked"
     assert f"envwatch does not work here: 3 failures (config, terminal, state), {skipped}" in text
 
 

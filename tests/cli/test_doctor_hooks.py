@@ -9,7 +9,7 @@ import pytest
 
 from envwatch.cli.doctor import judgements
 from envwatch.cli.doctor.finding import CheckStatus
-from envwatch.cli.doctor.surroundings import hook_problems
+from envwatch.cli.doctor.surroundings import hook_problems, ping_problems
 from envwatch.config.settings import Settings, all_settings_of
 
 if TYPE_CHECKING:
@@ -44,6 +44,17 @@ def test_each_reason_is_named_with_its_hook_and_a_fix(tmp_path: Path, hook: str,
     assert finding.summary.startswith(f"hook pager: {problem}")
     assert finding.fix
     assert "secret" not in f"{finding}"
+
+
+def test_a_dead_mans_switch_is_checked_without_a_ping(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 'ping_url_env = "PING"\n')
+    finding = judgements.of_pings(1, ping_problems([settings], {}))
+    assert (finding.status, finding.summary) == (
+        CheckStatus.FAILURE,
+        "profile default: ping_url_env: PING is not set",
+    )
+    assert finding.fix
+    assert ping_problems([settings, settings_of(tmp_path, "")], {"PING": "https://hc-ping.invalid/x"}) == []
 
 
 def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:

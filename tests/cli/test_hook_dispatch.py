@@ -22,13 +22,15 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.hooks.hook import Hook
 from envwatch.hooks.message import Context
-from envwatch.hooks.runner import Runner, Waits
+from envwatch.hooks.runner import Runner
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
+from envwatch.sources.poller import Runtime
 from envwatch.storage.alert_state_file import HooksLock
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -39,8 +41,8 @@ SOURCE = f"{CONTEXT.source}#"
 HOOKS = (Hook(name=clean("soon")), Hook(name=clean("late"), filter="name:web", after=timedelta(minutes=30)))
 
 
-async def for_ever(_seconds: float) -> None:
-    await asyncio.Event().wait()
+async def for_ever(event: asyncio.Event, _seconds: float) -> None:
+    await event.wait()
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Inbox:
 
     async def send(self, message: Message) -> SafeText:
         if self.is_down:
-            raise DeliveryError("no answer", is_temporary=True)
+            raise DeliveryError("no answer")
         self.sent.append(f"{self.name} {message.variables['ENVWATCH_EVENT']}")
         return clean("")
 
@@ -80,7 +82,7 @@ class Run:
         prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, alerts)
         monitor = Monitor.create({NO_PROFILE: Limits()})
         inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down) for hook in HOOKS}
-        runner = Runner(inboxes, lambda _: None, Waits(sleep=for_ever), farewell=timedelta())
+        runner = Runner(inboxes, lambda _: None, Runtime(wait=for_ever), farewell=timedelta())
         dispatch = HookDispatch(prepared, runner)
         async with runner:
             for minute, up in enumerate(is_up):

@@ -106,6 +106,13 @@ def test_it_has_metrics_for_those_who_have_a_token(serve: ServeProgram) -> None:
     assert TOKEN.encode() not in scraped.body
 
 
+def test_its_metrics_say_of_each_hook_whether_it_fails(environ: dict[str, str], tmp_path: Path) -> None:
+    config = tmp_path / "hooks.toml"
+    config.write_text(f'serve_tokens_file = "{tokens_file(tmp_path)}"\n[[hooks]]\nname = "page"\ncommand = ["true"]\n')
+    with serve_program(environ | {"ENVWATCH_CONFIG": str(config)}, tmp_path, "--hooks") as program:
+        until(lambda: b'envwatch_hook_failing{hook="page"} 0.0' in program.ask("/metrics").body)
+
+
 def test_changed_tokens_are_taken_without_a_restart_and_a_mistake_in_them_changes_nothing(
     serve: ServeProgram, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.hooks.command import HookCommand
-from envwatch.hooks.hook import KINDS, Hook, deliveries_of
+from envwatch.hooks.hook import KINDS, Hook, deliveries_of, ping_of
 from envwatch.hooks.webhook import PAGERDUTY, Webhook
 from envwatch.model.text import clean
 from envwatch.sources.letta.network_settings import SettingsError
@@ -104,6 +104,55 @@ def test_a_short_password_of_a_service_is_a_secret_and_its_user_is_none() -> Non
     mail = Hook(name=clean("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),))
     deliveries_of([mail], {}, ())
     assert redactor()("oncaller w0rd-pass mail.test") == "oncaller … mail.test"
+
+
+def test_a_ping_address_is_no_more_shown_than_those_of_hooks_and_a_profile_has_one_place_for_it(tmp_path: Path) -> None:
+    text = f'ping_url_env = "PING"\n[profiles.default]\nping_url = "https://hc-ping.example/{SECRET}9"\n'
+    settings = settings_of(tmp_path, text)
+    assert settings.ping_url_env is None, "the profile's own setting replaces the other one"
+    assert settings.key_variables == {"PING"}
+    shown = settings_table(settings, "no key", tmp_path) + repr(settings) + repr(settings.document)
+    assert SECRET not in shown
+    assert "https://hc-ping.example/…" in shown
+    ping = ping_of(settings.ping_url, settings.ping_url_env, {})
+    assert ping is not None
+    assert str(ping.url) == f"https://hc-ping.example/{SECRET}9"
+    assert redactor()(f"refused: {SECRET}9") == "refused: …"
+
+
+def test_mistakes_of_a_ping_address_are_named_with_their_lines(tmp_path: Path) -> None:
+    text = """\
+ping_url = "http://hc-ping.example/uuid"
+[profiles.a]
+ping_url = "https://hc-ping.example/uuid"
+ping_url_env = "PING"
+[profiles.b]
+ping_url_env = "P I"
+"""
+    first, both, name = mistakes_of(tmp_path, text)
+    assert first.startswith("1: ping_url cannot be used: the address must start with https://")
+    assert both == "4: profiles.a.ping_url_env and ping_url are two places for one address: keep one of them"
+    assert name == "6: profiles.b.ping_url_env must be the name of an environment variable"
+
+
+@pytest.mark.parametrize(
+    ("variables", "why"),
+    [
+        ({}, "ping_url_env: PING is not set"),
+        ({"PING": "http://hc-ping.example/x"}, "ping_url_env: the address must start with https://"),
+        ({"PING": "ö"}, "ping_url_env: PING holds characters that no address or key has"),
+        ({"PING": "https://hc-ping.example/x", "HTTPS_PROXY": "::"}, "ping_url_env: HTTPS_PROXY"),
+    ],
+)
+def test_a_ping_address_that_cannot_be_used_names_its_setting(variables: dict[str, str], why: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        ping_of(None, "PING", variables)
+    assert str(caught.value).startswith(why)
+
+
+def test_no_command_of_the_users_own_gets_a_variable_with_a_secret(tmp_path: Path) -> None:
+    text = f'api_key_env = "WORK_KEY"\n{WHOLE}\n[profiles.other]\nping_url_env = "PING"\n'
+    assert settings_of(tmp_path, text).secret_variables == {"WORK_KEY", "PING", "PD_KEY", "CHAT_URL"}
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,24 @@ if TYPE_CHECKING:
 
     from envwatch.demo.server import Server
 
-OTHER_KEY: Final = "sk-let-another-profile"
+SECRETS: Final = {
+    "OTHER_KEY": "sk-let-another-profile",
+    "CHAT_URL": "https://chat.example/secret",
+    "PD_KEY": "routing-key-0123456789",
+    "PING_URL": "https://ping.example/secret",
+}
 
 CONFIG: Final = """
 [profiles.other]
 api_key_env = "OTHER_KEY"
+ping_url_env = "PING_URL"
+
+[[hooks]]
+url_env = "CHAT_URL"
+
+[[hooks]]
+format = "pagerduty"
+key_env = "PD_KEY"
 
 [commands.ask]
 key = "S"
@@ -53,9 +66,8 @@ run = ["bash", "-c", "set -m; bash --norc -ic 'kill -9 $$'; kill -9 $$"]
 def environ(server: Server, tmp_path: Path) -> dict[str, str]:
     config = tmp_path / "config.toml"
     config.write_text(CONFIG)
-    return environment(
-        tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.base_url, ENVWATCH_CONFIG=str(config), OTHER_KEY=OTHER_KEY
-    )
+    named = {"LETTA_BASE_URL": server.base_url, "ENVWATCH_CONFIG": str(config)}
+    return environment(tmp_path, LETTA_API_KEY=KEY, **named, **SECRETS)
 
 
 def variables(home: Path) -> dict[str, str]:
@@ -77,8 +89,8 @@ def test_a_command_has_the_terminal_and_the_row_but_not_the_key(environ: dict[st
         assert found["ENVWATCH_NAME"] in terminal.text
         assert found["ENVWATCH_ID"]
         assert found["ENVWATCH_STATE"] in {"online", "late", "offline"}
-        assert not {"LETTA_API_KEY", "OTHER_KEY"} & found.keys()
-        assert not {KEY, OTHER_KEY} & set(found.values())
+        assert not {"LETTA_API_KEY", *SECRETS} & found.keys()
+        assert not {KEY, *SECRETS.values()} & set(found.values())
         assert "\nisig icanon" in (tmp_path / "before").read_text()
         terminal.press("F")
         terminal.wait_for("fail: failed with exit status 3, with")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,6 @@ def shell(script: str, **settings: Any) -> HookCommand:
 async def failure_of(command: HookCommand, **changes: Any) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
         await command.send(message(**changes))
-    assert not caught.value.is_temporary
     return caught.value
 
 
@@ -59,6 +59,15 @@ async def until_ended(pid: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while is_running(pid):  # noqa: ASYNC110 - another process ends
             await asyncio.sleep(0.01)
+
+
+async def test_a_command_occupies_none_of_the_threads_that_polls_need(tmp_path: Path) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    began, go = tmp_path / "began", tmp_path / "go"
+    hangs = asyncio.create_task(shell(f"echo . >{began}; until [ -e {go} ]; do sleep 0.02; done").send(message()))
+    await until_there(began)
+    await asyncio.to_thread(go.touch)
+    assert await hangs == ""
 
 
 async def test_the_event_comes_on_standard_input_and_in_variables() -> None:

@@ -1,224 +1,403 @@
-"""The queues of hooks: order, turns, retries, bounds, what is reported, and how it ends. No time passes here."""
+"""The queues of hooks: order, retries, bounds, what is reported, and how it ends. No real time passes here."""
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from support.builders import NOW
 from support.messages import message
 from support.receiver import Answer, receiver
+from support.virtual_time import VirtualTime
 
 from envwatch.hooks.delivery import DeliveryError
-from envwatch.hooks.runner import HookReport, Runner, Waits
+from envwatch.hooks.runner import HookReport, Runner
 from envwatch.hooks.webhook import Webhook
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.network_settings import checked_hook_url
+from envwatch.sources.poller import Runtime
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+
     from envwatch.hooks.message import Message
 
-DOWN = DeliveryError("no answer", is_temporary=True)
-WRONG = DeliveryError("no such team")
+H = clean("h")
+DOWN = DeliveryError("no answer")
+WRONG = DeliveryError("no such team", is_final=True)
 
 
 @dataclass
-class Scripted:
-    """A delivery that fails as scripted, then takes everything."""
+class Receiver:
+    """A delivery that fails as scripted, then takes everything while it is up."""
 
+    time: VirtualTime
     failures: list[Exception] = field(default_factory=list)
+    is_up: bool = True
+    rejects: str = ""
+    """The summary of a message that is never taken."""
+    takes_s: float = 0.0
+    tried_at: list[float] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
-    may_send: asyncio.Event = field(default_factory=asyncio.Event)
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-    took: asyncio.Event = field(default_factory=asyncio.Event)
-    """Whether a message was ever taken."""
     running: int = 0
 
     async def send(self, message: Message) -> SafeText:
+        self.tried_at.append(self.time.now)
         self.running += 1
-        self.began.set()
+        assert self.running == 1, "two messages at once"
         try:
-            await self.may_send.wait()
+            if self.takes_s:
+                await self.time.sleep(self.takes_s)
             if self.failures:
                 raise self.failures.pop(0)
+            if not self.is_up or message.summary == self.rejects:
+                raise DOWN
             self.sent.append(message.summary)
-            self.took.set()
             return clean("")
         finally:
             self.running -= 1
 
-
-def scripted(*failures: Exception, may_send: bool = True) -> Scripted:
-    one = Scripted(list(failures))
-    if may_send:
-        one.may_send.set()
-    return one
+    @property
+    def gaps(self) -> list[float]:
+        """Seconds from try to try."""
+        return [later - earlier for earlier, later in zip(self.tried_at, self.tried_at[1:], strict=False)]
 
 
 @dataclass
-class Time:
-    """A clock that moves only when something waits."""
+class Scene:
+    """One hook, its receiver, and what was reported."""
 
-    now: float = 0.0
-    slept: list[float] = field(default_factory=list)
+    time: VirtualTime
+    receiver: Receiver
+    runner: Runner
+    reports: list[HookReport]
 
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-        await asyncio.sleep(0)
+    def put(self, *summaries: str) -> None:
+        """Put messages: `a` is an event; `open 1` and `end 1` are about the incident 1."""
+        for summary in summaries:
+            self.runner.put(H, message_named(summary))
+
+    async def until_done(self) -> None:
+        for _ in range(20_000):
+            await self.time.settle()
+            if not self.runner.unsent(H):
+                return
+            await self.time.pass_by(1)
+        raise AssertionError("never done")
 
     @property
-    def waits(self) -> Waits:
-        return Waits(monotonic=lambda: self.now, sleep=self.sleep, random=lambda: 1.0)
+    def news(self) -> list[str]:
+        return [report.text for report in self.reports if report.is_news]
+
+    @property
+    def texts(self) -> list[str]:
+        return [report.text for report in self.reports]
+
+    @property
+    def unsent(self) -> list[str]:
+        return [str(message.summary) for message in self.runner.unsent(H)]
 
 
-async def run(delivery: Scripted, *summaries: str) -> tuple[list[HookReport], Time]:
-    """Send messages with one hook."""
-    reports: list[HookReport] = []
-    time = Time()
-    async with Runner({clean("h"): delivery}, reports.append, time.waits) as runner:
-        for summary in summaries:
-            runner.put(clean("h"), message(summary))
-        await runner.all_done()
-    return reports, time
+def message_named(summary: str) -> Message:
+    kind, _, incident = summary.partition(" ")
+    if not incident:
+        return message(summary)
+    return message(summary, incident=clean(incident.split("/")[0]), is_resolved=kind == "end")
 
 
-def news(reports: list[HookReport]) -> list[str]:
-    return [report.text for report in reports if report.is_news]
+@asynccontextmanager
+async def scene(*failures: Exception, is_up: bool = True, takes_s: float = 0.0) -> AsyncIterator[Scene]:
+    time, reports = VirtualTime(), list[HookReport]()
+    one = Receiver(time, list(failures), is_up=is_up, takes_s=takes_s)
+    async with Runner({H: one}, reports.append, time.runtime, farewell=timedelta()) as runner:
+        yield Scene(time, one, runner, reports)
 
 
 async def test_messages_of_a_hook_keep_their_order() -> None:
-    one = scripted(DOWN, DOWN)
-    reports, _ = await run(one, "a", "b", "c")
-    assert one.sent == ["a", "b", "c"]
-    assert [report.text for report in reports if not report.is_failure and not report.is_news] == [
-        f"hook h: sent: {name}" for name in "abc"
-    ]
+    async with scene() as one:
+        one.put("a", "b", "c")
+        await one.until_done()
+        assert one.receiver.sent == ["a", "b", "c"]
+        assert one.texts == [f"hook h: sent: {name}" for name in "abc"]
 
 
-async def test_waits_double_up_to_a_minute() -> None:
-    one = scripted(*[DOWN] * 9)
-    _, time = await run(one, "a")
-    assert time.slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+async def test_rests_double_up_to_five_minutes_and_a_success_ends_them() -> None:
+    async with scene(*[DOWN] * 11) as one:
+        one.put("open 1")
+        await one.until_done()
+        assert one.receiver.gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+        one.receiver.failures.append(DOWN)
+        one.put("open 2")
+        await one.until_done()
+        assert one.receiver.gaps[-1] == 1
 
 
-async def test_a_wait_that_is_asked_for_is_kept() -> None:
-    asks = DeliveryError("busy", is_temporary=True, wait=timedelta(seconds=300))
-    _, time = await run(scripted(asks), "a")
-    assert time.slept == [300]
+async def test_a_rest_is_any_time_below_its_bound() -> None:
+    async with scene(*[DOWN] * 3) as one:
+        one.time.random = 0.25
+        one.put("open 1")
+        await one.until_done()
+        assert one.receiver.tried_at == [0, 0.25, 0.75, 1.75]
 
 
-@pytest.mark.parametrize(("seconds", "sent"), [(600.0, ["a", "b"]), (601.0, ["b"])])
-async def test_a_message_is_given_up_after_half_an_hour(seconds: float, sent: list[str]) -> None:
-    asks = DeliveryError("busy", is_temporary=True, wait=timedelta(seconds=seconds))
-    one = scripted(asks, asks, asks)
-    reports, _ = await run(one, "a", "b")
-    assert one.sent == sent
-    assert any("given up: a" in report.text for report in reports) == ("a" not in sent)
+@pytest.mark.parametrize(("asked", "rests"), [(0, 1), (17, 17), (300, 300), (301, 300)])
+async def test_a_rest_that_is_asked_for_is_kept_up_to_five_minutes(asked: int, rests: int) -> None:
+    async with scene(DeliveryError("busy", wait=timedelta(seconds=asked))) as one:
+        one.put("a")
+        await one.until_done()
+        assert one.receiver.gaps == [rests]
+
+
+async def test_an_opening_is_tried_as_long_as_its_incident_is_open() -> None:
+    async with scene(is_up=False) as one:
+        one.put("open 1")
+        await one.time.pass_by(86_400)
+        assert one.unsent == ["open 1"]
+        assert one.receiver.gaps[-1] == 300
+        one.receiver.is_up = True
+        await one.time.pass_by(300)
+        assert (one.receiver.sent, one.unsent) == (["open 1"], [])
+
+
+@pytest.mark.parametrize(("failures", "sent"), [(6, True), (7, False)])
+@pytest.mark.parametrize("summary", ["a", "end 1"])
+async def test_any_other_message_is_given_up_after_half_an_hour(summary: str, failures: int, *, sent: bool) -> None:
+    asks = DeliveryError("busy", wait=timedelta(minutes=5))
+    async with scene(*[asks] * failures) as one:
+        one.put(summary)
+        await one.until_done()
+        assert one.receiver.tried_at[-1] == 1800
+        assert one.receiver.sent == [summary] * sent
+        assert any(f"given up: {summary}" in text for text in one.texts) is not sent
+
+
+async def test_the_failure_of_one_message_gives_up_those_that_are_too_old() -> None:
+    async with scene(is_up=False) as one:
+        one.put("a", "b", "open 1")
+        await one.time.pass_by(2_400)
+        assert one.unsent == ["open 1"]
+        assert sum("given up: " in text for text in one.texts) == 2
 
 
 async def test_what_cannot_succeed_is_not_tried_again() -> None:
-    one = scripted(WRONG)
-    reports, time = await run(one, "a", "b")
-    assert (one.sent, time.slept) == (["b"], [])
-    assert reports[0].text == "hook h: no such team: given up: a"
+    async with scene(WRONG) as one:
+        one.put("a")
+        await one.time.settle()
+        assert (one.unsent, one.texts) == ([], ["hook h: no such team: given up: a"])
 
 
 async def test_failures_are_shown_once_for_each_streak_and_all_of_them_are_logged() -> None:
-    reports, _ = await run(scripted(DOWN, DOWN, WRONG), "a", "b")
-    assert news(reports) == ["hook h: no answer: next try in 1 s: a", "hook h: works again, after 3 failures"]
-    assert sum(report.is_failure for report in reports) == 3
+    async with scene(DOWN, DOWN, WRONG) as one:
+        one.put("a", "b")
+        await one.until_done()
+        assert one.news == ["hook h: no answer: next try in 1 s: a", "hook h: works again, after 3 failures"]
+        assert sum(report.is_failure for report in one.reports) == 3
 
 
-async def test_a_receiver_that_asks_for_no_wait_is_not_asked_without_a_pause() -> None:
-    busy = DeliveryError("busy", is_temporary=True, wait=timedelta())
-    _, time = await run(scripted(busy, busy, busy), "a")
-    assert time.slept == [1, 2, 4]
+async def test_a_bug_in_delivering_is_a_failure_like_others() -> None:
+    async with scene(ZeroDivisionError("oops")) as one:
+        one.put("open 1", "b")
+        await one.until_done()
+        assert one.receiver.sent == ["b", "open 1"]
+        assert one.news[0] == "hook h: a bug: ZeroDivisionError('oops'): next try in 1 s: open 1"
 
 
-async def test_a_bug_in_delivering_stops_nothing() -> None:
-    one = scripted(ZeroDivisionError("oops"))
-    reports, _ = await run(one, "a", "b")
-    assert one.sent == ["b"]
-    assert news(reports)[0] == "hook h: a bug: ZeroDivisionError('oops'): given up: a"
+async def test_a_full_queue_drops_the_newest_event_and_no_incident() -> None:
+    async with scene(is_up=False) as one:
+        one.put("first")
+        await one.time.settle()
+        one.put(*(f"m{number}" for number in range(1, limits.HOOK_QUEUE + 2)), "open 1", "end 2")
+        assert len(one.unsent) == limits.HOOK_QUEUE + 2
+        one.receiver.is_up = True
+        await one.until_done()
+        assert set(one.receiver.sent) == {"first", *(f"m{n}" for n in range(1, limits.HOOK_QUEUE)), "open 1", "end 2"}
+        assert one.news[1:] == [
+            "hook h: dropped, as 100 messages wait: m100",
+            "hook h: works again, after 1 failure, 2 messages dropped",
+        ]
 
 
-async def test_a_full_queue_drops_the_newest_and_says_how_many() -> None:
-    one = scripted(may_send=False)
-    reports: list[HookReport] = []
-    async with Runner({clean("h"): one}, reports.append, Time().waits) as runner:
-        runner.put(clean("h"), message("first"))
-        await one.began.wait()
-        for number in range(limits.HOOK_QUEUE + 2):
-            runner.put(clean("h"), message(f"m{number}"))
-        one.may_send.set()
-        await runner.all_done()
-    assert one.sent == ["first", *(f"m{number}" for number in range(limits.HOOK_QUEUE))]
-    assert news(reports) == [
-        "hook h: dropped, as 100 messages wait: m100",
-        "hook h: works again, after 0 failures, 2 messages dropped",
-    ]
+async def test_a_hook_that_hangs_or_whose_receiver_is_down_delays_no_other_by_anything() -> None:
+    time = VirtualTime()
+    slow, down, fine = Receiver(time, takes_s=28), Receiver(time, is_up=False), Receiver(time)
+    hooks = {clean("slow"): slow, clean("down"): down, clean("fine"): fine}
+    async with Runner(hooks, lambda _: None, time.runtime, farewell=timedelta()) as runner:
+        for second in range(5):
+            for name in hooks:
+                runner.put(name, message(f"a{second}"))
+            await time.pass_by(1)
+        assert fine.tried_at == [0, 1, 2, 3, 4]
+        assert slow.tried_at == [0]
+        await time.pass_by(140)
+        assert slow.tried_at == [0, 28, 56, 84, 112]
 
 
-async def test_a_hook_whose_receiver_is_down_holds_up_no_other() -> None:
-    down, fine = scripted(*[DOWN] * 1_000), scripted()
-    resting = asyncio.Event()
-
-    async def sleep(_seconds: float) -> None:
-        resting.set()
-        await asyncio.Event().wait()
-
-    hooks = {clean("down"): down, clean("fine"): fine}
-    async with Runner(hooks, lambda _: None, Waits(sleep=sleep), farewell=timedelta()) as runner:
-        runner.put(clean("down"), message("a"))
-        await resting.wait()
-        runner.put(clean("fine"), message("b"))
-        await fine.took.wait()
-    assert (down.sent, fine.sent) == ([], ["b"])
+async def test_an_incident_that_is_over_before_its_opening_was_delivered_sends_nothing() -> None:
+    async with scene(DOWN) as one:
+        one.put("open 1")
+        await one.time.settle()
+        one.put("end 1")
+        assert one.unsent == []
+        await one.time.pass_by(3_600)
+        assert (one.receiver.tried_at, one.receiver.sent) == ([0], [])
+        assert one.texts[-1] == "hook h: nothing sent, as the incident is over: end 1"
 
 
-async def test_only_one_runs_at_a_time() -> None:
-    running, most = 0, 0
+async def test_an_incident_that_ends_while_its_opening_is_sent_is_resolved_afterwards() -> None:
+    async with scene(takes_s=10) as one:
+        one.put("open 1")
+        await one.time.pass_by(5)
+        one.put("end 1")
+        assert one.unsent == ["open 1", "end 1"]
+        await one.until_done()
+        assert one.receiver.sent == ["open 1", "end 1"]
 
-    class Counting:
-        async def send(self, _: Message) -> SafeText:
-            nonlocal running, most
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0)
-            running -= 1
-            return clean("")
 
-    hooks = {clean(name): Counting() for name in "abc"}
-    async with Runner(hooks, lambda _: None) as runner:
-        for name in hooks:
-            for _ in range(3):
-                runner.put(name, message())
-        await runner.all_done()
-    assert most == 1
+async def test_an_incident_that_ends_while_its_opening_is_sent_is_resolved_though_a_newer_state_waits() -> None:
+    async with scene(takes_s=10) as one:
+        one.put("open 1/first")
+        await one.time.pass_by(5)
+        one.put("open 1/second", "end 1")
+        await one.until_done()
+        assert one.receiver.sent == ["open 1/first", "end 1"]
+
+
+async def test_an_incident_that_ends_while_its_opening_fails_sends_nothing() -> None:
+    async with scene(DOWN, takes_s=10) as one:
+        one.put("open 1")
+        await one.time.pass_by(5)
+        one.put("end 1")
+        await one.until_done()
+        await one.time.pass_by(3_600)
+        assert (one.receiver.tried_at, one.receiver.sent) == ([0], [])
+        assert one.texts[-1] == "hook h: no answer: the incident is over: open 1"
+
+
+async def test_the_end_of_an_incident_that_an_earlier_run_opened_is_sent() -> None:
+    async with scene(DOWN) as one:
+        one.put("end 1")
+        await one.time.settle()
+        one.put("end 1")
+        await one.until_done()
+        assert one.receiver.sent == ["end 1"]
+
+
+async def test_the_newest_state_of_an_incident_is_sent() -> None:
+    async with scene(DOWN, takes_s=10) as one:
+        one.put("open 1/first")
+        await one.time.pass_by(5)
+        one.put("open 1/second")
+        one.put("open 1/third")
+        assert one.unsent == ["open 1/first", "open 1/third"]
+        await one.until_done()
+        one.put("open 1/fourth", "end 1")
+        await one.until_done()
+        assert one.receiver.sent == ["open 1/third", "end 1"], "the receiver knows of the incident, so its end is sent"
+
+
+async def test_a_new_opening_does_not_wait_for_the_rest_and_does_not_make_the_rest_longer() -> None:
+    async with scene(*[DOWN] * 6) as one:
+        one.put("open 1")
+        await one.time.pass_to(8)
+        assert one.receiver.tried_at == [0, 1, 3, 7]
+        one.put("b", "open 2")
+        await one.time.pass_to(9)
+        assert one.receiver.tried_at[4:] == [8], "the event waits, the opening does not"
+        await one.time.pass_to(14.9)
+        assert one.receiver.tried_at[5:] == []
+        await one.time.pass_to(15)
+        assert one.receiver.tried_at[5:] == [15]
+        one.put("open 3")
+        await one.time.settle()
+        assert one.receiver.sent == ["open 3", "b", "open 2", "open 1"], "the first success ends the rest for all"
+
+
+async def test_a_message_that_always_fails_holds_up_no_other() -> None:
+    async with scene() as one:
+        one.receiver.rejects = "open 1"
+        one.put("open 1", "b", "open 2", "end 3")
+        await one.time.pass_to(1)
+        assert one.receiver.sent == ["open 2", "b", "end 3"]
+        one.put("open 4")
+        await one.time.pass_to(86_400)
+        assert one.receiver.sent[3:] == ["open 4"]
+        assert one.unsent == ["open 1"]
+
+
+async def test_a_withdrawn_opening_is_not_tried_again() -> None:
+    async with scene(DOWN, DOWN, takes_s=10) as one:
+        one.put("open 1")
+        await one.time.pass_by(10)
+        one.runner.withdraw(H, clean("1"))
+        assert one.unsent == []
+        one.put("open 2")
+        await one.time.pass_by(5)
+        one.runner.withdraw(H, clean("2"))
+        assert one.unsent == ["open 2"], "its delivery is not over"
+        one.runner.withdraw(H, clean("no such incident"))
+        await one.time.pass_by(3_600)
+        assert (one.unsent, one.receiver.tried_at, one.receiver.sent) == ([], [0, 10], [])
+        assert one.texts[-1] == "hook h: no answer: withdrawn: open 2"
+
+
+async def test_a_hook_is_failing_from_ten_minutes_until_it_delivers() -> None:
+    async with scene(is_up=False) as one:
+        await one.time.pass_to(50)
+        one.put("open 1", "open 2")
+        await one.time.pass_to(649)
+        assert one.runner.failing() == {}
+        await one.time.pass_to(650)
+        assert one.runner.failing() == {H: NOW + 50_000}
+        one.put("end 1", "end 2")
+        await one.time.pass_to(86_400)
+        assert one.runner.failing() == {H: NOW + 50_000}, "nobody knows that it works"
+        one.receiver.is_up = True
+        one.put("open 3")
+        await one.time.settle()
+        assert one.runner.failing() == {}
+        assert one.news[1] == "hook h: has failed for 10m, 2 messages not sent"
+        assert one.news[2].startswith("hook h: works again, after ")
+        assert len(one.news) == 3
+
+
+async def test_a_hook_that_failed_for_less_than_ten_minutes_and_has_nothing_to_send_is_not_failing() -> None:
+    async with scene(is_up=False) as one:
+        one.put("open 1")
+        await one.time.pass_to(590)
+        one.put("end 1")
+        await one.time.pass_to(3_600)
+        assert one.runner.failing() == {}
 
 
 async def test_the_end_gives_what_waits_its_time_and_says_what_was_not_sent() -> None:
-    reports: list[HookReport] = []
-    hangs = scripted(may_send=False)
-    async with Runner({clean("h"): hangs}, reports.append, farewell=timedelta(seconds=0.1)) as runner:
-        runner.put(clean("h"), message("a"))
-        runner.put(clean("h"), message("b"))
+    time, reports = VirtualTime(), list[HookReport]()
+    hangs = Receiver(time, takes_s=1_000)
+    async with Runner({H: hangs}, reports.append, farewell=timedelta(seconds=0.1)) as runner:
+        runner.put(H, message("a"))
+        runner.put(H, message("b"))
     assert hangs.running == 0
-    assert news(reports) == ["hook h: 2 messages not sent, as envwatch ends"]
+    assert [str(each.summary) for each in runner.unsent(H)] == ["a", "b"]
+    assert [report.text for report in reports] == ["hook h: 2 messages not sent, as envwatch ends"]
 
 
 async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_in_the_end() -> None:
-    answers = [Answer(429, headers=("Retry-After: 7",)), Answer(500), Answer(stalls=True), Answer(breaks=True)]
-    time, reports = Time(), list[HookReport]()
-    async with receiver(*answers) as service:
+    answers = [Answer(429, headers=("Retry-After: 7",)), Answer(500), Answer(404), Answer(302), Answer(breaks=True)]
+    time, reports, rests = VirtualTime(), list[HookReport](), list[float]()
+
+    async def wait(_event: asyncio.Event, seconds: float) -> None:
+        rests.append(seconds)
+        time.now += seconds
+
+    async with receiver(*answers, Answer(stalls=True)) as service:
         webhook = Webhook(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=2))
-        async with Runner({clean("h"): webhook}, reports.append, time.waits) as runner:
-            runner.put(clean("h"), message())
+        async with Runner({H: webhook}, reports.append, Runtime(time.clocks, wait, lambda: 1.0)) as runner:
+            runner.put(H, message(incident=clean("1")))
             await runner.all_done()
-    assert [posted.body for posted in service.posted] == [message().cloud_event] * 5
-    assert time.slept == [7, 2, 4, 8]
-    assert len(news(reports)) == 2
+    assert [posted.body for posted in service.posted] == [message().cloud_event] * 7
+    assert rests == [7, 2, 4, 8, 16, 32]
+    assert sum(report.is_news for report in reports) == 2

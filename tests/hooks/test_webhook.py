@@ -51,12 +51,18 @@ async def test_a_key_is_a_bearer_token_and_for_pagerduty_the_routing_key() -> No
     assert pagerduty.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize(
-    ("status", "tries"), [(400, 1), (404, 1), (408, 2), (410, 1), (429, 2), (499, 1), (500, 2), (503, 2)]
-)
-async def test_which_answers_are_worth_another_try(status: int, tries: int) -> None:
+@pytest.mark.parametrize("status", [400, 404, 408, 429, 500, 503])
+async def test_an_answer_that_refuses_is_named(status: int) -> None:
     error = await refusal(Answer(status))
-    assert (str(error), error.is_temporary) == (f"127.0.0.1 answers {status}", tries == 2)
+    assert (str(error), error.is_final) == (f"127.0.0.1 answers {status}", False)
+
+
+async def test_pagerduty_takes_no_message_without_an_incident_and_is_not_asked_again() -> None:
+    async with receiver() as service:
+        with pytest.raises(DeliveryError, match="PagerDuty takes incidents only") as caught:
+            await webhook(service.url, key=SecretStr("k" * 32), is_pagerduty=True).send(message(pagerduty=None))
+    assert caught.value.is_final
+    assert service.posted == []
 
 
 async def test_a_wait_that_is_asked_for_is_known() -> None:
@@ -67,7 +73,6 @@ async def test_a_wait_that_is_asked_for_is_known() -> None:
 async def test_a_redirect_is_not_followed() -> None:
     error = await refusal(Answer(307, headers=("Location: http://127.0.0.1:1/elsewhere",)))
     assert str(error) == "127.0.0.1 answers 307, a redirect: give it the final address"
-    assert not error.is_temporary
 
 
 @pytest.mark.parametrize(
@@ -87,22 +92,20 @@ async def test_what_a_refusal_says_is_cleaned_and_bounded(body: str, words: str)
 @pytest.mark.parametrize("stalls", [True, False])
 async def test_a_refusal_whose_words_do_not_come_is_one_all_the_same(*, stalls: bool) -> None:
     error = await refusal(Answer(400, "no te", missing=2, stalls=stalls), time_limit=timedelta(seconds=2))
-    assert (str(error), error.is_temporary) == ("127.0.0.1 answers 400: no te", False)
+    assert str(error) == "127.0.0.1 answers 400: no te"
 
 
 async def test_a_service_that_stalls_is_left_after_the_time_limit() -> None:
     error = await refusal(Answer(stalls=True), time_limit=timedelta(seconds=0.5))
-    assert (str(error), error.is_temporary) == ("127.0.0.1 does not answer in time", True)
+    assert str(error) == "127.0.0.1 does not answer in time"
 
 
-async def test_a_service_that_breaks_off_or_is_not_there_is_tried_again() -> None:
-    error = await refusal(Answer(breaks=True))
-    assert error.is_temporary
+async def test_a_service_that_breaks_off_or_is_not_there_is_named() -> None:
+    await refusal(Answer(breaks=True))
     async with receiver() as service:
         url = service.url
-    with pytest.raises(DeliveryError, match=r"^nothing listens at 127\.0\.0\.1:\d+: is the address right") as caught:
+    with pytest.raises(DeliveryError, match=r"^nothing listens at 127\.0\.0\.1:\d+: is the address right"):
         await webhook(url).send(message())
-    assert caught.value.is_temporary
 
 
 async def test_no_failure_shows_more_of_the_address_than_its_host() -> None:

@@ -94,6 +94,14 @@ def test_a_reconnect_begins_no_series() -> None:
     assert before.samples.keys() == after.samples.keys()
 
 
+def test_each_hook_that_runs_here_is_failing_or_not() -> None:
+    watch = Watch(hooks={clean("pager"): True, clean("chat"): False}).take(listed(rows(1)))
+    series = watch.series()
+    assert series.value("envwatch_hook_failing", hook="pager") == 1
+    assert series.value("envwatch_hook_failing", hook="chat") == 0
+    assert Watch().take(listed(rows(1))).series().of("envwatch_hook_failing") == []
+
+
 def test_no_label_is_a_connection_and_no_profile_is_without_its_label() -> None:
     watch = Watch().take(listed(rows(20))).poll(rows(20, down=tuple(range(1, 13)))).wait(11_000)
     body, _ = exposition(watch.monitor, watch.polls, reading(watch.now))

@@ -22,6 +22,7 @@ class Posted(NamedTuple):
     headers: dict[str, str]
     """Names in lower case."""
     body: bytes
+    method: str
 
     @property
     def json(self) -> Any:
@@ -61,7 +62,8 @@ class Receiver:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
             body = await reader.readexactly(int(headers.get("content-length", 0)))
-            self.posted.append(Posted(head[0].split(" ")[1], headers, body))
+            method, target, _ = head[0].split(" ")
+            self.posted.append(Posted(target, headers, body, method))
             self._came.set()
             answer = self.answers.pop(0) if self.answers else TAKEN
             if answer.missing or not (answer.stalls or answer.breaks):

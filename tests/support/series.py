@@ -15,13 +15,15 @@ from support.policies import soon
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import LARGEST, OPENMETRICS, TEXT, exposition
+from envwatch.metrics.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, exposition
 from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
@@ -53,10 +55,17 @@ class Series:
         return cls(samples)
 
     @classmethod
-    def at(cls, monitor: Monitor, polls: PollCounts, now: Clocks, largest: int = LARGEST) -> Series:
+    def at(
+        cls,
+        monitor: Monitor,
+        polls: PollCounts,
+        now: Clocks,
+        largest: int = LARGEST,
+        hooks: Mapping[SafeText, bool] = NO_HOOKS,
+    ) -> Series:
         """Read the exposition of a moment; both formats say the same."""
-        text = cls.read(*exposition(monitor, polls, now, largest=largest))
-        openmetrics = cls.read(*exposition(monitor, polls, now, largest=largest, accept=OPENMETRICS))
+        text = cls.read(*exposition(monitor, polls, now, largest=largest, hooks=hooks))
+        openmetrics = cls.read(*exposition(monitor, polls, now, largest=largest, hooks=hooks, accept=OPENMETRICS))
         assert text.samples == openmetrics.samples
         return text
 
@@ -101,6 +110,8 @@ class Watch:
     )
     polls: PollCounts = field(default_factory=PollCounts)
     now: float = NOW
+    hooks: Mapping[SafeText, bool] = field(default_factory=dict)
+    """Whether each hook is failing."""
 
     def take(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> Watch:
         self.monitor, _ = self.monitor.apply(profile, outcome, reading(self.now))
@@ -117,7 +128,7 @@ class Watch:
         return self
 
     def series(self, largest: int = LARGEST) -> Series:
-        return Series.at(self.monitor, self.polls, reading(self.now), largest)
+        return Series.at(self.monitor, self.polls, reading(self.now), largest, self.hooks)
 
 
 def rows(count: int, at: float = NOW, *, down: tuple[int, ...] = (), **changes: Any) -> list[Environment]:
@@ -136,4 +147,5 @@ def eventful() -> Watch:
     for step in range(14):
         watch.poll([*rows(30, watch.now + 30_000, down=(1,) if step % 2 == 0 else ())], 30_000)
     watch.poll(rows(30, watch.now, down=tuple(range(3, 20)))).wait(11_000)
+    watch.hooks = {clean("pager"): True, clean(hostile): False}
     return watch.take(failed(Cause.TIMEOUT, at=watch.now))

@@ -128,7 +128,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
                 options,
                 CommandSettings(
                     commands=display_settings.commands,
-                    key_variables=display_settings.key_variables,
+                    secret_variables=display_settings.secret_variables,
                     profiles={name: settings.profile_in_file for name, (_, settings) in profiles.items()},
                 ),
             ),

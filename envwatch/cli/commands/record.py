@@ -102,18 +102,21 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.pinging import pinging, pings_of
     from envwatch.cli.progress_line import ProgressLine
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
 
     began, profiles = read_clocks(), Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
     deadline = Deadline.from_now(began, options.lasts)
-    async with monitoring(profiles, options, deadline) as watched:
+    pings = pings_of(profiles)
+    async with monitoring(profiles, options, deadline) as watched, pinging(pings, watched.warn) as ping:
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"
         print_error(f"envwatch: recording {watched.polled}{end}")
         refusals = Refusals(watched.targets)
         with ProgressLine() as progress:
             async for update in watched.updates:
+                ping(update)
                 try:
                     await asyncio.to_thread(write_update, writer, update)
                 except OSError as error:

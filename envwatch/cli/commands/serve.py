@@ -61,16 +61,19 @@ def run(options: Options) -> int:
 async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Deadline, monitoring, narrate
+    from envwatch.cli.pinging import pinging, pings_of
     from envwatch.cli.service_manager import ServiceManager
     from envwatch.cli.serving import serving
     from envwatch.model.outcome import Listed
 
     manager = ServiceManager.from_environ(os.environ)
     hooks = prepared(profiles, options) if options.hooks else None
+    pings = pings_of(profiles)
     with manager:
         async with (
             monitoring(profiles, options, Deadline(), hooks.alerts if hooks else None) as watched,
-            dispatching(hooks, watched.poll_log) as run_hooks,
+            dispatching(hooks, watched.poll_log) as running_hooks,
+            pinging(pings, watched.warn, running_hooks.failing) as ping,
             serving(plan, watched.warn, watched.poll_log) as service,
         ):
             write("".join(f"export LETTA_BASE_URL={url}\n" for url in plan.base_urls).encode())
@@ -79,8 +82,9 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
                 print_error(f"envwatch: {text}")
             manager.ready()
             async for update in watched.updates:
-                service.take(update)
-                run_hooks(update)
+                service.take(update, running_hooks.are_failing)
+                running_hooks.take(update)
+                ping(update)
                 narrate(update)
                 if isinstance(update.outcome, Listed):
                     manager.listed()

@@ -70,6 +70,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.line_writer import LineWriter
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring, narrate
+    from envwatch.cli.pinging import pinging, pings_of
     from envwatch.cli.service_manager import ServiceManager
     from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
@@ -79,10 +80,12 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     stream, narrates = _stream(profiles, options), _narrates()
     manager = ServiceManager.from_environ(os.environ)
     hooks = prepared(profiles, options) if options.hooks else None
+    pings = pings_of(profiles)
     with closing(LineWriter(stdout().fileno())) as writer, manager:
         async with (
             monitoring(profiles, options, deadline, hooks.alerts if hooks else None) as watched,
-            dispatching(hooks, watched.poll_log) as run_hooks,
+            dispatching(hooks, watched.poll_log) as running_hooks,
+            pinging(pings, watched.warn, running_hooks.failing) as ping,
         ):
             refusals = Refusals(watched.targets)
             with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks else ""
@@ -91,7 +94,8 @@ async def _watch(profiles: Profiles, options: Options) -> int:
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
             await writer.write(earlier.lines(stream))
             async for update in watched.updates:
-                run_hooks(update)
+                running_hooks.take(update)
+                ping(update)
                 events = (*earlier.until(update), *update.changes.events)
                 await writer.write(stream.lines(update.before, update.monitor, events, update.now))
                 if narrates:

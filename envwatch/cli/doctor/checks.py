@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor import judgements
 from envwatch.cli.doctor.finding import CheckStatus, Finding, failure, ok, skipped, warning
-from envwatch.cli.doctor.surroundings import hook_problems, terminal_facts, tmux_facts, write_problem
+from envwatch.cli.doctor.surroundings import hook_problems, ping_problems, terminal_facts, tmux_facts, write_problem
 from envwatch.config.credentials import AddressError, CredentialsError, address_without_key, credentials_of
 from envwatch.config.settings import all_settings_of, config_path
 from envwatch.config.values import ConfigError
@@ -289,6 +289,14 @@ async def _hooks(machine: MachineContext) -> Finding:
     return judgements.of_hooks(len(settings.hooks), problems)
 
 
+async def _ping(machine: MachineContext) -> Finding:
+    if not machine.all_settings:
+        return skipped("not checked, because of config")
+    count = sum(bool(each.ping_url or each.ping_url_env) for each in machine.all_settings)
+    problems = ping_problems(machine.all_settings, machine.environ)
+    return judgements.of_pings(count, problems)
+
+
 CONFIG: Final = (Check("config", _config),)
 """What everything else depends on."""
 
@@ -312,5 +320,6 @@ MACHINE: Final = (
     Check("state", _state),
     Check("history", _history),
     Check("hooks", _hooks),
+    Check("ping", _ping),
 )
 """The rest of this machine."""

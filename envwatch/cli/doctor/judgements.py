@@ -252,6 +252,14 @@ def of_hooks(count: int, problems: Sequence[HookProblem]) -> Finding:
     return failure(summary, "; ".join(dict.fromkeys(problem.fix for problem in problems)), **data)
 
 
+def of_pings(count: int, problems: Sequence[str]) -> Finding:
+    """Judge the configured dead man's switches by what keeps them from being used."""
+    data: dict[str, object] = {"pings": count, "problems": list(problems)}
+    if problems:
+        return failure("; ".join(problems), "set the variable, or correct the address", **data)
+    return ok(f"{counted(count, 'profile')} with a dead man's switch", **data)
+
+
 def _number(took: timedelta) -> float:
     """Return milliseconds for programs."""
     return round(took / timedelta(milliseconds=1), 1)

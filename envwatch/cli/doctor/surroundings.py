@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.hooks.command import HookCommand
-from envwatch.hooks.hook import deliveries_of
+from envwatch.hooks.hook import deliveries_of, ping_of
 from envwatch.hooks.webhook import Webhook
 from envwatch.sources.letta.network_settings import SettingsError
 from envwatch.storage.redactor import KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from envwatch.config.settings import Settings
@@ -142,6 +142,17 @@ def hook_problems(settings: Settings, environ: Mapping[str, str]) -> list[HookPr
             problems.append(HookProblem(hook.name, what, f"mend it: {settings.origin(f'hooks.{hook.name}')}"))
             continue
         problems += (HookProblem(hook.name, what, fix) for what, fix in _problems_of(delivery, environ))
+    return problems
+
+
+def ping_problems(all_settings: Iterable[Settings], environ: Mapping[str, str]) -> list[str]:
+    """Return what keeps dead man's switches from being used, for each profile that has such a problem."""
+    problems = []
+    for settings in all_settings:
+        try:
+            ping_of(settings.ping_url, settings.ping_url_env, environ)
+        except SettingsError as error:
+            problems.append(f"profile {settings.profile}: {error}")
     return problems
 
 

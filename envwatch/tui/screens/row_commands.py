@@ -48,7 +48,7 @@ class RowCommands(TableScreen):
         variables: dict[str, str] = {**row_variables(row, settings.profiles.get(row.tracked.profile, ""))}
         if app.is_colourless:
             variables["NO_COLOR"] = "1"  # Textual takes it out of our own
-        environ = child_environment(os.environ, variables, settings.key_variables)
+        environ = child_environment(os.environ, variables, settings.secret_variables)
         try:
             code = await app.run_in_foreground(command.run, environ)
         except SuspendNotSupported:

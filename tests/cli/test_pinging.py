@@ -1,0 +1,268 @@
+"""The dead man's switch before a real web service on loopback: what is fetched, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+from support import programs
+from support.builders import NOW, failed, listed, reading, slept, wire_rows
+from support.faulty_server import KEY, faulty_server
+from support.hooked import row
+from support.pty_terminal import environment
+from support.receiver import Answer, Receiver, receiver
+
+from envwatch.cli.arguments import Exit
+from envwatch.cli.bootstrap import Profiles, SelectedProfile
+from envwatch.cli.monitoring import MonitorUpdate
+from envwatch.cli.pinging import DeadMansSwitch, SharedPing, pings_of
+from envwatch.config.credentials import Credentials
+from envwatch.config.settings import Settings
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.hooks.hook import ping_of
+from envwatch.hooks.webhook import Ping
+from envwatch.model.limits import Limits
+from envwatch.model.text import clean
+from envwatch.sources.letta.network_settings import checked_hook_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from envwatch.model.outcome import Outcome
+    from envwatch.model.text import SafeText
+
+ENVWATCH = (sys.executable, "-m", "envwatch")
+OK, FAIL = "/hook?token=t0", "/hook/fail?token=t0"
+
+
+@dataclass
+class Scene:
+    """A monitor of one profile, its switch, and the service."""
+
+    service: Receiver
+    switch: DeadMansSwitch
+    failing: list[str]
+    warnings: list[str]
+    monitor: Monitor = field(default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}))
+    now: float = 0.0
+    """Seconds since `NOW`."""
+
+    @property
+    def at(self) -> float:
+        return NOW + self.now * 1000
+
+    async def _take(self, outcome: Outcome | None) -> None:
+        before, now = self.monitor, reading(self.at)
+        if outcome is None:
+            self.monitor, changes = before.tick(now)
+            update = MonitorUpdate(before, self.monitor, changes, now)
+        else:
+            self.monitor, changes = before.apply(NO_PROFILE, outcome, now)
+            update = MonitorUpdate(before, self.monitor, changes, now, NO_PROFILE, outcome)
+        self.switch.take(update)
+
+    async def poll(self, *, at: float) -> None:
+        """Take a complete listing, and wait for the end of a fetch that it begins."""
+        self.now = at
+        await self._take(listed([row("web", self.at)], self.at))
+        await self.settled()
+
+    async def fail(self, *, at: float) -> None:
+        self.now = at
+        await self._take(failed(at=self.at))
+        await self.settled()
+
+    async def tick(self, *, at: float) -> None:
+        """Let time alone pass."""
+        self.now = at
+        await self._take(None)
+        await self.settled()
+
+    async def sleep(self, *, until: float) -> None:
+        asleep_at, self.now = self.at, until
+        await self._take(slept(asleep_at, self.at))
+        await self.settled()
+
+    async def settled(self) -> None:
+        tasks = [each.task for each in self.switch._switches if each.task is not None]  # noqa: SLF001
+        await asyncio.gather(*tasks)
+
+    @property
+    def fetched(self) -> list[str]:
+        return [posted.target for posted in self.service.posted]
+
+
+@asynccontextmanager
+async def scene(*answers: Answer) -> AsyncIterator[Scene]:
+    failing, warnings = list[str](), list[str]()
+    async with receiver(*answers) as service:
+        ping = replace(Ping(checked_hook_url(service.url), {}), time_limit=timedelta(seconds=20))
+        yield Scene(
+            service,
+            DeadMansSwitch([SharedPing(ping, [NO_PROFILE])], lambda: failing, warnings.append),
+            failing,
+            warnings,
+        )
+
+
+async def test_a_complete_listing_is_told_at_most_once_a_minute() -> None:
+    async with scene() as one:
+        await one.fail(at=0)
+        await one.tick(at=1)
+        assert one.fetched == []
+        await one.poll(at=10)
+        await one.tick(at=11)
+        await one.poll(at=69.9)
+        assert one.fetched == [OK]
+        await one.tick(at=100)
+        assert one.fetched == [OK], "time alone says nothing"
+        await one.poll(at=70.1)
+        assert one.fetched == [OK, OK]
+    assert one.service.posted[0].method == "GET"
+    assert one.service.posted[0].body == b""
+
+
+@pytest.mark.parametrize("cause", ["blind", "hook"])
+async def test_a_failure_is_told_once_and_then_nothing_until_envwatch_sees_again(cause: str) -> None:
+    async with scene() as one:
+        await one.poll(at=0)
+        if cause == "hook":
+            one.failing.append("pager")
+        for second in range(5, 400, 5):
+            if cause == "hook":
+                await one.poll(at=second)
+            else:
+                await one.fail(at=second)
+            await one.tick(at=second + 1)
+        assert one.fetched == [OK, FAIL]
+        one.failing.clear()
+        await one.tick(at=400)
+        assert one.fetched == [OK, FAIL]
+        await one.poll(at=401)
+        await one.poll(at=462)
+        assert one.fetched == [OK, FAIL, OK, OK]
+        one.failing.append("pager")
+        await one.poll(at=530)
+        assert one.fetched[4:] == [FAIL], "a second failure is told as well"
+
+
+def test_profiles_with_one_address_share_a_switch() -> None:
+    credentials = Credentials(key=SecretStr("k"), base_url="https://letta.example", origin="a test")
+    urls = {"a": "https://ping.example/1", "b": "https://ping.example/2", "c": "https://ping.example/1", "d": None}
+    profiles = Profiles(
+        {
+            clean(name): SelectedProfile(credentials, Settings(profile=name, ping_url=SecretStr(url) if url else None))
+            for name, url in urls.items()
+        }
+    )
+    found = [(str(shared.ping.url), list(shared.names)) for shared in pings_of(profiles)]
+    assert found == [("https://ping.example/1", ["a", "c"]), ("https://ping.example/2", ["b"])]
+
+
+async def test_an_address_that_several_profiles_have_is_a_failure_of_all_if_one_cannot_be_seen() -> None:
+    names = [clean("work"), clean("home")]
+    monitor = Monitor.create({name: Limits() for name in names})
+    async with receiver() as service:
+        ping = Ping(checked_hook_url(service.url), {})
+        switch = DeadMansSwitch([SharedPing(ping, names)], list, lambda _: None)
+
+        async def take(name: SafeText, at: float, *, is_up: bool = True) -> None:
+            nonlocal monitor
+            before, moment = monitor, NOW + at * 1000
+            outcome = listed([row("web", moment)], moment) if is_up else failed(at=moment)
+            monitor, changes = monitor.apply(name, outcome, reading(moment))
+            switch.take(MonitorUpdate(before, monitor, changes, reading(moment), name, outcome))
+            await asyncio.gather(*(each.task for each in switch._switches if each.task is not None))  # noqa: SLF001
+
+        work, home = names
+        await take(work, 0)
+        assert service.posted == [], "nothing is known of the other one"
+        await take(home, 1)
+        for second in range(10, 200, 10):
+            await take(work, second)
+            await take(home, second + 1, is_up=False)
+        assert [posted.target for posted in service.posted] == [OK, FAIL]
+
+
+async def test_a_failure_that_was_not_taken_is_told_again() -> None:
+    async with scene(Answer(200), Answer(500), Answer(500)) as one:
+        await one.poll(at=0)
+        one.failing.append("pager")
+        for second in range(60, 400, 10):
+            await one.tick(at=second)
+        assert one.fetched == [OK, FAIL, FAIL, FAIL]
+        assert one.warnings == ["ping_url: 127.0.0.1 answers 500", "ping_url: works again"]
+
+
+async def test_a_sleep_of_this_machine_is_no_failure() -> None:
+    async with scene() as one:
+        await one.poll(at=0)
+        await one.sleep(until=7_200)
+        await one.tick(at=7_201)
+        await one.poll(at=7_202)
+        assert one.fetched == [OK, OK]
+
+
+async def test_a_service_that_hangs_delays_nothing_and_gets_no_second_fetch_meanwhile() -> None:
+    async with scene(Answer(stalls=True)) as one:
+        for second in range(0, 400, 5):
+            one.now = second
+            await one._take(listed([row("web", one.at)], one.at))  # noqa: SLF001 - without waiting for the fetch
+        await one.service.have_come(1)
+        assert one.fetched == [OK]
+        await one.switch.end()
+        assert one.warnings == []
+
+
+async def test_a_redirect_is_not_followed_and_an_address_is_never_shown() -> None:
+    async with scene(Answer(302, headers=("Location: http://127.0.0.1:1/x",))) as one:
+        await one.poll(at=0)
+        assert one.warnings == ["ping_url: 127.0.0.1 answers 302, a redirect: give it the final address"]
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [("/0e1d", "/0e1d/fail"), ("/0e1d/", "/0e1d/fail"), ("/a%2Fb?x=%2F&y", "/a%2Fb/fail?x=%2F&y"), ("", "/fail")],
+)
+async def test_fail_ends_the_path_before_the_query(address: str, target: str) -> None:
+    async with receiver() as service:
+        ping = ping_of(SecretStr(service.url.replace("/hook?token=t0", address)), None, {})
+        assert ping is not None
+        assert ping.time_limit == timedelta(seconds=10)
+        await ping.fetch(is_failure=True)
+    assert [posted.target for posted in service.posted] == [target]
+
+
+@pytest.mark.parametrize("command", [("watch",), ("record", "-o", "file")])
+async def test_the_program_fetches_the_address_after_a_complete_listing(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "config.toml").write_text('ping_url_env = "PING"\n')
+    arguments = [*ENVWATCH, *(str(tmp_path / word) if word == "file" else word for word in command)]
+    async with faulty_server(wire_rows(1)) as server, receiver() as service:
+        named = {"ENVWATCH_CONFIG": str(tmp_path / "config.toml"), "XDG_STATE_HOME": str(tmp_path / "state")}
+        bad = environment(tmp_path, LETTA_API_KEY=KEY, LETTA_BASE_URL=server.url, **named)
+        done = await asyncio.to_thread(programs.run, arguments, bad)
+        assert (done.returncode, done.stderr) == (2, b"envwatch: ping_url_env: PING is not set\n")
+        assert server.seen == []
+        with open(os.devnull, "r+b") as nothing:  # noqa: PTH123, ASYNC230
+            streams = (nothing.fileno(),) * 3
+            process = programs.start(arguments, bad | {"PING": service.url}, streams, folder=tmp_path)
+        try:
+            await service.have_come(1)
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, programs.TIMEOUT_S) == Exit.TERMINATED
+        finally:
+            process.kill()
+            process.wait()
+        assert [posted.target for posted in service.posted] == [OK]
