@@ -133,7 +133,7 @@ def test_a_message_about_an_open_incident_is_delivered_after_31_minutes_without_
 
 @of(alert_stories.one_id_on_two_servers)
 def test_an_acknowledgement_does_not_quieten_the_row_of_another_server_with_the_same_id(tale: Tale) -> None:
-    assert "1 problem in 6 environments" in tale.notes["output"], tale.text
+    assert "1 problem in 4 environments" in tale.notes["output"], tale.text
     assert tale.notes["check"] == 2, tale.text
     about_box = [(told.what, told.profile) for told in tale.told if "box" in told.names]
     assert about_box == [("opened", "bolt")], tale.text

@@ -97,7 +97,6 @@ def rename(home: Path, speed: float) -> Tale:
             site.add(Machine(id_, now, connected_at=now, fields=fields))
         desk.let_list(2, watch)
         desk.lose_sentinel(site)
-        site.restore("sentinel")
         code, output = desk.check()
         renames = sorted({(each.before, each.after) for each in watch.events() if each.word == "renamed"})
         return tale_of(desk, renames=renames, check=code, output=output)
@@ -279,10 +278,10 @@ def one_id_on_two_servers(home: Path, speed: float) -> Tale:
         for site in sites.values():
             site.close("box")
         _acknowledge_on_the_dashboard(desk, "acme")
-        with desk.watching() as watch:
-            code, output = desk.check()
+        with desk.watching():
             for name, site in sites.items():
                 desk.lose_sentinel(site, name)
+            code, output = desk.check()
             return tale_of(desk, check=code, output=output)
 
 

@@ -248,8 +248,9 @@ class Desk:
         return ",".join(self.sites)
 
     def check(self) -> tuple[int, str]:
-        """Return the exit code of `envwatch check`, and the output."""
-        done = programs.run([*_ENVWATCH, "check", "--profile", self.profiles], self.environ, folder=self.home)
+        """Return the exit code of `envwatch check` for all machines but the sentinels, and the output."""
+        command = [*_ENVWATCH, "check", "--profile", self.profiles, "--filter", "!sentinel"]
+        done = programs.run(command, self.environ, folder=self.home)
         return done.returncode, done.stdout.decode()
 
     @contextmanager
