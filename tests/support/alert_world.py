@@ -60,7 +60,7 @@ def told_by(cloud_event: str, at: float) -> Told:
     """Return the message that a CloudEvent is."""
     event = json.loads(cloud_event)
     data = event["data"]
-    names = tuple(sorted(each["name"] for each in data["environments"]))
+    names = tuple(sorted(each["name"] for each in data.get("environments") or ()))
     what = event["type"].removeprefix("envwatch.incident.")
     return Told(at, what, names, data["incident"], data["profile"], data["summary"])
 
