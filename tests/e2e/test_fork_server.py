@@ -150,7 +150,8 @@ def test_it_ends_as_a_started_program_ends(end: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"LC_ALL": "C"}, {"PYTHONDEVMODE": "1"}, {"PYTHONUNBUFFERED": "1"}, {"TEXTUAL_FPS": "1"}]
+    "more",
+    [{"LC_ALL": "C"}, {"PYTHONDEVMODE": "1"}, {"PYTHONUNBUFFERED": "1"}, {"TEXTUAL_FPS": "1"}, {"LD_PRELOAD": "x.so"}],
 )
 def test_what_the_start_of_python_takes_notice_of_needs_a_real_one(more: Mapping[str, str], tmp_path: Path) -> None:
     usual = environment(tmp_path)

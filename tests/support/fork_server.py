@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_AT_START = re.compile(r"PYTHON(?!HASHSEED$|PYCACHEPREFIX$|DONTWRITEBYTECODE$|PATH$).*|COVERAGE.*|TEXTUAL.*|ESCDELAY")
-"""Variables that Python or Textual reads once, when it starts or is imported."""
+_AT_START = re.compile(
+    r"PYTHON(?!HASHSEED$|PYCACHEPREFIX$|DONTWRITEBYTECODE$|PATH$).*|COVERAGE.*|TEXTUAL.*|ESCDELAY|LD_PRELOAD"
+)
+"""Variables that the loader, Python or Textual reads once: at the start, or when a module is imported."""
 
 _LOCALES = ("LC_ALL", "LC_CTYPE", "LANG")
 """Variables of the locale, the first one that is set decides."""

@@ -1,0 +1,149 @@
+"""Which messages the hooks of the real `envwatch watch --hooks` deliver, when something happens to machines.
+
+The stories wait most of the time, so all stories of this file run at once. Minutes are told on a fast clock (faketime).
+A machine `sentinel` is lost at the end of most stories: messages that were due before have come before its message.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import alert_stories, programs
+from support.alert_stories import Fast, PowerCut, Restart, Story, Tale
+from support.fast_clock import HAS_FAKETIME, needs_faketime
+from support.pty_terminal import environment
+
+from envwatch.cli.arguments import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+_STORIES: dict[str, Story] = {}
+"""By the names of the tests."""
+
+SENTINEL = ("opened", ["sentinel"])
+
+
+def of(story: Story) -> Callable[[Any], Any]:
+    """Give a test the tale of a story."""
+
+    def register(test: Any) -> Any:
+        _STORIES[test.__name__] = story
+        return test
+
+    return register
+
+
+@pytest.fixture(scope="module")
+def tales(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Tale]]]:
+    """Begin the stories of all tests that will run, after the program from which others are forked."""
+    programs.run([sys.executable, "-m", "envwatch", "--version"], environment(tmp_path_factory.mktemp("first")))
+    names = [item.name for item in request.session.items if item.path == request.path and item.name in _STORIES]
+    with ThreadPoolExecutor(len(names)) as threads:
+        yield {
+            name: threads.submit(_STORIES[name], tmp_path_factory.mktemp("story"), 1.0)
+            for name in names
+            if HAS_FAKETIME or not isinstance(_STORIES[name], Fast)
+        }
+
+
+@pytest.fixture
+def tale(request: pytest.FixtureRequest, tales: dict[str, Future[Tale]]) -> Tale:
+    return tales[request.node.name].result()
+
+
+def check_power_cut(tale: Tale) -> None:
+    assert tale.names == [("opened", tale.notes["dark"]), SENTINEL], tale.text
+
+
+@of(PowerCut(5, 'interval = "1s"\nonline_for = "10s"\nlate_after = "8s"\nalert_after = "9s"'))
+def test_a_power_cut_of_40_machines_whose_heartbeats_run_out_one_after_the_other_is_one_message(tale: Tale) -> None:
+    check_power_cut(tale)
+
+
+@needs_faketime
+@pytest.mark.slow
+@of(Fast("power_cut", 6))
+def test_a_power_cut_of_40_machines_is_one_message_at_the_intervals_of_real_machines(tale: Tale) -> None:
+    check_power_cut(tale)
+
+
+@of(alert_stories.rename)
+def test_a_renamed_listener_is_an_event_and_no_incident_and_no_problem(tale: Tale) -> None:
+    assert tale.names == [SENTINEL], tale.text
+    assert tale.notes["renames"] == [("old-a", "new-a"), ("old-b", "new-b")], tale.text
+    assert tale.notes["check"] == 0, tale.text
+
+
+def check_restart(tale: Tale) -> None:
+    assert tale.names == [("opened", ["box"]), SENTINEL], tale.text
+
+
+@of(Restart(signal.SIGTERM))
+def test_a_machine_that_goes_down_while_envwatch_restarts_is_one_message(tale: Tale) -> None:
+    check_restart(tale)
+
+
+@of(Restart(signal.SIGKILL))
+def test_a_machine_that_goes_down_after_envwatch_was_killed_is_one_message(tale: Tale) -> None:
+    check_restart(tale)
+
+
+@of(alert_stories.lost_before_the_end)
+def test_a_loss_that_waits_when_envwatch_ends_is_one_message_of_the_next_run(tale: Tale) -> None:
+    assert tale.notes["told_before_the_end"] == 0, tale.text
+    check_restart(tale)
+
+
+@of(alert_stories.wobble)
+def test_a_dead_heartbeat_that_two_replicas_round_differently_is_no_sign_of_life(tale: Tale) -> None:
+    assert tale.names == [("opened", ["dead"]), SENTINEL], tale.text
+    assert "online" not in tale.notes["events"], tale.text
+
+
+@needs_faketime
+@of(Fast("flapping", 8))
+def test_a_row_that_goes_off_and_on_is_one_message_and_one_more_once_the_row_is_steady(tale: Tale) -> None:
+    assert tale.distinct_names == [("opened", ["shaky"]), ("resolved", ["shaky"]), SENTINEL], tale.text
+    resolved_at = next(told.at for told in tale.told if told.what == "resolved")
+    assert resolved_at - tale.notes["steady_at"] >= 59, tale.text  # 60 s, as the clock of `date` is cut to the second
+    assert len({told.incident for told in tale.told}) == 2, tale.text
+
+
+@of(alert_stories.hanging_hook)
+def test_a_hook_that_hangs_delays_no_other_hook(tale: Tale) -> None:
+    assert tale.names == [("opened", ["box"])], tale.text
+    assert tale.notes["hanging"] == ["started"], f"the good hook waited for the other\n{tale.text}"
+
+
+@needs_faketime
+@of(Fast("service_down", 80))
+def test_a_message_about_an_open_incident_is_delivered_after_31_minutes_without_the_service(tale: Tale) -> None:
+    assert tale.notes["runs"], tale.text
+    assert tale.distinct_names == [("opened", ["box"])], f"the command\n{tale.text}"
+    assert tale.notes["posted"][:1] == [["opened", ["box"]]], f"the web hook\n{tale.text}"
+
+
+@of(alert_stories.one_id_on_two_servers)
+def test_an_acknowledgement_does_not_quieten_the_row_of_another_server_with_the_same_id(tale: Tale) -> None:
+    assert "1 problem in 4 environments" in tale.notes["output"], tale.text
+    assert tale.notes["check"] == 2, tale.text
+    about_box = [(told.what, told.profile) for told in tale.told if "box" in told.names]
+    assert about_box == [("opened", "bolt")], tale.text
+
+
+@needs_faketime
+@of(Fast("key_revoked", 60))
+def test_a_revoked_key_is_one_message_about_envwatch_and_one_more_once_the_key_works_again(tale: Tale) -> None:
+    assert tale.notes["ended_with"] is None, f"ended with {Exit.AUTHENTICATION}?\n{tale.text}"
+    assert tale.distinct_names == [("opened", []), ("resolved", [])], tale.text
+    assert len({told.incident for told in tale.told}) == 1, tale.text
+    # The time counts from the last listing, which may be an interval of 60 s and its spread older.
+    assert tale.told[0].at - tale.notes["revoked_at"] >= 13 * alert_stories.MINUTE, tale.text

@@ -1,0 +1,341 @@
+"""What happens to machines while the real `watch --hooks` runs, and which messages are delivered then.
+
+A story takes an empty folder and the speed of the clock. The speed changes how often a story looks, and no duration.
+`python alert_stories.py STORY FOLDER SPEED` tells one story; see `fast_clock`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from support import fast_clock
+from support.alert_world import APPENDS, Desk, Machine, Site, Told, in_lines, told_again, told_by
+from support.faulty_server import says
+from support.pty_terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MINUTE = 60
+
+
+class Tale(NamedTuple):
+    """What came of a story."""
+
+    told: list[Told]
+    notes: dict[str, Any]
+    """What a test wants to know beside the messages."""
+    said: str = ""
+    """What envwatch said on standard error."""
+
+    @property
+    def names(self) -> list[tuple[str, list[str]]]:
+        """What each message said of whom."""
+        return [(each.what, list(each.names)) for each in self.told]
+
+    @property
+    def distinct_names(self) -> list[tuple[str, list[str]]]:
+        """The same without repetitions.
+
+        A hook is killed after 30 s of envwatch's clock, and the message is sent again. On a fast clock a busy machine
+        may need so long for a hook that does its work.
+        """
+        distinct = {(each.what, each.incident): each for each in self.told}
+        return [(each.what, list(each.names)) for each in distinct.values()]
+
+    @property
+    def text(self) -> str:
+        """Everything, for the message of a failure."""
+        return f"{in_lines(self.told)}\nnotes: {self.notes}\n{self.said}"
+
+
+Story: TypeAlias = "Callable[[Path, float], Tale]"
+
+
+def tale_of(desk: Desk, **notes: Any) -> Tale:
+    return Tale(desk.told(), notes, desk.said())
+
+
+@dataclass(frozen=True)
+class PowerCut:
+    """40 of 120 machines lose power at once; their heartbeats run out one after the other."""
+
+    period_s: float
+    settings: str
+
+    def __call__(self, home: Path, speed: float) -> Tale:
+        dark = [f"dark-{number:02}" for number in range(40)]
+        # The dark ones take turns with the others in the order of their heartbeats.
+        ids = [id_ for number in range(40) for id_ in (f"lit-{number:02}", dark[number], f"lit-{number + 40}")]
+        site = Site(*ids[:-1], "sentinel", period_ms=self.period_s * 1000)
+        with Desk(home, {"work": site}, self.settings, speed=speed) as desk, desk.watching() as watch:
+            site.cut(*dark)
+            desk.wait_until(lambda: any(desk.is_told_of(id_) for id_ in dark), "a message about the power cut")
+            desk.wait_until(lambda: set(dark) <= {*watch.names("offline")}, "40 rows offline")
+            desk.lose_sentinel(site)
+            return tale_of(desk, dark=dark)
+
+
+def rename(home: Path, speed: float) -> Tale:
+    """Two listeners get other names; the new rows connect 3 and 6 s after the old ones have lost their connections."""
+    site = Site("old-a", "old-b", "other", "sentinel")
+    for number, id_ in enumerate(("old-a", "old-b")):
+        site.machines[id_].fields = listener(id_, number)
+    settings = 'interval = "1s"\nalert_after = "12s"'
+    with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching() as watch:
+        site.close("old-a", "old-b")
+        for number, id_ in enumerate(("new-a", "new-b")):
+            time.sleep(3)
+            now = time.time() * 1000
+            fields = listener(id_, number) | {"firstSeenAt": now}
+            site.add(Machine(id_, now, connected_at=now, fields=fields))
+        desk.let_list(2, watch)
+        desk.lose_sentinel(site)
+        code, output = desk.check()
+        renames = sorted({(each.before, each.after) for each in watch.events() if each.word == "renamed"})
+        return tale_of(desk, renames=renames, check=code, output=output)
+
+
+def listener(name: str, device: int) -> dict[str, Any]:
+    """Return the fields of a row by which its listener is known: the instance is a hash of the computer's name."""
+    instance = f"server-{name.encode().hex():0>16}"
+    return {"deviceId": f"device-{device}", "listenerInstanceId": instance}
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A machine goes down while envwatch does not run."""
+
+    ended_by: int
+
+    def __call__(self, home: Path, speed: float) -> Tale:
+        site = Site("box", "other", "sentinel")
+        settings = 'interval = "1s"\nalert_after = "2s"'
+        with Desk(home, {"work": site}, settings, speed=speed) as desk:
+            with desk.watching() as watch:
+                watch.end(self.ended_by)
+            site.close("box")
+            with desk.watching():
+                desk.lose_sentinel(site)
+            return tale_of(desk)
+
+
+def lost_before_the_end(home: Path, speed: float) -> Tale:
+    """A machine goes down, and envwatch ends before the loss has lasted `alert_after`."""
+    site = Site("box", "other", "sentinel")
+    settings = 'interval = "1s"\nalert_after = "7s"'
+    with Desk(home, {"work": site}, settings, speed=speed) as desk:
+        with desk.watching() as watch:
+            site.close("box")
+            desk.wait_until(lambda: "box" in watch.names("offline"), "the loss")
+            watch.end()
+        told = len(desk.told())
+        with desk.watching():
+            desk.lose_sentinel(site)
+        return tale_of(desk, told_before_the_end=told)
+
+
+@dataclass
+class _Dead(Machine):
+    """A machine without power since 22 s before the first listing; two replicas round the heartbeat differently.
+
+    The replica that rounds upwards answers every second request once the heartbeat is 35 s old.
+    """
+
+    age_s: float = 0.0
+    asked: int = 0
+
+    def row(self, now: float) -> dict[str, Any]:
+        self.beat_at = self.silent_at = self.silent_at or now - 22_000
+        self.age_s = (now - self.beat_at) / 1000
+        self.asked += self.age_s > 35
+        row = super().row(now)
+        return row | {"lastHeartbeat": row["lastHeartbeat"] + self.asked % 2 / 2}
+
+
+def wobble(home: Path, speed: float) -> Tale:
+    """A dead heartbeat moves by 0.5 ms from listing to listing."""
+    site = Site("other", "sentinel", period_ms=6_000)
+    dead = _Dead("dead")
+    site.add(dead)
+    settings = 'interval = "1s"\nonline_for = "29s"\nlate_after = "20s"\nalert_after = "1s"'
+    with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching() as watch:
+        desk.wait_until(lambda: desk.is_told_of("dead"), "the message about the dead machine")
+        desk.wait_until(lambda: dead.asked > 4, "a heartbeat that has moved")
+        desk.lose_sentinel(site)
+        return tale_of(desk, events=[each.word for each in watch.events() if each.name == "dead"])
+
+
+def flapping(home: Path, speed: float) -> Tale:
+    """A row goes off and on every 7 s for 80 s, and then is steady."""
+    site = Site("shaky", "other", "sentinel")
+    settings = 'interval = "2s"\nalert_after = "2s"'
+    with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching():
+        steady_at = 0.0
+        for _ in range(6):
+            site.close("shaky")
+            time.sleep(7)
+            site.restore("shaky")
+            steady_at = time.time()
+            time.sleep(7)
+        desk.wait_until(lambda: desk.is_told_of("shaky", "resolved"), "", at_most_s=3 * MINUTE)
+        desk.lose_sentinel(site)
+        return tale_of(desk, steady_at=steady_at)
+
+
+_HANGS = """
+echo started >> "$0"
+n=0
+while [ $n -lt 280 ] && [ ! -e "$0.go-on" ]; do n=$((n + 1)); sleep 0.1; done
+echo ended >> "$0"
+"""
+
+
+def hanging_hook(home: Path, speed: float) -> Tale:
+    """A hook hangs for 28 s; a second hook has the same message."""
+    site = Site("box", "other")
+    settings = 'interval = "1s"\nalert_after = "1s"'
+    hooks = {"hangs": _HANGS, "page": APPENDS}
+    with Desk(home, {"work": site}, settings, speed=speed, hooks=hooks) as desk, desk.watching():
+        hanging = desk.file_of("hangs")
+        site.close("box")
+        desk.wait_until(lambda: hanging.exists() and desk.told(), "both hooks have run")
+        tale = tale_of(desk, hanging=hanging.read_text(encoding="utf-8").split())
+        hanging.with_name(f"{hanging.name}.go-on").touch()
+        return tale
+
+
+class _Service(ThreadingHTTPServer):
+    """A web service that answers 503 until it is opened."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Posted)
+        self.is_open = False
+        self.refused = 0
+        self.taken: list[Told] = []
+        Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class _Posted(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Service
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if self.server.is_open:
+            self.server.taken.append(told_by(body, time.time()))
+        else:
+            self.server.refused += 1
+        self.send_response(202 if self.server.is_open else 503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def service_down(home: Path, speed: float) -> Tale:
+    """The services behind a command and behind a web hook are down for 31 minutes; the machine stays lost."""
+    site = Site("box", "other")
+    hooks = {"page": f'if [ -e "$0.up" ]; then {APPENDS}; else echo tried >> "$0.tried"; exit 1; fi'}
+    with _Service() as service:
+        posts = f'[[hooks]]\nname = "post"\nurl = "http://127.0.0.1:{service.server_address[1]}/"'
+        settings = 'interval = "60s"'
+        with (
+            Desk(home, {"work": site}, settings, speed=speed, hooks=hooks, more=posts) as desk,
+            desk.watching() as watch,
+        ):
+            path = desk.file_of("page")
+            tried, is_up = path.with_name(f"{path.name}.tried"), path.with_name(f"{path.name}.up")
+            site.close("box")
+            desk.wait_until(lambda: service.refused and tried.exists(), "a try of both hooks")
+            time.sleep(31 * MINUTE)
+            service.is_open = True
+            is_up.touch()
+            # The longest wait between two tries is 5 minutes. A clock that is fast leaves a busy machine little time.
+            desk.wait_until(lambda: service.taken and desk.told(), "", at_most_s=30 * MINUTE)
+            posted = [(each.what, list(each.names)) for each in service.taken]
+            tale = tale_of(desk, posted=posted, refused=service.refused, runs=watch.process.poll() is None)
+            service.shutdown()
+            return tale
+
+
+def one_id_on_two_servers(home: Path, speed: float) -> Tale:
+    """Two servers list a row with one id; both rows are lost, and one of the rows is acknowledged on the dashboard."""
+    sites = {name: Site("box", "other", "sentinel") for name in ("acme", "bolt")}
+    settings = 'interval = "1s"\nalert_after = "2s"'
+    with Desk(home, sites, settings, speed=speed) as desk:
+        with desk.watching() as watch:
+            watch.end()
+        for site in sites.values():
+            site.close("box")
+        _acknowledge_on_the_dashboard(desk, "acme")
+        with desk.watching():
+            for name, site in sites.items():
+                desk.lose_sentinel(site, name)
+            code, output = desk.check()
+            return tale_of(desk, check=code, output=output)
+
+
+def _acknowledge_on_the_dashboard(desk: Desk, profile: str) -> None:
+    environ = desk.environ
+    with Terminal.of_envwatch("--profile", profile, home=desk.home, columns=140, environ=environ) as terminal:
+        terminal.wait_for(r"○ 1 off")
+        terminal.press("n")
+        terminal.wait_for("^.►○ off .* box ")
+        terminal.press("a")
+        terminal.wait_for("Acknowledge box on this machine, until it recovers")
+        terminal.press("\r")
+        terminal.wait_for("acknowledged on this machine until it recovers: box")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
+
+
+def key_revoked(home: Path, speed: float) -> Tale:
+    """The key is refused (401), until envwatch has said so and 30 minutes have passed; then the key works again."""
+    site = Site("box", "other")
+    with Desk(home, {"work": site}, 'interval = "60s"', speed=speed) as desk, desk.watching() as watch:
+        revoked_at = time.time()
+        site.server.break_every_page(says(401, '{"message":"Unauthorized"}'))
+
+        def has_ended() -> bool:
+            return watch.process.poll() is not None
+
+        desk.wait_until(lambda: has_ended() or desk.told(), "", at_most_s=60 * MINUTE)
+        ended_with, told = watch.process.poll(), len(desk.told())
+        site.server.heal()
+        desk.wait_until(lambda: has_ended() or len(desk.told()) > told, "", at_most_s=60 * MINUTE)
+        return tale_of(desk, revoked_at=revoked_at, ended_with=ended_with)
+
+
+STORIES: dict[str, Story] = {
+    "power_cut": PowerCut(30, 'alert_after = "60s"'),
+    "flapping": flapping,
+    "service_down": service_down,
+    "key_revoked": key_revoked,
+}
+"""Stories for a fast clock."""
+
+
+@dataclass(frozen=True)
+class Fast:
+    """A story that is told on a fast clock."""
+
+    name: str
+    speed: int
+
+    def __call__(self, home: Path, _speed: float) -> Tale:
+        told, notes, said = fast_clock.outcome_of([__file__, self.name], home, self.speed)
+        return Tale([*map(told_again, told)], notes, said)
+
+
+if __name__ == "__main__":
+    fast_clock.give_outcome(STORIES[sys.argv[1]])
