@@ -60,7 +60,7 @@ _APPRISE: Final = BeforeValidator(
 
 
 class HookSettings(BaseModel):
-    """What is run or posted when something happens; only `envwatch watch --hooks` does so."""
+    """What is run or posted when something happens; only `watch --hooks` and `serve --hooks` do so."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

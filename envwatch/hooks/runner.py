@@ -54,8 +54,6 @@ class _Entry:
     message: Message
     put_at: MonotonicS
     is_tried: bool = False
-    is_withdrawn: bool = False
-    """Whether a failed try is the last one."""
 
     @property
     def is_opening(self) -> bool:
@@ -191,17 +189,6 @@ class Runner:
         hook_queue.settle()
         hook_queue.has_news.set()
 
-    def withdraw(self, hook: SafeText, incident: SafeText) -> None:
-        """Stop the tries of an opening whose incident ends without a message. Without such an opening, do nothing."""
-        hook_queue = self._hook_queues[hook]
-        hook_queue.opened.discard(incident)
-        if (entry := hook_queue.entry_of(incident)) is not None and entry.is_opening:
-            hook_queue.waiting.remove(entry)
-            self._say(hook_queue, f"withdrawn: {entry.message.summary}")
-        if (sending := hook_queue.sending) is not None and sending.message.incident == incident:
-            sending.is_withdrawn = sending.is_opening
-        hook_queue.settle()
-
     def unsent(self, hook: SafeText) -> Collection[Message]:
         """Return the messages of a hook that are neither delivered nor given up."""
         return self._hook_queues[hook].unsent
@@ -261,8 +248,7 @@ class Runner:
 
     def _note_success(self, hook_queue: _HookQueue, entry: _Entry, output: SafeText) -> None:
         if (incident := entry.message.incident) is not None:
-            is_open = entry.is_opening and not entry.is_withdrawn
-            (hook_queue.opened.add if is_open else hook_queue.opened.discard)(incident)
+            (hook_queue.opened.add if entry.is_opening else hook_queue.opened.discard)(incident)
         printed = f" ({output})" if output else ""
         self._say(hook_queue, f"sent{printed}: {entry.message.summary}")
         if hook_queue.failures or hook_queue.dropped:
@@ -288,8 +274,6 @@ class Runner:
             if newer.message.is_resolved and not hook_queue.has_opened(entry.message.incident):
                 hook_queue.waiting.remove(newer)
                 fate = "the incident is over"
-        elif entry.is_withdrawn:
-            fate = "withdrawn"
         elif error.is_final or self._is_too_old(entry, now.monotonic):
             fate = self._give_up(hook_queue, entry)
         else:

@@ -329,22 +329,6 @@ async def test_a_message_that_always_fails_holds_up_no_other() -> None:
         assert one.unsent == ["open 1"]
 
 
-async def test_a_withdrawn_opening_is_not_tried_again() -> None:
-    async with scene(DOWN, DOWN, takes_s=10) as one:
-        one.put("open 1")
-        await one.time.pass_by(10)
-        one.runner.withdraw(H, clean("1"))
-        assert one.unsent == []
-        one.put("open 2")
-        await one.time.pass_by(5)
-        one.runner.withdraw(H, clean("2"))
-        assert one.unsent == ["open 2"], "its delivery is not over"
-        one.runner.withdraw(H, clean("no such incident"))
-        await one.time.pass_by(3_600)
-        assert (one.unsent, one.receiver.tried_at, one.receiver.sent) == ([], [0, 10], [])
-        assert one.texts[-1] == "hook h: no answer: withdrawn: open 2"
-
-
 async def test_a_hook_is_failing_from_ten_minutes_until_it_delivers() -> None:
     async with scene(is_up=False) as one:
         await one.time.pass_to(50)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HOOKS = tuple(clean(name) for name in ("one", "two"))
 HOW = ("takes", "refuses", "hangs", "hangs and takes")
 """What a receiver does with messages."""
-OPEN, END, WITHDRAWN = "open", "end", "withdrawn"
+OPEN, END = "open", "end"
 
 
 class Sent(NamedTuple):
@@ -70,7 +70,7 @@ class Step(NamedTuple):
 STEPS = st.lists(
     st.builds(
         Step,
-        st.sampled_from(["open", "open", "open", "end", "end", "withdraw", "event", "pass", "pass", *HOW]),
+        st.sampled_from(["open", "open", "open", "end", "end", "event", "pass", "pass", *HOW]),
         st.sampled_from(HOOKS),
         st.integers(1, 2),
         st.sampled_from([0.5, 3, 29, 31, 200, 2_000]),
@@ -105,12 +105,8 @@ class Hook:
         elif id_ in self.incidents:
             self.generations[step.incident] += 1
             self.ended_at[id_] = self.receiver.time.now
-            if step.what == "end":
-                runner.put(step.hook, message(text=str(number), incident=id_, is_resolved=True))
-                self.incidents[id_] = END
-            else:
-                runner.withdraw(step.hook, id_)
-                self.incidents[id_] = WITHDRAWN
+            runner.put(step.hook, message(text=str(number), incident=id_, is_resolved=True))
+            self.incidents[id_] = END
 
 
 async def played(steps: Sequence[Step], hooks: Sequence[SafeText], random: float) -> dict[SafeText, Hook]:

@@ -60,7 +60,7 @@ def existing() -> set[str]:
         outcome = listed(rows(at, flapping_is_up=number % 2 == 0, pod_is_up=number < 11), at)
         monitor, _ = monitor.apply(NO_PROFILE, outcome, outcome.ended)
         polls = polls.apply(NO_PROFILE, outcome).apply(NO_PROFILE, failed(at=at))
-    body, _ = exposition(monitor, polls, reading(at + 1_000))
+    body, _ = exposition(monitor, polls, reading(at + 1_000), hooks={clean("pager"): False})
     samples = [sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples]
     return {sample.name for sample in samples} | set(re.findall(r"- record: (\S+)", RULES)) | OF_PROMETHEUS
 
