@@ -103,6 +103,7 @@ def _of_incident(
     incident: Incident, resolved_at: ServerMs | None, hook: SafeText, context: Context, monitor: Monitor
 ) -> Message:
     losses = incident.losses
+    lost = [] if incident.is_blindness else losses
     what, summary = ("opened" if resolved_at is None else "resolved"), _incident_text(incident, resolved_at)
     at = incident.began_at if resolved_at is None else resolved_at
     variables = {
@@ -111,7 +112,7 @@ def _of_incident(
         "ENVWATCH_SUMMARY": summary,
         "ENVWATCH_REASON": (losses[0].reason if len(losses) == 1 else incident.shared) or EMPTY,
         "ENVWATCH_INCIDENT": incident.id,
-        "ENVWATCH_COUNT": clean(str(len(losses))),
+        "ENVWATCH_COUNT": clean(str(len(lost))),
         "ENVWATCH_TIME": clean(iso(at) or ""),
     }
     rows = _row_variables(losses, context)
@@ -123,9 +124,9 @@ def _of_incident(
         "profile": context.profile or None,
         "began_at": iso(incident.began_at),
         "resolved_at": None if resolved_at is None else iso(resolved_at),
-        "count": len(losses),
+        "count": len(lost),
         "shared": incident.shared,
-        "environments": [_loss_json(loss) for loss in losses[:_LISTED]],
+        "environments": [_loss_json(loss) for loss in lost[:_LISTED]],
     }
     event = envelope(
         f"envwatch.incident.{what}",
@@ -166,9 +167,10 @@ def _pagerduty(incident: Incident, summary: SafeText, context: Context, *, is_re
     if is_resolved:
         return {"event_action": "resolve", "dedup_key": incident.id}
     losses = incident.losses
+    lost = [] if incident.is_blindness else losses
     details = {
-        "count": len(losses),
-        "environments": [loss.name or loss.id for loss in losses[:_NAMES]],
+        "count": len(lost),
+        "environments": [loss.name or loss.id for loss in lost[:_NAMES]],
         "reasons": sorted({loss.reason for loss in losses if loss.reason})[:_NAMES],
         "shared": incident.shared,
         "profile": context.profile or None,

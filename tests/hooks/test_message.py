@@ -126,3 +126,25 @@ def test_a_hostile_name_stays_one_clean_line(name: str) -> None:
         assert text.isprintable()
         assert len(message.summary) <= 1_000
         assert "\\u001b" not in message.cloud_event.decode()
+
+
+def test_an_incident_about_envwatch_accuses_no_environment() -> None:
+    opened, resolved = messages(hooked("web", "b").fail(61).wait(900).poll())
+    assert opened.summary == "envwatch is blind: timeout: timeout"
+    assert resolved.summary.startswith("resolved after 16m")
+    data = event_of(opened)["data"]
+    assert (data["count"], data["environments"]) == (0, [])
+    assert (opened.variables["ENVWATCH_COUNT"], opened.variables["ENVWATCH_NAME"]) == ("0", "")
+    assert opened.text.startswith("envwatch: blind: no data since")
+    assert opened.pagerduty is not None
+    payload: Any = opened.pagerduty["payload"]
+    assert (payload["class"], payload["custom_details"]["environments"]) == ("blind", [])
+
+
+def test_a_storm_says_so() -> None:
+    names = [f"e{number}" for number in range(7)]
+    one = hooked(*names)
+    for count in range(1, 8):
+        one.hold(15, *names[:count])
+    *_, storm = messages(one.hold(60, *names))
+    assert storm.summary.startswith("storm: ")
