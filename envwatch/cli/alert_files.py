@@ -10,9 +10,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.bootstrap import alert_file_for, state_file
-from envwatch.fleet.alert_state import AlertState, alert_state, content_of, open_incidents
+from envwatch.fleet.alert_state import (
+    AlertState,
+    alert_state,
+    content_of,
+    failing_hooks,
+    open_incidents,
+    written_at,
+)
+from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText
 from envwatch.storage.alert_state_file import INCIDENTS_OF_1_0, AlertStateFile, HooksLock
+from envwatch.storage.state_file import ChangedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +31,9 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
 
 _WRITTEN_EVERY_MS: Final = 60_000
-"""How often the time of the newest listing is written, if nothing else changes."""
+"""How often a state is written that does not change."""
+_HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
+"""A process that has not written its state for this long runs no hooks any more."""
 
 
 class AlertPlace(NamedTuple):
@@ -56,6 +67,23 @@ def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> Ale
     return None if state is None else replace(state, online=frozenset())
 
 
+class FailingHooks:
+    """The failing hooks of whatever processes run hooks, read from their alert state files."""
+
+    def __init__(self, profiles: Profiles) -> None:
+        paths = {alert_file_for(*profile) for profile in profiles.values()}
+        self._files = [ChangedFile(path, AlertStateFile.format.read_or_empty) for path in paths]
+        self._found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
+
+    def newest(self, now: Clocks) -> Mapping[SafeText, WallMs]:
+        """Return since when hooks fail, by their names. The disk may be slow."""
+        for number, file in enumerate(self._files):
+            if (content := file.changed()) is not None:
+                self._found[number] = written_at(content), failing_hooks(content)
+        running = [failing for at, failing in self._found.values() if now.wall - at < _HOOKS_RUN_MS]
+        return {name: since for failing in running for name, since in failing.items()}
+
+
 class AlertFiles:
     """The alert states of the watched profiles.
 
@@ -70,7 +98,8 @@ class AlertFiles:
         self._locks = {name: HooksLock(place.path.with_suffix(".lock")) for name, place in places.items()}
         self._files = dict[SafeText, AlertStateFile]()
         self._waits_for = dict[SafeText, str]()
-        self._written = dict[SafeText, AlertState]()
+        self._written = dict[SafeText, tuple[AlertState, WallMs]]()
+        """The newest written states, and when they were written."""
 
     @property
     def held(self) -> frozenset[SafeText]:
@@ -103,13 +132,12 @@ class AlertFiles:
         return is_held
 
     def keep(self, profile: SafeText, state: AlertState, now: Clocks) -> None:
-        """Write the state of a held profile if the state changed, or if its time is a minute old; never waits."""
-        before = self._written.get(profile)
-        if before is not None:
-            is_recent = 0 <= state.looked_at - before.looked_at < _WRITTEN_EVERY_MS
-            if is_recent and replace(state, looked_at=before.looked_at) == before:
-                return
-        self._written[profile] = state
+        """Write the state of a held profile if the state changed, or was written a minute ago; never waits."""
+        before, written_at = self._written.get(profile, (None, now.wall))
+        is_recent = 0 <= now.wall - written_at < _WRITTEN_EVERY_MS
+        if before is not None and is_recent and replace(state, looked_at=before.looked_at) == before:
+            return
+        self._written[profile] = state, now.wall
         self._files[profile].keep(content_of(state, now))
 
     def close(self) -> None:

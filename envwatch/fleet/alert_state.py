@@ -80,6 +80,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
         return now.wall - (now.monotonic - at) * 1000
 
     return {
+        "written_at": now.wall,
         "looked_at": state.looked_at,
         "online": sorted(state.online),
         "waiting": [
@@ -126,10 +127,9 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
     looked_at, online = finite_number(content.get("looked_at")), content.get("online")
     if looked_at is None:
         return None
-    losses, entries, failing = content.get("waiting"), content.get("open"), content.get("failing")
+    losses, entries = content.get("waiting"), content.get("open")
     incidents, announced = open_incidents(entries if isinstance(entries, Mapping) else {}, profile, now)
     waiting = (_waiting_in(raw, profile, now) for raw in (losses if isinstance(losses, list) else ()))
-    since = {clean(hook): finite_number(at) for hook, at in failing.items()} if isinstance(failing, Mapping) else {}
     ids = [clean(id_) for id_ in online if isinstance(id_, str)] if isinstance(online, list) else []
     return AlertState(
         looked_at=WallMs(min(looked_at, now.wall)),
@@ -138,8 +138,20 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
         open=incidents,
         announced=announced,
         blindness=_blindness_in(content.get("blind"), now),
-        failing={hook: WallMs(at) for hook, at in since.items() if at is not None},
+        failing=failing_hooks(content),
     )
+
+
+def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:
+    """Return since when hooks fail by the content of a file, by their names."""
+    failing = content.get("failing")
+    since = {clean(hook): finite_number(at) for hook, at in failing.items()} if isinstance(failing, Mapping) else {}
+    return {hook: WallMs(at) for hook, at in since.items() if at is not None}
+
+
+def written_at(content: Mapping[str, object]) -> float:
+    """Return when a file was written, in ms since the epoch; 0 for an empty or damaged one."""
+    return finite_number(content.get("written_at")) or 0.0
 
 
 def open_incidents(

@@ -165,6 +165,10 @@ class EnvwatchApp(TerminalApp):
             if (silences := await self._saved.silence_control.newest()) is not None:
                 self._monitor = replace(self._monitor, silences=silences)
             now = self._inputs.clocks()
+            if self._saved.failing_hooks is not None:
+                failing = await asyncio.to_thread(self._saved.failing_hooks, now)
+                self._present = replace(self._present, failing_hooks=failing)
+                now = self._inputs.clocks()
             self.read_schedules()
             self._monitor, changes = self._monitor.apply(profile, outcome, now)
             self._record(profile, outcome, changes, now)

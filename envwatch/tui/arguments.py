@@ -122,4 +122,6 @@ class Persistence:
     keep_acks: Callable[[Mapping[ServerKey, Ack | None]], None] = ignore
     """Saves changed acknowledgements; None for one that ended."""
     silence_control: SilenceControl = field(default_factory=SilenceControl)
+    failing_hooks: Callable[[Clocks], Mapping[SafeText, WallMs]] | None = None
+    """Returns since when hooks of other processes fail, by their names; may be slow, and runs in a thread."""
     """Makes silences, and reads those of other processes."""

@@ -90,6 +90,8 @@ class MonitorState:
     """The last notice that did not answer a key."""
     rewound: Rewound | None = None
     """Set while a recorded moment is shown."""
+    failing_hooks: Mapping[SafeText, WallMs] = field(default_factory=dict)
+    """Since when hooks of other processes fail, by their names."""
     is_leaving: bool = False
     """Whether a recorded moment is being read, in place of the present that is still shown."""
     is_reading: bool = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
-from envwatch.model.text import SafeText, clean, counted
+from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, NOTHING, clock_text, short_age
 from envwatch.views.state_style import date_warning
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.clock import Clocks, ServerMs
+    from envwatch.model.clock import Clocks, ServerMs, WallMs
 
 _ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
     Anomaly.EMPTIED: "empty list",
@@ -56,6 +56,15 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
 def stalled_since(profile_state: ProfileState) -> ServerMs | None:
     """Return since when no heartbeat advances (server's clock); None if they do."""
     return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
+
+
+def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
+    """Return which hooks fail, and since when by this machine's clock; None if no hook fails."""
+    if not failing:
+        return None
+    first, *others = sorted(failing, key=lambda name: (failing[name], name))
+    who = f"hook {first} has" if not others else f"hook {first} and {counted(len(others), 'other')} have"
+    return composed(f"{who} failed since {clock_text(failing[first], zone)}: no message about an incident arrives")
 
 
 def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:

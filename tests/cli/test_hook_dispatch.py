@@ -13,7 +13,8 @@ import pytest
 from support.builders import NOW, listed, reading
 from support.hooked import row
 
-from envwatch.cli.alert_files import AlertFiles, AlertPlace
+from envwatch.cli.alert_files import AlertFiles, AlertPlace, FailingHooks
+from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
 from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.fleet.alert_state import AlertState
@@ -208,3 +209,20 @@ def test_an_unchanged_state_is_written_once_a_minute(later: float, written: floa
         files.keep(NO_PROFILE, AlertState(looked_at=WallMs(at)), reading(at))
     files.close()
     assert json.loads(place.path.read_bytes())["looked_at"] == NOW + written
+
+
+@pytest.mark.parametrize(("later", "known"), [(299_999, True), (300_000, False)])
+def test_a_dashboard_knows_the_failing_hooks_of_a_process_that_still_runs(
+    later: float, *, known: bool, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = state_folder / "alerts" / "work.json"
+    monkeypatch.setattr("envwatch.cli.alert_files.alert_file_for", lambda *_profile: path)
+    profiles = Profiles({NO_PROFILE: SelectedProfile(None, None)})  # type: ignore[arg-type]
+    hooks = FailingHooks(profiles)
+    assert hooks.newest(reading(NOW)) == {}
+    files = AlertFiles({NO_PROFILE: AlertPlace(path, SOURCE)}, lambda _line: None)
+    files.take_over(reading(NOW))
+    since = {clean("page"): WallMs(NOW - 700_000)}
+    files.keep(NO_PROFILE, AlertState(looked_at=WallMs(NOW - 1_000_000), failing=since), reading(NOW))
+    files.close()
+    assert hooks.newest(reading(NOW + later)) == (since if known else {})

@@ -122,7 +122,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
                 pasts=history.pasts,
                 readable=readable,
             ),
-            _saved_state(options, display_settings.profile, warn, stack),
+            _saved_state(options, profiles, warn, stack),
             preferences_of(
                 display_settings,
                 options,
@@ -184,11 +184,14 @@ def _history(
         history.close()
 
 
-def _saved_state(options: Options, profile: str, warn: Callable[[str], None], stack: AsyncExitStack) -> Persistence:
+def _saved_state(
+    options: Options, profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack
+) -> Persistence:
     """Return what loads and saves state; the stack gets what must be closed afterwards.
 
     Silences are tested under the name of the first profile, if it is the only one.
     """
+    from envwatch.cli.alert_files import FailingHooks
     from envwatch.storage.export import export_here
     from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
     from envwatch.storage.silences_file import SilencesFile, SilencesReader
@@ -200,7 +203,7 @@ def _saved_state(options: Options, profile: str, warn: Callable[[str], None], st
     stack.callback(memory.close)
     if options.command == "demo":  # its environments are other ones each time
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
-    matcher = partial(matcher_or_none, profile=clean(profile))
+    matcher = partial(matcher_or_none, profile=clean(profiles.first.profile))
     path = state_file("acknowledged")
     acknowledgements = AcknowledgementsFile(path, warn)
     stack.callback(acknowledgements.close)
@@ -212,6 +215,7 @@ def _saved_state(options: Options, profile: str, warn: Callable[[str], None], st
         acks=acknowledged(path),
         keep_acks=acknowledgements.keep,
         silence_control=SilenceControl(SilencesReader(silences_path, matcher).changed, silences.keep, user_name()),
+        failing_hooks=FailingHooks(profiles).newest,
     )
 
 

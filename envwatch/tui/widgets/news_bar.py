@@ -22,7 +22,7 @@ from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, spa
 from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
-from envwatch.views.data_warnings import doubt_text, quarantine_text
+from envwatch.views.data_warnings import doubt_text, hooks_text, quarantine_text
 from envwatch.views.event_text import event_style, event_text
 from envwatch.views.headline import headline, merged, returned_since
 from envwatch.views.table_view import id_tail
@@ -162,9 +162,11 @@ class NewsBar(TextLine):
         )
 
     def _doubt(self) -> list[Row] | None:
-        """Return why the rows of one profile read unknown although polls succeed."""
+        """Return why the rows of one profile read unknown although polls succeed, else which hooks fail."""
         zone = zone_of(self.options.times)
-        return self._warning((profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.fleet)
+        doubts = self._warning((profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.fleet)
+        hooks = hooks_text(self.state.failing_hooks, zone)
+        return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
     def _is_fresh(self, event: Event | None) -> bool:
         """Whether an event is so recent that it stands before a doubt that lasts; the doubt says more than its own."""
