@@ -275,8 +275,8 @@ class Monitor:
                 return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
-            is_acked = id_ in acks
-            if (tracked.verdict.is_up and not tracked.is_flapping) or (is_acked and tracked.presence.is_absent):
+            is_acked, is_steady = id_ in acks, tracked.verdict.is_up and not tracked.is_flapping
+            if tracked.replaced_by is not None or is_steady or (is_acked and tracked.presence.is_absent):
                 return LossStatus.OVER
             at = moments[profile]
             if is_acked or not is_problem(tracked, at):
