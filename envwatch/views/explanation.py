@@ -224,7 +224,7 @@ def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _F
     if profile_state.has_moved_identity:
         inputs, result = f"{count}; this server changed the firstSeenAt of a row", "the rule is off: none is replaced"
     elif tracked.replaced_by is not None:
-        inputs, result = f"{count}; after the last sign of life here, one came up there", tracked.reason
+        inputs, result = f"{count}{_new_row(others, tracked)}", f"{tracked.reason}: no loss"
     elif (obstacle := obstacle_of(tracked)) is Obstacle.TWIN:
         twins = ", ".join(each.environment.label for each in others if each.environment.id in tracked.twins)
         inputs, result = f"{count}; online at the same time: {twins}", obstacle.value
@@ -234,6 +234,18 @@ def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _F
         inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced: its loss is a loss"
     is_loss = tracked.replaced_by is None and tracked.presence is Presence.OFFLINE
     return inputs, result, is_loss
+
+
+def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
+    """Return what makes the row new that replaces another one."""
+    new = next((each for each in others if each.environment.id == tracked.replaced_by), None)
+    if new is None:
+        return ""
+    ahead = new.environment.first_seen_at - tracked.environment.last_seen_alive_at
+    if ahead < -limits.REPLACEMENT_TOLERANCE / MS:
+        return f"; {new.environment.label} was offline while this one was online, and came back after this one"
+    relation = f"{_ms(abs(ahead))} {'before' if ahead < 0 else 'after'} the last sign of life here"
+    return f"; {new.environment.label} was first seen {relation}, and both were never online at once"
 
 
 def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:

@@ -246,13 +246,28 @@ def replacement(*outcomes: Outcome) -> RuleResult:
 
 def test_a_replaced_row_is_explained_by_the_row_that_replaces_it() -> None:
     found = results(listed([environment(**LOST), beside(firstSeenAt=NOW - 5_000)]))
-    assert found["replacement"].result == "replaced by laptop of env-2"
+    assert found["replacement"].result == "replaced by laptop of env-2: no loss"
     assert found["replacement"].inputs == (
         "1 other row of this organization, device and kind of listener; "
-        "after the last sign of life here, one came up there"
+        "laptop of env-2 was first seen 5 s after the last sign of life here, and both were never online at once"
     )
     assert not found["replacement"].is_against
     assert found["verdict"].result == "offline"
+
+
+def test_a_name_that_is_back_is_explained_by_the_listing_before() -> None:
+    back: dict[str, Any] = {
+        "connectionId": None,
+        "lastHeartbeat": None,
+        "lastSeenAt": NOW - 60_000,
+        "firstSeenAt": NOW - 75_000,
+    }
+    rule = replacement(
+        listed([environment(**MACHINE), beside(**back)]),
+        listed([environment(**LOST), beside(firstSeenAt=NOW - 75_000)], NOW + 5_000),
+    )
+    assert rule.result == "replaced by laptop of env-2: no loss"
+    assert rule.inputs.endswith("; laptop of env-2 was offline while this one was online, and came back after this one")
 
 
 def test_an_older_row_of_the_machine_does_not_explain_a_loss() -> None:
