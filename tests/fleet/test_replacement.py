@@ -208,7 +208,18 @@ def test_a_replaced_row_that_the_server_drops_is_no_loss() -> None:
     profile_state, _ = lives([old(up=True)], there, there[1:], there[1:])
     tracked = profile_state.environments[old().id]
     assert (tracked.presence, tracked.reason) == (Presence.GONE, "replaced by nas new")
+    assert tracked.tag(NOW + 15_000) is ChangeTag.MOVED
     assert not is_problem(tracked, NOW + 15_000)
+
+
+def test_a_replaced_row_that_the_configuration_expects_is_missing_once_it_is_gone_for_long() -> None:
+    down, minute = old(beat=NOW), 60_000
+    listings = [[old(up=True)], [down, new(firstSeenAt=NOW)], *[[new(firstSeenAt=NOW)]] * 20]
+    outcomes = [listed(rows, NOW + minute * number) for number, rows in enumerate(listings)]
+    profile_state, _ = watched(outcomes, ProfileState(expect=(down.name,)))
+    tracked = profile_state.environments[down.id]
+    assert (tracked.presence, tracked.replaced_by) == (Presence.MISSING, None)
+    assert is_problem(tracked, NOW + 20 * minute)
 
 
 def test_a_row_whose_successor_leaves_the_list_is_a_loss_again() -> None:
@@ -395,6 +406,14 @@ def test_a_run_knows_who_was_offline_in_the_run_before() -> None:
     assert replaced(with_run_before(first, before)) == {"b": "a"}
     events = changes_between_runs(Moment(reading(), before, {}), Moment(reading(NOW + 60_000), first, {}))
     assert (Kind.RENAMED, "b") in seen(events)
+
+
+def test_a_replaced_row_that_is_gone_with_its_successor_is_a_loss_of_the_next_run() -> None:
+    before, _ = lives([old(), new(), environment("env-9")])
+    first = watched([listed([environment("env-9")], NOW + 60_000)])[0]
+    following = with_run_before(first, before)
+    assert following.environments[old().id].presence is Presence.GONE
+    assert replaced(following) == {}
 
 
 def test_a_rename_between_two_runs_is_an_event() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ from envwatch.views.output import json_of
 from envwatch.views.remedies import remedies
 from envwatch.views.report import report_of
 from envwatch.views.state_details import headline
+from envwatch.views.state_style import style_of
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
@@ -140,6 +142,20 @@ def test_nobody_is_told_to_start_the_old_name_again() -> None:
     (remedy,) = remedies(OLD, PROFILE_STATE, reading(END), clean("R"))
     assert remedy.command is None
     assert remedy.notes == ("nothing here: replaced by new, which is this machine under another name",)
+
+
+def test_a_machine_that_flapped_before_it_was_renamed_is_off_and_needs_nothing_more() -> None:
+    flapped = replace(OLD, is_flapping=True)
+    assert style_of(flapped, is_unknown=False).word == "off"
+    assert len([*remedies(flapped, PROFILE_STATE, reading(END))]) == 1
+    state = replace(PROFILE_STATE, environments={OLD_ID: flapped})
+    assert counts_at(state, reading(END)).flapping == 0
+
+
+def test_what_was_replaced_a_day_ago_is_old() -> None:
+    state = replace(PROFILE_STATE, listed=reading(END + 86_400_000))
+    counts = counts_at(state, reading(END + 86_400_000))
+    assert (counts.replaced, counts.old) == (0, 1)
 
 
 def test_metrics_say_that_it_is_not_up_and_nothing_that_alerts() -> None:
