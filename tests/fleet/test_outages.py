@@ -110,6 +110,11 @@ def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime
         (MOVED, [fell(2), event(Kind.RENAMED, 4, "old", "new")], "up@0 down@2 absent@4"),
         (UP, [fell(2), event(Kind.RENAMED, 4, "old", "new"), rose(8)], "up@0 down@2 absent@4 up@8"),
         (
+            None,
+            [fell(2), event(Kind.RENAMED, 4, "old", "new"), event(Kind.GONE, 6, "offline", "gone")],
+            "up@0 down@2 absent@4",
+        ),
+        (
             replace(MOVED, verdict=GONE),
             [fell(2), event(Kind.RENAMED, 4, "old", "new"), event(Kind.GONE, 6, "offline", "gone")],
             "up@0 down@2 absent@4",

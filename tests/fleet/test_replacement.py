@@ -215,11 +215,15 @@ def test_a_replaced_row_that_the_server_drops_is_no_loss() -> None:
 def test_a_replaced_row_that_the_configuration_expects_is_missing_once_it_is_gone_for_long() -> None:
     down, minute = old(beat=NOW), 60_000
     listings = [[old(up=True)], [down, new(firstSeenAt=NOW)], *[[new(firstSeenAt=NOW)]] * 20]
-    outcomes = [listed(rows, NOW + minute * number) for number, rows in enumerate(listings)]
-    profile_state, _ = watched(outcomes, ProfileState(expect=(down.name,)))
-    tracked = profile_state.environments[down.id]
-    assert (tracked.presence, tracked.replaced_by) == (Presence.MISSING, None)
-    assert is_problem(tracked, NOW + 20 * minute)
+    profile_state, seen_missing = ProfileState(expect=(down.name,)), 0
+    for number, rows in enumerate(listings):
+        profile_state, _ = profile_state.apply(listed(rows, NOW + minute * number))
+        tracked = profile_state.environments[down.id]
+        is_missing = tracked.presence is Presence.MISSING
+        seen_missing += is_missing
+        assert is_problem(tracked, NOW + minute * number) is is_missing
+        assert (tracked.replaced_by is None) is (is_missing or number == 0)
+    assert seen_missing
 
 
 def test_a_row_whose_successor_leaves_the_list_is_a_loss_again() -> None:
@@ -410,10 +414,12 @@ def test_a_run_knows_who_was_offline_in_the_run_before() -> None:
 
 def test_a_replaced_row_that_is_gone_with_its_successor_is_a_loss_of_the_next_run() -> None:
     before, _ = lives([old(), new(), environment("env-9")])
-    first = watched([listed([environment("env-9")], NOW + 60_000)])[0]
-    following = with_run_before(first, before)
-    assert following.environments[old().id].presence is Presence.GONE
-    assert replaced(following) == {}
+    outcome = listed([environment("env-9")], NOW + 60_000)
+    unread = replace(outcome.snapshot, rejected=1, rejected_ids=frozenset({new().id}))
+    for each in (outcome, replace(outcome, snapshot=unread)):
+        following = with_run_before(watched([each])[0], before)
+        assert following.environments[old().id].presence is Presence.GONE
+        assert replaced(following) == {}
 
 
 def test_a_rename_between_two_runs_is_an_event() -> None:
