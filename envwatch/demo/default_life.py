@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from envwatch.demo.life import Life, beats
-from envwatch.demo.machines import UNRESTRICTED, connection_id, machine_at
+from envwatch.demo.machines import UNRESTRICTED, connection_id, machine_at, random_at, renamed
 from envwatch.demo.states import FOREVER, SimulatedEnvironment, SimulatedState
 from envwatch.demo.times import MINUTE_MS, SECOND_MS
 
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
 _LEAST_WITH_FLAPPING = 12
 _LEAST_WITH_PODS = 26
-"""Sizes of a fleet from which a machine flaps, and pods are lost."""
+"""Sizes of a fleet from which a machine flaps, and from which pods are lost and a machine is renamed."""
 
 
 def _is_silent(environment: SimulatedEnvironment) -> bool:
@@ -29,12 +29,14 @@ class DefaultLife(Life):
     def _begin(self) -> None:
         self._listed_count = self._spec.size
         self._down_until: list[int] = []
+        self._renames = random_at(self._spec.seed, -101)
         self._open()
         self._from(18 * SECOND_MS, self._live)
         if self._spec.size >= _LEAST_WITH_FLAPPING:
             self._from(25 * SECOND_MS, self._flap)
         if self._spec.size >= _LEAST_WITH_PODS:
             self._from(3 * MINUTE_MS, self._lose_pod)
+            self._from(100 * SECOND_MS, self._rename)
 
     # The opening: one of each kind of event within 20 seconds, at a poll every 5 seconds too.
 
@@ -75,7 +77,7 @@ class DefaultLife(Life):
         at = self._started_at - self._between(3 * MINUTE_MS, 9 * MINUTE_MS)
         self._interrupt(chosen, at, self._started_at + self._between(9_000, 11_000))
 
-    # The calm life. `_live`, `_flap` and `_lose_pod` return when they are due again.
+    # The calm life. `_live`, `_flap`, `_lose_pod` and `_rename` return when they are due again.
 
     def _live(self, at: int) -> int:
         happen = self._one_of({
@@ -167,6 +169,33 @@ class DefaultLife(Life):
         for environment in self._fallen_pod(at):
             self._interrupt(environment, at, at + self._between(9_000, 35_000))
         return at + self._between(9 * MINUTE_MS, 15 * MINUTE_MS)
+
+    def _rename(self, at: int) -> int:
+        """Give a machine another name: the old row stays offline until the platform drops the row, a new one comes."""
+        chosen = next(
+            (each for each in map(self.environment, range(len(self))) if self._can_be_renamed(each, at)), None
+        )
+        if chosen is None:
+            return at + MINUTE_MS
+        index, back_at = len(self), at + 4 * SECOND_MS
+        machine = renamed(chosen.machine, self._spec, index)
+        link = replace(chosen.last, since=back_at).connected(back_at, connection_id(self._renames), self._pod(index))
+        self._environments.append(SimulatedEnvironment(machine, index, link))
+        gone = chosen.last.disconnected(at)
+        chosen.add(gone, replace(gone, since=at + 5 * MINUTE_MS, is_listed=False))
+        chosen.busy_until = FOREVER
+        return FOREVER
+
+    def _can_be_renamed(self, environment: SimulatedEnvironment, at: int) -> bool:
+        """Whether an idle machine has one listener that gets its name from `letta server`."""
+        has_name = environment.machine.identity.get("listener_instance_id", "").startswith("server-")
+        is_machine = has_name and not environment.machine.is_sandbox
+        return is_machine and environment.busy_until <= at and beats(environment) and not self._has_twin(environment)
+
+    def _has_twin(self, environment: SimulatedEnvironment) -> bool:
+        device = environment.machine.identity["device_id"]
+        beside = range(max(environment.index - 1, 0), min(environment.index + 2, len(self)))
+        return sum(self.environment(index).machine.identity["device_id"] == device for index in beside) > 1
 
     def _arrive(self, at: int) -> None:
         """Register a new machine; it has no mode and branch until an agent has run there."""

@@ -5,7 +5,7 @@ Knows nothing of time (`states.py`, `life.py`), JSON and HTTP.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from random import Random
@@ -168,7 +168,7 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
     current = version.startswith("0.34")
     if current:
         surface = "listen" if is_twin or blueprint.device == "desktop" else "server"
-        identity["listener_instance_id"] = f"{surface}-{sha256(name.encode()).hexdigest()[:16]}"
+        identity["listener_instance_id"] = _instance_id(surface, name)
     return Machine(
         identity=identity,
         metadata=None if place % 20 == 18 else _metadata(blueprint, place, current=current, rng=rng),
@@ -181,6 +181,22 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
         node=rng.choice(_NODE_VERSIONS[blueprint.os]),
         presence=blueprint.presence,
     )
+
+
+def renamed(machine: Machine, spec: FleetSpec, index: int) -> Machine:
+    """Return a machine under another name: a new row of the same device, with another hash of the name."""
+    name = f"{machine.identity['name']}-new"
+    identity = {
+        **machine.identity,
+        "id": f"env-{_uuid(random_at(spec.seed, index))}",
+        "name": name,
+        "listener_instance_id": _instance_id("server", name),
+    }
+    return replace(machine, identity=identity)
+
+
+def _instance_id(surface: str, name: str) -> str:
+    return f"{surface}-{sha256(name.encode()).hexdigest()[:16]}"
 
 
 def random_at(seed: int, index: int) -> Random:

@@ -512,7 +512,7 @@ def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_n
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
         return LossStatus.BACK if came_at is not None and at - came_at < _BACK_AFTER_MS else LossStatus.OVER
-    if is_acked and tracked.presence.is_absent:
+    if tracked.replaced_by is not None or (is_acked and tracked.presence.is_absent):
         return LossStatus.OVER
     if is_acked or (not is_problem(tracked, at) and not (is_news and is_old(tracked, at))):
         return LossStatus.SETTLED

@@ -66,7 +66,7 @@ def with_inventory(
             change = None if listing.number == 1 else turn(NEVER_LISTED, at)
             following[id_] = replace(_never_listed(id_, name, listing.profile, at), last_change=change)
         elif known.verdict == GONE and at - known.lost_at >= _MISSING_AFTER_MS:
-            following[id_] = replace(known, verdict=MISSING)
+            following[id_] = replace(known, verdict=MISSING, replaced_by=None, replaced_by_name=None)
     return following
 
 

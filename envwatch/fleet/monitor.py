@@ -414,6 +414,9 @@ class Monitor:
             survivors = (each.environment for each in environments if each.verdict.is_up and each.key not in keys)
             return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
 
+        def replacement(key: Key) -> SafeText | None:
+            return None if (tracked := self.fleet.tracked(key)) is None else tracked.replaced_by_name
+
         blind = {profile: profile_state.blindness(now) for profile, profile_state in self.fleet.by_profile.items()}
         return Surroundings(
             at=now.monotonic,
@@ -422,6 +425,7 @@ class Monitor:
             moments=self.fleet.moments(now.wall),
             blind={profile: blindness for profile, blindness in blind.items() if blindness is not None},
             shared=shared,
+            replacement=replacement,
         )
 
     def _policy(self, profile: SafeText) -> AlertPolicy:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import UNTIMED, Presence, Reason
+from envwatch.fleet.replacement import is_replacement
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import span
@@ -37,7 +38,7 @@ class UptimeState(StrEnum):
     """Up, and it comes and goes."""
     UP = "up"
     ABSENT = "absent"
-    """Before it appeared."""
+    """Before it appeared, and after another row replaced it."""
     UNKNOWN = "unknown"
     """Not watched, or it could not be judged."""
 
@@ -235,8 +236,12 @@ class _ValueHistory:
 def _presences(own_events: Iterable[Event]) -> list[_Change]:
     """Return the changes of its presence; one that appears anew after it was gone was gone until then."""
     changes: list[_Change] = []
-    is_gone = False
+    is_gone = is_replaced = False
     for event in own_events:
+        if is_replacement(event):
+            changes.append(_Change(event.at, None, _ABSENT))
+            is_replaced = True
+            continue
         if event.kind not in _OF_PRESENCE:
             continue
         before = None
@@ -244,7 +249,12 @@ def _presences(own_events: Iterable[Event]) -> list[_Change]:
             before = _What(_STATES.get(event.before, UptimeState.UNKNOWN))
         elif event.kind in (Kind.APPEARED, Kind.MISSING):
             before = _What(UptimeState.DOWN if is_gone else UptimeState.ABSENT)
+        if is_replaced:
+            before = _ABSENT
         presence = event.after or event.kind
+        is_replaced = is_replaced and presence in (Presence.GONE.value, Presence.MISSING.value)
+        if is_replaced:
+            continue  # the server drops the row of the old name
         changes.append(_Change(event.at, before, _What(_STATES.get(presence, UptimeState.UNKNOWN), event.reason)))
         is_gone = presence in (Presence.GONE.value, Presence.MISSING.value)
     return changes
@@ -280,4 +290,6 @@ def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping:
 def _presence_of(tracked: TrackedEnvironment) -> _What:
     if tracked.verdict == UNTIMED:
         return _What(UptimeState.UNKNOWN, clean(tracked.verdict.reason))
+    if tracked.replaced_by is not None:
+        return _ABSENT
     return _UP if tracked.verdict.is_up else _DOWN[tracked.verdict.reason]

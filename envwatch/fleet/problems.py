@@ -37,12 +37,17 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 
 
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
-    """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`."""
+    """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`.
+
+    A row that was replaced is none, and stays none when the server drops the row.
+    """
     presence = tracked.verdict.presence
     if presence is _ONLINE:
         return tracked.is_flapping  # first: nearly all rows are online
     if presence is _MISSING:
         return True
+    if tracked.replaced_by is not None:
+        return False
     if presence is _GONE:
         return now - tracked.lost_at < _GONE_IS_PROBLEM_MS
     return tracked.is_unhealthy and not is_old(tracked, now)

@@ -23,6 +23,7 @@ from envwatch.fleet.newest_version import newest_version
 from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, begun, blind_after, ended
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import Presence, PresenceRule
+from envwatch.fleet.replacement import RuleInputs, keeps_identity, renamed_events, with_replacements
 from envwatch.fleet.tracking import (
     ListingContext,
     TrackedEnvironment,
@@ -102,6 +103,8 @@ class ProfileState:
     """The last moment before this machine slept, until a listing has come since."""
     last_up: Clocks | None = None
     """When the newest listing with any environment up was asked for; None if there was none yet."""
+    has_moved_identity: bool = False
+    """Whether the server changed the `firstSeenAt` or the device of a row: then the rule of `replacement` is off."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)
     """What is wrong with the data at present, as far as it is an event."""
 
@@ -281,8 +284,13 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
         latest=latest_possible(clock, at),
         is_date_wrong=date_error is not None,
     )
-    environments, events = _next_environments(profile_state, rows, at, listing, acceptance)
     is_first = profile_state.listed is None
+    environments, events, has_moved_identity = _next_environments(profile_state, rows, at, listing, acceptance)
+    inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=is_first)
+    environments = with_replacements(environments, rows, inputs)
+    events = named_by_device(events, environments)
+    if not is_first:
+        events += renamed_events(profile_state.environments, environments, at)
     periods, period_events = _next_periods(seen, acceptance, stall_detector, at=at, seen_at=seen_at)
     is_proof = quarantine is None and not snapshot.rejected
     environments = with_inventory(profile_state.expect, environments, listing, at, is_proof=is_proof)
@@ -299,6 +307,7 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
         newest=newest_version(environments.values()) if events or is_first else profile_state.newest,
         quarantine=quarantine,
         stall_detector=stall_detector,
+        has_moved_identity=has_moved_identity,
         snapshot=replace(snapshot, pages=(), served=None),
         unseen_since=None,
         last_up=asked if any(tracked.verdict.is_up for tracked in environments.values()) else profile_state.last_up,
@@ -379,18 +388,24 @@ def _next_environments(
     at: ServerMs,
     listing: ListingContext,
     acceptance: Acceptance,
-) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
-    """Return the environments after a listing, and what happened to each; the first listing gives no events."""
+) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
+    """Return the environments after a listing, what happened to each, and whether the identity of a row has moved.
+
+    The first listing gives no events.
+    """
     rule = PresenceRule(profile_state.limits)
     old, is_first = profile_state.environments, profile_state.listed is None
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
+    has_moved_identity = profile_state.has_moved_identity
     for id_, (environment, row_at) in rows.items():
         before = old.get(id_)
         tracked = observed(before, environment, row_at, listing, rule)
         environments[id_] = tracked
         if tracked is not before and not is_first:
             events += events_between(before, tracked, row_at)
+            if before is not None and not before.presence.is_absent:
+                has_moved_identity |= not keeps_identity(before.environment, tracked.environment)
     for id_, before in old.items():
         if id_ in environments:
             continue
@@ -404,7 +419,7 @@ def _next_environments(
             environments[id_] = tracked
             if tracked is not before:
                 events += events_between(before, tracked, at)
-    return environments, named_by_device(events, environments)
+    return environments, events, has_moved_identity
 
 
 def in_groups(

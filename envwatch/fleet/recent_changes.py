@@ -23,7 +23,7 @@ _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 
 
 class ChangeTag(StrEnum):
-    """A change in at most four letters, the most important first."""
+    """A change in at most five letters, the most important first."""
 
     NEW = "NEW"
     """Went down, is gone, or appeared as offline."""
@@ -31,6 +31,8 @@ class ChangeTag(StrEnum):
     """Online or listed again."""
     JOINED = "JOIN"
     """Appeared, and is online."""
+    MOVED = "MOVED"
+    """Replaced by another row of its machine, see `replacement`."""
     MODE = "MODE"
     VERSION = "VER"
     CONNECTION = "CONN"

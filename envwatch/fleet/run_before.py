@@ -19,9 +19,11 @@ from envwatch.fleet.diff import is_new_connection
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.flapping import is_flapping
 from envwatch.fleet.newcomers import named_by_device
+from envwatch.fleet.plausibility import latest_possible
 from envwatch.fleet.presence import GONE, UNTIMED, Presence
 from envwatch.fleet.profile_state import in_groups
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
+from envwatch.fleet.replacement import RuleInputs, keeps_identity, renamed_events, with_memory_of, with_replacements
 from envwatch.fleet.tracking import TrackedEnvironment, events_between
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
@@ -62,7 +64,9 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     if 0 <= ended_at - at < _CLOCK_ERROR_MS:
         # Two estimates of the server's clock may differ by more than lies between two runs.
         at = ServerMs(ended_at + 1)
-    environments, events = _compared(before.profile_state, first.profile_state, at)
+    environments, events = _compared(
+        before.profile_state, _remembering(first.profile_state, before.profile_state, at), at
+    )
     grouped = in_groups(before.profile_state, asked, first.profile_state.clock, environments, events)
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
@@ -97,7 +101,8 @@ def _compared(
         environments[id_] = replace(tracked, verdict=GONE)
         gone = events_between(tracked, environments[id_], at)
         events += (event if tracked.absent else replace(event, reason=LACKED) for event in gone)
-    return environments, named_by_device(events, environments)
+    events = named_by_device(events, environments)
+    return environments, [*events, *renamed_events(before.environments, environments, at)]
 
 
 def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
@@ -158,7 +163,21 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
         for id_, tracked in profile_state.environments.items()
     }
     environments |= {tracked.environment.id: tracked for tracked in _gone(profile_state, before, gap)}
-    return replace(profile_state, environments=MappingProxyType(environments))
+    return _remembering(replace(profile_state, environments=MappingProxyType(environments)), before, gap.at)
+
+
+def _remembering(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
+    """Return the state with what the run before knew of rows on one device, and the replacements that follow."""
+    has_moved_identity = profile_state.has_moved_identity or before.has_moved_identity
+    for id_, tracked in profile_state.environments.items():
+        was = before.environments.get(id_)
+        if was is not None and not (was.presence.is_absent or tracked.presence.is_absent):
+            has_moved_identity |= not keeps_identity(was.environment, tracked.environment)
+    environments = with_memory_of(profile_state.environments, before.environments)
+    listed = frozenset(id_ for id_, tracked in environments.items() if not tracked.absent)
+    inputs = RuleInputs(at=at, latest=latest_possible(profile_state.clock, at), is_off=has_moved_identity)
+    environments = MappingProxyType(dict(with_replacements(environments, listed, inputs)))
+    return replace(profile_state, environments=environments, has_moved_identity=has_moved_identity)
 
 
 def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: _Gap) -> TrackedEnvironment:
@@ -219,6 +238,8 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: _Gap) -> Itera
     for id_, tracked in before.environments.items():
         if id_ in profile_state.environments or id_ in unproven or tracked.presence is Presence.MISSING:
             continue
+        if tracked.replaced_by is not None and tracked.replaced_by not in profile_state.environments:
+            tracked = replace(tracked, replaced_by=None, replaced_by_name=None)  # noqa: PLW2901
         if tracked.presence is not Presence.GONE:
             change = turn(GONE, gap.at) if gap.is_recent else None
             tracked = replace(tracked, verdict=GONE, since_at=gap.at, last_change=change)  # noqa: PLW2901
@@ -243,4 +264,6 @@ def _without_clocks(tracked: TrackedEnvironment, listed_at_ms: float) -> Tracked
         has_impossible_time=False,
         is_flapping=False,
         last_known_heartbeat=None if last_known is None else last_known._replace(elapsed_ms=listed_at_ms),
+        twins=frozenset(),
+        offline_beside=frozenset(),
     )

@@ -20,7 +20,7 @@ from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED,
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, composed
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
@@ -69,6 +69,14 @@ class TrackedEnvironment:
     transitions: tuple[ServerMs, ...] = ()
     """When it changed its presence or its connection within the last hour."""
     is_flapping: bool = False
+    replaced_by: SafeText | None = None
+    """The id of the row that replaces this offline row, see `replacement`; None for a row that nothing replaces."""
+    replaced_by_name: SafeText | None = None
+    """What people call that row."""
+    twins: frozenset[SafeText] = frozenset()
+    """Ids of rows of the same device and surface that were once online together with this row in one listing."""
+    offline_beside: frozenset[SafeText] = frozenset()
+    """Ids of such rows that were listed offline while this row was online."""
 
     def tag(self, now: float) -> ChangeTag | None:
         """Return what changed about it lately, at a moment (server's clock, ms)."""
@@ -89,6 +97,13 @@ class TrackedEnvironment:
     def presence(self) -> Presence:
         """The presence of the verdict."""
         return self.verdict.presence
+
+    @property
+    def reason(self) -> SafeText:
+        """Why the row is in its state: the reason of the verdict, or the row that replaced this one."""
+        if self.replaced_by is None:
+            return clean(self.verdict.reason)
+        return replaced_by_text(self.replaced_by_name or self.replaced_by)
 
     @property
     def advanced_at(self) -> MonotonicS | None:
@@ -112,8 +127,18 @@ class TrackedEnvironment:
 
     @property
     def is_unhealthy(self) -> bool:
-        """Whether it is listed, and offline, late or flapping, for however long; see `problems.is_problem`."""
+        """Whether it is listed, and offline, late or flapping, for however long; see `problems.is_problem`.
+
+        A row that was replaced is none of these: its machine goes on under another name.
+        """
+        if self.replaced_by is not None:
+            return False
         return (self.verdict.presence in _UNHEALTHY and self.verdict != UNTIMED) or self.is_flapping
+
+
+def replaced_by_text(name: SafeText) -> SafeText:
+    """Return why an offline row is no problem, given the name of the row that replaced it."""
+    return composed(f"replaced by {name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +231,10 @@ def observed(
         left_pod_id=None if evidence.environment.pod_id else tracked.pod_id,
         transitions=transitions,
         is_flapping=bool(transitions) and is_flapping(transitions, at, was_flapping=tracked.is_flapping),
+        replaced_by=tracked.replaced_by,
+        replaced_by_name=tracked.replaced_by_name,
+        twins=tracked.twins,
+        offline_beside=tracked.offline_beside,
     )
 
 
@@ -289,7 +318,8 @@ def marked_absent(
     )
     if absent.absent < limits.LISTINGS_TO_GONE or tracked.environment.id in listing.in_doubt:
         return absent
-    return replace(absent, verdict=GONE, since_at=at, last_change=turn(GONE, at), is_flapping=False)
+    change = turn(GONE, at) if tracked.replaced_by is None else tracked.last_change
+    return replace(absent, verdict=GONE, since_at=at, last_change=change, is_flapping=False)
 
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:

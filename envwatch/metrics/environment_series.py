@@ -106,7 +106,7 @@ def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentK
     )
     down = gauge(
         "envwatch_environment_down_since_timestamp_seconds",
-        "Since when it is down, by the platform's clock; absent while it is up.",
+        "Since when it is down, by the platform's clock; absent while it is up, and once another row replaces it.",
         "id",
     )
     alerting = gauge(
@@ -134,6 +134,8 @@ def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentK
         up.add_metric(key, int(is_up))
         if (beat_at := tracked.environment.last_heartbeat_at) is not None:
             beat.add_metric(key, beat_at / 1000)
+        if tracked.replaced_by is not None:
+            continue
         if not is_up and tracked.lost_at >= _EARLIEST_MS:
             down.add_metric(key, tracked.lost_at / 1000)
         if tracked.is_flapping:

@@ -34,6 +34,12 @@ the gap."""
 GONE_KEPT = timedelta(hours=1)
 """How long a gone environment stays on the screen, and is recognised when it returns."""
 
+REPLACEMENT_TOLERANCE = timedelta(seconds=5)
+"""How much before the last sign of life of an old row a new row may have been first seen: the server notes that a
+connection is closed, and that a new row is registered, in either order."""
+REPLACEMENT_ROWS = 100
+"""Rows of one surface on one device above which no row counts as replaced: many machines share an image's device id."""
+
 OLD_AFTER = timedelta(hours=24)
 """Time offline after which an environment is folded away behind a counted line."""
 

@@ -247,7 +247,7 @@ def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, a
         return composed(f"{tracked.presence}, mode {environment.mode}")
     if of is Metric.BEHIND:
         return composed(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
-    why = f"{tracked.presence} ({tracked.verdict.reason})"
+    why = f"{tracked.presence} ({tracked.reason})"
     if tracked.presence.is_absent:
         return clean(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"

@@ -154,6 +154,8 @@ def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) ->
 
 def _reason(tracked: TrackedEnvironment) -> SafeText | None:
     """Return the reason of a verdict, without what changes with time; None for one that is well."""
+    if tracked.replaced_by is not None:
+        return tracked.reason
     reason = tracked.verdict.reason
     if reason in (Reason.BEATING, Reason.UNTIMED):
         return None

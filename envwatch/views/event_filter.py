@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.query.field_types import MatchContext
 from envwatch.query.lexer import normalize
@@ -92,11 +93,12 @@ def tracked_then(event: Event) -> TrackedEnvironment | None:
     if event.then is None:
         return None
     environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then
+    tag = ChangeTag.MOVED if is_replacement(event) else _TAGS.get(event.kind)
     return TrackedEnvironment(
         environment=environment,
         verdict=verdict,
         profile=event.profile,
-        last_change=RecentChange(tag, event.at) if (tag := _TAGS.get(event.kind)) is not None else None,
+        last_change=RecentChange(tag, event.at) if tag is not None else None,
         is_flapping=is_flapping,
         clock_suspect=clock_suspect,
         left_pod_id=left_pod_id,

@@ -86,7 +86,7 @@ def event_line(event: Event, layout: Layout) -> SafeText:
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
     """Return an environment as it is when watching begins, at a moment of the server's clock in ms."""
     state = "unknown" if is_unknown else tracked.presence
-    reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.verdict.reason}"
+    reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
     return layout.line(at, _INITIAL, tracked.profile, name, clean(f"{state}{reason}"))
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.flapping import change_rate
-from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, PresenceRule
+from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, PresenceRule
 from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.replacement import Obstacle, obstacle_of, siblings
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
@@ -21,6 +22,7 @@ from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import tzinfo
 
     from envwatch.fleet.monitor import Monitor
@@ -59,7 +61,8 @@ def answer(
     since = "since before envwatch first listed it"
     if tracked.since_at is not None:
         since = f"since {date_text(tracked.since_at, zone)}"
-    return clean(f"It is {result}: {verdict.reason}, {since}.")
+    reason = verdict.reason if tracked.replaced_by is None else f"{verdict.reason}, {tracked.reason}"
+    return composed(f"It is {result}: {reason}, {since}.")
 
 
 def trace(
@@ -79,6 +82,7 @@ def trace(
         "upstream": _upstream(profile_state),
         "absence": _absence(tracked),
         "flapping": _flapping(tracked, profile_state),
+        "replacement": _replacement(tracked, profile_state),
     }
     return [
         RuleResult(rule, composed(inputs), composed(result), is_against)
@@ -217,6 +221,51 @@ def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Find
     thresholds = f"on from {limits.FLAP_ON:.0f}, off at {limits.FLAP_OFF:.0f}"
     inputs = f"weighted changes of the last {minutes:.0f} min: {rate:.1f} % ({thresholds})"
     return inputs, "flapping" if tracked.is_flapping else "steady", tracked.is_flapping
+
+
+def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+    """Return by which row the row is replaced, or why by none."""
+    others = siblings(tracked, profile_state.environments.values())
+    count = f"{counted(len(others), 'other row')} of this organization, device and kind of listener"
+    if profile_state.has_moved_identity:
+        inputs, result = f"{count}; this server changed the firstSeenAt of a row", "the rule is off: none is replaced"
+    elif tracked.replaced_by is not None:
+        inputs, result = f"{count}{_new_row(others, tracked)}", f"{tracked.reason}: no loss"
+    elif (obstacle := obstacle_of(tracked)) is Obstacle.TWIN:
+        twins = ", ".join(each.environment.label for each in others if each.environment.id in tracked.twins)
+        inputs, result = f"{count}; online at the same time: {twins}", obstacle.value
+    elif obstacle is not None:
+        inputs, result = count, obstacle.value
+    else:
+        inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced: its loss is a loss"
+    is_loss = tracked.replaced_by is None and tracked.presence is Presence.OFFLINE
+    return inputs, result, is_loss
+
+
+def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
+    """Return what makes the row new that replaces another one."""
+    new = next((each for each in others if each.environment.id == tracked.replaced_by), None)
+    if new is None:
+        return ""
+    ahead = new.environment.first_seen_at - tracked.environment.last_seen_alive_at
+    if ahead < -limits.REPLACEMENT_TOLERANCE / MS:
+        return f"; {new.environment.label} was offline while this one was online, and came back after this one"
+    relation = f"{_ms(abs(ahead))} {'before' if ahead < 0 else 'after'} the last sign of life here"
+    return f"; {new.environment.label} was first seen {relation}, and both were never online at once"
+
+
+def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
+    """Return why none of the other rows replaces a row."""
+    if not others:
+        return ""
+    if len(others) >= limits.REPLACEMENT_ROWS:
+        return "; too many to be one machine"
+    newest = max(others, key=lambda each: each.environment.first_seen_at)
+    ahead = newest.environment.first_seen_at - tracked.environment.last_seen_alive_at
+    if ahead >= -limits.REPLACEMENT_TOLERANCE / MS:
+        return f"; {newest.environment.label} is new, but replaces another row or cannot be trusted"
+    seen = f"first seen {_ms(-ahead)} before the last sign of life here"
+    return f"; the newest, {newest.environment.label}, is older: {seen}"
 
 
 def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:

@@ -35,6 +35,7 @@ _TAGS: Final[Mapping[ChangeTag, str]] = {
     ChangeTag.NEW: "went down, or gone",
     ChangeTag.BACK: "is back",
     ChangeTag.JOINED: "appeared",
+    ChangeTag.MOVED: "renamed",
     ChangeTag.MODE: "other mode",
     ChangeTag.VERSION: "other version",
     ChangeTag.CONNECTION: "reconnected",

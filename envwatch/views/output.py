@@ -267,7 +267,7 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
 
     * Instants are ISO 8601 in UTC with milliseconds.
     * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
-    * `reason` is the reason for the state.
+    * `reason` is the reason for the state; for an offline row that another row replaced, `replaced by NAME`.
     * `mode` is as received, including the names that older listeners use.
     * `profile` is null if only one is watched. With several, ids may repeat, but not with the same profile.
     * `acknowledged` is the note of the acknowledgement: `by NAME: note` if the host that serves the listing gave it.
@@ -299,7 +299,7 @@ def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, ob
 def _reason(row: ListedEnvironment) -> str:
     if row.tracked.has_impossible_time:
         return Reason.UNTIMED.value
-    return _UNKNOWN_REASON if row.is_unknown else row.tracked.verdict.reason.value
+    return _UNKNOWN_REASON if row.is_unknown else row.tracked.reason
 
 
 def iso(at: float | None) -> str | None:

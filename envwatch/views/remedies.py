@@ -51,11 +51,18 @@ def remedies(
     While its state is unknown, it is not called down. `start_key` is the key that does what helps one that is down;
     empty if none does.
     """
-    if not tracked.verdict.is_up and not profile_state.is_unknown(tracked, now):
+    if tracked.replaced_by is not None:
+        text = f"nothing here: {tracked.reason}, which is this machine under another name"
+        yield Remedy(None, (composed(text),))
+    elif not tracked.verdict.is_up and not profile_state.is_unknown(tracked, now):
         yield _remedy_for_down(tracked, profile_state, start_key)
-    if tracked.is_flapping:
+    if tracked.is_flapping and tracked.replaced_by is None:
         yield _FLAPPING
-    if mode_of(tracked.environment.mode) == UNRESTRICTED and not tracked.presence.is_absent:
+    if (
+        mode_of(tracked.environment.mode) == UNRESTRICTED
+        and tracked.replaced_by is None
+        and not tracked.presence.is_absent
+    ):
         yield _UNRESTRICTED
     if (outdated := _remedy_for_outdated(tracked.environment, profile_state)) is not None:
         yield outdated

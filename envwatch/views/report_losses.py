@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from envwatch.fleet.availability import Availability
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.incidents import LOSSES
-from envwatch.fleet.outages import outages, states
+from envwatch.fleet.outages import UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
 from envwatch.model import limits
@@ -58,8 +58,9 @@ class StateHistory(NamedTuple):
         """Yield its outages, oldest first; `incident_of` is that of `places_of`."""
         for outage in self.outages:
             began_at = self._began_at(outage)
-            later = (each for each in self.intervals if each.state.is_up and each.since >= outage.until)
-            back = next(later, None)
+            # One that was replaced is back under another name.
+            ends = (each for each in self.intervals if each.state.is_up or each.state is UptimeState.ABSENT)
+            back = next((each for each in ends if each.since >= outage.until), None)
             since = outage.since if began_at is None else began_at
             until = self.period.until if back is None else back.since
             places = (incident_of.get((self.subject.id, loss.at)) for loss in self._losses_of(outage))
@@ -229,6 +230,8 @@ def down_of(
     down = []
     for id_, tracked in profile_state.environments.items():
         if tracked.verdict.is_up or tracked.verdict == UNTIMED or profile_state.is_unproven(tracked):
+            continue
+        if tracked.replaced_by is not None:
             continue
         loss = losses.get(id_)
         ack = acks.get(id_)

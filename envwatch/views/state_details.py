@@ -75,7 +75,7 @@ def _causes(
     elif tracked.verdict.is_up:
         yield from _heartbeat_text(tracked, profile_state, now)
     else:
-        yield tracked.verdict.reason.value
+        yield tracked.reason
         last = next((event for event in reversed(own_events) if event.kind in _OF_PRESENCE), None)
         if last is not None and last.kind is Kind.OFFLINE and last.lasted is not None:
             yield f"was on for {long_age(last.lasted)}"

@@ -76,7 +76,7 @@ def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
         return replace(UNKNOWN, word=style.word)
     if tracked.clock_suspect:
         return replace(style, word=CLOCK_SUSPECT, style="unknown")
-    if tracked.is_flapping:
+    if tracked.is_flapping and tracked.replaced_by is None:
         return replace(style, word=FLAPPING, style="flapping")
     return style
 

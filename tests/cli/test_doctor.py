@@ -119,7 +119,7 @@ async def test_on_a_sound_server_all_is_fine(server: Faulty) -> None:
     assert findings["listing"].data["rows"] == 3
     assert findings["health"].data["status"] == 200
     assert findings["key"].data["origin"] == "LETTA_API_KEY"
-    assert [seen.path for seen in server.seen] == ["/v1/health", "/v1/environments"]
+    assert [seen.path for seen in server.seen] == ["/v1/health", "/v1/environments", "/v1/environments"]
     assert findings["listing"].data["listing_age_s"] is None
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from support.builders import NOW
+from support.builders import NOW, beating, environment
 
 from envwatch.cli.doctor import judgements, report
 from envwatch.cli.doctor.checks import Check, findings_of
@@ -42,7 +42,7 @@ def of_terminal(**changes: Any) -> Finding:
 
 
 def exchange(**changes: Any) -> Exchange:
-    return Exchange(**{"status": 200, "took": 12 * MS, "offset": None, "rows": 3, **changes})
+    return Exchange(**{"status": 200, "took": 12 * MS, "offset": None, "environments": beating(3), **changes})
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,16 @@ def test_a_clock_that_is_ten_minutes_off_says_so_with_its_bounds(offset_s: int, 
 
 def test_responses_without_a_date_leave_the_clock_unknown() -> None:
     assert judgements.of_clock([]).status is CheckStatus.WARNING
+
+
+@pytest.mark.parametrize(("moved_ms", "is_amiss"), [(999, False), (1_000, True)])
+def test_a_server_that_changes_first_seen_at_is_named(moved_ms: int, *, is_amiss: bool) -> None:
+    """Two replicas may round one instant differently."""
+    rows = [environment("env-1"), environment("env-2")]
+    moved = [environment("env-1"), environment("env-2", firstSeenAt=rows[1].first_seen_at + moved_ms)]
+    finding = judgements.of_listing(exchange(environments=rows), exchange(environments=moved))
+    assert (finding.status is CheckStatus.WARNING) is is_amiss
+    assert ("1 row changed firstSeenAt or the device between two requests" in finding.summary) is is_amiss
 
 
 def test_a_page_is_slow_from_two_seconds() -> None:

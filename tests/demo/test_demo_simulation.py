@@ -10,12 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples, first_quick
+from support.builders import listed
 
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
 from envwatch.demo.states import SimulatedEnvironment, SimulatedState
+from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.modes import KNOWN_MODES
+from envwatch.model.page import environment_of
+from envwatch.model.text import clean
 
 START = 1_764_000_000_000
 MINUTE = 60_000
@@ -83,6 +88,21 @@ def test_within_20_seconds_every_promised_event_happens(size: int, seed: int) ->
 @pytest.mark.parametrize("offset", range(5))
 def test_a_poll_every_5_seconds_sees_them_as_well(seed: int, offset: int) -> None:
     assert story(SimulatedFleet(FleetSpec(40, seed), START), range(offset, 21, 5)) >= OPENING
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("size", [26, 40])
+def test_within_3_minutes_a_machine_is_renamed_and_its_old_row_is_no_loss(size: int, seed: int) -> None:
+    fleet, profile_state = SimulatedFleet(FleetSpec(size, seed), START), ProfileState()
+    renamed: list[Event] = []
+    for at in range(START, START + 3 * MINUTE, 5_000):
+        rows = [environment_of(row) for row in fleet.rows(at)]
+        profile_state, events = profile_state.apply(listed(rows, at))
+        renamed += [event for event in flatten(events) if event.kind is Kind.RENAMED]
+    (event,) = renamed
+    assert event.after == f"{event.before}-new"
+    old = profile_state.environments[event.id or clean("")]
+    assert old.reason == f"replaced by {event.after}"
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 UP = tracked()
 DOWN = tracked(connectionId=None)
 LOST = replace(tracked(), verdict=GONE)
+MOVED = replace(DOWN, replaced_by=clean("env-2"), replaced_by_name=clean("new"))
 FLAPS = replace(UP, is_flapping=True)
 ALWAYS = WatchedTime((Span(ServerMs(0), ServerMs(1e15)),))
 
@@ -105,6 +106,19 @@ def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime
             "up@0 flapping@2 down@4 flapping@5 up@7",
         ),
         (LOST, [event(Kind.FLAPPING, 2), event(Kind.GONE, 4, "online", "gone")], "up@0 flapping@2 down@4"),
+        # A row that another one replaces is neither up nor down: its machine goes on under another name.
+        (MOVED, [fell(2), event(Kind.RENAMED, 4, "old", "new")], "up@0 down@2 absent@4"),
+        (UP, [fell(2), event(Kind.RENAMED, 4, "old", "new"), rose(8)], "up@0 down@2 absent@4 up@8"),
+        (
+            None,
+            [fell(2), event(Kind.RENAMED, 4, "old", "new"), event(Kind.GONE, 6, "offline", "gone")],
+            "up@0 down@2 absent@4",
+        ),
+        (
+            replace(MOVED, verdict=GONE),
+            [fell(2), event(Kind.RENAMED, 4, "old", "new"), event(Kind.GONE, 6, "offline", "gone")],
+            "up@0 down@2 absent@4",
+        ),
         (
             UP,
             [event(Kind.FLAPPING, 2), event(Kind.GONE, 4, "online", "gone"), event(Kind.RETURNED, 6, "gone", "online")],

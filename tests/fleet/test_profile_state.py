@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
@@ -350,26 +350,33 @@ def test_an_outcome_leaves_the_fleet_before_it_as_it_was() -> None:
     assert ProfileState() == ProfileState()
 
 
-def test_a_newcomer_in_a_listing_that_lacks_the_other_replaces_it() -> None:
-    """Its twin is one that is listed beside it."""
+def test_a_newcomer_in_a_listing_that_lacks_the_other_is_named_beside_it() -> None:
+    """Its twin is one that is listed beside it; what is gone was not offline, so nothing replaces it."""
     old = environment(id="old", connectionName="nas", deviceId="d-1")
     new = environment(id="new", connectionName="nas", deviceId="d-1")
     moments = ([old], [new], [new])
     _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(moments))
     assert [(event.kind, event.id, event.reason) for event in events] == [
-        (Kind.APPEARED, "new", "replaces nas, same device"),
+        (Kind.APPEARED, "new", "beside nas, same device"),
         (Kind.GONE, "old", "no longer listed"),
     ]
 
 
 def test_a_newcomer_replaces_one_that_is_lost_in_the_same_listing() -> None:
-    old = {"id": "old", "connectionName": "nas", "deviceId": "d-1"}
-    new = environment(id="new", connectionName="nas", deviceId="d-1")
-    lost = environment(**old, connectionId=None)
+    old: dict[str, Any] = {
+        "id": "old",
+        "connectionName": "nas",
+        "deviceId": "d-1",
+        "lastSeenAt": NOW,
+        "listenerInstanceId": "server-0123456789abcdef",
+    }
+    new = environment(**old | {"id": "new", "connectionName": "nas-2", "firstSeenAt": NOW})
+    lost = environment(**old, connectionId=None, lastHeartbeat=None)
     _, events = watched([listed([environment(**old)]), listed([lost, new], NOW + 5_000)])
     assert [(event.kind, event.reason) for event in events] == [
         (Kind.OFFLINE, "disconnected"),
         (Kind.APPEARED, "replaces nas, same device"),
+        (Kind.RENAMED, "replaced by nas-2"),
     ]
 
 
@@ -377,11 +384,11 @@ def test_a_newcomer_replaces_one_that_is_lost_in_the_same_listing() -> None:
     ("other", "reason"),
     [
         (environment(id="old", connectionName="nas", deviceId="d-1"), "twin of nas, same device"),
-        (environment(id="old", connectionName="nas", deviceId="d-1", connectionId=None), "replaces nas, same device"),
+        (environment(id="old", connectionName="nas", deviceId="d-1", connectionId=None), "beside nas, same device"),
         (environment(id="old", connectionName="nas", deviceId="d-2"), None),
     ],
 )
-def test_a_newcomer_on_a_listed_device_is_named_as_its_twin_or_its_replacement(
+def test_a_newcomer_on_a_listed_device_is_named_with_the_row_of_that_device(
     other: Environment, reason: str | None
 ) -> None:
     newcomer = environment(id="new", connectionName="nas-2", deviceId="d-1")

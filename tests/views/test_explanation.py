@@ -23,6 +23,7 @@ from envwatch.views.explanation import RuleResult, answer, explanation_rows, tra
 from envwatch.views.pane_layout import PaneLayout
 
 if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
 RULES = [
@@ -35,6 +36,7 @@ RULES = [
     "upstream",
     "absence",
     "flapping",
+    "replacement",
 ]
 
 
@@ -237,3 +239,78 @@ def test_the_trace_never_contradicts_the_verdict(rows: list[dict[str, Any]], ske
     if tracked.presence is Presence.OFFLINE:
         assert any(found[rule].is_against for rule in ("connectionId", "lastHeartbeat", "skew check"))
     assert all(rule_result.inputs.isprintable() and rule_result.result.isprintable() for rule_result in found.values())
+
+
+# Replacement
+
+MACHINE: dict[str, Any] = {"deviceId": "machine", "listenerInstanceId": "server-" + "a" * 16}
+LOST: dict[str, Any] = {**MACHINE, "connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW - 10_000}
+
+
+def beside(id_: str = "env-2", **changes: Any) -> Environment:
+    """Another row of the machine of `env-1`."""
+    return environment(id_, **(MACHINE | {"listenerInstanceId": "server-" + "b" * 16} | changes))
+
+
+def replacement(*outcomes: Outcome) -> RuleResult:
+    return results(*outcomes)["replacement"]
+
+
+def test_a_replaced_row_is_explained_by_the_row_that_replaces_it() -> None:
+    found = results(listed([environment(**LOST), beside(firstSeenAt=NOW - 5_000)]))
+    assert found["replacement"].result == "replaced by laptop of env-2: no loss"
+    assert found["replacement"].inputs == (
+        "1 other row of this organization, device and kind of listener; "
+        "laptop of env-2 was first seen 5 s after the last sign of life here, and both were never online at once"
+    )
+    assert not found["replacement"].is_against
+    assert found["verdict"].result == "offline"
+
+
+def test_a_name_that_is_back_is_explained_by_the_listing_before() -> None:
+    back: dict[str, Any] = {
+        "connectionId": None,
+        "lastHeartbeat": None,
+        "lastSeenAt": NOW - 60_000,
+        "firstSeenAt": NOW - 75_000,
+    }
+    rule = replacement(
+        listed([environment(**MACHINE), beside(**back)]),
+        listed([environment(**LOST), beside(firstSeenAt=NOW - 75_000)], NOW + 5_000),
+    )
+    assert rule.result == "replaced by laptop of env-2: no loss"
+    assert rule.inputs.endswith("; laptop of env-2 was offline while this one was online, and came back after this one")
+
+
+def test_an_older_row_of_the_machine_does_not_explain_a_loss() -> None:
+    rule = replacement(listed([environment(**LOST), beside(firstSeenAt=NOW - 75_000)]))
+    assert rule.result == "not replaced: its loss is a loss"
+    assert rule.inputs.endswith(
+        "; the newest, laptop of env-2, is older: first seen 65 s before the last sign of life here"
+    )
+    assert rule.is_against
+
+
+def test_a_twin_is_named_with_its_twins() -> None:
+    up = environment(**MACHINE)
+    rule = replacement(listed([up, beside()]), listed([environment(**LOST), beside()], NOW + 5_000))
+    assert rule.result == "a twin: both rows were online at once, so its loss is a loss"
+    assert rule.inputs.endswith("; online at the same time: laptop of env-2")
+    assert rule.is_against
+
+
+def test_a_row_that_nothing_can_replace_says_why() -> None:
+    assert replacement(listed([environment(**MACHINE), beside()])).result == "a row that is online cannot be replaced"
+    sandbox = replacement(listed([environment(**(LOST | {"listenerInstanceId": "sandbox:1"}))]))
+    assert sandbox.result == "only a listener named by `letta server` can be replaced, no app and no sandbox"
+    untimed = replacement(listed([environment(**(LOST | {"lastSeenAt": 1_760_000_000}))]))
+    assert untimed.result == "the time of its last sign of life cannot be true"
+
+
+def test_the_rule_says_that_it_is_off_for_a_server_that_moves_first_seen_at() -> None:
+    rows = [environment(**LOST), beside(firstSeenAt=NOW - 5_000)]
+    moved = [environment(**LOST), beside(firstSeenAt=NOW)]
+    rule = replacement(listed(rows), listed(moved, NOW + 5_000))
+    assert rule.inputs.endswith("; this server changed the firstSeenAt of a row")
+    assert rule.result == "the rule is off: none is replaced"
+    assert rule.is_against

@@ -17,6 +17,7 @@ from envwatch.cli.doctor.surroundings import hook_problems, ping_problems, termi
 from envwatch.config.credentials import AddressError, CredentialsError, address_without_key, credentials_of
 from envwatch.config.settings import all_settings_of, config_path
 from envwatch.config.values import ConfigError
+from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import SourceError
 from envwatch.sources.daemon_thread import run_in_daemon_thread
@@ -238,7 +239,13 @@ async def _health(server: ServerContext) -> Finding:
 async def _listing(server: ServerContext) -> Finding:
     exchange = await server.requests.first_page()
     server.offsets += filter(None, [exchange.offset])
-    return judgements.of_listing(exchange)
+    if exchange.failure is not None or exchange.took >= limits.SLOW_PAGE:
+        return judgements.of_listing(exchange)
+    try:
+        again = await server.requests.first_page()
+    except SourceError:
+        again = None  # what the first answer says is what was asked about
+    return judgements.of_listing(exchange, again)
 
 
 async def _clock(server: ServerContext) -> Finding:

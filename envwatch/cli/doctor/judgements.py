@@ -9,6 +9,7 @@ from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.doctor.finding import Finding, failure, ok, warning
+from envwatch.fleet.replacement import keeps_identity
 from envwatch.model import limits
 from envwatch.model.clock import ServerClock
 from envwatch.model.outcome import Cause, SourceError
@@ -136,12 +137,13 @@ def of_health(exchange: Exchange) -> Finding:
     return failure(f"{summary}, and not 200", fix, **data)
 
 
-def of_listing(exchange: Exchange) -> Finding:
-    """Judge the first page of the listing."""
+def of_listing(exchange: Exchange, again: Exchange | None = None) -> Finding:
+    """Judge the first page of the listing; `again` is the same page a moment later."""
+    rows = len(exchange.environments)
     data = {
         "status": exchange.status,
         "took_ms": _number(exchange.took),
-        "rows": exchange.rows,
+        "rows": rows,
         "listing_age_s": exchange.listing_age_s,
     }
     if exchange.failure is not None:
@@ -150,12 +152,23 @@ def of_listing(exchange: Exchange) -> Finding:
     more = "" if exchange.is_whole else ", more pages follow"
     age_s = exchange.listing_age_s
     old = "" if age_s is None else f", of a listing that is {long_age(timedelta(seconds=age_s))} old"
-    answered = f"answered {exchange.status} with {counted(exchange.rows, 'environment')}"
+    answered = f"answered {exchange.status} with {counted(rows, 'environment')}"
     summary = f"{answered} in {_ms(exchange.took)}{more}{old}"
+    if moved := _moved_between(exchange, again):
+        what = f"{counted(moved, 'row')} changed firstSeenAt or the device between two requests"
+        fix = "nothing here: so long as the server does that, the old row of a renamed machine counts as a loss"
+        return warning(f"{summary}: {what}", fix, **data)
     if exchange.took < limits.SLOW_PAGE:
         return ok(summary, **data)
     fix = "states are late by that: look at the network and the proxy; a smaller --page-size answers sooner"
     return warning(f"{summary}: slow", fix, **data)
+
+
+def _moved_between(exchange: Exchange, again: Exchange | None) -> int:
+    """Return how many rows of a page changed what tells a renamed machine from a lost one."""
+    before = {row.id: row for row in exchange.environments}
+    later = () if again is None else again.environments
+    return sum(row.id in before and not keeps_identity(before[row.id], row) for row in later)
 
 
 def of_clock(offsets: Sequence[OffsetBounds]) -> Finding:

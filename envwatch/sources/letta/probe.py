@@ -29,9 +29,10 @@ from envwatch.sources.letta.relayed import age_in
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from envwatch.model.clock import OffsetBounds
+    from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
     from envwatch.sources.letta.transport import Response
 
@@ -71,7 +72,8 @@ class Exchange:
     """Why the response is no listing; None if it is one, or if none was requested."""
     version: SafeText | None = None
     """The server's, if it says so where it is asked for its health."""
-    rows: int = 0
+    environments: Sequence[Environment] = ()
+    """The rows of the page."""
     is_whole: bool = True
     """Whether the listing has no further page."""
     listing_age_s: float | None = None
@@ -192,7 +194,7 @@ class Requests:
             return replace(exchange, failure=page)
         return replace(
             exchange,
-            rows=len(page.environments),
+            environments=page.environments,
             is_whole=not page.has_next_page,
             listing_age_s=age_in(response.headers),
         )

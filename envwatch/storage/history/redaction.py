@@ -22,7 +22,9 @@ from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind
 from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.replacement import is_replacement
 from envwatch.fleet.run_before import LACKED
+from envwatch.fleet.tracking import replaced_by_text
 from envwatch.model.environment import (
     API_FIELDS,
     METADATA_FIELDS,
@@ -73,7 +75,7 @@ _LOCAL: Final = clean("local")
 _DEVICES: Final = ("desktop:", SANDBOX_DEVICE)
 """Begins of device ids that say what kind of machine it is."""
 _EXPECTED: Final = missing_id(EMPTY)
-_RELATION: Final = re.compile(r"(twin of|replaces) (.+)(, same device)", re.DOTALL)
+_RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
 """The reason of a newcomer, see `fleet.newcomers`."""
 
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
@@ -222,6 +224,10 @@ class Redaction:
             last_known_heartbeat=last_known
             and last_known._replace(connection_id=self._connection(last_known.connection_id)),
             left_pod_id=_optional(self._pod, tracked.left_pod_id),
+            replaced_by=_optional(self._machine, tracked.replaced_by),
+            replaced_by_name=_optional(self._machine, tracked.replaced_by_name),
+            twins=self._machines(tracked.twins),
+            offline_beside=self._machines(tracked.offline_beside),
         )
         self._tracked[tracked.environment.id] = (tracked, redacted)
         return redacted
@@ -253,6 +259,8 @@ class Redaction:
         """Return the value before or after an event."""
         if value is None:
             return None
+        if is_replacement(event):
+            return self._machine(value)
         if event.field is not None:
             return self._in_field(event.field, value)
         if event.kind in _CONNECTIONS:
@@ -271,6 +279,8 @@ class Redaction:
         if event.kind is Kind.APPEARED and (relation := _RELATION.fullmatch(reason)):
             before, label, after = relation.groups()
             return composed(f"{before} {self._machine(composed(label))}{after}")
+        if is_replacement(event) and event.after is not None:
+            return replaced_by_text(self._machine(event.after))
         cause = reason.partition(":")[0]
         return clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
 

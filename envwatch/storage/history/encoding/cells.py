@@ -19,6 +19,7 @@ from envwatch.model.environment import API_FIELDS, Environment, ValueKind
 from envwatch.storage.history.encoding.codecs import (
     COUNT,
     FLAG,
+    IDS,
     NUMBER,
     NUMBER_OR_NONE,
     TEXT,
@@ -137,6 +138,10 @@ _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
     "absent": (24, COUNT),
     "transitions": (25, several(NUMBER)),
     "is_flapping": (26, FLAG),
+    "replaced_by": (27, TEXT_OR_NONE),
+    "replaced_by_name": (28, TEXT_OR_NONE),
+    "twins": (29, IDS),
+    "offline_beside": (30, IDS),
 }
 """The fields of `TrackedEnvironment`, each with the number of its cell; numbers 0 to 15 are in `API_FIELDS`."""
 

@@ -188,6 +188,7 @@ PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         "snapshot": optional(_SNAPSHOT),
         "unseen_since": CLOCKS_OR_NONE,
         "last_up": CLOCKS_OR_NONE,
+        "has_moved_identity": FLAG,
         "periods": _PERIODS,
     }
 )

@@ -72,6 +72,10 @@ _TRACKED = st.builds(
     absent=st.integers(0, 3),
     transitions=st.lists(_INSTANTS, max_size=2).map(tuple),
     is_flapping=st.booleans(),
+    replaced_by=_MAYBE(_TEXTS),
+    replaced_by_name=_MAYBE(_TEXTS),
+    twins=_IDS,
+    offline_beside=_IDS,
 )
 _CLOCKS = st.lists(st.sampled_from([OffsetBounds(number - 0.25, number + 1_000) for number in range(4)]), max_size=4)
 _FLEETS = st.builds(
@@ -122,6 +126,7 @@ _FLEETS = st.builds(
     ),
     unseen_since=_MAYBE(_READINGS),
     last_up=_MAYBE(_READINGS),
+    has_moved_identity=st.booleans(),
     periods=st.dictionaries(st.sampled_from(Kind), _INSTANTS, max_size=2).map(MappingProxyType),
 )
 _MOMENTS = st.builds(

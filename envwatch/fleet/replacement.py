@@ -1,0 +1,325 @@
+"""Which row replaces which row of the same machine, as a rename leaves an old row, and which rows are twins.
+
+Pure. A renamed computer connects as a new row on the same device and with the same surface; the old row stays listed as
+offline until the server drops the row. Twins look the same, but both were online at once. Source of the rule:
+`letta-environments.md`, "Identity". What a replaced row means for alerts and the screen is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+from math import inf
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.presence import UNTIMED, Presence
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.model import limits
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
+    from envwatch.model.environment import Environment
+    from envwatch.model.text import SafeText
+
+_TOLERANCE_MS: Final = limits.REPLACEMENT_TOLERANCE / MS
+_SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
+_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
+_INSTANCE: Final = re.compile(r"(server|listen)-[0-9a-fA-F]{16}")
+_SANDBOX: Final = "sandbox-"
+
+_device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.device_id")
+
+
+class Place(NamedTuple):
+    """What rows must share for one to replace another: only a hash of the computer's name differs."""
+
+    organization_id: SafeText
+    device_id: SafeText
+    surface: str
+    """`server` or `listen`."""
+
+
+def place_of(environment: Environment) -> Place | None:
+    """Return the place of a row; None for a row that never replaces another, nor is replaced: a sandbox, for one."""
+    surface = _surface_of(environment.listener_instance_id or "")
+    device_id = environment.device_id
+    if surface is None or not device_id or device_id.startswith(_SANDBOX):
+        return None
+    return Place(environment.organization_id, device_id, surface)
+
+
+@lru_cache(maxsize=4_096)
+def _surface_of(instance_id: str) -> str | None:
+    found = _INSTANCE.fullmatch(instance_id)
+    return found.group(1) if found else None
+
+
+def keeps_identity(before: Environment, after: Environment) -> bool:
+    """Whether a row kept what the rule rests on: its device and its `firstSeenAt`, which two replicas may round."""
+    return (
+        abs(before.first_seen_at - after.first_seen_at) < _SAME_INSTANT_MS
+        and before.device_id == after.device_id
+        and before.organization_id == after.organization_id
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleInputs:
+    """What holds for the rule in all rows of one listing."""
+
+    at: ServerMs
+    """When the listing was asked for."""
+    latest: ServerMs
+    """The latest instant that a row can hold."""
+    is_off: bool = False
+    """Whether the server changed the `firstSeenAt` of a row: then `firstSeenAt` proves nothing."""
+    is_first: bool = False
+    """Whether the listing is the first one: a replacement is as old as the new row then."""
+
+
+def with_replacements(
+    environments: Mapping[SafeText, TrackedEnvironment], listed: Collection[SafeText], inputs: RuleInputs
+) -> Mapping[SafeText, TrackedEnvironment]:
+    """Return the environments after a listing, the replaced rows marked; the same value if nothing changed.
+
+    `listed` holds the ids of the rows of the listing.
+    """
+    devices = list(map(_device_of, environments.values()))
+    if len(set(devices)) == len(devices) and not inputs.is_off:
+        return environments  # nearly always: no device has two rows
+    seen: set[SafeText] = set()
+    shared: set[SafeText] = set()
+    for device in devices:
+        (shared if device in seen else seen).add(device)
+    groups: dict[Place | None, list[TrackedEnvironment]] = {}
+    for device, tracked in zip(devices, environments.values(), strict=True):
+        if device in shared or tracked.replaced_by is not None:
+            groups.setdefault(place_of(tracked.environment), []).append(tracked)
+    changed = {
+        after.environment.id: after
+        for place, group in groups.items()
+        if len(group) > 1 or _remembers(group[0])
+        for before, after in zip(group, _judged(place, group, listed, inputs), strict=True)
+        if after is not before
+    }
+    return {**environments, **changed} if changed else environments
+
+
+def renamed_events(
+    before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
+) -> Iterator[Event]:
+    """Yield an event for each row that is replaced now and was not before.
+
+    The event belongs to the old row: the event explains the loss before it. The new row has an event of its own.
+    """
+    for id_, tracked in after.items():
+        if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
+            continue
+        yield Event(
+            kind=Kind.RENAMED,
+            at=at,
+            profile=tracked.profile,
+            id=id_,
+            name=tracked.environment.label,
+            before=tracked.environment.label,
+            after=tracked.replaced_by_name,
+            reason=tracked.reason,
+            then=tracked.as_event_state,
+        )
+
+
+def is_replacement(event: Event) -> bool:
+    """Whether an event says that one row replaced another; the name of one row may change, too."""
+    return event.kind is Kind.RENAMED and event.field is None
+
+
+def with_memory_of(
+    environments: Mapping[SafeText, TrackedEnvironment], before: Mapping[SafeText, TrackedEnvironment]
+) -> Mapping[SafeText, TrackedEnvironment]:
+    """Return the environments of a run that has just begun with what the run before knew of rows on one device."""
+    changed = {}
+    for id_, was in before.items():
+        if not (was.twins or was.offline_beside) or was.presence.is_absent:
+            continue
+        tracked = environments.get(id_)
+        if tracked is None or not keeps_identity(was.environment, tracked.environment):
+            continue
+        twins, beside = tracked.twins | was.twins, tracked.offline_beside | was.offline_beside
+        listed = environments.keys()
+        changed[id_] = replace(tracked, twins=twins & listed, offline_beside=beside & listed)
+    return {**environments, **changed} if changed else environments
+
+
+def _judged(
+    place: Place | None, group: Sequence[TrackedEnvironment], listed: Collection[SafeText], inputs: RuleInputs
+) -> Iterable[TrackedEnvironment]:
+    """Return the rows of one place after a listing, in their order."""
+    if place is None or len(group) > limits.REPLACEMENT_ROWS:
+        return [_marked(_remembering(tracked, _NO_IDS, _NO_IDS), None, inputs) for tracked in group]
+    present = {tracked.environment.id: tracked for tracked in group if not tracked.presence.is_absent}
+    here = [tracked for id_, tracked in present.items() if id_ in listed]
+    up = frozenset(tracked.environment.id for tracked in here if tracked.verdict.is_up)
+    down = frozenset(tracked.environment.id for tracked in here if _is_down(tracked))
+    remembering = [_with_memory(tracked, present.keys(), up, down) for tracked in group]
+    replacing = (
+        {} if inputs.is_off else _replacing([each for each in remembering if not each.presence.is_absent], inputs)
+    )
+    after = []
+    for tracked in remembering:
+        new = replacing.get(tracked.environment.id)
+        if tracked.presence is Presence.GONE and tracked.replaced_by is not None and not inputs.is_off:
+            new = present.get(tracked.replaced_by)  # the server drops the old row in the end: still no loss
+        after.append(_marked(tracked, new, inputs))
+    return after
+
+
+def _remembers(tracked: TrackedEnvironment) -> bool:
+    """Whether anything of a row comes from other rows of its device."""
+    return tracked.replaced_by is not None or bool(tracked.twins) or bool(tracked.offline_beside)
+
+
+_NO_IDS: Final[frozenset[SafeText]] = frozenset()
+
+
+def _with_memory(
+    tracked: TrackedEnvironment, present: Collection[SafeText], up: frozenset[SafeText], down: frozenset[SafeText]
+) -> TrackedEnvironment:
+    """Return a row with its twins, and with the rows that were offline beside the row, as far as these are listed."""
+    id_ = tracked.environment.id
+    if id_ not in present:
+        return _remembering(tracked, _NO_IDS, _NO_IDS)
+    twins, beside = tracked.twins, tracked.offline_beside
+    twins, beside = twins.intersection(present), beside.intersection(present)
+    if id_ in up:
+        twins, beside = (twins | up) - {id_}, beside | down
+    return _remembering(tracked, twins, beside)
+
+
+def _remembering(
+    tracked: TrackedEnvironment, twins: frozenset[SafeText], beside: frozenset[SafeText]
+) -> TrackedEnvironment:
+    if twins == tracked.twins and beside == tracked.offline_beside:
+        return tracked
+    return replace(tracked, twins=twins, offline_beside=beside)
+
+
+def _marked(tracked: TrackedEnvironment, new: TrackedEnvironment | None, inputs: RuleInputs) -> TrackedEnvironment:
+    """Return a row that is replaced by another one, or by none."""
+    if new is None:
+        if tracked.replaced_by is None:
+            return tracked
+        change = tracked.last_change
+        if tracked.presence is Presence.OFFLINE:
+            change = RecentChange(ChangeTag.NEW, inputs.at)  # a loss again
+        return replace(tracked, replaced_by=None, replaced_by_name=None, last_change=change)
+    row = new.environment
+    if (tracked.replaced_by, tracked.replaced_by_name) == (row.id, row.label):
+        return tracked
+    change = tracked.last_change
+    if tracked.replaced_by is None:
+        change = RecentChange(ChangeTag.MOVED, min(row.first_seen_at, inputs.at) if inputs.is_first else inputs.at)
+    return replace(tracked, replaced_by=row.id, replaced_by_name=row.label, last_change=change)
+
+
+def _is_down(tracked: TrackedEnvironment) -> bool:
+    return tracked.presence is Presence.OFFLINE and tracked.verdict != UNTIMED and not tracked.has_impossible_time
+
+
+def _last_sign(tracked: TrackedEnvironment) -> float:
+    return tracked.environment.last_seen_alive_at
+
+
+def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mapping[SafeText, TrackedEnvironment]:
+    """Return the new row of each replaced row by the id of the old row.
+
+    Each row replaces at most one: the one with the newest sign of life. Of several rows that replace one row, the
+    one that was seen first is named.
+    """
+    old = [tracked for tracked in rows if obstacle_of(tracked, inputs.latest) is None]
+    if not old:
+        return {}
+    old.sort(key=lambda tracked: (-_last_sign(tracked), tracked.environment.id))
+    negative = [-_last_sign(tracked) for tracked in old]
+    found: dict[SafeText, TrackedEnvironment] = {}
+    for new in sorted(rows, key=lambda tracked: (tracked.environment.first_seen_at, tracked.environment.id)):
+        first = len(old)
+        if _EARLIEST_MS <= new.environment.first_seen_at <= inputs.latest:
+            first = bisect_left(negative, -(new.environment.first_seen_at + _TOLERANCE_MS))
+        back = next((place for place, each in enumerate(old[:first]) if came_back_after(new, each)), None)
+        candidates = old[first:] if back is None else [old[back]]
+        if (one := next((each for each in candidates if each is not new), None)) is not None:
+            found.setdefault(one.environment.id, new)
+    return _without_circles(found)
+
+
+def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
+    """Whether a row took the place of another one again, so that it counts as new: a computer got its old name back.
+
+    The row was listed offline while the other one was online, and both were never online in one listing. So a row that
+    is online now came back later. A row that is offline by now must have been online while the other one was offline.
+    """
+    id_, other = new.environment.id, old.environment.id
+    if id_ not in old.offline_beside or id_ in old.twins or new is old:
+        return False
+    return new.verdict.is_up or (other in new.offline_beside and _last_sign(new) > _last_sign(old))
+
+
+def _without_circles(found: Mapping[SafeText, TrackedEnvironment]) -> Mapping[SafeText, TrackedEnvironment]:
+    """Return the replacements without those in a circle: two rows of a few seconds may both look newer.
+
+    In a circle, the row with the newest sign of life is the loss.
+    """
+    kept = dict(found)
+    for start in found:
+        trail: dict[SafeText, TrackedEnvironment] = {}
+        id_ = start
+        while id_ in kept and id_ not in trail:
+            trail[id_] = kept[id_]
+            id_ = trail[id_].environment.id
+        if id_ == start and trail:
+            newest = max(trail.values(), key=lambda tracked: (_last_sign(tracked), tracked.environment.id))
+            del kept[newest.environment.id]
+    return kept
+
+
+def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
+    """Return the other listed rows that could replace a row, as far as organization, device and surface decide."""
+    place = place_of(tracked.environment)
+    if place is None:
+        return ()
+    return [
+        each
+        for each in rows
+        if each.environment.id != tracked.environment.id
+        and not each.presence.is_absent
+        and place_of(each.environment) == place
+    ]
+
+
+class Obstacle(StrEnum):
+    """Why a row cannot be replaced by any row."""
+
+    UP = "a row that is online cannot be replaced"
+    UNTIMED = "the time of its last sign of life cannot be true"
+    OTHER_SURFACE = "only a listener named by `letta server` can be replaced, no app and no sandbox"
+    TWIN = "a twin: both rows were online at once, so its loss is a loss"
+
+
+def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:
+    """Return why a row cannot be replaced, whatever other rows there are; None if a newer row may replace the row."""
+    if place_of(tracked.environment) is None:
+        return Obstacle.OTHER_SURFACE
+    if tracked.presence is not Presence.OFFLINE:
+        return Obstacle.UP
+    if not _is_down(tracked) or not _EARLIEST_MS <= _last_sign(tracked) <= latest:
+        return Obstacle.UNTIMED
+    return Obstacle.TWIN if tracked.twins else None
