@@ -13,7 +13,6 @@ from support.fleet_state_machine import SECONDS, MonitoredMachine
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.incidents import key_of
 from envwatch.fleet.profile_state import Freshness
-from envwatch.model import limits
 
 if TYPE_CHECKING:
     from envwatch.fleet.incidents import Incident
@@ -60,7 +59,9 @@ class IncidentMachine(MonitoredMachine):
     def _check_opened(self, incident: Incident) -> None:
         assert incident.remaining == incident.keys, "opened with what is back"
         is_flapping = any(loss.kind is Kind.FLAPPING for loss in incident.losses)
-        assert is_flapping or self.monotonic - incident.noticed_at >= limits.ALERT_AFTER.total_seconds(), "too early"
+        assert (
+            is_flapping or self.monotonic - incident.noticed_at >= self.monitor.alert_after(NO_PROFILE).total_seconds()
+        ), "too early"
         for key in () if incident.is_blindness else incident.remaining:
             tracked = self.monitor.fleet.tracked(key)
             assert tracked is not None

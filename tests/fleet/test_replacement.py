@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
+from support.policies import soon
 
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.history import Moment
@@ -353,7 +354,7 @@ def test_a_row_that_is_listed_anew_may_be_first_seen_anew() -> None:
 
 
 def monitored(*outcomes: Any) -> tuple[Monitor, list[Incident], list[Incident]]:
-    monitor = Monitor.create({NO_PROFILE: Limits()})
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
     opened: list[Incident] = []
     resolved: list[Incident] = []
     for outcome in outcomes:
@@ -380,7 +381,7 @@ def test_an_open_incident_resolves_once_the_new_name_is_listed() -> None:
     listings = [[old(up=True)], *[[down]] * 5, there]
     _, opened, resolved = monitored(*(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings)))
     assert [[loss.id for loss in incident.losses] for incident in opened] == [["old"]]
-    assert [incident.id for incident in resolved] == [opened[0].id]
+    assert [(incident.id, incident.ended_by) for incident in resolved] == [(opened[0].id, "replaced by nas new")]
 
 
 def test_the_loss_of_the_new_row_alerts_and_the_old_row_stays_quiet() -> None:

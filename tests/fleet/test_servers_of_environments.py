@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, key_of, listed, reading
+from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack, acks_of, content_of, losses_of, own_acks
 from envwatch.fleet.alert_policy import AlertPolicy
@@ -97,7 +98,8 @@ def test_a_renamed_profile_keeps_the_acknowledgements_and_the_silences() -> None
 
 
 def test_an_incident_opens_for_the_environment_that_nobody_acknowledged() -> None:
-    monitor = Monitor.create(dict.fromkeys(SERVERS, Limits()), servers=SERVERS)
+    policies = dict.fromkeys(SERVERS, *soon().values())
+    monitor = Monitor.create(dict.fromkeys(SERVERS, Limits()), policies=policies, servers=SERVERS)
     for profile in SERVERS:
         monitor, _ = monitor.apply(profile, listed([row(ID, is_up=True)]), reading())
     lost = NOW + 5_000

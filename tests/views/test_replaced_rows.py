@@ -11,6 +11,7 @@ import pytest
 from support.builders import NOW, environment, list_of, listed, reading
 from support.exact import exact
 from support.memory_history import MemoryHistory
+from support.policies import soon
 from support.series import Watch
 from support.tracked_environments import ALL
 
@@ -114,7 +115,7 @@ def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> 
     """One listing is enough."""
     rows = [row("old", up=False), *([row("new", beat=END, firstSeenAt=NOW)] if is_renamed else [])]
     outcome = listed(rows, END)
-    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=soon()).apply(NO_PROFILE, outcome, outcome.ended)
     result = check_result_of(monitor, Metric.PROBLEMS, matcher_of(""), reading(END))
     assert (result.count, result.quiet) == (count, 0)
     offline = check_result_of(monitor, Metric.OFFLINE, matcher_of(""), reading(END))
