@@ -103,7 +103,7 @@ def test_a_new_field_is_decoded_drawn_found_recorded_redacted_and_served_by_thre
 def test_another_number_than_the_next_free_one_is_refused(copy: Path, tmp_path: Path) -> None:
     shutil.copytree(copy / "envwatch", tmp_path / "envwatch")
     path = tmp_path / "envwatch/model/environment.py"
-    path.write_text(path.read_text(encoding="utf-8").replace('ApiField("site", 27', 'ApiField("site", 5'))
+    path.write_text(path.read_text(encoding="utf-8").replace('ApiField("site", 31', 'ApiField("site", 5'))
     done = subprocess.run(
         [sys.executable, "-c", "import envwatch.storage.history.encoding.cells"],
         env=environ_in(copy),
@@ -111,7 +111,7 @@ def test_another_number_than_the_next_free_one_is_refused(copy: Path, tmp_path: 
         capture_output=True,
         check=False,
     )
-    assert b"the numbers of cells must be 0 to 27, each once" in done.stderr
+    assert b"the numbers of cells must be 0 to 31, each once" in done.stderr
 
 
 def hostile_rows() -> list[dict[str, Any]]:
