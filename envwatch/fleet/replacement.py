@@ -165,6 +165,9 @@ def _judged(
     """Return the rows of one place after a listing, in their order."""
     if place is None or len(group) > limits.REPLACEMENT_ROWS:
         return [_marked(_remembering(tracked, _NO_IDS, _NO_IDS), None, inputs) for tracked in group]
+    others = len(group) - 1
+    if all(each.verdict.is_up and len(each.twins) == others and each.replaced_by is None for each in group):
+        return group  # mostly: twins that are all up
     present = {tracked.environment.id: tracked for tracked in group if not tracked.presence.is_absent}
     here = [tracked for id_, tracked in present.items() if id_ in listed]
     up = frozenset(tracked.environment.id for tracked in here if tracked.verdict.is_up)

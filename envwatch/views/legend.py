@@ -32,12 +32,12 @@ class LegendEntry(NamedTuple):
 
 
 _TAGS: Final[Mapping[ChangeTag, str]] = {
-    ChangeTag.NEW: "went down, or gone",
+    ChangeTag.NEW: "down or gone",
     ChangeTag.BACK: "is back",
     ChangeTag.JOINED: "appeared",
     ChangeTag.MOVED: "renamed",
     ChangeTag.MODE: "other mode",
-    ChangeTag.VERSION: "other version",
+    ChangeTag.VERSION: "new version",
     ChangeTag.CONNECTION: "reconnected",
 }
 
