@@ -1,4 +1,4 @@
-"""A replaced row on the screen: its tag, its place, its explanation, and what the status line counts."""
+"""A replaced row on the screen: its tag, its place, its explanation, and where the status line counts it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ async def test_a_replaced_row_is_marked_counted_apart_and_explained() -> None:
         (line,) = [line for line in stage.text.splitlines() if "MOVED" in line]
         assert "○ off" in line
         assert "nas" in line
-        assert "○ 0 off +1 replaced" in stage.text
+        assert "○ 0 off +1 old" in stage.text
         await stage.press("down", "E")
         assert "replacement → replaced by nas-2: no loss" in stage.text

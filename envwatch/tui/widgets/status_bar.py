@@ -160,22 +160,19 @@ class StatusBar(TextLine):
 
     def _presence(self, total: Counts, presence: Presence, word: str, weight: int) -> list[Part]:
         """Return the count of one presence, in its colour if it is not empty, or a loss that is fresh."""
-        count, is_offline = total.with_presence(presence), presence is Presence.OFFLINE
-        fresh = count - total.old - total.replaced if is_offline else count
+        count, old = total.with_presence(presence), total.old + total.replaced
+        is_offline = presence is Presence.OFFLINE
+        fresh = count - old if is_offline else count
         style = style_of_presence(presence)
         if presence is Presence.GONE and total.problem_presences.get(presence):
             style = style_of_presence(Presence.OFFLINE)
         if not fresh:
-            keeps_place = presence is Presence.ONLINE or (is_offline and (total.old or total.replaced))
+            keeps_place = presence is Presence.ONLINE or (is_offline and old)
             style, weight = "faint", 8 if keeps_place else _EMPTY
         glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
         parts = [Part(f"{glyph} {fresh}", style, weight), Part(f" {word}", style, min(_WORD, weight), is_joined=True)]
-        for others, what in ((total.replaced, "replaced"), (total.old, "old")) if is_offline else ():
-            if others:
-                parts += [
-                    Part(f" +{others}", "faint", 6, is_joined=True),
-                    Part(f" {what}", "faint", _WORD, is_joined=True),
-                ]
+        if is_offline and old:
+            parts += [Part(f" +{old}", "faint", 6, is_joined=True), Part(" old", "faint", _WORD, is_joined=True)]
         if is_offline and (alerting := self._alerting(total)) is not None and _are_all_offline(total):
             parts.append(Part(f" ({alerting} alerting)", style if alerting else "faint", 6, is_joined=True))
         return parts
