@@ -44,6 +44,7 @@ def eventful_script() -> Script:
     script.trouble(250 * MINUTE, 255 * MINUTE, Fault.STALLED)
     script.trouble(270 * MINUTE, 275 * MINUTE, Fault.EMPTY)
     script.trouble(290 * MINUTE, 295 * MINUTE, Fault.WRONG_DATE, error=HOUR)
+    script.trouble(300 * MINUTE, 305 * MINUTE, Fault.ROUNDED)
     script.trouble(310 * MINUTE, 312 * MINUTE, Fault.STOPPED)
     script.trouble(320 * MINUTE, 340 * MINUTE, Fault.ASLEEP)
     return script
@@ -89,8 +90,18 @@ def test_a_message_has_more_time_while_nobody_can_see(fault: Fault) -> None:
     script.trouble(9 * MINUTE, 12 * MINUTE, fault)
     script.trouble(13 * MINUTE, 14 * MINUTE, fault)
     (need,) = script.needs()
-    more = {Fault.WRONG_DATE: 0, Fault.STALLED: 3 * MINUTE + 2 * BEAT}.get(fault, 3 * MINUTE)
+    harmless = dict.fromkeys((Fault.WRONG_DATE, Fault.ROUNDED, Fault.SHIFTED), 0)
+    more = (harmless | {Fault.STALLED: 3 * MINUTE + 2 * BEAT}).get(fault, 3 * MINUTE)
     assert need.deadline == 15 * MINUTE + more
+
+
+def test_a_machine_that_is_set_up_anew_is_needed_until_then_and_has_another_row_on_the_same_device() -> None:
+    script = some_script()
+    new = script.set_up_anew(0, 10 * MINUTE, 20 * MINUTE, "another")
+    (need,) = script.needs()
+    assert (need.name, need.since, need.until) == ("machine-0", 10 * MINUTE, 20 * MINUTE)
+    assert script.first[new].device_id == script.first[0].device_id
+    assert script.first[new].id != script.first[0].id
 
 
 # What a monitor gets.
@@ -145,6 +156,25 @@ def test_heartbeats_that_stall_stand_still_in_every_row() -> None:
         if isinstance(step.outcome, Listed) and 11 * MINUTE <= step.at < 20 * MINUTE:
             beats = [row.last_heartbeat_at or 0 for row in step.outcome.snapshot.pages[0].environments]
             assert all(BEGIN + 9 * MINUTE < beat <= BEGIN + 10 * MINUTE for beat in beats)
+
+
+@pytest.mark.parametrize(
+    ("fault", "beats"),
+    [(Fault.BEATS_LOST, {None}), (Fault.WRONG_TIMES, {"seconds"}), (Fault.ROUNDED, {"as sent", "0.5 ms later"})],
+)
+def test_a_fault_of_the_platform_is_seen_in_every_heartbeat(fault: Fault, beats: set[str | None]) -> None:
+    script = some_script()
+    script.trouble(10 * MINUTE, 20 * MINUTE, fault)
+
+    def kind(at: float | None) -> str | None:
+        return None if at is None else "seconds" if at < BEGIN / 2 else "as sent" if at.is_integer() else "0.5 ms later"
+
+    assert beats == {
+        kind(row.last_heartbeat_at)
+        for step in steps(script)
+        if isinstance(step.outcome, Listed) and 10 * MINUTE <= step.at < 20 * MINUTE
+        for row in step.outcome.snapshot.pages[0].environments
+    }
 
 
 def test_the_same_seed_gives_the_same_needs_and_listings() -> None:

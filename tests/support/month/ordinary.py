@@ -23,6 +23,17 @@ SANDBOXES: Final = 16
 RUNNERS: Final = 12
 _APART: Final = 20 * MINUTE
 _PODS: Final = 5
+_FAULTS: Final = (
+    (6, Fault.FAILING),
+    (2, Fault.EMPTY),
+    (2, Fault.VANISHED),
+    (2, Fault.BEATS_LOST),
+    (2, Fault.STALLED),
+    (2, Fault.WRONG_DATE),
+    (1, Fault.WRONG_TIMES),
+    (1, Fault.ROUNDED),
+)
+"""What is wrong with the platform, and how often a month."""
 
 
 def ordinary_month(seed: int, days: int = 30) -> Script:
@@ -75,15 +86,14 @@ class _Life:
     def _machines(self) -> None:
         chance = self._random
         for site, count in SITES.items():
-            self._sites[site] = [
+            rows = [
                 self.script.row(f"{site}-{number:02}", self._registered_at(), pod=self._pod())
-                for number in range(count - (site == "lab"))
+                for number in range(count - 1)
             ]
-        # Two listeners on one machine.
-        first = self.script.first[self._sites["lab"][0]]
-        self._sites["lab"].append(
-            self.script.row("lab-00-second", self._registered_at(), device=first.device_id, pod=str(first.pod_id))
-        )
+            # Two listeners on one machine.
+            device, pod = self.script.first[rows[0]].device_id, self._pod()
+            twin = self.script.row(f"{site}-00-second", self._registered_at(), device=device, pod=pod)
+            self._sites[site] = [*rows, twin]
         for number in range(LAPTOPS):
             self._laptop(f"laptop-{number:02}", chance.choice(("darwin", "darwin", "win32")))
         for number in range(SANDBOXES):
@@ -252,31 +262,40 @@ class _Life:
             machine, since = self._random.choice(self._servers), self._moment(9 * HOUR)
             until = since + self._skewed(20 * SECOND, 8 * HOUR)
             if self._take(machine, since, until):
-                is_silent = self._random.random() < 0.4
-                self.script.down(self._row_at(machine, since), since, until, Cause.CRASH, is_silent=is_silent)
+                is_silent, row = self._random.random() < 0.4, self._row_at(machine, since)
+                is_last = all(end <= until + _APART for _, end in self._busy[machine])
+                if until - since > HOUR and is_last and self._random.random() < 0.5:
+                    name = f"{self.script.first[row].name}-anew"
+                    self.script.set_up_anew(row, since, until, name, is_silent=is_silent)
+                    self._busy[machine].append((until, self.script.length))
+                else:
+                    self.script.down(row, since, until, Cause.CRASH, is_silent=is_silent)
 
     # The platform and the monitor.
 
     def _platform(self) -> None:
-        chance, script = self._random, self.script
-        for a_month, fault, most in (
-            (6, Fault.FAILING, 2 * HOUR),
-            (2, Fault.EMPTY, 20 * MINUTE),
-            (2, Fault.VANISHED, 20 * MINUTE),
-            (2, Fault.BEATS_LOST, 20 * MINUTE),
-            (2, Fault.STALLED, 30 * MINUTE),
-            (2, Fault.WRONG_DATE, HOUR),
-        ):
+        script = self.script
+        for a_month, fault in _FAULTS:
             for _ in self._often(a_month):
-                since = self._moment(3 * HOUR)
-                error = chance.choice((-1, 1)) * self._skewed(MINUTE, 3 * HOUR)
-                until = since + self._skewed(10 * SECOND, most)
-                script.trouble(since, until, fault, share=chance.uniform(0.25, 0.9), error=error)
+                self._fault(self._moment(3 * HOUR), fault, 2 * HOUR if fault is Fault.FAILING else 20 * MINUTE)
+        # What is rare at other times shall also meet what matters.
+        for at in self._cut_at:
+            if self._random.random() < 0.4:
+                _, fault = self._random.choice(_FAULTS)
+                self._fault(at + self._seconds(-300, 300), fault, 10 * MINUTE)
         for _ in self._often(40):
             since = self._moment()
             script.trouble(since, since + self._seconds(1, 6), Fault.FAILING)
+        for _ in self._often(40):
+            since = self._moment()
+            script.trouble(since, since + self._seconds(1, 6), Fault.SHIFTED, share=0.02)
         for _ in self._often(3):
-            self._restart_pod(f"pod-{chance.randrange(_PODS)}", self._moment())
+            self._restart_pod(f"pod-{self._random.randrange(_PODS)}", self._moment())
+
+    def _fault(self, since: int, fault: Fault, most: int) -> None:
+        error = self._random.choice((-1, 1)) * self._skewed(MINUTE, 3 * HOUR)
+        until = since + self._skewed(10 * SECOND, most)
+        self.script.trouble(since, until, fault, share=self._random.uniform(0.25, 0.9), error=error)
 
     def _restart_pod(self, pod: str, at: int) -> None:
         """Close the connections of all servers in one pod of the platform: each server connects again in seconds."""

@@ -19,7 +19,7 @@ from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Sna
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
@@ -41,6 +41,8 @@ _FAILURES: Final = (
     (Cause.TIMEOUT, "no answer within 10 s"),
     (Cause.UNAVAILABLE, "cloud_api_shutting_down"),
     (Cause.GARBLED, "HTML, not JSON"),
+    (Cause.UNAUTHORIZED, "Unauthorized"),
+    (Cause.RATE_LIMITED, "Rate limit exceeded"),
 )
 
 
@@ -107,20 +109,22 @@ class _Player:
         if (failing := faults.get(Fault.FAILING)) is not None:
             cause, message = _FAILURES[failing.since % len(_FAILURES)]
             return Failed(cause=cause, message=clean(message), started=started, ended=ended, interval=interval)
-        environments = self._environments(at, faults)
+        environments = self._environments(at, faults, is_odd=bool(started.wall // STEP % 2))
         error = faults[Fault.WRONG_DATE].error if Fault.WRONG_DATE in faults else 0
         date = (BEGIN + at + error) // 1000 * 1000
         bounds = OffsetBounds.of_answer(date, started.wall, ended.wall)
         page = ListedPage(environments, started.wall)
         return Listed(Snapshot(pages=(page,), clock=(bounds,), requests=1), started, ended, interval)
 
-    def _environments(self, at: int, faults: dict[Fault, Trouble]) -> list[Environment]:
+    def _environments(self, at: int, faults: Mapping[Fault, Trouble], *, is_odd: bool) -> list[Environment]:
         self._act(at)
         for row in self._listed.values():
             if row.beats_at <= at:
                 row.beat(at)
         if not faults:
             return [row.environment for row in self._listed.values()]
+        if Fault.ROUNDED in faults and not is_odd:
+            faults = {fault: trouble for fault, trouble in faults.items() if fault is not Fault.ROUNDED}
         return [env for row in self._listed.values() if (env := _shown(row, faults)) is not None]
 
     def _act(self, at: int) -> None:
@@ -144,25 +148,27 @@ def _begun_by(at: int) -> Callable[[Trouble], bool]:
     return lambda trouble: trouble.since <= at
 
 
-def _shown(row: Row, faults: dict[Fault, Trouble]) -> Environment | None:
+def _shown(row: Row, faults: Mapping[Fault, Trouble]) -> Environment | None:
     """Return what the platform shows of a row while something is wrong; None if the row is not listed."""
-    if Fault.EMPTY in faults:
+    if Fault.EMPTY in faults or any(fault in faults and _is_hit(row, faults[fault]) for fault in _HIDING):
         return None
-    env = row.environment
-    if (vanished := faults.get(Fault.VANISHED)) is not None and _is_hit(row, vanished):
-        return None
-    if env.last_heartbeat_at is None:
-        return env
-    if (stalled := faults.get(Fault.STALLED)) is not None and env.last_heartbeat_at > BEGIN + stalled.since:
-        beat_at = max(row.last_beat(max(stalled.since, row.began_at)), row.began_at)
-        return _with_beat(env, ServerMs(float(BEGIN + beat_at)))
+    beat_at: float | None = row.environment.last_heartbeat_at
+    if beat_at is None:
+        return row.environment
+    if (stalled := faults.get(Fault.STALLED)) is not None and beat_at > BEGIN + stalled.since:
+        beat_at = float(BEGIN + row.last_beat(max(stalled.since, row.began_at)))
+    if Fault.ROUNDED in faults:
+        beat_at += 0.5
+    if (wrong := faults.get(Fault.WRONG_TIMES)) is not None and _is_hit(row, wrong):
+        beat_at /= 1_000
     if (lost := faults.get(Fault.BEATS_LOST)) is not None and _is_hit(row, lost):
-        return _with_beat(env, None)
-    return env
+        beat_at = None
+    if beat_at == row.environment.last_heartbeat_at:
+        return row.environment
+    return replace(row.environment, last_heartbeat_at=None if beat_at is None else ServerMs(beat_at))
 
 
-def _with_beat(env: Environment, beat_at: ServerMs | None) -> Environment:
-    return replace(env, last_heartbeat_at=beat_at)
+_HIDING: Final = (Fault.VANISHED, Fault.SHIFTED)
 
 
 def _is_hit(row: Row, trouble: Trouble) -> bool:

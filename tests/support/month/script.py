@@ -71,6 +71,9 @@ class Fault(StrEnum):
     VANISHED = "many rows vanish"
     BEATS_LOST = "rows lose lastHeartbeat"
     STALLED = "heartbeats stall"
+    WRONG_TIMES = "heartbeats in seconds, not milliseconds"
+    SHIFTED = "a few rows are missing in a shifting list"
+    ROUNDED = "replicas round heartbeats differently"
     WRONG_DATE = "wrong Date"
     STOPPED = "monitor not running"
     ASLEEP = "monitor asleep"
@@ -78,7 +81,7 @@ class Fault(StrEnum):
     @property
     def is_blinding(self) -> bool:
         """Whether nobody can see what happens to a machine meanwhile."""
-        return self is not Fault.WRONG_DATE
+        return self not in (Fault.WRONG_DATE, Fault.ROUNDED, Fault.SHIFTED)
 
 
 class Trouble(NamedTuple):
@@ -307,6 +310,14 @@ class Script:
         if drops_after is not None:
             self.do(row, at + drops_after, Change.REMOVED)
         return self.row(name, at + gap, device=before.device_id, pod=str(before.pod_id))
+
+    def set_up_anew(self, row: int, since: int, until: int, name: str, *, is_silent: bool = False) -> int:
+        """Let a machine crash for good, and come up as another row, on the same device; return that row's place."""
+        before = self.first[row]
+        self.do(row, since, Change.SILENT if is_silent else Change.DOWN)
+        self.note(row, since, until, Cause.CRASH)
+        self.note(row, until, self.length, Cause.RENAME)
+        return self.row(name, until, device=before.device_id, pod=str(before.pod_id))
 
     def rename_back(self, row: int, new: int, at: int, gap: int) -> None:
         """Give a machine the name again that it had: its old row is up again after a gap."""
