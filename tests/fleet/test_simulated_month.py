@@ -76,11 +76,14 @@ def test_nobody_is_needed_for_what_ends_or_sleeps_or_is_replaced_by_design() -> 
 
 
 @pytest.mark.parametrize(("blind_for", "are_needed"), [(MINUTE, 1), (MINUTE + 1, 0)])
-def test_time_in_which_nobody_can_see_does_not_count_for_a_need(blind_for: int, are_needed: int) -> None:
+def test_no_message_is_demanded_but_one_may_come_if_nobody_could_see_for_five_minutes(
+    blind_for: int, are_needed: int
+) -> None:
     script = some_script()
     script.down(0, 10 * MINUTE, 16 * MINUTE, Cause.CRASH)
     script.trouble(12 * MINUTE, 12 * MINUTE + blind_for, Fault.FAILING)
-    assert len(script.needs()) == are_needed
+    found = score(script, [Message(15 * MINUTE, frozenset({str(script.first[0].id)}))])
+    assert (found.needs, found.true) == (are_needed, 1)
 
 
 @pytest.mark.parametrize("fault", list(Fault))
@@ -280,3 +283,12 @@ def test_a_delay_leaves_out_the_time_in_which_nobody_could_see() -> None:
     script.trouble(11 * MINUTE, 21 * MINUTE, Fault.STOPPED)
     found = score(script, [Message(22 * MINUTE, frozenset({str(script.first[0].id)}))])
     assert found.delays == [2 * MINUTE]
+
+
+@pytest.mark.parametrize(("after", "cause"), [(3 * MINUTE, "planned upgrade"), (3 * MINUTE + 1, "a row that is up")])
+def test_a_false_message_is_explained_by_what_happened_to_its_row(after: int, cause: str) -> None:
+    script = some_script()
+    script.down(0, 10 * MINUTE, 11 * MINUTE, Cause.UPGRADE)
+    script.end(1, 10 * MINUTE, Cause.JOB_END, 11 * MINUTE)
+    messages = [Message(11 * MINUTE + after, frozenset({str(script.first[place].id)})) for place in (0, 1)]
+    assert list(score(script, messages).kinds) == [f"false: {cause}", "false: end of a CI job"]

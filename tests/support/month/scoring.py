@@ -73,7 +73,7 @@ HEAD: Final = (
 def score(script: Script, messages: Sequence[Message], *, prefix: str = "") -> Score:
     """Return how good messages, oldest first, are; `prefix` begins each line about a fault."""
     needs, blind = script.needs(), script.blind()
-    found = Score(messages=len(messages), needs=len(needs))
+    found = Score(messages=len(messages), needs=sum(need.is_visible for need in needs))
     for message in messages:
         if any(need.id in message.ids and need.since <= message.at <= need.until + SLACK for need in needs):
             found.true += 1
@@ -85,7 +85,7 @@ def score(script: Script, messages: Sequence[Message], *, prefix: str = "") -> S
     for message in messages:
         for id_ in message.ids:
             naming.setdefault(id_, []).append(message.at)
-    for need in needs:
+    for need in filter(lambda need: need.is_visible, needs):
         told_at = next((at for at in naming.get(need.id, ()) if need.since <= at <= need.until + SLACK), None)
         if told_at is not None and told_at <= need.deadline:
             found.delays.append(told_at - need.since - covered(blind, need.since, told_at))

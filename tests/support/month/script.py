@@ -60,6 +60,8 @@ class Cause(StrEnum):
         return self in _NEEDING
 
 
+_ENDING: Final = frozenset({Cause.SANDBOX_END, Cause.JOB_END, Cause.RENAME})
+"""After such a cause, a row may never be up again."""
 _NEEDING: Final = frozenset({Cause.CRASH, Cause.CUT, Cause.CASCADE, Cause.FLAPPING, Cause.FAILED_UPGRADE})
 
 
@@ -224,6 +226,11 @@ class Need(NamedTuple):
     deadline: int
     """Until when a message must name the row."""
 
+    @property
+    def is_visible(self) -> bool:
+        """Whether somebody could see for five minutes that the row is down: else no message can be demanded."""
+        return self.deadline <= self.until
+
 
 @dataclass
 class Script:
@@ -360,16 +367,12 @@ class Script:
         return united
 
     def needs(self) -> list[Need]:
-        """Return when a person is needed, by the definition in the documentation of alerts.
-
-        Time in which nobody can see counts neither for the need nor for the deadline.
-        """
+        """Return when a person is needed, by the definition in the documentation of alerts."""
         blind = self.blind()
         return [
             Need(each.id, each.name, each.cause, each.since, each.until, deadline(blind, each.since))
             for each in sorted(self.episodes)
-            if each.cause.needs_person
-            and each.until - each.since - covered(blind, each.since, each.until) >= NEEDED_AFTER
+            if each.cause.needs_person and each.until - each.since >= NEEDED_AFTER
         ]
 
     def causes(self, ids: Iterable[str], at: int) -> list[str]:
@@ -381,6 +384,9 @@ class Script:
                 newest[each.id] = each
         causes = []
         for episode in newest.values():
+            if at > episode.until + 3 * MINUTE and episode.cause not in _ENDING:
+                causes.append("a row that is up")
+                continue
             is_short = episode.cause.needs_person and episode.until - episode.since < NEEDED_AFTER
             causes.append(f"{episode.cause} under 5 minutes" if is_short else str(episode.cause))
         causes += [each.fault for each in self.troubles if each.since <= at <= each.until + NEEDED_AFTER]
