@@ -11,7 +11,7 @@ from support.month.ordinary import ordinary_month
 from support.month.playing import STEP, Step, steps
 from support.month.scoring import Message, score
 from support.month.script import BEAT, BEGIN, EXPIRY, HOUR, MINUTE, SECOND, Cause, Change, Fault, Need, Row, Script
-from support.month.watchers import Envwatch, Naive, new_monitor, settings, watched, watchers
+from support.month.watchers import Envwatch, Naive, new_monitor, restarted, settings, watched, watchers
 
 from envwatch.fleet.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
@@ -244,7 +244,7 @@ def test_monitors_that_share_their_state_write_what_each_would_write_alone() -> 
         monitor, messages = new_monitor(policy), list[Message]()
         for step in steps(script):
             if step.outcome is None:
-                monitor = new_monitor(policy)
+                monitor = restarted(monitor, step.now)
                 continue
             monitor, changes = monitor.apply(NO_PROFILE, step.outcome, step.now)
             messages += [
