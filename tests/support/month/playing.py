@@ -1,8 +1,8 @@
 """Plays a script: what each poll of a monitor gets, and when the monitor starts anew.
 
-A watcher looks each 5 s for 10 minutes after anything that may need a person, and right before and after each change of
-a row: when the row is seen to change, and when a message about a loss may come. Otherwise a watcher looks each minute:
-then nothing but pings comes, and none is overdue.
+A watcher looks each 5 s for 10 minutes after anything that may need a person. For each change of a row, a watcher looks
+right before and after the row is seen to change, and when a message about a loss may come. At other times a watcher
+looks each 2 minutes: then nothing but pings comes, and none is overdue.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 STEP: Final = 5 * SECOND
-CALM_STEPS: Final = 12
+CALM_STEPS: Final = 24
 _LATEST: Final = 800
 """A poll comes up to so late, ms, so that polls are not in step with the pings."""
 _LATENCY: Final = 80
