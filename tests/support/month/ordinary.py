@@ -128,7 +128,7 @@ class _Life:
             awake.append((at, until))
         asleep_at = -HOUR
         for at, until in awake:
-            if at <= asleep_at + MINUTE:
+            if at <= asleep_at + MINUTE or until <= at:
                 continue
             if self._random.random() < 0.15:
                 script.do(row, asleep_at, Change.DOWN, is_notable=False)
