@@ -1,5 +1,7 @@
 """Every budget of speed, measured against a reference in the same run: `uv run python tests/bench [NAME ...]`.
 
+`month` is about alerts instead of speed: see `month.py`.
+
 Prints one table in Markdown. Nothing fails here: what a machine is busy with is not known, and ratios are to be read.
 Each bench has a process of its own, and all of them a cache of compiled modules that the first run of a program fills,
 as on a user's machine.
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import month
 from findings import HEAD, found_by
 
 if TYPE_CHECKING:
@@ -60,6 +63,10 @@ ON_REQUEST = {
 
 def main(names: Iterable[str]) -> None:
     """Run some benches, all the usual ones if none is named, and print what they found."""
+    names = list(names)
+    if names[:1] == ["month"]:
+        month.main(names[1:])
+        return
     every = BENCHES | ON_REQUEST
     if unknown := set(names) - every.keys():
         sys.exit(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(every)}")

@@ -1,0 +1,294 @@
+"""The simulated month, by which alerts are measured: what counts as a need, what watchers see, and how both compare."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import islice, pairwise
+from random import Random
+
+import pytest
+from support.month.ordinary import ordinary_month
+from support.month.playing import STEP, Step, steps
+from support.month.scoring import Message, score
+from support.month.script import BEAT, BEGIN, EXPIRY, HOUR, MINUTE, SECOND, Cause, Change, Fault, Need, Row, Script
+from support.month.watchers import Envwatch, Naive, new_monitor, restarted, settings, watched, watchers
+
+from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.clock import ServerMs
+from envwatch.model.outcome import Failed, Listed, Slept
+
+POLICY = AlertPolicy(alert_after=timedelta(seconds=90))
+
+
+def some_script(rows: int = 3, length: int = HOUR) -> Script:
+    script = Script(length)
+    for number in range(rows):
+        # Away from each other by more than a second, as pings of machines are.
+        script.row(f"machine-{number}", -HOUR + number * 1_700)
+    return script
+
+
+def eventful_script() -> Script:
+    """Six hours in which nearly everything happens."""
+    script, chance = some_script(rows=14, length=6 * HOUR), Random(1)
+    script.down(0, 20 * MINUTE, 30 * MINUTE, Cause.CRASH)
+    script.down(1, 25 * MINUTE, 25 * MINUTE + 40 * SECOND, Cause.UPGRADE)
+    script.cut([2, 3, 4], 60 * MINUTE, [75 * MINUTE, 76 * MINUTE, 77 * MINUTE])
+    script.flap(5, 110 * MINUTE, 125 * MINUTE, lambda: chance.randrange(8, 36))
+    script.sleep(6, 140 * MINUTE, 200 * MINUTE)
+    script.end(7, 150 * MINUTE, Cause.JOB_END, 170 * MINUTE)
+    script.rename(8, 180 * MINUTE, 9 * SECOND, "another")
+    script.trouble(210 * MINUTE, 216 * MINUTE, Fault.FAILING)
+    script.down(9, 212 * MINUTE, 230 * MINUTE, Cause.CRASH, is_silent=True)
+    script.trouble(250 * MINUTE, 255 * MINUTE, Fault.STALLED)
+    script.trouble(270 * MINUTE, 275 * MINUTE, Fault.EMPTY)
+    script.trouble(290 * MINUTE, 295 * MINUTE, Fault.WRONG_DATE, error=HOUR)
+    script.trouble(300 * MINUTE, 305 * MINUTE, Fault.ROUNDED)
+    script.trouble(310 * MINUTE, 312 * MINUTE, Fault.STOPPED)
+    script.trouble(320 * MINUTE, 340 * MINUTE, Fault.ASLEEP)
+    return script
+
+
+# When a person is needed.
+
+
+@pytest.mark.parametrize(("lasts", "are_needed"), [(5 * MINUTE - 1, 0), (5 * MINUTE, 1)])
+@pytest.mark.parametrize("cause", [Cause.CRASH, Cause.CUT, Cause.CASCADE, Cause.FAILED_UPGRADE, Cause.FLAPPING])
+def test_a_person_is_needed_for_what_is_down_or_flaps_for_five_minutes(
+    cause: Cause, lasts: int, are_needed: int
+) -> None:
+    script = some_script()
+    script.down(1, 10 * MINUTE, 10 * MINUTE + lasts, cause)
+    assert [need.name for need in script.needs()] == ["machine-1"] * are_needed
+
+
+def test_nobody_is_needed_for_what_ends_or_sleeps_or_is_replaced_by_design() -> None:
+    script = some_script(rows=6)
+    script.down(0, 10 * MINUTE, 40 * MINUTE, Cause.UPGRADE)
+    script.rename(1, 10 * MINUTE, 5 * SECOND, "another")
+    script.end(2, 10 * MINUTE, Cause.SANDBOX_END)
+    script.end(3, 10 * MINUTE, Cause.JOB_END)
+    script.sleep(4, 10 * MINUTE, HOUR)
+    script.down(5, 10 * MINUTE, 40 * MINUTE, Cause.POD)
+    script.trouble(50 * MINUTE, HOUR, Fault.EMPTY)
+    assert script.needs() == []
+
+
+@pytest.mark.parametrize(("blind_for", "are_needed"), [(MINUTE, 1), (MINUTE + 1, 0)])
+def test_no_message_is_demanded_but_one_may_come_if_nobody_could_see_for_five_minutes(
+    blind_for: int, are_needed: int
+) -> None:
+    script = some_script()
+    script.down(0, 10 * MINUTE, 16 * MINUTE, Cause.CRASH)
+    script.trouble(12 * MINUTE, 12 * MINUTE + blind_for, Fault.FAILING)
+    found = score(script, [Message(15 * MINUTE, frozenset({str(script.first[0].id)}))])
+    assert (found.needs, found.true) == (are_needed, 1)
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_a_message_has_more_time_while_nobody_can_see(fault: Fault) -> None:
+    script = some_script()
+    script.down(0, 10 * MINUTE, 50 * MINUTE, Cause.CRASH)
+    script.trouble(9 * MINUTE, 12 * MINUTE, fault)
+    script.trouble(13 * MINUTE, 14 * MINUTE, fault)
+    (need,) = script.needs()
+    harmless = dict.fromkeys((Fault.WRONG_DATE, Fault.ROUNDED, Fault.SHIFTED), 0)
+    more = (harmless | {Fault.STALLED: 3 * MINUTE + 2 * BEAT}).get(fault, 3 * MINUTE)
+    assert need.deadline == 15 * MINUTE + more
+
+
+def test_a_machine_that_is_set_up_anew_is_needed_until_then_and_has_another_row_on_the_same_device() -> None:
+    script = some_script()
+    new = script.set_up_anew(0, 10 * MINUTE, 20 * MINUTE, "another")
+    (need,) = script.needs()
+    assert (need.name, need.since, need.until) == ("machine-0", 10 * MINUTE, 20 * MINUTE)
+    assert script.first[new].device_id == script.first[0].device_id
+    assert script.first[new].id != script.first[0].id
+
+
+# What a monitor gets.
+
+
+def test_a_row_that_falls_silent_keeps_its_connection_and_its_last_ping() -> None:
+    script = some_script()
+    script.down(0, 10 * MINUTE, 30 * MINUTE, Cause.CUT, is_silent=True)
+    seen = [
+        (step.at, step.outcome.snapshot.pages[0].environments[0])
+        for step in steps(script)
+        if isinstance(step.outcome, Listed) and 11 * MINUTE < step.at < 29 * MINUTE
+    ]
+    assert all(row.last_heartbeat_at == ServerMs(BEGIN + 10 * MINUTE) for _, row in seen)
+    assert all(row.connection_id for _, row in seen)
+    assert any(12 * MINUTE - STEP < at < 12 * MINUTE for at, _ in seen)
+    assert any(12 * MINUTE < at < 12 * MINUTE + STEP for at, _ in seen)
+
+
+def test_pings_come_each_30_s_and_never_two_in_a_row_are_missed() -> None:
+    (env,) = some_script(rows=1).first
+    row = Row(env)
+    row.change(Change.UP, 0)
+    beats = sorted({row.last_beat(at) for at in range(0, 5_000 * BEAT, BEAT)})
+    assert {after - before for before, after in pairwise(beats)} == {BEAT, 2 * BEAT}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kinds"),
+    [(Fault.FAILING, {Failed}), (Fault.STOPPED, set()), (Fault.ASLEEP, set()), (Fault.EMPTY, {Listed})],
+)
+def test_a_trouble_is_what_a_monitor_gets_meanwhile(fault: Fault, kinds: set[type]) -> None:
+    script = some_script()
+    script.trouble(10 * MINUTE, 20 * MINUTE, fault)
+    during = [step.outcome for step in steps(script) if 10 * MINUTE <= step.at < 20 * MINUTE]
+    assert {type(outcome) for outcome in during} == kinds
+    assert not any(outcome.snapshot.pages[0].environments for outcome in during if isinstance(outcome, Listed))
+
+
+@pytest.mark.parametrize(("fault", "expected"), [(Fault.STOPPED, None), (Fault.ASLEEP, Slept)])
+def test_a_monitor_that_was_away_first_gets_to_know(fault: Fault, expected: type | None) -> None:
+    script = some_script()
+    script.trouble(10 * MINUTE, 20 * MINUTE, fault)
+    first = next(step.outcome for step in steps(script) if step.at >= 20 * MINUTE)
+    assert first is None if expected is None else isinstance(first, expected)
+
+
+def test_heartbeats_that_stall_stand_still_in_every_row() -> None:
+    script = some_script()
+    script.trouble(10 * MINUTE, 20 * MINUTE, Fault.STALLED)
+    for step in steps(script):
+        if isinstance(step.outcome, Listed) and 11 * MINUTE <= step.at < 20 * MINUTE:
+            beats = [row.last_heartbeat_at or 0 for row in step.outcome.snapshot.pages[0].environments]
+            assert all(BEGIN + 9 * MINUTE < beat <= BEGIN + 10 * MINUTE for beat in beats)
+
+
+@pytest.mark.parametrize(
+    ("fault", "beats"),
+    [(Fault.BEATS_LOST, {None}), (Fault.WRONG_TIMES, {"seconds"}), (Fault.ROUNDED, {"as sent", "0.5 ms later"})],
+)
+def test_a_fault_of_the_platform_is_seen_in_every_heartbeat(fault: Fault, beats: set[str | None]) -> None:
+    script = some_script()
+    script.trouble(10 * MINUTE, 20 * MINUTE, fault)
+
+    def kind(at: float | None) -> str | None:
+        return None if at is None else "seconds" if at < BEGIN / 2 else "as sent" if at.is_integer() else "0.5 ms later"
+
+    assert beats == {
+        kind(row.last_heartbeat_at)
+        for step in steps(script)
+        if isinstance(step.outcome, Listed) and 10 * MINUTE <= step.at < 20 * MINUTE
+        for row in step.outcome.snapshot.pages[0].environments
+    }
+
+
+def test_the_same_seed_gives_the_same_needs_and_listings() -> None:
+    def life(seed: int) -> tuple[list[Need], list[Step]]:
+        script = ordinary_month(seed, 1)
+        return script.needs(), list(islice(steps(script), 400))
+
+    assert life(1) == life(1)
+    assert life(1) != life(2)
+
+
+def test_looking_seldom_while_nothing_happens_changes_no_message() -> None:
+    script, seldom, often = eventful_script(), watchers(), watchers()
+    watched(script, seldom.values())
+    watched(script, often.values(), polls=bytes([1]) * (script.length // STEP))
+    for name, watcher in seldom.items():
+        assert watcher.messages, name
+        assert watcher.messages == often[name].messages, name
+
+
+# Watchers.
+
+
+def test_a_naive_watcher_writes_a_message_for_each_machine_of_a_power_cut() -> None:
+    script, watcher = some_script(rows=40), Naive(1)
+    script.cut(range(5, 35), 10 * MINUTE, [30 * MINUTE] * 30)
+    watched(script, [watcher])
+    assert {message.ids for message in watcher.messages} == {frozenset({str(env.id)}) for env in script.first[5:35]}
+    found = score(script, watcher.messages)
+    assert (found.messages, found.true, found.needs, found.missed) == (30, 30, 30, 0)
+    assert all(EXPIRY - BEAT <= delay <= EXPIRY + STEP + SECOND for delay in found.delays)
+
+
+@pytest.mark.parametrize(("polls", "messages"), [(1, 1), (2, 0)])
+def test_a_naive_watcher_that_looks_twice_ignores_what_one_poll_shows(polls: int, messages: int) -> None:
+    script, watcher = some_script(), Naive(polls)
+    script.down(0, 10 * MINUTE - SECOND, 10 * MINUTE + 2 * SECOND, Cause.UPGRADE)
+    watched(script, [watcher])
+    assert len(watcher.messages) == messages
+
+
+def test_a_naive_watcher_writes_again_once_the_row_was_online() -> None:
+    for polls in (1, 2):
+        script, watcher = some_script(), Naive(polls)
+        script.down(0, 10 * MINUTE, 15 * MINUTE, Cause.CRASH)
+        script.down(0, 20 * MINUTE, 25 * MINUTE, Cause.CRASH)
+        watched(script, [watcher])
+        assert len(watcher.messages) == 2
+
+
+def test_envwatch_writes_one_message_about_a_crash() -> None:
+    script, watcher = some_script(), Envwatch(POLICY)
+    script.down(1, 10 * MINUTE, 30 * MINUTE, Cause.CRASH)
+    watched(script, [watcher])
+    (message,) = watcher.messages
+    assert message.ids == {str(script.first[1].id)}
+    assert 90 * SECOND <= message.at - 10 * MINUTE <= 90 * SECOND + 2 * STEP
+
+
+def test_monitors_that_share_their_state_write_what_each_would_write_alone() -> None:
+    script, together = eventful_script(), {name: Envwatch(policy) for name, policy in settings().items()}
+    watched(script, together.values())
+    for name, policy in settings().items():
+        monitor, messages = new_monitor(policy), list[Message]()
+        for step in steps(script):
+            if step.outcome is None:
+                monitor = restarted(monitor, step.now)
+                continue
+            monitor, changes = monitor.apply(NO_PROFILE, step.outcome, step.now)
+            messages += [
+                Message(step.at, frozenset(str(loss.id) for loss in incident.losses)) for incident in changes.opened
+            ]
+        assert together[name].messages == messages
+
+
+# How messages are compared with needs.
+
+
+@pytest.mark.parametrize(
+    ("told_after", "missed", "true"), [(0, 0, 1), (5 * MINUTE, 0, 1), (5 * MINUTE + 1, 1, 1), (HOUR, 1, 0)]
+)
+def test_a_need_is_met_within_five_minutes_and_a_message_is_true_while_the_need_lasts(
+    told_after: int, missed: int, true: int
+) -> None:
+    script = some_script(length=2 * HOUR)
+    script.down(0, 10 * MINUTE, 30 * MINUTE, Cause.CRASH)
+    found = score(script, [Message(10 * MINUTE + told_after, frozenset({str(script.first[0].id)}))])
+    assert (found.missed, found.true) == (missed, true)
+
+
+def test_a_message_is_true_if_one_of_its_rows_is_a_need() -> None:
+    script = some_script()
+    script.down(0, 10 * MINUTE, 30 * MINUTE, Cause.CRASH)
+    ids = [str(env.id) for env in script.first]
+    found = score(script, [Message(12 * MINUTE, frozenset(ids)), Message(12 * MINUTE, frozenset(ids[1:]))])
+    assert (found.messages, found.true, found.missed) == (2, 1, 0)
+    assert list(found.kinds) == ["false: no cause known"]
+
+
+def test_a_delay_leaves_out_the_time_in_which_nobody_could_see() -> None:
+    script = some_script()
+    script.down(0, 10 * MINUTE, 50 * MINUTE, Cause.CRASH)
+    script.trouble(11 * MINUTE, 21 * MINUTE, Fault.STOPPED)
+    found = score(script, [Message(22 * MINUTE, frozenset({str(script.first[0].id)}))])
+    assert found.delays == [2 * MINUTE]
+
+
+@pytest.mark.parametrize(("after", "cause"), [(3 * MINUTE, "planned upgrade"), (3 * MINUTE + 1, "a row that is up")])
+def test_a_false_message_is_explained_by_what_happened_to_its_row(after: int, cause: str) -> None:
+    script = some_script()
+    script.down(0, 10 * MINUTE, 11 * MINUTE, Cause.UPGRADE)
+    script.end(1, 10 * MINUTE, Cause.JOB_END, 11 * MINUTE)
+    messages = [Message(11 * MINUTE + after, frozenset({str(script.first[place].id)})) for place in (0, 1)]
+    assert list(score(script, messages).kinds) == [f"false: {cause}", "false: end of a CI job"]

@@ -1,0 +1,125 @@
+"""Compares a watcher's messages with the needs of a script, by the definition in the documentation of alerts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from support.month.script import DAY, HOUR, MINUTE, SECOND, covered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from support.month.script import Need, Script
+
+SLACK: Final = 10 * SECOND
+"""From the end of a need to the poll that shows the end."""
+_NAMES: Final = 5
+"""Names that a line shows."""
+
+
+class Message(NamedTuple):
+    """One message of a watcher."""
+
+    at: int
+    """Milliseconds since the script began."""
+    ids: frozenset[str]
+
+
+@dataclass
+class Score:
+    """How good the messages of a watcher are, over one script or several."""
+
+    messages: int = 0
+    true: int = 0
+    needs: int = 0
+    missed: int = 0
+    delays: list[int] = field(default_factory=list)
+    """From each need that was met to its message, without the time in which nobody could see, ms."""
+    faults: list[str] = field(default_factory=list)
+    """A line for each missed need and each false message."""
+    kinds: Counter[str] = field(default_factory=Counter)
+    """How many of these have the same cause."""
+
+    def add(self, other: Score) -> None:
+        """Add what another script gave."""
+        self.messages += other.messages
+        self.true += other.true
+        self.needs += other.needs
+        self.missed += other.missed
+        self.delays += other.delays
+        self.faults += other.faults
+        self.kinds += other.kinds
+
+    def line(self, watcher: str) -> str:
+        """Return the line of the table."""
+        share = f"{self.true / self.messages:.1%}" if self.messages else "–"
+        middle, longest = (median(self.delays), max(self.delays)) if self.delays else (0, 0)
+        false = self.messages - self.true
+        return (
+            f"| {watcher} | {self.messages:,} | {self.true:,} | {false:,} | {share} | {self.needs:,} | {self.missed:,} "
+            f"| {middle / SECOND:.0f} | {longest / SECOND:.0f} |"
+        )
+
+
+HEAD: Final = (
+    "| watcher | messages | true | false | share true | needs | missed | median delay, s | longest delay, s |\n"
+    "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+def score(script: Script, messages: Sequence[Message], *, prefix: str = "") -> Score:
+    """Return how good messages, oldest first, are; `prefix` begins each line about a fault."""
+    needs, blind = script.needs(), script.blind()
+    found = Score(messages=len(messages), needs=sum(need.is_visible for need in needs))
+    for message in messages:
+        if any(need.id in message.ids and need.since <= message.at <= need.until + SLACK for need in needs):
+            found.true += 1
+        else:
+            kind = _false(script, message)
+            found.kinds[kind] += 1
+            found.faults.append(f"{prefix}{moment(message.at)} {kind}: {_names(script, message.ids)}")
+    naming: dict[str, list[int]] = {}
+    for message in messages:
+        for id_ in message.ids:
+            naming.setdefault(id_, []).append(message.at)
+    for need in filter(lambda need: need.is_visible, needs):
+        told_at = next((at for at in naming.get(need.id, ()) if need.since <= at <= need.until + SLACK), None)
+        if told_at is not None and told_at <= need.deadline:
+            found.delays.append(told_at - need.since - covered(blind, need.since, told_at))
+        else:
+            found.missed += 1
+            kind = _missed(script, need, told_at)
+            found.kinds[kind] += 1
+            found.faults.append(f"{prefix}{moment(need.since)} {kind}: {_times(need, told_at)}")
+    return found
+
+
+def moment(at: int) -> str:
+    """Return a moment as day and time."""
+    return f"day {at // DAY} {at // HOUR % 24:02}:{at // MINUTE % 60:02}:{at // SECOND % 60:02}"
+
+
+def _missed(script: Script, need: Need, told_at: int | None) -> str:
+    around = {each.fault for each in script.troubles if each.since <= need.deadline and need.since <= each.until}
+    return f"missed ({'never told' if told_at is None else 'told late'}): {', '.join([need.cause, *sorted(around)])}"
+
+
+def _times(need: Need, told_at: int | None) -> str:
+    told = "" if told_at is None else f", told after {(told_at - need.since) // SECOND} s"
+    due = (need.deadline - need.since) // SECOND
+    return f"{need.name} for {(need.until - need.since) // SECOND} s, due after {due} s{told}"
+
+
+def _false(script: Script, message: Message) -> str:
+    causes = dict.fromkeys(sorted(script.causes(message.ids, message.at)))
+    return f"false: {', '.join(causes) or 'no cause known'}"
+
+
+def _names(script: Script, ids: Iterable[str]) -> str:
+    wanted = set(ids)
+    names = [str(env.name) for env in script.first if env.id in wanted]
+    more = f" and {len(names) - _NAMES} others" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
