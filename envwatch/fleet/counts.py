@@ -9,8 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.problems import is_old, is_problem, is_settled
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.versions import is_behind
@@ -18,6 +17,7 @@ from envwatch.model.versions import is_behind
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from envwatch.fleet.presence import Presence
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
@@ -33,8 +33,8 @@ class Counts:
     """Those whose row reads unknown, see `style_of`; they are counted as nothing else but problems and alerting."""
     old: int = 0
     """Offline for so long that they are no problem any more; they are in `presences` as well."""
-    replaced: int = 0
-    """Offline and replaced by another row, and not old; they are in `presences` as well."""
+    settled: int = 0
+    """Offline and no problem though not old: replaced by another row, or an ended sandbox; in `presences` as well."""
     problems: Sequence[TrackedEnvironment] = ()
     """Those that are a problem, see `is_problem`."""
     problem_presences: Mapping[Presence, int] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Counts:
             presences=Counter(self.presences) + Counter(other.presences),
             unknown=self.unknown + other.unknown,
             old=self.old + other.old,
-            replaced=self.replaced + other.replaced,
+            settled=self.settled + other.settled,
             problems=(*self.problems, *other.problems),
             problem_presences=Counter(self.problem_presences) + Counter(other.problem_presences),
             alerting=Counter(self.alerting) + Counter(other.alerting),
@@ -86,10 +86,7 @@ def counts_at(
         presences=Counter(tracked.presence for tracked in known),
         unknown=len(environments) - len(known),
         old=sum(is_old(tracked, at) for tracked in known),
-        replaced=sum(
-            tracked.replaced_by is not None and tracked.presence is Presence.OFFLINE and not is_old(tracked, at)
-            for tracked in known
-        ),
+        settled=sum(is_settled(tracked, at) for tracked in known),
         problems=problems,
         problem_presences=Counter(tracked.presence for tracked in problems),
         alerting=Counter(tracked.presence for tracked in problems if is_alerting(tracked)),

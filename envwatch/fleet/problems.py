@@ -36,17 +36,22 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
     return now - lost_at >= _OLD_MS and lost_at >= _EARLIEST_MS
 
 
+def is_settled(tracked: TrackedEnvironment, now: float) -> bool:
+    """Whether an offline row is no problem although the row is not old: it was replaced, or is an ended sandbox."""
+    return tracked.verdict.presence is _OFFLINE and not is_problem(tracked, now) and not is_old(tracked, now)
+
+
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
     """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`.
 
-    A row that was replaced is none, and stays none when the server drops the row.
+    A replaced row is no problem, and stays none when the server drops the row. The end of a sandbox is no problem.
     """
     presence = tracked.verdict.presence
     if presence is _ONLINE:
         return tracked.is_flapping  # first: nearly all rows are online
     if presence is _MISSING:
         return True
-    if tracked.replaced_by is not None:
+    if tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping):
         return False
     if presence is _GONE:
         return now - tracked.lost_at < _GONE_IS_PROBLEM_MS

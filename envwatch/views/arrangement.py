@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.acknowledgements import NO_ACKS, ack_in
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.problems import is_old, is_problem, is_settled
 from envwatch.fleet.silences import NO_SILENCES, silencing
 from envwatch.model.clock import WallMs
 from envwatch.query.field_types import MatchContext
@@ -69,7 +69,7 @@ class Arrangement:
     """The rows that a view shows, in order."""
 
     rows: Sequence[TrackedEnvironment] = ()
-    """The block of problems, the others, those that were replaced, the old ones."""
+    """The block of problems, the others, the settled rows, the old rows."""
     problems: int = 0
     """How many stand in the block of problems; 0 while a column sorts."""
     old: int = 0
@@ -182,8 +182,8 @@ class _Parts:
     quiet: list[TrackedEnvironment] = field(default_factory=list)
     """Problems that are acknowledged or silenced."""
     others: list[TrackedEnvironment] = field(default_factory=list)
-    replaced: list[TrackedEnvironment] = field(default_factory=list)
-    """Rows that another row of the machine has replaced."""
+    settled: list[TrackedEnvironment] = field(default_factory=list)
+    """Rows that are down and no problem: replaced by another row of the machine, or ended sandboxes."""
     old: list[TrackedEnvironment] = field(default_factory=list)
 
     def ordered(self, view: View, names: NameOrder, days: LastDays | None) -> tuple[list[TrackedEnvironment], int]:
@@ -194,8 +194,8 @@ class _Parts:
                 *by_presence(names.by_name(self.quiet), PROBLEM_ORDER),
             ]
             others, old = by_presence(names.by_name(self.others)), by_presence(names.by_name(self.old))
-            return [*block, *others, *by_presence(names.by_name(self.replaced)), *old], len(block)
-        parts = [[*self.problems, *self.quiet, *self.others, *self.replaced], self.old]
+            return [*block, *others, *by_presence(names.by_name(self.settled)), *old], len(block)
+        parts = [[*self.problems, *self.quiet, *self.others, *self.settled], self.old]
         parts = [[*parts[0], *parts[1]]] if view.is_narrowed else parts
         sort, is_inverted = view.sort, view.is_inverted
         rank = days.share if days is not None and sort == LAST_DAY else None
@@ -221,8 +221,8 @@ def _parts_of(
             )
         if is_old(tracked, at):
             parts.old.append(tracked)  # no problem
-        elif tracked.replaced_by is not None:
-            parts.replaced.append(tracked)
+        elif tracked.replaced_by is not None or is_settled(tracked, at):
+            parts.settled.append(tracked)
         elif is_problem(tracked, at):
             server = fleet.server_of(tracked.profile)
             is_silenced = bool(silences) and silencing(silences, tracked, server, wall, at) is not None

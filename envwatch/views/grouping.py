@@ -65,7 +65,7 @@ class Divider:
     """The line below the block of problems, which the cursor skips."""
 
     counts: Mapping[tuple[SafeText, str], int]
-    """How many environments follow, by profile and by what they are: `online`, `replaced`, `old`, `gone`, `unknown`."""
+    """How many rows follow, by profile and by word: `online`, `replaced`, `ended`, `old`, `gone`, `unknown`."""
     changed: int
     """How many of them changed within `limits.MARK_DURATION`."""
 
@@ -144,18 +144,19 @@ def rule_over(others: Sequence[TrackedEnvironment], fleet: Fleet, wall: float) -
     """Return the rule over what is no problem at a moment (this machine's clock, ms)."""
     moments = fleet.moments(WallMs(wall))
     counts: Counter[tuple[SafeText, str]] = Counter()
-    for (profile, presence, is_unknown, is_replaced), count in Counter(
+    for (profile, presence, is_unknown, is_replaced, is_sandbox), count in Counter(
         [
             (
                 tracked.profile,
                 tracked.verdict.presence,
                 tracked.clock_suspect or tracked.has_impossible_time,
                 tracked.replaced_by is not None,
+                tracked.verdict.presence is Presence.OFFLINE and tracked.environment.is_sandbox,
             )
             for tracked in others
         ]
     ).items():
-        word = "replaced" if is_replaced else _WORDS.get(presence, presence.value)
+        word = "replaced" if is_replaced else "ended" if is_sandbox else _WORDS.get(presence, presence.value)
         counts[profile, "unknown" if is_unknown else word] += count
     marked = (tracked for tracked in others if tracked.last_change is not None)
     changed = sum(tracked.tag(moments[tracked.profile]) is not None for tracked in marked)

@@ -79,7 +79,7 @@ def test_a_command_has_the_terminal_and_the_row_but_not_the_key(environ: dict[st
     with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
         terminal.press("S")
-        terminal.wait_for(r"go \S+\?")
+        terminal.wait_for(r"go .+\?")
         assert restored(terminal)
         terminal.press("yes\r")
         terminal.wait_for("ask: done, with ")

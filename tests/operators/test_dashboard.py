@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.builders import NOW, environment, failed, listed, reading
 from support.dashboards import concrete, dashboard, expressions
+from support.policies import soon
 from support.prometheus_programs import OPERATORS, PROMTOOL, needs_promtool
 
 from envwatch.fleet.events import NO_PROFILE
@@ -53,7 +54,8 @@ def rows(at: float, *, flapping_is_up: bool, pod_is_up: bool) -> list[Environmen
 @pytest.fixture(scope="module")
 def existing() -> set[str]:
     """The names of all series of a fleet in which everything happens, and those that the rules record."""
-    monitor, polls = Monitor.create({NO_PROFILE: Limits()}, profile_name=clean("work")), PollCounts()
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(), profile_name=clean("work"))
+    polls = PollCounts()
     at: float = NOW
     for number in range(13):
         at = NOW + number * 31_000

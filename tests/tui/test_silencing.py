@@ -64,6 +64,8 @@ async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_tha
         assert [list(changes) for changes in kept] == [[silence.id], [silence.id]]
         assert kept[1] == {silence.id: None}
         await stage.tick(1)
+        assert stage.app.sent == [], "it counts as lost since the silence ended"
+        await stage.tick(10)
         assert stage.app.sent == [BELL]
 
 

@@ -190,7 +190,8 @@ class RowRenderer(RowContents):
                 profile_state.freshness(self.state.now) is Freshness.BLIND or profile_state.stall_detector.is_stalled
             )
             counts["unknown" if is_unknown and what != "gone" else what] += count
-        words = [what for what in ("online", "unknown", "replaced", "old", "gone") if counts[what]] or ["online"]
+        known = ("online", "unknown", "replaced", "ended", "old", "gone")
+        words = [what for what in known if counts[what]] or ["online"]
         parts = [f"{counts[what]:,} {what}" for what in words]
         if rule.changed:
             parts.append(f"{rule.changed:,} changed in {limits.MARK_DURATION / timedelta(minutes=1):.0f} min")

@@ -160,7 +160,7 @@ class StatusBar(TextLine):
 
     def _presence(self, total: Counts, presence: Presence, word: str, weight: int) -> list[Part]:
         """Return the count of one presence, in its colour if it is not empty, or a loss that is fresh."""
-        count, old = total.with_presence(presence), total.old + total.replaced
+        count, old = total.with_presence(presence), total.old + total.settled
         is_offline = presence is Presence.OFFLINE
         fresh = count - old if is_offline else count
         style = style_of_presence(presence)

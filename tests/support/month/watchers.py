@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 from datetime import timedelta
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from support.month.scoring import Message
 from support.month.script import EXPIRY
 
 from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alert_state import alert_state, content_of
 from envwatch.fleet.alerts import Alerts
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event
@@ -77,9 +79,12 @@ class Naive:
             del self._missing[id_]
 
 
-def restarted(monitor: Monitor, now: Clocks) -> Monitor:  # noqa: ARG001  # a monitor whose state survives needs the time
-    """Return the monitor after the process ended and started again."""
-    return new_monitor(monitor.policies[NO_PROFILE])
+def restarted(monitor: Monitor, now: Clocks) -> Monitor:
+    """Return the monitor after the process ended and started again, with the alert state as a file keeps it."""
+    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
+    following = new_monitor(monitor.policies[NO_PROFILE])
+    state = alert_state(content, NO_PROFILE, now)
+    return following if state is None else following.with_alert_state(NO_PROFILE, state)
 
 
 def new_monitor(policy: AlertPolicy) -> Monitor:
