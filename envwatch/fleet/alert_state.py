@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.finite import finite_number
 from envwatch.fleet.incidents import LOSSES, Blindness, DeathInterval, Incident, Loss, key_of
@@ -33,6 +34,8 @@ class AlertState:
     """When the newest believed listing was asked for, by this machine's clock."""
     online: frozenset[SafeText] = frozenset()
     """Ids of the rows that were online in that listing."""
+    is_stalled: bool = False
+    """Whether the platform's heartbeats stood still: then old heartbeats prove nothing before one advances."""
     waiting: tuple[Loss, ...] = ()
     open: tuple[Incident, ...] = ()
     announced: Mapping[SafeText, frozenset[SafeText]] = field(default_factory=dict)
@@ -41,6 +44,15 @@ class AlertState:
     """The blindness that lasts; None while the profile can be seen."""
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
     """Since when hooks fail, by their names."""
+
+    def can_compare(self, before: ProfileState, after: ProfileState) -> bool:
+        """Whether a listing proves losses since this state; the arguments are the states before and after the listing.
+
+        While the platform's heartbeats stand still, no listing does.
+        """
+        if after.listings == before.listings:
+            return False
+        return not self.is_stalled or is_beating(before.environments, after.environments)
 
     def losses_since(self, after: ProfileState) -> Iterator[Event]:
         """Yield the losses of rows that were online and that a profile's newest listing shows offline."""
@@ -83,6 +95,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
         "written_at": now.wall,
         "looked_at": state.looked_at,
         "online": sorted(state.online),
+        "is_stalled": state.is_stalled,
         "waiting": [
             _loss_content(loss.event)
             | {
@@ -90,6 +103,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
                 "noticed_at": wall(loss.noticed_at),
                 "incident": loss.incident,
                 "is_quiet": loss.is_quiet,
+                "is_doubtful": loss.is_doubtful,
             }
             for loss in state.waiting
         ],
@@ -134,6 +148,7 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
     return AlertState(
         looked_at=WallMs(min(looked_at, now.wall)),
         online=frozenset(ids),
+        is_stalled=content.get("is_stalled") is True,
         waiting=tuple(loss for loss in waiting if loss is not None),
         open=incidents,
         announced=announced,
@@ -236,6 +251,7 @@ def _waiting_in(raw: object, profile: SafeText, now: Clocks) -> Loss | None:
                 noticed_at=_monotonic(raw.get("noticed_at"), now),
                 incident=incident,
                 is_quiet=raw.get("is_quiet") is True,
+                is_doubtful=raw.get("is_doubtful") is True,
             )
     return None
 

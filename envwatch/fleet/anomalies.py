@@ -208,6 +208,14 @@ class StallDetector:
         return StallDetector(resumed_at=resumed_at)
 
 
+def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]) -> bool:
+    """Whether any heartbeat advanced from one listing to the next, given the environments after each."""
+    return any(
+        (was := before.get(id_)) is not None and has_advanced(was.environment, tracked.environment)
+        for id_, tracked in after.items()
+    )
+
+
 def has_advanced(before: Environment, after: Environment) -> bool:
     """Whether a heartbeat advanced on one connection: a new connection brings a heartbeat of its own, ping or not.
 

@@ -79,10 +79,13 @@ class Loss:
     died: DeathInterval
     noticed_at: MonotonicS
     """When the first listing showed the loss, or when the row stopped being quiet, by this machine's clock."""
-    incident: SafeText
+    incident: SafeText = EMPTY
     """The id of the incident that the loss opens."""
     is_quiet: bool = False
     """Whether the row was quiet at the last look."""
+    is_doubtful: bool = False
+    """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. Such a
+    loss waits for `blind_after`, and opens an incident with other doubtful losses only."""
 
     @property
     def is_flapping(self) -> bool:
@@ -173,8 +176,7 @@ class Incidents:
     def with_events(
         self,
         events: Iterable[Event],
-        at: MonotonicS,
-        death_interval: Callable[[Event, Event | None], DeathInterval],
+        loss_of: Callable[[Event, Event | None], Loss],
         last_seen_alive_at: Callable[[Key], float],
         identity: Callable[[Key], Hashable] = lambda key: key,
     ) -> tuple[Incidents, tuple[Event, ...]]:
@@ -182,8 +184,7 @@ class Incidents:
 
         Args:
             events: of one listing.
-            at: when the listing was judged.
-            death_interval: gives the interval of a loss; the second argument is the event's group, if there is one.
+            loss_of: makes the loss of an event, without an incident; the second argument is the event's group, if any.
             last_seen_alive_at: gives an environment's last sign of life, by its server's clock, in ms.
             identity: maps the keys of one environment under several profiles to one value.
         """
@@ -197,8 +198,7 @@ class Incidents:
             who = identity(key_of(event))
             if who not in known:
                 known.add(who)
-                loss = Loss(event=event, died=death_interval(event, group), noticed_at=at, incident=EMPTY)
-                fresh.append(loss)
+                fresh.append(loss_of(event, group))
             elif event.kind is Kind.FLAPPING:
                 for losses in (waiting, fresh):
                     losses[:] = [
@@ -309,9 +309,10 @@ def _with_ids(
 ) -> list[Loss]:
     """Return new losses with the ids of their incidents: a chain has the id of the loss that was noticed first."""
     found: list[Loss] = []
-    for profile in dict.fromkeys(loss.event.profile for loss in fresh):
-        old = [loss for loss in waiting if loss.event.profile == profile and not loss.is_quiet]
-        new = [loss for loss in fresh if loss.event.profile == profile]
+    for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
+        same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
+        old = [loss for loss in same if not loss.is_quiet]
+        new = [loss for loss in fresh if loss.event.profile == profile and loss.is_doubtful is is_doubtful]
         taken = {loss.incident for loss in waiting} | {incident.id for incident in incidents.open}
         for chain in _chains([*old, *new]):
             first = min(chain, key=_order)
@@ -357,7 +358,9 @@ def _opened(
     around: Surroundings,
 ) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
     """Return the incidents of a profile that open now, and the times of the newest openings."""
-    alert_after_s = around.policy(profile).alert_after.total_seconds()
+    policy = around.policy(profile)
+    alert_after_s = policy.alert_after.total_seconds()
+    doubtful_after_s = max(alert_after_s, (policy.blind_after or policy.alert_after).total_seconds())
     recent = [at for at in openings if around.at - at < _STORM_WINDOW_S]
     losses = [
         loss
@@ -368,10 +371,11 @@ def _opened(
     ]
     alerting = {key: loss for loss in losses if statuses[key := key_of(loss.event)] is LossStatus.ALERTING}
     due: list[list[Loss]] = []
-    for chain in _chains(losses):
-        lost = [loss for loss in chain if key_of(loss.event) in alerting]
-        if any(loss.is_flapping or around.at - loss.noticed_at >= alert_after_s for loss in lost):
-            due.append(lost)
+    for is_doubtful, after_s in ((False, alert_after_s), (True, doubtful_after_s)):
+        for chain in _chains(loss for loss in losses if loss.is_doubtful is is_doubtful):
+            lost = [loss for loss in chain if key_of(loss.event) in alerting]
+            if any(loss.is_flapping or around.at - loss.noticed_at >= after_s for loss in lost):
+                due.append(lost)
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(_order, losses))):
         if len(recent) < limits.STORM_FROM:
@@ -380,7 +384,10 @@ def _opened(
             continue
         if around.at - recent[-1] >= _STORM_EVERY_S:
             ready = {key for incident in opened for key in incident.keys}
-            rest = [loss for key, loss in alerting.items() if key not in ready]
+            waits = {key_of(loss.event) for chain in due for loss in chain}
+            rest = [
+                loss for key, loss in alerting.items() if key not in ready and (key in waits or not loss.is_doubtful)
+            ]
             opened.append(_incident_of(profile, rest, around, is_storm=True))
             recent.append(around.at)
         break

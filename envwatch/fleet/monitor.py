@@ -16,12 +16,13 @@ from envwatch.fleet.acknowledgements import NO_ACKS, NO_SERVERS, ack_in, keys_of
 from envwatch.fleet.alert_policy import DEFAULT_POLICY
 from envwatch.fleet.alert_state import AlertState
 from envwatch.fleet.alerts import Alerts
+from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.incidents import (
-    DeathInterval,
     Incidents,
+    Loss,
     LossStatus,
     Surroundings,
     death_interval,
@@ -31,6 +32,7 @@ from envwatch.fleet.incidents import (
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.mass_changes import blast_radius
 from envwatch.fleet.outages import states
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.silences import NO_SILENCES, silencing
@@ -91,6 +93,8 @@ class Monitor:
     incidents: Incidents = field(default_factory=Incidents)
     resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
     """What an earlier run knew of each profile, until the next listing was compared with it."""
+    beating: frozenset[SafeText] = frozenset()
+    """The profiles of which a heartbeat was seen to advance."""
 
     @classmethod
     def create(  # noqa: PLR0913  the parts of a new monitor
@@ -136,7 +140,11 @@ class Monitor:
         fleet, found = self.fleet.apply(profile, outcome)
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         ended = recovered(self.acks, fleet.environments, fleet.servers) | _listed_after_all(self.acks, fleet)
-        acks, incidents, resumed = self.acks, self.incidents, self.resumed
+        acks, incidents, resumed, beating = self.acks, self.incidents, self.resumed, self.beating
+        if profile not in beating and is_beating(before.environments, after.environments):
+            beating |= {profile}
+        # The platform may have stalled before this run.
+        beats_prove = profile in beating or len(after.environments) < limits.STALL_ROWS
         if isinstance(outcome, Slept):
             incidents = incidents.after_sleep(profile)
 
@@ -144,16 +152,24 @@ class Monitor:
             tracked = fleet.tracked(key)
             return 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
 
-        def interval(loss: Event, group: Event | None) -> DeathInterval:
-            listed_at = loss.at if before.listed is None else before.clock.server_time(before.listed.wall)
-            return death_interval(loss, group, fleet.tracked(key_of(loss)), listed_at)
+        def loss_of(event: Event, group: Event | None) -> Loss:
+            tracked = fleet.tracked(key_of(event))
+            listed_at = event.at if before.listed is None else before.clock.server_time(before.listed.wall)
+            verdict = None if tracked is None else tracked.verdict
+            return Loss(
+                event=event,
+                died=death_interval(event, group, tracked, listed_at),
+                noticed_at=now.monotonic,
+                is_doubtful=(before.quarantine is not None and (event.kind is Kind.GONE or verdict == NEVER_BEAT))
+                or (verdict == HEARTBEAT_LOST and not beats_prove),
+            )
 
         def identity(key: Key) -> ServerKey:
             """Return the same value for the keys of one environment under two profiles of one server."""
             return (fleet.server_of(key[0]) or key[0], key[1])
 
         def with_losses(incidents: Incidents, events: Iterable[Event]) -> tuple[Incidents, tuple[Event, ...]]:
-            return incidents.with_events(events, now.monotonic, interval, last_seen_alive_at, identity)
+            return incidents.with_events(events, loss_of, last_seen_alive_at, identity)
 
         incidents, events = with_losses(incidents, found)
         lost: list[Event] = []
@@ -167,7 +183,7 @@ class Monitor:
                 for tracked in profile_state.environments.values()
             )
             lost += losses_of(ended, compared, fleet.servers)
-        if profile in resumed and after.listings > before.listings:
+        if profile in resumed and resumed[profile].can_compare(before, after):
             lost += resumed[profile].losses_since(after)
             resumed = {name: state for name, state in resumed.items() if name != profile}
         incidents, _ = with_losses(incidents, lost)
@@ -181,6 +197,7 @@ class Monitor:
             watched=watched,
             incidents=incidents,
             resumed=resumed,
+            beating=beating,
         )
         monitor, changes = monitor.tick(now)
         return monitor, changes._replace(events=(*events, *changes.events), ended_acks=ended)
@@ -286,9 +303,9 @@ class Monitor:
             now: this machine's clocks.
         """
         profile_state, earlier = self.fleet.by_profile[profile], self.resumed.get(profile)
-        looked_at, online = now.wall, frozenset[SafeText]()
+        looked_at, online, is_stalled = now.wall, frozenset[SafeText](), not profile_state.stall_detector.beats_count
         if earlier is not None:
-            looked_at, online = earlier.looked_at, earlier.online
+            looked_at, online, is_stalled = earlier.looked_at, earlier.online, earlier.is_stalled or is_stalled
         elif profile_state.listed is not None:
             looked_at = profile_state.listed.wall
             online = frozenset(id_ for id_, tracked in profile_state.environments.items() if tracked.verdict.is_up)
@@ -296,6 +313,7 @@ class Monitor:
         return AlertState(
             looked_at=looked_at,
             online=online,
+            is_stalled=is_stalled,
             waiting=tuple(loss for loss in self.incidents.waiting if loss.event.profile == profile),
             open=tuple(each for each in (*self.incidents.open, *still_open) if each.profile == profile),
             announced=announced,

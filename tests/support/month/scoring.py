@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from support.month.script import DAY, HOUR, MINUTE, SECOND, covered
+from support.month.script import BRIEF, DAY, HOUR, MINUTE, SECOND, covered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,6 +34,8 @@ class Score:
 
     messages: int = 0
     true: int = 0
+    brief: int = 0
+    """About a machine that was down or flapped, and was well again within 5 minutes: false by the definition, too."""
     needs: int = 0
     missed: int = 0
     delays: list[int] = field(default_factory=list)
@@ -47,6 +49,7 @@ class Score:
         """Add what another script gave."""
         self.messages += other.messages
         self.true += other.true
+        self.brief += other.brief
         self.needs += other.needs
         self.missed += other.missed
         self.delays += other.delays
@@ -57,16 +60,17 @@ class Score:
         """Return the line of the table."""
         share = f"{self.true / self.messages:.1%}" if self.messages else "–"
         middle, longest = (median(self.delays), max(self.delays)) if self.delays else (0, 0)
-        false = self.messages - self.true
+        wrong = self.messages - self.true - self.brief
         return (
-            f"| {watcher} | {self.messages:,} | {self.true:,} | {false:,} | {share} | {self.needs:,} | {self.missed:,} "
+            f"| {watcher} | {self.messages:,} | {self.true:,} | {self.brief:,} | {wrong:,} | {share} "
+            f"| {self.needs:,} | {self.missed:,} "
             f"| {middle / SECOND:.0f} | {longest / SECOND:.0f} |"
         )
 
 
 HEAD: Final = (
-    "| watcher | messages | true | false | share true | needs | missed | median delay, s | longest delay, s |\n"
-    "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    "| watcher | messages | true | brief | wrong | share true | needs | missed | median delay, s | longest delay, s |\n"
+    "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
 
 
@@ -79,6 +83,7 @@ def score(script: Script, messages: Sequence[Message], *, prefix: str = "") -> S
             found.true += 1
         else:
             kind = _false(script, message)
+            found.brief += BRIEF in kind
             found.kinds[kind] += 1
             found.faults.append(f"{prefix}{moment(message.at)} {kind}: {_names(script, message.ids)}")
     naming: dict[str, list[int]] = {}

@@ -60,6 +60,9 @@ class Cause(StrEnum):
         return self in _NEEDING
 
 
+BRIEF: Final = "under 5 minutes"
+"""Ends the cause of a message about a machine that was down or flapped, but not for long enough to need a person."""
+
 _ENDING: Final = frozenset({Cause.SANDBOX_END, Cause.JOB_END, Cause.RENAME})
 """After such a cause, a row may never be up again."""
 _NEEDING: Final = frozenset({Cause.CRASH, Cause.CUT, Cause.CASCADE, Cause.FLAPPING, Cause.FAILED_UPGRADE})
@@ -388,7 +391,7 @@ class Script:
                 causes.append("a row that is up")
                 continue
             is_short = episode.cause.needs_person and episode.until - episode.since < NEEDED_AFTER
-            causes.append(f"{episode.cause} under 5 minutes" if is_short else str(episode.cause))
+            causes.append(f"{episode.cause} {BRIEF}" if is_short else str(episode.cause))
         causes += [each.fault for each in self.troubles if each.since <= at <= each.until + NEEDED_AFTER]
         if any(set_at <= at <= set_at + NEEDED_AFTER for set_at, _ in self.skews[1:]):
             causes.append("the monitor's clock was set")
