@@ -521,7 +521,8 @@ def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_n
         return LossStatus.BACK if came_at is not None and at - came_at < _BACK_AFTER_MS else LossStatus.OVER
     if tracked.replaced_by is not None or (is_acked and tracked.presence.is_absent):
         return LossStatus.OVER
-    if is_acked or (not is_problem(tracked, at) and not (is_news and is_old(tracked, at))):
+    ages = tracked.presence is Presence.GONE or is_old(tracked, at)
+    if is_acked or (not is_problem(tracked, at) and not (is_news and ages)):
         return LossStatus.SETTLED
     return LossStatus.ALERTING
 

@@ -612,3 +612,67 @@ def test_a_row_that_two_profiles_of_one_server_list_is_one_incident(servers: tup
             monitor, changes = monitor.apply(name, listed(rows, at), reading(at))
             incidents += changes.opened
     assert len(incidents) == opened
+
+
+# The platform may be wrong
+
+
+def steady(number: int, at: float, **changes: Any) -> Environment:
+    return environment(f"e{number:02}", lastHeartbeat=at - 1_000, lastSeenAt=at - 1_000, **changes)
+
+
+@pytest.mark.parametrize(("blind_after", "opens_after"), [(timedelta(minutes=15), 900), (None, 90)])
+@pytest.mark.parametrize("anomaly", ["vanished", "without heartbeats"])
+def test_rows_that_were_quarantined_wait_for_blind_after(
+    anomaly: str, blind_after: timedelta | None, opens_after: float
+) -> None:
+    """The platform's list may be wrong, and the rows of it that are down for another reason do not wait."""
+    policies = {NO_PROFILE: AlertPolicy(blind_after=blind_after)}
+    monitor, opened = Monitor.create(LIMITS, policies=policies), list[tuple[float, set[str]]]()
+    believed_at = None
+    for second in range(0, 1_200, 5):
+        at = NOW + second * 1000
+        rows = [steady(number, at) for number in range(12, 20)]
+        if second < 100:
+            rows += [steady(number, at) for number in range(12)]
+        elif anomaly == "without heartbeats":
+            rows += [environment(f"e{number:02}", lastHeartbeat=None) for number in range(12)]
+        if second >= 300:
+            rows[0] = environment("e12", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW + 299_000)
+        monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+        if changes.opened or any(event.of in (Kind.GONE, Kind.OFFLINE) for event in changes.events):
+            believed_at = believed_at or second
+        opened += [(second, {str(loss.id) for loss in each.losses}) for each in changes.opened]
+    assert believed_at is not None
+    lost = {f"e{number:02}" for number in range(12)}
+    expected = sorted([(believed_at + opens_after, lost), (300 + 90.0, {"e12"})], key=lambda each: each[0])
+    assert opened == expected
+
+
+def test_a_stall_that_began_before_the_run_accuses_no_environment() -> None:
+    """The platform's heartbeats stood still while envwatch restarted, and the rows expire one after the other."""
+
+    def play(monitor: Monitor, seconds: range, beats_until: float) -> tuple[Monitor, list[Incident]]:
+        opened: list[Incident] = []
+        for second in seconds:
+            rows = [
+                beating(f"e{number:02}", NOW + (min(second, beats_until) // 30 * 30 + number * 2 - 30) * 1000)
+                for number in range(12)
+            ]
+            at = NOW + second * 1000
+            monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+            opened += changes.opened
+        return monitor, opened
+
+    monitor, _ = play(Monitor.create(LIMITS), range(0, 120, 5), 1_000)
+    now = reading(NOW + 120_000)
+    state = alert_state(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now), NO_PROFILE, now)
+    assert state is not None
+    later, opened = play(Monitor.create(LIMITS).with_alert_state(NO_PROFILE, state), range(215, 700, 5), 120)
+    assert not any(incident for incident in opened if not incident.is_blindness)
+    assert {loss.is_doubtful for loss in later.incidents.waiting} == {True}
+    beats = [beating(f"e{number:02}", NOW + 700_000) for number in range(12)]
+    for second in (700, 761):
+        at = NOW + second * 1000
+        later, changes = later.apply(NO_PROFILE, listed(beats, at), reading(at))
+    assert (changes.opened, later.incidents.waiting) == ((), ())
