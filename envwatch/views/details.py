@@ -338,8 +338,9 @@ class Copy(NamedTuple):
         return composed(self.text) if lines == 1 else composed(f"{lines} lines")
 
 
-def copies(environment: Environment) -> list[Copy]:
+def copies(tracked: TrackedEnvironment) -> list[Copy]:
     """Return the parts of an environment that are worth copying. The whole of it is JSON, see `output`."""
+    environment = tracked.environment
     update = environment.self_update or {}
     command = update.get("manual_command")
     texts = {
@@ -348,7 +349,7 @@ def copies(environment: Environment) -> list[Copy]:
         "environment id": environment.id,
         "connection id": environment.connection_id,
         "update command": command if isinstance(command, str) else None,
-        "start command": start_command(environment),
+        "start command": start_command(environment) if tracked.replaced_by is None else None,
         "directory": environment.working_directory,
     }
     return [Copy(label, text) for label, text in texts.items() if text]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.incidents import LOSSES, RETURNS
 from envwatch.fleet.periods import ENDS
+from envwatch.fleet.replacement import is_replacement
 from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.times import MS
@@ -33,8 +34,8 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
     """Return the most severe event within `limits.HEADLINE_STANDS`, of several the newest.
 
     Without a severe one it is the newest event, of those of its listing the one of most environments, and None without
-    events. A loss is no longer severe once all of its environments are back, nor is the begin of a period that has
-    ended.
+    events. A loss is no longer severe once all of its environments are back or replaced, nor is the begin of a period
+    that has ended.
 
     The events are oldest first; `now_of` returns the current moment by the clock of an event's server, in ms.
     """
@@ -45,7 +46,9 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
         if now_of(event) - event.at >= _STANDS_MS:
             break
         singles = flatten([event])
-        returned |= {(single.profile, single.id) for single in singles if single.kind in RETURNS}
+        returned |= {
+            (single.profile, single.id) for single in singles if single.kind in RETURNS or is_replacement(single)
+        }
         ended |= {(event.profile, begin) for begin, end in ENDS.items() if end is event.kind}
         is_over = (event.profile, event.kind) in ended
         is_over = is_over or all((single.profile, single.id) in returned for single in singles)
@@ -67,7 +70,9 @@ def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
     Single events of one kind become one event of that kind with members.
     """
     total = len(flatten(same_poll))
-    alike = [other for other in same_poll if other.kind is event.kind and not other.members and other.id is not None]
+    replaced = {other.id for other in same_poll if is_replacement(other) and other is not event}
+    singles = (other for other in same_poll if not other.members and other.id is not None)
+    alike = [other for other in singles if other.kind is event.kind and other.id not in replaced]
     if event.members or len(alike) < _SEVERAL:
         return event, total - len(flatten([event]))
     group = Event(kind=event.kind, at=event.at, profile=event.profile, after=event.after, members=tuple(alike))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ from support.builders import NOW, environment, listed, reading, watched
 from support.tracked_environments import BARE
 from support.uncleaned import uncleaned
 
+from envwatch.fleet.presence import DISCONNECTED, ONLINE
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle, zone_of
 from envwatch.views.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
@@ -22,7 +25,6 @@ from envwatch.views.pane_layout import DetailLine, Fit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
 
 
@@ -247,7 +249,7 @@ def test_churn_counts_changes_of_connection() -> None:
 
 def test_the_parts_worth_copying_are_offered_by_name() -> None:
     row = environment("env-1", metadata={"workingDirectory": "/srv", "self_update": {"manual_command": "npm i"}})
-    texts = {copy.label: copy.text for copy in copies(row)}
+    texts = {copy.label: copy.text for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE))}
     assert texts == {
         "name": "laptop of env-1",
         "device id": "device-of-env-1",
@@ -261,7 +263,18 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
 
 def test_missing_parts_are_not_offered() -> None:
     row = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
-    assert [copy.label for copy in copies(row)] == ["name", "device id", "environment id"]
+    assert [copy.label for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE))] == [
+        "name",
+        "device id",
+        "environment id",
+    ]
+
+
+def test_the_row_of_an_old_name_offers_no_command_that_starts_the_old_name_again() -> None:
+    replaced = TrackedEnvironment(environment=environment("env-1"), verdict=DISCONNECTED, replaced_by=clean("env-2"))
+    assert "start command" not in [copy.label for copy in copies(replaced)]
+    lost = replace(replaced, replaced_by=None)
+    assert "start command" in [copy.label for copy in copies(lost)]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +286,9 @@ def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: s
 
 def test_every_copy_has_a_letter_of_its_own() -> None:
     assert len(set(COPY_LETTERS.values())) == len(COPY_LETTERS)
-    assert {copy.label for copy in copies(environment("env-1"))} <= set(COPY_LETTERS)
+    assert {copy.label for copy in copies(TrackedEnvironment(environment=environment("env-1"), verdict=ONLINE))} <= set(
+        COPY_LETTERS
+    )
 
 
 def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:

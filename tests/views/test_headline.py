@@ -191,3 +191,12 @@ async def test_the_news_line_keeps_an_incident_for_a_minute() -> None:
         assert "12 went offline together" in stage.news
         await stage.tick(2)
         assert "mode standard → plan" in stage.news
+
+
+def test_the_row_of_an_old_name_is_no_loss_next_to_a_loss_of_its_listing() -> None:
+    old, lost = event(Kind.OFFLINE, id_="old"), event(Kind.OFFLINE, id_="lost")
+    renamed = event(Kind.RENAMED, id_="old")
+    assert chosen(old, renamed) is not old
+    assert chosen(lost, old, renamed) is lost
+    assert merged(lost, [lost, old, renamed]) == (lost, 2)
+    assert len(merged(lost, [lost, old])[0].members) == 2

@@ -122,7 +122,7 @@ class RowActions(TableScreen):
         if (tracked := self.selected()) is None:
             return
         row_json = Copy("JSON", row_json_of(self._environment_list([tracked], self.state)))
-        texts = {COPY_LETTERS[text.label]: text for text in (*copies(tracked.environment), row_json)}
+        texts = {COPY_LETTERS[text.label]: text for text in (*copies(tracked), row_json)}
 
         def copy(choice: tuple[str, bool] | None) -> None:
             if choice is None:
