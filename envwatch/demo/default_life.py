@@ -178,7 +178,7 @@ class DefaultLife(Life):
         if chosen is None:
             return at + MINUTE_MS
         index, back_at = len(self), at + 4 * SECOND_MS
-        machine = renamed(chosen.machine, self._spec, index, back_at)
+        machine = renamed(chosen.machine, self._spec, index)
         link = replace(chosen.last, since=back_at).connected(back_at, connection_id(self._renames), self._pod(index))
         self._environments.append(SimulatedEnvironment(machine, index, link))
         gone = chosen.last.disconnected(at)

@@ -38,7 +38,8 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 
 def is_settled(tracked: TrackedEnvironment, now: float) -> bool:
     """Whether an offline row is no problem although the row is not old: it was replaced, or is an ended sandbox."""
-    return tracked.verdict.presence is _OFFLINE and not is_problem(tracked, now) and not is_old(tracked, now)
+    is_no_loss = tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping)
+    return tracked.verdict.presence is _OFFLINE and is_no_loss and not is_old(tracked, now)
 
 
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:

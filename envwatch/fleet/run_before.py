@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _RESTART_MEMORY_MS: Final = limits.RESTART_MEMORY / MS
 _CHURN_MS: Final = limits.CHURN_WINDOW / MS
 _GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
+_SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
 LACKED: Final = clean("not in the first listing")
 """Why a row is gone that one listing lacks: a second one has to prove it, and what it lists appears then."""
@@ -168,11 +169,17 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
 
 def _remembering(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
     """Return the state with what the run before knew of rows on one device, and the replacements that follow."""
+    common = [
+        (was.environment, tracked.environment)
+        for id_, tracked in profile_state.environments.items()
+        if (was := before.environments.get(id_)) is not None
+        and not (was.presence.is_absent or tracked.presence.is_absent)
+    ]
+    # Where all rows moved by the same time, the server's clock was set between the two runs, and no row moved.
+    moved_by = {round((new.first_seen_at - old.first_seen_at) / _SAME_INSTANT_MS) for old, new in common}
+    is_clock = len(common) >= limits.ANOMALY_MIN and max(moved_by) - min(moved_by) <= 1
     has_moved_identity = profile_state.has_moved_identity or before.has_moved_identity
-    for id_, tracked in profile_state.environments.items():
-        was = before.environments.get(id_)
-        if was is not None and not (was.presence.is_absent or tracked.presence.is_absent):
-            has_moved_identity |= not keeps_identity(was.environment, tracked.environment)
+    has_moved_identity |= not is_clock and not all(keeps_identity(old, new) for old, new in common)
     environments = with_memory_of(profile_state.environments, before.environments)
     listed = frozenset(id_ for id_, tracked in environments.items() if not tracked.absent)
     inputs = RuleInputs(at=at, latest=latest_possible(profile_state.clock, at), is_off=has_moved_identity)

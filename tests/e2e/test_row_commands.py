@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from typing import TYPE_CHECKING, Final
+from unicodedata import normalize
 
 import pytest
 from support.pty_terminal import ESC, Terminal, environment
@@ -86,7 +87,7 @@ def test_a_command_has_the_terminal_and_the_row_but_not_the_key(environ: dict[st
         terminal.wait_for("Filter")
         assert (tmp_path / "answer").read_text() == "yes\n"
         found = variables(tmp_path)
-        assert found["ENVWATCH_NAME"] in terminal.text
+        assert normalize("NFC", found["ENVWATCH_NAME"]) in normalize("NFC", terminal.text)
         assert found["ENVWATCH_ID"]
         assert found["ENVWATCH_STATE"] in {"online", "late", "offline"}
         assert not {"LETTA_API_KEY", *SECRETS} & found.keys()

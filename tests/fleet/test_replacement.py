@@ -439,6 +439,20 @@ def test_the_rule_stays_off_in_the_next_run() -> None:
     assert replaced(with_run_before(first, honest)) == {}  # moved between the two runs
 
 
+@pytest.mark.parametrize(
+    ("shifts", "is_off"), [((9_000,) * 3, False), ((9_000, 9_000, 12_001), True), ((9_000,) * 2, True)]
+)
+def test_a_clock_that_was_set_between_two_runs_moves_all_rows_by_the_same_time(
+    shifts: tuple[float, ...], *, is_off: bool
+) -> None:
+    first_seen = NOW - 86_400_000
+    others = [environment(f"env-{number}", firstSeenAt=first_seen) for number in range(len(shifts))]
+    moved = [environment(f"env-{number}", firstSeenAt=first_seen + shift) for number, shift in enumerate(shifts)]
+    before, _ = lives(others)
+    first = watched([listed([old(), new(), *moved], NOW + 60_000)])[0]
+    assert replaced(with_run_before(first, before)) == ({} if is_off else {"old": "new"})
+
+
 def test_a_failed_poll_and_a_sleep_change_nothing() -> None:
     before, _ = watched([listed([old(), new()])])
     assert before.apply(failed(at=NOW + 5_000))[0].environments is before.environments
