@@ -34,6 +34,8 @@ class AlertState:
     """When the newest believed listing was asked for, by this machine's clock."""
     online: frozenset[SafeText] = frozenset()
     """Ids of the rows that were online in that listing."""
+    siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]] = field(default_factory=dict)
+    """`TrackedEnvironment.twins` and `offline_beside` of the rows that have any, by id."""
     is_stalled: bool = False
     """Whether the platform's heartbeats stood still: then old heartbeats prove nothing before one advances."""
     waiting: tuple[Loss, ...] = ()
@@ -95,6 +97,7 @@ def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
         "written_at": now.wall,
         "looked_at": state.looked_at,
         "online": sorted(state.online),
+        "siblings": {id_: [sorted(twins), sorted(beside)] for id_, (twins, beside) in state.siblings.items()},
         "is_stalled": state.is_stalled,
         "waiting": [
             _loss_content(loss.event)
@@ -148,6 +151,7 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
     return AlertState(
         looked_at=WallMs(min(looked_at, now.wall)),
         online=frozenset(ids),
+        siblings=dict(_siblings_in(content.get("siblings"))),
         is_stalled=content.get("is_stalled") is True,
         waiting=tuple(loss for loss in waiting if loss is not None),
         open=incidents,
@@ -155,6 +159,14 @@ def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -
         blindness=_blindness_in(content.get("blind"), now),
         failing=failing_hooks(content),
     )
+
+
+def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]]:
+    for id_, pair in raw.items() if isinstance(raw, Mapping) else ():
+        match pair:
+            case [list(twins), list(beside)]:
+                found = [frozenset(clean(each) for each in ids if isinstance(each, str)) for ids in (twins, beside)]
+                yield clean(id_), (found[0], found[1])
 
 
 def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:

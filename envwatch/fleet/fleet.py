@@ -40,7 +40,11 @@ class Fleet:
     def apply(self, profile: SafeText, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
         """Return the fleet after one poll of a profile, and the events of that poll, oldest first."""
         profile_state, events = self.by_profile[profile].apply(outcome)
-        return Fleet(MappingProxyType({**self.by_profile, profile: profile_state})), events
+        return self.with_profile_state(profile, profile_state), events
+
+    def with_profile_state(self, profile: SafeText, profile_state: ProfileState) -> Fleet:
+        """Return the fleet with another state of one profile."""
+        return Fleet(MappingProxyType({**self.by_profile, profile: profile_state}))
 
     def tick(self, now: Clocks) -> tuple[Fleet, tuple[Event, ...]]:
         """Return the fleet at a later moment, and an event for each profile that is blind from then on."""

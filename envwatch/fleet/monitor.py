@@ -35,6 +35,7 @@ from envwatch.fleet.outages import states
 from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
+from envwatch.fleet.run_before import with_siblings
 from envwatch.fleet.silences import NO_SILENCES, silencing
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
@@ -184,6 +185,8 @@ class Monitor:
             )
             lost += losses_of(ended, compared, fleet.servers)
         if profile in resumed and resumed[profile].can_compare(before, after):
+            after = with_siblings(after, resumed[profile].siblings)
+            fleet = fleet.with_profile_state(profile, after)
             lost += resumed[profile].losses_since(after)
             resumed = {name: state for name, state in resumed.items() if name != profile}
         incidents, _ = with_losses(incidents, lost)
@@ -304,8 +307,14 @@ class Monitor:
         """
         profile_state, earlier = self.fleet.by_profile[profile], self.resumed.get(profile)
         looked_at, online, is_stalled = now.wall, frozenset[SafeText](), not profile_state.stall_detector.beats_count
+        siblings = {
+            id_: (tracked.twins, tracked.offline_beside)
+            for id_, tracked in profile_state.environments.items()
+            if tracked.twins or tracked.offline_beside
+        }
         if earlier is not None:
             looked_at, online, is_stalled = earlier.looked_at, earlier.online, earlier.is_stalled or is_stalled
+            siblings = {**earlier.siblings, **siblings}
         elif profile_state.listed is not None:
             looked_at = profile_state.listed.wall
             online = frozenset(id_ for id_, tracked in profile_state.environments.items() if tracked.verdict.is_up)
@@ -313,6 +322,7 @@ class Monitor:
         return AlertState(
             looked_at=looked_at,
             online=online,
+            siblings=siblings,
             is_stalled=is_stalled,
             waiting=tuple(loss for loss in self.incidents.waiting if loss.event.profile == profile),
             open=tuple(each for each in (*self.incidents.open, *still_open) if each.profile == profile),

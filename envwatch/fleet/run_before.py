@@ -167,6 +167,22 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
     return _remembering(replace(profile_state, environments=MappingProxyType(environments)), before, gap.at)
 
 
+def with_siblings(
+    profile_state: ProfileState, siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]
+) -> ProfileState:
+    """Return the state after a listing with the twins and the offline siblings that an earlier run knew of, by id."""
+    if not siblings or profile_state.listed is None:
+        return profile_state
+    rows = profile_state.environments
+    known = {
+        id_: replace(rows[id_], twins=twins, offline_beside=beside)
+        for id_, (twins, beside) in siblings.items()
+        if id_ in rows
+    }
+    at = profile_state.clock.server_time(profile_state.listed.wall)
+    return _remembering(profile_state, replace(profile_state, environments=known), at)
+
+
 def _remembering(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
     """Return the state with what the run before knew of rows on one device, and the replacements that follow."""
     common = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ from support.budget import examples
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 from support.policies import soon
 
+from envwatch.fleet.alert_state import alert_state, content_of
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
 from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
@@ -621,3 +623,38 @@ def _in_circles(found: dict[str, str]) -> set[str]:
         if id_ == start:
             inside.add(start)
     return inside
+
+
+def after_restart(monitor: Monitor, at: float, *, with_state: bool = True) -> Monitor:
+    """Another run, which has the alert state of the one before and no history."""
+    now = reading(at)
+    content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
+    state = alert_state(content, NO_PROFILE, now)
+    assert state is not None
+    fresh = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
+    return fresh.with_alert_state(NO_PROFILE, state if with_state else replace(state, siblings={}))
+
+
+@pytest.mark.parametrize("with_state", [True, False])
+def test_a_name_that_comes_back_while_envwatch_restarts_is_known_by_the_alert_state(*, with_state: bool) -> None:
+    """The row of the name was listed offline while the other row was online, and both were never online at once."""
+    monitor, _, _ = monitored(listed([old(beat=NOW - 60_000), new(firstSeenAt=NOW - 50_000)]))
+    at = NOW + 60_000
+    monitor = after_restart(monitor, at, with_state=with_state)
+    back = [old(up=True, beat=at), new(firstSeenAt=NOW - 50_000, up=False, beat=NOW)]
+    opened = []
+    for second in (0, 5, 10, 15):
+        monitor, changes = monitor.apply(NO_PROFILE, listed(back, at + second * 1000), reading(at + second * 1000))
+        opened += changes.opened
+    assert [loss.id for incident in opened for loss in incident.losses] == ([] if with_state else ["new"])
+
+
+def test_a_twin_that_is_lost_while_envwatch_restarts_is_a_loss() -> None:
+    monitor, _, _ = monitored(listed([old(up=True), new(firstSeenAt=NOW - 1_000)]))
+    at = NOW + 60_000
+    monitor, opened = after_restart(monitor, at), []
+    rows = [old(beat=NOW), new(firstSeenAt=NOW - 1_000, beat=at)]
+    for second in (0, 5, 10, 15):
+        monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at + second * 1000), reading(at + second * 1000))
+        opened += changes.opened
+    assert [loss.id for incident in opened for loss in incident.losses] == ["old"]
