@@ -138,15 +138,17 @@ command = ["/nonexistent/page"]
             await listed(server, 2)
             watch.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(watch.wait, programs.TIMEOUT_S) == Exit.TERMINATED
-        kept = tmp_path / "state" / "envwatch" / "incidents.json"
-        assert json.loads(kept.read_bytes())[first["dedup_key"]]["hooks"] == ["duty"], "the other hook has not sent it"
+        (kept,) = (tmp_path / "state" / "envwatch" / "alerts").glob("*.json")
+        open_incidents = json.loads(kept.read_bytes())["open"]
+        assert open_incidents[first["dedup_key"]]["hooks"] == ["duty"], "the other hook has not sent it"
         with watching(environ, tmp_path, 2):
             await listed(server, 3)
             assert len(service.posted) == 2, "what is still open is not sent again"
-            server.rows = up
+        server.rows = up
+        with watching(environ, tmp_path, 3):
             resolved = (await service.have_come(3))[2].json
             await listed(server, 2)
-        assert json.loads(kept.read_bytes()) == {}
+        assert json.loads(kept.read_bytes())["open"] == {}
     assert (first["event_action"], resolved["event_action"]) == ("trigger", "resolve")
     assert first["dedup_key"] == resolved["dedup_key"]
     errors = (tmp_path / "errors-1").read_text()
