@@ -589,6 +589,33 @@ def test_blindness_counts_over_a_restart() -> None:
     assert restarted(later, 60).wait(1).fail(1).wait(3_600).sizes == ([], []), "told twice"
 
 
+@given(st.data())
+@settings(max_examples=examples(50), deadline=None)
+def test_over_any_restarts_each_loss_that_lasts_is_named_once_and_a_return_resolves_once(data: st.DataObject) -> None:
+    names = [f"e{number}" for number in range(6)]
+    polls = st.integers(1, 60)
+    lost_at = data.draw(st.dictionaries(st.sampled_from(names), polls, min_size=1))
+    back_at = data.draw(st.dictionaries(st.sampled_from(sorted(lost_at)), st.integers(100, 130)))
+    changes = sorted({*lost_at.values(), *back_at.values()})
+    near = st.builds(int.__add__, st.sampled_from(changes), st.integers(0, 3))
+    restarts = data.draw(st.dictionaries(near, st.integers(0, 40), min_size=1, max_size=4))
+    one, opened, resolved, poll = night(*names), list[Incident](), list[Incident](), 0
+    while (poll := poll + 1) < 200:
+        if (away := restarts.get(poll)) is not None:
+            opened, resolved = opened + one.opened, resolved + one.resolved
+            poll += away
+            one = restarted(one, 5.0 * away)
+        one.poll(*(name for name, at in lost_at.items() if at <= poll < back_at.get(name, 1_000)))
+    opened, resolved = opened + one.opened, resolved + one.resolved
+    told = Counter(str(loss.id) for incident in opened for loss in incident.losses)
+    lasting = lost_at.keys() - back_at.keys()
+    assert {name: told[name] for name in lasting} == dict.fromkeys(lasting, 1)
+    assert max(told.values()) == 1
+    assert told.keys() <= lost_at.keys()
+    ended = {incident.id for incident in opened if not incident.keys & {(NO_PROFILE, clean(name)) for name in lasting}}
+    assert Counter(incident.id for incident in resolved) == dict.fromkeys(ended, 1)
+
+
 def test_an_alert_state_of_another_run_is_compared_once() -> None:
     later = restarted(night("a", "b"), 60).poll().hold(60, "a")
     assert later.sizes == ([1], [])
