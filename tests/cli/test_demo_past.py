@@ -250,7 +250,7 @@ def test_the_newest_demo_is_read_under_the_name_of_a_profile_unless_the_configur
     for size in (0, 1):
         folder = history_folder(state_folder, "demo", f"demo-{size}-7")
         write_past(folder, FleetSpec(size, 7), int(time.time() * 1000))
-    code, output, _ = report(tmp_path, "--since", "22h")
+    code, output, _ = report(tmp_path, "--since", "24h")
     assert code == 0
     assert output.startswith("# envwatch: `demo` on `demo-1-7`\n")
     assert "envwatch did not run" in output

@@ -338,7 +338,8 @@ def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(
         for style in ("osc9", "osc777"):
             home = tmp_path / style
             home.mkdir()
-            environ = credentials(server) | {"ENVWATCH_BELL": "true", "ENVWATCH_NOTIFY": style}
+            rings = {"ENVWATCH_BELL": "true", "ENVWATCH_NOTIFY": style, "ENVWATCH_ALERT_AFTER": "2s"}
+            environ = credentials(server) | rings
             program = Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ)
             terminals.append(stack.enter_context(program))
         for terminal in terminals:

@@ -642,7 +642,7 @@ def test_a_name_that_comes_back_while_envwatch_restarts_is_known_by_the_alert_st
     at = NOW + 60_000
     monitor = after_restart(monitor, at, with_state=with_state)
     back = [old(up=True, beat=at), new(firstSeenAt=NOW - 50_000, up=False, beat=NOW)]
-    opened = []
+    opened: list[Incident] = []
     for second in (0, 5, 10, 15):
         monitor, changes = monitor.apply(NO_PROFILE, listed(back, at + second * 1000), reading(at + second * 1000))
         opened += changes.opened
@@ -652,7 +652,8 @@ def test_a_name_that_comes_back_while_envwatch_restarts_is_known_by_the_alert_st
 def test_a_twin_that_is_lost_while_envwatch_restarts_is_a_loss() -> None:
     monitor, _, _ = monitored(listed([old(up=True), new(firstSeenAt=NOW - 1_000)]))
     at = NOW + 60_000
-    monitor, opened = after_restart(monitor, at), []
+    monitor = after_restart(monitor, at)
+    opened: list[Incident] = []
     rows = [old(beat=NOW), new(firstSeenAt=NOW - 1_000, beat=at)]
     for second in (0, 5, 10, 15):
         monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at + second * 1000), reading(at + second * 1000))
