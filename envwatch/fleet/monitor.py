@@ -95,7 +95,7 @@ class Monitor:
     resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
     """What an earlier run knew of each profile, until the next listing was compared with it."""
     beating: frozenset[SafeText] = frozenset()
-    """The profiles of which a heartbeat was seen to advance."""
+    """The profiles whose heartbeats are known to arrive: one was young, or was seen to advance."""
 
     @classmethod
     def create(  # noqa: PLR0913  the parts of a new monitor
@@ -142,7 +142,9 @@ class Monitor:
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         ended = recovered(self.acks, fleet.environments, fleet.servers) | _listed_after_all(self.acks, fleet)
         acks, incidents, resumed, beating = self.acks, self.incidents, self.resumed, self.beating
-        if profile not in beating and is_beating(before.environments, after.environments):
+        if profile not in beating and (
+            after.has_fresh_heartbeat or is_beating(before.environments, after.environments)
+        ):
             beating |= {profile}
         # The platform may have stalled before this run.
         beats_prove = profile in beating or len(after.environments) < limits.STALL_ROWS

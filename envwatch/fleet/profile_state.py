@@ -215,6 +215,17 @@ class ProfileState:
         return since, clean("no listing came") if quarantine is None else quarantine.finding.text
 
     @property
+    def has_fresh_heartbeat(self) -> bool:
+        """Whether any online row has beaten within the time in which every listener beats once."""
+        if self.listed is None:
+            return False
+        since = self.clock.server_time(self.listed.wall) - limits.HEARTBEAT_EVERY / MS
+        return any(
+            tracked.verdict.is_up and (tracked.environment.last_heartbeat_at or 0.0) > since
+            for tracked in self.environments.values()
+        )
+
+    @property
     def none_up_since(self) -> Clocks | None:
         """The newest listing with any environment up, if there is none up now; None otherwise."""
         return None if self.last_up == self.listed else self.last_up

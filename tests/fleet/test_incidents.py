@@ -17,7 +17,7 @@ from support.policies import soon
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.fleet.alert_policy import AlertPolicy, Matcher
-from envwatch.fleet.alert_state import alert_state, content_of
+from envwatch.fleet.alert_state import AlertState, alert_state, content_of
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.incidents import Incident
 from envwatch.fleet.monitor import Monitor
@@ -704,3 +704,17 @@ def test_a_stall_that_began_before_the_run_accuses_no_environment() -> None:
         later, changes = later.apply(NO_PROFILE, listed(beats, at), reading(at))
         assert changes.opened == ()
     assert later.incidents.waiting == ()
+
+
+@pytest.mark.parametrize(("youngest", "is_doubtful"), [(29.9, False), (30.0, True)])
+def test_silent_rows_of_a_first_listing_are_lost_if_any_row_has_beaten_within_30_seconds(
+    youngest: float, *, is_doubtful: bool
+) -> None:
+    """A power cut while envwatch restarts: the machines of another site prove that the platform does not stall."""
+    names = [f"e{number:02}" for number in range(12)]
+    at = NOW + 600_000
+    state = AlertState(looked_at=WallMs(NOW), online=frozenset(map(clean, names)))
+    monitor = Monitor.create(LIMITS, policies=soon()).with_alert_state(NO_PROFILE, state)
+    rows = [beating(name, NOW if number < 4 else at - youngest * 1000) for number, name in enumerate(names)]
+    monitor, _ = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+    assert [loss.is_doubtful for loss in monitor.incidents.waiting] == [is_doubtful] * 4
