@@ -128,19 +128,16 @@ class HookDispatch:
         still_unsent = set[SafeText | None]().union(*unsent.values())
         self._resolved = {id_: incident for id_, incident in self._resolved.items() if id_ in still_unsent}
         for profile in self._alerts.held:
-            incidents = [
-                each for each in (*monitor.incidents.open, *self._resolved.values()) if each.profile == profile
-            ]
             announced = {
                 incident.id: frozenset(
                     name
-                    for name, state in self._states.items()
-                    # The end of an incident is sent to those who were told of its opening.
-                    if (incident.id in state.announced or incident.id in self._resolved)
-                    and (incident.id in self._resolved) is (incident.id in unsent[name])
+                    for name, hook in self._states.items()
+                    if incident.id in hook.announced and incident.id not in unsent[name]
                 )
-                for incident in incidents
+                for incident in monitor.incidents.open
             }
+            # A hook whose message about the end is undelivered has delivered the opening.
+            announced |= {id_: frozenset(name for name, ids in unsent.items() if id_ in ids) for id_ in self._resolved}
             state = monitor.alert_state(profile, announced, self._resolved.values(), self._runner.failing(), now)
             self._alerts.keep(profile, state, now)
 

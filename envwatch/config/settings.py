@@ -95,7 +95,7 @@ class Settings:
     """The query of the alert policy; empty for everything."""
     alert_after: timedelta = ALERT_AFTER
     ephemeral: str = ""
-    """The query of what ends by design; empty for managed sandboxes alone."""
+    """A query for rows that end by design, in addition to managed sandboxes."""
     blind_after: timedelta | None = BLIND_AFTER
     """None if blindness is no incident."""
     expect: tuple[SafeText, ...] = ()

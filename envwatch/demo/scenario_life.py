@@ -129,7 +129,7 @@ class NightLife(CalmLife):
         return at + _WAVE_EVERY_MS if wave + 1 < _WAVES else FOREVER
 
     def _lose_one(self, at: int) -> int:
-        # Nobody misses a sandbox.
+        # The end of a sandbox is no loss.
         if chosen := self._idle(at, lambda each: beats(each) and not each.machine.is_sandbox):
             self._interrupt(chosen, at, self._started_at + _FOUND_AGAIN_MS)
         return FOREVER

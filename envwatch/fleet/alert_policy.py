@@ -1,4 +1,4 @@
-"""What of a profile can be worth a person's attention: the alert policy, and the expected inventory.
+"""The alert policy: which environments of a profile can need a person, and the expected inventory.
 
 Pure. The test of a query is handed in as a callable with the query's text, as the filter language stands above.
 """
@@ -56,7 +56,7 @@ class AlertPolicy:
     def concerns(self, tracked: TrackedEnvironment, now: float) -> bool:
         """Whether a problem of an environment can need a person.
 
-        What is expected and missing always can. The end of what ends by design cannot.
+        A missing environment of the expected inventory always can. An ephemeral environment that ended cannot.
         """
         presence = tracked.verdict.presence
         if presence is Presence.MISSING:
@@ -66,7 +66,7 @@ class AlertPolicy:
         return presence not in _ENDING or tracked.is_flapping or not self.ends_by_design(tracked, now)
 
     def ends_by_design(self, tracked: TrackedEnvironment, now: float) -> bool:
-        """Whether nobody is needed when an environment ends."""
+        """Whether an environment is a managed sandbox or matches `ephemeral`, so that its end needs no person."""
         return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
 
 

@@ -437,11 +437,11 @@ def _blindnesses(incidents: Incidents, around: Surroundings) -> tuple[Mapping[Sa
     found |= {
         profile: Blindness(around.at, since) for profile, (since, _) in around.blind.items() if profile not in found
     }
-    told = {incident.profile for incident in incidents.open if incident.is_blindness}
+    open_for = {incident.profile for incident in incidents.open if incident.is_blindness}
     opened = []
     for profile, (_, reason) in around.blind.items():
         blindness, blind_after = found[profile], around.policy(profile).blind_after
-        if profile in told or blind_after is None or around.at - blindness.noticed_at < blind_after.total_seconds():
+        if profile in open_for or blind_after is None or around.at - blindness.noticed_at < blind_after.total_seconds():
             continue
         id_ = _hashed(profile, f"blind\0{blindness.since:.0f}")
         event = Event(
