@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.finite import finite_number
-from envwatch.fleet.incidents import LOSSES, Blindness, DeathInterval, Incident, Loss, key_of
+from envwatch.fleet.incidents import Blindness, Incident
+from envwatch.fleet.losses import LOSSES, DeathInterval, Loss, key_of
 from envwatch.fleet.presence import Presence
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import timedelta
 
     from envwatch.fleet.presence import Verdict
@@ -121,3 +121,12 @@ class Event:
 def flatten(events: Iterable[Event]) -> list[Event]:
     """Return the events with each group replaced by its members."""
     return [leaf for event in events for leaf in (flatten(event.members) if event.members else [event])]
+
+
+def leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tuple[Event, Event | None]]:
+    """Yield the events without members, each with the outermost group around it."""
+    for event in events:
+        if event.members:
+            yield from leaves(event.members, group or event)
+        else:
+            yield event, group

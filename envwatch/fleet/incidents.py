@@ -8,89 +8,27 @@ incident stays open until its rows are back, because every channel that announce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from hashlib import blake2s
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.presence import HEARTBEAT_LOST, Presence
-from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.events import Event, Kind, leaves
+from envwatch.fleet.losses import LOSSES, RETURNS, DeathInterval, Key, Loss, LossClassifier, LossStatus, key_of
+from envwatch.fleet.presence import Presence
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
-from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.alert_policy import AlertPolicy
-    from envwatch.fleet.tracking import TrackedEnvironment
 
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
-_BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
-_DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _IDS_KEPT: Final = 1_000
-LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING})
 _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
 """Presences before an event that is no new loss: offline, then gone, then missing."""
-RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
-
-Key: TypeAlias = tuple[SafeText, SafeText]
-"""Profile and id of an environment; the id is empty for the profile's own blindness."""
-
-
-class LossStatus(Enum):
-    """The status of a loss at a moment."""
-
-    UNSEEN = auto()
-    """Unknown: the profile is blind, quarantined or asleep, or the row proves nothing."""
-    BACK = auto()
-    """Up again for less than `limits.BACK_AFTER`: the next loss continues this one."""
-    OVER = auto()
-    """Up again for long enough, replaced by another row, out of the fleet, or acknowledged while gone or missing."""
-    SETTLED = auto()
-    """Lost, and acknowledged, or lost for so long that the loss is no problem any more."""
-    OUTSIDE = auto()
-    """Lost, and outside the alert policy for now."""
-    QUIET = auto()
-    """Lost, and silenced: when the silence ends, the row counts as lost at that moment."""
-    ALERTING = auto()
-
-
-LossClassifier: TypeAlias = Callable[[Key], LossStatus]
-
-
-class DeathInterval(NamedTuple):
-    """When a row was lost at the earliest and at the latest, by its server's clock."""
-
-    earliest: ServerMs
-    latest: ServerMs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """A loss that waits for its incident."""
-
-    event: Event
-    """The loss as it was found, or the event that says that the row flaps."""
-    died: DeathInterval
-    noticed_at: MonotonicS
-    """When the first listing showed the loss, or when the row stopped being quiet, by this machine's clock."""
-    incident: SafeText = EMPTY
-    """The id of the incident that the loss opens."""
-    is_quiet: bool = False
-    """Whether the row was quiet at the last look."""
-    is_doubtful: bool = False
-    """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. Such a
-    loss waits for `blind_after`, and opens an incident with other doubtful losses only."""
-
-    @property
-    def is_flapping(self) -> bool:
-        """Whether the incident need not wait for `alert_after`."""
-        return self.event.kind is Kind.FLAPPING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +129,7 @@ class Incidents:
         events = tuple(events)
         known = {identity(key) for key in _ids(self)}
         waiting, fresh = list(self.waiting), list[Loss]()
-        for event, group in _with_groups(events):
+        for event, group in leaves(events):
             is_loss = event.kind in LOSSES and event.before not in _LOST
             if not is_loss and event.kind is not Kind.FLAPPING:
                 continue
@@ -293,15 +231,6 @@ def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
     """Return the incident of each environment that is not back."""
     opened = {key: incident.id for incident in incidents.open for key in incident.remaining}
     return opened | {key_of(loss.event): loss.incident for loss in incidents.waiting}
-
-
-def _with_groups(events: Iterable[Event], group: Event | None = None) -> Iterable[tuple[Event, Event | None]]:
-    """Yield the events without members, each with the outermost group around it."""
-    for event in events:
-        if event.members:
-            yield from _with_groups(event.members, group or event)
-        else:
-            yield event, group
 
 
 def _with_ids(
@@ -485,48 +414,3 @@ def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
 def _hashed(*parts: str) -> SafeText:
     digest = blake2s("\n".join(parts).encode(), digest_size=6).hexdigest()
     return clean(f"inc-{digest}")
-
-
-def death_interval(
-    loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs
-) -> DeathInterval:
-    """Return when a row was lost at the earliest and at the latest.
-
-    Args:
-        loss: as the newest listing showed the loss.
-        group: the event that the loss came in; a group with `since` covers a time in which nothing could be seen.
-        tracked: the environment after the listing.
-        listed_at: the time of the listing before.
-    """
-    group = group or loss
-    if group.since is not None:
-        return DeathInterval(group.since, loss.at)
-    beat_at = None if tracked is None else tracked.environment.last_heartbeat_at
-    if tracked is not None and tracked.verdict == HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
-        return DeathInterval(beat_at, ServerMs(beat_at + _DEATH_WITHIN_MS))
-    return DeathInterval(min(listed_at, loss.at), loss.at)
-
-
-def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool) -> LossStatus:
-    """Return the status of a visible row's loss at a moment, if the row is neither silenced nor outside the policy.
-
-    Args:
-        tracked: the environment.
-        at: the server's time.
-        is_acked: whether the environment is acknowledged.
-        is_news: whether the loss was noticed lately, however long ago the row's last sign of life was.
-    """
-    if tracked.verdict.is_up and not tracked.is_flapping:
-        came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
-        return LossStatus.BACK if came_at is not None and at - came_at < _BACK_AFTER_MS else LossStatus.OVER
-    if tracked.replaced_by is not None or (is_acked and tracked.presence.is_absent):
-        return LossStatus.OVER
-    ages = tracked.presence is Presence.GONE or is_old(tracked, at)
-    if is_acked or (not is_problem(tracked, at) and not (is_news and ages)):
-        return LossStatus.SETTLED
-    return LossStatus.ALERTING
-
-
-def key_of(event: Event) -> Key:
-    """Return profile and id of an event's environment; the id is empty if it is about the fleet."""
-    return (event.profile, event.id or EMPTY)

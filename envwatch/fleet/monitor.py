@@ -20,16 +20,9 @@ from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.incidents import (
-    Incidents,
-    Loss,
-    LossStatus,
-    Surroundings,
-    death_interval,
-    key_of,
-    status_of,
-)
+from envwatch.fleet.incidents import Incidents, Surroundings
 from envwatch.fleet.inventory import missing_id
+from envwatch.fleet.losses import Loss, LossStatus, death_interval, key_of, status_of
 from envwatch.fleet.mass_changes import blast_radius
 from envwatch.fleet.outages import states
 from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
@@ -50,7 +43,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Ack, Acks, OwnAcks, ServerKey
     from envwatch.fleet.alert_policy import AlertPolicy
     from envwatch.fleet.history import RecordedPoll
-    from envwatch.fleet.incidents import Incident, Key, LossClassifier
+    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.losses import Key, LossClassifier
     from envwatch.fleet.outages import Interval
     from envwatch.fleet.silences import Silence, Silences
     from envwatch.fleet.tracking import TrackedEnvironment

@@ -10,15 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.incidents import LOSSES, RETURNS, LossStatus, key_of
+from envwatch.fleet.events import Event, Kind, leaves
+from envwatch.fleet.losses import LOSSES, RETURNS, LossStatus, key_of
 from envwatch.fleet.periods import ENDS
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from envwatch.fleet.incidents import Incident, LossClassifier
+    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.losses import LossClassifier
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.model.clock import Clocks, MonotonicS
 
@@ -123,7 +124,7 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
     if not state.rule.kinds or not events:
         return state
     waiting = dict(state.waiting)
-    for event, group in _leaves(events):
+    for event, group in leaves(events):
         topic = _topic_of(event)
         before = waiting.get(topic)
         # One that is lost, and then gone, is lost since the first of the two.
@@ -159,15 +160,6 @@ def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, li
         for group, members in groups.values()
     ]
     return replace(state, waiting=waiting, sent=sent), fired
-
-
-def _leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tuple[Event, Event | None]]:
-    """Yield the events without members, each with the outermost group that it is in."""
-    for event in events:
-        if event.members:
-            yield from _leaves(event.members, group or event)
-        else:
-            yield event, group
 
 
 def _topic_of(event: Event) -> _Topic:

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from envwatch.fleet.alerts import ring_text
 from envwatch.fleet.events import Event
-from envwatch.fleet.incidents import key_of
+from envwatch.fleet.losses import key_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import long_age, span
 from envwatch.views.cloud_events import cloud_event, envelope, word_of

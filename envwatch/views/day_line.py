@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, flatten
-from envwatch.fleet.incidents import LOSSES, RETURNS
+from envwatch.fleet.losses import LOSSES, RETURNS
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed

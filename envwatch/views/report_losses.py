@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.availability import Availability
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.incidents import LOSSES
+from envwatch.fleet.losses import LOSSES
 from envwatch.fleet.outages import UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old

@@ -11,7 +11,7 @@ from support.budget import examples
 from support.fleet_state_machine import SECONDS, MonitoredMachine
 
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.incidents import key_of
+from envwatch.fleet.losses import key_of
 from envwatch.fleet.profile_state import Freshness
 
 if TYPE_CHECKING:

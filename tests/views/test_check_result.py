@@ -16,7 +16,7 @@ from envwatch.fleet.acknowledgements import ack_of
 from envwatch.fleet.alert_policy import EVERYTHING, AlertPolicy
 from envwatch.fleet.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.incidents import DeathInterval, Loss
+from envwatch.fleet.losses import DeathInterval, Loss
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import MonotonicS, WallMs
