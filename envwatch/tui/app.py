@@ -40,6 +40,7 @@ from envwatch.tui.time_machine import TimeMachine
 from envwatch.tui.widgets.footer import has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.status_bar import StatusBar
+from envwatch.views.block import block_of
 from envwatch.views.event_text import unchanged_text
 from envwatch.views.table_view import AmbiguousNames, View
 from envwatch.views.window_title import window_title
@@ -229,7 +230,10 @@ class EnvwatchApp(TerminalApp):
 
     def _publish(self, present: MonitorState) -> None:
         """Hand a state down to the screens, with the newest monitor in it, or the moment to which they went back."""
+        before, now = self._present, present.now
         self._present = replace(present, monitor=self._monitor)
+        if not self._present.has_rows_of(before) or now.wall >= before.block.changes_at:
+            self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
         self.state = self.time_machine.shown(self._present)
 
     def republish(self) -> None:

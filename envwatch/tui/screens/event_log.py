@@ -21,6 +21,7 @@ from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
+from envwatch.tui.widgets.present_lines import PresentLines
 from envwatch.tui.widgets.status_bar import rewound_badge
 from envwatch.views.event_text import event_style, event_text, watched_text
 from envwatch.views.table_view import id_tail
@@ -111,6 +112,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
 
     def compose(self) -> ComposeResult:
         cls = EventLogScreen
+        yield PresentLines()
         yield LogTitle().data_bind(cls.state, cls.options)
         yield EventList().data_bind(cls.state, cls.options)
         yield WholeEvent(markup=False).data_bind(cls.state, cls.options)

@@ -18,6 +18,7 @@ from envwatch.tui.glyphs import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.pager import Pager
+from envwatch.tui.widgets.present_lines import PresentLines
 from envwatch.views.legend import TAGS_LAST, LegendEntry, hour_entries, state_entries, tag_entries
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class HelpScreen(ModalScreen[None]):
         self._first = {entry.id: entry for entry in chain.from_iterable(sections.values())}
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         with Pager(id="help"):
             yield Static(id="help-text", markup=False)
         yield KeyFooter()

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
+from envwatch.tui.widgets.present_lines import PresentLines
 from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Prompt(ModalScreen["PromptResult | None"]):
         self._may_withdraw = may_withdraw
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         with Vertical(id="prompt"):
             yield Static(self._question, id="menu-title", markup=False)
             yield TextInput(

@@ -18,7 +18,7 @@ from envwatch.views.table_view import View
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
 
 
@@ -29,6 +29,8 @@ class TableScreen(Screen[None]):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
     view: reactive[View] = reactive(View)
     """What of it the user wants to see."""
+    marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False)
+    """The environments that the user marked."""
 
     @property
     def table(self) -> EnvironmentTable:
@@ -48,8 +50,10 @@ class TableScreen(Screen[None]):
 
     @property
     def under_cursor(self) -> Sequence[TrackedEnvironment]:
-        """The environment under the cursor, or all of the group whose header it is on."""
-        header, tracked = self.table.header, self.table.cursor
+        """The environment under the cursor, or all of the incident or the group whose line it is on."""
+        header, tracked, incident = self.table.header, self.table.cursor, self.table.incident
+        if incident is not None:
+            return incident.members
         return header.environments if header is not None else [tracked] if tracked is not None else []
 
     @property

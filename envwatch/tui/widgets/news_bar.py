@@ -106,6 +106,8 @@ class NewsBar(TextLine):
         first = self._message() or self._trouble()
         chosen = None
         if first is None:
+            if not self.room:
+                return self._doubt() or []
             chosen = headline(self.state.event_log, self._server_now)
             first = (None if self._is_fresh(chosen) else self._doubt()) or [self._headline_row(chosen)]
         others = (event for event in reversed(self.state.event_log) if event is not chosen)

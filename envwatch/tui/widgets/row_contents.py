@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.recent_changes import ChangeTag
     from envwatch.fleet.silences import Silence
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.tui.glyphs import Glyphs
     from envwatch.tui.state import MonitorState
@@ -72,6 +72,8 @@ class RowContents:
     moments: Mapping[SafeText, ServerMs] = field(compare=False)
     """The time of each profile's server."""
     days: LastDays = field(compare=False)
+    marked: frozenset[EnvironmentKey] = frozenset()
+    """The environments that the user marked."""
 
     def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
         """Return what the row of an environment shows."""
