@@ -6,7 +6,6 @@ names what was looked at and is fine. All text of our own is ASCII.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
