@@ -1,4 +1,4 @@
-"""What happened to environments, in a line for a chat: what, since when, why, what to do, who acknowledged it.
+"""What happened to environments, in a line for a chat: what, since when, why, what to do, whether it is acknowledged.
 
 Pure. The line acts nowhere: texts from elsewhere stand in code spans, see `markdown_text`. Times carry their zone,
 because the readers of a chat live in several.
@@ -38,7 +38,7 @@ _UNKNOWN: Final = "unknown"
 _UNREADABLE: Final = clean("its row cannot be read")
 _NO_LISTING: Final = clean("no listing has come since")
 _ANY_NAME: Final = "`letta server`"
-"""A listener that is started without a name keeps the name that it had."""
+"""Starts a listener under its last name."""
 
 
 class _State(NamedTuple):
@@ -47,9 +47,9 @@ class _State(NamedTuple):
     tracked: TrackedEnvironment
     word: str
     since: float | None
-    """When it began, by the server's clock in ms; None if that is not known."""
+    """When the state began, by the server's clock in ms; None if unknown."""
     now: float
-    """The moment of the sentence by the same clock."""
+    """The moment of the sentence, by the same clock."""
     why: str
 
     @property
@@ -73,8 +73,8 @@ def incident_sentence(  # noqa: PLR0913  the facts that it states
         monitor: knows their profiles and acknowledgements.
         now: this machine's clocks.
         zone: of the times; None for the local one.
-        shared: what the environments share and no other has: `pod p-7`.
-        is_past: whether `now` is a recorded moment, which the sentence names then.
+        shared: the field values that only these environments have, see `Incident.shared`: `pod p-7`.
+        is_past: whether `now` is a recorded moment; then the sentence names the moment.
     """
     states = [_state_of(tracked, monitor, now) for tracked in environments]
     profiles = {monitor.fleet.for_environment(tracked).profile_name for tracked in environments}
@@ -107,14 +107,14 @@ def _state_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> _St
 
 
 def _one_text(state: _State, profile: str, zone: tzinfo | None) -> str:
-    """Return what an environment is, since when, and why."""
+    """Return the state of an environment, its begin and its reason."""
     of = "The state of " if state.word == _UNKNOWN else ""
     why = f": {state.why}" if state.why else ""
     return f"{of}{code(state.tracked.environment.label)}{profile} is {state.word}{_since_text([state], zone)}{why}"
 
 
 def _several_text(states: Sequence[_State], profile: str, zone: tzinfo | None, shared: SafeText | None) -> str:
-    """Return what several environments are, since when, which ones, and why."""
+    """Return the states of several environments, their begins, the first names, and the reasons."""
     count, words = f"{counted(len(states), 'environment')}{profile}", Counter(state.word for state in states)
     if len(words) == 1:
         of = "The states of " if _UNKNOWN in words else ""
@@ -131,7 +131,7 @@ def _several_text(states: Sequence[_State], profile: str, zone: tzinfo | None, s
 
 
 def _since_text(states: Iterable[_State], zone: tzinfo | None) -> str:
-    """Return since when environments are in their states, and for how long; empty if that is not known."""
+    """Return the begin of the states and their duration; empty if no begin is known."""
     begins = sorted((state.since, state.now) for state in states if state.since is not None)
     if not begins:
         return ""
@@ -143,7 +143,7 @@ def _since_text(states: Iterable[_State], zone: tzinfo | None) -> str:
 
 
 def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
-    """Return a time with its zone, and with its date if it is a day or more from now: `03:01:28 UTC+01`."""
+    """Return a time with its zone, and with the date from a day's distance on: `03:01:28 UTC+01`."""
     when = moment(at, zone)
     if when is None:
         return "a time outside the calendar"
@@ -152,7 +152,7 @@ def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
 
 
 def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iterator[str]:
-    """Yield what brings back those that are down, if anything does."""
+    """Yield the way to start the listeners of the lost environments, if there is one."""
     down = [state.tracked for state in states if state.is_down and state.tracked.replaced_by is None]
     if len(states) == 1 and down:
         remedy = next(remedies(down[0], monitor.fleet.for_environment(down[0]), now))
@@ -168,7 +168,7 @@ def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iter
 
 
 def _who_acknowledged(states: Sequence[_State], monitor: Monitor, zone: tzinfo | None) -> Iterator[str]:
-    """Yield when it was acknowledged on this machine, or who acknowledged it on the host that serves the listing."""
+    """Yield the acknowledgements: the time on this machine, or the name of the host that shares the mark."""
     texts = Counter(text for state in states if (text := _acknowledged_text(state, monitor, zone)))
     if len(texts) == 1 and texts.total() == len(states):
         (text,) = texts

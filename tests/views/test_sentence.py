@@ -79,9 +79,9 @@ def test_a_note_may_be_missing_and_nothing_is_said_where_no_acknowledgement_is_k
     assert "cknowledged" not in said(monitor)
 
 
-def test_a_person_who_acknowledged_on_the_serving_host_is_named() -> None:
-    marks = {"ack": {"by": "ana", "at": "2025-10-09T08:50:00Z", "note": "disk swap"}}
-    assert said_of(lost("web-1", envwatch=marks)).endswith(". Acknowledged by `ana`: `disk swap`.")
+def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
+    marks = {"ack": {"by": "ops-box", "at": "2025-10-09T08:50:00Z", "note": "disk swap"}}
+    assert said_of(lost("web-1", envwatch=marks)).endswith(". Acknowledged by `ops-box`: `disk swap`.")
 
 
 @pytest.mark.parametrize(

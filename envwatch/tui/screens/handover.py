@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import WallMs
-from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
 from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.plain_text import PlainText
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from envwatch.tui.state import MonitorState
 
 NO_HISTORY: Final = "a report needs the history, which is off (history = false): e has the events since the start"
-_NO_REPORT: Final = "esc goes back; e has the events since the start, and the next listing is recorded again."
+_NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch doctor` looks at the history."
 _READING: Final = "reading the history"
 _HOURS: Final = (1, 4, 8, 12, 24)
 _SHIFT: Final = 8
-"""Hours that the menu offers first, as many as `envwatch report` takes."""
+"""The hours under the cursor of the menu: the default of `envwatch report`."""
 
 
 class HoursMenu(Menu):
-    """Asks for how many hours the report is."""
+    """Asks for the hours of the report."""
 
     def __init__(self) -> None:
         choices = [Choice(str(hours), f"{hours} h") for hours in _HOURS]
@@ -54,16 +54,16 @@ class _Source(NamedTuple):
     host: SafeText
     server: SafeText
     past: Past | None
-    """None if no history of the profile is kept."""
+    """None if the history of the profile is off."""
 
 
 class Handover(NamedTuple):
-    """What a report is made of."""
+    """A report that the user wants, and its sources."""
 
     sources: Sequence[_Source]
     hours: int
     until: WallMs
-    """The moment that the screen shows."""
+    """The moment on the screen."""
     made_at: WallMs
     acks: Acks | None
     """The acknowledgements of the present; None at a recorded moment, which has its own."""
@@ -72,27 +72,27 @@ class Handover(NamedTuple):
 
     @classmethod
     def wanted(cls, inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> Handover:
-        """Return what the report on the last hours before the shown moment is made of."""
+        """Return the sources of the report on the hours before the moment on the screen."""
         replay, sources = inputs.replay, []
         for profile_state in state.fleet:
             profile = profile_state.profile
-            target = inputs.targets.get(profile)
-            name = profile_state.profile_name if replay is None else clean(replay.profile)
-            host = EMPTY if target is None else clean(target.host)
-            host = host if replay is None else clean(replay.host)
-            sources.append(_Source(name, host, profile_state.server, inputs.pasts.get(profile)))
+            if replay is None:
+                name, host = profile_state.profile_name, inputs.targets[profile].host
+            else:
+                name, host = clean(replay.profile), replay.host
+            sources.append(_Source(name, clean(host), profile_state.server, inputs.pasts.get(profile)))
         acks = state.acks if state.rewound is None else None
         return cls(sources, hours, state.now.wall, state.present.wall, acks, zone)
 
     @property
     def name(self) -> str:
-        """What the report is called."""
+        """The name of the report in a sentence."""
         return f"report on the last {self.hours} h"
 
     def read(self) -> tuple[str, str]:
-        """Return the report, and why profiles are not in it, as Markdown; either may be empty.
+        """Return the report as Markdown, and the profiles without a report, with reasons; either may be empty.
 
-        Reads a disk, so call it in a thread.
+        It reads a disk, so call it in a thread.
         """
         from envwatch.views.markdown_text import code, code_text  # noqa: PLC0415 - the first frame needs none of it
         from envwatch.views.report import recorded_in, report_of  # noqa: PLC0415
@@ -124,7 +124,7 @@ class Handover(NamedTuple):
 
 
 class HandoverScreen(PlainText):
-    """The report as the text that is handed over."""
+    """The text of the report; a key writes it to a file."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]
 
@@ -134,9 +134,9 @@ class HandoverScreen(PlainText):
         self._export = export
         self._is_ascii = is_ascii
         self._markdown = ""
-        """Empty until it is read."""
+        """The report; empty until the history is read."""
         self._lack = f"still {_READING}"
-        """Why it is empty."""
+        """Why there is nothing to write."""
 
     def compose(self) -> ComposeResult:
         with Pager(id="plain"):
@@ -163,7 +163,7 @@ class HandoverScreen(PlainText):
         self.query_one("#handover", Static).update(text)
 
     def action_write(self) -> None:
-        """Write the report as it is, not as the terminal can show it."""
+        """Write the report with exact names, also on a terminal that shows only ASCII."""
         if data := self._markdown.encode():
             export = RowActions.ExportRequested(lambda: data, ".md", f"the {self._handover.name}")
             self.run_worker(export.write(self._export, self._answer))
