@@ -19,6 +19,7 @@ from envwatch.fleet.history import HistoryError
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.model.times import zone_of
 from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.glyphs import ASCII, UNICODE
@@ -26,6 +27,7 @@ from envwatch.tui.past_loading import PastLoading
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
+from envwatch.tui.screens.handover import NO_HISTORY, Handover, HandoverScreen, HoursMenu
 from envwatch.tui.screens.help import HelpScreen, help_on, help_sections
 from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.row_actions import RowActions
@@ -92,6 +94,7 @@ class EnvwatchApp(TerminalApp):
         without_key("switch_bell", "Bell on or off", "app.bell"),
         without_key("times", "Times: relative, local, UTC", "app.times"),
         without_key("change_theme", "Theme …", "app.theme"),
+        without_key("handover", "Handover report of the last hours …", "app.handover"),
         Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", show=False, id="app.palette"),
         Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
         Binding("ctrl+c", "leave(130)", "Quit", show=False, priority=True, id="app.interrupt"),
@@ -364,6 +367,21 @@ class EnvwatchApp(TerminalApp):
             self.theme = name or self.theme
 
         self.push_screen(Menu("Theme", choices, self.theme), take)
+
+    def action_handover(self) -> None:
+        """Ask for the hours, and show the report on them."""
+        if not self._inputs.pasts:
+            self.answer(NO_HISTORY)
+            return
+
+        def report(hours: str | None) -> None:
+            if hours is not None:
+                zone = zone_of(self.options.times)
+                handover = Handover.wanted(self._inputs, self.state, int(hours), zone)
+                is_ascii = self.options.glyphs.is_ascii
+                self.push_screen(HandoverScreen(handover, self._saved.export, is_ascii=is_ascii))
+
+        self.push_screen(HoursMenu(), report)
 
     def action_switch_bell(self) -> None:
         rings = not self.options.rings

@@ -6,14 +6,18 @@ import base64
 import json
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment, key_of, list_of, listed
+from support.rewinding import BACK, lived, press
 
 from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import clean
+from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import CopyMenu
 from envwatch.tui.screens.plain_text import PlainText
@@ -124,6 +128,23 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         count = text.count("\n") + 1
         assert re.search(rf" JSON +{count} lines ", line)
         assert stage.news == f"sent to the clipboard: {count} lines"
+
+
+async def test_the_sentence_is_in_the_zone_of_the_screen_and_names_a_recorded_moment() -> None:
+    async with lived() as stage:
+        stage.app.options = replace(stage.app.options, times=TimeStyle.UTC)
+        stage.table.select((NO_PROFILE, clean("env-2")))
+        await stage.press("y", "s")
+        (text,) = copied(stage)
+        assert text == (
+            "`laptop of env-2` (`default`) is offline since 08:53:35 UTC (5s): disconnected. "
+            "Start it, if no listener runs there, with `letta server --computer-name='laptop of env-2'`."
+        )
+        assert stage.news.startswith("sent to the clipboard: `laptop of env-2` (`default`) is offline since ")
+        stage.app.sent.clear()
+        await press(stage, BACK)
+        await press(stage, "y", "s")
+        assert copied(stage)[0].startswith("As of 08:53:35 UTC: `laptop of env-2` (`default`) is offline since ")
 
 
 async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> None:

@@ -15,7 +15,6 @@ from support.policies import soon
 from support.series import Watch
 from support.tracked_environments import ALL
 
-from envwatch.cli.commands.report import recorded_in
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.history import Moment
@@ -39,7 +38,7 @@ from envwatch.views.grouping import Divider
 from envwatch.views.matching import matcher_of
 from envwatch.views.output import json_of
 from envwatch.views.remedies import remedies
-from envwatch.views.report import report_of
+from envwatch.views.report import recorded_in, report_of
 from envwatch.views.state_details import headline
 from envwatch.views.state_style import style_of
 from envwatch.views.table_view import View

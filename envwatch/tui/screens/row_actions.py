@@ -14,7 +14,7 @@ from textual.message import Message
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
-from envwatch.model.times import long_age
+from envwatch.model.times import long_age, zone_of
 from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
 from envwatch.tui.screens.plain_text import PlainText
 from envwatch.tui.screens.prompt import Prompt, PromptResult
@@ -23,6 +23,7 @@ from envwatch.tui.terminal.escape_codes import LONGEST
 from envwatch.views.details import COPY_LETTERS, Copy, copies
 from envwatch.views.environment_list import environment_list_of_rows
 from envwatch.views.output import csv_of, json_of, row_json_of
+from envwatch.views.sentence import incident_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -121,8 +122,13 @@ class RowActions(TableScreen):
     def action_copy_menu(self) -> None:
         if (tracked := self.selected()) is None:
             return
-        row_json = Copy("JSON", row_json_of(self._environment_list([tracked], self.state)))
-        texts = {COPY_LETTERS[text.label]: text for text in (*copies(tracked), row_json)}
+        state = self.state
+        sentence = incident_sentence(
+            [tracked], state.monitor, state.now, zone_of(self.options.times), is_past=state.rewound is not None
+        )
+        row_json = Copy("JSON", row_json_of(self._environment_list([tracked], state)))
+        added = (Copy("a sentence for a chat", sentence), row_json)
+        texts = {COPY_LETTERS[text.label]: text for text in (*copies(tracked), *added)}
 
         def copy(choice: tuple[str, bool] | None) -> None:
             if choice is None:
