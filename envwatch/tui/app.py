@@ -39,7 +39,7 @@ from envwatch.tui.terminal.requirements import advice
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.time_machine import TimeMachine
-from envwatch.tui.widgets.footer import has_key, without_key
+from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.block import block_of
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.command import Provider
+    from textual.events import Key
     from textual.screen import Screen
 
     from envwatch.fleet.monitor import MonitorChanges
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
+_WITHOUT_EFFECT: Final = frozenset({"scroll_left", "scroll_right", "app.focus_next", "app.focus_previous"})
+"""Actions that Textual binds to keys in every screen, and that may change nothing."""
 _FRAME_S: Final = 0.2
 """Seconds between the looks at where a replay is."""
 _YIELD: Final = 0.001
@@ -413,6 +416,23 @@ class EnvwatchApp(TerminalApp):
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
+
+    def on_key(self, event: Key) -> None:
+        """Say that a key does nothing here, so that no key is silent."""
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is None or bound.binding.action in _WITHOUT_EFFECT:
+            is_alone = bound is None or "focus" not in bound.binding.action or len(self.screen.focus_chain) < 2
+            if is_alone:
+                shown = event.character if event.is_printable and event.character else event.key
+                self._say_unbound(clean(shown).strip() or "space")
+
+    def _say_unbound(self, key: str) -> None:
+        text = f"{key} does nothing here: ? shows the keys"
+        if isinstance(self.screen, Dashboard):
+            self.answer(text)
+        else:
+            for footer in self.screen.query(KeyFooter):
+                footer.say(text)
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

@@ -50,7 +50,19 @@ SETTLES_AFTER = 3.0
 
 TABLE_STYLES = {
     f"table--{style}"
-    for style in (*STATE_STYLES, "header", "sorted", "group", "cursor", "loss", "return", "tag", "faint", "empty")
+    for style in (
+        *STATE_STYLES,
+        "header",
+        "sorted",
+        "group",
+        "cursor",
+        "loss",
+        "return",
+        "tag",
+        "faint",
+        "healthy",
+        "empty",
+    )
 }
 """Component classes of the table, and of the block above the table."""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from textual.dom import DOMNode
     from textual.events import Click
+    from textual.timer import Timer
 
 
 HELP: Final = Binding("question_mark,f1", "app.help", "Help", key_display="?", id="app.help")
@@ -22,6 +23,7 @@ HELP: Final = Binding("question_mark,f1", "app.help", "Help", key_display="?", i
 HELP_WHILE_TYPING: Final = Binding("f1", "app.help", "Help", key_display="F1", id="text.help")
 
 _NO_KEY: Final = "no-key-"
+_ANSWER_S: Final = 2.5
 
 
 def without_key(action: str, description: str, id_: str) -> Binding:
@@ -46,21 +48,36 @@ class _Key(NamedTuple):
 class KeyFooter(TextLine):
     """The keys that work now, as many as fit; a click does what the key does."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
 
     _visible: Sequence[_Key] = ()
     """The keys of the last frame."""
+    _said = ""
+    """The answer to the last key; empty after some seconds."""
+    _timer: Timer | None = None
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
+    def say(self, text: str) -> None:
+        """Answer a key for some seconds, on a screen that has no other line for answers."""
+        self._said = text
+        self.refresh()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_ANSWER_S, self._forget)
+
+    def _forget(self) -> None:
+        self._said = ""
+        self.refresh()
+
     def parts(self) -> Row:
-        keys = self._keys()
-        while keys and self.width_of(self._parts_of(keys)) > self.size.width:
+        keys, said = self._keys(), [Part(self._said, "faint")] if self._said else []
+        while keys and self.width_of((*self._parts_of(keys), *said)) > self.size.width:
             del keys[-1]
         self._visible = keys
-        return self._parts_of(keys), []
+        return self._parts_of(keys), said
 
     @staticmethod
     def _parts_of(keys: Iterable[_Key]) -> list[Part]:

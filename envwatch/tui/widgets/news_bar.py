@@ -48,7 +48,7 @@ _NEXT_TRY_CELLS = len("next try in 59m 59s")
 class NewsBar(TextLine):
     """The line that matters most now, and as many recent events as there is room for."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "alarm", "flash")}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "blind", "flash")}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     message: reactive[Notice] = reactive(NO_NOTICE)
@@ -199,7 +199,7 @@ class NewsBar(TextLine):
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
             following = f"next try in {long_age(left)}{sooner}"
-        cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
+        cause = Part(f"{failure.cause}{partial}:", "blind", 7)
         right = [Part(following.rjust(_NEXT_TRY_CELLS + len(sooner)), "late", 8)] if following else []
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 

@@ -55,7 +55,7 @@ class RowSnapshot(NamedTuple):
 
     is_unknown: bool
     is_soft: bool
-    """Whether nobody is needed, whatever its state, as the alert policy says."""
+    """Whether nobody is needed, whatever its state: a row that is down and needs a person stands in the block."""
     ages: tuple[SafeText | None, ...]
     """The time in its state, and the heartbeat's age."""
     rest: StaticCells
@@ -97,7 +97,12 @@ class RowContents:
                 ticking.append(text)
         return RowSnapshot(
             is_unknown,
-            tracked.is_unhealthy and not state.monitor.concerns(tracked, state.now),
+            tracked.presence is not Presence.ONLINE
+            and (
+                tracked.presence is not Presence.LATE
+                or silence is not None
+                or not state.monitor.concerns(tracked, state.now)
+            ),
             tuple([column.shown(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,

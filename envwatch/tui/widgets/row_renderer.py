@@ -111,8 +111,10 @@ class RowRenderer(RowContents):
         base = self.base
         if is_cursor:
             base += self.style("cursor")
-        if not shown.rest.is_listed or tracked.presence is Presence.GONE:
+        if not shown.rest.is_listed or (shown.is_soft and tracked.presence is not Presence.LATE):
             base += self.style("gone")
+        elif tracked.presence is Presence.ONLINE and shown.rest.tag is None:
+            base += self.style("healthy")
         segments = self._gutter(tracked, shown.rest.tag, base, is_cursor=is_cursor)
         segments.append(self._state(shown, base))
         for (column, width), text in zip(self.columns[1:AGES], shown.ages, strict=True):
