@@ -199,6 +199,10 @@ class Incidents:
         opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
         return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
 
+    def lost_in(self, incident: SafeText) -> frozenset[Key]:
+        """Return the environments of an incident that are not back, whether the incident is open or still waits."""
+        return frozenset(key for key, id_ in _ids(self).items() if id_ == incident)
+
 
 def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[Loss], Mapping[Key, LossStatus]]:
     """Return the losses that still wait, and their statuses."""

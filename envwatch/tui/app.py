@@ -403,7 +403,7 @@ class EnvwatchApp(TerminalApp):
             if key is not None:
                 self.dashboard.select(key)
 
-        log = EventLogScreen(self.dashboard.query_one(NewsBar).cut_text)
+        log = EventLogScreen(self.dashboard, self.dashboard.query_one(NewsBar).cut_text)
         self.push_screen(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
 
     def action_help(self) -> None:

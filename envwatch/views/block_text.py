@@ -42,7 +42,7 @@ def lasted_text(line: BlockLine, wall: float) -> SafeText:
 
 
 def names_text(
-    line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool, ellipsis: str
+    line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
 ) -> SafeText:
     """Return the shared values and as many names as fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`."""
     names = [

@@ -177,7 +177,7 @@ async def begin_again(stage: Stage, view: View) -> None:
     if stage.poller.schedule.is_paused:
         await stage.press("p")
     dashboard.query_one(DetailPane).scroll_home(animate=False)
-    dashboard.view, dashboard.wants_detail = view, None
+    dashboard.view, dashboard.wants_detail, dashboard.marked = view, None, frozenset()
     dashboard.table.release_cursor()
     app.answer("")
     await settle(stage)
@@ -370,6 +370,7 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "baseline.compare": ("m",),
     "row.acknowledge": (),
     "row.silence": (),
+    "row.mark": (),
     "row.copy_name": (),
     "row.copy": (),
     "row.open": (),

@@ -191,6 +191,11 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         self.table.marked = self.marked
         self._show_block()
 
+    @on(RowActions.Acknowledged)
+    def _pass_on_cursor(self) -> None:
+        """After the acknowledged line, the cursor stands on the next line that needs a person."""
+        self.table.pass_on_cursor()
+
     @on(ProblemBlock.LineClicked)
     def _click_on_block(self, message: ProblemBlock.LineClicked) -> None:
         """Select the clicked line, or open it if it is selected."""
@@ -266,7 +271,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             labels["open"] = None
         elif (header := table.header) is not None:
             labels["open"] = "Fold" if header.is_open else "Open"
-        if table.cursor is None:
+        if table.line is None:
             labels["copy_menu"] = None
         if table.line is None or self.state.rewound is not None:
             labels["acknowledge"] = None
@@ -321,13 +326,15 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         return True
 
     def action_back(self) -> None:
-        """Leave one layer: filter bar, explanation, focused pane, covering pane, filter, pane, at last the past."""
+        """Leave one layer: filter bar, explanation, focused pane, covering pane, marks, filter, pane, the past."""
         if self._filter_bar.display:
             self._filter_bar.action_cancel()
         elif self._detail.explains:
             self._close_explanation()
         elif self._detail.has_focus and self._has_room:
             self.table.focus()
+        elif self.marked and not self._covers_table:
+            self.unmark_all()
         elif self.view.is_narrowed and not self._covers_table:
             self.set_view(self.view.widened)
         elif self._shows_detail:
