@@ -27,6 +27,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey
@@ -65,7 +66,8 @@ class BlockLine:
     """Every member, also a member that is back or silenced and stands in the table."""
     total: int
     began_at: WallMs
-    """When the first listing showed the first loss, by this machine's clock."""
+    """When the first listing showed the first loss, or the first return of a line whose members are all back, by this
+    machine's clock."""
     noticed_at: WallMs
     """When the first listing showed the newest loss."""
     acked: int = 0
@@ -178,7 +180,8 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
         if tracked.presence not in _UP and not _is_doubtful(tracked, profile_state):
             presences[tracked.presence] += profile_state.freshness(now) is not Freshness.BLIND
     earlier = {line.key: line for line in before.lines}
-    lines = [_line(key, members, monitor, earlier.get(key)) for key, members in lost.items()]
+    incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
+    lines = [_line(key, members, monitor, incidents.get(key), earlier.get(key)) for key, members in lost.items()]
     lines += _returned(before, lost, monitor, now)
     return replace(_block(lines, monitor, now), presences=presences, unknown=unknown, asides=asides)
 
@@ -266,7 +269,11 @@ def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
 
 
 def _line(
-    key: LineKey, lost: Sequence[tuple[TrackedEnvironment, float]], monitor: Monitor, before: BlockLine | None
+    key: LineKey,
+    lost: Sequence[tuple[TrackedEnvironment, float]],
+    monitor: Monitor,
+    incident: Incident | None,
+    before: BlockLine | None,
 ) -> BlockLine:
     """Return the line of rows that are off, with the members and shared values that the line had before."""
     first = lost[0][0]
@@ -274,7 +281,6 @@ def _line(
     times = [at - offset for _, at in lost]
     off = tuple(sorted((tracked for tracked, _ in lost), key=_name_key))
     keys = {tracked.key for tracked in off}
-    incident = next((each for each in monitor.incidents.open if _key(each.profile, each.id) == key), None)
     if incident is not None:
         members = incident.keys
     else:
@@ -319,7 +325,8 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
             and now.wall - _since(tracked, monitor) < _BACK_AFTER_MS
         ]
         if back:
-            yield replace(line, off=(), acked=0, returned=tuple(sorted(back, key=_name_key)))
+            since = WallMs(min(_since(tracked, monitor) for tracked in back))
+            yield replace(line, off=(), acked=0, began_at=since, returned=tuple(sorted(back, key=_name_key)))
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:

@@ -47,17 +47,18 @@ def names_text(
     """Return the shared values and as many names as fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`."""
     names = [
         composed(tracked.environment.label + id_tail(tracked.environment.label, tracked.environment.id, ambiguous))
-        for tracked in line.members
+        for tracked in line.members[: max(room // 2, 1)]
     ]
+    total = len(line.members)
     profile = f"{line.profile} " if has_profiles else ""
-    shared = f"{line.shared}: " if line.shared and len(names) > 1 else ""
+    shared = f"{line.shared}: " if line.shared and total > 1 else ""
     for head in dict.fromkeys((profile + shared, profile)):
-        for count in range(min(len(names), room // 2), 0, -1):
-            more = f" and {len(names) - count} more" if count < len(names) else ""
+        for count in range(len(names), 0, -1):
+            more = f" and {total - count} more" if count < total else ""
             text = composed(head + ", ".join(names[:count]) + more)
             if cells(text) <= room:
                 return text
-    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    more = f" +{total - 1}" if total > 1 else ""
     return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
 
 

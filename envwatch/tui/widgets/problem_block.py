@@ -172,7 +172,7 @@ class _BlockLines(Widget):
         gap = max(_STATE - cells(state[0]) - cells(lasted), 1)
         left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
         room = max(width - left - 1, 1)
-        whole = cells(names(10_000))
+        whole = cells(names(room))
         for_names = max(min(whole, room - cells(why) - 2), min(_LEAST_NAMES, whole))
         if room - for_names - 2 < min(_LEAST_WHY, cells(why)):
             why, for_names = EMPTY, room
