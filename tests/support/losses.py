@@ -129,7 +129,8 @@ def do(terminal: Terminal, steps: Steps) -> None:
 
 TO_OLDER: Final = ("n", rf"^.►.* {OLDER}\b")
 ASK: Final = ("a", "Acknowledge ")
-FILTER: Final = (f"/web{ENTER}", r"^.►.* web-001\b")
+ONLY_WEB: Final = r"(?s)\A(?!.* api-0).* web-001\b"
+FILTER: Final = (f"/web{ENTER}", ONLY_WEB)
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ SITUATIONS: Final = {
     "help": Situation([("?", "States")], leave=ESC, is_covered=True),
     "event log": Situation([("e", "^ ?events ")], leave=ESC, is_covered=True),
     "a filter kept": Situation([FILTER]),
-    "typing a filter": Situation([("/we", r"^.►.* web-001\b")], leave=ESC),
+    "typing a filter": Situation([("/we", ONLY_WEB)], leave=ESC),
     "sorted by name": Situation([("o", "Sort by"), (f"n{ENTER}", "NAME▲")]),
     "about to acknowledge": Situation([TO_OLDER, ASK], leave=ESC, is_covered=True, older=1),
     "palette": Situation([(":", "Search for")], leave=ESC, is_covered=True),
