@@ -49,7 +49,10 @@ class Fleet:
 
     names: Sequence[str]
     older: int = 0
-    """How many machines were lost before the first listing: `older-01` 20 minutes ago, `older-02` 21 minutes ago, …"""
+    """How many machines were lost before the first listing: `older-01` 20 minutes ago, `older-02` 30 minutes ago, …
+
+    The losses are so far apart that each loss is an incident of its own.
+    """
     listings: int = 0
     """Listings that were asked for."""
     _lost_from: dict[str, int] = field(default_factory=dict)
@@ -64,7 +67,7 @@ class Fleet:
             rows = [self._row(name, now) for name in self.names]
             for number in range(1, self.older + 1):
                 name = f"older-{number:02}"
-                at = self._seen_at.setdefault(name, now - (19 + number) * MINUTE_MS)
+                at = self._seen_at.setdefault(name, now - (number + 1) * 10 * MINUTE_MS)
                 rows.append(down(name, at, podId=_pod_of(name)))
             return rows
 
