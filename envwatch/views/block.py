@@ -61,12 +61,12 @@ class BlockLine:
     off: tuple[TrackedEnvironment, ...] = ()
     """The members that need a person, by name. Empty on a line whose members are all back."""
     returned: tuple[TrackedEnvironment, ...] = ()
-    """The members that are back, on a line without members that are off."""
+    """The members that are up, on a line without members that are off."""
     member_keys: frozenset[EnvironmentKey] = frozenset()
     """Every member, also a member that is back or silenced and stands in the table."""
     total: int
     began_at: WallMs
-    """When the first listing showed the first loss, or the first return of a line whose members are all back, by this
+    """When the first listing showed the first loss, or the last return of a line whose members are all back, by this
     machine's clock."""
     noticed_at: WallMs
     """When the first listing showed the newest loss."""
@@ -196,8 +196,7 @@ def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks) -> Block:
     singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
     off = {tracked.key: line.key for line in lines for tracked in line.off}
     ends: list[float] = [silence.until for silence in monitor.silences.values() if silence.until > now.wall]
-    for line in lines:
-        ends += (_since(tracked, monitor) + _BACK_AFTER_MS for tracked in line.returned)
+    ends += (line.began_at + _BACK_AFTER_MS for line in lines if line.returned)
     return Block(
         lines=tuple(lines),
         keys=frozenset(off).union(singles),
@@ -315,18 +314,12 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
     for line in before.lines:
         if line.key in lost:
             continue
-        members = [monitor.fleet.tracked(tracked.key) for tracked in line.members]
-        back = [
-            tracked
-            for tracked in members
-            if tracked is not None
-            and tracked.verdict.is_up
-            and not tracked.is_flapping
-            and now.wall - _since(tracked, monitor) < _BACK_AFTER_MS
-        ]
-        if back:
-            since = WallMs(min(_since(tracked, monitor) for tracked in back))
-            yield replace(line, off=(), acked=0, began_at=since, returned=tuple(sorted(back, key=_name_key)))
+        found = (monitor.fleet.tracked(key) for key in line.member_keys)
+        back = [row for row in found if row is not None and row.verdict.is_up and not row.is_flapping]
+        if any(row.key == member.key for row in back for member in line.members):
+            since = WallMs(max(_since(row, monitor) for row in back))
+            if now.wall - since < _BACK_AFTER_MS:
+                yield replace(line, off=(), acked=0, began_at=since, returned=tuple(sorted(back, key=_name_key)))
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:

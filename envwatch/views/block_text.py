@@ -32,7 +32,7 @@ def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle
     word = "back" if line.returned else look.word if len(looks) == 1 else "lost"
     if line.total == 1:
         return look, clean(word)
-    count = f"{len(members)}" if len(members) == line.total or line.returned else f"{len(members)} of {line.total}"
+    count = f"{len(members)}" if len(members) == line.total else f"{len(members)} of {line.total}"
     return look, clean(f"{count} {word}")
 
 

@@ -110,6 +110,8 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
+        # Registered after the bindings of the table, so that one frame has the new counts and the new block.
+        self.watch(self, "state", self._show_block, init=False)
         self.table.focus()
         self._lay_out()
 
@@ -150,8 +152,6 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         if is_other_time(old.rewound, new.rewound):
             self._label_keys()
             self.query_one(KeyFooter).refresh()
-        if new.block is not old.block or is_other_time(old.rewound, new.rewound):
-            self._show_block()
 
     def watch_wants_detail(self) -> None:
         self._lay_out()
