@@ -18,8 +18,8 @@ SCROLLBAR = 1
 """Cells at the right of the table that belong to no column."""
 GUTTER = 2
 """Cells at the left of the table: the bar of a recent change, and the mark of the cursor."""
-_WIDEST_WHY: Final = 30
-"""Cells of WHY at most, where there is room that no column takes."""
+_WIDEST: Final = {"branch": 24, "why": 30}
+"""Cells of a column at most, where there is room that no column takes."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
 """Cells before NAME: the gutter, and the columns that change every second. STATE and FOR need no space between them."""
 
@@ -63,8 +63,11 @@ def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int
     room = max(width - LEFT, 1)
     name = min(_name_width(terminal, candidates), room)
     fit = _chosen(candidates, room - name, terminal)
-    left = room - name - _cells_of(fit)
-    others = [(column, min(column.width + left, _WIDEST_WHY) if column.id == "why" else column.width) for column in fit]
+    left, others = room - name - _cells_of(fit), list[tuple[Column, int]]()
+    for column in fit:
+        more = min(left, _WIDEST.get(column.id, 0) - column.width) if column.id in _WIDEST else 0
+        others.append((column, column.width + more))
+        left -= more
     fixed = (COLUMNS[id_] for id_ in FIXED)
     return (*((column, name if column.id == "name" else column.width) for column in fixed), *others)
 

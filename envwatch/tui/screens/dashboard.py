@@ -57,7 +57,11 @@ _TALL = 40
 
 _PRESETS = dict(zip("123456", Preset, strict=True))
 
-_SHORT_LABELS: Final[Mapping[str, str]] = {"acknowledge": "Ack", "copy_menu": "Copy"}
+_SHORT_LABELS: Final[Mapping[str, str]] = {
+    "acknowledge": "Ack",
+    "copy_menu": "Copy",
+    "problem(1)": "Next",
+}
 """Labels in the footer that are shorter than in the help, by action."""
 
 
@@ -80,7 +84,10 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
     ]
 
-    FOOTER_ORDER = ("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu", "help", "close")
+    FOOTER_ORDER = (
+        *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
+        *("command_palette", "help", "close"),
+    )
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
     """Whether the user wants the detail pane; None if its place decides."""

@@ -24,6 +24,8 @@ HELP_WHILE_TYPING: Final = Binding("f1", "app.help", "Help", key_display="F1", i
 
 _NO_KEY: Final = "no-key-"
 _ANSWER_S: Final = 2.5
+_KEPT: Final = frozenset({"app.help", "app.quit"})
+"""The ids of keys that stay where space is short."""
 
 
 def without_key(action: str, description: str, id_: str) -> Binding:
@@ -75,13 +77,14 @@ class KeyFooter(TextLine):
     def parts(self) -> Row:
         keys, said = self._keys(), [Part(self._said, "faint")] if self._said else []
         while keys and self.width_of((*self._parts_of(keys), *said)) > self.size.width:
-            del keys[-1]
+            del keys[max((n for n, key in enumerate(keys) if key.binding.id not in _KEPT), default=-1)]
         self._visible = keys
         return self._parts_of(keys), said
 
     @staticmethod
     def _parts_of(keys: Iterable[_Key]) -> list[Part]:
-        return [part for key in keys for part in (Part(key.display, "key"), Part(f"{key.label} "))]
+        parts = [part for key in keys for part in (Part(key.display, "key"), Part(f"{key.label} "))]
+        return [*parts[:-1], parts[-1]._replace(text=parts[-1].text.rstrip())] if parts else parts
 
     def _keys(self) -> list[_Key]:
         """Return the keys to show, in the order of their declaration, also where the user changed them."""

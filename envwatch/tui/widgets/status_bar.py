@@ -46,8 +46,8 @@ _WORD = 4
 """The weight of a count's word."""
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
-"""Weights of what never yields: that this is the past, whose fleet it is, and that its data cannot be trusted. Names
-are shortened before an alarm is dropped."""
+"""Weights of parts that never yield: that this is the past, whose fleet it is, and how far its data can be trusted.
+Names are shortened before these are dropped."""
 
 
 class StatusBar(TextLine):
@@ -151,7 +151,7 @@ class StatusBar(TextLine):
                 if (count := block.presences.get(presence, 0)) or presence is Presence.ONLINE:
                     parts += self._presence(presence, count, word, weight)
         if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
-            parts.append(Part(f"{fresh} new", "offline", 8))
+            parts.append(Part(f"{fresh} new", "offline", 7))
         newest = f" {total.newest}" if total.newest else ""
         if block.unknown:
             parts += [
@@ -270,7 +270,7 @@ class StatusBar(TextLine):
         else:
             text, style = f"live {oldest}", "online"
         has_failed = any(profile_state.failure is not None for profile_state in fleet)
-        return Part(text, "late" if has_failed else style, 6 if text.startswith("data") else 7)
+        return Part(text, "late" if has_failed else style, _ALARM)
 
 
 def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
