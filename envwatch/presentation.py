@@ -110,7 +110,9 @@ _ALL: Final = (
         keep="start",
         pane="version",
     ),
-    Presentation("branch", "git branch", text=_attribute("branch"), width=10, from_width=0, keep="start", pane="branch"),
+    Presentation(
+        "branch", "git branch", text=_attribute("branch"), width=10, from_width=0, keep="start", pane="branch"
+    ),
     Presentation(
         "directory",
         "working directory",

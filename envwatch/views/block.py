@@ -1,7 +1,7 @@
 """The block: the losses that need a person, one line for each incident, the newest first.
 
 Pure. A loss stands in the block from the first listing that shows the loss until the loss is over. The source of the
-rules is "What needs a person" in docs/using.md. How a line is worded belongs to `block_text`.
+rules is "What needs a person" in docs/states.md. How a line is worded belongs to `block_text`.
 """
 
 from __future__ import annotations
