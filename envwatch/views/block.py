@@ -294,8 +294,8 @@ def _line(
         noticed_at=WallMs(max(times)),
         acked=sum(map(monitor.is_acked, off)),
     )
-    if before is not None and {tracked.key for tracked in before.off} == keys:
-        return replace(line, shared=before.shared)
+    if before is not None and keys <= before.member_keys:
+        return replace(line, shared=before.shared)  # a member that is back may have the value too
     if incident is not None:
         return replace(line, shared=incident.shared)
     return replace(line, shared=_shared(off, monitor)) if len(off) > 1 else line

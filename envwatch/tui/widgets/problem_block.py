@@ -48,7 +48,7 @@ _LEAST_NAMES: Final = 20
 """Cells that the names keep before the reason is cut."""
 _LEAST_WHY: Final = 10
 """Cells of a reason below which the reason is left out."""
-_NOW: Final = clean("now ")
+_NOW: Final = clean(" now ")
 """Before the line of the present while the screen shows the past."""
 _INDENT: Final = "   "
 """Before a member of an unfolded incident."""

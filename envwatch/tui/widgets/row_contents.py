@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, composed
 from envwatch.views.columns import LAST_DAY
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.hours import LastDays
     from envwatch.fleet.outages import UptimeState
-    from envwatch.fleet.recent_changes import ChangeTag
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import ServerMs
@@ -84,6 +84,7 @@ class RowContents:
             self.moments[tracked.profile],
         )
         is_unknown = profile_state.is_unknown(tracked, state.now)
+        tag = tracked.tag(now)
         ticking: list[SafeText | None] = []
         hours: tuple[UptimeState, ...] = ()
         for column, width in self.columns[AGES:]:
@@ -95,6 +96,8 @@ class RowContents:
                     is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
                     text = self._why(tracked, None if is_promise else text, width, silence)
                 ticking.append(text)
+        if tag is ChangeTag.NEW:
+            tag = None  # a loss that needs a person stands in the block
         return RowSnapshot(
             is_unknown,
             tracked.presence is not Presence.ONLINE
@@ -106,7 +109,7 @@ class RowContents:
             tuple([column.shown(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,
-                tag=None if state.is_acked(tracked) or silence is not None else tracked.tag(now),
+                tag=None if state.is_acked(tracked) or silence is not None else tag,
                 known=self.mark_of(tracked, silence),
                 tail=id_tail(name, id_, state.ambiguous_names) if name else "",
                 newest=profile_state.newest,
