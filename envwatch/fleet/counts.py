@@ -77,7 +77,7 @@ def counts_at(
     if profile_state.freshness(now) is Freshness.BLIND:
         return Counts(unknown=len(profile_state.environments))
     at, environments = profile_state.clock.server_time(now.wall), profile_state.environments.values()
-    known = [tracked for tracked in environments if not (tracked.clock_suspect or profile_state.is_unproven(tracked))]
+    known = profile_state.proven
     up = [tracked for tracked in known if tracked.verdict.is_up]
     problems = [tracked for tracked in environments if is_problem(tracked, at)]
     versions = Counter(tracked.environment.version for tracked in up)

@@ -157,10 +157,9 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
         rest: list[TrackedEnvironment] = []
         at = profile_state.clock.server_time(now.wall)
         is_blind = profile_state.freshness(now) is Freshness.BLIND
-        rows = profile_state.environments.values()
-        sure = () if is_blind else [row for row in rows if not _is_doubtful(row, profile_state)]
-        unknown += len(rows) - len(sure)
-        presences.update([presence for row in sure if (presence := row.verdict.presence) in _UP])
+        proven = [] if is_blind else profile_state.proven
+        unknown += len(profile_state.environments) - len(proven)
+        presences.update([presence for row in proven if (presence := row.verdict.presence) in _UP])
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
             if (aside := _aside(tracked, monitor, now, at, is_known=loss is not None)) is not None:
