@@ -195,7 +195,7 @@ class ProfileState:
 
     @property
     def proven(self) -> list[TrackedEnvironment]:
-        """The rows whose state is known while the profile is not blind: proven by the newest listing and their clock."""
+        """The rows whose state is known while the profile is not blind, by the newest listing and its clock."""
         rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
         if has_unreadable or self.stall_detector.is_stalled:
             return [row for row in rows if not (row.clock_suspect or self.is_unproven(row))]
