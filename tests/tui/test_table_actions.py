@@ -303,7 +303,7 @@ async def choose(stage: Stage, *keys: str) -> None:
     await stage.press("C", *keys)
 
 
-FITTING = ["state", "for", "beat", "name", "mode", "version", "why"]
+FITTING = ["state", "for", "beat", "name", "mode", "version", "branch"]
 
 
 async def test_columns_can_be_hidden_shown_and_put_in_order_and_zero_goes_back_to_those_that_fit() -> None:
@@ -311,19 +311,19 @@ async def test_columns_can_be_hidden_shown_and_put_in_order_and_zero_goes_back_t
         assert titles(stage) == FITTING
         await choose(stage, "space", "j", "j", "K", "enter")
         assert isinstance(stage.app.screen, Dashboard)
-        assert titles(stage) == ["state", "for", "beat", "name", "why", "version"]
-        assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "WHY", "VERSION"]
+        assert titles(stage) == ["state", "for", "beat", "name", "branch", "version"]
+        assert stage.titles.split() == ["STATE", "FOR", "BEAT", "NAME", "BRANCH", "VERSION"]
         assert stage.news == "4 columns"
-        await choose(stage, "j", "j", "j", "j", "x", "enter")
-        assert titles(stage) == ["state", "for", "beat", "name", "why", "version", "os"]
+        await choose(stage, *"jjjjj", "x", "enter")
+        assert titles(stage) == ["state", "for", "beat", "name", "branch", "version", "os"]
         await choose(stage, "0")
         assert titles(stage) == FITTING
         assert stage.news == "columns: those that fit"
         # The first and the last column go no further.
         await choose(stage, "K", "J", "J", "J", "shift+up", "shift+down", "enter")
-        assert titles(stage) == ["state", "for", "beat", "name", "version", "why", "mode"]
+        assert titles(stage) == ["state", "for", "beat", "name", "version", "branch", "mode"]
         await choose(stage, "end", "J", "J", "enter")
-        assert titles(stage) == ["state", "for", "beat", "name", "version", "why", "mode"]
+        assert titles(stage) == ["state", "for", "beat", "name", "version", "branch", "mode"]
 
 
 async def test_the_picker_shows_what_is_chosen_and_what_each_column_means_and_changes_nothing_if_cancelled() -> None:
@@ -346,7 +346,7 @@ async def test_the_picker_shows_what_is_chosen_and_what_each_column_means_and_ch
 async def test_what_is_chosen_and_does_not_fit_is_named_and_choosing_none_leaves_state_and_name() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "j", "j", "j", "j", "j", "x", "j", "j", "x", "enter")
-        assert stage.news == "7 columns; no room here for BRANCH, POD"
+        assert stage.news == "7 columns; no room here for OS, POD"
         assert titles(stage) == FITTING
         await choose(stage)
         assert stage.text.count("[x]") == 5
@@ -362,7 +362,7 @@ async def test_zero_on_the_dashboard_resets_the_view_and_leaves_the_columns() ->
         await choose(stage, "space", "enter")
         await group_by_pod(stage)
         await stage.press("full_stop", "2", "0")
-        assert titles(stage) == ["state", "for", "beat", "name", "version", "why"]
+        assert titles(stage) == ["state", "for", "beat", "name", "version", "branch"]
         assert stage.table.headers == []
         assert stage.app.dashboard.view.sort is None
 
@@ -373,7 +373,7 @@ async def test_columns_are_those_of_the_table_while_the_pane_covers_it() -> None
         assert not stage.table.display
         assert titles(stage) == FITTING
         await choose(stage)
-        assert "[x] WHY" in stage.text
+        assert "[x] BRANCH" in stage.text
         await stage.press("escape")
         await stage.type("/main")
         assert stage.names == ["ada"]
@@ -385,7 +385,7 @@ async def test_the_choice_is_remembered_and_taken_up_by_the_next_run() -> None:
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
         await choose(stage, "space", "enter")
         await choose(stage, "0")
-    assert kept == [{"columns": ("state", "name", "version", "why")}, {"columns": ()}]
+    assert kept == [{"columns": ("state", "name", "version", "branch")}, {"columns": ()}]
     async with dashboard(in_pods(), columns=("state", "name", "branch", "pod")) as stage:
         assert titles(stage) == ["state", "for", "beat", "name", "branch", "pod"]
 
@@ -397,7 +397,7 @@ async def test_the_order_is_chosen_from_the_columns_that_show_and_not_remembered
     kept: list[dict[str, Any]] = []
     async with dashboard(in_pods(), keep=lambda **changes: kept.append(changes)) as stage:
         await stage.press("o")
-        assert list(offered(stage)) == ["problems first", "STATE", "FOR", "BEAT", "NAME", "MODE", "VERSION", "WHY"]
+        assert list(offered(stage)) == ["problems first", "STATE", "FOR", "BEAT", "NAME", "MODE", "VERSION", "BRANCH"]
         await stage.press("n", "enter")
         assert "NAME▲" in stage.titles
         assert stage.news == "sorted by NAME"
