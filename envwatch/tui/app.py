@@ -238,7 +238,8 @@ class EnvwatchApp(TerminalApp):
         """Hand a state down to the screens, with the newest monitor in it, or the moment to which they went back."""
         before, now = self._present, present.now
         self._present = replace(present, monitor=self._monitor)
-        if not self._present.has_rows_of(before) or now.wall >= before.block.changes_at:
+        is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
+        if is_due or not self._present.has_rows_of(before):
             self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
         self.state = self.time_machine.shown(self._present)
 

@@ -62,6 +62,8 @@ async def test_a_dialog_shows_its_own_keys_and_none_of_the_dashboard() -> None:
             await stage.press(key)
             assert "esc C" in foot(stage), key
             assert "q Quit" not in foot(stage), key
+            assert "live 0s" in stage.lines[0], key
+            assert re.match("▌ ○ off +12s NEW +laptop of env-1 +disconnected", stage.lines[1]), key
             await close(stage)
 
 
@@ -75,7 +77,7 @@ async def test_the_palette_asks_with_a_sign_that_ascii_has() -> None:
 async def test_keys_of_the_users_own_keep_their_places() -> None:
     async with staged((100, 24), keymap={"find.filter": "f", "app.events": "w"}) as stage:
         await stage.show([environment(connectionId=None)])
-        assert foot(stage) == "f Filter ⏎ Detail n Next problem w Events a Ack y Copy ? Help q Quit"
+        assert foot(stage) == "f Filter ⏎ Detail n Next w Events a Ack y Copy : Palette ? Help q Quit"
 
 
 def test_in_ascii_no_mark_of_the_table_means_two_things() -> None:

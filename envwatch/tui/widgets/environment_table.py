@@ -227,8 +227,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._row_cursor.settle()
 
     def release_cursor(self) -> None:
-        """Put the cursor on the first row and the list to its top, as if the cursor had never been moved."""
-        self._row_cursor.was_moved = False
+        """Put the cursor on the first row and the list to its top, and fold incidents, as before the first key."""
+        self._row_cursor.was_moved, self._row_cursor.unfolded = False, None
         self._moved_at = float("-inf")
         self._update_rows(is_steady=False, is_held=False)
         self._scroll_to_row(0)

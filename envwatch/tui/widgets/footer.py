@@ -107,7 +107,7 @@ class KeyFooter(TextLine):
     def on_click(self, event: Click) -> None:
         right = 1
         for key in self._visible:
-            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key]))
+            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1  # the space after the label
             if event.x < right:
                 # Run by the App, as for a key press: a screen opened there is bound to the App's data.
                 self.app.call_later(self.app.run_action, key.binding.action, key.node)
