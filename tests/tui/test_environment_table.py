@@ -372,10 +372,10 @@ async def test_a_click_below_the_last_row_does_nothing() -> None:
         (79, ["NAME", "MODE", "VERSION", "BRANCH"]),
         (80, ["NAME", "MODE", "VERSION", "BRANCH"]),
         (99, ["NAME", "MODE", "VERSION", "BRANCH"]),
-        (100, ["NAME", "MODE", "VERSION", "BRANCH", "WHY", "UP"]),
-        (110, ["NAME", "MODE", "VERSION", "BRANCH", "WHY", "UP", "OS"]),
-        (120, ["NAME", "MODE", "VERSION", "BRANCH", "WHY", "UP", "OS", "USER"]),
-        (140, ["NAME", "MODE", "VERSION", "BRANCH", "WHY", "UP", "OS", "USER", "POD"]),
+        (100, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
+        (110, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
+        (120, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "WHY", "USER"]),
+        (140, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "WHY", "USER", "POD"]),
     ],
 )
 async def test_columns_come_with_the_width(width: int, titles: list[str]) -> None:
