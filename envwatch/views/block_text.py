@@ -6,7 +6,7 @@ Pure. Must not know styles or widths of cells other than the room for the names.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
 from envwatch.model.times import span, state_age
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.views.block import Block, BlockLine
+
+_SHARED_CELLS: Final = 80
+"""Cells of the words for an acknowledgement or a silence of the serving host."""
 
 
 def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
@@ -74,8 +77,9 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     parts = [text if len(causes) == 1 else f"{count} {text}" for text, count in causes.most_common() if text]
     if acks:
         parts.append(f"{len(acks)} acked")
-    if (single := line.single) is not None and (shared := shared_text(single.environment, now.wall, 80)) is not None:
-        parts.append(shared)
+    shared = {shared_text(tracked.environment, now.wall, _SHARED_CELLS) for tracked in line.off}
+    if len(shared) == 1 and (text := shared.pop()) is not None:  # known there only if all members are
+        parts.append(text)
     return composed(" · ".join(parts))
 
 

@@ -183,8 +183,8 @@ async def test_the_screen_shows_profiles_in_a_column_and_each_ones_trouble() -> 
         assert "work, home" in stage.lines[0]
         assert "● 2 on" in stage.lines[0]
         assert "live 0s" in stage.lines[0]
-        assert "PROFILE" in stage.lines[1]
-        assert [" ".join(line[:60].split()[4:6]) for line in stage.lines[2:4]] == ["mine home", "ours work"]
+        assert "PROFILE" in stage.titles
+        assert [" ".join(line[:60].split()[4:6]) for line in stage.body[:2]] == ["mine home", "ours work"]
         stage.now = 62
         await stage.show([environment("env-1", connectionName="ours", lastHeartbeat=stage.at)], WORK)
         await stage.take(failed(Cause.TIMEOUT, stage.at), HOME)
@@ -193,7 +193,7 @@ async def test_the_screen_shows_profiles_in_a_column_and_each_ones_trouble() -> 
         assert "● 1 on" in stage.lines[0]
         assert "? 1 unknown" in stage.lines[0]
         assert stage.news.startswith("home: timeout:")
-        assert {line[2] for line in stage.lines[2:4]} == {"?", "●"}
+        assert {line[0] for line in stage.body[:2]} == {"?", "●"}
 
 
 async def test_the_cursor_and_the_log_tell_profiles_apart() -> None:
@@ -217,4 +217,4 @@ async def test_the_cursor_and_the_log_tell_profiles_apart() -> None:
 async def test_a_column_of_profiles_is_not_there_for_one() -> None:
     async with staged((200, 24)) as stage:
         await stage.show(beating(1))
-        assert "PROFILE" not in stage.lines[1]
+        assert "PROFILE" not in stage.titles

@@ -177,6 +177,11 @@ class Stage:
         return None if line is None else line.title if isinstance(line, GroupHeader) else line.environment.name
 
     @property
+    def matching(self) -> list[str]:
+        """Names of the environments that match the view, in the table and in the block, in order."""
+        return [tracked.environment.name for tracked in self.table.matching]
+
+    @property
     def text(self) -> str:
         """The top screen as text."""
         return "\n".join(line.rstrip() for line in self.lines)

@@ -201,7 +201,7 @@ class RowActions(TableScreen):
     # Export.
 
     def action_export(self) -> None:
-        rows, state = self.table.rows, self.state
+        rows, state = self.table.matching, self.state
         what = f"{counted(len(rows), 'environment')}{self.as_of}"
         choices = [
             Choice("json", "JSON", f"{what} with every field"),

@@ -155,6 +155,15 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self._row_cursor.rows
 
     @property
+    def matching(self) -> Sequence[TrackedEnvironment]:
+        """The environments that match the view, in the table and in the block; losses first unless the view sorts."""
+        state, cursor = self.state, self._row_cursor
+        inputs = OrderInputs(state.now.wall, state.acks)
+        reason, days = cursor.order_reason, self._last_days()
+        rows = arrange(state.fleet, self.view, self.columns, inputs, self._arrange_cache, reason, days).rows
+        return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
+
+    @property
     def matches(self) -> int:
         """How many environments match the view, in the table and in the block."""
         return self._row_cursor.matches

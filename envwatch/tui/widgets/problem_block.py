@@ -278,7 +278,8 @@ class ProblemBlock(_BlockLines):
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
         counts = [(up, "online"), (block.unknown, "unknown")]
         counts += [(count, aside.value) for aside in Aside if (count := block.asides.get(aside, 0))]
-        parts = [f"{count:,} {word}" for count, word in counts if count] or ["0 online"]
+        none = ["0 online"] if self.state.fleet.is_listed else ["no listing yet"]
+        parts = [f"{count:,} {word}" for count, word in counts if count] or none
         width = self._width
         text = composed(f" {glyphs.separator} ".join(parts))
         text = shortened(text, max(width - 4, 1), ellipsis=glyphs.ellipsis)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from rich.segment import Segment
 from textual.strip import Strip
 
-from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.modes import UNRESTRICTED, mode_of
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from envwatch.fleet.hours import LastDays
+    from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.tui.state import MonitorState
@@ -224,9 +224,7 @@ class RowRenderer(RowContents):
         for state, cells_alike in groupby(hours[-width:]):
             look = HOUR_STYLES[state]
             glyph = look.ascii if self.glyphs.is_ascii else look.glyph
-            # Without colours, that of the state offline is reverse, in which a full block would be an empty cell.
-            style = "loss" if state is UptimeState.DOWN else look.style
-            yield Segment(glyph * len([*cells_alike]), base + self.style(style))
+            yield Segment(glyph * len([*cells_alike]), base + self.style(look.style))
 
     def _name(self, rest: StaticCells, width: int, base: Style) -> list[Segment]:
         """Return the name, with the end of the id if the name is ambiguous, and at the right the mark or tag.
