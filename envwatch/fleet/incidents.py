@@ -216,8 +216,8 @@ def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[L
         elif status is LossStatus.ALERTING and loss.is_quiet:
             # The silence ended: the row counts as lost from this moment.
             moment = around.moments[loss.event.profile]
-            died = DeathInterval(moment, moment)
-            waiting.append(replace(loss, died=died, noticed_at=around.at, is_quiet=False))
+            died, event = DeathInterval(moment, moment), replace(loss.event, at=moment)
+            waiting.append(replace(loss, event=event, died=died, noticed_at=around.at, is_quiet=False))
         elif status not in (LossStatus.OVER, LossStatus.SETTLED):
             waiting.append(loss)
     return waiting, statuses

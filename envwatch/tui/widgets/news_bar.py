@@ -23,7 +23,7 @@ from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.data_warnings import doubt_text, hooks_text, quarantine_text
-from envwatch.views.event_text import event_style, event_text
+from envwatch.views.event_text import event_style, event_text, watched_since
 from envwatch.views.headline import headline, merged, returned_since
 from envwatch.views.table_view import id_tail
 
@@ -212,7 +212,8 @@ class NewsBar(TextLine):
     def _headline_row(self, event: Event | None) -> Row:
         """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
         if event is None:
-            text = "no events yet: the first listing is the baseline" if self.state.fleet.is_listed else ""
+            since = watched_since(self.state.fleet, zone_of(self.options.times))
+            text = "" if since is None else f"nothing has changed since {since}, when envwatch began to watch"
             return [Part(text, "faint", cut_at=CUT_AT)], []
         log = self.state.event_log
         shown, more = merged(event, log.with_poll_of(event))
