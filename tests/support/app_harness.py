@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +17,7 @@ from textual.keys import REPLACED_KEYS, key_to_character
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
+from envwatch.model.text import clean
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Target
 from envwatch.storage.export import export_here
@@ -158,6 +161,16 @@ class Stage:
     async def type(self, text: str) -> None:
         """Type a text, and wait until it is handled."""
         await self.press(*(_KEYS.get(letter, letter) for letter in text))
+
+    def go_to(self, id_: str) -> None:
+        """Put the cursor on the line of an environment."""
+        self.app.dashboard.select((NO_PROFILE, clean(id_)))
+
+    @property
+    def copied(self) -> list[str]:
+        """The texts that the terminal was asked to take."""
+        found = [re.fullmatch(r"\x1b\]52;c;(.*)\x07", sequence) for sequence in self.app.sent]
+        return [base64.b64decode(match[1]).decode() for match in found if match]
 
     @property
     def table(self) -> EnvironmentTable:
