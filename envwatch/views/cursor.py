@@ -213,6 +213,7 @@ class RowCursor:
 
     def _set(self, arrangement: Arrangement, block_lines: Sequence[Line]) -> None:
         cursor, place, was_in_block = self.cursor if self.was_moved else None, self.place or 0, self.is_in_block
+        head = self._head_of(place) if was_in_block else place
         self._arrangement = arrangement
         self.table_lines = self._lines_of(arrangement)
         self.lines = [*block_lines, *self.table_lines]
@@ -222,16 +223,32 @@ class RowCursor:
             self.place = self._next_in_block(place)
         elif self.place is None and cursor is not None:
             self.place = self._header_of_folded(cursor.key)
-        now, passes_on = self.cursor, self.passes_on and was_in_block
+        if self.passes_on and was_in_block and self.is_in_block:
+            self.place = self._place_after(head)
+            self.pin()
         self.passes_on = False
-        if passes_on and isinstance(now, TrackedEnvironment) and place + 1 < self.pinned:
-            self.place = place + 1  # the next member of an unfolded incident
-        elif passes_on and isinstance(now, BlockLine) and not now.is_open:
-            following = self._open_places()
-            self.place = next((each for each in following if each >= place), following[0]) if following else self.place
-            self._visit()
         if self.place is None and self.lines:
             self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
+
+    def _head_of(self, place: int) -> int:
+        """Return the index of the line of the incident that a line of the block belongs to."""
+        heads = (each for each, line in enumerate(self.lines[: place + 1]) if isinstance(line, BlockLine))
+        return max(heads, default=place)
+
+    def _place_after(self, before: int) -> int:
+        """Return the index of the cursor's line after an acknowledgement: the next member, else the next open line.
+
+        `before` is the index of the incident's line before the acknowledgement.
+        """
+        here = self.place or 0
+        head, others = self._head_of(here), self._open_places()
+        if head in others:
+            others.remove(head)
+            if here == head:
+                return here
+            if here + 1 < self.pinned and not isinstance(self.lines[here + 1], BlockLine):
+                return here + 1
+        return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
         """Return the line of the block at or before an index, the first row of the table if the block is empty."""

@@ -199,9 +199,12 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         self._show_block()
 
     @on(RowActions.Acknowledged)
-    def _pass_on_cursor(self) -> None:
-        """After the acknowledged line, the cursor stands on the next line that needs a person."""
-        self.table.pass_on_cursor()
+    def _pass_on_cursor(self, message: RowActions.Acknowledged) -> None:
+        """After a line that was not acknowledged before, the cursor stands on the next line that needs a person."""
+        fleet, state = self.state.fleet, self.state
+        rows = [each for each in self.under_cursor.environments if not state.is_acked(each)]
+        if any((fleet.server_of(each.profile), each.environment.id) in message.changes for each in rows):
+            self.table.pass_on_cursor()
 
     @on(ProblemBlock.LineClicked)
     def _click_on_block(self, message: ProblemBlock.LineClicked) -> None:

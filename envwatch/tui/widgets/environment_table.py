@@ -107,6 +107,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._row_cursor = RowCursor()
         self._moved_at = float("-inf")
         """When the user last moved the cursor, monotonic seconds."""
+        self._awaits_ack = False
+        """Whether the cursor goes on once the acknowledgement of its line is in the state."""
         self.moves = 0
         """How often the user has moved the cursor."""
         self._renderer: RowRenderer | None = None
@@ -181,7 +183,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def pass_on_cursor(self) -> None:
         """Move the cursor to the next open line of the block once the cursor's line is acknowledged."""
-        self._row_cursor.passes_on = True
+        self._awaits_ack = True
 
     def toggle_members(self) -> None:
         """Show the members of the incident under the cursor in the block, or hide the members that are visible."""
@@ -253,6 +255,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Do only what the changed parts need: a mere tick redraws the ages."""
+        if new.acks is not old.acks:
+            self._row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
         if not new.has_rows_of(old):
             self._update_rows(is_steady=self._has_just_moved())
         elif self._row_cursor.is_due and not self._has_just_moved():
