@@ -200,7 +200,9 @@ class RowActions(TableScreen):
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
         """Whether it is not well, for however long, and not acknowledged; silenced or not."""
-        is_unwell = tracked.is_unhealthy or self.state.monitor.is_problem(tracked, self.state.now)
+        state = self.state
+        is_unwell = tracked.is_unhealthy or state.monitor.is_problem(tracked, state.now)
+        is_unwell = is_unwell or tracked.key in state.block.homes  # as a row that has been gone for long
         return is_unwell and not self.state.is_acked(tracked)
 
     def _ask_for_note(self, problems: Sequence[TrackedEnvironment]) -> None:
