@@ -31,7 +31,7 @@ DAY = 86_400.0
 def row(name: str, state: str, at: float, seen_at: float, **changes: Any) -> Environment:
     """A row in one of the states `+` up, `~` late, `x` disconnected, `h` heartbeat lost, `?` an impossible time."""
     seen_at = {"+": at - 1_000, "~": at - 50_000, "h": min(seen_at, at - 130_000)}.get(state, seen_at)
-    beat = {"lastHeartbeat": seen_at, "lastSeenAt": seen_at}
+    beat: dict[str, Any] = {"lastHeartbeat": seen_at, "lastSeenAt": seen_at}
     match state:
         case "x":
             beat |= {"connectionId": None, "lastHeartbeat": None}
