@@ -65,7 +65,7 @@ class BlockLine:
     """Every member, also a member that is back or silenced and stands in the table."""
     total: int
     began_at: WallMs
-    """When the first listing showed the first loss, by this machine's clock."""
+    """When the first listing showed the first loss, or the last return, by this machine's clock."""
     noticed_at: WallMs
     """When the first listing showed the newest loss that is not acknowledged; the newest loss if all are."""
     acked: int = 0
@@ -196,9 +196,7 @@ def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks) -> Block:
     singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
     off = {tracked.key: line.key for line in lines for tracked in line.off}
     ends: list[float] = [silence.until for silence in monitor.silences.values() if silence.until > now.wall]
-    ends += (
-        max(_since(tracked, monitor) for tracked in line.returned) + _BACK_AFTER_MS for line in lines if line.returned
-    )
+    ends += (line.began_at + _BACK_AFTER_MS for line in lines if line.returned)
     return Block(
         lines=tuple(lines),
         keys=frozenset(off).union(singles),
@@ -329,8 +327,10 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
         members = map(monitor.fleet.tracked, line.member_keys)
         back = [row for row in members if row is not None and row.verdict.is_up and not row.is_flapping]
         last = {tracked.key for tracked in line.members}
-        if any(row.key in last and now.wall - _since(row, monitor) < _BACK_AFTER_MS for row in back):
-            yield replace(line, off=(), acked=0, returned=tuple(sorted(back, key=_name_key)))
+        returned_at = max((_since(row, monitor) for row in back if row.key in last), default=-inf)
+        if now.wall - returned_at < _BACK_AFTER_MS:
+            returned = tuple(sorted(back, key=_name_key))
+            yield replace(line, off=(), acked=0, returned=returned, began_at=WallMs(returned_at))
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:

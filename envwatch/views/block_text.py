@@ -58,6 +58,8 @@ def names_text(
             if cells(text) <= room:
                 return text
     more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    if 0 < cells(more) >= room:  # no cell for a name
+        return shortened(clean(f"{len(names)}"), room, ellipsis=ellipsis)
     return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from envwatch.fleet.tracking import TrackedEnvironment
@@ -295,7 +296,7 @@ class RowCursor:
             return None
         if (cursor := self.cursor) is not None:
             self._trail.append(cursor.key)
-        unvisited = (place for place in places if self._visited.get(self.lines[place].key) != self._stamp(place))
+        unvisited = (place for place in places if self._visited.get(self.lines[place].key, -inf) < self._stamp(place))
         below = (place for place in places if here is not None and place > here)
         return next(unvisited, next(below, places[0]))
 

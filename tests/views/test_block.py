@@ -437,7 +437,7 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
             assert line.total == len(line.member_keys) >= len(line.members)
             assert {tracked.key for tracked in line.members} <= line.member_keys
             assert 0 <= line.acked <= len(line.off)
-            assert line.began_at <= line.noticed_at
+            assert line.began_at <= line.noticed_at or line.returned
         kinds = [2 if line.is_acked else 0 if line.is_open else 1 for line in block.lines]
         assert kinds == sorted(kinds)
         opened = [line.noticed_at for line in block.lines if line.is_open]

@@ -506,6 +506,15 @@ def test_a_line_with_a_newer_loss_counts_as_not_visited() -> None:
     assert visited(screen, 1, 1) == "e"
 
 
+def test_a_line_whose_newest_loss_is_acknowledged_was_visited_all_the_same() -> None:
+    screen = Screen().take("d+", incident("a"), incident("b", 60), incident("c"))
+    screen.go(0)
+    assert visited(screen, 1, 2) == "bc"
+    screen.go(0)
+    screen.take("d+", incident("a"), incident("c"), incident("b", 30))
+    assert visited(screen, 1, 1) == "c"
+
+
 def test_no_other_line_is_open() -> None:
     screen = Screen().take("c+", incident("a"), incident("b", state="acked"))
     screen.go(0)
