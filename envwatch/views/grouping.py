@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.presence import Presence
-    from envwatch.views.block import BlockLine
 
 LineKey: TypeAlias = tuple[str, ...]
 """Identifies a line: the key of an environment (two parts), or of another line (three parts)."""
@@ -62,7 +61,14 @@ class GroupHeader:
 TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 
 
-def place_of(lines: Sequence[TableLine | BlockLine], key: LineKey) -> int | None:
+class _Keyed(Protocol):
+    """A line of the block or of the table."""
+
+    @property
+    def key(self) -> LineKey: ...
+
+
+def place_of(lines: Sequence[_Keyed], key: LineKey) -> int | None:
     """Return the index of the line with a key; None if there is none."""
     if len(key) != _ROW_KEY:
         return next((place for place, line in enumerate(lines) if line.key == key), None)
