@@ -288,9 +288,7 @@ def _line(
     off = tuple(sorted((tracked for tracked, _ in lost), key=_name_key))
     keys = {tracked.key for tracked in off}
     incident = next((each for each in monitor.incidents.open if _key(each.profile, each.id) == key), None)
-    members = frozenset(keys)
-    if incident is not None:
-        members |= incident.keys
+    members = frozenset(keys) if incident is None else incident.keys
     if before is not None:
         members |= before.member_keys
     members = frozenset(each for each in members if places.get(each, key) == key)

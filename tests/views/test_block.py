@@ -24,6 +24,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.arrangement import OrderInputs, arrange
+from envwatch.views.block import NO_BLOCK
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
@@ -133,6 +134,12 @@ def test_members_that_return_are_counted_and_stand_in_the_table() -> None:
     assert one.block.keys == {(NO_PROFILE, name) for name in names[7:]}
     assert one.block.lines[0].member_keys == {(NO_PROFILE, name) for name in names}
     assert one.block.presences == {Presence.ONLINE: 8, Presence.OFFLINE: 5}
+
+
+def test_a_block_without_an_earlier_one_counts_the_members_of_an_open_incident_all_the_same() -> None:
+    one = night("a+ b+ c+").hold(20, "ax bx c+").hold(30, "a+ bx c+")
+    one.block = NO_BLOCK
+    assert one.look().lines == ["1 of 2 off: b NEW"]
 
 
 @pytest.mark.parametrize(("shared", "kept"), [("p-7", "pod p-7"), ("pod-1", None)])

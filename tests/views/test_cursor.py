@@ -596,6 +596,7 @@ def test_if_lines_are_short_the_newest_loss_and_the_cursors_line_come_first(
         (2, 8, ["<a>", "+2,2"]),
         (3, 4, ["<a>", "d", "+2,2"]),
         (4, 4, ["<a>", "<bcdef>", "d", "+1,1"]),
+        (7, 2, ["<a>", "<bcdef>", "b", "c", "d", "2 more", "<g>"]),
         (7, 6, ["<a>", "<bcdef>", "d", "e", "f", "2 more", "<g>"]),
     ],
 )
