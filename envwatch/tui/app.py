@@ -39,7 +39,7 @@ from envwatch.tui.terminal.requirements import advice
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.time_machine import TimeMachine
-from envwatch.tui.widgets.footer import has_key, without_key
+from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.block import block_of
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.command import Provider
+    from textual.events import Key
     from textual.screen import Screen
 
     from envwatch.fleet.monitor import MonitorChanges
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
+_WITHOUT_EFFECT: Final = frozenset({"scroll_left", "scroll_right", "app.focus_next", "app.focus_previous"})
+"""Actions that Textual binds to keys in every screen, and that may change nothing."""
 _FRAME_S: Final = 0.2
 """Seconds between the looks at where a replay is."""
 _YIELD: Final = 0.001
@@ -95,7 +98,7 @@ class EnvwatchApp(TerminalApp):
         without_key("times", "Times: relative, local, UTC", "app.times"),
         without_key("change_theme", "Theme …", "app.theme"),
         without_key("handover", "Handover report of the last hours …", "app.handover"),
-        Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", show=False, id="app.palette"),
+        Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", id="app.palette"),
         Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
         Binding("ctrl+c", "leave(130)", "Quit", show=False, priority=True, id="app.interrupt"),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
@@ -235,7 +238,8 @@ class EnvwatchApp(TerminalApp):
         """Hand a state down to the screens, with the newest monitor in it, or the moment to which they went back."""
         before, now = self._present, present.now
         self._present = replace(present, monitor=self._monitor)
-        if not self._present.has_rows_of(before) or now.wall >= before.block.changes_at:
+        is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
+        if is_due or not self._present.has_rows_of(before):
             self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
         self.state = self.time_machine.shown(self._present)
 
@@ -400,7 +404,7 @@ class EnvwatchApp(TerminalApp):
             if key is not None:
                 self.dashboard.select(key)
 
-        log = EventLogScreen(self.dashboard.query_one(NewsBar).cut_text)
+        log = EventLogScreen(self.dashboard, self.dashboard.query_one(NewsBar).cut_text)
         self.push_screen(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
 
     def action_help(self) -> None:
@@ -413,6 +417,23 @@ class EnvwatchApp(TerminalApp):
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
+
+    def on_key(self, event: Key) -> None:
+        """Say that a key does nothing here, so that no key is silent."""
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is None or bound.binding.action in _WITHOUT_EFFECT:
+            is_alone = bound is None or "focus" not in bound.binding.action or len(self.screen.focus_chain) < 2
+            if is_alone:
+                shown = event.character if event.is_printable and event.character else event.key
+                self._say_unbound(clean(shown).strip() or "space")
+
+    def _say_unbound(self, key: str) -> None:
+        text = f"{key} does nothing here: ? shows the keys"
+        if isinstance(self.screen, Dashboard):
+            self.answer(text)
+        else:
+            for footer in self.screen.query(KeyFooter):
+                footer.say(text)
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

@@ -48,7 +48,7 @@ UNICODE = Glyphs()
 ASCII = Glyphs(
     is_ascii=True,
     cursor=">",
-    marked="+",
+    marked="=",
     marked_cursor="#",
     lost="!",
     returned="*",

@@ -17,7 +17,6 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import zone_of
 from envwatch.tui.destinations import Destinations, Present
-from envwatch.tui.live_news import LiveNews
 from envwatch.tui.past_reader import DAY_MS, PastReader
 from envwatch.tui.replay_clock import ReplayClock
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
@@ -103,7 +102,6 @@ class TimeMachine:
         """When the newest outcome was taken."""
         self._live = MonitorState()
         """The newest state of the present."""
-        self._news = LiveNews()
         self._goals: deque[Goal] = deque()
         """What the user wants, each from where the one before leads."""
         self._is_running = False
@@ -141,7 +139,7 @@ class TimeMachine:
             end=live.now.wall if replay is None else replay.end,
             at=None if rewound is None else rewound.server_time,
             day=self._day,
-            live=self._news.since_left(live) if replay is None else EMPTY,
+            live=rewound_text.trouble_text(live.fleet, live.now) if replay is None else EMPTY,
             present_state=live if replay is None else None,
             playing=None if replay is None else replay.playing,
         )
@@ -315,8 +313,6 @@ class TimeMachine:
 
     def _show(self, place: Place, moments: Mapping[SafeText, Moment], base: Monitor) -> None:
         before = self._rewound
-        if before is None:
-            self._news.leave(self._live)
         monitor = rewound(base, moments)
         now = moments[place.poll_ref.profile].now
         names = self._names.among(monitor.fleet.environments)

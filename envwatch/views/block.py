@@ -1,7 +1,7 @@
 """The block: the losses that need a person, one line for each incident, the newest first.
 
 Pure. A loss stands in the block from the first listing that shows the loss until the loss is over. The source of the
-rules is "What needs a person" in docs/using.md. How a line is worded belongs to `block_text`.
+rules is "What needs a person" in docs/states.md. How a line is worded belongs to `block_text`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey
@@ -60,12 +61,13 @@ class BlockLine:
     off: tuple[TrackedEnvironment, ...] = ()
     """The members that need a person, by name. Empty on a line whose members are all back."""
     returned: tuple[TrackedEnvironment, ...] = ()
-    """All members that are back, on a line without members that are off."""
+    """The members that are up, on a line without members that are off."""
     member_keys: frozenset[EnvironmentKey] = frozenset()
     """Every member, also a member that is back or silenced and stands in the table."""
     total: int
     began_at: WallMs
-    """When the first listing showed the first loss, or the last return, by this machine's clock."""
+    """When the first listing showed the first loss, or the last return of a line whose members are all back, by this
+    machine's clock."""
     noticed_at: WallMs
     """When the first listing showed the newest loss that is not acknowledged; the newest loss if all are."""
     acked: int = 0
@@ -156,10 +158,9 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
         rest: list[TrackedEnvironment] = []
         at = profile_state.clock.server_time(now.wall)
         is_blind = profile_state.freshness(now) is Freshness.BLIND
-        rows = profile_state.environments.values()
-        sure = () if is_blind else [row for row in rows if not _is_doubtful(row, profile_state)]
-        unknown += len(rows) - len(sure)
-        presences.update([presence for row in sure if (presence := row.verdict.presence) in _UP])
+        proven = [] if is_blind else profile_state.proven
+        unknown += len(profile_state.environments) - len(proven)
+        presences.update([presence for row in proven if (presence := row.verdict.presence) in _UP])
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
             is_of_this_run = loss is not None and loss.at >= (profile_state.began_at or 0.0)
@@ -180,8 +181,12 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
         if tracked.presence not in _UP and not _is_doubtful(tracked, profile_state):
             presences[tracked.presence] += profile_state.freshness(now) is not Freshness.BLIND
     earlier = {line.key: line for line in before.lines}
+    incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
     places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
-    lines = [_line(key, members, monitor, earlier.get(key), places) for key, members in lost.items()]
+    lines = [
+        _line(key, members, monitor, incidents.get(key), earlier.get(key), places=places)
+        for key, members in lost.items()
+    ]
     lines += _returned(before, lost, monitor, now)
     return replace(_block(lines, monitor, now), presences=presences, unknown=unknown, asides=asides)
 
@@ -241,10 +246,10 @@ def _aside(
     """
     is_open = is_of_this_run and not monitor.is_acked(tracked)
     presence = tracked.verdict.presence
-    if tracked.replaced_by is not None:
-        return Aside.REPLACED
     if is_old(tracked, at) and not is_open:
         return Aside.OLD
+    if tracked.replaced_by is not None:
+        return Aside.REPLACED
     if presence is _GONE and not is_problem(tracked, at) and not is_open:
         return Aside.GONE
     if presence is not _MISSING and not tracked.is_flapping and monitor.ends_by_design(tracked, now):
@@ -270,11 +275,13 @@ def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
     return found
 
 
-def _line(
+def _line(  # noqa: PLR0913  the parts of a line
     key: LineKey,
     lost: Sequence[tuple[TrackedEnvironment, float]],
     monitor: Monitor,
+    incident: Incident | None,
     before: BlockLine | None,
+    *,
     places: Mapping[EnvironmentKey, LineKey],
 ) -> BlockLine:
     """Return the line of rows that are off, with the members and shared values that the line had before.
@@ -287,7 +294,6 @@ def _line(
     open_times = [at - offset for tracked, at in lost if not monitor.is_acked(tracked)]
     off = tuple(sorted((tracked for tracked, _ in lost), key=_name_key))
     keys = {tracked.key for tracked in off}
-    incident = next((each for each in monitor.incidents.open if _key(each.profile, each.id) == key), None)
     members = frozenset(keys) if incident is None else incident.keys
     if before is not None:
         members |= before.member_keys
@@ -302,8 +308,8 @@ def _line(
         noticed_at=WallMs(max(open_times or times)),
         acked=sum(map(monitor.is_acked, off)),
     )
-    if before is not None and {tracked.key for tracked in before.off} == keys:
-        return replace(line, shared=before.shared)
+    if before is not None and keys <= before.member_keys:
+        return replace(line, shared=before.shared)  # a member that is back may have the value too
     if incident is not None:
         return replace(line, shared=incident.shared)
     return replace(line, shared=_shared(off, monitor)) if len(off) > 1 else line
@@ -322,13 +328,12 @@ def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iter
     for line in before.lines:
         if line.key in lost:
             continue
-        members = map(monitor.fleet.tracked, line.member_keys)
-        back = [row for row in members if row is not None and row.verdict.is_up and not row.is_flapping]
-        last = {tracked.key for tracked in line.members}
-        returned_at = max((_since(row, monitor) for row in back if row.key in last), default=-inf)
-        if now.wall - returned_at < _BACK_AFTER_MS:
-            returned = tuple(sorted(back, key=_name_key))
-            yield replace(line, off=(), acked=0, returned=returned, began_at=WallMs(returned_at))
+        found = (monitor.fleet.tracked(key) for key in line.member_keys)
+        back = [row for row in found if row is not None and row.verdict.is_up and not row.is_flapping]
+        if any(row.key == member.key for row in back for member in line.members):
+            since = WallMs(max(_since(row, monitor) for row in back))
+            if now.wall - since < _BACK_AFTER_MS:
+                yield replace(line, off=(), acked=0, began_at=since, returned=tuple(sorted(back, key=_name_key)))
 
 
 def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:

@@ -6,7 +6,7 @@ Pure. Must not know styles or widths of cells other than the room for the names.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
 from envwatch.model.times import span, state_age
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.views.block import Block, BlockLine
 
+_SHARED_CELLS: Final = 80
+"""Cells of the words for an acknowledgement or a silence of the serving host."""
+
 
 def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
     """Return the look of a line and its words: `off`, `12 off`, `5 of 12 off`, `12 back`."""
@@ -32,7 +35,7 @@ def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle
     word = "back" if line.returned else look.word if len(looks) == 1 else "lost"
     if line.total == 1:
         return look, clean(word)
-    count = f"{len(members)}" if len(members) == line.total or line.returned else f"{len(members)} of {line.total}"
+    count = f"{len(members)}" if len(members) == line.total else f"{len(members)} of {line.total}"
     return look, clean(f"{count} {word}")
 
 
@@ -42,24 +45,25 @@ def lasted_text(line: BlockLine, wall: float) -> SafeText:
 
 
 def names_text(
-    line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool, ellipsis: str
+    line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
 ) -> SafeText:
     """Return the shared values and as many names as fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`."""
     names = [
         composed(tracked.environment.label + id_tail(tracked.environment.label, tracked.environment.id, ambiguous))
-        for tracked in line.members
+        for tracked in line.members[: max(room // 2, 1)]
     ]
+    total = len(line.members)
     profile = f"{line.profile} " if has_profiles else ""
-    shared = f"{line.shared}: " if line.shared and len(names) > 1 else ""
+    shared = f"{line.shared}: " if line.shared and total > 1 else ""
     for head in dict.fromkeys((profile + shared, profile)):
-        for count in range(min(len(names), room // 2), 0, -1):
-            more = f" and {len(names) - count} more" if count < len(names) else ""
+        for count in range(len(names), 0, -1):
+            more = f" and {total - count} more" if count < total else ""
             text = composed(head + ", ".join(names[:count]) + more)
             if cells(text) <= room:
                 return text
-    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    more = f" +{total - 1}" if total > 1 else ""
     if 0 < cells(more) >= room:  # no cell for a name
-        return shortened(clean(f"{len(names)}"), room, ellipsis=ellipsis)
+        return shortened(clean(f"{total}"), room, ellipsis=ellipsis)
     return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
 
 
@@ -75,8 +79,9 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     parts = [text if len(causes) == 1 else f"{count} {text}" for text, count in causes.most_common() if text]
     if acks:
         parts.append(f"{len(acks)} acked")
-    if (single := line.single) is not None and (shared := shared_text(single.environment, now.wall, 80)) is not None:
-        parts.append(shared)
+    shared = {shared_text(tracked.environment, now.wall, _SHARED_CELLS) for tracked in line.off}
+    if len(shared) == 1 and (text := shared.pop()) is not None:  # known there only if all members are
+        parts.append(text)
     return composed(" · ".join(parts))
 
 

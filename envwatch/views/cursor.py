@@ -227,9 +227,11 @@ class RowCursor:
             self.place = next(found, self._next_in_block(place))
         elif self.place is None and cursor is not None:
             self.place = self._header_of_folded(cursor.key)
-        now = self.cursor
-        if self.passes_on and was_in_block and isinstance(now, BlockLine) and not now.is_open:
-            self.passes_on = False
+        now, passes_on = self.cursor, self.passes_on and was_in_block
+        self.passes_on = False
+        if passes_on and isinstance(now, TrackedEnvironment) and place + 1 < self.pinned:
+            self.place = place + 1  # the next member of an unfolded incident
+        elif passes_on and isinstance(now, BlockLine) and not now.is_open:
             following = self._open_places()
             self.place = next((each for each in following if each >= place), following[0]) if following else self.place
             self._visit()

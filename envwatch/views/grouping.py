@@ -62,7 +62,7 @@ TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 
 
 class _Keyed(Protocol):
-    """A line of the block or of the table."""
+    """A line of the screen, in the block too."""
 
     @property
     def key(self) -> LineKey: ...

@@ -21,12 +21,15 @@ from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar
+from envwatch.tui.widgets.problem_block import ProblemBlock
+from envwatch.views.block import BlockLine
 from envwatch.views.grouping import GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from textual.pilot import Pilot
+    from textual.widget import Widget
 
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
@@ -167,9 +170,16 @@ class Stage:
 
     @property
     def cursor(self) -> str | None:
-        """The name of the environment under the cursor, or the title of the group's header."""
+        """The name of the environment under the cursor, the names of an incident, or the title of a group's header."""
         line = self.table.line
+        if isinstance(line, BlockLine):
+            return ", ".join(tracked.environment.name for tracked in line.members)
         return None if line is None else line.title if isinstance(line, GroupHeader) else line.environment.name
+
+    @property
+    def matching(self) -> list[str]:
+        """Names of the environments that match the view, in the table and in the block, in order."""
+        return [tracked.environment.name for tracked in self.table.matching]
 
     @property
     def text(self) -> str:
@@ -184,8 +194,27 @@ class Stage:
     @property
     def body(self) -> list[str]:
         """The lines of the table below its titles, without empty ones."""
-        height = self.table.size.height - 1
-        return [line.strip(" ▌►") for line in self.lines[2 : 2 + height] if line.strip()]
+        return [line.strip(" ▌►") for line in self.lines_of(self.table)[1:] if line.strip()]
+
+    @property
+    def titles(self) -> str:
+        """The titles of the table's columns."""
+        return self.lines_of(self.table)[0]
+
+    @property
+    def block(self) -> list[str]:
+        """The lines of the block."""
+        block = self.app.dashboard.query_one(ProblemBlock)
+        return self.lines_of(block)[: len(block.content.lines)]
+
+    @property
+    def rule(self) -> str:
+        """The rule below the block."""
+        return self.lines_of(self.app.dashboard.query_one(ProblemBlock))[-1]
+
+    def lines_of(self, widget: Widget) -> list[str]:
+        """Return the lines of the screen that a widget takes."""
+        return self.lines[widget.region.y : widget.region.bottom]
 
     @property
     def lines(self) -> list[str]:

@@ -92,6 +92,19 @@ async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> No
         assert stage.app.state.acks == {}
 
 
+async def test_what_was_up_and_is_lost_again_while_the_note_is_typed_is_acknowledged_as_it_is_then() -> None:
+    async with dashboard() as stage:
+        await stage.press("a")
+        lost_again = lost("ada", -5_000)
+        for stage.now, ada in ((5, named("ada", NOW + 5_000)), (10, lost_again)):
+            await stage.show([ada, *rows(stage.at)[1:]])
+        await stage.press("enter")
+        assert stage.app.state.acks[key_of(ADA)].sign_at == NOW + 5_000
+        stage.now = 15
+        await stage.show([lost_again, *rows(stage.at)[1:]])
+        assert list(stage.app.state.acks) == [key_of(ADA)]
+
+
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
@@ -112,6 +125,26 @@ async def test_no_more_is_typed_than_is_kept() -> None:
         stage.app.screen.query_one(Input).value = "x" * (LONGEST_NOTE - 1)
         await stage.press("x", "x", "enter")
         assert stage.app.state.acks[key_of(ADA)].note == "x" * LONGEST_NOTE
+
+
+async def test_a_key_that_types_nothing_and_means_nothing_says_so() -> None:
+    async with dashboard() as stage:
+        await stage.press("a", "f5")
+        assert "does nothing here: F1 has the keys" in stage.text
+        await stage.press("x")
+        assert "does nothing here" not in stage.text
+
+
+async def test_a_loss_that_is_acknowledged_before_its_message_is_due_sends_none() -> None:
+    async with staged() as stage:
+        await stage.show([named("ada", stage.at), named("bob", stage.at)])
+        stage.now = 5
+        await stage.show([lost("ada"), named("bob", stage.at)])
+        await acknowledge(stage)
+        said = "acknowledged on this machine until it recovers: ada; no message will be sent from here"
+        assert said in " ".join(stage.text.split())
+        await stage.tick(200)
+        assert stage.app.state.monitor.incidents.open == ()
 
 
 async def test_escape_acknowledges_nothing() -> None:
@@ -174,6 +207,9 @@ async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
         assert "Withdraw" not in stage.text
         await stage.press("ctrl+r")
         assert isinstance(stage.app.screen, Prompt)
+        assert "there is nothing to withdraw" in stage.text
+        await stage.press("x")
+        assert "there is nothing to withdraw" not in stage.text
 
 
 async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again() -> None:
@@ -350,13 +386,13 @@ async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_no
     ("row", "message"),
     [
         ([named("dan")], "nothing to acknowledge: dan, no problem"),
-        ([], "nothing to acknowledge"),
+        ([], "nothing to acknowledge: no environment under the cursor"),
     ],
 )
 async def test_nothing_to_acknowledge_says_so(row: list[Environment], message: str) -> None:
     async with staged() as stage:
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge"
+        assert stage.news == "nothing to acknowledge: no environment under the cursor"
         await stage.show(row)
         await stage.press("a")
         assert isinstance(stage.app.screen, Dashboard)
@@ -460,7 +496,7 @@ async def dashboard_of_servers(**wishes: Any) -> AsyncIterator[Stage]:
 async def go_to_home(stage: Stage) -> None:
     """Put the cursor on the row of `ada` under the profile `home`."""
     for _ in SERVERS:
-        if [tracked.key for tracked in stage.app.dashboard.under_cursor] == [(HOME, ADA)]:
+        if [tracked.key for tracked in stage.app.dashboard.target.environments] == [(HOME, ADA)]:
             return
         await stage.press("j")
     pytest.fail("there is no such row")

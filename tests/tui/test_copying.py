@@ -111,7 +111,7 @@ async def test_a_letter_without_a_text_says_so_and_leaves_the_menu_open() -> Non
         await stage.show([environment("env-1", connectionId=None)])
         await stage.press("y", "c")
         assert isinstance(stage.app.screen, CopyMenu)
-        assert "Copy: c has nothing to copy here" in stage.text
+        assert "Copy from laptop of env-1: c has nothing to copy here" in stage.text
         assert stage.app.sent == []
 
 
@@ -188,23 +188,48 @@ async def test_a_long_text_can_be_scrolled() -> None:
         assert stage.lines[0].split()[0] == "{"
 
 
-async def check_row_keys_without_a_row(stage: Stage) -> None:
-    for key in ("c", "y", "E"):
-        assert "no environment" not in stage.news, key
-        await stage.press(key)
-        assert isinstance(stage.app.screen, Dashboard), key
-        assert stage.news == "no environment under the cursor", key
-        assert stage.app.sent == [], key
-        await take_answer_away(stage)
-
-
 async def test_where_no_environment_is_a_row_key_says_so() -> None:
+    no_row = "no environment under the cursor"
+    answers = {"c": f"nothing to copy: {no_row}", "y": f"nothing to copy: {no_row}", "E": no_row}
     async with staged() as stage:
-        await check_row_keys_without_a_row(stage)
-        await stage.show([environment("env-1", connectionName="ada")])
+        for key, answer in answers.items():
+            await stage.press(key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert stage.news == answer, key
+            assert stage.app.sent == [], key
+            await take_answer_away(stage)
+
+
+@asynccontextmanager
+async def on_a_group() -> AsyncIterator[Stage]:
+    """The cursor on the header of a group of two environments."""
+    async with staged((80, 24)) as stage:
+        await stage.show([environment(f"env-{name}", connectionName=name) for name in ("ada", "bob")])
         await stage.press("b", "p", "enter", "g")
         assert stage.cursor == "pod pod-1"
-        await check_row_keys_without_a_row(stage)
+        yield stage
+
+
+async def test_c_on_a_group_copies_the_names_one_a_line() -> None:
+    async with on_a_group() as stage:
+        await stage.press("c")
+        assert copied(stage) == ["ada\nbob"]
+        assert stage.news == "sent to the clipboard: 2 lines"
+
+
+async def test_the_menu_of_a_group_names_the_group_and_offers_names_ids_and_json() -> None:
+    async with on_a_group() as stage:
+        await stage.press("y")
+        assert "Copy from 2 environments" in stage.text
+        assert re.findall("│ +([a-z])  ", stage.text) == [*"nij"]
+        for letter, text in {"n": "ada\nbob", "i": "env-ada\nenv-bob"}.items():
+            await stage.press(letter)
+            assert copied(stage) == [text], letter
+            stage.app.sent.clear()
+            await stage.press("y")
+        await stage.press("j")
+        (text,) = copied(stage)
+        assert [each["name"] for each in json.loads(text)["environments"]] == ["ada", "bob"]
 
 
 async def test_a_name_like_markup_is_text_in_menu_and_plain_view() -> None:

@@ -110,6 +110,33 @@ async def test_big_m_asks_for_how_long_and_why_and_ends_it_again() -> None:
         assert stage.app.state.monitor.silences == {}
 
 
+async def test_what_recovers_while_the_reason_is_typed_is_not_silenced() -> None:
+    async with staged() as stage:
+        await stage.show(rows(stage.at, is_lost=True))
+        await stage.press("g", "M", "enter")
+        stage.now = 5
+        await stage.show(rows(stage.at))
+        await stage.press("enter")
+        assert stage.news == "recovered meanwhile: a"
+        assert stage.app.state.silences == {}
+
+
+async def test_of_a_group_only_what_recovered_meanwhile_is_not_silenced() -> None:
+    def group(at: float, *down: str) -> list[Environment]:
+        lost = {"connectionId": None, "lastHeartbeat": None}
+        return [environment(f"env-{n}", **(lost if n in down else {"lastHeartbeat": at})) for n in "abc"]
+
+    async with staged() as stage:
+        await stage.show(group(stage.at, "a", "b"))
+        await stage.press("b", "p", "enter", "g", "M", "enter")
+        stage.now = 5
+        await stage.show(group(stage.at, "b"))
+        await stage.press("enter")
+        assert stage.news == "silenced on this machine for 30m: 2 environments"
+        (silence,) = stage.app.state.silences.values()
+        assert silence.environments == {key_of("env-b"), key_of("env-c")}
+
+
 async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> None:
     async with staged(size=(80, 24)) as stage:
         await stage.show(rows(stage.at))

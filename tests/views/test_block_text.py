@@ -76,7 +76,7 @@ def test_a_return_says_how_many_are_back_and_for_how_long() -> None:
     one = BlockNight().poll("a+ b+ c+", after=0).poll("ax bx c+").poll("a+ bx c+").poll("a+ b+ c+").wait(7)
     assert said(one) == ("2 back", "7s", "")
     one = BlockNight().poll("a+ b+ c+ d+", after=0).poll("ax bx cx d+").silence("c").poll("a+ b+ cx d+")
-    assert said(one) == ("2 back", "0s", "")
+    assert said(one) == ("2 of 3 back", "0s", "")
 
 
 def test_members_with_several_reasons_are_counted_by_reason_and_with_several_states_are_lost() -> None:

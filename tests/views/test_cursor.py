@@ -454,9 +454,29 @@ def test_the_cursor_goes_on_to_the_next_open_line_once_its_line_is_acknowledged(
     screen = Screen().take("d+", *map(incident, "abc"))
     screen.go(place)
     screen.cursor.passes_on = True
-    assert screen.take("d+", *map(incident, "abc")).cursor.place == place
     assert screen.take("d+", *after).on == on
     assert not screen.cursor.passes_on
+
+
+def test_the_cursor_passes_on_at_once_or_not_at_all() -> None:
+    screen = Screen().take("d+", *map(incident, "ab"))
+    screen.go(0)
+    screen.cursor.passes_on = True
+    assert screen.take("d+", *map(incident, "ab")).on == "<a>"
+    assert screen.take("d+", incident("b"), incident("a", state="acked")).on == "<a>"
+
+
+def test_from_a_member_of_an_unfolded_incident_the_cursor_passes_on_to_the_line_below() -> None:
+    screen = Screen()
+    screen.cursor.unfolded = ("incident", "", "ab")
+    block = incident("ab"), incident("c")
+    screen.take("d+", *block)
+    found: list[str | None] = []
+    for _ in range(3):
+        screen.go(1 if not found else screen.cursor.place or 0)
+        screen.cursor.passes_on = True
+        found.append(screen.take("d+", *block).on)
+    assert found == ["b", "<c>", "<c>"]
 
 
 def test_without_that_the_cursor_stays_on_the_line_that_is_acknowledged() -> None:

@@ -87,7 +87,8 @@ MOMENT = Moment(reading(END), PROFILE_STATE, {})
 
 def test_it_counts_as_offline_and_as_no_problem() -> None:
     counts = counts_at(PROFILE_STATE, reading(END))
-    assert (counts.with_presence(Presence.OFFLINE), counts.settled, counts.old, counts.problems) == (1, 1, 0, [])
+    assert (counts.with_presence(Presence.OFFLINE), counts.alerting) == (1, {})
+    assert block_of(MONITOR, reading(END)).asides == {Aside.REPLACED: 1}
     assert not MONITOR.is_alerting(OLD, reading(END))
     assert MONITOR.incidents.open == ()
 
@@ -154,9 +155,9 @@ def test_a_machine_that_flapped_before_it_was_renamed_is_off_and_needs_nothing_m
 
 
 def test_what_was_replaced_a_day_ago_is_old() -> None:
-    state = replace(PROFILE_STATE, listed=reading(END + 86_400_000))
-    counts = counts_at(state, reading(END + 86_400_000))
-    assert (counts.settled, counts.old) == (0, 1)
+    later = reading(END + 86_400_000)
+    fleet = MONITOR.fleet.with_profile_state(NO_PROFILE, replace(PROFILE_STATE, listed=later))
+    assert block_of(replace(MONITOR, fleet=fleet), later).asides == {Aside.OLD: 1}
 
 
 def test_metrics_say_that_it_is_not_up_and_nothing_that_alerts() -> None:

@@ -57,7 +57,11 @@ _TALL = 40
 
 _PRESETS = dict(zip("123456", Preset, strict=True))
 
-_SHORT_LABELS: Final[Mapping[str, str]] = {"acknowledge": "Ack", "copy_menu": "Copy"}
+_SHORT_LABELS: Final[Mapping[str, str]] = {
+    "acknowledge": "Ack",
+    "copy_menu": "Copy",
+    "problem(1)": "Next",
+}
 """Labels in the footer that are shorter than in the help, by action."""
 
 
@@ -80,7 +84,10 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
     ]
 
-    FOOTER_ORDER = ("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu", "help", "close")
+    FOOTER_ORDER = (
+        *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
+        *("command_palette", "help", "close"),
+    )
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
     """Whether the user wants the detail pane; None if its place decides."""
@@ -110,6 +117,8 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
+        # Registered after the bindings of the table, so that one frame has the new counts and the new block.
+        self.watch(self, "state", self._show_block, init=False)
         self.table.focus()
         self._lay_out()
 
@@ -150,8 +159,6 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         if is_other_time(old.rewound, new.rewound):
             self._label_keys()
             self.query_one(KeyFooter).refresh()
-        if new.block is not old.block or is_other_time(old.rewound, new.rewound):
-            self._show_block()
 
     def watch_wants_detail(self) -> None:
         self._lay_out()
@@ -190,6 +197,11 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
     def watch_marked(self) -> None:
         self.table.marked = self.marked
         self._show_block()
+
+    @on(RowActions.Acknowledged)
+    def _pass_on_cursor(self) -> None:
+        """After the acknowledged line, the cursor stands on the next line that needs a person."""
+        self.table.pass_on_cursor()
 
     @on(ProblemBlock.LineClicked)
     def _click_on_block(self, message: ProblemBlock.LineClicked) -> None:
@@ -266,7 +278,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             labels["open"] = None
         elif (header := table.header) is not None:
             labels["open"] = "Fold" if header.is_open else "Open"
-        if table.cursor is None:
+        if table.line is None:
             labels["copy_menu"] = None
         if table.line is None or self.state.rewound is not None:
             labels["acknowledge"] = None
@@ -321,13 +333,15 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         return True
 
     def action_back(self) -> None:
-        """Leave one layer: filter bar, explanation, focused pane, covering pane, filter, pane, at last the past."""
+        """Leave one layer: filter bar, explanation, focused pane, covering pane, marks, filter, pane, the past."""
         if self._filter_bar.display:
             self._filter_bar.action_cancel()
         elif self._detail.explains:
             self._close_explanation()
         elif self._detail.has_focus and self._has_room:
             self.table.focus()
+        elif self.marked and not self._covers_table:
+            self.unmark_all()
         elif self.view.is_narrowed and not self._covers_table:
             self.set_view(self.view.widened)
         elif self._shows_detail:

@@ -44,7 +44,7 @@ SECTIONS: Final = {
 """Titles by the first word of a binding's id, in the order of the help."""
 
 FIRST_KEYS: Final = {
-    "find.next_problem": "next problem",
+    "find.next_problem": "next loss",
     "row.open": "detail; again: into it",
     "app.back": "back one layer",
     "find.filter": "filter",
@@ -165,8 +165,8 @@ class HelpScreen(ModalScreen[None]):
     def _marks(self) -> Sequence[LegendEntry]:
         glyphs = self._glyphs
         return (
-            LegendEntry(glyphs.lost, "offline", "orange: a loss"),
-            LegendEntry(glyphs.returned, "online", "teal: a return"),
+            LegendEntry(glyphs.lost, "offline", "needs a person"),
+            LegendEntry(glyphs.returned, "online", "a return"),
             LegendEntry(glyphs.behind, "", "behind the newest"),
             LegendEntry(glyphs.acknowledged, "", "acknowledged"),
             LegendEntry(glyphs.silenced, "", "silenced"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from textual.app import ComposeResult
+    from textual.events import Key
 
 
 class PromptResult(NamedTuple):
@@ -73,6 +74,12 @@ class Prompt(ModalScreen["PromptResult | None"]):
     def _forget_mistake(self) -> None:
         self._say("")
 
+    def on_key(self, event: Key) -> None:
+        """Say so of a key that neither types nor has a meaning here."""
+        if event.key not in self.active_bindings and not event.is_printable:
+            event.stop()
+            self._say(f"{self.app.get_key_display(Binding(event.key, '', ''))} does nothing here: F1 has the keys")
+
     def mistake_in(self, text: str) -> str:  # noqa: ARG002  a prompt for notes takes any text
         """Return what is wrong with an answer, with which the prompt stays; empty if nothing is."""
         return ""
@@ -82,11 +89,13 @@ class Prompt(ModalScreen["PromptResult | None"]):
         line.display = bool(mistake)
         line.update(mistake)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self._may_withdraw if action == "withdraw" else super().check_action(action, parameters)
-
     def label_of(self, binding: Binding) -> str | None:
+        if binding.action == "withdraw" and not self._may_withdraw:
+            return None
         return self.ENTER if binding.action == "submit" else binding.description
 
     def action_withdraw(self) -> None:
-        self.dismiss(PromptResult("", withdraws=True))
+        if self._may_withdraw:
+            self.dismiss(PromptResult("", withdraws=True))
+        else:
+            self._say("there is nothing to withdraw")

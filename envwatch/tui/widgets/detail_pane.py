@@ -218,7 +218,7 @@ class DetailPane(Pager):
         state, layout, zone = self.state, self._layout, zone_of(self.options.times)
         look, words = state_of(line, state.monitor, state.now)
         glyph = look.ascii if self.options.glyphs.is_ascii else look.glyph
-        names = names_text(line, state.ambiguous_names, 2 * layout.width, has_profiles=False, ellipsis=layout.ellipsis)
+        names = names_text(line, state.ambiguous_names, layout.width, ellipsis=layout.ellipsis)
         lasted = composed(f"{glyph} {words} for {lasted_text(line, state.now.wall)}")
         why = why_text(line, state.monitor, state.now)
         return [

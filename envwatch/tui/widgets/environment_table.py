@@ -50,7 +50,19 @@ SETTLES_AFTER = 3.0
 
 TABLE_STYLES = {
     f"table--{style}"
-    for style in (*STATE_STYLES, "header", "sorted", "group", "cursor", "loss", "return", "tag", "faint", "empty")
+    for style in (
+        *STATE_STYLES,
+        "header",
+        "sorted",
+        "group",
+        "cursor",
+        "loss",
+        "return",
+        "tag",
+        "faint",
+        "healthy",
+        "empty",
+    )
 }
 """Component classes of the table, and of the block above the table."""
 
@@ -143,6 +155,15 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self._row_cursor.rows
 
     @property
+    def matching(self) -> Sequence[TrackedEnvironment]:
+        """The environments that match the view, in the table and in the block; losses first unless the view sorts."""
+        state, cursor = self.state, self._row_cursor
+        inputs = OrderInputs(state.now.wall, state.acks)
+        reason, days = cursor.order_reason, self._last_days()
+        rows = arrange(state.fleet, self.view, self.columns, inputs, self._arrange_cache, reason, days).rows
+        return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
+
+    @property
     def matches(self) -> int:
         """How many environments match the view, in the table and in the block."""
         return self._row_cursor.matches
@@ -215,8 +236,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._row_cursor.settle()
 
     def release_cursor(self) -> None:
-        """Put the cursor on the first row and the list to its top, as if the cursor had never been moved."""
-        self._row_cursor.was_moved = False
+        """Put the cursor on the first row and the list to its top, and fold incidents, as before the first key."""
+        self._row_cursor.was_moved, self._row_cursor.unfolded = False, None
         self._moved_at = float("-inf")
         self._update_rows(is_steady=False, is_held=False)
         self._scroll_to_row(0)

@@ -48,7 +48,7 @@ _LEAST_NAMES: Final = 20
 """Cells that the names keep before the reason is cut."""
 _LEAST_WHY: Final = 10
 """Cells of a reason below which the reason is left out."""
-_NOW: Final = clean("now ")
+_NOW: Final = clean(" now ")
 """Before the line of the present while the screen shows the past."""
 _INDENT: Final = "   "
 """Before a member of an unfolded incident."""
@@ -76,29 +76,40 @@ class _BlockLines(Widget):
         super().__init__()
         self._drawn: Sequence[Sequence[Segment]] = ()
         """The lines of the last frame."""
+        self._has_styles = False
+        """Whether they were drawn with the styles in force."""
 
     def _fit(self) -> None:
         """Take as many lines as there are, and draw the lines that have changed."""
-        if not self.is_mounted or not self.screen.size.width:
+        if not self.is_mounted or not self._width:
             return
-        lines = self._lines()
+        before, self._drawn = self._drawn, self._lines()
         height = self.styles.height
-        if height is None or height.value != len(lines):
-            self.styles.height = len(lines)
+        if height is None or height.value != len(self._drawn):
+            self.styles.height = len(self._drawn)
+        if len(self._drawn) != len(before):
             self.refresh()
             return
-        if len(lines) != len(self._drawn):
-            self.refresh()
-            return
-        changed = [y for y, (line, before) in enumerate(zip(lines, self._drawn, strict=True)) if line != before]
+        changed = [y for y, (line, old) in enumerate(zip(self._drawn, before, strict=True)) if line != old]
         if changed:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
-    watch_state = on_resize = _fit
+    watch_state = watch_options = on_resize = _fit
+
+    @property
+    def _width(self) -> int:
+        """Cells of a line; a widget without lines has no size of its own."""
+        return self.size.width or self.screen.size.width
+
+    def notify_style_update(self) -> None:
+        self._has_styles = False
+        super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
-        self._drawn = lines = self._lines()
-        return Strip(lines[y] if y < len(lines) else []).adjust_cell_length(self.size.width, self.rich_style)
+        if not self._has_styles:
+            self._drawn, self._has_styles = self._lines(), True
+        line = self._drawn[y] if y < len(self._drawn) else ()
+        return Strip(line).adjust_cell_length(self.size.width, self.rich_style)
 
     # Drawing.
 
@@ -168,11 +179,11 @@ class _BlockLines(Widget):
         """Return the segments of a line. Names have priority over the reason, and the reason over its own end."""
         plain = self.rich_style
         base = plain + self._style("cursor") if is_cursor else plain
-        width = self.size.width - taken
+        width = self._width - taken
         gap = max(_STATE - cells(state[0]) - cells(lasted), 1)
         left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
         room = max(width - left - 1, 1)
-        whole = cells(names(10_000))
+        whole = cells(names(room))
         for_names = max(min(whole, room - cells(why) - 2), min(_LEAST_NAMES, whole))
         if room - for_names - 2 < min(_LEAST_WHY, cells(why)):
             why, for_names = EMPTY, room
@@ -267,8 +278,9 @@ class ProblemBlock(_BlockLines):
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
         counts = [(up, "online"), (block.unknown, "unknown")]
         counts += [(count, aside.value) for aside in Aside if (count := block.asides.get(aside, 0))]
-        parts = [f"{count:,} {word}" for count, word in counts if count] or ["0 online"]
-        width = self.size.width
+        none = ["0 online"] if self.state.fleet.is_listed else ["no listing yet"]
+        parts = [f"{count:,} {word}" for count, word in counts if count] or none
+        width = self._width
         text = composed(f" {glyphs.separator} ".join(parts))
         text = shortened(text, max(width - 4, 1), ellipsis=glyphs.ellipsis)
         line = f"{glyphs.rule * 2} {text} "

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from rich.segment import Segment
 from textual.strip import Strip
 
-from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.modes import UNRESTRICTED, mode_of
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from envwatch.fleet.hours import LastDays
+    from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.tui.state import MonitorState
@@ -111,8 +111,10 @@ class RowRenderer(RowContents):
         base = self.base
         if is_cursor:
             base += self.style("cursor")
-        if not shown.rest.is_listed or tracked.presence is Presence.GONE:
+        if not shown.rest.is_listed or (shown.is_soft and tracked.presence is not Presence.LATE):
             base += self.style("gone")
+        elif tracked.presence is Presence.ONLINE and shown.rest.tag is None:
+            base += self.style("healthy")
         segments = self._gutter(tracked, shown.rest.tag, base, is_cursor=is_cursor)
         segments.append(self._state(shown, base))
         for (column, width), text in zip(self.columns[1:AGES], shown.ages, strict=True):
@@ -222,9 +224,7 @@ class RowRenderer(RowContents):
         for state, cells_alike in groupby(hours[-width:]):
             look = HOUR_STYLES[state]
             glyph = look.ascii if self.glyphs.is_ascii else look.glyph
-            # Without colours, that of the state offline is reverse, in which a full block would be an empty cell.
-            style = "loss" if state is UptimeState.DOWN else look.style
-            yield Segment(glyph * len([*cells_alike]), base + self.style(style))
+            yield Segment(glyph * len([*cells_alike]), base + self.style(look.style))
 
     def _name(self, rest: StaticCells, width: int, base: Style) -> list[Segment]:
         """Return the name, with the end of the id if the name is ambiguous, and at the right the mark or tag.

@@ -46,15 +46,15 @@ _WORD = 4
 """The weight of a count's word."""
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
-"""Weights of what never yields: that this is the past, whose fleet it is, and that its data cannot be trusted. Names
-are shortened before an alarm is dropped."""
+"""Weights of parts that never yield: that this is the past, whose fleet it is, and how far its data can be trusted.
+Names are shortened before these are dropped."""
 
 
 class StatusBar(TextLine):
     """Profile and host, counts, mixed modes and versions, age of the data, badges."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "rewound")
+        f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "blind", "rewound")
     }
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
@@ -151,7 +151,7 @@ class StatusBar(TextLine):
                 if (count := block.presences.get(presence, 0)) or presence is Presence.ONLINE:
                     parts += self._presence(presence, count, word, weight)
         if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
-            parts.append(Part(f"{fresh} new", "offline", 8))
+            parts.append(Part(f"{fresh} new", "offline", 7))
         newest = f" {total.newest}" if total.newest else ""
         if block.unknown:
             parts += [
@@ -245,10 +245,10 @@ class StatusBar(TextLine):
         age = profile_state.age(self.state.now)
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
-            return Part(f"{text.rstrip()} ", "alarm", _ALARM)
+            return Part(f"{text.rstrip()} ", "blind", _ALARM)
         if freshness is Freshness.WAITING:
             return self._waiting(profile_state, suffix)
-        word, style = ("BLIND", "alarm") if freshness is Freshness.BLIND else ("STALE", "badge")
+        word, style = ("BLIND", "blind") if freshness is Freshness.BLIND else ("STALE", "badge")
         return Part(f" {word}{suffix} {short_age(age)} ", style, _ALARM)
 
     def _waiting(self, profile_state: ProfileState, suffix: SafeText) -> Part:
@@ -270,7 +270,7 @@ class StatusBar(TextLine):
         else:
             text, style = f"live {oldest}", "online"
         has_failed = any(profile_state.failure is not None for profile_state in fleet)
-        return Part(text, "late" if has_failed else style, 6 if text.startswith("data") else 7)
+        return Part(text, "late" if has_failed else style, _ALARM)
 
 
 def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
@@ -299,13 +299,13 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         stalled_for = "" if since is None else f"{short_age(span(profile_state.clock.server_time(now.wall) - since))} "
-        parts += [Part(f" STALLED{suffix} ", "alarm", 9), Part(stalled_for, "alarm", 7, is_joined=True)]
+        parts += [Part(f" STALLED{suffix} ", "blind", 9), Part(stalled_for, "blind", 7, is_joined=True)]
     if (badge := quarantine_badge(profile_state, now)) is not None:
         what, lasts = badge
         parts += [
-            Part(f" HOLD{suffix} ", "alarm", 9),
-            Part(f"{what} ", "alarm", 7, is_joined=True),
-            Part(f"{lasts} ", "alarm", 5, is_joined=True),
+            Part(f" HOLD{suffix} ", "blind", 9),
+            Part(f"{what} ", "blind", 7, is_joined=True),
+            Part(f"{lasts} ", "blind", 5, is_joined=True),
         ]
     if profile_state.date_error is not None:
         parts.append(Part(f" DATE{suffix} {_signed(profile_state.date_error)} ", "badge", 9))
