@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
 _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
-_ONLINE, _LATE, _GONE = Presence.ONLINE, Presence.LATE, Presence.GONE
+_ONLINE, _LATE, _GONE, _MISSING = Presence.ONLINE, Presence.LATE, Presence.GONE, Presence.MISSING
 _UP: Final = frozenset({_ONLINE, _LATE})
 
 
@@ -69,7 +69,7 @@ class BlockLine:
     """When the first listing showed the first loss, or the last return of a line whose members are all back, by this
     machine's clock."""
     noticed_at: WallMs
-    """When the first listing showed the newest loss."""
+    """When the first listing showed the newest loss that is not acknowledged; the newest loss if all are."""
     acked: int = 0
     """How many of the members that are off are acknowledged."""
     shared: SafeText | None = None
@@ -149,6 +149,7 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
         before: the last block. A line keeps its key and its members for as long as one of the members is down.
     """
     known = _known_losses(monitor)
+    homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
     lost: _Lost = {}
     asides: Counter[Aside] = Counter()
     presences: Counter[Presence] = Counter()
@@ -162,14 +163,15 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
         presences.update([presence for row in proven if (presence := row.verdict.presence) in _UP])
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
-            if (aside := _aside(tracked, monitor, now, at, is_known=loss is not None)) is not None:
-                if not is_blind and not _is_doubtful(tracked, profile_state):
+            is_of_this_run = loss is not None and loss.at >= (profile_state.began_at or 0.0)
+            if (aside := _aside(tracked, monitor, now, at, is_of_this_run=is_of_this_run)) is not None:
+                if tracked.presence not in _UP and not is_blind and not _is_doubtful(tracked, profile_state):
                     asides[aside] += 1
             elif not is_problem(tracked, at) and loss is None:
                 continue  # its times prove nothing
             elif loss is not None:
                 lost.setdefault(loss.line, []).append((tracked, loss.at))
-            elif (home := before.homes.get(tracked.key)) is not None:
+            elif (home := homes.get(tracked.key)) is not None:
                 lost.setdefault(home, []).append((tracked, tracked.lost_at))
             else:
                 rest.append(tracked)
@@ -180,7 +182,11 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
             presences[tracked.presence] += profile_state.freshness(now) is not Freshness.BLIND
     earlier = {line.key: line for line in before.lines}
     incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
-    lines = [_line(key, members, monitor, incidents.get(key), earlier.get(key)) for key, members in lost.items()]
+    places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
+    lines = [
+        _line(key, members, monitor, incidents.get(key), earlier.get(key), places=places)
+        for key, members in lost.items()
+    ]
     lines += _returned(before, lost, monitor, now)
     return replace(_block(lines, monitor, now), presences=presences, unknown=unknown, asides=asides)
 
@@ -231,19 +237,22 @@ def _key(profile: SafeText, id_: SafeText) -> LineKey:
     return ("incident", profile, id_)
 
 
-def _aside(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, at: float, *, is_known: bool) -> Aside | None:
+def _aside(
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, at: float, *, is_of_this_run: bool
+) -> Aside | None:
     """Return why a row stands outside the block; None for a row that needs a person.
 
     A loss that this run noticed and nobody acknowledged stays in the block, however old the loss is.
     """
-    is_open = is_known and not monitor.is_acked(tracked)
-    if tracked.replaced_by is not None:
-        return Aside.REPLACED
+    is_open = is_of_this_run and not monitor.is_acked(tracked)
+    presence = tracked.verdict.presence
     if is_old(tracked, at) and not is_open:
         return Aside.OLD
-    if tracked.verdict.presence is _GONE and not is_problem(tracked, at) and not is_open:
+    if tracked.replaced_by is not None:
+        return Aside.REPLACED
+    if presence is _GONE and not is_problem(tracked, at) and not is_open:
         return Aside.GONE
-    if not tracked.is_flapping and monitor.ends_by_design(tracked, now):
+    if presence is not _MISSING and not tracked.is_flapping and monitor.ends_by_design(tracked, now):
         return Aside.EPHEMERAL
     if not monitor.concerns(tracked, now):
         return Aside.OUTSIDE
@@ -266,23 +275,29 @@ def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
     return found
 
 
-def _line(
+def _line(  # noqa: PLR0913  the parts of a line
     key: LineKey,
     lost: Sequence[tuple[TrackedEnvironment, float]],
     monitor: Monitor,
     incident: Incident | None,
     before: BlockLine | None,
+    *,
+    places: Mapping[EnvironmentKey, LineKey],
 ) -> BlockLine:
-    """Return the line of rows that are off, with the members and shared values that the line had before."""
+    """Return the line of rows that are off, with the members and shared values that the line had before.
+
+    `places` has the line of each row that is off: a member of another line is no member any more.
+    """
     first = lost[0][0]
     offset = monitor.fleet.for_environment(first).clock.offset
     times = [at - offset for _, at in lost]
+    open_times = [at - offset for tracked, at in lost if not monitor.is_acked(tracked)]
     off = tuple(sorted((tracked for tracked, _ in lost), key=_name_key))
     keys = {tracked.key for tracked in off}
-    if incident is not None:
-        members = incident.keys
-    else:
-        members = frozenset(keys) if before is None else before.member_keys | keys
+    members = frozenset(keys) if incident is None else incident.keys
+    if before is not None:
+        members |= before.member_keys
+    members = frozenset(each for each in members if places.get(each, key) == key)
     line = BlockLine(
         key=key,
         profile=first.profile,
@@ -290,7 +305,7 @@ def _line(
         member_keys=members,
         total=len(members),
         began_at=WallMs(min(times)),
-        noticed_at=WallMs(max(times)),
+        noticed_at=WallMs(max(open_times or times)),
         acked=sum(map(monitor.is_acked, off)),
     )
     if before is not None and keys <= before.member_keys:

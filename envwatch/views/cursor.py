@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from envwatch.fleet.tracking import TrackedEnvironment
@@ -220,7 +221,11 @@ class RowCursor:
         self.pinned = len(block_lines)
         self.place = None if cursor is None else self.place_of(cursor.key)
         if self.place is None and cursor is not None and was_in_block:
-            self.place = self._next_in_block(place)
+            joined = map(
+                self.place_of, (tracked.key for tracked in cursor.off) if isinstance(cursor, BlockLine) else ()
+            )
+            found = (each for each in joined if each is not None and each < self.pinned)
+            self.place = next(found, self._next_in_block(place))
         elif self.place is None and cursor is not None:
             self.place = self._header_of_folded(cursor.key)
         if self.passes_on and was_in_block and self.is_in_block:
@@ -310,7 +315,7 @@ class RowCursor:
             return None
         if (cursor := self.cursor) is not None:
             self._trail.append(cursor.key)
-        unvisited = (place for place in places if self._visited.get(self.lines[place].key) != self._stamp(place))
+        unvisited = (place for place in places if self._visited.get(self.lines[place].key, -inf) < self._stamp(place))
         below = (place for place in places if here is not None and place > here)
         return next(unvisited, next(below, places[0]))
 
@@ -353,15 +358,15 @@ class RowCursor:
         first = [place for place in self._open_places()[:1] if place != self.place]
         if self.is_in_block and self.place is not None:
             first.append(self.place)
-        if members and members[0] - 1 not in first:
+        if members and members[0] - 1 not in first and len(first) < most - 1:
             first.append(members[0] - 1)
         first = first[:most]
         room = most - len(first) - (len(first) < most)  # a line for the number of hidden ones
         others = [place for place in heads if place not in first]
         for_members = min(len(members), max(room - len(others), min(_LEAST_MEMBERS, room)))
         chosen = {*first, *others[: max(room - for_members, 0)]}
-        start = max((self.place or 0) - for_members + 1, members[0]) if self.place in members else 0
-        chosen.update([place for place in members if place >= start][: max(for_members, 0)])
+        start = (self.place or 0) - for_members if self.place in members else 0
+        chosen.update([place for place in members if place >= start and place not in first][: max(for_members, 0)])
         shown: list[int | More | MoreMembers] = sorted(chosen)
         hidden = [line for place in heads if place not in chosen and isinstance(line := block[place], BlockLine)]
         if hidden and len(shown) < most:

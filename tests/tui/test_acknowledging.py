@@ -441,6 +441,18 @@ async def test_nothing_to_acknowledge_says_so(row: list[Environment], message: s
         assert stage.news == message
 
 
+async def test_a_row_of_the_block_that_has_been_gone_for_long_can_be_acknowledged() -> None:
+    async with staged() as stage:
+        for minutes in (0, 1, 2, 20):
+            stage.now = minutes * 60
+            left = [named("ada", stage.at)] if not minutes else []
+            await stage.show([*left, *(named(name, stage.at) for name in ("bob", "cyd", "dan", "eve", "fay"))])
+        assert "ada" in stage.lines[1]
+        await acknowledge(stage, "sold")
+        assert stage.news.startswith("acknowledged on this machine")
+        assert "1 gone" in stage.lines[1]
+
+
 async def test_a_group_without_problems_says_so() -> None:
     async with staged() as stage:
         await stage.show([named("dan"), named("eve")])
