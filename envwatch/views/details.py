@@ -313,10 +313,8 @@ def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine
 
 COPY_LETTERS: Final[Mapping[str, str]] = {
     "name": "n",
-    "names": "n",
     "device id": "d",
     "environment id": "i",
-    "environment ids": "i",
     "connection id": "c",
     "update command": "u",
     "start command": "l",

@@ -160,16 +160,17 @@ class RowActions(TableScreen):
             is_past=state.rewound is not None,
         )
         if len(target.environments) == 1:
-            own = (*copies(target.environments[0]), Copy("JSON", row_json_of(environments)))
+            own = [(COPY_LETTERS[each.label], each) for each in copies(target.environments[0])]
+            as_json = Copy("JSON", row_json_of(environments))
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)
-            own = (
-                _names_of(target),
-                Copy("environment ids", ids),
-                Copy("JSON", b"".join(json_of(environments)).decode()),
-            )
-        added = Copy("a sentence for a chat", sentence)
-        texts = {COPY_LETTERS[text.label]: text for text in (*own[:-1], added, own[-1])}
+            own = [
+                (COPY_LETTERS["name"], _names_of(target)),
+                (COPY_LETTERS["environment id"], Copy("environment ids", ids)),
+            ]
+            as_json = Copy("JSON", b"".join(json_of(environments)).decode())
+        added = (Copy("a sentence for a chat", sentence), as_json)
+        texts = dict([*own, *((COPY_LETTERS[each.label], each) for each in added)])
 
         def copy(choice: tuple[str, bool] | None) -> None:
             if choice is None:
