@@ -56,7 +56,7 @@ async def test_a_listing_fills_status_bar_table_and_news_bar() -> None:
             ["◐", "late", "15s", "60s", "bob"],
             ["●", "on", "1h", "10s", "ada"],
         ]
-        assert stage.news.startswith("no events yet")
+        assert stage.news.startswith("nothing has changed since")
 
 
 async def test_the_status_line_names_a_date_that_is_not_believed() -> None:
@@ -136,7 +136,7 @@ async def test_a_failed_poll_keeps_the_rows_and_says_why_and_when_it_tries_again
         assert [*stage.block, stage.rule, *stage.body] == before
         assert stage.news.startswith("timeout · partial (2/?): timeout ")
         await stage.show(fleet_of_three(stage.at))
-        assert stage.news.startswith("no events yet")
+        assert stage.news.startswith("nothing has changed since")
 
 
 async def test_a_failure_before_the_first_listing_is_not_shown_as_an_empty_fleet() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
 from textual.binding import Binding
+from textual.widgets import Input
 
 from envwatch.model.text import cells
 from envwatch.tui.terminal.textual_internals import declared_actions
@@ -91,10 +92,13 @@ class KeyFooter(TextLine):
         screen = self.screen
         labels = screen if isinstance(screen, KeyLabels) else None
         found: dict[str, _Key] = {}
+        is_typing = isinstance(self.app.focused, Input)
         for node, binding, enabled, _ in screen.active_bindings.values():
             label = binding.description if labels is None else labels.label_of(binding)
-            if binding.show and enabled and label:
-                found.setdefault(binding.action, _Key(node, binding, self.app.get_key_display(binding), label))
+            display = self.app.get_key_display(binding)
+            is_text = is_typing and display.isascii() and len(display) == 1  # as `:` of `:,ctrl+p`
+            if binding.show and enabled and label and not is_text:
+                found.setdefault(binding.action, _Key(node, binding, display, label))
         nodes = [key.node for key in found.values()]
         order = () if labels is None else labels.FOOTER_ORDER
 
