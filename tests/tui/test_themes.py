@@ -418,7 +418,8 @@ async def every_look(case: Case, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     """A screen with a row of each look, and the cursor on the fresh loss."""
     if case.is_colourless:
         monkeypatch.setenv("NO_COLOR", "1")
-    async with staged((100, 24), theme=case.theme.name, ascii_only=case.is_ascii) as stage:
+    wishes = {"theme": case.theme.name, "ascii_only": case.is_ascii, "columns": ("why",)}
+    async with staged((80, 24), **wishes) as stage:
         await stage.show(every_row(stage.at, is_lost=False))
         await acknowledge(stage, "acked-box", "disk swap")
         silent = [(NO_PROFILE, clean("silent-box"))]
