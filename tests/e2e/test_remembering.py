@@ -35,7 +35,7 @@ def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Termin
     """A dashboard that is slow to poll, whose state lies in a folder of its own; it is quit at the end."""
     environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "XDG_STATE_HOME": str(home / "state")}
     environ |= own_keys(home)
-    with Terminal.of_envwatch("--interval", "60", home=home, columns=columns, lines=30, environ=environ) as terminal:
+    with Terminal.of_envwatch("--interval", "60", home=home, columns=columns, lines=26, environ=environ) as terminal:
         terminal.wait_for(r"○ [0-9]+ off")
         terminal.wait_for("^.►")
         yield terminal
