@@ -82,7 +82,7 @@ BRIEF = Extent(("BRANCH", "USER"), 1, 3)
 def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]], extent: Extent) -> None:
     """Arrange the table in every way, then let the fleet change and look at what is said of that."""
     terminal.wait_for(HEADER)
-    terminal.wait_for("►(● on|◐ late|○ off)")
+    terminal.wait_for("►(● on|◐ late|○ ([0-9]+ )?off)")
     see_groups(terminal, extent.groups)
     for titles in COLUMNS[: extent.columns]:
         see_columns(terminal, titles)
@@ -343,7 +343,7 @@ def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(
             program = Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ)
             terminals.append(stack.enter_context(program))
         for terminal in terminals:
-            terminal.wait_for("►(● on|◐ late|○ off)")
+            terminal.wait_for("►(● on|◐ late|○ ([0-9]+ )?off)")
         server.rows = [{**row, "connectionId": None} for row in server.rows]
         for terminal in terminals:
             terminal.wait_until(partial(has_notified, terminal), "a notification")

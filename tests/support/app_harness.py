@@ -31,7 +31,9 @@ from envwatch.views.grouping import GroupHeader
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from rich.style import Style
     from textual.pilot import Pilot
+    from textual.strip import Strip
     from textual.widget import Widget
 
     from envwatch.model.clock import Clocks
@@ -232,8 +234,25 @@ class Stage:
     @property
     def lines(self) -> list[str]:
         """The lines of the top screen."""
-        screen = self.app.screen
-        return ["".join(segment.text for segment in strip) for strip in screen._compositor.render_strips()]  # noqa: SLF001  Textual has no other way to the drawn text
+        return ["".join(segment.text for segment in strip) for strip in self.strips]
+
+    @property
+    def strips(self) -> list[Strip]:
+        """The lines of the top screen with their styles."""
+        return self.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no other way to the drawn text
+
+    def line_of(self, text: str) -> Strip:
+        """Return the first line of the top screen that has a text."""
+        return next(strip for strip in self.strips if text in strip.text)
+
+
+def style_in(strip: Strip, text: str) -> Style:
+    """Return the style of a text in a line, which has only one; the line has narrow characters only."""
+    place = strip.text.index(text)
+    styles = [segment.style for segment in strip for _ in segment.text][place : place + len(text)]
+    assert len(set(styles)) == 1, (text, styles)
+    assert styles[0] is not None
+    return styles[0]
 
 
 @asynccontextmanager

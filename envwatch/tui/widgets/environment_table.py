@@ -379,10 +379,17 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def action_move(self, lines: int) -> None:
         self._move_to((self._row_cursor.place or 0) + lines)
+        self._reveal_top()
 
     def action_move_to(self, place: int) -> None:
         """Move the cursor to a line, counted from the end if negative."""
         self._move_to(place if place >= 0 else len(self._row_cursor.lines) + place)
+        self._reveal_top()
+
+    def _reveal_top(self) -> None:
+        """Scroll to the first row after a move into the block, as the rows follow the block."""
+        if self.is_in_block and self.scroll_offset.y:
+            self._scroll_to_row(0)
 
     def action_page(self, pages: float) -> None:
         """Move the cursor by a part of what is visible."""

@@ -190,7 +190,6 @@ class _BlockLines(Widget):
         text = names(for_names)
         reason = shortened(why, max(room - cells(text) - 2, 0), ellipsis=self.options.glyphs.ellipsis)
         space = max(room - cells(text) - cells(reason), 0)
-        faint = base + self._style("faint")
         named = base + (
             Style(bold=True) if name_style == "bold" else self._style(name_style) if name_style else Style()
         )
@@ -198,10 +197,10 @@ class _BlockLines(Widget):
             Segment(bar[0] or " ", plain + self._style(bar[1]) if bar[0] else base),
             Segment(mark, base),
             Segment(state[0], base + self._style(state[1])),
-            Segment(" " * gap + lasted + " ", base),
+            Segment(" " * gap + lasted + " ", named if name_style == "faint" else base),
             Segment(f"{tag[0]:<{_TAG}}", base + (self._style(tag[1]) + self._style("tag") if tag[0] else Style())),
             Segment(f" {text}{' ' * space}", named),
-            Segment(f"{reason} ", faint if name_style == "faint" else base),
+            Segment(f"{reason} ", named if name_style == "faint" else base),
         ]
 
 

@@ -182,7 +182,9 @@ class RowRenderer(RowContents):
         for presence in Presence:
             if count := header.counts.get(presence):
                 glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.glyphs.is_ascii)
-                style = base + self.style("unknown" if is_unknown else style_of_presence(presence))
+                look = style_of_presence(presence)
+                # A row that is down and needs a person stands in the block.
+                style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
                 tail += [Segment("  ", base), Segment(f"{glyph} {count}", style)]
         silence = self._silence_of(header)
         if silence is not None:
