@@ -137,7 +137,7 @@ class RowContents:
         wall = self.state.now.wall
         text: SafeText | None = None
         if silence is not None:
-            text = silence_text(silence, wall)
+            text = silence_text(silence, wall, width)
         elif not self.state.is_acked(tracked):
             text = shared_text(tracked.environment, wall, width)
         if text is None:
