@@ -110,7 +110,7 @@ def watched(home: Path, *fleets: Fleet, columns: int = 80, lines: int = 24) -> I
         terminal = stack.enter_context(program)
         for fleet in fleets:
             wait_for_listing(terminal, fleet, 4)
-        terminal.wait_for(f"● {sum(len(fleet.names) for fleet in fleets)}")
+        terminal.wait_for("● on ")
         yield terminal
 
 

@@ -42,6 +42,8 @@ _COUNTED = (
 )
 """Presences in their order on the line, each with its word and the weight of its count."""
 
+_CUT_HOST = 7
+"""The weight at which the host is shortened: before a count of environments is dropped."""
 _WORD = 4
 """The weight of a count's word."""
 
@@ -127,7 +129,7 @@ class StatusBar(TextLine):
             separator = f" {self.options.glyphs.separator} "
             left += [
                 Part(separator, "faint", _IDENTITY - 1, is_joined=True),
-                Part(host, "faint", _IDENTITY - 1, cut_at=_ALARM - 1, keep="ends", is_joined=True),
+                Part(host, "faint", _IDENTITY - 1, cut_at=_CUT_HOST, keep="ends", is_joined=True),
             ]
         rewound = [] if self.state.rewound is None else [rewound_badge(self.state, self.options)]
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
