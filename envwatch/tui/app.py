@@ -62,7 +62,9 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
-_WITHOUT_EFFECT: Final = frozenset({"scroll_left", "scroll_right", "app.focus_next", "app.focus_previous"})
+_WITHOUT_EFFECT: Final = frozenset(
+    {"scroll_left", "scroll_right", "page_left", "page_right", "app.focus_next", "app.focus_previous"}
+)
 """Actions that Textual binds to keys in every screen, and that may change nothing."""
 _FRAME_S: Final = 0.2
 """Seconds between the looks at where a replay is."""

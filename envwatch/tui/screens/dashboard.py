@@ -314,10 +314,12 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             self.wants_detail = not self._shows_detail
 
     def action_explain(self) -> None:
-        """Show every rule behind the verdict in the detail pane, or leave that again."""
+        """Show every rule behind a verdict in the detail pane, of an incident for its first member; or leave that."""
         if self._detail.explains:
             self._close_explanation()
-        elif self.selected() is not None:
+            return
+        self.table.go_to_member()
+        if self.selected() is not None:
             self.table.pin_cursor()
             self._wanted_before, self.wants_detail = self.wants_detail, True
             self._detail.explains = True

@@ -79,8 +79,7 @@ class TableScreen(Screen[None]):
         """Return the environment under the cursor, with a message if there is none."""
         tracked = self.table.cursor
         if tracked is None:
-            several = self.table.incident is not None
-            self.show_message("an incident of several: x shows each environment" if several else _NO_ENVIRONMENT)
+            self.show_message(_NO_ENVIRONMENT)
         return tracked
 
     @property

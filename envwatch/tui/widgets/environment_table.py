@@ -185,6 +185,14 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Move the cursor to the next open line of the block once the cursor's line is acknowledged."""
         self._awaits_ack = True
 
+    def go_to_member(self) -> None:
+        """Show the members of the incident under the cursor, and move to the first."""
+        incident = self.incident
+        if incident is not None and incident.single is None:
+            if self._row_cursor.unfolded != incident.key:
+                self.toggle_members()
+            self.action_move(1)
+
     def toggle_members(self) -> None:
         """Show the members of the incident under the cursor in the block, or hide the members that are visible."""
         cursor = self._row_cursor

@@ -150,7 +150,7 @@ class StatusBar(TextLine):
         total, parts, block = self._total, list[Part](), self.state.block
         if self.state.fleet.is_listed:
             for presence, word, weight in _COUNTED:
-                if (count := block.presences.get(presence, 0)) or presence is Presence.ONLINE:
+                if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
                     parts += self._presence(presence, count, word, weight)
         if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
             parts.append(Part(f"{fresh} new", "offline", 7))
