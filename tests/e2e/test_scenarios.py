@@ -23,8 +23,11 @@ def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -
         terminal.wait_for(r"letta server .*--computer-name=")
         terminal.wait_for("R does that from here: this is a demo")
         terminal.press("R")
+        terminal.wait_for("letta-server on .* and [0-9]+ more")
+        terminal.press(ENTER)
         terminal.wait_for("letta-server: done, with ")
-        terminal.wait_for("○ 0 off")
+        terminal.wait_for("● [0-9]+ back +[0-9]+s BACK pod p-7: ")
+        terminal.wait_until(lambda: " off" not in terminal.display[0], "no loss in the header")
         terminal.press("qq")
         assert terminal.wait_for_end() == 0
 
