@@ -207,6 +207,7 @@ def test_nothing_of_a_hostile_fleet_reaches_the_terminal_but_text(
         before = len(terminal.received)
         terminal.press("G", "k", "c")
         wait_for_clipboard(terminal, before)
+        terminal.wait_for("^ sent to the clipboard: ")  # also where a failure is shown
         copied = clipboard(bytes(terminal.received[before:]))
         assert len(copied) == 1
         assert copied[0].isprintable()

@@ -39,6 +39,11 @@ def titles_line(terminal: Terminal) -> int:
     return next(y for y, line in enumerate(terminal.display) if re.match(HEADER, line))
 
 
+def block_height(terminal: Terminal) -> int:
+    """How many lines the block has, on a terminal with a rule below."""
+    return titles_line(terminal) - 2
+
+
 def rows(terminal: Terminal) -> list[str]:
     """The lines of the table."""
     below = terminal.display[titles_line(terminal) + 1 : -2]

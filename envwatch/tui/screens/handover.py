@@ -149,8 +149,8 @@ class HandoverScreen(PlainText):
 
     def _answer(self, text: str) -> None:
         answer = self.query_one("#handover-answer", Static)
-        answer.display = bool(text)
         answer.update(text)
+        answer.display = bool(text)
 
     async def _read(self) -> None:
         name = self._handover.name

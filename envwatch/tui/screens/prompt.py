@@ -86,8 +86,8 @@ class Prompt(ModalScreen["PromptResult | None"]):
 
     def _say(self, mistake: str) -> None:
         line = self.query_one("#prompt-mistake", Static)
-        line.display = bool(mistake)
         line.update(mistake)
+        line.display = bool(mistake)
 
     def label_of(self, binding: Binding) -> str | None:
         if binding.action == "withdraw" and not self._may_withdraw:

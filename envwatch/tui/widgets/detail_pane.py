@@ -134,8 +134,9 @@ class DetailPane(Pager):
         if rows != before:
             self._drawn[part] = rows
             static = self.query_one(f"#{part}", Static)
-            static.display = bool(rows)
             static.update(_content(rows), layout=before is None or len(before) != len(rows))
+            # Afterwards: to show a widget may ask for its height at once, which Textual then keeps.
+            static.display = bool(rows)
 
     @property
     def _layout(self) -> PaneLayout:
