@@ -11,7 +11,7 @@ Owns the rules that keep a reader's place:
   of its group.
 * A row that another view hid, as a filter does while it is typed, has the cursor again in the next view that shows it,
   unless the cursor was moved or the filter was kept meanwhile.
-* What is visible of the table stays where it is on the screen: the row under the cursor, else most of the visible rows.
+* What is visible of the table stays where it is in the table: the row under the cursor, else most of the visible rows.
   Only the end of the list moves it: no line stays empty while a row is out of sight.
 * Rows keep their places while the cursor has just moved.
 

@@ -113,7 +113,8 @@ class TextLine(Widget):
     def fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
         """Drop or cut the lightest part until the rest fits; a part that is left alone is cut to any length.
 
-        A cut part has back the cells that dropping others has made free. A dropped part comes back if it fits then.
+        A cut part has back the cells that dropping others has made free. Dropped parts come back, the heaviest first, until
+        one does not fit.
         """
         parts = [*left, *right]
         kept = dict(enumerate(parts))
@@ -141,7 +142,9 @@ class TextLine(Widget):
         for places in sorted(dropped, key=lambda places: -parts[places[0]].weight):
             if not parts[places[0]].is_joined or places[0] - 1 in kept:
                 before, kept = kept, kept | {place: parts[place] for place in places}
-                kept = before if excess() > 0 else kept
+                if excess() > 0:
+                    kept = before
+                    break
         places = sorted(kept)
         return [kept[place] for place in places if place < len(left)], [
             kept[place] for place in places if place >= len(left)
