@@ -113,8 +113,8 @@ class TextLine(Widget):
     def fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
         """Drop or cut the lightest part until the rest fits; a part that is left alone is cut to any length.
 
-        A cut part has back the cells that dropping others has made free. Dropped parts come back, the heaviest first, until
-        one does not fit.
+        A cut part has back the cells that dropping others has made free. Dropped parts come back, the heaviest first,
+        until one does not fit.
         """
         parts = [*left, *right]
         kept = dict(enumerate(parts))
