@@ -87,12 +87,12 @@ class Picture:
 
 PICTURES = {
     "first-20-seconds": Picture(
-        seconds=20, has_past=True, pressed_at={7: "n", 11: "enter", 14: "E", 17: "q", 18: "q", 20: "g"}
+        seconds=20, has_past=True, pressed_at={7: "enter", 11: "E", 15: "q", 16: "q", 18: "e", 20: "q"}
     ),
     "outage": Picture(),
     "outage-with-pane": Picture(size=(120, 36)),
     "explain": Picture(size=(120, 36), keys=("E",)),
-    "groups": Picture(keys=("b", "p", "enter", "x", "x")),
+    "groups": Picture(keys=("b", "p", "enter", "G", "x", "x")),
     "blind": Picture(seconds=POD_LOST_S + 100, failure=Cause.TIMEOUT),
     "key-refused": Picture(seconds=POD_LOST_S + 20, failure=Cause.UNAUTHORIZED),
     "rewound": Picture(seconds=40, has_past=True, keys=("T", *"02:20", "enter")),

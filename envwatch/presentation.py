@@ -111,7 +111,7 @@ _ALL: Final = (
         pane="version",
     ),
     Presentation(
-        "branch", "git branch", text=_attribute("branch"), width=15, from_width=100, keep="start", pane="branch"
+        "branch", "git branch", text=_attribute("branch"), width=10, from_width=0, keep="start", pane="branch"
     ),
     Presentation(
         "directory",

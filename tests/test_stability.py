@@ -24,7 +24,6 @@ from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import REFERENCE, Exit
-from envwatch.cli.commands.report import recorded_in
 from envwatch.cli.doctor import finding, report
 from envwatch.config.hook_schema import HookSettings
 from envwatch.config.schema import Command, schema
@@ -43,7 +42,7 @@ from envwatch.views.check_result import Metric
 from envwatch.views.cloud_events import CloudEvent, cloud_event, word_of
 from envwatch.views.columns import COLUMNS
 from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.views.report import report_of
+from envwatch.views.report import recorded_in, report_of
 from envwatch.views.report_values import Report
 
 if TYPE_CHECKING:

@@ -94,10 +94,15 @@ class OutageLife(CalmLife):
         return FOREVER
 
     def start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:
-        """Start a listener; if it was lost with the pod, the others follow it on the new one."""
+        """Start a listener; if it was lost with the pod, the others follow it on the new one.
+
+        A listener that follows another one may be started too, so that one key starts all of an incident.
+        """
         self.advance(at)
-        if environment.last.is_beating or not environment.last.is_listed or environment.machine.is_sandbox:
+        if not environment.last.is_listed or environment.machine.is_sandbox:
             return False
+        if environment.last.is_beating:
+            return not environment.is_online(at)
         self._connect(environment, at + self._by_hand.randrange(800, 1_500))
         if environment in self._lost:
             self._lost.remove(environment)

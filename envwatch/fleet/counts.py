@@ -9,13 +9,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.problems import is_old, is_problem, is_settled
+from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.versions import is_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from envwatch.fleet.presence import Presence
     from envwatch.fleet.profile_state import ProfileState
@@ -30,17 +30,10 @@ class Counts:
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
     unknown: int = 0
-    """Those whose row reads unknown, see `style_of`; they are counted as nothing else but problems and alerting."""
-    old: int = 0
-    """Offline for so long that they are no problem any more; they are in `presences` as well."""
-    settled: int = 0
-    """Offline and no problem though not old: replaced by another row, or an ended sandbox; in `presences` as well."""
-    problems: Sequence[TrackedEnvironment] = ()
-    """Those that are a problem, see `is_problem`."""
-    problem_presences: Mapping[Presence, int] = field(default_factory=dict)
-    """How many of the problems there are of each presence; one that is online is flapping."""
+    """Those whose row reads unknown, see `style_of`; they are counted as nothing else but alerting."""
     alerting: Mapping[Presence, int] = field(default_factory=dict)
-    """Of those, how many are worth a person's attention, see `Monitor.is_alerting`. None are while it is blind."""
+    """How many problems of each presence need a person, see `Monitor.is_alerting`. A problem that is online flaps. A
+    blind profile has none."""
     flapping: int = 0
     unrestricted: int = 0
     """Up, in the mode that approves everything."""
@@ -58,10 +51,6 @@ class Counts:
         return Counts(
             presences=Counter(self.presences) + Counter(other.presences),
             unknown=self.unknown + other.unknown,
-            old=self.old + other.old,
-            settled=self.settled + other.settled,
-            problems=(*self.problems, *other.problems),
-            problem_presences=Counter(self.problem_presences) + Counter(other.problem_presences),
             alerting=Counter(self.alerting) + Counter(other.alerting),
             flapping=self.flapping + other.flapping,
             unrestricted=self.unrestricted + other.unrestricted,
@@ -77,18 +66,14 @@ def counts_at(
     if profile_state.freshness(now) is Freshness.BLIND:
         return Counts(unknown=len(profile_state.environments))
     at, environments = profile_state.clock.server_time(now.wall), profile_state.environments.values()
-    known = [tracked for tracked in environments if not (tracked.clock_suspect or profile_state.is_unproven(tracked))]
+    known = profile_state.proven
     up = [tracked for tracked in known if tracked.verdict.is_up]
-    problems = [tracked for tracked in environments if is_problem(tracked, at)]
+    problems = (tracked for tracked in environments if is_problem(tracked, at))
     versions = Counter(tracked.environment.version for tracked in up)
     modes = Counter(tracked.environment.mode for tracked in up)
     return Counts(
         presences=Counter(tracked.presence for tracked in known),
         unknown=len(environments) - len(known),
-        old=sum(is_old(tracked, at) for tracked in known),
-        settled=sum(is_settled(tracked, at) for tracked in known),
-        problems=problems,
-        problem_presences=Counter(tracked.presence for tracked in problems),
         alerting=Counter(tracked.presence for tracked in problems if is_alerting(tracked)),
         flapping=sum(tracked.is_flapping and tracked.replaced_by is None for tracked in known),
         unrestricted=sum(count for mode, count in modes.items() if mode_of(mode) == UNRESTRICTED),

@@ -199,6 +199,10 @@ class Incidents:
         opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
         return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
 
+    def lost_in(self, incident: SafeText) -> frozenset[Key]:
+        """Return the environments of an incident that are not back, whether the incident is open or still waits."""
+        return frozenset(key for key, id_ in _ids(self).items() if id_ == incident)
+
 
 def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[Loss], Mapping[Key, LossStatus]]:
     """Return the losses that still wait, and their statuses."""
@@ -212,8 +216,8 @@ def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[L
         elif status is LossStatus.ALERTING and loss.is_quiet:
             # The silence ended: the row counts as lost from this moment.
             moment = around.moments[loss.event.profile]
-            died = DeathInterval(moment, moment)
-            waiting.append(replace(loss, died=died, noticed_at=around.at, is_quiet=False))
+            died, event = DeathInterval(moment, moment), replace(loss.event, at=moment)
+            waiting.append(replace(loss, event=event, died=died, noticed_at=around.at, is_quiet=False))
         elif status not in (LossStatus.OVER, LossStatus.SETTLED):
             waiting.append(loss)
     return waiting, statuses

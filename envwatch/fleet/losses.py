@@ -108,7 +108,7 @@ def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_n
         tracked: the environment.
         at: the server's time.
         is_acked: whether the environment is acknowledged.
-        is_news: whether the loss was noticed lately, however long ago the row's last sign of life was.
+        is_news: whether the loss waits or belongs to an open incident, however long ago the row was lost.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 _END: Final = ServerMs(inf)
-_OLD_AFTER_S: Final = limits.OLD_AFTER.total_seconds()
 
 
 class MonitorChanges(NamedTuple):
@@ -412,10 +411,8 @@ class Monitor:
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN
             at = moments[profile]
-            is_news = now.monotonic - noticed.get(key, -inf) < _OLD_AFTER_S
-            status = status_of(
-                tracked, at, is_acked=ack_in(acks, profile_state.server, id_) is not None, is_news=is_news
-            )
+            is_acked = ack_in(acks, profile_state.server, id_) is not None
+            status = status_of(tracked, at, is_acked=is_acked, is_news=key in noticed)
             if status is not LossStatus.ALERTING or self._is_loud(tracked, wall, at):
                 return status
             return LossStatus.QUIET if self._policy(profile).concerns(tracked, at) else LossStatus.OUTSIDE

@@ -36,12 +36,6 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
     return now - lost_at >= _OLD_MS and lost_at >= _EARLIEST_MS
 
 
-def is_settled(tracked: TrackedEnvironment, now: float) -> bool:
-    """Whether an offline row is no problem although the row is not old: it was replaced, or is an ended sandbox."""
-    is_no_loss = tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping)
-    return tracked.verdict.presence is _OFFLINE and is_no_loss and not is_old(tracked, now)
-
-
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
     """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`.
 

@@ -193,6 +193,14 @@ class ProfileState:
         is_stalled = self.stall_detector.is_stalled and tracked.verdict.is_up
         return is_stalled or tracked.has_impossible_time or self.is_unreadable(tracked)
 
+    @property
+    def proven(self) -> list[TrackedEnvironment]:
+        """The rows whose state is known while the profile is not blind, by the newest listing and its clock."""
+        rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
+        if has_unreadable or self.stall_detector.is_stalled:
+            return [row for row in rows if not (row.clock_suspect or self.is_unproven(row))]
+        return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]  # nearly always
+
     def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
         """Whether the newest listing set its row aside: it is not absent, and its state is unknown."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids

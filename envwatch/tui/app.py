@@ -19,6 +19,7 @@ from envwatch.fleet.history import HistoryError
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.model.times import zone_of
 from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.glyphs import ASCII, UNICODE
@@ -26,6 +27,7 @@ from envwatch.tui.past_loading import PastLoading
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
+from envwatch.tui.screens.handover import NO_HISTORY, Handover, HandoverScreen, HoursMenu
 from envwatch.tui.screens.help import HelpScreen, help_on, help_sections
 from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.row_actions import RowActions
@@ -37,9 +39,10 @@ from envwatch.tui.terminal.requirements import advice
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.time_machine import TimeMachine
-from envwatch.tui.widgets.footer import has_key, without_key
+from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.status_bar import StatusBar
+from envwatch.views.block import block_of
 from envwatch.views.event_text import unchanged_text
 from envwatch.views.table_view import AmbiguousNames, View
 from envwatch.views.window_title import window_title
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from textual.command import Provider
+    from textual.events import Key
     from textual.screen import Screen
 
     from envwatch.fleet.monitor import MonitorChanges
@@ -58,6 +62,10 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
+_WITHOUT_EFFECT: Final = frozenset(
+    {"scroll_left", "scroll_right", "page_left", "page_right", "app.focus_next", "app.focus_previous"}
+)
+"""Actions that Textual binds to keys in every screen, and that may change nothing."""
 _FRAME_S: Final = 0.2
 """Seconds between the looks at where a replay is."""
 _YIELD: Final = 0.001
@@ -91,7 +99,8 @@ class EnvwatchApp(TerminalApp):
         without_key("switch_bell", "Bell on or off", "app.bell"),
         without_key("times", "Times: relative, local, UTC", "app.times"),
         without_key("change_theme", "Theme …", "app.theme"),
-        Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", show=False, id="app.palette"),
+        without_key("handover", "Handover report of the last hours …", "app.handover"),
+        Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", id="app.palette"),
         Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
         Binding("ctrl+c", "leave(130)", "Quit", show=False, priority=True, id="app.interrupt"),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
@@ -229,7 +238,11 @@ class EnvwatchApp(TerminalApp):
 
     def _publish(self, present: MonitorState) -> None:
         """Hand a state down to the screens, with the newest monitor in it, or the moment to which they went back."""
+        before, now = self._present, present.now
         self._present = replace(present, monitor=self._monitor)
+        is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
+        if is_due or not self._present.has_rows_of(before):
+            self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
         self.state = self.time_machine.shown(self._present)
 
     def republish(self) -> None:
@@ -361,6 +374,21 @@ class EnvwatchApp(TerminalApp):
 
         self.push_screen(Menu("Theme", choices, self.theme), take)
 
+    def action_handover(self) -> None:
+        """Ask for the hours, and show the report on them."""
+        if not self._inputs.pasts:
+            self.answer(NO_HISTORY)
+            return
+
+        def report(hours: str | None) -> None:
+            if hours is not None:
+                zone = zone_of(self.options.times)
+                handover = Handover.wanted(self._inputs, self.state, int(hours), zone)
+                is_ascii = self.options.glyphs.is_ascii
+                self.push_screen(HandoverScreen(handover, self._saved.export, is_ascii=is_ascii))
+
+        self.push_screen(HoursMenu(), report)
+
     def action_switch_bell(self) -> None:
         rings = not self.options.rings
         self.options = replace(self.options, rings=rings)
@@ -378,7 +406,7 @@ class EnvwatchApp(TerminalApp):
             if key is not None:
                 self.dashboard.select(key)
 
-        log = EventLogScreen(self.dashboard.query_one(NewsBar).cut_text)
+        log = EventLogScreen(self.dashboard, self.dashboard.query_one(NewsBar).cut_text)
         self.push_screen(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
 
     def action_help(self) -> None:
@@ -391,6 +419,23 @@ class EnvwatchApp(TerminalApp):
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
+
+    def on_key(self, event: Key) -> None:
+        """Say that a key does nothing here, so that no key is silent."""
+        bound = self.screen.active_bindings.get(event.key)
+        if bound is None or bound.binding.action in _WITHOUT_EFFECT:
+            is_alone = bound is None or "focus" not in bound.binding.action or len(self.screen.focus_chain) < 2
+            if is_alone:
+                shown = event.character if event.is_printable and event.character else event.key
+                self._say_unbound(clean(shown).strip() or "space")
+
+    def _say_unbound(self, key: str) -> None:
+        text = f"{key} does nothing here: ? shows the keys"
+        if isinstance(self.screen, Dashboard):
+            self.answer(text)
+        else:
+            for footer in self.screen.query(KeyFooter):
+                footer.say(text)
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

@@ -16,6 +16,9 @@ class Glyphs:
 
     is_ascii: bool = False
     cursor: str = "►"
+    marked: str = "+"
+    marked_cursor: str = "◆"
+    """Of a marked row under the cursor."""
     lost: str = "▌"
     """The bar at the left edge of what was lost lately."""
     returned: str = "▌"
@@ -34,11 +37,19 @@ class Glyphs:
     opened: str = "▾"
     closed: str = "▸"
 
+    def mark(self, *, is_cursor: bool, is_marked: bool) -> str:
+        """Return the glyph at the left of a line."""
+        if is_cursor:
+            return self.marked_cursor if is_marked else self.cursor
+        return self.marked if is_marked else " "
+
 
 UNICODE = Glyphs()
 ASCII = Glyphs(
     is_ascii=True,
     cursor=">",
+    marked="=",
+    marked_cursor="#",
     lost="!",
     returned="*",
     acknowledged="a",

@@ -17,6 +17,7 @@ from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
+from envwatch.tui.screens.handover import HandoverScreen
 from envwatch.tui.screens.help import HelpScreen
 from envwatch.tui.screens.menu import CopyMenu, Menu, PickList, SortMenu
 from envwatch.tui.screens.plain_text import PlainText
@@ -56,6 +57,7 @@ def binding_scopes() -> tuple[tuple[type[DOMNode], ...], ...]:
         (EventList, EventLogScreen),
         (Pager, HelpScreen),
         (Pager, PlainText),
+        (Pager, HandoverScreen),
         (Menu.LIST, Menu),
         (SortMenu.LIST, SortMenu),
         (CopyMenu.LIST, CopyMenu),

@@ -11,6 +11,7 @@ from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import UNICODE, Glyphs
+from envwatch.views.block import NO_BLOCK, Block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,9 @@ class Rewound:
     day: Day | None = None
     """The events around it; None as long as they have not been read."""
     live: SafeText = _NOTHING
-    """What is new in the present, in a few words; empty if nothing is."""
+    """What keeps the present from being seen, in a few words; empty if nothing does."""
+    present_state: MonitorState | None = None
+    """The state of the present; None in a replay, which has no present."""
     playing: Playing | None = None
     """Set in a replay, which has no present to go back to."""
 
@@ -80,6 +83,8 @@ class MonitorState:
     monitor: Monitor = field(default_factory=Monitor)
     now: Clocks = _NO_READING
     """This machine's clocks at the moment that is shown: in the present, unless `rewound`."""
+    block: Block = NO_BLOCK
+    """What needs a person at that moment."""
     ambiguous_names: frozenset[SafeText] = frozenset()
     """Names that more than one environment has, or that look alike."""
     schedules: Mapping[SafeText, PollSchedule] = field(default_factory=dict)
@@ -125,8 +130,8 @@ class MonitorState:
         return [profile_state.freshness(self.now) for profile_state in self.fleet]
 
     def has_rows_of(self, other: MonitorState) -> bool:
-        """Whether the rows of another state are these: the same fleet, marks and past."""
-        return all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
+        """Whether the rows of another state are these: the same fleet, block, marks and past."""
+        return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
 
     def is_acked(self, tracked: TrackedEnvironment) -> bool:
         """Whether an environment is acknowledged on this machine."""

@@ -39,6 +39,7 @@ _COLOURS = {
     "state-gone": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
     "state-unrestricted": ("#ff87af", "#5f00d7", "#ffafaf", "#ff5fff", "ansi_magenta"),
     "state-plain": ("#d0d0d0", "#262626", "#ffffff", "#ffffff", "ansi_default"),
+    "healthy": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
     "rewound": ("#afffaf", "#00005f", "#00ff87", "#5fff5f", "ansi_default"),
     "row-cursor": ("#3a3a3a", "#dadada", "#262650", "#3a3a3a", "ansi_default"),
     "faint": ("#a8a8a8", "#585858", "#d0d0d0", "#a8a8a8", "ansi_default"),
@@ -103,7 +104,7 @@ def without_colours(variables: Mapping[str, str]) -> dict[str, str]:
     """Return a theme's variables for NO_COLOR, where the grey that is left of a hue would mislead.
 
     An alarming orange makes a duller grey than a calm blue. So every state has the shade of text, and alarms stand out
-    by bold and reverse; only gone environments stay dim.
+    by bold and reverse; only gone and healthy environments stay dim.
     """
-    hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint"}]
+    hues = [name for name in STATE_COLOURS if name not in {"state-gone", "row-cursor", "faint", "healthy"}]
     return {**variables, **dict.fromkeys(hues, variables["foreground"])}

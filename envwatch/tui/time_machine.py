@@ -17,12 +17,12 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import zone_of
 from envwatch.tui.destinations import Destinations, Present
-from envwatch.tui.live_news import LiveNews
 from envwatch.tui.past_reader import DAY_MS, PastReader
 from envwatch.tui.replay_clock import ReplayClock
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.tui.state import MonitorState, Rewound
 from envwatch.views import rewound_text
+from envwatch.views.block import Block, block_of
 from envwatch.views.day_line import Day, day_of
 from envwatch.views.table_view import AmbiguousNames
 
@@ -46,6 +46,7 @@ class _Rewound(NamedTuple):
     place: Place
     moments: Mapping[SafeText, Moment]
     monitor: Monitor
+    block: Block
     ambiguous_names: frozenset[SafeText]
 
     @property
@@ -101,7 +102,6 @@ class TimeMachine:
         """When the newest outcome was taken."""
         self._live = MonitorState()
         """The newest state of the present."""
-        self._news = LiveNews()
         self._goals: deque[Goal] = deque()
         """What the user wants, each from where the one before leads."""
         self._is_running = False
@@ -139,7 +139,8 @@ class TimeMachine:
             end=live.now.wall if replay is None else replay.end,
             at=None if rewound is None else rewound.server_time,
             day=self._day,
-            live=self._news.since_left(live) if replay is None else EMPTY,
+            live=rewound_text.trouble_text(live.fleet, live.now) if replay is None else EMPTY,
+            present_state=live if replay is None else None,
             playing=None if replay is None else replay.playing,
         )
         if rewound is None:
@@ -148,6 +149,7 @@ class TimeMachine:
             live,
             monitor=rewound.monitor,
             now=rewound.now,
+            block=rewound.block,
             ambiguous_names=rewound.ambiguous_names,
             schedules={},
             pages_read=0,
@@ -311,10 +313,10 @@ class TimeMachine:
 
     def _show(self, place: Place, moments: Mapping[SafeText, Moment], base: Monitor) -> None:
         before = self._rewound
-        if before is None:
-            self._news.leave(self._live)
         monitor = rewound(base, moments)
-        self._rewound = _Rewound(place, moments, monitor, self._names.among(monitor.fleet.environments))
+        now = moments[place.poll_ref.profile].now
+        names = self._names.among(monitor.fleet.environments)
+        self._rewound = _Rewound(place, moments, monitor, block_of(monitor, now), names)
         self._screen.republish()
         if not self._goals:
             self._reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)

@@ -1,7 +1,7 @@
-"""Which environments the table shows, in what order, and which of them stand in the block of problems.
+"""Which environments the table shows, and in what order: late rows, rows that are up, rows that are down.
 
-Pure. A row with an `OrderReason` stays in its place, whatever happens to the row: the state of the row at that time
-decides the place. Must not know the cursor, widgets or scrolling.
+Pure. A row of the block is not in the table. A row with an `OrderReason` stays in its place, whatever happens to the
+row: the state of the row at that time decides the place. Must not know the cursor, widgets or scrolling.
 """
 
 from __future__ import annotations
@@ -13,28 +13,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.acknowledgements import NO_ACKS, ack_in
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import is_old, is_problem, is_settled
-from envwatch.fleet.silences import NO_SILENCES, silencing
+from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache
 from envwatch.views.baseline import differing
 from envwatch.views.columns import LAST_DAY
-from envwatch.views.grouping import groups_of, old_group, rule_over
-from envwatch.views.table_view import PRESETS, PROBLEM_ORDER, NameOrder, by_presence, by_value
+from envwatch.views.grouping import groups_of, old_group
+from envwatch.views.table_view import PRESETS, NameOrder, by_presence, by_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.hours import LastDays
-    from envwatch.fleet.silences import Silences
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.views.baseline import Baseline
     from envwatch.views.columns import Column
-    from envwatch.views.grouping import Line
+    from envwatch.views.grouping import TableLine
     from envwatch.views.table_view import View
 
 
@@ -48,20 +46,20 @@ class ArrangeCache:
 
 
 class OrderInputs(NamedTuple):
-    """What the places of rows depend on, beside rows and view."""
+    """The inputs of the places of rows, in addition to rows and view."""
 
     wall: float = 0.0
     """The moment (this machine's clock, ms)."""
     acks: Acks = NO_ACKS
-    silences: Silences = NO_SILENCES
-    """Those in force now or once."""
+    in_block: Collection[EnvironmentKey] = ()
+    """The environments of the block, which the table leaves out."""
 
 
 class OrderReason(NamedTuple):
     """What decided the place of a row."""
 
     tracked: TrackedEnvironment
-    order_inputs: OrderInputs
+    wall: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +67,13 @@ class Arrangement:
     """The rows that a view shows, in order."""
 
     rows: Sequence[TrackedEnvironment] = ()
-    """The block of problems, the others, the settled rows, the old rows."""
-    problems: int = 0
-    """How many stand in the block of problems; 0 while a column sorts."""
+    """Late rows, rows that are up, rows that are down and need nobody, old rows."""
     old: int = 0
     """How many at the end are old; 0 where these are not set apart."""
-    order_inputs: OrderInputs = field(default_factory=OrderInputs)
-    """What decided."""
+    in_block: int = 0
+    """How many rows of the block match the view."""
+    wall: float = 0.0
+    """The moment that decided."""
     order_reason: OrderReason | None = None
     """What decided the place of the row that keeps its place."""
     ghost: EnvironmentKey | None = None
@@ -87,7 +85,6 @@ class Arrangement:
         return replace(
             self,
             rows=[*self.rows[:place], *self.rows[place + 1 :]],
-            problems=self.problems - (place < self.problems),
             old=self.old - (place >= len(self.rows) - self.old),
             order_reason=None,
             ghost=None,
@@ -109,23 +106,29 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
         fleet: the environments to choose from.
         view: what to show.
         columns: the visible ones, in which words of the query are looked for.
-        order_inputs: decide what is a problem; acknowledged and silenced problems come after the others.
+        order_inputs: the moment, and the rows that stand in the block.
         cache: kept from call to call; None for a single call.
         order_reason: of a row that keeps its place, and stays though the view no longer shows the row.
         days: the last 24 hours, by which the column of that name sorts.
     """
     cache = cache or ArrangeCache()
-    chosen = _chosen(fleet, view, columns, order_inputs, cache.searches)
+    matching = _chosen(fleet, view, columns, order_inputs, cache.searches)
+    in_block = order_inputs.in_block
+    chosen = [tracked for tracked in matching if tracked.key not in in_block] if in_block else matching
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
-    parts = _parts_of(chosen, fleet, order_inputs, order_reason)
+    parts = _parts_of(chosen, fleet, order_inputs.wall, order_reason)
     cache.names.learn(chain(fleet.environments, chosen))
-    rows, problems = parts.ordered(view, cache.names, days)
+    rows = parts.ordered(view, cache.names, days)
     if order_reason is not None:
         place = next(place for place, tracked in enumerate(rows) if tracked is order_reason.tracked)
         rows[place] = fleet.tracked(order_reason.tracked.key) or order_reason.tracked
-    old = 0 if view.is_narrowed else len(parts.old)
     return Arrangement(
-        rows=rows, problems=problems, old=old, order_inputs=order_inputs, order_reason=order_reason, ghost=ghost
+        rows=rows,
+        old=0 if view.is_narrowed else len(parts.old),
+        in_block=len(matching) - len(chosen) if in_block else 0,
+        wall=order_inputs.wall,
+        order_reason=order_reason,
+        ghost=ghost,
     )
 
 
@@ -178,57 +181,41 @@ def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fl
 class _Parts:
     """Rows by the part of the table that they belong to."""
 
-    problems: list[TrackedEnvironment] = field(default_factory=list)
-    quiet: list[TrackedEnvironment] = field(default_factory=list)
-    """Problems that are acknowledged or silenced."""
+    late: list[TrackedEnvironment] = field(default_factory=list)
     others: list[TrackedEnvironment] = field(default_factory=list)
-    settled: list[TrackedEnvironment] = field(default_factory=list)
-    """Rows that are down and no problem: replaced by another row of the machine, or ended sandboxes."""
+    down: list[TrackedEnvironment] = field(default_factory=list)
+    """Rows that are down and need nobody: silenced, replaced, ephemeral, outside the alert policy, or gone."""
     old: list[TrackedEnvironment] = field(default_factory=list)
 
-    def ordered(self, view: View, names: NameOrder, days: LastDays | None) -> tuple[list[TrackedEnvironment], int]:
-        """Return all rows in the order of a view, and how many of them form the block of problems."""
+    def ordered(self, view: View, names: NameOrder, days: LastDays | None) -> list[TrackedEnvironment]:
+        """Return all rows in the order of a view."""
         if view.sort is None:
-            block = [
-                *by_presence(names.by_name(self.problems), PROBLEM_ORDER),
-                *by_presence(names.by_name(self.quiet), PROBLEM_ORDER),
-            ]
-            others, old = by_presence(names.by_name(self.others)), by_presence(names.by_name(self.old))
-            return [*block, *others, *by_presence(names.by_name(self.settled)), *old], len(block)
-        parts = [[*self.problems, *self.quiet, *self.others, *self.settled], self.old]
-        parts = [[*parts[0], *parts[1]]] if view.is_narrowed else parts
+            parts = (self.late, self.others, self.down, self.old)
+            return list(chain.from_iterable(by_presence(names.by_name(part)) for part in parts))
+        recent = [*self.late, *self.others, *self.down]
         sort, is_inverted = view.sort, view.is_inverted
         rank = days.share if days is not None and sort == LAST_DAY else None
-        sorted_parts = (by_value(names.by_name(part), sort, is_inverted=is_inverted, rank=rank) for part in parts)
-        return list(chain.from_iterable(sorted_parts)), 0
+        sorted_parts = (
+            by_value(names.by_name(part), sort, is_inverted=is_inverted, rank=rank)
+            for part in ([[*recent, *self.old]] if view.is_narrowed else [recent, self.old])
+        )
+        return list(chain.from_iterable(sorted_parts))
 
 
 def _parts_of(
-    rows: Sequence[TrackedEnvironment],
-    fleet: Fleet,
-    order_inputs: OrderInputs,
-    order_reason: OrderReason | None,
+    rows: Sequence[TrackedEnvironment], fleet: Fleet, wall: float, order_reason: OrderReason | None
 ) -> _Parts:
-    online = Presence.ONLINE  # without asking further: nearly all rows are
-    parts = _Parts(others=[row for row in rows if row.verdict.presence is online and not row.is_flapping])
-    moments = fleet.moments(WallMs(order_inputs.wall))
-    for tracked in [row for row in rows if row.verdict.presence is not online or row.is_flapping]:
-        at, (wall, acks, silences) = moments[tracked.profile], order_inputs
+    online, late = Presence.ONLINE, Presence.LATE
+    parts = _Parts(others=[row for row in rows if row.verdict.presence is online])  # nearly all rows
+    moments = fleet.moments(WallMs(wall))
+    for tracked in [row for row in rows if row.verdict.presence is not online]:
+        at = moments[tracked.profile]
         if order_reason is not None and tracked is order_reason.tracked:
-            at, (wall, acks, silences) = (
-                fleet.for_environment(tracked).clock.server_time(WallMs(order_reason.order_inputs.wall)),
-                order_reason.order_inputs,
-            )
-        if is_old(tracked, at):
-            parts.old.append(tracked)  # no problem
-        elif tracked.replaced_by is not None or is_settled(tracked, at):
-            parts.settled.append(tracked)
-        elif is_problem(tracked, at):
-            server = fleet.server_of(tracked.profile)
-            is_silenced = bool(silences) and silencing(silences, tracked, server, wall, at) is not None
-            (parts.quiet if is_silenced or _is_acked(acks, server, tracked) else parts.problems).append(tracked)
+            at = fleet.for_environment(tracked).clock.server_time(WallMs(order_reason.wall))
+        if tracked.verdict.presence is late:
+            parts.late.append(tracked)
         else:
-            parts.others.append(tracked)
+            (parts.old if is_old(tracked, at) else parts.down).append(tracked)
     return parts
 
 
@@ -236,30 +223,14 @@ def _is_acked(acks: Acks, server: SafeText, tracked: TrackedEnvironment) -> bool
     return ack_in(acks, server, tracked.environment.id) is not None
 
 
-def lines_of(arrangement: Arrangement, view: View, fleet: Fleet) -> Sequence[Line]:
-    """Return the lines of the table: rows, the rule below the block of problems, headers of groups."""
+def lines_of(arrangement: Arrangement, view: View) -> Sequence[TableLine]:
+    """Return the lines of the table: rows, and headers of groups."""
     rows, order_reason = arrangement.rows, arrangement.order_reason
     end = len(rows) - arrangement.old
-    lines: list[Line] = []
-    if view.group is not None:
-        lines += groups_of(rows[:end], view.group, view.folded, None if order_reason is None else order_reason.tracked)
+    lines: list[TableLine] = []
+    if view.group is None:
+        lines += rows[:end]
     else:
-        problems, others = rows[: arrangement.problems], rows[arrangement.problems : end]
-        lines += problems
-        if problems and others:
-            lines.append(
-                rule_over(_without_problem_in_place(others, order_reason), fleet, arrangement.order_inputs.wall)
-            )
-        lines += others
+        lines += groups_of(rows[:end], view.group, view.folded, None if order_reason is None else order_reason.tracked)
     lines += old_group(rows[end:], view.folded)
     return lines
-
-
-def _without_problem_in_place(
-    others: Sequence[TrackedEnvironment], order_reason: OrderReason | None
-) -> Sequence[TrackedEnvironment]:
-    """Return rows without the row that has become a problem and only keeps its place among them."""
-    if order_reason is None:
-        return others
-    online, key = Presence.ONLINE, order_reason.tracked.key
-    return [tracked for tracked in others if tracked.verdict.presence is online or tracked.key != key]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from envwatch.views.columns import COLUMNS, FIXED, NAME_AT_LEAST, WHY_OR_BRANCH, Column
+from envwatch.views.columns import COLUMNS, FIXED, NAME_AT_LEAST, Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,10 +18,8 @@ SCROLLBAR = 1
 """Cells at the right of the table that belong to no column."""
 GUTTER = 2
 """Cells at the left of the table: the bar of a recent change, and the mark of the cursor."""
-_WORTH: Final = {"profile": 0, "why": 1}
-"""The default columns that come first where not all fit: why something is down is worth more than its mode."""
-_WIDEST_WHY: Final = 30
-"""Cells of WHY at most, where there is room that no column takes."""
+_WIDEST: Final = {"branch": 24, "why": 30}
+"""Cells of a column at most, where there is room that no column takes."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
 """Cells before NAME: the gutter, and the columns that change every second. STATE and FOR need no space between them."""
 
@@ -62,18 +60,14 @@ def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False, 
 @lru_cache(256)
 def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int) -> _Fit:  # noqa: FBT001  a cache's key
     candidates = _candidates(ids, has_profiles=has_profiles)
-    by_worth = candidates if ids else tuple(sorted(candidates, key=lambda column: _WORTH.get(column.id, len(_WORTH))))
     room = max(width - LEFT, 1)
-    name = min(_name_width(terminal, by_worth), room)
-    chosen = _chosen(by_worth, room - name, terminal)
-    fit = [column for column in candidates if column in chosen]
-    left = room - name - _cells_of(fit)
-    has_branch = any(column.id == "branch" for column in fit)
-    others = []
+    name = min(_name_width(terminal, candidates), room)
+    fit = _chosen(candidates, room - name, terminal)
+    left, others = room - name - _cells_of(fit), list[tuple[Column, int]]()
     for column in fit:
-        is_why = column.id == "why"
-        shown = WHY_OR_BRANCH if is_why and not has_branch else column
-        others.append((shown, min(column.width + left, _WIDEST_WHY) if is_why else column.width))
+        more = min(left, _WIDEST.get(column.id, 0) - column.width) if column.id in _WIDEST else 0
+        others.append((column, column.width + more))
+        left -= more
     fixed = (COLUMNS[id_] for id_ in FIXED)
     return (*((column, name if column.id == "name" else column.width) for column in fixed), *others)
 

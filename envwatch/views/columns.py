@@ -170,29 +170,18 @@ _SHORT_REASONS: Final = {
 }
 
 
-def _cause_or_branch(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    return cause_text(tracked, now, fleet_limits) or tracked.environment.branch
-
-
 _WHY: Final = Column(
     id="why",
     title="WHY",
     width=14,
-    about="why it is down; else the branch",
+    from_width=120,
+    about="why it is late or down",
     text=lambda tracked, now: cause_text(tracked, now, _USUAL),
     timed_text=cause_text,
     search_text=lambda tracked, _: _reason(tracked),
     rank=_reason,
     is_ticking=True,
 )
-WHY_OR_BRANCH: Final = replace(
-    _WHY,
-    text=lambda tracked, now: _cause_or_branch(tracked, now, _USUAL),
-    timed_text=_cause_or_branch,
-    search_text=lambda tracked, _: _reason(tracked) or tracked.environment.branch,
-)
-"""WHY where BRANCH does not fit: the branch of what is up."""
-
 _PRESENCES: Final = tuple(Presence)
 
 _COMPUTED: Final = (
@@ -265,7 +254,7 @@ _ALL: Final = {
     ),
 }
 _ORDER: Final = (
-    "state for beat name profile mode version why up os branch user pod directory 24h device connection node owner"
+    "state for beat name profile mode version branch up os why user pod directory 24h device connection node owner"
     " update seen first"
 )
 """The order of the table; a column that is not here comes last."""

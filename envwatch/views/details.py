@@ -319,6 +319,7 @@ COPY_LETTERS: Final[Mapping[str, str]] = {
     "update command": "u",
     "start command": "l",
     "directory": "w",
+    "a sentence for a chat": "s",
     "JSON": "j",
 }
 """The letter that copies a text at once, after `y`, by the text's label."""

@@ -279,15 +279,24 @@ def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
     return composed(f"{what}: {failure.message}{'' if is_past else ' (r tries again now, q quits)'}")
 
 
-def empty_table_text(fleet: Fleet, view: View, zone: tzinfo | None = None, *, is_past: bool = False) -> SafeText:
+def empty_table_text(
+    fleet: Fleet, view: View, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
+) -> SafeText:
     """Return why the table has no rows, since when, and what to do about it or what will appear.
 
-    `is_past` is whether a recorded moment is shown.
+    `is_past` is whether a recorded moment is shown, `in_block` how many rows of the block match the view.
     """
     since = watched_since(fleet, zone)
     if since is None:
         failure = next((profile_state.failure for profile_state in fleet if profile_state.failure is not None), None)
         return _unlisted_text(failure, is_past=is_past)
+    if in_block:
+        what = (
+            "Every environment is"
+            if not view.is_narrowed
+            else f"{in_block:,} match{' is' if in_block == 1 else 'es are'}"
+        )
+        return clean(f"{what} above, among the losses that need a person.")
     if view.compares:
         marked = f" of {clock_text(view.baseline.marked_at, zone)}" if view.baseline is not None else ""
         return clean(

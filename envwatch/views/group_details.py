@@ -21,7 +21,7 @@ from envwatch.views.pane_layout import DetailLine, Piece
 from envwatch.views.state_style import glyph_of, style_of_presence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
-    from envwatch.views.grouping import GroupHeader
 
 _MAX_LISTED: Final = 8
 """Values or names in one line."""
@@ -41,43 +40,47 @@ _FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
 """Of `GROUPINGS`."""
 
 
-def group_headline(header: GroupHeader, *, is_ascii: bool = False) -> list[Piece]:
+def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool = False) -> list[Piece]:
     """Return how many environments a group has, and how many of each presence."""
-    pieces = [Piece(counted(len(header), "environment"), "bold")]
+    pieces = [Piece(counted(len(environments), "environment"), "bold")]
     for presence in Presence:
-        if count := sum(tracked.presence is presence for tracked in header.environments):
+        if count := sum(tracked.presence is presence for tracked in environments):
             text = f"{glyph_of(presence, ascii_only=is_ascii)} {count} {presence}"
             pieces += [Piece(clean("·")), Piece(clean(text), style_of_presence(presence))]
     return pieces
 
 
-def problem_lines(header: GroupHeader, fleet: Fleet, acks: Acks, now: Clocks) -> Iterator[DetailLine]:
+def problem_lines(
+    environments: Sequence[TrackedEnvironment], fleet: Fleet, acks: Acks, now: Clocks
+) -> Iterator[DetailLine]:
     """Yield the members that are not simply online, by name, with the length of their silence."""
-    unknown = sum(fleet.is_unknown(tracked, now) for tracked in header.environments)
+    unknown = sum(fleet.is_unknown(tracked, now) for tracked in environments)
     if unknown:
-        yield DetailLine("unknown", clean(f"{unknown} of {len(header)}: below is what was last seen"), "bold unknown")
+        yield DetailLine(
+            "unknown", clean(f"{unknown} of {len(environments)}: below is what was last seen"), "bold unknown"
+        )
     for presence in Presence:
-        members = [tracked for tracked in header.environments if tracked.presence is presence]
+        members = [tracked for tracked in environments if tracked.presence is presence]
         if members and presence is not Presence.ONLINE:
             yield DetailLine(presence.value, _silence_text(members, fleet, now), style_of_presence(presence))
-    flapping = [tracked for tracked in header.environments if tracked.is_flapping]
+    flapping = [tracked for tracked in environments if tracked.is_flapping]
     if flapping:
         yield DetailLine("flapping", _names(flapping), "flapping")
     acked = [
         tracked
-        for tracked in header.environments
+        for tracked in environments
         if ack_in(acks, fleet.server_of(tracked.profile), tracked.environment.id) is not None
     ]
     if acked:
         yield DetailLine("acked", _names(acked))
 
 
-def common_lines(header: GroupHeader) -> tuple[list[DetailLine], list[DetailLine]]:
+def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[DetailLine], list[DetailLine]]:
     """Return the values that all members share, then those in which they differ, with their counts."""
     shared, different = [], []
     for label in _FIELDS:
-        counts = Counter(filter(None, map(GROUPINGS[label], header.environments)))
-        without = len(header) - counts.total()
+        counts = Counter(filter(None, map(GROUPINGS[label], environments)))
+        without = len(environments) - counts.total()
         if len(counts) == 1 and not without:
             shared.append(DetailLine(label, next(iter(counts))))
         elif counts:
@@ -85,9 +88,9 @@ def common_lines(header: GroupHeader) -> tuple[list[DetailLine], list[DetailLine
     return shared, different
 
 
-def newest_events(header: GroupHeader, event_log: EventLog) -> list[Event]:
+def newest_events(environments: Sequence[TrackedEnvironment], event_log: EventLog) -> list[Event]:
     """Return the newest events of the members, the newest first, without groups."""
-    events = (event for tracked in header.environments for event in event_log.for_environment(tracked.key)[-EVENTS:])
+    events = (event for tracked in environments for event in event_log.for_environment(tracked.key)[-EVENTS:])
     return nlargest(EVENTS, events, key=lambda event: event.at)
 
 

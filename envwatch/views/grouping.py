@@ -1,7 +1,7 @@
-"""The lines of the table: environments, headers of groups that can be folded, the rule below the problems.
+"""The lines of the table: environments, and headers of groups that can be folded.
 
 Pure. Owns what a group is. The order of the rows belongs to `arrangement`; groups follow the order of their first rows,
-so with problems first, the worst group is first.
+so a group with a late row is first.
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from envwatch.fleet.presence import Presence
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
-from envwatch.model.clock import WallMs
 from envwatch.model.modes import mode_of
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.views.columns import COLUMNS
@@ -23,7 +21,7 @@ from envwatch.views.columns import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.presence import Presence
 
 LineKey: TypeAlias = tuple[str, ...]
 """Identifies a line: the key of an environment (two parts), or of another line (three parts)."""
@@ -60,29 +58,17 @@ class GroupHeader:
         return len(self.environments)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Divider:
-    """The line below the block of problems, which the cursor skips."""
+TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 
-    counts: Mapping[tuple[SafeText, str], int]
-    """How many rows follow, by profile and by word: `online`, `replaced`, `ended`, `old`, `gone`, `unknown`."""
-    changed: int
-    """How many of them changed within `limits.MARK_DURATION`."""
+
+class _Keyed(Protocol):
+    """A line of the screen, in the block too."""
 
     @property
-    def key(self) -> LineKey:
-        """The key of the only line of its kind."""
-        return _RULE
+    def key(self) -> LineKey: ...
 
 
-_RULE: Final[LineKey] = ("rule", "", "")
-
-TableLine: TypeAlias = TrackedEnvironment | GroupHeader
-"""What the cursor can stand on."""
-Line: TypeAlias = TableLine | Divider
-
-
-def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
+def place_of(lines: Sequence[_Keyed], key: LineKey) -> int | None:
     """Return the index of the line with a key; None if there is none."""
     if len(key) != _ROW_KEY:
         return next((place for place, line in enumerate(lines) if line.key == key), None)
@@ -135,29 +121,3 @@ def _group_lines(
     counts = Counter([tracked.verdict.presence for tracked in members])
     header = GroupHeader(key=key, title=title, environments=tuple(members), is_open=key not in folded, counts=counts)
     return (header, *members) if header.is_open else (header,)
-
-
-_WORDS: Final = {Presence.ONLINE: "online", Presence.LATE: "online", Presence.OFFLINE: "old", Presence.GONE: "gone"}
-
-
-def rule_over(others: Sequence[TrackedEnvironment], fleet: Fleet, wall: float) -> Divider:
-    """Return the rule over what is no problem at a moment (this machine's clock, ms)."""
-    moments = fleet.moments(WallMs(wall))
-    counts: Counter[tuple[SafeText, str]] = Counter()
-    for (profile, presence, is_unknown, is_replaced, is_sandbox), count in Counter(
-        [
-            (
-                tracked.profile,
-                tracked.verdict.presence,
-                tracked.clock_suspect or tracked.has_impossible_time,
-                tracked.replaced_by is not None,
-                tracked.verdict.presence is Presence.OFFLINE and tracked.environment.is_sandbox,
-            )
-            for tracked in others
-        ]
-    ).items():
-        word = "replaced" if is_replaced else "ended" if is_sandbox else _WORDS.get(presence, presence.value)
-        counts[profile, "unknown" if is_unknown else word] += count
-    marked = (tracked for tracked in others if tracked.last_change is not None)
-    changed = sum(tracked.tag(moments[tracked.profile]) is not None for tracked in marked)
-    return Divider(counts=counts, changed=changed)

@@ -41,6 +41,16 @@ def code_note(text: SafeText) -> str:
     return _span(_plain(text))
 
 
+_OWN_REASON: Final = re.compile(r"[a-z ,]+(?: \([0-9]+ s\))?")
+
+
+def reason_text(reason: SafeText | None) -> str:
+    """Return the reason of a loss: words of our own, unless a recording of others has something else there."""
+    if reason is None:
+        return "reason not known"
+    return reason if _OWN_REASON.fullmatch(reason) else code_text(reason)
+
+
 def _plain(text: SafeText) -> SafeText:
     return composed(text.translate(_REPLACED))
 

@@ -1,6 +1,6 @@
 """What happened in a period: the report that is handed over, made of what was recorded.
 
-Pure: `now` is an argument, and so is the history. Reading it belongs to `storage`, the forms of the report to
+Pure: `now` is an argument, and so is the history, which `recorded_in` reads. The forms of the report belong to
 `report_markdown` and `report_json`.
 """
 
@@ -12,12 +12,15 @@ from datetime import timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.acknowledgements import own_acks
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.history import PollResult
 from envwatch.fleet.periods import blind_after
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
+from envwatch.model.clock import WallMs
+from envwatch.model.text import EMPTY
 from envwatch.model.times import MS, span
 from envwatch.views.event_filter import tracked_then
 from envwatch.views.report_changes import (
@@ -46,12 +49,13 @@ from envwatch.views.table_view import ambiguous_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
+    from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment, RecordedPoll
+    from envwatch.fleet.history import Moment, Past, RecordedPoll
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import ServerMs, WallMs
+    from envwatch.model.clock import ServerMs
     from envwatch.model.text import SafeText
 
 LEAD: Final = timedelta(minutes=30)
@@ -75,6 +79,53 @@ class Recorded:
     """What was known as the period began, or when the first listing in it came."""
     last: Moment
     """What was known after the last poll."""
+
+
+def recorded_in(  # noqa: PLR0913  the parts of what was recorded
+    past: Past,
+    since: WallMs,
+    until: WallMs,
+    *,
+    profile: SafeText,
+    host: SafeText,
+    acks: Acks | None = None,
+    server: SafeText = EMPTY,
+) -> Recorded | None:
+    """Return what was recorded in a period, None for nothing; of the moments it reads the first and the last only.
+
+    Args:
+        past: the history of the profile.
+        since: begin of the period.
+        until: end of the period.
+        profile: the profile's name in the settings.
+        host: the server that was watched.
+        acks: the acknowledgements at the end of the period; None if only those recorded with the last poll are known.
+        server: see `ProfileState.server`; empty for a recording.
+
+    Raises:
+        HistoryError: if it cannot be read.
+    """
+    polls = past.polls(WallMs(since - LEAD / MS), until)
+    before = [poll for poll in polls if poll.at < since]
+    within = [poll for poll in polls if poll.at >= since]
+    if not within:
+        return None
+    begin = past.moment(before[-1]) if before else None
+    if begin is None or begin.profile_state.listed is None:
+        begin = past.moment(next((poll for poll in within if poll.result is PollResult.LISTED), within[0]))
+    last = past.moment(within[-1])
+    if acks is not None:
+        last = replace(last, acks=own_acks(acks, server, last.profile_state.environments))
+    return Recorded(
+        profile=profile,
+        host=host,
+        since=since,
+        until=until,
+        polls=polls,
+        events=past.events(since, until),
+        first=begin,
+        last=last,
+    )
 
 
 def matching(recorded: Recorded, matcher: Matcher) -> Recorded:

@@ -6,7 +6,6 @@ names what was looked at and is fine. All text of our own is ASCII.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +15,7 @@ from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
-from envwatch.views.markdown_text import code, code_note, code_text, listed
+from envwatch.views.markdown_text import code, code_note, code_text, listed, reason_text
 from envwatch.views.report_clock import ReportClock
 from envwatch.views.report_values import GapCause
 from envwatch.views.table_view import id_tail
@@ -151,22 +150,12 @@ def _down_text(down: Down, clock: ReportClock) -> str:
     if down.since is not None:
         before, found = (" or before", ", found after a gap") if down.found_after_gap else ("", "")
         parts[0] += f" since {clock.text(down.since)}{before} ({long_age(down.lasted)}{found})"
-    parts[0] += f": {_reason_text(down.reason)}"
+    parts[0] += f": {reason_text(down.reason)}"
     if down.pod is not None:
         parts.append(f"pod {code(down.pod)}")
     if down.acknowledged is not None:
         parts.append(f"acknowledged: {code_note(down.acknowledged)}" if down.acknowledged else "acknowledged")
     return ", ".join(parts)
-
-
-_OWN_REASON: Final = re.compile(r"[a-z ,]+(?: \([0-9]+ s\))?")
-
-
-def _reason_text(reason: SafeText | None) -> str:
-    """Return the reason of a loss: words of our own, unless a recording of others has something else there."""
-    if reason is None:
-        return "reason not known"
-    return reason if _OWN_REASON.fullmatch(reason) else code_text(reason)
 
 
 _LOST: Final = {
@@ -233,7 +222,7 @@ def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
     else:
         when = f"for {long_age(outage.lasted)}, {clock.span(outage.began_at, ended_at)}"
     more = f"; {counted(others, 'shorter one')}" if others else ""
-    return f"{_name(outage.subject)} {when}: {_reason_text(outage.reason)}{more}"
+    return f"{_name(outage.subject)} {when}: {reason_text(outage.reason)}{more}"
 
 
 def _flapper_section(profile: ProfileReport, clock: ReportClock) -> _Section:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from envwatch.model.text import SafeText, clean
+from envwatch.fleet.profile_state import Freshness
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import NOTHING, moment, offset_text, span
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.clock import Clocks
 
 EXAMPLES: Final = "3m ago, 02:13, yesterday 14:00, 2026-11-25 14:00"
 """Moments as people write them; `past_moment_of` understands all of them."""
@@ -51,6 +55,16 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
     else:
         age = f"{hours} h {minutes % 60} m" if hours < 24 else f"{hours // 24} d {hours % 24} h"
     return clean(f"({'-' if ascii_only else '−'}{age})")
+
+
+def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
+    """Return why the present cannot be seen while the screen shows the past; empty if the present can be seen.
+
+    The line of the newest loss names what is down in the present.
+    """
+    if any(profile_state.is_refused for profile_state in fleet):
+        return clean("key refused")
+    return clean("blind") if any(each.freshness(now) is Freshness.BLIND for each in fleet) else EMPTY
 
 
 def mistake_text(text: str) -> SafeText:

@@ -214,9 +214,14 @@ def shared_text(environment: Environment, wall: float, width: int) -> SafeText |
     return text if cells(text) <= width else composed(f"by {by}")
 
 
-def silence_text(silence: Silence, wall: float) -> SafeText:
-    """Return that an environment is silenced, and for how long yet; `wall` is the local clock in ms."""
-    return clean(f"silenced {minutes_age(span(silence.until - wall))}")
+def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
+    """Return that an environment is silenced, and for how long yet; `wall` is the local clock in ms.
+
+    The text says who silenced the environment, and the note, if both fit into `width` cells.
+    """
+    lasts = f"silenced {minutes_age(span(silence.until - wall))}"
+    whole = composed(f"{lasts} by {silence.by}{': ' if silence.note else ''}{silence.note}")
+    return whole if cells(whole) <= width else clean(lasts)
 
 
 def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:

@@ -26,8 +26,8 @@ from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
 from envwatch.views.baseline import Baseline
+from envwatch.views.block import NO_BLOCK, block_of
 from envwatch.views.column_widths import fitting
-from envwatch.views.out_of_sight import ProblemPlaces
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
@@ -119,11 +119,12 @@ class _Table:
         self._log = EventLog().with_past([*_outages(listings[0])])
         self._watched = {NO_PROFILE: WatchedTime((Span(ServerMs(NOW - _DAY_MS), NOW),))}
         self._days = LastDays(Monitor(), _NOW)
+        self._block = NO_BLOCK
 
     def arrange(self, view: View, acks: Acks) -> int:
         fleet = next(self._listings)
         monitor = Monitor(fleet, acks, self._log, self._watched)
         self._days = self._days.as_of(monitor, _NOW, None)
-        arrangement = arrange(fleet, view, COLUMNS, OrderInputs(NOW, acks), self._cache, days=self._days)
-        lines = lines_of(arrangement, view, fleet)
-        return len(ProblemPlaces.among(lines, partial(monitor.is_alerting, now=_NOW)))
+        self._block = block = block_of(monitor, _NOW, self._block)
+        inputs = OrderInputs(NOW, acks, block.keys)
+        return len(lines_of(arrange(fleet, view, COLUMNS, inputs, self._cache, days=self._days), view))

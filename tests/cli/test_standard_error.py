@@ -14,7 +14,7 @@ from support.pty_terminal import Terminal, environment
 from envwatch.cli.standard_error import LONGEST_LINE, standard_error_to
 
 NOISY = (sys.executable, str(Path(__file__).parents[1] / "support" / "noisy_program.py"))
-SHOWN = "● [0-9]+ "
+SHOWN = "● [0-9,]+ "
 SCREEN_TAKEN, SCREEN_GIVEN_BACK = b"\x1b[?1049h", b"\x1b[?1049l"
 
 

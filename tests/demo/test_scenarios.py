@@ -116,6 +116,15 @@ def test_only_a_machine_that_is_down_can_be_started() -> None:
     assert [*run.until(60)][-1].down == step.down
 
 
+def test_all_machines_of_the_pod_can_be_started_one_after_the_other() -> None:
+    run = ScenarioRun(Scenario.OUTAGE)
+    down = sorted([*run.until(30)][-1].down)
+    assert len(down) > 1
+    assert [run.start_listener(id_) for id_ in down] == [True] * len(down)
+    assert not [*run.until(60)][-1].down
+    assert [run.start_listener(id_) for id_ in down] == [False] * len(down)
+
+
 def test_a_machine_that_was_down_before_is_started_alone() -> None:
     run = ScenarioRun(Scenario.OUTAGE)
     step = [*run.until(30)][-1]

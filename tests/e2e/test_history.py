@@ -109,7 +109,7 @@ def test_of_two_dashboards_one_records_and_the_other_takes_over_and_both_show_ev
         wait_until_recorded(one, server, tmp_path, 4)
         with dashboard(server, tmp_path) as other:
             other.wait_for("ana-box +went offline")
-            other.wait_for("○ off .* ana-box +NEW")
+            other.wait_for("○ off +[0-9]+s NEW +ana-box ")
             lost += ["ben-box"]
             for terminal in (one, other):
                 terminal.wait_for("ben-box +went offline")

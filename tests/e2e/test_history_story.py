@@ -76,7 +76,7 @@ def go_back_to_the_loss(terminal: Terminal) -> None:
         terminal.wait_for_no("^ States of environments")
         if "○ 12" in terminal.display[0]:
             break
-    terminal.wait_for("○ off .* db-11 +NEW")
+    terminal.wait_for("○ 12 off +[0-9]+s NEW +pod p-7: db-00, db-01, db-02 and 9 more +disconnected")
     terminal.wait_for("12 went offline together: all pod p-7")
 
 
@@ -102,6 +102,8 @@ def test_a_loss_is_found_again_explained_cut_out_replayed_and_reported(tmp_path:
         with dashboard(server, home) as terminal:
             terminal.wait_for("12 came back together")
             go_back_to_the_loss(terminal)
+            terminal.press("x", "j")
+            terminal.wait_for("► +○ off +[0-9]+s +db-00 ")
             terminal.press("E")
             terminal.wait_for("no connectionId|no live connection")
             terminal.press(ESC)

@@ -20,6 +20,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from support.builders import TEXT_MEMBERS
 from support.byte_scanner import credentials, dashboard, findings, kinds_in, quit_after, serving
+from support.demo_screen import block_height
 from support.faulty_server import KEY, Faulty
 from support.hostile_fleet import OSC_52, SURROGATE, TITLE, WEAPONS, benign_rows, hostile_rows
 from support.incidents import incident_of
@@ -79,10 +80,14 @@ BRIEF = Extent(("BRANCH", "USER"), 1, 3)
 """The same places, each with fewer examples."""
 
 
-def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]], extent: Extent) -> None:
-    """Arrange the table in every way, then let the fleet change and look at what is said of that."""
+def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]], extent: Extent) -> int:
+    """Arrange the table in every way, then let the fleet change and look at what is said of that.
+
+    Returns:
+        how many environments are acknowledged at the end.
+    """
     terminal.wait_for(HEADER)
-    terminal.wait_for("►(● on|◐ late|○ off)")
+    terminal.wait_for("►(● on|◐ late|○ ([0-9]+ )?off)")
     see_groups(terminal, extent.groups)
     for titles in COLUMNS[: extent.columns]:
         see_columns(terminal, titles)
@@ -96,7 +101,7 @@ def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, A
     see_differences(terminal, extent.rows)
     see_events(terminal)
     see_copies(terminal, extent.rows // 3)
-    acknowledge(terminal)
+    return acknowledge(terminal)
 
 
 def see_groups(terminal: Terminal, titles: Sequence[str]) -> None:
@@ -106,7 +111,7 @@ def see_groups(terminal: Terminal, titles: Sequence[str]) -> None:
         terminal.press(title[0].lower(), ENTER)
         terminal.wait_for(f"grouped by {title}")
         terminal.wait_for("^..▾ ")
-        terminal.press("g", "x", "x")
+        terminal.press("G", "x", "x")  # the first lines are of the block
         terminal.wait_for_no("^..▾ ")
         terminal.press("G", "x")
         terminal.wait_for("^ ►▾ ")
@@ -140,20 +145,20 @@ def see_columns(terminal: Terminal, titles: Sequence[str]) -> None:
     terminal.press(ENTER)
     terminal.wait_for(f"^{HEADER} +" + "".join(rf"(?=.* {title}\b)" for title in titles))
     terminal.press("G", "g")
-    terminal.wait_for_cursor(2)
+    terminal.wait_for_cursor(1)
 
 
 def see_differences(terminal: Terminal, count: int) -> None:
-    """Look at some rows that differ, in the table and from top to bottom in the pane."""
+    """Look at the block and at some rows that differ, on the screen and from top to bottom in the pane."""
     terminal.press("=")
     terminal.wait_for("SINCE THE BASELINE")
     terminal.wait_for("BASELINE .* [1-9][0-9]*/")
     terminal.wait_for(" → ")
     terminal.press("g")
-    for _ in range(count):
+    for _ in range(block_height(terminal) + count):
         terminal.press(ENTER)
         terminal.wait_for_no("⏎ Detail")
-        terminal.press(*(" " * 8))
+        terminal.press(*["\x1b[6~"] * 8)
         terminal.press("g", ESC)
         terminal.wait_for("⏎ Detail")
         terminal.press("j")
@@ -179,10 +184,10 @@ def see_events(terminal: Terminal) -> None:
 
 
 def see_copies(terminal: Terminal, count: int) -> None:
-    """Show each text of some rows as it is."""
+    """Show each text of the block's lines and of some rows as it is."""
     terminal.press("g")
-    terminal.wait_for_cursor(2)
-    for _ in range(count):
+    terminal.wait_for_cursor(1)
+    for _ in range(block_height(terminal) + count):
         for place in range(8):
             terminal.press("y")
             terminal.wait_for("Show as plain text")
@@ -193,20 +198,29 @@ def see_copies(terminal: Terminal, count: int) -> None:
         terminal.press("j")
 
 
-def acknowledge(terminal: Terminal) -> None:
+def acknowledge(terminal: Terminal) -> int:
+    """Acknowledge three lines of the block, and return how many environments these are."""
     terminal.press("4")
     terminal.wait_for("[0-9]/[0-9]+  ")
     terminal.wait_until(lambda: all("● on" not in line for line in terminal.display), "those that are offline")
-    for key in "gnn":
-        terminal.press(key, "a")
+    for count in range(1, 4):
+        terminal.press("g", "a")  # lines that are acknowledged come last
         terminal.wait_for("Acknowledge .*")
         terminal.press(PASTED)
         terminal.wait_for("pwned")
         terminal.press(ENTER)
-        terminal.wait_for("acknowledged on this machine until it recovers")
+        terminal.wait_for("acknowledged on this machine until (it recovers|they recover)")
         terminal.wait_for_no("⏎ Keep")
+        terminal.wait_until(lambda count=count: len(acknowledged(terminal)) == count, "a line more")  # type: ignore[misc]
     terminal.press("0")
     terminal.wait_for_no("[0-9]/[0-9]+  ")
+    return sum(acknowledged(terminal))
+
+
+def acknowledged(terminal: Terminal) -> list[int]:
+    """How many environments each acknowledged line of the block is about."""
+    found = (re.match(r".[► ]✓ (([0-9]+) )?", line) for line in terminal.display)
+    return [int(match[2] or 1) for match in found if match is not None]
 
 
 def export(terminal: Terminal, form: str, *keys: str) -> None:
@@ -238,13 +252,13 @@ def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(
     usual = usual_of(extent)
     size = (120, 36) if extent == BRIEF else (200, 50)
     with serving(hostile_rows()) as server, dashboard(server, tmp_path, *size) as terminal:
-        tour(terminal, server, hostile_rows, extent)
+        count = tour(terminal, server, hostile_rows, extent)
         for form, keys in {"json": "", "csv": "c", "svg": "s"}.items():
             export(terminal, form, keys)
         sent = quit_after(terminal)
     assert findings(sent, usual) == set()
     assert KEY.encode() not in sent
-    assert_acknowledgements_are_text(tmp_path / ".local/state/envwatch/acknowledged.json")
+    assert_acknowledgements_are_text(tmp_path / ".local/state/envwatch/acknowledged.json", count)
     (listing,), (cells,), (picture,) = (
         sorted(tmp_path.glob(f"envwatch-*.{suffix}")) for suffix in ("json", "csv", "svg")
     )
@@ -273,9 +287,9 @@ def raw(path: Path) -> str:
     return text
 
 
-def assert_acknowledgements_are_text(path: Path) -> None:
+def assert_acknowledgements_are_text(path: Path, count: int) -> None:
     known = json.loads(raw(path))
-    assert len(known) == 3
+    assert len(known) == count
     assert all(text.isprintable() and len(text) <= 1024 for text in texts_in(known))
     assert all(ack["note"].startswith("pwned \\x9b31m") for ack in known.values())
 
@@ -343,7 +357,7 @@ def test_a_notification_is_the_only_osc_and_nothing_of_theirs_gets_out_of_it(
             program = Terminal.of_envwatch("--interval", "1", home=home, columns=120, environ=environ)
             terminals.append(stack.enter_context(program))
         for terminal in terminals:
-            terminal.wait_for("►(● on|◐ late|○ off)")
+            terminal.wait_for("►(● on|◐ late|○ ([0-9]+ )?off)")
         server.rows = [{**row, "connectionId": None} for row in server.rows]
         for terminal in terminals:
             terminal.wait_until(partial(has_notified, terminal), "a notification")

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from support.demo_screen import HEADER, cursor_name, demo, quit_with, rows
+from support.demo_screen import HEADER, cursor_name, demo, quit_with, rows, titles_line
 from support.pty_terminal import ENTER, ESC, Terminal
 
 if TYPE_CHECKING:
@@ -22,32 +22,35 @@ FOLDED = re.compile("  ▸ offline for over 24 h  ○ ([0-9]+)")
 
 
 def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
-    columns, lines = terminal.screen.columns, terminal.screen.lines
-    screen = terminal.display
-    assert re.search(r"● [0-9]+ on  ◐ [0-9]+ late  ○ [0-9]+ off", screen[0])
+    columns, screen, titles = terminal.screen.columns, terminal.display, titles_line(terminal)
+    status = re.search(r"● ([0-9]+) on  ◐ ([0-9]+) late  ○ ([0-9]+) off", screen[0])
+    assert status is not None
     assert re.search(r"live [0-9]s/5s$", screen[0].rstrip())
-    assert screen[1].startswith("  STATE    FOR BEAT NAME")
-    assert screen[-2].startswith((" no events yet: the first listing is the baseline", " 1", " 2", " 0"))
+    block, rule = screen[1 : titles - 1], screen[titles - 1]
+    losses = [found for line in block if (found := re.match(r"[▌ ][► ][○✓] (?:([0-9]+) (?:of [0-9]+ )?)?off ", line))]
+    returns = [line for line in block if re.match(r"▌[► ]● back ", line)]
+    assert len(losses) + len(returns) == len(block)
+    assert sum(int(found[1] or 1) for found in losses) == int(status[3])
+    assert re.match("── [0-9]+ online ", rule)
+    assert re.match(r" (no events yet: the first listing is the baseline|nothing has changed since|\S +\S)", screen[-2])
     assert screen[-1].startswith(" / Filter  ⏎ Detail")
-    body = range(2, lines - 2)
-    table = [terminal.part(y, 0, 31).rstrip() for y in body if terminal.part(y, 0, 31).strip()]
-    folded = FOLDED.fullmatch(table[-1])
-    assert folded is not None or len(table) == lines - 4
-    rules = [y for y, line in enumerate(table) if re.match("── [0-9]+ online ", line)]
-    assert len(rules) == 1
-    assert all(re.match("[▌ ][► ]● (on  |flap) ", line) is None for line in table[: rules[0]])
-    del table[rules[0]]
+    lines = [terminal.part(y, 0, 31).rstrip() for y in range(titles + 1, terminal.screen.lines - 2)]
+    folded = next((y for y, line in enumerate(lines) if FOLDED.fullmatch(line)), None)
+    table = lines[:folded]
     if folded is not None:
-        del table[-1]
-        assert len(table) == sum(map(int, re.findall("[●◐○] ([0-9]+)", screen[0])))
-        assert re.search(rf" \+{folded[1]} old ", screen[0])
+        counts = {word: int(count) for count, word in re.findall("([0-9]+) ([a-z]+)", rule)}
+        assert FOLDED.fullmatch(lines[folded])[1] == str(counts.pop("old"))  # type: ignore[index]  # it matches
+        assert counts["online"] == int(status[1]) + int(status[2])
+        assert len(table) + len(returns) == sum(counts.values())
     row = r"[▌ ][► ](● on  |● flap|◐ late|○ off ) *[0-9]+[smhd]( [0-9]+h)?" r" +([0-9]+[smhd]|–) \S"
     assert [line for line in table if re.match(row, line) is None] == []
+    assert all("◐" not in line for line in table[int(status[2]) :]), "late rows are the first rows"
+    body = range(titles, titles + 1 + len(table))
     edges = {x for y in body for x in range(columns) if terminal.part(y, x, x + 1) == "▏"}
     assert len(edges) == (1 if columns >= 120 else 0)
     for edge in edges:
-        assert all(terminal.part(y, edge, edge + 2) == "▏ " for y in range(1, lines - 2))
-        assert re.match(r"▏ [●◐○] (ONLINE|LATE|OFFLINE) for ", terminal.part(2, edge))
+        assert all(terminal.part(y, edge, edge + 2) == "▏ " for y in body)
+        assert re.match(r"▏ [●◐○] (ONLINE|LATE|OFFLINE|[0-9]+ off) for ", terminal.part(titles + 1, edge))
 
 
 def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
@@ -57,12 +60,13 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
         terminal.wait_for("▏ mode ")
         terminal.press("v")
         terminal.wait_for_no("▏")
-        terminal.wait_for("UP +OS +BRANCH")
+        terminal.wait_for("BRANCH +UP +OS +WHY")
         terminal.press("v")
         terminal.wait_for("▏ ○ OFFLINE for ")
-        first = terminal.display[1].partition("▏")[2]
+        titles = titles_line(terminal)
+        first = terminal.display[titles].partition("▏")[2]
         terminal.press("j")
-        terminal.wait_until(lambda: terminal.display[1].partition("▏")[2] != first, "the pane follows the cursor")
+        terminal.wait_until(lambda: terminal.display[titles].partition("▏")[2] != first, "the pane follows the cursor")
         terminal.press("j")
         terminal.wait_for("▏ ● ONLINE for ")
         terminal.press(ENTER)
@@ -82,7 +86,7 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
             (80, 7, "too small"),
             (1, 1, r"\At"),
             (200, 50, rf"{HEADER}.* OS "),
-            (80, 50, rf"{HEADER}.* WHY *$"),
+            (80, 50, rf"{HEADER}.* BRANCH *$"),
             (120, 36, rf"{HEADER}.* OS "),
         ):
             terminal.screen.reset()
@@ -92,7 +96,7 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
 
         terminal.click(60, 10)
         terminal.wait_until(lambda: terminal.cursor_line == 10, "a click selects")
-        terminal.click(20, 1)
+        terminal.click(20, titles_line(terminal))
         terminal.wait_for("NAME▲")
         quit_with(terminal, "\x03", 130)
 
@@ -177,18 +181,24 @@ def test_the_pane_answers_first_beside_the_table_and_below_it(tmp_path: Path) ->
     with demo(tmp_path, 120, 36) as terminal:
         terminal.press("p")
         terminal.wait_for("PAUSED")
-        wait_for_layout(terminal, partial(assert_pane_answers_first, terminal, left=76, top=1))
+        wait_for_layout(terminal, partial(assert_pane_answers_first, terminal, left=76))
         terminal.screen.reset()
         terminal.resize(80, 50)
-        wait_for_layout(terminal, partial(assert_pane_answers_first, terminal, left=1, top=30))
+        wait_for_layout(terminal, partial(assert_pane_answers_first, terminal, left=1))
         quit_with(terminal, "q", 0)
 
 
-def assert_pane_answers_first(terminal: Terminal, *, left: int, top: int) -> None:
+def assert_pane_answers_first(terminal: Terminal, *, left: int) -> None:
     """The name and the state in bold, then what helps with its letter, then the rest; read from the cells."""
-    assert re.match("[○?] (OFFLINE|UNKNOWN) for ", terminal.part(top + 1, left))
+    states = [
+        y for y in range(terminal.screen.lines) if re.match("[○?] (OFFLINE|UNKNOWN) for ", terminal.part(y, left))
+    ]
+    assert len(states) == 1
+    (state,) = states
+    top, titles = state - 1, titles_line(terminal)
+    assert top == titles if left > 1 else top > titles + len(rows(terminal))
     assert cursor_name(terminal).startswith(terminal.part(top, left).strip())
-    assert all(terminal.screen.buffer[top + 1][x].bold for x in range(left + 2, left + 9))
+    assert all(terminal.screen.buffer[state][x].bold for x in range(left + 2, left + 9))
     pane = [terminal.part(y, left).rstrip(" ▁▂▃▄▅▆▇█") for y in range(top, terminal.screen.lines - 2)]
     helps = next((y for y, line in enumerate(pane) if line.startswith("do ")), len(pane))
     about = next((y for y, line in enumerate(pane) if re.fullmatch("── about ─+", line)), 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.budget import first_quick
+from support.demo_screen import titles_line
 from support.pty_terminal import ENTER, ESC, Terminal
 from support.shells import wait_for_stop
 from support.still_server import still_server
@@ -65,11 +66,12 @@ def test_the_mouse_is_the_terminals_while_a_text_is_shown_and_ours_afterwards(se
         for key in (ESC, "q", ENTER):
             assert reports(terminal) == OURS
             open_text(terminal)
-            assert all(not line.startswith(("▌", "▏")) for line in terminal.display)
+            # Above the text stand the status line and the newest loss only.
+            assert all(not line.startswith(("▌", "▏")) for line in terminal.display[2:])
             terminal.press(key)
             terminal.wait_for("STATE    FOR BEAT NAME")
             terminal.wait_until(lambda: reports(terminal) == OURS, "the mouse taken back")
-        terminal.click(22, 1)
+        terminal.click(22, titles_line(terminal))
         terminal.wait_for("NAME▲")
         terminal.press("q")
         end(terminal, 0)

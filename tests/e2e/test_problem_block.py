@@ -1,4 +1,4 @@
-"""Rules 1 to 4 of the screen on the real program: what a person sees, with the attributes of its cells."""
+"""Rules 1 to 6 of the screen on the real program: what a person sees, with the attributes of its cells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from support.budget import first_quick
 from support.builders import wire_row
 from support.byte_scanner import serving, unlimited
+from support.losses import USUAL, Fleet, watched
 from support.pty_terminal import ENTER, Terminal
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 NAMES = [f"host-{number:02}" for number in range(40)]
 STARTED = time.time() * 1000 - 3_600_000
 ORANGE = "ff8700"
+TEAL = "87d7ff"
 CURSOR = "3a3a3a"
 
 
@@ -40,74 +42,50 @@ def lose(server: Faulty, lost: Collection[str], *terminals: Terminal) -> None:
         terminal.press("r")
 
 
-def line_of(terminal: Terminal, name: str) -> int:
-    return next(y for y, line in enumerate(terminal.display) if f" {name} " in line)
-
-
 def assert_marks(usual: Terminal, plain: Terminal, ansi: Terminal) -> None:
-    """The newest loss, its bar, its tag, and the rule with counts; all of it beside the cursor."""
+    """The loss with its bar, its tag and its reason below the status line, beside the cursor; then the rule."""
     for terminal, marks in ((usual, "▌►○"), (plain, "!>x"), (ansi, "▌►○")):
-        terminal.wait_for("NEW")
-        assert re.match(rf"{re.escape(marks)} off +[0-9]+s +[–-] host-20 +NEW ", terminal.display[2])
-        assert re.match("(──|--) 39 online (─|-)+", terminal.display[3])
-    place = usual.display[2].index("NEW")
-    bar, mark, tag = (usual.screen.buffer[2][x] for x in (0, 1, place))
+        terminal.wait_for(rf"^{re.escape(marks)} off +[0-9]+s NEW +host-20 +disconnected$")
+        assert " host-20 " in terminal.display[1]
+        assert re.match("(── 39 online · 1 old ─|-- 39 online . 1 old -)", terminal.display[2])
+        assert terminal.display[3].startswith("  STATE    FOR BEAT NAME ")
+    place = usual.display[1].index("NEW")
+    bar, mark, tag = (usual.screen.buffer[1][x] for x in (0, 1, place))
     assert (bar.fg, tag.fg, tag.bold, mark.bg, tag.bg) == (ORANGE, ORANGE, True, CURSOR, CURSOR)
-    assert plain.screen.buffer[2][plain.display[2].index("NEW")].reverse
-    tag = ansi.screen.buffer[2][place]
-    assert (ansi.screen.buffer[2][0].fg, tag.reverse, "red" in (tag.fg, tag.bg)) == ("red", True, True)
+    assert plain.screen.buffer[1][plain.display[1].index("NEW")].reverse
+    tag = ansi.screen.buffer[1][place]
+    assert (ansi.screen.buffer[1][0].fg, tag.reverse, "red" in (tag.fg, tag.bg)) == ("red", True, True)
 
 
-def assert_places(server: Faulty, usual: Terminal) -> None:
-    """Whatever happens, the row under a moved cursor keeps its line, and its tag tells it."""
-    usual.press("\x04", "kkk")
-    usual.wait_until(lambda: usual.cursor_line == 18, "three lines above the last")
-    y = usual.cursor_line
-    name = usual.display[y][20:].split()[0]
-    lose(server, {"host-20", "host-30", "host-31", name}, usual)
-    usual.wait_for("▲ 3 problems above$|▲ 3 problems above.$")
-    assert not re.search("── .* old ", usual.text)
-    assert re.match(rf"▌►○ off .* {name} +NEW ", usual.display[y])
-    alarm = usual.screen.buffer[1][usual.display[1].index("▲")]
-    assert (alarm.fg, alarm.bold) == (ORANGE, True)
-
-    # It goes where it belongs when the cursor has left it, which does not move what is read.
-    usual.press("j")
-    usual.wait_until(lambda: usual.cursor_line == y + 1)
-    below = usual.display[y + 1][20:].split()[0]
-    usual.wait_until(lambda: f" {name} " not in "".join(usual.display[4:-2]), "the row that was left, in the block")
-    assert (usual.cursor_line, line_of(usual, below)) == (y + 1, y + 1)
-    usual.press("n")
-    usual.wait_until(lambda: usual.cursor_line == 2, "the first problem")
-
-
-def assert_counts(server: Faulty, usual: Terminal) -> None:
-    """Behind a filter and in a fold problems are counted; the key for the next one says so, or unfolds."""
-    usual.press("/name:host-33", ENTER)
-    usual.wait_for(r"WHY +4 hidden\s*$|4 hidden *$")
-    usual.press("n")
-    usual.wait_for("4 problems hidden by the filter: 0 shows them")
-    usual.press("0")
-    usual.wait_for("── 36 online")
-    usual.press("b", "o", ENTER, "x")
-    usual.wait_for("4 in folded groups")
-    usual.wait_for("▸ os linux .* 4 problems")
-    usual.press("n")
-    usual.wait_until(lambda: usual.cursor_line >= 0 and " off " in usual.display[usual.cursor_line])
-    usual.wait_for_no("folded groups")
-
-    # Only acknowledged and old ones are left: the answer says precisely that.
-    usual.press("0")
+def assert_one_place(server: Faulty, usual: Terminal) -> None:
+    """The cursor follows a row into the block and stays on its line when the row is back; the table lacks the row."""
+    usual.press("jjj")
+    usual.wait_for("^ ►● on .* host-02 ")
+    lose(server, {"host-20", "host-02"}, usual)
+    usual.wait_for(r"^▌►○ (2 )?off +[0-9]+s NEW +.*host-02\b.* disconnected$")
+    assert sum("host-02" in line for line in usual.display[:-2]) == 1
     lose(server, (), usual)
-    usual.wait_for("● 40 on")
+    usual.wait_for(r"^▌►● .*back .* BACK +.*host-02\b")
+    assert_tagged(usual, "^▌►● .*back ", "BACK", TEAL)
+    assert sum("host-02" in line for line in usual.display[:-2]) == 1
+
+
+def assert_an_answer_where_nobody_is_needed(server: Faulty, usual: Terminal) -> None:
+    lose(server, {"host-30"}, usual)
+    usual.wait_for("NEW +host-30 ")
     usual.press("n")
-    usual.wait_for(r"no new problems: 1 old \(x unfolds\)")
+    usual.wait_for("^▌►○ off .* host-30 ")
+    usual.press("a")
+    usual.wait_for("Acknowledge host-30")
+    usual.press("disk swap", ENTER)
+    usual.wait_for("^ ►✓ off .* host-30 .*disk swap")
+    assert usual.screen.buffer[usual.cursor_line][0].fg != ORANGE
+    usual.press("n")
+    usual.wait_for("nothing needs a person: 1 acknowledged, 1 old")
 
 
-@pytest.mark.parametrize("is_read", first_quick([False, True]), ids=["unread", "read"])
-def test_problems_stand_at_the_top_keep_what_is_read_in_place_and_are_counted_out_of_sight(
-    tmp_path: Path, *, is_read: bool
-) -> None:
+@pytest.mark.parametrize("is_long", first_quick([False, True]), ids=["marks", "all"])
+def test_losses_stand_in_the_block_with_marks_and_in_one_place(tmp_path: Path, *, is_long: bool) -> None:
     with serving(rows(())) as server, ExitStack() as stack:
 
         def start(home: str, *options: str, **environ: str) -> Terminal:
@@ -123,26 +101,41 @@ def test_problems_stand_at_the_top_keep_what_is_read_in_place_and_are_counted_ou
         usual = start("usual")
         plain = start("plain", "--ascii", NO_COLOR="1")
         ansi = start("ansi", ENVWATCH_THEME="envwatch-ansi")
+        for terminal in (usual, plain, ansi):
+            assert re.match("(──|--) 40 online ", terminal.display[1]), "the block takes no line"
         lose(server, {"host-20"}, usual, plain, ansi)
-
         assert_marks(usual, plain, ansi)
-        if is_read:
-            assert_places(server, usual)
-        else:
-            lose(server, {"host-20", "host-30", "host-31", "host-35"}, usual)
-            usual.wait_for("── 36 online")
-        assert_counts(server, usual)
+        if is_long:
+            assert_one_place(server, usual)
+            assert_an_answer_where_nobody_is_needed(server, usual)
         for terminal in (usual, plain, ansi):
             terminal.press("q")
             assert terminal.wait_for_end() == 0
 
 
-TEAL = "87d7ff"
+def block_of(terminal: Terminal) -> list[str]:
+    """The lines between the status line and the rule, or the table's titles where there is no rule."""
+    lines = terminal.display[1:]
+    return lines[: next((y for y, line in enumerate(lines) if re.match("──| +STATE ", line)), 0)]
 
 
-def changing(
-    late_since: float, gone: Collection[str] = (), lost: Collection[str] = (), back: Collection[str] = ()
-) -> list[dict[str, Any]]:
+def test_the_block_takes_a_third_of_the_screen_and_counts_the_lines_without_room(tmp_path: Path) -> None:
+    with watched(tmp_path, Fleet(USUAL, older=12)) as terminal:
+        for columns, lines, most in ((80, 50, 12), (80, 24, 8), (60, 15, 3), (40, 8, 2)):
+            terminal.resize(columns, lines)
+            for keys in ("g", "G", "n", "n"):
+                terminal.press(keys)
+                terminal.wait_until(lambda most=most: len(block_of(terminal)) == most, f"{most} lines")  # type: ignore[misc]
+                block = block_of(terminal)
+                assert "older-01" in block[0], "the newest loss"
+                left = 12 - sum(" older-" in line for line in block)
+                if most > 2:  # of two lines, one is the cursor's
+                    assert re.match(rf" \+{left} more · n *$" if left else ".* older-12 ", block[-1])
+            assert (terminal.display[most + 1][:2] == "──") is (lines > 9)
+            assert terminal.cursor_line in range(1, most + 1), "n leads to a line that is then in view"
+
+
+def changing(late_since: float, gone: Collection[str] = (), back: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return a late row, one that was offline at first, and 20 others."""
     now = time.time() * 1000
     alive: dict[str, Any] = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": STARTED}
@@ -150,11 +143,8 @@ def changing(
     slow = {"lastHeartbeat": late_since, "lastSeenAt": late_since, "connectedAt": STARTED}
     found = [wire_row("slow", connectionName="slow", **slow)]
     found.append(wire_row("weak", connectionName="box-weak", **(alive if "weak" in back else alive | down)))
-    names = [name for name in NAMES[:20] if name not in gone]
-    return [
-        *found,
-        *(wire_row(name, connectionName=name, **(alive | down if name in lost else alive)) for name in names),
-    ]
+    found += (wire_row(name, connectionName=name, **alive) for name in NAMES[:20] if name not in gone)
+    return found
 
 
 def assert_tagged(terminal: Terminal, pattern: str, tag: str, colour: str) -> None:
@@ -166,7 +156,7 @@ def assert_tagged(terminal: Terminal, pattern: str, tag: str, colour: str) -> No
 
 
 @pytest.mark.slow
-def test_gone_late_and_returned_rows_and_what_is_below_a_small_screen(tmp_path: Path) -> None:
+def test_gone_and_returned_rows_stand_in_the_block_and_late_rows_below(tmp_path: Path) -> None:
     late_since = time.time() * 1000 - 50_000
     with serving(changing(late_since)) as server, ExitStack() as stack:
 
@@ -178,7 +168,7 @@ def test_gone_late_and_returned_rows_and_what_is_below_a_small_screen(tmp_path: 
                 *command, home=tmp_path / home, columns=columns, lines=lines, environ=environ
             )
             terminal = stack.enter_context(program)
-            terminal.wait_for("20 on")
+            terminal.wait_for("^ default .*[●+] 20 ")
             return terminal
 
         usual = start("usual", 80, 24)
@@ -191,19 +181,10 @@ def test_gone_late_and_returned_rows_and_what_is_below_a_small_screen(tmp_path: 
             for terminal in (usual, small, ansi):
                 terminal.wait_for(awaited)
         for terminal, bar, glyph, late in ((usual, "▌", "·", "◐"), (small, "!", "-", "~"), (ansi, "▌", "·", "◐")):
-            assert_tagged(terminal, rf"{bar}.[{glyph}] gone +[0-9]+s +[–-] host-07 +NEW ", "NEW", ORANGE)
-            terminal.wait_for(rf"^  {late} late +[0-9]+s +[0-9]+s slow +")
+            assert_tagged(terminal, rf"{bar}.[{glyph}] gone +[0-9]+s NEW +host-07\b", "NEW", ORANGE)
+            terminal.wait_for(rf"^..{late} late +[0-9]+s +[0-9]+s slow +")
         for terminal in (usual, ansi):
-            assert_tagged(terminal, r"▌ ● on .* box-weak +BACK ", "BACK", TEAL)
-        assert re.match("── 20 online · 1 changed in 15 min ─", usual.display[4])
-
-        # More problems than lines: they are counted below, then above; why they are down is seen at 60 columns too.
-        server.rows = changing(late_since, {"host-07"}, lost=NAMES[:15], back={"weak"})
-        small.press("r")
-        small.wait_for("v [0-9]+ problems below")
-        assert re.match(r"! x off .* disconnected", small.display[3])
-        small.press("G")
-        small.wait_for(r"\^ [0-9]+ problems above")
+            assert_tagged(terminal, r"▌.● back .* BACK +box-weak\b", "BACK", TEAL)
         for terminal in (usual, small, ansi):
             terminal.press("q")
             assert terminal.wait_for_end() == 0

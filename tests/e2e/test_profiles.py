@@ -8,12 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from support import programs
 from support.builders import wire_rows
+from support.demo_screen import titles_line
 from support.faulty_server import KEY, How, Stop, Where, faulty_server
 from support.pty_terminal import Terminal, environment
 from support.still_server import still_server
@@ -75,7 +77,7 @@ def test_profiles_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tm
         ) as terminal:
             terminal.wait_for(r"^ acme, bolt .*● [0-9]+ on .*live [0-9]s/1s$")
             terminal.wait_for(r"^  STATE    FOR BEAT NAME +PROFILE +MODE ")
-            terminal.press("x")
+            terminal.press("G", "x")
             terminal.wait_for(r"^..▾ offline for over 24 h")
             terminal.wait_until(lambda: profiles_of(terminal) == SIZES, "every row of both")
             terminal.press("b")
@@ -90,17 +92,15 @@ def test_profiles_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tm
             assert not any(key.encode() in terminal.received for key in KEYS.values())
 
 
-def rows(terminal: Terminal) -> list[tuple[str, str]]:
-    """Each row, without the cursor, and what stands under PROFILE."""
-    place = terminal.display[1].index("PROFILE")
-    lines = [y for y, line in enumerate(terminal.display) if re.match(r"[▌ ][► ][●◐○·?] ", line)]
-    return [(terminal.part(y, 1), terminal.part(y, place, place + 9).strip()) for y in lines]
-
-
 def profiles_of(terminal: Terminal) -> dict[str, int]:
-    """How many rows there are of each profile."""
-    names = [profile for _, profile in rows(terminal)]
-    return {name: names.count(name) for name in sorted(set(names))}
+    """How many environments of each profile are in the block and in the table."""
+    titles, counts = titles_line(terminal), Counter[str]()
+    place = terminal.display[titles].index("PROFILE")
+    for y, line in enumerate(terminal.display):
+        if (found := re.match(r"[▌ ][► ][●◐○·?] (?:([0-9]+) )?", line)) is not None:
+            start = place if y > titles else 20  # in the block, the profile is before the names
+            counts[terminal.part(y, start).split()[0]] += int(found[1] or 1)
+    return dict(sorted(counts.items()))
 
 
 def test_a_listing_has_the_rows_of_both_with_their_profile(tmp_path: Path, servers: dict[str, Server]) -> None:

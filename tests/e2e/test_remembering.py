@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.budget import first_quick
+from support.demo_screen import titles_line
 from support.own_keys import own_keys
 from support.pty_terminal import ENTER, Terminal
 from support.still_server import still_server
@@ -34,7 +35,7 @@ def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Termin
     """A dashboard that is slow to poll, whose state lies in a folder of its own; it is quit at the end."""
     environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "XDG_STATE_HOME": str(home / "state")}
     environ |= own_keys(home)
-    with Terminal.of_envwatch("--interval", "60", home=home, columns=columns, environ=environ) as terminal:
+    with Terminal.of_envwatch("--interval", "60", home=home, columns=columns, lines=26, environ=environ) as terminal:
         terminal.wait_for(r"○ [0-9]+ off")
         terminal.wait_for("^.►")
         yield terminal
@@ -44,7 +45,7 @@ def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Termin
 
 def header(terminal: Terminal) -> str:
     """The line over the table, up to the pane beside it."""
-    return terminal.display[1].partition("▏")[0]
+    return terminal.display[titles_line(terminal)].partition("▏")[0]
 
 
 def kept(home: Path, name: str) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def find(terminal: Terminal, name: str) -> None:
     terminal.wait_for(" 1/[0-9]+ ")
     terminal.press(ENTER)
     terminal.wait_for("/ Filter")
+    terminal.press("G")  # below the block, which no filter acts on
     terminal.wait_for(rf"^.►○ off .* {name} ")
 
 

@@ -57,6 +57,10 @@ run = ["sh", "-c", "trap 'echo interrupted; exit 0' INT; echo asleep; while :; d
 key = "P"
 run = ["sh", "-c", "echo stops; kill -TSTP 0; echo goes on; read answer"]
 
+[commands.note]
+key = "W"
+run = ["sh", "-c", 'echo "$ENVWATCH_ID" >>noted; [ "$(wc -l <noted)" -lt 3 ]']
+
 [commands.die]
 key = "D"
 run = ["bash", "-c", "set -m; bash --norc -ic 'kill -9 $$'; kill -9 $$"]
@@ -105,6 +109,28 @@ def test_a_command_has_the_terminal_and_the_row_but_not_the_key(environ: dict[st
         terminal.wait_for_no("Search for")
         terminal.press("q")
         assert_sane(terminal, 0)  # though the second command left the terminal raw
+
+
+def test_on_marked_rows_a_command_asks_and_runs_on_one_after_the_other_until_a_run_fails(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.press("    ")
+        terminal.wait_for("4 marked: a, M, y and your commands act on them; esc unmarks")
+        terminal.press("W")
+        terminal.wait_for("note on 4 marked")
+        assert not (tmp_path / "noted").exists()
+        terminal.press("\r")
+        terminal.wait_for("note: failed with exit status 1, with .*; not run on 1 more")
+        assert len(set((tmp_path / "noted").read_text().split())) == 3
+        terminal.press("\x1b")
+        terminal.wait_for("none marked")
+        terminal.press("W")
+        terminal.wait_for("note: failed with exit status 1, with ")
+        assert len((tmp_path / "noted").read_text().split()) == 4
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
 
 
 def test_interrupting_a_command_does_not_interrupt_the_dashboard(environ: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import pytest
 from support.builders import wire_row
 from support.byte_scanner import serving, unlimited
+from support.demo_screen import titles_line
 from support.faulty_server import says
 from support.pty_terminal import ESC, Terminal
 
@@ -138,25 +139,27 @@ def test_a_bad_night_can_be_read_from_the_status_line_and_the_news(tmp_path: Pat
 
 
 def _counts_are_those_of_the_rows(terminal: Terminal) -> None:
-    counts = r"● 34(?: on)?  (?:◐ 0 late  )?○ 2(?: off)?(?: \+3)?(?: old)?  .*\? 1(?: unknown)?"
+    counts = r"● 34(?: on)?  ○ 2(?: off)?  .*\? 1(?: unknown)?"
     for columns, _ in at_each_size(terminal, counts):
         assert look(terminal, 0, "○ 2")[:3] == (ORANGE, look(terminal, 0, "default")[1], True)
         assert badge_colour(terminal, r"\? 1") == GREY
+        terminal.wait_for("^── 34 online · 1 unknown · 3 old ─")
+        assert re.match("▌►○ 2 off ", terminal.display[1])
         if columns == 200:
             terminal.wait_for("▸ offline for over 24 h  ○ 3")
-            rows = [line[2] for line in terminal.display[2:-3]]
-            assert [sum(row == glyph for row in rows) for glyph in "●○?"] == [34, 2, 1]
+            table = terminal.display[titles_line(terminal) + 1 : -3]
+            assert [sum(line.startswith(f"  {glyph}") for line in table) for glyph in "●○?"] == [34, 0, 1]
 
 
 def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
     rows, server.rows = server.rows, ()
     message = r"(?s)the list came back empty \([0-9:]+Z\): not\s+believed\s+before.*rows\s+are\s+as\s+of"
     for columns, _ in at_each_size(terminal, " HOLD ", message):
-        assert badge_colour(terminal, "HOLD") == ORANGE
+        assert badge_colour(terminal, "HOLD") == YELLOW
         assert "live" not in terminal.display[0]
         assert "● 34" in terminal.display[0], "the rows are still those that were believed"
         if columns > 60:
-            assert re.search(" HOLD empty list [0-9]+s ", terminal.display[0])
+            assert re.search(f" HOLD empty list {'[0-9]+s ' if columns > 80 else ''}", terminal.display[0])
             assert "STALE" in terminal.display[0] or look(terminal, 0, "data [0-9]+s")[0] == YELLOW
     server.rows = rows
     terminal.wait_for("hold ended after .* a later listing contradicts it")
@@ -169,7 +172,7 @@ def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, ser
     for columns, _ in at_each_size(terminal, "live|STALE", in_two_lines):
         line = next(number for number, text in enumerate(terminal.display) if "server error:" in text)
         foreground, background, _, is_reversed = look(terminal, line, "server error:")
-        assert (foreground if is_reversed else background) == ORANGE
+        assert (foreground if is_reversed else background) == YELLOW
         assert ("e: all of it" in terminal.text) is (columns < 200)
     terminal.resize(60, 15)
     terminal.wait_for("e: all of it")
@@ -187,7 +190,7 @@ def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
     server.break_every_page(says(401, f'{{"message":"{REFUSED}"}}'))
     message = r"(?s)key refused: (?=.*next try in [0-9]+s, r tries now).*127[^/]*(still valid\?|e: all of it)"
     for columns, _ in at_each_size(terminal, " KEY REFUSED [0-9]+s ", message):
-        assert badge_colour(terminal, "KEY REFUSED") == ORANGE
+        assert badge_colour(terminal, "KEY REFUSED") == YELLOW
         assert not re.search("STALE|BLIND|live", terminal.display[0])
         if columns > 60:
             assert re.search(r"Is the key from LETTA_API_KEY right,\s+and still valid\?", terminal.text)

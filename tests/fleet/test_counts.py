@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading
 
 from envwatch.fleet.counts import counts_at
-from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.views.state_style import glyph_of, style_of
 
@@ -54,7 +53,6 @@ def test_the_counts_are_those_of_the_rows(
     assert {
         glyph_of(presence, ascii_only=False): counts.with_presence(presence) for presence in counts.presences
     } == shown
-    assert counts.old <= counts.with_presence(Presence.OFFLINE)
 
 
 @pytest.mark.parametrize(("seconds", "unknown"), [(60, 0), (60.001, 2)])

@@ -107,6 +107,15 @@ def test_a_loss_opens_once_and_resolves_once() -> None:
     assert one.resolved[0].remaining == frozenset()
 
 
+def test_an_incident_knows_its_lost_environments_while_it_waits_and_while_it_is_open() -> None:
+    lost = night("a", "b", "c").poll().poll("a", "b")
+    (loss, _) = lost.monitor.incidents.waiting
+    waiting = lost.monitor.incidents.lost_in(loss.incident)
+    lost.hold(15, "a", "b")
+    assert waiting == {(NO_PROFILE, "a"), (NO_PROFILE, "b")} == lost.monitor.incidents.lost_in(lost.opened[0].id)
+    assert lost.monitor.incidents.lost_in(clean("inc-other")) == frozenset()
+
+
 @pytest.mark.parametrize(("held", "count"), [(9.999, 0), (10.0, 1)])
 def test_it_opens_after_exactly_alert_after(held: float, count: int) -> None:
     assert len(night("a").poll("a").wait(held).opened) == count

@@ -280,7 +280,7 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
 def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem() -> None:
     profile_state, _ = watched(listings([0.001], 10))
     counts = counts_at(profile_state, reading())
-    assert (counts.presences, counts.unknown, len(counts.problems)) == ({Presence.OFFLINE: 2}, 8, 2)
+    assert (counts.presences, counts.unknown, sum(counts.alerting.values())) == ({Presence.OFFLINE: 2}, 8, 2)
     assert (counts + counts).unknown == 16
 
 

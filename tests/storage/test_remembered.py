@@ -453,7 +453,7 @@ async def test_a_notice_stands_for_ten_seconds_and_answers_to_keys_go_before_it(
         await stage.tick(8.4375)
         assert stage.news == "cannot remember"
         await stage.tick(0.0625)
-        assert stage.news.startswith("no events yet")
+        assert stage.news.startswith("nothing has changed since")
 
 
 async def test_a_theme_that_no_longer_exists_is_replaced_by_the_default() -> None:

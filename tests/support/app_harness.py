@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import re
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,18 +17,24 @@ from textual.keys import REPLACED_KEYS, key_to_character
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
+from envwatch.model.text import clean
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Target
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar
+from envwatch.tui.widgets.problem_block import ProblemBlock
+from envwatch.views.block import BlockLine
 from envwatch.views.grouping import GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from rich.style import Style
     from textual.pilot import Pilot
+    from textual.strip import Strip
+    from textual.widget import Widget
 
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
@@ -156,6 +164,16 @@ class Stage:
         """Type a text, and wait until it is handled."""
         await self.press(*(_KEYS.get(letter, letter) for letter in text))
 
+    def go_to(self, id_: str) -> None:
+        """Put the cursor on the line of an environment."""
+        self.app.dashboard.select((NO_PROFILE, clean(id_)))
+
+    @property
+    def copied(self) -> list[str]:
+        """The texts that the terminal was asked to take."""
+        found = [re.fullmatch(r"\x1b\]52;c;(.*)\x07", sequence) for sequence in self.app.sent]
+        return [base64.b64decode(match[1]).decode() for match in found if match]
+
     @property
     def table(self) -> EnvironmentTable:
         return self.app.dashboard.table
@@ -167,9 +185,16 @@ class Stage:
 
     @property
     def cursor(self) -> str | None:
-        """The name of the environment under the cursor, or the title of the group's header."""
+        """The name of the environment under the cursor, the names of an incident, or the title of a group's header."""
         line = self.table.line
+        if isinstance(line, BlockLine):
+            return ", ".join(tracked.environment.name for tracked in line.members)
         return None if line is None else line.title if isinstance(line, GroupHeader) else line.environment.name
+
+    @property
+    def matching(self) -> list[str]:
+        """Names of the environments that match the view, in the table and in the block, in order."""
+        return [tracked.environment.name for tracked in self.table.matching]
 
     @property
     def text(self) -> str:
@@ -184,14 +209,50 @@ class Stage:
     @property
     def body(self) -> list[str]:
         """The lines of the table below its titles, without empty ones."""
-        height = self.table.size.height - 1
-        return [line.strip(" ▌►") for line in self.lines[2 : 2 + height] if line.strip()]
+        return [line.strip(" ▌►") for line in self.lines_of(self.table)[1:] if line.strip()]
+
+    @property
+    def titles(self) -> str:
+        """The titles of the table's columns."""
+        return self.lines_of(self.table)[0]
+
+    @property
+    def block(self) -> list[str]:
+        """The lines of the block."""
+        block = self.app.dashboard.query_one(ProblemBlock)
+        return self.lines_of(block)[: len(block.content.lines)]
+
+    @property
+    def rule(self) -> str:
+        """The rule below the block."""
+        return self.lines_of(self.app.dashboard.query_one(ProblemBlock))[-1]
+
+    def lines_of(self, widget: Widget) -> list[str]:
+        """Return the lines of the screen that a widget takes."""
+        return self.lines[widget.region.y : widget.region.bottom]
 
     @property
     def lines(self) -> list[str]:
         """The lines of the top screen."""
-        screen = self.app.screen
-        return ["".join(segment.text for segment in strip) for strip in screen._compositor.render_strips()]  # noqa: SLF001  Textual has no other way to the drawn text
+        return ["".join(segment.text for segment in strip) for strip in self.strips]
+
+    @property
+    def strips(self) -> list[Strip]:
+        """The lines of the top screen with their styles."""
+        return self.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no other way to the drawn text
+
+    def line_of(self, text: str) -> Strip:
+        """Return the first line of the top screen that has a text."""
+        return next(strip for strip in self.strips if text in strip.text)
+
+
+def style_in(strip: Strip, text: str) -> Style:
+    """Return the style of a text in a line, which has only one; the line has narrow characters only."""
+    place = strip.text.index(text)
+    styles = [segment.style for segment in strip for _ in segment.text][place : place + len(text)]
+    assert len(set(styles)) == 1, (text, styles)
+    assert styles[0] is not None
+    return styles[0]
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Termin
     with Terminal.of_envwatch(*arguments, home=home, columns=columns, lines=lines, environ=own_keys(home)) as terminal:
         terminal.wait_for(HEADER)
         terminal.wait_for("● [0-9]+ on .*○ [0-9]+ off")
-        terminal.wait_until(lambda: terminal.cursor_line == 2, "the cursor on the first row")
+        terminal.wait_for_cursor(1)  # the newest loss
         yield terminal
 
 
@@ -34,9 +34,20 @@ def cursor_name(terminal: Terminal) -> str:
     return re.sub(" +(NEW|BACK|JOIN|MODE|VER|CONN)$", "", terminal.part(line, 20, 40).rstrip())
 
 
+def titles_line(terminal: Terminal) -> int:
+    """The line of the columns' titles: the block and its rule are above, the rows below."""
+    return next(y for y, line in enumerate(terminal.display) if re.match(HEADER, line))
+
+
+def block_height(terminal: Terminal) -> int:
+    """How many lines the block has, on a terminal with a rule below."""
+    return titles_line(terminal) - 2
+
+
 def rows(terminal: Terminal) -> list[str]:
     """The lines of the table."""
-    return [line for line in terminal.display[2:-2] if re.match(r"[▌ ][► ][●◐○·?] ", line)]
+    below = terminal.display[titles_line(terminal) + 1 : -2]
+    return [line for line in below if re.match(r"[▌ ][► ][●◐○·?] ", line)]
 
 
 def quit_with(terminal: Terminal, key: str, code: int) -> None:

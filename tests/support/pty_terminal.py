@@ -37,6 +37,9 @@ _KEPT = re.compile(r"PATH|COVERAGE\w*|PYTHON(HASHSEED|DONTWRITEBYTECODE|PYCACHEP
 _UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>=][0-9;]*[a-z]|\?[0-9;]*\$p)|\x1bP.*?\x1b\\", re.DOTALL)
 """Sequences that `pyte` would print as text."""
 
+_LOOK_S = 0.05
+"""Seconds from look to look at a condition that is not about the screen."""
+
 _ASKS_FOR_FRAMES = b"\x1b[?2026$p"
 _FRAME = re.compile(rb"\x1b\[\?2026([hl])")
 """The query whether the terminal supports frames, and the marks around one."""
@@ -231,9 +234,16 @@ class Terminal:
         """Read until a condition holds."""
         deadline = time.monotonic() + within
         while self._is_drawing or not condition():
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._read(left):
+            # What the program has sent in time is read, however late the test comes to it on a busy machine.
+            if not self._read(max(deadline - time.monotonic(), 0)):
                 raise AssertionError(f"not within {within:g} s: {what}\n{self.text}")
+
+    def read_until(self, condition: Callable[[], object], what: str, *, within: float = TIMEOUT_S) -> None:
+        """Read until a condition holds that is not about the screen; the program need not draw meanwhile."""
+        deadline = time.monotonic() + within
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {within:g} s: {what}\n{self.text}"
+            self._read(_LOOK_S)
 
     def wait_for_cursor(self, line: int) -> None:
         """Read until the table's cursor stands on a line."""

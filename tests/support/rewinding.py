@@ -13,6 +13,7 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import OffsetBounds, WallMs
+from envwatch.tui.widgets.day_bar import DayBar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -101,13 +102,28 @@ async def show(stage: Stage, at: float, *down: int, count: int = 4) -> None:
     await stage.show(rows(stage.at, *down, count=count))
 
 
+def down_keys(stage: Stage) -> set[tuple[str, str]]:
+    """What the block and the table show as down, by profile and id."""
+    return {*stage.table.state.block.homes, *(each.key for each in stage.table.rows if not each.verdict.is_up)}
+
+
 def down(stage: Stage) -> set[str]:
-    return {str(each.environment.id) for each in stage.table.rows if not each.verdict.is_up}
+    return {id_ for _, id_ in down_keys(stage)}
 
 
 def seconds(stage: Stage) -> float:
     """Which moment the screen shows, in seconds after `NOW`."""
     return (stage.app.state.now.wall - NOW) / 1000
+
+
+def day_line(stage: Stage) -> str:
+    """The line of events around the moment that is shown."""
+    return stage.lines_of(stage.app.dashboard.query_one(DayBar))[0]
+
+
+def now_line(stage: Stage) -> str:
+    """The line of the newest loss of the present; empty if there is none."""
+    return next((line for line in stage.lines if line.startswith(" now ")), "")
 
 
 def is_rewound(stage: Stage) -> bool:

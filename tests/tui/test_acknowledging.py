@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,19 +14,21 @@ from textual.widgets import Input
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack
 from envwatch.model.text import EMPTY, clean
+from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from rich.style import Style
     from support.app_harness import Stage
 
     from envwatch.fleet.acknowledgements import ServerKey
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 
-ADA, BOB = clean("env-ada"), clean("env-bob")
+ADA = clean("env-ada")
 
 
 def named(name: str, at: float = NOW, **changes: Any) -> Environment:
@@ -41,6 +44,18 @@ def rows(at: float = NOW) -> list[Environment]:
     return [lost("ada"), lost("bob", 600_000), named("cyd", lastHeartbeat=at - 60_000), named("dan", at)]
 
 
+def late_rows() -> list[Environment]:
+    """Three that are late and stand in the table, and one that is well."""
+    return [*(named(name, lastHeartbeat=NOW - 60_000) for name in ("cyd", "fay", "guy")), named("dan")]
+
+
+@asynccontextmanager
+async def late(**wishes: Any) -> AsyncIterator[Stage]:
+    async with staged(**wishes) as stage:
+        await stage.show(late_rows())
+        yield stage
+
+
 @asynccontextmanager
 async def dashboard(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterator[Stage]:
     async with staged(size, **wishes) as stage:
@@ -48,10 +63,30 @@ async def dashboard(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIte
         yield stage
 
 
+def in_block(stage: Stage) -> list[str]:
+    """The names in the block, each the only one of its line."""
+    return [name_in(line) for line in stage.block]
+
+
+def name_in(line: str) -> str:
+    return line[20:].split(maxsplit=1)[0]
+
+
 def glyphs(stage: Stage) -> dict[str, str]:
-    """The sign behind each name."""
-    place = stage.lines[1].index("MODE") - 2
-    return {line[20:].split()[0]: line[place] for line in stage.lines[2:-2] if re.match(r".[> ►][^ ─-] ", line)}
+    """The glyph of each line of the block, and the sign behind each name in the table."""
+    place, top = stage.titles.index("MODE") - 2, stage.lines.index(stage.titles) + 1
+    rows = [line for line in stage.lines[top:-2] if re.match(r".[> ►][^ ─-] ", line)]
+    return {name_in(line): line[2] for line in stage.block} | {name_in(line): line[place] for line in rows}
+
+
+def go_to_group(stage: Stage) -> None:
+    """Put the cursor on the header of the first group."""
+    assert stage.table.select(stage.table.headers[0].key)
+
+
+def notes(stage: Stage) -> dict[str, str]:
+    """The note of each acknowledged environment."""
+    return {id_.removeprefix("env-"): ack.note for (_, id_), ack in stage.app.state.acks.items()}
 
 
 async def acknowledge(stage: Stage, note: str = "") -> None:
@@ -92,6 +127,19 @@ async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> No
         assert stage.app.state.acks == {}
 
 
+async def test_what_was_up_and_is_lost_again_while_the_note_is_typed_is_acknowledged_as_it_is_then() -> None:
+    async with dashboard() as stage:
+        await stage.press("a")
+        lost_again = lost("ada", -5_000)
+        for stage.now, ada in ((5, named("ada", NOW + 5_000)), (10, lost_again)):
+            await stage.show([ada, *rows(stage.at)[1:]])
+        await stage.press("enter")
+        assert stage.app.state.acks[key_of(ADA)].sign_at == NOW + 5_000
+        stage.now = 15
+        await stage.show([lost_again, *rows(stage.at)[1:]])
+        assert list(stage.app.state.acks) == [key_of(ADA)]
+
+
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
@@ -114,6 +162,26 @@ async def test_no_more_is_typed_than_is_kept() -> None:
         assert stage.app.state.acks[key_of(ADA)].note == "x" * LONGEST_NOTE
 
 
+async def test_a_key_that_types_nothing_and_means_nothing_says_so() -> None:
+    async with dashboard() as stage:
+        await stage.press("a", "f5")
+        assert "does nothing here: F1 has the keys" in stage.text
+        await stage.press("x")
+        assert "does nothing here" not in stage.text
+
+
+async def test_a_loss_that_is_acknowledged_before_its_message_is_due_sends_none() -> None:
+    async with staged() as stage:
+        await stage.show([named("ada", stage.at), named("bob", stage.at)])
+        stage.now = 5
+        await stage.show([lost("ada"), named("bob", stage.at)])
+        await acknowledge(stage)
+        said = "acknowledged on this machine until it recovers: ada; no message will be sent from here"
+        assert said in " ".join(stage.text.split())
+        await stage.tick(200)
+        assert stage.app.state.monitor.incidents.open == ()
+
+
 async def test_escape_acknowledges_nothing() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
@@ -121,13 +189,14 @@ async def test_escape_acknowledges_nothing() -> None:
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.app.state.acks == {}
         assert kept == []
-        assert glyphs(stage)["ada"] == " "
+        assert glyphs(stage)["ada"] == "○"
 
 
 async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "disk full")
+        stage.go_to("env-ada")
         await stage.press("a")
         assert isinstance(stage.app.screen, Prompt)
         assert stage.app.screen.query_one(Input).value == "disk full"
@@ -144,6 +213,7 @@ async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
 async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_was(typed: str | None, note: str) -> None:
     async with dashboard() as stage:
         await acknowledge(stage, "disk full")
+        stage.go_to("env-ada")
         await stage.tick(9)
         await stage.press("a")
         if typed is None:
@@ -159,13 +229,15 @@ async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
-        assert stage.cursor == "ada"
+        assert in_block(stage) == ["bob", "ada"]
+        stage.go_to("env-ada")
         await stage.press("a", "ctrl+r")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "no longer acknowledged: ada"
         assert stage.app.state.acks == {}
         assert kept[1:] == [{key_of(ADA): None}]
-        assert stage.names == ["ada", "bob", "cyd", "dan"]
+        assert in_block(stage) == ["ada", "bob"]
+        assert stage.cursor == "ada"
 
 
 async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
@@ -174,12 +246,16 @@ async def test_where_nothing_is_acknowledged_nothing_can_be_withdrawn() -> None:
         assert "Withdraw" not in stage.text
         await stage.press("ctrl+r")
         assert isinstance(stage.app.screen, Prompt)
+        assert "there is nothing to withdraw" in stage.text
+        await stage.press("x")
+        assert "there is nothing to withdraw" not in stage.text
 
 
 async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
     async with dashboard(keep_acks=kept.append) as stage:
         await acknowledge(stage, "x")
+        stage.go_to("env-ada")
         await stage.press("a", "y")
         stage.now = 5
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
@@ -189,11 +265,14 @@ async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again(
 
 
 async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed() -> None:
-    async with dashboard() as stage:
+    async with late() as stage:
+        stage.go_to("env-cyd")
         await acknowledge(stage, "mine")
-        await stage.press("b", "p", "enter", "g")
+        await stage.press("b", "p", "enter")
+        go_to_group(stage)
         await acknowledge(stage, "the rest")
         before = stage.app.state.acks
+        assert len(before) == 3
         await stage.press("a")
         assert "3 environments, acknowledged already: another note?" in stage.text
         assert "another note for all of them; empty keeps what each has" in stage.text
@@ -205,39 +284,41 @@ async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed(
 
 @pytest.mark.parametrize("keys", [(), ("X",)])
 async def test_a_group_header_is_marked_once_all_problems_of_its_group_are_acknowledged(keys: tuple[str, ...]) -> None:
-    async with dashboard() as stage:
-        await stage.press("b", "p", "enter", *keys, "g")
+    async with late() as stage:
+        await stage.press("b", "p", "enter", *keys)
+        go_to_group(stage)
         assert "✓" not in stage.body[0]
         await acknowledge(stage)
         assert "✓" in stage.body[0]
-        stage.now = 5
-        await stage.show([*rows(stage.at), lost("eve")])
+        await stage.show([*late_rows(), named("joe", lastHeartbeat=NOW - 60_000)])
         assert "✓" not in stage.body[0]
 
 
 async def test_a_group_header_without_problems_is_not_marked() -> None:
-    async with dashboard() as stage:
-        await acknowledge(stage)
-        await stage.show([*rows(), named("eve", podId="p-2")])
+    async with late() as stage:
+        await stage.show([*late_rows(), named("joe", podId="p-2")])
         await stage.press("b", "p", "enter")
+        go_to_group(stage)
+        await acknowledge(stage)
+        assert [line for line in stage.body if "pod-1" in line and "✓" in line]
         assert [line for line in stage.body if "p-2" in line and "✓" in line] == []
 
 
 @pytest.mark.parametrize(
-    ("query", "names"), [("status:acknowledged", ["ada"]), ("!status:acked", ["bob", "cyd", "dan"])]
+    ("query", "names", "matches"), [("status:acknowledged", ["cyd"], (1, 2)), ("!status:acked", ["dan"], (3, 2))]
 )
-async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(query: str, names: list[str]) -> None:
+async def test_a_filter_knows_what_is_acknowledged_as_soon_as_it_is(
+    query: str, names: list[str], matches: tuple[int, int]
+) -> None:
     async with dashboard() as stage:
-        await acknowledge(stage)
-        await stage.type(f"/{query}")
-        await stage.press("enter")
-        assert stage.names == names
-        stage.app.dashboard.select((clean(""), ADA))
-        await stage.press("0", "g")
-        await acknowledge(stage)
-        await stage.type(f"/{query}")
-        await stage.press("enter")
-        assert len(stage.names) == 2
+        for name, count in zip(("cyd", "ada"), matches, strict=True):
+            await stage.press("0")
+            stage.go_to(f"env-{name}")
+            await acknowledge(stage)
+            await stage.type(f"/{query}")
+            await stage.press("enter")
+            assert stage.names == names, "the block is not filtered"
+            assert f" {count}/4 " in stage.lines[0]
 
 
 async def test_the_log_can_be_filtered_by_acknowledgement() -> None:
@@ -253,27 +334,25 @@ async def test_the_log_can_be_filtered_by_acknowledgement() -> None:
         )
         await stage.press("e")
         await stage.type("/status:acknowledged")
-        assert " FILTER 1/3 " in stage.lines[0]
+        assert " FILTER 1/3\n" in stage.text
 
 
 async def test_what_is_acknowledged_stands_behind_what_is_not_and_has_its_mark_and_its_count() -> None:
     async with dashboard() as stage:
-        assert stage.names == ["ada", "bob", "cyd", "dan"]
+        assert (in_block(stage), stage.names) == (["ada", "bob"], ["cyd", "dan"])
         assert "acked" not in stage.lines[0]
         await acknowledge(stage)
-        assert stage.names == ["ada", "bob", "cyd", "dan"]
-        assert stage.cursor == "ada"
-        assert glyphs(stage) == {"ada": "✓", "bob": " ", "cyd": " ", "dan": " "}
+        assert (in_block(stage), stage.names) == (["bob", "ada"], ["cyd", "dan"])
+        assert glyphs(stage) == {"ada": "✓", "bob": "○", "cyd": " ", "dan": " "}
         assert "1 acked" in stage.lines[0]
         assert "○ 2 off" in stage.lines[0]
-        await stage.press("j")
-        await stage.tick(3)
-        assert [stage.names, stage.cursor] == [["bob", "cyd", "ada", "dan"], "bob"]
         await acknowledge(stage)
-        await stage.press("j")
-        await stage.tick(3)
-        assert stage.names == ["cyd", "ada", "bob", "dan"]
+        assert in_block(stage) == ["ada", "bob"]
         assert "2 acked" in stage.lines[0]
+        stage.go_to("env-cyd")
+        await acknowledge(stage)
+        assert glyphs(stage) == {"ada": "✓", "bob": "✓", "cyd": "✓", "dan": " "}
+        assert "2 acked" in stage.lines[0], "the header counts what is off"
 
 
 async def test_in_ascii_the_mark_is_a_letter() -> None:
@@ -284,41 +363,42 @@ async def test_in_ascii_the_mark_is_a_letter() -> None:
 
 
 async def test_n_skips_acknowledged_problems() -> None:
-    async with dashboard() as stage:
+    async with staged() as stage:
+        await stage.show([*rows(), lost("eve", 900_000), lost("fay", 1_200_000)])
+        assert in_block(stage) == ["ada", "bob", "eve", "fay"]
+        stage.go_to("env-bob")
         await acknowledge(stage)
+        stage.go_to("env-ada")
         visited = []
-        for _ in range(3):
+        for _ in range(4):
             await stage.press("n")
             visited.append(stage.cursor)
-        assert visited == ["bob", "cyd", "bob"]
+        assert visited == ["fay", "ada", "eve", "fay"], "the cursor stood on eve after the acknowledgement"
         await stage.press("N")
-        assert stage.cursor == "cyd"
-        for name in ("bob", "cyd"):
-            stage.app.dashboard.select((clean(""), clean(f"env-{name}")))
+        assert stage.cursor == "eve"
+        for name in ("ada", "eve"):
+            stage.go_to(f"env-{name}")
             await acknowledge(stage)
+        assert stage.cursor == "fay"
         await stage.press("n")
-        assert stage.news == "no new problems: 3 acknowledged"
-
-
-async def test_an_acknowledged_problem_does_not_count_as_hidden() -> None:
-    async with dashboard() as stage:
-        await stage.press("2")
-        assert "2 problems hidden" in stage.lines[0]
-        await stage.press("0", "g")
+        assert stage.news == "this is the only line that needs a person"
         await acknowledge(stage)
-        await stage.press("2")
-        assert "1 problem hidden" in stage.lines[0]
+        await stage.press("n")
+        assert stage.news == "nothing needs a person: 4 acknowledged"
+        assert stage.cursor == "fay"
 
 
 async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> None:
     kept: list[Mapping[ServerKey, Ack | None]] = []
-    async with dashboard(keep_acks=kept.append) as stage:
-        await stage.press("b", "p", "enter", "g", "a")
+    async with late(keep_acks=kept.append) as stage:
+        await stage.press("b", "p", "enter")
+        go_to_group(stage)
+        await stage.press("a")
         assert "Acknowledge 3 environments on this machine, until they recover" in stage.text
         await stage.type("moving")
         await stage.press("enter")
         assert stage.news == "acknowledged on this machine until they recover: 3 environments"
-        assert [sorted(changes) for changes in kept] == [[key_of(f"env-{name}") for name in ("ada", "bob", "cyd")]]
+        assert [sorted(changes) for changes in kept] == [[key_of(f"env-{name}") for name in ("cyd", "fay", "guy")]]
         assert {ack.note for ack in stage.app.state.acks.values()} == {"moving"}
         await stage.press("a", "ctrl+r")
         assert stage.news == "no longer acknowledged: 3 environments"
@@ -335,47 +415,62 @@ async def test_a_on_a_group_header_acknowledges_folded_problems_too() -> None:
 
 
 async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_note() -> None:
-    async with dashboard() as stage:
+    async with late() as stage:
+        stage.go_to("env-cyd")
         await acknowledge(stage, "mine")
-        await stage.press("b", "p", "enter", "g")
+        await stage.press("b", "p", "enter")
+        go_to_group(stage)
         await acknowledge(stage, "the rest")
-        assert {id_: ack.note for (_, id_), ack in stage.app.state.acks.items()} == {
-            "env-ada": "mine",
-            "env-bob": "the rest",
-            "env-cyd": "the rest",
-        }
+        assert notes(stage) == {"cyd": "mine", "fay": "the rest", "guy": "the rest"}
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ([named("dan")], "nothing to acknowledge: dan, no problem"),
-        ([], "nothing to acknowledge"),
+        ([], "nothing to acknowledge: no environment under the cursor"),
     ],
 )
 async def test_nothing_to_acknowledge_says_so(row: list[Environment], message: str) -> None:
     async with staged() as stage:
         await stage.press("a")
-        assert stage.news == "nothing to acknowledge"
+        assert stage.news == "nothing to acknowledge: no environment under the cursor"
         await stage.show(row)
         await stage.press("a")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == message
 
 
+async def test_a_row_of_the_block_that_has_been_gone_for_long_can_be_acknowledged() -> None:
+    async with staged() as stage:
+        for minutes in (0, 1, 2, 20):
+            stage.now = minutes * 60
+            left = [named("ada", stage.at)] if not minutes else []
+            await stage.show([*left, *(named(name, stage.at) for name in ("bob", "cyd", "dan", "eve", "fay"))])
+        assert "ada" in stage.lines[1]
+        await acknowledge(stage, "sold")
+        assert stage.news.startswith("acknowledged on this machine")
+        assert "1 gone" in stage.lines[1]
+
+
 async def test_a_group_without_problems_says_so() -> None:
     async with staged() as stage:
         await stage.show([named("dan"), named("eve")])
-        await stage.press("b", "p", "enter", "g", "a")
+        await stage.press("b", "p", "enter")
+        go_to_group(stage)
+        await stage.press("a")
         assert stage.news == "nothing to acknowledge: 2 environments, no problem"
 
 
 async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
     async with dashboard((120, 30)) as stage:
         await acknowledge(stage, "[b]disk[/] full")
+        stage.go_to("env-ada")
+        await stage.turns()
         pane = [line.partition("▏")[2].strip() for line in stage.lines]
         assert "acked    <1m ago on this machine:" in pane
         assert "[b]disk[/] full" in pane
+        assert stage.block[-1].rstrip().endswith("acked: [b]disk[/] full")
         await stage.press("a", "ctrl+r")
         assert "acked" not in stage.text
 
@@ -395,7 +490,7 @@ async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -
         stage.now = 15
         await stage.show(rows(stage.at))
         assert kept[2:] == []
-        assert glyphs(stage)["ada"] != "✓"
+        assert glyphs(stage)["ada"] == "○"
 
 
 async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> None:
@@ -407,9 +502,9 @@ async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> Non
 
 
 async def test_what_was_acknowledged_before_is_taken_up() -> None:
-    async with dashboard(acks={key_of(BOB): Ack(NOW - 500_000, clean("since lunch"))}) as stage:
-        assert stage.names == ["ada", "cyd", "bob", "dan"]
-        assert glyphs(stage)["bob"] == "✓"
+    async with dashboard(acks={key_of(ADA): Ack(NOW - 200_000, clean("since lunch"))}) as stage:
+        assert in_block(stage) == ["bob", "ada"]
+        assert glyphs(stage)["ada"] == "✓"
 
 
 async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_the_first_meanwhile() -> None:
@@ -417,10 +512,10 @@ async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_th
         await stage.press("a")
         stage.now = 5
         await stage.show([*rows(stage.at)[:3], named("dan", connectionId=None, lastHeartbeat=None)])
-        assert stage.names[0] == "dan"
         await stage.press("enter")
+        assert in_block(stage) == ["dan", "bob", "ada"]
         assert list(stage.app.state.acks) == [key_of(ADA)]
-        assert stage.cursor == "ada"
+        assert stage.cursor == "bob"
 
 
 async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
@@ -429,6 +524,148 @@ async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
         await stage.press("a")
         await stage.press("enter", "enter")
         assert len(kept) == 1
+
+
+# Incidents.
+
+
+def web(n: int, at: float | None = None) -> Environment:
+    """A machine of a pod; it is lost without the time of its last heartbeat."""
+    changes = {"connectionId": None, "lastHeartbeat": None} if at is None else {"lastHeartbeat": at - 1_000}
+    return named(f"web-{n}", podId="p-7", lastSeenAt=NOW, **changes)
+
+
+@asynccontextmanager
+async def power_cut(*others: Environment, **wishes: Any) -> AsyncIterator[Stage]:
+    """The machines of a pod went off together five seconds after the first listing; `bob` was off before."""
+    async with staged(**wishes) as stage:
+        rest = [lost("bob", 600_000), *others]
+        await stage.show([web(1, stage.at), web(2, stage.at), named("dan", stage.at, podId="p-1"), *rest])
+        stage.now = 5
+        await stage.show([web(1), web(2), named("dan", stage.at, podId="p-1"), *rest])
+        assert stage.cursor == "web-1, web-2"
+        yield stage
+
+
+def style_of(stage: Stage, name: str, text: str) -> Style:
+    """The style of a text in the first line that contains a name."""
+    strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  as `Stage.lines`
+    line = next(strip for strip, drawn in zip(strips, stage.lines, strict=True) if name in drawn)
+    style = next(segment.style for segment in line if text in segment.text)
+    assert style is not None
+    return style
+
+
+async def test_after_an_acknowledgement_the_cursor_is_on_the_next_open_line_and_after_the_last_stays() -> None:
+    async with power_cut(lost("eve", 900_000)) as stage:
+        stage.go_to("env-bob")
+        await acknowledge(stage)
+        assert stage.cursor == "eve"
+        await acknowledge(stage)
+        assert stage.cursor == "web-1, web-2"
+        await acknowledge(stage)
+        assert stage.cursor == "web-1, web-2"
+        assert in_block(stage) == ["pod", "bob", "eve"]
+        await stage.press("n")
+        assert stage.news == "nothing needs a person: 4 acknowledged"
+
+
+async def test_after_a_member_of_an_unfolded_incident_the_cursor_is_on_the_next_member() -> None:
+    async with power_cut(lost("eve", 900_000)) as stage:
+        await stage.press("x", "j")
+        assert stage.cursor == "web-1"
+        await acknowledge(stage, "psu")
+        assert stage.cursor == "web-2"
+        assert stage.block[0].rstrip().endswith("disconnected · 1 acked")
+        assert [line.rstrip().split()[-1] for line in stage.block[1:3]] == ["psu", "disconnected"]
+
+
+async def test_after_the_last_member_the_cursor_is_on_the_next_open_line() -> None:
+    async with power_cut(lost("eve", 900_000)) as stage:
+        await stage.press("x", "j", "j")
+        await acknowledge(stage)
+        assert stage.cursor == "bob"
+        stage.go_to("env-web-1")
+        await acknowledge(stage)
+        assert in_block(stage) == ["bob", "eve", "pod", "web-1", "web-2"]
+        assert stage.cursor == "bob"
+
+
+async def test_the_next_open_line_has_the_cursor_in_the_next_view_too() -> None:
+    async with power_cut(lost("eve", 900_000)) as stage:
+        stage.go_to("env-bob")
+        await acknowledge(stage)
+        await stage.press("2")
+        assert stage.cursor == "eve"
+
+
+async def test_a_withdrawn_or_changed_acknowledgement_leaves_the_cursor_where_it_is() -> None:
+    async with power_cut() as stage:
+        await stage.press("x", "j")
+        await acknowledge(stage)
+        for keys in (("x", "enter"), ("ctrl+r",)):
+            stage.go_to("env-web-1")
+            await stage.press("a", *keys)
+            assert stage.cursor == "web-1", keys
+
+
+async def test_an_acknowledgement_of_marked_rows_leaves_the_cursor_on_another_line() -> None:
+    async with power_cut() as stage:
+        await stage.press("x", "j", "j", "space")
+        assert stage.cursor == "bob"
+        stage.go_to("env-web-1")
+        await acknowledge(stage)
+        assert [*notes(stage)] == ["web-2"]
+        assert stage.cursor == "web-1"
+
+
+async def test_a_on_an_incident_acknowledges_all_of_it_and_the_line_is_dim_and_last() -> None:
+    async with power_cut() as stage:
+        await stage.press("a")
+        assert "Acknowledge pod p-7: web-1, web-2 on this machine, until they" in stage.text
+        assert style_of(stage, "web-1", "web-1").bold
+        await stage.type("psu")
+        await stage.press("enter")
+        assert notes(stage) == {"web-1": "psu", "web-2": "psu"}
+        first, last = stage.block
+        assert re.fullmatch(r"▌►○ off +10m NEW  bob +disconnected *", first)
+        assert re.fullmatch(r"  ✓ 2 off +0s      pod p-7: web-1, web-2 +acked: psu *", last)
+        faint = style_of(stage, "── 1 online", "online").color
+        for text in ("✓ 2 off", "web-1", "acked: psu"):
+            style = style_of(stage, "web-1", text)
+            assert (style.color, bool(style.bold)) == (faint, False), text
+        assert style_of(stage, "bob", "bob").bold
+        assert style_of(stage, "bob", "bob").color != faint
+
+
+async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey_in_the_table() -> None:
+    async with power_cut() as stage:
+        await stage.press("M")
+        assert "Silence pod p-7: web-1, web-2 for" in stage.text
+        await stage.press("enter", "enter")
+        (silence,) = stage.app.state.silences.values()
+        assert silence.environments == {key_of("env-web-1"), key_of("env-web-2")}
+        assert (in_block(stage), stage.cursor) == (["bob"], "bob")
+        assert stage.names == ["dan", "web-1", "web-2"]
+        assert stage.rule.startswith("── 1 online · 2 silenced ──")
+        for name in ("web-1", "web-2"):
+            grey = style_of(stage, f"{name} ", name)
+            assert grey.color == style_of(stage, f"{name} ", "off").color, name
+            assert not grey.bold, name
+            assert grey.color not in {style_of(stage, "bob", text).color for text in ("bob", "off")}, name
+
+
+async def test_the_sentence_about_an_incident_has_the_shared_values_and_all_members() -> None:
+    async with power_cut() as stage:
+        stage.app.options = replace(stage.app.options, times=TimeStyle.UTC)
+        await stage.press("y")
+        assert "Copy from pod p-7: web-1, web-2" in stage.text
+        await stage.press("s")
+        (sentence,) = stage.copied
+        assert sentence == (
+            "2 environments (`default`) are offline since 08:53:25 UTC (0s), all of `pod p-7`: `web-1` and `web-2`; "
+            "disconnected. Start each, if no listener runs there, with `letta server`."
+        )
 
 
 ONE, OTHER = clean("one.example"), clean("other.example")
@@ -448,7 +685,7 @@ async def dashboard_of_servers(**wishes: Any) -> AsyncIterator[Stage]:
 async def go_to_home(stage: Stage) -> None:
     """Put the cursor on the row of `ada` under the profile `home`."""
     for _ in SERVERS:
-        if [tracked.key for tracked in stage.app.dashboard.under_cursor] == [(HOME, ADA)]:
+        if [tracked.key for tracked in stage.app.dashboard.target.environments] == [(HOME, ADA)]:
             return
         await stage.press("j")
     pytest.fail("there is no such row")
@@ -459,8 +696,8 @@ def alerting(stage: Stage) -> set[SafeText]:
 
 
 def marked(stage: Stage) -> set[str]:
-    """The profiles in whose rows `ada` is marked as acknowledged."""
-    return {name for name in SERVERS for line in stage.body if "ada" in line and name in line and "✓" in line}
+    """The profiles whose line of `ada` is marked as acknowledged."""
+    return {name for name in SERVERS for line in stage.block if f"{name} ada" in line and "✓" in line}
 
 
 async def test_it_is_acknowledged_under_every_profile_of_its_server_and_on_no_other() -> None:
@@ -471,7 +708,7 @@ async def test_it_is_acknowledged_under_every_profile_of_its_server_and_on_no_ot
         assert [list(changes) for changes in kept] == [[(ONE, ADA)]]
         assert (alerting(stage), marked(stage)) == ({AWAY}, {HOME, WORK})
         await stage.press("slash", *"status:acknowledged", "enter")
-        assert {name for name in SERVERS for line in stage.body if "ada" in line and name in line} == {HOME, WORK}
+        assert " status:acknowledged 2/6 " in stage.lines[0]
 
 
 async def test_withdrawing_one_that_counts_for_every_server_withdraws_it_for_every_server() -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment, key_of, list_of, listed
+from support.rewinding import BACK, lived, press
 
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import clean
+from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import CopyMenu
 from envwatch.tui.screens.plain_text import PlainText
+from envwatch.tui.widgets.present_lines import PresentLines
 from envwatch.views.details import COPY_LETTERS
 from envwatch.views.output import json_of
 
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
 
     from support.app_harness import Stage
 
-LABELS = COPY_LETTERS.keys() - {"update command"}
-"""The texts of the row, which updates itself."""
+LABELS = COPY_LETTERS.keys() - {"update command", "names", "environment ids"}
+"""The texts of one row, which updates itself."""
 
 
 @asynccontextmanager
@@ -41,10 +44,10 @@ def _no_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TMUX", raising=False)
 
 
-def copied(stage: Stage) -> list[str]:
-    """What the terminal was asked to take."""
-    found = [re.fullmatch(r"\x1b\]52;c;(.*)\x07", sequence) for sequence in stage.app.sent]
-    return [base64.b64decode(match[1]).decode() for match in found if match]
+def plain(stage: Stage) -> list[str]:
+    """The lines of the plain text, without the present above it and the keys below it."""
+    assert isinstance(stage.app.screen, PlainText)
+    return stage.lines[stage.app.screen.query_one(PresentLines).region.bottom : -1]
 
 
 async def take_answer_away(stage: Stage) -> None:
@@ -67,7 +70,7 @@ async def test_c_copies_the_name_and_a_letter_in_the_menu_what_it_stands_for_at_
         for keys, text in {"c": "ada", **{f"y{letter}": text for letter, text in LETTERS.items()}}.items():
             await stage.press(*keys)
             assert isinstance(stage.app.screen, Dashboard), keys
-            assert copied(stage) == [text], keys
+            assert stage.copied == [text], keys
             assert stage.news == f"sent to the clipboard: {text}", keys
             stage.app.sent.clear()
             await take_answer_away(stage)
@@ -92,14 +95,14 @@ async def test_the_menu_offers_every_text_with_its_beginning_and_sends_nothing_w
 async def test_enter_sends_the_choice_under_the_cursor_and_a_click_the_one_under_the_mouse() -> None:
     async with dashboard() as stage:
         await stage.press("y", "down", "enter")
-        assert copied(stage) == ["device-of-env-1"]
+        assert stage.copied == ["device-of-env-1"]
         stage.app.sent.clear()
         await stage.press("y")
         y = next(y for y, line in enumerate(stage.lines) if "environment id" in line)
         x = stage.lines[y].index("environment id")
         await stage.pilot.click(offset=(x, y))
         await stage.pilot.pause()
-        assert copied(stage) == ["env-1"]
+        assert stage.copied == ["env-1"]
 
 
 async def test_a_letter_without_a_text_says_so_and_leaves_the_menu_open() -> None:
@@ -107,7 +110,7 @@ async def test_a_letter_without_a_text_says_so_and_leaves_the_menu_open() -> Non
         await stage.show([environment("env-1", connectionId=None)])
         await stage.press("y", "c")
         assert isinstance(stage.app.screen, CopyMenu)
-        assert "Copy: c has nothing to copy here" in stage.text
+        assert "Copy from laptop of env-1: c has nothing to copy here" in stage.text
         assert stage.app.sent == []
 
 
@@ -118,7 +121,7 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         await stage.press("y")
         (line,) = (line for line in stage.lines if " JSON " in line)
         await stage.press("j")
-        (text,) = copied(stage)
+        (text,) = stage.copied
         (expected,) = json.loads(b"".join(json_of(list_of(listed([row])))))["environments"]
         assert list(json.loads(text).items()) == list((expected | {"acknowledged": "known"}).items())
         count = text.count("\n") + 1
@@ -126,12 +129,30 @@ async def test_the_json_is_what_a_listing_says_of_the_environment() -> None:
         assert stage.news == f"sent to the clipboard: {count} lines"
 
 
+async def test_the_sentence_is_in_the_zone_of_the_screen_and_names_a_recorded_moment() -> None:
+    async with lived() as stage:
+        stage.app.options = replace(stage.app.options, times=TimeStyle.UTC)
+        stage.go_to("env-2")
+        await stage.press("y", "s")
+        (text,) = stage.copied
+        assert text == (
+            "`laptop of env-2` (`default`) is offline since 08:53:35 UTC (5s): disconnected. "
+            "Start it, if no listener runs there, with `letta server --computer-name='laptop of env-2'`."
+        )
+        assert stage.news.startswith("sent to the clipboard: `laptop of env-2` (`default`) is offline since ")
+        stage.app.sent.clear()
+        await press(stage, BACK)
+        await press(stage, "x")
+        stage.go_to("env-2")
+        await press(stage, "y", "s")
+        assert stage.copied[0].startswith("As of 08:53:35 UTC: `laptop of env-2` (`default`) is offline since ")
+
+
 async def test_space_shows_the_text_from_the_left_edge_and_sends_nothing() -> None:
     async with dashboard() as stage:
         for key in ("escape", "q", "enter"):
             await stage.press("y", *["down"] * 4, "space")
-            assert isinstance(stage.app.screen, PlainText), key
-            assert stage.lines[0].rstrip() == "letta server --computer-name=ada", key
+            assert plain(stage)[0].rstrip() == "letta server --computer-name=ada", key
             assert stage.text.count("ada") == 1, key
             await stage.press(key)
             assert isinstance(stage.app.screen, Dashboard), key
@@ -145,45 +166,70 @@ async def test_in_ascii_menu_and_plain_view_spell_what_cannot_be_shown(name: str
         await stage.press("y")
         assert f"letta server --computer-name='{name}'" in stage.text
         await stage.press("down", "down", "down", "space")
-        assert stage.lines[0].rstrip() == f"letta server --computer-name='{name}'"
+        assert plain(stage)[0].rstrip() == f"letta server --computer-name='{name}'"
         await stage.press("escape", "y", "l")
-        assert copied(stage) == ["letta server --computer-name='東京-a'"]
+        assert stage.copied == ["letta server --computer-name='東京-a'"]
 
 
 async def test_a_long_text_can_be_scrolled() -> None:
     async with dashboard((80, 12)) as stage:
         await stage.press("y", "up", "space")
-        assert stage.lines[0].split()[0] == "{"
+        assert plain(stage)[0].split()[0] == "{"
         await stage.press("j")
-        assert stage.lines[0].startswith('  "id": "env-1",')
+        assert plain(stage)[0].startswith('  "id": "env-1",')
         await stage.press("k")
-        page = stage.lines[:-1]
+        page = plain(stage)
         await stage.press("pagedown")
-        following = stage.lines[:-1]
+        following = plain(stage)
         assert not {line.split()[0] for line in page} & {line.split()[0] for line in following}
         await stage.press("k")
-        assert stage.lines[0].split()[0] == page[-1].split()[0]
+        assert plain(stage)[0].split()[0] == page[-1].split()[0]
         await stage.press("j", "pageup")
-        assert stage.lines[0].split()[0] == "{"
-
-
-async def check_row_keys_without_a_row(stage: Stage) -> None:
-    for key in ("c", "y", "E"):
-        assert "no environment" not in stage.news, key
-        await stage.press(key)
-        assert isinstance(stage.app.screen, Dashboard), key
-        assert stage.news == "no environment under the cursor", key
-        assert stage.app.sent == [], key
-        await take_answer_away(stage)
+        assert plain(stage)[0].split()[0] == "{"
 
 
 async def test_where_no_environment_is_a_row_key_says_so() -> None:
+    no_row = "no environment under the cursor"
+    answers = {"c": f"nothing to copy: {no_row}", "y": f"nothing to copy: {no_row}", "E": no_row}
     async with staged() as stage:
-        await check_row_keys_without_a_row(stage)
-        await stage.show([environment("env-1", connectionName="ada")])
+        for key, answer in answers.items():
+            await stage.press(key)
+            assert isinstance(stage.app.screen, Dashboard), key
+            assert stage.news == answer, key
+            assert stage.app.sent == [], key
+            await take_answer_away(stage)
+
+
+@asynccontextmanager
+async def on_a_group() -> AsyncIterator[Stage]:
+    """The cursor on the header of a group of two environments."""
+    async with staged((80, 24)) as stage:
+        await stage.show([environment(f"env-{name}", connectionName=name) for name in ("ada", "bob")])
         await stage.press("b", "p", "enter", "g")
         assert stage.cursor == "pod pod-1"
-        await check_row_keys_without_a_row(stage)
+        yield stage
+
+
+async def test_c_on_a_group_copies_the_names_one_a_line() -> None:
+    async with on_a_group() as stage:
+        await stage.press("c")
+        assert stage.copied == ["ada\nbob"]
+        assert stage.news == "sent to the clipboard: 2 lines"
+
+
+async def test_the_menu_of_a_group_names_the_group_and_offers_names_ids_and_json() -> None:
+    async with on_a_group() as stage:
+        await stage.press("y")
+        assert "Copy from 2 environments" in stage.text
+        assert re.findall("│ +([a-z])  ", stage.text) == [*"nisj"]
+        for letter, text in {"n": "ada\nbob", "i": "env-ada\nenv-bob"}.items():
+            await stage.press(letter)
+            assert stage.copied == [text], letter
+            stage.app.sent.clear()
+            await stage.press("y")
+        await stage.press("j")
+        (text,) = stage.copied
+        assert [each["name"] for each in json.loads(text)["environments"]] == ["ada", "bob"]
 
 
 async def test_a_name_like_markup_is_text_in_menu_and_plain_view() -> None:
@@ -192,4 +238,4 @@ async def test_a_name_like_markup_is_text_in_menu_and_plain_view() -> None:
         await stage.press("y")
         assert "[@click=app.quit]x[/] [/" in stage.text
         await stage.press("space")
-        assert stage.lines[0].rstrip() == "[@click=app.quit]x[/] [/"
+        assert plain(stage)[0].rstrip() == "[@click=app.quit]x[/] [/"

@@ -15,13 +15,14 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.text import cells
 from envwatch.query.language import parse
 from envwatch.tui.glyphs import ASCII
 from envwatch.tui.state import DisplayOptions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.tui.widgets.environment_table import EnvironmentTable
-from envwatch.views.grouping import GroupHeader
+from envwatch.views.block import block_of
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class Stand:
         """Let a listing come, now."""
         self.profile_state, _ = self.profile_state.apply(listed(rows, NOW + self.now * 1000))
         await self.wait(0)
-        monitor = Monitor(Fleet({NO_PROFILE: self.profile_state}))
-        self.table.state = replace(self.table.state, monitor=monitor)
+        monitor, state = Monitor(Fleet({NO_PROFILE: self.profile_state})), self.table.state
+        self.table.state = replace(state, monitor=monitor, block=block_of(monitor, state.now, state.block))
         await self.pilot.pause()
 
     async def wait(self, seconds: float) -> None:
@@ -141,17 +142,27 @@ def lost(name: str, ago: float = 300_000) -> Environment:
     return named(name, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - ago)
 
 
+def quiet(name: str) -> Environment:
+    """A row that is late from half a second after `NOW`."""
+    return named(name, lastHeartbeat=NOW - 44_500)
+
+
+def ended(name: str) -> Environment:
+    """A row that is down and stays in the table, as its end needs nobody."""
+    return named(name, deviceId=f"{SANDBOX_DEVICE}{name}", connectionId=None, lastHeartbeat=None)
+
+
 def several(*names: str, at: float = NOW) -> list[Environment]:
     return [named(name, at) for name in names]
 
 
-async def test_until_it_is_moved_the_cursor_stands_on_the_worst_problem() -> None:
+async def test_until_it_is_moved_the_cursor_stands_on_the_newest_loss() -> None:
     async with stand() as table:
         await table.show(several("a", "b"))
         assert table.cursor == "a"
         table.now = 5
         await table.show([*several("a"), lost("b")])
-        assert [table.cursor, table.names] == ["b", ["b", "a"]]
+        assert [table.cursor, table.table.is_in_block, table.names] == ["b", True, ["a"]]
 
 
 async def test_a_row_is_drawn_once_while_only_the_cursor_and_what_is_in_sight_move() -> None:
@@ -185,11 +196,11 @@ async def test_rows_that_were_drawn_before_take_the_colours_of_another_theme() -
 
 async def test_the_cursor_follows_its_row_through_refresh_sort_and_filter() -> None:
     async with stand() as table:
-        await table.show(several("a", "b", "c", "d"))
+        await table.show([*several("a", "b", "c"), quiet("d")])
         await table.press("j", "j")
         assert table.cursor == "c"
         table.now = 10
-        await table.show([*several("a", "b", "c"), lost("d")])
+        await table.show([*several("a", "b", "c"), quiet("d")])
         assert [table.cursor, table.names] == ["c", ["d", "a", "b", "c"]]
         await table.set_view(View(sort="name", is_inverted=True))
         assert [table.cursor, table.names] == ["c", ["d", "c", "b", "a"]]
@@ -229,7 +240,7 @@ async def test_a_filter_that_hides_the_row_under_the_cursor_leaves_no_ghost() ->
 
 async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is_left() -> None:
     async with stand() as table:
-        await table.show(several("a", "b", "c"))
+        await table.show([named("a"), named("b", deviceId=f"{SANDBOX_DEVICE}b"), named("c")])
         await table.press("j")
         gone = [named("a"), named("c")]
         for _ in range(2):
@@ -248,11 +259,11 @@ async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is
 async def test_a_row_that_leaves_a_preset_stays_under_the_cursor_until_it_is_left() -> None:
     async with stand() as table:
         await table.set_view(View(preset=Preset.OFFLINE))
-        await table.show([lost("a"), lost("b"), lost("c"), named("d")])
+        await table.show([ended("a"), ended("b"), ended("c"), named("d")])
         await table.press("j")
         assert table.cursor == "b"
         table.now = 10
-        await table.show([lost("a"), named("b", NOW + 10_000), lost("c"), named("d")])
+        await table.show([ended("a"), named("b", NOW + 10_000), ended("c"), named("d")])
         assert [table.names, table.cursor] == [["a", "b", "c"], "b"]
         await table.press("k")
         assert [table.names, table.cursor] == [["a", "c"], "a"]
@@ -261,20 +272,21 @@ async def test_a_row_that_leaves_a_preset_stays_under_the_cursor_until_it_is_lef
 @pytest.mark.parametrize(("seconds", "order"), [(2.9, ["a", "b", "c"]), (3.0, ["c", "a", "b"])])
 async def test_rows_do_not_change_places_within_3_seconds_of_a_move(seconds: float, order: list[str]) -> None:
     async with stand() as table:
-        await table.show(several("a", "b", "c"))
+        await table.show([*several("a", "b"), quiet("c")])
         await table.press("j")
         table.now += seconds
-        await table.show([*several("a", "b"), lost("c")])
+        await table.show([*several("a", "b"), quiet("c")])
         assert table.names == order
 
 
 async def test_the_order_that_was_put_off_comes_when_the_cursor_has_settled() -> None:
     async with stand() as table:
-        await table.show(several("a", "b", "c"))
+        await table.show([*several("a", "b"), quiet("c")])
         await table.press("j")
-        await table.show([*several("a", "b"), lost("c"), named("0")])
+        table.now = 1
+        await table.show([*several("a", "b"), quiet("c"), named("0")])
         assert table.names == ["a", "b", "c", "0"]
-        await table.wait(2.9)
+        await table.wait(1.9)
         assert table.names == ["a", "b", "c", "0"]
         await table.wait(0.2)
         assert [table.names, table.cursor] == [["c", "0", "a", "b"], "b"]
@@ -309,26 +321,24 @@ async def test_the_cursor_keeps_its_line_on_the_screen_when_rows_come_above_it()
         await table.press(*("pagedown",) * 3)
         line = table.cursor_line
         table.now = 10
-        await table.show([*(named(f"m{number:03}") for number in range(100)), *(lost(f"x{n}") for n in range(7))])
+        await table.show([*(named(f"m{number:03}") for number in range(100)), *(quiet(f"x{n}") for n in range(7))])
+        assert table.names[:8] == [*(f"x{n}" for n in range(7)), "m000"]
         assert table.cursor == "m030"
         assert table.cursor_line == line
 
 
-async def test_problems_are_walked_around_the_end_and_there_may_be_none() -> None:
+async def test_losses_are_walked_around_the_end_and_there_may_be_none() -> None:
     async with stand() as table:
-        await table.show([named("a"), lost("b"), named("c", lastHeartbeat=NOW - 60_000)])
-        assert table.names == ["b", "c", "a"]
+        await table.show([named("a"), lost("b"), lost("c", ago=600_000), named("d", lastHeartbeat=NOW - 60_000)])
+        assert [table.cursor, table.names] == ["b", ["d", "a"]]
         visited = []
         for direction in (1, 1, 1, -1):
-            line = table.table.next_problem(direction)
-            assert line is not None
-            assert not isinstance(line, GroupHeader)
-            assert table.table.select(line.key)
+            assert table.table.go_to_open(direction)
             visited.append(table.cursor)
         assert visited == ["c", "b", "c", "b"]
         table.now = 20
-        await table.show(several("a", "b", "c", at=NOW + 20_000))
-        assert table.table.next_problem(1) is None
+        await table.show(several("a", "b", "c", "d", at=NOW + 20_000))
+        assert not table.table.go_to_open(1)
 
 
 async def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
@@ -339,9 +349,9 @@ async def test_the_mouse_selects_opens_sorts_and_scrolls() -> None:
         await table.pilot.click(CountingTable, offset=(20, 5), times=2)
         assert [table.cursor, table.app.messages] == ["m004", ["opened"]]
         table.app.messages.clear()
-        for x in (2, 8, 13, 15, 20, 41, 55, 65):
+        for x in (2, 8, 13, 15, 20, *(table.lines[0].index(title) for title in ("MODE", "VERSION", "BRANCH"))):
             await table.pilot.click(CountingTable, offset=(x, 0))
-        assert table.app.messages == ["state", "for", "for", "beat", "name", "mode", "version", "why"]
+        assert table.app.messages == ["state", "for", "for", "beat", "name", "mode", "version", "branch"]
         table.table.scroll_to(y=50, animate=False)
         await table.pilot.pause()
         assert table.cursor == "m004"
@@ -359,12 +369,13 @@ async def test_a_click_below_the_last_row_does_nothing() -> None:
 @pytest.mark.parametrize(
     ("width", "titles"),
     [
-        (79, ["NAME", "MODE", "VERSION", "WHY"]),
-        (80, ["NAME", "MODE", "VERSION", "WHY"]),
-        (99, ["NAME", "MODE", "VERSION", "WHY"]),
-        (100, ["NAME", "MODE", "VERSION", "WHY", "UP", "OS"]),
-        (120, ["NAME", "MODE", "VERSION", "WHY", "UP", "OS", "BRANCH"]),
-        (140, ["NAME", "MODE", "VERSION", "WHY", "UP", "OS", "BRANCH", "USER", "POD"]),
+        (79, ["NAME", "MODE", "VERSION", "BRANCH"]),
+        (80, ["NAME", "MODE", "VERSION", "BRANCH"]),
+        (99, ["NAME", "MODE", "VERSION", "BRANCH"]),
+        (100, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
+        (110, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
+        (120, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "WHY", "USER"]),
+        (140, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "WHY", "USER", "POD"]),
     ],
 )
 async def test_columns_come_with_the_width(width: int, titles: list[str]) -> None:
@@ -407,17 +418,17 @@ async def test_an_empty_fleet_says_what_to_do_and_an_unknown_one_does_not() -> N
 
 async def test_a_recent_change_has_a_tag_and_a_bar_for_15_minutes_also_when_only_time_passes() -> None:
     async with stand() as table:
-        await table.show(several("a", "b"))
-        assert not any(sign in "".join(table.lines) for sign in ("NEW", "▌"))
+        await table.show(several("b"))
+        assert not any(sign in "".join(table.lines) for sign in ("JOIN", "▌"))
         table.now = 5
-        await table.show([*several("a"), lost("b")])
-        marks = [(line[:2], " NEW " in line) for line in (table.lines[1], table.lines[3])]
+        await table.show(several("a", "b"))
+        marks = [(line[:2], " JOIN " in line) for line in table.lines[1:3]]
         assert marks == [("▌►", True), ("  ", False)]
         for seconds, is_marked in ((899, True), (1, False)):
             CountingTable.stale.clear()
             await table.wait(seconds)
-            (line,) = (line for line in table.lines if " b " in line)
-            assert (line[0] == "▌", " NEW " in line) == (is_marked, is_marked)
+            (line,) = (line for line in table.lines if " a " in line)
+            assert (line[0] == "▌", " JOIN " in line) == (is_marked, is_marked)
             assert any(region.y == 1 and region.width == 80 for region in CountingTable.stale) is not is_marked
 
 
@@ -474,7 +485,7 @@ async def test_a_move_draws_the_two_lines_that_changed() -> None:
 
 async def test_every_sort_shows_every_row_and_inverts() -> None:
     async with stand(300, 12) as table:
-        rows = [named("a", podId=None), named("b", metadata=None), lost("c"), named("d", userId="u")]
+        rows = [named("a", podId=None), named("b", metadata=None), ended("c"), named("d", userId="u")]
         await table.show(rows)
         assert len(table.table.columns) == 21
         for column in table.table.columns:

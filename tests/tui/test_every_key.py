@@ -153,7 +153,7 @@ async def test_the_keymap_reaches_dialogs_and_the_event_log() -> None:
 async def test_q_closes_layers_and_quits_only_on_the_table(size: tuple[int, int]) -> None:
     async with staged(size) as stage:
         await stage.show(problems_and_old(stage.at))
-        await stage.press("enter", "enter")
+        await stage.press("j", "enter", "enter")  # an environment: an incident of several has no explanation
         detail = stage.app.dashboard.query_one(DetailPane)
         assert detail.has_focus
         for opener in ("e", "?", "o", "y", "C", "E"):
@@ -177,7 +177,7 @@ async def begin_again(stage: Stage, view: View) -> None:
     if stage.poller.schedule.is_paused:
         await stage.press("p")
     dashboard.query_one(DetailPane).scroll_home(animate=False)
-    dashboard.view, dashboard.wants_detail = view, None
+    dashboard.view, dashboard.wants_detail, dashboard.marked = view, None, frozenset()
     dashboard.table.release_cursor()
     app.answer("")
     await settle(stage)
@@ -370,6 +370,7 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "baseline.compare": ("m",),
     "row.acknowledge": (),
     "row.silence": (),
+    "row.mark": (),
     "row.copy_name": (),
     "row.copy": (),
     "row.open": (),

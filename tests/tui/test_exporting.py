@@ -123,10 +123,12 @@ async def test_preset_and_query_are_exported_apart(folder: Path) -> None:
         assert (exported["filter"], exported["preset"], exported["environments"]) == ("status:late", "offline", [])
 
 
-async def test_what_nothing_narrows_has_neither_filter_nor_preset(folder: Path) -> None:
+async def test_what_nothing_narrows_has_neither_filter_nor_preset_and_begins_with_the_losses(folder: Path) -> None:
     async with dashboard() as stage:
         await export(stage, "json")
         exported = json.loads(only_file(folder).read_bytes())
+        assert stage.names == ["cyd", "=evil", "ada"]
+        assert [row["name"] for row in exported["environments"]] == ["bob", *stage.names]
         assert (exported["filter"], exported["preset"]) == (None, None)
 
 

@@ -53,12 +53,14 @@ async def test_problems_first_is_never_inverted() -> None:
             assert stage.names[:2] == ["zoe", "host-00"]
 
 
-async def test_the_rule_above_a_row_that_keeps_its_place_says_that_nothing_else_is_up() -> None:
+async def test_a_row_that_is_lost_takes_the_cursor_along_into_the_block_and_no_rule_counts_the_row_as_up() -> None:
     async with staged(size=(80, 24)) as stage:
-        late = environment("env-a", lastHeartbeat=stage.at - 60_000)
+        late = environment("env-a", connectionName="al", lastHeartbeat=stage.at - 60_000)
         await stage.show([late, environment("env-b", connectionName="bo", lastHeartbeat=stage.at - 5_000)])
-        assert stage.body[1].startswith("── 1 online ───")
+        assert stage.rule.startswith("── 2 online ───")
         await stage.press("j")
         await stage.show([late, environment("env-b", connectionName="bo", connectionId=None, lastHeartbeat=None)])
-        assert stage.body[1].startswith("── 0 online ───")
+        assert stage.rule.startswith("── 1 online ───")
         assert stage.cursor == "bo"
+        assert [line[:2] for line in stage.block] == ["▌►"]
+        assert stage.names == ["al"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,8 @@ from support.app_harness import staged
 from support.pasts import ALL_TIMES, at, day, rows_at, with_past
 
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.text import EMPTY, clean
+from envwatch.tui.screens.row_actions import RowActions
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
@@ -25,6 +28,12 @@ async def seed(stage: Stage) -> None:
     await stage.pilot.pause()
 
 
+async def silence(stage: Stage) -> None:
+    """Silence the row that is down, which then stands in the table."""
+    stage.app.dashboard.post_message(RowActions.Silenced([(NO_PROFILE, clean("env-lost"))], timedelta(days=1), EMPTY))
+    await stage.pilot.pause()
+
+
 def hours_of(stage: Stage, name: str) -> str:
     """The cells of the row of a name."""
     (line,) = [line for line in stage.body if f" {name} " in line]
@@ -36,7 +45,8 @@ async def test_the_column_shows_each_hour_by_its_worst_state_and_since_when() ->
         await stage.show(rows_at(0))
         assert hours_of(stage, "steady") in {"░" * 24, "░" * 23 + "▄"}
         await seed(stage)
-        assert "24H   -18h  -12h -6h now" in stage.lines[1]
+        await silence(stage)
+        assert "24H   -18h  -12h -6h now" in stage.titles
         assert {name: hours_of(stage, name) for name in ("steady", "once", "lost", "new")} == {
             "steady": "▄" * 16 + "░░" + "▄" * 6,
             "once": "▄" * 8 + "████" + "▄" * 4 + "░░" + "▄" * 6,
@@ -58,8 +68,9 @@ async def test_a_past_without_events_is_shown_at_once_too() -> None:
 async def test_the_worst_comes_first_where_it_sorts_and_last_where_it_is_inverted() -> None:
     async with staged((100, 24), columns=SHOWN, sort="24h") as stage:
         await seed(stage)
+        await silence(stage)
         assert stage.names == ["once", "lost", "new", "steady"]
-        assert "24H▲  -18h  -12h -6h now" in stage.lines[1]
+        assert "24H▲  -18h  -12h -6h now" in stage.titles
         await stage.press("o")
         await stage.press("o")
         assert "24H▼" in stage.text
@@ -80,7 +91,7 @@ async def test_a_new_hour_moves_the_cells_of_what_does_not_change_otherwise() ->
 
 
 async def test_the_pane_draws_the_day_once_there_is_one() -> None:
-    async with staged((80, 40), columns=SHOWN) as stage:
+    async with staged((80, 48), columns=SHOWN) as stage:
         await stage.show(rows_at(0))
         await stage.press("enter")
         assert "uptime" not in stage.text
@@ -89,7 +100,7 @@ async def test_the_pane_draws_the_day_once_there_is_one() -> None:
         await stage.tick(30)
         assert "uptime   up 0 % of the 1m watched in 24h" in stage.text
         assert "last 24 h" not in stage.text
-    async with staged((80, 40), columns=SHOWN) as stage:
+    async with staged((80, 48), columns=SHOWN) as stage:
         await seed(stage)
         await stage.press("enter")
         assert "── last 24 h ──" in stage.text
@@ -101,6 +112,7 @@ async def test_the_pane_draws_the_day_once_there_is_one() -> None:
 async def test_ascii_has_no_block(size: tuple[int, int]) -> None:
     async with staged(size, columns=SHOWN, ascii_only=True) as stage:
         await seed(stage)
+        await silence(stage)
         assert hours_of(stage, "lost") == "+" * 16 + "??" + "+++xxx"
         await stage.press("enter")
         assert not set("▄█░") & set(stage.text)
@@ -110,6 +122,7 @@ async def test_an_outage_is_a_full_block_without_colours_too() -> None:
     """The state offline is reverse there, and a full block in reverse is an empty cell."""
     async with staged((100, 24), columns=SHOWN) as stage:
         await seed(stage)
+        await silence(stage)
         stage.app.screen.add_class("-colourless")
         await stage.pilot.pause()
         strips = [stage.table.render_line(line) for line in range(1, 5)]

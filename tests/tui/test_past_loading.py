@@ -97,13 +97,13 @@ async def test_the_log_goes_on_and_one_line_says_what_changed_since_the_last_run
 async def test_a_loss_of_minutes_ago_is_marked_and_the_cursor_stays(gap: float, tag: str) -> None:
     async with second_run(ran(*BEFORE), gap) as stage:
         await stage.show([environment("env-1", **LOST), *rows(gap)[1:]])
-        assert "NEW" not in stage.text
         await stage.press("j", "j")
-        cursor, lines = stage.cursor, stage.names
+        cursor, names = stage.cursor, stage.names
         await begin(stage, [environment("env-1", **LOST), *rows(gap)[1:]])
-        assert (stage.cursor, stage.names) == (cursor, lines)
-        (row,) = (line for line in stage.body if "laptop of env-1" in line)
-        assert ("NEW" in row) is bool(tag)
+        assert (stage.cursor, stage.names) == (cursor, names)
+        (line,) = stage.block
+        assert "laptop of env-1" in line
+        assert ("NEW" in line) is bool(tag)
 
 
 @pytest.mark.parametrize(("gap", "is_said"), [(2 * HOUR, True), (15 * MINUTE, True), (14 * MINUTE, False)])
@@ -135,7 +135,7 @@ async def test_a_run_of_days_ago_is_found_and_one_of_another_account_says_nothin
         loading = "_load_past"
         await until(stage, lambda: readable.empty() and loading not in {each.name for each in stage.app.workers})
         assert "since the last run" not in stage.text
-        assert len(stage.table.rows) == 3
+        assert len(stage.matching) == 3
         assert not stage.app.state.event_log
 
 

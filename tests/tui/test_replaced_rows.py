@@ -26,6 +26,7 @@ async def test_a_replaced_row_is_marked_counted_apart_and_explained() -> None:
         (line,) = [line for line in stage.text.splitlines() if "MOVED" in line]
         assert "○ off" in line
         assert "nas" in line
-        assert "○ 0 off +1 old" in stage.text
+        assert "off" not in stage.lines[0]
+        assert stage.rule.startswith("── 1 online · 1 replaced ──")
         await stage.press("down", "E")
         assert "replacement → replaced by nas-2: no loss" in stage.text

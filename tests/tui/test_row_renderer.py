@@ -151,7 +151,7 @@ def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
 @pytest.mark.parametrize(
     ("row", "style"),
     [
-        ({"deviceId": "device-1", **LOST}, "offline"),
+        ({"deviceId": "device-1", **LOST}, "gone"),
         ({"deviceId": "sandbox-1", **LOST}, "gone"),
         ({"deviceId": "device-1", "lastHeartbeat": NOW - 60_000}, "late"),
         ({"deviceId": "sandbox-1", "lastHeartbeat": NOW - 60_000}, "gone"),

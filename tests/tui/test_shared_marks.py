@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -42,26 +43,27 @@ def silence(stage: Stage, hours: float = 2) -> dict[str, Any]:
 
 
 def row_of(stage: Stage, name: str) -> str:
-    return next(line for line in stage.body if line.startswith(("○", "●")) and f" {name} " in line)
+    """The line of an environment in the block or in the table."""
+    return next(line for line in (*stage.block, *stage.body) if f" {name} " in line)
 
 
 async def test_who_acknowledged_it_on_the_serving_host_stands_in_the_row_and_in_the_pane() -> None:
-    async with staged(WIDE) as stage:
-        await stage.show(rows(stage.at, **ack()))
-        assert "✓" in row_of(stage, "a")
+    async with staged(WIDE, columns=("version", "why")) as stage:
+        late = environment("env-c", connectionName="c", lastHeartbeat=stage.at - 60_000)
+        await stage.show([*rows(stage.at, **ack()), replace(late, unknown={"envwatch": ack()})])
         assert "acked by ops-1" in row_of(stage, "a")
+        assert re.search("c +✓ .* acked by ops-1 ", row_of(stage, "c"))
         await stage.press("enter")
         assert "acknowledged by ops-1: on it" in stage.text
         assert stage.text.count("on it") == 1, "and not once more among the unknown fields"
-        await stage.show(rows(stage.at))
+        await stage.show([*rows(stage.at), late])
         assert "ops-1" not in stage.text
 
 
 async def test_a_silence_of_the_serving_host_is_shown_until_it_ends() -> None:
     async with staged(WIDE) as stage:
         await stage.show(rows(stage.at, **silence(stage, 10 / 3600)))
-        assert "⊘" in row_of(stage, "a")
-        assert " by ops-1 " in row_of(stage, "a")
+        assert " silenced by ops-1 " in row_of(stage, "a")
         await stage.press("enter")
         assert "silenced by ops-1 until " in stage.text
         assert "disks" in stage.text
@@ -87,7 +89,9 @@ async def test_an_own_silence_is_shown_in_place_of_it() -> None:
         key = (clean(""), clean("env-a"))
         stage.app.dashboard.post_message(RowActions.Silenced([key], timedelta(hours=1), clean("mine")))
         await stage.tick(0)
-        await stage.press("enter")
+        assert not stage.block
+        assert re.search("a +⊘ ", row_of(stage, "a"))
+        await stage.press("j", "enter")
         assert ": mine" in stage.text
         assert "ops-1" not in stage.text
 
@@ -106,10 +110,22 @@ async def test_it_changes_nothing_of_what_rings_here(*, is_silence: bool) -> Non
 
 
 @pytest.mark.parametrize("is_marked", [True, False])
-async def test_a_group_is_marked_once_all_its_problems_are_known_there(*, is_marked: bool) -> None:
+async def test_an_incident_names_who_knows_of_it_once_all_its_members_are_known_there(*, is_marked: bool) -> None:
     async with staged(WIDE) as stage:
         first, online = rows(stage.at, **ack())
         second = replace(first, id=clean("env-c"), name=clean("c"), unknown=first.unknown if is_marked else {})
+        await stage.show([first, second, online])
+        (line,) = stage.block
+        assert "2 off" in line
+        assert ("acked by ops-1" in line) == is_marked
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+async def test_a_group_is_marked_once_all_its_problems_are_known_there(*, is_marked: bool) -> None:
+    async with staged(WIDE) as stage:
+        online, late = rows(stage.at)[1], {"lastHeartbeat": stage.at - 60_000}
+        first = environment("env-a", envwatch=ack(), **late)
+        second = environment("env-c", **late, **({"envwatch": ack()} if is_marked else {}))
         await stage.show([replace(each, pod_id=clean("pod-7")) for each in (first, second, online)])
         await stage.press("b", "p", "enter")
         assert "pod-7" in stage.body[0]
@@ -121,7 +137,8 @@ async def test_a_filter_finds_what_was_acknowledged_there() -> None:
         await stage.show(rows(stage.at, **ack()))
         await stage.type("/status:acknowledged")
         await stage.press("enter")
-        assert stage.names == ["a"]
+        assert stage.matching == ["a"]
+        assert " status:acknowledged 1/2 " in stage.lines[0]
 
 
 async def test_a_field_that_is_no_mark_is_shown_as_any_unknown_one() -> None:

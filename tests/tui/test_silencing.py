@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from support.app_harness import BELL, staged
-from support.builders import environment, key_of
+from support.builders import NOW, environment, key_of
 from support.policies import soon
 
 from envwatch.fleet.silences import silence_of_environments
@@ -110,20 +110,68 @@ async def test_big_m_asks_for_how_long_and_why_and_ends_it_again() -> None:
         assert stage.app.state.monitor.silences == {}
 
 
+async def test_what_recovers_while_the_reason_is_typed_is_not_silenced() -> None:
+    async with staged() as stage:
+        await stage.show(rows(stage.at, is_lost=True))
+        await stage.press("g", "M", "enter")
+        stage.now = 5
+        await stage.show(rows(stage.at))
+        await stage.press("enter")
+        assert stage.news == "recovered meanwhile: a"
+        assert stage.app.state.silences == {}
+
+
+async def test_of_a_group_only_what_recovered_meanwhile_is_not_silenced() -> None:
+    def group(at: float, *late: str) -> list[Environment]:
+        return [environment(f"env-{n}", lastHeartbeat=NOW - 60_000 if n in late else at) for n in "abc"]
+
+    async with staged() as stage:
+        await stage.show(group(stage.at, "a", "b"))
+        await stage.press("b", "p", "enter", "g")
+        assert stage.cursor == "pod pod-1"
+        await stage.press("M", "enter")
+        stage.now = 5
+        await stage.show(group(stage.at, "b"))
+        await stage.press("enter")
+        assert stage.news == "silenced on this machine for 30m: 2 environments"
+        (silence,) = stage.app.state.silences.values()
+        assert silence.environments == {key_of("env-b"), key_of("env-c")}
+
+
+async def test_of_an_incident_only_what_is_still_lost_is_silenced() -> None:
+    def pair(at: float, *down: str) -> list[Environment]:
+        lost = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": NOW}
+        return [environment(f"env-{n}", **(lost if n in down else {"lastHeartbeat": at})) for n in "abc"]
+
+    async with staged() as stage:
+        await stage.show(pair(stage.at, "a", "b"))
+        await stage.press("M")
+        assert "Silence laptop of env-a, laptop of env-b for" in stage.text
+        await stage.press("enter")
+        stage.now = 5
+        await stage.show(pair(stage.at, "b"))
+        await stage.press("enter")
+        assert stage.news == "silenced on this machine for 30m: laptop of env-b"
+        (silence,) = stage.app.state.silences.values()
+        assert silence.environments == {key_of("env-b")}
+
+
 async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> None:
-    async with staged(size=(80, 24)) as stage:
+    async with staged(size=(120, 24)) as stage:
+        stage.app.dashboard.wants_detail = False
         await stage.show(rows(stage.at))
         await lose(stage)
-        assert re.search(r"a +NEW .* disconnected$", stage.body[0])
+        assert re.search(r"^▌.* NEW  a +disconnected *$", stage.block[0])
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
         await stage.tick(1)
-        assert re.search(r"a +⊘ .* silenced 59m$", stage.body[0])
-        assert not stage.lines[2].startswith("▌")
+        assert stage.block == []
+        assert re.search(r"a +⊘ .* silenced 59m\b", stage.body[1])
+        assert "▌" not in stage.text
         await stage.press("n")
-        assert stage.news == "no new problems: 1 without alert"
-        await stage.press("enter")
+        assert stage.news == "nothing needs a person: 1 silenced"
+        await stage.press("G", "enter")
         assert re.search(r"silenced +for 59m more by .*: new disks", stage.text)
-        await stage.press("q", "b", "p", "enter")
+        await stage.press("escape", "b", "p", "enter")
         assert [line for line in stage.body if "pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
         await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], 2 * HOUR, NOTE))
         assert [line for line in stage.body if "pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1  silenced 59m"]
@@ -131,20 +179,27 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         assert "silenced 49m" in stage.body[0]
         await stage.tick(3_000)
         await stage.show(rows(stage.at, is_lost=True))
-        assert stage.body[0] == "▾ pod pod-1  ● 1  ○ 1"
-        assert re.search(r"a  .* disconnected$", stage.body[1])
+        assert re.search(r"  a +disconnected *$", stage.block[0])
+        assert stage.body[0] == "▾ ⊘ pod pod-1  ● 1  silenced 1h"
+        (left,) = [id_ for id_, each in stage.app.state.silences.items() if key_of("env-b") in each.environments]
+        await post(stage, RowActions.Unsilenced([left]))
+        assert stage.body[0] == "▾ pod pod-1  ● 1"
 
 
-async def test_a_row_that_needs_a_person_stands_before_a_silenced_one() -> None:
+async def test_a_silenced_row_is_the_last_of_the_table_and_a_row_that_needs_a_person_stands_above_the_table() -> None:
     async with staged() as stage:
         await stage.show(rows(stage.at))
         await lose(stage)
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
-        assert stage.names == ["a", "laptop of env-b"]
+        assert (stage.block, stage.names) == ([], ["laptop of env-b", "a"])
         unchanged = rows(stage.at, is_lost=True)
         stage.now += 60
         await stage.show(unchanged)
-        assert stage.names == ["laptop of env-b", "a"]
+        assert (stage.block, stage.names) == ([], ["laptop of env-b", "a"]), "one is late"
+        stage.now += 60
+        await stage.show(unchanged)
+        assert stage.names == ["a"]
+        assert "laptop of env-b" in stage.block[0]
 
 
 async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
@@ -157,16 +212,18 @@ async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
         assert stage.app.state.silences == {}
 
 
-async def test_the_status_line_says_how_many_alert_when_a_silence_keeps_some_quiet() -> None:
+async def test_a_silenced_row_is_counted_by_the_rule_and_not_by_the_status_line() -> None:
     async with staged((120, 24)) as stage:
         await stage.show(rows(stage.at))
         await lose(stage)
         assert "○ 1 off  " in stage.lines[0]
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
-        assert "○ 1 off (0 alerting)" in stage.lines[0]
+        assert "off" not in stage.lines[0]
+        assert stage.rule.startswith("── 1 online · 1 silenced ──")
         (silence,) = stage.app.state.silences
         await post(stage, RowActions.Unsilenced([silence]))
         assert "○ 1 off  " in stage.lines[0]
+        assert "silenced" not in stage.rule
 
 
 async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> None:

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from support.app_harness import Stage, running, staged
+from support.app_harness import Stage, running, staged, style_in
 from support.budget import first_quick
-from support.builders import environment
+from support.builders import NOW, environment, failed
 from support.pty_terminal import Terminal
-from support.rewinding import BACK, lived, press
+from support.rewinding import BACK, DOWN, lived, press
 from textual.color import Color
 
 from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.server import Server
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.outcome import Cause
+from envwatch.model.text import clean
+from envwatch.tui.glyphs import ASCII, UNICODE
+from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, theme_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
 
+    from rich.color import Color as RichColor
     from rich.style import Style
     from textual.theme import Theme
+
+    from envwatch.model.environment import Environment
+    from envwatch.tui.glyphs import Glyphs
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 TRUE = [theme for theme in THEMES if not theme.ansi]
@@ -172,10 +183,8 @@ def test_the_mark_of_the_past_has_a_colour_of_its_own(theme: Theme) -> None:
 async def test_the_mark_of_the_past_stands_out_as_drawn(theme: str) -> None:
     async with lived(theme=theme) as stage:
         await press(stage, BACK)
-        strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no public access to styles
-        badge = next(segment.style for segment in strips[0] if "REWOUND" in segment.text)
-        (here,) = (segment for segment in strips[1] if segment.style is not None and segment.style.reverse)
-        assert badge is not None
+        badge, day = style_in(stage.strips[0], "REWOUND"), stage.line_of("──○──")
+        (here,) = (segment for segment in day if segment.style is not None and segment.style.reverse)
         assert (badge.reverse, badge.bold) == (True, True)
         assert here.style is not None
         assert (here.text, here.style.color, here.style.bold) == ("○", badge.color, True)
@@ -270,17 +279,13 @@ async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
     monkeypatch.setenv("NO_COLOR", "1")
     async with staged((100, 24), theme=theme) as stage:
 
-        def style_of(text: str) -> Style:
-            strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no public access to styles
-            styles = [segment.style for strip in strips for segment in strip if text in segment.text]
-            assert styles, text
-            assert styles[0] is not None
-            return styles[0]
+        def style_of(text: str, line: str = "") -> Style:
+            return style_in(stage.line_of(line or text), text)
 
-        def assert_bold(alarms: Sequence[str], calm: str) -> None:
-            assert not style_of(calm).bold
+        def assert_bold(alarms: Sequence[str], calm: str, line: str = "") -> None:
+            assert not style_of(calm, line).bold
             for alerts in alarms:
-                assert (style_of(alerts).bold, style_of(alerts).color) == (True, style_of(calm).color), alerts
+                assert (style_of(alerts).bold, style_of(alerts).color) == (True, style_of(calm, line).color), alerts
 
         rows = [
             environment("env-1", lastHeartbeat=stage.at - 10_000),
@@ -291,11 +296,11 @@ async def test_without_colours_alarms_are_bold_and_as_bright_as_the_rest(
         await stage.tick(5)
         await stage.show([*rows[:2], environment("env-3", connectionId=None, lastHeartbeat=None)])
         assert_bold(["◐ 1", " late", "○ 1", " off", "1 unrestricted"], "● 1")
-        assert_bold(["off ", "◐ late"], "unrestricted!")
+        assert_bold(["○ off", "◐ late"], "unrestricted!")
         assert not style_of("● on").bold
         assert style_of("○ off").reverse
         await stage.press("e")
-        assert_bold(["went offline"], "laptop of env-3")
+        assert_bold(["went offline"], "laptop of env-3", line="went offline")
         await stage.press("q", "E")
         assert_bold(["no number: offline"], "would say offline")
         await stage.press("q", "j", "enter")
@@ -317,28 +322,218 @@ def test_under_no_color_the_ansi_theme_is_not_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
 async def test_tags_and_bars_are_legible_as_drawn_with_and_without_the_cursor(theme: Theme) -> None:
     async with staged((80, 24), theme=theme.name) as stage:
-        alive = [environment(f"env-{n}", lastHeartbeat=stage.at - 1_000) for n in range(4)]
-        down = {"connectionId": None, "lastHeartbeat": None}
-        await stage.show([*alive[:3], environment("env-3", **down)])
+        alive = [environment(f"env-{n}", lastHeartbeat=stage.at - 1_000) for n in range(3)]
+        await stage.show([*alive[:2], environment("env-2", **DOWN)])
         await stage.tick(5)
-        await stage.show([alive[0], environment("env-1", **down), environment("env-2", **down), alive[3]])
-
-        def colours(text: str) -> list[tuple[str, str]]:
-            """Return the colours of all segments of a text, and of what is below them."""
-            strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no public access to styles
-            styles = [segment.style for strip in strips for segment in strip if segment.text == text]
-            pairs = [(style.color, style.bgcolor) for style in styles if style is not None]
-            return [
-                (one.get_truecolor().hex, other.get_truecolor().hex)
-                for one, other in pairs
-                if one is not None and other is not None
-            ]
-
+        await stage.show([alive[0], environment("env-1", **DOWN), alive[2]])
         cursor, usual = theme.variables["row-cursor"], str(theme.background)
-        assert {under for _, under in colours("NEW")} == {cursor, usual}
-        for key, tag, under in (("k", "BACK", usual), ("G", "BACK", cursor)):
+        for key, new, back in (("g", cursor, usual), ("j", usual, cursor)):
             await stage.press(key)
-            assert [each for _, each in colours(tag)] == [under]
-            drawn = [*colours("NEW"), *colours(tag), *colours("▌")]
-            assert len(drawn) == 6
-            assert {pair: round(contrast(*pair), 1) for pair in drawn if contrast(*pair) < AA} == {}
+            for tag, under in (("NEW", new), ("BACK", back)):
+                line = stage.line_of(f" {tag} ")
+                assert colours(style_in(line, tag))[1] == under
+                assert contrast(*colours(style_in(line, tag))) >= AA
+                assert contrast(*colours(style_in(line, "▌"))) >= AA
+
+
+def colours(style: Style) -> tuple[str, str]:
+    """Return the colours of a text and of its background."""
+    assert style.color is not None
+    assert style.bgcolor is not None
+    return style.color.get_truecolor().hex, style.bgcolor.get_truecolor().hex
+
+
+class Case(NamedTuple):
+    """One way to draw the screen."""
+
+    theme: Theme
+    is_colourless: bool = False
+    is_ascii: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.theme.name}{'-colourless' * self.is_colourless}{'-ascii' * self.is_ascii}"
+
+    @property
+    def glyphs(self) -> Glyphs:
+        return ASCII if self.is_ascii else UNICODE
+
+    @property
+    def loss(self) -> RichColor:
+        """The colour of a loss that needs a person."""
+        return Color.parse(self.theme.variables["state-offline"]).rich_color
+
+    def is_dimmer(self, one: Style, other: Style) -> bool:
+        """Whether a text is dimmer than another text on the same background."""
+        if self.theme.ansi:
+            return bool(one.dim) and not other.dim
+        return contrast(*colours(one)) < contrast(*colours(other))
+
+    def is_legible(self, style: Style) -> bool:
+        """Whether a tag or a bar is legible; the contrast of the 16 colours is the terminal's."""
+        if self.theme.ansi:
+            return style.color == self.loss and bool(style.bold) and not style.dim
+        return contrast(*colours(style)) >= AA
+
+
+CASES = [
+    *map(Case, THEMES),
+    *(Case(theme, is_colourless=True) for theme in TRUE[:2]),
+    Case(ANSI, is_ascii=True),
+    Case(TRUE[0], is_colourless=True, is_ascii=True),
+]
+
+
+def off(name: str, at: float) -> Environment:
+    """An environment that is off, with the last sign of life at a moment (ms)."""
+    return environment(name, connectionName=name, connectionId=None, lastHeartbeat=None, lastSeenAt=at)
+
+
+def on(name: str, at: float) -> Environment:
+    return environment(name, connectionName=name, lastHeartbeat=at)
+
+
+def every_row(at: float, *, is_lost: bool) -> list[Environment]:
+    minute = 60_000
+    return [
+        off("fresh-box", at - 1_000) if is_lost else on("fresh-box", at - 1_000),
+        off("lasting-box", NOW - 20 * minute),
+        off("acked-box", NOW - 40 * minute),
+        off("silent-box", NOW - 60 * minute),
+        off("old-box", NOW - 30 * 24 * 60 * minute),
+        on("late-box", NOW - 50_000),
+        on("well-box", at - 1_000),
+    ]
+
+
+async def acknowledge(stage: Stage, name: str, note: str = "") -> None:
+    (line,) = (line for line in stage.app.state.block.lines if line.members[0].environment.name == name)
+    stage.table.select(line.key)
+    await stage.press("a")
+    await stage.type(note)
+    await stage.press("enter")
+
+
+@asynccontextmanager
+async def every_look(case: Case, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    """A screen with a row of each look, and the cursor on the fresh loss."""
+    if case.is_colourless:
+        monkeypatch.setenv("NO_COLOR", "1")
+    wishes = {"theme": case.theme.name, "ascii_only": case.is_ascii, "columns": ("why",)}
+    async with staged((80, 24), **wishes) as stage:
+        await stage.show(every_row(stage.at, is_lost=False))
+        await acknowledge(stage, "acked-box", "disk swap")
+        silent = [(NO_PROFILE, clean("silent-box"))]
+        stage.app.dashboard.post_message(RowActions.Silenced(silent, timedelta(hours=1), clean("moving")))
+        await stage.tick(5)
+        await stage.show(every_row(stage.at, is_lost=True))
+        (old,) = stage.table.headers
+        stage.table.select(old.key)
+        await stage.press("enter", "g")
+        yield stage
+
+
+class Look(NamedTuple):
+    """The parts of a row that depend on its look."""
+
+    bar: str
+    glyph: str
+    mark: str
+    state: Style
+    name: Style
+
+
+def look_of(stage: Stage, name: str) -> Look:
+    line = stage.line_of(name)
+    mark = re.match("[✓⊘aM]?", line.text.partition(name)[2].lstrip())
+    return Look(
+        line.text[0], line.text[2], mark[0] if mark else "", style_in(line, line.text[2:6]), style_in(line, name)
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_a_fresh_a_lasting_a_known_and_an_old_loss_have_four_looks(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with every_look(case, monkeypatch) as stage:
+        stage.table.select((NO_PROFILE, clean("well-box")))
+        await stage.pilot.pause()
+        names = ("fresh", "lasting", "acked", "silent", "old", "late", "well")
+        looks = {name: look_of(stage, f"{name}-box") for name in names}
+        fresh, lasting, acked, silent, old, late, _ = looks.values()
+        glyphs = case.glyphs
+        assert len(set(looks.values())) == len(looks)
+        assert (fresh.bar, fresh.state.bold, fresh.name.bold) == (glyphs.lost, True, True)
+        assert [look.bar for look in looks.values()] == [glyphs.lost, *" " * 6]
+        assert "NEW" in stage.line_of("fresh-box").text
+        assert "NEW" not in stage.line_of("lasting-box").text
+        assert (acked.glyph, silent.mark) == (glyphs.acknowledged, glyphs.silenced)
+        for name, texts in (("acked", ("40m", "acked: disk swap")), ("silent", ("1h ", "silenced 1h"))):
+            line = stage.line_of(f"{name}-box")
+            assert {style_in(line, text) for text in texts} == {looks[name].name}
+        assert (lasting.name.bold, late.name.bold) == (None, None)
+        for need in (fresh, lasting, late):
+            for calm in (acked, silent, old):
+                assert case.is_dimmer(calm.name, need.name)
+                assert case.is_dimmer(calm.state, need.state) or not case.is_colourless
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_the_name_of_a_healthy_row_is_dimmer_than_the_name_of_a_loss(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with every_look(case, monkeypatch) as stage:
+        healthy = look_of(stage, "well-box").name
+        await stage.press("j")  # the cursor stands on a lasting loss
+        assert case.is_dimmer(healthy, look_of(stage, "fresh-box").name)
+        await stage.press("k")
+        assert case.is_dimmer(healthy, look_of(stage, "lasting-box").name)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_bar_and_tag_of_a_fresh_loss_are_visible_together_with_the_cursor(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with every_look(case, monkeypatch) as stage:
+        glyphs = case.glyphs
+        for key, cursor in (("g", glyphs.cursor), ("j", " ")):
+            await stage.press(key)
+            line = stage.line_of("fresh-box")
+            bar, tag, name = (style_in(line, text) for text in (glyphs.lost, "NEW", "fresh-box"))
+            assert line.text.startswith(f"{glyphs.lost}{cursor}")
+            assert case.is_legible(bar)
+            assert case.is_legible(tag)
+            assert (tag.bold, tag.color, tag.reverse) != (name.bold, name.color, name.reverse)
+            assert tag.reverse or not (case.theme.ansi or case.is_colourless)
+
+
+def cells_of_loss(stage: Stage, case: Case) -> list[str]:
+    """The texts in the colour of a loss, from the status line to the end of the table."""
+    return [
+        segment.text.strip()
+        for strip in stage.strips[: stage.table.region.bottom]
+        for segment in strip
+        if segment.style is not None and case.loss in {segment.style.color, segment.style.bgcolor}
+    ]
+
+
+@pytest.mark.parametrize("case", [*map(Case, THEMES)], ids=str)
+async def test_only_a_loss_that_needs_a_person_has_the_colour_of_a_loss(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with every_look(case, monkeypatch) as stage:
+        assert cells_of_loss(stage, case) == ["○ 3", "off", "1 new", "▌", "○ off", "NEW", "○ off"]
+        await acknowledge(stage, "lasting-box")
+        assert cells_of_loss(stage, case) == ["○ 3", "off", "1 new", "▌", "○ off", "NEW"]
+        await acknowledge(stage, "fresh-box")
+        assert "○ 3 off" in stage.lines[0]
+        assert cells_of_loss(stage, case) == []
+        for cause, after, badge in (
+            (Cause.TIMEOUT, 20, "STALE"),
+            (Cause.UNAUTHORIZED, 1, "KEY REFUSED"),
+            (Cause.TIMEOUT, 600, "BLIND"),
+        ):
+            await stage.tick(after)
+            await stage.take(failed(cause, stage.at))
+            await stage.tick(0)
+            assert badge in stage.lines[0]
+            assert cells_of_loss(stage, case) == []

@@ -24,11 +24,14 @@ from support.rewinding import (
     FORWARD,
     LIFE,
     Life,
+    day_line,
     down,
+    down_keys,
     estimated_anew,
     go_to,
     is_rewound,
     lived,
+    now_line,
     press,
     rows,
     seconds,
@@ -41,6 +44,7 @@ from envwatch.fleet.acknowledgements import with_server
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import OffsetBounds
+from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
@@ -328,6 +332,14 @@ async def test_events_are_those_of_the_rows_that_the_filter_shows_and_of_the_fle
         assert [at for at, _ in found] == [100, 90, 20, 5, 5, 5]
 
 
+async def test_events_of_a_loss_in_the_block_are_those_of_the_preset_that_the_loss_matches() -> None:
+    async with lived() as stage:
+        await press(stage, "4", EVENT_BACK)
+        assert stage.names == []
+        assert seconds(stage) == 15
+        assert "env-2 went offline" in stage.news
+
+
 async def test_of_the_events_of_one_poll_the_most_severe_is_named() -> None:
     async with lived(((0, ()), (5, (2,)), (10, (1,)), (15, (1,)))) as stage:
         await press(stage, EVENT_BACK)
@@ -506,14 +518,17 @@ async def _walk(keys: Sequence[str]) -> None:
 async def test_pane_explanation_filter_groups_and_baseline_are_of_that_moment() -> None:
     async with lived(size=(120, 40)) as stage:
         await press(stage, "slash", *"env-1", "enter", BACK)
-        assert [name.rsplit(" ")[-1] for name in stage.names] == ["env-1"]
+        assert (stage.names, stage.matching) == ([], ["laptop of env-1"])
+        assert " env-1 1/4 " in stage.lines[0]
+        assert "1 match is above, among the losses that need a person" in stage.text
+        await stage.press("x", "j")
         assert "OFFLINE for 10s" in stage.text
         await stage.press("E")
         assert "08:53:35" in stage.text
         await stage.press("E", "escape", "b", "s", "enter", "m")
         assert "baseline marked" in stage.news
         await press(stage, "L", "equals_sign")
-        assert [name.rsplit(" ")[-1] for name in stage.names] == ["env-1"]
+        assert stage.matching == ["laptop of env-1"]
 
 
 async def test_the_cursor_stays_on_its_row_also_while_the_row_is_not_there() -> None:
@@ -545,10 +560,12 @@ async def test_ages_and_events_are_those_of_the_moment() -> None:
 async def test_the_event_log_has_the_badge_of_the_moment_that_it_ends_at() -> None:
     async with lived() as stage:
         await press(stage, BACK, "e")
-        assert stage.lines[0].split()[0] == "events"
-        assert " REWOUND 08:53:35 (−5 s) " in stage.lines[0]
-        await stage.tick(60)
-        assert " REWOUND 08:53:35 (−65 s) " in stage.lines[0]
+        for age in ("−5 s", "−65 s"):
+            (title,) = (line for line in stage.lines if line.startswith(" events "))
+            assert f" REWOUND 08:53:35 ({age}) " in title
+            assert f" REWOUND 08:53:35 ({age}) " in stage.lines[0]
+            assert "laptop of env-2" in now_line(stage)
+            await stage.tick(60)
         await stage.press("q")
         await press(stage, "L", "e")
         assert "REWOUND" not in stage.text
@@ -557,7 +574,7 @@ async def test_the_event_log_has_the_badge_of_the_moment_that_it_ends_at() -> No
 async def test_the_line_of_events_says_where_one_stands() -> None:
     async with lived() as stage:
         await press(stage, BACK, BACK)
-        line = stage.lines[1]
+        line = day_line(stage)
         assert line.startswith(" 08:53:20  ")
         assert line.rstrip().endswith("  08:53:40")
         assert line.count("○") == 2
@@ -568,8 +585,9 @@ async def test_in_ascii_everything_is_ascii() -> None:
     async with lived(ascii_only=True) as stage:
         await press(stage, BACK, BACK)
         assert "(-10 s)" in stage.lines[0]
-        assert stage.lines[1].isascii()
-        assert "|" in stage.lines[1]
+        assert now_line(stage).isascii()
+        assert day_line(stage).isascii()
+        assert "|" in day_line(stage)
 
 
 async def test_the_badge_stands_at_every_size_and_through_resizing() -> None:
@@ -593,7 +611,7 @@ async def test_the_badge_wins_over_all_others() -> None:
         await press(stage, BACK)
         await show(stage, 200, 0, 1, 3)
         assert "REWOUND 08:55:10" in stage.lines[0]
-        assert "live: 3 new down" in stage.lines[1]
+        assert " 3 off " in now_line(stage)
         assert "default" in stage.lines[0]
 
 
@@ -604,28 +622,44 @@ async def test_what_comes_meanwhile_changes_nothing_on_the_screen_and_is_there_a
     history = MemoryHistory()
     async with lived(history=history) as stage:
         await press(stage, BACK)
-        before = stage.lines[1:-3]
+
+        def shown() -> list[str]:
+            return [day_line(stage), *stage.block, stage.rule, stage.titles, *stage.body, stage.news]
+
+        before = shown()
         await show(stage, 25)
         await show(stage, 30)
-        assert stage.lines[1:-3] == before
+        assert shown() == before
         assert len(history.polls(*EVER)) == 7
         await press(stage, "L")
         assert down(stage) == set()
         assert "env-2" in stage.text
 
 
-async def test_new_losses_in_the_present_are_said_beside_the_badge() -> None:
+async def test_the_newest_loss_of_the_present_stands_below_the_badge() -> None:
+    async with lived() as stage:
+        assert not now_line(stage)
+        await press(stage, BACK)
+        for at, lost, newest in ((25, (0, 2), "env-0"), (30, (2,), "env-2"), (35, (2, 3), "env-3")):
+            await show(stage, at, *lost)
+            assert stage.lines.index(now_line(stage)) == 1
+            assert f"laptop of {newest} " in now_line(stage)
+        await show(stage, 40)
+        assert not now_line(stage)
+        await press(stage, "L")
+        assert not now_line(stage)
+
+
+async def test_why_the_present_cannot_be_seen_is_said_at_the_end_of_the_line_of_events() -> None:
     async with lived() as stage:
         await press(stage, BACK)
-        assert "live:" not in stage.lines[0]
-        await show(stage, 25, 0, 1, 2)
-        assert "live: 2 new down" in stage.lines[1]
-        await show(stage, 30, 0, 2)
-        assert "live: 1 new down" in stage.lines[1]
-        await show(stage, 35, 2)
-        assert "live:" not in stage.lines[0]
-        await stage.tick(80)
-        assert "live: blind" in stage.lines[1]
+        assert "live:" not in stage.text
+        await stage.tick(61)
+        assert day_line(stage).endswith("  live: blind ")
+        await stage.take(failed(Cause.UNAUTHORIZED, stage.at))
+        assert day_line(stage).endswith("  live: key refused ")
+        await show(stage, 90)
+        assert "live:" not in stage.text
 
 
 async def test_nothing_rings_in_the_past_and_what_still_holds_rings_after_it() -> None:
@@ -650,7 +684,7 @@ async def test_news_of_the_present_take_nothing_from_the_status_line() -> None:
         assert " env- 4/4 " in before
         await show(stage, 7_301, 0, 1, 2)
         assert stage.lines[0] == before
-        assert stage.lines[1].endswith("live: 2 new down ")
+        assert " 2 off " in now_line(stage)
 
 
 async def test_the_way_back_to_live_is_in_the_narrowest_footer() -> None:
@@ -701,13 +735,13 @@ async def test_copies_and_exports_say_of_which_moment_they_are(tmp_path: Path) -
         return tmp_path / f"x{suffix}"
 
     async with lived(export=export) as stage:
-        await press(stage, BACK)
+        await press(stage, BACK, BACK)
         await press(stage, "c")
-        assert stage.news == "sent to the clipboard, as of 08:53:35: laptop of env-2"
+        assert stage.news == "sent to the clipboard, as of 08:53:30: laptop of env-1"
         await stage.press("ctrl+s", "enter")
         await until(stage, lambda: written and "exported" in stage.news)
-        assert "4 environments, as of 08:53:35" in stage.news
-        assert b"2025-10-09T08:53:35" in written[0]
+        assert "4 environments, as of 08:53:30" in stage.news
+        assert b"2025-10-09T08:53:30" in written[0]
 
 
 # Several profiles.
@@ -726,14 +760,10 @@ async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
         for at, profile, lost in ((0, home, ()), (2, work, ()), (5, home, (0,)), (7, work, (1,)), (9, home, ())):
             await stage.tick(at - stage.now)
             await stage.show(rows(stage.at, *lost, count=2), profile)
-
-        def known() -> set[tuple[str, str]]:
-            return {(each.profile, str(each.environment.id)) for each in stage.table.rows if not each.verdict.is_up}
-
         await press(stage, BACK)
-        assert known() == {("home", "env-0"), ("work", "env-1")}
+        assert down_keys(stage) == {("home", "env-0"), ("work", "env-1")}
         await press(stage, BACK)
-        assert known() == {("home", "env-0")}
+        assert down_keys(stage) == {("home", "env-0")}
         await press(stage, BACK, BACK)
         assert seconds(stage) == 0
         assert stage.app.state.fleet.unlisted == (work,)

@@ -1,31 +1,42 @@
-"""The block of problems: what stands in it, in which order, and what follows."""
+"""The rows of the table: which are in it, in which order, and that the rows of the block are not."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW, key_of
+from support.builders import NOW
 from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.problems import is_old, is_problem
-from envwatch.fleet.silences import silence_of_environments
-from envwatch.model.clock import ServerMs, WallMs
-from envwatch.model.text import clean
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import is_old
+from envwatch.model.clock import ServerMs
 from envwatch.query.language import parse
-from envwatch.views.arrangement import OrderInputs, arrange
+from envwatch.views.arrangement import Arrangement, OrderInputs, arrange
 from envwatch.views.table_view import Preset, View
 
-NOTE = Ack(NOW, clean(""))
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+
 FLAPPING = replace(online("flap"), is_flapping=True)
 DAY = 86_400
 
 
-def test_problems_stand_in_a_block_newest_loss_first_then_gone_late_and_flapping() -> None:
+def arranged(
+    rows: Iterable[TrackedEnvironment], view: View | None = None, in_block: Collection[EnvironmentKey] = ()
+) -> Arrangement:
+    return arrange(fleet_of(rows), view or View(), ALL, OrderInputs(NOW, in_block=in_block))
+
+
+def names(arrangement: Arrangement) -> list[str]:
+    return [tracked.environment.name or "" for tracked in arrangement.rows]
+
+
+def test_late_rows_come_first_then_rows_that_are_up_then_those_that_are_down_and_at_the_end_the_old_ones() -> None:
     rows = [
         online("b"),
         FLAPPING,
@@ -38,46 +49,33 @@ def test_problems_stand_in_a_block_newest_loss_first_then_gone_late_and_flapping
         online("A"),
         replace(gone("left"), since_at=ServerMs(NOW - 900_000)),
     ]
-    arrangement = arrange(fleet_of(rows), View(), ALL, OrderInputs(NOW))
-    names = [tracked.environment.name for tracked in arrangement.rows]
-    assert names[: arrangement.problems] == ["o2", "o1", "g", "l2", "l1", "flap"]
-    assert names[arrangement.problems :] == ["A", "b", "left", "old"]
-    assert arrangement.old == 1
+    arrangement = arranged(rows)
+    assert names(arrangement) == ["l2", "l1", "A", "b", "flap", "o2", "o1", "g", "left", "old"]
+    assert (arrangement.old, arrangement.in_block) == (1, 0)
 
 
-@pytest.mark.parametrize(("ago", "problems"), [(899_999, 1), (900_000, 0)])
-def test_what_is_gone_is_a_problem_for_15_minutes(ago: float, problems: int) -> None:
-    row = replace(gone("g"), since_at=ServerMs(NOW - ago))
-    assert arrange(fleet_of([row, online("a")]), View(), ALL, OrderInputs(NOW)).problems == problems
-
-
-def test_acknowledged_problems_come_last_in_the_block() -> None:
-    rows = [offline("o1", 10), offline("o2", 20), late("l1"), late("l2", 110), online("on"), gone("g")]
-    acks = {key_of(f"env-{name}"): NOTE for name in ("o1", "l2", "on")}
+def test_the_order_of_the_parts_cannot_be_inverted_and_a_sort_by_a_column_mixes_all_but_old_rows() -> None:
+    rows = [offline("o1", 10), late("l1"), late("l2", 110), online("on"), gone("g"), offline("a", DAY)]
     for view, expected in (
-        (View(), ["o2", "g", "l1", "o1", "l2", "on"]),
-        (View(is_inverted=True), ["o2", "g", "l1", "o1", "l2", "on"]),
-        (View(sort="name"), ["g", "l1", "l2", "o1", "o2", "on"]),
+        (View(), ["l2", "l1", "on", "o1", "g", "a"]),
+        (View(is_inverted=True), ["l2", "l1", "on", "o1", "g", "a"]),
+        (View(sort="name"), ["g", "l1", "l2", "o1", "on", "a"]),
+        (View(sort="name", is_inverted=True), ["on", "o1", "l2", "l1", "g", "a"]),
     ):
-        arrangement = arrange(fleet_of(rows), view, ALL, OrderInputs(NOW, acks))
-        assert [tracked.environment.name for tracked in arrangement.rows] == expected
-        assert arrangement.problems == (0 if view.sort else 5)
+        arrangement = arranged(rows, view)
+        assert names(arrangement) == expected
+        assert arrangement.old == 1
 
 
-def test_silenced_problems_come_with_the_acknowledged_ones_while_the_silence_holds() -> None:
-    rows = [offline("o1", 10), offline("o2", 20), late("l1"), online("on")]
-    silence = silence_of_environments(
-        [key_of("env-o1"), key_of("env-on")], WallMs(NOW), timedelta(hours=1), note=clean(""), by=clean("ada")
-    )
-    silences, acks = {silence.id: silence}, {key_of("env-o2"): NOTE}
-    for at, expected in (
-        (NOW, ["l1", "o1", "o2", "on"]),
-        (NOW + 3_599_999, ["l1", "o1", "o2", "on"]),
-        (NOW + 3_600_000, ["o1", "l1", "o2", "on"]),
-    ):
-        arrangement = arrange(fleet_of(rows), View(), ALL, OrderInputs(at, acks, silences))
-        assert [tracked.environment.name for tracked in arrangement.rows] == expected
-        assert arrangement.problems == 3
+def test_a_row_of_the_block_is_not_in_the_table_and_counts_as_a_match_of_the_view() -> None:
+    rows = [offline("o1"), offline("o2"), online("a"), FLAPPING]
+    keys = {named("o1").key, FLAPPING.key}
+    arrangement = arranged(rows, in_block=keys)
+    assert (names(arrangement), arrangement.in_block) == (["a", "o2"], 2)
+    arrangement = arranged(rows, View(query=parse("name:o")), keys)
+    assert (names(arrangement), arrangement.in_block) == (["o2"], 1)
+    arrangement = arranged(rows, View(preset=Preset.ONLINE, query=parse("!flap")), keys)
+    assert (names(arrangement), arrangement.in_block) == (["a"], 0)
 
 
 ROWS = st.lists(
@@ -88,26 +86,38 @@ ROWS = st.lists(
     ),
     unique_by=lambda tracked: tracked.key,
 )
+_PARTS = (Presence.LATE, Presence.ONLINE)
 
 
-@given(rows=ROWS, view=st.sampled_from([View(), View(preset=Preset.OFFLINE), View(query=parse("!a"))]), data=st.data())
-def test_the_block_holds_all_problems_and_nothing_else(rows: list[object], view: View, data: st.DataObject) -> None:
-    fleet = fleet_of(rows)  # type: ignore[arg-type]
-    acked = {key_of(tracked.environment.id): NOTE for tracked in fleet.environments if data.draw(st.booleans())}
-    arrangement = arrange(fleet, view, ALL, OrderInputs(NOW, acked))
-    shown, count, old = arrangement.rows, arrangement.problems, arrangement.old
-    assert [is_problem(tracked, NOW) for tracked in shown] == [place < count for place in range(len(shown))]
-    acks = [key_of(tracked.environment.id) in acked for tracked in shown[:count]]
-    assert acks == sorted(acks)
+def part_of(tracked: TrackedEnvironment) -> int:
+    if tracked.presence in _PARTS:
+        return _PARTS.index(tracked.presence)
+    return 3 if is_old(tracked, NOW) else 2
+
+
+@given(
+    rows=ROWS,
+    view=st.sampled_from([View(), View(preset=Preset.OFFLINE), View(query=parse("!a"))]),
+    in_block=st.frozensets(st.sampled_from([named(name).key for name in "abcdefghijkl"])),
+)
+def test_each_row_that_the_view_shows_is_in_the_block_or_once_in_its_part_of_the_table(
+    rows: list[TrackedEnvironment], view: View, in_block: frozenset[EnvironmentKey]
+) -> None:
+    every = arranged(rows, view).rows
+    arrangement = arranged(rows, view, in_block)
+    assert arrangement.rows == [tracked for tracked in every if tracked.key not in in_block]
+    assert arrangement.in_block == len(every) - len(arrangement.rows)
+    parts = list(map(part_of, arrangement.rows))
+    assert parts == sorted(parts)
     if not view.is_narrowed:
-        assert [is_old(tracked, NOW) for tracked in shown] == [place >= len(shown) - old for place in range(len(shown))]
-        assert len(shown) == len(rows)
+        assert arrangement.old == parts.count(3)
+        assert len(every) == len(rows)
 
 
 def test_a_row_that_is_left_out_leaves_the_counts_right() -> None:
-    arrangement = arrange(fleet_of([offline("o"), online("a"), offline("old", DAY)]), View(), ALL, OrderInputs(NOW))
+    arrangement = arranged([late("l"), online("a"), offline("old", DAY)])
     counts = {}
-    for name in ("o", "a", "old"):
+    for name in ("l", "a", "old"):
         left = arrangement.without(named(name).key)
-        counts[name] = (len(left.rows), left.problems, left.old)
-    assert counts == {"o": (2, 0, 1), "a": (2, 1, 1), "old": (2, 1, 0)}
+        counts[name] = (len(left.rows), left.old)
+    assert counts == {"l": (2, 1), "a": (2, 1), "old": (2, 0)}

@@ -1,33 +1,32 @@
-"""The cursor among the lines of the table: it, and what is visible, keep their places through every change."""
+"""The cursor among the lines of block and table: it, and what is visible, keep their places through every change."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.builders import NOW, key_of
+from support.budget import examples
+from support.builders import NOW
 from support.tracked_environments import ALL, fleet_of, late, offline, online
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.silences import NO_SILENCES, silence_of_environments
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import OrderInputs, arrange, lines_of
-from envwatch.views.cursor import RowCursor, kept_top
-from envwatch.views.grouping import Divider, GroupHeader, group_key
+from envwatch.views.block import Block, BlockLine
+from envwatch.views.cursor import More, MoreMembers, RowCursor, kept_top
+from envwatch.views.grouping import GroupHeader, group_key
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.silences import Silences
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.grouping import Line
+    from envwatch.views.cursor import Line
+    from envwatch.views.grouping import TableLine
 
 KINDS = {"+": online, "~": late, "x": offline}
 OS = group_key("os", clean("linux"))
@@ -37,52 +36,83 @@ def row(name: str, kind: str) -> TrackedEnvironment:
     return KINDS[kind](name)
 
 
-class Table:
-    """A cursor over the lines of a fleet, whose rows are written as `a+ b~ cx`: online, late, offline."""
+def incident(names: str, at: float = 0.0, *, state: str = "", id_: str = "") -> BlockLine:
+    """A line of the environments whose names are the letters.
+
+    Args:
+        names: one letter a name.
+        at: when the newest loss was noticed, in seconds.
+        state: `acked`, or `back` for a line whose members are back.
+        id_: of the incident, if the id is not made of the names.
+    """
+    rows = tuple(online(name) if state == "back" else offline(name) for name in names)
+    return BlockLine(
+        key=("incident", "", id_ or names),
+        profile=NO_PROFILE,
+        off=() if state == "back" else rows,
+        returned=rows if state == "back" else (),
+        member_keys=frozenset(tracked.key for tracked in rows),
+        total=len(rows),
+        began_at=WallMs(NOW + at * 1000),
+        noticed_at=WallMs(NOW + at * 1000),
+        acked=len(rows) if state == "acked" else 0,
+    )
+
+
+class Screen:
+    """A cursor over the lines of a block and of a fleet, whose rows are written as `a+ b~ cx`: online, late, offline.
+
+    Offline rows that are in no line of the block are those that need nobody.
+    """
 
     def __init__(self, height: int = 3) -> None:
         self.cursor = RowCursor()
         self.view = View()
         self.height = height
         self.top = 0
-        self._before: Sequence[Line] = ()
 
     def take(
         self,
         rows: str | Mapping[str, str],
-        *,
+        *block: BlockLine,
         view: View | None = None,
         is_steady: bool = False,
-        acks: Acks | None = None,
-        silences: Silences = NO_SILENCES,
         at: float = NOW,
-    ) -> Table:
+    ) -> Screen:
         """Show a listing as the widget does."""
         kinds = {word[0]: word[1] for word in rows.split()} if isinstance(rows, str) else rows
         is_held = view is None
         self.view = view or self.view
         fleet = fleet_of(row(name, kind) for name, kind in kinds.items())
-        cursor, lines, place = self.cursor, self.cursor.lines, self.cursor.place
+        cursor, lines, place = self.cursor, self.cursor.table_lines, self.cursor.table_place
+        homes = {tracked.key: line.key for line in block for tracked in line.off}
+        block_lines = cursor.block_lines(Block(lines=block, homes=homes))
+        singles = {line.single.key for line in block_lines if isinstance(line, BlockLine) and line.single is not None}
+        in_block = singles.union(homes)
         order_reason = cursor.order_reason if is_held else None
+        if order_reason is not None and order_reason.tracked.key in in_block:
+            order_reason = None
         cursor.take(
-            arrange(fleet, self.view, ALL, OrderInputs(at, acks or {}, silences), order_reason=order_reason),
-            lambda arrangement: lines_of(arrangement, self.view, fleet),
+            arrange(fleet, self.view, ALL, OrderInputs(at, in_block=in_block), order_reason=order_reason),
+            lambda arrangement: lines_of(arrangement, self.view),
+            block_lines,
             is_steady=is_steady,
         )
-        moved = None if not cursor.was_moved or place is None or cursor.place is None else (place, cursor.place)
-        self.top = kept_top(lines, cursor.lines, self.top, self.height, moved)
+        now = cursor.table_place
+        moved = None if not cursor.was_moved or place is None or now is None else (place, now)
+        self.top = kept_top(lines, cursor.table_lines, self.top, self.height, moved)
         return self
 
     def go(self, place: int) -> None:
-        """Move the cursor, and scroll until it is visible."""
+        """Move the cursor, and scroll the table until the cursor is visible."""
         self.cursor.move_to(place)
-        place = self.cursor.place or 0
-        self.top = min(max(self.top, place - self.height + 1), place)
+        if (table_place := self.cursor.table_place) is not None:
+            self.top = min(max(self.top, table_place - self.height + 1), table_place)
 
     @property
     def line(self) -> int | None:
-        """Where the cursor is on the screen."""
-        place = self.cursor.place
+        """Where the cursor is among the visible lines of the screen."""
+        place = self.cursor.table_place
         return None if place is None or not self.top <= place < self.top + self.height else place - self.top
 
     @property
@@ -92,180 +122,163 @@ class Table:
 
     @property
     def shown(self) -> str:
-        """All lines; `-` is the rule."""
-        return "".join(map(name_of, self.cursor.lines))
+        """All lines of the screen."""
+        return "".join(map(name_of, self.cursor.table_lines))
+
+    @property
+    def block(self) -> list[str]:
+        """The lines of the block."""
+        return [name_of(line) for line in self.cursor.lines[: self.cursor.pinned]]
 
 
-def name_of(line: Line) -> str:
-    if isinstance(line, Divider):
-        return "-"
-    return f"[{line.title}]" if isinstance(line, GroupHeader) else line.environment.name
+def name_of(line: Line | TableLine) -> str:
+    """A line's name; the name of an incident is written as `<names>`."""
+    if isinstance(line, BlockLine):
+        return f"<{''.join(tracked.environment.name or '' for tracked in line.members)}>"
+    return f"[{line.title}]" if isinstance(line, GroupHeader) else line.environment.name or ""
+
+
+# The screen.
 
 
 def test_an_empty_table_has_no_cursor_and_moving_it_is_harmless() -> None:
     cursor = RowCursor()
     assert cursor.cursor is None
     assert not cursor.move_to(3)
-    assert Table().take("").cursor.place is None
+    assert Screen().take("").cursor.place is None
 
 
 def test_until_it_is_moved_the_cursor_stands_on_the_first_row_at_the_top() -> None:
-    table = Table().take("a+ b+ c+")
-    assert (table.on, table.top) == ("a", 0)
-    table.take("a+ b+ cx")
-    assert (table.shown, table.on, table.line) == ("c-ab", "c", 0)
-    table.take("a+ b+", view=View(group="os"))
-    assert (table.on, table.line) == ("a", 1)
+    screen = Screen().take("a+ b+ c+")
+    assert (screen.on, screen.top) == ("a", 0)
+    screen.take("a+ b+ c~")
+    assert (screen.shown, screen.on, screen.line) == ("cab", "c", 0)
+    screen.take("a+ b+", view=View(group="os"))
+    assert (screen.on, screen.line) == ("a", 1)
 
 
-def test_the_cursor_skips_the_rule_in_both_directions() -> None:
-    table = Table().take("ax b+")
-    table.go(1)
-    assert (table.shown, table.on) == ("a-b", "b")
-    table.go(1)
-    assert table.on == "a"
-
-
-@pytest.mark.parametrize("after", ["ax bx c+ d+", "a+ b~ c+ d+", "a+ c+ d+", "ax c+ d+ e+"])
+@pytest.mark.parametrize("after", ["a~ bx c+ d+", "a+ b~ c+ d+", "a+ c+ d+", "a~ c+ d+ e+"])
 def test_a_row_under_a_moved_cursor_keeps_its_place_whatever_happens_to_it(after: str) -> None:
-    table = Table().take("a+ b+ c+ d+")
-    table.go(1)
-    table.take(after)
-    assert "bcd" in table.shown
-    assert (table.on, table.line) == ("b", 1)
+    screen = Screen().take("a+ b+ c+ d+")
+    screen.go(1)
+    screen.take(after)
+    assert "bcd" in screen.shown
+    assert (screen.on, screen.line) == ("b", 1)
 
 
 def test_when_the_cursor_leaves_a_row_it_goes_where_it_belongs() -> None:
-    table = Table().take("a+ b+ c+")
-    table.go(1)
-    table.take("a+ bx c+")
-    assert (table.shown, table.cursor.is_due) == ("abc", False)
-    table.take("a+ bx c+")
-    table.go(2)
-    assert table.cursor.is_due
-    table.take("a+ bx c+")
-    assert (table.shown, table.on, table.line) == ("b-ac", "c", 2)
+    screen = Screen().take("a+ b+ c+")
+    screen.go(1)
+    screen.take("a+ b~ c+")
+    assert (screen.shown, screen.cursor.is_due) == ("abc", False)
+    screen.take("a+ b~ c+")
+    screen.go(2)
+    assert screen.cursor.is_due
+    screen.take("a+ b~ c+")
+    assert (screen.shown, screen.on, screen.line) == ("bac", "c", 2)
 
 
-def test_a_row_that_recovers_under_the_cursor_stays_in_the_block_until_it_is_left() -> None:
-    table = Table().take("ax bx c+")
-    table.go(1)
-    table.take("ax b+ c+")
-    assert table.shown == "ab-c"
-    table.go(0)
-    table.take("ax b+ c+")
-    assert table.shown == "a-bc"
-
-
-def test_an_acknowledged_row_stays_under_the_cursor_and_then_follows_the_others() -> None:
-    acks = {key_of("env-a"): Ack(NOW, clean(""))}
-    table = Table().take("ax bx c+")
-    table.go(1)
-    table.go(0)
-    table.take("ax bx c+", acks=acks)
-    assert (table.shown, table.on) == ("ab-c", "a")
-    table.go(1)
-    table.take("ax bx c+", acks=acks)
-    assert (table.shown, table.on) == ("ba-c", "b")
-
-
-def test_a_silenced_row_stays_under_the_cursor_and_then_follows_the_others_until_the_silence_ends() -> None:
-    silence = silence_of_environments([key_of("env-a")], WallMs(NOW), timedelta(hours=1), clean(""), clean("ada"))
-    silences = {silence.id: silence}
-    table = Table().take("ax bx c+")
-    table.go(1)
-    table.go(0)
-    table.take("ax bx c+", silences=silences)
-    assert (table.shown, table.on) == ("ab-c", "a")
-    table.go(1)
-    table.take("ax bx c+", silences=silences)
-    assert (table.shown, table.on) == ("ba-c", "b")
-    table.go(0)
-    table.go(1)
-    table.take("ax bx c+", silences=silences, at=NOW + 3_600_000)
-    assert (table.shown, table.on) == ("ba-c", "a")
-    table.go(0)
-    table.take("ax bx c+", silences=silences, at=NOW + 3_600_000)
-    assert (table.shown, table.on) == ("ab-c", "b")
+def test_a_late_row_that_recovers_under_the_cursor_keeps_its_place_until_it_is_left() -> None:
+    screen = Screen().take("a+ b~ c~")
+    screen.go(1)
+    screen.take("a+ b~ c+")
+    assert screen.shown == "bca"
+    screen.go(0)
+    screen.take("a+ b~ c+")
+    assert screen.shown == "bac"
 
 
 def test_time_alone_does_not_move_the_row_under_the_cursor() -> None:
-    table = Table().take("ax bx c+")
-    table.go(1)
-    table.take("ax bx c+", at=NOW + 90_000_000)
-    assert table.shown == "b-c[offline for over 24 h]"
-    table.take("ax bx c+", at=NOW + 90_000_000)
-    assert table.on == "b"
+    screen = Screen().take("ax bx c+")
+    screen.go(2)
+    screen.take("ax bx c+", at=NOW + 90_000_000)
+    assert screen.shown == "cb[offline for over 24 h]"
+    screen.take("ax bx c+", at=NOW + 90_000_000)
+    assert screen.on == "b"
 
 
 def test_a_row_that_disappears_under_the_cursor_stays_until_the_cursor_leaves_it() -> None:
-    table = Table().take("a+ b+ c+")
-    table.go(1)
-    table.take("c+ d+")
-    assert (table.shown, table.on) == ("bcd", "b")
-    table.take("cx d+")
-    assert (table.shown, table.on, table.line) == ("c-bd", "b", 1)
-    assert table.cursor.move_to(3)
-    assert (table.shown, table.on) == ("c-d", "d")
+    screen = Screen().take("a+ b+ c+")
+    screen.go(1)
+    screen.take("c+ d+")
+    assert (screen.shown, screen.on) == ("bcd", "b")
+    screen.take("c~ d+")
+    assert (screen.shown, screen.on, screen.line) == ("cbd", "b", 1)
+    assert screen.cursor.move_to(2)
+    assert (screen.shown, screen.on) == ("cd", "d")
 
 
 def test_another_view_puts_every_row_where_it_belongs_and_leaves_no_ghost() -> None:
-    table = Table().take("a+ b+ c+")
-    table.go(1)
-    table.take("a+ bx c+")
-    assert table.shown == "abc"
-    table.take("a+ bx c+", view=View(sort="name", is_inverted=True))
-    assert (table.shown, table.on) == ("cba", "b")
-    table.take("a+ bx c+", view=View(query=parse("name:c")))
-    assert (table.shown, table.on) == ("c", "c")
+    screen = Screen().take("a+ b+ c+")
+    screen.go(1)
+    screen.take("a+ b~ c+")
+    assert screen.shown == "abc"
+    screen.take("a+ b~ c+", view=View(sort="name", is_inverted=True))
+    assert (screen.shown, screen.on) == ("cba", "b")
+    screen.take("a+ b~ c+", view=View(query=parse("name:c")))
+    assert (screen.shown, screen.on) == ("c", "c")
 
 
 def test_steady_rows_keep_their_places_and_new_ones_come_last() -> None:
-    table = Table().take("ax b+ c+")
-    table.take("ax b+ cx d+", is_steady=True)
-    assert (table.shown, table.cursor.is_due) == ("a-bcd", True)
-    table.take("ax b+ cx d+")
-    assert (table.shown, table.cursor.is_due) == ("ac-bd", False)
+    screen = Screen().take("a~ b+ c+")
+    screen.take("a~ b+ c~ d+", is_steady=True)
+    assert (screen.shown, screen.cursor.is_due) == ("abcd", True)
+    screen.take("a~ b+ c~ d+")
+    assert (screen.shown, screen.cursor.is_due) == ("acbd", False)
+
+
+def test_rows_leave_and_enter_the_block_while_rows_are_steady() -> None:
+    screen = Screen().take("a+ bx c+", incident("b"))
+    screen.take("ax b+ c+ d+", incident("a"), is_steady=True)
+    assert (screen.block, screen.shown) == (["<a>"], "cbd")
 
 
 def test_a_row_that_changed_while_rows_were_steady_stays_if_the_cursor_came_to_it() -> None:
-    table = Table().take("a+ b+ c+ d+")
-    table.go(1)
-    table.take("a+ b+ cx d+", is_steady=True)
-    table.go(2)
-    table.take("a+ b+ cx d+")
-    assert (table.shown, table.on, table.line) == ("abcd", "c", 2)
+    screen = Screen().take("a+ b+ c+ d+")
+    screen.go(1)
+    screen.take("a+ b+ c~ d+", is_steady=True)
+    screen.go(2)
+    screen.take("a+ b+ c~ d+")
+    assert (screen.shown, screen.on, screen.line) == ("abcd", "c", 2)
 
 
 def test_the_cursor_goes_to_the_header_of_a_folded_row_and_stays_there() -> None:
-    table = Table().take("a+ b+", view=View(group="os"))
-    table.go(2)
-    table.take("a+ b+", view=View(group="os", folded=frozenset({OS})))
-    assert table.on == "[os linux]"
-    table.take("a+ b+", view=View(group="os"))
-    assert table.on == "[os linux]"
-    header = table.cursor.heading()
+    screen = Screen().take("a+ b+", view=View(group="os"))
+    screen.go(2)
+    screen.take("a+ b+", view=View(group="os", folded=frozenset({OS})))
+    assert screen.on == "[os linux]"
+    screen.take("a+ b+", view=View(group="os"))
+    assert screen.on == "[os linux]"
+    header = screen.cursor.heading()
     assert header is not None
     assert header.key == OS
-    assert Table().take("a+").cursor.heading() is None
+    assert Screen().take("a+").cursor.heading() is None
 
 
-def test_what_is_visible_stays_where_it_is_when_problems_come_above() -> None:
-    table = Table(3).take("a+ b+ c+ d+ e+ f+")
-    table.top = 2
-    table.take("a+ b+ c+ d+ ex f+")
-    assert table.shown[table.top : table.top + 3] == "cdf"
-    table.take("a+ b+ cx d+ ex f+")
-    assert table.shown == "ce-abdf"
-    assert table.shown[table.top : table.top + 3] == "bdf"
+def test_what_is_visible_stays_where_it_is_when_late_rows_come_above() -> None:
+    screen = Screen(3).take("a+ b+ c+ d+ e+ f+")
+    screen.top = 2
+    screen.take("a+ b+ c+ d+ e~ f+")
+    assert screen.shown[screen.top : screen.top + 3] == "cdf"
+    screen.take("a+ b+ c~ d+ e~ f+")
+    assert screen.shown == "ceabdf"
+    assert screen.shown[screen.top : screen.top + 3] == "bdf"
 
 
-def test_a_list_at_its_top_shows_new_problems_unless_the_cursor_was_moved_there() -> None:
-    table = Table(3).take("a+ b+ c+ d+")
-    table.go(3)
-    table.top = 0
-    table.take("a+ b+ cx d+")
-    assert table.top == 0
+def test_what_is_visible_stays_when_a_row_above_goes_into_the_block() -> None:
+    screen = Screen(3).take("a+ b+ c+ d+ e+ f+ g+")
+    screen.top = 2
+    screen.take("ax b+ c+ d+ e+ f+ g+", incident("a"))
+    assert screen.shown == "bcdefg"
+    assert screen.shown[screen.top : screen.top + 3] == "cde"
+
+
+def test_a_list_at_its_top_shows_new_late_rows_unless_the_cursor_was_moved_there() -> None:
+    screen = Screen(3).take("a+ b+ c+ d+")
+    screen.go(3)
+    screen.top = 0
+    screen.take("a+ b+ c~ d+")
+    assert screen.top == 0
 
 
 KINDS_OF_ROWS = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from("+~x"))
@@ -275,9 +288,9 @@ KINDS_OF_ROWS = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from("
     st.lists(
         st.tuples(
             KINDS_OF_ROWS,
+            st.frozensets(st.sampled_from("abcdefghij")),
             st.booleans(),
             st.none() | st.integers(-1, 12),
-            st.booleans(),
         ),
         max_size=8,
     ),
@@ -285,29 +298,374 @@ KINDS_OF_ROWS = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from("
     st.sampled_from([View(), View(sort="name"), View(group="os"), View(preset=Preset.OFFLINE)]),
 )
 def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
-    steps: Sequence[tuple[Mapping[str, str], bool, int | None, bool]], height: int, view: View
+    steps: Sequence[tuple[Mapping[str, str], frozenset[str], bool, int | None]], height: int, view: View
 ) -> None:
-    table = Table(height)
-    table.view = view
-    for kinds, is_steady, move, is_acked in steps:
-        on, line, was_moved = table.on, table.line, table.cursor.was_moved
-        acks = {key_of(f"env-{name}"): Ack(NOW, clean("")) for name in kinds if is_acked}
-        table.take(kinds, is_steady=is_steady, acks=acks)
-        expected = {name for name, kind in kinds.items() if view.preset is Preset.ALL or kind == "x"}
-        rows = {tracked.environment.name for tracked in table.cursor.rows}
+    """Rows that are off and need a person stand in the block, one line each, whatever the view shows."""
+    screen = Screen(height)
+    screen.view = view
+    for kinds, needs_a_person, is_steady, move in steps:
+        on, line, was_moved = screen.on, screen.line, screen.cursor.was_moved
+        block = sorted(name for name in needs_a_person if kinds.get(name) == "x")
+        screen.take(kinds, *map(incident, block), is_steady=is_steady)
+        assert screen.block == [f"<{name}>" for name in block]
+        expected = {name for name, kind in kinds.items() if view.preset is Preset.ALL or kind == "x"}.difference(block)
+        rows = {tracked.environment.name for tracked in screen.cursor.rows}
         assert rows - expected <= {on}
         assert rows >= expected
-        assert (table.cursor.place is None) is (not table.cursor.lines)
-        place, count = table.cursor.place, len(table.cursor.lines)
-        if was_moved and on is not None and on in table.shown and line is not None and place is not None:
-            assert table.on == on
+        assert rows.isdisjoint(block)
+        assert (screen.cursor.place is None) is (not screen.cursor.lines)
+        place, count = screen.cursor.table_place, len(screen.cursor.table_lines)
+        if was_moved and on is not None and f"<{on}>" in screen.block:
+            assert screen.on == f"<{on}>"
+        elif was_moved and on is not None and on in screen.block:
+            assert screen.on == on
+        elif was_moved and on is not None and on in screen.shown and line is not None and place is not None:
+            assert screen.on == on
             # Nothing but an end of the list moves it.
-            assert table.line == line or table.top in (0, max(count - height, 0))
-            assert table.line == line or not 0 <= place - line <= max(count - height, 0)
+            assert screen.line == line or screen.top in (0, max(count - height, 0))
+            assert screen.line == line or not 0 <= place - line <= max(count - height, 0)
         if not was_moved:
-            assert table.top == 0
-        if move is not None and table.cursor.lines:
-            table.go(move)
+            assert screen.top == 0
+            assert not screen.cursor.lines or screen.cursor.place == int(
+                isinstance(screen.cursor.lines[0], GroupHeader)
+            )
+        if move is not None and screen.cursor.lines:
+            screen.go(move)
             # The header of a group goes with the ghost that was all of it.
-            assert table.line is not None or not table.cursor.lines
-            assert table.cursor.cursor is not None or not table.cursor.lines
+            assert screen.line is not None or screen.cursor.is_in_block or not screen.cursor.table_lines
+            assert screen.cursor.cursor is not None or not screen.cursor.lines
+
+
+# Into the block, through it, and out of it.
+
+
+def test_until_it_is_moved_the_cursor_stands_on_the_newest_loss() -> None:
+    screen = Screen().take("a+ bx c+", incident("b"))
+    assert (screen.on, screen.shown) == ("<b>", "ac")
+    screen.take("ax bx c+", incident("a", 9), incident("b"))
+    assert screen.on == "<a>"
+    screen.take("a+ b+ c+")
+    assert screen.on == "a"
+
+
+def test_the_cursor_moves_through_the_block_into_the_table() -> None:
+    screen = Screen().take("ax bx c+ d+", incident("a"), incident("b"))
+    found = []
+    for place in range(-1, 5):
+        screen.go(place)
+        found.append((screen.on, screen.cursor.is_in_block, screen.cursor.table_place))
+    assert found[1:5] == [("<a>", True, None), ("<b>", True, None), ("c", False, 0), ("d", False, 1)]
+    assert (found[0], found[5]) == (found[1], found[4])
+
+
+def test_the_cursor_follows_its_environment_into_the_block() -> None:
+    screen = Screen().take("a+ b+ c+")
+    screen.go(1)
+    screen.take("a+ bx c+", incident("a", 9), incident("b"))
+    assert screen.on == "<b>"
+    screen.take("a+ bx cx", incident("a", 9), incident("bc", id_="b"))
+    assert screen.on == "<bc>"
+
+
+def test_the_cursor_follows_its_line_wherever_the_line_goes() -> None:
+    screen = Screen().take("ax bx cx", incident("a", 3), incident("b", 2), incident("c", 1))
+    screen.go(1)
+    screen.take("ax bx cx dx", incident("d", 4), incident("a", 3), incident("c", 1), incident("b", 2, state="acked"))
+    assert (screen.on, screen.cursor.place) == ("<b>", 3)
+
+
+def test_the_cursor_follows_the_members_of_its_line_into_another_line() -> None:
+    """Unrelated losses become one incident where there are too many."""
+    screen = Screen().take("ax bx cx", incident("a", 3), incident("b", 2), incident("c", 1))
+    screen.go(2)
+    screen.take("ax bx cx", incident("ac", 3, id_="storm"), incident("b", 2))
+    assert screen.on == "<ac>"
+
+
+@pytest.mark.parametrize(
+    ("place", "left", "on"),
+    [(0, "bc", "<b>"), (1, "ac", "<c>"), (2, "ab", "<b>"), (1, "c", "<c>"), (1, "", "d")],
+)
+def test_when_the_cursors_line_goes_the_cursor_goes_to_the_next_line_or_to_the_first_row(
+    place: int, left: str, on: str
+) -> None:
+    screen = Screen().take("d~ e+", *map(incident, "abc"))
+    screen.go(place)
+    screen.take("d~ e+", *map(incident, left))
+    assert screen.on == on
+
+
+def test_a_line_whose_members_are_back_stays_as_long_as_the_cursor_is_on_it() -> None:
+    screen = Screen().take("ax bx c+", incident("a"), incident("b"))
+    screen.go(1)
+    screen.take("ax b+ c+", incident("a"), incident("b", state="back"))
+    for _ in range(3):
+        screen.take("ax b+ c+", incident("a"))
+        assert (screen.block, screen.on, screen.shown) == (["<a>", "<b>"], "<b>", "c")
+    screen.go(0)
+    assert screen.cursor.is_due
+    screen.take("ax b+ c+", incident("a"))
+    assert (screen.block, screen.on, screen.shown) == (["<a>"], "<a>", "bc")
+
+
+def test_a_line_under_the_cursor_whose_member_is_lost_again_is_not_shown_twice() -> None:
+    screen = Screen().take("ax b+", incident("a"))
+    screen.go(0)
+    screen.take("a+ b+", incident("a", state="back"))
+    screen.take("ax b+", incident("a", id_="other"))
+    assert (screen.block, screen.on) == (["<a>"], "<a>")
+
+
+def test_the_members_of_the_unfolded_incident_are_lines_and_the_cursor_stays_on_its_member() -> None:
+    screen = Screen().take("ax bx cx d+", incident("c", 9), incident("ab"))
+    screen.go(1)
+    screen.cursor.unfolded = ("incident", "", "ab")
+    screen.take("ax bx cx d+", incident("c", 9), incident("ab"))
+    assert (screen.block, screen.on) == (["<c>", "<ab>", "a", "b"], "<ab>")
+    screen.go(3)
+    screen.take("ax bx cx dx", incident("d", 12), incident("c", 9), incident("ab"))
+    assert (screen.on, screen.cursor.place) == ("b", 4)
+    screen.cursor.unfolded = None
+    screen.take("ax bx cx dx", incident("d", 12), incident("c", 9), incident("ab"))
+    assert (screen.block, screen.on) == (["<d>", "<c>", "<ab>"], "<ab>")
+
+
+def test_an_incident_of_one_environment_does_not_unfold() -> None:
+    screen = Screen()
+    screen.cursor.unfolded = ("incident", "", "a")
+    assert screen.take("ax", incident("a")).block == ["<a>"]
+
+
+# After an acknowledgement.
+
+
+@pytest.mark.parametrize(
+    ("place", "after", "on"),
+    [
+        (0, [incident("b"), incident("c"), incident("a", state="acked")], "<b>"),
+        (1, [incident("a"), incident("c"), incident("b", state="acked")], "<c>"),
+        (2, [incident("a"), incident("b"), incident("c", state="acked")], "<a>"),
+        (1, [incident(name, state="acked") for name in "abc"], "<b>"),
+    ],
+)
+def test_the_cursor_goes_on_to_the_next_open_line_once_its_line_is_acknowledged(
+    place: int, after: list[BlockLine], on: str
+) -> None:
+    screen = Screen().take("d+", *map(incident, "abc"))
+    screen.go(place)
+    screen.cursor.passes_on = True
+    assert screen.take("d+", *after).on == on
+    assert not screen.cursor.passes_on
+
+
+def test_the_cursor_passes_on_at_once_or_not_at_all() -> None:
+    screen = Screen().take("d+", *map(incident, "ab"))
+    screen.go(0)
+    screen.cursor.passes_on = True
+    assert screen.take("d+", *map(incident, "ab")).on == "<a>"
+    assert screen.take("d+", incident("b"), incident("a", state="acked")).on == "<a>"
+
+
+def test_from_a_member_of_an_unfolded_incident_the_cursor_passes_on_to_the_line_below() -> None:
+    screen = Screen()
+    screen.cursor.unfolded = ("incident", "", "ab")
+    block = incident("ab"), incident("c")
+    screen.take("d+", *block)
+    found: list[str | None] = []
+    for _ in range(3):
+        screen.go(1 if not found else screen.cursor.place or 0)
+        screen.cursor.passes_on = True
+        found.append(screen.take("d+", *block).on)
+    assert found == ["b", "<c>", "<c>"]
+
+
+def test_without_that_the_cursor_stays_on_the_line_that_is_acknowledged() -> None:
+    screen = Screen().take("d+", *map(incident, "ab"))
+    screen.go(0)
+    assert screen.take("d+", incident("b"), incident("a", state="acked")).on == "<a>"
+
+
+# From one open line to the next.
+
+
+def visited(screen: Screen, direction: int, count: int) -> str:
+    """Go on some times; return the names of the lines, `.` where there was no other line."""
+    found = ""
+    for _ in range(count):
+        place = screen.cursor.next_open() if direction > 0 else screen.cursor.previous_open()
+        if place is not None:
+            screen.go(place)
+        found += "." if place is None else (screen.on or "").strip("<>")
+    return found
+
+
+def test_the_next_line_is_the_newest_not_visited_then_the_next_below_and_back_is_the_way_back() -> None:
+    block = [*map(incident, "abcd"), incident("e", state="back"), incident("f", state="acked")]
+    screen = Screen().take("g+", *block)
+    screen.go(2)
+    assert visited(screen, 1, 3) == "abd"
+    assert visited(screen, 1, 5) == "abcda"
+    assert visited(screen, -1, 8) == "dcbadbac"
+    assert visited(screen, -1, 3) == "bad"
+
+
+def test_from_the_table_the_way_leads_into_the_block_and_back_to_the_row() -> None:
+    screen = Screen().take("c+ d+", *map(incident, "ab"))
+    screen.go(3)
+    assert visited(screen, 1, 2) == "ab"
+    assert visited(screen, -1, 2) == "ad"
+
+
+def test_a_line_with_a_newer_loss_counts_as_not_visited() -> None:
+    screen = Screen().take("d+", *map(incident, "abc"))
+    screen.go(0)
+    assert visited(screen, 1, 2) == "bc"
+    screen.take("d+", incident("a"), incident("b", 60), incident("c"))
+    assert visited(screen, 1, 2) == "bc"
+    screen.take("d+", incident("e", 90), incident("a"), incident("b", 60), incident("c"))
+    assert visited(screen, 1, 1) == "e"
+
+
+def test_a_line_whose_newest_loss_is_acknowledged_was_visited_all_the_same() -> None:
+    screen = Screen().take("d+", incident("a"), incident("b", 60), incident("c"))
+    screen.go(0)
+    assert visited(screen, 1, 2) == "bc"
+    screen.go(0)
+    screen.take("d+", incident("a"), incident("c"), incident("b", 30))
+    assert visited(screen, 1, 1) == "c"
+
+
+def test_no_other_line_is_open() -> None:
+    screen = Screen().take("c+", incident("a"), incident("b", state="acked"))
+    screen.go(0)
+    assert (visited(screen, 1, 1), visited(screen, -1, 1)) == (".", ".")
+    screen.go(1)
+    assert (visited(screen, 1, 2), visited(Screen().take("a+"), 1, 1)) == ("a.", ".")
+
+
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 3))
+def test_going_on_visits_every_open_line_once_before_any_line_twice(count: int, start: int, acked: int) -> None:
+    names = "abcdefghi"[:count]
+    screen = Screen().take("z+", *map(incident, names), *(incident(name, state="acked") for name in "xyw"[:acked]))
+    screen.go(min(start, count - 1))
+    first = (screen.on or "").strip("<>")
+    assert sorted(first + visited(screen, 1, count - 1)) == sorted(names)
+    for direction in (1, -1):
+        assert set(visited(screen, direction, 2 * count)) == (set(names) if count > 1 else {"."})
+
+
+# The lines of the block that have room.
+
+
+def shown_block(screen: Screen, most: int) -> list[str]:
+    """The visible lines of the block; `+5,2` for the number of hidden ones and of fresh ones among them, `3 more`."""
+    found = []
+    for each in screen.cursor.visible_block(most, NOW):
+        match each:
+            case More():
+                found.append(f"+{each.lines},{each.fresh}")
+            case MoreMembers():
+                found.append(f"{each.members} more")
+            case _:
+                found.append(name_of(screen.cursor.lines[each]))
+    return found
+
+
+LONG_AGO = -3_600.0
+FEW = [incident("a"), incident("b", -1), incident("c", LONG_AGO), incident("d", LONG_AGO), incident("e", state="acked")]
+
+
+@pytest.mark.parametrize(
+    ("most", "place", "shown"),
+    [
+        (0, 0, []),
+        (1, 0, ["<a>"]),
+        (1, 3, ["<a>"]),
+        (1, 6, ["<a>"]),
+        (2, 0, ["<a>", "+4,1"]),
+        (2, 3, ["<a>", "<d>"]),
+        (2, 6, ["<a>", "+4,1"]),
+        (3, 0, ["<a>", "<b>", "+3,0"]),
+        (3, 3, ["<a>", "<d>", "+3,1"]),
+        (3, 4, ["<a>", "<e>", "+3,1"]),
+        (4, 3, ["<a>", "<b>", "<d>", "+2,0"]),
+        (5, 0, ["<a>", "<b>", "<c>", "<d>", "<e>"]),
+        (8, 0, ["<a>", "<b>", "<c>", "<d>", "<e>"]),
+    ],
+)
+def test_if_lines_are_short_the_newest_loss_and_the_cursors_line_come_first(
+    most: int, place: int, shown: list[str]
+) -> None:
+    screen = Screen().take("x+ y+", *FEW)
+    screen.go(place)
+    assert shown_block(screen, most) == shown
+
+
+@pytest.mark.parametrize(
+    ("most", "place", "shown"),
+    [
+        (1, 1, ["<a>"]),
+        (2, 1, ["<a>", "<bcdef>"]),
+        (3, 1, ["<a>", "<bcdef>", "+1,1"]),
+        (4, 1, ["<a>", "<bcdef>", "b", "+1,1"]),
+        (5, 1, ["<a>", "<bcdef>", "b", "c", "+1,1"]),
+        (6, 1, ["<a>", "<bcdef>", "b", "c", "3 more", "<g>"]),
+        (7, 1, ["<a>", "<bcdef>", "b", "c", "d", "2 more", "<g>"]),
+        (8, 1, ["<a>", "<bcdef>", "b", "c", "d", "e", "f", "<g>"]),
+        (2, 4, ["<a>", "d"]),
+        (2, 8, ["<a>", "+2,2"]),
+        (3, 4, ["<a>", "d", "+2,2"]),
+        (4, 4, ["<a>", "<bcdef>", "d", "+1,1"]),
+        (7, 2, ["<a>", "<bcdef>", "b", "c", "d", "2 more", "<g>"]),
+        (7, 6, ["<a>", "<bcdef>", "d", "e", "f", "2 more", "<g>"]),
+    ],
+)
+def test_an_unfolded_incident_shows_as_many_members_as_there_is_room_for(
+    most: int, place: int, shown: list[str]
+) -> None:
+    screen = Screen()
+    screen.cursor.unfolded = ("incident", "", "bcdef")
+    screen.take("x+", incident("a"), incident("bcdef"), incident("g"))
+    screen.go(place)
+    assert shown_block(screen, most) == shown
+
+
+@given(st.lists(st.integers(1, 6), max_size=9), st.data())
+@settings(max_examples=examples(1_000), deadline=None)
+def test_the_newest_loss_and_the_cursors_line_are_always_visible_and_every_other_line_is_counted(
+    sizes: Sequence[int], data: st.DataObject
+) -> None:
+    open_lines = data.draw(st.integers(0, len(sizes)))
+    letters = iter(map(chr, range(ord("a"), ord("a") + 60)))
+    block = [
+        incident(
+            "".join(next(letters) for _ in range(size)),
+            at=data.draw(st.sampled_from([0.0, LONG_AGO])),
+            state="" if place < open_lines else data.draw(st.sampled_from(["back", "acked"])),
+        )
+        for place, size in enumerate(sizes)
+    ]
+    screen = Screen()
+    screen.cursor.unfolded = data.draw(st.none() | st.sampled_from([line.key for line in block])) if block else None
+    screen.take("1+ 2+", *block)
+    cursor = screen.cursor
+    cursor.move_to(data.draw(st.integers(0, len(cursor.lines) - 1)))
+    most = data.draw(st.integers(0, 12))
+    shown = cursor.visible_block(most, NOW)
+    assert len(shown) <= most
+    places = [each for each in shown if isinstance(each, int)]
+    assert places == sorted(set(places))
+    heads = {place for place, line in enumerate(cursor.lines[: cursor.pinned]) if isinstance(line, BlockLine)}
+    members = set(range(cursor.pinned)) - heads
+    if most and open_lines:
+        assert 0 in places
+    if most >= 2 and cursor.is_in_block:
+        assert cursor.place in places
+    (more,) = [each for each in shown if isinstance(each, More)] or [More(0, 0)]
+    hidden = [line for place in heads.difference(places) if isinstance(line := cursor.lines[place], BlockLine)]
+    if most >= 3 or (most == 2 and not (cursor.is_in_block and cursor.place)):
+        assert more == (len(hidden), sum(line.is_fresh(NOW) for line in hidden))
+        (more_members,) = [each.members for each in shown if isinstance(each, MoreMembers)] or [0]
+        assert more_members == (0 if hidden else len(members.difference(places)))
+    if most >= cursor.pinned:
+        assert shown == list(range(cursor.pinned))

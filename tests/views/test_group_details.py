@@ -17,12 +17,10 @@ from envwatch.fleet.presence import GONE
 from envwatch.model.text import clean
 from envwatch.views.details import EVENTS
 from envwatch.views.group_details import common_lines, group_headline, newest_events, problem_lines
-from envwatch.views.grouping import GroupHeader, groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
 
 
@@ -38,19 +36,13 @@ def off(name: str, seconds: float) -> Environment:
 def lines_of(rows: Sequence[Environment], *, acks: Sequence[str] = (), after: float = 0.0) -> dict[str, str]:
     """The lines of a group by their labels, from top to bottom, and its headline as `head`."""
     fleet, _ = Fleet().apply(NO_PROFILE, listed(rows))
-    header = header_of(list(fleet.environments))
+    members = list(fleet.environments)
     acked = {key_of(f"env-{name}"): Ack(NOW, clean("")) for name in acks}
-    shared, different = common_lines(header)
-    lines = [*problem_lines(header, fleet, acked, reading(NOW + after)), *shared, *different]
-    return {"head": " ".join(piece.text for piece in group_headline(header))} | {
+    shared, different = common_lines(members)
+    lines = [*problem_lines(members, fleet, acked, reading(NOW + after)), *shared, *different]
+    return {"head": " ".join(piece.text for piece in group_headline(members))} | {
         line.label: line.text for line in lines
     }
-
-
-def header_of(environments: Sequence[TrackedEnvironment]) -> GroupHeader:
-    header = groups_of(environments, "user", frozenset())[0]
-    assert isinstance(header, GroupHeader)
-    return header
 
 
 def test_a_healthy_group_shows_its_count_and_shared_values() -> None:
@@ -75,7 +67,7 @@ def test_problems_are_named_with_the_length_of_their_silence() -> None:
 def test_an_acknowledged_one_is_named_when_it_is_gone_as_well() -> None:
     fleet, _ = Fleet().apply(NO_PROFILE, listed([row("a")]))
     gone, acks = replace(next(iter(fleet.environments)), verdict=GONE), {key_of("env-a"): Ack(NOW, clean(""))}
-    lines = {line.label: line.text for line in problem_lines(header_of([gone]), fleet, acks, reading())}
+    lines = {line.label: line.text for line in problem_lines([gone], fleet, acks, reading())}
     assert lines["acked"] == "a"
 
 
@@ -88,7 +80,7 @@ def test_silence_is_measured_only_up_to_the_newest_listing_once_it_is_stale(late
 def test_flapping_environments_are_named() -> None:
     fleet, _ = Fleet().apply(NO_PROFILE, listed([row("a"), row("b")]))
     first, second = fleet.environments
-    lines = problem_lines(header_of([first, replace(second, is_flapping=True)]), fleet, {}, reading())
+    lines = problem_lines([first, replace(second, is_flapping=True)], fleet, {}, reading())
     assert {line.label: line.text for line in lines}["flapping"] == "b"
 
 
@@ -122,7 +114,7 @@ def test_the_newest_events_of_all_members_are_shown_the_newest_first() -> None:
         lost = off(lost.name, 200) if number else lost
         fleet, events = fleet.apply(NO_PROFILE, listed([lost, rows[(number + 1) % 2]], NOW + number * 5_000))
         log = log.with_events(events)
-    found = newest_events(header_of(list(fleet.environments)), log)
+    found = newest_events(list(fleet.environments), log)
     assert len(found) == EVENTS
     assert [event.at for event in found] == sorted((event.at for event in found), reverse=True)
     assert {event.name for event in found} == {"a", "b"}

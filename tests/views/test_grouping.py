@@ -12,19 +12,17 @@ from support.builders import NOW
 from support.tracked_environments import ALL, fleet_of, tracked
 
 from envwatch.fleet.presence import GONE
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange
-from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import OrderInputs, arrange, lines_of
-from envwatch.views.grouping import GROUPINGS, OLD, Divider, GroupHeader, group_key, groups_of
+from envwatch.views.grouping import GROUPINGS, OLD, GroupHeader, group_key, groups_of
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.grouping import Line, LineKey
+    from envwatch.views.grouping import LineKey, TableLine
 
 DAY = 86_400_000
 
@@ -37,10 +35,8 @@ def offline(name: str, since: float) -> TrackedEnvironment:
     return named(name, connectionId=None, podId=None, lastHeartbeat=NOW - since, lastSeenAt=NOW - since)
 
 
-def shape(lines: Iterable[Line]) -> list[str]:
-    def text(line: Line) -> str:
-        if isinstance(line, Divider):
-            return "--"
+def shape(lines: Iterable[TableLine]) -> list[str]:
+    def text(line: TableLine) -> str:
         if isinstance(line, GroupHeader):
             return f"{'-' if line.is_open else '+'}{line.title} ({len(line)})"
         return line.environment.name
@@ -48,12 +44,11 @@ def shape(lines: Iterable[Line]) -> list[str]:
     return [text(line) for line in lines]
 
 
-def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew: float = 0.0) -> Sequence[Line]:
-    fleet = fleet_of(rows, skew=skew)
-    return lines_of(arrange(fleet, view, ALL, OrderInputs(at)), view, fleet)
+def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew: float = 0.0) -> Sequence[TableLine]:
+    return lines_of(arrange(fleet_of(rows, skew=skew), view, ALL, OrderInputs(at)), view)
 
 
-def members(lines: Iterable[Line]) -> list[TrackedEnvironment]:
+def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
     """The rows in groups, folded or not."""
     found: list[TrackedEnvironment] = []
     for line in lines:
@@ -79,32 +74,25 @@ def test_the_time_offline_is_by_the_servers_clock() -> None:
 
 def test_old_environments_are_one_folded_group_at_the_end_in_every_order() -> None:
     rows = [offline("old-1", 2 * DAY), offline("new", 1000), offline("old-2", 3 * DAY), named("up")]
-    assert shape(lines(rows, View())) == ["new", "--", "up", "+offline for over 24 h (2)"]
+    assert shape(lines(rows, View())) == ["up", "new", "+offline for over 24 h (2)"]
     opened = lines(rows, View(folded=frozenset()))
-    assert shape(opened) == ["new", "--", "up", "-offline for over 24 h (2)", "old-1", "old-2"]
+    assert shape(opened) == ["up", "new", "-offline for over 24 h (2)", "old-1", "old-2"]
     assert shape(lines(rows, View(sort="name"))) == ["new", "up", "+offline for over 24 h (2)"]
-    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "new", "up", "+offline for over 24 h (2)"]
+    assert shape(lines(rows, View(group="os"))) == ["-os linux (2)", "up", "new", "+offline for over 24 h (2)"]
 
 
-def test_the_rule_counts_what_follows_and_is_missing_where_it_would_say_nothing() -> None:
-    back = replace(named("back"), last_change=RecentChange(ChangeTag.BACK, ServerMs(NOW - 1)))
-    before = replace(named("before"), last_change=RecentChange(ChangeTag.BACK, ServerMs(NOW - 900_000)))
-    left = replace(offline("left", 0), verdict=GONE, since_at=ServerMs(NOW - 900_000))
+def test_a_group_with_a_late_row_is_first_and_rows_of_the_block_are_in_no_group() -> None:
     rows = [
-        offline("down", 1000),
-        back,
-        before,
-        replace(named("clk"), has_impossible_time=True),
-        left,
+        named("a", podId="p-1"),
+        named("b", podId="p-2", lastHeartbeat=NOW - 60_000),
+        named("c", podId="p-3"),
         offline("old", DAY),
     ]
-    rule = lines(rows, View())[1]
-    assert isinstance(rule, Divider)
-    assert {what: count for (_, what), count in rule.counts.items()} == {"online": 2, "unknown": 1, "gone": 1}
-    assert rule.changed == 1
-    assert shape(lines(rows, View(preset=Preset.OFFLINE))) == ["down", "--", "left", "old"]
-    for without in ([rows[0]], [back], [rows[0], rows[-1]]):
-        assert "--" not in shape(lines(without, View()))
+    view = View(group="pod")
+    assert shape(lines(rows, view))[:4] == ["-pod p-2 (1)", "b", "-pod p-1 (1)", "a"]
+    order_inputs = OrderInputs(NOW, in_block={rows[0].key, rows[3].key})
+    found = lines_of(arrange(fleet_of(rows), view, ALL, order_inputs), view)
+    assert shape(found) == ["-pod p-2 (1)", "b", "-pod p-3 (1)", "c"]
 
 
 def test_groups_follow_the_order_of_their_first_rows_and_missing_values_are_one_group() -> None:
@@ -158,13 +146,12 @@ def test_every_row_appears_once_in_order_under_its_header(
     *, rows: Sequence[TrackedEnvironment], group: str | None, folded: frozenset[LineKey], sort: str | None
 ) -> None:
     view = View(group=group, folded=folded, sort=sort)
-    fleet = fleet_of(rows)
-    arrangement = arrange(fleet, view, ALL, OrderInputs(NOW))
-    found = lines_of(arrangement, view, fleet)
+    arrangement = arrange(fleet_of(rows), view, ALL, OrderInputs(NOW))
+    found = lines_of(arrangement, view)
     assert len({line.key for line in found}) == len(found)
     below: list[TrackedEnvironment] | None = None
     loose: list[TrackedEnvironment] = []
-    for line in [*(line for line in found if not isinstance(line, Divider)), None]:
+    for line in [*found, None]:
         if line is None or isinstance(line, GroupHeader):
             assert not below, "an open header has exactly its own rows below it"
             below = list(line.environments) if line is not None and line.is_open else None

@@ -15,7 +15,6 @@ from support.policies import soon
 from support.series import Watch
 from support.tracked_environments import ALL
 
-from envwatch.cli.commands.report import recorded_in
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.history import Moment
@@ -28,18 +27,18 @@ from envwatch.query.language import parse
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 from envwatch.storage.history.redaction import Redaction
-from envwatch.views.arrangement import OrderInputs, arrange, lines_of
+from envwatch.views.arrangement import OrderInputs, arrange
+from envwatch.views.block import Aside, block_of
 from envwatch.views.check_result import Metric, check_result_of
 from envwatch.views.cloud_events import cloud_event, line_of
 from envwatch.views.columns import cause_text
 from envwatch.views.event_filter import EventFilter
 from envwatch.views.event_lines import initial_line, layout_of
 from envwatch.views.event_text import event_text
-from envwatch.views.grouping import Divider
 from envwatch.views.matching import matcher_of
 from envwatch.views.output import json_of
 from envwatch.views.remedies import remedies
-from envwatch.views.report import report_of
+from envwatch.views.report import recorded_in, report_of
 from envwatch.views.state_details import headline
 from envwatch.views.state_style import style_of
 from envwatch.views.table_view import View
@@ -88,7 +87,8 @@ MOMENT = Moment(reading(END), PROFILE_STATE, {})
 
 def test_it_counts_as_offline_and_as_no_problem() -> None:
     counts = counts_at(PROFILE_STATE, reading(END))
-    assert (counts.with_presence(Presence.OFFLINE), counts.settled, counts.old, counts.problems) == (1, 1, 0, [])
+    assert (counts.with_presence(Presence.OFFLINE), counts.alerting) == (1, {})
+    assert block_of(MONITOR, reading(END)).asides == {Aside.REPLACED: 1}
     assert not MONITOR.is_alerting(OLD, reading(END))
     assert MONITOR.incidents.open == ()
 
@@ -96,18 +96,19 @@ def test_it_counts_as_offline_and_as_no_problem() -> None:
 def test_it_stands_below_all_others_and_above_the_old_ones() -> None:
     arrangement = arrange(MONITOR.fleet, View(), ALL, OrderInputs(END))
     assert [tracked.environment.label for tracked in arrangement.rows] == ["laptop of env-other", "new", "old"]
-    assert (arrangement.problems, arrangement.old) == (0, 0)
+    assert (arrangement.old, block_of(MONITOR, reading(END)).lines) == (0, ())
     arrangement = arrange(MONITOR.fleet, View(), ALL, OrderInputs(END + 2 * 86_400_000))
     assert arrangement.old == 1
 
 
-def test_the_rule_below_the_problems_counts_it() -> None:
+def test_the_rule_below_the_block_counts_it() -> None:
     down = environment("env-down", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW)
     outcome = listed([row("old", up=False), row("new", firstSeenAt=NOW), down], NOW)
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
-    lines = lines_of(arrange(monitor.fleet, View(), ALL, OrderInputs(NOW)), View(), monitor.fleet)
-    (rule,) = [line for line in lines if isinstance(line, Divider)]
-    assert rule.counts == {(NO_PROFILE, "online"): 1, (NO_PROFILE, "replaced"): 1}
+    block = block_of(monitor, outcome.ended)
+    assert [tracked.environment.id for line in block.lines for tracked in line.off] == ["env-down"]
+    assert block.asides == {Aside.REPLACED: 1}
+    assert block.presences == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
 
 
 @pytest.mark.parametrize(("is_renamed", "count"), [(True, 0), (False, 1)])
@@ -154,9 +155,9 @@ def test_a_machine_that_flapped_before_it_was_renamed_is_off_and_needs_nothing_m
 
 
 def test_what_was_replaced_a_day_ago_is_old() -> None:
-    state = replace(PROFILE_STATE, listed=reading(END + 86_400_000))
-    counts = counts_at(state, reading(END + 86_400_000))
-    assert (counts.settled, counts.old) == (0, 1)
+    later = reading(END + 86_400_000)
+    fleet = MONITOR.fleet.with_profile_state(NO_PROFILE, replace(PROFILE_STATE, listed=later))
+    assert block_of(replace(MONITOR, fleet=fleet), later).asides == {Aside.OLD: 1}
 
 
 def test_metrics_say_that_it_is_not_up_and_nothing_that_alerts() -> None:

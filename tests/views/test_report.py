@@ -17,13 +17,12 @@ from support.eventful_life import Life
 from support.markdown import HOSTILE, assert_is_harmless
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 
-from envwatch.cli.commands.report import recorded_in
 from envwatch.fleet.history import RecordedPoll
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 from envwatch.views.matching import matcher_of
-from envwatch.views.report import Recorded, matching, report_of
+from envwatch.views.report import Recorded, matching, recorded_in, report_of
 from envwatch.views.report_clock import ReportClock
 from envwatch.views.report_json import json_of
 from envwatch.views.report_markdown import markdown_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -14,12 +15,12 @@ from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import OrderInputs, arrange, lines_of
+from envwatch.views.arrangement import OrderInputs, arrange
+from envwatch.views.block import Aside, block_of
+from envwatch.views.block_text import nothing_open_text
 from envwatch.views.columns import COLUMNS
 from envwatch.views.environment_list import environment_list_of_rows
 from envwatch.views.group_details import problem_lines
-from envwatch.views.grouping import GroupHeader
-from envwatch.views.out_of_sight import no_problem_text
 from envwatch.views.table_view import View
 
 HOME, AWAY = clean("a-home"), clean("b-away")
@@ -40,13 +41,15 @@ def monitor() -> Monitor:
     return found
 
 
-@pytest.mark.parametrize("is_silenced", [False, True], ids=["acknowledged", "silenced"])
-def test_only_the_row_of_the_server_comes_after_the_other_problems(monitor: Monitor, *, is_silenced: bool) -> None:
-    order_inputs = (
-        OrderInputs(NOW.wall, silences={SILENCE.id: SILENCE}) if is_silenced else OrderInputs(NOW.wall, monitor.acks)
-    )
-    rows = arrange(monitor.fleet, View(), tuple(COLUMNS.values()), order_inputs).rows
-    assert [row.profile for row in rows] == [AWAY, HOME]
+def test_only_the_line_of_the_servers_row_comes_after_the_other_one_if_acknowledged(monitor: Monitor) -> None:
+    block = block_of(monitor, NOW)
+    assert [(line.profile, line.is_acked) for line in block.lines] == [(AWAY, False), (HOME, True)]
+
+
+def test_only_the_row_of_the_server_leaves_the_block_if_silenced(monitor: Monitor) -> None:
+    block = block_of(monitor.with_silences({SILENCE.id: SILENCE}), NOW)
+    assert [line.profile for line in block.lines] == [AWAY]
+    assert block.asides == {Aside.SILENCED: 1}
 
 
 def test_only_the_row_of_the_server_is_found_and_listed_as_acknowledged(monitor: Monitor) -> None:
@@ -59,10 +62,8 @@ def test_only_the_row_of_the_server_is_found_and_listed_as_acknowledged(monitor:
 
 
 def test_only_the_row_of_the_server_counts_as_acknowledged(monitor: Monitor) -> None:
-    text = no_problem_text(monitor.fleet, monitor.acks, NOW, 0, is_old_folded=False)
-    assert text == "no new problems: 1 acknowledged, 1 without alert"
-    view = View(group="os")
-    arrangement = arrange(monitor.fleet, view, tuple(COLUMNS.values()), OrderInputs(NOW.wall))
-    (header,) = (line for line in lines_of(arrangement, view, monitor.fleet) if isinstance(line, GroupHeader))
-    lines = {line.label: line.text for line in problem_lines(header, monitor.fleet, monitor.acks, NOW)}
-    assert lines["acked"] == "a-home"
+    away = replace(SILENCE, environments=frozenset({(SERVERS[AWAY], clean("env-1"))}))
+    text = nothing_open_text(block_of(monitor.with_silences({away.id: away}), NOW), monitor.fleet)
+    assert text == "nothing needs a person: 1 acknowledged, 1 silenced"
+    lines = problem_lines([*monitor.fleet.environments], monitor.fleet, monitor.acks, NOW)
+    assert {line.label: line.text for line in lines}["acked"] == "a-home"

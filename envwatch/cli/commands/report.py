@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,13 +11,12 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, stdout, write, write_text
 from envwatch.config.values import past, path_text
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
-from envwatch.model.times import MS, date_text, moment, past_moment_of
+from envwatch.model.times import date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.history import Past
     from envwatch.model.clock import WallMs
-    from envwatch.views.report import Recorded
     from envwatch.views.report_values import ProfileReport, Report
 
 _SHIFT: Final = "8h"
@@ -34,9 +32,8 @@ class _Source(NamedTuple):
     advice: str
     """What to do if nothing was recorded."""
     acks: Acks | None = None
-    """Those at the end of the period; None if what was recorded with the last poll is all that is known of them."""
+    """See `recorded_in`, as for `server`."""
     server: SafeText = EMPTY
-    """See `ProfileState.server`; empty for a recording."""
 
 
 class _Period(NamedTuple):
@@ -175,50 +172,23 @@ def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
 
 
 def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
-    from envwatch.views.report import matching, report_of
+    from envwatch.views.report import matching, recorded_in, report_of
 
-    recorded = recorded_in(source.past, period.since, period.until, profile=source.profile, host=source.host)
+    recorded = recorded_in(
+        source.past,
+        period.since,
+        period.until,
+        profile=source.profile,
+        host=source.host,
+        acks=source.acks,
+        server=source.server,
+    )
     if recorded is None:
         what = f"nothing was recorded of profile {source.profile} on {source.host}"
         line = f"{what} from {date_text(period.since, None)} to {date_text(period.until, None)}; {source.advice}"
         raise StopError(Exit.FAILED, line)
-    if source.acks is not None:
-        from envwatch.fleet.acknowledgements import own_acks
-
-        acks = own_acks(source.acks, source.server, recorded.last.profile_state.environments)
-        recorded = replace(recorded, last=replace(recorded.last, acks=acks))
     if query:
         from envwatch.views.matching import matcher_of
 
         recorded = matching(recorded, matcher_of(query, source.profile))
     return report_of(recorded)
-
-
-def recorded_in(past: Past, since: WallMs, until: WallMs, *, profile: SafeText, host: SafeText) -> Recorded | None:
-    """Return what was recorded in a period, None for nothing; of the moments it reads the first and the last only.
-
-    Raises:
-        HistoryError: if it cannot be read.
-    """
-    from envwatch.fleet.history import PollResult
-    from envwatch.model.clock import WallMs
-    from envwatch.views.report import LEAD, Recorded
-
-    polls = past.polls(WallMs(since - LEAD / MS), until)
-    before = [poll for poll in polls if poll.at < since]
-    within = [poll for poll in polls if poll.at >= since]
-    if not within:
-        return None
-    begin = past.moment(before[-1]) if before else None
-    if begin is None or begin.profile_state.listed is None:
-        begin = past.moment(next((poll for poll in within if poll.result is PollResult.LISTED), within[0]))
-    return Recorded(
-        profile=profile,
-        host=host,
-        since=since,
-        until=until,
-        polls=polls,
-        events=past.events(since, until),
-        first=begin,
-        last=past.moment(within[-1]),
-    )

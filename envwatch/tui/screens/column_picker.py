@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 
 from envwatch.tui.screens.menu import PickList
 from envwatch.tui.widgets.footer import HELP, KeyFooter
+from envwatch.tui.widgets.present_lines import PresentLines
 from envwatch.views.columns import COLUMNS, FIXED
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
         self._order = chosen + [id_ for id_ in ids if id_ not in self._chosen]
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         with Vertical(id="menu"):
             yield Static("Columns after NAME", id="menu-title", markup=False)
             yield PickList(markup=False, compact=True)

@@ -13,6 +13,7 @@ from textual.content import Content
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.help import SECTIONS, help_entries
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
+from envwatch.tui.widgets.present_lines import PresentLines
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -49,6 +50,7 @@ class Palette(CommandPalette):
     ]
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         yield from super().compose()
         yield KeyFooter()
 

@@ -1,4 +1,4 @@
-"""The main screen: status bar, table, detail pane, news bar, filter bar, footer.
+"""The main screen: status bar, block, table, detail pane, news bar, filter bar, footer.
 
 Owns the layout, the view, and which layer a key goes to. The state comes down from the App by data binding.
 """
@@ -24,9 +24,9 @@ from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import KeyFooter, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
+from envwatch.tui.widgets.problem_block import BlockContent, NewestLoss, ProblemBlock
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.grouping import OLD, GroupHeader
-from envwatch.views.out_of_sight import no_problem_text, problems_of
+from envwatch.views.block_text import nothing_open_text
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -49,12 +49,19 @@ _PANE_LINES = 30
 _EMPTY_LINES = 7
 """Lines of a table without rows: its titles, and why it is empty."""
 
+_LINES_FOR_RULE, _LINES_FOR_THIRD = 10, 16
+"""Lines of a screen from which it has a rule and a line of news, and from which the block has a third of it."""
+
 _TALL = 40
 """Lines of a screen from which some show recent events whatever the table needs."""
 
 _PRESETS = dict(zip("123456", Preset, strict=True))
 
-_SHORT_LABELS: Final[Mapping[str, str]] = {"acknowledge": "Ack", "copy_menu": "Copy"}
+_SHORT_LABELS: Final[Mapping[str, str]] = {
+    "acknowledge": "Ack",
+    "copy_menu": "Copy",
+    "problem(1)": "Next",
+}
 """Labels in the footer that are shorter than in the help, by action."""
 
 
@@ -64,8 +71,8 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/", id="find.filter"),
         Binding("enter", "open", "Detail", key_display="⏎", id="row.open"),
-        Binding("n", "problem(1)", "Next problem", id="find.next_problem"),
-        Binding("N", "problem(-1)", "Previous problem", show=False, id="find.previous_problem"),
+        Binding("n", "problem(1)", "Next loss", id="find.next_problem"),
+        Binding("N", "problem(-1)", "Back from the next loss", show=False, id="find.previous_problem"),
         Binding("E", "explain", "Explain", show=False, id="row.explain"),
         Binding("escape", "back", "Back", key_display="esc", show=False, id="app.back"),
         Binding("q", "close", "Quit", id="app.quit"),
@@ -77,7 +84,10 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
     ]
 
-    FOOTER_ORDER = ("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu", "help", "close")
+    FOOTER_ORDER = (
+        *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
+        *("command_palette", "help", "close"),
+    )
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
     """Whether the user wants the detail pane; None if its place decides."""
@@ -87,7 +97,6 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         self.bind_commands(commands)
         self.set_reactive(Dashboard.view, view)
         self._watched = watched
-        self._has_problems = False
         self._wanted_before: bool | None = None
         """`wants_detail` before the explanation was opened."""
         self._labels: Mapping[str, str | None] = {}
@@ -96,7 +105,9 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
     def compose(self) -> ComposeResult:
         cls = Dashboard
         yield StatusBar(watched=self._watched).data_bind(cls.state, cls.view, cls.options)
+        yield NewestLoss(is_over=False).data_bind(cls.state, cls.options)
         yield DayBar().data_bind(cls.state, cls.options)
+        yield ProblemBlock().data_bind(cls.state, cls.options)
         with Container(id="body"):
             yield EnvironmentTable(id="table").data_bind(cls.state, cls.view, cls.options)
             yield DetailPane(id="detail").data_bind(cls.state, cls.view, cls.options)
@@ -106,6 +117,8 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
+        # Registered after the bindings of the table, so that one frame has the new counts and the new block.
+        self.watch(self, "state", self._show_block, init=False)
         self.table.focus()
         self._lay_out()
 
@@ -167,29 +180,68 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
 
     @on(EnvironmentTable.CursorMoved)
     def _show_selected(self) -> None:
-        self._detail.line = self.table.line
-        if self.table.line is None and self._covers_table:
+        table = self.table
+        self._detail.line = table.cursor or table.line
+        if table.line is None and self._covers_table:
             self.wants_detail = False  # the table says why it is empty
+        self._show_block()
         self._label_keys()
 
     @on(EnvironmentTable.RowsChanged)
     def _count_rows(self) -> None:
-        """Count what the view shows, and the problems that it hides."""
-        table, status = self.table, self.query_one(StatusBar)
-        status.visible_rows, status.hidden_problems = len(table.rows), table.hidden_problems
-        self._has_problems = len(table.problems) + table.hidden_problems > 0
+        """Count what the view shows."""
+        self.query_one(StatusBar).visible_rows = self.table.matches
         self._share_lines()
         self._label_keys()
 
+    def watch_marked(self) -> None:
+        self.table.marked = self.marked
+        self._show_block()
+
+    @on(RowActions.Acknowledged)
+    def _pass_on_cursor(self, message: RowActions.Acknowledged) -> None:
+        """After a line that was not acknowledged before, the cursor stands on the next line that needs a person."""
+        fleet, state = self.state.fleet, self.state
+        rows = [each for each in self.under_cursor.environments if not state.is_acked(each)]
+        if any((fleet.server_of(each.profile), each.environment.id) in message.changes for each in rows):
+            self.table.pass_on_cursor()
+
+    @on(ProblemBlock.LineClicked)
+    def _click_on_block(self, message: ProblemBlock.LineClicked) -> None:
+        """Select the clicked line, or open it if it is selected."""
+        line = self.table.line
+        if line is not None and line.key == message.key:
+            self.action_open()
+        else:
+            self.table.select(message.key)
+
+    def _show_block(self) -> None:
+        """Give the block the lines that have room: up to a third of the screen, more if the table needs fewer lines."""
+        table, height = self.table, self.size.height
+        if height < _LINES_FOR_RULE:
+            most = 2
+        elif height < _LINES_FOR_THIRD:
+            most = 3
+        else:
+            needed = table.virtual_size.height if table.rows else _EMPTY_LINES
+            room = table.size.height + self.query_one(NewsBar).size.height + self.query_one(ProblemBlock).size.height
+            most = max(height // 3, room - needed - 2 if table.display else 0)  # without a rule and a line of news
+        cursor = table.line.key if table.line is not None and table.is_in_block else None
+        self.query_one(ProblemBlock).content = BlockContent(
+            table.visible_block(most), cursor, self.marked, has_rule=height >= _LINES_FOR_RULE
+        )
+
     def _share_lines(self) -> None:
-        """Give recent events the lines that the table leaves empty, and some of a tall screen in any case."""
+        """Give the block and recent events the lines that the table leaves empty, and some of a tall screen."""
+        self._show_block()
         table, news = self.table, self.query_one(NewsBar)
         needed = table.virtual_size.height if table.rows else _EMPTY_LINES
         spare = table.size.height + news.size.height - needed if table.display else 0
         if self._shows_detail:
             left = table.size.height + news.size.height - _PANE_LINES if self._is_wide else 0
             spare = min(spare, max(left, _EVENT_LINES))
-        news.room = max(spare, _EVENT_LINES - 2 if self.size.height >= _TALL else 1)
+        least = _EVENT_LINES - 2 if self.size.height >= _TALL else int(self.size.height >= _LINES_FOR_RULE)
+        news.room = max(spare, least) if least else 0
 
     def _lay_out(self) -> None:
         detail, table = self._detail, self.table
@@ -223,13 +275,13 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
 
     def _label_keys(self) -> None:
         table, labels = self.table, dict[str, str | None](_SHORT_LABELS)
-        if not self._has_problems:
+        if self.state.block.newest is None:
             labels["problem(1)"] = None
         if table.line is None:
             labels["open"] = None
         elif (header := table.header) is not None:
             labels["open"] = "Fold" if header.is_open else "Open"
-        if table.cursor is None:
+        if table.line is None:
             labels["copy_menu"] = None
         if table.line is None or self.state.rewound is not None:
             labels["acknowledge"] = None
@@ -262,10 +314,12 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             self.wants_detail = not self._shows_detail
 
     def action_explain(self) -> None:
-        """Show every rule behind the verdict in the detail pane, or leave that again."""
+        """Show every rule behind a verdict in the detail pane, of an incident for its first member; or leave that."""
         if self._detail.explains:
             self._close_explanation()
-        elif self.selected() is not None:
+            return
+        self.table.go_to_member()
+        if self.selected() is not None:
             self.table.pin_cursor()
             self._wanted_before, self.wants_detail = self.wants_detail, True
             self._detail.explains = True
@@ -284,13 +338,15 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         return True
 
     def action_back(self) -> None:
-        """Leave one layer: filter bar, explanation, focused pane, covering pane, filter, pane, at last the past."""
+        """Leave one layer: filter bar, explanation, focused pane, covering pane, marks, filter, pane, the past."""
         if self._filter_bar.display:
             self._filter_bar.action_cancel()
         elif self._detail.explains:
             self._close_explanation()
         elif self._detail.has_focus and self._has_room:
             self.table.focus()
+        elif self.marked and not self._covers_table:
+            self.unmark_all()
         elif self.view.is_narrowed and not self._covers_table:
             self.set_view(self.view.widened)
         elif self._shows_detail:
@@ -309,18 +365,9 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             self.app.exit(0)
 
     def action_problem(self, direction: int) -> None:
-        """Go to the next problem, unfolding its group; if there is none, say precisely what there is."""
-        line = self.table.next_problem(direction)
-        if isinstance(line, GroupHeader):
-            problems = problems_of(line.environments, self.state.is_alerting)
-            self.set_view(replace(self.view, folded=self.view.folded - {line.key}))
-            line = problems[0 if direction > 0 else -1]
-        if line is not None:
-            self.table.select(line.key)
-            return
-        is_old_folded = any(header.key == OLD and not header.is_open for header in self.table.headers)
-        state, hidden = self.state, self.table.hidden_problems
-        self.show_message(no_problem_text(state.fleet, state.acks, state.now, hidden, is_old_folded=is_old_folded))
+        """Go to the next line of the block that needs a person; if there is no other, say precisely what there is."""
+        if not self.table.go_to_open(direction):
+            self.show_message(nothing_open_text(self.state.block, self.state.fleet))
 
     def action_preset(self, preset: str) -> None:
         is_shown = self.view.preset == preset

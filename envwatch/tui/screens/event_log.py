@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -11,24 +11,37 @@ from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from envwatch.fleet.events import flatten
+from envwatch.fleet.losses import LOSSES, RETURNS, key_of
 from envwatch.fleet.tracking import EnvironmentKey
 from envwatch.model import limits
-from envwatch.model.text import composed, shortened, wrapped
+from envwatch.model.text import cells, composed, shortened, wrapped
 from envwatch.model.times import date_text, zone_of
 from envwatch.query.language import Query
-from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.screens.table_screen import Target, target_of
+from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.widgets.event_list import EventList
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
+from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
+from envwatch.tui.widgets.present_lines import PresentLines
 from envwatch.tui.widgets.status_bar import rewound_badge
 from envwatch.views.event_text import event_style, event_text, watched_text
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from textual.app import ComposeResult
+    from textual.events import Key
 
     from envwatch.fleet.events import Event
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.tui.screens.row_actions import RowActions
+
+_NO_ENVIRONMENT: Final = "the event has no environment"
 
 
 class LogTitle(TextLine):
@@ -62,17 +75,32 @@ class LogTitle(TextLine):
 
 
 class WholeEvent(Static):
-    """The full text of the event under the cursor, with its date: the list may cut it."""
+    """The full text of the event under the cursor, with its date, as the list may cut it; or the answer to a key."""
 
     LINES = 6
 
     event: reactive[Event | None] = reactive(None, always_update=True, init=False)
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
+    answer: reactive[Notice] = reactive(NO_NOTICE, always_update=True, init=False)
+    """The answer to the last key, which stands in place of the event for a time."""
+
+    _is_answer = False
+    """Whether the answer is visible."""
+
+    def watch_state(self) -> None:
+        """Show the event again when the time of the answer is over."""
+        if self._is_answer:
+            self._draw()
 
     def _draw(self) -> None:
-        """Show another event, or the same one in another style or width."""
-        event, width = self.event, self.content_size.width
+        """Show a fresh answer, else an event: another event, or the same event in another style or width."""
+        event, width, answer = self.event, self.content_size.width, self.answer
+        lasts_s = MESSAGE_S if cells(answer.text) <= width else 2 * MESSAGE_S
+        self._is_answer = self.state.present.monotonic - answer.given_at < lasts_s
+        if self._is_answer:
+            self.update(Content.styled(answer.text, "bold $state-online"))
+            return
         if event is None or not width:
             self.update("")
             return
@@ -85,13 +113,14 @@ class WholeEvent(Static):
             lines[self.LINES - 1 :] = [shortened(rest, width, ellipsis=glyphs.ellipsis)]
         self.update(Content.styled("\n".join(lines), f"$state-{event_style(event).style}"))
 
-    watch_event = on_resize = _draw
+    watch_event = watch_answer = on_resize = _draw
 
 
 class EventLogScreen(ModalScreen[EnvironmentKey | None]):
     """The log; returns the key of the environment to go to, or None.
 
     Args:
+        dashboard: acts on the environments of events, and answers keys.
         message: a message that is cut on the dashboard: the cursor starts on it. Empty for the newest event.
     """
 
@@ -99,18 +128,25 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         Binding("escape", "back", "Back", key_display="esc", id="log.back"),
         Binding("slash", "filter", "Filter", key_display="/", id="log.filter"),
         Binding("e,q", "dismiss", "Close", key_display="q", id="log.close"),
+        Binding("a", "acknowledge", "Acknowledge", id="log.acknowledge"),
+        Binding("y", "copy", "Copy …", id="log.copy"),
+        Binding("M", "silence", "Silence …", show=False, id="log.silence"),
         HELP,
     ]
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, dashboard: RowActions, message: str = "") -> None:
         super().__init__()
+        self._dashboard = dashboard
+        self._news_bar = dashboard.query_one(NewsBar)
+        """Where the dashboard answers keys."""
         self._message = message
 
     def compose(self) -> ComposeResult:
         cls = EventLogScreen
+        yield PresentLines()
         yield LogTitle().data_bind(cls.state, cls.options)
         yield EventList().data_bind(cls.state, cls.options)
         yield WholeEvent(markup=False).data_bind(cls.state, cls.options)
@@ -120,6 +156,13 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
     def on_mount(self) -> None:
         self._events.focus()
         self.call_after_refresh(self._events.go_to_notice, self._message)
+        self.watch(self._news_bar, "message", self._answer, init=False)
+
+    def on_unmount(self) -> None:
+        self.app.call_later(forget_detached_watchers, self._news_bar)
+
+    def _answer(self, answer: Notice) -> None:
+        self.query_one(WholeEvent).answer = answer
 
     @property
     def _events(self) -> EventList:
@@ -138,6 +181,13 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
     @on(EventList.Highlighted)
     def _show_whole(self, message: EventList.Highlighted) -> None:
         self.query_one(WholeEvent).event = message.event
+
+    def on_key(self, event: Key) -> None:
+        """Say so of a key without a meaning here; while a filter is typed, most keys are text."""
+        if event.key not in self.active_bindings and not self._filter_bar.display:
+            event.stop()
+            key = self.app.get_key_display(Binding(event.key, "", ""))
+            self._dashboard.show_message(f"{key} does nothing in the log: ? has the keys")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave the filter's key to the text while the filter is open."""
@@ -169,4 +219,38 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
 
     @on(EventList.EventSelected)
     def _go_to(self, message: EventList.EventSelected) -> None:
-        self.dismiss(message.key)
+        if message.key is None:
+            self._dashboard.show_message(f"nothing to go to: {_NO_ENVIRONMENT}")
+        else:
+            self.dismiss(message.key)
+
+    # The keys that act on the environments of the cursor's event.
+
+    def action_acknowledge(self) -> None:
+        self._dashboard.acknowledge(self._target)
+
+    def action_copy(self) -> None:
+        self._dashboard.copy(self._target)
+
+    def action_silence(self) -> None:
+        self._dashboard.silence(self._target)
+
+    @property
+    def _target(self) -> Target:
+        """The environments of the event's incident that are still lost, else the event's environments."""
+        event, state = self._events.event, self.state
+        about = [] if event is None else [leaf for leaf in flatten([event]) if leaf.id is not None]
+        if event is None or not about:
+            return Target((), _NO_ENVIRONMENT)
+        keys = sorted(state.monitor.incidents.lost_in(event.incident)) if event.incident else []
+        found = self._known(keys)
+        lost = [tracked for tracked in found if self._dashboard.is_unwell(tracked)]
+        found = lost or self._known(dict.fromkeys(map(key_of, about)))
+        if not found:
+            name = about[0].name if len(about) == 1 else f"{len(about):,} environments"
+            return Target((), f"{name} left the fleet")
+        was_lost = all(leaf.kind in LOSSES | RETURNS for leaf in about)
+        return target_of(found)._replace(was_lost=was_lost)
+
+    def _known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
+        return [tracked for key in keys if (tracked := self.state.fleet.tracked(key)) is not None]

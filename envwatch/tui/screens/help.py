@@ -18,6 +18,7 @@ from envwatch.tui.glyphs import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.pager import Pager
+from envwatch.tui.widgets.present_lines import PresentLines
 from envwatch.views.legend import TAGS_LAST, LegendEntry, hour_entries, state_entries, tag_entries
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ SECTIONS: Final = {
 """Titles by the first word of a binding's id, in the order of the help."""
 
 FIRST_KEYS: Final = {
-    "find.next_problem": "next problem",
+    "find.next_problem": "next loss",
     "row.open": "detail; again: into it",
     "app.back": "back one layer",
     "find.filter": "filter",
@@ -132,6 +133,7 @@ class HelpScreen(ModalScreen[None]):
         self._first = {entry.id: entry for entry in chain.from_iterable(sections.values())}
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         with Pager(id="help"):
             yield Static(id="help-text", markup=False)
         yield KeyFooter()
@@ -163,8 +165,8 @@ class HelpScreen(ModalScreen[None]):
     def _marks(self) -> Sequence[LegendEntry]:
         glyphs = self._glyphs
         return (
-            LegendEntry(glyphs.lost, "offline", "orange: a loss"),
-            LegendEntry(glyphs.returned, "online", "teal: a return"),
+            LegendEntry(glyphs.lost, "offline", "needs a person"),
+            LegendEntry(glyphs.returned, "online", "a return"),
             LegendEntry(glyphs.behind, "", "behind the newest"),
             LegendEntry(glyphs.acknowledged, "", "acknowledged"),
             LegendEntry(glyphs.silenced, "", "silenced"),

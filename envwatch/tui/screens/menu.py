@@ -13,6 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from envwatch.tui.widgets.footer import HELP, KeyFooter
+from envwatch.tui.widgets.present_lines import PresentLines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
         self._current = current
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         with Vertical(id="menu"):
             yield Static(self._title_text, id="menu-title", markup=False)
             width = max(len(choice.title) for choice in self._choices) + 2

@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.pager import Pager
+from envwatch.tui.widgets.present_lines import PresentLines
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -30,6 +31,7 @@ class PlainText(ModalScreen[None]):
         self._text = text
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         with Pager(id="plain"):
             yield Static(self._text, markup=False)
         yield KeyFooter()

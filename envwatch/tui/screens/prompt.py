@@ -11,12 +11,14 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
+from envwatch.tui.widgets.present_lines import PresentLines
 from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from textual.app import ComposeResult
+    from textual.events import Key
 
 
 class PromptResult(NamedTuple):
@@ -51,6 +53,7 @@ class Prompt(ModalScreen["PromptResult | None"]):
         self._may_withdraw = may_withdraw
 
     def compose(self) -> ComposeResult:
+        yield PresentLines()
         with Vertical(id="prompt"):
             yield Static(self._question, id="menu-title", markup=False)
             yield TextInput(
@@ -71,20 +74,28 @@ class Prompt(ModalScreen["PromptResult | None"]):
     def _forget_mistake(self) -> None:
         self._say("")
 
+    def on_key(self, event: Key) -> None:
+        """Say so of a key that neither types nor has a meaning here."""
+        if event.key not in self.active_bindings and not event.is_printable:
+            event.stop()
+            self._say(f"{self.app.get_key_display(Binding(event.key, '', ''))} does nothing here: F1 has the keys")
+
     def mistake_in(self, text: str) -> str:  # noqa: ARG002  a prompt for notes takes any text
         """Return what is wrong with an answer, with which the prompt stays; empty if nothing is."""
         return ""
 
     def _say(self, mistake: str) -> None:
         line = self.query_one("#prompt-mistake", Static)
-        line.display = bool(mistake)
         line.update(mistake)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self._may_withdraw if action == "withdraw" else super().check_action(action, parameters)
+        line.display = bool(mistake)
 
     def label_of(self, binding: Binding) -> str | None:
+        if binding.action == "withdraw" and not self._may_withdraw:
+            return None
         return self.ENTER if binding.action == "submit" else binding.description
 
     def action_withdraw(self) -> None:
-        self.dismiss(PromptResult("", withdraws=True))
+        if self._may_withdraw:
+            self.dismiss(PromptResult("", withdraws=True))
+        else:
+            self._say("there is nothing to withdraw")

@@ -14,15 +14,17 @@ from textual.message import Message
 
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
-from envwatch.model.times import long_age
+from envwatch.model.times import long_age, zone_of
 from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
 from envwatch.tui.screens.plain_text import PlainText
 from envwatch.tui.screens.prompt import Prompt, PromptResult
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.terminal.escape_codes import LONGEST
+from envwatch.views.acknowledged_text import acknowledged_text
 from envwatch.views.details import COPY_LETTERS, Copy, copies
 from envwatch.views.environment_list import environment_list_of_rows
 from envwatch.views.output import csv_of, json_of, row_json_of
+from envwatch.views.sentence import incident_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import WallMs
+    from envwatch.tui.screens.table_screen import Target
     from envwatch.tui.silence_control import SilenceControl
     from envwatch.tui.state import MonitorState
     from envwatch.views.environment_list import EnvironmentList
@@ -62,6 +65,7 @@ class RowActions(TableScreen):
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
         Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
         Binding("M", "silence", "Silence for a time, or end that", show=False, id="row.silence"),
+        Binding("space", "mark_row", "Mark for the keys that act on rows, or unmark", show=False, id="row.mark"),
     ]
 
     @dataclass
@@ -112,17 +116,61 @@ class RowActions(TableScreen):
             else:
                 answer(f"exported to {path.name}: {self.what}")
 
+    # Mark.
+
+    def action_mark_row(self) -> None:
+        """Mark the environments under the cursor, or unmark them if all are marked; go one line down."""
+        under_cursor = self.under_cursor
+        if not under_cursor.environments:
+            self.show_message(f"nothing to mark: {under_cursor.name}")
+            return
+        keys = {tracked.key for tracked in under_cursor.environments}
+        self.marked = self.marked - keys if keys <= self.marked else self.marked | keys
+        self.table.action_move(1)
+        count = len(self.marked)
+        if not count:
+            self.show_message("none marked")
+            return
+        act = "a, M, y and your commands act on" if self.state.rewound is None else "c and y copy"
+        self.show_message(f"{count:,} marked: {act} {'it' if count == 1 else 'them'}; esc unmarks")
+
     # Copy.
 
     def action_copy_name(self) -> None:
-        if (tracked := self.selected()) is not None:
-            self._copy(Copy("name", tracked.environment.label))
+        if (target := self.target).environments:
+            self._copy(_names_of(target))
+        else:
+            self.show_message(f"nothing to copy: {target.name}")
 
     def action_copy_menu(self) -> None:
-        if (tracked := self.selected()) is None:
+        self.copy(self.target)
+
+    def copy(self, target: Target) -> None:
+        """Offer the texts of a target: all texts of one environment; names, ids and JSON of several."""
+        if not target.environments:
+            self.show_message(f"nothing to copy: {target.name}")
             return
-        row_json = Copy("JSON", row_json_of(self._environment_list([tracked], self.state)))
-        texts = {COPY_LETTERS[text.label]: text for text in (*copies(tracked), row_json)}
+        state, environments = self.state, self._environment_list(target.environments, self.state)
+        sentence = incident_sentence(
+            target.environments,
+            state.monitor,
+            state.now,
+            zone_of(self.options.times),
+            shared=target.shared,
+            is_past=state.rewound is not None,
+        )
+        if len(target.environments) == 1:
+            own = [(COPY_LETTERS[each.label], each) for each in copies(target.environments[0])]
+            as_json = Copy("JSON", row_json_of(environments))
+        else:
+            ids = "\n".join(tracked.environment.id for tracked in target.environments)
+            own = [
+                (COPY_LETTERS["name"], _names_of(target)),
+                (COPY_LETTERS["environment id"], Copy("environment ids", ids)),
+            ]
+            as_json = Copy("JSON", b"".join(json_of(environments)).decode())
+        added = (Copy("a sentence for a chat", sentence), as_json)
+        texts = dict([*own, *((COPY_LETTERS[each.label], each) for each in added)])
 
         def copy(choice: tuple[str, bool] | None) -> None:
             if choice is None:
@@ -137,7 +185,7 @@ class RowActions(TableScreen):
             Choice(letter, f"{letter}  {text.label}", shortened(clean(self._legible(text.gist)), _PREVIEW))
             for letter, text in texts.items()
         ]
-        self.app.push_screen(CopyMenu("Copy", choices), copy)
+        self.app.push_screen(CopyMenu(f"Copy from {target.name}", choices), copy)
 
     def _environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
         return environment_list_of_rows(rows, state.fleet, self.view, state.acks, state.now)
@@ -154,7 +202,7 @@ class RowActions(TableScreen):
     # Export.
 
     def action_export(self) -> None:
-        rows, state = self.table.rows, self.state
+        rows, state = self.table.matching, self.state
         what = f"{counted(len(rows), 'environment')}{self.as_of}"
         choices = [
             Choice("json", "JSON", f"{what} with every field"),
@@ -179,71 +227,76 @@ class RowActions(TableScreen):
     # Acknowledge.
 
     def action_acknowledge(self) -> None:
-        """Acknowledge the problem under the cursor, or all of a group; change what is acknowledged already."""
+        self.table.pin_cursor()
+        self.acknowledge(self.target)
+
+    def acknowledge(self, target: Target) -> None:
+        """Ask for a note, and acknowledge the problems of a target; change the acknowledgements if none is left."""
         if not self.does_act():
             return
-        self.table.pin_cursor()
-        environments = self.under_cursor
-        if problems := [each for each in environments if self._is_open(each)]:
-            self._ask_for_note(problems)
-        elif acknowledged := [each for each in environments if self.state.is_acked(each)]:
-            self._ask_for_change(acknowledged)
+        if problems := [each for each in target.environments if self._is_open(each)]:
+            self._ask_for_note(target.part(problems), target)
+        elif acknowledged := [each for each in target.environments if self.state.is_acked(each)]:
+            self._ask_for_change(target.part(acknowledged), target)
+        elif self._is_up_again(target):
+            self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
         else:
-            which = f": {_name_of(environments)}, no problem" if environments else ""
-            self.show_message(f"nothing to acknowledge{which}")
+            self.show_message(f"nothing to acknowledge: {target.name}{', no problem' if target.environments else ''}")
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
-        """Whether it is not well, for however long, and not acknowledged; silenced or not."""
-        is_unwell = tracked.is_unhealthy or self.state.monitor.is_problem(tracked, self.state.now)
-        return is_unwell and not self.state.is_acked(tracked)
+        """Whether it is not well, and not acknowledged."""
+        return self.is_unwell(tracked) and not self.state.is_acked(tracked)
 
-    def _ask_for_note(self, problems: Sequence[TrackedEnvironment]) -> None:
+    def _is_up_again(self, target: Target) -> bool:
+        """Whether a loss was chosen, and is over."""
+        is_up = all(tracked.verdict.is_up and not self.is_unwell(tracked) for tracked in target.environments)
+        return target.was_lost and is_up and bool(target.environments)
+
+    def _ask_for_note(self, problems: Target, whole: Target) -> None:
         def acknowledge(answer: PromptResult | None) -> None:
-            if answer is None:
+            if answer is None or (still := self.newest(problems)) is None:
                 return
-            fleet, wall, note = self.state.fleet, self.state.now.wall, note_of(answer.text)
-            newest = [fleet.tracked(tracked.key) or tracked for tracked in problems]
-            still = [tracked for tracked in newest if self._is_open(tracked)]
-            if not still:
-                self.show_message(f"recovered meanwhile: {_name_of(problems)}")
-                return
+            fleet, now, note = self.state.fleet, self.state.now, note_of(answer.text)
             acks = {
                 (fleet.server_of(each.profile), each.environment.id): ack_of(
-                    each, fleet.for_environment(each).clock.server_time(wall), note
+                    each, fleet.for_environment(each).clock.server_time(now.wall), note
                 )
-                for each in still
+                for each in still.environments
             }
+            keys = {each.key for each in still.environments}
             self.post_message(self.Acknowledged(acks))
-            recovery = "it recovers" if len(still) == 1 else "they recover"
-            self.show_message(f"acknowledged on this machine until {recovery}: {_name_of(still)}")
+            self.show_message(acknowledged_text(still.name, keys, self.state.monitor.with_acks(acks), now))
+            self.unmark(whole)
 
-        recovery = "it recovers" if len(problems) == 1 else "they recover"
-        question = f"Acknowledge {_name_of(problems)} on this machine, until {recovery}"
+        recovery = "it recovers" if len(problems.environments) == 1 else "they recover"
+        question = f"Acknowledge {problems.name} on this machine, until {recovery}"
         self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), acknowledge)
 
-    def _ask_for_change(self, acknowledged: Sequence[TrackedEnvironment]) -> None:
-        notes = {ack.note for ack in self._acks_of(acknowledged).values()}
+    def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
+        notes = {ack.note for ack in self._acks_of(acknowledged.environments).values()}
         note = notes.pop() if len(notes) == 1 else EMPTY
-        name = _name_of(acknowledged)
 
         def change(answer: PromptResult | None) -> None:
-            acks = self._acks_of(acknowledged)
+            still = acknowledged.part([each for each in acknowledged.environments if self.state.is_acked(each)])
+            acks = self._acks_of(still.environments)
             if answer is None:
                 return
             if not acks:
-                self.show_message(f"recovered meanwhile: {name}")
-            elif answer.withdraws:
+                self.show_message(f"recovered meanwhile: {acknowledged.name}")
+                return
+            if answer.withdraws:
                 self.post_message(self.Acknowledged(dict.fromkeys(acks)))
-                self.show_message(f"no longer acknowledged: {name}")
+                self.show_message(f"no longer acknowledged: {still.name}")
             elif (new_note := note_of(answer.text)) == note:
-                self.show_message(f"still acknowledged: {name}")
+                self.show_message(f"still acknowledged: {still.name}")
             else:
                 self.post_message(self.Acknowledged({key: replace(ack, note=new_note) for key, ack in acks.items()}))
-                self.show_message(f"acknowledged with another note: {name}")
+                self.show_message(f"acknowledged with another note: {still.name}")
+            self.unmark(whole)
 
         hint = "another note for all of them; empty keeps what each has" if notes else "no note"
-        prompt = Prompt(f"{name}, acknowledged already: another note?", hint, LONGEST_NOTE, note, may_withdraw=True)
-        self.app.push_screen(prompt, change)
+        question = f"{acknowledged.name}, acknowledged already: another note?"
+        self.app.push_screen(Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True), change)
 
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
         return {key: ack for each in environments for key, ack in self.state.monitor.acks_by_key(each).items()}
@@ -251,17 +304,22 @@ class RowActions(TableScreen):
     # Silence.
 
     def action_silence(self) -> None:
-        """Silence the row under the cursor, or all of a group: ask for how long, and why."""
+        self.table.pin_cursor()
+        self.silence(self.target)
+
+    def silence(self, target: Target) -> None:
+        """Ask for how long and why, and silence a target; offer to end its silences."""
         if not self.does_act():
             return
-        self.table.pin_cursor()
-        rows = self.under_cursor
-        if not rows:
-            self.show_message("nothing to silence: no row under the cursor")
+        if not target.environments:
+            self.show_message(f"nothing to silence: {target.name}")
             return
-        name = _name_of(rows)
+        if self._is_up_again(target):
+            self.show_message(f"nothing to silence: {target.is_or_are} up again")
+            return
         monitor, now = self.state.monitor, self.state.now
-        silences = {silence.id for row in rows if (silence := monitor.silence_of(row, now)) is not None}
+        found = [monitor.silence_of(row, now) for row in target.environments]
+        silences = {silence.id for silence in found if silence is not None}
         choices = [Choice(lasts, lasts) for lasts in _LASTS]
         if silences:
             verb = "holds" if len(silences) == 1 else "hold"
@@ -270,21 +328,24 @@ class RowActions(TableScreen):
         def choose(choice: str | None) -> None:
             if choice == _END:
                 self.post_message(self.Unsilenced(sorted(silences)))
+                self.unmark(target)
             elif choice is not None:
-                self._ask_why(rows, name, _LASTS[choice])
+                self._ask_why(target, _LASTS[choice])
 
-        self.app.push_screen(Menu(f"Silence {name} for", choices), choose)
+        self.app.push_screen(Menu(f"Silence {target.name} for", choices), choose)
 
-    def _ask_why(self, rows: Sequence[TrackedEnvironment], name: str, lasts: timedelta) -> None:
+    def _ask_why(self, target: Target, lasts: timedelta) -> None:
         def silence(answer: PromptResult | None) -> None:
-            if answer is not None:
-                keys = [row.key for row in rows]
+            if answer is not None and (still := self.newest(target)) is not None:
+                keys = [row.key for row in still.environments]
                 self.post_message(self.Silenced(keys, lasts, note_of(answer.text)))
+                self.unmark(target)
 
-        question = f"Silence {name} for {long_age(lasts)}: why?"
+        question = f"Silence {target.name} for {long_age(lasts)}: why?"
         self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
 
 
-def _name_of(environments: Sequence[TrackedEnvironment]) -> str:
-    """Return the name of one environment, or how many there are."""
-    return environments[0].environment.label if len(environments) == 1 else counted(len(environments), "environment")
+def _names_of(target: Target) -> Copy:
+    """Return the names of a target, one a line."""
+    label = "name" if len(target.environments) == 1 else "names"
+    return Copy(label, "\n".join(tracked.environment.label for tracked in target.environments))

@@ -133,6 +133,12 @@ class TableActions(TableScreen):
 
         Without a group under the cursor, the first one: without grouping, that of the long offline.
         """
+        if self.table.is_in_block:
+            if self.table.incident is not None and self.table.incident.single is not None:
+                self.show_message("one environment: x unfolds an incident of several")
+            else:
+                self.table.toggle_members()
+            return
         group = self.table.group or next(iter(self.table.headers), None)
         if group is None:
             self.show_message("nothing to fold: b groups rows, and none here has been offline for a day")

@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from envwatch.model.text import clean
+from envwatch.model.text import clean, natural_key
 from envwatch.model.times import zone_of
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
+from envwatch.views.block_text import names_text
 from envwatch.views.rewound_text import NOT_NOW, REPLAYED, moment_text
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
+
+_NO_ENVIRONMENT: Final = "no environment under the cursor"
+_NAME_CELLS: Final = 40
+"""Cells of the name of an incident in a prompt or an answer."""
+
+
+class Target(NamedTuple):
+    """The environments that a key acts on."""
+
+    environments: Sequence[TrackedEnvironment]
+    name: str
+    """The label of one environment; a few words for several: `12 environments`. Without environments, the reason."""
+    was_lost: bool = False
+    """Whether the user chose a loss, so that an environment that is up is up again."""
+    shared: SafeText | None = None
+    """The field values that all members of an incident share."""
+
+    @property
+    def is_or_are(self) -> str:
+        """The name with its verb."""
+        return f"{self.name} {'is' if len(self.environments) == 1 else 'are'}"
+
+    def part(self, environments: Sequence[TrackedEnvironment]) -> Target:
+        """Return a target of some of the environments; all environments keep the name."""
+        is_whole = len(environments) == len(self.environments)
+        return self._replace(environments=environments) if is_whole else target_of(environments)
+
+
+def target_of(environments: Sequence[TrackedEnvironment], noun: str = "environments") -> Target:
+    """Return a target; its name is the label of its only environment, or a count."""
+    count = len(environments)
+    return Target(environments, environments[0].environment.label if count == 1 else f"{count:,} {noun}")
 
 
 class TableScreen(Screen[None]):
@@ -29,6 +63,8 @@ class TableScreen(Screen[None]):
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
     view: reactive[View] = reactive(View)
     """What of it the user wants to see."""
+    marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False, repaint=False)
+    """The environments that the user marked, wherever they stand and whether or not the view shows them."""
 
     @property
     def table(self) -> EnvironmentTable:
@@ -43,14 +79,65 @@ class TableScreen(Screen[None]):
         """Return the environment under the cursor, with a message if there is none."""
         tracked = self.table.cursor
         if tracked is None:
-            self.show_message("no environment under the cursor")
+            self.show_message(_NO_ENVIRONMENT)
         return tracked
 
     @property
-    def under_cursor(self) -> Sequence[TrackedEnvironment]:
-        """The environment under the cursor, or all of the group whose header it is on."""
-        header, tracked = self.table.header, self.table.cursor
-        return header.environments if header is not None else [tracked] if tracked is not None else []
+    def target(self) -> Target:
+        """The marked environments as they are now; without marks, the line under the cursor."""
+        if not self.marked:
+            return self.under_cursor
+        found = [tracked for key in self.marked if (tracked := self.state.fleet.tracked(key)) is not None]
+        if not found:
+            return Target((), "no marked environment is in the fleet")
+        return target_of(sorted(found, key=lambda each: natural_key(each.environment.label)), "marked")
+
+    @property
+    def under_cursor(self) -> Target:
+        """The environment under the cursor, or the incident or group whose line is under the cursor."""
+        header, tracked, incident = self.table.header, self.table.cursor, self.table.incident
+        if incident is not None:
+            target = target_of(incident.members)
+            if len(incident.members) > 1:
+                names = names_text(incident, self.state.ambiguous_names, _NAME_CELLS)
+                target = target._replace(name=names)
+            return target._replace(was_lost=True, shared=incident.shared)
+        if header is not None:
+            return target_of(header.environments)
+        return Target((), _NO_ENVIRONMENT) if tracked is None else target_of([tracked])
+
+    def is_unwell(self, tracked: TrackedEnvironment) -> bool:
+        """Whether an environment is a problem, was lost long ago, or is gone and keeps an incident open.
+
+        Acknowledgements and silences do not matter.
+        """
+        monitor = self.state.monitor
+        if tracked.is_unhealthy or monitor.is_problem(tracked, self.state.now):
+            return True
+        return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in monitor.incidents.open)
+
+    def newest(self, target: Target) -> Target | None:
+        """Return a target as it is now, without the environments that recovered while the user was asked.
+
+        Returns:
+            None, after a message, if there was a problem and all problems recovered.
+        """
+        fleet = self.state.fleet
+        pairs = [(before, fleet.tracked(before.key) or before) for before in target.environments]
+        was_unwell = any(self.is_unwell(before) for before, _ in pairs)
+        if was_unwell and not any(self.is_unwell(now) for _, now in pairs):
+            self.show_message(f"recovered meanwhile: {target.name}")
+            return None
+        return target.part([now for before, now in pairs if self.is_unwell(now) or not self.is_unwell(before)])
+
+    def unmark(self, target: Target) -> None:
+        """Remove the marks of a target, and of environments that left the fleet."""
+        acted_on = {tracked.key for tracked in target.environments}
+        self.marked = frozenset(key for key in self.marked - acted_on if self.state.fleet.tracked(key) is not None)
+
+    def unmark_all(self) -> None:
+        self.marked = frozenset()
+        self.show_message("none marked")
 
     @property
     def as_of(self) -> str:

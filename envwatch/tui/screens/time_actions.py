@@ -150,7 +150,7 @@ class TimeActions(TableScreen):
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True
-        keys = {tracked.key for tracked in self.table.rows}
+        keys = {tracked.key for tracked in self.table.matching}
         query = view.query
         event_filter = EventFilter(
             query, zone_of(self.options.times), state.monitor.is_acked, next(iter(state.fleet)).profile_name

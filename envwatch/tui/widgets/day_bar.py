@@ -1,6 +1,6 @@
 """The line of events around the moment that is shown, below the status bar while that is not the present.
 
-At its end, which is the present, stands what is new there.
+At its end, which is the present, stands why the present cannot be seen.
 """
 
 from __future__ import annotations

@@ -13,10 +13,13 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envwatch.model.text import clean, composed
-from envwatch.model.times import NOTHING, zone_of
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.text import clean, composed, counted
+from envwatch.model.times import NOTHING, clock_text, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.pager import Pager
+from envwatch.views.block import BlockLine
+from envwatch.views.block_text import lasted_text, member_line, names_text, state_of, why_text
 from envwatch.views.details import EVENTS, about_lines, event_line, help_lines, id_lines
 from envwatch.views.explanation import explanation_rows
 from envwatch.views.group_details import common_lines, group_headline, newest_events, problem_lines
@@ -32,8 +35,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.grouping import TableLine
+    from envwatch.views.cursor import Line
 
 _STYLES = {"": "", "bold": "bold", TITLE: "bold", FAINT: "$faint", KEY: "bold $state-online"}
 
@@ -59,8 +61,8 @@ class DetailPane(Pager):
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
     """Has the baseline to compare with."""
-    line: reactive[TableLine | None] = reactive(None, init=False)
-    """The table's line to show: an environment or a group's header."""
+    line: reactive[Line | None] = reactive(None, init=False)
+    """The line to show: an environment, an incident or a group's header."""
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
     explains: reactive[bool] = reactive(False, init=False)
     """Whether every rule behind the verdict is shown."""
@@ -87,7 +89,7 @@ class DetailPane(Pager):
         if old.baseline is not new.baseline:
             self.redraw()
 
-    def watch_line(self, old: TableLine | None, new: TableLine | None) -> None:
+    def watch_line(self, old: Line | None, new: Line | None) -> None:
         """Show another line from its top; an update of the same line keeps the scroll position."""
         if old is None or new is None or old.key != new.key:
             self.action_to_top()
@@ -107,7 +109,9 @@ class DetailPane(Pager):
         if line is None:
             rows: list[Row] = []
         elif isinstance(line, GroupHeader):
-            rows = self._group(line)
+            rows = self._group(line.environments)
+        elif isinstance(line, BlockLine):
+            rows = self._incident(line)
         else:
             rows = self._environment(line)
         self._draw("rest", rows)
@@ -117,7 +121,7 @@ class DetailPane(Pager):
     def _draw_ticking(self) -> None:
         line, layout = self.line, self._layout
         head, why = self._head(line), list[Row]()
-        if self.explains and line is not None and not isinstance(line, GroupHeader):
+        if self.explains and isinstance(line, TrackedEnvironment):
             zone = zone_of(self.options.times)
             rows = explanation_rows(line, self.state.monitor, self.state.now, zone, layout)
             why = [layout.section("why · E goes back"), *rows]
@@ -130,8 +134,9 @@ class DetailPane(Pager):
         if rows != before:
             self._drawn[part] = rows
             static = self.query_one(f"#{part}", Static)
-            static.display = bool(rows)
             static.update(_content(rows), layout=before is None or len(before) != len(rows))
+            # Afterwards: to show a widget may ask for its height at once, which Textual then keeps.
+            static.display = bool(rows)
 
     @property
     def _layout(self) -> PaneLayout:
@@ -140,18 +145,20 @@ class DetailPane(Pager):
 
     # The parts.
 
-    def _head(self, line: TableLine | None) -> list[Row]:
+    def _head(self, line: Line | None) -> list[Row]:
         """Return the name, the state with its cause, and what proves it."""
         if line is None:
             return []
         state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
         if isinstance(line, GroupHeader):
-            lines = problem_lines(line, state.fleet, state.acks, state.now)
+            lines = problem_lines(line.environments, state.fleet, state.acks, state.now)
             return [
                 *layout.title(line.title),
-                *layout.sentence(group_headline(line, is_ascii=is_ascii)),
+                *layout.sentence(group_headline(line.environments, is_ascii=is_ascii)),
                 *self._rows(lines),
             ]
+        if isinstance(line, BlockLine):
+            return self._incident_head(line)
         profile_state, own_events, name = (
             state.fleet.for_environment(line),
             state.event_log.for_environment(line.key),
@@ -207,13 +214,37 @@ class DetailPane(Pager):
 
         return self._section("events", map(line, events))
 
-    def _group(self, header: GroupHeader) -> list[Row]:
-        """Return what the members of a group share, in what they differ, and their newest events."""
-        shared, different = common_lines(header)
+    def _incident_head(self, line: BlockLine) -> list[Row]:
+        """Return the members in words, the state with its duration and cause, and when the loss was noticed."""
+        state, layout, zone = self.state, self._layout, zone_of(self.options.times)
+        look, words = state_of(line, state.monitor, state.now)
+        glyph = look.ascii if self.options.glyphs.is_ascii else look.glyph
+        names = names_text(line, state.ambiguous_names, layout.width, ellipsis=layout.ellipsis)
+        lasted = composed(f"{glyph} {words} for {lasted_text(line, state.now.wall)}")
+        why = why_text(line, state.monitor, state.now)
+        return [
+            *layout.title(names),
+            *layout.sentence([Piece(lasted, f"bold {look.style}"), *([Piece(clean("·")), Piece(why)] if why else [])]),
+            *layout.sentence([Piece(clean(f"since {clock_text(line.began_at, zone)}"))]),
+        ]
+
+    def _incident(self, line: BlockLine) -> list[Row]:
+        """Return what helps, every member, what the members share, and their newest events."""
+        state, members, is_ascii = self.state, line.members, self.options.glyphs.is_ascii
+        profile_state = state.fleet.for_environment(members[0])
+        helps = self._rows(help_lines(members[0], profile_state, state.now, self.options.start_key)) if line.off else []
+        if helps:
+            helps = [self._layout.section(f"what helps, on {members[0].environment.label} and likewise"), *helps]
+        listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii) for each in members)
+        return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
+
+    def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:
+        """Return what environments share, in what they differ, and their newest events."""
+        shared, different = common_lines(environments)
         return [
             *self._section("shared by all", shared),
             *self._section("different", different),
-            *self._event_rows(newest_events(header, self.state.event_log), is_named=True),
+            *self._event_rows(newest_events(environments, self.state.event_log), is_named=True),
         ]
 
     def _section(self, title: str, lines: Iterable[DetailLine]) -> list[Row]:

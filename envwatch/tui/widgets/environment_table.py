@@ -1,7 +1,8 @@
 """The live table: a widget on Textual's Line API that draws only the visible lines.
 
-Owns the scrolling and which lines are redrawn when. Rows and their order come from `views.table_view`, the cursor's
-line from `views.cursor`, the columns from `views.columns`, the segments of a line from `row_renderer`.
+Owns the scrolling, which lines are redrawn when, and the cursor, which moves through the block above the table too.
+Rows and their order come from `views.arrangement`, the cursor's line from `views.cursor`, the columns from
+`views.columns`, the segments of a line from `row_renderer`.
 """
 
 from __future__ import annotations
@@ -18,19 +19,18 @@ from textual.scroll_view import ScrollView
 
 from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.text import SafeText, clean, counted
 from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
 from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
 from envwatch.views.baseline import comparison_columns
+from envwatch.views.block import BlockLine
 from envwatch.views.column_widths import SCROLLBAR, column_at, fitting
 from envwatch.views.columns import COLUMNS
 from envwatch.views.cursor import RowCursor, kept_top
 from envwatch.views.event_text import empty_table_text
-from envwatch.views.grouping import Divider, GroupHeader
-from envwatch.views.out_of_sight import ProblemPlaces, above_text, problems_of
+from envwatch.views.grouping import GroupHeader, place_of
 from envwatch.views.table_view import View
 
 if TYPE_CHECKING:
@@ -39,14 +39,32 @@ if TYPE_CHECKING:
     from textual import events
     from textual.strip import Strip
 
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.text import SafeText
     from envwatch.views.columns import Column
-    from envwatch.views.grouping import LineKey, TableLine
+    from envwatch.views.cursor import Line, More, MoreMembers
+    from envwatch.views.grouping import LineKey
 
 SETTLES_AFTER = 3.0
 """Seconds after a move of the cursor in which rows keep their places."""
 
-_PARTS = ("header", "sorted", "group", "rule", "cursor", "loss", "return", "tag", "alarm", "faint", "empty")
+TABLE_STYLES = {
+    f"table--{style}"
+    for style in (
+        *STATE_STYLES,
+        "header",
+        "sorted",
+        "group",
+        "cursor",
+        "loss",
+        "return",
+        "tag",
+        "faint",
+        "healthy",
+        "empty",
+    )
+}
+"""Component classes of the table, and of the block above the table."""
 
 
 class EnvironmentTable(ScrollView, can_focus=True):
@@ -61,11 +79,13 @@ class EnvironmentTable(ScrollView, can_focus=True):
         Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False, id="move.page_up"),
     ]
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"table--{style}" for style in (*STATE_STYLES, *_PARTS)}
+    COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View, init=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
+    marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False)
+    """The environments that the user marked."""
 
     class CursorMoved(Message):
         """The cursor stands on another line, or its line was updated."""
@@ -87,6 +107,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._row_cursor = RowCursor()
         self._moved_at = float("-inf")
         """When the user last moved the cursor, monotonic seconds."""
+        self._awaits_ack = False
+        """Whether the cursor goes on once the acknowledgement of its line is in the state."""
         self.moves = 0
         """How often the user has moved the cursor."""
         self._renderer: RowRenderer | None = None
@@ -95,21 +117,26 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Whether all of it is to be drawn anew, and no line has been."""
         self._arrange_cache = ArrangeCache()
         self._days = LastDays(Monitor(), self.state.now)
-        self.problems = ProblemPlaces()
-        """Where the problems are among the lines that the view shows."""
-        self.hidden_problems = 0
-        """How many problems the view leaves out."""
 
     # What the dashboard reads.
 
     @property
-    def line(self) -> TableLine | None:
+    def line(self) -> Line | None:
+        """The line under the cursor, in the block or in the table."""
         return self._row_cursor.cursor
 
     @property
     def cursor(self) -> TrackedEnvironment | None:
-        """The environment under the cursor; None on a group's header."""
-        return None if isinstance(self.line, GroupHeader) else self.line
+        """The environment under the cursor; None on a group's header and on an incident of several environments."""
+        line = self.line
+        if isinstance(line, BlockLine):
+            return line.single
+        return None if isinstance(line, GroupHeader) else line
+
+    @property
+    def incident(self) -> BlockLine | None:
+        """The line of the block under the cursor; None in the table and on a member of an incident."""
+        return self.line if isinstance(self.line, BlockLine) else None
 
     @property
     def header(self) -> GroupHeader | None:
@@ -122,12 +149,65 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     @property
     def headers(self) -> list[GroupHeader]:
-        return [line for line in self._row_cursor.lines if isinstance(line, GroupHeader)]
+        return [line for line in self._row_cursor.table_lines if isinstance(line, GroupHeader)]
 
     @property
     def rows(self) -> Sequence[TrackedEnvironment]:
-        """The environments that the view shows, those in folded groups too, in order."""
+        """The environments that the view shows in the table, those in folded groups too, in order."""
         return self._row_cursor.rows
+
+    @property
+    def matching(self) -> Sequence[TrackedEnvironment]:
+        """The environments that match the view, in the table and in the block; losses first unless the view sorts."""
+        state, cursor = self.state, self._row_cursor
+        inputs = OrderInputs(state.now.wall, state.acks)
+        reason, days = cursor.order_reason, self._last_days()
+        rows = arrange(state.fleet, self.view, self.columns, inputs, self._arrange_cache, reason, days).rows
+        return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
+
+    @property
+    def matches(self) -> int:
+        """How many environments match the view, in the table and in the block."""
+        return self._row_cursor.matches
+
+    @property
+    def block_height(self) -> int:
+        """How many lines the block has, with the members of the unfolded incident."""
+        return self._row_cursor.pinned
+
+    def visible_block(self, most: int) -> Sequence[Line | More | MoreMembers]:
+        """Return the lines of the block that fit into so many lines."""
+        lines = self._row_cursor.lines
+        found = self._row_cursor.visible_block(most, self.state.now.wall)
+        return [lines[line] if isinstance(line, int) else line for line in found]
+
+    def pass_on_cursor(self) -> None:
+        """Move the cursor to the next open line of the block once the cursor's line is acknowledged."""
+        self._awaits_ack = True
+
+    def go_to_member(self) -> None:
+        """Show the members of the incident under the cursor, and move to the first."""
+        incident = self.incident
+        if incident is not None and incident.single is None:
+            if self._row_cursor.unfolded != incident.key:
+                self.toggle_members()
+            self.action_move(1)
+
+    def toggle_members(self) -> None:
+        """Show the members of the incident under the cursor in the block, or hide the members that are visible."""
+        cursor = self._row_cursor
+        line, place = self.line, cursor.place or 0
+        if not isinstance(line, BlockLine):  # a member: its incident is above
+            line = next((each for each in reversed(cursor.lines[:place]) if isinstance(each, BlockLine)), None)
+        if line is not None:
+            cursor.unfolded = None if cursor.unfolded == line.key else line.key
+            self.select(line.key)
+            self._update_rows(is_steady=True)
+
+    @property
+    def is_in_block(self) -> bool:
+        """Whether the cursor stands in the block."""
+        return self._row_cursor.is_in_block
 
     @property
     def _columns(self) -> tuple[tuple[Column, int], ...]:
@@ -166,8 +246,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._row_cursor.settle()
 
     def release_cursor(self) -> None:
-        """Put the cursor on the first row and the list to its top, as if the cursor had never been moved."""
-        self._row_cursor.was_moved = False
+        """Put the cursor on the first row and the list to its top, and fold incidents, as before the first key."""
+        self._row_cursor.was_moved, self._row_cursor.unfolded = False, None
         self._moved_at = float("-inf")
         self._update_rows(is_steady=False, is_held=False)
         self._scroll_to_row(0)
@@ -183,6 +263,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Do only what the changed parts need: a mere tick redraws the ages."""
+        if new.acks is not old.acks:
+            self._row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
         if not new.has_rows_of(old):
             self._update_rows(is_steady=self._has_just_moved())
         elif self._row_cursor.is_due and not self._has_just_moved():
@@ -199,7 +281,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns, search in those that are visible now, and keep the cursor visible."""
         self._update_rows(is_steady=self._has_just_moved())
-        place, height = self._row_cursor.place, event.size.height - 1
+        place, height = self._row_cursor.table_place, event.size.height - 1
         if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:
             self._scroll_to_row(place - height + 1)
 
@@ -214,7 +296,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             return
         self._renderer = renderer = earlier.as_of(self.state, self._last_days())
         top = self.scroll_offset.y
-        lines = self._row_cursor.lines[top : top + self._height]
+        lines = self._row_cursor.table_lines[top : top + self._height]
         widths = [renderer.changed_cells(line, earlier) for line in lines]
         if regions := [Region(0, y, width, 1) for y, width in enumerate(widths, 1) if width]:
             self.refresh(*regions)
@@ -229,17 +311,22 @@ class EnvironmentTable(ScrollView, can_focus=True):
             is_new_view: whether the user has changed what is shown.
         """
         state, view, cursor, days = self.state, self.view, self._row_cursor, self._last_days()
-        lines, place, fleet = cursor.lines, cursor.place, state.fleet
+        lines, place = cursor.table_lines, cursor.table_place
+        block = cursor.block_lines(state.block)
+        in_block = state.block.keys.union(
+            line.single.key for line in block if isinstance(line, BlockLine) and line.single is not None
+        )
         order_reason = cursor.order_reason if is_held else None
-        order_inputs = OrderInputs(state.now.wall, state.acks, state.silences)
-        found = arrange(fleet, view, self.columns, order_inputs, self._arrange_cache, order_reason, days)
-        cursor.take(found, lambda rows: lines_of(rows, view, fleet), is_steady=is_steady, is_new_view=is_new_view)
-        self._count_problems()
+        if order_reason is not None and order_reason.tracked.key in in_block:
+            order_reason = None
+        order_inputs = OrderInputs(state.now.wall, state.acks, in_block)
+        found = arrange(state.fleet, view, self.columns, order_inputs, self._arrange_cache, order_reason, days)
+        cursor.take(found, lambda rows: lines_of(rows, view), block, is_steady=is_steady, is_new_view=is_new_view)
         self._set_virtual_size()
         places = None
-        if cursor.was_moved and place is not None and cursor.place is not None:
-            places = (place, cursor.place)
-        top = kept_top(lines, cursor.lines, self.scroll_offset.y, self._height, places)
+        if cursor.was_moved and place is not None and cursor.table_place is not None:
+            places = (place, cursor.table_place)
+        top = kept_top(lines, cursor.table_lines, self.scroll_offset.y, self._height, places)
         if top != self.scroll_offset.y:
             self._scroll_to_row(top)
         self.post_message(self.RowsChanged())
@@ -250,18 +337,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._days = self._days.as_of(self.state.monitor, self.state.now, zone_of(self.options.times))
         return self._days
 
-    def _count_problems(self) -> None:
-        is_alerting = self.state.is_alerting
-        self.problems = ProblemPlaces.among(self._row_cursor.lines, is_alerting)
-        self.hidden_problems = 0
-        if self.view.is_narrowed:
-            everywhere = problems_of(self.state.fleet.environments, is_alerting)
-            self.hidden_problems = max(len(everywhere) - len(self.problems), 0)
-
     # Scrolling.
 
     def _set_virtual_size(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._row_cursor.lines) + 1)
+        self.virtual_size = Size(self.size.width, len(self._row_cursor.table_lines) + 1)
 
     def _scroll_to_row(self, row: int) -> None:
         # Forced: before the scrollbar for new lines is laid out, Textual would not scroll.
@@ -269,10 +348,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def reveal(self, group: LineKey) -> None:
         """Scroll until as much of an open group as fits is visible, its header first, and never the cursor away."""
-        place = self._row_cursor.place_of(group)
-        header = self._row_cursor.lines[place] if place is not None else None
+        lines = self._row_cursor.table_lines
+        place = place_of(lines, group)
+        header = lines[place] if place is not None else None
         if place is not None and isinstance(header, GroupHeader) and header.is_open:
-            top, cursor = self.scroll_offset.y, self._row_cursor.place or 0
+            top, cursor = self.scroll_offset.y, self._row_cursor.table_place or 0
             end = place + 1 + len(header)
             is_reached = place < top and cursor < place + self._height
             self._scroll_to_row(place if is_reached else max(top, min(place, end - self._height)))
@@ -281,48 +361,55 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def _move_to(self, place: int) -> None:
         cursor = self._row_cursor
-        old = cursor.place
+        old, old_row = cursor.place, cursor.table_place
         self._moved_at = self.state.present.monotonic
         has_left_ghost = cursor.move_to(place)
-        place = cursor.place or 0
-        if place == old and not has_left_ghost:
+        if cursor.place == old and not has_left_ghost:
             return
         self.moves += 1
         self.post_message(self.CursorMoved())
-        top = self.scroll_offset.y
-        if place < top:
-            self._scroll_to_row(place)
-        elif place >= top + self._height:
-            self._scroll_to_row(place - self._height + 1)
+        top, row = self.scroll_offset.y, cursor.table_place
+        if row is not None and row < top:
+            self._scroll_to_row(row)
+        elif row is not None and row >= top + self._height:
+            self._scroll_to_row(row - self._height + 1)
         if has_left_ghost:
-            self._count_problems()
             self.post_message(self.RowsChanged())
             self._set_virtual_size()
             self.refresh()
             return
-        if old is not None:
-            self._refresh_row(old)
-        self._refresh_row(place)
+        for each in (old_row, row):
+            if each is not None:
+                self._refresh_row(each)
 
     def _refresh_row(self, place: int) -> None:
         self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
 
     def action_move(self, lines: int) -> None:
         self._move_to((self._row_cursor.place or 0) + lines)
+        self._reveal_top()
 
     def action_move_to(self, place: int) -> None:
         """Move the cursor to a line, counted from the end if negative."""
         self._move_to(place if place >= 0 else len(self._row_cursor.lines) + place)
+        self._reveal_top()
+
+    def _reveal_top(self) -> None:
+        """Scroll to the first row after a move into the block, as the rows follow the block."""
+        if self.is_in_block and self.scroll_offset.y:
+            self._scroll_to_row(0)
 
     def action_page(self, pages: float) -> None:
         """Move the cursor by a part of what is visible."""
         self.action_move(round(pages * max(self._height, 1)))
 
-    def next_problem(self, direction: int) -> TableLine | None:
-        """Return the next (1) or previous (-1) problem or folded group with problems, around the end; None for none."""
-        place = self.problems.next_from(self._row_cursor.place or 0, direction)
-        line = None if place is None else self._row_cursor.lines[place]
-        return None if isinstance(line, Divider) else line
+    def go_to_open(self, direction: int) -> bool:
+        """Move to the next (1) line of the block that needs a person, or back (-1); False if there is no other."""
+        cursor = self._row_cursor
+        place = cursor.next_open() if direction > 0 else cursor.previous_open()
+        if place is not None:
+            self._move_to(place)
+        return place is not None
 
     def on_click(self, event: events.Click) -> None:
         """Select the clicked row, or open it if it is selected; on a column's title, sort."""
@@ -331,7 +418,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             if column is not None and column.id in COLUMNS:
                 self.post_message(self.HeaderClicked(column.id))
             return
-        place = self.scroll_offset.y + event.y - 1
+        place = self.scroll_offset.y + event.y - 1 + self._row_cursor.pinned
         if place < len(self._row_cursor.lines):
             was_selected = place == self._row_cursor.place
             self._move_to(place)
@@ -355,22 +442,17 @@ class EnvironmentTable(ScrollView, can_focus=True):
         if renderer is None or self._may_look_different:  # once a frame: styles are costly
             renderer = self._renderer = self._new_renderer()
             self._may_look_different = False
-        glyphs, top = self.options.glyphs, self.scroll_offset.y
         if y == 0:
-            above = above_text(self.problems, top, self.hidden_problems, glyphs.up, glyphs.separator)
-            return renderer.column_titles(self.view, above)
-        lines, place = self._row_cursor.lines, top + y - 1
+            return renderer.column_titles(self.view)
+        lines, place = self._row_cursor.table_lines, self.scroll_offset.y + y - 1
         if place >= len(lines):
             return renderer.empty_line(NOTHING if lines else self._empty_text(), y - 2)
-        folded = self.problems.folded.get(place, ())
-        strip = renderer.line(lines[place], len(folded), is_cursor=place == self._row_cursor.place)
-        if y == self._height and (below := self.problems.below(place + 1)):
-            return renderer.with_alarm(strip, clean(f"{glyphs.down} {counted(below, 'problem')} below"))
-        return strip
+        return renderer.line(lines[place], is_cursor=place == self._row_cursor.table_place)
 
     def _empty_text(self) -> SafeText:
         state, zone = self.state, zone_of(self.options.times)
-        return empty_table_text(state.fleet, self.view, zone, is_past=state.rewound is not None)
+        in_block = self._row_cursor.matches - len(self.rows)
+        return empty_table_text(state.fleet, self.view, zone, is_past=state.rewound is not None, in_block=in_block)
 
     def _new_renderer(self) -> RowRenderer:
         """Return the renderer of a frame: the last one, if it draws alike, at this moment."""
@@ -384,5 +466,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
             state=state,
             moments=state.fleet.moments(state.now.wall),
             days=days,
+            marked=self.marked,
         )
         return renderer if last != renderer else last.as_of(state, days)

@@ -22,6 +22,7 @@ from textual.strip import Strip
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.losses import key_of
 from envwatch.model.text import cells, composed, fitted, shortened, wrapped
 from envwatch.model.times import clock_text, zone_of
 from envwatch.query.language import Query
@@ -81,9 +82,9 @@ class EventList(ScrollView, can_focus=True):
 
     @dataclass
     class EventSelected(Message):
-        """The user wants to go to the environment of an event."""
+        """The user wants to go to the environment of the cursor's event; None if the event has no environment."""
 
-        key: EnvironmentKey
+        key: EnvironmentKey | None
 
     def __init__(self) -> None:
         super().__init__()
@@ -188,6 +189,11 @@ class EventList(ScrollView, can_focus=True):
         """How many events match, groups counted once."""
         return len(self._events)
 
+    @property
+    def event(self) -> Event | None:
+        """The event under the cursor."""
+        return self._lines[self._cursor] if self._lines else None
+
     def _update_lines(self) -> None:
         """List the events that match; the cursor stays on its event unless it stands on the newest."""
         event = self._lines[self._cursor] if 0 < self._cursor < len(self._lines) else None
@@ -221,7 +227,7 @@ class EventList(ScrollView, can_focus=True):
         self._move_to(next((place for place in places if self._lines[place].reason == text), self._cursor))
 
     def _highlight(self) -> None:
-        self.post_message(self.Highlighted(self._lines[self._cursor] if self._lines else None))
+        self.post_message(self.Highlighted(self.event))
         self.refresh()
 
     def action_move(self, lines: int) -> None:
@@ -232,14 +238,12 @@ class EventList(ScrollView, can_focus=True):
 
     def action_choose(self) -> None:
         """Open or close a group; for a single event, go to its environment."""
-        if not self._lines:
-            return
-        event = self._lines[self._cursor]
-        if event.members:
+        event = self.event
+        if event is not None and event.members:
             self._open ^= {_group_key(event)}
             self._update_lines()
-        elif event.id is not None:
-            self.post_message(self.EventSelected((event.profile, event.id)))
+        else:
+            self.post_message(self.EventSelected(None if event is None or event.id is None else key_of(event)))
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the clicked line; choose it on a double click."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
 from textual.binding import Binding
+from textual.widgets import Input
 
 from envwatch.model.text import cells
 from envwatch.tui.terminal.textual_internals import declared_actions
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from textual.dom import DOMNode
     from textual.events import Click
+    from textual.timer import Timer
 
 
 HELP: Final = Binding("question_mark,f1", "app.help", "Help", key_display="?", id="app.help")
@@ -22,6 +24,9 @@ HELP: Final = Binding("question_mark,f1", "app.help", "Help", key_display="?", i
 HELP_WHILE_TYPING: Final = Binding("f1", "app.help", "Help", key_display="F1", id="text.help")
 
 _NO_KEY: Final = "no-key-"
+_ANSWER_S: Final = 2.5
+_KEPT: Final = frozenset({"app.help", "app.quit"})
+"""The ids of keys that stay where space is short."""
 
 
 def without_key(action: str, description: str, id_: str) -> Binding:
@@ -46,35 +51,54 @@ class _Key(NamedTuple):
 class KeyFooter(TextLine):
     """The keys that work now, as many as fit; a click does what the key does."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
 
     _visible: Sequence[_Key] = ()
     """The keys of the last frame."""
+    _said = ""
+    """The answer to the last key; empty after some seconds."""
+    _timer: Timer | None = None
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
 
+    def say(self, text: str) -> None:
+        """Answer a key for some seconds, on a screen that has no other line for answers."""
+        self._said = text
+        self.refresh()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(_ANSWER_S, self._forget)
+
+    def _forget(self) -> None:
+        self._said = ""
+        self.refresh()
+
     def parts(self) -> Row:
-        keys = self._keys()
-        while keys and self.width_of(self._parts_of(keys)) > self.size.width:
-            del keys[-1]
+        keys, said = self._keys(), [Part(self._said, "faint")] if self._said else []
+        while keys and self.width_of((*self._parts_of(keys), *said)) > self.size.width:
+            del keys[max((n for n, key in enumerate(keys) if key.binding.id not in _KEPT), default=-1)]
         self._visible = keys
-        return self._parts_of(keys), []
+        return self._parts_of(keys), said
 
     @staticmethod
     def _parts_of(keys: Iterable[_Key]) -> list[Part]:
-        return [part for key in keys for part in (Part(key.display, "key"), Part(f"{key.label} "))]
+        parts = [part for key in keys for part in (Part(key.display, "key"), Part(f"{key.label} "))]
+        return [*parts[:-1], parts[-1]._replace(text=parts[-1].text.rstrip())] if parts else parts
 
     def _keys(self) -> list[_Key]:
         """Return the keys to show, in the order of their declaration, also where the user changed them."""
         screen = self.screen
         labels = screen if isinstance(screen, KeyLabels) else None
         found: dict[str, _Key] = {}
+        is_typing = isinstance(self.app.focused, Input)
         for node, binding, enabled, _ in screen.active_bindings.values():
             label = binding.description if labels is None else labels.label_of(binding)
-            if binding.show and enabled and label:
-                found.setdefault(binding.action, _Key(node, binding, self.app.get_key_display(binding), label))
+            display = self.app.get_key_display(binding)
+            is_text = is_typing and display.isascii() and len(display) == 1  # as `:` of `:,ctrl+p`
+            if binding.show and enabled and label and not is_text:
+                found.setdefault(binding.action, _Key(node, binding, display, label))
         nodes = [key.node for key in found.values()]
         order = () if labels is None else labels.FOOTER_ORDER
 
@@ -87,7 +111,7 @@ class KeyFooter(TextLine):
     def on_click(self, event: Click) -> None:
         right = 1
         for key in self._visible:
-            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key]))
+            right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1  # the space after the label
             if event.x < right:
                 # Run by the App, as for a key press: a screen opened there is bound to the App's data.
                 self.app.call_later(self.app.run_action, key.binding.action, key.node)

@@ -26,7 +26,7 @@ class Hint(NamedTuple):
 
 
 HINTS: Final = (
-    Hint(("problem(1)",), "goes to the next problem, if there is one"),
+    Hint(("problem(1)",), "goes to the next loss, if there is one"),
     Hint(("open",), "opens what is known of a row, and what helps"),
     Hint(("filter",), "filters: web mode:unrestricted beat:>90s"),
     Hint(("events", "explain"), "shows all events, any of them leads to its row"),

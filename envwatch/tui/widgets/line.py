@@ -113,30 +113,42 @@ class TextLine(Widget):
     def fitting(self, left: list[Part], right: list[Part], width: int) -> tuple[list[Part], list[Part]]:
         """Drop or cut the lightest part until the rest fits; a part that is left alone is cut to any length.
 
-        What was cut has back what dropping others has made free.
+        A cut part has back the cells that dropping others has made free. Dropped parts come back, the heaviest first,
+        until one does not fit.
         """
-        whole: dict[Part, Part] = {}
-        while (excess := self.width_of((*left, *right)) - width) > 0 and (left or right):
-            parts = [*left, *right]
-            is_alone = len(parts) == 1
+        parts = [*left, *right]
+        kept = dict(enumerate(parts))
+        dropped: list[list[int]] = []
+
+        def excess() -> int:
+            return self.width_of([kept[place] for place in sorted(kept)]) - width
+
+        while excess() > 0 and kept:
+            is_alone = len(kept) == 1
             least = 0 if is_alone else MIN_CUT_CELLS
-            cut = [part for part in parts if part.cut_at is not None and cells(part.text) > least]
-            first = min(cut, key=lambda part: part.cut_at or 0, default=None)
-            lightest = min(parts, key=lambda part: part.weight)
-            if first is not None and (is_alone or (first.cut_at or 0) <= lightest.weight):
-                room = max(cells(first.text) - excess, least)
-                side = left if first in left else right
-                cut_part = first._replace(text=shortened(composed(first.text), room, keep=first.keep))
-                side[side.index(first)] = cut_part
-                whole[cut_part] = whole.pop(first, first)
+            cut = [place for place in kept if kept[place].cut_at is not None and cells(kept[place].text) > least]
+            first = min(cut, key=lambda place: kept[place].cut_at or 0, default=None)
+            lightest = min(kept, key=lambda place: kept[place].weight)
+            if first is not None and (is_alone or (kept[first].cut_at or 0) <= kept[lightest].weight):
+                part = kept[first]
+                room = max(cells(part.text) - excess(), least)
+                kept[first] = part._replace(text=shortened(composed(part.text), room, keep=part.keep))
             else:
-                _drop(lightest, left if lightest in left else right)
-        for side in (left, right):
-            for place, part in enumerate(side):
-                if part in whole and (spare := width - self.width_of((*left, *right))) > 0:
-                    text = composed(whole[part].text)
-                    side[place] = part._replace(text=shortened(text, cells(part.text) + spare, keep=part.keep))
-        return left, right
+                dropped.append(_drop(lightest, kept))
+        for place, part in kept.items():
+            if part != parts[place] and (spare := -excess()) > 0:
+                text = composed(parts[place].text)
+                kept[place] = part._replace(text=shortened(text, cells(part.text) + spare, keep=part.keep))
+        for places in sorted(dropped, key=lambda places: -parts[places[0]].weight):
+            if not parts[places[0]].is_joined or places[0] - 1 in kept:
+                before, kept = kept, kept | {place: parts[place] for place in places}
+                if excess() > 0:
+                    kept = before
+                    break
+        places = sorted(kept)
+        return [kept[place] for place in places if place < len(left)], [
+            kept[place] for place in places if place >= len(left)
+        ]
 
     def width_of(self, parts: Sequence[Part]) -> int:
         """Return the cells that parts take, with their gaps and both edges."""
@@ -150,10 +162,11 @@ class TextLine(Widget):
         return 1 if part.text.endswith(":") else self.GAP
 
 
-def _drop(part: Part, parts: list[Part]) -> None:
-    """Remove a part; with it go those that are joined to it, unless it is joined itself."""
-    start = parts.index(part)
-    stop = start + 1
-    while not part.is_joined and stop < len(parts) and parts[stop].is_joined:
-        stop += 1
-    del parts[start:stop]
+def _drop(place: int, kept: dict[int, Part]) -> list[int]:
+    """Remove a part by its place; with it go the parts that are joined to it, unless it is joined itself."""
+    dropped = [place]
+    is_joined = kept.pop(place).is_joined
+    while not is_joined and (place := place + 1) in kept and kept[place].is_joined:
+        dropped.append(place)
+        del kept[place]
+    return dropped

@@ -23,7 +23,7 @@ from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.data_warnings import doubt_text, hooks_text, quarantine_text
-from envwatch.views.event_text import event_style, event_text
+from envwatch.views.event_text import event_style, event_text, watched_since
 from envwatch.views.headline import headline, merged, returned_since
 from envwatch.views.table_view import id_tail
 
@@ -48,7 +48,7 @@ _NEXT_TRY_CELLS = len("next try in 59m 59s")
 class NewsBar(TextLine):
     """The line that matters most now, and as many recent events as there is room for."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "alarm", "flash")}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "blind", "flash")}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     message: reactive[Notice] = reactive(NO_NOTICE)
@@ -106,6 +106,8 @@ class NewsBar(TextLine):
         first = self._message() or self._trouble()
         chosen = None
         if first is None:
+            if not self.room:
+                return self._doubt() or []
             chosen = headline(self.state.event_log, self._server_now)
             first = (None if self._is_fresh(chosen) else self._doubt()) or [self._headline_row(chosen)]
         others = (event for event in reversed(self.state.event_log) if event is not chosen)
@@ -197,7 +199,7 @@ class NewsBar(TextLine):
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
             following = f"next try in {long_age(left)}{sooner}"
-        cause = Part(f"{failure.cause}{partial}:", "alarm", 7)
+        cause = Part(f"{failure.cause}{partial}:", "blind", 7)
         right = [Part(following.rjust(_NEXT_TRY_CELLS + len(sooner)), "late", 8)] if following else []
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 
@@ -210,7 +212,8 @@ class NewsBar(TextLine):
     def _headline_row(self, event: Event | None) -> Row:
         """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
         if event is None:
-            text = "no events yet: the first listing is the baseline" if self.state.fleet.is_listed else ""
+            since = watched_since(self.state.fleet, zone_of(self.options.times))
+            text = "" if since is None else f"nothing has changed since {since}, when envwatch began to watch"
             return [Part(text, "faint", cut_at=CUT_AT)], []
         log = self.state.event_log
         shown, more = merged(event, log.with_poll_of(event))

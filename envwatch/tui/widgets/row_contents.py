@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, composed
 from envwatch.views.columns import LAST_DAY
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.hours import LastDays
     from envwatch.fleet.outages import UptimeState
-    from envwatch.fleet.recent_changes import ChangeTag
     from envwatch.fleet.silences import Silence
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.tui.glyphs import Glyphs
     from envwatch.tui.state import MonitorState
@@ -55,7 +55,7 @@ class RowSnapshot(NamedTuple):
 
     is_unknown: bool
     is_soft: bool
-    """Whether nobody is needed, whatever its state, as the alert policy says."""
+    """Whether nobody is needed, whatever its state: a row that is down and needs a person stands in the block."""
     ages: tuple[SafeText | None, ...]
     """The time in its state, and the heartbeat's age."""
     rest: StaticCells
@@ -72,6 +72,8 @@ class RowContents:
     moments: Mapping[SafeText, ServerMs] = field(compare=False)
     """The time of each profile's server."""
     days: LastDays = field(compare=False)
+    marked: frozenset[EnvironmentKey] = frozenset()
+    """The environments that the user marked."""
 
     def snapshot(self, tracked: TrackedEnvironment) -> RowSnapshot:
         """Return what the row of an environment shows."""
@@ -82,6 +84,7 @@ class RowContents:
             self.moments[tracked.profile],
         )
         is_unknown = profile_state.is_unknown(tracked, state.now)
+        tag = tracked.tag(now)
         ticking: list[SafeText | None] = []
         hours: tuple[UptimeState, ...] = ()
         for column, width in self.columns[AGES:]:
@@ -93,13 +96,20 @@ class RowContents:
                     is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
                     text = self._why(tracked, None if is_promise else text, width, silence)
                 ticking.append(text)
+        if tag is ChangeTag.NEW:
+            tag = None  # a loss that needs a person stands in the block
         return RowSnapshot(
             is_unknown,
-            tracked.is_unhealthy and not state.monitor.concerns(tracked, state.now),
+            tracked.presence is not Presence.ONLINE
+            and (
+                tracked.presence is not Presence.LATE
+                or silence is not None
+                or not state.monitor.concerns(tracked, state.now)
+            ),
             tuple([column.shown(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,
-                tag=None if state.is_acked(tracked) or silence is not None else tracked.tag(now),
+                tag=None if state.is_acked(tracked) or silence is not None else tag,
                 known=self.mark_of(tracked, silence),
                 tail=id_tail(name, id_, state.ambiguous_names) if name else "",
                 newest=profile_state.newest,
@@ -127,7 +137,7 @@ class RowContents:
         wall = self.state.now.wall
         text: SafeText | None = None
         if silence is not None:
-            text = silence_text(silence, wall)
+            text = silence_text(silence, wall, width)
         elif not self.state.is_acked(tracked):
             text = shared_text(tracked.environment, wall, width)
         if text is None:

@@ -5,9 +5,7 @@ Which rows there are, and where the cursor stands, is `environment_table`'s busi
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -15,18 +13,15 @@ from typing import TYPE_CHECKING, Final
 from rich.segment import Segment
 from textual.strip import Strip
 
-from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.profile_state import Freshness
 from envwatch.fleet.recent_changes import ChangeTag
-from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, fitted, shortened, wrapped
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
-from envwatch.views.column_widths import GUTTER, LEFT, SCROLLBAR, gap_after
+from envwatch.views.column_widths import GUTTER, LEFT, gap_after
 from envwatch.views.columns import LAST_DAY
-from envwatch.views.grouping import Divider, GroupHeader
+from envwatch.views.grouping import GroupHeader
 from envwatch.views.last_day import hour_marks
 from envwatch.views.state_details import silence_text
 from envwatch.views.state_style import HOUR_STYLES, glyph_of, style_of, style_of_presence
@@ -37,12 +32,13 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from envwatch.fleet.hours import LastDays
+    from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.tui.state import MonitorState
     from envwatch.tui.widgets.row_contents import RowSnapshot, StaticCells
     from envwatch.views.columns import Column
-    from envwatch.views.grouping import Line
+    from envwatch.views.grouping import TableLine
     from envwatch.views.table_view import View
 
 NOTHING: Final = EMPTY
@@ -73,23 +69,21 @@ class RowRenderer(RowContents):
         moments = state.fleet.moments(state.now.wall)
         return replace(self, state=state, moments=moments, days=days, _shown={}, _strips={})
 
-    def changed_cells(self, line: Line, earlier: RowRenderer) -> int:
+    def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
         """Return how many cells of a line, from the left, time alone has changed since an earlier moment."""
-        if isinstance(line, GroupHeader | Divider):
+        if isinstance(line, GroupHeader):
             return self.width if self.state.silences else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
         return 0 if now == before else LEFT if now.rest == before.rest else self.width
 
-    def line(self, line: Line, folded_problems: int, *, is_cursor: bool) -> Strip:
-        """Draw a line: an environment, the header of a group with so many problems folded in it, or a rule."""
-        if isinstance(line, Divider):
-            return self.rule(line)
+    def line(self, line: TableLine, *, is_cursor: bool) -> Strip:
+        """Draw a line: an environment, or the header of a group."""
         if isinstance(line, GroupHeader):
-            return self.group_header(line, folded_problems, is_cursor=is_cursor)
+            return self.group_header(line, is_cursor=is_cursor)
         return self.row(line, is_cursor=is_cursor)
 
-    def column_titles(self, view: View, out_of_sight: SafeText = NOTHING) -> Strip:
-        """Draw the titles, with a mark on the one that sorts, and at the right what problems are out of sight."""
+    def column_titles(self, view: View) -> Strip:
+        """Draw the titles, with a mark on the column that sorts."""
         plain = self.base + self.style("header")
         segments = [Segment(" " * GUTTER, plain)]
         for column, width in self.columns:
@@ -102,16 +96,7 @@ class RowRenderer(RowContents):
                 title = hour_marks(width, title)
             segments.append(Segment(fitted(title, width, align=column.align), style))
             segments.append(Segment(" " * gap_after(column), plain))
-        return self.with_alarm(Strip(segments).adjust_cell_length(self.width, plain), out_of_sight)
-
-    def with_alarm(self, strip: Strip, text: SafeText) -> Strip:
-        """Return a line with a text over its right end; the line as it is for none."""
-        if not text:
-            return strip
-        text = shortened(text, max(self.width - SCROLLBAR - 1, 1), ellipsis=self.glyphs.ellipsis)
-        alarm = Segment(f" {text}", self.base + self.style("alarm"))
-        start = max(self.width - SCROLLBAR - alarm.cell_length, 0)
-        return Strip([*strip.crop(0, start), alarm]).adjust_cell_length(self.width, self.base)
+        return Strip(segments).adjust_cell_length(self.width, plain)
 
     def row(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> Strip:
         """Draw one environment, once."""
@@ -126,9 +111,11 @@ class RowRenderer(RowContents):
         base = self.base
         if is_cursor:
             base += self.style("cursor")
-        if not shown.rest.is_listed or tracked.presence is Presence.GONE:
+        if not shown.rest.is_listed or (shown.is_soft and tracked.presence is not Presence.LATE):
             base += self.style("gone")
-        segments = self._gutter(shown.rest.tag, base, is_cursor=is_cursor)
+        elif tracked.presence is Presence.ONLINE and shown.rest.tag is None:
+            base += self.style("healthy")
+        segments = self._gutter(tracked, shown.rest.tag, base, is_cursor=is_cursor)
         segments.append(self._state(shown, base))
         for (column, width), text in zip(self.columns[1:AGES], shown.ages, strict=True):
             segments += [self._cell(column, width, text, shown.rest, base), Segment(" " * gap_after(column), base)]
@@ -171,9 +158,11 @@ class RowRenderer(RowContents):
         segment = Segment(f"  {lines[number]}", self.base + self.style("empty"))
         return Strip([segment]).adjust_cell_length(self.width, self.base)
 
-    def _gutter(self, tag: ChangeTag | None, base: Style, *, is_cursor: bool) -> list[Segment]:
-        """Return the bar of a loss or a return, and the mark of the cursor beside it."""
-        mark = Segment(self.glyphs.cursor if is_cursor else " ", base)
+    def _gutter(
+        self, tracked: TrackedEnvironment, tag: ChangeTag | None, base: Style, *, is_cursor: bool
+    ) -> list[Segment]:
+        """Return the bar of a loss or a return, and next to the bar the cursor or the user's mark."""
+        mark = Segment(self.glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self.marked), base)
         style = _BARS.get(tag)
         if style is None:
             return [Segment(" ", base), mark]
@@ -181,28 +170,8 @@ class RowRenderer(RowContents):
         # Not on the cursor's background, which is the foreground where it is shown by reverse video.
         return [Segment(bar, self.base + self.style(style)), mark]
 
-    def rule(self, rule: Divider) -> Strip:
-        """Draw the line below the block of problems: how many environments follow, and how many of them changed."""
-        counts: Counter[str] = Counter()
-        for (profile, what), count in rule.counts.items():
-            profile_state = self.state.fleet.by_profile[profile]
-            is_unknown = (
-                profile_state.freshness(self.state.now) is Freshness.BLIND or profile_state.stall_detector.is_stalled
-            )
-            counts["unknown" if is_unknown and what != "gone" else what] += count
-        known = ("online", "unknown", "replaced", "ended", "old", "gone")
-        words = [what for what in known if counts[what]] or ["online"]
-        parts = [f"{counts[what]:,} {what}" for what in words]
-        if rule.changed:
-            parts.append(f"{rule.changed:,} changed in {limits.MARK_DURATION / timedelta(minutes=1):.0f} min")
-        text = composed(f" {self.glyphs.separator} ".join(parts))
-        style = self.base + self.style("rule")
-        text = shortened(text, max(self.width - 4, 1), ellipsis=self.glyphs.ellipsis)
-        line = f"{self.glyphs.rule * 2} {text} "
-        return Strip([Segment(line + self.glyphs.rule * max(self.width - cells(line), 0), style)]).crop(0, self.width)
-
-    def group_header(self, header: GroupHeader, problems: int, *, is_cursor: bool) -> Strip:
-        """Draw the line over a group: its title, the count of each presence, and of the problems folded in it."""
+    def group_header(self, header: GroupHeader, *, is_cursor: bool) -> Strip:
+        """Draw the line over a group: its title, and the count of each presence."""
         fleet, now = self.state.fleet, self.state.now
         base = self.base + self.style("group")
         if is_cursor:
@@ -213,10 +182,10 @@ class RowRenderer(RowContents):
         for presence in Presence:
             if count := header.counts.get(presence):
                 glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.glyphs.is_ascii)
-                style = base + self.style("unknown" if is_unknown else style_of_presence(presence))
+                look = style_of_presence(presence)
+                # A row that is down and needs a person stands in the block.
+                style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
                 tail += [Segment("  ", base), Segment(f"{glyph} {count}", style)]
-        if problems:
-            tail += [Segment("  ", base), Segment(counted(problems, "problem"), base + self.style("alarm"))]
         silence = self._silence_of(header)
         if silence is not None:
             tail += [Segment("  ", base), Segment(silence_text(silence, now.wall), base)]
@@ -257,9 +226,7 @@ class RowRenderer(RowContents):
         for state, cells_alike in groupby(hours[-width:]):
             look = HOUR_STYLES[state]
             glyph = look.ascii if self.glyphs.is_ascii else look.glyph
-            # Without colours, that of the state offline is reverse, in which a full block would be an empty cell.
-            style = "loss" if state is UptimeState.DOWN else look.style
-            yield Segment(glyph * len([*cells_alike]), base + self.style(style))
+            yield Segment(glyph * len([*cells_alike]), base + self.style(look.style))
 
     def _name(self, rest: StaticCells, width: int, base: Style) -> list[Segment]:
         """Return the name, with the end of the id if the name is ambiguous, and at the right the mark or tag.

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from envwatch.fleet.counts import Counts, counts_at
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness, ProfileState
-from envwatch.model.text import SafeText, clean, counted, named_ids
+from envwatch.model.text import SafeText, clean, named_ids
 from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
@@ -42,26 +42,27 @@ _COUNTED = (
 )
 """Presences in their order on the line, each with its word and the weight of its count."""
 
-_WORD, _EMPTY = 4, 2
-"""Weights of a count's word, and of a count of nothing."""
+_CUT_HOST = 7
+"""The weight at which the host is shortened: before a count of environments is dropped."""
+_WORD = 4
+"""The weight of a count's word."""
 
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
-"""Weights of what never yields: that this is the past, whose fleet it is, and that its data cannot be trusted. Names
-are shortened before an alarm is dropped."""
+"""Weights of parts that never yield: that this is the past, whose fleet it is, and how far its data can be trusted.
+Names are shortened before these are dropped."""
 
 
 class StatusBar(TextLine):
     """Profile and host, counts, mixed modes and versions, age of the data, badges."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "rewound")
+        f"line--{style}" for style in (*STATE_STYLES, "title", "faint", "badge", "alarm", "blind", "rewound")
     }
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     view: reactive[View] = reactive(View)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
     visible_rows: reactive[int] = reactive(0)
-    hidden_problems: reactive[int] = reactive(0)
 
     @dataclass
     class Counted(Message):
@@ -75,6 +76,13 @@ class StatusBar(TextLine):
         """The names of the profiles, and the host if there is only one."""
         self._counts: Mapping[SafeText, tuple[_Basis, Counts]] = {}
         """Counts of each counted profile."""
+
+    def copy(self) -> StatusBar:
+        """Return a bar that shows the same, for a screen over the dashboard."""
+        other = StatusBar(watched=self._watched)
+        other.set_reactive(StatusBar.view, self.view)
+        other.set_reactive(StatusBar.visible_rows, self.visible_rows)
+        return other
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw what changed; count a new listing later, so that a key is handled before."""
@@ -121,7 +129,7 @@ class StatusBar(TextLine):
             separator = f" {self.options.glyphs.separator} "
             left += [
                 Part(separator, "faint", _IDENTITY - 1, is_joined=True),
-                Part(host, "faint", _IDENTITY - 1, cut_at=_ALARM - 1, keep="ends", is_joined=True),
+                Part(host, "faint", _IDENTITY - 1, cut_at=_CUT_HOST, keep="ends", is_joined=True),
             ]
         rewound = [] if self.state.rewound is None else [rewound_badge(self.state, self.options)]
         return [*left, *self._presences()], [*rewound, *self._badges(), *self._ages()]
@@ -135,55 +143,43 @@ class StatusBar(TextLine):
         ]
 
     def _presences(self) -> list[Part]:
-        """Return the counts over all profiles; nothing before a first listing has been counted."""
-        total, parts = self._total, list[Part]()
-        for presence, word, weight in _COUNTED:
-            if total.with_presence(presence) or (not presence.is_absent and total.presences):
-                parts += self._presence(total, presence, word, weight)
+        """Return the counts over all profiles; nothing before a first listing has been counted.
+
+        A row that is down counts here only if the row stands in the block. The rule below the block counts the others.
+        """
+        total, parts, block = self._total, list[Part](), self.state.block
+        if self.state.fleet.is_listed:
+            for presence, word, weight in _COUNTED:
+                if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
+                    parts += self._presence(presence, count, word, weight)
+        if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
+            parts.append(Part(f"{fresh} new", "offline", 7))
         newest = f" {total.newest}" if total.newest else ""
-        if (alerting := self._alerting(total)) is not None and not _are_all_offline(total):
-            parts.append(Part(f"{alerting} alerting", "offline" if alerting else "faint", 8))
-        if total.unknown:
+        if block.unknown:
             parts += [
-                Part(f"? {total.unknown}", "unknown", 9),
+                Part(f"? {block.unknown:,}", "unknown", 9),
                 Part(" unknown", "unknown", _WORD, is_joined=True),
             ]
         for count, text, style, weight in (
-            (self._acked(total), "acked", "faint", 2),
+            (sum(line.acked for line in block.lines), "acked", "faint", 2),
             (total.flapping, "flapping", "flapping", 7),
             (total.unrestricted, "unrestricted", "unrestricted", 2),
             (total.behind, f"behind{newest}", "late", 1),
         ):
             if count:
-                parts.append(Part(f"{count} {text}", style, weight))
+                parts.append(Part(f"{count:,} {text}", style, weight))
         return parts
 
-    def _presence(self, total: Counts, presence: Presence, word: str, weight: int) -> list[Part]:
-        """Return the count of one presence, in its colour if it is not empty, or a loss that is fresh."""
-        count, old = total.with_presence(presence), total.old + total.settled
-        is_offline = presence is Presence.OFFLINE
-        fresh = count - old if is_offline else count
-        style = style_of_presence(presence)
-        if presence is Presence.GONE and total.problem_presences.get(presence):
-            style = style_of_presence(Presence.OFFLINE)
-        if not fresh:
-            keeps_place = presence is Presence.ONLINE or (is_offline and old)
-            style, weight = "faint", 8 if keeps_place else _EMPTY
+    def _presence(self, presence: Presence, count: int, word: str, weight: int) -> list[Part]:
+        """Return the count of one presence, in its colour unless every row of it is acknowledged or there is none."""
+        is_down = presence not in (Presence.ONLINE, Presence.LATE)
+        needs_nobody = not count or (is_down and self.state.block.newest is None)
+        style = "faint" if needs_nobody else "offline" if is_down else style_of_presence(presence)
         glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
-        parts = [Part(f"{glyph} {fresh}", style, weight), Part(f" {word}", style, min(_WORD, weight), is_joined=True)]
-        if is_offline and old:
-            parts += [Part(f" +{old}", "faint", 6, is_joined=True), Part(" old", "faint", _WORD, is_joined=True)]
-        if is_offline and (alerting := self._alerting(total)) is not None and _are_all_offline(total):
-            parts.append(Part(f" ({alerting} alerting)", style if alerting else "faint", 6, is_joined=True))
-        return parts
-
-    def _alerting(self, total: Counts) -> int | None:
-        """Return how many problems alert, if the alert policy or a silence keeps others quiet; None otherwise."""
-        alerting = sum(total.alerting.values())
-        return alerting if alerting + self._acked(total) < len(total.problems) else None
-
-    def _acked(self, total: Counts) -> int:
-        return sum(map(self.state.is_acked, total.problems))
+        return [
+            Part(f"{glyph} {count:,}", style, weight),
+            Part(f" {word}", style, _WORD, is_joined=True),
+        ]
 
     @property
     def _is_paused(self) -> bool:
@@ -202,8 +198,6 @@ class StatusBar(TextLine):
             mark = glyphs.down if self.view.is_inverted else glyphs.up
             parts.append(Part(f" SORT {column.id} {mark} ", "badge", 8))
         if self.view.is_narrowed:
-            if count := self.hidden_problems:
-                parts.append(Part(f"{counted(count, 'problem')} hidden", "offline", 7))
             parts += self._filter_parts()
         if self.options.rings:
             parts.append(Part("bell", "faint", 1))
@@ -253,10 +247,10 @@ class StatusBar(TextLine):
         age = profile_state.age(self.state.now)
         if profile_state.is_refused:
             text = f" KEY REFUSED{suffix} {'' if age is None else short_age(age)}"
-            return Part(f"{text.rstrip()} ", "alarm", _ALARM)
+            return Part(f"{text.rstrip()} ", "blind", _ALARM)
         if freshness is Freshness.WAITING:
             return self._waiting(profile_state, suffix)
-        word, style = ("BLIND", "alarm") if freshness is Freshness.BLIND else ("STALE", "badge")
+        word, style = ("BLIND", "blind") if freshness is Freshness.BLIND else ("STALE", "badge")
         return Part(f" {word}{suffix} {short_age(age)} ", style, _ALARM)
 
     def _waiting(self, profile_state: ProfileState, suffix: SafeText) -> Part:
@@ -278,7 +272,7 @@ class StatusBar(TextLine):
         else:
             text, style = f"live {oldest}", "online"
         has_failed = any(profile_state.failure is not None for profile_state in fleet)
-        return Part(text, "late" if has_failed else style, 6 if text.startswith("data") else 7)
+        return Part(text, "late" if has_failed else style, _ALARM)
 
 
 def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
@@ -296,11 +290,6 @@ def rewound_badge(state: MonitorState, options: DisplayOptions) -> Part:
     return Part(f" {' '.join(text)} ", "rewound", _REWOUND)
 
 
-def _are_all_offline(counts: Counts) -> bool:
-    """Whether every problem is one that the line counts as offline."""
-    return counts.problem_presences.get(Presence.OFFLINE, 0) == len(counts.problems)
-
-
 def _signed(error: float) -> str:
     """Return by how much a clock is ahead (in ms), in words for people: `+12s`, `-1h`."""
     return f"{'+' if error >= 0 else '-'}{short_age(clock_error(error))}"
@@ -312,13 +301,13 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         stalled_for = "" if since is None else f"{short_age(span(profile_state.clock.server_time(now.wall) - since))} "
-        parts += [Part(f" STALLED{suffix} ", "alarm", 9), Part(stalled_for, "alarm", 7, is_joined=True)]
+        parts += [Part(f" STALLED{suffix} ", "blind", 9), Part(stalled_for, "blind", 7, is_joined=True)]
     if (badge := quarantine_badge(profile_state, now)) is not None:
         what, lasts = badge
         parts += [
-            Part(f" HOLD{suffix} ", "alarm", 9),
-            Part(f"{what} ", "alarm", 7, is_joined=True),
-            Part(f"{lasts} ", "alarm", 5, is_joined=True),
+            Part(f" HOLD{suffix} ", "blind", 9),
+            Part(f"{what} ", "blind", 7, is_joined=True),
+            Part(f"{lasts} ", "blind", 5, is_joined=True),
         ]
     if profile_state.date_error is not None:
         parts.append(Part(f" DATE{suffix} {_signed(profile_state.date_error)} ", "badge", 9))

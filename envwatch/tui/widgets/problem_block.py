@@ -1,0 +1,310 @@
+"""The block above the table: a line for each incident that needs a person, and the rule with the counts of other rows.
+
+Draws the lines that it is given. Which lines have room is decided by `views.cursor`, their words by `views.block_text`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
+from envwatch.tui.state import DisplayOptions, MonitorState
+from envwatch.tui.widgets.environment_table import TABLE_STYLES
+from envwatch.views.block import Aside, BlockLine
+from envwatch.views.block_text import lasted_text, names_text, state_of, why_text
+from envwatch.views.column_widths import GUTTER, LEFT
+from envwatch.views.columns import cause_text, for_text
+from envwatch.views.cursor import More, MoreMembers
+from envwatch.views.grouping import GroupHeader
+from envwatch.views.state_style import style_of
+from envwatch.views.table_view import id_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from textual import events
+
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.views.block import Block
+    from envwatch.views.cursor import Line
+    from envwatch.views.grouping import LineKey
+
+_TAG: Final = 4
+"""Cells of the tag before the names."""
+_STATE: Final = LEFT - GUTTER - _TAG - 2
+"""Cells of the state and its duration, so that names stand below each other in block and table."""
+_LEAST_NAMES: Final = 20
+"""Cells that the names keep before the reason is cut."""
+_LEAST_WHY: Final = 10
+"""Cells of a reason below which the reason is left out."""
+_NOW: Final = clean(" now ")
+"""Before the line of the present while the screen shows the past."""
+_INDENT: Final = "   "
+"""Before a member of an unfolded incident."""
+
+
+class BlockContent(NamedTuple):
+    """What the block shows."""
+
+    lines: Sequence[Line | More | MoreMembers] = ()
+    cursor: LineKey | None = None
+    marked: frozenset[EnvironmentKey] = frozenset()
+    has_rule: bool = False
+    """Whether the rule with the counts of all other rows is the last line."""
+
+
+class _BlockLines(Widget):
+    """A widget as high as its lines, which draws the lines that have changed."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = TABLE_STYLES | {"table--rule"}
+
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: Sequence[Sequence[Segment]] = ()
+        """The lines of the last frame."""
+        self._has_styles = False
+        """Whether they were drawn with the styles in force."""
+
+    def _fit(self) -> None:
+        """Take as many lines as there are, and draw the lines that have changed."""
+        if not self.is_mounted or not self._width:
+            return
+        before, self._drawn = self._drawn, self._lines()
+        height = self.styles.height
+        if height is None or height.value != len(self._drawn):
+            self.styles.height = len(self._drawn)
+        if len(self._drawn) != len(before):
+            self.refresh()
+            return
+        changed = [y for y, (line, old) in enumerate(zip(self._drawn, before, strict=True)) if line != old]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    watch_state = watch_options = on_resize = _fit
+
+    @property
+    def _width(self) -> int:
+        """Cells of a line; a widget without lines has no size of its own."""
+        return self.size.width or self.screen.size.width
+
+    def notify_style_update(self) -> None:
+        self._has_styles = False
+        super().notify_style_update()
+
+    def render_line(self, y: int) -> Strip:
+        if not self._has_styles:
+            self._drawn, self._has_styles = self._lines(), True
+        line = self._drawn[y] if y < len(self._drawn) else ()
+        return Strip(line).adjust_cell_length(self.size.width, self.rich_style)
+
+    # Drawing.
+
+    def _lines(self) -> list[list[Segment]]:
+        """Return all lines at this moment."""
+        raise NotImplementedError
+
+    def _style(self, part: str) -> Style:
+        return self.get_component_rich_style(f"table--{part}", partial=True)
+
+    def _incident(
+        self,
+        line: BlockLine,
+        state: MonitorState,
+        *,
+        is_cursor: bool = False,
+        marked: frozenset[EnvironmentKey] = frozenset(),
+        taken: int = 0,
+    ) -> list[Segment]:
+        """Draw an incident. `taken` is how many cells before the line are taken."""
+        glyphs, wall, monitor = self.options.glyphs, state.now.wall, state.monitor
+        look, words = state_of(line, monitor, state.now)
+        glyph, style = look.ascii if glyphs.is_ascii else look.glyph, look.style
+        tag, tag_style, bar = "", "faint", ""
+        if line.is_acked:
+            glyph, style = glyphs.acknowledged, "faint"
+        elif line.returned:
+            tag, tag_style, bar = ChangeTag.BACK.value, "return", glyphs.returned
+        elif line.is_fresh(wall):
+            tag, tag_style, bar = ChangeTag.NEW.value, "loss", glyphs.lost
+        is_unknown = look.style == "unknown"
+        name_style = "faint" if line.is_acked else "bold" if tag_style == "loss" else ""
+        is_marked = all(tracked.key in marked for tracked in line.members)
+        return self._cells(
+            bar=(bar, tag_style),
+            mark=glyphs.mark(is_cursor=is_cursor, is_marked=is_marked),
+            state=(f"{glyph} {words}", style if is_unknown or style == "faint" or not bar else tag_style),
+            lasted=lasted_text(line, wall),
+            tag=(tag, tag_style),
+            names=lambda room: names_text(
+                line,
+                state.ambiguous_names,
+                room,
+                has_profiles=state.fleet.are_several,
+                ellipsis=glyphs.ellipsis,
+            ),
+            name_style=name_style,
+            why=why_text(line, monitor, state.now),
+            is_cursor=is_cursor,
+            taken=taken,
+        )
+
+    def _cells(  # noqa: PLR0913  the columns of a line
+        self,
+        *,
+        bar: tuple[str, str],
+        mark: str,
+        state: tuple[str, str],
+        lasted: SafeText,
+        tag: tuple[str, str],
+        names: Callable[[int], SafeText],
+        name_style: str,
+        why: SafeText,
+        is_cursor: bool,
+        taken: int = 0,
+    ) -> list[Segment]:
+        """Return the segments of a line. Names have priority over the reason, and the reason over its own end."""
+        plain = self.rich_style
+        base = plain + self._style("cursor") if is_cursor else plain
+        width = self._width - taken
+        gap = max(_STATE - cells(state[0]) - cells(lasted), 1)
+        left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
+        room = max(width - left - 1, 1)
+        whole = cells(names(room))
+        for_names = max(min(whole, room - cells(why) - 2), min(_LEAST_NAMES, whole))
+        if room - for_names - 2 < min(_LEAST_WHY, cells(why)):
+            why, for_names = EMPTY, room
+        text = names(for_names)
+        reason = shortened(why, max(room - cells(text) - 2, 0), ellipsis=self.options.glyphs.ellipsis)
+        space = max(room - cells(text) - cells(reason), 0)
+        named = base + (
+            Style(bold=True) if name_style == "bold" else self._style(name_style) if name_style else Style()
+        )
+        return [
+            Segment(bar[0] or " ", plain + self._style(bar[1]) if bar[0] else base),
+            Segment(mark, base),
+            Segment(state[0], base + self._style(state[1])),
+            Segment(" " * gap + lasted + " ", named if name_style == "faint" else base),
+            Segment(f"{tag[0]:<{_TAG}}", base + (self._style(tag[1]) + self._style("tag") if tag[0] else Style())),
+            Segment(f" {text}{' ' * space}", named),
+            Segment(f"{reason} ", named if name_style == "faint" else base),
+        ]
+
+
+class ProblemBlock(_BlockLines):
+    """The lines of the block, and the rule."""
+
+    content: reactive[BlockContent] = reactive(BlockContent, init=False, repaint=False)
+
+    @dataclass
+    class LineClicked(Message):
+        """The user clicked on a line of the block."""
+
+        key: LineKey
+
+    def watch_content(self) -> None:
+        self._fit()
+
+    def on_click(self, event: events.Click) -> None:
+        lines = self.content.lines[event.y :]
+        if lines and not isinstance(lines[0], More | MoreMembers):
+            self.post_message(self.LineClicked(lines[0].key))
+
+    def _lines(self) -> list[list[Segment]]:
+        """Return all lines at this moment."""
+        lines = [self._line(line) for line in self.content.lines]
+        if self.content.has_rule:
+            lines.append(self._rule(self.state.block))
+        return lines
+
+    def _line(self, line: Line | More | MoreMembers) -> list[Segment]:
+        content, glyphs = self.content, self.options.glyphs
+        if isinstance(line, More):
+            fresh = f", {line.fresh} new" if line.fresh else ""
+            text = composed(f" +{line.lines} more{fresh} {glyphs.separator} n")
+            return [Segment(text, self.rich_style + self._style("loss" if line.fresh else "faint"))]
+        if isinstance(line, MoreMembers):
+            text = composed(f"{_INDENT} {line.members} more: enter shows them all")
+            return [Segment(text, self.rich_style + self._style("faint"))]
+        is_cursor = line.key == content.cursor
+        if isinstance(line, BlockLine):
+            return self._incident(line, self.state, is_cursor=is_cursor, marked=content.marked)
+        return [] if isinstance(line, GroupHeader) else self._member(line, is_cursor=is_cursor)
+
+    def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> list[Segment]:
+        """Draw a member of the unfolded incident."""
+        state, glyphs = self.state, self.options.glyphs
+        profile_state = state.fleet.for_environment(tracked)
+        at = profile_state.clock.server_time(state.now.wall)
+        look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, state.now))
+        ack = state.monitor.ack_of(tracked)
+        glyph = glyphs.acknowledged if ack is not None else look.ascii if glyphs.is_ascii else look.glyph
+        name = composed(
+            tracked.environment.label
+            + id_tail(tracked.environment.label, tracked.environment.id, state.ambiguous_names)
+        )
+        why = cause_text(tracked, at, profile_state.limits) or EMPTY
+        if ack is not None:
+            why = composed(f"acked: {ack.note}") if ack.note else clean("acked")
+        return self._cells(
+            bar=("", ""),
+            mark=glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self.content.marked),
+            state=(f"{_INDENT}{glyph} {look.word}", look.style if ack is None else "faint"),
+            lasted=for_text(tracked, at, profile_state.limits) or EMPTY,
+            tag=("", ""),
+            names=lambda room: shortened(name, room, keep="ends", ellipsis=glyphs.ellipsis),
+            name_style="" if ack is None else "faint",
+            why=why,
+            is_cursor=is_cursor,
+        )
+
+    def _rule(self, block: Block) -> list[Segment]:
+        """Draw the rule below the block: how many rows are online, and how many are down and need nobody."""
+        glyphs = self.options.glyphs
+        up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
+        counts = [(up, "online"), (block.unknown, "unknown")]
+        counts += [(count, aside.value) for aside in Aside if (count := block.asides.get(aside, 0))]
+        none = ["0 online"] if self.state.fleet.is_listed else ["no listing yet"]
+        parts = [f"{count:,} {word}" for count, word in counts if count] or none
+        width = self._width
+        text = composed(f" {glyphs.separator} ".join(parts))
+        text = shortened(text, max(width - 4, 1), ellipsis=glyphs.ellipsis)
+        line = f"{glyphs.rule * 2} {text} "
+        line += glyphs.rule * max(width - cells(line), 0)
+        return [Segment(line, self.rich_style + self._style("rule"))]
+
+
+class NewestLoss(_BlockLines):
+    """The line of the newest loss of the present, where the block of the present is not visible.
+
+    Args:
+        is_over: whether the line stands above another screen than the dashboard. On the dashboard it is visible only
+            while the dashboard shows the past.
+    """
+
+    def __init__(self, *, is_over: bool) -> None:
+        super().__init__()
+        self._is_over = is_over
+
+    def _lines(self) -> list[list[Segment]]:
+        rewound = self.state.rewound
+        present = self.state if rewound is None else rewound.present_state
+        if present is None or (rewound is None and not self._is_over) or (newest := present.block.newest) is None:
+            return []
+        if rewound is None:
+            return [self._incident(newest, present)]
+        now = Segment(_NOW, self.rich_style + self._style("header"))
+        return [[now, *self._incident(newest, present, taken=cells(_NOW))]]

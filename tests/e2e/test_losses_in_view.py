@@ -1,0 +1,84 @@
+"""Losses in the real program, whatever the user has done before: the losses are named, and few keys deal with a loss.
+
+The programs wait most of the time, so the programs of all tests run at once.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support import programs
+from support.losses import CURSORS, LOSSES, NEWEST, NOTE, SITUATIONS, TOGETHER, deal_with, misses_of
+from support.pty_terminal import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+
+    from support.losses import Dealt
+
+AT_ONCE = 24
+"""Programs that run at the same time."""
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Any]]]:
+    """Begin the runs of all tests that were selected, after the program from which others are forked."""
+    programs.run([sys.executable, "-m", "envwatch", "--version"], environment(tmp_path_factory.mktemp("first")))
+    items = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
+    runs: dict[str, Any] = {item.nodeid: item.callspec.params["outcome"] for item in items}
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        yield {id_: threads.submit(run, tmp_path_factory.mktemp("home")) for id_, run in runs.items()}
+
+
+@pytest.fixture
+def outcome(request: pytest.FixtureRequest, outcomes: dict[str, Future[Any]]) -> Future[Any]:
+    return outcomes[request.node.nodeid]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        pytest.param(
+            partial(misses_of, situation=situation, columns=columns, lines=lines),
+            id=f"{name}-{columns}x{lines}",
+            marks=[] if lines == 24 else pytest.mark.slow,
+        )
+        for columns, lines in ((80, 24), (120, 36), (60, 20), (40, 8))
+        for name, situation in SITUATIONS.items()
+    ],
+    indirect=True,
+)
+def test_two_losses_3_s_apart_are_in_view_after_two_polls_and_after_twelve(outcome: Future[list[str]]) -> None:
+    misses = outcome.result()
+    assert not misses, "\n".join(misses)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        pytest.param(partial(deal_with, loss=loss, cursor=cursor), id=f"{name}-{place}")
+        for name, loss in LOSSES.items()
+        for place, cursor in CURSORS.items()
+    ],
+    indirect=True,
+)
+def test_three_keys_and_a_note_lead_from_a_loss_to_a_loss_that_is_explained_known_and_told(
+    outcome: Future[Dealt],
+) -> None:
+    dealt = outcome.result()
+    (line,) = dealt.lines
+    assert re.search("NEW .*disconnected", line)
+    assert len(dealt.commands) <= 3
+    assert NOTE in dealt.acknowledged
+    is_of_twelve = "12 off" in line
+    assert ("12 off" in dealt.acknowledged) is is_of_twelve
+    whose = ["12 environments", *TOGETHER[:2]] if is_of_twelve else [NEWEST]
+    assert all(text in dealt.copied for text in (*whose, "offline since", "disconnected", NOTE)), dealt.copied

@@ -1,0 +1,281 @@
+"""Marked environments: keys that act on rows act on all marked environments, wherever the rows stand."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.app_harness import staged
+from support.builders import NOW, environment, key_of
+from support.rewinding import BACK, is_rewound, lived, press
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.text import clean
+from envwatch.tui.screens.prompt import Prompt
+from envwatch.views.rewound_text import NOT_NOW
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from support.app_harness import Stage
+
+    from envwatch.model.environment import Environment
+
+NAMES = ("ada", "bob", "cyd", "dan")
+
+
+@pytest.fixture(autouse=True)
+def _no_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMUX", raising=False)
+
+
+def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environment:
+    link = {"lastHeartbeat": at - 1_000} if is_up else {"connectionId": None, "lastHeartbeat": None}
+    return environment(f"env-{name}", connectionName=name, **(link | changes))
+
+
+def rows(at: float, *up: str) -> list[Environment]:
+    """Four rows, lost one after the other, but for some that are up."""
+    return [row(name, at, is_up=name in up, lastSeenAt=NOW - 300_000 - n * 100_000) for n, name in enumerate(NAMES)]
+
+
+@asynccontextmanager
+async def dashboard(*up: str) -> AsyncIterator[Stage]:
+    async with staged((80, 24)) as stage:
+        await stage.show(rows(stage.at, *up))
+        yield stage
+
+
+@asynccontextmanager
+async def incident() -> AsyncIterator[Stage]:
+    """`ada` and `bob` were lost together."""
+    async with staged((80, 24)) as stage:
+        await stage.show([row(name, stage.at, is_up=name in {"cyd", "dan"}, lastSeenAt=NOW - 1_000) for name in NAMES])
+        assert stage.cursor == "ada, bob"
+        yield stage
+
+
+def marked(stage: Stage) -> list[str]:
+    return sorted(id_.removeprefix("env-") for _, id_ in stage.app.dashboard.marked)
+
+
+def acknowledged(stage: Stage) -> list[str]:
+    return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.acks)
+
+
+async def test_space_marks_the_row_goes_one_line_down_and_says_which_keys_act_on_it() -> None:
+    async with dashboard() as stage:
+        assert stage.cursor == "ada"
+        await stage.press("space")
+        assert (marked(stage), stage.cursor) == (["ada"], "bob")
+        assert stage.news == "1 marked: a, M, y and your commands act on it; esc unmarks"
+        await stage.press("space")
+        assert (marked(stage), stage.cursor) == (["ada", "bob"], "cyd")
+        assert stage.news == "2 marked: a, M, y and your commands act on them; esc unmarks"
+
+
+async def test_space_on_a_marked_row_unmarks_it() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "k", "space")
+        assert marked(stage) == []
+        assert stage.news == "none marked"
+
+
+async def test_space_on_a_group_marks_all_of_it_and_again_unmarks_all_of_it() -> None:
+    async with dashboard("bob", "cyd", "dan") as stage:
+        await stage.press("G", "space", "b", "p", "enter", "g", "j")
+        assert stage.cursor == "pod pod-1"
+        await stage.press("space")
+        assert marked(stage) == ["bob", "cyd", "dan"]
+        await stage.press("g", "j", "space")
+        assert marked(stage) == []
+
+
+async def test_space_on_an_incident_marks_all_of_it_and_again_unmarks_all_of_it() -> None:
+    async with incident() as stage:
+        await stage.press("x", "j", "space", "g", "space")
+        assert marked(stage) == ["ada", "bob"]
+        await stage.press("g", "space")
+        assert marked(stage) == []
+
+
+async def test_marks_are_drawn_on_incidents_members_and_rows_with_a_glyph_of_their_own_under_the_cursor() -> None:
+    async with incident() as stage:
+        await stage.press("x", "j", "space")
+        assert [line[1] for line in stage.block] == [" ", "+", "►"]
+        await stage.press("space", "space")
+        assert (marked(stage), stage.cursor) == (["ada", "bob", "cyd"], "dan")
+        assert [line[1] for line in stage.block] == ["+", "+", "+"]
+        assert [line[1] for line in stage.lines if "cyd" in line or "dan" in line] == ["+", "►"]
+        await stage.press("k")
+        assert [line[1] for line in stage.lines if "cyd" in line or "dan" in line] == ["◆", " "]
+        await stage.press("g")
+        assert [line[1] for line in stage.block] == ["◆", "+", "+"]
+        await stage.press("j")
+        assert [line[1] for line in stage.block] == ["+", "◆", "+"]
+
+
+async def test_space_where_no_environment_is_says_so() -> None:
+    async with staged() as stage:
+        await stage.press("space")
+        assert stage.news == "nothing to mark: no environment under the cursor"
+
+
+async def test_a_acts_on_the_marked_rows_and_not_on_the_cursor_and_the_marks_are_gone_then() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "space", "a")
+        assert "Acknowledge 2 marked on this machine, until they recover" in stage.text
+        await stage.type("disk")
+        await stage.press("enter")
+        assert stage.news == "acknowledged on this machine until they recover: 2 marked"
+        assert (acknowledged(stage), marked(stage)) == (["ada", "bob"], [])
+
+
+async def test_one_marked_row_is_called_by_its_name() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "a")
+        assert "Acknowledge ada on this machine, until it recovers" in stage.text
+
+
+async def test_who_cancels_keeps_the_marks() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "a", "escape")
+        await stage.press("M", "escape")
+        assert marked(stage) == ["ada"]
+
+
+@pytest.mark.parametrize("keys", [("enter",), ("ctrl+r",), ("x", "enter")])
+async def test_a_changed_or_kept_acknowledgement_removes_the_marks_as_well(keys: tuple[str, ...]) -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "space")
+        await stage.press("a", "enter")
+        stage.go_to("env-ada")
+        await stage.press("space", "space", "a")
+        assert "2 marked, acknowledged already: another note?" in stage.text
+        await stage.press(*keys)
+        assert marked(stage) == []
+
+
+async def test_silencing_acts_on_the_marked_rows_and_removes_the_marks() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "space", "M")
+        assert "Silence 2 marked for" in stage.text
+        await stage.press("enter")
+        assert "Silence 2 marked for 30m: why?" in stage.text
+        await stage.press("enter")
+        (silence,) = stage.app.state.silences.values()
+        assert silence.environments == {key_of("env-ada"), key_of("env-bob")}
+        assert marked(stage) == []
+        stage.go_to("env-ada")
+        await stage.press("space", "space", "M", "e", "enter")
+        assert (stage.app.state.silences, marked(stage)) == ({}, [])
+
+
+async def test_a_mark_stays_with_its_environment_when_rows_move_or_the_view_hides_them() -> None:
+    async with dashboard("bob", "cyd") as stage:
+        await stage.press("space")
+        stage.go_to("env-cyd")
+        await stage.press("space")
+        stage.now = 5
+        await stage.show(list(reversed(rows(stage.at, "bob", "cyd"))))
+        await stage.type("/bob")
+        await stage.press("enter")
+        assert stage.names == ["bob"]
+        await stage.press("c")
+        assert stage.copied == ["ada\ncyd"]
+        await stage.press("a", "enter")
+        assert acknowledged(stage) == ["ada"]
+
+
+async def test_a_marked_row_that_is_up_again_is_left_alone() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "space")
+        stage.now = 5
+        await stage.show(rows(stage.at, "ada"))
+        await stage.press("a")
+        assert "Acknowledge bob on this machine" in stage.text
+        await stage.press("enter")
+        assert (acknowledged(stage), marked(stage)) == (["bob"], [])
+
+
+async def test_what_recovers_of_the_marked_rows_while_a_note_is_typed_is_not_acknowledged() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "space", "space", "a")
+        stage.now = 5
+        await stage.show(rows(stage.at, "ada"))
+        await stage.press("enter")
+        assert stage.news == "acknowledged on this machine until they recover: 2 environments"
+        assert acknowledged(stage) == ["bob", "cyd"]
+
+
+async def test_a_prompt_names_its_target_and_acts_on_it_though_the_marks_changed_meanwhile() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "a")
+        assert isinstance(stage.app.screen, Prompt)
+        stage.app.dashboard.marked = frozenset()
+        stage.now = 5
+        await stage.show([row("eve", stage.at, is_up=False, lastSeenAt=NOW), *rows(stage.at)])
+        await stage.press("enter")
+        assert acknowledged(stage) == ["ada"]
+
+
+async def test_escape_clears_the_marks_before_the_filter() -> None:
+    async with dashboard() as stage:
+        await stage.press("4", "g", "space", "escape")
+        assert (marked(stage), str(stage.app.dashboard.view.preset)) == ([], "offline")
+        assert stage.news == "none marked"
+        await stage.press("escape")
+        assert str(stage.app.dashboard.view.preset) == "all"
+
+
+async def test_escape_closes_a_pane_over_the_table_before_it_clears_the_marks() -> None:
+    async with dashboard() as stage:
+        await stage.press("space", "enter", "escape")
+        assert marked(stage) == ["ada"]
+        await stage.press("escape")
+        assert marked(stage) == []
+
+
+async def test_c_and_y_copy_from_the_marked_rows_which_stay_marked() -> None:
+    async with dashboard() as stage:
+        await stage.press("j", "space", "g", "space", "G", "c")
+        assert stage.copied[-1] == "ada\nbob"
+        await stage.press("y")
+        assert "Copy from 2 marked" in stage.text
+        await stage.press("i")
+        assert stage.copied[-1] == "env-ada\nenv-bob"
+        assert marked(stage) == ["ada", "bob"]
+
+
+async def test_the_names_are_in_natural_order() -> None:
+    async with staged() as stage:
+        await stage.show([row(f"web-{n}", stage.at) for n in (10, 9, 1)])
+        await stage.press("g", "space", "space", "space", "c")
+        assert stage.copied[-1] == "web-1\nweb-9\nweb-10"
+
+
+async def test_without_any_marked_environment_in_the_fleet_nothing_happens_to_the_row_under_the_cursor() -> None:
+    async with dashboard() as stage:
+        stage.app.dashboard.marked = frozenset({(NO_PROFILE, clean("env-z"))})
+        for key, verb in {"a": "acknowledge", "M": "silence", "y": "copy", "c": "copy"}.items():
+            await stage.press(key)
+            assert stage.news == f"nothing to {verb}: no marked environment is in the fleet", key
+
+
+async def test_marks_are_copied_in_the_past_where_they_cannot_be_acknowledged() -> None:
+    async with lived() as stage:
+        await press(stage, BACK)
+        assert is_rewound(stage)
+        await stage.press("G", "space")
+        assert stage.news == "1 marked: c and y copy it; esc unmarks"
+        name = stage.table.rows[-1].environment.label
+        await stage.press("c")
+        assert stage.copied[-1] == name
+        for key in ("a", "M"):
+            await stage.press(key)
+            assert stage.news == NOT_NOW, key
+        assert len(marked(stage)) == 1
+        await stage.press("escape")
+        assert is_rewound(stage)
+        assert marked(stage) == []

@@ -1,0 +1,174 @@
+"""A night of 30 minutes on the dashboard: whatever keys are pressed, every screen keeps the rules of the block."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from support.app_harness import staged
+from support.budget import examples
+from support.builders import failed
+from support.memory_history import MemoryHistory
+from support.on_call import SCRIPT, OnCall, polls
+from support.rewinding import settle
+from support.screen_oracle import Oracle
+from textual.command import CommandPalette
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.tui.widgets.problem_block import NewestLoss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from support.app_harness import Stage
+
+WAIT: Final = "2 s"
+NOTHING: Final = ""
+
+KEYS: Final = [
+    NOTHING, WAIT, "j", "k", "g", "G", "ctrl+d", "ctrl+u", "n", "n", "N", "x", "enter", "enter", "escape", "escape",
+    "slash", "slash w e b enter", "slash o f f escape", *"1234560", "o", "b", "e", "E", "question_mark", "colon",
+    "a", "a k enter", "n a enter", "M", "M enter enter", "n M enter enter", "space", "y", "y s",
+    "left_square_bracket", "L", "p", "m", "equals_sign",
+]  # fmt: skip
+"""What may be pressed between two polls; the first is the simplest."""
+
+PER_POLL: Final = 2
+POLLS: Final = [*polls()]
+PRESSED: Final = st.lists(st.sampled_from(KEYS), min_size=PER_POLL * len(POLLS), max_size=PER_POLL * len(POLLS))
+
+
+class Person:
+    """Presses keys, and tells the truth what they acknowledge and silence: the machines that a prompt names."""
+
+    def __init__(self, stage: Stage, night: OnCall) -> None:
+        self._stage = stage
+        self._night = night
+        self._down: frozenset[str] = frozenset()
+        """The machines that were down when a silence was asked for."""
+
+    async def press(self, keys: str) -> None:
+        for key in keys.split():
+            await self._press(key)
+
+    async def _press(self, key: str) -> None:
+        if key == "enter":
+            key = self._answer()
+        elif key == "M":
+            self._down = frozenset(name for name, machine in self._night.machines.items() if machine.is_down)
+        await self._stage.press(key)
+        await settle(self._stage)
+
+    def _answer(self) -> str:
+        """Return the key that answers the question on the screen; `esc` if it names no known machine."""
+        night = self._night
+        box = " ".join(re.findall(r"[│] (.*?) +│", "\n".join(self._stage.lines)))
+        if isinstance(self._stage.app.screen, CommandPalette):
+            return "escape"
+        if match := re.match(r"Acknowledge (.*) on this machine, until", box):
+            named = self._named(match[1])
+            if not named:
+                return "escape"
+            night.acked.update(name for name in named if night.machines[name].is_down)
+        elif match := re.match(r"Silence (.*) for \w+: why\?", box):
+            named = self._named(match[1])
+            if not named:
+                return "escape"
+            is_down = {name: night.machines[name].is_down for name in named}
+            night.silenced.update(name for name in named if is_down[name] or name not in self._down)
+        elif re.match(r"Silence .* for .*\bend\b", box):
+            return "escape"
+        return "enter"
+
+    def _named(self, target: str) -> Sequence[str]:
+        """Return the machines that a prompt names: one of them, or all of an incident that are down."""
+        if target in self._night.machines:
+            return [target]
+        first = re.sub(r"^pod \S+: ", "", target).partition(",")[0].partition(" and ")[0]
+        return next((each.off for each in self._night.incidents() if first in each.off), ())
+
+
+async def live_through(pressed: Sequence[str], size: tuple[int, int]) -> None:
+    night, history = OnCall(), MemoryHistory()
+    async with staged(size, recorder=history, pasts={NO_PROFILE: history}) as stage:
+        person, oracle = Person(stage, night), Oracle(night)
+        for place, second in enumerate(POLLS):
+            night.now = stage.now = float(second)
+            if second in SCRIPT:
+                SCRIPT[second](night)
+            if night.failure is None:
+                night.believe()
+                await stage.show(night.rows())
+            else:
+                await stage.take(failed(night.failure, stage.at))
+            await stage.tick(0)
+            oracle.check(stage.lines)
+            for keys in pressed[place * PER_POLL : (place + 1) * PER_POLL]:
+                if keys == WAIT:
+                    await stage.tick(2)
+                    night.now = stage.now
+                elif keys:
+                    await person.press(keys)
+                if keys:
+                    oracle.check(stage.lines)
+
+
+def named(pressed: Sequence[str]) -> str:
+    """Return the keys with the seconds of the polls before them."""
+    return "  ".join(f"{POLLS[place // PER_POLL]}s: {keys}" for place, keys in enumerate(pressed) if keys)
+
+
+@settings(max_examples=examples(10), deadline=None)
+@given(PRESSED)
+def test_on_every_screen_of_a_night_the_block_is_true_whatever_keys_are_pressed(pressed: list[str]) -> None:
+    note(named(pressed))
+    asyncio.run(live_through(pressed, (80, 24)))
+
+
+@pytest.mark.slow
+@settings(max_examples=examples(10), deadline=None)
+@given(PRESSED, st.sampled_from([(60, 20), (40, 8), (120, 36)]))
+def test_in_every_size_the_block_is_true_whatever_keys_are_pressed(pressed: list[str], size: tuple[int, int]) -> None:
+    note(f"{size}: {named(pressed)}")
+    asyncio.run(live_through(pressed, size))
+
+
+async def test_without_a_key_the_block_is_true_all_night() -> None:
+    await live_through([NOTHING] * (PER_POLL * len(POLLS)), (80, 24))
+
+
+# What the night found.
+
+
+async def listen(stage: Stage, night: OnCall) -> None:
+    """Let the next listing come after 5 s."""
+    night.now = stage.now = stage.now + 5
+    night.believe()
+    await stage.show(night.rows())
+    await stage.tick(0)
+
+
+async def test_the_palette_names_a_loss_that_comes_while_the_palette_is_open() -> None:
+    night = OnCall()
+    async with staged((80, 24)) as stage:
+        await listen(stage, night)
+        await Person(stage, night).press("g G colon")
+        night.lose("lone-1")
+        await listen(stage, night)
+        Oracle(night).check(stage.lines)
+        (line,) = stage.app.screen.query(NewestLoss)
+        assert line.region.size == (80, 1)  # its own line, not a line of the dashboard that shows through
+
+
+async def test_an_answer_of_two_lines_takes_no_column_of_a_low_screen() -> None:
+    night, history = OnCall(), MemoryHistory()
+    async with staged((40, 8), recorder=history, pasts={NO_PROFILE: history}) as stage:
+        for _ in range(3):
+            await listen(stage, night)
+        await Person(stage, night).press("left_square_bracket 5 5")
+        assert "flapping: shown already" in stage.text
+        assert stage.app.screen.scrollbars_enabled == (False, False)

@@ -1,0 +1,474 @@
+"""The block: which losses need a person, which are one line, how long a line stays, and what is counted outside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.block_night import DAY, BlockNight
+from support.budget import examples
+from support.builders import NOW
+from support.policies import soon
+from support.tracked_environments import ALL
+
+from envwatch.fleet.alert_policy import AlertPolicy, Matcher
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.presence import Presence
+from envwatch.model.limits import Limits
+from envwatch.model.text import clean
+from envwatch.views.arrangement import OrderInputs, arrange
+from envwatch.views.block import NO_BLOCK
+from envwatch.views.table_view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.model.text import SafeText
+
+HOME, WORK = clean("home"), clean("work")
+MINUTE, HOUR = 60.0, 3_600.0
+
+
+def night(rows: str, **settings: Any) -> BlockNight:
+    """A monitor after its first listing, in which all rows are usually up."""
+    monitor = Monitor.create({NO_PROFILE: Limits()}, **({"policies": soon()} | settings))
+    return BlockNight(monitor).poll(rows, after=0)
+
+
+def found(lost: Mapping[str, float], **settings: Any) -> BlockNight:
+    """A monitor after its first listing, with rows whose last sign of life was so many seconds ago, beside one row."""
+    monitor = Monitor.create({NO_PROFILE: Limits()}, **settings)
+    return BlockNight(monitor).poll({"up": "+"} | dict.fromkeys(lost, "x"), after=0, lost=lost)
+
+
+def query(*names: str) -> Matcher:
+    return Matcher(clean(" ".join(names)), lambda tracked, _: tracked.environment.label in names)
+
+
+POLICY = AlertPolicy(
+    alert=Matcher(clean("!toy"), lambda row, _: row.environment.label != "toy"),
+    ephemeral=query("job"),
+)
+
+
+# Which losses are one line
+
+
+def test_the_first_listing_that_shows_a_loss_gives_the_line() -> None:
+    assert night("a+ b+").lines == []
+    one = night("a+ b+").poll("ax b+")
+    assert one.lines == ["off: a NEW"]
+    assert one.monitor.incidents.open == ()
+    (line,) = one.block.lines
+    assert (line.began_at, line.noticed_at) == (one.clocks.wall, one.clocks.wall)
+    assert one.block.keys == {(NO_PROFILE, "a")}
+
+
+def test_losses_together_are_one_line_and_keep_it_when_the_incident_opens() -> None:
+    one = night("a+ b+ c+ d+").poll("ax bx c+ d+")
+    (before,) = one.block.lines
+    assert one.poll("ax bx cx d+").lines == ["3 off: a b c NEW"]
+    assert one.hold(20, "ax bx cx d+").lines == ["3 off: a b c NEW"]
+    assert len(one.monitor.incidents.open) == 1
+    (line,) = one.block.lines
+    assert line.key == before.key
+    assert line.noticed_at - line.began_at == 5_000
+
+
+def test_losses_apart_are_two_lines_the_newest_first() -> None:
+    one = night("a+ b+ c+").poll("ax b+ c+").hold(30, "ax b+ c+").poll("ax bx c+")
+    assert one.lines == ["off: b NEW", "off: a NEW"]
+    assert one.block.newest is one.block.lines[0]
+
+
+def test_a_lost_heartbeat_a_flapping_and_a_missing_row_have_lines() -> None:
+    assert night("a+ b+").poll("ah b+", after=150).lines == ["off: a NEW"]
+    flaps = night("a+ b+")
+    for _ in range(6):
+        flaps.poll("ax b+", after=30).poll("a+ b+", after=30)
+    assert flaps.lines == ["flap: a NEW"]
+    assert flaps.block.keys == {(NO_PROFILE, "a")}
+    assert (flaps.block.presences[Presence.ONLINE], flaps.asides) == (2, {})
+    missing = night("b+", policies={NO_PROFILE: AlertPolicy(expect=(clean("a"),))})
+    assert missing.lines == ["miss: a NEW"]
+
+
+def test_a_late_row_is_not_in_the_block() -> None:
+    one = night("a~ b+")
+    assert (one.lines, one.block.keys, one.asides) == ([], frozenset(), {})
+    assert one.block.presences == {Presence.LATE: 1, Presence.ONLINE: 1}
+
+
+def test_rows_found_down_are_one_line_if_their_last_signs_of_life_follow_each_other_within_a_minute() -> None:
+    one = found({"a": 1_050, "b": 990, "c": 930, "d": 869.9})
+    assert one.lines == ["off: d NEW", "3 off: a b c"]
+    began = [one.clocks.wall - line.began_at for line in one.block.lines]
+    assert began == [869_900, 1_050_000]
+    assert [one.clocks.wall - line.noticed_at for line in one.block.lines] == [869_900, 930_000]
+    assert found({"a": 899.9}).lines == ["off: a NEW"]
+    assert found({"a": 900}).lines == ["off: a"]
+
+
+def test_a_line_of_rows_that_were_found_down_keeps_its_key_when_its_first_row_is_back() -> None:
+    one = found({"a": 100, "b": 70})
+    key = one.block.lines[0].key
+    assert one.poll("up+ a+ bx").lines == ["1 of 2 off: b NEW"]
+    assert one.block.lines[0].key == key
+    assert one.poll("up+ a+ b+").lines == ["2 back: a b"]
+
+
+def test_members_that_return_are_counted_and_stand_in_the_table() -> None:
+    names = [f"e{number:02}" for number in range(12)]
+    one = night(" ".join(f"{name}+" for name in ("up", *names)))
+    for back in (0, 7):
+        one.poll({"up": "+"} | {name: "+" if place < back else "x" for place, name in enumerate(names)})
+    assert one.lines == ["5 of 12 off: e07 e08 e09 e10 e11 NEW"]
+    assert one.block.keys == {(NO_PROFILE, name) for name in names[7:]}
+    assert one.block.lines[0].member_keys == {(NO_PROFILE, name) for name in names}
+    assert one.block.presences == {Presence.ONLINE: 8, Presence.OFFLINE: 5}
+
+
+def test_a_block_without_an_earlier_one_counts_the_members_of_an_open_incident_all_the_same() -> None:
+    one = night("a+ b+ c+").hold(20, "ax bx c+").hold(30, "a+ bx c+")
+    one.block = NO_BLOCK
+    assert one.look().lines == ["1 of 2 off: b NEW"]
+
+
+@pytest.mark.parametrize(("shared", "kept"), [("p-7", "pod p-7"), ("pod-1", None)])
+def test_a_line_names_what_its_members_share_and_no_other_row_has(shared: str, kept: str | None) -> None:
+    changes = {name: {"podId": shared} for name in "ab"}
+    one = BlockNight(changes=changes).poll("ax bx c+", after=0)
+    assert one.block.lines[0].shared == kept
+    lost = BlockNight(changes=changes).poll("a+ b+ c+", after=0).poll("ax bx c+")
+    assert lost.block.lines[0].shared == kept
+    assert lost.hold(100, "ax bx c+").block.lines[0].shared == kept
+    assert lost.poll("a+ bx c+").block.lines[0].shared == kept
+
+
+# The end of a line
+
+
+def test_a_line_whose_members_are_back_stays_for_a_minute() -> None:
+    one = night("a+ b+").poll("ax b+").poll("a+ b+")
+    assert one.lines == ["back: a"]
+    assert one.block.newest is None
+    assert one.block.keys == {(NO_PROFILE, "a")}
+    assert one.block.changes_at == one.clocks.wall + 60_000
+    assert one.wait(59.9).lines == ["back: a"]
+    assert one.wait(0.1).lines == []
+    assert one.block.keys == frozenset()
+
+
+def test_the_minute_begins_with_the_last_return_and_all_members_are_counted_as_back() -> None:
+    one = night("a+ b+ c+").poll("ax bx c+").poll("a+ bx c+").hold(55, "a+ bx c+").poll("a+ b+ c+")
+    assert one.lines == ["2 back: a b"]
+    assert one.block.keys == frozenset()
+    assert one.block.changes_at == one.clocks.wall + 60_000
+    assert one.wait(59).lines == ["2 back: a b"]
+    assert one.wait(1).lines == []
+
+
+@pytest.mark.parametrize(("seconds", "is_same"), [(55, True), (70, False)])
+def test_a_row_that_is_lost_again_within_the_minute_has_the_same_line(seconds: float, *, is_same: bool) -> None:
+    one = night("a+ b+").poll("ax b+")
+    (before,) = one.block.lines
+    one.poll("a+ b+").hold(seconds - 5, "a+ b+").poll("ax b+")
+    assert one.lines == ["off: a NEW"]
+    assert (one.block.lines[0].key == before.key) is is_same
+
+
+def test_a_line_that_goes_by_a_silence_is_not_called_back() -> None:
+    one = night("a+ b+ c+").poll("ax bx c+").poll("a+ bx c+").silence("b")
+    assert (one.lines, one.asides) == ([], {"silenced": 1})
+
+
+def test_a_silenced_member_leaves_the_line_and_comes_back_to_it() -> None:
+    late = {NO_PROFILE: AlertPolicy(alert_after=timedelta(hours=1))}
+    for one in (found({"a": 100, "b": 50}), night("up+ a+ b+", policies=late).poll("up+ ax bx")):
+        key = one.block.lines[0].key
+        assert one.silence("a", seconds=20).lines == ["1 of 2 off: b NEW"]
+        assert one.asides == {"silenced": 1}
+        assert one.block.changes_at == one.clocks.wall + 20_000
+        assert one.poll("up+ ax bx", after=19.9).lines == ["1 of 2 off: b NEW"]
+        assert one.wait(0.1).lines == ["2 off: a b NEW"]
+        assert (one.block.lines[0].key, one.asides) == (key, {})
+
+
+def test_a_member_that_becomes_a_loss_of_its_own_is_no_member_of_its_line_any_more() -> None:
+    """When a silence ends after the incident has opened, the row is news."""
+    one = night("a+ b+ c+").poll("ax bx c+").silence("a", seconds=20).hold(15, "ax bx c+")
+    assert one.lines == ["1 of 2 off: b NEW"]
+    assert sorted(one.hold(10, "ax bx c+").lines) == ["off: a NEW", "off: b NEW"]
+
+
+# Acknowledgements
+
+
+def test_acknowledged_lines_come_last_and_stay() -> None:
+    one = night("a+ b+ c+").poll("ax b+ c+").hold(30, "ax b+ c+").poll("ax bx c+").ack("b")
+    assert one.lines == ["off: a NEW", "off: b acked"]
+    assert one.block.keys == {(NO_PROFILE, "a"), (NO_PROFILE, "b")}
+    newest = one.block.newest
+    assert newest is one.block.lines[0]
+    assert one.ack("a").lines == ["off: b acked", "off: a acked"]
+    newest = one.block.newest
+    assert newest is None
+    assert one.hold(120, "ax bx c+").lines == ["off: b acked", "off: a acked"]
+    assert one.poll("a+ bx c+").lines == ["back: a", "off: b acked"]
+
+
+def test_a_line_is_acknowledged_when_all_members_that_are_off_are() -> None:
+    one = night("a+ b+ c+ d+").poll("ax bx cx d+").ack("a", "b")
+    assert one.lines == ["3 off: a b c NEW 2 acked"]
+    assert one.hold(20, "ax bx cx d+").lines == ["3 off: a b c NEW 2 acked"]
+    assert one.hold(120, "ax bx cx d+").lines == ["3 off: a b c NEW 2 acked"]
+    assert one.poll("ax bx c+ d+").lines == ["2 of 3 off: a b acked"]
+
+
+def test_the_newest_line_is_the_latest_loss_that_is_not_acknowledged() -> None:
+    """A loss that is acknowledged makes its line no newer."""
+    monitor = Monitor.create({HOME: Limits(), WORK: Limits()})
+    one = BlockNight(monitor).poll("a+ b+ x+", after=0, profile=HOME).poll("c+ y+", after=0, profile=WORK)
+    one.poll("ax b+ x+", profile=HOME).poll("cx y+", after=3, profile=WORK).poll("ax bx x+", after=2, profile=HOME)
+    assert one.lines == ["2 off: a b NEW", "off: c NEW"]
+    assert one.ack("b").lines == ["off: c NEW", "2 off: a b NEW 1 acked"]
+    assert one.block.newest is one.block.lines[0]
+
+
+# Rows outside the block
+
+
+def test_rows_that_need_nobody_are_counted_by_their_reasons() -> None:
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: POLICY})
+    changes = {
+        name: {"deviceId": "mac", "listenerInstanceId": f"server-{name:0>16}", "firstSeenAt": NOW}
+        for name in ("b1", "b2")
+    }
+    one = BlockNight(monitor, changes=changes)
+    down = {"job": "x", "toy": "x", "old": "x", "quiet": "x", "lost": "x", "b1": "x"}
+    one.poll(down | {"b2": "+"}, after=0, lost={"old": DAY, "lost": 200}).silence("quiet")
+    assert one.lines == ["off: lost NEW"]
+    assert one.asides == {"old": 1, "silenced": 1, "ephemeral": 1, "replaced": 1, "outside alert": 1}
+    assert one.block.presences == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
+    assert one.block.keys == {(NO_PROFILE, "lost")}
+
+
+def test_a_missing_row_needs_a_person_even_if_it_ends_by_design() -> None:
+    one = night("b+", policies={NO_PROFILE: AlertPolicy(expect=(clean("a"),), ephemeral=query("a"))})
+    assert (one.lines, one.asides) == (["miss: a NEW"], {})
+
+
+def test_a_flapping_row_that_is_silenced_is_counted_once() -> None:
+    one = night("a+ b+")
+    for _ in range(6):
+        one.poll("ax b+", after=30).poll("a+ b+", after=30)
+    one.silence("a")
+    assert (one.lines, one.asides, one.block.presences) == ([], {}, {Presence.ONLINE: 2})
+    one.poll("ax b+")
+    assert (one.asides, one.block.presences) == ({"silenced": 1}, {Presence.ONLINE: 1})
+
+
+def test_a_row_found_off_for_a_day_is_old_and_one_that_this_run_noticed_stays_until_acknowledged() -> None:
+    one = found({"a": DAY, "b": DAY - 0.1})
+    assert (one.lines, one.asides) == (["off: b"], {"old": 1})
+    noticed = night("a+ b+").poll("ax b+").hold(120, "ax b+").poll("ax b+", after=DAY)
+    assert (noticed.lines, noticed.asides) == (["off: a"], {})
+    noticed.ack("a")
+    assert (noticed.lines, noticed.asides) == ([], {"old": 1})
+
+
+def test_a_row_that_is_gone_for_15_minutes_stays_until_acknowledged() -> None:
+    one = night("a+ b+ c+").poll("b+ c+").poll("b+ c+")
+    assert one.lines == ["gone: a NEW"]
+    assert one.poll("b+ c+", after=15 * MINUTE).lines == ["gone: a"]
+    assert one.ack("a").asides == {"gone": 1}
+    acked = night("a+ b+ c+").poll("b+ c+").poll("b+ c+").ack("a")
+    assert acked.lines == ["gone: a acked"]
+    assert acked.poll("b+ c+", after=15 * MINUTE - 0.1).lines == ["gone: a acked"]
+    acked.poll("b+ c+", after=0.1)
+    assert (acked.lines, acked.asides) == ([], {"gone": 1})
+
+
+def test_a_loss_that_an_earlier_run_reported_leaves_when_it_is_old() -> None:
+    first = night("a+ b+").poll("ax b+").hold(20, "ax b+")
+    state = first.monitor.alert_state(NO_PROFILE, {}, (), {}, first.clocks)
+    later = BlockNight(
+        Monitor.create({NO_PROFILE: Limits()}, policies=soon()).with_alert_state(NO_PROFILE, state),
+        now=first.now,
+        seen_at=first.seen_at,
+    )
+    assert later.poll("ax b+").lines == ["off: a NEW"]
+    assert len(later.monitor.incidents.open) == 1
+    later.poll("ax b+", after=DAY)
+    assert (later.lines, later.asides) == ([], {"old": 1})
+
+
+# Unknown
+
+
+def test_rows_that_prove_nothing_and_rows_of_a_blind_profile_are_counted_as_unknown_alone() -> None:
+    one = night("a+ b+ c+").poll("ax b? c+")
+    assert (one.lines, one.block.unknown) == (["off: a NEW"], 1)
+    assert one.block.presences == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
+    one.fail(after=5 * MINUTE)
+    assert (len(one.lines), one.block.unknown, one.asides) == (1, 3, {})
+    assert not any(one.block.presences.values())
+
+
+# Several profiles
+
+
+def test_each_profile_has_lines_of_its_own() -> None:
+    one = BlockNight(Monitor.create({HOME: Limits(), WORK: Limits()}))
+    for profile in (HOME, WORK):
+        one.poll("a+ b+", after=0, profile=profile)
+    for profile in (WORK, HOME):
+        one.poll("ax b+", after=5, profile=profile)
+    assert one.lines == ["off: a NEW", "off: a NEW"]
+    assert [line.profile for line in one.block.lines] == [HOME, WORK]
+    assert len({line.key for line in one.block.lines}) == 2
+    found_down = BlockNight(Monitor.create({HOME: Limits(), WORK: Limits()}))
+    for profile in (HOME, WORK):
+        found_down.poll("ax bx", after=0, profile=profile)
+    assert found_down.lines == ["2 off: a b NEW", "2 off: a b NEW"]
+
+
+# Whatever happens
+
+NAMES = ("a", "b", "c", "d", "job", "toy")
+STATES = st.fixed_dictionaries({name: st.sampled_from("+++~xxxhh-?") for name in NAMES})
+PAUSES = st.sampled_from([5.0, 5.0, 5.0, 30.0, 61.0, 130.0, 15 * MINUTE, HOUR, DAY])
+SOME = st.frozensets(st.sampled_from(NAMES), max_size=3)
+STEPS = st.one_of(
+    st.tuples(st.just("poll"), STATES, STATES, PAUSES),
+    st.tuples(st.just("poll"), STATES, STATES, st.just(5.0)),
+    st.tuples(st.just("fail"), PAUSES),
+    st.tuples(st.just("wait"), PAUSES),
+    st.tuples(st.just("ack"), SOME),
+    st.tuples(st.just("silence"), SOME, PAUSES),
+)
+
+
+class RemindedNight(BlockNight):
+    """A night in which no line may forget a member."""
+
+    def look(self) -> Self:
+        earlier = {line.key: line.member_keys for line in self.block.lines}
+        super().look()
+        for line in self.block.lines:
+            missing = earlier.get(line.key, frozenset()) - line.member_keys
+            assert missing <= self.block.homes.keys(), "a member leaves its line for another line only"
+        return self
+
+
+class Life:
+    """Two profiles, in which two rows are of one machine, through the same steps in one order of rows and profiles."""
+
+    def __init__(self, order: Sequence[str], profiles: Sequence[SafeText]) -> None:
+        self.order = order
+        limits = {profile: Limits() for profile in profiles}
+        policy = replace(POLICY, expect=(clean("a"), clean("e")))
+        changes = {name: {"deviceId": "machine"} for name in "bc"}
+        servers = {profile: clean(f"{profile}.example") for profile in profiles}
+        policies = dict.fromkeys(profiles, policy)
+        self.night = RemindedNight(Monitor.create(limits, policies=policies, servers=servers), changes=changes)
+
+    def step(self, what: str, *arguments: Any) -> None:
+        match what:
+            case "poll":
+                home, work, pause = arguments
+                self.night.now += pause
+                for profile, states in ((HOME, home), (WORK, work)):
+                    self.night.poll({name: states[name] for name in self.order}, after=0, profile=profile)
+            case "fail":
+                self.night.fail(after=arguments[0], profile=HOME)
+            case "wait":
+                self.night.wait(*arguments)
+            case "ack":
+                self.night.ack(*arguments[0])
+            case _:
+                self.night.silence(*arguments[0], seconds=arguments[1])
+
+
+def needs_a_person(one: BlockNight) -> set[EnvironmentKey]:
+    """The rows that are down by the rules of a single row, acknowledged or not, and neither silenced nor ephemeral."""
+    monitor, now = one.monitor, one.clocks
+    return {
+        row.key
+        for row in monitor.fleet.environments
+        if (row.presence is not Presence.LATE or row.is_flapping)
+        and monitor.is_problem(row, now)
+        and monitor.is_loud(row, now)
+    }
+
+
+def parts(one: BlockNight) -> tuple[Any, ...]:
+    block = one.block
+    return block.lines, +Counter(block.presences), +Counter(block.asides), block.unknown, block.keys
+
+
+@given(st.lists(STEPS, max_size=25), st.permutations(NAMES), st.booleans())
+@settings(max_examples=examples(100), deadline=None)
+def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
+    steps: Sequence[tuple[Any, ...]],
+    order: Sequence[str],
+    is_reversed: bool,  # noqa: FBT001  drawn
+) -> None:
+    profiles = (HOME, WORK)
+    life, other = Life(NAMES, profiles), Life(order, profiles[::-1] if is_reversed else profiles)
+    one = life.night
+    for step in steps:
+        life.step(*step)
+        other.step(*step)
+        block, fleet = one.block, one.monitor.fleet
+        assert block.presences.total() + block.unknown + block.asides.total() == len(fleet)  # type: ignore[attr-defined]
+
+        off = [tracked.key for line in block.lines for tracked in line.off]
+        assert len(off) == len(set(off)), "no row is in two lines"
+        assert set(off) >= needs_a_person(one)
+        assert all(one.monitor.is_loud(tracked, one.clocks) for line in block.lines for tracked in line.off)
+        assert all(fleet.tracked(tracked.key) is tracked for line in block.lines for tracked in line.off)
+        assert block.homes.keys() == set(off)
+        assert block.keys >= set(off)
+
+        for line in block.lines:
+            assert bool(line.off) is not bool(line.returned)
+            assert line.total == len(line.member_keys) >= len(line.members)
+            assert {tracked.key for tracked in line.members} <= line.member_keys
+            assert 0 <= line.acked <= len(line.off)
+            assert line.began_at <= line.noticed_at or line.returned
+        kinds = [2 if line.is_acked else 0 if line.is_open else 1 for line in block.lines]
+        assert kinds == sorted(kinds)
+        opened = [line.noticed_at for line in block.lines if line.is_open]
+        assert opened == sorted(opened, reverse=True)
+        assert (block.newest is None) is (not opened)
+
+        for view in (View(), View(sort="name"), View(group="os")):
+            table = arrange(fleet, view, ALL, OrderInputs(one.clocks.wall, one.monitor.acks, block.keys)).rows
+            in_table = {tracked.key for tracked in table}
+            assert len(table) == len(in_table)
+            assert in_table.isdisjoint(block.keys)
+            assert in_table | block.keys == {tracked.key for tracked in fleet.environments}
+        assert parts(other.night) == parts(one)
+
+
+@given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 400), min_size=1), st.data())
+@settings(max_examples=examples(100), deadline=None)
+def test_rows_found_down_make_chains_whose_gaps_are_a_minute_at_most(
+    lost: Mapping[str, int], data: st.DataObject
+) -> None:
+    names = data.draw(st.permutations(sorted(lost)))
+    one = found({name: lost[name] for name in names})
+    lines = [sorted(lost[tracked.environment.label] for tracked in line.off) for line in one.block.lines]
+    assert list(chain(*lines)) == sorted(lost.values())
+    for line, after in zip(lines, [*lines[1:], None], strict=True):
+        assert all(later - ago <= MINUTE for ago, later in pairwise(line))
+        assert after is None or after[0] - line[-1] > MINUTE

@@ -1,0 +1,227 @@
+"""The words of a line of the block: state and count, the names that fit, the reason and the acknowledgements."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.block_night import DAY, BlockNight
+from support.budget import examples
+from support.builders import NOW
+from support.tracked_environments import offline
+
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import cells, clean
+from envwatch.views.block import BlockLine
+from envwatch.views.block_text import (
+    lasted_text,
+    member_line,
+    names_text,
+    nothing_open_text,
+    state_of,
+    why_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+WORK: Final = clean("work")
+
+
+def line_of(names: Iterable[str], *, shared: str | None = None, returned: bool = False) -> BlockLine:
+    rows = tuple(map(offline, names))
+    return BlockLine(
+        key=("incident", "work", "one"),
+        profile=WORK,
+        off=() if returned else rows,
+        returned=rows if returned else (),
+        total=len(rows),
+        began_at=WallMs(NOW),
+        noticed_at=WallMs(NOW),
+        shared=None if shared is None else clean(shared),
+    )
+
+
+def named(line: BlockLine, room: int, *, has_profiles: bool = False, ellipsis: str = "…") -> str:
+    return names_text(line, frozenset(), room, has_profiles=has_profiles, ellipsis=ellipsis)
+
+
+def said(one: BlockNight, place: int = 0) -> tuple[str, str, str]:
+    """State, duration and reason of a line."""
+    line = one.block.lines[place]
+    _, words = state_of(line, one.monitor, one.clocks)
+    return words, lasted_text(line, one.clocks.wall), why_text(line, one.monitor, one.clocks)
+
+
+# State, duration and reason.
+
+
+def test_a_single_loss_and_several_say_state_duration_and_reason() -> None:
+    one = BlockNight().poll("a+ b+ c+", after=0).poll("ax b+ c+")
+    assert said(one) == ("off", "0s", "disconnected")
+    assert said(one.wait(8)) == ("off", "8s", "disconnected")
+    assert said(one.poll("ax bx c+")) == ("2 off", "13s", "disconnected")
+    assert said(one.poll("a+ bx c+")) == ("1 of 2 off", "5s", "disconnected")
+
+
+def test_a_return_says_how_many_are_back_and_for_how_long() -> None:
+    one = BlockNight().poll("a+ b+", after=0).poll("ax b+").poll("a+ b+").wait(7)
+    assert said(one) == ("back", "7s", "")
+    one = BlockNight().poll("a+ b+ c+", after=0).poll("ax bx c+").poll("a+ bx c+").poll("a+ b+ c+").wait(7)
+    assert said(one) == ("2 back", "7s", "")
+    one = BlockNight().poll("a+ b+ c+ d+", after=0).poll("ax bx cx d+").silence("c").poll("a+ b+ cx d+")
+    assert said(one) == ("2 of 3 back", "0s", "")
+
+
+def test_members_with_several_reasons_are_counted_by_reason_and_with_several_states_are_lost() -> None:
+    one = BlockNight().poll("up+ a+ b+ c+", after=0).poll("up+ ax bx ch", after=150)
+    assert said(one)[0] == "3 off"
+    assert said(one)[2].startswith("2 disconnected · 1 ")
+    one = BlockNight().poll("up+ a+ b+", after=0).poll("up+ a-  bx").poll("up+ a- bx")
+    assert said(one)[0] == "2 lost"
+
+
+def test_while_blind_a_line_keeps_its_word_and_looks_unknown() -> None:
+    one = BlockNight().poll("a+ b+", after=0).poll("ax b+")
+    look, words = state_of(one.block.lines[0], one.monitor, one.clocks)
+    one.fail(after=600)
+    blind, unknown = state_of(one.block.lines[0], one.monitor, one.clocks)
+    assert words == unknown == "off"
+    assert (look.style, blind.style) == ("offline", "unknown")
+
+
+def test_a_line_says_how_many_are_acknowledged_or_quotes_the_notes_of_all() -> None:
+    one = BlockNight().poll("a+ b+ c+ d+ e+", after=0).poll("ax bx cx dx e+")
+    assert said(one.ack("a", "b", "c", note="disk swap"))[2] == "disconnected · 3 acked"
+    assert said(one.ack("d", note="disk swap"))[2] == "acked: disk swap"
+    assert said(one.ack("d", note="other"))[2] == "acked: disk swap, other"
+    assert said(BlockNight().poll("ax b+", after=0).ack("a"))[2] == "acked"
+
+
+def test_an_acknowledgement_of_the_serving_host_is_named() -> None:
+    marks = {"a": {"envwatch": {"ack": {"by": "ana", "note": "disk"}}}}
+    one = BlockNight(changes=marks).poll("ax b+", after=0)
+    assert said(one)[2] == "disconnected · acked by ana"
+
+
+def test_a_member_has_a_line_with_state_duration_name_reason_and_note() -> None:
+    one = BlockNight().poll("a+ b+ c+", after=0).poll("ax bx c+").ack("b", note="disk").wait(8)
+    a, b = one.block.lines[0].off
+    lines = [
+        member_line(each, one.monitor, one.clocks, is_ascii=is_ascii) for each in (a, b) for is_ascii in (True, False)
+    ]
+    assert [(line.label, line.text) for line in lines] == [
+        ("x 8s", "a · disconnected"),
+        ("○ 8s", "a · disconnected"),
+        ("x 8s", "b · disconnected · acked: disk"),
+        ("○ 8s", "b · disconnected · acked: disk"),
+    ]
+    assert [line.style for line in lines[1:3]] == ["offline", ""]
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        (60, "pod p-7: web-1, web-2, web-3, web-4"),
+        (35, "pod p-7: web-1, web-2, web-3, web-4"),
+        (34, "pod p-7: web-1, web-2 and 2 more"),
+        (25, "pod p-7: web-1 and 3 more"),
+        (24, "web-1, web-2 and 2 more"),
+        (16, "web-1 and 3 more"),
+        (15, "web-1 +3"),
+        (7, "we…1 +3"),
+        (3, "4"),
+    ],
+)
+def test_as_many_names_as_fit_follow_the_shared_values(room: int, text: str) -> None:
+    assert named(line_of(["web-1", "web-2", "web-3", "web-4"], shared="pod p-7"), room) == text
+
+
+def test_a_single_name_has_no_shared_value_and_is_shortened_in_its_middle() -> None:
+    line = line_of(["bjorn-home-server-12"], shared="pod p-7")
+    assert named(line, 20) == "bjorn-home-server-12"
+    assert named(line, 11) == "bjorn-h…-12"
+    assert named(line, 11, ellipsis="~") == "bjorn-h~-12"
+
+
+def test_the_profile_is_named_where_there_are_several() -> None:
+    line = line_of(["web-1", "web-2"], shared="pod p-7")
+    assert named(line, 60, has_profiles=True) == "work pod p-7: web-1, web-2"
+    assert named(line, 20, has_profiles=True) == "work web-1, web-2"
+
+
+def test_names_that_are_used_twice_are_followed_by_the_end_of_their_ids() -> None:
+    line = line_of(["web-1", "web-2"])
+    text = names_text(line, frozenset({clean("web-1")}), 60, has_profiles=False, ellipsis="…")
+    assert text == "web-1 eb-1, web-2"
+
+
+NAMES = st.lists(st.text("abc-界", min_size=1, max_size=30), min_size=1, max_size=120)
+
+
+@given(
+    names=NAMES,
+    room=st.integers(1, 100),
+    shared=st.none() | st.just("pod p-7"),
+    has_profiles=st.booleans(),
+    returned=st.booleans(),
+)
+@settings(max_examples=examples(1_000), deadline=None)
+def test_the_names_never_take_more_than_their_room_and_never_hide_how_many_there_are(
+    *, names: list[str], room: int, shared: str | None, has_profiles: bool, returned: bool
+) -> None:
+    text = named(line_of(names, shared=shared, returned=returned), room, has_profiles=has_profiles)
+    assert 0 < cells(text) <= room
+    if text.isdecimal():
+        assert int(text) == len(names)
+        return
+    if room < len(str(len(names))):
+        return  # the state counts them
+    hidden = re.search(r" and (\d+) more$| \+(\d+)$", text)
+    count = int(hidden[1] or hidden[2]) if hidden else 0
+    assert len(text.split(", ")) + count == len(names)
+
+
+def test_a_wider_room_shows_at_least_as_many_names() -> None:
+    line = line_of([f"web-{number}" for number in range(12)], shared="pod p-7")
+    counts = [named(line, room).count("web-") for room in range(16, 120)]
+    assert counts[0] == 1
+    assert max(counts) == counts[-1] == 12
+
+
+# Where no other line is open.
+
+
+@pytest.mark.parametrize(
+    ("rows", "acked", "silenced", "text"),
+    [
+        ("a+", "", "", "nothing needs a person"),
+        ("ax b+", "a", "", "nothing needs a person: 1 acknowledged"),
+        ("ax old-x b+", "a", "", "nothing needs a person: 1 acknowledged, 1 old"),
+        ("ax bx c+", "a", "b", "nothing needs a person: 1 acknowledged, 1 silenced"),
+        ("a? b+", "", "", "nothing needs a person: 1 unknown"),
+        ("ax b+", "", "", "this is the only line that needs a person"),
+    ],
+)
+def test_the_answer_names_what_there_is(rows: str, acked: str, silenced: str, text: str) -> None:
+    one = BlockNight().poll(rows, after=0, lost={"old-": DAY}).ack(*acked).silence(*silenced)
+    assert nothing_open_text(one.block, one.monitor.fleet) == text
+
+
+def test_a_blind_fleet_and_one_without_a_listing_are_unknown() -> None:
+    one = BlockNight()
+    assert "unknown" in nothing_open_text(one.block, one.monitor.fleet)
+    one.poll("a+ b+", after=0).fail(after=600)
+    assert nothing_open_text(one.block, one.monitor.fleet) == "nothing needs a person: 2 unknown"
+    many = BlockNight(Monitor.create({NO_PROFILE: Limits()})).poll({f"e{n}": "+" for n in range(1_200)}, after=0)
+    many.fail(after=600)
+    assert nothing_open_text(many.block, many.monitor.fleet) == "nothing needs a person: 1,200 unknown"
