@@ -20,7 +20,7 @@ Must not know widgets or clocks.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -85,7 +85,7 @@ class RowCursor:
         self._lines_of: Callable[[Arrangement], Sequence[TableLine]] = lambda arrangement: arrangement.rows
         self._visited: dict[LineKey, float] = {}
         """The lines of the block that the cursor stood on, with the moment of their newest loss at that time."""
-        self._trail: list[LineKey] = []
+        self._trail: deque[LineKey] = deque(maxlen=100)
         """The lines from which `next_open` led away."""
 
     @property
