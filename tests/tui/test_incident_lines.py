@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
+
+if TYPE_CHECKING:
+    from envwatch.model.environment import Environment
 
 
 def lost(name: str, ago: float) -> Any:
@@ -52,3 +56,36 @@ async def test_help_and_quit_stay_in_the_footer_at_any_width(columns: int) -> No
     async with staged((columns, 24)) as stage:
         await stage.show(ROWS)
         assert stage.lines[-1].rstrip().endswith("? Help  q Quit")
+
+
+async def test_two_hundred_losses_in_ten_minutes_are_all_counted_and_the_newest_is_named() -> None:
+    """Five rows are lost every 15 s, so that each wave is an incident, and from the storm on a part of one."""
+
+    def row(number: int, at: float) -> Environment:
+        is_lost = number < lost_rows
+        return environment(
+            f"env-{number}",
+            connectionName=f"host-{number:03}",
+            connectionId=None if is_lost else "conn",
+            lastHeartbeat=None if is_lost else at - 1_000,
+            lastSeenAt=at - 1_000,
+        )
+
+    async with staged() as stage:
+        lost_rows = 0
+        for poll in range(120):
+            lost_rows = 5 * (poll // 3)
+            await stage.show([row(number, stage.at) for number in range(300)])
+            await stage.tick(5)
+        assert f"● {300 - lost_rows} on  ○ {lost_rows} off" in stage.lines[0]
+        assert stage.rule.startswith(f"── {300 - lost_rows} online ─")
+        *shown, more = stage.block
+        assert len(shown) == 7
+        assert re.search(rf"NEW +host-{lost_rows - 5:03}, ", shown[0])
+        assert re.search(r"^ \+\d+ more, \d+ new · n", more)
+        named = sum(int(re.findall(r"\d+", line)[0]) for line in shown)
+        lines = stage.app.state.block.lines
+        assert sum(len(line.off) for line in lines[7:]) == lost_rows - named
+        assert len(lines) - 7 == int(re.findall(r"\d+", more)[0])
+        await stage.press(*("n" * len(lines)))
+        assert stage.cursor is not None
