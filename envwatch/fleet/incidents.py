@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Event, Kind, leaves
 from envwatch.fleet.losses import LOSSES, RETURNS, DeathInterval, Key, Loss, LossClassifier, LossStatus, key_of
-from envwatch.fleet.presence import Presence
+from envwatch.fleet.presence import Presence, Reason
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -145,6 +145,21 @@ class Incidents:
         following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, last_seen_alive_at)))
         ids = _ids(following)
         return following, tuple(_marked(event, ids) for event in events)
+
+    def with_proof(self, is_down: Callable[[Key], bool]) -> Incidents:
+        """Return the incidents without the doubt about rows that were quarantined and are listed as down now.
+
+        A row whose heartbeat was lost before the heartbeats of the platform were seen to arrive stays in doubt.
+        """
+        waiting = tuple(
+            replace(loss, is_doubtful=False)
+            if loss.is_doubtful
+            and not (loss.event.reason or EMPTY).startswith(Reason.HEARTBEAT_LOST)
+            and is_down(key_of(loss.event))
+            else loss
+            for loss in self.waiting
+        )
+        return self if waiting == self.waiting else replace(self, waiting=waiting)
 
     def with_earlier_run(
         self,

@@ -25,7 +25,7 @@ from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.losses import Loss, LossStatus, death_interval, key_of, status_of
 from envwatch.fleet.mass_changes import blast_radius
 from envwatch.fleet.outages import states
-from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
+from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.run_before import with_siblings
@@ -167,7 +167,10 @@ class Monitor:
         def with_losses(incidents: Incidents, events: Iterable[Event]) -> tuple[Incidents, tuple[Event, ...]]:
             return incidents.with_events(events, loss_of, last_seen_alive_at, identity)
 
-        incidents, events = with_losses(incidents, found)
+        def is_listed_down(key: Key) -> bool:
+            return (tracked := fleet.tracked(key)) is not None and tracked.verdict in (DISCONNECTED, HEARTBEAT_LOST)
+
+        incidents, events = with_losses(incidents.with_proof(is_listed_down), found)
         lost: list[Event] = []
         if ended:
             acks = {key: ack for key, ack in acks.items() if key not in ended}

@@ -692,6 +692,28 @@ def test_rows_that_were_quarantined_wait_for_blind_after(
     assert opened == expected
 
 
+@pytest.mark.parametrize("anomaly", ["vanished", "without heartbeats"])
+def test_a_row_that_was_quarantined_with_others_and_is_listed_as_down_waits_no_longer(anomaly: str) -> None:
+    """A power cut during a fault of the platform's list: the list is right again before `blind_after` is over."""
+    monitor, opened = Monitor.create(LIMITS), list[tuple[int, set[str]]]()
+    for second in range(0, 900, 5):
+        at = NOW + second * 1000
+        rows = [steady(number, at) for number in range(12, 20)]
+        if not 100 <= second < 300:
+            rows += [steady(number, at) for number in range(4, 12)]
+            rows += [
+                steady(number, at)
+                if second < 100
+                else environment(f"e{number:02}", lastHeartbeat=NOW + 99_000, lastSeenAt=NOW + 99_000, **silent)
+                for number, silent in enumerate([{}, {}, {"connectionId": None}, {"connectionId": None}])
+            ]
+        elif anomaly == "without heartbeats":
+            rows += [environment(f"e{number:02}", lastHeartbeat=None) for number in range(12)]
+        monitor, changes = monitor.apply(NO_PROFILE, listed(rows, at), reading(at))
+        opened += [(second, {str(loss.id) for loss in each.losses}) for each in changes.opened]
+    assert opened == [(300, {"e00", "e01", "e02", "e03"})]
+
+
 def test_a_stall_that_began_before_the_run_accuses_no_environment() -> None:
     """The platform's heartbeats stood still while envwatch restarted, and the rows expire one after the other."""
 
