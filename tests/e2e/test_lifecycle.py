@@ -226,10 +226,10 @@ def parts_of(terminal: Terminal) -> list[str]:
 
 
 def cursor_line(terminal: Terminal, *, after: int) -> str:
-    """Wait for the cursor on row `after`, not counting the rule below the problems, and return its line."""
+    """Wait for the cursor `after` lines below the first line of block and table, and return the cursor's line."""
 
     def rows() -> list[str]:
-        return [line for line in terminal.display[2:] if not line.startswith("──")]
+        return [line for line in terminal.display if re.match("[▌ ][► ][●◐○] ", line)]
 
     def places() -> list[int]:
         return [y for y, line in enumerate(rows()) if line[1:2] == "►"]
