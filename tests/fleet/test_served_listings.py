@@ -115,8 +115,9 @@ class ViewerMachine(FleetMachine):
         states = (self.profile_state, self.late_viewer)
         if any(each.quarantine is not None or not each.stall_detector.beats_count for each in states):
             return  # either may believe or doubt the platform a poll before the other
-        for id_, tracked in self.late_viewer.environments.items():
-            was = self.profile_state.environments.get(id_)
+        # A row that the listing lacks keeps its verdict, maybe from a listing that only one of both believed.
+        for id_ in {row.id for page in direct.snapshot.pages for row in page.environments}:
+            tracked, was = self.late_viewer.environments[id_], self.profile_state.environments.get(id_)
             if was is not None and was.verdict.is_up and tracked.presence is Presence.OFFLINE:
                 assert not tracked.environment.connection_id, "lost because the request took its time"
 
