@@ -13,17 +13,18 @@ from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.periods import blind_after
 from envwatch.model.listing_api import (
     AGE_HEADER,
     INTERVAL_HEADER,
+    PageParams,
     RefusedError,
     accepts_gzip,
     device_in,
     unknown_device,
 )
 from envwatch.model.outcome import Listed
-from envwatch.serving.bodies import Body, PageBodies
+from envwatch.serving.bodies import LARGEST_PAGE, Body, PageBodies
 from envwatch.serving.listing import ServedListing
 from envwatch.serving.shared_state import NOTHING_SHARED
 
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 _RETRY_AT_MOST_S: Final = 30
 _RETRY_WHILE_STOPPING_S: Final = 5.0
 """A restart takes no longer."""
+_EARLIER_KEPT: Final = 2
+"""How many listings before the newest are kept for the viewers that have begun to read them."""
+_EARLIER_KEPT_S: Final = 60.0
+"""For how long a replaced listing is kept: a walk takes 30 s at most."""
 _LAST_DATE_S: Final = 253_402_300_799
 """The end of the year 9999."""
 
@@ -62,6 +67,15 @@ class Request:
     method: str = "GET"
     if_none_match: str = ""
     accept_encoding: str = ""
+    viewer: str = ""
+    """The name of the token; the name contains no space."""
+    connection: str = ""
+    """Address and port of the client."""
+
+    @property
+    def readers(self) -> tuple[str, str]:
+        """The connection and the viewer: a client may send each request of a walk on another connection."""
+        return f"{self.viewer} {self.connection}", self.viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +88,18 @@ class Answer:
 
 
 class ProfileEndpoint:
-    """The newest state of one profile, and the answers from it; to be used by one thread."""
+    """The newest state of one profile, and the answers from it; to be used by one thread.
+
+    While a listing is quarantined, viewers get the last listing before the quarantine. The pages of a walk are pages of
+    one listing: a page's last row leads a viewer back to the listing of the page.
+    """
 
     def __init__(self) -> None:
         self._profile_state: ProfileState | None = None
-        self._listing: ServedListing | None = None
         self._pages: PageBodies | None = None
+        """Pages of the newest believed listing."""
+        self._earlier: list[PageBodies] = []
+        """Pages of listings before the newest that a viewer has begun to read, the newest first."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
         """Ids of the silences in force when the marks were made."""
@@ -93,20 +113,22 @@ class ProfileEndpoint:
         # Of a listing that another server has handed on twice, absences are not looked up the second time.
         if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(profile_state):
             listed = None
+        if profile_state.quarantine is not None:
+            listed = None
         self._profile_state = profile_state
         silences = shared.holding(now)
         if listed is not None or shared != self._shared or silences != self._silences:
             self._shared, self._silences = shared, silences
             marks = shared.marks(profile_state, now)
             if listed is not None:
-                self._show(ServedListing.from_outcome(listed, profile_state, self._listing, marks))
-            elif self._listing is not None:
-                self._show(self._listing.with_shared_marks(marks))
+                self._show(ServedListing.from_outcome(listed, profile_state, self.listing, marks), now)
+            elif self.listing is not None:
+                self._show(self.listing.with_shared_marks(marks), now)
 
     @property
     def listing(self) -> ServedListing | None:
-        """What is served; None before the first listing."""
-        return self._listing
+        """The newest believed listing; None before the first listing."""
+        return None if self._pages is None else self._pages.listing
 
     def end(self) -> None:
         """Answer 503 from now on: the server is about to stop."""
@@ -136,25 +158,55 @@ class ProfileEndpoint:
     def _has_believed_as_many_as(self, profile_state: ProfileState) -> bool:
         return self._profile_state is not None and self._profile_state.listings == profile_state.listings
 
-    def _show(self, listing: ServedListing) -> None:
-        if self._pages is None or self._listing is None or not listing.is_same_as(self._listing):
-            self._pages = PageBodies(listing)
-        self._listing = listing
+    def _show(self, listing: ServedListing, now: Clocks) -> None:
+        if self._pages is not None and listing.is_same_as(self._pages.listing):
+            self._pages.listing = listing
+            return
+        if self._pages is not None:
+            self._pages.replaced_at = now.monotonic
+            self._earlier.insert(0, self._pages)
+        since = now.monotonic - _EARLIER_KEPT_S
+        begun = [pages for pages in self._earlier if pages.is_begun and pages.replaced_at >= since]
+        self._earlier = begun[:_EARLIER_KEPT]
+        self._pages = PageBodies(listing)
+
+    def _walked(self, newest: PageBodies, request: Request) -> PageBodies:
+        """Return the pages of a walk's listing, or `newest` if no kept listing knows the cursor.
+
+        Raises:
+            RefusedError: a parameter is not allowed (400).
+        """
+        if not self._earlier:
+            return newest
+        cursor = PageParams.from_query(request.query, LARGEST_PAGE).after
+        if cursor is not None:
+            for reader in request.readers:
+                for pages in (newest, *self._earlier):
+                    if pages.is_walked_by(reader, cursor):
+                        return pages
+        return newest
 
     def _answer(self, request: Request, now: Clocks) -> Answer:
         if request.method != "GET":
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
         device_id = device_in(request.path)
-        profile_state, listing, pages = self._profile_state, self._listing, self._pages
+        profile_state, pages = self._profile_state, self._pages
         if self._is_ending:
             return self._unavailable("envwatch_stopping", "envwatch serve is stopping", now)
-        if profile_state is None or listing is None or pages is None:
+        if profile_state is None or pages is None:
             return self._unavailable("envwatch_waiting", _why("envwatch serve has no listing yet", profile_state), now)
-        if (blindness := _blindness(profile_state, listing, now)) is not None:
+        if (blindness := _blindness(profile_state, pages.listing, now)) is not None:
             return self._unavailable("envwatch_blind", blindness, now)
+        if device_id is None:
+            pages = self._walked(pages, request)
+        listing = pages.listing
+        if _blindness(profile_state, listing, now) is not None:
+            too_old = "the listing of this walk is too old: read again from the first page"
+            return self._unavailable("envwatch_blind", too_old, now)
         may_be_gzip = accepts_gzip(request.accept_encoding)
         if device_id is None:
-            body = pages.body(request.query, profile_state.clock.server_time(now.wall), may_be_gzip=may_be_gzip)
+            at = profile_state.clock.server_time(now.wall)
+            body = pages.body(request.query, at, may_be_gzip=may_be_gzip, readers=request.readers)
         elif (row := listing.row_of(device_id)) is not None:
             body = Body.from_bytes(row.data, may_be_gzip=may_be_gzip)
         else:
@@ -190,11 +242,10 @@ def _blindness(profile_state: ProfileState, listing: ServedListing, now: Clocks)
     """Return why nothing can be said of the environments at a moment; None if something can."""
     if profile_state.unseen_since is not None or now.slept_since(listing.asked):
         return _why("envwatch serve slept, and has no listing since", profile_state)
-    if profile_state.freshness(now) is not Freshness.BLIND:
+    age_s = max((now.wall - listing.asked.wall) / 1000, now.monotonic - listing.asked.monotonic)
+    if age_s <= blind_after(profile_state.interval).total_seconds():
         return None
-    age = profile_state.age(now)
-    seconds = 0 if age is None else int(age.total_seconds())
-    return _why(f"envwatch serve has had no listing for {seconds} s", profile_state)
+    return _why(f"envwatch serve has had no listing for {int(age_s)} s", profile_state)
 
 
 def _why(what: str, profile_state: ProfileState | None) -> str:

@@ -99,14 +99,16 @@ class _Asked:
     @classmethod
     def from_scope(cls, scope: Scope, now: Clocks) -> _Asked:
         headers = dict(scope["headers"])
+        address, port = scope.get("client") or ("", 0)
         request = Request(
             path=scope["raw_path"].decode("latin-1"),
             query=scope["query_string"].decode("latin-1"),
             method=scope["method"],
             if_none_match=_header(headers, b"if-none-match"),
             accept_encoding=_header(headers, b"accept-encoding"),
+            connection=f"{address}:{port}",
         )
-        return cls(request, headers, (scope.get("client") or ("", 0))[0], now)
+        return cls(request, headers, address, now)
 
     @property
     def authorization(self) -> str:
@@ -225,7 +227,7 @@ class ServingApp:
 
     def _from_endpoint(self, profile: ServedProfile, path: str, asked: _Asked) -> Answer:
         self._admit([profile], asked)
-        return profile.endpoint.answer(replace(asked.request, path=path), asked.now)
+        return profile.endpoint.answer(replace(asked.request, path=path, viewer=asked.viewer or ""), asked.now)
 
     def _without_profile(self, asked: _Asked) -> RefusedError:
         """Return the refusal of a path that names no profile; it names those that the token opens."""

@@ -1,7 +1,6 @@
-"""The listing that is served: the rows of upstream's last complete listing, each as the bytes of its JSON.
+"""A listing to serve: the rows of one complete listing of upstream, each as the bytes of its JSON.
 
-Pure. Rows are neither judged nor held back: a viewer judges for itself, as if it had asked upstream. Bytes of a row
-that has not changed are kept from listing to listing.
+Pure. Rows are not judged: a viewer judges for itself, as if it had asked upstream. Listings share unchanged rows.
 """
 
 from __future__ import annotations

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import signal
 import socket
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from letta_client import AuthenticationError, InternalServerError, Letta, NotFoundError
 from support.demo_client import Client
+from support.faulty_server import KEY as UPSTREAM_KEY
+from support.faulty_server import serving as listening
 from support.programs import TIMEOUT_S
 from support.pty_terminal import environment
+from support.scripted_server import Scripted, up
 from support.serve_program import (
     LISTING,
     TOKEN,
@@ -199,6 +206,73 @@ def test_before_the_first_listing_viewers_read_why_there_is_none(
                 sdk.environments.list()
             assert program.end() == Exit.TERMINATED
             assert key not in program.said
+
+
+LISTED = 60
+
+
+def in_order(seed: int) -> list[dict[str, Any]]:
+    """Rows in an order of their own; the pod names the seed."""
+    rows = [up(f"env-{number}", time.time() * 1_000, podId=f"pod-{seed}") for number in range(LISTED)]
+    random.Random(seed).shuffle(rows)
+    return rows
+
+
+def let_upstream_list(server: Scripted, rows: list[dict[str, Any]]) -> None:
+    """Let upstream list other rows, and wait until `serve` has polled these rows."""
+    polls = len(server.seen)
+    server.script = lambda _: rows
+    # Requests for single devices come between two polls.
+    until(lambda: sum(seen.path == LISTING for seen in server.seen[polls:]) > 1)
+
+
+async def test_each_of_60_walks_reads_one_whole_listing_while_upstream_reorders_its_rows(tmp_path: Path) -> None:
+    tokens_file(tmp_path)
+    first = in_order(0)
+    server = Scripted(lambda _: first)
+
+    def walk(program: ServeProgram) -> list[list[dict[str, Any]]]:
+        until(lambda: program.ask().status == 200)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(Client(program.urls[0], TOKEN)) for _ in range(60)]
+            walks, found = [client.pages("", 7) for client in clients], [list[dict[str, Any]]() for _ in clients]
+            for turn in range(10):
+                for number, pages in enumerate(walks):
+                    if turn or number % 2:  # the other half begins with the next listing
+                        found[number] += next(pages, [])
+                if turn < 3:
+                    let_upstream_list(server, in_order(turn + 1))
+            return found
+
+    async with listening(server):
+        with serve_program(upstream(tmp_path, server.url, UPSTREAM_KEY), tmp_path) as program:
+            found = await asyncio.to_thread(walk, program)
+    for number, rows in enumerate(found):
+        assert {row["podId"] for row in rows} == {f"pod-{1 - number % 2}"}, "rows of another listing"
+        assert [row["id"] for row in rows] == [row["id"] for row in in_order(1 - number % 2)]
+
+
+async def test_a_quarantined_listing_reaches_no_viewer(tmp_path: Path) -> None:
+    config = tokens_file(tmp_path).with_name("config.toml")
+    config.write_text("requests_per_minute = 6000\n")  # asking for each row that vanished stretches no interval
+    first = in_order(0)
+    server = Scripted(lambda _: first)
+    server.unlisted = first
+
+    def check(program: ServeProgram) -> None:
+        until(lambda: program.ask().status == 200)
+        silent = [row | {"lastHeartbeat": None} for row in in_order(9)]
+        with Client(program.urls[0], TOKEN) as viewer:
+            for seed, unlikely in enumerate([[], in_order(9)[:7], silent], 1):
+                believed = in_order(seed)
+                let_upstream_list(server, believed)
+                let_upstream_list(server, unlikely)
+                assert viewer.rows(limit=7) == believed
+                assert float(viewer.ask(LISTING).headers["Envwatch-Listing-Age"]) > 1
+
+    async with listening(server):
+        with serve_program(upstream(tmp_path, server.url, UPSTREAM_KEY), tmp_path) as program:
+            await asyncio.to_thread(check, program)
 
 
 # Several profiles, TLS.

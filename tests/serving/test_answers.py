@@ -336,16 +336,42 @@ def test_a_sleep_is_noticed_before_its_outcome_has_come() -> None:
     assert profile.ask(at=NOW + 1_000).status == 200
 
 
-def test_a_listing_that_is_not_believed_yet_is_served_as_it_came() -> None:
-    """A viewer holds it back by its own rules, as if it had asked upstream."""
+_ANOMALIES = {
+    "the list came back empty": [],
+    "7 of 10 rows vanished at once": [wire_row(f"env-{n}", lastHeartbeat=NOW + 4_000) for n in range(1, 4)],
+    "many rows lost their heartbeat": [wire_row(f"env-{n}", lastHeartbeat=None) for n in range(1, 11)],
+}
+
+
+@pytest.mark.parametrize("finding", _ANOMALIES)
+@pytest.mark.parametrize("path", [LISTING_PATH, DEVICE])
+def test_while_a_listing_is_quarantined_viewers_get_the_believed_one_until_it_is_too_old(
+    finding: str, path: str
+) -> None:
     profile = served(10)
-    profile.poll([], NOW + 5_000)
-    assert profile.profile_state.quarantine is not None
-    assert json.loads(profile.ask(at=NOW + 5_000).body) == {"connections": [], "hasNextPage": False}
-    status, body = refusal(profile.ask(at=NOW + 200_000))
+    believed = profile.ask(path=path)
+    for at in range(5_000, 60_000, 5_000):
+        profile.poll(_ANOMALIES[finding], NOW + at)
+        answer = profile.ask(path=path, at=NOW + at)
+        assert answer.body == believed.body
+        assert header(answer, "Envwatch-Listing-Age") == f"{at / 1_000:.3f}"
+    assert profile.ask(path=path, at=NOW + 60_000).body == believed.body
+    status, body = refusal(profile.ask(path=path, at=NOW + 61_000))
     assert status == 503
-    why = "envwatch serve has had no listing for 200 s that can be believed: the list came back empty"
-    assert body["error"] == why
+    assert body["error"] == f"envwatch serve has had no listing for 61 s that can be believed: {finding}"
+
+
+@pytest.mark.parametrize("finding", _ANOMALIES)
+def test_a_listing_is_served_once_the_quarantine_is_over(finding: str) -> None:
+    unlikely, ids = _ANOMALIES[finding], [row["id"] for row in _ANOMALIES[finding]]
+    believed, contradicted = served(10), served(10)
+    for at in range(5_000, 70_000, 5_000):
+        believed.poll(unlikely, NOW + at)
+    assert believed.profile_state.quarantine is None
+    assert [row["id"] for row in believed.rows(at=NOW + 65_000)] == ids
+    contradicted.poll(unlikely, NOW + 5_000)
+    contradicted.poll(wire_rows(11), NOW + 10_000)
+    assert len(contradicted.rows(at=NOW + 10_000)) == 11
 
 
 @pytest.mark.parametrize("path", [LISTING_PATH, DEVICE])

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from support.builders import environment
 from support.demo_client import Client
 from support.serving import OTHER, TOKEN, WRONG, rows_in, serving, tokens_of
 
@@ -45,6 +46,19 @@ def test_every_answer_is_dated_by_the_clock_of_upstream_and_says_neither_who_ser
         assert {answer.headers["Date"] for answer in asked} == {asked[0].headers["Date"]}
         assert asked[0].headers["Date"].endswith(" GMT")
         assert not any("Server" in answer.headers for answer in asked)
+
+
+def test_a_walk_is_recognized_by_its_connection_or_else_by_its_token() -> None:
+    with serving() as served, Client(served.url, TOKEN) as first, Client(served.url, TOKEN) as second:
+        orders = ["env-1 env-2 env-3 env-4", "env-4 env-1 env-3 env-2", "env-1 env-2 env-4 env-3"]
+        for viewer, order in zip((first, second, None), orders, strict=True):
+            served.show([environment(id_) for id_ in order.split()])
+            if viewer is not None:
+                viewer.ask(f"{LISTING}?limit={1 + (viewer is second)}")
+        after = f"{LISTING}?limit=1&after=env-1"
+        assert [rows_in(client.ask(after)) for client in (first, second)] == [["env-2"], ["env-3"]]
+        assert rows_in(served.ask(after)) == ["env-3"]
+        assert rows_in(served.ask(after, OTHER)) == ["env-2"]
 
 
 def test_health_needs_no_token() -> None:

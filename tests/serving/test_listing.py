@@ -159,10 +159,11 @@ def test_a_row_that_has_left_still_marks_its_place(
     once = [id_ for id_, stays in zip(order, stay_first, strict=True) if stays]
     twice = [id_ for id_, stays in zip(order, stay_second, strict=False) if stays and id_ in once]
     for number, ids in enumerate([order, once, twice]):
-        served.poll([wire_row(id_) for id_ in ids], NOW + 5_000 * number)
+        rows = [wire_row(id_) for id_ in [*ids, "stays"]]
+        served.poll(rows, NOW + 5_000 * number, confirmed_absent=frozenset(order) - frozenset(ids))
     cursor = data.draw(st.sampled_from(order))
     page = json.loads(served.ask(urlencode({"after": cursor}), NOW + 11_000).body)
-    assert [row["id"] for row in page["connections"]] == [id_ for id_ in twice if id_ > cursor]
+    assert [row["id"] for row in page["connections"]] == [id_ for id_ in [*twice, "stays"] if id_ > cursor]
 
 
 def test_a_place_is_kept_when_the_row_before_it_leaves_as_well() -> None:
