@@ -52,6 +52,8 @@ async def test_an_incident_of_several_kinds_has_advice_for_each_kind() -> None:
         assert re.search(r"what helps, on app and on its kind .*open the Letta Code desktop app", stage.text, re.DOTALL)
         assert re.search(r"what helps, on web-1 and on its kind .*letta server .*web-1", stage.text, re.DOTALL)
         assert "--computer-name=app" not in stage.text
+        assert stage.text.index("on web-1 and") < stage.text.index("on app and"), "two listeners and one app"
+        assert "y l" not in stage.text
 
 
 @pytest.mark.parametrize(("key", "name"), [("Z", "Z"), ("h", "h"), ("right", "right"), ("tab", "tab"), ("@", "@")])
