@@ -200,6 +200,7 @@ _ALL: Final = (
         width=5,
         column_about="time since it was first seen",
     ),
+    Presentation("protocol", "protocol of its messages", text=_attribute("message_protocol"), pane="protocol"),
     Presentation("device", "id of the machine", text=_attribute("device_id"), width=14, pane="device", is_id=True),
     Presentation("id", "id of the row", text=_attribute("id"), pane="id", is_id=True),
     Presentation(

@@ -12,7 +12,13 @@ from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from envwatch.model.environment import Environment
+from envwatch.model.environment import (
+    DESKTOP_CLOUD_LISTENER,
+    DESKTOP_DEVICE,
+    DESKTOP_LISTENER,
+    LOCAL_ORGANIZATION,
+    Environment,
+)
 
 if TYPE_CHECKING:
     from envwatch.demo.fleet_spec import FleetSpec
@@ -38,7 +44,8 @@ class Blueprint(NamedTuple):
     name: str
     os: str
     device: str
-    """Form of its deviceId: uuid, hex, desktop or sandbox; "twin" shares that of the blueprint before."""
+    """Form of its deviceId: uuid, hex, desktop or sandbox; "twin" shares that of the blueprint before. Three forms are
+    rows of the Desktop app: desktop, "cloud" (a uuid) and "local" (the Desktop app on this very machine)."""
     mode: str | None
     branch: str | None
     presence: str = "online"
@@ -56,7 +63,7 @@ ROSTER = (
     Blueprint("sandbox-{agent}", "linux", "sandbox", "standard", "main"),
     Blueprint("{who}-thinkpad", "win32", "uuid", "standard", "fix/token-refresh"),
     Blueprint("gpu-node-{n}", "linux", "uuid", "bypassPermissions", "train/v3"),
-    Blueprint("{who}-desktop", "win32", "desktop", "acceptEdits", "main"),
+    Blueprint("{who}-desktop", "win32", "cloud", "acceptEdits", "main"),
     Blueprint("{who}-macbook-air", "darwin", "hex", "standard", "feat/onboarding", "asleep"),
     Blueprint("東京-build-{n}", "linux", "uuid", "standard", "main"),
     Blueprint("ci-runner-{n}", "linux", "hex", "fullAccess", "release/2026.11"),
@@ -85,13 +92,16 @@ ROSTER = (
     Blueprint("{who}-laptop-{n}", "darwin", "uuid", "standard", "main"),
     Blueprint("sandbox-{agent}", "linux", "sandbox", "standard", "main"),
     Blueprint("nightly-{n}", "linux", "uuid", "acceptEdits", "nightly"),
-    Blueprint("{who}-imac", "darwin", "uuid", "standard", "fix/flaky-tests"),
+    Blueprint("{who}-imac", "darwin", "local", "standard", "fix/flaky-tests"),
     Blueprint("edge-sin-{n}", "linux", "hex", None, None),
     Blueprint("sandbox-{agent}", "linux", "sandbox", None, None),
 )
 _ARRIVALS = tuple(
     each._replace(mode=None, branch=None) for each in ROSTER if each.os == "linux" and each.presence == "online"
 )
+
+_DESKTOP_APPS = {"desktop": DESKTOP_LISTENER, "cloud": DESKTOP_CLOUD_LISTENER, "local": DESKTOP_LISTENER}
+"""How the listener's instance of a row of the Desktop app begins, by the form of the deviceId."""
 
 # osName, osVersion, architecture
 _SYSTEMS = {
@@ -109,7 +119,12 @@ _INSTALL_PATHS = {
     "linux": "/usr/local/lib/node_modules/@letta-ai/letta-code",
     "win32": "C:\\Program Files\\nodejs\\node_modules\\@letta-ai\\letta-code",
 }
+_MODELS = {"darwin": ("Mac14,2", "Mac15,6", "Mac16,5"), "win32": ("Surface Laptop 7", "ThinkPad X1 Carbon")}
+"""What the machines of a system are called; a listener on Linux names no model."""
 _UPDATE_COMMAND = "npm install -g @letta-ai/letta-code@latest"
+_UPDATE_PIP = "Upgrade with your installer: uv tool upgrade letta, pipx upgrade letta, or pip install --upgrade letta"
+_UPDATE_DESKTOP = "Update the Letta Code desktop app, then restart it."
+"""A listener from pip and the Desktop app send a sentence in place of a command."""
 _NODE_VERSIONS = {
     "darwin": ("v22.21.1", "v24.11.1"),
     "linux": ("v22.21.1", "v22.14.0", "v20.19.5"),
@@ -158,7 +173,8 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
     if cycle and name == blueprint.name:
         name = f"{name}-{cycle + 1}"
     identity = {"id": f"env-{_uuid(rng)}", "name": name, "device_id": device}
-    identity["organization_id"] = "local" if blueprint.device == "desktop" else f"org-{_shared_uuid(spec.seed, -1)}"
+    is_local = blueprint.device == "local"
+    identity["organization_id"] = LOCAL_ORGANIZATION if is_local else f"org-{_shared_uuid(spec.seed, -1)}"
     user = _shared_uuid(spec.seed, -2 - _PEOPLE.index(who))
     if place % 9 != 8:
         identity["user_id"] = f"user-{user}"
@@ -166,9 +182,10 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
         identity["api_key_owner"] = f"user-{user}"
     version = rng.choice(("0.34.9", "0.33.4", "0.32.1", "0.31.2")) if place % 4 == 3 else NEWEST_VERSION
     current = version.startswith("0.34")
-    if current:
-        surface = "listen" if is_twin or blueprint.device == "desktop" else "server"
-        identity["listener_instance_id"] = _instance_id(surface, name)
+    if blueprint.device in _DESKTOP_APPS:
+        identity["listener_instance_id"] = f"{_DESKTOP_APPS[blueprint.device]}{_hash_of(name)}"
+    elif current:
+        identity["listener_instance_id"] = _instance_id("listen" if is_twin else "server", name)
     return Machine(
         identity=identity,
         metadata=None if place % 20 == 18 else _metadata(blueprint, place, current=current, rng=rng),
@@ -196,7 +213,11 @@ def renamed(machine: Machine, spec: FleetSpec, index: int) -> Machine:
 
 
 def _instance_id(surface: str, name: str) -> str:
-    return f"{surface}-{sha256(name.encode()).hexdigest()[:16]}"
+    return f"{surface}-{_hash_of(name)}"
+
+
+def _hash_of(name: str) -> str:
+    return sha256(name.encode()).hexdigest()[:16]
 
 
 def random_at(seed: int, index: int) -> Random:
@@ -223,7 +244,7 @@ def _device_id(form: str, rng: Random, agent: str) -> str:
         return f"sandbox-{agent}"
     if form == "hex":
         return f"{rng.getrandbits(128):032x}"
-    return f"desktop:{_uuid(rng)}" if form == "desktop" else str(_uuid(rng))
+    return f"{DESKTOP_DEVICE if form in {'desktop', 'local'} else ''}{_uuid(rng)}"
 
 
 def _home(blueprint: Blueprint, who: str) -> str:
@@ -236,25 +257,37 @@ def _metadata(blueprint: Blueprint, place: int, *, current: bool, rng: Random) -
         Environment.os.key: blueprint.os,
         Environment.supported_commands.key: _COMMANDS if current else _OLD_COMMANDS,
     }
-    if place % 6 != 5:
+    if place % 6 != 5 or blueprint.device in _DESKTOP_APPS:
         metadata[Environment.self_update.key] = _self_update(blueprint, place)
     if current:
         os_name, os_version, architecture = _SYSTEMS[blueprint.os]
-        metadata["environmentMessageProtocol"] = "v2-input"
-        metadata["supportsPairedListenerGenerations"] = True
-        metadata[Environment.machine.key] = {
+        metadata[Environment.message_protocol.key] = "v2-input"
+        metadata[Environment.has_paired_generations.key] = True
+        metadata[Environment.subagents_notify_caller.key] = True
+        machine = {
             "architecture": architecture,
             "cpu": rng.choice(_PROCESSORS[blueprint.os]),
             "memoryBytes": rng.choice((8, 16, 32, 64, 128)) << 30,
             "osName": os_name,
             "osVersion": os_version,
         }
+        if blueprint.device == "sandbox":
+            machine["model"] = "Container"
+        elif models := _MODELS.get(blueprint.os):
+            machine["model"] = models[place % len(models)]
+        if blueprint.name.endswith("workstation"):
+            machine["gpus"] = ["NVIDIA RTX 6000 Ada Generation"] * 2
+        metadata[Environment.machine.key] = machine
     return metadata
 
 
 def _self_update(blueprint: Blueprint, place: int) -> dict[str, object]:
     if blueprint.device == "sandbox":
         return {"supported": False, "writable": False, "reason": "managed by the sandbox image"}
+    if blueprint.device in _DESKTOP_APPS:
+        return {"supported": False, "writable": False, "manual_command": _UPDATE_DESKTOP}
+    if place % 12 == 3:
+        return {"supported": False, "writable": False, "manual_command": _UPDATE_PIP}
     if place % 3 == 1:
         return {"supported": True, "writable": True}
     if place % 3 == 0 and blueprint.os != "win32":

@@ -65,6 +65,13 @@ SANDBOX_DEVICE: Final = "sandbox-"
 SANDBOX_LISTENER: Final = "sandbox:"
 """How the device id or the listener's instance of a managed sandbox begins."""
 
+DESKTOP_DEVICE: Final = "desktop:"
+DESKTOP_LISTENER: Final = "desktop-primary:"
+DESKTOP_CLOUD_LISTENER: Final = "desktop-direct-cloud:"
+LOCAL_ORGANIZATION: Final = "local"
+LOCAL_CONNECTION: Final = "local-"
+"""How the ids of a row of the Desktop app begin, see `Environment.is_desktop_app`."""
+
 NEVER = ServerMs(float("-inf"))
 """The instant of an event that never happened, such as the last sign of life of an environment never listed."""
 
@@ -176,6 +183,10 @@ def _metadata_object(key: str, *, is_output: bool = True) -> MetadataField[JsonO
     return MetadataField(key, dict, is_output=is_output)
 
 
+def _metadata_flag(key: str) -> MetadataField[bool]:
+    return MetadataField(key, bool, is_output=False)
+
+
 def _only_texts(values: list[JsonValue]) -> tuple[SafeText, ...]:
     return tuple([clean(value) for value in values if isinstance(value, str)])
 
@@ -238,11 +249,19 @@ class Environment:
     supported_commands = MetadataField("supported_commands", list, _only_texts)
     """Names of the commands that the listener accepts."""
     machine = _metadata_object("machine", is_output=False)
-    """Undocumented: architecture, cpu, memoryBytes, osName, osVersion."""
+    """Undocumented: architecture, cpu, memoryBytes, osName, osVersion, model, gpus."""
     metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
     """An open set; the attributes above ignore a value of the wrong type."""
     unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(default_factory=dict)
     """Members of the row that this version does not declare."""
+    message_protocol = MetadataField[SafeText](
+        "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False
+    )
+    """Undocumented: the protocol of messages to the listener, `v2-input`."""
+    has_paired_generations = _metadata_flag("supportsPairedListenerGenerations")
+    """Undocumented."""
+    subagents_notify_caller = _metadata_flag("launch_subagent_notify_caller")
+    """Undocumented."""
 
     @property
     def label(self) -> SafeText:
@@ -258,6 +277,19 @@ class Environment:
         return self.device_id.startswith(SANDBOX_DEVICE) or (self.listener_instance_id or "").startswith(
             SANDBOX_LISTENER
         )
+
+    @property
+    def is_desktop_app(self) -> bool:
+        """Whether the Desktop app brings the row back, and `letta server` does not.
+
+        The rule for a device and a listener is the rule of Letta Code 0.32.18 and 0.34.12. A local row belongs to the
+        Desktop app on this very machine.
+        """
+        if self.organization_id == LOCAL_ORGANIZATION or (self.connection_id or "").startswith(LOCAL_CONNECTION):
+            return True
+        listener = self.listener_instance_id or ""
+        is_primary = self.device_id.startswith(DESKTOP_DEVICE) and listener.startswith(DESKTOP_LISTENER)
+        return is_primary or listener.startswith(DESKTOP_CLOUD_LISTENER)
 
     @property
     def last_seen_alive_at(self) -> ServerMs:

@@ -216,7 +216,7 @@ def _other_metadata(environment: Environment) -> dict[str, JsonValue]:
     return other
 
 
-_NAMED_TYPES = {key: each.kind for key, each in METADATA_FIELDS.items() if each.kind is not dict}
+_NAMED_TYPES = {key: each.kind for key, each in METADATA_FIELDS.items() if each.kind in {str, list}}
 _SUMMED_UP_UPDATE_KEYS = frozenset({"supported", "writable"})
 """The keys that `update_text` sums up in a word."""
 

@@ -6,12 +6,13 @@ a listing changes.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.presence import NEVER_LISTED
-from envwatch.model.environment import METADATA_FIELDS
+from envwatch.model.environment import METADATA_FIELDS, update_text
 from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
 from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
@@ -20,7 +21,7 @@ from envwatch.model.versions import is_behind
 from envwatch.presentation import PRESENTATIONS, Match
 from envwatch.views.event_text import event_style, event_text
 from envwatch.views.pane_layout import DetailLine, Fit
-from envwatch.views.remedies import remedies, start_command
+from envwatch.views.remedies import outdated_remedy, remedies, reported_update, start_command, update_command
 from envwatch.views.state_details import instant_text
 from envwatch.views.state_style import json_text
 
@@ -202,19 +203,38 @@ def _pod(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield the system, the hardware and the version of Node.js in one line."""
+    """Yield the system, the hardware and the version of Node.js in one line, then the graphics processors."""
     environment = tracked.environment
     machine = environment.machine or {}
     system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
     words = [
         environment.os,
         " ".join(system),
+        machine.get("model"),
         machine.get("cpu"),
         machine.get("architecture"),
         _memory(machine.get("memoryBytes")),
         f"node {environment.node_version}" if environment.node_version else None,
     ]
     yield DetailLine("on", composed(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING)
+    gpus = machine.get("gpus")
+    counts = Counter(gpu for gpu in gpus if isinstance(gpu, str) and gpu) if isinstance(gpus, list) else Counter[str]()
+    if counts:
+        yield DetailLine(
+            "gpus", composed(", ".join(f"{count} × {gpu}" if count > 1 else gpu for gpu, count in counts.items()))
+        )
+
+
+def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    """Yield the protocol of messages, and which of its undocumented parts the listener has."""
+    environment = tracked.environment
+    flags = (
+        ("paired generations", environment.has_paired_generations),
+        ("subagents notify their caller", environment.subagents_notify_caller),
+    )
+    words = [name if flag else f"no {name}" for name, flag in flags if flag is not None]
+    if text := " · ".join(filter(None, [environment.message_protocol, *words])):
+        yield DetailLine("protocol", composed(text))
 
 
 def _memory(size: JsonValue) -> str | None:
@@ -227,25 +247,31 @@ def _memory(size: JsonValue) -> str | None:
 
 
 def _update(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield how it is updated; the command for that stands with what helps, where the version is behind."""
+    """Yield how it is updated; what an outdated environment needs stands with what helps."""
     environment = tracked.environment
-    update = environment.self_update
-    if update is None:
+    update, ability = environment.self_update, update_text(environment)
+    if update is None or ability is None:
         yield DetailLine("update", NOTHING)
         return
     reason = update.get("reason")
     because = f" · {reason}" if isinstance(reason, str) and reason else ""
-    ability = "by itself" if update.get("writable") else "not writable"
-    if not update.get("supported"):
-        ability = "not by itself"
-    yield DetailLine("update", composed(f"{ability}{because}"))
-    command, path = update.get("manual_command"), update.get("install_path")
-    if isinstance(command, str) and command and not is_behind(environment.version, profile_state.newest):
-        letter = COPY_LETTERS["update command"]
-        yield DetailLine("by hand", composed(command), fit=_shell(environment), letter=letter)
+    yield DetailLine("update", composed(f"{_UPDATES[ability]}{because}"))
+    text, path = reported_update(environment), update.get("install_path")
+    remedy = outdated_remedy(environment, profile_state)
+    if text is not None and (remedy is None or text not in {remedy.command, *remedy.notes}):
+        is_command = text == update_command(environment)
+        letter = COPY_LETTERS["update command"] if is_command else ""
+        yield DetailLine("by hand", text, fit=_shell(environment) if is_command else Fit.WORDS, letter=letter)
     if isinstance(path, str) and path:
         yield DetailLine("path", composed(path), fit=Fit.END)
 
+
+_UPDATES: Final = {
+    clean("yes"): "by itself, when its listener restarts",
+    clean("by hand"): "by hand",
+    clean("no"): "not by itself",
+}
+"""How a listener is updated, by the word in the column."""
 
 _OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iterator[DetailLine]]]] = {
     "mode": _mode,
@@ -254,10 +280,11 @@ _OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iter
     "os": _host,
     "pod": _pod,
     "update": _update,
+    "protocol": _protocol,
 }
 """The lines of fields that say more than the field's text, by the field's id."""
 
-_KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes"})
+_KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes", "model", "gpus"})
 _KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
 
 _MAX_MEMORY: Final = 2**60
@@ -339,18 +366,16 @@ class Copy(NamedTuple):
         return composed(self.text) if lines == 1 else composed(f"{lines} lines")
 
 
-def copies(tracked: TrackedEnvironment) -> list[Copy]:
+def copies(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[Copy]:
     """Return the parts of an environment that are worth copying. The whole of it is JSON, see `output`."""
     environment = tracked.environment
-    update = environment.self_update or {}
-    command = update.get("manual_command")
     texts = {
         "name": environment.name,
         "device id": environment.device_id,
         "environment id": environment.id,
         "connection id": environment.connection_id,
-        "update command": command if isinstance(command, str) else None,
-        "start command": start_command(environment) if tracked.replaced_by is None else None,
+        "update command": update_command(environment),
+        "start command": start_command(environment, profile_state) if tracked.replaced_by is None else None,
         "directory": environment.working_directory,
     }
     return [Copy(label, text) for label, text in texts.items() if text]

@@ -19,6 +19,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
+from envwatch.views.remedies import is_started_by_command
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
 
 
+_MINUTE: Final = timedelta(minutes=1)
 _EXACT_MS = 600_000.0
 """Below this a duration is shown to the millisecond: five times the age at which a heartbeat is lost."""
 
@@ -153,11 +155,20 @@ def _clock(profile_state: ProfileState) -> _Finding:
     return inputs, "ages are by the server's clock", profile_state.clock.is_far_off
 
 
+# Letta Code 0.32 to 0.34 ends with exit status 1 in these three cases.
+_WHY_IT_ENDS: Final = (
+    "the listener has no connection. A listener that runs tries again, unless its key was refused (401, 403), a clone "
+    "replaced it (close code 1000), or its first connection failed for minutes"
+)
+
+
 def _connection(tracked: TrackedEnvironment) -> _Finding:
     connection = tracked.environment.connection_id
     if connection:
         return connection, "non-empty: may be online", False
-    return "null" if connection is None else "empty", "offline: disconnected", True
+    value = "null" if connection is None else "empty"
+    why = f": {_WHY_IT_ENDS}" if is_started_by_command(tracked.environment) else ""
+    return f"{value}{why}", "offline: disconnected", True
 
 
 def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: tzinfo | None) -> _Finding:
@@ -172,10 +183,10 @@ def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: t
     if tracked.clock_suspect and profile_state.date_error is None:
         return inputs, "cannot be right: not used, see skew check", False
     if age >= limit:
-        return inputs, f"≥ {_ms(limit)}: heartbeat lost", True
+        return inputs, f"{_ms(limit)} or older: heartbeat lost", True
     if age >= late:
-        return inputs, f"< {_ms(limit)} but ≥ {_ms(late)}: late, a ping was missed", False
-    return inputs, f"< {_ms(late)}: beating", False
+        return inputs, f"{_ms(late)} or older: late, a ping was missed", False
+    return inputs, f"younger than {_ms(late)}: beating", False
 
 
 def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
@@ -205,21 +216,29 @@ def _upstream(profile_state: ProfileState) -> _Finding:
 
 
 def _absence(tracked: TrackedEnvironment) -> _Finding:
-    inputs = f"absent from {tracked.absent} complete listings in a row"
+    which = "newest complete listing" if tracked.absent == 1 else f"newest {tracked.absent} complete listings"
+    inputs = f"the {which} lacked the row"
     if tracked.verdict == NEVER_LISTED:
         return "expected, and never in a complete listing", "missing", True
+    if not tracked.absent:
+        return "the newest complete listing held the row", "not gone", False
     if tracked.presence.is_absent:
-        return inputs, f"≥ {limits.LISTINGS_TO_GONE}: gone", True
+        return inputs, "gone", True
     if tracked.absent >= limits.LISTINGS_TO_GONE:
         return inputs, "not gone before the server was asked about it", True
-    return inputs, f"< {limits.LISTINGS_TO_GONE}: not gone", tracked.absent > 0
+    return inputs, f"not gone: {limits.LISTINGS_TO_GONE} in a row must lack the row", True
 
 
 def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
     rate = change_rate(tracked.transitions, _listed_at(profile_state))
-    minutes = (limits.FLAP_SAMPLES - 1) * limits.FLAP_EVERY / timedelta(minutes=1)
-    thresholds = f"on from {limits.FLAP_ON:.0f}, off at {limits.FLAP_OFF:.0f}"
-    inputs = f"weighted changes of the last {minutes:.0f} min: {rate:.1f} % ({thresholds})"
+    halves = limits.FLAP_SAMPLES - 1
+    if not rate:
+        inputs = f"the row did not go, come or reconnect in the last {halves * limits.FLAP_EVERY / _MINUTE:.0f} minutes"
+    else:
+        inputs = (
+            f"the row went, came or reconnected in {rate:.0f} % of the last {halves} half minutes (new ones count "
+            f"more); flapping begins at {limits.FLAP_ON:.0f} % and ends at {limits.FLAP_OFF:.0f} %"
+        )
     return inputs, "flapping" if tracked.is_flapping else "steady", tracked.is_flapping
 
 

@@ -1,8 +1,8 @@
 """Remedies for the problems of an environment: the command to run there, and what to know before.
 
 Pure. envwatch runs no command itself. Owns the only command that envwatch composes, `letta server`: text from an
-environment is quoted in it or left out. A command that an environment reports is shown as received, with a note that
-says so.
+environment is quoted in it or left out. A text that an environment reports as its update command is offered as a
+command only if the text is a command.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Reason
-from envwatch.model.environment import update_text
+from envwatch.model import limits
+from envwatch.model.environment import LOCAL_ORGANIZATION, update_text
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed
-from envwatch.model.versions import is_behind
+from envwatch.model.times import MS
+from envwatch.model.versions import is_behind, is_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,37 +57,67 @@ def remedies(
         text = f"nothing here: {tracked.reason}, which is this machine under another name"
         yield Remedy(None, (composed(text),))
     elif not tracked.verdict.is_up and not profile_state.is_unknown(tracked, now):
-        yield _remedy_for_down(tracked, profile_state, start_key)
+        yield from _remedies_for_down(tracked, profile_state, start_key)
     if tracked.is_flapping and tracked.replaced_by is None:
-        yield _FLAPPING
+        yield from _remedies_for_flapping(tracked)
     if (
         mode_of(tracked.environment.mode) == UNRESTRICTED
         and tracked.replaced_by is None
         and not tracked.presence.is_absent
     ):
         yield _UNRESTRICTED
-    if (outdated := _remedy_for_outdated(tracked.environment, profile_state)) is not None:
+    outdated = outdated_remedy(tracked.environment, profile_state)
+    if outdated is not None and (outdated is not _RESTART or tracked.verdict.is_up):
         yield outdated
 
 
-def start_command(environment: Environment) -> SafeText | None:
+def is_started_by_command(environment: Environment) -> bool:
+    """Whether `letta server` brings the environment back: neither the Desktop app nor the platform does."""
+    return not environment.is_desktop_app and not environment.is_sandbox
+
+
+def start_command(environment: Environment, profile_state: ProfileState) -> SafeText | None:
     """Return the command that starts this environment's listener again; None if no command line does.
 
     The same name on the same machine gives the same row. A name that a shell could misread, or that the screen cannot
-    show as it is, is left out: then the listener keeps the name that it had.
+    show as it is, is left out: then the listener keeps the name that it had. The organization stands in the command
+    only where most rows of the listing have another organization, and the version has the option.
     """
-    if _is_desktop_app(environment) or environment.is_sandbox:
+    if not is_started_by_command(environment):
         return None
-    name = _quoted(environment.name, is_windows=environment.os == "win32")
-    if name is None:
-        return clean("letta server")
-    is_old = is_behind(environment.version, _FIRST_WITH_COMPUTER_NAME)
-    return composed(f"letta server --{'env' if is_old else 'computer'}-name={name}")
+    name, organization = (
+        _quoted(text, is_windows=environment.os == "win32") for text in (environment.name, environment.organization_id)
+    )
+    command = "letta server"
+    if name is not None:
+        is_old = is_behind(environment.version, _FIRST_WITH_COMPUTER_NAME)
+        command += f" --{'env' if is_old else 'computer'}-name={name}"
+    if organization is not None and _is_of_another_organization(environment, profile_state):
+        command += f" --org={organization}"
+    return composed(command)
 
 
 _FIRST_WITH_COMPUTER_NAME: Final = clean("0.31.12")
 """Letta Code 0.31.12 and later take `--computer-name`; 0.25.9 and 0.30.28 accept only `--env-name`."""
+_FIRST_WITH_ORG: Final = clean("0.34.12")
+"""Letta Code 0.34.12 has `--org`, 0.32.18 has not; the versions between were not checked."""
+_FIRST_WITH_LOCK: Final = clean("0.30.28")
+"""From Letta Code 0.30.28 on, a second `letta server` of one name exits with 1 and names the pid of the first."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
+
+
+def _has(version: SafeText | None, first: SafeText) -> bool:
+    """Whether a version is known, and is the first one with a feature or a later one."""
+    return version is not None and is_version(version) and not is_behind(version, first)
+
+
+def _is_of_another_organization(environment: Environment, profile_state: ProfileState) -> bool:
+    """Whether most rows have another organization than a row whose version has the option `--org`."""
+    if not _has(environment.version, _FIRST_WITH_ORG):
+        return False
+    organizations = [each.environment.organization_id for each in profile_state.environments.values()]
+    others = sum(each not in {environment.organization_id, LOCAL_ORGANIZATION} for each in organizations)
+    return others > organizations.count(environment.organization_id)
 
 
 def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
@@ -99,27 +131,30 @@ def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
     return None if not name or "\\" in name or "…" in name else shlex.quote(name)
 
 
-def _is_desktop_app(environment: Environment) -> bool:
-    return environment.organization_id == "local" or environment.device_id.startswith("desktop:")
+_LOCKED: Final = clean("refuses if one runs there, and names its pid: stop a frozen one first")
+_UNLOCKED: Final = clean(
+    "check first that none runs there, and stop a frozen one: only 0.30.28 and newer refuse a second one"
+)
+_COMES_BACK: Final = clean("a machine that is asleep or cut off comes back by itself")
+_LOG: Final = clean("~/.letta/logs/remote/ there")
+_LOOK_FOR: Final = clean('look for 401, 403 (key refused) or "Replaced" (by a clone)')
+_CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
+"""The reasons under which the platform still has the connection of a listener, so that the listener has not ended."""
+_DESKTOP: Final = clean("open the Letta Code desktop app there, with remote access on")
+_SANDBOX: Final = clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
 
 
-_NOTES = {
-    Reason.DISCONNECTED: "only if none runs there: a live one is back within a minute",
-    Reason.HEARTBEAT_LOST: "only if none runs there: it may be asleep, frozen or cut off, and is back at once then",
-    Reason.NEVER_BEAT: "only if none runs there: one that runs pings every 30 s",
-    **dict.fromkeys(
-        (Reason.ABSENT, Reason.EXPECTED, Reason.NEVER_LISTED), "only if none runs there: one that starts is listed"
-    ),
-}
-_DESKTOP = clean("open the Letta Code desktop app there, with remote access on")
-_SANDBOX = clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
-
-
-def _remedy_for_down(tracked: TrackedEnvironment, profile_state: ProfileState, start_key: SafeText) -> Remedy:
+def _remedies_for_down(
+    tracked: TrackedEnvironment, profile_state: ProfileState, start_key: SafeText
+) -> Iterator[Remedy]:
     environment = tracked.environment
-    command = start_command(environment)
-    without_command = _SANDBOX if environment.is_sandbox else _DESKTOP
-    notes = [without_command if command is None else clean(_NOTES[tracked.verdict.reason])]
+    command = start_command(environment, profile_state)
+    if command is None:
+        notes = [_SANDBOX if environment.is_sandbox else _DESKTOP]
+    else:
+        notes = [_LOCKED if _has(environment.version, _FIRST_WITH_LOCK) else _UNLOCKED]
+        if tracked.verdict.reason is Reason.HEARTBEAT_LOST:
+            notes.append(_COMES_BACK)
     if start_key and not environment.is_sandbox:
         notes.insert(0 if command is not None else 1, clean(f"{start_key} does that from here: this is a demo"))
     others = (
@@ -128,18 +163,45 @@ def _remedy_for_down(tracked: TrackedEnvironment, profile_state: ProfileState, s
     if (running := next((other.environment.label for other in others if other.verdict.is_up), None)) is not None:
         another = f"another {running}" if running == environment.label else running
         notes.append(composed(f"the machine is up: {another} runs there"))
-    return Remedy(command, tuple(notes))
+    yield Remedy(command, tuple(notes))
+    if command is not None:
+        yield Remedy(None, (_LOG,) if tracked.verdict.reason in _CONNECTED else (_LOG, _LOOK_FOR), "log")
 
 
-_FLAPPING = Remedy(
-    None,
-    (
-        clean(
-            "check the network and the sleep settings of the machine, then what ends its listener: one that runs "
-            "reconnects by itself"
-        ),
-    ),
+_FLAPPING: Final = clean(
+    "check the network and the sleep settings of the machine, then what ends its listener: one that runs reconnects by "
+    "itself"
 )
+_FLAPPING_DESKTOP: Final = clean("check the network and the sleep settings of the machine, then the desktop app there")
+_EVICTED: Final = clean(
+    'always up, with new connections: if the log says "Replaced by new connection", a clone has the same name, and '
+    "each ends the other. Give each machine its own name"
+)
+_FLAP_WINDOW_MS: Final = (limits.FLAP_SAMPLES - 1) * limits.FLAP_EVERY / MS
+
+
+def _remedies_for_flapping(tracked: TrackedEnvironment) -> Iterator[Remedy]:
+    environment, is_up = tracked.environment, tracked.verdict.is_up
+    if environment.is_sandbox:
+        if is_up:
+            yield Remedy(None, (_SANDBOX,))
+        return
+    if environment.is_desktop_app:
+        yield Remedy(None, (_FLAPPING_DESKTOP,))
+        return
+    yield Remedy(None, (_EVICTED if is_up and _was_always_up(tracked) else _FLAPPING,))
+    if is_up:
+        yield Remedy(None, (_LOG,), "log")
+
+
+def _was_always_up(tracked: TrackedEnvironment) -> bool:
+    """Whether all changes of the last minutes were new connections of a row that stayed up."""
+    since_at, changed_at = tracked.since_at, tracked.transitions
+    if since_at is None:
+        return True
+    return all(at > since_at for at in changed_at if changed_at[-1] - at < _FLAP_WINDOW_MS)
+
+
 # Modes belong to conversations: docs.letta.com, "Permissions".
 _UNRESTRICTED = Remedy(
     None,
@@ -150,16 +212,49 @@ _UNRESTRICTED = Remedy(
         ),
     ),
 )
-_REPORTED = clean("the machine itself reported this, and it may not be a command: read it first")
-_UPDATES_ITSELF = clean("restart its listener: it updates itself, and runs the new version from then on")
+_REPORTED: Final = clean("the machine reported this command: read the command before you run it")
+_PROSE: Final = clean("the machine's own words")
+_UPDATES_ITSELF: Final = clean("restart its listener: a listener that updates itself runs the new version after that")
+_RESTART: Final = Remedy(None, (_UPDATES_ITSELF,), "update")
+_UPDATE_DESKTOP: Final = clean("update the Letta Code desktop app there")
+_PROGRAMS: Final = "npm|npx|pnpm|yarn|bun|volta|brew|letta|uv|pipx?|pip3|python3?|py|winget|choco|scoop"
+_COMMAND: Final = re.compile(rf"(?:sudo (?:-\S+ )*)?(?:[^\s,:]*/)?(?:{_PROGRAMS})(?:\.cmd|\.exe)?(?: +\S+)+")
+_PUNCTUATION: Final = re.compile(r"\w[,:.](?: |$)|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})|…")
+"""Marks of a sentence, of a control character that was cleaned, and of a text that was cut."""
 
 
-def _remedy_for_outdated(environment: Environment, profile_state: ProfileState) -> Remedy | None:
-    """Return the remedy for an environment whose version is behind the newest; None without one."""
+def update_command(environment: Environment) -> SafeText | None:
+    """Return the command that updates the listener by hand, as the environment reported the command.
+
+    Listeners from pip and the Desktop app report a sentence in its place. So the text must be one line that begins with
+    a known program.
+
+    Returns:
+        None without a text, or with a text that is no command.
+    """
+    text = reported_update(environment)
+    is_command = text is not None and _COMMAND.fullmatch(text) and not _PUNCTUATION.search(text)
+    return text if is_command else None
+
+
+def reported_update(environment: Environment) -> SafeText | None:
+    """Return what the environment reported about an update by hand: a command or a sentence."""
+    text = (environment.self_update or {}).get("manual_command")
+    return clean(text) if isinstance(text, str) and text else None
+
+
+def outdated_remedy(environment: Environment, profile_state: ProfileState) -> Remedy | None:
+    """Return the remedy for an environment whose version is behind the newest; None without one.
+
+    A listener that updates itself needs a restart, and its command stands in `details.about_lines`.
+    """
     if not is_behind(environment.version, profile_state.newest):
         return None
-    command = (environment.self_update or {}).get("manual_command")
-    updates_itself = [_UPDATES_ITSELF] if update_text(environment) == "yes" else []
-    if not isinstance(command, str) or not command:
-        return Remedy(None, tuple(updates_itself), "update") if updates_itself else None
-    return Remedy(clean(command), (*updates_itself, _REPORTED), "update", "update command")
+    if environment.is_desktop_app:
+        return Remedy(None, (_UPDATE_DESKTOP,), "update")
+    if update_text(environment) == "yes":
+        return _RESTART
+    text, command = reported_update(environment), update_command(environment)
+    if command is not None:
+        return Remedy(command, (_REPORTED,), "update", "update command")
+    return None if text is None else Remedy(None, (text, _PROSE), "update")

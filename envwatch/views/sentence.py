@@ -18,7 +18,7 @@ from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
 from envwatch.model.times import MS, moment, offset_text, span, state_age
 from envwatch.views.markdown_text import code, code_note, code_text, joined, listed, reason_text
-from envwatch.views.remedies import remedies, start_command
+from envwatch.views.remedies import is_started_by_command, remedies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -162,7 +162,7 @@ def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iter
         command = code_text(remedy.command)
         command = command if command == f"`{remedy.command}`" else _ANY_NAME  # another name would make another row
         yield f"Start it, if no listener runs there, with {command}"
-    elif count := sum(start_command(tracked.environment) is not None for tracked in down):
+    elif count := sum(is_started_by_command(tracked.environment) for tracked in down):
         which = "each" if count == len(states) else f"{count:,} of them"
         yield f"Start {which}, if no listener runs there, with {_ANY_NAME}"
 

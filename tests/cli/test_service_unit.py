@@ -1,4 +1,4 @@
-"""The systemd units that are shipped for `envwatch watch --hooks` and `envwatch serve`."""
+"""The systemd units that are shipped for `envwatch watch --hooks`, `envwatch serve` and the listener of Letta Code."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from support.builders import environment
 
 from envwatch.cli.arguments import Exit
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model import limits
 from envwatch.model.times import duration_of
+from envwatch.views.remedies import start_command
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 WATCH, SERVE = DOCS / "envwatch-watch.service", DOCS / "envwatch-serve.service"
+LISTENER: Final = DOCS / "letta-listener.service"
 ANALYZE: Final = shutil.which("systemd-analyze")
 
 
@@ -26,12 +30,16 @@ def unit(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def service(unit: Path) -> dict[str, str]:
+def sections(unit: Path) -> ConfigParser:
     parser = ConfigParser(strict=False, interpolation=None)  # a setting may stand twice
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(unit, encoding="utf-8")
-    return dict(parser["Service"])
+    return parser
+
+
+@pytest.fixture(scope="module")
+def service(unit: Path) -> dict[str, str]:
+    return dict(sections(unit)["Service"])
 
 
 def test_the_watchdog_outlasts_every_wait_that_is_meant(service: dict[str, str]) -> None:
@@ -59,3 +67,25 @@ def test_systemd_takes_the_unit_and_finds_it_hardened(unit: Path, tmp_path: Path
         ended = subprocess.run([str(ANALYZE), *command, unit], capture_output=True, text=True, check=False, timeout=60)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert ended.stderr == ""
+
+
+def test_the_listener_is_started_with_the_command_of_the_pane_and_again_after_every_end() -> None:
+    unit = sections(LISTENER)
+    row = environment("env-1", connectionName="HOST")
+    assert start_command(row, ProfileState()) == unit["Service"]["ExecStart"].replace("%h/.local/bin/", "").replace(
+        "%H", "HOST"
+    )
+    assert (unit["Service"]["Restart"], unit["Service"]["RestartSec"]) == ("always", "60s")
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit["Install"]["WantedBy"] == "default.target"
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
+def test_systemd_takes_the_unit_of_the_listener(tmp_path: Path) -> None:
+    text = LISTENER.read_text(encoding="utf-8").replace("%h/.local/bin/letta", "/bin/sh")
+    unit = tmp_path / LISTENER.name
+    unit.write_text(text, encoding="utf-8")
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = [str(ANALYZE), "--user", "verify", "--man=no", str(unit)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environ)
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -291,6 +291,27 @@ def test_every_form_of_a_device_id_is_there(default_rows: list[Row]) -> None:
     assert twins[0]["connectionName"] == twins[1]["connectionName"]
 
 
+def test_rows_of_the_desktop_app_follow_each_of_its_rules(default_rows: list[Row]) -> None:
+    apps = [row for row in map(environment_of, default_rows) if row.is_desktop_app]
+    kinds = Counter(
+        ("local" if row.organization_id == "local" else (row.listener_instance_id or "").partition(":")[0])
+        for row in apps
+    )
+    assert kinds == {"desktop-primary": 1, "desktop-direct-cloud": 1, "local": 1}
+    assert {(row.self_update or {})["manual_command"] for row in apps} == {
+        "Update the Letta Code desktop app, then restart it."
+    }
+
+
+def test_machines_say_their_model_their_graphics_processors_and_what_they_speak(default_rows: list[Row]) -> None:
+    machines = [row["metadata"].get("machine", {}) for row in default_rows if "metadata" in row]
+    assert {"Container", "Mac15,6"} <= {machine.get("model") for machine in machines}
+    assert any(machine.get("gpus") for machine in machines)
+    current = [row for row in map(environment_of, default_rows) if row.message_protocol == "v2-input"]
+    assert 20 < len(current) < 40
+    assert all(row.has_paired_generations and row.subagents_notify_caller for row in current)
+
+
 def test_modes_known_legacy_unknown_null_and_absent_are_there(default_rows: list[Row]) -> None:
     modes = {row.get("currentMode", "absent") for row in default_rows}
     assert modes >= {*KNOWN_MODES, "plan", None, "absent"}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
-CAST: Final = 60
+CAST: Final = 61
 """Texts that it takes before it takes the first one again."""
 
 

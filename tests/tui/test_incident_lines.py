@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
+
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -39,6 +42,18 @@ async def test_enter_on_an_incident_shows_each_member_and_what_helps() -> None:
         assert "letta server --computer-name=web-1" in below
         assert "web-2 · disconnected" in below
         assert "bob · disconnected" not in below
+
+
+async def test_an_incident_of_several_kinds_has_advice_for_each_kind() -> None:
+    app = replace(lost("app", 6_000), listener_instance_id=clean("desktop-direct-cloud:1"))
+    async with staged((120, 40)) as stage:
+        await stage.show([*ROWS, app])
+        await stage.press("enter")
+        assert re.search(r"what helps, on app and on its kind .*open the Letta Code desktop app", stage.text, re.DOTALL)
+        assert re.search(r"what helps, on web-1 and on its kind .*letta server .*web-1", stage.text, re.DOTALL)
+        assert "--computer-name=app" not in stage.text
+        assert stage.text.index("on web-1 and") < stage.text.index("on app and"), "two listeners and one app"
+        assert "y l" not in stage.text
 
 
 @pytest.mark.parametrize(("key", "name"), [("Z", "Z"), ("h", "h"), ("right", "right"), ("tab", "tab"), ("@", "@")])

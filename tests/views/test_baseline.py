@@ -123,6 +123,8 @@ def test_a_field_of_the_row_differs(after: dict[str, Any], expected: str) -> Non
         ({"gitBranch": 5}, "branch main → – · meta.gitBranch – → 5"),
         ({"self_update": {"supported": True}}, "update yes → by hand"),
         ({"self_update": {"supported": True, "writable": True, "reason": "x"}}, "meta.self_update.reason – → x"),
+        ({"supportsPairedListenerGenerations": True}, "meta.supportsPairedListenerGenerations – → true"),
+        ({"environmentMessageProtocol": "v2-input"}, "protocol – → v2-input"),
         ({"supported_commands": ["reload", "abort"]}, ""),
         ({"supported_commands": ["abort", "stop", "start"]}, "commands reload → start, stop"),
         ({"supported_commands": ["abort", "reload", "stop"]}, "commands – → stop"),

@@ -54,7 +54,7 @@ def test_a_healthy_environment_has_a_line_for_each_known_field() -> None:
         "branch": "main",
         "in": "/home/hiro/code/portal",
         "on": "linux · Ryzen 7 · x64 · 32.0 GiB · node v22.1.0",
-        "update": "by itself",
+        "update": ITSELF,
         "seen": "first 2025-10-08 08:53Z · 1d ago · last 08:53:08Z",
         "id": "env-1",
         "device": "device-of-env-1",
@@ -97,20 +97,85 @@ def test_twins_are_environments_of_one_device() -> None:
     assert "twins" not in lines_of(environment("env-2"))
 
 
+ITSELF = "by itself, when its listener restarts"
+
+
 @pytest.mark.parametrize(
     ("update", "expected"),
     [
         ({"supported": False, "reason": "snap"}, {"update": "not by itself · snap"}),
         (
             {"supported": True, "writable": False, "manual_command": "npm i", "install_path": "/usr"},
-            {"update": "not writable", "by hand": "npm i", "path": "/usr"},
+            {"update": "by hand", "by hand": "npm i", "path": "/usr"},
         ),
-        ({"supported": True, "writable": True, "reason": 5, "manual_command": ["x"]}, {"update": "by itself"}),
+        ({"supported": True, "writable": True, "reason": 5, "manual_command": ["x"]}, {"update": ITSELF}),
+        ({"supported": False, "manual_command": "Ask us."}, {"update": "not by itself", "by hand": "Ask us."}),
     ],
 )
 def test_self_updates_are_shown_with_reason_and_command(update: dict[str, Any], expected: dict[str, str]) -> None:
     lines = lines_of(metadata={"self_update": update})
     assert {label: text for label, text in lines.items() if label in {"update", "by hand", "path"}} == expected
+
+
+def test_only_a_command_is_laid_out_for_a_shell_and_can_be_copied() -> None:
+    for text, fit, letter in (("npm i", Fit.COMMAND, "u"), ("Upgrade with npm, or ask us.", Fit.WORDS, "")):
+        row = environment(metadata={"self_update": {"supported": False, "manual_command": text}})
+        profile_state = fleet_of(row)
+        tracked = profile_state.environments[row.id]
+        (line,) = [line for line in all_lines(tracked, profile_state) if line.label == "by hand"]
+        assert (line.text, line.fit, line.letter) == (text, fit, letter)
+        assert ("update command" in [copy.label for copy in copies(tracked, profile_state)]) is bool(letter)
+
+
+def test_a_sentence_about_an_update_stands_once_in_the_pane() -> None:
+    update = {"lettaCodeVersion": "0.34.12", "self_update": {"supported": False, "manual_command": "Ask us."}}
+    newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
+    assert helps(newest, metadata=update) == [("update", "Ask us.", ""), ("", "the machine's own words", "")]
+    assert "by hand" not in lines_of(newest, metadata=update)
+    itself = update | {"self_update": {"supported": True, "writable": True, "manual_command": "npm i"}}
+    assert [text for _, text, _ in helps(newest, metadata=itself)] == [
+        "restart its listener: a listener that updates itself runs the new version after that"
+    ]
+    assert lines_of(newest, metadata=itself)["by hand"] == "npm i"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "text"),
+    [
+        ({"environmentMessageProtocol": "v2-input"}, "v2-input"),
+        ({"supportsPairedListenerGenerations": True}, "paired generations"),
+        (
+            {
+                "environmentMessageProtocol": "v2-input",
+                "supportsPairedListenerGenerations": False,
+                "launch_subagent_notify_caller": True,
+            },
+            "v2-input · no paired generations · subagents notify their caller",
+        ),
+        ({}, None),
+    ],
+)
+def test_the_protocol_of_a_listener_has_a_line(metadata: dict[str, Any], text: str | None) -> None:
+    lines = lines_of(metadata=metadata)
+    assert lines.get("protocol") == text
+    assert not lines.keys() & metadata.keys()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "text"),
+    [
+        (["NVIDIA H100", "NVIDIA A100", "NVIDIA H100"], "2 × NVIDIA H100, NVIDIA A100"),
+        (["NVIDIA H100"], "NVIDIA H100"),
+        (["", 5], None),
+        ([], None),
+        (5, None),
+    ],
+)
+def test_the_model_and_the_graphics_processors_of_a_machine_are_shown(gpus: Any, text: str | None) -> None:
+    lines = lines_of(metadata={"os": "linux", "machine": {"model": "Container", "cpu": "EPYC", "gpus": gpus}})
+    assert lines["on"] == "linux · Container · EPYC"
+    assert lines.get("gpus") == text
+    assert not {"machine.model", "machine.gpus"} & lines.keys()
 
 
 def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
@@ -249,7 +314,9 @@ def test_churn_counts_changes_of_connection() -> None:
 
 def test_the_parts_worth_copying_are_offered_by_name() -> None:
     row = environment("env-1", metadata={"workingDirectory": "/srv", "self_update": {"manual_command": "npm i"}})
-    texts = {copy.label: copy.text for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE))}
+    texts = {
+        copy.label: copy.text for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE), fleet_of(row))
+    }
     assert texts == {
         "name": "laptop of env-1",
         "device id": "device-of-env-1",
@@ -263,7 +330,7 @@ def test_the_parts_worth_copying_are_offered_by_name() -> None:
 
 def test_missing_parts_are_not_offered() -> None:
     row = environment("env-1", deviceId="sandbox-1", connectionId=None, metadata=None)
-    assert [copy.label for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE))] == [
+    assert [copy.label for copy in copies(TrackedEnvironment(environment=row, verdict=ONLINE), fleet_of(row))] == [
         "name",
         "device id",
         "environment id",
@@ -272,9 +339,9 @@ def test_missing_parts_are_not_offered() -> None:
 
 def test_the_row_of_an_old_name_offers_no_command_that_starts_the_old_name_again() -> None:
     replaced = TrackedEnvironment(environment=environment("env-1"), verdict=DISCONNECTED, replaced_by=clean("env-2"))
-    assert "start command" not in [copy.label for copy in copies(replaced)]
+    assert "start command" not in [copy.label for copy in copies(replaced, fleet_of())]
     lost = replace(replaced, replaced_by=None)
-    assert "start command" in [copy.label for copy in copies(lost)]
+    assert "start command" in [copy.label for copy in copies(lost, fleet_of())]
 
 
 @pytest.mark.parametrize(
@@ -286,9 +353,8 @@ def test_a_text_of_several_lines_is_summed_up_by_their_number(text: str, gist: s
 
 def test_every_copy_has_a_letter_of_its_own() -> None:
     assert len(set(COPY_LETTERS.values())) == len(COPY_LETTERS)
-    assert {copy.label for copy in copies(TrackedEnvironment(environment=environment("env-1"), verdict=ONLINE))} <= set(
-        COPY_LETTERS
-    )
+    only = TrackedEnvironment(environment=environment("env-1"), verdict=ONLINE)
+    assert {copy.label for copy in copies(only, fleet_of())} <= set(COPY_LETTERS)
 
 
 def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
@@ -300,14 +366,19 @@ def helps(*others: Environment, **changes: Any) -> list[tuple[str, str, str]]:
     ]
 
 
+ENDS = 'look for 401, 403 (key refused) or "Replaced" (by a clone)'
+
+
 def test_what_helps_stands_with_the_letter_that_copies_it() -> None:
     update = {"lettaCodeVersion": "0.34.12", "self_update": {"supported": False, "manual_command": "npm i -g x"}}
     newest = environment("env-2", metadata={"lettaCodeVersion": "0.35.0"})
     assert helps(newest, connectionId=None, metadata=update) == [
         ("do", "letta server --computer-name=nas", "l"),
-        ("", "only if none runs there: a live one is back within a minute", ""),
+        ("", "refuses if one runs there, and names its pid: stop a frozen one first", ""),
+        ("log", "~/.letta/logs/remote/ there", ""),
+        ("", ENDS, ""),
         ("update", "npm i -g x", "u"),
-        ("", "the machine itself reported this, and it may not be a command: read it first", ""),
+        ("", "the machine reported this command: read the command before you run it", ""),
     ]
     assert "by hand" not in lines_of(newest, metadata=update)
     assert helps() == []

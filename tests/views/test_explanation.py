@@ -69,7 +69,7 @@ def test_the_answer_comes_first_in_one_sentence_then_each_rule_with_its_inputs_b
     texts = ["".join(piece.text for piece in row) for row in rows]
     assert texts[0] == "It is offline: disconnected, since before envwatch first"
     place = texts.index("connectionId → offline: disconnected")
-    assert texts[place + 1] == "  null"
+    assert texts[place + 1] == "  null: the listener has no connection. A listener that runs"
     assert rows[place][-1].style == "bold offline"
 
 
@@ -93,11 +93,11 @@ def test_nothing_speaks_against_a_healthy_row() -> None:
 @pytest.mark.parametrize(
     ("age", "result", "verdict"),
     [
-        (0, "< 45 s: beating", "online"),
-        (44_999, "< 45 s: beating", "online"),
-        (45_000, "< 120 s but ≥ 45 s: late, a ping was missed", "late"),
-        (119_999, "< 120 s but ≥ 45 s: late, a ping was missed", "late"),
-        (120_000, "≥ 120 s: heartbeat lost", "offline"),
+        (0, "younger than 45 s: beating", "online"),
+        (44_999, "younger than 45 s: beating", "online"),
+        (45_000, "45 s or older: late, a ping was missed", "late"),
+        (119_999, "45 s or older: late, a ping was missed", "late"),
+        (120_000, "120 s or older: heartbeat lost", "offline"),
     ],
 )
 def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict: str) -> None:
@@ -108,8 +108,18 @@ def test_the_heartbeat_is_judged_at_its_limits(age: float, result: str, verdict:
 @pytest.mark.parametrize(("connection", "inputs"), [(None, "null"), ("", "empty")])
 def test_without_a_connection_a_row_is_offline(connection: str | None, inputs: str) -> None:
     found = of_row(connectionId=connection)
-    assert (found["connectionId"].inputs, found["connectionId"].result) == (inputs, "offline: disconnected")
+    why = (
+        "the listener has no connection. A listener that runs tries again, unless its key was refused (401, 403), a "
+        "clone replaced it (close code 1000), or its first connection failed for minutes"
+    )
+    assert found["connectionId"].inputs == f"{inputs}: {why}"
+    assert found["connectionId"].result == "offline: disconnected"
     assert found["verdict"].result == "offline"
+
+
+def test_no_reason_of_a_listener_is_given_for_a_row_of_the_desktop_app() -> None:
+    found = of_row(connectionId=None, listenerInstanceId="desktop-direct-cloud:1")
+    assert found["connectionId"].inputs == "null"
 
 
 def test_without_a_heartbeat_a_row_is_offline() -> None:
@@ -182,8 +192,32 @@ def test_a_row_that_is_missing_once_is_not_gone_and_missing_twice_is() -> None:
     rows = beating(3)
     once = results(listed(rows), listed(rows[1:], NOW + 5_000), at=NOW + 5_000)
     twice = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows[1:], NOW + 10_000), at=NOW + 10_000)
-    assert (once["absence"].result, once["absence"].is_against) == ("< 2: not gone", True)
-    assert (twice["absence"].result, twice["verdict"].result) == ("≥ 2: gone", "gone")
+    listed_again = results(listed(rows), listed(rows[1:], NOW + 5_000), listed(rows, NOW + 10_000), at=NOW + 10_000)
+    assert once["absence"] == RuleResult(
+        "absence",
+        clean("the newest complete listing lacked the row"),
+        clean("not gone: 2 in a row must lack the row"),
+        is_against=True,
+    )
+    assert twice["absence"].inputs == "the newest 2 complete listings lacked the row"
+    assert (twice["absence"].result, twice["verdict"].result) == ("gone", "gone")
+    assert listed_again["absence"] == RuleResult(
+        "absence", clean("the newest complete listing held the row"), clean("not gone")
+    )
+
+
+def test_flapping_is_explained_without_a_formula() -> None:
+    assert of_row()["flapping"].inputs == "the row did not go, come or reconnect in the last 10 minutes"
+    rows = [environment(connectionId=f"conn-{number}") for number in range(2)]
+    found = results(*[listed([row], NOW + 5_000 * number) for number, row in enumerate(rows)], at=NOW + 5_000)
+    assert found["flapping"] == RuleResult(
+        "flapping",
+        clean(
+            "the row went, came or reconnected in 6 % of the last 20 half minutes (new ones count more); "
+            "flapping begins at 30 % and ends at 20 %"
+        ),
+        clean("steady"),
+    )
 
 
 def test_a_row_that_is_missing_twice_and_may_exist_is_not_gone() -> None:

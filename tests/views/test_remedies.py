@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,13 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading, watched, wire_row
 from support.hostile_fleet import WEAPONS
 
+from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.remedies import remedies, start_command
+from envwatch.views.remedies import remedies, start_command, update_command
 
 if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
     from envwatch.views.remedies import Remedy
 
@@ -51,35 +54,62 @@ def test_a_healthy_environment_has_no_remedies() -> None:
 
 def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started() -> None:
     for device, is_named in (("device-1", True), ("desktop:1", True), ("sandbox-1", False)):
-        row = environment("env-1", **OFFLINE, deviceId=device)
+        row = environment("env-1", **OFFLINE, deviceId=device, listenerInstanceId="desktop-primary:1")
         profile_state = fleet_of(row)
-        (remedy,) = remedies(profile_state.environments[row.id], profile_state, reading(), clean("R"))
+        remedy = next(remedies(profile_state.environments[row.id], profile_state, reading(), clean("R")))
         assert ("R does that from here: this is a demo" in remedy.notes) == is_named
     assert remedies_for() == []
 
 
+LOCKED = "refuses if one runs there, and names its pid: stop a frozen one first"
+UNLOCKED = "check first that none runs there, and stop a frozen one: only 0.30.28 and newer refuse a second one"
+COMES_BACK = "a machine that is asleep or cut off comes back by itself"
+LOG = "~/.letta/logs/remote/ there"
+ENDS = 'look for 401, 403 (key refused) or "Replaced" (by a clone)'
+
+
 @pytest.mark.parametrize(
-    ("changes", "note"),
+    ("changes", "start", "log"),
     [
-        (OFFLINE, "a live one is back within a minute"),
-        ({"lastHeartbeat": NOW - 120_000}, "it may be asleep, frozen or cut off, and is back at once then"),
-        ({"lastHeartbeat": None}, "one that runs pings every 30 s"),
+        (OFFLINE, (LOCKED,), (LOG, ENDS)),
+        ({"lastHeartbeat": NOW - 120_000}, (LOCKED, COMES_BACK), (LOG,)),
+        ({"lastHeartbeat": None}, (LOCKED,), (LOG,)),
     ],
 )
-def test_a_lost_environment_is_started_again_under_its_name(changes: dict[str, Any], note: str) -> None:
-    (remedy,) = remedies_for(**changes)
-    assert (remedy.label, remedy.command) == ("do", "letta server --computer-name='laptop of env-1'")
-    assert remedy.notes == (f"only if none runs there: {note}",)
+def test_a_lost_environment_is_started_again_under_its_name_and_its_log_is_named(
+    changes: dict[str, Any], start: tuple[str, ...], log: tuple[str, ...]
+) -> None:
+    assert [(remedy.label, remedy.command, remedy.notes) for remedy in remedies_for(**changes)] == [
+        ("do", "letta server --computer-name='laptop of env-1'", start),
+        ("log", None, log),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "note"),
+    [
+        ("0.34.12", LOCKED),
+        ("0.30.28", LOCKED),
+        ("0.30.27", UNLOCKED),
+        ("0.25.9", UNLOCKED),
+        ("nightly", UNLOCKED),
+        (None, UNLOCKED),
+    ],
+)
+def test_only_a_version_that_is_known_to_have_the_lock_is_said_to_refuse_a_second_listener(
+    version: str | None, note: str
+) -> None:
+    assert notes(metadata=METADATA | {"lettaCodeVersion": version}, **OFFLINE)[0] == note
 
 
 def test_an_environment_that_is_no_longer_listed_is_started_again_too() -> None:
     rows = [environment("env-1", currentMode="unrestricted"), environment("env-2")]
     profile_state, _ = watched([listed(rows), *(listed(rows[1:], NOW + 5_000 * number) for number in (1, 2))])
 
-    (remedy,) = remedies(profile_state.environments[rows[0].id], profile_state, reading(NOW + 10_000))
+    start, log = remedies(profile_state.environments[rows[0].id], profile_state, reading(NOW + 10_000))
 
-    assert remedy.notes == ("only if none runs there: one that starts is listed",)
-    assert remedy.command == "letta server --computer-name='laptop of env-1'"
+    assert (start.command, start.notes) == ("letta server --computer-name='laptop of env-1'", (LOCKED,))
+    assert log.notes == (LOG, ENDS)
 
 
 def test_no_environment_is_called_down_while_blind() -> None:
@@ -94,28 +124,49 @@ def test_no_environment_is_called_down_while_blind() -> None:
 
 def test_another_listener_that_is_up_on_the_machine_is_named() -> None:
     twin = environment("env-2", deviceId="device-of-env-1", connectionName="nas")
-    (remedy,) = remedies_for(twin, **OFFLINE)
-    assert remedy.notes[1:] == ("the machine is up: nas runs there",)
+    assert remedies_for(twin, **OFFLINE)[0].notes[1:] == ("the machine is up: nas runs there",)
     twin = environment("env-2", deviceId="device-of-env-1", connectionName="laptop of env-1")
-    (remedy,) = remedies_for(twin, **OFFLINE)
-    assert remedy.notes[1:] == ("the machine is up: another laptop of env-1 runs there",)
+    assert remedies_for(twin, **OFFLINE)[0].notes[1:] == ("the machine is up: another laptop of env-1 runs there",)
 
-    (alone,) = remedies_for(environment("env-2", deviceId="device-of-env-1", **OFFLINE), **OFFLINE)
+    alone = remedies_for(environment("env-2", deviceId="device-of-env-1", **OFFLINE), **OFFLINE)[0]
     assert len(alone.notes) == 1
+
+
+APP = "open the Letta Code desktop app there, with remote access on"
+PRIMARY = {"deviceId": "desktop:5b49", "listenerInstanceId": "desktop-primary:5b49"}
 
 
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"deviceId": "desktop:5b49"}, "open the Letta Code desktop app there, with remote access on"),
-        ({"organizationId": "local"}, "open the Letta Code desktop app there, with remote access on"),
+        (PRIMARY, APP),
+        ({"listenerInstanceId": "desktop-direct-cloud:5b49"}, APP),
+        ({"organizationId": "local"}, APP),
         ({"deviceId": "sandbox-agent-1"}, "nothing: it is a sandbox of the platform, there is no machine to log in to"),
     ],
 )
-def test_desktop_apps_and_sandboxes_have_no_command(changes: dict[str, Any], note: str) -> None:
+def test_desktop_apps_and_sandboxes_have_no_command_and_no_log(changes: dict[str, Any], note: str) -> None:
     (remedy,) = remedies_for(**OFFLINE, **changes)
     assert remedy.command is None
     assert remedy.notes == (note,)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        PRIMARY | {"listenerInstanceId": "server-5b49"},
+        PRIMARY | {"deviceId": "5b49"},
+        {"listenerInstanceId": "desktop-direct-cloud"},
+        {"organizationId": "locals"},
+    ],
+)
+def test_a_row_that_only_resembles_a_row_of_the_desktop_app_is_started_by_a_command(changes: dict[str, Any]) -> None:
+    assert remedies_for(**OFFLINE, **changes)[0].command == "letta server --computer-name='laptop of env-1'"
+
+
+def test_a_local_connection_marks_a_row_of_the_desktop_app() -> None:
+    assert notes(connectionId="local-1", lastHeartbeat=None) == [APP]
+    assert notes(connectionId="local", lastHeartbeat=None)[0] == LOCKED
 
 
 # The command that starts a listener
@@ -138,7 +189,7 @@ def test_desktop_apps_and_sandboxes_have_no_command(changes: dict[str, Any], not
     ],
 )
 def test_a_name_is_quoted_or_left_out(name: str, command: str) -> None:
-    assert start_command(environment(connectionName=name)) == command
+    assert start_command(environment(connectionName=name), fleet_of()) == command
 
 
 @pytest.mark.parametrize(
@@ -155,7 +206,7 @@ def test_a_name_is_quoted_or_left_out(name: str, command: str) -> None:
 )
 def test_on_windows_only_a_name_that_all_its_shells_read_the_same_is_used(name: str, command: str) -> None:
     row = environment(connectionName=name, metadata=METADATA | {"os": "win32"})
-    assert start_command(row) == command
+    assert start_command(row, fleet_of()) == command
 
 
 @pytest.mark.parametrize(
@@ -171,34 +222,109 @@ def test_on_windows_only_a_name_that_all_its_shells_read_the_same_is_used(name: 
 )
 def test_older_versions_get_the_option_that_they_know(version: str | None, option: str) -> None:
     row = environment(connectionName="nas", metadata=METADATA | {"lettaCodeVersion": version})
-    assert start_command(row) == f"letta server --{option}-name=nas"
+    assert start_command(row, fleet_of()) == f"letta server --{option}-name=nas"
 
 
 @given(st.text(max_size=40) | st.sampled_from(WEAPONS))
 def test_any_name_is_one_word_to_the_shell_or_left_out(name: str) -> None:
     row = environment(connectionName=name)
-    command = start_command(row)
+    command = start_command(row, fleet_of())
     assert command is not None
     assert command.isprintable()
     assert shlex.split(command) in (["letta", "server"], ["letta", "server", f"--computer-name={row.name}"])
 
 
+OTHERS = [environment(f"other-{number}", organizationId=f"org-{number}") for number in (2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("organization", "others", "version", "option"),
+    [
+        ("org-9", OTHERS, "0.34.12", " --org=org-9"),
+        ("org-9", OTHERS[:1], "0.34.12", ""),
+        ("org-2", OTHERS, "0.34.12", ""),
+        ("org 9;x", OTHERS, "0.35.0", " --org='org 9;x'"),
+        ("org-9", OTHERS, "0.34.11", ""),
+        ("org-9", OTHERS, "0.32.18", ""),
+        ("org-9", OTHERS, None, ""),
+        ("org-9\x1b", OTHERS, "0.34.12", ""),
+        ("org-9", [environment(f"app-{number}", organizationId="local") for number in (2, 3)], "0.34.12", ""),
+    ],
+)
+def test_the_organization_stands_in_the_command_where_most_rows_have_another_and_the_version_has_the_option(
+    organization: str, others: list[Environment], version: str | None, option: str
+) -> None:
+    metadata = METADATA | {"lettaCodeVersion": version}
+    row = environment("env-1", connectionName="nas", organizationId=organization, metadata=metadata)
+    assert start_command(row, fleet_of(row, *others)) == f"letta server --computer-name=nas{option}"
+
+
 # The others
 
 
-def test_flapping_and_unrestricted_are_explained_without_a_command() -> None:
-    rows = [environment("env-1", connectionId=f"conn-{number}", currentMode="fullAccess") for number in range(15)]
-    profile_state, _ = watched([listed([row], NOW + 30_000 * number) for number, row in enumerate(rows)])
-    only = profile_state.environments[rows[0].id]
-    found = list(remedies(only, profile_state, reading(NOW + 14 * 30_000)))
-
+def flapping(*rows: Environment) -> tuple[TrackedEnvironment, list[str]]:
+    """One environment after listings half a minute apart, and the beginnings of its remedies."""
+    profile_state, _ = watched(listed([row], NOW + 30_000 * number) for number, row in enumerate(rows))
+    (only,) = profile_state.environments.values()
+    found = remedies(only, profile_state, reading(NOW + 30_000 * (len(rows) - 1)))
     assert only.is_flapping
-    assert [remedy.notes[0].partition(":")[0] for remedy in found] == [
-        "only if none runs there",
-        "check the network and the sleep settings of the machine, then what ends its listener",
-        "set the mode to standard in the conversation with the agent",
+    return only, [f"{remedy.label} {remedy.notes[0].partition(':')[0]}" for remedy in found]
+
+
+CHECK = "do check the network and the sleep settings of the machine, then what ends its listener"
+
+
+def alternating(count: int = 15, **changes: Any) -> list[Environment]:
+    """The row goes and comes with each listing, and is up at last."""
+    ups = [{"lastHeartbeat": NOW + 30_000 * number} | changes for number in range(count)]
+    return [environment(**(up if number % 2 == 0 else up | OFFLINE)) for number, up in enumerate(ups)]
+
+
+def reconnecting(count: int = 15, **changes: Any) -> list[Environment]:
+    """The row has a new connection in each listing."""
+    return [
+        environment(connectionId=f"conn-{number}", lastHeartbeat=NOW + 30_000 * number, **changes)
+        for number in range(count)
     ]
-    assert [remedy.command is None for remedy in found] == [False, True, True]
+
+
+def test_a_row_that_goes_and_comes_is_told_from_one_that_always_has_a_new_connection() -> None:
+    only, found = flapping(*alternating())
+    assert (only.verdict.is_up, found) == (True, [CHECK, f"log {LOG}"])
+    only, found = flapping(*reconnecting())
+    assert (only.verdict.is_up, found) == (True, ["do always up, with new connections", f"log {LOG}"])
+
+
+def test_a_row_that_flaps_and_is_down_has_its_log_once() -> None:
+    _, found = flapping(*alternating(14))
+    assert [text.partition(" ")[0] for text in found] == ["do", "log", "do"]
+    assert found[-1] == CHECK
+
+
+def test_an_outage_longer_ago_than_flapping_looks_back_hides_no_clone() -> None:
+    rows = [environment(), *alternating(2)[1:], *reconnecting(30)]
+    beating = [row if not row.connection_id else replace(row, last_heartbeat_at=ServerMs(NOW + 30_000 * number))
+               for number, row in enumerate(rows)]  # fmt: skip
+    assert flapping(*beating)[1][0] == "do always up, with new connections"
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        (PRIMARY, "do check the network and the sleep settings of the machine, then the desktop app there"),
+        ({"deviceId": "sandbox-1"}, "do nothing"),
+    ],
+)
+def test_no_listener_is_looked_for_where_the_desktop_app_or_the_platform_runs_it(
+    changes: dict[str, Any], note: str
+) -> None:
+    assert flapping(*reconnecting(**changes))[1] == [note]
+
+
+def test_a_mode_without_approvals_is_explained_without_a_command() -> None:
+    (remedy,) = remedies_for(currentMode="fullAccess")
+    assert remedy.command is None
+    assert remedy.notes[0].startswith("set the mode to standard in the conversation with the agent: ")
 
 
 @pytest.mark.parametrize(("mode", "is_named"), [("acceptEdits", False), ("unrestricted", True), (None, False)])
@@ -211,8 +337,9 @@ def test_only_the_mode_that_approves_everything_is_a_problem(mode: str | None, *
 NEWEST = environment("env-2", metadata=METADATA | {"lettaCodeVersion": "0.35.0"})
 
 
-REPORTED = "the machine itself reported this, and it may not be a command: read it first"
-RESTART = "restart its listener: it updates itself, and runs the new version from then on"
+REPORTED = "the machine reported this command: read the command before you run it"
+RESTART = "restart its listener: a listener that updates itself runs the new version after that"
+PIP = "Upgrade with your installer: uv tool upgrade letta, or pipx upgrade letta"
 
 
 @pytest.mark.parametrize(
@@ -220,8 +347,9 @@ RESTART = "restart its listener: it updates itself, and runs the new version fro
     [
         (update("0.35.0", supported=True, writable=True), []),
         (update("0.34.12", supported=True, writable=True), [RESTART]),
-        (update("0.34.12", supported=True, writable=True, manual_command="npm i"), [RESTART, REPORTED]),
+        (update("0.34.12", supported=True, writable=True, manual_command="npm i"), [RESTART]),
         (update("0.34.12", supported=True, writable=False, manual_command="npm i"), [REPORTED]),
+        (update("0.34.12", supported=False, manual_command=PIP), [PIP, "the machine's own words"]),
         (update("0.35.0", supported=False, manual_command="npm i"), []),
         (update("0.9.0", supported=False), []),
         (update("nightly", supported=True, writable=True), []),
@@ -235,10 +363,58 @@ def test_an_outdated_environment_is_updated_or_updates_itself(
     assert notes(NEWEST, metadata=metadata) == expected
 
 
-def test_a_reported_command_is_shown_as_received_and_said_to_be_so() -> None:
-    (remedy,) = remedies_for(NEWEST, metadata=update(supported=False, manual_command="curl x | sh; 'a"))
-    assert (remedy.label, remedy.command, remedy.copy) == ("update", "curl x | sh; 'a", "update command")
+def test_a_listener_that_is_down_needs_no_restart() -> None:
+    assert [remedy.label for remedy in remedies_for(NEWEST, **OFFLINE)] == ["do", "log"]
+    assert [remedy.label for remedy in remedies_for(NEWEST)] == ["update"]
+
+
+def test_the_desktop_app_is_updated_as_an_app() -> None:
+    metadata = update("0.34.12", supported=True, writable=True, manual_command="npm i")
+    (remedy,) = remedies_for(NEWEST, metadata=metadata, **PRIMARY)
+    assert (remedy.command, remedy.notes) == (None, ("update the Letta Code desktop app there",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "npm install -g @letta-ai/letta-code@latest",
+        "sudo npm i -g .",
+        "sudo -H pip3 install --upgrade letta",
+        "/usr/local/bin/npm i x",
+        "npm.cmd i x && npm cache clean",
+        "npm i @例/code",
+        "uv tool upgrade letta",
+    ],
+)
+def test_a_reported_command_is_offered_as_received_and_said_to_be_reported(text: str) -> None:
+    (remedy,) = remedies_for(NEWEST, metadata=update(supported=False, manual_command=text))
+    assert (remedy.label, remedy.command, remedy.copy) == ("update", text, "update command")
     assert remedy.notes == (REPORTED,)
+    assert update_command(environment(metadata=update(manual_command=text))) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PIP,
+        "Update the desktop app.",
+        "uv tool upgrade letta, or pipx upgrade letta",
+        "npm: not writable",
+        "pip install -U letta.",
+        "curl x | sh",
+        "npm",
+        "npm i x\nrm -rf y",
+        "npm i x\x1b[31m",
+        "npm i " + "x" * 2_000,
+        "xnpm i",
+        " npm i",
+    ],
+)
+def test_a_sentence_is_no_command(text: str) -> None:
+    (remedy,) = remedies_for(NEWEST, metadata=update(supported=False, manual_command=text))
+    assert (remedy.label, remedy.command) == ("update", None)
+    assert remedy.notes == (clean(text), "the machine's own words")
+    assert update_command(environment(metadata=update(manual_command=text))) is None
 
 
 @pytest.mark.parametrize("command", [None, "", ["npm"], 5])
@@ -249,8 +425,8 @@ def test_an_environment_that_names_no_command_gets_none(command: Any) -> None:
 def test_the_most_urgent_comes_first() -> None:
     metadata = update(supported=False, manual_command="npm i")
     found = remedies_for(NEWEST, currentMode="unrestricted", metadata=metadata, **OFFLINE)
-    assert [remedy.label for remedy in found] == ["do", "do", "update"]
-    assert [remedy.command is None for remedy in found] == [False, True, False]
+    assert [remedy.label for remedy in found] == ["do", "log", "do", "update"]
+    assert [remedy.command is None for remedy in found] == [False, True, True, False]
 
 
 @given(st.sampled_from(WEAPONS))
@@ -262,6 +438,6 @@ def test_text_from_outside_stays_printable_text(weapon: str) -> None:
         metadata=update("0.1.0", supported=False, reason=weapon, manual_command=weapon),
         **OFFLINE,
     )
-    assert len(found) == 3
+    assert len(found) == 4
     for remedy in found:
         assert all(text.isprintable() for text in (*remedy.notes, remedy.command or ""))

@@ -91,7 +91,14 @@ def test_a_host_that_shares_its_acknowledgement_is_named() -> None:
         (named("a", connectedAt=None), "`a` (`prod`) is online."),
         (named("a", lastHeartbeat=NOW - 60_000), "`a` (`prod`) is late since 08:53:05 UTC (15s): a ping was missed."),
         (
-            named("a", deviceId="desktop:1", connectionId=None, lastSeenAt=NOW - 2 * MINUTE, lastHeartbeat=None),
+            named(
+                "a",
+                deviceId="desktop:1",
+                listenerInstanceId="desktop-primary:1",
+                connectionId=None,
+                lastSeenAt=NOW - 2 * MINUTE,
+                lastHeartbeat=None,
+            ),
             (
                 "`a` (`prod`) is offline since 08:51:20 UTC (2m): disconnected. "
                 "What to do: open the Letta Code desktop app there, with remote access on."
@@ -184,7 +191,7 @@ def test_several_that_were_lost_at_different_times_have_two_times() -> None:
 
 def test_several_in_different_states_are_counted() -> None:
     heartbeat_lost = named("c", lastHeartbeat=NOW - 8 * MINUTE, lastSeenAt=NOW - 8 * MINUTE)
-    text = said_of(lost("a"), lost("b", deviceId="desktop:1"), heartbeat_lost, named("d"))
+    text = said_of(lost("a"), lost("b", listenerInstanceId="desktop-direct-cloud:1"), heartbeat_lost, named("d"))
     assert text.startswith("Of 4 environments (`prod`), 3 are offline and 1 is online, down since 08:4")
     assert "`a`, `b`, `c` and `d`; disconnected (2) and heartbeat lost (1). Start 2 of them, " in text
 

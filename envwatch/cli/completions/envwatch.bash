@@ -259,7 +259,7 @@ _envwatch_profiles() {
 }
 
 _envwatch_filter() {
-  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: command: meta.' -- "$1"
+  compgen -W 'status: name: mode: profile: version: branch: directory: os: host: node: beat: up: seen: first: user: pod: device: connection: listener: owner: org: id: update: command: protocol: meta.' -- "$1"
 }
 
 # End Custom Preamble

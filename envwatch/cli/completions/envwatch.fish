@@ -38,6 +38,7 @@ function _envwatch_filter
     'id:	id of the row' \
     'update:	whether it updates itself: yes, no, by hand' \
     'command:	a command that it takes' \
+    'protocol:	protocol of its messages' \
     'meta.	any key of the metadata'
 end
 

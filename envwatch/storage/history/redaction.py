@@ -27,6 +27,11 @@ from envwatch.fleet.run_before import LACKED
 from envwatch.fleet.tracking import replaced_by_text
 from envwatch.model.environment import (
     API_FIELDS,
+    DESKTOP_CLOUD_LISTENER,
+    DESKTOP_DEVICE,
+    DESKTOP_LISTENER,
+    LOCAL_CONNECTION,
+    LOCAL_ORGANIZATION,
     METADATA_FIELDS,
     SANDBOX_DEVICE,
     SANDBOX_LISTENER,
@@ -70,10 +75,9 @@ _SYSTEM: Final = re.compile(
 )
 _SYSTEM_VERSION: Final = re.compile(rf"(?:{_VERSION.pattern})(?: LTS)?")
 
-_LOCAL: Final = clean("local")
-"""The organization of a row of the Desktop app."""
-_DEVICES: Final = ("desktop:", SANDBOX_DEVICE)
-"""Begins of device ids that say what kind of machine it is."""
+_DEVICES: Final = (DESKTOP_DEVICE, SANDBOX_DEVICE)
+_LISTENERS: Final = (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER)
+"""Begins of ids that tell the Desktop app, a sandbox and a machine apart."""
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
 """The reason of a newcomer, see `fleet.newcomers`."""
@@ -108,6 +112,7 @@ class Redaction:
             **{each: partial(self._pseudonym, each.value) for each in Identifies},
             Identifies.MACHINE: self._machine,
             Identifies.LISTENER: self._listener,
+            Identifies.CONNECTION: self._link,
             Identifies.ORGANIZATION: self._organization,
             Identifies.VERSION: self._version,
             Identifies.MODE: self._mode,
@@ -299,15 +304,16 @@ class Redaction:
             return missing_id(self._machine(sliced(text, len(_EXPECTED))))
         if text.isspace():
             return clean(" ")
-        kind = next((begin for begin in _DEVICES if text.startswith(begin)), "")
-        return clean(f"{kind}{self._pseudonym('env', text)}")
+        return clean(f"{_begin_of(text, _DEVICES)}{self._pseudonym('env', text)}")
 
     def _listener(self, text: SafeText) -> SafeText:
-        kind = SANDBOX_LISTENER if text.startswith(SANDBOX_LISTENER) else ""
-        return clean(f"{kind}{self._pseudonym('listener', text)}")
+        return clean(f"{_begin_of(text, _LISTENERS)}{self._pseudonym('listener', text)}")
+
+    def _link(self, text: SafeText) -> SafeText:
+        return clean(f"{_begin_of(text, (LOCAL_CONNECTION,))}{self._pseudonym('conn', text)}")
 
     def _organization(self, text: SafeText) -> SafeText:
-        return text if text == _LOCAL else self._pseudonym("org", text)
+        return text if text == LOCAL_ORGANIZATION else self._pseudonym("org", text)
 
     def _mode(self, text: SafeText) -> SafeText:
         return text if is_known_mode(text) else self._pseudonym("mode", text)
@@ -326,6 +332,10 @@ class Redaction:
             digest = blake2s(f"{kind}\0{text}".encode(), key=self._salt, digest_size=_DIGEST_BYTES).hexdigest()
             known = self._pseudonyms[kind, text] = clean(f"{kind}-{digest}")
         return known
+
+
+def _begin_of(text: str, begins: tuple[str, ...]) -> str:
+    return next((begin for begin in begins if text.startswith(begin)), "")
 
 
 def _optional(redact: Callable[[SafeText], SafeText], text: SafeText | None) -> SafeText | None:

@@ -160,7 +160,8 @@ class RowActions(TableScreen):
             is_past=state.rewound is not None,
         )
         if len(target.environments) == 1:
-            own = [(COPY_LETTERS[each.label], each) for each in copies(target.environments[0])]
+            (only,) = target.environments
+            own = [(COPY_LETTERS[each.label], each) for each in copies(only, state.fleet.for_environment(only))]
             as_json = Copy("JSON", row_json_of(environments))
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)

@@ -6,6 +6,7 @@ and not the whole pane.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -229,12 +230,18 @@ class DetailPane(Pager):
         ]
 
     def _incident(self, line: BlockLine) -> list[Row]:
-        """Return what helps, every member, what the members share, and their newest events."""
+        """Return what helps each kind of member, every member, what the members share, and their newest events."""
         state, members, is_ascii = self.state, line.members, self.options.glyphs.is_ascii
-        profile_state = state.fleet.for_environment(members[0])
-        helps = self._rows(help_lines(members[0], profile_state, state.now, self.options.start_key)) if line.off else []
-        if helps:
-            helps = [self._layout.section(f"what helps, on {members[0].environment.label} and likewise"), *helps]
+        kinds: dict[tuple[bool, bool], list[TrackedEnvironment]] = {}
+        for each in line.off:
+            kinds.setdefault((each.environment.is_desktop_app, each.environment.is_sandbox), []).append(each)
+        helps: list[Row] = []
+        for first, *_ in sorted(kinds.values(), key=len, reverse=True):
+            lines = help_lines(first, state.fleet.for_environment(first), state.now, self.options.start_key)
+            others = "likewise" if len(kinds) == 1 else "on its kind"
+            if len(members) > 1:  # `y` offers no command for several environments
+                lines = (replace(each, letter="") for each in lines)
+            helps += self._section(f"what helps, on {first.environment.label} and {others}", lines)
         listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii) for each in members)
         return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
 

@@ -167,8 +167,11 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
         environment("1", organizationId="local", deviceId="desktop:acme"),
         environment("2", deviceId="sandbox-acme", connectionName=" "),
         environment("3", listenerInstanceId="sandbox:acme"),
+        environment("4", deviceId="desktop:acme", listenerInstanceId="desktop-primary:acme"),
+        environment("5", listenerInstanceId="desktop-direct-cloud:acme"),
+        environment("6", connectionId="local-acme"),
     )
-    desktop, sandbox, other = (
+    desktop, sandbox, other, *apps = (
         tracked.environment for tracked in Redaction(SALT).moment(moment_of(*rows)).profile_state.environments.values()
     )
     assert desktop.organization_id == "local"
@@ -178,6 +181,8 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
     assert other.listener_instance_id is not None
     assert other.listener_instance_id.startswith("sandbox:listener-")
     assert [each.is_sandbox for each in (desktop, sandbox, other)] == [False, True, True]
+    assert [each.is_desktop_app for each in (desktop, sandbox, other, *apps)] == [True, False, False, True, True, True]
+    assert "acme" not in repr(apps)
 
 
 @pytest.mark.parametrize(
