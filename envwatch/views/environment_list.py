@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.acknowledgements import ack_in
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
+from envwatch.views.block import NO_BLOCK, Block
 from envwatch.views.columns import COLUMNS
 from envwatch.views.state_style import clock_warning
 from envwatch.views.table_view import Preset, in_default_order
@@ -42,6 +44,8 @@ class ListedEnvironment(NamedTuple):
     """The moment of both the verdict and the heartbeat's age."""
     is_unknown: bool = False
     """Whether the verdict is out of date (`ProfileState.is_unknown`)."""
+    limits: Limits = Limits()
+    """The thresholds of the profile."""
 
     @property
     def state(self) -> SafeText:
@@ -73,6 +77,8 @@ class EnvironmentList:
     """Environments that do not match."""
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     """Notes by the key of the row."""
+    block: Block = NO_BLOCK
+    """The losses that need a person, and the counts of the rows as the dashboard shows the counts."""
     unlisted: Sequence[SafeText] = ()
     """Profiles that were requested but could not be listed."""
 
@@ -105,7 +111,12 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
     taken_at = profile_state.clock.server_time(listed.asked.wall)
     return EnvironmentList(
         rows=[
-            ListedEnvironment(tracked, judged_at.get(tracked.environment.id, taken_at), tracked.has_impossible_time)
+            ListedEnvironment(
+                tracked,
+                judged_at.get(tracked.environment.id, taken_at),
+                tracked.has_impossible_time,
+                profile_state.limits,
+            )
             for tracked in ordered
         ],
         taken_at=taken_at,
