@@ -17,7 +17,9 @@ from envwatch.query.language import Query
 from envwatch.views.cloud_events import cloud_event, initial_event, line_of
 from envwatch.views.columns import COLUMNS
 from envwatch.views.event_filter import EventFilter
-from envwatch.views.event_lines import encoded, event_line, initial_line, layout_of
+from envwatch.views.event_lines import GAP, encoded, event_line, initial_line, layout_of
+from envwatch.views.event_text import event_style
+from envwatch.views.state_style import painted, style_of
 from envwatch.views.table_view import in_default_order
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ class EventStream:
     encoding: str = "utf-8"
     ascii_only: bool = False
     """Both of the text; JSON is UTF-8."""
+    has_colours: bool = False
+    """Whether the word of each line of the text has the colour of the state."""
     zone: tzinfo = UTC
     """Of the times in the text; those in JSON are UTC."""
 
@@ -90,7 +94,15 @@ class EventStream:
     def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
         if self.format is EventFormat.JSONL:
             return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
-        return encoded(event_line(event, layout), self.encoding, ascii_only=self.ascii_only)
+        return self._encoded(event_line(event, layout), event_style(event).style)
+
+    def _encoded(self, line: SafeText, style: str) -> bytes:
+        """Return a line with its end, with the word after the time in a style."""
+        text: str = line
+        if self.has_colours:
+            time, word, *_ = text.split(None, 2)
+            text = f"{time}{GAP}{painted(word, style)}{text.removeprefix(f'{time}{GAP}{word}')}"
+        return encoded(text, self.encoding, ascii_only=self.ascii_only)
 
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
         context = MatchContext(at, monitor.is_acked, self.profile_name)
@@ -102,4 +114,4 @@ class EventStream:
             else:
                 is_unknown = monitor.fleet.is_unknown(tracked, now)
                 line = initial_line(tracked, at, layout, is_unknown=is_unknown)
-                yield encoded(line, self.encoding, ascii_only=self.ascii_only)
+                yield self._encoded(line, style_of(tracked, is_unknown=is_unknown).style)

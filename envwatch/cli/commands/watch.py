@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import past_moment, profiles_for
-from envwatch.cli.streams import is_utf8, print_error, stdout
+from envwatch.cli.streams import has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
 from envwatch.model.text import clean, counted
@@ -122,6 +122,7 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
         has_initial=options.initial,
         encoding=out.encoding,
         ascii_only=options.ascii or not is_utf8(out),
+        has_colours=has_colours(out),
         zone=configured_zone() or UTC,
     )
 
