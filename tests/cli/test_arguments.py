@@ -157,7 +157,7 @@ def test_a_filter_is_an_option_of_every_command(command: tuple[str, ...]) -> Non
     ("query", "line"),
     [
         ("web nme:x", r"there is no field nme; the nearest: name, .* \(at character 5: nme\)"),
-        ("status:late,ofline", r"status: online, late, .* \(at character 13: ofline\)"),
+        ("status:late,ofline", r"there is no status ofline; did you mean status:offline\? \(at character 13: ofline\)"),
         ("beat:>", r"write a duration .* \(at character 7\)"),
         ('東京 "x', r'a quote is not closed: .* \(at character 4: "x\)'),
         ("beat:>90s beat:<2m", r"these alternatives .* \(at character 11: beat:<2m\)"),
