@@ -30,10 +30,10 @@ def add_arguments(parser: Parser) -> None:
         "Several profiles are listed at once. If one of them fails, the others are printed all the same, and the\n"
         "exit code is 3, or 4 if a key was refused."
     )
-    parser.add_shared("profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
     formats = ("table", "json", "jsonl", "csv", "name", "line")
-    about = "the format (default table); name: names alone; line: counts for a prompt or a status bar"
-    parser.add_argument("-o", "--output", choices=formats, default="table", help=about)
+    about = "table (default), json, jsonl, csv, name (names alone), or line (counts for a prompt or a status bar)"
+    parser.add_argument("-o", "--output", choices=formats, default="table", metavar="FORMAT", help=about)
+    parser.add_shared(*QUERY_OPTIONS, "profile", *OUTPUT_OPTIONS, "config")
 
 
 def run(options: Options) -> int:

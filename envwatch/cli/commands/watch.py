@@ -30,9 +30,8 @@ def add_arguments(parser: Parser) -> None:
         "the keys of all profiles are refused, and again half a minute later.\n"
         "The setting `filter` is the dashboard's, and hides nothing here."
     )
-    parser.add_shared("interval", "no_history", "profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
-    about = "the format (default text); jsonl: CloudEvents 1.0, one JSON object a line"
-    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", help=about)
+    about = "text (default), or jsonl: CloudEvents 1.0, one JSON object a line"
+    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", metavar="FORMAT", help=about)
     parser.add_argument(
         "--initial", action="store_true", default=False, help="first print the environments as they are"
     )
@@ -48,6 +47,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "end then, with 0: 15:30 (the next one), '2026-11-25 15:30', or ISO 8601 with an offset"
     parser.add_argument("--until", default=None, **valued("TIME", _moment_text, about))
+    parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", *OUTPUT_OPTIONS, "config")
 
 
 def run(options: Options) -> int:
