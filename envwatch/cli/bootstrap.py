@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from envwatch.storage.history.recorder import HistoryRecorder
     from envwatch.storage.log import PollLog
 
-_WITHOUT_SCREEN: Final = frozenset({"list", "check", "watch", "wait", "record", "report", "serve", "metrics"})
+_WITHOUT_SCREEN: Final = frozenset(
+    {"list", "check", "watch", "wait", "record", "report", "serve", "metrics", "silence"}
+)
 """The commands that use nothing that the dashboard remembers."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
 """The commands that write a log only where an option names it."""
