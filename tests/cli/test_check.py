@@ -230,8 +230,8 @@ async def test_of_several_profiles_each_must_be_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("check", "-c", "20:10"), "is no range: its start, 20, is greater"),
-        (("check", "-w", "5%"), "is no range"),
+        (("check", "-c", "20:10"), "-c/--critical: 20:10 is no range: its start, 20, is greater"),
+        (("check", "-w", "5%"), "-w/--warning: 5% is no range; write 10, 10:, ~:10, "),
         (("check", "--no-such"), "`envwatch check` takes no --no-such"),
         (("check", "--of", "sleepy"), "--of must be one of problems, offline, late"),
         (("check", "--filter", "status:sleepy"), "--filter: "),
