@@ -14,8 +14,8 @@ from envwatch.cli.streams import has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
 from envwatch.model.text import clean, counted
-from envwatch.model.times import long_age, moment_of
-from envwatch.model.zones import configured_zone, in_zone
+from envwatch.model.times import date_text, long_age, moment_of
+from envwatch.model.zones import configured_zone
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
@@ -145,7 +145,7 @@ def _moment(text: str) -> datetime:
 
 
 def _past_end(now: datetime) -> str:
-    return f"must be in the future: here it is {in_zone(now):%Y-%m-%d %H:%M}"
+    return f"must be in the future: here it is {date_text(now.timestamp() * 1000, None)}"
 
 
 def _end(options: Options) -> str:
@@ -153,7 +153,7 @@ def _end(options: Options) -> str:
     if options.lasts is not None:
         ends.append(f"for {long_age(options.lasts)}")
     if options.until is not None:
-        ends.append(f"until {in_zone(options.until):%Y-%m-%d %H:%M}")
+        ends.append(f"until {date_text(options.until.timestamp() * 1000, None)}")
     return f" {' or '.join(ends)}" if ends else "; ctrl+c ends it"
 
 
