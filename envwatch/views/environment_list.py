@@ -16,6 +16,7 @@ from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
 from envwatch.views.block import NO_BLOCK, Block
 from envwatch.views.columns import COLUMNS
+from envwatch.views.state_details import silence_text
 from envwatch.views.state_style import clock_warning
 from envwatch.views.table_view import Preset, in_default_order
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs
@@ -79,6 +81,8 @@ class EnvironmentList:
     """Notes by the key of the row."""
     block: Block = NO_BLOCK
     """The losses that need a person, and the counts of the rows as the dashboard shows the counts."""
+    remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
+    """Who acknowledged or silenced a row on this machine, in a few words for the table."""
     unlisted: Sequence[SafeText] = ()
     """Profiles that were requested but could not be listed."""
 
@@ -125,6 +129,17 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
         is_by_server_clock=profile_state.clock.is_known,
         clock_warnings=_clock_warnings(profile_state),
     )
+
+
+def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
+    """Return the acknowledgements of rows that are down, and the silences, as WHY has them: `acked: known`."""
+    remarks: dict[EnvironmentKey, SafeText] = {}
+    for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
+        if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
+            remarks[tracked.key] = composed(f"acked: {ack.note}") if ack.note else clean("acked")
+        elif (silence := monitor.silence_of(tracked, now)) is not None:
+            remarks[tracked.key] = silence_text(silence, now.wall)
+    return remarks
 
 
 def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:

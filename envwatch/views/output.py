@@ -130,6 +130,7 @@ def table_of(
     """
     nothing = "-" if ascii_only else NOTHING
     ellipsis = ".." if ascii_only else "…"
+    separator = " - " if ascii_only else " · "
 
     def encodable(text: str | None) -> SafeText:
         return composed((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
@@ -143,12 +144,16 @@ def table_of(
     def line_of_row(row: ListedEnvironment) -> _TableLine:
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
+        remark = listing.remarks.get(row.tracked.key)
         others = [column.shown(row.tracked, row.judged_at, row.limits) for column in columns]
+        if remark is not None:
+            others[has_profiles] = composed(separator.join(filter(None, (others[has_profiles], remark))))
         tail = id_tail(environment.label, environment.id, names)
         tail = encodable(tail) if tail else EMPTY
         name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
         age = _quiet_text(row.tracked, row.judged_at)
-        needs_nobody = style.style == "offline" and row.tracked.key not in listing.block.keys
+        is_open = row.tracked.key in listing.block.keys and remark is None
+        needs_nobody = style.style == "offline" and not is_open
         look = "gone" if needs_nobody else style.style
         return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others], look)
 

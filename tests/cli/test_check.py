@@ -119,6 +119,15 @@ async def test_the_policy_acknowledgements_silences_and_the_inventory_count(tmp_
             "ENVWATCH OK - no problem in 4 environments (1 acked, 1 silenced, 1 outside alert)",
         )
         assert server.seen[-1].query == {"limit": "100"}
+        table = (await checked(environ, "list", "--config", str(config), command=ENVWATCH)).out
+        cells = [re.split("  +", line) for line in table.splitlines()[1:]]
+        whys = {name: why for _, _, name, why, *_ in cells}
+        assert {name: re.sub(" [0-9]+[mh]$", "", why) for name, why in whys.items()} == {
+            "web-1": "disconnected · silenced",
+            "web-2": "disconnected",
+            "web-3": "–",
+            "web-4": "disconnected · acked: known",
+        }
         expect.write_text("build-1 # new\nweb-3\n", encoding="utf-8")
         ended = await checked(environ, "--config", str(config), "--expect", expect.name)
         counts = "1 missing, 1 acked, 1 silenced, 1 outside alert"

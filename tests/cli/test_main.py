@@ -201,6 +201,13 @@ def test_a_filter_finds_what_it_says_and_changes_no_order(environ: dict[str, str
         assert (document["counts"]["total"], document["total_unfiltered"]) == (len(wanted), 130)
 
 
+def test_a_wrong_status_of_a_filter_gets_the_nearest_one(environ: dict[str, str]) -> None:
+    for command in ("list", "watch", "wait"):
+        ended = run(environ, command, *([] if command == "wait" else ["--filter"]), "status:ofline")
+        assert ended.code == 2
+        assert "there is no status ofline; did you mean status:offline? (at character 8: ofline)" in ended.line
+
+
 def test_a_filter_finds_the_same_in_every_format(environ: dict[str, str]) -> None:
     lines = run(environ, "--filter", "status:offline", "list", "-o", "jsonl")
     wanted = [json.loads(line)["id"] for line in lines.out.splitlines()]

@@ -20,6 +20,7 @@ from pydantic_core import to_json
 from support.builders import NOW, environment, list_of, listed, reading, wire_row
 from support.tracked_environments import ALL, matches
 
+from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import GONE, Presence
 from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
@@ -428,12 +429,15 @@ def test_why_says_what_the_dashboard_says_of_rows_that_are_off_or_late() -> None
 
 def test_a_state_has_the_colour_of_a_loss_only_if_the_row_needs_a_person() -> None:
     old = environment("old", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 2 * 86_400_000)
-    listing = listing_of(*fleet_of_each_state(), old)
+    known = environment("known", connectionId=None, lastHeartbeat=None)
+    listing = listing_of(*fleet_of_each_state(), old, known)
+    listing = replace(listing, remarks={(NO_PROFILE, known.id): clean("acked: disks")})
     lines = whole(table_of(listing, width=80, encoding="utf-8", ascii_only=False, has_colours=True)).decode()
     assert lines.count("\x1b[1;31m○ offline\x1b[0m ") == 3
-    assert lines.count("\x1b[2m○ offline\x1b[0m ") == 1
+    assert lines.count("\x1b[2m○ offline\x1b[0m ") == 2
     assert lines.count("\x1b[35m◐ late\x1b[0m ") == 2
-    assert lines.count("\x1b[") == 12
+    assert lines.count("\x1b[") == 14
+    assert lines.count("disconnected · acked: disks") == 1
     assert re.sub(r"\x1b\[[0-9;]*m", "", lines).removesuffix("\n").split("\n") == table(listing, width=80)
 
 

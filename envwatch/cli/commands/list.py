@@ -74,7 +74,10 @@ def run(options: Options) -> int:
     if lists:
         whole = environment_list.merged(lists, unlisted=tuple(failures)) if len(profiles) > 1 else lists[0]
         keys = {row.tracked.key for row in whole.rows} if query else None
-        whole = replace(whole, block=block_of(monitor, read_clocks(), counted=keys))
+        now = read_clocks()
+        whole = replace(
+            whole, block=block_of(monitor, now, counted=keys), remarks=environment_list.remarks_in(monitor, now)
+        )
     is_line = options.output == output.ListFormat.LINE
     if is_line:
         _write_line(whole, profiles, failures, min(asked_at, default=0.0), options)
