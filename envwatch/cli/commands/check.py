@@ -58,7 +58,7 @@ def add_arguments(parser: Parser) -> None:
     for letter, name in (("w", "warning"), ("c", "critical")):
         about = f"a count outside this range is {name.upper()}"
         parser.add_argument(f"-{letter}", f"--{name}", default=None, **valued("RANGE", _range, about))
-    about = f"what is counted: problems (default), or all that are {', '.join(_COUNTED[1:])}"
+    about = f"what is counted: problems (default), {', '.join(_COUNTED[1:])}"
     parser.add_argument("--of", choices=_COUNTED, default=_COUNTED[0], metavar="KIND", help=about)
     about = "names or device ids that must exist, one a line, in place of `expect_file`"
     parser.add_argument("--expect", default=None, **valued("FILE", path_text, about))

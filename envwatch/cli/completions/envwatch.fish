@@ -239,7 +239,7 @@ complete -c envwatch -n '_shtab_envwatch_using; and test $_shtab_envwatch_npos -
 complete -c envwatch -n '_shtab_envwatch_using check' -s h -l help -d 'show this help message and exit'
 complete -c envwatch -n '_shtab_envwatch_using check' -s w -l warning -x -d 'a count outside this range is WARNING'
 complete -c envwatch -n '_shtab_envwatch_using check' -s c -l critical -x -d 'a count outside this range is CRITICAL'
-complete -c envwatch -n '_shtab_envwatch_using check' -l of -xka "problems offline late online missing unrestricted behind" -d 'what is counted: problems (default), or all that are offline, late, online, missing, unrestricted, behind'
+complete -c envwatch -n '_shtab_envwatch_using check' -l of -xka "problems offline late online missing unrestricted behind" -d 'what is counted: problems (default), offline, late, online, missing, unrestricted, behind'
 complete -c envwatch -n '_shtab_envwatch_using check' -l expect -xka "(__fish_complete_path (commandline -ct))" -d 'names or device ids that must exist, one a line, in place of `expect_file`'
 complete -c envwatch -n '_shtab_envwatch_using check' -s t -l timeout -x -d 'limit for the whole run (default 10s)'
 complete -c envwatch -n '_shtab_envwatch_using check' -l profile -xka "(_envwatch_profiles)" -d 'profile of the configuration file, or several: a,b'
