@@ -167,8 +167,8 @@ def credentials_of(
     if key is None:
         if settings.is_one_of_several:
             raise CredentialsError(f"profile {settings.profile} names no key", _GET_ONE_OF_ITS_OWN)
-        if unchosen := unchosen_profiles(settings):
-            raise CredentialsError(unchosen)
+        if (unchosen := unchosen_profiles(settings)) is not None:
+            raise unchosen
         raise CredentialsError("no API key", _GET_ONE)
     _check(key)
     possible = (*addresses, _Address(key.base_url, key.origin), _Address(LETTA_CLOUD, "default"))
@@ -216,7 +216,7 @@ def _candidates(
     if settings.is_one_of_several:
         # Only what the profile itself names: any other key or address would go to the servers of all profiles.
         return [_Candidate(in_profile, (configured,)), _Candidate(in_keyring, (configured,))]
-    can_ask = ask is not None and not unchosen_profiles(settings)
+    can_ask = ask is not None and unchosen_profiles(settings) is None
     table = [
         _Candidate(lambda: _key_of(environ.get(KEY, ""), KEY), addresses),
         _Candidate(in_profile, own_addresses),
@@ -227,15 +227,15 @@ def _candidates(
     return table[1:] if settings.is_by_option and has_own_key else table
 
 
-def unchosen_profiles(settings: Settings) -> str:
-    """Return a line with the profiles of the file and how to choose one; empty if one is chosen, or there are none."""
+def unchosen_profiles(settings: Settings) -> CredentialsError | None:
+    """Return an error with the profiles of the file and how to choose one; None if one is chosen, or there are none."""
     document = settings.document
     if document is None or settings.origin("profile") != DEFAULT or settings.profile in document.config.profiles:
-        return ""
+        return None
     if not (names := list(document.config.profiles)):
-        return ""
-    how = f"--profile {names[0]}, {PROFILE}={names[0]}, or default_profile in that file"
-    return f"no profile is chosen: {clean(str(document.path))} has {', '.join(names)}; choose by {how}"
+        return None
+    how = f"choose by --profile {names[0]}, {PROFILE}={names[0]}, or default_profile in that file"
+    return CredentialsError(f"no profile is chosen, and {clean(str(document.path))} has {', '.join(names)}", how)
 
 
 def is_usable(text: str) -> bool:

@@ -14,6 +14,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query
+from envwatch.views.block import block_of
 from envwatch.views.cloud_events import cloud_event, initial_event, line_of
 from envwatch.views.columns import COLUMNS
 from envwatch.views.event_filter import EventFilter
@@ -107,11 +108,12 @@ class EventStream:
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
         context = MatchContext(at, monitor.is_acked, self.profile_name)
         matches = self.query.test(context, tuple(COLUMNS.values()))
-        layout = layout_of(monitor.fleet, self.zone)
+        layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):
             if self.format is EventFormat.JSONL:
                 yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
             else:
                 is_unknown = monitor.fleet.is_unknown(tracked, now)
                 line = initial_line(tracked, at, layout, is_unknown=is_unknown)
-                yield self._encoded(line, style_of(tracked, is_unknown=is_unknown).style)
+                style = style_of(tracked, is_unknown=is_unknown).style
+                yield self._encoded(line, "gone" if style == "offline" and tracked.key not in in_block else style)
