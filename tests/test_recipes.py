@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from support import programs
 from support.documents import README, ROOT, blocks, names, page, section, tables
+from support.parsers import options_of, parsers
 from support.pty_terminal import environment
 from textual.binding import Binding
 
@@ -123,10 +124,10 @@ def test_every_command_is_in_the_help_and_the_readme(command: str) -> None:
 
 
 def test_every_option_of_the_dashboard_is_documented() -> None:
-    options = set(re.findall(r"--[a-z][a-z-]+", output_of("dashboard", "--help").split("\nexamples:")[0]))
-    assert options >= {"--help", "--no-online-only", "--filter"}
+    options = options_of(parsers()["dashboard"])
+    assert options >= {"--no-online-only", "--filter"}
     table = "\n".join(row[0] for row in tables(section(CONFIGURATION, "Options")))
-    assert options - {"--help", "--no-online-only"} == set(re.findall(r"--[a-z][a-z-]+", table))
+    assert options - {"--no-online-only"} == set(re.findall(r"--[a-z][a-z-]+", table))
 
 
 # An event kind.

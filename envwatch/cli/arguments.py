@@ -7,10 +7,13 @@ that is named. No option takes the API key, because every user of a machine can 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import textwrap
 from enum import IntEnum
 from functools import partial
 from importlib import import_module
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, cast
 
 from envwatch import __version__
@@ -129,42 +132,80 @@ def valued(metavar: str, read: Callable[[object], object], summary: str) -> dict
     return {"type": value_of, "metavar": metavar, "help": summary}
 
 
+_WIDEST_HELP: Final = 100
+"""Cells of a terminal that the help uses."""
+
 _SHARED: Final[dict[str, dict[str, Any]]] = {
     "interval": valued("TIME", duration(1, 600), "time from poll to poll: 5s, 2m (default 5s)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
     "no_history": {"action": "store_true", "help": "record nothing, and show nothing that was recorded"},
-    "profile": {"metavar": "NAME", "help": "profile of the configuration file; several with commas: a,b"},
+    "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
     "page_size": valued("N", whole(1, 1000), "rows per request (default 100)"),
     "online_only": {
         "action": argparse.BooleanOptionalAction,
         "help": "only environments that the server calls online",
     },
-    "source": {"choices": ("local", "remote"), "help": "only environments of this kind"},
+    "source": {
+        "choices": ("local", "remote"),
+        "metavar": "KIND",
+        "help": "only environments of this kind: local or remote",
+    },
     "user": valued("ID", line, "only this user's environments"),
-    "filter": valued(
-        "QUERY",
-        query,
-        "only matching environments, as in the filter box; only the dashboard uses the filter of file and variables",
-    ),
+    "filter": valued("QUERY", query, "only matching environments, as in the filter box"),
     "ascii": {"action": "store_true", "help": "draw with ASCII only"},
     "log_file": valued(
         "PATH",
         path_text,
-        "write one line per poll to this file (default: a file in the state folder; list, check, wait: none)",
+        "file for one line per poll (list, check, wait: none)",
     ),
     "log_level": {
         "choices": ("info", "warning", "error", "off"),
-        "help": "least level of the lines in the log (default info)",
+        "metavar": "LEVEL",
+        "help": "lines in the log: info (default), warning, error, off",
     },
-    "config": valued("PATH", path_text, "the configuration file (default: see `envwatch config path`)"),
+    "config": valued("PATH", path_text, "configuration file (else see `envwatch config path`)"),
 }
 """The options that several commands take, with argparse's settings."""
 
-QUERY_OPTIONS: Final = ("page_size", "online_only", "source", "user", "filter")
+QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
 """Which environments, in which portions."""
+_ADVANCED: Final = frozenset(
+    {"no_mouse", "no_history", "page_size", "online_only", "source", "user", "log_file", "log_level"}
+)
+"""Shared options that few people need: the help shows them last."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
-DASHBOARD_OPTIONS: Final = ("interval", "no_mouse", "no_history", "profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
+DASHBOARD_OPTIONS: Final = ("profile", *QUERY_OPTIONS, "interval", "no_mouse", "no_history", *OUTPUT_OPTIONS, "config")
 """Every shared option: all of them may stand before a command."""
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help in lines of at most 98 cells, and of fewer cells in a narrower terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, _WIDEST_HELP) - 2)
+
+    def _format_usage(self, usage: str | None, actions: Any, groups: Any, prefix: str | None) -> str:  # noqa: ANN401 - passed on
+        if usage is None:
+            values = [action for action in actions if not action.option_strings]
+            words = [self._format_args(action, self._get_default_metavar_for_positional(action)) for action in values]
+            usage = " ".join(["%(prog)s", *(["[OPTION ...]"] if len(values) < len(actions) else []), *words])
+        return super()._format_usage(usage, actions, groups, prefix)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        flags = ", ".join(action.option_strings)
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return flags.partition(",")[0].replace("--", "--[no-]")
+        if not flags or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        return f"{flags} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap the paragraphs of a text. Indented lines stay as they are."""
+        lines: list[str] = []
+        for is_kept, group in groupby(text.splitlines(), key=lambda line: not line or line.startswith(" ")):
+            paragraph = [*group]
+            lines += paragraph if is_kept else textwrap.wrap(" ".join(paragraph), width, break_on_hyphens=False)
+        return "".join(f"{indent}{line}\n" for line in lines)
 
 
 class Parser(argparse.ArgumentParser):
@@ -179,8 +220,9 @@ class Parser(argparse.ArgumentParser):
         self.names = {"command", "action"}
         """Of the options that this parser takes."""
         self._fill = fill
+        self._advanced: argparse._ArgumentGroup | None = None
         super().__init__(
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,
             **settings,
@@ -194,15 +236,21 @@ class Parser(argparse.ArgumentParser):
         return action
 
     def add_shared(self, *names: str) -> None:
-        """Add options that several commands take."""
+        """Add options that several commands take; the advanced ones have a group of their own."""
         for name in names:
-            self.add_argument(f"--{name.replace('_', '-')}", **_SHARED[name])
+            flag = f"--{name.replace('_', '-')}"
+            if name not in _ADVANCED:
+                self.add_argument(flag, **_SHARED[name])
+                continue
+            self._advanced = self._advanced or self.add_argument_group("advanced")
+            self.names.add(self._advanced.add_argument(flag, **_SHARED[name]).dest)
 
     def fill(self) -> None:
         """Add the arguments of this parser, once."""
         if self._fill is not None:
             fill, self._fill = self._fill, None
             fill(self)
+            self._action_groups.sort(key=lambda group: group is self._advanced)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
         """Parse; a subcommand's parser gets here only if the command line names it."""

@@ -18,8 +18,8 @@ from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError, zone_named
 from envwatch.model.text import SafeText, clean
-from envwatch.model.times import past_moment_of
-from envwatch.model.zones import in_zone, use_zone
+from envwatch.model.times import date_text, past_moment_of
+from envwatch.model.zones import use_zone
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from envwatch.storage.history.recorder import HistoryRecorder
     from envwatch.storage.log import PollLog
 
-_WITHOUT_SCREEN: Final = frozenset({"list", "check", "watch", "wait", "record", "report", "serve", "metrics"})
+_WITHOUT_SCREEN: Final = frozenset(
+    {"list", "check", "watch", "wait", "record", "report", "serve", "metrics", "silence"}
+)
 """The commands that use nothing that the dashboard remembers."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
 """The commands that write a log only where an option names it."""
@@ -68,7 +70,8 @@ def past_moment(text: str) -> datetime:
     """Return a moment in the past as an option has it, in the zone of the settings."""
     now = datetime.now(UTC)
     if (at := past_moment_of(text, now)) is None:
-        raise StopError(Exit.USAGE, f"{clean(text)} has not come yet: here it is {in_zone(now):%Y-%m-%d %H:%M}")
+        here = date_text(now.timestamp() * 1000, None)
+        raise StopError(Exit.USAGE, f"{clean(text)} has not come yet: here it is {here}")
     return at
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.cli.bootstrap import client_for, credentials_for, host_of
 from envwatch.cli.streams import print_error
-from envwatch.config.credentials import HELP_WITHOUT_KEY, KEYS_PAGE, is_usable, typed_key, unchosen_profiles
+from envwatch.config.credentials import HELP_WITHOUT_KEY, KEYS_PAGE, is_usable, typed_key
 from envwatch.model.text import clean, wrapped
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
     Raises:
         StopError: if there is no usable key.
     """
-    prompt = _Prompt(settings)
+    prompt = _Prompt()
     while True:
         asked_before = prompt.asked
         credentials = credentials_for(settings, prompt)
@@ -53,14 +53,11 @@ def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
 class _Prompt:
     """Explains once, then asks until something is typed that may be a key, or nothing at all."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self) -> None:
         self.asked = 0
 
     def __call__(self) -> str:
         if not self.asked:
-            for line in unchosen_profiles(self._settings):
-                _print_wrapped(line)
             for line in HELP_WITHOUT_KEY:
                 print_error(line)
         while True:

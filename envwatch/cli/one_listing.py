@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
-from envwatch.cli.bootstrap import client_for, host_of, poll_log_for
+from envwatch.cli.bootstrap import client_for, host_of, policies_for, poll_log_for, state_file
 from envwatch.cli.streams import print_error
 from envwatch.model.text import clean, counted
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from envwatch.cli.progress_line import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
+    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
     from envwatch.model.text import SafeText
 
@@ -56,6 +58,40 @@ async def _fetch(
         client.on_page = on_page
         gc_tuning.start()
         return await poll_once(client, settings.limits.interval)
+
+
+def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profiles) -> Monitor:
+    """Return the monitor after the listings, with what this machine knows: acknowledgements, silences, open incidents.
+
+    A profile whose listing failed has no rows.
+    """
+    from envwatch.cli.alert_files import earlier_alerts
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.outcome import Listed
+    from envwatch.sources.poller import read_clocks
+    from envwatch.storage.remembered import acknowledged
+    from envwatch.storage.silences_file import silences_in
+
+    monitor = Monitor.create(
+        profiles.limits,
+        acks=acknowledged(state_file("acknowledged")),
+        policies=policies_for(profiles),
+        silences=silences_in(state_file("silences"), partial(_matcher, profile=clean(profiles.first.profile))),
+        servers=profiles.servers,
+    )
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, Listed):
+            if (alerts := earlier_alerts(name, profiles[name], read_clocks())) is not None:
+                monitor = monitor.with_alert_state(name, alerts)
+            monitor, _update = monitor.apply(name, outcome, read_clocks())
+    return monitor
+
+
+def _matcher(query: str, profile: SafeText) -> Matcher | None:
+    """Return a silence's query as a test under a profile; the filter language is imported only if there is one."""
+    from envwatch.views.matching import matcher_or_none
+
+    return matcher_or_none(query, profile)
 
 
 def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options) -> None:

@@ -24,6 +24,13 @@ def is_utf8(stream: TextIO) -> bool:
     return stream.encoding.lower().replace("-", "") == "utf8"
 
 
+def has_colours(stream: TextIO) -> bool:
+    """Return whether people see colours in a stream: in a terminal that has colours, and without NO_COLOR."""
+    terminal = os.environ.get("TERM", "")
+    is_plain = terminal in {"", "dumb"} or terminal.startswith("vt")
+    return stream.isatty() and not is_plain and not os.environ.get("NO_COLOR")
+
+
 def stdout() -> TextIO:
     """Return standard output.
 

@@ -7,7 +7,7 @@ one. The candidates for the key, of which the first that has one counts:
 2. the variable or the file that the profile names (`api_key_env`, `api_key_file`)
 3. the system's keyring, if the package `keyring` is installed
 4. the login of the Letta CLI
-5. the person at the terminal, if there is one to ask
+5. the person at the terminal, if there is one to ask; not where the file has profiles and none is chosen
 
 The address is the user's choice: `LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate,
 as in Letta's own tools. So the key in `LETTA_API_KEY` goes to whichever address is configured. Three limits:
@@ -167,7 +167,9 @@ def credentials_of(
     if key is None:
         if settings.is_one_of_several:
             raise CredentialsError(f"profile {settings.profile} names no key", _GET_ONE_OF_ITS_OWN)
-        raise CredentialsError("; ".join((*unchosen_profiles(settings), "no API key")), _GET_ONE)
+        if (unchosen := unchosen_profiles(settings)) is not None:
+            raise unchosen
+        raise CredentialsError("no API key", _GET_ONE)
     _check(key)
     possible = (*addresses, _Address(key.base_url, key.origin), _Address(LETTA_CLOUD, "default"))
     address = next(address for address in possible if address.base_url)
@@ -214,25 +216,26 @@ def _candidates(
     if settings.is_one_of_several:
         # Only what the profile itself names: any other key or address would go to the servers of all profiles.
         return [_Candidate(in_profile, (configured,)), _Candidate(in_keyring, (configured,))]
+    can_ask = ask is not None and unchosen_profiles(settings) is None
     table = [
         _Candidate(lambda: _key_of(environ.get(KEY, ""), KEY), addresses),
         _Candidate(in_profile, own_addresses),
         _Candidate(partial(in_keyring, KEYRING_USER), addresses),
         _Candidate(login, addresses),
-        _Candidate(lambda: _key_of(ask(), "the terminal") if ask else None, addresses),
+        _Candidate(lambda: _key_of(ask(), "the terminal") if ask and can_ask else None, addresses),
     ]
     return table[1:] if settings.is_by_option and has_own_key else table
 
 
-def unchosen_profiles(settings: Settings) -> tuple[str, ...]:
-    """Return a line with the profiles of the file and how to choose one, none if there are none or one is chosen."""
+def unchosen_profiles(settings: Settings) -> CredentialsError | None:
+    """Return an error with the profiles of the file and how to choose one; None if one is chosen, or there are none."""
     document = settings.document
     if document is None or settings.origin("profile") != DEFAULT or settings.profile in document.config.profiles:
-        return ()
+        return None
     if not (names := list(document.config.profiles)):
-        return ()
-    how = f"--profile {names[0]}, {PROFILE}={names[0]}, or default_profile in that file"
-    return (f"no profile is chosen: {clean(str(document.path))} has {', '.join(names)}; choose by {how}",)
+        return None
+    how = f"choose by --profile {names[0]}, {PROFILE}={names[0]}, or default_profile in that file"
+    return CredentialsError(f"no profile is chosen, and {clean(str(document.path))} has {', '.join(names)}", how)
 
 
 def is_usable(text: str) -> bool:

@@ -30,6 +30,7 @@ from envwatch.config.validators import (
     KEYS,
     LINE,
     NAMES,
+    OF_VARIABLES,
     QUERY,
     VARIABLE,
     ZONE,
@@ -286,7 +287,8 @@ def settings_in(variables: Mapping[str, str]) -> CommonSettings:
     mistakes = [_unknown_variable(name, names) for name in variables if name not in names]
     settings = CommonSettings()
     try:
-        settings = CommonSettings.model_validate({names[name]: variables[name] for name in variables if name in names})
+        known = {names[name]: variables[name] for name in variables if name in names}
+        settings = CommonSettings.model_validate(known, context=OF_VARIABLES)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         mistakes += [f"ENVWATCH_{str(detail['loc'][0]).upper()} {detail['ctx']['error']}" for detail in details]

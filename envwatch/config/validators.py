@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
 from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole, zone_named
 from envwatch.model.text import SafeText, clean, did_you_mean
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
+
+OF_VARIABLES: Final = "variables"
+"""The context in which the values of variables are read: a variable has no type but text."""
 
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -95,9 +98,10 @@ def _names(raw: object) -> tuple[SafeText, ...]:
     raise ValueError(f"must be a list of names or device ids, {MOST_EXPECTED:,} at most")
 
 
-def _boolean(raw: object) -> bool:
-    """Read true or false, or one of the words that variables have for them."""
-    value = _BOOLEANS.get(raw.strip().casefold()) if isinstance(raw, str) else raw
+def _boolean(raw: object, info: ValidationInfo) -> bool:
+    """Read true or false; of a variable (`OF_VARIABLES` is the context), one of the words for them."""
+    is_word = isinstance(raw, str) and info.context is OF_VARIABLES
+    value = _BOOLEANS.get(str(raw).strip().casefold()) if is_word else raw
     if isinstance(value, bool):
         return value
     raise ValueError("must be true or false")

@@ -10,12 +10,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from envwatch.model.text import SafeText
 
 _NUMBER: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE: Final = re.compile(rf"(?P<inside>@?)(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?", re.ASCII)
 _LONGEST: Final = 64
 """Characters of a range."""
+_NAMED: Final = 16
+"""Characters of a wrong range that its message has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,15 @@ def parse_nagios_range(text: str) -> NagiosRange:
     """
     match = _RANGE.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None or not (match["colon"] or match["end"]):
-        raise ValueError("is no range: 10, 10:, ~:10, 10:20 or @10:20")
+        raise ValueError(f"{_named(text)} is no range; write 10, 10:, ~:10, 10:20 or @10:20")
     start = -inf if match["start"] == "~" else float(match["start"] or 0)
     end = inf if match["end"] is None else float(match["end"])
     if start > end:
-        raise ValueError(f"is no range: its start, {match['start'] or '0'}, is greater than its end, {match['end']}")
+        what = f"its start, {match['start'] or '0'}, is greater than its end, {match['end']}"
+        raise ValueError(f"{_named(text)} is no range: {what}")
     return NagiosRange(text, start, end, alerts_inside=bool(match["inside"]))
+
+
+def _named(text: str) -> SafeText:
+    """Return a short text itself: a longer text may be a key in the wrong place."""
+    return clean((text if len(text) <= _NAMED else "…") or "an empty text")

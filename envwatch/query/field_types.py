@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.versions import is_release
 from envwatch.query.lexer import normalize, quote_if_needed
 from envwatch.query.literals import Pattern, pattern_of, text_test, time_span_of, version_of
@@ -308,5 +308,7 @@ class StatusField(Field):
         if len(name) >= _LEAST_LETTERS:
             name = next((status for status in STATUSES if status.startswith(name)), name)
         if name not in STATUSES or operand.operator not in ("", "="):
-            raise operand.token.error(f"{self.name}: {', '.join(_SHOWN_STATUSES)} and more")
+            nearest = did_you_mean(name, STATUSES).replace("mean ", f"mean {self.name}:")
+            what = f"there is no {self.name} {clean(name, 20)}" if nearest else ""
+            raise operand.token.error(f"{what}{nearest}" or f"{self.name}: {', '.join(_SHOWN_STATUSES)} and more")
         return Value(name, STATUSES[name][1])

@@ -137,6 +137,16 @@ class Query:
         """Return the canonical spelling, which parses to an equal query."""
         return " ".join(map(str, self.terms))
 
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether every term is a `*` alone: such a query matches whatever is listed."""
+        sources = [
+            [term.source] if isinstance(term, Word) else [value.source for value in term.values]
+            for term in self.terms
+            if not term.is_negated
+        ]
+        return len(sources) == len(self.terms) and all(any(not each.strip("*") for each in some) for some in sources)
+
     def demands(self, field: str | None = None) -> bool:
         """Whether it has a term without `!`, on a given field if any."""
         terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)

@@ -273,7 +273,11 @@ class EnvwatchApp(TerminalApp):
     def _show_title(self, message: StatusBar.Counted) -> None:
         self.show_title(
             window_title(
-                message.counts, clean(self._watched()[0]), self.time_machine.title_mark, ascii_only=self.ascii_only
+                self.state.block,
+                message.counts.flapping,
+                clean(self._watched()[0]),
+                self.time_machine.title_mark,
+                ascii_only=self.ascii_only,
             )
         )
 

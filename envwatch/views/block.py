@@ -25,7 +25,7 @@ from envwatch.model.text import SafeText, composed, natural_key
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import Monitor
@@ -140,33 +140,29 @@ _Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
 """The rows of each line, each with the moment of its loss by the server's clock in ms."""
 
 
-def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
-    """Return the block at a moment.
+def block_of(
+    monitor: Monitor, now: Clocks, before: Block = NO_BLOCK, *, counted: Container[EnvironmentKey] | None = None
+) -> Block:
+    """Return the block at a moment. Every count of a fleet for people comes from here.
 
     Args:
         monitor: the state to show.
         now: this machine's clocks.
         before: the last block. A line keeps its key and its members for as long as one of the members is down.
+        counted: the rows to count; None for every row. The lines hold every row in any case.
     """
     known = _known_losses(monitor)
     homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
     lost: _Lost = {}
-    asides: Counter[Aside] = Counter()
-    presences: Counter[Presence] = Counter()
-    unknown = 0
+    outside: list[tuple[TrackedEnvironment, Aside]] = []
     for profile_state in monitor.fleet:
         rest: list[TrackedEnvironment] = []
         at = profile_state.clock.server_time(now.wall)
-        is_blind = profile_state.freshness(now) is Freshness.BLIND
-        proven = [] if is_blind else profile_state.proven
-        unknown += len(profile_state.environments) - len(proven)
-        presences.update([presence for row in proven if (presence := row.verdict.presence) in _UP])
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
             is_of_this_run = loss is not None and loss.at >= (profile_state.began_at or 0.0)
             if (aside := _aside(tracked, monitor, now, at, is_of_this_run=is_of_this_run)) is not None:
-                if tracked.presence not in _UP and not is_blind and not _is_doubtful(tracked, profile_state):
-                    asides[aside] += 1
+                outside.append((tracked, aside))
             elif not is_problem(tracked, at) and loss is None:
                 continue  # its times prove nothing
             elif loss is not None:
@@ -176,10 +172,6 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
             else:
                 rest.append(tracked)
         lost |= _found_together(rest)
-    for tracked, _ in chain.from_iterable(lost.values()):
-        profile_state = monitor.fleet.for_environment(tracked)
-        if tracked.presence not in _UP and not _is_doubtful(tracked, profile_state):
-            presences[tracked.presence] += profile_state.freshness(now) is not Freshness.BLIND
     earlier = {line.key: line for line in before.lines}
     incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
     places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
@@ -188,7 +180,41 @@ def block_of(monitor: Monitor, now: Clocks, before: Block = NO_BLOCK) -> Block:
         for key, members in lost.items()
     ]
     lines += _returned(before, lost, monitor, now)
-    return replace(_block(lines, monitor, now), presences=presences, unknown=unknown, asides=asides)
+    in_block = [tracked for tracked, _ in chain.from_iterable(lost.values())]
+    return _counted(_block(lines, monitor, now), in_block, outside, monitor, now, counted)
+
+
+def _counted(  # noqa: PLR0913, PLR0917  every kind of row
+    block: Block,
+    in_block: Iterable[TrackedEnvironment],
+    outside: Iterable[tuple[TrackedEnvironment, Aside]],
+    monitor: Monitor,
+    now: Clocks,
+    counted: Container[EnvironmentKey] | None,
+) -> Block:
+    """Return the block with its counts, given the rows of its lines and the rows that are down outside the block."""
+    presences: Counter[Presence] = Counter()
+    known: dict[SafeText, ProfileState] = {}
+    unknown = 0
+    for profile, profile_state in monitor.fleet.by_profile.items():
+        rows: Iterable[TrackedEnvironment] = profile_state.environments.values()
+        total = len(profile_state.environments) if counted is None else sum(row.key in counted for row in rows)
+        proven = [] if profile_state.freshness(now) is Freshness.BLIND else profile_state.proven
+        if proven:
+            known[profile] = profile_state
+        if counted is not None:
+            proven = [row for row in proven if row.key in counted]
+        unknown += total - len(proven)
+        presences.update([presence for row in proven if (presence := row.verdict.presence) in _UP])
+
+    def counts(tracked: TrackedEnvironment) -> bool:
+        profile_state = known.get(tracked.profile)
+        is_known = profile_state is not None and not _is_doubtful(tracked, profile_state)
+        return is_known and tracked.presence not in _UP and (counted is None or tracked.key in counted)
+
+    presences.update([tracked.presence for tracked in in_block if counts(tracked)])
+    asides = Counter(aside for tracked, aside in outside if counts(tracked))
+    return replace(block, presences=presences, unknown=unknown, asides=asides)
 
 
 def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:

@@ -17,19 +17,21 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean, composed, counted, named_ids, shortened
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
+from envwatch.views.block import Aside, block_of
 from envwatch.views.plugin_output import PerformanceDatum, PluginStatus, status_of
 from envwatch.views.state_style import clock_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.nagios_range import NagiosRange
+    from envwatch.views.block import Block
 
 _NAMES: Final = 3
 """Names in the first line."""
@@ -44,6 +46,7 @@ class Metric(StrEnum):
     PROBLEMS = "problems"
     """Those that are worth a person's attention by the alert policy; losses once they have lasted for `alert_after`."""
     OFFLINE = "offline"
+    """Off and in the block, as the status line counts."""
     LATE = "late"
     ONLINE = "online"
     MISSING = "missing"
@@ -51,6 +54,10 @@ class Metric(StrEnum):
     """Up, in the mode that approves everything."""
     BEHIND = "behind"
     """Up, and of a version before the newest version in their profile."""
+
+
+_SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
+"""What the status line counts by state: a row that reads unknown there is unknown here."""
 
 
 class Named(NamedTuple):
@@ -75,14 +82,18 @@ class CheckResult:
     count: int
     named: Sequence[Named]
     """Those that are counted; for `ONLINE` the others, which are the news."""
-    states: Mapping[Presence, int]
-    """How many have each state, of those that can be judged."""
+    block: Block
+    """The counts of the status line and of the rule below the block."""
     counted_states: Mapping[Presence, int]
     """How many of the counted ones have each state."""
-    quiet: int
-    """Problems that do not count: outside the alert policy, too new for it, acknowledged or silenced."""
+    acked: int
+    """Problems that do not count, because they are acknowledged."""
+    waiting: int
+    """Problems that do not count yet, because they are newer than `alert_after`."""
     unknown: int
     """How many more there may be: those that cannot be judged."""
+    unreadable: int
+    """How many rows could not be read."""
     doubts: Sequence[SafeText]
     """Why, in sentences, and what else makes verdicts doubtful."""
     total: int
@@ -108,8 +119,10 @@ class CheckResult:
         return status, self.text
 
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
-        """Return the performance data: what is counted with its ranges, the states, and how many are unknown."""
-        values = {state.value: self.states.get(state, 0) for state in _STATES} | {"unknown": self.unknown}
+        """Return the performance data: what is counted with its ranges, then the counts of the dashboard."""
+        values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
+        values["unknown"] = self.block.unknown + self.unreadable
+        values |= {aside.value.split()[0]: self.block.asides.get(aside, 0) for aside in Aside}
         first = PerformanceDatum(
             label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
         )
@@ -126,7 +139,10 @@ class CheckResult:
             remarks = [f"{count:,} {state}" for state, count in self.counted_states.items()]
         else:
             found = f"{self.count:,} of {self.total:,} {self.of}"
-        remarks += [f"{count:,} {what}" for count, what in ((self.unknown, "unknown"), (self.quiet, "quiet")) if count]
+        counts = [(self.unknown, "unknown"), (self.acked, "acked"), (self.waiting, "waiting")]
+        if self.of is Metric.PROBLEMS:
+            counts += [(self.block.asides.get(aside, 0), aside.value) for aside in Aside]
+        remarks += [f"{count:,} {what}" for count, what in counts if count]
         if self.old is not None:
             remarks.append(f"listing {long_age(self.old)} old")
         if remarks:
@@ -146,22 +162,23 @@ class CheckResult:
 def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
     """Count the environments that a matcher finds, after one listing of every profile."""
     named: list[Named] = []
-    states: Counter[Presence] = Counter()
     counted_states: Counter[Presence] = Counter()
-    quiet = total = unknown = 0
+    acked = waiting = total = unknown = 0
     doubts: list[SafeText] = []
+    matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
+    block = block_of(monitor, now, counted={tracked.key for rows in matching.values() for tracked in rows})
     for profile_state in monitor.fleet:
-        at = profile_state.clock.server_time(now.wall)
-        found = [tracked for tracked in profile_state.environments.values() if matcher.matches(tracked, at)]
-        proven = [tracked for tracked in found if not profile_state.is_unproven(tracked)]
-        states.update(tracked.presence for tracked in proven)
-        test = _test_of(of, monitor, profile_state, now)
+        at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
+        proven = [row for row in found if not (profile_state.is_unproven(row) or (row.clock_suspect and of in _SHOWN))]
+        test = _test_of(of, monitor, profile_state, now, block.keys)
         for tracked in proven:
             is_counted = test(tracked)
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Metric.PROBLEMS:
-                quiet += is_problem(tracked, at)
+            elif of is Metric.PROBLEMS and is_problem(tracked, at):
+                is_acked = monitor.is_acked(tracked)
+                acked += is_acked
+                waiting += tracked.key in block.keys and not is_acked
             if is_counted is not (of is Metric.ONLINE):
                 named.append(Named(tracked, _why(profile_state, tracked, of, at)))
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
@@ -177,10 +194,12 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
         of=of,
         count=counted_states.total(),
         named=sorted(named, key=_urgency),
-        states=states,
+        block=block,
         counted_states={state: counted_states[state] for state in _URGENCY if counted_states[state]},
-        quiet=quiet,
+        acked=acked,
+        waiting=waiting,
         unknown=unknown,
+        unreadable=sum(map(_unreadable, monitor.fleet)),
         doubts=doubts,
         total=total,
         old=monitor.fleet.old_listing_age(now),
@@ -190,8 +209,13 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
     )
 
 
+def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> list[TrackedEnvironment]:
+    at = profile_state.clock.server_time(now.wall)
+    return [tracked for tracked in profile_state.environments.values() if matcher.matches(tracked, at)]
+
+
 def _test_of(
-    of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks
+    of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
 ) -> Callable[[TrackedEnvironment], bool]:
     """Return the test whether an environment of a profile is counted."""
     match of:
@@ -203,6 +227,8 @@ def _test_of(
                 and has_lasted(tracked, at, alert_after, profile_state.limits)
                 and noticed.get(tracked.key, latest) <= latest
             )
+        case Metric.OFFLINE:
+            return lambda tracked: tracked.presence is Presence.OFFLINE and tracked.key in in_block
         case Metric.UNRESTRICTED:
             return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
         case Metric.BEHIND:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.acknowledgements import ack_in
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
+from envwatch.views.block import NO_BLOCK, Block
 from envwatch.views.columns import COLUMNS
+from envwatch.views.state_details import silence_text
 from envwatch.views.state_style import clock_warning
 from envwatch.views.table_view import Preset, in_default_order
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs
@@ -42,6 +46,8 @@ class ListedEnvironment(NamedTuple):
     """The moment of both the verdict and the heartbeat's age."""
     is_unknown: bool = False
     """Whether the verdict is out of date (`ProfileState.is_unknown`)."""
+    limits: Limits = Limits()
+    """The thresholds of the profile."""
 
     @property
     def state(self) -> SafeText:
@@ -73,6 +79,10 @@ class EnvironmentList:
     """Environments that do not match."""
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     """Notes by the key of the row."""
+    block: Block = NO_BLOCK
+    """The losses that need a person, and the counts of the rows as the dashboard shows the counts."""
+    remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
+    """Who acknowledged or silenced a row on this machine, in a few words for the table."""
     unlisted: Sequence[SafeText] = ()
     """Profiles that were requested but could not be listed."""
 
@@ -105,7 +115,12 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
     taken_at = profile_state.clock.server_time(listed.asked.wall)
     return EnvironmentList(
         rows=[
-            ListedEnvironment(tracked, judged_at.get(tracked.environment.id, taken_at), tracked.has_impossible_time)
+            ListedEnvironment(
+                tracked,
+                judged_at.get(tracked.environment.id, taken_at),
+                tracked.has_impossible_time,
+                profile_state.limits,
+            )
             for tracked in ordered
         ],
         taken_at=taken_at,
@@ -114,6 +129,17 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
         is_by_server_clock=profile_state.clock.is_known,
         clock_warnings=_clock_warnings(profile_state),
     )
+
+
+def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
+    """Return the acknowledgements of rows that are down, and the silences, as WHY has them: `acked: known`."""
+    remarks: dict[EnvironmentKey, SafeText] = {}
+    for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
+        if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
+            remarks[tracked.key] = composed(f"acked: {ack.note}") if ack.note else clean("acked")
+        elif (silence := monitor.silence_of(tracked, now)) is not None:
+            remarks[tracked.key] = silence_text(silence, now.wall)
+    return remarks
 
 
 def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:

@@ -14,7 +14,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
 from envwatch.model.times import NOTHING, long_age, moment
 from envwatch.views.cloud_events import word_of
-from envwatch.views.event_text import event_text
+from envwatch.views.event_text import event_text, names_text
 from envwatch.views.table_view import ambiguous_names, id_tail
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
 
-_GAP: Final = "  "
+GAP: Final = "  "
+"""Between two columns."""
 _WORD_CELLS: Final = 11
 """Of `reconnected`, the longest word but some for hours in which nothing was seen."""
 _WIDEST_NAME: Final = 40
@@ -60,7 +61,7 @@ class Layout(NamedTuple):
         if self.profile:
             columns.append(_padded(profile, self.profile))
         columns += [_padded(name, self.name), details]
-        return composed(_GAP.join(columns).rstrip(" "))
+        return composed(GAP.join(columns).rstrip(" "))
 
 
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
@@ -71,6 +72,8 @@ def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
     layout = Layout(1, profile, ambiguous, zone)
     widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
+    if len(named) > 1:
+        widest = max(widest, cells(counted(len(named), "environment")))  # in place of a name, for a group
     return layout._replace(name=min(widest, _WIDEST_NAME))
 
 
@@ -91,14 +94,13 @@ def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_u
     return layout.line(at, _INITIAL, tracked.profile, name, clean(f"{state}{reason}"))
 
 
-def encoded(line: SafeText, encoding: str, *, ascii_only: bool) -> bytes:
+def encoded(line: str, encoding: str, *, ascii_only: bool) -> bytes:
     r"""Return a line with its end as bytes; characters that the encoding lacks are written as `\x…`."""
-    text: str = line
     if ascii_only:
         for character, plain in _ASCII.items():
-            text = text.replace(character, plain)
+            line = line.replace(character, plain)
         encoding = "ascii"
-    return f"{text}\n".encode(encoding, "backslashreplace")
+    return f"{line}\n".encode(encoding, "backslashreplace")
 
 
 def _padded(text: SafeText, width: int) -> SafeText:
@@ -125,5 +127,16 @@ def _details(event: Event, zone: tzinfo) -> SafeText:
         case Kind.RESTARTED:
             parts = ["new listener, never seen offline"]
         case _:
-            parts = [event_text(event, zone).replace(" · ", ", ")]
+            parts = [_without_kind(event_text(event, zone).replace(" · ", ", "), event)]
     return composed(", ".join(part for part in parts if part))
+
+
+def _without_kind(text: str, event: Event) -> str:
+    """Return the sentence of an event without the kind and the number of members, which other columns say."""
+    if event.kind is Kind.TOGETHER:
+        return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
+    if event.members and event.kind is not Kind.WHILE_BLIND:
+        return names_text(event.members)
+    kinds = (f"{len(event.members)} changed while blind", event.kind.value, word_of(event))
+    said = next((kind for kind in kinds if text.startswith(kind)), "")
+    return text.removeprefix(said).lstrip(":, ")

@@ -14,10 +14,13 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query
+from envwatch.views.block import block_of
 from envwatch.views.cloud_events import cloud_event, initial_event, line_of
 from envwatch.views.columns import COLUMNS
 from envwatch.views.event_filter import EventFilter
-from envwatch.views.event_lines import encoded, event_line, initial_line, layout_of
+from envwatch.views.event_lines import GAP, encoded, event_line, initial_line, layout_of
+from envwatch.views.event_text import event_style
+from envwatch.views.state_style import painted, style_of
 from envwatch.views.table_view import in_default_order
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ class EventStream:
     encoding: str = "utf-8"
     ascii_only: bool = False
     """Both of the text; JSON is UTF-8."""
+    has_colours: bool = False
+    """Whether the word of each line of the text has the colour of the state."""
     zone: tzinfo = UTC
     """Of the times in the text; those in JSON are UTC."""
 
@@ -90,16 +95,25 @@ class EventStream:
     def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
         if self.format is EventFormat.JSONL:
             return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
-        return encoded(event_line(event, layout), self.encoding, ascii_only=self.ascii_only)
+        return self._encoded(event_line(event, layout), event_style(event).style)
+
+    def _encoded(self, line: SafeText, style: str) -> bytes:
+        """Return a line with its end, with the word after the time in a style."""
+        text: str = line
+        if self.has_colours:
+            time, word, *_ = text.split(None, 2)
+            text = f"{time}{GAP}{painted(word, style)}{text.removeprefix(f'{time}{GAP}{word}')}"
+        return encoded(text, self.encoding, ascii_only=self.ascii_only)
 
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
         context = MatchContext(at, monitor.is_acked, self.profile_name)
         matches = self.query.test(context, tuple(COLUMNS.values()))
-        layout = layout_of(monitor.fleet, self.zone)
+        layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):
             if self.format is EventFormat.JSONL:
                 yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
             else:
                 is_unknown = monitor.fleet.is_unknown(tracked, now)
                 line = initial_line(tracked, at, layout, is_unknown=is_unknown)
-                yield encoded(line, self.encoding, ascii_only=self.ascii_only)
+                style = style_of(tracked, is_unknown=is_unknown).style
+                yield self._encoded(line, "gone" if style == "offline" and tracked.key not in in_block else style)

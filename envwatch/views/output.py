@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, timedelta
 from enum import StrEnum
 from operator import attrgetter
@@ -21,16 +22,19 @@ from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, ValueKin
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
+from envwatch.views.block import Aside
 from envwatch.views.columns import COLUMNS
 from envwatch.views.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
-from envwatch.views.state_style import glyph_of, style_of
+from envwatch.views.state_style import painted, presence_style, style_of
 from envwatch.views.table_view import ambiguous_names, id_tail
+from envwatch.views.window_title import counts_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
+    from envwatch.views.block import Block
 
 _Keep: TypeAlias = Literal["start", "ends", "end"]
 
@@ -97,32 +101,36 @@ def names_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def line_of(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
-    """Return one line for a prompt or a status bar: counts that are not zero, whose fleet it is, the data's age.
+    """Return one line for a prompt or a status bar: the counts of the status line, whose fleet it is, the data's age.
 
     Rows that cannot be read or judged are unknown. A profile that could not be listed has a `?` after its name. `label`
     names the profiles, or the host where no profile is chosen.
     """
-    by_state = listing.counts()
-    parts = [
-        f"{glyph_of(presence, ascii_only=ascii_only)}{by_state[presence]}"
-        for presence in (Presence.MISSING, Presence.OFFLINE, Presence.LATE, Presence.ONLINE)
-        if by_state[presence] or presence is Presence.ONLINE
-    ]
-    if unknown := by_state[UNKNOWN] + listing.rejected:
-        parts.append(f"?{unknown}")
+    block = replace(listing.block, unknown=listing.block.unknown + listing.rejected)
+    parts: list[str] = [counts_text(block, ascii_only=ascii_only, has_online=True)]
     parts += [label, *(f"{profile}?" for profile in listing.unlisted), short_age(age)]
     return f"{' '.join(filter(None, parts))}\n".encode(encoding, "backslashreplace")
 
 
-def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, ascii_only: bool) -> Iterator[bytes]:
-    r"""Yield the lines of an aligned table for people, without escape sequences.
+def table_of(
+    listing: EnvironmentList, *, width: int | None, encoding: str, ascii_only: bool, has_colours: bool = False
+) -> Iterator[bytes]:
+    r"""Yield the lines of an aligned table for people.
 
-    A name takes at most 40 cells; one that others share or resemble ends with a part of its id, as in the dashboard.
-    Characters that the encoding lacks are written as `\x…`. With `ascii_only`, glyphs and marks are ASCII; names keep
-    all characters of the encoding. A `width` of None is no limit.
+    Names have priority: the rightmost columns go before a name is cut below `_NAME_AT_LEAST` cells, and a name is never
+    shorter than in a narrower terminal. A name takes at most 40 cells; one that others share or resemble ends with a
+    part of its id, as in the dashboard.
+
+    Args:
+        listing: the rows.
+        width: cells of the terminal; None for no limit.
+        encoding: of the lines. Characters that the encoding lacks are written as `\x…`.
+        ascii_only: whether glyphs and marks are ASCII; names keep all characters of the encoding.
+        has_colours: whether states have the escape sequences of their colours.
     """
     nothing = "-" if ascii_only else NOTHING
     ellipsis = ".." if ascii_only else "…"
+    separator = " - " if ascii_only else " · "
 
     def encodable(text: str | None) -> SafeText:
         return composed((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
@@ -136,21 +144,32 @@ def table_of(listing: EnvironmentList, *, width: int | None, encoding: str, asci
     def line_of_row(row: ListedEnvironment) -> _TableLine:
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
-        others = [column.text(row.tracked, row.judged_at) for column in columns]
+        remark = listing.remarks.get(row.tracked.key)
+        others = [column.shown(row.tracked, row.judged_at, row.limits) for column in columns]
+        if remark is not None:
+            others[has_profiles] = composed(separator.join(filter(None, (others[has_profiles], remark))))
         tail = id_tail(environment.label, environment.id, names)
         tail = encodable(tail) if tail else EMPTY
         name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
         age = _quiet_text(row.tracked, row.judged_at)
-        return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others])
+        is_open = row.tracked.key in listing.block.keys and remark is None
+        needs_nobody = style.style == "offline" and not is_open
+        look = "gone" if needs_nobody else style.style
+        return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others], look)
 
     titles = [clean(column.title) for column in columns]
-    table = [_TableLine(clean("STATE"), clean("AGE"), clean("NAME"), EMPTY, titles)]
+    table = [_TableLine(clean("STATE"), clean("AGE"), clean("NAME"), EMPTY, titles, "plain")]
     table += map(line_of_row, listing.rows)
-    widths = _widths([line.cells for line in table], width)
+    widths = [max(map(cells, column)) for column in zip(*(line.cells for line in table), strict=True)]
+    if width is not None:
+        widths = _fitting(widths, width)
     keeps = [column.keep for column in columns]
 
     for line in table:
-        yield f"{line.drawn(widths, keeps, width, ellipsis)}\n".encode(encoding)
+        text: str = line.drawn(widths, keeps, width, ellipsis)
+        if has_colours and text.startswith(line.state):
+            text = painted(line.state, line.style) + text.removeprefix(line.state)
+        yield f"{text}\n".encode(encoding)
 
 
 class _TableLine(NamedTuple):
@@ -162,13 +181,15 @@ class _TableLine(NamedTuple):
     tail: SafeText
     """Of the id, after an ambiguous name; never cut."""
     others: list[SafeText]
+    style: str
+    """The name of the state's style."""
 
     @property
     def cells(self) -> list[SafeText]:
         return [self.state, self.age, composed(self.name + self.tail), *self.others]
 
     def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> SafeText:
-        """Return the line with columns of some widths, cut to the width of the terminal if there is one."""
+        """Return the line with the columns that have a width, cut to the width of the terminal if there is one."""
         for_state, for_age, for_name, *rooms = widths
         name = shortened(self.name, max(for_name - cells(self.tail), 1), keep="ends", ellipsis=ellipsis)
         fields = [
@@ -176,7 +197,7 @@ class _TableLine(NamedTuple):
             fitted(self.age, for_age, align="right"),
             fitted(composed(name + self.tail), for_name, ellipsis=ellipsis),
         ]
-        others = zip(self.others, rooms, keeps, strict=True)
+        others = zip(self.others, rooms, keeps, strict=False)
         fields += [fitted(cell, room, keep=keep, ellipsis=ellipsis) for cell, room, keep in others]
         text = composed(_GAP.join(fields).rstrip(" "))
         return text if width is None else shortened(text, width, ellipsis=ellipsis)
@@ -187,10 +208,7 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
 
     `old` is the listing's age, if it is not recent: the host has it from the platform, and may be cut off from there.
     """
-    by_state = listing.counts()
-    rare = [state for state in (Presence.MISSING, UNKNOWN) if by_state[state]]
-    states = [Presence.OFFLINE, Presence.LATE, Presence.ONLINE, *rare]
-    counts = ", ".join(f"{by_state[state]} {state}" for state in states)
+    counts = ", ".join(f"{count:,} {word}" for count, word in _counted(listing.block))
     caveats = ""
     if listing.rejected:
         named = named_ids(listing.rejected_ids, listing.rejected)
@@ -208,33 +226,59 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
     return f"{matching}{total} at {host}: {counts}{caveats}"
 
 
+def _counted(block: Block) -> Iterator[tuple[int, str]]:
+    """Yield the counts of the status line and of the rule below the block, with their words; none that is zero."""
+    for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE):
+        count = block.presences.get(presence, 0)
+        if count or presence is Presence.ONLINE:
+            yield count, "missing" if presence is Presence.MISSING else presence_style(presence).word
+    counts = [(block.unknown, "unknown"), *((block.asides.get(aside, 0), aside.value) for aside in Aside)]
+    yield from ((count, word) for count, word in counts if count)
+
+
 def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
     """Return the time since the last sign of life; None if there never was one."""
     seen_at = tracked.environment.last_seen_alive_at
     return None if seen_at == NEVER else short_age(span(now - seen_at))
 
 
-_COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "mode", "version", "branch", "os"))
-"""Those after state, age and name."""
+_COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "why", "mode", "version", "branch", "os"))
+"""The columns after state, age and name. In a narrow terminal, the last ones go first."""
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
 """Cells of a name with the part of its id: a UUID with a prefix."""
-_NARROWEST: Final = 6
-"""Cells that a column keeps at least."""
+_NAME_AT_LEAST: Final = 20
+"""Cells that a name keeps before any other column: rule 8 of the screen."""
+_WIDEST_OTHER: Final = 30
+"""Cells of a column after the name in a terminal."""
 
 
-def _widths(lines: Sequence[Sequence[str]], room: int | None) -> list[int]:
-    """Return the width of each column: as wide as its cells, with the widest ones narrowed until all fit the room."""
-    widths = [max(map(cells, column)) for column in zip(*lines, strict=True)]
-    if room is not None:
-        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - room
-        for _ in range(excess):
-            widest = max(range(2, len(widths)), key=widths.__getitem__)
-            if widths[widest] <= _NARROWEST:
+def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
+    """Return the widths of the columns that fit into a terminal; the columns after them are dropped.
+
+    Args:
+        widths: cells of each column if nothing is cut.
+        terminal: cells of a line.
+    """
+    state, age, name, *others = widths
+    others = [min(other, _WIDEST_OTHER) for other in others]
+    before_name = state + age + 2 * len(_GAP)
+
+    def chosen(columns: int) -> tuple[int, int]:
+        """Return how many columns fit behind the name in a terminal, and the cells that are left for the name."""
+        goal = min(name, max(_NAME_AT_LEAST, columns // 3))
+        left, count = columns - before_name, 0
+        for other in others:
+            if left - len(_GAP) - other < goal:
                 break
-            widths[widest] -= 1
-    return widths
+            left, count = left - len(_GAP) - other, count + 1
+        return count, left
+
+    count, _ = chosen(terminal)
+    # No wider terminal has more columns at the cost of the name.
+    rooms = (chosen(columns)[1] for columns in range(terminal, max(terminal, 3 * name) + 1))
+    return [state, age, max(min(name, *rooms), 1), *others[:count]]
 
 
 def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:

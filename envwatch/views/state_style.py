@@ -67,6 +67,23 @@ HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
 """The look of what an environment was in an hour of the past: what was down is tallest."""
 
 
+_SGR: Final[Mapping[str, str]] = {
+    "late": "35",
+    "offline": "1;31",
+    "flapping": "35",
+    "unknown": "7",
+    "gone": "2",
+    "unrestricted": "1;35",
+}
+"""The parameters of `ESC [ … m` by the name of a style, as in the theme `envwatch-ansi`. A terminal's yellow, green and
+cyan vanish on white, so only red and magenta are used."""
+
+
+def painted(text: str, style: str) -> str:
+    """Return a text with the escape sequences of a style, for a terminal; the text itself where a style has none."""
+    return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if style in _SGR else text
+
+
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
     """Return the look of an environment: an impossible time outranks unknown, a suspect clock, flapping, presence."""
     style = _STYLES[tracked.presence]

@@ -157,7 +157,7 @@ def test_a_filter_is_an_option_of_every_command(command: tuple[str, ...]) -> Non
     ("query", "line"),
     [
         ("web nme:x", r"there is no field nme; the nearest: name, .* \(at character 5: nme\)"),
-        ("status:late,ofline", r"status: online, late, .* \(at character 13: ofline\)"),
+        ("status:late,ofline", r"there is no status ofline; did you mean status:offline\? \(at character 13: ofline\)"),
         ("beat:>", r"write a duration .* \(at character 7\)"),
         ('東京 "x', r'a quote is not closed: .* \(at character 4: "x\)'),
         ("beat:>90s beat:<2m", r"these alternatives .* \(at character 11: beat:<2m\)"),
@@ -207,6 +207,36 @@ def test_every_command_has_a_help_of_its_own(name: str) -> None:
         options_in([name, "--help"])
     assert f"usage: envwatch {name} " in str(caught.value)
     assert (load(name).__doc__ or "").startswith(f"`envwatch {name}`: ")
+
+
+MAIN = {"list": "-o", "watch": "-o", "silence": "--filter", "check": "-w", "record": "-o", "wait": "--count"}
+"""The option that each of these commands is for: the first option of the help after `-h`."""
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest.mark.parametrize("name", parsers())
+def test_the_help_of_a_command_is_80_cells_wide_and_shows_advanced_options_last(
+    name: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(HelpRequested) as caught:
+        options_in([*name.split(), "--help"])
+    lines = str(caught.value).splitlines()
+    assert max(map(len, lines)) < min(columns, 100)
+    assert lines[1] == "", "the usage is one line"
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    if name != DASHBOARD:
+        assert "advanced:" not in titles[:-1]
+    options = [line.split()[0].rstrip(",") for line in lines if line.startswith("  -")]
+    assert name not in MAIN or options[1] == MAIN[name]
+
+
+@pytest.mark.parametrize("name", ["list", "silence", "doctor", "hooks", "completion"])
+def test_the_help_of_a_small_command_is_one_screen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(HelpRequested) as caught:
+        options_in([name, "--help"])
+    assert len(str(caught.value).splitlines()) <= 24
 
 
 COMMANDS_IN_ALL = 16

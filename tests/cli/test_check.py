@@ -84,6 +84,8 @@ async def test_ranges_decide_the_exit_code(tmp_path: Path) -> None:
         first, *details = ended.out.splitlines()
         assert first.startswith("ENVWATCH CRITICAL - 2 problems in 4 environments (2 offline): web-1, web-2 | ")
         counts = "problems=2;;0;0;4 offline=2;;;0;4 late=0;;;0;4 online=2;;;0;4 missing=0;;;0;4 unknown=0;;;0;4"
+        for aside in ("old", "silenced", "ephemeral", "replaced", "outside", "gone"):
+            counts += f" {aside}=0;;;0;4"
         assert re.fullmatch(rf"{counts} time=[0-9.]+s;;;0;10", first.split(" | ")[1])
         assert [line.split(",")[0] for line in details] == [
             "web-1: offline (disconnected)",
@@ -112,14 +114,24 @@ async def test_the_policy_acknowledgements_silences_and_the_inventory_count(tmp_
             'alert = "!name:web-2"\nfilter = "name:no-such"\nonline_only = true\nexpect = ["web-3"]\n', encoding="utf-8"
         )
         ended = await checked(environ, "--config", str(config))
-        assert (ended.code, ended.text) == (0, "ENVWATCH OK - no problem in 4 environments (3 quiet)")
+        assert (ended.code, ended.text) == (
+            0,
+            "ENVWATCH OK - no problem in 4 environments (1 acked, 1 silenced, 1 outside alert)",
+        )
         assert server.seen[-1].query == {"limit": "100"}
+        table = (await checked(environ, "list", "--config", str(config), command=ENVWATCH)).out
+        cells = [re.split("  +", line) for line in table.splitlines()[1:]]
+        whys = {name: why for _, _, name, why, *_ in cells}
+        assert {name: re.sub(" [0-9]+[mh]$", "", why) for name, why in whys.items()} == {
+            "web-1": "disconnected · silenced",
+            "web-2": "disconnected",
+            "web-3": "–",
+            "web-4": "disconnected · acked: known",
+        }
         expect.write_text("build-1 # new\nweb-3\n", encoding="utf-8")
         ended = await checked(environ, "--config", str(config), "--expect", expect.name)
-        assert (ended.code, ended.text) == (
-            2,
-            "ENVWATCH CRITICAL - 1 problem in 5 environments (1 missing, 3 quiet): build-1",
-        )
+        counts = "1 missing, 1 acked, 1 silenced, 1 outside alert"
+        assert (ended.code, ended.text) == (2, f"ENVWATCH CRITICAL - 1 problem in 5 environments ({counts}): build-1")
         expect.write_bytes(b"build-1\n\xff\n")
         ended = await checked(environ, "--expect", expect.name)
         assert ended.failure == f"{expect.name}:2: is not UTF-8"
@@ -195,9 +207,10 @@ async def test_what_is_acknowledged_or_silenced_on_one_server_is_a_problem_on_an
         }
         quiet_on_all = {"acknowledged.json": {"env-1": ack}, "silences.json": {"0": silence}}  # envwatch 1.0.0
         for name, on_one in quiet_on_one.items():
+            word = "acked" if name == "acknowledged.json" else "silenced"
             for content, code, text in (
-                (quiet_on_all[name], 0, "OK - no problem in 3 environments (3 quiet)"),
-                (on_one, 2, "CRITICAL - 1 problem in 3 environments (1 offline, 2 quiet): away: web-1"),
+                (quiet_on_all[name], 0, f"OK - no problem in 3 environments (3 {word})"),
+                (on_one, 2, f"CRITICAL - 1 problem in 3 environments (1 offline, 2 {word}): away: web-1"),
             ):
                 (state / name).write_text(json.dumps(content), encoding="utf-8")
                 config = write_profiles(tmp_path, home=one.url, work=one.url, away=other.url)
@@ -226,8 +239,8 @@ async def test_of_several_profiles_each_must_be_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("check", "-c", "20:10"), "is no range: its start, 20, is greater"),
-        (("check", "-w", "5%"), "is no range"),
+        (("check", "-c", "20:10"), "-c/--critical: 20:10 is no range: its start, 20, is greater"),
+        (("check", "-w", "5%"), "-w/--warning: 5% is no range; write 10, 10:, ~:10, "),
         (("check", "--no-such"), "`envwatch check` takes no --no-such"),
         (("check", "--of", "sleepy"), "--of must be one of problems, offline, late"),
         (("check", "--filter", "status:sleepy"), "--filter: "),

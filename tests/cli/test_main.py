@@ -101,10 +101,10 @@ async def run_beside(environ: Mapping[str, str], *arguments: str) -> Ended:
 
 
 @contextmanager
-def terminal(environ: Mapping[str, str], *arguments: str) -> Iterator[tuple[programs.Program, int]]:
+def terminal(environ: Mapping[str, str], *arguments: str, columns: int = 80) -> Iterator[tuple[programs.Program, int]]:
     """Run the command in a terminal of its own; yield the process and the terminal's other end."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = programs.in_terminal([*ENVWATCH, *arguments], environ, theirs, folder=environ["HOME"])
     os.close(theirs)
     try:
@@ -156,7 +156,7 @@ def test_the_other_formats_hold_the_same(environ: dict[str, str]) -> None:
     table = run(environ, "list")
     assert table.code == 0
     assert len(table.out.splitlines()) == len(rows) + 1 == 131
-    assert re.fullmatch(r"130 environments at 127\.0\.0\.1:\d+: \d+ offline, \d+ late, \d+ online\n", table.err)
+    assert re.fullmatch(r"130 environments at 127\.0\.0\.1:\d+: \d+ off, \d+ late, \d+ on, \d+ old\n", table.err)
 
 
 def test_one_line_is_all_that_is_printed_with_a_listing_and_without(environ: dict[str, str], home: Path) -> None:
@@ -201,6 +201,13 @@ def test_a_filter_finds_what_it_says_and_changes_no_order(environ: dict[str, str
         assert (document["counts"]["total"], document["total_unfiltered"]) == (len(wanted), 130)
 
 
+def test_a_wrong_status_of_a_filter_gets_the_nearest_one(environ: dict[str, str]) -> None:
+    for command in ("list", "watch", "wait"):
+        ended = run(environ, command, *([] if command == "wait" else ["--filter"]), "status:ofline")
+        assert ended.code == 2
+        assert "there is no status ofline; did you mean status:offline? (at character 8: ofline)" in ended.line
+
+
 def test_a_filter_finds_the_same_in_every_format(environ: dict[str, str]) -> None:
     lines = run(environ, "--filter", "status:offline", "list", "-o", "jsonl")
     wanted = [json.loads(line)["id"] for line in lines.out.splitlines()]
@@ -209,8 +216,10 @@ def test_a_filter_finds_the_same_in_every_format(environ: dict[str, str]) -> Non
     assert [row["id"] for row in csv.DictReader(io.StringIO(sheet.out.decode()))] == wanted
     table = run(environ, "list", "--filter", "status:offline")
     assert len(table.out.splitlines()) == len(wanted) + 1
-    summary = rf"{len(wanted)} of 130 environments at 127\.0\.0\.1:\d+: {len(wanted)} offline, 0 late, 0 online\n"
-    assert re.fullmatch(summary, table.err)
+    summary = rf"{len(wanted)} of 130 environments at 127\.0\.0\.1:\d+: (\d+) off, 0 on, (\d+) old\n"
+    match = re.fullmatch(summary, table.err)
+    assert match is not None
+    assert sum(map(int, match.groups())) == len(wanted)
     assert (lines.code, lines.err, sheet.code, sheet.err, table.code) == (0, "", 0, "", 0)
 
 
@@ -653,14 +662,29 @@ def test_no_locale_makes_a_listing_fail(environ: dict[str, str], locale: dict[st
     assert "東京" in b"".join(documents).decode()
 
 
-def test_the_table_fits_the_terminal_and_sends_it_no_escape(environ: dict[str, str]) -> None:
-    with terminal(environ, "list") as (process, ours):
-        lines = screen_until(ours).decode().split("\r\n")
-        assert process.wait(TIMEOUT_S) == 0
-    assert len(lines) == 134
-    assert CLOCK.fullmatch(lines[-2] + "\n")
-    assert "\x1b" not in "".join(lines)
-    assert max(map(cells, lines[:-3])) <= 80
+@pytest.mark.parametrize(("columns", "titles"), [(60, b"AGE  NAME"), (80, b"WHY")])
+def test_the_table_fits_the_terminal_and_has_colours_only_where_they_are_wanted(
+    environ: dict[str, str], columns: int, titles: bytes
+) -> None:
+    tables = []
+    for more in ({}, {"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        with terminal(environ | more, "list", columns=columns) as (process, ours):
+            seen = screen_until(ours)
+            assert process.wait(TIMEOUT_S) == 0
+        assert titles in seen
+        assert (b"\x1b[1;31m\xe2\x97\x8b offline\x1b[0m" in seen) is not bool(more)
+        assert (b"\x1b" in seen) is not bool(more)
+        lines = re.sub(rb"\x1b\[[0-9;]*m", b"", seen).decode().split("\r\n")
+        assert len(lines) == 134
+        assert CLOCK.fullmatch(lines[-2] + "\n")
+        assert max(map(cells, lines[:-3])) <= columns
+        tables.append(lines[:-3])
+    assert tables[0] == tables[1] == tables[2]
+    names = sorted(run(environ, "list", "-o", "name").out.decode().splitlines(), key=cells)
+    assert cells(names[-1]) > 40
+    for name in names:
+        if cells(name) <= 20 and name.isascii():
+            assert any(f" {name}" in line for line in tables[0]), "a name of 20 cells is whole"
 
 
 @pytest.mark.parametrize("arguments", [(), ("demo",), ("--interval", "2")])

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from support import programs
+from support.demo_client import KEY
+from support.pty_terminal import Terminal
 
 from envwatch.cli.arguments import StopError, options_in
+from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.server import Server
 from envwatch.model.times import duration_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
+def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
     environ = {"HOME": str(folder), "XDG_STATE_HOME": str(folder), "PATH": "", "TZ": "UTC", "LANG": "C.UTF-8"}
+    environ |= variables
     ended = programs.run([sys.executable, "-m", "envwatch", "silence", *arguments], environ)
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 
@@ -26,7 +33,9 @@ def test_a_silence_is_made_listed_and_ended(tmp_path: Path) -> None:
     code, out, err = run(tmp_path, "--filter", "pod:p-7", "--for", "2h", "--note", "new disks")
     id_ = out.strip()
     assert (code, len(id_)) == (0, 8)
-    assert err.endswith(": pod:p-7\n")
+    looked, made = err.splitlines()
+    assert looked.startswith("pod:p-7 matches an unknown number of environments: no API key")
+    assert made.endswith("Z: pod:p-7")
     code, out, _ = run(tmp_path, "list", "-o", "json")
     (silence,) = json.loads(out)
     assert (silence["id"], silence["query"], silence["note"]) == (id_, "pod:p-7", "new disks")
@@ -64,3 +73,57 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: int) -> Non
     value = duration_of(text)
     assert value is not None
     assert value.total_seconds() == seconds
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server(FleetSpec(12, 7), key=KEY) as running:
+        yield running
+
+
+def variables(server: Server) -> dict[str, str]:
+    return {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
+
+
+def held(folder: Path) -> list[str]:
+    return [silence["query"] for silence in json.loads(run(folder, "list", "-o", "json")[1])]
+
+
+def test_a_new_silence_says_what_its_filter_matches_now(tmp_path: Path, server: Server) -> None:
+    for query, text in {
+        "name:chen-nas": "matches 1 of 12 environments now: chen-nas",
+        "name:no-such": "matches none of 12 environments now",
+        "!name:chen-nas": r"matches 11 of 12 environments now: \S+.*, .*, .* and 8 more",
+    }.items():
+        code, _, err = run(tmp_path, "--filter", query, "--for=1h", **variables(server))
+        assert code == 0
+        assert re.match(f"{re.escape(query)} {text}\nsilenced until .*: {re.escape(query)}\n$", err), err
+    away = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": "http://127.0.0.1:9"}
+    code, _, err = run(tmp_path, "--filter", "name:away", "--for=1h", **away)
+    assert (code, held(tmp_path)[-1]) == (0, "name:away")
+    assert err.startswith("name:away matches an unknown number of environments: unreachable: 127.0.0.1:9: ")
+
+
+@pytest.mark.parametrize("query", ["*", "!name:no-such"])
+def test_nothing_silences_every_environment_without_a_yes(tmp_path: Path, server: Server, query: str) -> None:
+    arguments = ("--filter", query, "--for", "1h")
+    code, out, err = run(tmp_path, *arguments, **variables(server))
+    assert (code, out) == (2, "")
+    assert err.endswith("envwatch: this filter silences every environment; --yes confirms that\n")
+    for answer, code in {"\r": 1, "n\r": 1, "\x04": 1, "y\r": 0}.items():
+        assert held(tmp_path) == []
+        environ = {"XDG_STATE_HOME": str(tmp_path), **variables(server)}
+        with Terminal.of_envwatch("silence", *arguments, home=tmp_path, columns=120, environ=environ) as terminal:
+            terminal.wait_for(r"matches 12 of 12 environments now: .* and 9 more")
+            terminal.wait_for(r"Silence every environment\? \[y/N\]")
+            terminal.press(answer)
+            assert terminal.wait_for_end() == code
+            assert ("nothing is silenced" in terminal.text) is bool(code)
+    assert held(tmp_path) == [query]
+    assert run(tmp_path, *arguments, "--yes", **variables(server))[0] == 0
+
+
+def test_a_wildcard_asks_without_a_listing_too(tmp_path: Path) -> None:
+    for query in ("*", "name:*", "name:web,* *"):
+        assert run(tmp_path, "--filter", query, "--for", "1h")[0] == 2
+    assert held(tmp_path) == []

@@ -262,6 +262,21 @@ async def test_a_terminal_gets_one_line_of_progress_and_nothing_stays_of_it(tmp_
         assert b"\x1b" not in terminal.received
 
 
+@pytest.mark.parametrize("plain", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+async def test_the_words_of_a_terminal_have_the_colours_of_their_states(tmp_path: Path, plain: dict[str, str]) -> None:
+    now = time.time() * 1000
+    down = [wire_row(id_, **OFF, lastSeenAt=now - ago) for id_, ago in {"env-2": 60_000, "env-3": 1e9}.items()]
+    async with faulty_server([*fresh(1), *down]) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.url, **plain}
+        arguments = ("watch", "--initial", "--for=1s", "--interval=1s")
+        with Terminal.of_envwatch(*arguments, home=tmp_path, environ=environ, columns=120) as terminal:
+            await asyncio.to_thread(terminal.wait_for, "initial +laptop of env-2 +offline, disconnected")
+            assert await asyncio.to_thread(terminal.wait_for_end) == Exit.FINE
+        assert (b"Z  \x1b[1;31minitial\x1b[0m      laptop of env-2" in terminal.received) is not bool(plain)
+        assert (b"Z  \x1b[2minitial\x1b[0m      laptop of env-3" in terminal.received) is not bool(plain)
+        assert (b"\x1b" in terminal.received) is not bool(plain)
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

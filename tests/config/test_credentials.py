@@ -436,11 +436,21 @@ def test_profiles_of_which_none_is_chosen_are_named_with_the_ways_to_choose(tmp_
     with pytest.raises(CredentialsError) as caught:
         found(settings, {})
     line = str(caught.value)
-    assert f"no profile is chosen: {tmp_path}/config.toml has work, home; choose by --profile work, " in line
+    assert f"no profile is chosen, and {tmp_path}/config.toml has work, home: choose by --profile work, " in line
     assert "\n" not in line
-    assert unchosen_profiles(settings_in(tmp_path, 'default_profile = "work"\n[profiles.work]')) == ()
-    assert unchosen_profiles(settings_in(tmp_path, "[profiles.default]")) == ()
-    assert unchosen_profiles(settings_in(tmp_path, "bell = true")) == ()
+    assert "API key" not in line
+    assert unchosen_profiles(settings_in(tmp_path, 'default_profile = "work"\n[profiles.work]')) is None
+    assert unchosen_profiles(settings_in(tmp_path, "[profiles.default]")) is None
+    assert unchosen_profiles(settings_in(tmp_path, "bell = true")) is None
+
+
+def test_the_dashboard_names_the_profiles_and_asks_for_no_key_where_none_is_chosen(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[profiles.work]\napi_key_env = "W"\n[profiles.home]\napi_key_env = "H"')
+    with Terminal.of_envwatch("--config", str(config), home=tmp_path, columns=200) as terminal:
+        assert terminal.wait_for_end() == 2
+        assert "config.toml has work, home: choose by --profile work, " in terminal.text
+        assert "API key" not in terminal.text
 
 
 def test_a_renewed_key_is_found_but_only_for_the_same_server(tmp_path: Path) -> None:

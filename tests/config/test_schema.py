@@ -234,6 +234,8 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ("page_size = 1001\n", ":1: page_size must be a whole number from 1 to 1000"),
         ("page_size = 5.5\n", ":1: page_size must be a whole number from 1 to 1000"),
         ("online_only = 'perhaps'\n", ":1: online_only must be true or false"),
+        ("bell = 'yes'\n", ":1: bell must be true or false"),
+        ("bell = 1\n", ":1: bell must be true or false"),
         ("source = 'elsewhere'\n", ":1: source must be one of local, remote"),
         ("user = ''\n", ":1: user must be a text of one line"),
         ("filter = 'mode:'\n", ":1: filter cannot be used: mode needs a value; mode:none finds what has none"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import pytest
+from support import programs
 from support.builders import wire_row
 from support.byte_scanner import serving, unlimited
 from support.demo_screen import titles_line
 from support.faulty_server import says
-from support.pty_terminal import ESC, Terminal
+from support.pty_terminal import ESC, Terminal, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,3 +199,30 @@ def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
     server.heal()
     terminal.press("r")
     terminal.wait_for("key accepted")
+
+
+def test_title_list_line_and_check_say_the_numbers_of_the_dashboard(tmp_path: Path, server: Faulty) -> None:
+    """One loss is acknowledged, and one loss is silenced."""
+    variables = unlimited(server)
+    command = [sys.executable, "-m", "envwatch"]
+
+    def printed(*arguments: str) -> str:
+        done = programs.run([*command, *arguments], environment(tmp_path, **variables))
+        return f"{done.stdout.decode()}{done.stderr.decode()}"
+
+    printed("silence", "--filter", "id:env-1", "--for", "2h")
+    with Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=variables) as terminal:
+        terminal.wait_for("^── 34 online · 1 unknown · 3 old · 1 silenced ─")
+        terminal.press("a\r")
+        terminal.wait_for("1 acked")
+        terminal.resize(200, 50)
+        terminal.wait_for(r"● 34 on  ○ 1 off  .*\? 1 unknown  1 acked")
+        titles = re.findall(rb"\x1b\]2;([^\x07\x1b]*)", terminal.received)
+        assert titles[-1].decode().split() == ["○1", "?1", "default"]
+        assert re.match("○1 ●34 [?]1 127.0.0.1:[0-9]+ [0-9]+s$", printed("list", "-o", "line"))
+        assert ": 1 off, 34 on, 1 unknown, 3 old, 1 silenced; incomplete" in printed("list")
+        check = printed("check")
+        assert "- no problem in 40 environments (1 unknown, 1 acked, 3 old, 1 silenced) |" in check
+        data = re.findall("([a-z]+)=([1-9][0-9]*);", check)
+        counts = {"offline": "1", "online": "34", "unknown": "1", "old": "3", "silenced": "1"}
+        assert {label: value for label, value in data if label != "time"} == counts

@@ -290,8 +290,7 @@ def test_a_listing_in_another_unit_is_neither_offline_nor_complete() -> None:
     assert listing_output.counts() == {"unknown": 8, "offline": 2}
     assert not listing_output.is_complete
     assert summary_of(listing_output, "api") == (
-        "10 environments at api: 2 offline, 0 late, 0 online, 8 unknown; "
-        "incomplete: 8 rows whose heartbeat's time cannot be true"
+        "10 environments at api: 2 off, 0 on, 8 unknown; incomplete: 8 rows whose heartbeat's time cannot be true"
     )
     assert b'"last_state": null' in b"".join(json_of(listing_output))
 

@@ -238,7 +238,7 @@ def test_a_listing_names_a_date_that_is_not_believed(error: float, warning: str)
     listing_output = list_of(dated(rows_at(NOW), error=error))
     assert listing_output.clock_warnings == (f"{warning}: not believed",)
     assert listing_output.counts() == {"online": 39, "offline": 21}
-    assert summary_of(listing_output, "api") == "60 environments at api: 21 offline, 0 late, 39 online"
+    assert summary_of(listing_output, "api") == "60 environments at api: 10 off, 0 on, 50 unknown"
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.periods import ENDS
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind
+from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.page import environment_of
 from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.views.block import block_of
 from envwatch.views.environment_list import environment_list
 
 if TYPE_CHECKING:
@@ -139,8 +143,9 @@ def watched(outcomes: Iterable[Outcome], profile_state: ProfileState | None = No
 
 def list_of(outcome: Listed, profile: SafeText = NO_PROFILE) -> EnvironmentList:
     """The environments of a first listing, as commands print them."""
-    profile_state, _ = ProfileState(profile=profile).apply(outcome)
-    return environment_list(outcome, profile_state)
+    monitor, _ = Monitor.create({profile: Limits()}).apply(profile, outcome, outcome.asked)
+    listing = environment_list(outcome, monitor.fleet.by_profile[profile])
+    return replace(listing, block=block_of(monitor, outcome.asked))
 
 
 def key_of(id_: str) -> ServerKey:

@@ -153,7 +153,7 @@ async def test_a_word_that_may_become_a_field_counts_where_it_finds_something_an
 
 MISTAKES = {
     "foo:bar": "there is no field",
-    "status:onlinefoo": "status: online",
+    "status:ofline": "did you mean status:offline?",
     "mode:": "needs",
     "beat:>90": "of what?",
     'name:"buil': "quote",

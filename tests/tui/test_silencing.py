@@ -236,3 +236,15 @@ async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> Non
         assert silence.environments == {(clean("one.example"), A)}
         silenced = {each.key for each in stage.app.state.fleet.environments if stage.app.state.silence_of(each)}
         assert silenced == {(clean("home"), A)}
+
+
+async def test_the_title_counts_a_loss_from_the_moment_at_which_its_silence_ends() -> None:
+    async with staged(policies=soon(), silence_control=SilenceControl(keep=lambda _: None, user=clean("ada"))) as stage:
+        await stage.show(rows(stage.at))
+        await post(stage, RowActions.Silenced([KEY], timedelta(seconds=60), NOTE))
+        await stage.show(rows(stage.at, is_lost=True))
+        assert stage.app.titles[-1].split()[0] == "●1"
+        await stage.tick(59)
+        assert stage.app.titles[-1].split()[0] == "●1"
+        await stage.tick(1)
+        assert stage.app.titles[-1].split()[0] == "○1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -17,15 +18,21 @@ from support.builders import NOW
 from support.policies import soon
 from support.tracked_environments import ALL
 
-from envwatch.fleet.alert_policy import AlertPolicy, Matcher
+from envwatch.fleet.alert_policy import EVERYTHING, AlertPolicy, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.arrangement import OrderInputs, arrange
-from envwatch.views.block import NO_BLOCK
+from envwatch.views.block import NO_BLOCK, Aside, block_of
+from envwatch.views.check_result import Metric, check_result_of
+from envwatch.views.environment_list import EnvironmentList
+from envwatch.views.matching import matcher_of
+from envwatch.views.output import line_of, summary_of
+from envwatch.views.state_style import glyph_of
 from envwatch.views.table_view import View
+from envwatch.views.window_title import window_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -458,6 +465,45 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
             assert in_table.isdisjoint(block.keys)
             assert in_table | block.keys == {tracked.key for tracked in fleet.environments}
         assert parts(other.night) == parts(one)
+
+
+def numbers(text: str) -> dict[str, int]:
+    """The counts of a title or a status bar by their glyphs."""
+    return {word[0]: int(word[1:]) for word in text.split() if word[0] in "○◐●!·?" and word[1:].isdigit()}
+
+
+@given(st.lists(STEPS, max_size=25), st.frozensets(st.sampled_from(NAMES)))
+@settings(max_examples=examples(100), deadline=None)
+def test_title_status_bar_and_check_have_the_numbers_of_the_dashboard(
+    steps: Sequence[tuple[Any, ...]], wanted: frozenset[str]
+) -> None:
+    life = Life(NAMES, (HOME, WORK))
+    one = life.night
+    for step in steps:
+        life.step(*step)
+        block, rows = one.block, [*one.monitor.fleet.environments]
+        glyphs = {glyph_of(presence, ascii_only=False): count for presence, count in block.presences.items()}
+        dashboard = {glyph: count for glyph, count in {**glyphs, "?": block.unknown}.items() if count}
+        listing = EnvironmentList(rows=[], taken_at=NOW, rejected=0, is_by_server_clock=True, block=block)
+        line = line_of(listing, label=clean(""), age=timedelta(), encoding="utf-8", ascii_only=False).decode()
+        assert {glyph: count for glyph, count in numbers(line).items() if count} == dashboard
+        title = window_title(block, 0, clean(""), ascii_only=False)
+        assert dashboard.items() >= {glyph: count for glyph, count in numbers(title).items() if count}.items()
+        assert dashboard.keys() - numbers(title).keys() <= {"●", "?"}
+        assert sum(map(int, re.findall("[0-9]+", summary_of(listing, "").partition(":")[2]))) == len(rows)
+
+        for matches in (EVERYTHING, matcher_of(f"name:{','.join(sorted(wanted))}") if wanted else EVERYTHING):
+            result = check_result_of(one.monitor, Metric.PROBLEMS, matches, one.clocks)
+            data = {metric.label: metric.value for metric in result.metrics(None, None)}
+            found = block_of(one.monitor, one.clocks, counted={row.key for row in rows if matches.matches(row, 0.0)})
+            for presence in (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING):
+                assert data[presence.value] == found.presences.get(presence, 0)
+            assert data["unknown"] == found.unknown
+            assert [data[aside.value.split()[0]] for aside in Aside] == [found.asides.get(each, 0) for each in Aside]
+            assert result.total == sum((*found.presences.values(), *found.asides.values(), found.unknown))
+            if matches is EVERYTHING:
+                parts = (found.presences, found.asides, found.unknown)
+                assert parts == (block.presences, block.asides, block.unknown)
 
 
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 400), min_size=1), st.data())

@@ -54,6 +54,8 @@ OLD = offline("old", seen_s=2 * 86_400)
 UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
 FLEET = [UP, LATE, DOWN, OLD]
 BLANK = offline(" ")
+_STATE_LABELS = ["offline", "late", "online", "missing", "unknown"]
+_ASIDE_LABELS = ["old", "silenced", "ephemeral", "replaced", "outside", "gone"]
 
 
 def check_result(
@@ -91,9 +93,11 @@ def test_problems_are_what_the_alert_policy_finds() -> None:
     assert names(found) == ["down", "late"]
     assert found.status_and_text(None, ZERO) == (
         PluginStatus.CRITICAL,
-        "2 problems in 4 environments (1 offline, 1 late): down, late",
+        "2 problems in 4 environments (1 offline, 1 late, 1 old): down, late",
     )
-    assert metrics(found) == {"problems": 2, "offline": 2, "late": 1, "online": 1, "missing": 0, "unknown": 0}
+    counts = {"problems": 2, "offline": 1, "late": 1, "online": 1, "old": 1}
+    assert {label: value for label, value in metrics(found).items() if value} == counts
+    assert [*metrics(found)] == ["problems", *_STATE_LABELS, *_ASIDE_LABELS]
     assert [str(detail) for detail in found.details] == [
         "down: offline (disconnected), last seen 1h ago",
         "late: late (a ping was missed), last heartbeat 1m ago",
@@ -107,26 +111,39 @@ def test_a_served_listing_that_is_old_says_so_in_the_first_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "quiet",
+    ("quiet", "word", "label", "off"),
     [
-        {"policy": AlertPolicy(alert=matcher_of("!name:down"))},
-        {"acks": {key_of(DOWN.id): ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}},
-        {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))}},
-        {"policy": AlertPolicy(alert_after=timedelta(hours=2))},
+        ({"policy": AlertPolicy(alert=matcher_of("!name:down"))}, "outside alert", "outside", 0),
+        (
+            {"silences": {"1": silence_of_query(matcher_of("name:down"), WallMs(NOW), HOUR, clean(""), clean("me"))}},
+            "silenced",
+            "silenced",
+            0,
+        ),
+        (
+            {"acks": {key_of(DOWN.id): ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}},
+            "acked",
+            "",
+            1,
+        ),
+        ({"policy": AlertPolicy(alert_after=timedelta(hours=2))}, "waiting", "", 1),
     ],
-    ids=["policy", "acknowledged", "silenced", "too new"],
+    ids=["policy", "silenced", "acknowledged", "too new"],
 )
-def test_what_is_quiet_is_no_problem_and_still_offline(quiet: dict[str, Any]) -> None:
+def test_a_row_that_is_no_problem_is_counted_by_the_word_of_the_dashboard(
+    quiet: dict[str, Any], word: str, label: str, off: int
+) -> None:
     found = check_result([UP, DOWN], **quiet)
-    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, "no problem in 2 environments (1 quiet)")
-    assert names(check_result([UP, DOWN], Metric.OFFLINE, **quiet)) == ["down"]
+    assert found.status_and_text(None, ZERO) == (PluginStatus.OK, f"no problem in 2 environments (1 {word})")
+    assert (metrics(found)["offline"], metrics(found).get(label, 0)) == (off, 1 - off)
+    assert names(check_result([UP, DOWN], Metric.OFFLINE, **quiet)) == ["down"] * off
     assert names(check_result([UP, DOWN])) == ["down"]
 
 
 @pytest.mark.parametrize(("age_s", "count"), [(209.9, 0), (210.1, 1)])
 def test_a_lost_heartbeat_is_a_problem_once_the_loss_has_lasted(age_s: float, count: int) -> None:
     found = check_result([UP, row("lost", lastHeartbeat=NOW - age_s * 1000)])
-    assert (found.count, found.quiet) == (count, 1 - count)
+    assert (found.count, found.waiting) == (count, 1 - count)
 
 
 def test_an_expected_name_that_is_not_listed_is_a_problem() -> None:
@@ -138,7 +155,7 @@ def test_an_expected_name_that_is_not_listed_is_a_problem() -> None:
 
 
 COUNTED = {
-    Metric.OFFLINE: ["down", "old"],
+    Metric.OFFLINE: ["down"],
     Metric.LATE: ["late"],
     Metric.MISSING: [],
     Metric.UNRESTRICTED: ["free", "older"],
@@ -164,13 +181,8 @@ def test_of_those_online_the_others_are_named() -> None:
     found = check_result(FLEET, Metric.ONLINE)
     at_least_2 = parse_nagios_range("2:")
     assert found.status_and_text(None, at_least_2) == (PluginStatus.CRITICAL, "1 of 4 online, others: down, old, late")
-    assert [metric.label for metric in found.metrics(None, at_least_2)] == [
-        "online",
-        "offline",
-        "late",
-        "missing",
-        "unknown",
-    ]
+    labels = [metric.label for metric in found.metrics(None, at_least_2)]
+    assert labels == ["online", "offline", "late", "missing", "unknown", *_ASIDE_LABELS]
 
 
 def test_more_than_three_names_are_counted() -> None:
@@ -272,4 +284,4 @@ def test_a_loss_lasts_since_another_process_noticed_it(noticed_s: float, count: 
     monitor = monitor.with_alert_state(NO_PROFILE, AlertState(looked_at=WallMs(NOW), waiting=(loss,)))
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, DOWN]), now)
     result = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, now)
-    assert (result.count, result.quiet) == (count, 1 - count)
+    assert (result.count, result.waiting) == (count, 1 - count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone, tzinfo
 
@@ -13,7 +14,8 @@ from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.text import cells, clean, composed
+from envwatch.model.text import clean, composed
+from envwatch.views.cloud_events import word_of
 from envwatch.views.event_lines import Layout, encoded, event_line, initial_line, layout_of
 
 AT = ServerMs(NOW + 7_999)
@@ -63,23 +65,23 @@ FLEET = {"id": None, "name": None}
         (
             Kind.MODE,
             {"field": "mode", "before": "standard", "after": "unrestricted"},
-            "mode         mac-mini-2    mode standard → unrestricted !",
+            "mode         mac-mini-2    standard → unrestricted !",
         ),
         (Kind.ONLINE, {"name": clean("")}, "online       env-1"),
         (
             Kind.TOGETHER,
             {**FLEET, "of": Kind.OFFLINE, "members": members(2), "reason": clean("pod p-7")},
-            "offline      2 environments  2 went offline together: all pod p-7",
+            "offline      2 environments  together, all pod p-7",
         ),
         (
             Kind.WHILE_BLIND,
             {**FLEET, "since": NOW, "members": members(2)},
-            "while-blind  2 environments  2 changed while blind, 2 went offline (08:53:20Z to 08:53:27Z)",
+            "while-blind  2 environments  2 went offline (08:53:20Z to 08:53:27Z)",
         ),
         (
             Kind.BLIND,
             {**FLEET, "since": NOW, "reason": clean("timeout")},
-            "blind        -             blind: no data since 08:53:20Z, timeout",
+            "blind        -             no data since 08:53:20Z, timeout",
         ),
     ],
 )
@@ -87,6 +89,19 @@ def test_a_line_has_the_time_in_utc_the_word_the_name_and_the_details(
     kind: Kind, fields: dict[str, object], ending: str
 ) -> None:
     assert line(kind, LAYOUT, **fields) == f"2025-10-09T08:53:27Z  {ending}"
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("count", [0, 2])
+def test_no_line_says_its_kind_twice_and_every_name_stands_in_one_column(kind: Kind, count: int) -> None:
+    of = {"of": Kind.OFFLINE} if kind is Kind.TOGETHER else {}
+    fields = {"since": NOW, "lasted": LASTED, "reason": clean("why"), "before": "a", "after": "b", "field": kind.value}
+    text = line(kind, Layout(len("2 environments")), **fields, **of, members=members(count))
+    _, word, name, details = re.split("  +", text)
+    assert text.index(name) == len("2025-10-09T08:53:27Z  reconnected  ")
+    assert name == ("2 environments" if count else "mac-mini-2")
+    assert word == word_of(Event(kind=kind, at=AT, of=of.get("of")))
+    assert not details.startswith((word, kind.value, "2 changed")) or kind is Kind.TOGETHER
 
 
 def test_several_profiles_have_a_column() -> None:
@@ -101,7 +116,8 @@ def monitored(*names: str) -> Monitor:
 
 
 def test_columns_are_as_wide_as_the_names_up_to_forty_cells_and_nothing_is_cut() -> None:
-    assert layout_of(monitored("a", "漢字漢字").fleet).name == 8
+    assert layout_of(monitored("漢字漢字").fleet).name == 8
+    assert layout_of(monitored("a", "b").fleet).name == len("2 environments")
     assert layout_of(monitored("a", "x" * 40).fleet).name == 40
     assert layout_of(monitored("a", "x" * 41).fleet).name == 40
     assert "x" * 41 in line(Kind.ONLINE, name=clean("x" * 41))
@@ -111,7 +127,7 @@ def test_names_that_look_alike_have_a_part_of_their_id() -> None:
     layout = layout_of(monitored("build", "build", "other").fleet)
     assert line(Kind.ONLINE, layout, name=clean("build")).endswith("online       build nv-1")
     assert line(Kind.ONLINE, layout, name=clean("other")).endswith("online       other")
-    assert layout.name == cells("build nv-1")
+    assert layout.name == len("3 environments")
 
 
 def test_the_initial_line_has_the_state_and_why() -> None:
@@ -133,8 +149,8 @@ def test_whatever_a_name_is_an_event_is_one_line_without_escapes(weapon: str) ->
 
 def test_where_only_ascii_can_be_shown_our_own_words_stay_readable() -> None:
     text = clean(line(Kind.MODE, name=clean("東"), field="mode", before="a", after="b"))
-    assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode         \\u6771            mode a -> b\n")
-    assert encoded(text, "latin-1", ascii_only=False).endswith(b"mode a \\u2192 b\n")
+    assert encoded(text, "utf-8", ascii_only=True).endswith(b"mode         \\u6771            a -> b\n")
+    assert encoded(text, "latin-1", ascii_only=False).endswith(b" a \\u2192 b\n")
 
 
 def test_an_instant_outside_the_calendar_is_a_dash() -> None:

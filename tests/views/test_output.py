@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
+from operator import le
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,11 +21,13 @@ from pydantic_core import to_json
 from support.builders import NOW, environment, list_of, listed, reading, wire_row
 from support.tracked_environments import ALL, matches
 
-from envwatch.fleet.presence import GONE
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.presence import GONE, Presence
 from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import cells, clean
 from envwatch.query.language import parse
+from envwatch.views.block import Aside, Block
 from envwatch.views.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
 from envwatch.views.output import ROW_NAMES, csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
 from envwatch.views.table_view import in_default_order
@@ -272,7 +277,7 @@ def test_every_format_can_be_empty() -> None:
     assert whole(jsonl_of(listing)) == b""
     assert whole(csv_of(listing)).startswith(b'"id","name",')
     assert whole(csv_of(listing)).count(b"\n") == 1
-    assert table(listing) == ["STATE  AGE  NAME  MODE  VERSION  BRANCH  OS"]
+    assert table(listing) == ["STATE  AGE  NAME  WHY  MODE  VERSION  BRANCH  OS"]
 
 
 @pytest.mark.parametrize("formula", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", " =1", "＝1", "﹣1"])
@@ -309,7 +314,7 @@ def test_no_format_lets_a_text_control_the_terminal(text: str) -> None:
 
 def test_the_table_has_a_line_for_each_environment_with_glyph_and_state() -> None:
     lines = table(listing_of(*fleet_of_each_state()))
-    assert lines[0].split() == ["STATE", "AGE", "NAME", "MODE", "VERSION", "BRANCH", "OS"]
+    assert lines[0].split() == ["STATE", "AGE", "NAME", "WHY", "MODE", "VERSION", "BRANCH", "OS"]
     assert [line.split()[:2] for line in lines[1:]] == [
         *[["○", "offline"]] * 3,
         *[["◐", "late"]] * 2,
@@ -366,12 +371,75 @@ def test_the_table_fits_any_terminal(width: int, names: Sequence[str]) -> None:
     assert max(cells(line) for line in lines) <= width
 
 
-def test_at_80_columns_a_long_name_is_cut_and_the_rest_stays() -> None:
-    row = environment(connectionName="sandbox-agent-5f4cf6f5-b557-4022-8ebd-ae00cc512240-and-more-still")
-    line = table(listing_of(row), width=80)[1]
-    assert line.endswith("standard  0.34.12  main    linux")
-    assert "sandbox-agent-" in line
-    assert "…" in line
+LONG_NAMES = ["sandbox-agent-5f4cf6f5-b557-4022-8ebd-ae00cc512240", "bjorn-home-server-12"]
+
+
+@pytest.mark.parametrize(
+    ("width", "at_least", "titles"),
+    [
+        (37, 20, ["NAME"]),
+        (60, 20, ["NAME", "WHY"]),
+        (80, 26, ["NAME", "WHY", "MODE", "VERSION"]),
+        (100, 33, ["NAME", "WHY", "MODE", "VERSION"]),
+        (120, 40, ["NAME", "WHY", "MODE", "VERSION", "BRANCH"]),
+        (None, 40, ["NAME", "WHY", "MODE", "VERSION", "BRANCH", "OS"]),
+    ],
+)
+def test_other_columns_go_before_a_name_is_cut_below_20_cells(
+    width: int | None, at_least: int, titles: list[str]
+) -> None:
+    down = environment(
+        "3",
+        connectionId=None,
+        lastHeartbeat=None,
+        currentMode="acceptEdits",
+        metadata={"gitBranch": "feat/" + "b" * 20},
+    )
+    rows = [environment(str(place), connectionName=name) for place, name in enumerate(LONG_NAMES)]
+    lines = table(listing_of(down, *rows), width=width)
+    assert lines[0].split()[2:] == titles
+    assert max(cells(line.split()[3]) for line in lines[1:]) >= at_least
+    assert any("bjorn-home-server-12" in line for line in lines)
+    assert ("disconnected" in lines[1]) is ("WHY" in titles)
+
+
+@pytest.mark.parametrize("length", [1, 20, 25, 33, 40, 45])
+def test_a_name_is_never_shorter_in_a_wider_terminal(length: int) -> None:
+    names = ["n" * length, "n" * (length // 2 + 1)]
+    changes = {"metadata": {"gitBranch": "b" * 12}}
+    listing = listing_of(*(environment(name, connectionName=name, **changes) for name in names))
+    shown = [
+        [cells((line.split() + [""] * 4)[3]) for line in table(listing, width=columns)[1:]] for columns in range(1, 200)
+    ]
+    assert all(all(map(le, narrower, wider)) for narrower, wider in pairwise(shown))
+
+
+def test_why_says_what_the_dashboard_says_of_rows_that_are_off_or_late() -> None:
+    lines = table(listing_of(*fleet_of_each_state()))
+    place = lines[0].index("WHY")
+    assert [line[place : place + 14].strip() for line in lines[1:]] == [
+        "disconnected",
+        "heartbeat lost",
+        "no heartbeat",
+        "off in 20 s",
+        "off in 60 s",
+        "–",
+        "–",
+    ]
+
+
+def test_a_state_has_the_colour_of_a_loss_only_if_the_row_needs_a_person() -> None:
+    old = environment("old", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 2 * 86_400_000)
+    known = environment("known", connectionId=None, lastHeartbeat=None)
+    listing = listing_of(*fleet_of_each_state(), old, known)
+    listing = replace(listing, remarks={(NO_PROFILE, known.id): clean("acked: disks")})
+    lines = whole(table_of(listing, width=80, encoding="utf-8", ascii_only=False, has_colours=True)).decode()
+    assert lines.count("\x1b[1;31m○ offline\x1b[0m ") == 3
+    assert lines.count("\x1b[2m○ offline\x1b[0m ") == 2
+    assert lines.count("\x1b[35m◐ late\x1b[0m ") == 2
+    assert lines.count("\x1b[") == 14
+    assert lines.count("disconnected · acked: disks") == 1
+    assert re.sub(r"\x1b\[[0-9;]*m", "", lines).removesuffix("\n").split("\n") == table(listing, width=80)
 
 
 def test_ascii_only_uses_no_other_marks() -> None:
@@ -387,10 +455,13 @@ def test_a_name_that_the_encoding_lacks_is_written_in_escapes(encoding: str) -> 
 
 
 def test_the_summary_has_counts_and_caveats() -> None:
-    assert summary_of(listing_of(*fleet_of_each_state()), "api") == "7 environments at api: 3 offline, 2 late, 2 online"
-    assert summary_of(listing_of(environment()), "api") == "1 environment at api: 0 offline, 0 late, 1 online"
+    assert summary_of(listing_of(*fleet_of_each_state()), "api") == "7 environments at api: 3 off, 2 late, 2 on"
+    block = Block(presences={Presence.MISSING: 1, Presence.GONE: 1}, unknown=2, asides={Aside.OLD: 1_200})
+    rare = summary_of(replace(listing_of(*fleet_of_each_state()), block=block), "api")
+    assert rare == "7 environments at api: 1 missing, 1 gone, 0 on, 2 unknown, 1,200 old"
+    assert summary_of(listing_of(environment()), "api") == "1 environment at api: 1 on"
     old = summary_of(listing_of(environment()), "api", timedelta(seconds=50))
-    assert old == "1 environment at api: 0 offline, 0 late, 1 online; the listing is 50s old"
+    assert old == "1 environment at api: 1 on; the listing is 50s old"
     assert summary_of(listing_of(dated=False), "api").endswith(
         "; ages are by this machine's clock: no response had a Date header"
     )
@@ -527,9 +598,7 @@ def test_an_acknowledgement_of_the_serving_host_says_whose_it_is_unless_there_is
 
 def test_the_summary_of_a_filtered_listing_has_the_total() -> None:
     everything = listing_of(*fleet_of_each_state())
-    assert summary_of(found(everything, "status:offline"), "api") == (
-        "3 of 7 environments at api: 3 offline, 0 late, 0 online"
-    )
+    assert summary_of(found(everything, "status:offline"), "api").startswith("3 of 7 environments at api: ")
     assert summary_of(found(everything, "beta"), "api").startswith("1 of 7 environments at api")
     assert summary_of(found(everything, "!x-y-z"), "api").startswith("7 of 7 environments at api")
     assert summary_of(found(listing_of(environment()), "x-y-z"), "api").startswith("0 of 1 environment at api")
@@ -593,7 +662,7 @@ def test_several_profiles_become_one_list_problems_first() -> None:
     }
     assert decoded(listing)["taken_at"] == decoded(other)["taken_at"]
     assert (listing.is_complete, listing.rejected, listing.is_by_server_clock) == (False, 3, False)
-    assert summary_of(listing, "work and home").startswith("12 of 14 environments at work and home: 6 offline, ")
+    assert summary_of(listing, "work and home").startswith("12 of 14 environments at work and home: ")
     assert whole(json_of(found(merged([one, other]), "!beta"))) == whole(json_of(listing))
     assert whole(json_of(merged([one]))) == whole(json_of(one))
 
@@ -603,7 +672,7 @@ def test_a_profile_without_a_listing_makes_the_list_incomplete_and_is_named() ->
     listing = merged([one], unlisted=[clean("home"), clean("lab")])
     assert (one.is_complete, listing.is_complete, decoded(listing)["complete"]) == (True, False, False)
     assert decoded(listing)["environments"] == decoded(one)["environments"]
-    assert summary_of(listing, "api").endswith(" 1 online; incomplete: no listing of home, lab")
+    assert summary_of(listing, "api").endswith(" 0 on; incomplete: no listing of home, lab")
 
 
 def test_a_filter_can_name_a_profile() -> None:
@@ -615,6 +684,6 @@ def test_a_filter_can_name_a_profile() -> None:
 def test_the_table_names_profiles_only_where_there_are_any() -> None:
     several = merged([listing_of(environment("env-1"), profile=name) for name in ("work", "lab")])
     lines = [line.split() for line in table(several)]
-    assert lines[0] == ["STATE", "AGE", "NAME", "PROFILE", "MODE", "VERSION", "BRANCH", "OS"]
+    assert lines[0] == ["STATE", "AGE", "NAME", "PROFILE", "WHY", "MODE", "VERSION", "BRANCH", "OS"]
     assert [line[6] for line in lines[1:]] == ["work", "lab"]
     assert "PROFILE" not in table(listing_of(environment()))[0]

@@ -118,9 +118,9 @@ def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> 
     outcome = listed(rows, END)
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=soon()).apply(NO_PROFILE, outcome, outcome.ended)
     result = check_result_of(monitor, Metric.PROBLEMS, matcher_of(""), reading(END))
-    assert (result.count, result.quiet) == (count, 0)
-    offline = check_result_of(monitor, Metric.OFFLINE, matcher_of(""), reading(END))
-    assert [each.why.partition(",")[0] for each in offline.named] == [
+    assert (result.count, result.block.asides.get(Aside.REPLACED, 0)) == (count, 1 - count)
+    others = check_result_of(monitor, Metric.ONLINE, matcher_of(""), reading(END))
+    assert [each.why.partition(",")[0] for each in others.named] == [
         "offline (replaced by new)" if is_renamed else "offline (disconnected)"
     ]
 

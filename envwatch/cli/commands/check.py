@@ -11,7 +11,6 @@ import signal
 import time
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.progress_line import ProgressLine
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.nagios_range import NagiosRange
     from envwatch.model.outcome import Failed, Listed
@@ -60,7 +58,7 @@ def add_arguments(parser: Parser) -> None:
     for letter, name in (("w", "warning"), ("c", "critical")):
         about = f"a count outside this range is {name.upper()}"
         parser.add_argument(f"-{letter}", f"--{name}", default=None, **valued("RANGE", _range, about))
-    about = f"what is counted: problems (default), or all that are {', '.join(_COUNTED[1:])}"
+    about = f"what is counted: problems (default), {', '.join(_COUNTED[1:])}"
     parser.add_argument("--of", choices=_COUNTED, default=_COUNTED[0], metavar="KIND", help=about)
     about = "names or device ids that must exist, one a line, in place of `expect_file`"
     parser.add_argument("--expect", default=None, **valued("FILE", path_text, about))
@@ -155,40 +153,16 @@ def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
 def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monitor:
     import asyncio
 
-    from envwatch.cli.alert_files import earlier_alerts
-    from envwatch.cli.bootstrap import policies_for, state_file
-    from envwatch.cli.one_listing import fetch_all, log_outcomes, stop_for_failure
-    from envwatch.fleet.monitor import Monitor
-    from envwatch.model.outcome import Listed
-    from envwatch.sources.poller import read_clocks
-    from envwatch.storage.remembered import acknowledged
-    from envwatch.storage.silences_file import silences_in
+    from envwatch.cli.one_listing import fetch_all, log_outcomes, monitor_after, stop_for_failure
+    from envwatch.model.outcome import Failed
 
-    policies = policies_for(profiles)
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, line))
     log_outcomes(outcomes, options)
-    monitor = Monitor.create(
-        profiles.limits,
-        acks=acknowledged(state_file("acknowledged")),
-        policies=policies,
-        silences=silences_in(state_file("silences"), partial(_matcher, profile=clean(profiles.first.profile))),
-        servers=profiles.servers,
-    )
     for name, outcome in outcomes.items():
-        if not isinstance(outcome, Listed):
+        if isinstance(outcome, Failed):
             raise stop_for_failure(outcome, profiles[name].credentials, name)
-        if (alerts := earlier_alerts(name, profiles[name], read_clocks())) is not None:
-            monitor = monitor.with_alert_state(name, alerts)
-        monitor, _update = monitor.apply(name, outcome, read_clocks())
-    return monitor
-
-
-def _matcher(query: str, profile: SafeText) -> Matcher | None:
-    """Return a silence's query as a test under a profile; the filter language is imported only if there is one."""
-    from envwatch.views.matching import matcher_or_none
-
-    return matcher_or_none(query, profile)
+    return monitor_after(outcomes, profiles)
 
 
 def _settings(settings: Settings, options: Options) -> Settings:

@@ -19,15 +19,16 @@ _UNLIMITED: Final = 1_000_000
 def add_arguments(parser: Parser) -> None:
     """Set the description and add the options."""
     parser.description = "The dashboard on a demo fleet: a real server of the same API on this machine. Needs no key."
-    parser.add_shared("interval", "no_mouse", "no_history", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
     parser.add_argument("--size", default=40, **valued("N", whole(0, 100_000), "environments (default 40)"))
     parser.add_argument("--seed", default=7, **valued("N", whole(0, 2**63 - 1), "which fleet (default 7)"))
     scenarios = [each.value for each in Scenario]
-    parser.add_argument("--scenario", default=None, choices=scenarios, help="another story than the usual one")
+    about = f"another story than the usual one: {', '.join(scenarios)}"
+    parser.add_argument("--scenario", default=None, choices=scenarios, metavar="STORY", help=about)
     parser.add_argument("--no-hints", action="store_true", default=False, help="no line that shows what to try")
     parser.add_argument(
         "--serve", action="store_true", default=False, help="only the server, until ctrl+c; prints how to use it"
     )
+    parser.add_shared("interval", "no_mouse", "no_history", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
 
 
 def run(options: Options) -> int:

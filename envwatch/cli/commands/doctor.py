@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser
-from envwatch.cli.streams import stdout, write, write_text
+from envwatch.cli.streams import has_colours, stdout, write, write_text
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def _run(options: Options) -> int:
     async for id_, profile, finding in _findings(options):
         result = report.Result(id_, profile, finding, redactor())
         if not options.json:
-            _print(*report.lines_of(result, width))
+            _print(*report.lines_of(result, width, has_colours=has_colours(stream)))
         results.append(result)
     if options.json:
         write(report.json_of(results).encode())

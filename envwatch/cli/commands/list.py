@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser
 from envwatch.cli.bootstrap import host_of, policies_for, profiles_for
-from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, report_failures
+from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, monitor_after, report_failures
 from envwatch.cli.progress_line import ProgressLine
-from envwatch.cli.streams import is_utf8, print_error, stdout, write_all, write_text
+from envwatch.cli.streams import has_colours, is_utf8, print_error, stdout, write_all, write_text
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def add_arguments(parser: Parser) -> None:
         "Several profiles are listed at once. If one of them fails, the others are printed all the same, and the\n"
         "exit code is 3, or 4 if a key was refused."
     )
-    parser.add_shared("profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
     formats = ("table", "json", "jsonl", "csv", "name", "line")
-    about = "the format (default table); name: names alone; line: counts for a prompt or a status bar"
-    parser.add_argument("-o", "--output", choices=formats, default="table", help=about)
+    about = "table (default), json, jsonl, csv, name (names alone), or line (counts for a prompt or a status bar)"
+    parser.add_argument("-o", "--output", choices=formats, default="table", metavar="FORMAT", help=about)
+    parser.add_shared(*QUERY_OPTIONS, "profile", *OUTPUT_OPTIONS, "config")
 
 
 def run(options: Options) -> int:
@@ -43,28 +43,28 @@ def run(options: Options) -> int:
     others are printed all the same, and the exit code is that of the failure.
     """
     import asyncio
+    from dataclasses import replace
 
-    from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Listed
     from envwatch.query.language import parse
     from envwatch.sources.poller import read_clocks
     from envwatch.views import environment_list, output
+    from envwatch.views.block import block_of
 
     stdout()  # refuses a closed one before the first request
     profiles = profiles_for(options)
-    policies = policies_for(profiles)
+    policies_for(profiles)  # refuses an unreadable `expect_file` before the first request
     # Only the option filters: what the dashboard starts with must not take rows from a script.
     query = parse(options.filter)
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
     log_outcomes(outcomes, options)
-    monitor = Monitor.create(profiles.limits, policies=policies, servers=profiles.servers)
+    monitor = monitor_after(outcomes, profiles)
     lists: list[EnvironmentList] = []
     asked_at: list[float] = []
     failures: dict[SafeText, Failed] = {}
     for name, outcome in outcomes.items():
         if isinstance(outcome, Listed):
-            monitor, _update = monitor.apply(name, outcome, read_clocks())
             listed = environment_list.environment_list(outcome, monitor.fleet.by_profile[name])
             asked_at.append(outcome.asked.monotonic)
             lists.append(environment_list.filtered(listed, query, clean(profiles[name].settings.profile)))
@@ -73,6 +73,11 @@ def run(options: Options) -> int:
     whole = None
     if lists:
         whole = environment_list.merged(lists, unlisted=tuple(failures)) if len(profiles) > 1 else lists[0]
+        keys = {row.tracked.key for row in whole.rows} if query else None
+        now = read_clocks()
+        whole = replace(
+            whole, block=block_of(monitor, now, counted=keys), remarks=environment_list.remarks_in(monitor, now)
+        )
     is_line = options.output == output.ListFormat.LINE
     if is_line:
         _write_line(whole, profiles, failures, min(asked_at, default=0.0), options)
@@ -135,6 +140,12 @@ def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
         stream = stdout()
         width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
         ascii_only = options.ascii or not is_utf8(stream)
-        return output.table_of(listed, width=width or None, encoding=stream.encoding, ascii_only=ascii_only)
+        return output.table_of(
+            listed,
+            width=width or None,
+            encoding=stream.encoding,
+            ascii_only=ascii_only,
+            has_colours=has_colours(stream),
+        )
     formats = {"json": output.json_of, "jsonl": output.jsonl_of, "csv": output.csv_of, "name": output.names_of}
     return formats[options.output](listed)

@@ -50,7 +50,7 @@ def add_arguments(parser: Parser) -> None:
         " all are counted"
     )
     parser.add_argument("--largest", default=2000, **valued("N", whole(0, 100_000), about))
-    parser.add_shared("interval", "no_history", "profile", *QUERY_OPTIONS, "log_file", "log_level", "config")
+    parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", "log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:

@@ -38,8 +38,6 @@ def add_arguments(parser: Parser) -> None:
         "recorded before, without asking the server. A file that is cut off, or whose\n"
         "recording was killed, loses its end only. A key that stays refused ends it with 4."
     )
-    parser.add_shared("interval", "profile", "page_size", "online_only", "source", "user", "no_history")
-    parser.add_shared("log_file", "log_level", "config")
     parser.add_argument("-o", "--output", dest="file", required=True, **valued("FILE", path_text, "the file to write"))
     parser.add_argument("--force", action="store_true", default=False, help="replace the file if it exists")
     about = "record for this time, and end with 0: 10m, 8h, 1d"
@@ -52,6 +50,8 @@ def add_arguments(parser: Parser) -> None:
         " versions, modes, systems and times stay"
     )
     parser.add_argument("--redact", action="store_true", default=False, help=about)
+    parser.add_shared("profile", "interval", "page_size", "online_only", "source", "user", "no_history")
+    parser.add_shared("log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:

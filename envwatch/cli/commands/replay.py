@@ -36,8 +36,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--speed", default=None, **valued("N", _speed, about))
     about = "where to start: 02:13, '3m ago' (before its end), '2026-11-25 02:13', ISO 8601"
     parser.add_argument("--at", default=None, metavar="TIME", help=about)
-    about = "print events instead, in the formats of `watch`"
-    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default=None, help=about)
+    about = "print events instead: text or jsonl, as `watch` prints them"
+    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default=None, metavar="FORMAT", help=about)
     parser.add_shared("filter", "no_mouse", "ascii", "log_file", "log_level", "config")
 
 

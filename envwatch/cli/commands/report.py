@@ -55,9 +55,9 @@ def add_arguments(parser: Parser) -> None:
     about = f"begin of the period (default {_SHIFT}, of a recording its begin)"
     parser.add_argument("--since", default=None, **valued("TIME", _PAST, about))
     parser.add_argument("--until", default=None, **valued("TIME", _PAST, "end of the period (default now)"))
-    about = "the format (default md, Markdown); json: all of it, with exact names"
-    parser.add_argument("-o", "--output", choices=("md", "json"), default="md", help=about)
-    parser.add_shared("profile", "filter", "online_only", "source", "user", "config")
+    about = "md (Markdown, the default), or json: all of it, with exact names"
+    parser.add_argument("-o", "--output", choices=("md", "json"), default="md", metavar="FORMAT", help=about)
+    parser.add_shared("filter", "profile", "online_only", "source", "user", "config")
 
 
 def run(options: Options) -> int:

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--new-token", default=None, **valued("NAME", line, about))
     about = "run the hooks of the configuration file; one process does so, not every viewer"
     parser.add_argument("--hooks", action="store_true", default=False, help=about)
-    parser.add_shared("interval", "no_history", "profile", "page_size", "log_file", "log_level", "config")
+    parser.add_shared("profile", "interval", "no_history", "page_size", "log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:

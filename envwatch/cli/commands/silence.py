@@ -1,14 +1,19 @@
-"""`envwatch silence`: keep environments quiet while planned work is done on them, without asking the server."""
+"""`envwatch silence`: keep environments quiet while planned work is done on them.
+
+A new silence says which environments the filter matches now. Without a listing the silence is made all the same.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import time
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
-from envwatch.cli.bootstrap import state_file, user_name
+from envwatch.cli.bootstrap import all_settings_for, profiles_for, state_file, user_name
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import line, period
 from envwatch.model import limits
@@ -16,26 +21,35 @@ from envwatch.model.text import SafeText, cells, clean, composed, counted, fitte
 from envwatch.model.times import date_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.fleet.silences import Silence
 
 _ACTIONS: Final = {"list": "print the silences that hold", "end": "end a silence by its id"}
 _QUERY_CELLS: Final = 48
+_NAMES: Final = 3
+"""Names of matching environments that the message has."""
+_NAME_CELLS: Final = 40
+_LOOK_S: Final = 10
+"""Seconds for the listing that shows what the filter matches."""
 
 
 def add_arguments(parser: Parser) -> None:
     """Set the description and add the options and actions."""
     parser.description = (
-        "Silence what a filter finds: it is shown and logged, and rings nothing. Silences end by themselves.\n"
-        "A running dashboard takes them over with its next poll."
+        "Silence what a filter finds: it is shown and logged, and rings nothing. Silences\n"
+        "end by themselves. A running dashboard takes them over with its next poll. The\n"
+        "command says which environments the filter matches now, and asks before it\n"
+        "silences all of them."
     )
     parser.add_shared("filter")
     parser.add_argument(
         "--for", dest="lasts", **valued("TIME", period(60, limits.LONGEST_SILENCE), "how long: 30m, 2h, 1d, 1h30m")
     )
     parser.add_argument("--note", **valued("TEXT", line, "why, for the next reader"))
+    parser.add_argument("--yes", action="store_true", help="silence every environment without asking")
+    parser.add_shared("profile", "config")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions (default: make a silence)")
     for action, summary in _ACTIONS.items():
         action_parser = actions.add_parser(action, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
@@ -49,6 +63,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Make a silence, or run an action."""
+    with suppress(StopError):  # the settings only choose the zone of times
+        all_settings_for(options)
     match getattr(options, "action", None):
         case "list":
             return _list(options)
@@ -62,6 +78,7 @@ def _make(options: Options) -> int:
     from envwatch.fleet.acknowledgements import note_of
     from envwatch.fleet.silences import silence_of_query
     from envwatch.model.clock import WallMs
+    from envwatch.query.language import parse
     from envwatch.views.matching import matcher_of
 
     lasts: timedelta | None = getattr(options, "lasts", None)
@@ -70,10 +87,94 @@ def _make(options: Options) -> int:
         raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
     note = note_of(getattr(options, "note", ""))
     silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
+    matching = _matching(options)
+    print_error(f"{_what(silence)} {matching}")
+    if not getattr(options, "yes", False) and (matching.is_everything or parse(options.filter).is_wildcard):
+        _confirm()
     _change({silence.id: silence})
     write(f"{silence.id}\n".encode())
     print_error(f"silenced until {date_text(silence.until, None)}: {_what(silence)}")
     return Exit.FINE
+
+
+class _Matching(NamedTuple):
+    """The environments that a filter matches now."""
+
+    names: Sequence[SafeText] = ()
+    total: int = 0
+    """How many environments there are."""
+    unlisted: str = ""
+    """Why there is no listing, of all profiles or of some; empty if every profile is listed."""
+
+    @property
+    def is_everything(self) -> bool:
+        return 0 < len(self.names) == self.total
+
+    def __str__(self) -> str:
+        total = counted(self.total, "environment")
+        text = f"matches {len(self.names) if self.names else 'none'} of {total} now"
+        if self.names:
+            more = f" and {len(self.names) - _NAMES:,} more" if len(self.names) > _NAMES else ""
+            text += f": {', '.join(self.names[:_NAMES])}{more}"
+        if not self.unlisted:
+            return text
+        unknown = f"may match more environments: {self.unlisted}"
+        return f"{text}, and {unknown}" if self.total else f"matches an unknown number of environments: {self.unlisted}"
+
+
+def _matching(options: Options) -> _Matching:
+    """Return what the filter matches in a listing of the selected profiles, which takes `_LOOK_S` at most."""
+    import asyncio
+    from dataclasses import replace
+
+    from envwatch.cli.one_listing import QUICK_S, fetch_all, monitor_after, stop_for_failure
+    from envwatch.cli.progress_line import ProgressLine
+    from envwatch.model.outcome import Failed, Listed
+    from envwatch.views.matching import matcher_of
+    from envwatch.views.table_view import in_default_order
+
+    outcomes: dict[SafeText, Listed | Failed] = {}
+
+    async def look() -> None:
+        async with asyncio.timeout(_LOOK_S):
+            await fetch_all(profiles, outcomes, ProgressLine(QUICK_S))
+
+    try:
+        profiles = profiles_for(options).with_settings(lambda settings: replace(settings, online_only=False))
+        asyncio.run(look())
+        fleet = monitor_after(outcomes, profiles).fleet
+    except StopError as stop:
+        return _Matching(unlisted=stop.line)
+    except TimeoutError:
+        return _Matching(unlisted=f"no listing within {_LOOK_S} s")
+    matcher = matcher_of(options.filter, clean(profiles.first.profile))
+    found = [
+        tracked
+        for profile_state in fleet
+        for tracked in profile_state.environments.values()
+        if profile_state.listed is not None
+        and matcher.matches(tracked, profile_state.clock.server_time(profile_state.listed.wall))
+    ]
+    failures = [
+        stop_for_failure(outcome, profiles[name].credentials, name).line
+        for name, outcome in outcomes.items()
+        if isinstance(outcome, Failed)
+    ]
+    names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
+    return _Matching(names, len(fleet), "; ".join(failures))
+
+
+def _confirm() -> None:
+    """Ask whether every environment is to be silenced; only a person at a terminal can answer.
+
+    Raises:
+        StopError: if the answer is no, or nobody can be asked.
+    """
+    if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
+        raise StopError(Exit.USAGE, "this filter silences every environment; --yes confirms that")
+    print_error("Silence every environment? [y/N] ", end="")
+    if (sys.__stdin__.readline() if sys.__stdin__ else "").strip().casefold() not in {"y", "yes"}:
+        raise StopError(Exit.FAILED, "nothing is silenced")
 
 
 def _end(id_: str) -> int:

@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--absent", action="store_true", default=False, help="wait until none matches instead")
     about = "give up after this time: 30s, 5m, 1h (default: never)"
     parser.add_argument("--timeout", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
-    parser.add_shared("interval", "profile", *QUERY_OPTIONS, "log_file", "log_level", "config")
+    parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "log_file", "log_level", "config")
 
 
 def run(options: Options) -> int:

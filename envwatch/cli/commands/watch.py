@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import past_moment, profiles_for
-from envwatch.cli.streams import is_utf8, print_error, stdout
+from envwatch.cli.streams import has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
 from envwatch.model.text import clean, counted
-from envwatch.model.times import long_age, moment_of
-from envwatch.model.zones import configured_zone, in_zone
+from envwatch.model.times import date_text, long_age, moment_of
+from envwatch.model.zones import configured_zone
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
@@ -30,9 +30,8 @@ def add_arguments(parser: Parser) -> None:
         "the keys of all profiles are refused, and again half a minute later.\n"
         "The setting `filter` is the dashboard's, and hides nothing here."
     )
-    parser.add_shared("interval", "no_history", "profile", *QUERY_OPTIONS, *OUTPUT_OPTIONS, "config")
-    about = "the format (default text); jsonl: CloudEvents 1.0, one JSON object a line"
-    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", help=about)
+    about = "text (default), or jsonl: CloudEvents 1.0, one JSON object a line"
+    parser.add_argument("-o", "--output", choices=("text", "jsonl"), default="text", metavar="FORMAT", help=about)
     parser.add_argument(
         "--initial", action="store_true", default=False, help="first print the environments as they are"
     )
@@ -48,6 +47,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--for", dest="lasts", default=None, **valued("TIME", period(1, limits.LONGEST_WATCH), about))
     about = "end then, with 0: 15:30 (the next one), '2026-11-25 15:30', or ISO 8601 with an offset"
     parser.add_argument("--until", default=None, **valued("TIME", _moment_text, about))
+    parser.add_shared(*QUERY_OPTIONS, "profile", "interval", "no_history", *OUTPUT_OPTIONS, "config")
 
 
 def run(options: Options) -> int:
@@ -122,6 +122,7 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
         has_initial=options.initial,
         encoding=out.encoding,
         ascii_only=options.ascii or not is_utf8(out),
+        has_colours=has_colours(out),
         zone=configured_zone() or UTC,
     )
 
@@ -144,7 +145,7 @@ def _moment(text: str) -> datetime:
 
 
 def _past_end(now: datetime) -> str:
-    return f"must be in the future: here it is {in_zone(now):%Y-%m-%d %H:%M}"
+    return f"must be in the future: here it is {date_text(now.timestamp() * 1000, None)}"
 
 
 def _end(options: Options) -> str:
@@ -152,7 +153,7 @@ def _end(options: Options) -> str:
     if options.lasts is not None:
         ends.append(f"for {long_age(options.lasts)}")
     if options.until is not None:
-        ends.append(f"until {in_zone(options.until):%Y-%m-%d %H:%M}")
+        ends.append(f"until {date_text(options.until.timestamp() * 1000, None)}")
     return f" {' or '.join(ends)}" if ends else "; ctrl+c ends it"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.doctor.finding import CheckStatus, Finding
 from envwatch.model.text import SafeText, clean, composed, counted, wrapped
+from envwatch.views.state_style import painted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,13 +46,21 @@ class Result:
         return self.id if self.profile is None else f"{self.id} of {self.profile}"
 
 
-def lines_of(result: Result, width: int | None) -> list[str]:
+_STYLES: Final = {CheckStatus.WARNING: "late", CheckStatus.FAILURE: "offline", CheckStatus.SKIPPED: "gone"}
+"""The styles of the labels."""
+
+
+def lines_of(result: Result, width: int | None, *, has_colours: bool = False) -> list[str]:
     """Return one line for a finding and one for its fix, wrapped to a width unless it is None."""
     room = None if width is None else width - _INDENT
     texts = [result.summary, *([composed(f"fix: {result.fix}")] if result.fix else [])]
     lines = [line for text in texts for line in _wrapped(text, room)]
     start = f"{_LABELS[result.status]:<6}{result.id:<{_INDENT - 6}}"
-    return [f"{start if number == 0 else ' ' * _INDENT}{line}".rstrip() for number, line in enumerate(lines)]
+    found = [f"{start if number == 0 else ' ' * _INDENT}{line}".rstrip() for number, line in enumerate(lines)]
+    if has_colours:
+        label = _LABELS[result.status]
+        found[0] = painted(label, _STYLES.get(result.status, "plain")) + found[0].removeprefix(label)
+    return found
 
 
 def verdict_of(results: Sequence[Result], width: int | None = None) -> list[str]:

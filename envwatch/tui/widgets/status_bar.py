@@ -86,8 +86,10 @@ class StatusBar(TextLine):
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw what changed; count a new listing later, so that a key is handled before."""
-        if new.fleet is not old.fleet or not all(
-            self._found(profile_state, fresh) for _, profile_state, fresh in self._profile_states()
+        if (
+            new.fleet is not old.fleet
+            or new.block is not old.block
+            or not all(self._found(profile_state, fresh) for _, profile_state, fresh in self._profile_states())
         ):
             self.call_later(self._count)
         self.refresh_if_changed()
