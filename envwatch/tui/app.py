@@ -48,7 +48,7 @@ from envwatch.views.table_view import AmbiguousNames, View
 from envwatch.views.window_title import window_title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from textual.command import Provider
     from textual.events import Key
@@ -320,6 +320,10 @@ class EnvwatchApp(TerminalApp):
     def answer(self, text: str) -> None:
         """Answer a key in the dashboard's news bar; an empty text takes the last answer away."""
         self.dashboard.show_message(text, self._present.now)
+
+    def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
+        """Move the cursor to the environments of an event, and answer a key; the answer says if no line shows them."""
+        self.answer(" · ".join(filter(None, (text, self.dashboard.show_rows(keys)))))
 
     def get_key_display(self, binding: Binding) -> str:
         """Return a key's name for people, in ASCII where the terminal needs that."""

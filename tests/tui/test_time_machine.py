@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.app_harness import BELL, staged
 from support.budget import examples
-from support.builders import NOW, failed, listed
+from support.builders import NOW, environment, failed, listed
 from support.idle import held_by_the_test
 from support.memory_history import MemoryHistory, recorded
 from support.rewinding import (
@@ -302,7 +302,7 @@ async def test_events_back_and_forward() -> None:
             assert seconds(stage) == at
             assert what in stage.news
         await press(stage, EVENT_BACK)
-        assert stage.news == "no earlier event of what is shown"
+        assert stage.news == "no earlier event of the visible rows"
         assert seconds(stage) == 5
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 15
@@ -311,6 +311,51 @@ async def test_events_back_and_forward() -> None:
         assert "env-1 back online" in stage.news
         await press(stage, EVENT_BACK, EVENT_BACK)
         assert seconds(stage) == 5
+
+
+async def test_a_step_to_an_event_moves_cursor_and_pane_to_the_row_of_the_event() -> None:
+    async with lived(size=(120, 40)) as stage:
+        await press(stage, "G")
+        assert stage.cursor == "laptop of env-3"
+        for key, name, title in (
+            (EVENT_BACK, "laptop of env-2", "OFFLINE for 0s"),
+            (EVENT_BACK, "laptop of env-1", "OFFLINE for 0s"),
+            (EVENT_FORWARD, "laptop of env-2", "OFFLINE for 0s"),
+            (EVENT_FORWARD, "laptop of env-1", "ONLINE for 0s"),  # the present
+        ):
+            await press(stage, key)
+            assert stage.cursor == name
+            assert title in stage.text
+
+
+async def test_a_step_to_an_event_leads_to_the_incident_of_several_losses() -> None:
+    async with lived(((0, ()), (5, (1, 2, 3)), (10, (1, 2, 3)))) as stage:
+        await press(stage, "G", EVENT_BACK)
+        line = stage.table.incident
+        assert line is not None
+        assert len(line.members) == 3
+
+
+async def test_a_step_to_an_event_opens_the_folded_group_of_the_row() -> None:
+    async with lived(((0, ()),)) as stage:
+        for at in (5, 10):
+            await stage.tick(5)
+            await stage.show([*rows(stage.at)[:3], environment("env-3", connectionId=f"c-{at}", lastHeartbeat=stage.at)])
+        await press(stage, "b", "m", "enter", "x")
+        assert "laptop of env-3" not in stage.text
+        await press(stage, EVENT_BACK)
+        assert (seconds(stage), stage.cursor) == (5, "laptop of env-3")
+        assert "laptop of env-3 " in stage.text.partition("BEAT")[2]
+
+
+async def test_a_step_to_an_event_says_that_the_filter_hides_the_row() -> None:
+    async with lived(((0, ()), (5, (1,)), (10, ()), (15, (1,)), (20, (1,)))) as stage:
+        await press(stage, "4", EVENT_BACK)
+        assert (seconds(stage), stage.cursor) == (15, "laptop of env-1")
+        assert "the filter hides the row" not in stage.news
+        await press(stage, EVENT_BACK)
+        assert seconds(stage) == 10
+        assert stage.news == "laptop of env-1 back online after 5s · the filter hides the row"
 
 
 async def test_events_are_those_of_the_rows_that_the_filter_shows_and_of_the_fleet() -> None:
@@ -377,11 +422,11 @@ async def test_each_step_leads_to_another_event_when_the_clock_of_the_server_is_
             await press(stage, EVENT_BACK)
             assert seconds(stage) == at
         await press(stage, EVENT_BACK)
-        assert stage.news == "no earlier event of what is shown"
+        assert stage.news == "no earlier event of the visible rows"
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 9
         await press(stage, EVENT_FORWARD)
-        assert stage.news == "no later event of what is shown"
+        assert stage.news == "no later event of the visible rows"
 
 
 async def test_the_log_of_a_moment_has_the_events_that_were_known_then_however_the_clock_was_estimated() -> None:
@@ -429,7 +474,7 @@ async def test_the_search_for_an_event_ends_where_it_is_found() -> None:
         await press(stage, *[EVENT_BACK] * 4)
         assert seconds(stage) == 300_000, "that it was blind is of the whole fleet"
         await press(stage, EVENT_BACK)
-        assert stage.news == "no earlier event of what is shown"
+        assert stage.news == "no earlier event of the visible rows"
         assert min(untils) < 150_000
 
 

@@ -27,10 +27,11 @@ from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.problem_block import BlockContent, NewestLoss, ProblemBlock
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.block_text import nothing_open_text
+from envwatch.views.grouping import place_of
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from textual.app import ComposeResult
     from textual.dom import DOMNode
@@ -400,6 +401,27 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         self.table.settle_cursor()
         (self.table if self.table.display else self._detail).focus()
         self.refresh_bindings()
+
+    def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:
+        """Move the cursor to one environment, or to the incident of several, at another moment.
+
+        A folded group of the environment opens, and the incident of the environment unfolds.
+
+        Returns:
+            Why no line shows an environment; empty if the cursor is there.
+        """
+        table = self.table
+        if not any(table.select(key, is_steady=False) for key in keys):
+            folded = (header for header in table.headers if place_of(header.environments, keys[0]) is not None)
+            if (header := next(folded, None)) is None:
+                is_listed = self.state.fleet.tracked(keys[0]) is not None
+                return "the filter hides the row" if is_listed else "the row has left the fleet"
+            self.set_view(replace(self.view, folded=self.view.folded - {header.key}))
+            table.select(keys[0], is_steady=False)
+        if len(keys) == 1 and table.incident is not None and table.incident.single is None:
+            table.go_to_member()
+            table.select(keys[0], is_steady=False)
+        return ""
 
     def select(self, key: EnvironmentKey) -> None:
         """Move the cursor to an environment, widening the view if it hides it."""

@@ -252,11 +252,21 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._update_rows(is_steady=False, is_held=False)
         self._scroll_to_row(0)
 
-    def select(self, key: LineKey) -> bool:
-        """Move the cursor to an environment or a group's header; False if no line shows it."""
+    def select(self, key: LineKey, *, is_steady: bool = True) -> bool:
+        """Move the cursor to an environment or a group's header.
+
+        Returns:
+            Whether a line shows the environment or header.
+
+        Args:
+            key: of the environment or header.
+            is_steady: whether the rows then keep their places for `SETTLES_AFTER`.
+        """
         place = self._row_cursor.place_of(key)
         if place is not None:
             self._move_to(place)
+            if not is_steady:
+                self._moved_at = float("-inf")
         return place is not None
 
     # State.
