@@ -322,8 +322,9 @@ class EnvwatchApp(TerminalApp):
         self.dashboard.show_message(text, self._present.now)
 
     def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
-        """Move the cursor to the environments of an event, and answer a key; the answer says if no line shows them."""
-        self.answer(" · ".join(filter(None, (text, self.dashboard.show_rows(keys)))))
+        """Move the cursor to the environments of an event, and say if no line shows an environment."""
+        if keys:
+            self.answer(" · ".join(filter(None, (text, self.dashboard.show_rows(keys)))))
 
     def get_key_display(self, binding: Binding) -> str:
         """Return a key's name for people, in ASCII where the terminal needs that."""

@@ -76,7 +76,7 @@ class Screen(Protocol):
         """Answer a key; an empty text takes the last answer away."""
 
     def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
-        """Move the cursor to the environments of an event, and answer a key."""
+        """Move the cursor to the environments of an event, and answer a key; without environments do nothing."""
 
     def run_worker(self, work: Coroutine[Any, Any, None], /) -> object:
         """Run a coroutine beside everything else; what it raises ends the program."""
@@ -267,8 +267,7 @@ class TimeMachine:
             return
         if place is None:
             self._stay_live(text)
-            if rows:
-                self._screen.select(rows, text)
+            self._screen.select(rows, text)
             return
         if is_played and not text and self._rewound is not None and place.poll_ref == self._rewound.place.poll_ref:
             return
@@ -282,8 +281,7 @@ class TimeMachine:
                 if is_played and text:
                     self._replay.pause(is_paused=True)
             self._show(place, moments, base)
-            if rows:
-                self._screen.select(rows, text)
+            self._screen.select(rows, text)
 
     def _stay_live(self, text: str) -> None:
         if self._rewound is not None:

@@ -340,7 +340,8 @@ async def test_a_step_to_an_event_opens_the_folded_group_of_the_row() -> None:
     async with lived(((0, ()),)) as stage:
         for at in (5, 10):
             await stage.tick(5)
-            await stage.show([*rows(stage.at)[:3], environment("env-3", connectionId=f"c-{at}", lastHeartbeat=stage.at)])
+            moved = environment("env-3", connectionId=f"c-{at}", lastHeartbeat=stage.at)
+            await stage.show([*rows(stage.at)[:3], moved])
         await press(stage, "b", "m", "enter", "x")
         assert "laptop of env-3" not in stage.text
         await press(stage, EVENT_BACK)
