@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -50,6 +50,7 @@ from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
 from envwatch.views.command_context import CommandSettings, RowCommand
+from envwatch.views.legend import day_entries
 from envwatch.views.rewound_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.history import Moment, RecordedPoll, RecordedStep
     from envwatch.model.clock import WallMs
+
+DAY_MEANINGS: Final = [entry.meaning for entry in day_entries(ascii_only=False)]
+"""What the signs on the line of events mean."""
 
 # Steps.
 
@@ -625,6 +629,20 @@ async def test_the_line_of_events_says_where_one_stands() -> None:
         assert line.rstrip().endswith("  08:53:40")
         assert line.count("○") == 2
         assert abs(line.index("┃") - 40) <= 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "legend"), [(80, []), (120, ["loss", "back", "blind", "mode"]), (200, DAY_MEANINGS)]
+)
+async def test_a_wide_line_of_events_has_a_legend_and_the_help_always_has_all_of_it(
+    columns: int, legend: list[str]
+) -> None:
+    async with lived(size=(columns, 50)) as stage:
+        await press(stage, BACK, BACK)
+        assert [meaning for meaning in DAY_MEANINGS if f" {meaning}" in day_line(stage)] == legend
+        await stage.press("question_mark")
+        (title,) = (place for place, line in enumerate(stage.lines) if "Line of events, while" in line)
+        assert all(meaning in " ".join(stage.lines[title + 1 : title + 4]) for meaning in DAY_MEANINGS)
 
 
 async def test_in_ascii_everything_is_ascii() -> None:

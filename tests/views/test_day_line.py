@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, timedelta, timezone
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.day_line import Day, Run, day_cells, day_of, day_runs, ends_of
+from envwatch.views.day_line import Day, Run, day_cells, day_of, day_runs, ends_of, hour_labels
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -93,6 +95,37 @@ def test_labels_have_a_date_or_seconds_where_they_are_needed(
     since: float, until: float, zone: tzinfo, labels: tuple[str, str]
 ) -> None:
     assert ends_of(Day(BEGIN + since * HOUR, BEGIN + until * HOUR), zone) == labels
+
+
+@pytest.mark.parametrize(
+    ("hours", "width", "labels"),
+    [
+        (10.0, 50, [(5, "10h"), (15, "12h"), (25, "14h"), (35, "16h"), (45, "18h")]),
+        (10.0, 49, [(14, "12h"), (29, "15h"), (44, "18h")]),
+        (0.5, 60, [(10, "09:05"), (20, "09:10"), (30, "09:15"), (40, "09:20"), (50, "09:25")]),
+        (10.0, 1, []),
+        (0.0, 60, []),
+    ],
+)
+def test_labels_of_hours_are_ten_cells_apart_at_least(hours: float, width: int, labels: list[tuple[int, str]]) -> None:
+    assert hour_labels(day(spans=((0, hours),), until=hours), width, UTC) == labels
+
+
+def test_the_label_of_an_hour_leaves_marks_and_the_visible_moment_alone() -> None:
+    line, width = day(event(1.5)), 100
+    labels = hour_labels(line, width, UTC)
+    drawn = day_runs(line, day_cells(line, width, ascii_only=False), BEGIN + 2.1 * HOUR, labels, ascii_only=False)
+    written = "".join(run.text for run in drawn)
+    assert (written[15], written[21]) == ("○", "┃")
+    assert re.findall("[0-9:h]+", written) == ["10h", "12h", "13h", "14h", "15h", "16h", "17h", "18h"]
+    assert len(written) == width
+
+
+def test_hours_are_those_of_the_zone_also_where_the_clocks_change() -> None:
+    noon_before = 1_774_695_600_000.0
+    """2026-03-28 11:00 UTC, 12:00 in Berlin; the clocks change at 01:00 UTC."""
+    line = Day(noon_before, noon_before + 24 * HOUR)
+    assert [label for _, label in hour_labels(line, 40, ZoneInfo("Europe/Berlin"))] == ["18h", "00h", "07h", "13h"]
 
 
 @given(
