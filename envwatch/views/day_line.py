@@ -140,7 +140,7 @@ def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, Sa
     midnight = first.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000
     labels = []
     at = midnight + ((day.since - midnight) // step + 1) * step
-    while at <= day.until and (when := moment(at, zone)) is not None:
+    while at < day.until and (when := moment(at, zone)) is not None:
         labels.append((_place(day, at, width), clean(f"{when:%H:%M}" if when.minute else f"{when:%H}h")))
         at += step
     return labels
