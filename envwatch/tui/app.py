@@ -156,7 +156,6 @@ class EnvwatchApp(TerminalApp):
         return screen
 
     def on_mount(self) -> None:
-        self.theme_changed_signal.subscribe(self, lambda theme: self._saved.keep(theme=theme.name))
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
         self.run_worker(self._take_notices())
@@ -371,13 +370,18 @@ class EnvwatchApp(TerminalApp):
         self.answer(text)
 
     def action_change_theme(self) -> None:
-        names = in_menu_order(self.available_themes)
-        choices = [Choice(name, name, "in use" if name == self.theme else "") for name in names]
+        names, before = in_menu_order(self.available_themes), self.theme
+        choices = [Choice(name, name, "in use" if name == before else "") for name in names]
+
+        def show(name: str) -> None:
+            self.theme = name
 
         def take(name: str | None) -> None:
-            self.theme = name or self.theme
+            self.theme = name or before
+            if name is not None:
+                self._saved.keep(theme=name)
 
-        self.push_screen(Menu("Theme", choices, self.theme), take)
+        self.push_screen(Menu("Theme", choices, before, show), take)
 
     def action_handover(self) -> None:
         """Ask for the hours, and show the report on them."""

@@ -23,7 +23,7 @@ from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import KeyFooter, without_key
-from envwatch.tui.widgets.news_bar import NewsBar
+from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import BlockContent, NewestLoss, ProblemBlock
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.block_text import nothing_open_text
@@ -64,6 +64,30 @@ _SHORT_LABELS: Final[Mapping[str, str]] = {
     "problem(1)": "Next",
 }
 """Labels in the footer that are shorter than in the help, by action."""
+
+_MORE_LABELS: Final[Mapping[str, str]] = {
+    "explain": "Explain",
+    "event(-1)": "Past",
+    "silence": "Silence",
+    "fold": "Fold",
+    "pick_sort": "Sort",
+    "mark_row": "Mark",
+    "pick_group": "Group",
+    "pick_columns": "Columns",
+    "go_to_time": "To a time",
+    "pause": "Pause",
+    "refresh_now": "Refresh",
+    "reset": "Reset view",
+    "mark": "Baseline",
+    "export": "Export",
+}
+"""Labels of further keys for a wide footer, by action, the most useful first."""
+
+_OF_PRESENT: Final = frozenset({"silence", "refresh_now"})
+_OF_LINE: Final = frozenset({"explain", "silence", "mark_row"})
+"""Actions that need the present, and actions that need a line under the cursor."""
+
+_QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
 
 
 class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
@@ -268,6 +292,28 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         if binding.action in TIME_LABELS:
             return time_label(binding.action, self.state.rewound)
         return self._labels.get(binding.action, binding.description)
+
+    @property
+    def more_labels(self) -> Mapping[str, str]:
+        """Labels of further keys that work now, for a wide footer."""
+        hidden = (_OF_PRESENT if self.state.rewound is not None else frozenset()) | (
+            _OF_LINE if self.table.line is None else frozenset()
+        )
+        shown = TIME_LABELS if self.state.rewound is not None else {}
+        return {action: label for action, label in _MORE_LABELS.items() if action not in hidden and action not in shown}
+
+    def takes_click(self, binding: Binding) -> bool:
+        """Return whether a click does what a key does now: quitting needs a second click while the answer stands.
+
+        A stray click, as to choose a pane of tmux, must not end the watch; a key is pressed on purpose.
+        """
+        if binding.id != "app.quit" or "close" in self._labels:
+            return True
+        answer = self.query_one(NewsBar).message
+        is_asked = answer.text == _QUIT_AGAIN and self.state.present.monotonic - answer.given_at < MESSAGE_S
+        if not is_asked:
+            self.show_message(_QUIT_AGAIN)
+        return is_asked
 
     def _update_keys(self) -> None:
         """Show the keys that work now: another widget has the focus, or another layer is on top."""
