@@ -59,6 +59,7 @@ TABLE_STYLES = {
         "loss",
         "return",
         "tag",
+        "hit",
         "faint",
         "healthy",
         "empty",
@@ -469,6 +470,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         state, last, days = self.state, self._renderer, self._last_days()
         renderer = RowRenderer(
             width=self.size.width,
+            query=self.view.query,
             columns=self._columns,
             glyphs=self.options.glyphs,
             base=self.rich_style,
