@@ -144,7 +144,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
     def on_mount(self) -> None:
         # Registered after the bindings of the table, so that one frame has the new counts and the new block.
         self.watch(self, "state", self._show_block, init=False)
-        self.table.focus()
+        self.set_focus(self.table)
         self._lay_out()
 
     @property
@@ -275,7 +275,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         detail.explains = detail.explains and detail.display
         table.display = not self._covers_table
         if was_focused:
-            (table if table.display else detail).focus()
+            self.set_focus(table if table.display else detail)  # at once: a focus later would take a box's keys
         if detail.display:
             detail.redraw()
         self.call_after_refresh(self._share_lines)
