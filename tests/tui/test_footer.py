@@ -180,7 +180,7 @@ async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_o
 # Help.
 
 
-SCREENS = [{"e": "Open group, or go to the row"}, {"o": "Choose", "C": "Show or hide"}]
+SCREENS = [{"e": "Open group or row"}, {"o": "Choose", "C": "Show or hide"}]
 
 
 @pytest.mark.parametrize("screens", first_quick(SCREENS), ids=["log", "dialogs"])
