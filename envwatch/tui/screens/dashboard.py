@@ -138,7 +138,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             yield DetailPane(id="detail").data_bind(cls.state, cls.view, cls.options)
         yield NewsBar().data_bind(cls.state, cls.options)
         yield FilterBar().data_bind(cls.state)
-        yield KeyFooter()
+        yield KeyFooter(more_labels=self.more_labels, takes_click=self.takes_click)
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
@@ -293,9 +293,8 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             return time_label(binding.action, self.state.rewound)
         return self._labels.get(binding.action, binding.description)
 
-    @property
     def more_labels(self) -> Mapping[str, str]:
-        """Labels of further keys that work now, for a wide footer."""
+        """Return the labels of further keys that work now, for a wide footer."""
         hidden = (_OF_PRESENT if self.state.rewound is not None else frozenset()) | (
             _OF_LINE if self.table.line is None else frozenset()
         )

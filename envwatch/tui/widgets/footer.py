@@ -12,7 +12,7 @@ from envwatch.tui.terminal.textual_internals import declared_actions
 from envwatch.tui.widgets.line import Part, Row, TextLine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from textual.dom import DOMNode
     from textual.events import Click
@@ -51,7 +51,12 @@ class _Key(NamedTuple):
 
 
 class KeyFooter(TextLine):
-    """The keys that work now, as many as fit; a click does what the key does."""
+    """The keys that work now, as many as fit; a click does what the key does.
+
+    Args:
+        more_labels: returns the labels of keys for a wide footer, by action, the most useful first.
+        takes_click: returns whether a click on a key does what the key does.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
@@ -61,6 +66,16 @@ class KeyFooter(TextLine):
     _said = ""
     """The answer to the last key; empty after some seconds."""
     _timer: Timer | None = None
+
+    def __init__(
+        self,
+        *,
+        more_labels: Callable[[], Mapping[str, str]] = dict,
+        takes_click: Callable[[Binding], bool] = lambda _: True,
+    ) -> None:
+        super().__init__()
+        self._more_labels = more_labels
+        self._takes_click = takes_click
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
@@ -119,13 +134,12 @@ class KeyFooter(TextLine):
 
     def _more_keys(self) -> list[_Key]:
         """Return the keys for the cells that the first keys leave; none while a text is typed."""
-        screen = self.screen
-        if not isinstance(screen, KeyLabels) or isinstance(self.app.focused, Input):
+        if isinstance(self.app.focused, Input):
             return []
-        active = {each.binding.action: each for each in screen.active_bindings.values() if each.enabled}
+        active = {each.binding.action: each for each in self.screen.active_bindings.values() if each.enabled}
         return [
             _Key(each.node, each.binding, self.app.get_key_display(each.binding), label)
-            for action, label in screen.more_labels.items()
+            for action, label in self._more_labels().items()
             if (each := active.get(action)) is not None and has_key(each.binding)
         ]
 
@@ -134,7 +148,7 @@ class KeyFooter(TextLine):
         for key in self._visible:
             right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1  # the space after the label
             if event.x < right:
-                if isinstance(self.screen, KeyLabels) and not self.screen.takes_click(key.binding):
+                if not self._takes_click(key.binding):
                     return
                 # Run by the App, as for a key press: a screen opened there is bound to the App's data.
                 self.app.call_later(self.app.run_action, key.binding.action, key.node)
@@ -156,13 +170,4 @@ class KeyLabels(Protocol):
 
     def label_of(self, binding: Binding) -> str | None:
         """Return what a key does now, in a word or two; None if it would do nothing."""
-        ...
-
-    @property
-    def more_labels(self) -> Mapping[str, str]:
-        """Labels of keys for a wide footer, by action, the most useful first."""
-        ...
-
-    def takes_click(self, binding: Binding) -> bool:
-        """Return whether a click does what a key does now."""
         ...
