@@ -97,6 +97,17 @@ def test_labels_have_a_date_or_seconds_where_they_are_needed(
     assert ends_of(Day(BEGIN + since * HOUR, BEGIN + until * HOUR), zone) == labels
 
 
+def labelled(line: Day, width: int, at: float | None = None, zone: tzinfo = UTC) -> list[tuple[int, str]]:
+    """Return the labels of hours on a line, each with its cell."""
+    instant = None if at is None else BEGIN + at * HOUR
+    cells = day_cells(line, width, ascii_only=False)
+    written = "".join(
+        run.text for run in day_runs(line, cells, instant, hour_labels(line, width, zone), ascii_only=False)
+    )
+    assert len(written) == width
+    return [(match.start(), match[0]) for match in re.finditer("[0-9:h]+", written)]
+
+
 @pytest.mark.parametrize(
     ("hours", "width", "labels"),
     [
@@ -108,24 +119,21 @@ def test_labels_have_a_date_or_seconds_where_they_are_needed(
     ],
 )
 def test_labels_of_hours_are_ten_cells_apart_at_least(hours: float, width: int, labels: list[tuple[int, str]]) -> None:
-    assert hour_labels(day(spans=((0, hours),), until=hours), width, UTC) == labels
+    assert labelled(day(spans=((0, hours),), until=hours), width) == labels
 
 
-def test_the_label_of_an_hour_leaves_marks_and_the_visible_moment_alone() -> None:
-    line, width = day(event(1.5)), 100
-    labels = hour_labels(line, width, UTC)
-    drawn = day_runs(line, day_cells(line, width, ascii_only=False), BEGIN + 2.1 * HOUR, labels, ascii_only=False)
-    written = "".join(run.text for run in drawn)
-    assert (written[15], written[21]) == ("○", "┃")
-    assert re.findall("[0-9:h]+", written) == ["10h", "12h", "13h", "14h", "15h", "16h", "17h", "18h"]
-    assert len(written) == width
+def test_another_hour_has_a_label_where_a_mark_or_the_visible_moment_is_in_the_way() -> None:
+    clear = [(5, "10h"), (15, "12h"), (25, "14h"), (35, "16h"), (45, "18h")]
+    assert labelled(day(event(3.2)), 50) == [(5, "10h"), *clear[2:]]  # no other hour is ten cells from its neighbours
+    assert labelled(day(event(3.2), event(5.2)), 50) == [(5, "10h"), (20, "13h"), *clear[3:]]
+    assert labelled(day(event(3.2)), 50, at=5.2) == [(5, "10h"), (20, "13h"), *clear[3:]]
 
 
 def test_hours_are_those_of_the_zone_also_where_the_clocks_change() -> None:
     noon_before = 1_774_695_600_000.0
     """2026-03-28 11:00 UTC, 12:00 in Berlin; the clocks change at 01:00 UTC."""
     line = Day(noon_before, noon_before + 24 * HOUR)
-    assert [label for _, label in hour_labels(line, 40, ZoneInfo("Europe/Berlin"))] == ["18h", "00h", "07h"]
+    assert [text for _, text in labelled(line, 40, zone=ZoneInfo("Europe/Berlin"))] == ["18h", "00h", "07h"]
 
 
 @given(
