@@ -102,7 +102,7 @@ class EnvwatchApp(TerminalApp):
         without_key("handover", "Handover report of the last hours …", "app.handover"),
         Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", id="app.palette"),
         Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
-        Binding("ctrl+c", "leave(130)", "Quit", show=False, priority=True, id="app.interrupt"),
+        Binding("ctrl+c", "leave(130)", "Quit from any screen", show=False, priority=True, id="app.interrupt"),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     ]
 

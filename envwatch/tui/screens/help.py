@@ -43,6 +43,9 @@ SECTIONS: Final = {
 }
 """Titles by the first word of a binding's id, in the order of the help."""
 
+_IN_A_TEXT: Final = "Move in the detail and other texts"
+"""The last title, for the bindings whose ids begin with `move.pane`."""
+
 FIRST_KEYS: Final = {
     "find.next_problem": "next loss",
     "row.open": "detail; again: into it",
@@ -82,9 +85,10 @@ class Help(NamedTuple):
 
 def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
     """Return each binding that has an id once, with all of its keys, by its section's title."""
-    sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
+    sections: dict[str, list[Help]] = {title: [] for title in (*SECTIONS.values(), _IN_A_TEXT)}
     for entry in help_entries((node, binding) for node in nodes for binding in bindings_of(node) if binding.id):
-        sections[SECTIONS[entry.id.partition(".")[0]]].append(entry)
+        section, _, name = entry.id.partition(".")
+        sections[_IN_A_TEXT if name.startswith("pane_") else SECTIONS[section]].append(entry)
     return {title: entries for title, entries in sections.items() if entries}
 
 
