@@ -275,7 +275,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         detail.explains = detail.explains and detail.display
         table.display = not self._covers_table
         if was_focused:
-            self.set_focus(table if table.display else detail)  # at once: a focus later would take a box's keys
+            self.set_focus(table if table.display else detail)  # a deferred focus would take the keys of a box
         if detail.display:
             detail.redraw()
         self.call_after_refresh(self._share_lines)

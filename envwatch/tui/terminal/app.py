@@ -58,7 +58,8 @@ class TerminalApp(App[int]):
 
     def __init__(self, *, ascii_only: bool = False, has_title: bool = False) -> None:
         is_monochrome = _MONOCHROME.fullmatch(os.environ.get("TERM", "")) is not None
-        self.is_colourless = is_monochrome or bool(os.environ.get("NO_COLOR"))  # read first: Textual removes it
+        no_color = os.environ.get("NO_COLOR")  # read first: Textual removes the variable
+        self.is_colourless = is_monochrome or bool(no_color)
         super().__init__()
         self.set_class(self.is_colourless, "-colourless")
         self.set_class(is_monochrome, "-monochrome")

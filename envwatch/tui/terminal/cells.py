@@ -60,7 +60,7 @@ def _sgr_of_color(color: Color | None, color_system: ColorSystem | None, *, fore
 
 @lru_cache(maxsize=2048)
 def pen_of(style: Style | None, color_system: ColorSystem | None) -> Pen:
-    """Return the pen that draws a style in the terminal's colours; None for a terminal without colours."""
+    """Return the pen that draws a style; without a colour system, the pen has no colours."""
     if style is None:
         return PLAIN
     return Pen(

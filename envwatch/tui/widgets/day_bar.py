@@ -65,7 +65,7 @@ class DayBar(TextLine):
         return [*labels, *cells], [*([Part(end, "faint", 8)] if end else []), *news]
 
     def _legend(self, *, is_ascii: bool) -> list[Part]:
-        """Return what the signs mean, as many as there is room for on a wide screen."""
+        """Return the signs of the line with their meanings, as many as fit a wide screen."""
         parts: list[Part] = []
         for sign, style, meaning in day_entries(ascii_only=is_ascii):
             entry = [Part(sign, style, 2), Part(f" {meaning}", "faint", 2, is_joined=True)]

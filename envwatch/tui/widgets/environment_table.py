@@ -256,12 +256,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def select(self, key: LineKey, *, is_steady: bool = True) -> bool:
         """Move the cursor to an environment or a group's header.
 
+        Args:
+            key: the key of the environment or header.
+            is_steady: whether the rows keep their places for `SETTLES_AFTER` after the move.
+
         Returns:
             Whether a line shows the environment or header.
-
-        Args:
-            key: of the environment or header.
-            is_steady: whether the rows then keep their places for `SETTLES_AFTER`.
         """
         place = self._row_cursor.place_of(key)
         if place is not None:
