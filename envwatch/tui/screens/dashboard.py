@@ -17,7 +17,7 @@ from textual.widgets import Static
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.row_commands import RowCommands
 from envwatch.tui.screens.table_actions import TableActions
-from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, time_label
+from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, more_labels, time_label
 from envwatch.tui.widgets.day_bar import DayBar
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
@@ -64,28 +64,6 @@ _SHORT_LABELS: Final[Mapping[str, str]] = {
     "problem(1)": "Next",
 }
 """Labels in the footer that are shorter than in the help, by action."""
-
-_MORE_LABELS: Final[Mapping[str, str]] = {
-    "explain": "Explain",
-    "event(-1)": "Past",
-    "silence": "Silence",
-    "fold": "Fold",
-    "pick_sort": "Sort",
-    "mark_row": "Mark",
-    "pick_group": "Group",
-    "pick_columns": "Columns",
-    "go_to_time": "To a time",
-    "pause": "Pause",
-    "refresh_now": "Refresh",
-    "reset": "Reset view",
-    "mark": "Baseline",
-    "export": "Export",
-}
-"""Labels of further keys for a wide footer, by action, the most useful first."""
-
-_OF_PRESENT: Final = frozenset({"silence", "refresh_now"})
-_OF_LINE: Final = frozenset({"explain", "silence", "mark_row"})
-"""Actions that need the present, and actions that need a line under the cursor."""
 
 _QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
 
@@ -138,7 +116,10 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             yield DetailPane(id="detail").data_bind(cls.state, cls.view, cls.options)
         yield NewsBar().data_bind(cls.state, cls.options)
         yield FilterBar().data_bind(cls.state)
-        yield KeyFooter(more_labels=self.more_labels, takes_click=self.takes_click)
+        yield KeyFooter(
+            more_labels=lambda: more_labels(self.state.rewound, has_line=self.table.line is not None),
+            takes_click=self.takes_click,
+        )
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
@@ -292,14 +273,6 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         if binding.action in TIME_LABELS:
             return time_label(binding.action, self.state.rewound)
         return self._labels.get(binding.action, binding.description)
-
-    def more_labels(self) -> Mapping[str, str]:
-        """Return the labels of further keys that work now, for a wide footer."""
-        hidden = (_OF_PRESENT if self.state.rewound is not None else frozenset()) | (
-            _OF_LINE if self.table.line is None else frozenset()
-        )
-        shown = TIME_LABELS if self.state.rewound is not None else {}
-        return {action: label for action, label in _MORE_LABELS.items() if action not in hidden and action not in shown}
 
     def takes_click(self, binding: Binding) -> bool:
         """Return whether a click does what a key does now: quitting needs a second click while the answer stands.
