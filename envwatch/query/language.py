@@ -152,6 +152,18 @@ class Query:
         terms = (term for term in self.terms if isinstance(term, Term) and not term.is_negated)
         return any(field in (None, term.field) for term in terms)
 
+    def hits(self, text: SafeText) -> list[tuple[int, int]]:
+        """Return where a text has the words of the query: begin and end of each part, in order, without overlaps.
+
+        Words with wildcards or `!` have no parts. A text whose length changes when it is normalised has none either.
+        """
+        normal = normalize(text)
+        sought = [word.sought for word in self._words if word.sought and not word.is_negated]
+        if not sought or len(normal) != len(text):
+            return []
+        expression = "|".join(map(re.escape, sorted(sought, key=len, reverse=True)))
+        return [match.span() for match in re.finditer(expression, normal)]
+
     def has_words(self, text: str) -> bool:
         """Whether the words alone hold for a normalised text that has no state; a pattern must match a whole line."""
         return all(word.matches(text) is not word.is_negated for word in self._words)

@@ -48,7 +48,7 @@ from envwatch.views.table_view import AmbiguousNames, View
 from envwatch.views.window_title import window_title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from textual.command import Provider
     from textual.events import Key
@@ -102,7 +102,7 @@ class EnvwatchApp(TerminalApp):
         without_key("handover", "Handover report of the last hours …", "app.handover"),
         Binding("colon,ctrl+p", "command_palette", "Palette", key_display=":", id="app.palette"),
         Binding("question_mark,f1", "help", "Help", key_display="?", id="app.help"),
-        Binding("ctrl+c", "leave(130)", "Quit", show=False, priority=True, id="app.interrupt"),
+        Binding("ctrl+c", "leave(130)", "Quit from any screen", show=False, priority=True, id="app.interrupt"),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True, id="app.suspend"),
     ]
 
@@ -156,7 +156,6 @@ class EnvwatchApp(TerminalApp):
         return screen
 
     def on_mount(self) -> None:
-        self.theme_changed_signal.subscribe(self, lambda theme: self._saved.keep(theme=theme.name))
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
         self.run_worker(self._take_notices())
@@ -325,6 +324,11 @@ class EnvwatchApp(TerminalApp):
         """Answer a key in the dashboard's news bar; an empty text takes the last answer away."""
         self.dashboard.show_message(text, self._present.now)
 
+    def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
+        """Move the cursor to the environments of an event, and say if no line shows an environment."""
+        if keys:
+            self.answer(" · ".join(filter(None, (text, self.dashboard.show_rows(keys)))))
+
     def get_key_display(self, binding: Binding) -> str:
         """Return a key's name for people, in ASCII where the terminal needs that."""
         if not has_key(binding):
@@ -370,13 +374,18 @@ class EnvwatchApp(TerminalApp):
         self.answer(text)
 
     def action_change_theme(self) -> None:
-        names = in_menu_order(self.available_themes)
-        choices = [Choice(name, name, "in use" if name == self.theme else "") for name in names]
+        names, before = in_menu_order(self.available_themes), self.theme
+        choices = [Choice(name, name, "in use" if name == before else "") for name in names]
+
+        def show(name: str) -> None:
+            self.theme = name
 
         def take(name: str | None) -> None:
-            self.theme = name or self.theme
+            self.theme = name or before
+            if name is not None:
+                self._saved.keep(theme=name)
 
-        self.push_screen(Menu("Theme", choices, self.theme), take)
+        self.push_screen(Menu("Theme", choices, before, show), take)
 
     def action_handover(self) -> None:
         """Ask for the hours, and show the report on them."""

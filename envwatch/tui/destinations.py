@@ -11,7 +11,9 @@ from datetime import timedelta
 from math import inf, nextafter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.events import flatten
 from envwatch.fleet.history import HistoryError
+from envwatch.fleet.losses import key_of
 from envwatch.fleet.rewound import Timeline
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
@@ -23,10 +25,11 @@ from envwatch.views.headline import headline
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import tzinfo
 
     from envwatch.fleet.rewound import PollRef
+    from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import ServerClock
     from envwatch.model.text import SafeText
     from envwatch.tui.past_reader import EventfulPoll, Order, PastReader
@@ -63,6 +66,8 @@ class Destination(NamedTuple):
     """None for the present."""
     text: str = ""
     """What there is to say to it."""
+    rows: Sequence[EnvironmentKey] = ()
+    """The environments of the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,14 +200,15 @@ class Destinations:
                 if not left:
                     break
         if found is None:
-            return Destination(place, f"no {'later' if goal.by > 0 else 'earlier'} event of what is shown")
+            return Destination(place, f"no {'later' if goal.by > 0 else 'earlier'} event of the visible rows")
         poll_ref, events = found
         event = headline(events, now_of=lambda event: event.at) or events[-1]
         tail = "" if event.name is None else id_tail(event.name, event.id, present.ambiguous_names)
         name = f"{event.name or event.id}{tail}" if event.id is not None else ""
         text = " ".join(filter(None, (event.profile, name, event_text(event, present.zone))))
         is_now = poll_ref.poll.at >= present.newest_at and not present.is_replay
-        return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text)
+        rows = [key_of(single) for single in flatten([event]) if single.id is not None]
+        return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text, rows)
 
     async def _polls_before(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
         """Yield the polls with events before a place, newest first."""

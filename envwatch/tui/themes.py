@@ -37,16 +37,15 @@ _COLOURS = {
     "state-flapping": ("#ff5fff", "#8700af", "#ffafd7", "#ffafd7", "ansi_magenta"),
     "state-unknown": ("#d0d0d0", "#444444", "#ffffff", "#ffffff", "ansi_default"),
     "state-gone": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
-    "state-unrestricted": ("#ff87af", "#5f00d7", "#ffafaf", "#ff5fff", "ansi_magenta"),
+    "state-unrestricted": ("#ff87af", "#0000d7", "#ffafaf", "#ff5fff", "ansi_magenta"),
     "state-plain": ("#d0d0d0", "#262626", "#ffffff", "#ffffff", "ansi_default"),
     "healthy": ("#b2b2b2", "#585858", "#d0d0d0", "#b2b2b2", "ansi_default"),
-    "rewound": ("#afffaf", "#00005f", "#00ff87", "#5fff5f", "ansi_default"),
-    "row-cursor": ("#3a3a3a", "#dadada", "#262650", "#3a3a3a", "ansi_default"),
+    "row-cursor": ("#3a3a3a", "#d7d7af", "#262650", "#3a3a3a", "ansi_default"),
     "faint": ("#a8a8a8", "#585858", "#d0d0d0", "#a8a8a8", "ansi_default"),
 }
 """The ANSI theme has only colours that are legible on light and dark backgrounds: a terminal's yellow, green and cyan
-vanish on white, its blue on black. So alarms are red and magenta, and everything else has the colour of text. The
-colour `rewound` marks that the screen shows the past, and nothing else has it."""
+vanish on white, its blue on black. So alarms are red and magenta, and everything else has the colour of text. In a
+terminal of 16 colours, the light theme's loss becomes magenta, `unrestricted!` blue, and the cursor's row grey."""
 
 STATE_COLOURS, _LIGHT, _CONTRAST, _SAFE, _ANSI_STATES = (
     {name: colours[theme] for name, colours in _COLOURS.items()} for theme in range(5)

@@ -27,9 +27,10 @@ from envwatch.views.day_line import Day, day_of
 from envwatch.views.table_view import AmbiguousNames
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks, ServerClock, WallMs
     from envwatch.tui.arguments import Inputs
     from envwatch.tui.destinations import Place
@@ -73,6 +74,9 @@ class Screen(Protocol):
 
     def answer(self, text: str) -> None:
         """Answer a key; an empty text takes the last answer away."""
+
+    def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
+        """Move the cursor to the environments of an event, and answer a key; without environments do nothing."""
 
     def run_worker(self, work: Coroutine[Any, Any, None], /) -> object:
         """Run a coroutine beside everything else; what it raises ends the program."""
@@ -252,16 +256,18 @@ class TimeMachine:
     async def _take_goals(self) -> None:
         """Go where all wishes together lead, and read only what is there."""
         returns, text = self._returns, ""
+        rows: Sequence[EnvironmentKey] = ()
         place = None if self._rewound is None else self._rewound.place
         is_played = isinstance(self._goals[0], Reached)
         while self._goals:
             goal = self._goals.popleft()
             is_played = is_played and isinstance(goal, Reached)
-            place, text = await self._destinations.find(goal, place, self._present)
+            place, text, rows = await self._destinations.find(goal, place, self._present)
         if returns != self._returns:
             return
         if place is None:
             self._stay_live(text)
+            self._screen.select(rows, text)
             return
         if is_played and not text and self._rewound is not None and place.poll_ref == self._rewound.place.poll_ref:
             return
@@ -275,6 +281,7 @@ class TimeMachine:
                 if is_played and text:
                     self._replay.pause(is_paused=True)
             self._show(place, moments, base)
+            self._screen.select(rows, text)
 
     def _stay_live(self, text: str) -> None:
         if self._rewound is not None:

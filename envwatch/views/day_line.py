@@ -32,8 +32,13 @@ DAY: Final = timedelta(days=1)
 _NEEDS_SECONDS: Final = timedelta(minutes=10)
 """A line that is shorter has seconds in its labels."""
 
-_WATCHED, _MARKER = ("─", "-"), ("┃", "|")
+_WATCHED, MARKER = ("─", "-"), ("┃", "|")
 """In Unicode, and in ASCII."""
+
+_STEPS: Final = tuple(timedelta(minutes=minutes) / MS for minutes in (5, 10, 15, 30, 60, 120, 180, 360, 720))
+"""Milliseconds between two labels of hours."""
+_LABEL_CELLS: Final = 10
+"""Cells between two labels of hours, at least."""
 
 HERE: Final = "rewound"
 """The style of the cell of the moment that is shown."""
@@ -125,13 +130,50 @@ def _place(day: Day, at: float, width: int) -> int:
     return min(max(int((at - day.since) / max((day.until - day.since) / width, 1.0)), 0), width - 1)
 
 
-def day_runs(day: Day, cells: Sequence[Run], at: float | None, *, ascii_only: bool) -> list[Run]:
-    """Return the cells of `day_cells` as runs of one style, with the moment that is shown, if there is one."""
+def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, SafeText]]:
+    """Return the cells at which hours begin, each with the time: `06h`, or `06:15` on a line of a few hours.
+
+    Labels at even distances are first. Other hours follow, the roundest first, as marks may stand at the first.
+    """
+    cell_ms = (day.until - day.since) / width if width > 0 else 0.0
+    even = next((step for step in _STEPS if step >= _LABEL_CELLS * cell_ms), None)
+    first = moment(day.since, zone)
+    if first is None or even is None or not cell_ms:
+        return []
+    midnight = first.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000
+    labels: dict[int, SafeText] = {}
+    for step in (even, *(step for step in reversed(_STEPS) if step >= 2 * cell_ms)):
+        at = midnight + ((day.since - midnight) // step + 1) * step
+        while at < day.until and (when := moment(at, zone)) is not None:
+            labels.setdefault(_place(day, at, width), clean(f"{when:%H:%M}" if when.minute else f"{when:%H}h"))
+            at += step
+    return [*labels.items()]
+
+
+def day_runs(
+    day: Day,
+    cells: Sequence[Run],
+    at: float | None,
+    labels: Sequence[tuple[int, SafeText]] = (),
+    *,
+    ascii_only: bool,
+) -> list[Run]:
+    """Return the cells of `day_cells` as runs of one style, with a mark at the visible moment, if any.
+
+    A label of `hour_labels` stands where no mark is in the way and no other label is near.
+    """
     marked = list(cells)
     if at is not None and marked:
         here = _place(day, at, len(marked))
         is_event = marked[here].style not in {_GAP.style, "faint"}
-        marked[here] = Run(marked[here].text if is_event else clean(_MARKER[ascii_only]), HERE)
+        marked[here] = Run(marked[here].text if is_event else clean(MARKER[ascii_only]), HERE)
+    written: list[int] = []
+    for place, label in labels:
+        end = place + len(label)
+        is_free = end <= len(marked) and all(cell.style in {_GAP.style, "faint"} for cell in marked[place:end])
+        if is_free and all(abs(place - other) >= _LABEL_CELLS for other in written):
+            marked[place:end] = [Run(clean(character), "faint") for character in label]
+            written.append(place)
     return [
         Run(composed("".join(cell.text for cell in run)), style) for style, run in groupby(marked, attrgetter("style"))
     ]

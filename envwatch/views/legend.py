@@ -8,11 +8,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 from envwatch.model.times import long_age
+from envwatch.views.day_line import MARKER
+from envwatch.views.event_text import event_style
 from envwatch.views.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, UNKNOWN, presence_style
 
 if TYPE_CHECKING:
@@ -42,6 +46,17 @@ _TAGS: Final[Mapping[ChangeTag, str]] = {
 }
 
 
+_DAY: Final[Mapping[Kind, str]] = {
+    Kind.OFFLINE: "loss",
+    Kind.ONLINE: "back",
+    Kind.FAILING: "blind",
+    Kind.MODE: "mode",
+    Kind.RECONNECTED: "reconnected",
+    Kind.VERSION: "other change",
+}
+"""Kinds of events with a sign of their own on the line of events."""
+
+
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
     """Return the states, with the thresholds by which they are decided."""
     late, lost = long_age(rules.late_after), long_age(rules.online_for)
@@ -68,6 +83,13 @@ def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
         LegendEntry(look.ascii if ascii_only else look.glyph, look.style, look.word)
         for look in (HOUR_STYLES[state] for state in UptimeState)
     ]
+
+
+def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
+    """Return the signs on the line of events of the past, the gravest first."""
+    looks = [(event_style(Event(kind=kind, at=ServerMs(0))), meaning) for kind, meaning in _DAY.items()]
+    entries = [LegendEntry(look.ascii if ascii_only else look.glyph, look.style, meaning) for look, meaning in looks]
+    return [*entries, LegendEntry(MARKER[ascii_only], "late", "this moment")]
 
 
 def tag_entries() -> Sequence[LegendEntry]:

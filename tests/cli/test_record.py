@@ -278,6 +278,7 @@ async def test_a_time_is_cut_from_the_history_without_a_key_and_redacted_on_dema
         (["replay", "{life}"], "the dashboard needs a terminal"),
         (["replay", "{folder}/none", "-o", "text"], "cannot replay .*none: No such file or directory"),
         (["replay", "{folder}", "-o", "text"], "cannot replay .*: Is a directory"),
+        (["replay", "{profiles}"], "cannot replay .*: it is no recording of envwatch"),
         (["replay", "{profiles}", "-o", "text"], "cannot replay .*: it is no recording of envwatch"),
         (["replay", "{newer}", "-o", "text"], "cannot replay .*: a newer envwatch made it; update this one"),
         (["replay", "{empty}", "-o", "text"], "cannot replay .*: it has no polls"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -96,6 +97,26 @@ def test_the_next_run_shows_what_happened_before_and_what_changed_meanwhile(tmp_
             terminal.wait_for("● on .* ben-box +BACK")
             terminal.press("q")
             assert terminal.wait_for_end() == 0
+
+
+def test_a_step_to_an_event_moves_the_cursor_to_its_row_on_a_line_with_hours(tmp_path: Path) -> None:
+    of_dora: dict[str, Any] = {}
+    server = Scripted(lambda now: listing(now, **of_dora))
+    with running(server), dashboard(server, tmp_path, columns=120) as terminal:
+        wait_until_recorded(terminal, server, tmp_path, 2)
+        of_dora["connectionId"] = "again"
+        terminal.wait_for("dora-box +reconnected")
+        wait_until_recorded(terminal, server, tmp_path, 4)
+        terminal.press("g")
+        terminal.wait_for("►● on .* ana-box")
+        terminal.press("{")
+        terminal.wait_for("►● on .* dora-box +CONN")
+        assert re.search(r" REWOUND [0-9:]+ ", terminal.display[0])
+        terminal.wait_for("^ [0-9:]+  .*[┃↻].*  [0-9:]+  ○ loss  ● back")
+        terminal.press("L")
+        terminal.wait_for_no("REWOUND")
+        terminal.press("q")
+        assert terminal.wait_for_end() == 0
 
 
 @pytest.mark.slow

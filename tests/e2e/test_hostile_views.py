@@ -210,7 +210,7 @@ def acknowledge(terminal: Terminal) -> int:
         terminal.wait_for("pwned")
         terminal.press(ENTER)
         terminal.wait_for("acknowledged on this machine until (it recovers|they recover)")
-        terminal.wait_for_no("⏎ Keep")
+        terminal.wait_for_no("⏎ Keep the filter")
         terminal.wait_until(lambda count=count: len(acknowledged(terminal)) == count, "a line more")  # type: ignore[misc]
     terminal.press("0")
     terminal.wait_for_no("[0-9]/[0-9]+  ")

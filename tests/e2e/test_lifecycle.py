@@ -61,6 +61,29 @@ def test_every_way_to_end_restores_the_terminal_within_a_second(
         assert_sane(terminal, code)
 
 
+def test_keys_that_come_before_the_first_frame_are_text_of_the_filter_that_the_first_key_opens(
+    environ: dict[str, str],
+) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.press("/", "b", "?")
+        terminal.wait_for("^ b[?] *$")
+        terminal.wait_for("⏎ Keep the filter")
+        assert "Ten keys" not in terminal.text
+        terminal.press("\x03")
+        assert terminal.wait_for_end() == 130
+
+
+def test_one_click_on_quit_asks_and_the_second_click_quits(environ: dict[str, str]) -> None:
+    with Terminal(ENVWATCH, environ) as terminal:
+        terminal.wait_for(SHOWN)
+        terminal.wait_for("q Quit$")
+        for answer in ("one more click quits", None):
+            terminal.click(terminal.display[-1].index("Quit"), 23)
+            if answer is not None:
+                terminal.wait_for(answer)
+        assert terminal.wait_for_end() == 0
+
+
 PATIENT: Final = """
 import sys
 from envwatch.cli.main import main

@@ -577,3 +577,19 @@ def test_three_letters_abbreviate_a_status(typed: str, meant: str) -> None:
     assert str(parse(f"status:{typed}")) == f"status:{meant}"
     with pytest.raises(QueryError):
         parse(f"status:{typed[:2]}x")
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "hits"),
+    [
+        ("BÜ", "büro-bü", ["bü", "bü"]),
+        ("bo box", "my-box", ["box"]),
+        ("a.b", "axb", []),
+        ("fi", "ﬁ-1", []),
+        ("box", "straße-box", []),
+    ],
+)
+def test_a_text_has_the_words_of_a_query_where_normalising_keeps_its_length(
+    query: str, text: str, hits: list[str]
+) -> None:
+    assert [text[begin:end] for begin, end in parse(query).hits(clean(text))] == hits

@@ -71,7 +71,7 @@ def recorded_and_replayed() -> None:
         moment = history.moment(poll)
         decoder.apply(encoder.encode(moment))
         assert decoder.moment() == moment
-        redacted = Redaction(b"salt").moment(moment).profile_state.environments.values()
+        redacted = Redaction().moment(moment).profile_state.environments.values()
         sites = [site_of(each.environment) for each in redacted]
         assert all(site is not None and site.startswith("text-") for site in sites)
     events = history.events(WallMs(0), WallMs(NOW * 2))

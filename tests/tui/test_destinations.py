@@ -86,14 +86,14 @@ class Walk:
 
     async def go(self, at: float) -> None:
         """Go to a time."""
-        self.place, self.text = await self._destinations.find(
+        self.place, self.text, _ = await self._destinations.find(
             AtTime(WallMs(NOW + at * 1000)), self.place, self._present
         )
 
     async def event(self, by: int) -> float | None:
         """Go so many events on, and return where that is; None for the present."""
         goal = EventSteps(by, is_wanted=lambda _: True)
-        self.place, self.text = await self._destinations.find(goal, self.place, self._present)
+        self.place, self.text, _ = await self._destinations.find(goal, self.place, self._present)
         return None if self.place is None else (self.place.wall - NOW) / 1000
 
     async def all_events(self, by: int) -> list[float | None]:
@@ -162,7 +162,7 @@ async def test_what_time_alone_brought_after_the_last_poll_of_a_recording_is_at_
     walk = Walk(Recorded(0), Recorded(5, 1), Recorded(6, 1, is_poll=False), is_replay=True)
     await walk.go(5)
     assert await walk.event(1) == 5
-    assert walk.text == "no later event of what is shown"
+    assert walk.text == "no later event of the visible rows"
 
 
 async def test_of_several_profiles_the_nearest_poll_comes_first_also_if_its_event_was_recorded_later() -> None:

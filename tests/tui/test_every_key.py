@@ -223,6 +223,14 @@ async def test_the_help_has_two_columns_from_100_cells(width: int, columns: int)
         assert bool(beside) is (columns == 2)
 
 
+async def test_no_part_of_the_help_has_a_key_or_a_text_twice() -> None:
+    async with staged() as stage:
+        for title, entries in help_sections((*stage.app.dashboard.nodes_with_keys, stage.app)).items():
+            counts = Counter(each for entry in entries for each in (*entry.keys, entry.text))
+            twice = {each for each, count in counts.items() if count > 1}
+            assert twice <= {"⏎", "esc"}, title  # of the filter and of the table
+
+
 async def test_the_help_on_a_dialog_shows_its_keys_before_all_others() -> None:
     async with staged((80, 120)) as stage:
         await stage.press("C", "question_mark")
@@ -259,6 +267,10 @@ async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
             assert f"{' '.join(entry.keys) or 'palette':<15}{entry.text}" in stage.text
 
 
+NOT_OFFERED: Final = {"app.palette", "app.interrupt"}
+"""The palette itself, and ctrl+c, which quits like `q`."""
+
+
 async def offered(stage: Stage) -> dict[str, str]:
     """What the palette offers now: keys by the descriptions."""
     hits = [hit async for hit in Commands(stage.app.screen).discover()]
@@ -272,7 +284,7 @@ async def test_the_palette_offers_what_works_now_with_its_key() -> None:
             await stage.press(key)
             titles = await offered(stage)
             for binding in declared(node, Dashboard, EnvwatchApp):
-                assert (binding.description in titles) is (binding.id != "app.palette"), (binding.id, node)
+                assert (binding.description in titles) is (binding.id not in NOT_OFFERED), (binding.id, node)
             assert titles["Reset all of the view but its columns"] == "0", node
 
 
@@ -283,7 +295,7 @@ async def test_in_the_filter_bar_the_palette_offers_its_keys_and_none_that_is_ty
         titles = await offered(stage)
         assert {binding.description for binding in declared(FilterBar)} < set(titles)
         typed = {binding.description for binding in ALL if len(keys_of(binding)[0]) == 1}
-        assert typed & set(titles) == {"Quit"}  # by ctrl+c
+        assert typed & set(titles) == set()
 
 
 async def test_the_palette_offers_cursor_keys_last() -> None:

@@ -198,7 +198,7 @@ async def test_escape_restores_the_filter_from_before_and_then_clears_it() -> No
 
 async def test_the_footer_shows_what_enter_and_escape_do_in_the_filter_bar() -> None:
     async with box() as stage:
-        assert "⏎ Keep  tab Complete  esc Cancel  F1 Help" in stage.lines[-1]
+        assert "⏎ Keep the filter  tab Complete the word  esc Cancel the change  F1 Help" in stage.lines[-1]
         assert "Back" not in stage.lines[-1]
         await stage.press("escape")
         assert "Cancel" not in stage.lines[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import asdict
 
@@ -9,8 +10,10 @@ import pytest
 from support.app_harness import Stage, staged
 from support.budget import first_quick
 from support.builders import NOW, beating, environment
+from support.rewinding import BACK, lived, press
 
 from envwatch.tui.glyphs import ASCII
+from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import HelpScreen
@@ -18,7 +21,7 @@ from envwatch.tui.screens.menu import Menu
 from envwatch.tui.themes import THEMES
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.footer import KeyFooter
-from envwatch.tui.widgets.news_bar import NewsBar
+from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 
 
 def foot(stage: Stage) -> str:
@@ -77,7 +80,37 @@ async def test_the_palette_asks_with_a_sign_that_ascii_has() -> None:
 async def test_keys_of_the_users_own_keep_their_places() -> None:
     async with staged((100, 24), keymap={"find.filter": "f", "app.events": "w"}) as stage:
         await stage.show([environment(connectionId=None)])
-        assert foot(stage) == "f Filter ⏎ Detail n Next w Events a Ack y Copy : Palette ? Help q Quit"
+        assert foot(stage) == "f Filter ⏎ Detail n Next w Events a Ack y Copy E Explain { Past : Palette ? Help q Quit"
+
+
+FIRST = "/ Filter ⏎ Detail n Next e Events a Ack y Copy "
+LAST = ": Palette ? Help q Quit"
+COLUMNS = "C Columns T To a time p Pause r Refresh"
+
+
+@pytest.mark.parametrize(
+    ("columns", "keys"),
+    [
+        (40, "/ Filter ⏎ Detail ? Help q Quit"),
+        (60, "/ Filter ⏎ Detail n Next e Events ? Help q Quit"),
+        (80, f"{FIRST}{LAST}"),
+        (120, f"{FIRST}E Explain {{ Past M Silence x Fold {LAST}"),
+        (200, f"{FIRST}E Explain {{ Past M Silence x Fold o Sort space Mark b Group {COLUMNS} {LAST}"),
+    ],
+)
+async def test_a_wider_footer_has_more_keys_and_the_narrowest_has_help_and_quit(columns: int, keys: str) -> None:
+    async with staged((columns, 24)) as stage:
+        await stage.show([environment(connectionId=None)])
+        assert foot(stage) == keys
+
+
+async def test_the_footer_of_the_past_has_no_key_that_needs_the_present() -> None:
+    async with lived(size=(200, 24)) as stage:
+        await press(stage, BACK)
+        assert "E Explain x Fold o Sort space Mark" in foot(stage)
+        assert "Silence" not in foot(stage)
+        assert "Refresh" not in foot(stage)
+        assert "{ Past" not in foot(stage)
 
 
 def test_in_ascii_no_mark_of_the_table_means_two_things() -> None:
@@ -103,10 +136,31 @@ async def test_a_click_on_a_key_does_what_the_key_does_and_one_on_the_news_bar_o
         assert isinstance(stage.app.screen, EventLogScreen)
 
 
+async def test_one_click_on_quit_asks_for_a_second_click_while_the_answer_stands() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        for _ in range(2):
+            await click(stage, "Quit")
+            assert stage.news == "one more click quits; the key q quits at once"
+            await stage.tick(MESSAGE_S)
+        assert stage.app.is_running
+        await click(stage, "Quit")
+        await click(stage, "Quit")
+        assert stage.app.return_code == 0
+
+
+async def test_a_click_on_close_closes_at_once() -> None:
+    async with staged((120, 24)) as stage:
+        await stage.show(beating(3))
+        await stage.press("enter")
+        await click(stage, "Close")
+        assert stage.table.has_focus
+
+
 async def test_a_click_beside_the_keys_does_nothing() -> None:
     async with staged((120, 24)) as stage:
         await stage.show(beating(3))
-        await stage.pilot.click(KeyFooter, offset=(110, 0))
+        await stage.pilot.click(KeyFooter, offset=(119, 0))
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.app.is_running
 
@@ -126,7 +180,7 @@ async def test_a_click_on_the_row_under_the_cursor_opens_it_and_one_on_another_o
 # Help.
 
 
-SCREENS = [{"e": "Open group, or go to the row"}, {"o": "Choose", "C": "Show or hide"}]
+SCREENS = [{"e": "Open group or row"}, {"o": "Choose", "C": "Show or hide"}]
 
 
 @pytest.mark.parametrize("screens", first_quick(SCREENS), ids=["log", "dialogs"])
@@ -157,6 +211,38 @@ async def test_where_something_is_typed_another_key_helps(key: str) -> None:
         assert isinstance(stage.app.screen, HelpScreen)
 
 
+# The palette.
+
+
+async def test_the_palette_asks_with_its_key_and_offers_quit_once() -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        await stage.press("colon")
+        assert "  : Search for commands" in stage.text
+        await stage.type("quit")
+        async with asyncio.timeout(30):
+            while "│ Filter" in stage.text:
+                await stage.pilot.pause()
+        assert [line for line in stage.lines if "│ Quit" in line] == [line for line in stage.lines if "│ " in line][:1]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("sil", ["Silence for a time, or end that"]),
+        ("silx", []),
+        ("export what", ["Export what is shown …"]),
+        ("show of", ["Show offline"]),
+        ("theme", ["Theme …"]),
+    ],
+)
+async def test_the_palette_finds_words_and_beginnings_of_words_alone(query: str, found: list[str]) -> None:
+    async with staged() as stage:
+        await stage.show(beating(3))
+        hits = [hit async for hit in Commands(stage.app.screen).search(query)]
+        assert [hit.text for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)] == found
+
+
 # Themes, and the way to a hidden row.
 
 
@@ -174,9 +260,21 @@ async def test_the_themes_begin_with_our_own_and_the_one_that_is_seen_is_marked(
         assert re.findall("([a-z-]+) +in use", stage.text) == ["envwatch-light"]
         await stage.press("k", "enter")
         assert stage.app.theme == "envwatch-dark"
-        await stage.app.run_action("change_theme")
-        await stage.press("escape")
-        assert stage.app.theme == "envwatch-dark"
+
+
+async def test_the_theme_under_the_cursor_is_visible_before_it_is_chosen_and_goes_with_esc() -> None:
+    kept = dict[str, object]()
+    async with staged(theme="envwatch-light", keep=lambda **values: kept.update(values)) as stage:
+        await stage.show(beating(3))
+        for end, theme in (("escape", "envwatch-light"), ("enter", "envwatch-contrast")):
+            await stage.app.run_action("change_theme")
+            await stage.press("j")
+            await stage.turns()
+            assert stage.app.theme == "envwatch-contrast"
+            assert kept == {}
+            await stage.press(end)
+            assert stage.app.theme == theme
+        assert kept == {"theme": "envwatch-contrast"}
 
 
 async def test_the_way_to_a_hidden_row_says_that_the_filter_went() -> None:

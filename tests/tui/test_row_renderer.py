@@ -21,6 +21,7 @@ from envwatch.fleet.silences import Silence
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
+from envwatch.query.language import Query, parse
 from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 WIDTH = 180
 COLUMNS = fitting(WIDTH - 1, ("24h", "version", "mode", "why", "up", "seen"))
+
+NO_QUERY = Query()
 
 LOST: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
 SILENCED = {"silence": {"by": "ops-1", "until": NOW + 90_000}}
@@ -79,9 +82,10 @@ def moment(monitor: Monitor, seconds: float, ambiguous: frozenset[SafeText] = fr
     return MonitorState(monitor=monitor, now=reading(NOW + seconds * 1000), ambiguous_names=ambiguous)
 
 
-def fresh(state: MonitorState) -> RowRenderer:
+def fresh(state: MonitorState, query: Query = NO_QUERY) -> RowRenderer:
     return RowRenderer(
         width=WIDTH,
+        query=query,
         columns=COLUMNS,
         glyphs=UNICODE,
         base=Style(bgcolor="blue"),
@@ -107,6 +111,18 @@ def changed(state: MonitorState, seconds: float) -> dict[str, int]:
     renderer = fresh(state)
     tracked: Sequence[TrackedEnvironment] = [*state.fleet.environments]
     return {line.environment.id: later(renderer, after).changed_cells(line, renderer) for line in tracked}
+
+
+@pytest.mark.parametrize(
+    ("query", "hits"),
+    [("moved", ["moved"]), ("env ov", ["env", "ov"]), ("!late", []), ("mo*", []), ("mode:strict", [])],
+)
+def test_the_words_of_the_filter_stand_out_in_names(query: str, hits: list[str]) -> None:
+    state = moment(MONITORS[0], 1)
+    moved = next(each for each in state.fleet.environments if each.environment.id == "env-moved")
+    row = fresh(state, parse(query)).row(moved, is_cursor=False)
+    assert [each.text for each in row if each.style is not None and each.style.meta.get("part") == "hit"] == hits
+    assert row.text == fresh(state).row(moved, is_cursor=False).text
 
 
 def test_a_second_redraws_the_ages_that_it_changes_and_the_countdown() -> None:

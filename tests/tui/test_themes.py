@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from rich.color import ColorSystem
 from support.app_harness import Stage, running, staged, style_in
 from support.budget import first_quick
 from support.builders import NOW, environment, failed
@@ -26,6 +27,7 @@ from envwatch.model.text import clean
 from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, theme_names
+from envwatch.tui.widgets.status_bar import StatusBar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -166,17 +168,10 @@ def test_the_colour_of_a_loss_has_no_other_meaning(theme: Theme) -> None:
 
 
 @pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
-def test_the_mark_of_the_past_has_a_colour_of_its_own(theme: Theme) -> None:
-    """It is drawn like badges and alarms, in reverse, and is not to be taken for one of them."""
-    mark = theme.variables["rewound"]
-    others = {name: colour for name, colour in theme.variables.items() if name.startswith("state-")}
-    near = {
-        (name, vision)
-        for name, colour in others.items()
-        for vision in VISIONS
-        if math.dist(perceived(mark, vision), perceived(colour, vision)) < APART
-    }
-    assert near == set()
+def test_in_16_colours_a_loss_and_unrestricted_and_the_row_under_the_cursor_differ(theme: Theme) -> None:
+    colours = [theme.variables[name] for name in ("state-offline", "state-unrestricted", "row-cursor")]
+    colours = [*colours, str(theme.background)]
+    assert len({Color.parse(colour).rich_color.downgrade(ColorSystem.STANDARD) for colour in colours}) == len(colours)
 
 
 @pytest.mark.parametrize("theme", first_quick([theme.name for theme in THEMES]))
@@ -186,6 +181,8 @@ async def test_the_mark_of_the_past_stands_out_as_drawn(theme: str) -> None:
         badge, day = style_in(stage.strips[0], "REWOUND"), stage.line_of("──○──")
         (here,) = (segment for segment in day if segment.style is not None and segment.style.reverse)
         assert (badge.reverse, badge.bold) == (True, True)
+        warning = stage.app.query_one(StatusBar).get_component_rich_style("line--blind", partial=True)
+        assert badge.color == warning.color
         assert here.style is not None
         assert (here.text, here.style.color, here.style.bold) == ("○", badge.color, True)
 
@@ -232,6 +229,27 @@ def test_the_ansi_theme_sends_only_ansi_colours(tmp_path: Path) -> None:
             assert terminal.wait_for_end() == 0
     assert re.findall(rb"\x1b\[[0-9;]*[34]8;[0-9;]*m", bytes(terminal.received)) == []
     assert re.search(rb"\x1b\[[0-9;]*31m", terminal.received)
+
+
+async def test_the_scrollbar_of_the_ansi_theme_has_no_colour_of_an_alarm() -> None:
+    async with staged(theme="envwatch-ansi") as stage:
+        assert stage.table.styles.scrollbar_color == Color.parse("ansi_bright_black")
+
+
+def test_a_terminal_without_colours_gets_none_and_shows_the_cursor_in_reverse(tmp_path: Path) -> None:
+    with Server(FleetSpec(30, 7), key=KEY) as server:
+        environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "TERM": "vt100"}
+        with Terminal.of_envwatch(home=tmp_path, environ=environ) as terminal:
+            terminal.wait_for("[0-9] on ")
+            terminal.press("j", ":")
+            terminal.wait_for("Filter .*/")
+            terminal.press("\x1b", "q")
+            assert terminal.wait_for_end() == 0
+    parameters = {
+        parameter for match in re.findall(rb"\x1b\[([0-9;]*)m", terminal.received) for parameter in match.split(b";")
+    }
+    assert parameters <= {b"", b"0", b"1", b"2", b"3", b"4", b"7", b"22", b"23", b"24", b"27"}
+    assert b"7" in parameters
 
 
 async def test_the_default_theme_is_there_before_the_stylesheet_is_parsed() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.app_harness import BELL, staged
 from support.budget import examples
-from support.builders import NOW, failed, listed
+from support.builders import NOW, environment, failed, listed
 from support.idle import held_by_the_test
 from support.memory_history import MemoryHistory, recorded
 from support.rewinding import (
@@ -50,6 +50,7 @@ from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
 from envwatch.views.command_context import CommandSettings, RowCommand
+from envwatch.views.legend import day_entries
 from envwatch.views.rewound_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.history import Moment, RecordedPoll, RecordedStep
     from envwatch.model.clock import WallMs
+
+DAY_MEANINGS: Final = [entry.meaning for entry in day_entries(ascii_only=False)]
+"""What the signs on the line of events mean."""
 
 # Steps.
 
@@ -302,7 +306,7 @@ async def test_events_back_and_forward() -> None:
             assert seconds(stage) == at
             assert what in stage.news
         await press(stage, EVENT_BACK)
-        assert stage.news == "no earlier event of what is shown"
+        assert stage.news == "no earlier event of the visible rows"
         assert seconds(stage) == 5
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 15
@@ -311,6 +315,52 @@ async def test_events_back_and_forward() -> None:
         assert "env-1 back online" in stage.news
         await press(stage, EVENT_BACK, EVENT_BACK)
         assert seconds(stage) == 5
+
+
+async def test_a_step_to_an_event_moves_cursor_and_pane_to_the_row_of_the_event() -> None:
+    async with lived(size=(120, 40)) as stage:
+        await press(stage, "G")
+        assert stage.cursor == "laptop of env-3"
+        for key, name, title in (
+            (EVENT_BACK, "laptop of env-2", "OFFLINE for 0s"),
+            (EVENT_BACK, "laptop of env-1", "OFFLINE for 0s"),
+            (EVENT_FORWARD, "laptop of env-2", "OFFLINE for 0s"),
+            (EVENT_FORWARD, "laptop of env-1", "ONLINE for 0s"),  # the present
+        ):
+            await press(stage, key)
+            assert stage.cursor == name
+            assert title in stage.text
+
+
+async def test_a_step_to_an_event_leads_to_the_incident_of_several_losses() -> None:
+    async with lived(((0, ()), (5, (1, 2, 3)), (10, (1, 2, 3)))) as stage:
+        await press(stage, "G", EVENT_BACK)
+        line = stage.table.incident
+        assert line is not None
+        assert len(line.members) == 3
+
+
+async def test_a_step_to_an_event_opens_the_folded_group_of_the_row() -> None:
+    async with lived(((0, ()),)) as stage:
+        for at in (5, 10):
+            await stage.tick(5)
+            moved = environment("env-3", connectionId=f"c-{at}", lastHeartbeat=stage.at)
+            await stage.show([*rows(stage.at)[:3], moved])
+        await press(stage, "b", "m", "enter", "x")
+        assert "laptop of env-0" not in stage.text
+        await press(stage, EVENT_BACK)
+        assert (seconds(stage), stage.cursor) == (5, "laptop of env-3")
+        assert "laptop of env-0" in stage.text
+
+
+async def test_a_step_to_an_event_says_that_the_filter_hides_the_row() -> None:
+    async with lived(((0, ()), (5, (1,)), (10, ()), (15, (1,)), (20, (1,)))) as stage:
+        await press(stage, "4", EVENT_BACK)
+        assert (seconds(stage), stage.cursor) == (15, "laptop of env-1")
+        assert "the filter hides the row" not in stage.news
+        await press(stage, EVENT_BACK)
+        assert seconds(stage) == 10
+        assert stage.news == "laptop of env-1 back online after 5s · the filter hides the row"
 
 
 async def test_events_are_those_of_the_rows_that_the_filter_shows_and_of_the_fleet() -> None:
@@ -377,11 +427,11 @@ async def test_each_step_leads_to_another_event_when_the_clock_of_the_server_is_
             await press(stage, EVENT_BACK)
             assert seconds(stage) == at
         await press(stage, EVENT_BACK)
-        assert stage.news == "no earlier event of what is shown"
+        assert stage.news == "no earlier event of the visible rows"
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 9
         await press(stage, EVENT_FORWARD)
-        assert stage.news == "no later event of what is shown"
+        assert stage.news == "no later event of the visible rows"
 
 
 async def test_the_log_of_a_moment_has_the_events_that_were_known_then_however_the_clock_was_estimated() -> None:
@@ -429,7 +479,7 @@ async def test_the_search_for_an_event_ends_where_it_is_found() -> None:
         await press(stage, *[EVENT_BACK] * 4)
         assert seconds(stage) == 300_000, "that it was blind is of the whole fleet"
         await press(stage, EVENT_BACK)
-        assert stage.news == "no earlier event of what is shown"
+        assert stage.news == "no earlier event of the visible rows"
         assert min(untils) < 150_000
 
 
@@ -579,6 +629,20 @@ async def test_the_line_of_events_says_where_one_stands() -> None:
         assert line.rstrip().endswith("  08:53:40")
         assert line.count("○") == 2
         assert abs(line.index("┃") - 40) <= 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "legend"), [(80, []), (120, ["loss", "back", "blind", "mode"]), (200, DAY_MEANINGS)]
+)
+async def test_a_wide_line_of_events_has_a_legend_and_the_help_always_has_all_of_it(
+    columns: int, legend: list[str]
+) -> None:
+    async with lived(size=(columns, 50)) as stage:
+        await press(stage, BACK, BACK)
+        assert [meaning for meaning in DAY_MEANINGS if f" {meaning}" in day_line(stage)] == legend
+        await stage.press("question_mark")
+        (title,) = (place for place, line in enumerate(stage.lines) if "Line of events, while" in line)
+        assert all(meaning in " ".join(stage.lines[title + 1 : title + 4]) for meaning in DAY_MEANINGS)
 
 
 async def test_in_ascii_everything_is_ascii() -> None:

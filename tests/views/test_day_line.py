@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, timedelta, timezone
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.day_line import Day, Run, day_cells, day_of, day_runs, ends_of
+from envwatch.views.day_line import Day, Run, day_cells, day_of, day_runs, ends_of, hour_labels
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -93,6 +95,45 @@ def test_labels_have_a_date_or_seconds_where_they_are_needed(
     since: float, until: float, zone: tzinfo, labels: tuple[str, str]
 ) -> None:
     assert ends_of(Day(BEGIN + since * HOUR, BEGIN + until * HOUR), zone) == labels
+
+
+def labelled(line: Day, width: int, at: float | None = None, zone: tzinfo = UTC) -> list[tuple[int, str]]:
+    """Return the labels of hours on a line, each with its cell."""
+    instant = None if at is None else BEGIN + at * HOUR
+    cells = day_cells(line, width, ascii_only=False)
+    written = "".join(
+        run.text for run in day_runs(line, cells, instant, hour_labels(line, width, zone), ascii_only=False)
+    )
+    assert len(written) == width
+    return [(match.start(), match[0]) for match in re.finditer("[0-9:h]+", written)]
+
+
+@pytest.mark.parametrize(
+    ("hours", "width", "labels"),
+    [
+        (10.0, 50, [(5, "10h"), (15, "12h"), (25, "14h"), (35, "16h"), (45, "18h")]),
+        (10.0, 49, [(4, "10h"), (14, "12h"), (29, "15h"), (44, "18h")]),
+        (0.5, 60, [(10, "09:05"), (20, "09:10"), (30, "09:15"), (40, "09:20"), (50, "09:25")]),
+        (10.0, 1, []),
+        (0.0, 60, []),
+    ],
+)
+def test_labels_of_hours_are_ten_cells_apart_at_least(hours: float, width: int, labels: list[tuple[int, str]]) -> None:
+    assert labelled(day(spans=((0, hours),), until=hours), width) == labels
+
+
+def test_another_hour_has_a_label_where_a_mark_or_the_visible_moment_is_in_the_way() -> None:
+    clear = [(5, "10h"), (15, "12h"), (25, "14h"), (35, "16h"), (45, "18h")]
+    assert labelled(day(event(3.2)), 50) == [(5, "10h"), *clear[2:]]  # no other hour is ten cells from its neighbours
+    assert labelled(day(event(3.2), event(5.2)), 50) == [(5, "10h"), (20, "13h"), *clear[3:]]
+    assert labelled(day(event(3.2)), 50, at=5.2) == [(5, "10h"), (20, "13h"), *clear[3:]]
+
+
+def test_hours_are_those_of_the_zone_also_where_the_clocks_change() -> None:
+    noon_before = 1_774_695_600_000.0
+    """2026-03-28 11:00 UTC, 12:00 in Berlin; the clocks change at 01:00 UTC."""
+    line = Day(noon_before, noon_before + 24 * HOUR)
+    assert [text for _, text in labelled(line, 40, zone=ZoneInfo("Europe/Berlin"))] == ["18h", "00h", "07h"]
 
 
 @given(

@@ -223,7 +223,7 @@ def test_a_recorded_moment_is_rebuilt_with_twins_and_replacements() -> None:
 
 
 def test_a_redacted_recording_keeps_the_link_and_no_name() -> None:
-    redaction = Redaction(b"salt")
+    redaction = Redaction()
     moment, event = redaction.moment(MOMENT), redaction.event(RENAMED)
     by_name = {each.environment.name: each for each in moment.profile_state.environments.values()}
     (old,) = [each for each in by_name.values() if each.replaced_by is not None]

@@ -206,15 +206,13 @@ def _writer(settings: Settings, base_url: SafeText, options: Options, stack: Exi
     When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
     was to be cut.
     """
-    import secrets
-
     from envwatch.storage.history.about import About
     from envwatch.storage.history.recording import RecordingWriter
     from envwatch.storage.history.redaction import Redaction
 
     path = Path(options.file)
     about = About(profile=clean(settings.profile), base_url=base_url, version=clean(__version__))
-    redaction = Redaction(secrets.token_bytes(32)) if options.redact else None
+    redaction = Redaction() if options.redact else None
     try:
         if options.force and path.is_file():
             path.unlink()

@@ -43,11 +43,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Show a recording, or print its events."""
-    if options.output is None:
-        from envwatch.cli.commands.dashboard import check_terminal
-
-        check_terminal()
-    elif options.speed is not None:
+    if options.output is not None and options.speed is not None:
         raise StopError(Exit.USAGE, "--speed is of the dashboard; with -o, all events are printed at once")
     from envwatch.cli.bootstrap import display_settings_of
 
@@ -57,6 +53,9 @@ def run(options: Options) -> int:
         if options.output is None:
             import asyncio
 
+            from envwatch.cli.commands.dashboard import check_terminal
+
+            check_terminal()
             return asyncio.run(_show(file, at, options, display_settings))
         if file.is_cut:
             print_error(f"envwatch: {_missing_end(file, options)}")

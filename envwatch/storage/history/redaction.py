@@ -1,9 +1,10 @@
 """Redaction of a recording: what may identify a person, a machine, a customer or a path becomes a pseudonym.
 
-Pure: the salt is an argument. A text stays only if it is known to be harmless: a word of our own, a version, a mode, a
-platform; what is not known is replaced or dropped. Times and numbers stay. Equal texts get equal pseudonyms within one
-file, so that whatever is linked stays linked; names, ids and device ids of environments share one kind of pseudonym,
-because an inventory or an event may have any of them.
+Pure. A text stays only if it is known to be harmless: a word of our own, a version, a mode, a platform; what is not
+known is replaced or dropped. Times and numbers stay. A pseudonym is a word and a number, `env-3`. The number counts the
+texts of that kind in the order of the recording, so no pseudonym can be looked up. Equal texts get equal pseudonyms
+within one file, so that whatever is linked stays linked; names, ids and device ids of environments share one kind of
+pseudonym, because an inventory or an event may have any of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
-from hashlib import blake2s
 from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -60,9 +60,6 @@ T = TypeVar("T")
 REDACTED: Final = clean("(redacted)")
 """In place of a free text, such as a note."""
 
-_DIGEST_BYTES: Final = 6
-"""Of a pseudonym: two of 10,000 names get the same one in one file of five million."""
-
 _VERSION: Final = re.compile(r"v?[0-9]{1,5}(?:\.[0-9]{1,5}){0,2}(?:-(?:alpha|beta|dev|next|rc)(?:\.?[0-9]{1,5})?)?")
 """A version with at most three numbers, so that it is no address."""
 _PLATFORMS: Final = frozenset({"aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"})
@@ -93,15 +90,11 @@ _OWN_WORDS: Final = re.compile(
 
 
 class Redaction:
-    """Replaces texts by pseudonyms; those of one salt are the same for the same text.
+    """Replaces texts by pseudonyms, the same text always by the same pseudonym."""
 
-    Args:
-        salt: random bytes, at most 32, that are kept nowhere: without them a pseudonym cannot be looked up.
-    """
-
-    def __init__(self, salt: bytes) -> None:
-        self._salt = salt
-        self._pseudonyms: dict[tuple[str, str], SafeText] = {}
+    def __init__(self) -> None:
+        self._pseudonyms: dict[str, dict[str, SafeText]] = {}
+        """Pseudonyms of texts, by their kind."""
         self._tracked: dict[SafeText, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
         """The last one of each id, and what became of it: most stay the same from poll to poll."""
         self._newest: dict[str, tuple[Any, Any]] = {}
@@ -325,13 +318,13 @@ class Redaction:
         return text if text in _PLATFORMS else self._pseudonym("os", text)
 
     def _pseudonym(self, kind: str, text: str) -> SafeText:
-        """Return the pseudonym of a text of a kind, `kind-0123456789ab`; that of an empty text is empty."""
+        """Return the pseudonym of a text of a kind, `kind-3`; an empty text has an empty pseudonym."""
         if not text:
             return EMPTY
-        if (known := self._pseudonyms.get((kind, text))) is None:
-            digest = blake2s(f"{kind}\0{text}".encode(), key=self._salt, digest_size=_DIGEST_BYTES).hexdigest()
-            known = self._pseudonyms[kind, text] = clean(f"{kind}-{digest}")
-        return known
+        known = self._pseudonyms.setdefault(kind, {})
+        if text not in known:
+            known[text] = clean(f"{kind}-{len(known) + 1}")
+        return known[text]
 
 
 def _begin_of(text: str, begins: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,6 +32,9 @@ MAX_ENVIRONMENTS = 50
 _EDGES = 5
 """Cells of a line of the list that hold no text: padding and scrollbar."""
 
+_NOT_OFFERED = {None, "app.palette", "app.interrupt"}
+"""The palette itself, and ctrl+c, which quits as another command does."""
+
 _SECTIONS = [*(section for section in SECTIONS if section != "move"), "move"]
 """The order of the help, with the cursor keys last."""
 
@@ -56,7 +60,7 @@ class Palette(CommandPalette):
 
     def on_mount(self) -> None:
         """Replace the icon by one that every terminal can show."""
-        self.query_one(SearchIcon).icon = "/"
+        self.query_one(SearchIcon).icon = ":"
 
 
 class Commands(Provider):
@@ -67,10 +71,10 @@ class Commands(Provider):
             yield DiscoveryHit(self._line(Content(title), key), run, text=title)
 
     async def search(self, query: str) -> Hits:
-        """Offer the actions that match the query, and the environments whose name contains it."""
+        """Offer the actions whose description has the query, and the environments whose name contains the query."""
         matcher = self.matcher(query)
         for title, key, run in self._actions():
-            if matcher.match(title):
+            if _has(title, query):
                 yield Hit(_score(matcher, title), self._line(matcher.highlight(title), key), run, text=title)
         if isinstance(self.screen, Dashboard):
             for hit in self._environments(self.screen, matcher):
@@ -86,7 +90,7 @@ class Commands(Provider):
     def _actions(self) -> Iterator[tuple[str, str, partial[Coroutine[Any, Any, bool]]]]:
         """Yield the description of each action that works now, its keys, and what runs it."""
         active = sorted(self.screen.active_bindings.values(), key=lambda each: _place(each.binding))
-        offered = [each for each in active if each.enabled and each.binding.id not in {None, "app.palette"}]
+        offered = [each for each in active if each.enabled and each.binding.id not in _NOT_OFFERED]
         first = {each.binding.id: each for each in reversed(offered)}
         for entry in help_entries((each.node, each.binding) for each in offered):
             node, binding, *_ = first[entry.id]
@@ -106,6 +110,13 @@ class Commands(Provider):
                 partial(dashboard.select, tracked.key),
                 text=name,
             )
+
+
+def _has(title: str, query: str) -> bool:
+    """Whether a description contains a query, or words of the description begin with the query's parts: `show of`."""
+    query, title = query.casefold(), title.casefold()
+    letters = r"(?:|.*?\b)".join(map(re.escape, "".join(query.split())))
+    return query.strip() in title or re.search(rf"\b{letters}", title) is not None
 
 
 def _score(matcher: Matcher, text: str) -> float:

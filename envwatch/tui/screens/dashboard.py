@@ -17,20 +17,21 @@ from textual.widgets import Static
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.row_commands import RowCommands
 from envwatch.tui.screens.table_actions import TableActions
-from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, time_label
+from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, more_labels, time_label
 from envwatch.tui.widgets.day_bar import DayBar
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import KeyFooter, without_key
-from envwatch.tui.widgets.news_bar import NewsBar
+from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import BlockContent, NewestLoss, ProblemBlock
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.block_text import nothing_open_text
+from envwatch.views.grouping import place_of
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from textual.app import ComposeResult
     from textual.dom import DOMNode
@@ -63,6 +64,8 @@ _SHORT_LABELS: Final[Mapping[str, str]] = {
     "problem(1)": "Next",
 }
 """Labels in the footer that are shorter than in the help, by action."""
+
+_QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
 
 
 class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
@@ -113,13 +116,16 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             yield DetailPane(id="detail").data_bind(cls.state, cls.view, cls.options)
         yield NewsBar().data_bind(cls.state, cls.options)
         yield FilterBar().data_bind(cls.state)
-        yield KeyFooter()
+        yield KeyFooter(
+            more_labels=lambda: more_labels(self.state.rewound, has_line=self.table.line is not None),
+            takes_click=self.takes_click,
+        )
         yield Static("too small", id="too-small", markup=False)
 
     def on_mount(self) -> None:
         # Registered after the bindings of the table, so that one frame has the new counts and the new block.
         self.watch(self, "state", self._show_block, init=False)
-        self.table.focus()
+        self.set_focus(self.table)
         self._lay_out()
 
     @property
@@ -250,7 +256,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         detail.explains = detail.explains and detail.display
         table.display = not self._covers_table
         if was_focused:
-            (table if table.display else detail).focus()
+            self.set_focus(table if table.display else detail)  # a deferred focus would take the keys of a box
         if detail.display:
             detail.redraw()
         self.call_after_refresh(self._share_lines)
@@ -267,6 +273,19 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         if binding.action in TIME_LABELS:
             return time_label(binding.action, self.state.rewound)
         return self._labels.get(binding.action, binding.description)
+
+    def takes_click(self, binding: Binding) -> bool:
+        """Return whether a click does what a key does now: quitting needs a second click while the answer stands.
+
+        A stray click, as to choose a pane of tmux, must not end the watch; a key is pressed on purpose.
+        """
+        if binding.id != "app.quit" or "close" in self._labels:
+            return True
+        answer = self.query_one(NewsBar).message
+        is_asked = answer.text == _QUIT_AGAIN and self.state.present.monotonic - answer.given_at < MESSAGE_S
+        if not is_asked:
+            self.show_message(_QUIT_AGAIN)
+        return is_asked
 
     def _update_keys(self) -> None:
         """Show the keys that work now: another widget has the focus, or another layer is on top."""
@@ -400,6 +419,27 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         self.table.settle_cursor()
         (self.table if self.table.display else self._detail).focus()
         self.refresh_bindings()
+
+    def show_rows(self, keys: Sequence[EnvironmentKey]) -> str:
+        """Move the cursor to one environment, or to the incident of several, at another moment.
+
+        A folded group of the environment opens, and the incident of the environment unfolds.
+
+        Returns:
+            Why no line shows an environment; empty if the cursor is there.
+        """
+        table = self.table
+        if not any(table.select(key, is_steady=False) for key in keys):
+            folded = (header for header in table.headers if place_of(header.environments, keys[0]) is not None)
+            if (header := next(folded, None)) is None:
+                is_listed = self.state.fleet.tracked(keys[0]) is not None
+                return "the filter hides the row" if is_listed else "the row has left the fleet"
+            self.set_view(replace(self.view, folded=self.view.folded - {header.key}))
+            table.select(keys[0], is_steady=False)
+        if len(keys) == 1 and table.incident is not None and table.incident.single is None:
+            table.go_to_member()
+            table.select(keys[0], is_steady=False)
+        return ""
 
     def select(self, key: EnvironmentKey) -> None:
         """Move the cursor to an environment, widening the view if it hides it."""

@@ -19,7 +19,7 @@ from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.pager import Pager
 from envwatch.tui.widgets.present_lines import PresentLines
-from envwatch.views.legend import TAGS_LAST, LegendEntry, hour_entries, state_entries, tag_entries
+from envwatch.views.legend import TAGS_LAST, LegendEntry, day_entries, hour_entries, state_entries, tag_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +42,9 @@ SECTIONS: Final = {
     "app": "Everywhere",
 }
 """Titles by the first word of a binding's id, in the order of the help."""
+
+_IN_A_TEXT: Final = "Move in the detail and other texts"
+"""The last title, for the bindings whose ids begin with `move.pane`."""
 
 FIRST_KEYS: Final = {
     "find.next_problem": "next loss",
@@ -82,9 +85,10 @@ class Help(NamedTuple):
 
 def help_sections(nodes: Iterable[DOMNode]) -> dict[str, list[Help]]:
     """Return each binding that has an id once, with all of its keys, by its section's title."""
-    sections: dict[str, list[Help]] = {title: [] for title in SECTIONS.values()}
+    sections: dict[str, list[Help]] = {title: [] for title in (*SECTIONS.values(), _IN_A_TEXT)}
     for entry in help_entries((node, binding) for node in nodes for binding in bindings_of(node) if binding.id):
-        sections[SECTIONS[entry.id.partition(".")[0]]].append(entry)
+        section, _, name = entry.id.partition(".")
+        sections[_IN_A_TEXT if name.startswith("pane_") else SECTIONS[section]].append(entry)
     return {title: entries for title, entries in sections.items() if entries}
 
 
@@ -141,7 +145,7 @@ class HelpScreen(ModalScreen[None]):
     def on_resize(self) -> None:
         """Lay the text out again; the first size comes after mounting."""
         width = max(self.size.width - 3, 20)
-        lines = [*self._first_page(width), *self._all_keys(width)]
+        lines = [*self._first_page(width), *self._day_line(width), *self._all_keys(width)]
         self.query_one("#help-text", Static).update(Content("\n").join(lines))
 
     def _first_page(self, width: int) -> Iterator[Content]:
@@ -160,6 +164,11 @@ class HelpScreen(ModalScreen[None]):
         for example in FIRST_FILTERS:
             yield Content.assemble((f"  {example:<26}", "$state-online"), examples[example])
         yield Content.styled(shortened(composed(self._access), width), "$faint")
+        yield Content("")
+
+    def _day_line(self, width: int) -> Iterator[Content]:
+        yield _title("Line of events, while the screen shows the past")
+        yield from _in_columns(_signs(day_entries(ascii_only=self._glyphs.is_ascii), 3), width, 4)
         yield Content("")
 
     def _marks(self) -> Sequence[LegendEntry]:

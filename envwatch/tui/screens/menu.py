@@ -16,7 +16,7 @@ from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.present_lines import PresentLines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from textual.app import ComposeResult
     from textual.events import Key
@@ -97,7 +97,21 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
 
 
 class Menu(_MenuScreen[str]):
-    """A menu; returns the id of the choice, or None."""
+    """A menu; returns the id of the choice, or None. `preview` is called with the id of each choice on the way."""
+
+    def __init__(
+        self,
+        title: str,
+        choices: Sequence[Choice],
+        current: str | None = None,
+        preview: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__(title, choices, current)
+        self._preview = preview
+
+    @on(OptionList.OptionHighlighted)
+    def _show_choice(self, message: OptionList.OptionHighlighted) -> None:
+        self._preview(message.option_id or "")
 
     @on(OptionList.OptionSelected)
     def _choose(self, message: OptionList.OptionSelected) -> None:

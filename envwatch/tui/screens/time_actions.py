@@ -38,6 +38,36 @@ TIME_LABELS: Final = {
 }
 """Labels in the footer while the past is shown, by action."""
 
+_MORE_LABELS: Final = {
+    "explain": "Explain",
+    "event(-1)": "Past",
+    "silence": "Silence",
+    "fold": "Fold",
+    "pick_sort": "Sort",
+    "mark_row": "Mark",
+    "pick_group": "Group",
+    "pick_columns": "Columns",
+    "go_to_time": "To a time",
+    "pause": "Pause",
+    "refresh_now": "Refresh",
+    "reset": "Reset view",
+    "mark": "Baseline",
+    "export": "Export",
+}
+"""Labels of further keys for a wide footer, by action, the most useful first."""
+
+_OF_PRESENT: Final = frozenset({"silence", "refresh_now"})
+_OF_LINE: Final = frozenset({"explain", "silence", "mark_row"})
+"""Actions that need the present, and actions that need a line under the cursor."""
+
+
+def more_labels(rewound: Rewound | None, *, has_line: bool) -> dict[str, str]:
+    """Return the labels of further keys that work now, with a line under the cursor or without, for a wide footer."""
+    hidden = frozenset[str]() if has_line else _OF_LINE
+    if rewound is not None:
+        hidden |= _OF_PRESENT | TIME_LABELS.keys()
+    return {action: label for action, label in _MORE_LABELS.items() if action not in hidden}
+
 
 def time_label(action: str, rewound: Rewound | None) -> str | None:
     """Return what a key of `TIME_LABELS` does in the footer; None hides it, as in the present."""

@@ -8,8 +8,9 @@ variables: if they are missing, Textual prints them.
 from __future__ import annotations
 
 import os
+import re
 import signal
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from textual.app import App, SuspendNotSupported
 from textual.css.query import NoMatches
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
     from envwatch.model.text import SafeText
 
+_MONOCHROME: Final = re.compile(r"(dumb|unknown|vt(52|[1-4]\d\d))(-.*)?|.+-m(ono)?")
+"""Values of `TERM` of terminals without colours, by the names in terminfo."""
+
 
 class TerminalApp(App[int]):
     """An App that restores the terminal, sends few bytes, and keeps a crash for the caller to report.
@@ -53,12 +57,15 @@ class TerminalApp(App[int]):
     """The themes to choose from, once they were asked for."""
 
     def __init__(self, *, ascii_only: bool = False, has_title: bool = False) -> None:
-        self.is_colourless = bool(os.environ.get("NO_COLOR"))  # read first: Textual removes the variable
+        is_monochrome = _MONOCHROME.fullmatch(os.environ.get("TERM", "")) is not None
+        no_color = os.environ.get("NO_COLOR")  # read first: Textual removes the variable
+        self.is_colourless = is_monochrome or bool(no_color)
         super().__init__()
         self.set_class(self.is_colourless, "-colourless")
+        self.set_class(is_monochrome, "-monochrome")
         self.ascii_only = ascii_only
         self.has_title = has_title
-        self.frame_writer = FrameWriter(self)
+        self.frame_writer = FrameWriter(self, has_colours=not is_monochrome)
         self.input_queue = InputQueue(self, super().on_event)
 
     def on_mount(self) -> None:

@@ -52,15 +52,15 @@ PLAIN = Pen(frozenset(), "", "")
 BLANK: Cell = (" ", PLAIN)
 
 
-def _sgr_of_color(color: Color | None, color_system: ColorSystem, *, foreground: bool) -> str:
-    if color is None or color.is_default:
+def _sgr_of_color(color: Color | None, color_system: ColorSystem | None, *, foreground: bool) -> str:
+    if color is None or color.is_default or color_system is None:
         return ""
     return ";".join(color.downgrade(color_system).get_ansi_codes(foreground))
 
 
 @lru_cache(maxsize=2048)
-def pen_of(style: Style | None, color_system: ColorSystem) -> Pen:
-    """Return the pen that draws a style in the terminal's colours."""
+def pen_of(style: Style | None, color_system: ColorSystem | None) -> Pen:
+    """Return the pen that draws a style; without a colour system, the pen has no colours."""
     if style is None:
         return PLAIN
     return Pen(
@@ -121,7 +121,7 @@ def _widths_of(text: str) -> list[int]:
 
 
 @lru_cache(maxsize=1024)
-def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem) -> tuple[str, Sequence[Cell]]:
+def _cells_of_segment(text: str, style: Style | None, color_system: ColorSystem | None) -> tuple[str, Sequence[Cell]]:
     """Return the marks that belong to the character before the segment, and the segment's own cells."""
     pen = pen_of(style, color_system)
     shared = _shared_cells(pen)
@@ -152,7 +152,7 @@ def _join(cells: list[Cell], marks: str) -> None:
     cells[head] = (text + marks, pen)
 
 
-def cells_of(segments: Iterable[Segment], color_system: ColorSystem, limit: int | None = None) -> list[Cell]:
+def cells_of(segments: Iterable[Segment], color_system: ColorSystem | None, limit: int | None = None) -> list[Cell]:
     """Return the cells of a line of segments, without control segments and control characters.
 
     After `limit` cells, further segments may be left out.

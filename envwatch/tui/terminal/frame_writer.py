@@ -107,10 +107,11 @@ def _backlog_of(driver: Driver | None) -> int:
 
 
 class FrameWriter:
-    """Draws an app's frames on its terminal."""
+    """Draws an app's frames on its terminal; without colours if the terminal has none."""
 
-    def __init__(self, app: App[Any]) -> None:
+    def __init__(self, app: App[Any], *, has_colours: bool = True) -> None:
         self._app = app
+        self._has_colours = has_colours
         self._buffer = ScreenBuffer(0, 0)
         self._writer: object = None
         """The writer thread of the last frame."""
@@ -134,7 +135,8 @@ class FrameWriter:
             return False
         if frame[:2] != self._buffer.size:
             self._buffer = ScreenBuffer(frame.width, frame.height)
-        color_system = COLOR_SYSTEMS.get(app.console.color_system or "", ColorSystem.TRUECOLOR)
+        known = COLOR_SYSTEMS.get(app.console.color_system or "", ColorSystem.TRUECOLOR)
+        color_system = known if self._has_colours else None
         for x, y, strip, width in frame.patches:
             self._buffer.put(x, y, cells_of(strip, color_system, width))
         self.send_difference()

@@ -13,7 +13,8 @@ from envwatch.model.text import EMPTY
 from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES, Part, TextLine
-from envwatch.views.day_line import HERE, day_cells, day_runs, ends_of
+from envwatch.views.day_line import HERE, day_cells, day_runs, ends_of, hour_labels
+from envwatch.views.legend import day_entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _LEAST = 10
 """Cells of the line from which its labels have room beside it."""
+_WITHOUT_LEGEND = 80
+"""Cells of the screen that the legend leaves to the line and its labels."""
 
 
 class DayBar(TextLine):
@@ -49,15 +52,27 @@ class DayBar(TextLine):
         news = [Part(f"live: {rewound.live}", "offline", 10)] if rewound is not None and rewound.live else []
         if rewound is None or rewound.day is None:
             return [Part("reading the events", "faint")], news
-        day, is_ascii = rewound.day, self.options.glyphs.is_ascii
-        begin, end = ends_of(day, zone_of(self.options.times))
+        day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, zone_of(self.options.times)
+        begin, end = ends_of(day, zone)
+        news = [*self._legend(is_ascii=is_ascii), *news]
         width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))
         if width < _LEAST:
             begin, end, width = EMPTY, EMPTY, max(self.size.width - self.width_of((Part(""), *news)), 0)
-        runs = day_runs(day, self._cells(day, width, is_ascii=is_ascii), rewound.at, ascii_only=is_ascii)
+        drawn, hours = self._cells(day, width, is_ascii=is_ascii), hour_labels(day, width, zone)
+        runs = day_runs(day, drawn, rewound.at, hours, ascii_only=is_ascii)
         cells = [Part(run.text, run.style, 9, is_joined=place > 0) for place, run in enumerate(runs)]
         labels = [Part(begin, "faint", 8)] if begin else []
         return [*labels, *cells], [*([Part(end, "faint", 8)] if end else []), *news]
+
+    def _legend(self, *, is_ascii: bool) -> list[Part]:
+        """Return the signs of the line with their meanings, as many as fit a wide screen."""
+        parts: list[Part] = []
+        for sign, style, meaning in day_entries(ascii_only=is_ascii):
+            entry = [Part(sign, style, 2), Part(f" {meaning}", "faint", 2, is_joined=True)]
+            if self.width_of([*parts, *entry]) > self.size.width - _WITHOUT_LEGEND:
+                break
+            parts += entry
+        return parts
 
     def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[Run]:
         drawn = self._drawn_cells

@@ -59,6 +59,7 @@ TABLE_STYLES = {
         "loss",
         "return",
         "tag",
+        "hit",
         "faint",
         "healthy",
         "empty",
@@ -252,11 +253,21 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self._update_rows(is_steady=False, is_held=False)
         self._scroll_to_row(0)
 
-    def select(self, key: LineKey) -> bool:
-        """Move the cursor to an environment or a group's header; False if no line shows it."""
+    def select(self, key: LineKey, *, is_steady: bool = True) -> bool:
+        """Move the cursor to an environment or a group's header.
+
+        Args:
+            key: the key of the environment or header.
+            is_steady: whether the rows keep their places for `SETTLES_AFTER` after the move.
+
+        Returns:
+            Whether a line shows the environment or header.
+        """
         place = self._row_cursor.place_of(key)
         if place is not None:
             self._move_to(place)
+            if not is_steady:
+                self._moved_at = float("-inf")
         return place is not None
 
     # State.
@@ -459,6 +470,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         state, last, days = self.state, self._renderer, self._last_days()
         renderer = RowRenderer(
             width=self.size.width,
+            query=self.view.query,
             columns=self._columns,
             glyphs=self.options.glyphs,
             base=self.rich_style,

@@ -92,9 +92,9 @@ class FilterBar(Vertical):
     """A line to type a query in, with hints; for the table, or for the event log."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "keep", "Keep", key_display="⏎", priority=True, id="find.keep"),
-        Binding("tab", "complete", "Complete", key_display="tab", priority=True, id="find.complete"),
-        Binding("escape", "cancel", "Cancel", key_display="esc", priority=True, id="find.cancel"),
+        Binding("enter", "keep", "Keep the filter", key_display="⏎", priority=True, id="find.keep"),
+        Binding("tab", "complete", "Complete the word", key_display="tab", priority=True, id="find.complete"),
+        Binding("escape", "cancel", "Cancel the change", key_display="esc", priority=True, id="find.cancel"),
     ]
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)

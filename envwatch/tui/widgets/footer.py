@@ -12,7 +12,7 @@ from envwatch.tui.terminal.textual_internals import declared_actions
 from envwatch.tui.widgets.line import Part, Row, TextLine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from textual.dom import DOMNode
     from textual.events import Click
@@ -27,6 +27,8 @@ _NO_KEY: Final = "no-key-"
 _ANSWER_S: Final = 2.5
 _KEPT: Final = frozenset({"app.help", "app.quit"})
 """The ids of keys that stay where space is short."""
+_LAST: Final = _KEPT | {"app.palette"}
+"""The ids of keys that stand behind all others."""
 
 
 def without_key(action: str, description: str, id_: str) -> Binding:
@@ -49,7 +51,12 @@ class _Key(NamedTuple):
 
 
 class KeyFooter(TextLine):
-    """The keys that work now, as many as fit; a click does what the key does."""
+    """The keys that work now, as many as fit; a click does what the key does.
+
+    Args:
+        more_labels: returns the labels of keys for a wide footer, by action, the most useful first.
+        takes_click: returns whether a click on a key does what the key does.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
@@ -59,6 +66,16 @@ class KeyFooter(TextLine):
     _said = ""
     """The answer to the last key; empty after some seconds."""
     _timer: Timer | None = None
+
+    def __init__(
+        self,
+        *,
+        more_labels: Callable[[], Mapping[str, str]] = dict,
+        takes_click: Callable[[Binding], bool] = lambda _: True,
+    ) -> None:
+        super().__init__()
+        self._more_labels = more_labels
+        self._takes_click = takes_click
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, lambda _: self.refresh())
@@ -77,8 +94,15 @@ class KeyFooter(TextLine):
 
     def parts(self) -> Row:
         keys, said = self._keys(), [Part(self._said, "faint")] if self._said else []
+        more = self._more_keys()
         while keys and self.width_of((*self._parts_of(keys), *said)) > self.size.width:
             del keys[max((n for n, key in enumerate(keys) if key.binding.id not in _KEPT), default=-1)]
+            more = []
+        for key in more:
+            place = next((n for n, each in enumerate(keys) if each.binding.id in _LAST), len(keys))
+            wider = [*keys[:place], key, *keys[place:]]
+            if self.width_of((*self._parts_of(wider), *said)) <= self.size.width:
+                keys = wider
         self._visible = keys
         return self._parts_of(keys), said
 
@@ -108,11 +132,24 @@ class KeyFooter(TextLine):
 
         return sorted(found.values(), key=place)
 
+    def _more_keys(self) -> list[_Key]:
+        """Return the keys for the cells that the first keys leave; none while a text is typed."""
+        if isinstance(self.app.focused, Input):
+            return []
+        active = {each.binding.action: each for each in self.screen.active_bindings.values() if each.enabled}
+        return [
+            _Key(each.node, each.binding, self.app.get_key_display(each.binding), label)
+            for action, label in self._more_labels().items()
+            if (each := active.get(action)) is not None and has_key(each.binding)
+        ]
+
     def on_click(self, event: Click) -> None:
         right = 1
         for key in self._visible:
             right += sum(cells(part.text) + self.GAP for part in self._parts_of([key])) + 1  # the space after the label
             if event.x < right:
+                if not self._takes_click(key.binding):
+                    return
                 # Run by the App, as for a key press: a screen opened there is bound to the App's data.
                 self.app.call_later(self.app.run_action, key.binding.action, key.node)
                 return

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.outages import UptimeState
     from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.query.language import Query
     from envwatch.tui.state import MonitorState
     from envwatch.tui.widgets.row_contents import RowSnapshot, StaticCells
     from envwatch.views.columns import Column
@@ -52,6 +53,8 @@ class RowRenderer(RowContents):
     """Draws the lines of a moment. Two are equal if they draw alike, whatever their moments."""
 
     width: int
+    query: Query
+    """The query whose words are underlined in names."""
     base: Style
     style: Callable[[str], Style] = field(compare=False)
     """Returns what a component class `table--<name>` of the stylesheet adds to the base."""
@@ -240,10 +243,18 @@ class RowRenderer(RowContents):
         faint = base + self.style("faint")
         space = " " * max(width - cells(text) - len(rest.tail) - len(mark), 0)
         return [
-            Segment(text, base if name else faint),
+            *self._with_hits(text, base if name else faint),
             Segment(rest.tail + space, faint),
             Segment(mark, self._tag_style(rest.tracked, None if rest.known else rest.tag, base)),
         ]
+
+    def _with_hits(self, text: SafeText, style: Style) -> Iterator[Segment]:
+        """Yield a text in which the words of the query stand out."""
+        done = 0
+        for begin, end in self.query.hits(text):
+            yield from (Segment(text[done:begin], style), Segment(text[begin:end], style + self.style("hit")))
+            done = end
+        yield Segment(text[done:], style)
 
     def _tag_style(self, tracked: TrackedEnvironment, tag: ChangeTag | None, base: Style) -> Style:
         if tag is None:

@@ -285,7 +285,7 @@ def test_a_full_disk_costs_the_poll_in_flight_alone(tmp_path: Path) -> None:
 
 def test_no_text_of_others_is_in_the_bytes_of_a_redacted_recording(tmp_path: Path) -> None:
     path = tmp_path / "a.rec"
-    with RecordingWriter(path, ABOUT, Redaction(b"salt")) as writer:
+    with RecordingWriter(path, ABOUT, Redaction()) as writer:
         for moment, result, events in LIFE.steps:
             writer.write(moment, result, 5.0, events)
             writer.write_events(moment.now.wall, events)

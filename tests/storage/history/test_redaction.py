@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +34,6 @@ from envwatch.storage.history.redaction import REDACTED, Redaction
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
-SALT: Final = b"salt of a test"
 
 PRIVATE: Final = st.text(st.sampled_from("GHJKQWXYZ ,:/→é雨"), min_size=4, max_size=12).filter(
     lambda text: text == clean(text) and not text.isspace()
@@ -58,7 +58,7 @@ def texts_in(value: Any) -> Iterator[str]:
 
 @given(st.lists(PRIVATE, min_size=CAST, max_size=CAST, unique=True))
 def test_no_text_of_others_is_left(texts: list[str]) -> None:
-    life, redaction = Life(texts), Redaction(SALT)
+    life, redaction = Life(texts), Redaction()
     redacted: list[Any] = [redaction.moment(moment) for moment in life.moments]
     redacted += map(redaction.event, life.events)
     left = set(texts_in(redacted))
@@ -77,7 +77,7 @@ def test_the_life_has_texts_in_places_that_are_often_empty() -> None:
 
 
 def test_what_was_linked_stays_linked() -> None:
-    life, redaction = plain_life(), Redaction(SALT)
+    life, redaction = plain_life(), Redaction()
     pairs = [(moment, redaction.moment(moment)) for moment in life.moments]
     for moment, redacted in pairs:
         assert len(redacted.profile_state.environments) == len(moment.profile_state.environments)
@@ -98,21 +98,25 @@ def test_what_was_linked_stays_linked() -> None:
 
 
 def test_what_stays_the_same_is_the_very_same_value_so_that_a_step_is_small() -> None:
-    life, redaction = plain_life(), Redaction(SALT)
+    life, redaction = plain_life(), Redaction()
     for before, after in zip(life.moments, life.moments[1:], strict=False):
         old, new = redaction.moment(before), redaction.moment(after)
         assert (old.acks is new.acks) == (before.acks is after.acks)
         for id_, tracked in after.profile_state.environments.items():
             if before.profile_state.environments.get(id_) is tracked:
-                name = Redaction(SALT)._machine(id_)  # noqa: SLF001  the id of the same row
+                name = redaction._machine(id_)  # noqa: SLF001  the id of the same row
                 assert old.profile_state.environments[name] is new.profile_state.environments[name]
 
 
-def test_a_pseudonym_depends_on_the_salt_alone() -> None:
-    moment = plain_life().moments[0]
-    assert Redaction(SALT).moment(moment) == Redaction(SALT).moment(moment)
-    ids = [Redaction(salt).moment(moment).profile_state.environments.keys() for salt in (SALT, b"another")]
-    assert not ids[0] & ids[1]
+def test_a_pseudonym_is_a_word_and_the_number_of_the_text_in_the_recording() -> None:
+    moment, redaction = plain_life().moments[0], Redaction()
+    redacted = redaction.moment(moment).profile_state
+    names = {each.environment.name for each in redacted.environments.values()}
+    assert all(re.fullmatch("env-[1-9][0-9]?", name or "env-1") for name in names)
+    assert len(names) > 1
+    about = About(profile=clean("acme"), base_url=clean("https://acme.example"), version=clean("1"))
+    redacted_about = Redaction().about(about)
+    assert (redacted_about.profile, redacted_about.base_url) == ("profile-1", "https://host-1.invalid")
 
 
 KEPT: Final[Mapping[str, Sequence[Any]]] = {
@@ -136,7 +140,7 @@ REPLACED: Final[Mapping[str, Sequence[Any]]] = {
 
 
 def metadata_of(key: str, value: Any) -> dict[str, Any]:
-    return Redaction(SALT)._metadata({key: value})  # noqa: SLF001  one key at a time
+    return Redaction()._metadata({key: value})  # noqa: SLF001  one key at a time
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in KEPT.items() for value in values])
@@ -151,8 +155,8 @@ def test_whatever_else_stands_there_goes(key: str, value: Any) -> None:
 
 @pytest.mark.parametrize("mode", sorted(KNOWN_MODES))
 def test_known_modes_stay(mode: str) -> None:
-    assert Redaction(SALT).moment(moment_of(environment(currentMode=mode))).profile_state.environments
-    (tracked,) = Redaction(SALT).moment(moment_of(environment(currentMode=mode))).profile_state.environments.values()
+    assert Redaction().moment(moment_of(environment(currentMode=mode))).profile_state.environments
+    (tracked,) = Redaction().moment(moment_of(environment(currentMode=mode))).profile_state.environments.values()
     assert tracked.environment.mode == mode
 
 
@@ -172,7 +176,7 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
         environment("6", connectionId="local-acme"),
     )
     desktop, sandbox, other, *apps = (
-        tracked.environment for tracked in Redaction(SALT).moment(moment_of(*rows)).profile_state.environments.values()
+        tracked.environment for tracked in Redaction().moment(moment_of(*rows)).profile_state.environments.values()
     )
     assert desktop.organization_id == "local"
     assert desktop.device_id.startswith("desktop:env-")
@@ -201,13 +205,13 @@ def test_what_the_screen_reads_from_an_id_stays() -> None:
     ],
 )
 def test_reasons_in_our_own_words_stay(event: Event, reason: str | None) -> None:
-    assert Redaction(SALT).event(event).reason == (reason or event.reason)
+    assert Redaction().event(event).reason == (reason or event.reason)
 
 
 def test_what_a_group_shares_is_replaced_field_by_field() -> None:
     shared = clean("pod p-7, key owner acme, os linux, version 0.34.1, node v22.1.0, mode standard")
     event = Event(kind=Kind.TOGETHER, of=Kind.OFFLINE, at=NOW, reason=shared)
-    reason = Redaction(SALT).event(event).reason or ""
+    reason = Redaction().event(event).reason or ""
     pod, owner, *rest = reason.split(", ")
     assert pod.startswith("pod pod-")
     assert owner.startswith("key owner user-")
@@ -215,7 +219,7 @@ def test_what_a_group_shares_is_replaced_field_by_field() -> None:
 
 
 def test_every_field_that_an_event_can_name_has_its_rule() -> None:
-    redaction = Redaction(SALT)
+    redaction = Redaction()
     named = {LABELS[name] for name in (*EVENT_KINDS, *_SHAREABLE)}
     assert named <= redaction._by_label.keys()  # noqa: SLF001  the table of rules
 
@@ -229,7 +233,7 @@ def marks_in(value: Any) -> set[str]:
 
 
 def test_no_text_of_a_moment_is_left_in_any_field() -> None:
-    moment = Redaction(SALT).moment(marked(Moment))
+    moment = Redaction().moment(marked(Moment))
     assert marks_in(moment) == set()
     assert marks_in(unpacked(FrameEncoder().encode(moment).data)) == set()
 
@@ -238,13 +242,13 @@ def test_no_text_of_a_moment_is_left_in_any_field() -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_no_text_of_an_event_of_any_kind_is_left_in_any_field(kind: Kind, field: str | None) -> None:
     one = dataclasses.replace(marked(Event), kind=kind, field=field)
-    event = Redaction(SALT).event(dataclasses.replace(one, members=(one,)))
+    event = Redaction().event(dataclasses.replace(one, members=(one,)))
     assert marks_in(event) <= OWN_WORDS
     assert marks_in(unpacked(encode_event(event))) <= OWN_WORDS
 
 
 def test_no_text_about_a_recording_is_left_in_any_field() -> None:
-    assert marks_in(Redaction(SALT).about(marked(About))) <= OWN_WORDS
+    assert marks_in(Redaction().about(marked(About))) <= OWN_WORDS
 
 
 def test_every_text_that_is_looked_for_has_been_there() -> None:
@@ -268,6 +272,6 @@ def values_without_text(value: Any, place: str = "") -> Iterator[tuple[str, obje
 def test_every_value_without_text_stays() -> None:
     """Except the pages of a listing, whose rows stand among the tracked environments."""
     moment, event = marked(Moment), marked(Event)
-    kept = [*values_without_text([Redaction(SALT).moment(moment), Redaction(SALT).event(event)])]
+    kept = [*values_without_text([Redaction().moment(moment), Redaction().event(event)])]
     lost = [(place, value) for place, value in values_without_text([moment, event]) if (place, value) not in kept]
     assert [place for place, _ in lost if not place.startswith("ListedPage.")] == []
