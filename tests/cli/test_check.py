@@ -172,6 +172,24 @@ async def test_whatever_keeps_it_from_knowing_is_unknown(tmp_path: Path) -> None
         assert "there are no profiles" in (await checked(wrong, "--profile", "work")).failure
 
 
+async def test_times_in_another_unit_are_unknown_where_the_rows_could_decide(tmp_path: Path) -> None:
+    async with faulty_server([]) as server:
+        environ = environ_of(tmp_path, server.url)
+        down = {"connectionId": None, "lastHeartbeat": None}
+        for factor in (0.001, 1000):
+            moment = read_clocks().wall * factor
+            instants = dict.fromkeys(("lastSeenAt", "firstSeenAt", "connectedAt"), moment)
+            server.rows = rows({}, *[{**instants, "lastHeartbeat": moment}] * 10, *[{**instants, **down}] * 10)
+            ended = await checked(environ)
+            assert (ended.code, ended.text) == (3, "ENVWATCH UNKNOWN - no problem in 21 environments (20 unknown)")
+            assert ended.out.splitlines()[1:] == [
+                "unknown: 10 rows whose heartbeat's time cannot be true",
+                "unknown: 10 rows offline since a time that cannot be true",
+            ]
+            assert (await checked(environ, "-c", "19")).code == 3
+            assert (await checked(environ, "-c", "20")).code == 0
+
+
 def write_profiles(folder: Path, /, **urls: str) -> str:
     """Write a configuration of profiles, and return its path."""
     config = folder / "config.toml"
