@@ -38,7 +38,7 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 
 
 def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
-    """Whether an environment is offline since a time that cannot be true: before 2020, or after the latest possible time.
+    """Whether an environment is offline since a time that cannot be true: before 2020, or after `latest`.
 
     Nobody knows how long such a loss has lasted. Times are by the server's clock in ms.
     """
@@ -74,13 +74,13 @@ def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_
     return now - lost_at >= lasts / MS
 
 
-def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float | None:
+def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: float = inf) -> float | None:
     """Return since when it has been in its state (server's clock, ms), as far as is known; None while unknown.
 
     A late one is late from its missed ping on. One that has been online since it was first seen has been so at least
-    since it connected. A time before 2020 cannot be true.
+    since it connected. A loss before 2020 or after `latest` has no time that can be true.
     """
-    if tracked.has_impossible_time or is_undated(tracked, inf):
+    if tracked.has_impossible_time or is_undated(tracked, latest):
         return None
     match tracked.presence:
         case Presence.LATE:
