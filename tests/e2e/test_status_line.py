@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import pytest
 from support.builders import wire_row
-from support.byte_scanner import serving, unlimited
+from support.byte_scanner import credentials, serving, unlimited
 from support.demo_screen import titles_line
 from support.faulty_server import says
 from support.pty_terminal import ESC, Terminal
@@ -197,3 +197,21 @@ def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
     server.heal()
     terminal.press("r")
     terminal.wait_for("key accepted")
+
+
+def test_slow_polls_say_why_in_the_status_line_and_which_settings_help_in_the_help(tmp_path: Path) -> None:
+    with serving(Beating([wire_row(f"env-{number}") for number in range(600)])) as server:
+        environ = credentials(server)
+        with Terminal.of_envwatch("--interval", "6", home=tmp_path, environ=environ) as terminal:
+            terminal.wait_for("● 600")
+            assert "pages at" not in terminal.text, "six pages in six seconds need no other interval"
+        with Terminal.of_envwatch("--interval", "5", home=tmp_path, environ=environ) as terminal:
+            for columns, lines in SIZES[1:]:
+                terminal.resize(columns, lines)
+                terminal.wait_until(
+                    lambda: re.search(r" default .*live [0-9]s.*  6 pages at 60/min$", terminal.display[0].rstrip()),
+                    "the reason",
+                )
+            terminal.press("?")
+            terminal.wait_for("`requests_per_minute` or `page_size`")
+            assert "6 pages at 60 requests a minute take 6s" in terminal.text
