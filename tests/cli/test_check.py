@@ -226,6 +226,21 @@ async def test_what_is_acknowledged_or_silenced_on_one_server_is_a_problem_on_an
             (state / name).unlink()
 
 
+@pytest.mark.parametrize("names", [("one", "other"), ("other", "one")])
+async def test_an_acknowledgement_of_1_0_0_lasts_while_the_environment_is_down_on_any_server(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    state, environ = tmp_path / "envwatch", environ_of(tmp_path, "", K=KEY)
+    state.mkdir()
+    ack = {"at": read_clocks().wall, "note": "known"}
+    async with faulty_server(rows({}, {})) as one, faulty_server(rows(DOWN, {})) as other:
+        urls = {"one": one.url, "other": other.url}
+        config = write_profiles(tmp_path, **{name: urls[name] for name in names})
+        (state / "acknowledged.json").write_text(json.dumps({"env-1": ack}), encoding="utf-8")
+        ended = await checked(environ, "--config", config, "--profile", ",".join(names))
+        assert (ended.code, ended.text) == (0, "ENVWATCH OK - no problem in 4 environments (1 quiet)")
+
+
 async def test_of_several_profiles_each_must_be_listed(tmp_path: Path) -> None:
     async with faulty_server(rows(DOWN, {})) as server:
         config = write_profiles(tmp_path, work=server.url, home=server.url, away="http://127.0.0.1:1")
