@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import UTC, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import pytest
-from support.builders import NOW, beating, environment, listed, slept, watched
+from support.builders import NOW, beating, environment, listed, reading, slept, watched
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.event_text import empty_table_text, event_style, event_text
+from envwatch.views.event_text import (
+    empty_log_text,
+    empty_table_text,
+    event_style,
+    event_text,
+    watched_since,
+    watched_text,
+)
 from envwatch.views.table_view import View
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 HOURS = timedelta(hours=3)
 
@@ -192,5 +205,26 @@ def test_the_events_of_a_real_fleet_have_texts() -> None:
 @pytest.mark.parametrize("query", ["profile:home", "web"])
 def test_an_empty_table_says_that_nothing_matches(query: str) -> None:
     fleet = Fleet({NO_PROFILE: watched([listed(beating(2))], ProfileState(profile_name=clean("work")))[0]})
-    text = empty_table_text(fleet, View(query=parse(query)))
+    text = empty_table_text(fleet, View(query=parse(query)), reading())
     assert text == "Nothing matches. esc clears the filter, 0 resets the view."
+
+
+MIDNIGHT = NOW + 54_400_000
+"""The end of the day of `NOW`, in UTC."""
+
+
+@pytest.mark.parametrize(
+    ("now", "zone", "text"),
+    [
+        (MIDNIGHT - 1, UTC, "08:53:20Z"),
+        (MIDNIGHT, UTC, "2025-10-09 08:53Z"),
+        (MIDNIGHT, timezone(-timedelta(hours=1)), "07:53:20Z"),
+    ],
+)
+def test_a_time_of_another_day_has_its_date_where_it_says_since_when_one_watches(
+    now: float, zone: tzinfo, text: str
+) -> None:
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(beating(2)), reading())
+    assert watched_since(monitor.fleet, reading(now), zone) == text
+    assert watched_text(monitor, reading(now), zone).startswith(f"watched since {text}")
+    assert f"Nothing has happened since {text}, when" in empty_log_text(monitor.fleet, reading(now), zone)
