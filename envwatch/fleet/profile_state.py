@@ -136,7 +136,13 @@ class ProfileState:
         After a sleep, the profile is not blind before a poll has failed: the next listing comes at once.
         """
         is_awake = self.unseen_since is None or self.failures > 0
-        if self.listed is None or not is_awake or self.freshness(now) is not Freshness.BLIND:
+        if self.listed is None or not is_awake:
+            return self, ()
+        if self.unseen_since is None and now.slept_since(self.listed):
+            # The poller has not noticed yet that this machine slept, or that the wall clock was set.
+            measured_ms = (now.monotonic - self.listed.monotonic) * 1000
+            now = Clocks(WallMs(self.listed.wall + measured_ms), now.monotonic)
+        if self.freshness(now) is not Freshness.BLIND:
             return self, ()
         at, since = self.clock.server_time(now.wall), self.clock.server_time(self.listed.wall)
         cause = (

@@ -41,12 +41,14 @@ def refused(seconds: float) -> Outcome:
     return failed(Cause.UNAUTHORIZED, at(seconds))
 
 
-def driven(*steps: Outcome | float) -> tuple[Monitor, list[Event]]:
-    """A monitor after outcomes and moments (seconds) at which its time passed, and its events of periods."""
+def driven(*steps: Outcome | Clocks | float) -> tuple[Monitor, list[Event]]:
+    """A monitor after outcomes and moments (seconds, or clocks) at which its time passed, and its events of periods."""
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for step in steps:
         if isinstance(step, float | int):
             monitor, _ = monitor.tick(reading(at(step)))
+        elif isinstance(step, Clocks):
+            monitor, _ = monitor.tick(step)
         else:
             monitor, _ = monitor.apply(NO_PROFILE, step, step.awake if isinstance(step, Slept) else step.started)
     return monitor, [event for event in monitor.event_log if event.kind in KINDS]
@@ -149,6 +151,15 @@ def test_a_wall_clock_that_was_set_is_one_notice_and_no_sleep(step_s: float) -> 
     assert (notice.at, notice.reason) == (at(5), f"this machine's clock was set {way} by {by}")
     assert [event.at for event in appeared] == [at(5), at(10)]
     assert monitor.sees(NO_PROFILE, later)
+
+
+@pytest.mark.parametrize(("seconds", "is_blind"), [(60, False), (60.001, True)])
+@pytest.mark.parametrize("step_s", [-DAYS_S, DAYS_S])
+def test_before_the_poller_notices_that_the_wall_clock_was_set_the_other_clock_says_whether_the_data_is_old(
+    step_s: float, seconds: float, *, is_blind: bool
+) -> None:
+    _, events = driven(up(0), clocks(seconds, ahead_s=step_s))
+    assert kinds(events) == [Kind.BLIND] * is_blind
 
 
 @pytest.mark.parametrize("step_s", [-DAYS_S, 0, DAYS_S])
