@@ -125,7 +125,8 @@ class ProfileState:
                     return asleep, ()
                 since, at = self.clock.server_time(outcome.last_awake.wall), self.clock.server_time(outcome.awake.wall)
                 slept = Event(kind=Kind.SLEPT, at=at, profile=self.profile, since=since, lasted=span(at - since))
-                if not self.clock.is_known:
+                if not self.clock.is_known or self.unseen_since is not None:
+                    # No `Date`, or a sleep after a quarantined listing: the wall clock has to do.
                     return asleep, (slept,)
                 # Only the server's clock tells a sleep from a wall clock that was set, so the event waits.
                 return replace(asleep, periods=begun(self.periods, slept)[0]), ()

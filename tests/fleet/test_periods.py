@@ -186,6 +186,20 @@ def test_without_a_date_the_wall_clock_measures_a_sleep(step_s: float) -> None:
     assert [(event.kind, event.since, event.at) for event in events] == [(Kind.SLEPT, at(4), at(25 + step_s))]
 
 
+def test_a_sleep_after_a_quarantined_listing_is_a_sleep_of_its_own() -> None:
+    first, second = (
+        Slept(clocks(4), clocks(105, asleep_s=100)),
+        Slept(clocks(110, asleep_s=100), clocks(211, asleep_s=200)),
+    )
+    quarantined = listed_by(clocks(106, asleep_s=100), 106, rows=0)
+    _, events = driven(up(0), first, quarantined, second, listed_by(clocks(212, asleep_s=200), 212))
+    sleeps = [event for event in events if event.kind is not Kind.HELD and event.kind is not Kind.RELEASED]
+    assert [(event.kind, event.since, event.lasted) for event in sleeps] == [
+        (Kind.SLEPT, at(4), timedelta(seconds=100)),
+        (Kind.SLEPT, at(110), timedelta(seconds=101)),
+    ]
+
+
 def test_several_sleeps_before_a_listing_are_one() -> None:
     naps = [Slept(clocks(4), clocks(105, asleep_s=100)), Slept(clocks(106, asleep_s=100), clocks(207, asleep_s=200))]
     _, events = driven(up(0), *naps, listed_by(clocks(208, asleep_s=200), 208))
