@@ -15,7 +15,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean, composed, shortened
-from envwatch.model.times import NOTHING, clock_text, long_age, moment, span
+from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
 from envwatch.views.state_details import instant_text
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle
 
@@ -239,7 +239,16 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
 def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:
     """Return since when the fleet is watched, the earliest time of all profiles; None before the first listing."""
     began = [(each.began_at, each.clock.server_time(now.wall)) for each in fleet if each.began_at is not None]
-    return _dated_text(*min(began), zone) if began else None
+    if not began:
+        return None
+    began_at, present = min(began)
+    return clock_text(began_at, zone) if _is_same_day(began_at, present, zone) else date_text(began_at, zone)
+
+
+def _is_same_day(at: float, now: float, zone: tzinfo | None) -> bool:
+    """Whether two instants, in ms, are on one day of a zone, None for the local zone."""
+    when, present = moment(at, zone), moment(now, zone)
+    return when is None or present is None or when.date() == present.date()
 
 
 def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
@@ -247,9 +256,7 @@ def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
 
     Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
     """
-    when, present = moment(at, zone), moment(now, zone)
-    is_today = when is None or present is None or when.date() == present.date()
-    return instant_text(at, now if is_today else inf, zone)
+    return instant_text(at, now if _is_same_day(at, now, zone) else inf, zone)
 
 
 def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText:

@@ -66,4 +66,5 @@ def test_a_wall_clock_that_is_set_by_three_days_is_a_notice_between_events_of_th
             (tmp_path / "next").replace(shift)
             terminal.press("e")
             terminal.wait_for("this machine's clock was set ahead by 3d")
-            assert not re.search("slept for|while blind|BLIND", terminal.text)
+            # A busy machine may stop the program for some seconds, which is a sleep, too.
+            assert not re.search("(slept|blind) for [0-9]+d", terminal.text)

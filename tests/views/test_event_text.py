@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta, timezone
-from typing import TYPE_CHECKING
+from datetime import UTC, timedelta
 
 import pytest
 from support.builders import NOW, beating, environment, listed, reading, slept, watched
@@ -24,9 +23,6 @@ from envwatch.views.event_text import (
     watched_text,
 )
 from envwatch.views.table_view import View
-
-if TYPE_CHECKING:
-    from datetime import tzinfo
 
 HOURS = timedelta(hours=3)
 
@@ -214,17 +210,14 @@ MIDNIGHT = NOW + 54_400_000
 
 
 @pytest.mark.parametrize(
-    ("now", "zone", "text"),
+    ("now", "sentence", "title"),
     [
-        (MIDNIGHT - 1, UTC, "08:53:20Z"),
-        (MIDNIGHT, UTC, "2025-10-09 08:53Z"),
-        (MIDNIGHT, timezone(-timedelta(hours=1)), "07:53:20Z"),
+        (MIDNIGHT - 1, "08:53:20Z", "08:53:20Z"),
+        (MIDNIGHT, "2025-10-09 08:53:20Z", "2025-10-09 08:53Z"),
     ],
 )
-def test_a_time_of_another_day_has_its_date_where_it_says_since_when_one_watches(
-    now: float, zone: tzinfo, text: str
-) -> None:
+def test_the_begin_of_watching_has_its_date_on_another_day(now: float, sentence: str, title: str) -> None:
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(beating(2)), reading())
-    assert watched_since(monitor.fleet, reading(now), zone) == text
-    assert watched_text(monitor, reading(now), zone).startswith(f"watched since {text}")
-    assert f"Nothing has happened since {text}, when" in empty_log_text(monitor.fleet, reading(now), zone)
+    assert watched_since(monitor.fleet, reading(now), UTC) == sentence
+    assert watched_text(monitor, reading(now), UTC) == f"watched since {title}"
+    assert f"Nothing has happened since {sentence}, when" in empty_log_text(monitor.fleet, reading(now), UTC)
