@@ -88,7 +88,11 @@ def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
 
 
 def recovered(
-    acks: Acks, environments: Iterable[TrackedEnvironment], servers: Mapping[SafeText, SafeText] = NO_SERVERS
+    acks: Acks,
+    environments: Iterable[TrackedEnvironment],
+    servers: Mapping[SafeText, SafeText] = NO_SERVERS,
+    *,
+    are_all_listed: bool = True,
 ) -> frozenset[ServerKey]:
     """Return the keys of acknowledgements whose environment is no problem any more, or has another problem.
 
@@ -96,7 +100,8 @@ def recovered(
     offline and gave a sign of life since it was acknowledged was up in between, unseen. The environments are those of
     all profiles, and `servers` has the server of each profile. An acknowledgement for one server ends by the rows of
     that server: an id that is a problem under any of its profiles still is one. An acknowledgement for every server
-    ends once a server lists the id and the id is a problem on no server.
+    ends once a server lists the id and the id is a problem on no server. Without a listing of every profile
+    (`are_all_listed`) nobody knows that.
     """
     if not acks:
         return frozenset()
@@ -112,7 +117,7 @@ def recovered(
                 listed.add(key)
                 if tracked.is_unhealthy and not _came_back(tracked, ack):
                     problems.add(key)
-    return frozenset(listed - problems)
+    return frozenset(key for key in listed - problems if key[0] or are_all_listed)
 
 
 def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:

@@ -133,7 +133,9 @@ class Monitor:
         """
         fleet, found = self.fleet.apply(profile, outcome)
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
-        ended = recovered(self.acks, fleet.environments, fleet.servers) | _listed_after_all(self.acks, fleet)
+        are_all_listed = not fleet.unlisted
+        ended = recovered(self.acks, fleet.environments, fleet.servers, are_all_listed=are_all_listed)
+        ended |= _listed_after_all(self.acks, fleet)
         acks, incidents, resumed, beating = self.acks, self.incidents, self.resumed, self.beating
         if profile not in beating and (
             after.has_fresh_heartbeat or is_beating(before.environments, after.environments)

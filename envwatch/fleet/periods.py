@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.model import limits
-from envwatch.model.times import span
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import composed
+from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from envwatch.model.clock import ServerMs
+    from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
 
 Periods: TypeAlias = "Mapping[Kind, ServerMs]"
@@ -35,6 +37,8 @@ ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
     }
 )
 """The kinds of events that begin a period, each with the kind that ends it."""
+
+_SLEPT_MS: Final = limits.SLEPT_FROM / MS
 
 BY_ANY_LISTING: Final = frozenset({Kind.FAILING, Kind.KEY_REFUSED})
 """The periods that any listing ends, whether it is believed or not, and new or not."""
@@ -75,3 +79,39 @@ def ended(
     if not events:
         return periods, ()
     return MappingProxyType({kind: since for kind, since in periods.items() if kind not in ends}), events
+
+
+def woken(
+    periods: Periods, last_awake: Clocks, now: Clocks, at: ServerMs | None, profile: SafeText
+) -> tuple[Periods, tuple[Event, ...], float]:
+    """Return the periods without a sleep, the events of the sleep, and by how many ms the wall clock was set meanwhile.
+
+    The server's clock measures the sleep. The wall clock was set if the wall clock went further than the server's clock
+    did, or less far. Where the wall clock was set and nothing slept, the only event is a notice.
+
+    Args:
+        periods: with the sleep, which began by the server's clock as known before.
+        last_awake: this machine's clocks before the sleep.
+        now: this machine's clocks when the first listing was asked for.
+        at: the same moment by the server's clock as known from that listing; None if the listing has no `Date`.
+        profile: whose periods these are.
+    """
+    since, rest = periods[Kind.SLEPT], dict(periods)
+    del rest[Kind.SLEPT]
+    measured_ms, drift_ms = (now.monotonic - last_awake.monotonic) * 1000, now.drift_since(last_awake) * 1000
+    if at is None:
+        at = ServerMs(since + now.wall - last_awake.wall)
+    slept_ms = at - since - measured_ms
+    set_by_ms, events = drift_ms - slept_ms, list[Event]()
+    if slept_ms > _SLEPT_MS or abs(drift_ms) <= _SLEPT_MS:
+        # The monotonic clock stands still in a sleep, and goes on while the process is stopped.
+        lasted = span(slept_ms if slept_ms > _SLEPT_MS else at - since)
+        events.append(Event(kind=Kind.SLEPT, at=ServerMs(max(at, since)), profile=profile, since=since, lasted=lasted))
+    if abs(set_by_ms) <= _SLEPT_MS:
+        set_by_ms = 0.0
+    else:
+        # A `Date` has no fractions of a second.
+        by = long_age(span(5_000 * round(abs(set_by_ms) / 5_000)))
+        text = composed(f"this machine's clock was set {'ahead' if set_by_ms > 0 else 'back'} by {by}")
+        events.append(Event(kind=Kind.NOTICE, at=at, profile=profile, reason=text))
+    return MappingProxyType(rest), tuple(events), set_by_ms

@@ -6,6 +6,7 @@ acknowledged nor silenced, and within the alert policy) is decided by `Monitor.i
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Presence, Reason
@@ -34,6 +35,14 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
         return False
     lost_at = tracked.lost_at
     return now - lost_at >= _OLD_MS and lost_at >= _EARLIEST_MS
+
+
+def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
+    """Whether an environment is offline since a time that cannot be true: before 2020, or after `latest`.
+
+    Nobody knows how long such a loss has lasted. Times are by the server's clock in ms.
+    """
+    return tracked.verdict.presence is _OFFLINE and not _EARLIEST_MS <= tracked.lost_at <= latest
 
 
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
@@ -65,13 +74,13 @@ def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_
     return now - lost_at >= lasts / MS
 
 
-def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float | None:
+def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: float = inf) -> float | None:
     """Return since when it has been in its state (server's clock, ms), as far as is known; None while unknown.
 
     A late one is late from its missed ping on. One that has been online since it was first seen has been so at least
-    since it connected.
+    since it connected. A loss before 2020 or after `latest` has no time that can be true.
     """
-    if tracked.has_impossible_time:
+    if tracked.has_impossible_time or is_undated(tracked, latest):
         return None
     match tracked.presence:
         case Presence.LATE:

@@ -20,7 +20,7 @@ from envwatch.fleet.listed_rows import rows_of, still_listed
 from envwatch.fleet.mass_changes import with_masses
 from envwatch.fleet.newcomers import named_by_device
 from envwatch.fleet.newest_version import newest_version
-from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, begun, blind_after, ended
+from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, begun, blind_after, ended, woken
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import Presence, PresenceRule
 from envwatch.fleet.replacement import RuleInputs, keeps_identity, renamed_events, with_replacements
@@ -34,7 +34,7 @@ from envwatch.fleet.tracking import (
     unread,
 )
 from envwatch.model import limits
-from envwatch.model.clock import Clocks, ServerClock, ServerMs
+from envwatch.model.clock import Clocks, ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -112,16 +112,24 @@ class ProfileState:
         """Return the state after one poll, and the events of the poll, oldest first."""
         match outcome:
             case Listed():
-                blind, noticed = self.with_interval(outcome.interval).tick(outcome.started)
-                profile_state, events = _after_listing(replace(self, periods=blind.periods), outcome)
-                return profile_state, (*noticed, *events)
+                awake, woken_events = _awake(self, outcome)
+                blind, noticed = awake.with_interval(outcome.interval).tick(outcome.started)
+                profile_state, events = _after_listing(replace(awake, periods=blind.periods), outcome)
+                return profile_state, (*woken_events, *noticed, *events)
             case Failed():
                 return _after_failure(self, outcome)
             case Slept():
-                since, at = self.clock.server_time(outcome.last_awake.wall), self.clock.server_time(outcome.awake.wall)
                 unseen_since = self.unseen_since or outcome.last_awake
+                asleep = replace(self, clock=ServerClock(), date_error=None, unseen_since=unseen_since)
+                if Kind.SLEPT in self.periods:
+                    return asleep, ()
+                since, at = self.clock.server_time(outcome.last_awake.wall), self.clock.server_time(outcome.awake.wall)
                 slept = Event(kind=Kind.SLEPT, at=at, profile=self.profile, since=since, lasted=span(at - since))
-                return replace(self, clock=ServerClock(), date_error=None, unseen_since=unseen_since), (slept,)
+                if not self.clock.is_known or self.unseen_since is not None:
+                    # No `Date`, or a sleep after a quarantined listing: the wall clock has to do.
+                    return asleep, (slept,)
+                # Only the server's clock tells a sleep from a wall clock that was set, so the event waits.
+                return replace(asleep, periods=begun(self.periods, slept)[0]), ()
 
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
         """Return the state once time has passed, and the event if the profile is blind from then on.
@@ -129,7 +137,13 @@ class ProfileState:
         After a sleep, the profile is not blind before a poll has failed: the next listing comes at once.
         """
         is_awake = self.unseen_since is None or self.failures > 0
-        if self.listed is None or not is_awake or self.freshness(now) is not Freshness.BLIND:
+        if self.listed is None or not is_awake:
+            return self, ()
+        if self.unseen_since is None and now.slept_since(self.listed):
+            # The poller has not noticed yet that this machine slept, or that the wall clock was set.
+            measured_ms = (now.monotonic - self.listed.monotonic) * 1000
+            now = Clocks(WallMs(self.listed.wall + measured_ms), now.monotonic)
+        if self.freshness(now) is not Freshness.BLIND:
             return self, ()
         at, since = self.clock.server_time(now.wall), self.clock.server_time(self.listed.wall)
         cause = (
@@ -256,6 +270,33 @@ def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[Profil
         failing = Event(kind=Kind.FAILING, at=at, profile=profile_state.profile, since=since, reason=reason)
         periods, events = begun(periods, failing)
     return replace(following, periods=periods), events
+
+
+def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
+    """Return the state with what the first listing after a sleep says of the sleep, and the events of that.
+
+    Where the wall clock was set, its instants before that are moved. Without a sleep nothing was missed.
+    """
+    last_awake = profile_state.unseen_since
+    if last_awake is None or Kind.SLEPT not in profile_state.periods:
+        return profile_state, ()
+    clock, _ = believed_clock(profile_state.clock, profile_state.date_error, outcome.snapshot, profile_state.limits)
+    at = clock.server_time(outcome.started.wall) if clock.is_known else None
+    profile = profile_state.profile
+    periods, events, set_by_ms = woken(profile_state.periods, last_awake, outcome.started, at, profile)
+    has_slept = any(event.kind is Kind.SLEPT for event in events)
+    return replace(
+        profile_state,
+        listed=_moved(profile_state.listed, set_by_ms),
+        last_up=_moved(profile_state.last_up, set_by_ms),
+        unseen_since=_moved(last_awake, set_by_ms) if has_slept else None,
+        periods=periods,
+    ), events
+
+
+def _moved(clocks: Clocks | None, by_ms: float) -> Clocks | None:
+    """Return a moment by the wall clock as the wall clock was set later."""
+    return None if clocks is None else replace(clocks, wall=WallMs(clocks.wall + by_ms))
 
 
 def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:

@@ -44,7 +44,7 @@ OLD_AFTER = timedelta(hours=24)
 """Time offline after which an environment is folded away behind a counted line."""
 
 EVENTS_KEPT = 20_000
-"""Newest events that a dashboard keeps, each member of a group counted: some 4 MiB."""
+"""Newest events that a dashboard keeps, each member of a group counted: 10 to 20 MiB."""
 
 HEADLINE_STANDS = timedelta(seconds=60)
 """How long a loss stays in the line for the newest event, whatever small changes follow."""

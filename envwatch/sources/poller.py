@@ -65,6 +65,10 @@ class PollSchedule:
     """Monotonic second of the next poll; None during a poll, or while none is due."""
     is_paused: bool = False
     """Whether the user paused polling; a poll that is under way is completed."""
+    requests: int = 0
+    """Requests of the newest listing, if the request budget lengthens the interval for them; 0 otherwise."""
+    requests_per_minute: int = 0
+    """The request budget, if the budget lengthens the interval; 0 otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +174,18 @@ class Poller:
     @property
     def schedule(self) -> PollSchedule:
         """What the poller will do next; for showing."""
-        if self._due is None:
-            return PollSchedule(PollState.POLLING, self.interval, is_paused=self._is_paused)
-        return PollSchedule(PollState.WAITING, self.interval, self._next_at(self._due), self._is_paused)
+        state, next_at = PollState.POLLING, None
+        if self._due is not None:
+            state, next_at = PollState.WAITING, self._next_at(self._due)
+        is_stretched = self.interval > self.wanted_interval
+        return PollSchedule(
+            state,
+            self.interval,
+            next_at,
+            self._is_paused,
+            self._last_requests if is_stretched else 0,
+            self._limits.requests_per_minute if is_stretched else 0,
+        )
 
     def refresh(self) -> RefreshDelay | None:
         """Poll as soon as allowed, also when paused.

@@ -76,7 +76,10 @@ def log_line_of(outcome: Outcome) -> LogLine:
             )
         case Slept(last_awake=last, awake=awake):
             gap = timedelta(milliseconds=max(awake.wall - last.wall, (awake.monotonic - last.monotonic) * 1000))
-            return LogLine(Level.WARNING, clean(f"this machine or process stood still for {long_age(gap)}"))
+            text = f"this machine or process stood still for {long_age(gap)}"
+            if awake.slept_since(last):
+                text = f"this machine stood still for {long_age(gap)}, or its clock was set"
+            return LogLine(Level.WARNING, clean(text))
 
 
 def _age_text(served: RelayInfo) -> str:

@@ -142,7 +142,7 @@ class TimeMachine:
             present=live.now,
             end=live.now.wall if replay is None else replay.end,
             at=None if rewound is None else rewound.server_time,
-            day=self._day,
+            day=self._day if rewound is None or self._has_day_of(rewound) else None,
             live=rewound_text.trouble_text(live.fleet, live.now) if replay is None else EMPTY,
             present_state=live if replay is None else None,
             playing=None if replay is None else replay.playing,
@@ -327,27 +327,30 @@ class TimeMachine:
         self._screen.republish()
         if not self._goals:
             self._reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)
-        if (self._day is None or not self._day.covers(self._rewound.server_time)) and not self._is_day_read:
+        if not self._is_day_read and not self._has_day_of(self._rewound):
             self._is_day_read = True
-            self._screen.run_worker(self._read_day(self._rewound))
+            self._screen.run_worker(self._read_day())
 
-    async def _read_day(self, rewound: _Rewound) -> None:
-        """Read what the line of events shows, beside the keys."""
-        returns = self._returns
+    def _has_day_of(self, rewound: _Rewound) -> bool:
+        """Whether the line of events belongs to a moment."""
+        return self._day is not None and self._day.covers(rewound.server_time)
+
+    async def _read_day(self) -> None:
+        """Read what the line of events shows, beside the keys, until the line belongs to the moment on the screen."""
         try:
-            events = await self._reader.events(rewound.place.wall, self._end, rewound.clocks)
+            while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
+                events = await self._reader.events(rewound.place.wall, self._end, rewound.clocks)
+                at = rewound.server_time
+                newest = rewound.clocks[rewound.place.poll_ref.profile].server_time(events.until)
+                # This machine's clock may have been set back since that moment.
+                until = ServerMs(max(min(newest, at + DAY_MS / 2), at))
+                day = await asyncio.to_thread(day_of, events.log, events.watched.values(), until)
+                if self._rewound is not None:
+                    # A failed poll may be a moment before the first listing.
+                    self._day = replace(day, since=min(day.since, at))
+                    self._screen.republish()
         except HistoryError as error:
             self._answer(f"cannot read the events: {error}")
-        else:
-            if returns == self._returns:
-                until = ServerMs(
-                    min(
-                        rewound.clocks[rewound.place.poll_ref.profile].server_time(events.until),
-                        rewound.server_time + DAY_MS / 2,
-                    )
-                )
-                self._day = await asyncio.to_thread(day_of, events.log, events.watched.values(), until)
-                self._screen.republish()
         finally:
             self._is_day_read = False
 

@@ -18,12 +18,12 @@ from envwatch.model.clock import WallMs
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache
 from envwatch.views.baseline import differing
-from envwatch.views.columns import LAST_DAY
+from envwatch.views.columns import LAST_DAY, STATE_TIME, for_rank
 from envwatch.views.grouping import groups_of, old_group
 from envwatch.views.table_view import PRESETS, NameOrder, by_presence, by_value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
@@ -118,7 +118,7 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
     parts = _parts_of(chosen, fleet, order_inputs.wall, order_reason)
     cache.names.learn(chain(fleet.environments, chosen))
-    rows = parts.ordered(view, cache.names, days)
+    rows = parts.ordered(view, cache.names, _rank_of(view, fleet, order_inputs.wall, days))
     if order_reason is not None:
         place = next(place for place, tracked in enumerate(rows) if tracked is order_reason.tracked)
         rows[place] = fleet.tracked(order_reason.tracked.key) or order_reason.tracked
@@ -177,6 +177,18 @@ def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fl
     return stand_in.key
 
 
+def _rank_of(
+    view: View, fleet: Fleet, wall: float, days: LastDays | None
+) -> Callable[[TrackedEnvironment], float | None] | None:
+    """Return the value by which a view sorts a row, if the value depends on more than the row; None otherwise."""
+    if view.sort == LAST_DAY and days is not None:
+        return days.share
+    if view.sort != STATE_TIME:
+        return None
+    moments = fleet.moments(WallMs(wall))
+    return lambda tracked: for_rank(tracked, moments[tracked.profile], fleet.for_environment(tracked).limits)
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """Rows by the part of the table that they belong to."""
@@ -187,16 +199,16 @@ class _Parts:
     """Rows that are down and need nobody: silenced, replaced, ephemeral, outside the alert policy, or gone."""
     old: list[TrackedEnvironment] = field(default_factory=list)
 
-    def ordered(self, view: View, names: NameOrder, days: LastDays | None) -> list[TrackedEnvironment]:
-        """Return all rows in the order of a view."""
+    def ordered(
+        self, view: View, names: NameOrder, rank: Callable[[TrackedEnvironment], float | None] | None
+    ) -> list[TrackedEnvironment]:
+        """Return all rows in the order of a view; `rank` takes the place of the rank of the view's column."""
         if view.sort is None:
             parts = (self.late, self.others, self.down, self.old)
             return list(chain.from_iterable(by_presence(names.by_name(part)) for part in parts))
         recent = [*self.late, *self.others, *self.down]
-        sort, is_inverted = view.sort, view.is_inverted
-        rank = days.share if days is not None and sort == LAST_DAY else None
         sorted_parts = (
-            by_value(names.by_name(part), sort, is_inverted=is_inverted, rank=rank)
+            by_value(names.by_name(part), view.sort, is_inverted=view.is_inverted, rank=rank)
             for part in ([[*recent, *self.old]] if view.is_narrowed else [recent, self.old])
         )
         return list(chain.from_iterable(sorted_parts))

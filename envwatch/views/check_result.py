@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.plausibility import latest_possible
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.problems import has_lasted, is_problem
+from envwatch.fleet.problems import has_lasted, is_problem, is_undated
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean, composed, counted, named_ids, shortened
 from envwatch.model.times import long_age, span
@@ -170,9 +171,12 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
     for profile_state in monitor.fleet:
         at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
         proven = [row for row in found if not (profile_state.is_unproven(row) or (row.clock_suspect and of in _SHOWN))]
-        test = _test_of(of, monitor, profile_state, now, block.keys)
+        test, undated = _test_of(of, monitor, profile_state, now, block.keys), 0
         for tracked in proven:
             is_counted = test(tracked)
+            if is_counted is None:
+                undated += 1
+                continue
             if is_counted:
                 counted_states[tracked.presence] += 1
             elif of is Metric.PROBLEMS and is_problem(tracked, at):
@@ -184,12 +188,12 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
         if of is not Metric.MISSING:
-            unknown += unreadable + len(found) - len(proven)
+            unknown += unreadable + undated + len(found) - len(proven)
         if of in (Metric.PROBLEMS, Metric.MISSING):
             unknown += unlisted
         if (warning := clock_warning(profile_state)) is not None:
             doubts.append(warning)
-        doubts += _doubts(profile_state, unreadable, len(found) - len(proven), unlisted)
+        doubts += _doubts(profile_state, unreadable, len(found) - len(proven), undated, unlisted)
     return CheckResult(
         of=of,
         count=counted_states.total(),
@@ -216,17 +220,23 @@ def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> lis
 
 def _test_of(
     of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
-) -> Callable[[TrackedEnvironment], bool]:
-    """Return the test whether an environment of a profile is counted."""
+) -> Callable[[TrackedEnvironment], bool | None]:
+    """Return the test whether an environment of a profile is counted; the test returns None if nobody can know."""
     match of:
         case Metric.PROBLEMS:
             at, alert_after = profile_state.clock.server_time(now.wall), monitor.alert_after(profile_state.profile)
             noticed, latest = monitor.incidents.noticed_times(), now.monotonic - alert_after.total_seconds()
-            return lambda tracked: (
-                monitor.is_alerting(tracked, now)
-                and has_lasted(tracked, at, alert_after, profile_state.limits)
-                and noticed.get(tracked.key, latest) <= latest
-            )
+            latest_loss = latest_possible(profile_state.clock, at)
+
+            def is_lasting_problem(tracked: TrackedEnvironment) -> bool | None:
+                if not monitor.is_alerting(tracked, now):
+                    return False
+                if is_undated(tracked, latest_loss):
+                    return noticed[tracked.key] <= latest if tracked.key in noticed else None
+                has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits)
+                return has_been_lost and noticed.get(tracked.key, latest) <= latest
+
+            return is_lasting_problem
         case Metric.OFFLINE:
             return lambda tracked: tracked.presence is Presence.OFFLINE and tracked.key in in_block
         case Metric.UNRESTRICTED:
@@ -255,13 +265,17 @@ def _unlisted(profile_state: ProfileState) -> int:
     return len(set(profile_state.expect) - known)
 
 
-def _doubts(profile_state: ProfileState, unreadable: int, untimed: int, unlisted: int) -> Iterator[SafeText]:
+def _doubts(
+    profile_state: ProfileState, unreadable: int, untimed: int, undated: int, unlisted: int
+) -> Iterator[SafeText]:
     """Yield a sentence for each reason why environments cannot be judged."""
     if unreadable and profile_state.snapshot is not None:
         ids = named_ids(profile_state.snapshot.rejected_ids, unreadable)
         yield clean(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
     if untimed:
         yield clean(f"unknown: {counted(untimed, 'row')} whose heartbeat's time cannot be true")
+    if undated:
+        yield clean(f"unknown: {counted(undated, 'row')} offline since a time that cannot be true")
     if unlisted:
         yield clean(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from envwatch.fleet.hours import HOURS
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
+from envwatch.model import limits
 from envwatch.model.environment import NEVER
 from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import clean, composed, natural_key
-from envwatch.model.times import minutes_age, short_age, span, state_age
+from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.presentation import PRESENTATIONS, Match
 from envwatch.query.language import Searchable
@@ -120,12 +121,22 @@ FIXED = ("state", "for", "beat", "name")
 NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
 """The minimal width of NAME, with the tag of a change; other columns get what is left."""
 _USUAL: Final = Limits()
+_AHEAD_MS: Final = limits.MOST_AHEAD / MS
 
 
 def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
     """Return how long an environment has been in its state; None while that is unknown."""
-    began_at = state_began_at(tracked, fleet_limits)
-    return None if began_at is None or began_at == NEVER else state_age(span(now - began_at))
+    age_ms = for_rank(tracked, now, fleet_limits)
+    return None if age_ms is None else state_age(span(age_ms))
+
+
+def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> float | None:
+    """Return the ms that an environment has been in its state, by the server's clock; None while that is unknown.
+
+    Profiles have limits and clocks of their own, so only this time compares rows of two profiles.
+    """
+    began_at = state_began_at(tracked, fleet_limits, now + _AHEAD_MS)
+    return None if began_at is None or began_at == NEVER else now - began_at
 
 
 def beat_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
@@ -264,5 +275,7 @@ COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys(
 
 LAST_DAY: Final = "24h"
 """The column that is not made from a row: what it shows and sorts by comes from `fleet.hours.LastDays`."""
+STATE_TIME: Final = "for"
+"""The column that sorts by the limits and the clock of each row's profile."""
 PROBLEMS: Final = "problems"
 """The name of the default order in settings, where other names are columns."""

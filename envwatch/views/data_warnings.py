@@ -13,13 +13,14 @@ from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, NOTHING, clock_text, short_age
-from envwatch.views.state_style import date_warning
+from envwatch.views.state_style import IMPOSSIBLE, date_warning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs, WallMs
 
 _ANOMALY_WORDS: Final[Mapping[Anomaly, str]] = {
@@ -77,4 +78,19 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
         )
     if (warning := date_warning(profile_state)) is not None:
         return clean(f"{warning}: not believed; what only it proves reads unknown (clk?)")
-    return None
+    # Nearly always the first row is not in doubt, so the other rows cost nothing.
+    if not all(map(_is_in_doubt, profile_state.environments.values())):
+        return None
+    rows = [row for row in profile_state.environments.values() if row.clock_suspect]
+    if not rows:
+        return None
+    if all(row.has_impossible_time for row in rows):
+        return clean(f"no heartbeat has a time that can be true ({IMPOSSIBLE}): rows read unknown (clk?)")
+    return clean(
+        "the server's Date contradicts every heartbeat: their ages are uncertain, and rows read unknown (clk?)"
+    )
+
+
+def _is_in_doubt(row: TrackedEnvironment) -> bool:
+    """Whether the age of a row's heartbeat is uncertain, or the row has no heartbeat that could prove anything."""
+    return row.clock_suspect or not row.environment.connection_id or row.presence.is_absent

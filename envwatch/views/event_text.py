@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
@@ -14,7 +15,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean, composed, shortened
-from envwatch.model.times import NOTHING, clock_text, long_age, span
+from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
 from envwatch.views.state_details import instant_text
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle
 
@@ -235,12 +236,27 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
     return composed(_SENTENCES[event.kind](event))
 
 
-def watched_since(fleet: Fleet, zone: tzinfo | None) -> SafeText | None:
+def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:
     """Return since when the fleet is watched, the earliest time of all profiles; None before the first listing."""
-    began_at = min(
-        (profile_state.began_at for profile_state in fleet if profile_state.began_at is not None), default=None
-    )
-    return None if began_at is None else clock_text(began_at, zone)
+    began = [(each.began_at, each.clock.server_time(now.wall)) for each in fleet if each.began_at is not None]
+    if not began:
+        return None
+    began_at, present = min(began)
+    return clock_text(began_at, zone) if _is_same_day(began_at, present, zone) else date_text(began_at, zone)
+
+
+def _is_same_day(at: float, now: float, zone: tzinfo | None) -> bool:
+    """Whether two instants, in ms, are on one day of a zone, None for the local zone."""
+    when, present = moment(at, zone), moment(now, zone)
+    return when is None or present is None or when.date() == present.date()
+
+
+def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return an instant: the time of day, or the date and the minute of another day than the present's.
+
+    Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
+    """
+    return instant_text(at, now if _is_same_day(at, now, zone) else inf, zone)
 
 
 def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText:
@@ -250,20 +266,20 @@ def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText
         return clean("no listing yet")
     server_now = next(iter(monitor.fleet)).clock.server_time(now.wall)
     since = min(each.spans[0].since for each in watched)
-    parts = [f"watched since {instant_text(since, server_now, zone)}"]
+    parts = [f"watched since {_dated_text(since, server_now, zone)}"]
     gaps = [after.since - before.until for each in watched for before, after in pairwise(each.spans)]
     if gaps:
         parts.append(f"{long_age(span(sum(gaps)))} not seen{f' in {len(gaps)} gaps' if len(gaps) > 1 else ''}")
     if any(Kind.BLIND in profile_state.periods for profile_state in monitor.fleet):
         parts.append("blind now")
     if monitor.event_log.cut_at is not None:
-        parts.append(f"before {instant_text(monitor.event_log.cut_at, server_now, zone)} dropped")
+        parts.append(f"before {_dated_text(monitor.event_log.cut_at, server_now, zone)} dropped")
     return clean(" · ".join(parts))
 
 
-def empty_log_text(fleet: Fleet, zone: tzinfo | None) -> SafeText:
+def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
     """Return why the event log is empty, and what will appear in it."""
-    since = watched_since(fleet, zone)
+    since = watched_since(fleet, now, zone)
     if since is None:
         return clean("Nothing is listed yet. The first listing is the baseline; what changes after it appears here.")
     what = "losses, returns, new modes and versions, blind times"
@@ -279,14 +295,14 @@ def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
     return composed(f"{what}: {failure.message}{'' if is_past else ' (r tries again now, q quits)'}")
 
 
-def empty_table_text(
-    fleet: Fleet, view: View, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
+def empty_table_text(  # noqa: PLR0913  the state of the screen
+    fleet: Fleet, view: View, now: Clocks, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
 ) -> SafeText:
     """Return why the table has no rows, since when, and what to do about it or what will appear.
 
     `is_past` is whether a recorded moment is shown, `in_block` how many rows of the block match the view.
     """
-    since = watched_since(fleet, zone)
+    since = watched_since(fleet, now, zone)
     if since is None:
         failure = next((profile_state.failure for profile_state in fleet if profile_state.failure is not None), None)
         return _unlisted_text(failure, is_past=is_past)

@@ -27,6 +27,7 @@ _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_RE
 _SEVERAL = 2
 """Events of one kind in one poll that become one sentence."""
 
+_FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
 _STANDS_MS = limits.HEADLINE_STANDS / MS
 
 
@@ -35,7 +36,7 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
 
     Without a severe one it is the newest event, of those of its listing the one of most environments, and None without
     events. A loss is no longer severe once all of its environments are back or replaced, nor is the begin of a period
-    that has ended.
+    that has ended. A change of a row that flaps is no news: the row is known to flap.
 
     The events are oldest first; `now_of` returns the current moment by the clock of an event's server, in ms.
     """
@@ -51,17 +52,22 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
         }
         ended |= {(event.profile, begin) for begin, end in ENDS.items() if end is event.kind}
         is_over = (event.profile, event.kind) in ended
-        is_over = is_over or all((single.profile, single.id) in returned for single in singles)
+        is_over = is_over or _is_flap(event) or all((single.profile, single.id) in returned for single in singles)
         if not is_over and _severity(event) > (_severity(most_severe) if most_severe is not None else 0):
             most_severe = event
     if most_severe is not None:
         return most_severe
-    newest_first = (event for event in reversed(event_log) if event.kind is not Kind.NOTICE)
+    newest_first = (event for event in reversed(event_log) if event.kind is not Kind.NOTICE and not _is_flap(event))
     newest = next(newest_first, None)
     if newest is None:
         return None
     same_listing = takewhile(lambda event: (event.at, event.profile) == (newest.at, newest.profile), newest_first)
     return max((newest, *same_listing), key=lambda event: len(event.members))
+
+
+def _is_flap(event: Event) -> bool:
+    """Whether an event is a loss, a return or a new connection of a row that is known to flap."""
+    return event.kind in _FLAPS and event.then is not None and event.then.is_flapping
 
 
 def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:

@@ -184,6 +184,24 @@ async def test_whatever_keeps_it_from_knowing_is_unknown(tmp_path: Path) -> None
         assert "there are no profiles" in (await checked(wrong, "--profile", "work")).failure
 
 
+async def test_times_in_another_unit_are_unknown_where_the_rows_could_decide(tmp_path: Path) -> None:
+    async with faulty_server([]) as server:
+        environ = environ_of(tmp_path, server.url)
+        down = {"connectionId": None, "lastHeartbeat": None}
+        for factor in (0.001, 1000):
+            moment = read_clocks().wall * factor
+            instants = dict.fromkeys(("lastSeenAt", "firstSeenAt", "connectedAt"), moment)
+            server.rows = rows({}, *[{**instants, "lastHeartbeat": moment}] * 10, *[{**instants, **down}] * 10)
+            ended = await checked(environ)
+            assert (ended.code, ended.text) == (3, "ENVWATCH UNKNOWN - no problem in 21 environments (20 unknown)")
+            assert ended.out.splitlines()[1:] == [
+                "unknown: 10 rows whose heartbeat's time cannot be true",
+                "unknown: 10 rows offline since a time that cannot be true",
+            ]
+            assert (await checked(environ, "-c", "19")).code == 3
+            assert (await checked(environ, "-c", "20")).code == 0
+
+
 def write_profiles(folder: Path, /, **urls: str) -> str:
     """Write a configuration of profiles, and return its path."""
     config = folder / "config.toml"
@@ -219,6 +237,21 @@ async def test_what_is_acknowledged_or_silenced_on_one_server_is_a_problem_on_an
             config = write_profiles(tmp_path, renamed=one.url)
             assert (await checked(environ, "--config", config, "--profile", "renamed")).code == 0
             (state / name).unlink()
+
+
+@pytest.mark.parametrize("names", [("one", "other"), ("other", "one")])
+async def test_an_acknowledgement_of_1_0_0_lasts_while_the_environment_is_down_on_any_server(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    state, environ = tmp_path / "envwatch", environ_of(tmp_path, "", K=KEY)
+    state.mkdir()
+    ack = {"at": read_clocks().wall, "note": "known"}
+    async with faulty_server(rows({}, {})) as one, faulty_server(rows(DOWN, {})) as other:
+        urls = {"one": one.url, "other": other.url}
+        config = write_profiles(tmp_path, **{name: urls[name] for name in names})
+        (state / "acknowledged.json").write_text(json.dumps({"env-1": ack}), encoding="utf-8")
+        ended = await checked(environ, "--config", config, "--profile", ",".join(names))
+        assert (ended.code, ended.text) == (0, "ENVWATCH OK - no problem in 4 environments (1 quiet)")
 
 
 async def test_of_several_profiles_each_must_be_listed(tmp_path: Path) -> None:

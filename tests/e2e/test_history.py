@@ -7,13 +7,14 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import programs
 from support.builders import listed
 from support.byte_scanner import credentials, running
-from support.pty_terminal import ESC, Terminal, environment
+from support.pty_terminal import ENTER, ESC, Terminal, environment
 from support.recording import ALWAYS, record
 from support.scripted_server import Scripted, down, up
 
@@ -192,3 +193,23 @@ def test_what_keeps_the_history_from_being_written_is_said_once_and_nothing_else
         done = programs.run(command, environment(tmp_path, **credentials(server)))
     assert done.returncode == 0
     assert done.stderr.decode().count("envwatch: no history is kept: ") == 1
+
+
+def test_the_line_of_events_belongs_to_the_moment_however_fast_the_keys_come(tmp_path: Path) -> None:
+    def end_of_line() -> str:
+        """The label at the end of the line of events; empty while the line is being read."""
+        return found[1] if (found := re.fullmatch(r" .*─.*  ([0-9]{2}:[0-9]{2}) *", terminal.display[2])) else ""
+
+    def hours_ago(hours: float) -> set[str]:
+        """The labels of a moment that long ago, give or take a minute."""
+        now = datetime.now(UTC) - timedelta(hours=hours)
+        return {f"{now + timedelta(minutes=minutes):%H:%M}" for minutes in (-1, 0, 1)}
+
+    with Terminal.of_envwatch("demo", "--no-hints", home=tmp_path) as terminal:
+        terminal.wait_for("● [0-9]+ on")
+        terminal.wait_for("^▌.* off ")
+        terminal.press("T23h ago", ENTER)
+        terminal.wait_until(lambda: end_of_line() in hours_ago(11), "half a day after the moment")
+        terminal.press("T1m ago", ENTER, "T22h ago", ENTER, "T1m ago", ENTER)
+        terminal.wait_for(r" REWOUND .*\(−[0-9]+ [sm]")
+        terminal.wait_until(lambda: end_of_line() in hours_ago(0), "the present at the end")

@@ -8,13 +8,15 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from support import programs
-from support.builders import wire_rows
+from support.builders import wire_row, wire_rows
+from support.byte_scanner import serving
 from support.demo_screen import titles_line
 from support.faulty_server import KEY, How, Stop, Where, faulty_server
 from support.pty_terminal import Terminal, environment
@@ -241,3 +243,18 @@ def test_the_log_of_a_listing_names_each_profile(tmp_path: Path, servers: dict[s
     assert [line.partition(": ")[0] for line in entries] == ["info acme", "warning bolt"]
     listing(tmp_path, servers, "--profile", "acme", "--log-file", "b.log")
     assert re.search(r"\] info poll: ", (tmp_path / "b.log").read_text())
+
+
+def test_a_sort_by_for_compares_rows_of_profiles_with_limits_of_their_own(tmp_path: Path) -> None:
+    now = time.time() * 1000
+    silent = {"home": 100, "work": 90}
+    with ExitStack() as stack:
+        lines = ['sort = "for"', 'online_for = "10m"']
+        for (name, silent_s), late_after in zip(silent.items(), ("95s", "45s"), strict=True):
+            rows = [wire_row(f"env-{name}", connectionName=name, lastHeartbeat=now - silent_s * 1000)]
+            url = stack.enter_context(serving(rows)).url
+            lines += [f"[profiles.{name}]", f'base_url = "{url}"', 'api_key_env = "K"', f'late_after = "{late_after}"']
+        (tmp_path / "config.toml").write_text("\n".join(lines), encoding="utf-8")
+        command = ("--config", str(tmp_path / "config.toml"), "--profile", "home,work")
+        with Terminal.of_envwatch(*command, home=tmp_path, environ={"K": KEY}) as terminal:
+            terminal.wait_for(r"late +[0-9]+s .* home(?s:.*)late +([0-9]+s|1m) .* work")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, overload
 import pytest
 from support import programs
 from support.builders import wire_row
-from support.byte_scanner import serving, unlimited
+from support.byte_scanner import credentials, serving, unlimited
 from support.demo_screen import titles_line
-from support.faulty_server import says
+from support.faulty_server import says, skewed
 from support.pty_terminal import ESC, Terminal, environment
 
 if TYPE_CHECKING:
@@ -226,3 +226,43 @@ def test_title_list_line_and_check_say_the_numbers_of_the_dashboard(tmp_path: Pa
         data = re.findall("([a-z]+)=([1-9][0-9]*);", check)
         counts = {"offline": "1", "online": "34", "unknown": "1", "old": "3", "silenced": "1"}
         assert {label: value for label, value in data if label != "time"} == counts
+
+
+def test_slow_polls_say_why_in_the_status_line_and_which_settings_help_in_the_help(tmp_path: Path) -> None:
+    with serving(Beating([wire_row(f"env-{number}") for number in range(600)])) as server:
+        environ = credentials(server)
+        with Terminal.of_envwatch("--interval", "6", home=tmp_path, environ=environ) as terminal:
+            terminal.wait_for("● 600")
+            assert "pages at" not in terminal.text, "six pages in six seconds need no other interval"
+        with Terminal.of_envwatch("--interval", "5", home=tmp_path, environ=environ) as terminal:
+            for columns, lines in SIZES[1:]:
+                terminal.resize(columns, lines)
+                terminal.wait_until(
+                    lambda: re.search(r" default .*live [0-9]s.*  6 pages at 60/min$", terminal.display[0].rstrip()),
+                    "the reason",
+                )
+            terminal.press("?")
+            terminal.wait_for("`requests_per_minute` or `page_size`")
+            assert "6 pages at 60 requests a minute take 6s" in terminal.text
+
+
+def test_rows_that_are_all_unknown_for_their_clock_are_explained_in_one_sentence(tmp_path: Path) -> None:
+    rows = [wire_row(f"env-{number}") for number in range(12)]
+    with (
+        serving(Beating(rows)) as server,
+        Terminal.of_envwatch("--interval", "1", home=tmp_path, environ=unlimited(server)) as terminal,
+    ):
+        terminal.wait_for("● 12 on")
+        for error_s, sentence in (
+            (3_600, "the server's Date is 1h ahead of what it was: not believed"),
+            (60, "the server's Date contradicts every heartbeat"),
+        ):
+            server.break_every_page(skewed(error_s))
+            terminal.wait_for(sentence)
+            terminal.wait_for(r"\? 12")
+            server.heal()
+            terminal.wait_for("● 12 on")
+            terminal.wait_for_no("the server's Date")
+        for row in rows:
+            row["lastHeartbeat"] = time.time() * 1_000_000
+        terminal.wait_for("no heartbeat has a time that can be true")

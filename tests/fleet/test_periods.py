@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from support.builders import NOW, beating, failed, listed, reading, slept
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Slept
+from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
@@ -39,12 +41,14 @@ def refused(seconds: float) -> Outcome:
     return failed(Cause.UNAUTHORIZED, at(seconds))
 
 
-def driven(*steps: Outcome | float) -> tuple[Monitor, list[Event]]:
-    """A monitor after outcomes and moments (seconds) at which its time passed, and its events of periods."""
+def driven(*steps: Outcome | Clocks | float) -> tuple[Monitor, list[Event]]:
+    """A monitor after outcomes and moments (seconds, or clocks) at which its time passed, and its events of periods."""
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for step in steps:
         if isinstance(step, float | int):
             monitor, _ = monitor.tick(reading(at(step)))
+        elif isinstance(step, Clocks):
+            monitor, _ = monitor.tick(step)
         else:
             monitor, _ = monitor.apply(NO_PROFILE, step, step.awake if isinstance(step, Slept) else step.started)
     return monitor, [event for event in monitor.event_log if event.kind in KINDS]
@@ -115,12 +119,92 @@ def test_a_quarantined_listing_ends_failures_and_not_the_blind_time() -> None:
 def test_a_sleep_is_one_event_with_both_ends_and_no_blind_time() -> None:
     _, events = driven(up(0), slept(at(3), at(9_000)), 9_001, up(9_002))
     assert kinds(events) == [Kind.SLEPT]
-    assert (events[0].since, events[0].at) == (at(3), at(9_000))
+    assert (events[0].since, events[0].at) == (at(3), at(9_002))
 
 
 def test_after_a_sleep_a_failed_poll_makes_it_blind() -> None:
     _, events = driven(up(0), slept(at(3), at(9_000)), failed(at=at(9_001)), 9_002, up(9_010))
-    assert kinds(events) == [Kind.SLEPT, Kind.BLIND, Kind.VISIBLE]
+    assert kinds(events) == [Kind.BLIND, Kind.SLEPT, Kind.VISIBLE]
+
+
+def clocks(seconds: float, *, asleep_s: float = 0.0, ahead_s: float = 0.0) -> Clocks:
+    """This machine's clocks at a time of the server's, after a sleep, with the wall clock set ahead."""
+    return Clocks(WallMs(at(seconds + ahead_s)), MonotonicS(seconds - asleep_s))
+
+
+def listed_by(now: Clocks, seconds: float, rows: int = 3, *, is_dated: bool = True) -> Listed:
+    """A listing that was asked for at a time of the server's, when this machine's clocks were as given."""
+    outcome = listed(beating(rows, at(seconds)), at(seconds), skew=now.wall - at(seconds), dated=is_dated)
+    return replace(outcome, started=now, ended=now)
+
+
+DAYS_S = 3 * 86_400
+
+
+@pytest.mark.parametrize("step_s", [-DAYS_S, -6, 6, DAYS_S])
+def test_a_wall_clock_that_was_set_is_one_notice_and_no_sleep(step_s: float) -> None:
+    awake, later = clocks(5, ahead_s=step_s), clocks(10, ahead_s=step_s)
+    monitor, events = driven(up(0), Slept(clocks(4), awake), listed_by(awake, 5, 4), listed_by(later, 10, 5))
+    assert kinds(events) == [Kind.NOTICE, Kind.APPEARED, Kind.APPEARED]
+    notice, *appeared = events
+    way, by = "ahead" if step_s > 0 else "back", "3d" if abs(step_s) > 6 else "5s"
+    assert (notice.at, notice.reason) == (at(5), f"this machine's clock was set {way} by {by}")
+    assert [event.at for event in appeared] == [at(5), at(10)]
+    assert monitor.sees(NO_PROFILE, later)
+
+
+@pytest.mark.parametrize(("seconds", "is_blind"), [(60, False), (60.001, True)])
+@pytest.mark.parametrize("step_s", [-DAYS_S, DAYS_S])
+def test_before_the_poller_notices_that_the_wall_clock_was_set_the_other_clock_says_whether_the_data_is_old(
+    step_s: float, seconds: float, *, is_blind: bool
+) -> None:
+    _, events = driven(up(0), clocks(seconds, ahead_s=step_s))
+    assert kinds(events) == [Kind.BLIND] * is_blind
+
+
+@pytest.mark.parametrize("step_s", [-DAYS_S, 0, DAYS_S])
+@pytest.mark.parametrize("asleep_s", [6, 8 * 3_600])
+def test_a_sleep_lasts_for_the_time_that_the_clock_of_the_server_measures(asleep_s: float, step_s: float) -> None:
+    awake = clocks(5 + asleep_s, asleep_s=asleep_s, ahead_s=step_s)
+    monitor, events = driven(up(0), Slept(clocks(4), awake), listed_by(awake, 5 + asleep_s, 4))
+    slept_event, *notices = events
+    assert (slept_event.kind, slept_event.since, slept_event.at) == (Kind.SLEPT, at(4), at(5 + asleep_s))
+    assert slept_event.lasted == timedelta(seconds=asleep_s)
+    assert kinds(notices) == [Kind.NOTICE] * bool(step_s)
+    group = monitor.event_log[-1]
+    assert (group.kind, group.since, group.at) == (Kind.WHILE_BLIND, at(4), at(5 + asleep_s))
+
+
+@pytest.mark.parametrize("step_s", [0, 3_600])
+def test_without_a_date_the_wall_clock_measures_a_sleep(step_s: float) -> None:
+    awake = clocks(25, asleep_s=20, ahead_s=step_s)
+    asleep = driven(up(0), Slept(clocks(4), awake))[0]
+    assert kinds(list(asleep.event_log)) == []
+    _, events = driven(up(0), Slept(clocks(4), awake), listed_by(awake, 25, is_dated=False))
+    assert [(event.kind, event.since, event.at) for event in events] == [(Kind.SLEPT, at(4), at(25 + step_s))]
+    _, events = driven(listed_by(clocks(0), 0, is_dated=False), Slept(clocks(4), awake))
+    assert [(event.kind, event.since, event.at) for event in events] == [(Kind.SLEPT, at(4), at(25 + step_s))]
+
+
+def test_a_sleep_after_a_quarantined_listing_is_a_sleep_of_its_own() -> None:
+    first, second = (
+        Slept(clocks(4), clocks(105, asleep_s=100)),
+        Slept(clocks(110, asleep_s=100), clocks(211, asleep_s=200)),
+    )
+    quarantined = listed_by(clocks(106, asleep_s=100), 106, rows=0)
+    _, events = driven(up(0), first, quarantined, second, listed_by(clocks(212, asleep_s=200), 212))
+    sleeps = [event for event in events if event.kind is not Kind.HELD and event.kind is not Kind.RELEASED]
+    assert [(event.kind, event.since, event.lasted) for event in sleeps] == [
+        (Kind.SLEPT, at(4), timedelta(seconds=100)),
+        (Kind.SLEPT, at(110), timedelta(seconds=101)),
+    ]
+
+
+def test_several_sleeps_before_a_listing_are_one() -> None:
+    naps = [Slept(clocks(4), clocks(105, asleep_s=100)), Slept(clocks(106, asleep_s=100), clocks(207, asleep_s=200))]
+    _, events = driven(up(0), *naps, listed_by(clocks(208, asleep_s=200), 208))
+    assert [(event.kind, event.since, event.at) for event in events] == [(Kind.SLEPT, at(4), at(208))]
+    assert events[0].lasted == timedelta(seconds=200)
 
 
 def test_a_stall_ends_with_its_duration() -> None:
@@ -175,6 +259,6 @@ def test_a_blind_time_in_which_a_listing_is_quarantined_has_the_cause_of_that(
 
 
 def test_a_sleep_lasts_from_its_begin_to_its_end() -> None:
-    (event,) = driven(up(0), slept(at(5), at(35)))[1]
+    (event,) = driven(up(0), slept(at(5), at(35)), up(35))[1]
     assert (event.kind, event.since, event.at) == (Kind.SLEPT, at(5), at(35))
     assert event.lasted == timedelta(seconds=30)

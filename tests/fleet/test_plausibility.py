@@ -21,6 +21,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.views.data_warnings import doubt_text
 from envwatch.views.explanation import answer, trace
 from envwatch.views.output import json_of, summary_of, table_of
 from envwatch.views.state_details import headline, proof
@@ -275,6 +276,34 @@ def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:
     assert results["lastHeartbeat"].inputs == "before 2020, or more than a day ahead"
     assert results["lastHeartbeat"].result == "cannot be true: the last verdict stays, as unknown"
     assert answer(tracked, profile_state, now).startswith("It is unknown, last online: ")
+
+
+@pytest.mark.parametrize("factor", [0.001, 1000])
+def test_one_sentence_says_that_no_heartbeat_has_a_time_that_can_be_true(factor: float) -> None:
+    odd = [environment(f"env-{number}", lastHeartbeat=NOW * factor) for number in range(3)]
+    down = environment("down", connectionId=None, lastHeartbeat=None)
+    (all_odd, _), (one_sane, _), (none_up, _) = (
+        watched([listed([*rows, down])]) for rows in (odd, [*odd, environment("sane")], [])
+    )
+    assert doubt_text(all_odd, UTC) == (
+        "no heartbeat has a time that can be true (before 2020, or more than a day ahead): rows read unknown (clk?)"
+    )
+    assert doubt_text(one_sane, UTC) is None
+    assert doubt_text(none_up, UTC) is None
+
+
+def test_one_sentence_says_that_the_date_contradicts_every_heartbeat() -> None:
+    def rows(at: float) -> list[Environment]:
+        return [environment(f"env-{number}", lastHeartbeat=at - 10_000) for number in range(3)]
+
+    moments = [(at, 0.0 if at < 60_000 else 60_000.0) for at in range(0, 75_000, 5_000)]
+    outcomes = [listed(rows(NOW + at), NOW + at + ahead, skew=-ahead) for at, ahead in moments]
+    profile_state, _ = watched(outcomes)
+    assert all(tracked.clock_suspect for tracked in profile_state.environments.values())
+    assert profile_state.date_error is None
+    assert (doubt_text(profile_state, UTC) or "").startswith("the server's Date contradicts every heartbeat")
+    before, _ = watched(outcomes[:12])
+    assert doubt_text(before, UTC) is None
 
 
 def test_rows_with_an_impossible_heartbeat_count_as_unknown_and_are_no_problem() -> None:

@@ -99,6 +99,15 @@ async def test_a_schedule_does_not_change_with_new_random_numbers() -> None:
     assert (first, poller.schedule.next_at) == (4.75, 4.75)
 
 
+@pytest.mark.parametrize(("requests", "reason"), [(5, (0, 0)), (6, (6, 60)), (100, (100, 60))])
+async def test_the_schedule_says_which_requests_and_which_budget_lengthen_the_interval(
+    requests: int, reason: tuple[int, int]
+) -> None:
+    poller = poller_of(world := World(), Script(world, walk(requests)))
+    await outcomes_of(poller, 1)
+    assert (poller.schedule.requests, poller.schedule.requests_per_minute) == reason
+
+
 async def test_the_interval_shrinks_again_with_the_listing() -> None:
     script = Script(world := World(), walk(20), walk(1))
     await outcomes_of(poller_of(world, script, Limits(requests_per_minute=120)), 3)

@@ -47,6 +47,9 @@ ROWS = 500
 WARM = 500
 """Polls after which memory may grow by 16 MiB and nothing else may grow."""
 
+FULL_LOG = 600
+"""Polls with 40 changes each after which the event log is full."""
+
 MIB = 2**20
 
 DAY = 17_280
@@ -103,6 +106,18 @@ class BusyPlatform:
 
     def _new_row(self) -> Environment:
         return environment(f"env-{next(self._names)}", lastHeartbeat=self._world.clocks().wall)
+
+
+class RestlessPlatform(BusyPlatform):
+    """A source in which 40 of 100 rows have another mode in each listing."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, rows=100)
+
+    def _change(self, poll: int) -> None:
+        for number in range(40):
+            index = (poll * 40 + number) % len(self._rows)
+            self._rows[index] = replace(self._rows[index], mode=clean(f"mode-{poll}"))
 
 
 @dataclass(frozen=True)
@@ -198,6 +213,24 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
     assert size_of(tmp_path) < 20 * MIB
     assert lines > polls / 10
     assert_flat(warm, end)
+
+
+async def test_a_full_event_log_takes_no_more_memory() -> None:
+    world = World()
+    poller = Poller(RestlessPlatform(world), Limits(), world.runtime())
+    monitor, polls, warm = Monitor.create({NO_PROFILE: Limits()}), 0, Use.now()
+    async with aclosing(poller.outcomes()) as outcomes:
+        async for outcome in outcomes:
+            monitor, _ = monitor.apply(NO_PROFILE, outcome, world.clocks())
+            polls += 1
+            if polls == FULL_LOG:
+                assert monitor.event_log.cut_at is not None
+                warm = Use.now()
+            if polls == 2 * FULL_LOG:
+                break
+    end = Use.now()
+    assert_flat(warm, end)
+    assert abs(end.blocks - warm.blocks) <= warm.blocks * 0.03
 
 
 def open_sink() -> BinaryIO:

@@ -16,7 +16,8 @@ from support.pty_terminal import Terminal
 from support.served_listings import served
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.model.outcome import Cause, Listed
+from envwatch.model.clock import WallMs
+from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import clean, composed
 from envwatch.storage.log import LIMIT, BlindnessLog, Level, LogLine, PollLog, log_line_of
 from envwatch.storage.private_files import make_private_folder, open_private
@@ -62,6 +63,8 @@ def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() ->
 
 def test_a_sleep_is_one_line_with_its_length() -> None:
     assert log_line_of(slept(NOW, NOW + 7_500_000)).text == "this machine or process stood still for 2h 5m"
+    drifted = Slept(reading(NOW), replace(reading(NOW + 1_000), wall=WallMs(NOW + 7_500_000)))
+    assert log_line_of(drifted).text == "this machine stood still for 2h 5m, or its clock was set"
 
 
 def blindness_lines(outcomes: Sequence[Outcome]) -> list[str]:

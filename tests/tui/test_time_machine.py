@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from datetime import UTC, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -46,6 +47,7 @@ from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, clean
+from envwatch.model.zones import use_zone
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
@@ -55,6 +57,7 @@ from envwatch.views.rewound_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import tzinfo
     from pathlib import Path
 
     from support.app_harness import Stage
@@ -643,6 +646,47 @@ async def test_a_wide_line_of_events_has_a_legend_and_the_help_always_has_all_of
         await stage.press("question_mark")
         (title,) = (place for place, line in enumerate(stage.lines) if "Line of events, while" in line)
         assert all(meaning in " ".join(stage.lines[title + 1 : title + 4]) for meaning in DAY_MEANINGS)
+
+
+async def test_the_line_of_events_belongs_to_the_moment_also_if_the_line_of_another_day_was_being_read() -> None:
+    class Held(MemoryHistory):
+        """Gives no events before the gate is open."""
+
+        gate = threading.Event()
+
+        def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
+            with held_by_the_test():
+                self.gate.wait(30)
+            return super().steps(since, until)
+
+    history = Held()
+    async with lived((*LIFE, (3 * 86_400, (1,)), (3 * 86_400 + 60, ())), history=history) as stage:
+        await go_to_without_waiting(stage, "30s ago")
+        await until(stage, lambda: is_rewound(stage))
+        assert day_line(stage).strip() == "reading the events"
+        await go_to_without_waiting(stage, "2025-10-09 08:53:30")
+        await until(stage, lambda: seconds(stage) == 10)
+        history.gate.set()
+        await settle(stage)
+        assert day_line(stage).split()[::2] == ["08:53", "20:53"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin", "end"),
+    [(UTC, "10-09 23:45", "00:15"), (timezone(timedelta(hours=9)), "08:45", "09:15")],
+    ids=["UTC", "nine hours ahead"],
+)
+async def test_the_line_of_events_over_midnight_has_the_date_in_the_zone_of_the_settings(
+    zone: tzinfo, begin: str, end: str
+) -> None:
+    midnight = 54_400  # seconds after `NOW`
+    life = [(midnight + seconds, (1,) if seconds == 0 else ()) for seconds in range(-900, 901, 300)]
+    use_zone(zone)
+    async with lived(tuple(life)) as stage:
+        await press(stage, BACK, BACK, BACK, BACK)
+        line = day_line(stage)
+        assert line.startswith(f" {begin} ")
+        assert line.rstrip().endswith(f" {end}")
 
 
 async def test_in_ascii_everything_is_ascii() -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.builders import NOW
-from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online
+from support.builders import NOW, listed
+from support.tracked_environments import ALL, fleet_of, gone, late, named, offline, online, tracked
 
-from envwatch.fleet.presence import Presence
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.presence import LATE, Presence
 from envwatch.fleet.problems import is_old
-from envwatch.model.clock import ServerMs
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.arrangement import Arrangement, OrderInputs, arrange
+from envwatch.views.columns import for_text
 from envwatch.views.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -65,6 +72,39 @@ def test_the_order_of_the_parts_cannot_be_inverted_and_a_sort_by_a_column_mixes_
         arrangement = arranged(rows, view)
         assert names(arrangement) == expected
         assert arrangement.old == 1
+
+
+def of_two_profiles(late_after_s: float, hours_ahead: float) -> Fleet:
+    """A fleet of `a`, late for 60 s, and `b`, silent for 119 s; the profile of `b` has its own limits and clock."""
+    ahead_ms = hours_ahead * 3_600_000
+    profile_states = {}
+    for name, silent_s, limits, at in (
+        ("a", 105, Limits(), NOW),
+        ("b", 119, Limits(late_after=timedelta(seconds=late_after_s)), NOW + ahead_ms),
+    ):
+        profile = clean(name)
+        beat = tracked(id=name, connectionName=name, lastHeartbeat=at - silent_s * 1000)
+        profile_state, _ = ProfileState(limits=limits, profile=profile).apply(listed([], at, skew=NOW - at))
+        row = replace(beat, verdict=LATE, profile=profile)
+        profile_states[profile] = replace(profile_state, environments={row.environment.id: row})
+    return Fleet(profile_states)
+
+
+@pytest.mark.parametrize("hours_ahead", [-3, 0, 3])
+@pytest.mark.parametrize(
+    ("late_after_s", "shown", "order"), [(58, ["1m", "1m"], ["a", "b"]), (60, ["59s", "1m"], ["b", "a"])]
+)
+def test_a_sort_by_for_compares_the_times_that_for_shows_under_the_limits_and_the_clock_of_each_profile(
+    late_after_s: float, shown: list[str], order: list[str], hours_ahead: float
+) -> None:
+    fleet = of_two_profiles(late_after_s, hours_ahead)
+    moments = fleet.moments(WallMs(NOW))
+    for is_inverted in (False, True):
+        view = View(sort="for", is_inverted=is_inverted)
+        rows = arrange(fleet, view, ALL, OrderInputs(NOW)).rows
+        texts = [for_text(row, moments[row.profile], fleet.for_environment(row).limits) for row in rows]
+        assert [row.environment.name for row in rows] == (order[::-1] if is_inverted else order)
+        assert texts == (shown[::-1] if is_inverted else shown)
 
 
 def test_a_row_of_the_block_is_not_in_the_table_and_counts_as_a_match_of_the_view() -> None:

@@ -212,6 +212,65 @@ def test_what_cannot_be_judged_may_be_one_more(of: Metric) -> None:
     assert found.details[0] == "unknown: 2 rows could not be read (env-8 and 1 more)"
 
 
+YEAR_2020 = 1_577_836_800_000
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "unknown"),
+    [(NOW / 1000, 1), (NOW * 1000, 1), (YEAR_2020 - 1, 1), (YEAR_2020, 0), (NOW + DAY, 0), (NOW + DAY + 1, 1)],
+)
+def test_a_loss_at_an_impossible_time_may_be_a_problem(seen_at: float, unknown: int) -> None:
+    undated = offline("undated", lastSeenAt=seen_at)
+    found = check_result([UP, undated])
+    assert (found.count, found.unknown, found.total) == (0, unknown, 2)
+    sentences = ["unknown: 1 row offline since a time that cannot be true"] if unknown else []
+    assert [str(detail) for detail in found.details] == sentences
+    status = found.status_and_text(None, ZERO)[0]
+    assert status is (PluginStatus.UNKNOWN if unknown else PluginStatus.OK)
+    assert names(check_result([UP, undated], Metric.OFFLINE)) == ["undated"]
+
+
+@pytest.mark.parametrize(
+    ("critical", "status"),
+    [("0", PluginStatus.CRITICAL), ("1", PluginStatus.UNKNOWN), ("20", PluginStatus.UNKNOWN), ("21", PluginStatus.OK)],
+)
+def test_losses_at_impossible_times_are_unknown_where_the_losses_could_decide(
+    critical: str, status: PluginStatus
+) -> None:
+    undated = [offline(f"undated-{number}", lastSeenAt=NOW / 1000) for number in range(20)]
+    found = check_result([UP, DOWN, *undated])
+    assert found.status_and_text(None, parse_nagios_range(critical)) == (
+        status,
+        "1 problem in 22 environments (1 offline, 20 unknown): down",
+    )
+
+
+@pytest.mark.parametrize(("noticed_s", "count"), [(90, 1), (89.9, 0)])
+def test_a_loss_at_an_impossible_time_counts_from_the_moment_at_which_an_earlier_run_noticed_the_loss(
+    noticed_s: float, count: int
+) -> None:
+    undated = offline("undated", lastSeenAt=NOW / 1000)
+    loss = Loss(
+        event=Event(kind=Kind.OFFLINE, at=NOW, id=undated.id),
+        died=DeathInterval(NOW, NOW),
+        noticed_at=MonotonicS(-noticed_s),
+    )
+    monitor = Monitor.create({NO_PROFILE: Limits()}).with_alert_state(
+        NO_PROFILE, AlertState(looked_at=WallMs(NOW), online=frozenset(), waiting=(loss,))
+    )
+    monitor, _ = monitor.apply(NO_PROFILE, listed([UP, undated]), reading())
+    found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
+    assert (found.count, found.unknown, found.quiet) == (count, 0, 1 - count)
+
+
+def test_an_acknowledged_loss_at_an_impossible_time_is_quiet() -> None:
+    undated = offline("undated", lastSeenAt=NOW / 1000)
+    acks = {key_of(undated.id): ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}
+    found = check_result([UP, undated], acks=acks)
+    assert (found.count, found.unknown, found.quiet) == (0, 0, 1)
+
+
 def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:
     policy = AlertPolicy(expect=(clean("up"), clean("build-1"), clean("build-2")))
     found = check_result(unreadable([UP]), Metric.MISSING, policy=policy)

@@ -15,7 +15,7 @@ from support.tracked_environments import ALL, BARE, gone, late, named, offline, 
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean, shortened
 from envwatch.views.column_widths import LEFT, SCROLLBAR, fitting
-from envwatch.views.columns import COLUMNS, FIXED, mode_text
+from envwatch.views.columns import COLUMNS, FIXED, for_text, mode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,6 +118,19 @@ def test_ages_are_those_at_the_given_moment() -> None:
     assert COLUMNS["up"].text(tracked(connectedAt=NOW - 59_999), NOW) == "<1m"
     assert COLUMNS["up"].text(tracked(), NOW + 60 * 60_000) == "2h"
     assert COLUMNS["beat"].text(tracked(), NOW - 10**9) == "0s"
+
+
+YEAR_2020 = 1_577_836_800_000
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "text"),
+    [(NOW / 1000, None), (YEAR_2020 - 1, None), (YEAR_2020, "5y"), (NOW + DAY, "0s"), (NOW + DAY + 1, None)],
+)
+def test_a_loss_at_an_impossible_time_has_no_duration(seen_at: float, text: str | None) -> None:
+    row = tracked(connectionId=None, lastHeartbeat=None, lastSeenAt=seen_at)
+    assert for_text(row, NOW, Limits()) == text
 
 
 @pytest.mark.parametrize(("age", "text"), [(119_999, "1h"), (120_000, None)])

@@ -5,14 +5,23 @@ from __future__ import annotations
 from datetime import UTC, timedelta
 
 import pytest
-from support.builders import NOW, beating, environment, listed, slept, watched
+from support.builders import NOW, beating, environment, listed, reading, slept, watched
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
 from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.event_text import empty_table_text, event_style, event_text
+from envwatch.views.event_text import (
+    empty_log_text,
+    empty_table_text,
+    event_style,
+    event_text,
+    watched_since,
+    watched_text,
+)
 from envwatch.views.table_view import View
 
 HOURS = timedelta(hours=3)
@@ -192,5 +201,23 @@ def test_the_events_of_a_real_fleet_have_texts() -> None:
 @pytest.mark.parametrize("query", ["profile:home", "web"])
 def test_an_empty_table_says_that_nothing_matches(query: str) -> None:
     fleet = Fleet({NO_PROFILE: watched([listed(beating(2))], ProfileState(profile_name=clean("work")))[0]})
-    text = empty_table_text(fleet, View(query=parse(query)))
+    text = empty_table_text(fleet, View(query=parse(query)), reading())
     assert text == "Nothing matches. esc clears the filter, 0 resets the view."
+
+
+MIDNIGHT = NOW + 54_400_000
+"""The end of the day of `NOW`, in UTC."""
+
+
+@pytest.mark.parametrize(
+    ("now", "sentence", "title"),
+    [
+        (MIDNIGHT - 1, "08:53:20Z", "08:53:20Z"),
+        (MIDNIGHT, "2025-10-09 08:53:20Z", "2025-10-09 08:53Z"),
+    ],
+)
+def test_the_begin_of_watching_has_its_date_on_another_day(now: float, sentence: str, title: str) -> None:
+    monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, listed(beating(2)), reading())
+    assert watched_since(monitor.fleet, reading(now), UTC) == sentence
+    assert watched_text(monitor, reading(now), UTC) == f"watched since {title}"
+    assert f"Nothing has happened since {sentence}, when" in empty_log_text(monitor.fleet, reading(now), UTC)

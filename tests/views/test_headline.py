@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment
+from support.tracked_environments import tracked
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
@@ -148,6 +149,27 @@ def test_the_polls_of_a_full_log_stay_apart() -> None:
         log = log.with_events([event(Kind.MODE, n, "env-1"), last if n == 4 else event(Kind.MODE, n, "env-2")], most=3)
     assert len(log.with_poll_of(last)) == 2
     assert len(log.with_poll_of(log[0])) == 1
+
+
+def of_row(kind: Kind, seconds: float, *, is_flapping: bool) -> Event:
+    row = tracked()
+    state = row.as_event_state._replace(is_flapping=is_flapping)
+    return replace(event(kind, seconds), then=state)
+
+
+@pytest.mark.parametrize("kind", [Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED])
+@pytest.mark.parametrize("is_flapping", [False, True])
+def test_a_change_of_a_row_is_news_unless_the_row_is_known_to_flap(kind: Kind, *, is_flapping: bool) -> None:
+    known = of_row(Kind.FLAPPING, 0, is_flapping=True)
+    change = of_row(kind, 30, is_flapping=is_flapping)
+    assert chosen(known, change, after=31) is (known if is_flapping else change)
+    assert chosen(known, change, after=300) is (known if is_flapping else change)
+
+
+def test_the_return_of_a_row_that_flaps_ends_the_rank_of_the_loss() -> None:
+    lost, mode = of_row(Kind.OFFLINE, 0, is_flapping=False), event(Kind.MODE, 4, "env-9")
+    assert chosen(lost, mode) is lost
+    assert chosen(lost, mode, of_row(Kind.ONLINE, 5, is_flapping=True)) is mode
 
 
 async def test_a_long_message_takes_two_lines_and_all_of_it_is_in_the_log() -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from envwatch import __version__
 from envwatch.model.limits import Limits
 from envwatch.model.text import composed, shortened, wrapped
+from envwatch.model.times import long_age
 from envwatch.query.completion import HELP as FILTER_EXAMPLES
 from envwatch.tui.glyphs import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
@@ -131,6 +132,13 @@ class HelpScreen(ModalScreen[None]):
         super().__init__()
         targets = list(targets)
         self._access = "; ".join(f"asking {target.host} with the key from {target.key_origin}" for target in targets)
+        self._paces = [
+            f"{schedule.requests:,} pages at {schedule.requests_per_minute} requests a minute take "
+            f"{long_age(schedule.interval)}: a greater `requests_per_minute` or `page_size` makes polls more frequent"
+            for schedule in (target.poller.schedule for target in targets)
+            if schedule.requests
+        ]
+        """Why polls come more seldom than wanted, and which settings help."""
         self._rules = targets[0].limits if targets else Limits()
         self._glyphs = glyphs
         self._sections = {"Here": here, **sections} if here else sections
@@ -164,6 +172,8 @@ class HelpScreen(ModalScreen[None]):
         for example in FIRST_FILTERS:
             yield Content.assemble((f"  {example:<26}", "$state-online"), examples[example])
         yield Content.styled(shortened(composed(self._access), width), "$faint")
+        for line in chain.from_iterable(wrapped(composed(pace), width) for pace in dict.fromkeys(self._paces)):
+            yield Content.styled(line, "$state-late")
         yield Content("")
 
     def _day_line(self, width: int) -> Iterator[Content]:

@@ -463,7 +463,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def _empty_text(self) -> SafeText:
         state, zone = self.state, zone_of(self.options.times)
         in_block = self._row_cursor.matches - len(self.rows)
-        return empty_table_text(state.fleet, self.view, zone, is_past=state.rewound is not None, in_block=in_block)
+        return empty_table_text(
+            state.fleet, self.view, state.now, zone, is_past=state.rewound is not None, in_block=in_block
+        )
 
     def _new_renderer(self) -> RowRenderer:
         """Return the renderer of a frame: the last one, if it draws alike, at this moment."""

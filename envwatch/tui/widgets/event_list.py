@@ -282,7 +282,7 @@ class EventList(ScrollView, can_focus=True):
         """Return a line of the text that says why no event is shown."""
         if self.state.event_log:
             return _NO_MATCH if number == 0 else ""
-        lines = wrapped(empty_log_text(self.state.fleet, zone_of(self.options.times)), width - 4)
+        lines = wrapped(empty_log_text(self.state.fleet, self.state.now, zone_of(self.options.times)), width - 4)
         return f"  {lines[number]}" if 0 <= number < len(lines) else ""
 
     def _name_columns(self, event: Event) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self, TypeAlias
 
 from rich.segment import Segment
@@ -134,7 +134,7 @@ class TextLine(Widget):
                 room = max(cells(part.text) - excess(), least)
                 kept[first] = part._replace(text=shortened(composed(part.text), room, keep=part.keep))
             else:
-                dropped.append(_drop(lightest, kept))
+                dropped.append(_drop(lightest, kept, parts))
         for place, part in kept.items():
             if part != parts[place] and (spare := -excess()) > 0:
                 text = composed(parts[place].text)
@@ -162,11 +162,12 @@ class TextLine(Widget):
         return 1 if part.text.endswith(":") else self.GAP
 
 
-def _drop(place: int, kept: dict[int, Part]) -> list[int]:
-    """Remove a part by its place; with it go the parts that are joined to it, unless it is joined itself."""
+def _drop(place: int, kept: dict[int, Part], parts: Sequence[Part]) -> list[int]:
+    """Remove a part by its place; with a part that is not joined go all parts that are joined to it."""
     dropped = [place]
-    is_joined = kept.pop(place).is_joined
-    while not is_joined and (place := place + 1) in kept and kept[place].is_joined:
-        dropped.append(place)
-        del kept[place]
+    if not parts[place].is_joined:
+        joined = takewhile(lambda following: parts[following].is_joined, range(place + 1, len(parts)))
+        dropped += [following for following in joined if following in kept]
+    for each in dropped:
+        del kept[each]
     return dropped

@@ -212,7 +212,7 @@ class NewsBar(TextLine):
     def _headline_row(self, event: Event | None) -> Row:
         """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
         if event is None:
-            since = watched_since(self.state.fleet, zone_of(self.options.times))
+            since = watched_since(self.state.fleet, self.state.now, zone_of(self.options.times))
             text = "" if since is None else f"nothing has changed since {since}, when envwatch began to watch"
             return [Part(text, "faint", cut_at=CUT_AT)], []
         log = self.state.event_log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from operator import is_
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from textual.message import Message
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.silences import Silences
     from envwatch.model.clock import Clocks
+    from envwatch.sources.poller import PollSchedule
 
 _Basis: TypeAlias = "tuple[ProfileState, Freshness, Acks, Silences]"
 """What the counts of a profile depend on: the same objects as long as the counts are right."""
@@ -224,7 +225,8 @@ class StatusBar(TextLine):
         schedules, is_past = self.state.schedules, self.state.rewound is not None
         if not schedules and not is_past:
             return []
-        parts, live, intervals = list[Part](), list[ProfileState](), list[timedelta]()
+        parts, live = list[Part](), list[ProfileState]()
+        polled: list[PollSchedule] = []
         for suffix, profile_state, freshness in self._profile_states():
             is_live = freshness is Freshness.LIVE and not profile_state.is_refused
             if not is_live:
@@ -234,14 +236,17 @@ class StatusBar(TextLine):
             if is_live:
                 live.append(profile_state)
             if is_live or (freshness is Freshness.STALE and profile_state.failure is None):
-                intervals.append(schedules[profile_state.profile].interval)
+                polled.append(schedules[profile_state.profile])
         if live:
             parts.append(self._live(live))
-        if intervals and not self._is_paused:
-            interval = short_age(max(intervals))
+        if polled and not self._is_paused:
+            slowest = max(polled, key=attrgetter("interval"))
+            interval = short_age(slowest.interval)
             parts.append(
                 Part(f"/{interval}", "faint", 2, is_joined=True) if live else Part(f"every {interval}", "faint", 2)
             )
+            if slowest.requests:
+                parts.append(Part(f"{slowest.requests:,} pages at {slowest.requests_per_minute}/min", "late", 6))
         return parts
 
     def _age_badge(self, profile_state: ProfileState, suffix: SafeText, freshness: Freshness) -> Part:
