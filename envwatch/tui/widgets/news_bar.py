@@ -44,6 +44,8 @@ NOTICE_S = 10.0
 _NEXT_TRY_CELLS = len("next try in 59m 59s")
 """Cells of the countdown. Without a fixed number, the message would break at another word from second to second."""
 
+_SOONER = ", r tries now"
+
 
 class NewsBar(TextLine):
     """The line that matters most now, and as many recent events as there is room for."""
@@ -135,12 +137,10 @@ class NewsBar(TextLine):
         if not width or self.width_of((*before, text, *after)) <= width:
             return [([*before, text], after)]
         whole = composed(text.text)
-        room = width - self.width_of((*before, text._replace(text=""), *after))
-        head = wrapped(whole, room)[0] if room >= MIN_CUT_CELLS else ""
-        first: Row = [*before, text._replace(text=head)], after
-        if not head:
-            first = before, [part._replace(text=part.text.lstrip()) for part in after]
-        rest = wrapped(sliced(whole, len(head)), width - 2)
+        first, rest = self._split(before, text, after)
+        if len(rest) > 1 and after and after[-1].is_joined:
+            shorter = self._split(before, text, after[:-1])
+            first, rest = shorter if len(shorter[1]) == 1 else (first, rest)
         second = text._replace(text=rest[0])
         if len(rest) > 1:
             second = text._replace(text=" ".join(rest), cut_at=CUT_AT)
@@ -150,6 +150,16 @@ class NewsBar(TextLine):
                 self.post_message(self.Cut(text.text))
             return [first, ([second], [Part("e: all of it", "faint", 9)])]
         return [first, ([second], [])]
+
+    def _split(self, before: list[Part], text: Part, after: list[Part]) -> tuple[Row, list[SafeText]]:
+        """Return the first line with the begin of a text, and the rest of the text in lines."""
+        width, whole = self.size.width, composed(text.text)
+        room = width - self.width_of((*before, text._replace(text=""), *after))
+        head = wrapped(whole, room)[0] if room >= MIN_CUT_CELLS else ""
+        first: Row = [*before, text._replace(text=head)], after
+        if not head:
+            first = before, [part._replace(text=part.text.lstrip()) for part in after]
+        return first, wrapped(sliced(whole, len(head)), width - 2)
 
     def _trouble(self) -> list[Row] | None:
         """Return what is wrong under one profile: a failed poll, else a quarantined listing."""
@@ -189,7 +199,6 @@ class NewsBar(TextLine):
     ) -> tuple[list[Part], Part, list[Part]]:
         """Return why a poll failed, and when the next one comes, which is not known of a recorded moment."""
         last = profile_state.snapshot
-        sooner = ", r tries now" if failure.cause.is_refusal else ""
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
         if schedule is None:
@@ -198,9 +207,12 @@ class NewsBar(TextLine):
             following = "trying" if schedule.state is PollState.POLLING else "paused"
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
-            following = f"next try in {long_age(left)}{sooner}"
+            following = f"next try in {long_age(left)}"
         cause = Part(f"{failure.cause}{partial}:", "blind", 7)
-        right = [Part(following.rjust(_NEXT_TRY_CELLS + len(sooner)), "late", 8)] if following else []
+        right = [Part(following.rjust(_NEXT_TRY_CELLS), "late", 8)] if following else []
+        if following and failure.retry_after is None:  # else r answers that the server asked to wait
+            sooner = _SOONER if following.startswith("next") else " " * len(_SOONER)
+            right.append(Part(sooner, "late", 5, is_joined=True))
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:

@@ -200,7 +200,7 @@ class StatusBar(TextLine):
         if self.view.is_narrowed:
             parts += self._filter_parts()
         if self.options.rings:
-            parts.append(Part("bell", "faint", 1))
+            parts.append(Part("bell on", "faint", 1))
         if self._is_paused:
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts
