@@ -12,7 +12,7 @@ from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.event_text import empty_table_text, event_style, event_text
+from envwatch.views.event_text import empty_table_text, event_style, event_text, fitting_text
 from envwatch.views.table_view import View
 
 HOURS = timedelta(hours=3)
@@ -78,7 +78,7 @@ def event(kind: Kind, **changes: object) -> Event:
         ),
         (
             event(Kind.TOGETHER, of=Kind.BRANCH, members=(event(Kind.BRANCH),) * 10),
-            "10 changed together: branch: nas, nas, nas, nas, nas, nas, nas, nas, … (2 more)",
+            "10 changed together: branch: nas, nas, nas, nas, nas, nas, nas, nas and 2 more",
         ),
         (
             event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=(event(Kind.ONLINE),) * 2),
@@ -132,6 +132,44 @@ def event(kind: Kind, **changes: object) -> Event:
 )
 def test_each_event_has_its_text(one: Event, text: str) -> None:
     assert event_text(one, UTC) == text
+
+
+LONGER = [
+    (
+        event(
+            Kind.TOGETHER, of=Kind.ONLINE, members=tuple(event(Kind.ONLINE, name=clean(f"web-{n}")) for n in range(3))
+        ),
+        [
+            "3 came back together: web-0, web-1, web-2",
+            "3 came back together: web-0 and 2 more",
+            "3 came back",
+        ],
+    ),
+    (
+        event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 11, reason="pod p-7"),
+        ["11 went offline together: all pod p-7", "11 went offline: all pod p-7"],
+    ),
+    (
+        event(Kind.OFFLINE, reason="disconnected", lasted=HOURS),
+        ["went offline · disconnected · was on for 3h", "went offline · disconnected"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "texts"), LONGER)
+def test_a_sentence_without_room_loses_names_or_its_end_and_never_a_part_of_a_word(
+    one: Event, texts: list[str]
+) -> None:
+    shortest = len(texts[-1])
+    shown = [fitting_text(one, UTC, room) for room in range(60, shortest - 1, -1)]
+    assert list(dict.fromkeys(shown)) == texts
+    assert all(len(text) <= room for room, text in zip(range(60, shortest - 1, -1), shown, strict=True))
+    assert fitting_text(one, UTC, shortest - 1) == texts[0]
+
+
+def test_counts_of_thousands_have_a_separator() -> None:
+    lost = event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 3_536, reason="pod p-7")
+    assert event_text(lost, UTC) == "3,536 went offline together: all pod p-7"
 
 
 @pytest.mark.parametrize("kind", list(Kind))

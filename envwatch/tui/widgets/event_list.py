@@ -29,7 +29,7 @@ from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.views.event_filter import EventFilter
-from envwatch.views.event_text import empty_log_text, event_style, event_text
+from envwatch.views.event_text import empty_log_text, event_style, fitting_text
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class EventList(ScrollView, can_focus=True):
         faint = base + self.get_component_rich_style("log--faint", partial=True)
         sign = " " if not event.members else glyphs.opened if self._is_open(event) else glyphs.closed
         head = f"{glyphs.cursor if is_cursor else ' '}{'  ' * (id(event) in self._inner)}{sign}"
-        when = f"{clock_text(event.at, zone)}  "
+        when = f"{clock_text(event.at, zone)[:8]}  "  # the title names the zone
         name = self._name_columns(event)
         room = max(width - len(head) - len(when) - 3 - cells(name) - 1, 0)
         segments = [
@@ -274,7 +274,7 @@ class EventList(ScrollView, can_focus=True):
             Segment(when, faint),
             Segment(f"{look.ascii if glyphs.is_ascii else look.glyph}  ", style),
             Segment(f"{name} " if name else "", base),
-            Segment(shortened(event_text(event, zone), room, ellipsis=glyphs.ellipsis), style),
+            Segment(shortened(fitting_text(event, zone, room), room, ellipsis=glyphs.ellipsis), style),
         ]
         return Strip(segments).adjust_cell_length(width, base)
 

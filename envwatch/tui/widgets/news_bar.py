@@ -23,8 +23,8 @@ from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.data_warnings import doubt_text, hooks_text, quarantine_text
-from envwatch.views.event_text import event_style, event_text, watched_since
-from envwatch.views.headline import headline, merged, returned_since
+from envwatch.views.event_text import event_style, event_text, fitting_text, watched_since
+from envwatch.views.headline import headline, merged, returned_since, same_environment
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -228,15 +228,16 @@ class NewsBar(TextLine):
             text = "" if since is None else f"nothing has changed since {since}, when envwatch began to watch"
             return [Part(text, "faint", cut_at=CUT_AT)], []
         log = self.state.event_log
-        shown, more = merged(event, log.with_poll_of(event))
-        left, right = self._event_row(shown)
-        if more:
-            right = [Part(f"+{more} more", "plain", 8), *right]
-        if back := returned_since(shown, log):
-            right = [Part(f"{back} back", "online", 8), *right]
-        return left, right
+        same_poll = log.with_poll_of(event)
+        shown, more = merged(event, same_poll)
+        also = same_environment(shown, same_poll)
+        right = [Part(f"{back:,} back", "online", 8)] if (back := returned_since(shown, log)) else []
+        if more := more - len(also):
+            right.append(Part(f"+{more:,} more", "plain", 8))
+        return self._event_row(shown, also, right)
 
-    def _event_row(self, event: Event) -> Row:
+    def _event_row(self, event: Event, also: Iterable[Event] = (), right: Iterable[Part] = ()) -> Row:
+        """Return the line of an event and of other events about its environment, and on the right what follows."""
         glyphs, zone = self.options.glyphs, zone_of(self.options.times)
         name = [Part(event.profile, "faint", 5)] if event.profile else []
         if event.name is not None:
@@ -248,9 +249,7 @@ class NewsBar(TextLine):
         if self.options.times is TimeStyle.RELATIVE:
             clock, ago = [], [Part(f"{short_age(span(self._server_now(event) - event.at))} ago", "faint", 6)]
         look = event_style(event)
-        return [
-            *clock,
-            Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9),
-            *name,
-            Part(event_text(event, zone), look.style, 7, cut_at=CUT_AT),
-        ], ago
+        glyph = Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9)
+        room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *right, *ago))
+        text = " · ".join([fitting_text(event, zone, room), *(event_text(other, zone) for other in also)])
+        return [*clock, glyph, *name, Part(text, look.style, 7, cut_at=CUT_AT)], [*right, *ago]

@@ -27,6 +27,7 @@ from envwatch.views.column_widths import GUTTER, LEFT
 from envwatch.views.columns import cause_text, for_text
 from envwatch.views.cursor import More, MoreMembers
 from envwatch.views.grouping import GroupHeader
+from envwatch.views.state_details import marked_text
 from envwatch.views.state_style import style_of
 from envwatch.views.table_view import id_tail
 
@@ -233,11 +234,11 @@ class ProblemBlock(_BlockLines):
     def _line(self, line: Line | More | MoreMembers) -> list[Segment]:
         content, glyphs = self.content, self.options.glyphs
         if isinstance(line, More):
-            fresh = f", {line.fresh} new" if line.fresh else ""
-            text = composed(f" +{line.lines} more{fresh} {glyphs.separator} n")
+            fresh = f", {line.fresh:,} new" if line.fresh else ""
+            text = composed(f" +{line.lines:,} more{fresh} {glyphs.separator} n")
             return [Segment(text, self.rich_style + self._style("loss" if line.fresh else "faint"))]
         if isinstance(line, MoreMembers):
-            text = composed(f"{_INDENT} {line.members} more: enter shows them all")
+            text = composed(f"{_INDENT} {line.members:,} more: enter shows them all")
             return [Segment(text, self.rich_style + self._style("faint"))]
         is_cursor = line.key == content.cursor
         if isinstance(line, BlockLine):
@@ -258,7 +259,7 @@ class ProblemBlock(_BlockLines):
         )
         why = cause_text(tracked, at, profile_state.limits) or EMPTY
         if ack is not None:
-            why = composed(f"acked: {ack.note}") if ack.note else clean("acked")
+            why = marked_text("acked", note=ack.note)
         return self._cells(
             bar=("", ""),
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self.content.marked),

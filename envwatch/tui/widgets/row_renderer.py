@@ -185,7 +185,7 @@ class RowRenderer(RowContents):
                 look = style_of_presence(presence)
                 # A row that is down and needs a person stands in the block.
                 style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
-                tail += [Segment("  ", base), Segment(f"{glyph} {count}", style)]
+                tail += [Segment("  ", base), Segment(f"{glyph} {count:,}", style)]
         silence = self._silence_of(header)
         if silence is not None:
             tail += [Segment("  ", base), Segment(silence_text(silence, now.wall), base)]

@@ -153,7 +153,7 @@ class StatusBar(TextLine):
                 if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
                     parts += self._presence(presence, count, word, weight)
         if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
-            parts.append(Part(f"{fresh} new", "offline", 7))
+            parts.append(Part(f"{fresh:,} new", "offline", 7))
         newest = f" {total.newest}" if total.newest else ""
         if block.unknown:
             parts += [
@@ -214,7 +214,7 @@ class StatusBar(TextLine):
         parts = [] if baseline is None else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9)]
         if query or not parts:
             parts.append(Part(f" {query}", "badge", 8, cut_at=CUT_AT, is_joined=bool(parts)))
-        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows}/{len(self.state.fleet)} ")
+        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows:,}/{len(self.state.fleet):,} ")
         return parts
 
     def _ages(self) -> list[Part]:
