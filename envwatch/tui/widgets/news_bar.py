@@ -12,8 +12,10 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.segment import Segment
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
@@ -45,6 +47,12 @@ _NEXT_TRY_CELLS = len("next try in 59m 59s")
 """Cells of the countdown. Without a fixed number, the message would break at another word from second to second."""
 
 _SOONER = ", r tries now"
+
+_WIDEST_AGO = "119s ago"
+
+_LINES_WITH_RULE = 3
+"""Lines from which a rule parts several events from the table."""
+_RULE: Row = (), ()
 
 
 class NewsBar(TextLine):
@@ -88,6 +96,13 @@ class NewsBar(TextLine):
         if len(rows) == self.size.height:
             self.show(rows)
 
+    def render_line(self, y: int) -> Strip:
+        strip = super().render_line(y)
+        if self._drawn is None or self._drawn[y : y + 1] != [_RULE]:
+            return strip
+        style = self.rich_style + self.get_component_rich_style("line--faint", partial=True)
+        return Strip([Segment(self.options.glyphs.rule * self.size.width, style)])
+
     watch_state = watch_message = watch_room = on_resize = _fit
 
     def parts(self) -> Row:
@@ -113,7 +128,10 @@ class NewsBar(TextLine):
             chosen = headline(self.state.event_log, self._server_now)
             first = (None if self._is_fresh(chosen) else self._doubt()) or [self._headline_row(chosen)]
         others = (event for event in reversed(self.state.event_log) if event is not chosen)
-        return [*first, *(self._event_row(event) for event in islice(others, max(self.room - len(first), 0)))]
+        rows = [self._event_row(event) for event in islice(others, max(self.room - len(first), 0))]
+        if not rows or self.room < _LINES_WITH_RULE:
+            return [*first, *rows]
+        return [_RULE, *first, *rows][: self.room]
 
     def _message(self) -> list[Row] | None:
         unasked = self.state.notice
@@ -225,7 +243,10 @@ class NewsBar(TextLine):
         """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
         if event is None:
             since = watched_since(self.state.fleet, zone_of(self.options.times))
-            text = "" if since is None else f"nothing has changed since {since}, when envwatch began to watch"
+            text = "" if since is None else f"nothing has changed since {since}"
+            reason = ", when envwatch began to watch"
+            if text and len(text + reason) <= self.size.width - 2:
+                text += reason
             return [Part(text, "faint", cut_at=CUT_AT)], []
         log = self.state.event_log
         same_poll = log.with_poll_of(event)
@@ -248,8 +269,9 @@ class NewsBar(TextLine):
         clock, ago = [Part(clock_text(event.at, zone), "faint", 6)], list[Part]()
         if self.options.times is TimeStyle.RELATIVE:
             clock, ago = [], [Part(f"{short_age(span(self._server_now(event) - event.at))} ago", "faint", 6)]
-        look = event_style(event)
+        look = event_style(event, self.state.block)
         glyph = Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9)
-        room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *right, *ago))
+        widest = [Part(_WIDEST_AGO) for _ in ago]  # as another second must not change the names
+        room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *right, *widest))
         text = " · ".join([fitting_text(event, zone, room), *(event_text(other, zone) for other in also)])
         return [*clock, glyph, *name, Part(text, look.style, 7, cut_at=CUT_AT)], [*right, *ago]
