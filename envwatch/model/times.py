@@ -198,12 +198,6 @@ def clock_text(at: float, zone: tzinfo | None) -> SafeText:
     return clean(f"{when:%H:%M:%S}{'' if zone is None else offset_text(when)}") if when else NOTHING
 
 
-def zone_text(at: float, zone: tzinfo | None) -> SafeText:
-    """Return the name of a zone at a moment in ms, to be said once for many times: `UTC`, `UTC+01`."""
-    when = moment(at, zone)
-    return clean(f"UTC{offset_text(when).removeprefix('Z')}") if when else NOTHING
-
-
 def date_text(at: float | None, zone: tzinfo | None) -> SafeText:
     """Return date and time with the offset: `2026-10-04 13:41:07+01`."""
     when = moment(at, zone)

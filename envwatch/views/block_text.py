@@ -87,14 +87,23 @@ def _cause(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeTe
     return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
 
 
-def member_line(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, *, is_ascii: bool) -> DetailLine:
+def member_line(
+    tracked: TrackedEnvironment,
+    monitor: Monitor,
+    now: Clocks,
+    *,
+    is_ascii: bool,
+    ambiguous: frozenset[SafeText] = frozenset(),
+) -> DetailLine:
     """Return a member of an incident for the detail pane: state, duration, name, cause and acknowledgement."""
     profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
     look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
     lasted = for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
-    parts = [tracked.environment.label, _cause(tracked, monitor, now)]
+    name = tracked.environment.label
+    parts = [composed(name + id_tail(name, tracked.environment.id, ambiguous)), _cause(tracked, monitor, now)]
     if ack is not None:
         parts.append(marked_text("acked", note=ack.note))
+    lasted = clean("<1m") if lasted.endswith("s") else lasted  # the pane draws members only with a listing
     label = f"{look.ascii if is_ascii else look.glyph} {lasted}"
     return DetailLine(label, composed(" · ".join(filter(None, parts))), look.style if ack is None else "")
 

@@ -6,10 +6,12 @@ Pure. Text that is composed of cleaned text is clean.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
+from envwatch.fleet.losses import key_of
 from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.outcome import Cause
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Failed
+    from envwatch.views.block import Block
     from envwatch.views.table_view import View
 
 _KIND_GLYPHS = {
@@ -49,15 +52,26 @@ _KIND_GLYPHS = {
     Kind.VISIBLE: ("●", "+", "online"),
     Kind.FAILING: ("?", "?", "late"),
     Kind.REACHED: ("●", "+", "online"),
-    Kind.KEY_REFUSED: ("?", "?", "offline"),
+    Kind.KEY_REFUSED: ("?", "?", "late"),
     Kind.KEY_ACCEPTED: ("●", "+", "online"),
     Kind.SLEPT: ("?", "?", "unknown"),
     Kind.NOTICE: ("!", "!", "late"),
 }
 
 
-def event_style(event: Event) -> StateStyle:
-    """Return the glyph and colour of an event in the log."""
+def event_style(event: Event, block: Block | None = None) -> StateStyle:
+    """Return the glyph and colour of an event in the log.
+
+    With a block, a loss has the colour of a loss only while the block needs a person and lists one of the environments.
+    """
+    look = _event_style(event)
+    if look.style != "offline" or block is None:
+        return look
+    is_open = block.newest is not None and any(key_of(each) in block.homes for each in flatten([event]))
+    return look if is_open else replace(look, style="gone")
+
+
+def _event_style(event: Event) -> StateStyle:
     kind = event.of if event.of is not None else event.kind
     glyph, ascii_glyph, style = _KIND_GLYPHS.get(kind, ("~", "~", "plain"))
     if kind is Kind.APPEARED and event.after == Presence.OFFLINE.value:
@@ -65,7 +79,7 @@ def event_style(event: Event) -> StateStyle:
     if kind is Kind.MODE and event.after == UNRESTRICTED:
         style = "unrestricted"
     if event.reason == NOT_RUNNING and event.members:
-        styles = {event_style(member).style for member in event.members}
+        styles = {_event_style(member).style for member in event.members}
         glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE] if "offline" in styles else ("~", "~", "plain")
     return StateStyle(glyph, ascii_glyph, clean(kind.value), style)
 
@@ -185,12 +199,13 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
 }
 
 
-_SHORTER: Mapping[Kind, Callable[[Event], str]] = {
-    Kind.OFFLINE: lambda event: _with_reason("went offline", event),
-    Kind.RECONNECTED: lambda _: "reconnected · new connection",
-    Kind.RESTARTED: lambda _: "restarted · new listener",
+_SHORTER: Mapping[Kind, Callable[[Event], Sequence[str]]] = {
+    Kind.ONLINE: lambda _: ["back online"],
+    Kind.OFFLINE: lambda event: [_with_reason("went offline", event), "went offline"],
+    Kind.RECONNECTED: lambda _: ["reconnected · new connection", "reconnected"],
+    Kind.RESTARTED: lambda _: ["restarted · new listener", "restarted"],
 }
-"""Sentences for lines without room for the whole sentence."""
+"""Sentences for lines without room for the whole sentence, the longest first."""
 
 
 def _while_blind_text(event: Event, since: str, until: str) -> str:
@@ -253,7 +268,7 @@ def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
     if cells(whole) <= room:
         return whole
     shorter = _SHORTER.get(event.kind)
-    texts: Iterable[str] = [shorter(event)] if shorter is not None and not event.members else []
+    texts: Iterable[str] = shorter(event) if shorter is not None and not event.members else []
     if event.members and event.kind not in _TIMED_SENTENCES:
         texts = (_group_text(event, names) for names in range(_NAMES_SHOWN - 1, -1, -1))
     return next((text for text in map(composed, texts) if cells(text) <= room), whole)

@@ -636,6 +636,18 @@ async def test_what_comes_meanwhile_changes_nothing_on_the_screen_and_is_there_a
         assert "env-2" in stage.text
 
 
+@pytest.mark.parametrize(("width", "tag", "name"), [(46, " NEW ", "laptop of env-3"), (45, "", "laptop of env-3")])
+async def test_on_a_narrow_screen_the_name_of_the_present_loss_stands_in_place_of_its_tag(
+    width: int, tag: str, name: str
+) -> None:
+    async with lived(size=(width, 24)) as stage:
+        await press(stage, BACK)
+        await show(stage, 35, 3)
+        assert tag in now_line(stage)
+        assert ("NEW" in now_line(stage)) == bool(tag)
+        assert name in now_line(stage)
+
+
 async def test_the_newest_loss_of_the_present_stands_below_the_badge() -> None:
     async with lived() as stage:
         assert not now_line(stage)

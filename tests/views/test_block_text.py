@@ -117,12 +117,14 @@ def test_a_member_has_a_line_with_state_duration_name_reason_and_note() -> None:
         member_line(each, one.monitor, one.clocks, is_ascii=is_ascii) for each in (a, b) for is_ascii in (True, False)
     ]
     assert [(line.label, line.text) for line in lines] == [
-        ("x 8s", "a · disconnected"),
-        ("○ 8s", "a · disconnected"),
-        ("x 8s", "b · disconnected · acked: disk"),
-        ("○ 8s", "b · disconnected · acked: disk"),
+        ("x <1m", "a · disconnected"),
+        ("○ <1m", "a · disconnected"),
+        ("x <1m", "b · disconnected · acked: disk"),
+        ("○ <1m", "b · disconnected · acked: disk"),
     ]
     assert [line.style for line in lines[1:3]] == ["offline", ""]
+    twin = member_line(a, one.monitor, one.clocks, is_ascii=False, ambiguous=frozenset({clean("a")}))
+    assert twin.text == "a a · disconnected"
 
 
 # Names.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, timedelta
 
 import pytest
+from support.block_night import BlockNight
 from support.builders import NOW, beating, environment, listed, slept, watched
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
@@ -151,7 +153,7 @@ LONGER = [
     ),
     (
         event(Kind.OFFLINE, reason="disconnected", lasted=HOURS),
-        ["went offline · disconnected · was on for 3h", "went offline · disconnected"],
+        ["went offline · disconnected · was on for 3h", "went offline · disconnected", "went offline"],
     ),
 ]
 
@@ -184,6 +186,17 @@ def test_every_kind_has_a_text_and_a_glyph_in_unicode_and_ascii(kind: Kind) -> N
 def test_a_group_looks_like_its_members() -> None:
     lost = event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 3)
     assert event_style(lost).style == event_style(event(Kind.OFFLINE)).style == "offline"
+
+
+def test_a_loss_looks_like_a_loss_while_the_block_needs_a_person_for_it() -> None:
+    one = BlockNight().poll("a+ b+", after=0).poll("ax b+")
+    (lost,) = [each for each in one.monitor.event_log if each.kind is Kind.OFFLINE]
+    assert event_style(lost, one.block).style == "offline"
+    other = replace(lost, id=clean("b"))
+    assert event_style(other, one.block).style == "gone"
+    assert event_style(lost, one.ack("a").block).style == "gone"
+    assert event_style(lost, one.poll("a+ b+").block).style == "gone"
+    assert event_style(event(Kind.KEY_REFUSED), one.block).style == "late"
 
 
 def test_what_changed_since_the_last_run_looks_like_a_loss_only_if_it_has_one() -> None:

@@ -16,7 +16,7 @@ from envwatch.fleet.losses import LOSSES, RETURNS, key_of
 from envwatch.fleet.tracking import EnvironmentKey
 from envwatch.model import limits
 from envwatch.model.text import cells, composed, shortened, wrapped
-from envwatch.model.times import date_text, zone_of, zone_text
+from envwatch.model.times import date_text, zone_of
 from envwatch.query.language import Query
 from envwatch.tui.screens.table_screen import Target, target_of
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
@@ -64,12 +64,10 @@ class LogTitle(TextLine):
     def parts(self) -> Row:
         """Return the title with the filter, and the counts; in the past, of which moment they are."""
         matches, total = self.counts
-        zone = zone_of(self.options.times)
-        covers = watched_text(self.state.monitor, self.state.now, zone)
-        times = Part(f"times in {zone_text(self.state.now.wall, zone)}", "faint", 4)
-        left = [Part("events", "title", 9), Part(covers, "faint", 6), times]
+        covers = watched_text(self.state.monitor, self.state.now, zone_of(self.options.times))
+        left = [Part("events", "title", 9), Part(covers, "faint", 6)]
         if self.filter_text:
-            left[1:] = [Part(self.filter_text, "faint", 6, cut_at=CUT_AT), Part(covers, "faint", 1), times]
+            left[1:] = [Part(self.filter_text, "faint", 6, cut_at=CUT_AT), Part(covers, "faint", 1)]
             right = Part(f" FILTER {matches:,}/{total:,} ", "badge", 8)
         else:
             right = Part(f"{total:,} of {limits.EVENTS_KEPT:,} kept", "faint", 5)
@@ -113,7 +111,7 @@ class WholeEvent(Static):
         if len(lines) > self.LINES:
             rest = composed(" ".join(lines[self.LINES - 1 :]))
             lines[self.LINES - 1 :] = [shortened(rest, width, ellipsis=glyphs.ellipsis)]
-        self.update(Content.styled("\n".join(lines), f"$state-{event_style(event).style}"))
+        self.update(Content.styled("\n".join(lines), f"$state-{event_style(event, self.state.block).style}"))
 
     watch_event = watch_answer = on_resize = _draw
 

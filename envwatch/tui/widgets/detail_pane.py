@@ -210,7 +210,7 @@ class DetailPane(Pager):
 
         def line(event: Event) -> DetailLine:
             now = self.state.fleet.by_profile[event.profile].clock.server_time(self.state.now.wall)
-            return event_line(event, now, zone, is_ascii=is_ascii, is_named=is_named)
+            return event_line(event, now, zone, self.state.block, is_ascii=is_ascii, is_named=is_named)
 
         return self._section("events", map(line, events))
 
@@ -235,7 +235,8 @@ class DetailPane(Pager):
         helps = self._rows(help_lines(members[0], profile_state, state.now, self.options.start_key)) if line.off else []
         if helps:
             helps = [self._layout.section(f"what helps, on {members[0].environment.label} and likewise"), *helps]
-        listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii) for each in members)
+        names = state.ambiguous_names
+        listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii, ambiguous=names) for each in members)
         return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
 
     def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:

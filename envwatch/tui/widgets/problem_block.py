@@ -183,6 +183,9 @@ class _BlockLines(Widget):
         width = self._width - taken
         gap = max(_STATE - cells(state[0]) - cells(lasted), 1)
         left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
+        tag_cells = _TAG
+        if taken and width - left - 1 < _LEAST_NAMES:
+            tag, tag_cells, left = ("", ""), 0, left - _TAG  # the bar marks a fresh loss too
         room = max(width - left - 1, 1)
         whole = cells(names(room))
         for_names = max(min(whole, room - cells(why) - 2), min(_LEAST_NAMES, whole))
@@ -199,7 +202,7 @@ class _BlockLines(Widget):
             Segment(mark, base),
             Segment(state[0], base + self._style(state[1])),
             Segment(" " * gap + lasted + " ", named if name_style == "faint" else base),
-            Segment(f"{tag[0]:<{_TAG}}", base + (self._style(tag[1]) + self._style("tag") if tag[0] else Style())),
+            Segment(f"{tag[0]:<{tag_cells}}", base + (self._style(tag[1]) + self._style("tag") if tag[0] else Style())),
             Segment(f" {text}{' ' * space}", named),
             Segment(f"{reason} ", named if name_style == "faint" else base),
         ]

@@ -164,7 +164,7 @@ class StatusBar(TextLine):
             (sum(line.acked for line in block.lines), "acked", "faint", 2),
             (total.flapping, "flapping", "flapping", 7),
             (total.unrestricted, "unrestricted", "unrestricted", 2),
-            (total.behind, f"behind{newest}", "late", 1),
+            (total.behind, f"behind{newest}", "faint", 1),
         ):
             if count:
                 parts.append(Part(f"{count:,} {text}", style, weight))
