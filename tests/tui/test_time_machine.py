@@ -785,4 +785,4 @@ async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
         assert stage.news.startswith("home laptop of env-0 went offline")
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 7
-        assert stage.news.startswith("work laptop of env-1 nv-1 went offline"), "home has one of this name"
+        assert stage.news.startswith("work laptop of env-1 went offline"), "one id in both profiles is no pair of twins"
