@@ -193,9 +193,9 @@ def offset_text(when: datetime) -> str:
 
 
 def clock_text(at: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day with its offset: `13:41:07+01`."""
+    """Return the time of day: `13:41:07` in the local zone, which is None, and with the offset in any other zone."""
     when = moment(at, zone)
-    return clean(f"{when:%H:%M:%S}{offset_text(when)}") if when else NOTHING
+    return clean(f"{when:%H:%M:%S}{'' if zone is None else offset_text(when)}") if when else NOTHING
 
 
 def date_text(at: float | None, zone: tzinfo | None) -> SafeText:

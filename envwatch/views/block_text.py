@@ -6,13 +6,13 @@ Pure. Must not know styles or widths of cells other than the room for the names.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.columns import cause_text, for_text
 from envwatch.views.pane_layout import DetailLine
-from envwatch.views.state_details import shared_text
+from envwatch.views.state_details import marked_text, shared_text
 from envwatch.views.state_style import StateStyle, style_of
 from envwatch.views.table_view import id_tail
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.views.block import Block, BlockLine
 
-_SHARED_CELLS: Final = 80
-"""Cells of the words for an acknowledgement or a silence of the serving host."""
-
 
 def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
     """Return the look of a line and its words: `off`, `12 off`, `5 of 12 off`, `12 back`."""
@@ -35,7 +32,7 @@ def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle
     word = "back" if line.returned else look.word if len(looks) == 1 else "lost"
     if line.total == 1:
         return look, clean(word)
-    count = f"{len(members)}" if len(members) == line.total else f"{len(members)} of {line.total}"
+    count = f"{len(members):,}" if len(members) == line.total else f"{len(members):,} of {line.total:,}"
     return look, clean(f"{count} {word}")
 
 
@@ -57,13 +54,13 @@ def names_text(
     shared = f"{line.shared}: " if line.shared and total > 1 else ""
     for head in dict.fromkeys((profile + shared, profile)):
         for count in range(len(names), 0, -1):
-            more = f" and {total - count} more" if count < total else ""
+            more = f" and {total - count:,} more" if count < total else ""
             text = composed(head + ", ".join(names[:count]) + more)
             if cells(text) <= room:
                 return text
-    more = f" +{total - 1}" if total > 1 else ""
+    more = f" +{total - 1:,}" if total > 1 else ""
     if 0 < cells(more) >= room:  # no cell for a name
-        return shortened(clean(f"{total}"), room, ellipsis=ellipsis)
+        return shortened(clean(f"{total:,}"), room, ellipsis=ellipsis)
     return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
 
 
@@ -72,14 +69,14 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
     if line.is_acked:
         notes = dict.fromkeys(ack.note for ack in acks if ack.note)
-        return composed(f"acked: {', '.join(notes)}") if notes else clean("acked")
+        return marked_text("acked", note=", ".join(notes))
     if line.returned:
         return EMPTY
     causes = Counter(_cause(tracked, monitor, now) for tracked in line.off)
-    parts = [text if len(causes) == 1 else f"{count} {text}" for text, count in causes.most_common() if text]
+    parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
     if acks:
-        parts.append(f"{len(acks)} acked")
-    shared = {shared_text(tracked.environment, now.wall, _SHARED_CELLS) for tracked in line.off}
+        parts.append(f"{len(acks):,} acked")
+    shared = {shared_text(tracked.environment, now.wall) for tracked in line.off}
     if len(shared) == 1 and (text := shared.pop()) is not None:  # known there only if all members are
         parts.append(text)
     return composed(" · ".join(parts))
@@ -90,14 +87,23 @@ def _cause(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeTe
     return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
 
 
-def member_line(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, *, is_ascii: bool) -> DetailLine:
+def member_line(
+    tracked: TrackedEnvironment,
+    monitor: Monitor,
+    now: Clocks,
+    *,
+    is_ascii: bool,
+    ambiguous: frozenset[SafeText] = frozenset(),
+) -> DetailLine:
     """Return a member of an incident for the detail pane: state, duration, name, cause and acknowledgement."""
     profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
     look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
     lasted = for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
-    parts = [tracked.environment.label, _cause(tracked, monitor, now)]
+    name = tracked.environment.label
+    parts = [composed(name + id_tail(name, tracked.environment.id, ambiguous)), _cause(tracked, monitor, now)]
     if ack is not None:
-        parts.append(composed(f"acked: {ack.note}") if ack.note else clean("acked"))
+        parts.append(marked_text("acked", note=ack.note))
+    lasted = clean("<1m") if lasted.endswith("s") else lasted  # the pane draws members only with a listing
     label = f"{look.ascii if is_ascii else look.glyph} {lasted}"
     return DetailLine(label, composed(" · ".join(filter(None, parts))), look.style if ack is None else "")
 

@@ -185,7 +185,7 @@ _WHY: Final = Column(
     id="why",
     title="WHY",
     width=14,
-    from_width=120,
+    from_width=160,
     about="why it is late or down",
     text=lambda tracked, now: cause_text(tracked, now, _USUAL),
     timed_text=cause_text,
@@ -265,7 +265,7 @@ _ALL: Final = {
     ),
 }
 _ORDER: Final = (
-    "state for beat name profile mode version branch up os why user pod directory 24h device connection node owner"
+    "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
     " update seen first"
 )
 """The order of the table; a column that is not here comes last."""

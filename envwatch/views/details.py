@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
     from envwatch.presentation import Presentation
+    from envwatch.views.block import Block
 
 
 _NO_KEY: Final = EMPTY
@@ -69,12 +70,21 @@ def _shell(environment: Environment) -> Fit:
     return Fit.WINDOWS_COMMAND if environment.os == "win32" else Fit.COMMAND
 
 
-def event_line(event: Event, now: float, zone: tzinfo | None, *, is_ascii: bool, is_named: bool = False) -> DetailLine:
+def event_line(  # noqa: PLR0913  the moment and the options of the screen
+    event: Event,
+    now: float,
+    zone: tzinfo | None,
+    block: Block | None = None,
+    *,
+    is_ascii: bool,
+    is_named: bool = False,
+) -> DetailLine:
     """Return an event of one environment, labelled with its time, or with its age if it is a day old.
 
-    `now` is by the server's clock in ms. With `is_named` the environment's name stands before what happened.
+    `now` is by the server's clock in ms. With `is_named` the environment's name stands before what happened. `block`
+    tells losses that need a person from other losses.
     """
-    look, age = event_style(event), span(now - event.at)
+    look, age = event_style(event, block), span(now - event.at)
     label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
     name = f"{event.name} " if is_named and event.name else ""
     return DetailLine(

@@ -6,27 +6,30 @@ Pure. Text that is composed of cleaned text is clean.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
+from envwatch.fleet.losses import key_of
 from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText, clean, composed, shortened
+from envwatch.model.text import SafeText, cells, clean, composed, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
 from envwatch.views.state_details import instant_text
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta, tzinfo
 
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Failed
+    from envwatch.views.block import Block
     from envwatch.views.table_view import View
 
 _KIND_GLYPHS = {
@@ -50,15 +53,26 @@ _KIND_GLYPHS = {
     Kind.VISIBLE: ("●", "+", "online"),
     Kind.FAILING: ("?", "?", "late"),
     Kind.REACHED: ("●", "+", "online"),
-    Kind.KEY_REFUSED: ("?", "?", "offline"),
+    Kind.KEY_REFUSED: ("?", "?", "late"),
     Kind.KEY_ACCEPTED: ("●", "+", "online"),
     Kind.SLEPT: ("?", "?", "unknown"),
     Kind.NOTICE: ("!", "!", "late"),
 }
 
 
-def event_style(event: Event) -> StateStyle:
-    """Return the glyph and colour of an event in the log."""
+def event_style(event: Event, block: Block | None = None) -> StateStyle:
+    """Return the glyph and colour of an event in the log.
+
+    With a block, a loss has the colour of a loss only while the block needs a person and lists one of the environments.
+    """
+    look = _event_style(event)
+    if look.style != "offline" or block is None:
+        return look
+    is_open = block.newest is not None and any(key_of(each) in block.homes for each in flatten([event]))
+    return look if is_open else replace(look, style="gone")
+
+
+def _event_style(event: Event) -> StateStyle:
     kind = event.of if event.of is not None else event.kind
     glyph, ascii_glyph, style = _KIND_GLYPHS.get(kind, ("~", "~", "plain"))
     if kind is Kind.APPEARED and event.after == Presence.OFFLINE.value:
@@ -66,7 +80,7 @@ def event_style(event: Event) -> StateStyle:
     if kind is Kind.MODE and event.after == UNRESTRICTED:
         style = "unrestricted"
     if event.reason == NOT_RUNNING and event.members:
-        styles = {event_style(member).style for member in event.members}
+        styles = {_event_style(member).style for member in event.members}
         glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE] if "offline" in styles else ("~", "~", "plain")
     return StateStyle(glyph, ascii_glyph, clean(kind.value), style)
 
@@ -134,23 +148,27 @@ def _change_text(event: Event) -> str:
     return f"{event.field} {event.before or NOTHING} → {event.after or NOTHING}{warning}"
 
 
-def names_text(events: Sequence[Event]) -> str:
-    """Return the first names of some events: `amara-imac, ben-box, … (12 more)`."""
-    first = (event.name or event.id or NOTHING for event in events[:_NAMES_SHOWN])
+def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
+    """Return the first names of some events, at most so many: `amara-imac, ben-box and 12 more`."""
+    first = (event.name or event.id or NOTHING for event in events[:most])
     names = [shortened(name, _NAME_CELLS, keep="ends") for name in first]
     more = len(events) - len(names)
-    return ", ".join(names) + (f", … ({more} more)" if more else "")
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def several_text(kind: Kind, events: Sequence[Event], how: str = "") -> str:
     """Return what happened to several environments, without their names: `14 went offline`."""
     verb = _GROUP_VERBS.get(kind)
-    return f"{len(events)} {verb}{how}" if verb else f"{len(events)} changed{how}: {kind}"
+    return f"{len(events):,} {verb}{how}" if verb else f"{len(events):,} changed{how}: {kind}"
 
 
-def _group_text(event: Event) -> str:
-    together = several_text(event.of or event.kind, event.members, " together")
-    return f"{together}: " + (f"all {event.reason}" if event.reason else names_text(event.members))
+def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
+    """Return the sentence of a group with at most so many names; without names, the shared value stays."""
+    is_together = event.kind is Kind.TOGETHER
+    what = several_text(event.of or event.kind, event.members, " together" if is_together and names else "")
+    if is_together and event.reason:
+        return f"{what}: all {event.reason}"
+    return f"{what}: {names_text(event.members, names)}" if names else what
 
 
 def _after(event: Event, what: str) -> str:
@@ -171,7 +189,6 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
     Kind.RENAMED: lambda event: f"renamed {event.before or NOTHING} → {event.after or event.name or NOTHING}",
     Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
     Kind.STEADY: lambda _: "steady again",
-    Kind.TOGETHER: _group_text,
     Kind.HELD: lambda event: f"not believed yet: {event.reason}",
     Kind.RESUMED: lambda event: _after(event, "upstream heartbeats advance again"),
     Kind.RELEASED: lambda event: _after(event, "hold ended"),
@@ -183,6 +200,15 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
 }
 
 
+_SHORTER: Mapping[Kind, Callable[[Event], Sequence[str]]] = {
+    Kind.ONLINE: lambda _: ["back online"],
+    Kind.OFFLINE: lambda event: [_with_reason("went offline", event), "went offline"],
+    Kind.RECONNECTED: lambda _: ["reconnected · new connection", "reconnected"],
+    Kind.RESTARTED: lambda _: ["restarted · new listener", "restarted"],
+}
+"""Sentences for lines without room for the whole sentence, the longest first."""
+
+
 def _while_blind_text(event: Event, since: str, until: str) -> str:
     if event.reason == NOT_RUNNING and event.since is not None:
         lasted = long_age(span(event.at - event.since))
@@ -190,8 +216,8 @@ def _while_blind_text(event: Event, since: str, until: str) -> str:
             return f"nothing was recorded for {lasted} ({since} to {until})"
         return f"in {lasted} since the last run: {_run_summary(event.members)}"
     counts = Counter(member.kind for member in event.members)
-    summary = "".join(f" · {counts[kind]} {verb}" for kind, verb in _BLIND_SUMMARY.items() if counts[kind])
-    return f"{len(event.members)} changed while blind{summary} ({since} to {until})"
+    summary = "".join(f" · {counts[kind]:,} {verb}" for kind, verb in _BLIND_SUMMARY.items() if counts[kind])
+    return f"{len(event.members):,} changed while blind{summary} ({since} to {until})"
 
 
 def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
@@ -203,7 +229,7 @@ def _run_summary(members: Sequence[Event]) -> str:
     """Return what changed between two runs in numbers, the worst first: `2 offline, 1 new, 3 versions`."""
     counts = Counter(_summary_word(member) for member in members)
     found = [(counts[word], word) for word in _RUN_SUMMARY_ORDER if counts[word]]
-    return ", ".join(f"{count} {word if count > 1 else word.removesuffix('s')}" for count, word in found)
+    return ", ".join(f"{count:,} {word if count > 1 else word.removesuffix('s')}" for count, word in found)
 
 
 def _summary_word(member: Event) -> str:
@@ -231,9 +257,22 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
     if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
         return composed(timed(event, since, clock_text(event.at, zone)))
-    if event.members and event.kind is not Kind.TOGETHER:
-        return composed(f"{several_text(event.kind, event.members)}: {names_text(event.members)}")
-    return composed(_SENTENCES[event.kind](event))
+    return composed(_group_text(event) if event.members else _SENTENCES[event.kind](event))
+
+
+def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
+    """Return the sentence of an event, with fewer names or a shorter wording where `room` cells require that.
+
+    Without room for the shortest sentence too, the result is the whole sentence, which the caller cuts.
+    """
+    whole = event_text(event, zone)
+    if cells(whole) <= room:
+        return whole
+    shorter = _SHORTER.get(event.kind)
+    texts: Iterable[str] = shorter(event) if shorter is not None and not event.members else []
+    if event.members and event.kind not in _TIMED_SENTENCES:
+        texts = (_group_text(event, names) for names in range(_NAMES_SHOWN - 1, -1, -1))
+    return next((text for text in map(composed, texts) if cells(text) <= room), whole)
 
 
 def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:

@@ -45,7 +45,7 @@ def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool
     pieces = [Piece(counted(len(environments), "environment"), "bold")]
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in environments):
-            text = f"{glyph_of(presence, ascii_only=is_ascii)} {count} {presence}"
+            text = f"{glyph_of(presence, ascii_only=is_ascii)} {count:,} {presence}"
             pieces += [Piece(clean("·")), Piece(clean(text), style_of_presence(presence))]
     return pieces
 
@@ -57,7 +57,7 @@ def problem_lines(
     unknown = sum(fleet.is_unknown(tracked, now) for tracked in environments)
     if unknown:
         yield DetailLine(
-            "unknown", clean(f"{unknown} of {len(environments)}: below is what was last seen"), "bold unknown"
+            "unknown", clean(f"{unknown:,} of {len(environments):,}: below is what was last seen"), "bold unknown"
         )
     for presence in Presence:
         members = [tracked for tracked in environments if tracked.presence is presence]
@@ -119,7 +119,7 @@ def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
 def _names(environments: list[TrackedEnvironment]) -> SafeText:
     names = [_short(tracked.environment.label) for tracked in environments[:_MAX_LISTED]]
     more = len(environments) - len(names)
-    return composed(", ".join(names) + (f" and {more} more" if more else ""))
+    return composed(", ".join(names) + (f" and {more:,} more" if more else ""))
 
 
 def _short(value: SafeText) -> SafeText:
@@ -130,9 +130,9 @@ def _short(value: SafeText) -> SafeText:
 def _counts_text(counts: Counter[SafeText], *, without: int) -> SafeText:
     """Return values with their counts, the most frequent first, and at the end how many members have none."""
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    parts = [f"{_short(value)} ×{count}" for value, count in ranked[:_MAX_LISTED]]
+    parts = [f"{_short(value)} ×{count:,}" for value, count in ranked[:_MAX_LISTED]]
     if more := len(ranked) - len(parts):
-        parts.append(f"{more} more")
+        parts.append(f"{more:,} more")
     if without:
         parts.append(f"none ×{without}")
     return composed(" · ".join(parts))

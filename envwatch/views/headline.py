@@ -85,6 +85,12 @@ def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
     return group, total - len(alike)
 
 
+def same_environment(event: Event, same_poll: Sequence[Event]) -> list[Event]:
+    """Return the other events of one poll about the environment of an event: an update explains a return."""
+    others = (other for other in same_poll if other is not event and not other.members)
+    return [other for other in others if event.id is not None and other.id == event.id]
+
+
 def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
     """Return how many environments of a loss have come back since, and are not lost again."""
     is_back: dict[SafeText | None, bool] = {}

@@ -6,7 +6,8 @@ pane itself. Must not know what the lines say, or colours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -129,12 +130,16 @@ class PaneLayout:
         """Return the rows of a labelled line, its letter at the right edge of the first."""
         hint = f"y {line.letter}" if line.letter else ""
         label = composed(f"{'  ' * line.depth}{line.label}")
-        body = self._beside(line, self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0))
+        beside = self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0)
+        body = self._beside(line, beside)
         indent = LABEL_CELLS
-        if body is None:
+        if is_below := body is None:
             indent = _INDENT
-            body = [part for row in self._command(line, self.width - indent) for part in _cut(row, self.width - indent)]
-        if indent == LABEL_CELLS and cells(label) < LABEL_CELLS:
+            rows = self._command(line, self.width - indent, beside)
+            if is_below := cells(rows[0]) > beside:  # the label stands alone
+                rows = self._command(line, self.width - indent, self.width - indent)
+            body = [part for row in rows for part in _cut(row, self.width - indent)]
+        if not is_below and cells(label) < LABEL_CELLS:
             head = [Piece(fitted(label, LABEL_CELLS), FAINT), Piece(body.pop(0), line.style)]
         else:
             room = self.width - (len(hint) + 1 if hint else 0)
@@ -148,8 +153,11 @@ class PaneLayout:
     def _beside(self, line: DetailLine, room: int) -> list[SafeText] | None:
         """Return the text as it stands beside its label; None for a command that has no room there."""
         match line.fit:
+            case Fit.WORDS if cells(line.text) <= room:
+                return [line.text]
             case Fit.WORDS:
-                return [_without_edges(row) for row in wrapped(line.text, room)]
+                sentence = replace(self, width=room).sentence([Piece(line.text)])
+                return [joined((piece.text for piece in row), EMPTY) for row in sentence] or [EMPTY]
             case Fit.ENDS:
                 return [shortened(line.text, room, keep="ends", ellipsis=self.ellipsis)]
             case Fit.END:
@@ -157,23 +165,30 @@ class PaneLayout:
             case _ if self.is_ascii and not line.text.isascii():
                 return wrapped(_NOT_TYPEABLE, room)
             case _:
-                rows = self._command(line, room)
+                rows = self._command(line, room, room)
                 return rows if max(map(cells, rows)) <= room else None
 
-    def _command(self, line: DetailLine, width: int) -> list[SafeText]:
-        return command_rows(line.text, width, _CONTINUED if line.fit is Fit.COMMAND else EMPTY)
+    def _command(self, line: DetailLine, width: int, first: int) -> list[SafeText]:
+        return command_rows(line.text, width, _CONTINUED if line.fit is Fit.COMMAND else EMPTY, first=first)
+
+
+_UNBROKEN: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:\S+|[0-9][0-9.,]* (?:[KMGT]iB|%|m?s)(?!\w)|[0-9]+[dhm] [0-9]+[hms](?!\w)|\S+",
+    re.ASCII,
+)
+"""What no row breaks: a date with its time, a number with its unit, a duration, a word."""
 
 
 def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
-    """Yield the words of pieces, those wider than `width` cells in parts."""
+    """Yield the parts of pieces that no row breaks, those wider than `width` cells in parts."""
     for text, style in pieces:
-        for row in wrapped(text, width):
-            yield from (Piece(word, style) for word in words_of(row))
+        for match in _UNBROKEN.finditer(text):
+            part = sliced(text, *match.span())
+            yield from (Piece(word, style) for row in wrapped(part, width) for word in _whole_or_words(row, part))
 
 
-def _without_edges(row: SafeText) -> SafeText:
-    row = sliced(row, 2) if row.startswith(f"{_SEPARATOR} ") else row
-    return sliced(row, 0, -2) if row.endswith(f" {_SEPARATOR}") else row
+def _whole_or_words(row: SafeText, part: SafeText) -> Iterable[SafeText]:
+    return (row,) if row == part else words_of(row)
 
 
 def _joined(words: Sequence[Piece]) -> Row:
@@ -195,18 +210,20 @@ def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
     yield sliced(text, start)
 
 
-def command_rows(command: SafeText, width: int, continued: SafeText) -> list[SafeText]:
+def command_rows(command: SafeText, width: int, continued: SafeText, *, first: int | None = None) -> list[SafeText]:
     """Return a command in rows of at most `width` cells, broken between arguments only.
 
-    An argument that is wider stands in a row of its own and exceeds the width; `continued` ends every row but the last.
+    `first` is the room of the first row in cells, if that is another. An argument that is wider than its row stands in
+    a row of its own and exceeds the room; `continued` ends every row but the last.
     """
-    if cells(command) <= width:
+    first = width if first is None else first
+    if cells(command) <= first:
         return [command]
-    first, *others = shell_arguments(command)
-    rows = [first]
+    name, *others = shell_arguments(command)
+    rows = [name]
     for left, argument in enumerate(others, start=1 - len(others)):
         row = joined((rows[-1], argument), _SPACE)
-        if cells(row) + (len(continued) if left else 0) <= width:
+        if cells(row) + (len(continued) if left else 0) <= (first if len(rows) == 1 else width):
             rows[-1] = row
         else:
             rows.append(argument)

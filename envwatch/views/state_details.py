@@ -170,15 +170,18 @@ def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
 
     Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
     """
-    text = clock_text(at, zone)[:8] if abs(now - at) < _DAY_MS else date_text(at, zone)[:16]
+    if abs(now - at) < _DAY_MS:
+        return clock_text(at, zone)
+    text = date_text(at, zone)[:16]
     return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
 
 
 def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[DetailLine]:
     """Yield the acknowledgement of a problem: how long ago, where, and the note."""
     if ack is not None:
-        note = f": {ack.note}" if ack.note else ""
-        yield DetailLine("acked", composed(f"{minutes_age(span(server_now - ack.at))} ago on this machine{note}"))
+        note, age = f": {ack.note}" if ack.note else "", span(server_now - ack.at)
+        when = "just now" if age < timedelta(minutes=1) else f"{minutes_age(age)} ago"
+        yield DetailLine("acked", composed(f"{when} on this machine{note}"))
 
 
 def shared_lines(
@@ -199,19 +202,27 @@ def shared_lines(
         yield DetailLine("shared", composed(f"silenced by {silence.by} until {until}{reason}"))
 
 
-def shared_text(environment: Environment, wall: float, width: int) -> SafeText | None:
-    """Return the same in a few words, for the row; None if there is nothing to say.
+_ANY_WIDTH: Final = 1_000
 
-    What was done is left out where `width` cells have no room for it, as the mark beside the name shows it.
+
+def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH) -> SafeText:
+    """Return what was done about a loss: `acked by ana: disk swap`.
+
+    Without room in `width` cells, the note goes first, then the name. The rest may be wider than the room.
     """
+    named = f"{done} by {by}" if by else done
+    whole = f"{named}: {note}" if note else named
+    return next((text for text in map(composed, (whole, named)) if cells(text) <= width), composed(done))
+
+
+def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) -> SafeText | None:
+    """Return who acknowledged or silenced a row on the serving host; None if nobody did."""
     if (ack := shared_ack_of(environment)) is not None:
-        what, by = "acked", ack.by
-    elif (silence := shared_silence_of(environment, wall)) is not None:
-        what, by = "silenced", silence.by
-    else:
-        return None
-    text = composed(f"{what} by {by}")
-    return text if cells(text) <= width else composed(f"by {by}")
+        return marked_text("acked", ack.by, ack.note, width)
+    if (silence := shared_silence_of(environment, wall)) is not None:
+        lasts = minutes_age(span(silence.until - wall))
+        return marked_text(f"silenced {lasts}", silence.by, silence.reason, width)
+    return None
 
 
 def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
@@ -219,9 +230,7 @@ def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
 
     The text says who silenced the environment, and the note, if both fit into `width` cells.
     """
-    lasts = f"silenced {minutes_age(span(silence.until - wall))}"
-    whole = composed(f"{lasts} by {silence.by}{': ' if silence.note else ''}{silence.note}")
-    return whole if cells(whole) <= width else clean(lasts)
+    return marked_text(f"silenced {minutes_age(span(silence.until - wall))}", silence.by, silence.note, width)
 
 
 def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:

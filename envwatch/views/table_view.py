@@ -111,8 +111,14 @@ class AmbiguousNames:
         self._found: frozenset[SafeText] = frozenset()
 
     def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
-        """Return what `ambiguous_names` returns of the names of environments; the same object if nothing changed."""
-        counts = dict(Counter([tracked.environment.label for tracked in environments]))  # compares faster so
+        """Return what `ambiguous_names` returns of the names of environments; the same object if nothing changed.
+
+        One environment under several profiles is no pair of twins: the id tells nothing apart there.
+        """
+        rows = [tracked.environment for tracked in environments]
+        counts = dict(Counter([row.label for row in rows]))  # compares faster so
+        if repeated := {label for label, count in counts.items() if count > 1}:
+            counts |= Counter(label for label, _ in {(row.label, row.id) for row in rows if row.label in repeated})
         if counts != self._counts:
             self._counts, self._found = counts, ambiguous_names(counts)
         return self._found

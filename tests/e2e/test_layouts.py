@@ -60,7 +60,7 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
         terminal.wait_for("▏ mode ")
         terminal.press("v")
         terminal.wait_for_no("▏")
-        terminal.wait_for("BRANCH +UP +OS +WHY")
+        terminal.wait_for("BRANCH +UP +OS +USER")
         terminal.press("v")
         terminal.wait_for("▏ ○ OFFLINE for ")
         titles = titles_line(terminal)

@@ -89,7 +89,7 @@ _ROW = re.compile(
 )
 _AGE = re.compile(r"\b[0-9]+[ms]( [0-9]+s)?(/1s)?( ago)?\b")
 
-_CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+_CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
 def seen_on(terminal: Terminal) -> Seen:
@@ -221,6 +221,6 @@ def end_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> None:
         block="▌►● 14 back BACK pod p-7: db-01, db-02, db-03, db-04, db-05 and 9 more",
         tags={"▌BACK": 13},
         cursor="",
-        newest="● 11 came back together: zeta, db-01, db-02, db-06, db-07, … +1 more",
+        newest="● 11 came back together: zeta, db-01, db-02 and 8 more +1 more",
     )
     expect(terminal, over)

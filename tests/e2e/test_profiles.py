@@ -87,7 +87,7 @@ def test_profiles_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tm
             terminal.press("\x1b[27u")
             terminal.wait_for_no("Group by")
             servers["bolt"].close()
-            terminal.wait_for(r"^ bolt: +unreachable: .* (next try in [0-9]+s|trying)$")
+            terminal.wait_for(r"^ bolt: +unreachable: .* (next try in [0-9]+s, r tries now|trying *)$")
             terminal.press("q")
             assert terminal.wait_for_end() == 0
             assert is_fresh(modes_after(terminal.received))

@@ -155,7 +155,7 @@ def _counts_are_those_of_the_rows(terminal: Terminal) -> None:
 
 def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
     rows, server.rows = server.rows, ()
-    message = r"(?s)the list came back empty \([0-9:]+Z\): not\s+believed\s+before.*rows\s+are\s+as\s+of"
+    message = r"(?s)the list came back empty \([0-9:]+\): not\s+believed\s+before.*rows\s+are\s+as\s+of"
     for columns, _ in at_each_size(terminal, " HOLD ", message):
         assert badge_colour(terminal, "HOLD") == YELLOW
         assert "live" not in terminal.display[0]
@@ -170,7 +170,7 @@ def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
 def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, server: Faulty) -> None:
     server.break_every_page(says(500, f'{{"detail":"{BROKEN}"}}'))
     # A change of the terminal's size takes several frames: in the first ones, events stand below the message.
-    in_two_lines = r"server error:.* next try in [0-9]+s\n(.* e: all of it\n / Filter|.* END\n)"
+    in_two_lines = r"server error:.* next try in [0-9]+s, r tries now\n(.* e: all of it\n / Filter|.* END\n)"
     for columns, _ in at_each_size(terminal, "live|STALE", in_two_lines):
         line = next(number for number, text in enumerate(terminal.display) if "server error:" in text)
         foreground, background, _, is_reversed = look(terminal, line, "server error:")

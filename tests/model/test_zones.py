@@ -43,7 +43,7 @@ def local_zone(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_an_impossible_zone_is_shown_as_utc(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with local_zone(name, monkeypatch):
-        assert clock_text(NOW, None) == "08:53:20Z"
+        assert clock_text(NOW, None) == "08:53:20"
         assert date_text(NOW, None) == "2025-10-09 08:53:20Z"
         when = moment(NOW, None)
         assert when is not None
@@ -53,7 +53,7 @@ def test_an_impossible_zone_is_shown_as_utc(name: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(("name", "offset"), USUAL)
 def test_every_other_zone_is_shown_as_it_is(name: str, offset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with local_zone(name, monkeypatch):
-        assert clock_text(NOW, None)[8:] == offset
+        assert date_text(NOW, None)[19:] == offset
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
@@ -98,10 +98,10 @@ def test_a_configured_zone_is_the_local_one_wherever_the_machine_is(
 ) -> None:
     with local_zone(machine, monkeypatch):
         use_zone(ZoneInfo("Asia/Kathmandu"))
-        assert clock_text(NOW, None) == "14:38:20+05:45"
+        assert clock_text(NOW, None) == "14:38:20"
         assert date_text(NOW, UTC) == "2025-10-09 08:53:20Z"
         use_zone(None)
-        assert not clock_text(NOW, None).endswith("+05:45")
+        assert clock_text(NOW, None) != "14:38:20"
 
 
 @pytest.mark.parametrize(("written", "is_found"), [("14:38:07", False), ("14:38:08", True), ("14:38:09", False)])
@@ -124,4 +124,4 @@ def test_what_people_write_is_of_the_configured_zone() -> None:
 def test_the_clocks_of_a_configured_zone_go_back_at_their_moment(second: int, shown: str) -> None:
     use_zone(ZoneInfo("Europe/Berlin"))
     at = datetime(2026, 10, 25, 1, tzinfo=UTC) + timedelta(seconds=second)
-    assert clock_text(at.timestamp() * 1000, None) == shown
+    assert date_text(at.timestamp() * 1000, None)[11:] == shown

@@ -203,8 +203,9 @@ class Stage:
 
     @property
     def news(self) -> str:
-        """The first line of the news bar, where keys are answered."""
-        return self.lines[self.app.dashboard.query_one(NewsBar).region.y].strip()
+        """The first line of the news bar, where keys are answered, without the rule above the events."""
+        first = self.app.dashboard.query_one(NewsBar).region.y
+        return next(line.strip() for line in self.lines[first:] if line.strip("─"))
 
     @property
     def body(self) -> list[str]:

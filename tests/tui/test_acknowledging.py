@@ -468,7 +468,7 @@ async def test_the_pane_shows_the_acknowledgement_and_its_note() -> None:
         stage.go_to("env-ada")
         await stage.turns()
         pane = [line.partition("▏")[2].strip() for line in stage.lines]
-        assert "acked    <1m ago on this machine:" in pane
+        assert "acked    just now on this machine:" in pane
         assert "[b]disk[/] full" in pane
         assert stage.block[-1].rstrip().endswith("acked: [b]disk[/] full")
         await stage.press("a", "ctrl+r")

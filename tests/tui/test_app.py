@@ -20,6 +20,7 @@ from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import SECTIONS, HelpScreen
 from envwatch.tui.widgets.filter_bar import FilterBar
+from envwatch.tui.widgets.news_bar import NewsBar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -663,3 +664,24 @@ async def test_an_end_that_is_requested_while_the_first_screen_is_built_is_no_cr
     app.call_later(app.exit, None, 143)
     await app.run_async(headless=True)
     assert (app.crash, app.return_code) == (None, 143)
+
+
+async def test_a_rule_parts_several_events_from_the_table() -> None:
+    async with staged((80, 24)) as stage:
+        await stage.show(beating(3))
+        assert "─" not in "".join(stage.lines[-3:])
+        stage.now = 5
+        await stage.show([environment("env-1", connectionId=None), *beating(3, stage.at)[1:]])
+        stage.now = 10
+        await stage.show(beating(3, stage.at))
+        rule, back, lost = stage.lines_of(stage.app.dashboard.query_one(NewsBar))
+        assert rule == "─" * 80
+        assert "back online" in back
+        assert "went offline" in lost
+
+
+@pytest.mark.parametrize(("width", "rest"), [(66, ", when envwatch began to watch"), (65, "")])
+async def test_the_sentence_about_a_quiet_fleet_is_never_cut(width: int, rest: str) -> None:
+    async with staged((width, 24)) as stage:
+        await stage.show(beating(3))
+        assert stage.news == f"nothing has changed since 08:53:20{rest}"

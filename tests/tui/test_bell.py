@@ -58,7 +58,7 @@ async def test_the_bell_is_off_until_its_key_and_the_choice_is_remembered() -> N
         assert "bell" not in stage.lines[0]
         await stage.press("B")
         assert stage.news == "bell on: rings when an environment stays down"
-        assert re.search(r" bell +asking", stage.lines[0])
+        assert re.search(r" bell on +asking", stage.lines[0])
         await stage.press("B")
         assert stage.news == "bell off"
         assert "bell" not in stage.lines[0]

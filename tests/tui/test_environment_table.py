@@ -374,8 +374,9 @@ async def test_a_click_below_the_last_row_does_nothing() -> None:
         (99, ["NAME", "MODE", "VERSION", "BRANCH"]),
         (100, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
         (110, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS"]),
-        (120, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "WHY", "USER"]),
-        (140, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "WHY", "USER", "POD"]),
+        (120, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "USER", "POD"]),
+        (140, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "USER", "POD", "DIRECTORY"]),
+        (160, ["NAME", "MODE", "VERSION", "BRANCH", "UP", "OS", "USER", "POD", "DIRECTORY", "WHY"]),
     ],
 )
 async def test_columns_come_with_the_width(width: int, titles: list[str]) -> None:

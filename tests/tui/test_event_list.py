@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from support.builders import NOW
 from textual.app import App
 
@@ -38,9 +40,9 @@ class ListApp(App[None]):
 
 
 @asynccontextmanager
-async def event_list() -> AsyncIterator[EventList]:
+async def event_list(width: int = 80) -> AsyncIterator[EventList]:
     app = ListApp()
-    async with app.run_test(size=(80, 12)) as pilot:
+    async with app.run_test(size=(width, 12)) as pilot:
         events = app.query_one(EventList)
         events.focus()
         await pilot.pause()
@@ -166,3 +168,21 @@ async def test_the_event_under_the_cursor_is_known_and_none_without_events() -> 
         assert before is None
         assert after is not None
         assert after.name == "web-1"
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (80, "► 08:53:20  ○  build-20                 went offline · disconnected"),
+        (66, "► 08:53:20  ○  build-20                 went offline"),
+        (65, "► 08:53  ○  build-20 went offline · disconnected · was on for 3h"),
+        (50, "► 08:53  ○  build-20 went offline · disconnected"),
+        (40, "► 08:53  ○  build-20 went offline"),
+    ],
+)
+async def test_no_line_of_a_narrow_list_is_cut(width: int, line: str) -> None:
+    name, lasted = clean("build-20"), timedelta(hours=3)
+    lost = Event(kind=Kind.OFFLINE, at=NOW, id=name, name=name, reason=clean("disconnected"), lasted=lasted)
+    async with event_list(width) as events:
+        show(events, lost)
+        assert events.render_line(0).text.rstrip() == line

@@ -51,6 +51,14 @@ def test_the_count_of_nothing_goes_as_a_whole() -> None:
     assert "".join(part.text for part in fitted) == "● 21 on"
 
 
+def test_all_counts_keep_their_words_or_none_does() -> None:
+    left = [Part("● 27", weight=8), Part(" on", weight=4, is_joined=True)]
+    left += [Part("◐ 1", weight=8), Part(" late", weight=4, is_joined=True)]
+    line = TextLine()
+    shown = {width: "".join(part.text for part in line.fitting([*left], [], width)[0]) for width in (18, 19)}
+    assert shown == {18: "● 27◐ 1", 19: "● 27 on◐ 1 late"}
+
+
 def test_a_part_that_was_cut_has_back_what_dropping_others_has_made_free() -> None:
     left = [Part("profile", weight=9), Part("37 others that are long", weight=5)]
     right = [Part(" mode:unrestricted", weight=8, cut_at=4, tail=" 4/40 ")]

@@ -67,7 +67,7 @@ def title(stage: Stage) -> str:
 def events(stage: Stage) -> list[str]:
     """What the log shows of each event: the name if it has one, and what happened."""
     drawn = stage.lines_of(stage.app.screen.query_one(EventList))
-    lines = [re.sub(r"^\W*[0-9]{2}:[0-9]{2}:[0-9]{2}\S* +\S ", "", line) for line in drawn]
+    lines = [re.sub(r"^\W*[0-9]{2}:[0-9]{2}(:[0-9]{2})? +\S ", "", line) for line in drawn]
     return [re.sub(r"\s+", " ", line).strip() for line in lines if line.strip()]
 
 
@@ -95,7 +95,7 @@ async def test_all_of_the_event_under_the_cursor_stands_below_with_its_date() ->
         assert whole(stage) == "ada · mode standard → plan"
         await stage.press("j")
         assert whole(stage) == "bob · went offline · disconnected · was on for 1h"
-        assert "…" in events(stage)[2]
+        assert events(stage)[2] == "bob went offline · disconnected · was on for 1h"
         assert stage.lines[-2].rstrip() == " was on for 1h"
         assert re.match(r" [0-9-]{10} [0-9:]{8}", stage.lines[-3])
         await stage.type("/zzz")

@@ -157,7 +157,8 @@ TRIES = [
     (Cause.UNAUTHORIZED, 29.5, "next try in 1s, r tries now"),
     (Cause.FORBIDDEN, 0, "next try in 15m, r tries now"),
     (Cause.FORBIDDEN, 48, "next try in 14m 12s, r tries now"),
-    (Cause.ENDLESS, 0, "next try in 1m"),
+    (Cause.SERVER, 0, "next try in 1s, r tries now"),
+    (Cause.ENDLESS, 0, "next try in 1m, r tries now"),
 ]
 
 

@@ -164,6 +164,25 @@ def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
                 assert renderer.row(line, is_cursor=False).crop(cells) == old[2 * place].crop(cells)
 
 
+@pytest.mark.parametrize(("hours", "shown"), [(9, "gone 1d 9h"), (10, "gone 1d10h")])
+def test_the_longest_word_and_the_longest_time_in_a_state_do_not_touch(hours: int, shown: str) -> None:
+    monitor, _ = Monitor().apply(NO_PROFILE, listed([environment("env-1", lastHeartbeat=NOW)], NOW), reading())
+    for at in (NOW + 5_000, NOW + 10_000):
+        monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-2", lastHeartbeat=at)], at), reading(at))
+    state = MonitorState(monitor=monitor, now=reading(NOW + 60_000 + (24 + hours) * 3_600_000))
+    gone = next(tracked for tracked in state.fleet.environments if tracked.environment.id == "env-1")
+    assert shown in fresh(state).row(gone, is_cursor=False).text
+
+
+def test_the_field_of_an_unknown_state_ends_behind_its_glyph() -> None:
+    state = moment(MONITORS[0], 600)  # blind
+    for tracked in state.fleet.environments:
+        glyph, word = list(fresh(state).row(tracked, is_cursor=False))[2:4]
+        assert glyph.text == "?"
+        assert "unknown" in str(glyph.style and glyph.style.meta)
+        assert "unknown" not in str(word.style and word.style.meta)
+
+
 @pytest.mark.parametrize(
     ("row", "style"),
     [

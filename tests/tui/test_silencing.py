@@ -157,7 +157,7 @@ async def test_of_an_incident_only_what_is_still_lost_is_silenced() -> None:
 
 
 async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> None:
-    async with staged(size=(120, 24)) as stage:
+    async with staged(size=(160, 24)) as stage:
         stage.app.dashboard.wants_detail = False
         await stage.show(rows(stage.at))
         await lose(stage)
@@ -172,9 +172,9 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         await stage.press("G", "enter")
         assert re.search(r"silenced +for 59m more by .*: new disks", stage.text)
         await stage.press("escape", "b", "p", "enter")
-        assert [line for line in stage.body if "pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
+        assert [line for line in stage.body if "pod pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1"]
         await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], 2 * HOUR, NOTE))
-        assert [line for line in stage.body if "pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1  silenced 59m"]
+        assert [line for line in stage.body if "pod pod" in line] == ["▾ ⊘ pod pod-1  ● 1  ○ 1  silenced 59m"]
         await stage.tick(600)
         assert "silenced 49m" in stage.body[0]
         await stage.tick(3_000)

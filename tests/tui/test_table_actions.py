@@ -346,7 +346,7 @@ async def test_the_picker_shows_what_is_chosen_and_what_each_column_means_and_ch
 async def test_what_is_chosen_and_does_not_fit_is_named_and_choosing_none_leaves_state_and_name() -> None:
     async with dashboard(in_pods()) as stage:
         await choose(stage, "j", "j", "j", "j", "x", "j", "j", "j", "x", "enter")
-        assert stage.news == "7 columns; no room here for OS, POD"
+        assert stage.news == "7 columns; no room here for OS, DIRECTORY"
         assert titles(stage) == FITTING
         await choose(stage)
         assert stage.text.count("[x]") == 5

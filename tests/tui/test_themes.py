@@ -27,6 +27,7 @@ from envwatch.model.text import clean
 from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, theme_names
+from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.status_bar import StatusBar
 
 if TYPE_CHECKING:
@@ -555,3 +556,13 @@ async def test_only_a_loss_that_needs_a_person_has_the_colour_of_a_loss(
             await stage.tick(0)
             assert badge in stage.lines[0]
             assert cells_of_loss(stage, case) == []
+
+
+@pytest.mark.parametrize("theme", TRUE, ids=lambda theme: theme.name)
+@pytest.mark.parametrize(("size", "edge"), [((120, 36), "left"), ((80, 40), "top")])
+async def test_the_border_of_the_pane_is_visible(theme: Theme, size: tuple[int, int], edge: str) -> None:
+    async with staged(size, theme=theme.name) as stage:
+        stage.app.dashboard.wants_detail = True
+        await stage.show([environment("env-1")])
+        _, colour = getattr(stage.app.dashboard.query_one(DetailPane).styles, f"border_{edge}")
+        assert contrast(colour.hex, str(theme.background)) >= AA

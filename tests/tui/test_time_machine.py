@@ -744,6 +744,18 @@ async def test_what_comes_meanwhile_changes_nothing_on_the_screen_and_is_there_a
         assert "env-2" in stage.text
 
 
+@pytest.mark.parametrize(("width", "tag", "name"), [(46, " NEW ", "laptop of env-3"), (45, "", "laptop of env-3")])
+async def test_on_a_narrow_screen_the_name_of_the_present_loss_stands_in_place_of_its_tag(
+    width: int, tag: str, name: str
+) -> None:
+    async with lived(size=(width, 24)) as stage:
+        await press(stage, BACK)
+        await show(stage, 35, 3)
+        assert tag in now_line(stage)
+        assert ("NEW" in now_line(stage)) == bool(tag)
+        assert name in now_line(stage)
+
+
 async def test_the_newest_loss_of_the_present_stands_below_the_badge() -> None:
     async with lived() as stage:
         assert not now_line(stage)
@@ -881,4 +893,4 @@ async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
         assert stage.news.startswith("home laptop of env-0 went offline")
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 7
-        assert stage.news.startswith("work laptop of env-1 nv-1 went offline"), "home has one of this name"
+        assert stage.news.startswith("work laptop of env-1 went offline"), "one id in both profiles is no pair of twins"

@@ -107,7 +107,7 @@ def test_a_line_says_how_many_are_acknowledged_or_quotes_the_notes_of_all() -> N
 def test_an_acknowledgement_of_the_serving_host_is_named() -> None:
     marks = {"a": {"envwatch": {"ack": {"by": "ana", "note": "disk"}}}}
     one = BlockNight(changes=marks).poll("ax b+", after=0)
-    assert said(one)[2] == "disconnected · acked by ana"
+    assert said(one)[2] == "disconnected · acked by ana: disk"
 
 
 def test_a_member_has_a_line_with_state_duration_name_reason_and_note() -> None:
@@ -117,12 +117,14 @@ def test_a_member_has_a_line_with_state_duration_name_reason_and_note() -> None:
         member_line(each, one.monitor, one.clocks, is_ascii=is_ascii) for each in (a, b) for is_ascii in (True, False)
     ]
     assert [(line.label, line.text) for line in lines] == [
-        ("x 8s", "a · disconnected"),
-        ("○ 8s", "a · disconnected"),
-        ("x 8s", "b · disconnected · acked: disk"),
-        ("○ 8s", "b · disconnected · acked: disk"),
+        ("x <1m", "a · disconnected"),
+        ("○ <1m", "a · disconnected"),
+        ("x <1m", "b · disconnected · acked: disk"),
+        ("○ <1m", "b · disconnected · acked: disk"),
     ]
     assert [line.style for line in lines[1:3]] == ["offline", ""]
+    twin = member_line(a, one.monitor, one.clocks, is_ascii=False, ambiguous=frozenset({clean("a")}))
+    assert twin.text == "a a · disconnected"
 
 
 # Names.
@@ -144,6 +146,12 @@ def test_a_member_has_a_line_with_state_duration_name_reason_and_note() -> None:
 )
 def test_as_many_names_as_fit_follow_the_shared_values(room: int, text: str) -> None:
     assert named(line_of(["web-1", "web-2", "web-3", "web-4"], shared="pod p-7"), room) == text
+
+
+def test_counts_of_thousands_have_a_separator() -> None:
+    line = line_of([f"web-{number}" for number in range(1_201)])
+    assert named(line, 20) == "web-0 and 1,200 more"
+    assert state_of(line, Monitor(), BlockNight().clocks)[1] == "1,201 off"
 
 
 def test_a_single_name_has_no_shared_value_and_is_shortened_in_its_middle() -> None:

@@ -261,14 +261,14 @@ def test_a_loss_at_an_impossible_time_counts_from_the_moment_at_which_an_earlier
     )
     monitor, _ = monitor.apply(NO_PROFILE, listed([UP, undated]), reading())
     found = check_result_of(monitor, Metric.PROBLEMS, EVERYTHING, reading())
-    assert (found.count, found.unknown, found.quiet) == (count, 0, 1 - count)
+    assert (found.count, found.unknown, found.waiting) == (count, 0, 1 - count)
 
 
-def test_an_acknowledged_loss_at_an_impossible_time_is_quiet() -> None:
+def test_an_acknowledged_loss_at_an_impossible_time_is_no_problem() -> None:
     undated = offline("undated", lastSeenAt=NOW / 1000)
     acks = {key_of(undated.id): ack_of(tracked(connectionId=None, lastHeartbeat=None), NOW, clean("known"))}
     found = check_result([UP, undated], acks=acks)
-    assert (found.count, found.unknown, found.quiet) == (0, 0, 1)
+    assert (found.count, found.unknown, found.acked) == (0, 0, 1)
 
 
 def test_an_unreadable_row_may_be_any_of_the_expected_ones() -> None:

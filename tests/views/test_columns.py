@@ -73,7 +73,7 @@ def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
         80: ["name", "mode", "version", "branch"],
     }
     beside = fitting(120 - 46 - SCROLLBAR, terminal=120)
-    assert [(column.id, width) for column, width in beside[3:]] == [("name", 23), ("mode", 13), ("version", 9)]
+    assert [(column.id, width) for column, width in beside[3:]] == [("name", 25), ("mode", 13), ("version", 9)]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,9 @@ def test_where_not_all_fit_the_mode_comes_first_then_the_version() -> None:
         (99, "branch"),
         (100, "os"),
         (119, "os"),
-        (120, "user"),
+        (120, "pod"),
+        (159, "directory"),
+        (160, "why"),
         (300, "first"),
     ],
 )

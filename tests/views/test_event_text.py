@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, timedelta
 
 import pytest
+from support.block_night import BlockNight
 from support.builders import NOW, beating, environment, listed, reading, slept, watched
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
@@ -19,6 +21,7 @@ from envwatch.views.event_text import (
     empty_table_text,
     event_style,
     event_text,
+    fitting_text,
     watched_since,
     watched_text,
 )
@@ -87,7 +90,7 @@ def event(kind: Kind, **changes: object) -> Event:
         ),
         (
             event(Kind.TOGETHER, of=Kind.BRANCH, members=(event(Kind.BRANCH),) * 10),
-            "10 changed together: branch: nas, nas, nas, nas, nas, nas, nas, nas, … (2 more)",
+            "10 changed together: branch: nas, nas, nas, nas, nas, nas, nas, nas and 2 more",
         ),
         (
             event(Kind.WHILE_BLIND, since=NOW - 3_600_000, members=(event(Kind.ONLINE),) * 2),
@@ -143,6 +146,44 @@ def test_each_event_has_its_text(one: Event, text: str) -> None:
     assert event_text(one, UTC) == text
 
 
+LONGER = [
+    (
+        event(
+            Kind.TOGETHER, of=Kind.ONLINE, members=tuple(event(Kind.ONLINE, name=clean(f"web-{n}")) for n in range(3))
+        ),
+        [
+            "3 came back together: web-0, web-1, web-2",
+            "3 came back together: web-0 and 2 more",
+            "3 came back",
+        ],
+    ),
+    (
+        event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 11, reason="pod p-7"),
+        ["11 went offline together: all pod p-7", "11 went offline: all pod p-7"],
+    ),
+    (
+        event(Kind.OFFLINE, reason="disconnected", lasted=HOURS),
+        ["went offline · disconnected · was on for 3h", "went offline · disconnected", "went offline"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "texts"), LONGER)
+def test_a_sentence_without_room_loses_names_or_its_end_and_never_a_part_of_a_word(
+    one: Event, texts: list[str]
+) -> None:
+    shortest = len(texts[-1])
+    shown = [fitting_text(one, UTC, room) for room in range(60, shortest - 1, -1)]
+    assert list(dict.fromkeys(shown)) == texts
+    assert all(len(text) <= room for room, text in zip(range(60, shortest - 1, -1), shown, strict=True))
+    assert fitting_text(one, UTC, shortest - 1) == texts[0]
+
+
+def test_counts_of_thousands_have_a_separator() -> None:
+    lost = event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 3_536, reason="pod p-7")
+    assert event_text(lost, UTC) == "3,536 went offline together: all pod p-7"
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 def test_every_kind_has_a_text_and_a_glyph_in_unicode_and_ascii(kind: Kind) -> None:
     one = event(kind, members=(event(Kind.ONLINE),), of=Kind.ONLINE if kind is Kind.TOGETHER else None)
@@ -155,6 +196,17 @@ def test_every_kind_has_a_text_and_a_glyph_in_unicode_and_ascii(kind: Kind) -> N
 def test_a_group_looks_like_its_members() -> None:
     lost = event(Kind.TOGETHER, of=Kind.OFFLINE, members=(event(Kind.OFFLINE),) * 3)
     assert event_style(lost).style == event_style(event(Kind.OFFLINE)).style == "offline"
+
+
+def test_a_loss_looks_like_a_loss_while_the_block_needs_a_person_for_it() -> None:
+    one = BlockNight().poll("a+ b+", after=0).poll("ax b+")
+    (lost,) = [each for each in one.monitor.event_log if each.kind is Kind.OFFLINE]
+    assert event_style(lost, one.block).style == "offline"
+    other = replace(lost, id=clean("b"))
+    assert event_style(other, one.block).style == "gone"
+    assert event_style(lost, one.ack("a").block).style == "gone"
+    assert event_style(lost, one.poll("a+ b+").block).style == "gone"
+    assert event_style(event(Kind.KEY_REFUSED), one.block).style == "late"
 
 
 def test_what_changed_since_the_last_run_looks_like_a_loss_only_if_it_has_one() -> None:

@@ -14,7 +14,7 @@ from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.views.event_text import event_text
-from envwatch.views.headline import headline, merged, returned_since
+from envwatch.views.headline import headline, merged, returned_since, same_environment
 
 
 def event(kind: Kind, seconds: float = 0, id_: str = "env-1", *, of: Kind | None = None, count: int = 0) -> Event:
@@ -141,6 +141,13 @@ def test_changes_of_one_poll_become_one_sentence_and_the_number_of_the_others() 
     assert event_text(named) == "2 went offline: env-1, sandbox-agent-e428e…472f"
     assert merged(mode, log.with_poll_of(mode)) == (mode, 5)
     assert merged(LOST, log.with_poll_of(LOST)) == (LOST, 3)
+
+
+def test_the_other_changes_of_the_same_environment_in_one_poll_belong_to_its_event() -> None:
+    back, version, other = event(Kind.ONLINE), event(Kind.VERSION), event(Kind.VERSION, 0, "env-2")
+    assert same_environment(back, [back, version, other, LOST]) == [version]
+    fleet_wide = Event(kind=Kind.BLIND, at=ServerMs(NOW))
+    assert same_environment(fleet_wide, [version, replace(fleet_wide, kind=Kind.VISIBLE)]) == []
 
 
 def test_the_polls_of_a_full_log_stay_apart() -> None:

@@ -122,7 +122,9 @@ COMMANDS = st.lists(st.text("ab -='\"\\$#;|&", min_size=1, max_size=12), min_siz
             44,
             ["do       letta server \\                  y l", "         --computer-name=hiro-laptop-22"],
         ),
-        (33, ["do                            y l", "  letta server \\", "  --computer-name=hiro-laptop-22"]),
+        (33, ["do       letta server \\       y l", "  --computer-name=hiro-laptop-22"]),
+        (21, ["do       letta \\  y l", "  server \\", "  --computer-name=hir", "  o-laptop-22"]),
+        (20, ["do               y l", "  letta server \\", "  --computer-name=hi", "  ro-laptop-22"]),
     ],
 )
 def test_a_command_is_broken_between_its_arguments_and_keeps_its_letter(width: int, expected: list[str]) -> None:
@@ -131,10 +133,10 @@ def test_a_command_is_broken_between_its_arguments_and_keeps_its_letter(width: i
     assert texts(PaneLayout(width).rows(line)) == expected
 
 
-@given(COMMANDS.map(shlex.join), st.integers(20, 120))
-@example("npm i 'a  b'  c\\ d --x", 20)
-def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, width: int) -> None:
-    rows = command_rows(clean(command), width, clean(" \\"))
+@given(COMMANDS.map(shlex.join), st.integers(20, 120), st.none() | st.integers(5, 120))
+@example("npm i 'a  b'  c\\ d --x", 20, None)
+def test_the_rows_of_a_command_pasted_together_are_the_command(command: str, width: int, first: int | None) -> None:
+    rows = command_rows(clean(command), width, clean(" \\"), first=first)
     pasted = "\n".join(f"  {row}" for row in rows).replace("\\\n", "")
     assert shlex.split(pasted) == shlex.split(command)
     assert all(row.endswith(" \\") for row in rows[:-1])
@@ -205,6 +207,14 @@ def test_a_separator_stands_neither_at_the_start_nor_at_the_end_of_a_row() -> No
         for row in texts(PaneLayout(width).sentence(pieces)):
             assert not row.startswith("·")
             assert not row.endswith("·")
+
+
+@pytest.mark.parametrize("text", ["2025-10-08 08:53Z", "2025-10-08 08:53", "32.0 GiB", "98.2 %", "120 s", "4m 12s"])
+def test_a_date_keeps_its_time_and_a_number_its_unit(text: str) -> None:
+    whole = clean(f"first {text} · last")
+    for width in range(max(len(text), 9), 40):
+        for rows in (PaneLayout(width).sentence([Piece(whole)]), PaneLayout(9 + width).rows(DetailLine("", whole))):
+            assert any(text in row for row in texts(rows))
 
 
 def test_a_section_is_a_rule_over_the_whole_width() -> None:

@@ -21,6 +21,7 @@ from envwatch.views.state_details import (
     acknowledgement_lines,
     headline,
     instant_text,
+    marked_text,
     missed_beats,
     proof,
     silence_lines,
@@ -264,3 +265,17 @@ def test_what_was_never_listed_is_missing_because_it_is_expected() -> None:
 def test_no_instant_of_the_api_breaks_the_head(at: float) -> None:
     found = head_of(lastHeartbeat=at, lastSeenAt=at, firstSeenAt=at, connectedAt=at)
     assert all(text.isprintable() for text in found)
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [(23, "acked by ana: disk swap"), (22, "acked by ana"), (12, "acked by ana"), (11, "acked"), (1, "acked")],
+)
+def test_the_words_for_an_acknowledgement_lose_the_note_first_and_then_the_name(width: int, text: str) -> None:
+    assert marked_text("acked", "ana", "disk swap", width) == text
+
+
+@pytest.mark.parametrize(("ago_ms", "text"), [(59_999, "just now"), (60_000, "1m ago")])
+def test_an_acknowledgement_of_the_last_minute_was_given_just_now(ago_ms: float, text: str) -> None:
+    (line,) = acknowledgement_lines(Ack(NOW - ago_ms, clean("")), NOW)
+    assert line.text == f"{text} on this machine"

@@ -23,6 +23,7 @@ from envwatch.views.baseline import Baseline, comparison_columns
 from envwatch.views.column_widths import LEFT
 from envwatch.views.columns import COLUMNS
 from envwatch.views.table_view import (
+    AmbiguousNames,
     NameOrder,
     Preset,
     View,
@@ -237,6 +238,13 @@ def test_only_a_preset_or_a_query_narrows() -> None:
 def test_names_that_are_used_twice_or_look_alike_are_ambiguous() -> None:
     found = ambiguous_names(Counter(clean(name) for name in ("nas", "nas", "hiro", "hirο", "mac-1")))
     assert found == {"nas", "hiro", "hirο"}
+
+
+def test_one_environment_under_two_profiles_is_no_pair_of_twins() -> None:
+    home, work = clean("home"), clean("work")
+    both = [replace(named("nas"), profile=profile) for profile in (home, work)]
+    assert AmbiguousNames().among(both) == frozenset()
+    assert AmbiguousNames().among([*both, replace(tracked(id="env-2", connectionName="nas"), profile=work)]) == {"nas"}
 
 
 def test_a_comparison_shows_only_differing_environments_including_lost_ones() -> None:

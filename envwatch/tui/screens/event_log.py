@@ -68,7 +68,7 @@ class LogTitle(TextLine):
         left = [Part("events", "title", 9), Part(covers, "faint", 6)]
         if self.filter_text:
             left[1:] = [Part(self.filter_text, "faint", 6, cut_at=CUT_AT), Part(covers, "faint", 1)]
-            right = Part(f" FILTER {matches}/{total} ", "badge", 8)
+            right = Part(f" FILTER {matches:,}/{total:,} ", "badge", 8)
         else:
             right = Part(f"{total:,} of {limits.EVENTS_KEPT:,} kept", "faint", 5)
         return left, [right] if self.state.rewound is None else [right, rewound_badge(self.state, self.options)]
@@ -111,7 +111,7 @@ class WholeEvent(Static):
         if len(lines) > self.LINES:
             rest = composed(" ".join(lines[self.LINES - 1 :]))
             lines[self.LINES - 1 :] = [shortened(rest, width, ellipsis=glyphs.ellipsis)]
-        self.update(Content.styled("\n".join(lines), f"$state-{event_style(event).style}"))
+        self.update(Content.styled("\n".join(lines), f"$state-{event_style(event, self.state.block).style}"))
 
     watch_event = watch_answer = on_resize = _draw
 

@@ -167,7 +167,7 @@ class TableActions(TableScreen):
         headers = self.table.headers
         self.table.pin_cursor()
         self.set_view(replace(self.view, folded=frozenset() if is_open else frozenset(each.key for each in headers)))
-        groups = "the one group" if len(headers) == 1 else f"all {len(headers)} groups"
+        groups = "the one group" if len(headers) == 1 else f"all {len(headers):,} groups"
         self.show_message(f"{'opened' if is_open else 'folded'} {groups}")
 
 

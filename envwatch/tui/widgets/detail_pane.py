@@ -211,7 +211,7 @@ class DetailPane(Pager):
 
         def line(event: Event) -> DetailLine:
             now = self.state.fleet.by_profile[event.profile].clock.server_time(self.state.now.wall)
-            return event_line(event, now, zone, is_ascii=is_ascii, is_named=is_named)
+            return event_line(event, now, zone, self.state.block, is_ascii=is_ascii, is_named=is_named)
 
         return self._section("events", map(line, events))
 
@@ -242,7 +242,8 @@ class DetailPane(Pager):
             if len(members) > 1:  # `y` offers no command for several environments
                 lines = (replace(each, letter="") for each in lines)
             helps += self._section(f"what helps, on {first.environment.label} and {others}", lines)
-        listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii) for each in members)
+        names = state.ambiguous_names
+        listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii, ambiguous=names) for each in members)
         return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
 
     def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:

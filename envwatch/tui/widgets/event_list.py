@@ -29,7 +29,7 @@ from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.views.event_filter import EventFilter
-from envwatch.views.event_text import empty_log_text, event_style, event_text
+from envwatch.views.event_text import empty_log_text, event_style, fitting_text
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _NAME = 24
 """Cells of the names' column."""
+_NARROW = 66
+"""Cells of a list below which times have no seconds, and names no column of their own."""
 _PROFILE = 9
 """Cells of the profile before it, if there are several."""
 _SLICE = 200
@@ -261,20 +263,20 @@ class EventList(ScrollView, can_focus=True):
         base = self.rich_style
         if is_cursor:
             base += self.get_component_rich_style("log--cursor", partial=True)
-        look, zone = event_style(event), zone_of(self.options.times)
+        look, zone = event_style(event, self.state.block), zone_of(self.options.times)
         style = base + self.get_component_rich_style(f"log--{look.style}", partial=True)
         faint = base + self.get_component_rich_style("log--faint", partial=True)
         sign = " " if not event.members else glyphs.opened if self._is_open(event) else glyphs.closed
         head = f"{glyphs.cursor if is_cursor else ' '}{'  ' * (id(event) in self._inner)}{sign}"
-        when = f"{clock_text(event.at, zone)}  "
-        name = self._name_columns(event)
+        time = clock_text(event.at, zone)[: 5 if width < _NARROW else 8]  # the text below the list has date and zone
+        when, name = f"{time}  ", self._name_columns(event, width)
         room = max(width - len(head) - len(when) - 3 - cells(name) - 1, 0)
         segments = [
             Segment(head, base),
             Segment(when, faint),
             Segment(f"{look.ascii if glyphs.is_ascii else look.glyph}  ", style),
             Segment(f"{name} " if name else "", base),
-            Segment(shortened(event_text(event, zone), room, ellipsis=glyphs.ellipsis), style),
+            Segment(shortened(fitting_text(event, zone, room), room, ellipsis=glyphs.ellipsis), style),
         ]
         return Strip(segments).adjust_cell_length(width, base)
 
@@ -285,13 +287,14 @@ class EventList(ScrollView, can_focus=True):
         lines = wrapped(empty_log_text(self.state.fleet, self.state.now, zone_of(self.options.times)), width - 4)
         return f"  {lines[number]}" if 0 <= number < len(lines) else ""
 
-    def _name_columns(self, event: Event) -> str:
-        """Return the columns of the profile and the name, if the event has them."""
+    def _name_columns(self, event: Event, width: int) -> str:
+        """Return the columns of the profile and the name, if the event has them, in a list of `width` cells."""
         name, ellipsis = "", self.options.glyphs.ellipsis
         if event.name is not None:
             tail = id_tail(event.name, event.id, self.state.ambiguous_names)
             shown = shortened(event.name, _NAME - len(tail), keep="ends", ellipsis=ellipsis)
-            name = fitted(composed(f"{shown}{tail}"), _NAME)
+            name = composed(f"{shown}{tail}")
+            name = name if width < _NARROW else fitted(name, _NAME)
         if event.profile:
             name = f"{fitted(event.profile, _PROFILE, keep='ends', ellipsis=ellipsis)} {name}"
         return name

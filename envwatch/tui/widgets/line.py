@@ -43,7 +43,8 @@ class Part(NamedTuple):
     tail: str = ""
     """Follows the text without a gap, and is never cut."""
     is_joined: bool = False
-    """Whether it follows the part before it without a gap, and is dropped with it."""
+    """Whether the part follows the part before it without a gap, and is dropped with that part. Joined parts of one
+    weight are dropped together: no count keeps its word where another count has none."""
 
 
 Row: TypeAlias = "tuple[Sequence[Part], Sequence[Part]]"
@@ -134,17 +135,22 @@ class TextLine(Widget):
                 room = max(cells(part.text) - excess(), least)
                 kept[first] = part._replace(text=shortened(composed(part.text), room, keep=part.keep))
             else:
-                dropped.append(_drop(lightest, kept, parts))
+                weight, is_joined = kept[lightest].weight, kept[lightest].is_joined
+                alike = [place for place, part in kept.items() if part.is_joined and part.weight == weight]
+                places = alike if is_joined else [lightest]
+                dropped.append([gone for place in places for gone in _drop(place, kept, parts)])
         for place, part in kept.items():
             if part != parts[place] and (spare := -excess()) > 0:
                 text = composed(parts[place].text)
                 kept[place] = part._replace(text=shortened(text, cells(part.text) + spare, keep=part.keep))
         for places in sorted(dropped, key=lambda places: -parts[places[0]].weight):
-            if not parts[places[0]].is_joined or places[0] - 1 in kept:
-                before, kept = kept, kept | {place: parts[place] for place in places}
-                if excess() > 0:
-                    kept = before
-                    break
+            before, kept = kept, dict(kept)
+            for place in places:
+                if not parts[place].is_joined or place - 1 in kept:
+                    kept[place] = parts[place]
+            if excess() > 0:
+                kept = before
+                break
         places = sorted(kept)
         return [kept[place] for place in places if place < len(left)], [
             kept[place] for place in places if place >= len(left)

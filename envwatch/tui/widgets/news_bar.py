@@ -12,8 +12,10 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.segment import Segment
 from textual.message import Message
 from textual.reactive import reactive
+from textual.strip import Strip
 
 from envwatch.fleet.events import Kind
 from envwatch.model import limits
@@ -23,8 +25,8 @@ from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.data_warnings import doubt_text, hooks_text, quarantine_text
-from envwatch.views.event_text import event_style, event_text, watched_since
-from envwatch.views.headline import headline, merged, returned_since
+from envwatch.views.event_text import event_style, event_text, fitting_text, watched_since
+from envwatch.views.headline import headline, merged, returned_since, same_environment
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -43,6 +45,14 @@ NOTICE_S = 10.0
 
 _NEXT_TRY_CELLS = len("next try in 59m 59s")
 """Cells of the countdown. Without a fixed number, the message would break at another word from second to second."""
+
+_SOONER = ", r tries now"
+
+_WIDEST_AGO = "119s ago"
+
+_LINES_WITH_RULE = 3
+"""Lines from which a rule parts several events from the table."""
+_RULE: Row = (), ()
 
 
 class NewsBar(TextLine):
@@ -86,6 +96,13 @@ class NewsBar(TextLine):
         if len(rows) == self.size.height:
             self.show(rows)
 
+    def render_line(self, y: int) -> Strip:
+        strip = super().render_line(y)
+        if self._drawn is None or self._drawn[y : y + 1] != [_RULE]:
+            return strip
+        style = self.rich_style + self.get_component_rich_style("line--faint", partial=True)
+        return Strip([Segment(self.options.glyphs.rule * self.size.width, style)])
+
     watch_state = watch_message = watch_room = on_resize = _fit
 
     def parts(self) -> Row:
@@ -111,7 +128,10 @@ class NewsBar(TextLine):
             chosen = headline(self.state.event_log, self._server_now)
             first = (None if self._is_fresh(chosen) else self._doubt()) or [self._headline_row(chosen)]
         others = (event for event in reversed(self.state.event_log) if event is not chosen)
-        return [*first, *(self._event_row(event) for event in islice(others, max(self.room - len(first), 0)))]
+        rows = [self._event_row(event) for event in islice(others, max(self.room - len(first), 0))]
+        if not rows or self.room < _LINES_WITH_RULE:
+            return [*first, *rows]
+        return [_RULE, *first, *rows][: self.room]
 
     def _message(self) -> list[Row] | None:
         unasked = self.state.notice
@@ -135,12 +155,10 @@ class NewsBar(TextLine):
         if not width or self.width_of((*before, text, *after)) <= width:
             return [([*before, text], after)]
         whole = composed(text.text)
-        room = width - self.width_of((*before, text._replace(text=""), *after))
-        head = wrapped(whole, room)[0] if room >= MIN_CUT_CELLS else ""
-        first: Row = [*before, text._replace(text=head)], after
-        if not head:
-            first = before, [part._replace(text=part.text.lstrip()) for part in after]
-        rest = wrapped(sliced(whole, len(head)), width - 2)
+        first, rest = self._split(before, text, after)
+        if len(rest) > 1 and after and after[-1].is_joined:
+            shorter = self._split(before, text, after[:-1])
+            first, rest = shorter if len(shorter[1]) == 1 else (first, rest)
         second = text._replace(text=rest[0])
         if len(rest) > 1:
             second = text._replace(text=" ".join(rest), cut_at=CUT_AT)
@@ -150,6 +168,16 @@ class NewsBar(TextLine):
                 self.post_message(self.Cut(text.text))
             return [first, ([second], [Part("e: all of it", "faint", 9)])]
         return [first, ([second], [])]
+
+    def _split(self, before: list[Part], text: Part, after: list[Part]) -> tuple[Row, list[SafeText]]:
+        """Return the first line with the begin of a text, and the rest of the text in lines."""
+        width, whole = self.size.width, composed(text.text)
+        room = width - self.width_of((*before, text._replace(text=""), *after))
+        head = wrapped(whole, room)[0] if room >= MIN_CUT_CELLS else ""
+        first: Row = [*before, text._replace(text=head)], after
+        if not head:
+            first = before, [part._replace(text=part.text.lstrip()) for part in after]
+        return first, wrapped(sliced(whole, len(head)), width - 2)
 
     def _trouble(self) -> list[Row] | None:
         """Return what is wrong under one profile: a failed poll, else a quarantined listing."""
@@ -189,7 +217,6 @@ class NewsBar(TextLine):
     ) -> tuple[list[Part], Part, list[Part]]:
         """Return why a poll failed, and when the next one comes, which is not known of a recorded moment."""
         last = profile_state.snapshot
-        sooner = ", r tries now" if failure.cause.is_refusal else ""
         pages = last.requests if last and last.requests > failure.pages_read else "?"
         partial = f" · partial ({failure.pages_read}/{pages})" if failure.pages_read else ""
         if schedule is None:
@@ -198,9 +225,12 @@ class NewsBar(TextLine):
             following = "trying" if schedule.state is PollState.POLLING else "paused"
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
-            following = f"next try in {long_age(left)}{sooner}"
+            following = f"next try in {long_age(left)}"
         cause = Part(f"{failure.cause}{partial}:", "blind", 7)
-        right = [Part(following.rjust(_NEXT_TRY_CELLS + len(sooner)), "late", 8)] if following else []
+        right = [Part(following.rjust(_NEXT_TRY_CELLS), "late", 8)] if following else []
+        if following and failure.retry_after is None:  # else r answers that the server asked to wait
+            sooner = _SOONER if following.startswith("next") else " " * len(_SOONER)
+            right.append(Part(sooner, "late", 5, is_joined=True))
         return [*self._whose(profile_state), cause], Part(failure.message, "", 6), right
 
     def _server_now(self, event: Event) -> float:
@@ -213,18 +243,22 @@ class NewsBar(TextLine):
         """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
         if event is None:
             since = watched_since(self.state.fleet, self.state.now, zone_of(self.options.times))
-            text = "" if since is None else f"nothing has changed since {since}, when envwatch began to watch"
+            text = "" if since is None else f"nothing has changed since {since}"
+            reason = ", when envwatch began to watch"
+            if text and len(text + reason) <= self.size.width - 2:
+                text += reason
             return [Part(text, "faint", cut_at=CUT_AT)], []
         log = self.state.event_log
-        shown, more = merged(event, log.with_poll_of(event))
-        left, right = self._event_row(shown)
-        if more:
-            right = [Part(f"+{more} more", "plain", 8), *right]
-        if back := returned_since(shown, log):
-            right = [Part(f"{back} back", "online", 8), *right]
-        return left, right
+        same_poll = log.with_poll_of(event)
+        shown, more = merged(event, same_poll)
+        also = same_environment(shown, same_poll)
+        right = [Part(f"{back:,} back", "online", 8)] if (back := returned_since(shown, log)) else []
+        if more := more - len(also):
+            right.append(Part(f"+{more:,} more", "plain", 8))
+        return self._event_row(shown, also, right)
 
-    def _event_row(self, event: Event) -> Row:
+    def _event_row(self, event: Event, also: Iterable[Event] = (), right: Iterable[Part] = ()) -> Row:
+        """Return the line of an event and of other events about its environment, and on the right what follows."""
         glyphs, zone = self.options.glyphs, zone_of(self.options.times)
         name = [Part(event.profile, "faint", 5)] if event.profile else []
         if event.name is not None:
@@ -235,10 +269,9 @@ class NewsBar(TextLine):
         clock, ago = [Part(clock_text(event.at, zone), "faint", 6)], list[Part]()
         if self.options.times is TimeStyle.RELATIVE:
             clock, ago = [], [Part(f"{short_age(span(self._server_now(event) - event.at))} ago", "faint", 6)]
-        look = event_style(event)
-        return [
-            *clock,
-            Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9),
-            *name,
-            Part(event_text(event, zone), look.style, 7, cut_at=CUT_AT),
-        ], ago
+        look = event_style(event, self.state.block)
+        glyph = Part(look.ascii if glyphs.is_ascii else look.glyph, look.style, 9)
+        widest = [Part(_WIDEST_AGO) for _ in ago]  # as another second must not change the names
+        room = self.size.width - self.width_of((*clock, glyph, *name, Part(""), *right, *widest))
+        text = " · ".join([fitting_text(event, zone, room), *(event_text(other, zone) for other in also)])
+        return [*clock, glyph, *name, Part(text, look.style, 7, cut_at=CUT_AT)], [*right, *ago]

@@ -27,6 +27,7 @@ from envwatch.views.column_widths import GUTTER, LEFT
 from envwatch.views.columns import cause_text, for_text
 from envwatch.views.cursor import More, MoreMembers
 from envwatch.views.grouping import GroupHeader
+from envwatch.views.state_details import marked_text
 from envwatch.views.state_style import style_of
 from envwatch.views.table_view import id_tail
 
@@ -182,6 +183,9 @@ class _BlockLines(Widget):
         width = self._width - taken
         gap = max(_STATE - cells(state[0]) - cells(lasted), 1)
         left = GUTTER + cells(state[0]) + gap + cells(lasted) + 1 + _TAG + 1
+        tag_cells = _TAG
+        if taken and width - left - 1 < _LEAST_NAMES:
+            tag, tag_cells, left = ("", ""), 0, left - _TAG  # the bar marks a fresh loss too
         room = max(width - left - 1, 1)
         whole = cells(names(room))
         for_names = max(min(whole, room - cells(why) - 2), min(_LEAST_NAMES, whole))
@@ -198,7 +202,7 @@ class _BlockLines(Widget):
             Segment(mark, base),
             Segment(state[0], base + self._style(state[1])),
             Segment(" " * gap + lasted + " ", named if name_style == "faint" else base),
-            Segment(f"{tag[0]:<{_TAG}}", base + (self._style(tag[1]) + self._style("tag") if tag[0] else Style())),
+            Segment(f"{tag[0]:<{tag_cells}}", base + (self._style(tag[1]) + self._style("tag") if tag[0] else Style())),
             Segment(f" {text}{' ' * space}", named),
             Segment(f"{reason} ", named if name_style == "faint" else base),
         ]
@@ -233,11 +237,11 @@ class ProblemBlock(_BlockLines):
     def _line(self, line: Line | More | MoreMembers) -> list[Segment]:
         content, glyphs = self.content, self.options.glyphs
         if isinstance(line, More):
-            fresh = f", {line.fresh} new" if line.fresh else ""
-            text = composed(f" +{line.lines} more{fresh} {glyphs.separator} n")
+            fresh = f", {line.fresh:,} new" if line.fresh else ""
+            text = composed(f" +{line.lines:,} more{fresh} {glyphs.separator} n")
             return [Segment(text, self.rich_style + self._style("loss" if line.fresh else "faint"))]
         if isinstance(line, MoreMembers):
-            text = composed(f"{_INDENT} {line.members} more: enter shows them all")
+            text = composed(f"{_INDENT} {line.members:,} more: enter shows them all")
             return [Segment(text, self.rich_style + self._style("faint"))]
         is_cursor = line.key == content.cursor
         if isinstance(line, BlockLine):
@@ -258,7 +262,7 @@ class ProblemBlock(_BlockLines):
         )
         why = cause_text(tracked, at, profile_state.limits) or EMPTY
         if ack is not None:
-            why = composed(f"acked: {ack.note}") if ack.note else clean("acked")
+            why = marked_text("acked", note=ack.note)
         return self._cells(
             bar=("", ""),
             mark=glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self.content.marked),

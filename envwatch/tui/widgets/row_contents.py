@@ -13,7 +13,7 @@ from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, composed
 from envwatch.views.columns import LAST_DAY
-from envwatch.views.state_details import shared_text, silence_text
+from envwatch.views.state_details import marked_text, shared_text, silence_text
 from envwatch.views.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -133,12 +133,14 @@ class RowContents:
     def _why(
         self, tracked: TrackedEnvironment, why: SafeText | None, width: int, silence: Silence | None
     ) -> SafeText | None:
-        """Return the cause, and behind it who silenced or acknowledged the row; without room for both, only that."""
-        wall = self.state.now.wall
-        text: SafeText | None = None
+        """Return the cause, and behind the cause the silence or acknowledgement; without room, the latter alone."""
+        wall, ack = self.state.now.wall, self.state.monitor.ack_of(tracked)
+        text: SafeText | None
         if silence is not None:
             text = silence_text(silence, wall, width)
-        elif not self.state.is_acked(tracked):
+        elif ack is not None:
+            text = marked_text("acked", note=ack.note, width=width)
+        else:
             text = shared_text(tracked.environment, wall, width)
         if text is None:
             return why

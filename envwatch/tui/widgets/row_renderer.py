@@ -20,8 +20,8 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted,
 from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
 from envwatch.views.column_widths import GUTTER, LEFT, gap_after
-from envwatch.views.columns import LAST_DAY
-from envwatch.views.grouping import GroupHeader
+from envwatch.views.columns import COLUMNS, LAST_DAY
+from envwatch.views.grouping import OLD, GroupHeader
 from envwatch.views.last_day import hour_marks
 from envwatch.views.state_details import silence_text
 from envwatch.views.state_style import HOUR_STYLES, glyph_of, style_of, style_of_presence
@@ -40,9 +40,13 @@ if TYPE_CHECKING:
     from envwatch.tui.widgets.row_contents import RowSnapshot, StaticCells
     from envwatch.views.columns import Column
     from envwatch.views.grouping import TableLine
+    from envwatch.views.state_style import StateStyle
     from envwatch.views.table_view import View
 
 NOTHING: Final = EMPTY
+
+_STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2
+"""Cells for the word of the state and the time in the state, behind the glyph."""
 
 _MOST_RESTS: Final = 500
 """Right parts of rows to keep: more than any terminal has lines."""
@@ -119,8 +123,12 @@ class RowRenderer(RowContents):
         elif tracked.presence is Presence.ONLINE and shown.rest.tag is None:
             base += self.style("healthy")
         segments = self._gutter(tracked, shown.rest.tag, base, is_cursor=is_cursor)
-        segments.append(self._state(shown, base))
-        for (column, width), text in zip(self.columns[1:AGES], shown.ages, strict=True):
+        look = style_of(tracked, is_unknown=shown.is_unknown)
+        segments += self._state(look, shown, base)
+        lasted, beat = shown.ages
+        if lasted is not None and len(look.word) + cells(lasted) >= _STATE_AND_FOR:
+            lasted = clean(lasted.replace(" ", ""))  # `gone 1d10h`: no cell parts STATE and FOR
+        for (column, width), text in zip(self.columns[1:AGES], (lasted, beat), strict=True):
             segments += [self._cell(column, width, text, shown.rest, base), Segment(" " * gap_after(column), base)]
         rest = self._rest(shown.rest, base, is_cursor=is_cursor)
         return Strip([*segments, *rest], LEFT + rest.cell_length).adjust_cell_length(self.width, base)
@@ -177,6 +185,8 @@ class RowRenderer(RowContents):
         """Draw the line over a group: its title, and the count of each presence."""
         fleet, now = self.state.fleet, self.state.now
         base = self.base + self.style("group")
+        if header.key == OLD:
+            base += self.style("gone")  # rows that need nobody
         if is_cursor:
             base += self.style("cursor")
         sign = self.glyphs.opened if header.is_open else self.glyphs.closed
@@ -188,7 +198,7 @@ class RowRenderer(RowContents):
                 look = style_of_presence(presence)
                 # A row that is down and needs a person stands in the block.
                 style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
-                tail += [Segment("  ", base), Segment(f"{glyph} {count}", style)]
+                tail += [Segment("  ", base), Segment(f"{glyph} {count:,}", style)]
         silence = self._silence_of(header)
         if silence is not None:
             tail += [Segment("  ", base), Segment(silence_text(silence, now.wall), base)]
@@ -218,11 +228,11 @@ class RowRenderer(RowContents):
             found.append(silence)
         return min(found, key=attrgetter("until"))
 
-    def _state(self, shown: RowSnapshot, base: Style) -> Segment:
-        state = style_of(shown.rest.tracked, is_unknown=shown.is_unknown)
+    def _state(self, state: StateStyle, shown: RowSnapshot, base: Style) -> list[Segment]:
+        """Return glyph and word of the state. The field of an unknown state ends behind the glyph, far from FOR."""
         glyph = state.ascii if self.glyphs.is_ascii else state.glyph
-        style = "gone" if shown.is_soft and state.style in _LOUD else state.style
-        return Segment(f"{glyph} {state.word:<4}", base + self.style(style))
+        style = base + self.style("gone" if shown.is_soft and state.style in _LOUD else state.style)
+        return [Segment(glyph, style), Segment(f" {state.word:<4}", base if state.style == "unknown" else style)]
 
     def _last_day(self, hours: Sequence[UptimeState], width: int, base: Style) -> Iterator[Segment]:
         """Yield the cells of the last 24 hours; the newest, where not all of them fit."""

@@ -156,7 +156,7 @@ class StatusBar(TextLine):
                 if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
                     parts += self._presence(presence, count, word, weight)
         if fresh := sum(line.is_fresh(self.state.now.wall) for line in block.lines):
-            parts.append(Part(f"{fresh} new", "offline", 7))
+            parts.append(Part(f"{fresh:,} new", "offline", 7))
         newest = f" {total.newest}" if total.newest else ""
         if block.unknown:
             parts += [
@@ -167,7 +167,7 @@ class StatusBar(TextLine):
             (sum(line.acked for line in block.lines), "acked", "faint", 2),
             (total.flapping, "flapping", "flapping", 7),
             (total.unrestricted, "unrestricted", "unrestricted", 2),
-            (total.behind, f"behind{newest}", "late", 1),
+            (total.behind, f"behind{newest}", "faint", 1),
         ):
             if count:
                 parts.append(Part(f"{count:,} {text}", style, weight))
@@ -203,7 +203,7 @@ class StatusBar(TextLine):
         if self.view.is_narrowed:
             parts += self._filter_parts()
         if self.options.rings:
-            parts.append(Part("bell", "faint", 1))
+            parts.append(Part("bell on", "faint", 1))
         if self._is_paused:
             parts.append(Part(" PAUSED ", "badge", 9))
         return parts
@@ -217,7 +217,7 @@ class StatusBar(TextLine):
         parts = [] if baseline is None else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9)]
         if query or not parts:
             parts.append(Part(f" {query}", "badge", 8, cut_at=CUT_AT, is_joined=bool(parts)))
-        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows}/{len(self.state.fleet)} ")
+        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows:,}/{len(self.state.fleet):,} ")
         return parts
 
     def _ages(self) -> list[Part]:
