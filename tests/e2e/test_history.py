@@ -107,7 +107,8 @@ def test_a_step_to_an_event_moves_the_cursor_to_its_row_on_a_line_with_hours(tmp
         wait_until_recorded(terminal, server, tmp_path, 2)
         of_dora["connectionId"] = "again"
         terminal.wait_for("dora-box +reconnected")
-        wait_until_recorded(terminal, server, tmp_path, 4)
+        terminal.wait_until(lambda: past_of(server, tmp_path).events(*ALWAYS), "the event in the history")
+        wait_until_recorded(terminal, server, tmp_path, len(past_of(server, tmp_path).polls(*ALWAYS)) + 1)
         terminal.press("g")
         terminal.wait_for("►● on .* ana-box")
         terminal.press("{")

@@ -419,7 +419,7 @@ def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path:
     assert (tmp_path / "a.damaged").read_bytes() == content
 
 
-async def test_the_app_keeps_theme_and_columns_as_they_change_and_no_sorting() -> None:
+async def test_the_app_keeps_columns_as_they_change_and_no_sorting() -> None:
     kept: list[dict[str, Any]] = []
     stage = Stage(theme="nord", sort="mode", filter_text="web", keep=lambda **changes: kept.append(changes))
     async with stage.app.run_test() as stage.pilot:
@@ -430,9 +430,8 @@ async def test_the_app_keeps_theme_and_columns_as_they_change_and_no_sorting() -
         await stage.press("I", "2", "0", "full_stop")
         assert kept == []
         stage.app.dashboard.view = replace(stage.app.dashboard.view, columns=("name", "mode"))
-        stage.app.theme = "envwatch-light"
         await stage.pilot.pause()
-        assert kept == [{"columns": ("name", "mode")}, {"theme": "envwatch-light"}]
+        assert kept == [{"columns": ("name", "mode")}]
 
 
 async def test_a_notice_stands_for_ten_seconds_and_answers_to_keys_go_before_it() -> None:
