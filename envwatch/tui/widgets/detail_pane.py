@@ -236,12 +236,14 @@ class DetailPane(Pager):
         for each in line.off:
             kinds.setdefault((each.environment.is_desktop_app, each.environment.is_sandbox), []).append(each)
         helps: list[Row] = []
-        for first, *_ in sorted(kinds.values(), key=len, reverse=True):
+        for kind in sorted(kinds.values(), key=len, reverse=True):
+            first = kind[0]
+            share = f"all {len(kind):,}" if len(kinds) == 1 else f"{len(kind):,} of {len(line.off):,}"
+            machines = f"{share}, such as {first.environment.label}" if len(kind) > 1 else first.environment.label
             lines = help_lines(first, state.fleet.for_environment(first), state.now, self.options.start_key)
-            others = "likewise" if len(kinds) == 1 else "on its kind"
             if len(members) > 1:  # `y` offers no command for several environments
                 lines = (replace(each, letter="") for each in lines)
-            helps += self._section(f"what helps, on {first.environment.label} and {others}", lines)
+            helps += self._section(f"what helps {machines}", lines)
         names = state.ambiguous_names
         listed = (member_line(each, state.monitor, state.now, is_ascii=is_ascii, ambiguous=names) for each in members)
         return [*helps, *self._section(counted(len(members), "environment"), listed), *self._group(members)]
