@@ -257,7 +257,8 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
     if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
         since = clock_text(event.since, zone) if event.since is not None else NOTHING
         return composed(timed(event, since, clock_text(event.at, zone)))
-    return composed(_group_text(event) if event.members else _SENTENCES[event.kind](event))
+    is_group = event.members or event.kind is Kind.TOGETHER
+    return composed(_group_text(event) if is_group else _SENTENCES[event.kind](event))
 
 
 def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:

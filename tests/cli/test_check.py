@@ -251,7 +251,7 @@ async def test_an_acknowledgement_of_1_0_0_lasts_while_the_environment_is_down_o
         config = write_profiles(tmp_path, **{name: urls[name] for name in names})
         (state / "acknowledged.json").write_text(json.dumps({"env-1": ack}), encoding="utf-8")
         ended = await checked(environ, "--config", config, "--profile", ",".join(names))
-        assert (ended.code, ended.text) == (0, "ENVWATCH OK - no problem in 4 environments (1 quiet)")
+        assert (ended.code, ended.text) == (0, "ENVWATCH OK - no problem in 4 environments (1 acked)")
 
 
 async def test_of_several_profiles_each_must_be_listed(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_any_size_from_one_cell_up_keeps_the_app_and_the_selection(environ: dict
             os.kill(child_of(terminal), signal.SIGWINCH)
         terminal.wait_for("PAUSED")
         terminal.wait_for("^ / Filter .* q Quit$")
-        assert cursor_line(terminal, after=3)[20:40] == selected[20:40]
+        terminal.wait_for(f"^[▌ ]►.{{18}}{re.escape(selected[20:40])}")  # below a loss the small sizes have scrolled
         terminal.press("q")
         assert_sane(terminal, 0)
 
