@@ -115,7 +115,7 @@ def test_it_is_the_same_program(tmp_path: Path) -> None:
 
 
 ENDS = """
-import atexit, os, sys, threading, time
+import atexit, os, sys, threading
 
 class Left:
     def __init__(self):
@@ -125,7 +125,7 @@ class Left:
         os.write(2, b"destroyed\\n")
 
 atexit.register(os.write, 2, b"called\\n")
-threading.Thread(target=lambda: (time.sleep(0.05), os.write(2, b"waited for\\n"))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), os.write(2, b"waited for\\n"))).start()
 
 def main():
     left = Left()

@@ -55,6 +55,7 @@ def test_a_wall_clock_that_is_set_by_three_days_is_a_notice_between_events_of_th
             FAKETIME_TIMESTAMP_FILE=str(shift),
             FAKETIME_NO_CACHE="1",
             FAKETIME_DONT_FAKE_MONOTONIC="1",
+            FAKETIME_FORCE_MONOTONIC_FIX="0",  # with the fix, a thread waits seconds for another one's lock
         )
         program = [sys.executable, "-m", "envwatch", "--interval", "1"]
         # The file that changes counts only without the variable that `faketime` sets.
