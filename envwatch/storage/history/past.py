@@ -106,10 +106,10 @@ class StoredPast:
         return max(filter(None, days), key=itemgetter(0), default=None)
 
     def _reader_of(self, poll: RecordedPoll) -> DayReader:
+        self._wait()
         return self._reader(day_path(self._folder, day_of(poll.at)))
 
     def _reader(self, path: Path) -> DayReader:
-        self._wait()
         try:
             from envwatch.storage.history.reading import DayReader
         except ImportError as error:  # Python can be built without SQLite
@@ -118,6 +118,7 @@ class StoredPast:
 
     def _each_day(self, since: WallMs, until: WallMs, read: Callable[[DayReader], T]) -> list[T]:
         """Return what can be read of each day of a time."""
+        self._wait()
         found: list[T] = []
         error: HistoryError | None = None
         for path in self._paths(since, until):
