@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from envwatch.cli.demo_past_process import DemoHistory
-    from envwatch.cli.late_history import LateRecorder
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alert_policy import AlertPolicy, Matcher
@@ -46,6 +45,8 @@ _WITHOUT_SCREEN: Final = frozenset(
 """The commands that use nothing that the dashboard remembers."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
 """The commands that write a log only where an option names it."""
+_DRAWN_AFTER_S: Final = 0.5
+"""Seconds from the first outcome until a slow machine has drawn its rows."""
 
 
 def all_settings_for(
@@ -305,9 +306,9 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 class History(NamedTuple):
     """What records the profiles, and what was recorded of each."""
 
-    recorder: LateRecorder | None
+    recorder: HistoryRecorder | None
     """None where nothing is recorded."""
-    pasts: dict[SafeText, Past]
+    pasts: Mapping[SafeText, Past]
     """Empty likewise."""
 
     def close(self) -> None:
@@ -325,42 +326,34 @@ def history_for(
 ) -> History:
     """Return the histories of the profiles whose settings ask for one; close it at the end.
 
-    Nothing of it is loaded before the first outcome has been recorded, so that it costs the start nothing. When polls
-    cannot be recorded, and when they can again, `notify` is called with one line, from any thread.
+    SQLite is imported only after the first outcome is drawn. `notify` is called from any thread: with one line when
+    polls cannot be recorded, and with another when polls can be recorded again.
     """
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if options.no_history or not recorded:
         return History(None, {})
-    from envwatch.cli.late_history import LatePast, LateRecorder
+    from envwatch.fleet.run_before import changes_between_runs
+    from envwatch.storage.history.folder import Retention
+    from envwatch.storage.history.past import StoredPast
+    from envwatch.storage.history.recorder import HistoryRecorder, nothing
 
-    def folder_of(credentials: Credentials, settings: Settings) -> Path:
-        return history_folder_for(demo.host if demo else server_in(credentials.base_url), settings)
-
-    def make() -> HistoryRecorder:
-        from envwatch.fleet.run_before import changes_between_runs
-        from envwatch.storage.history.folder import Retention
-        from envwatch.storage.history.recorder import HistoryRecorder, nothing
-
-        return HistoryRecorder(
-            {name: folder_of(*profile) for name, profile in recorded.items()},
-            {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in recorded.items()},
-            notify=notify,
-            prepare=demo.past.make if demo and demo.past else nothing,
-            between_runs=changes_between_runs,
-            on_ready=on_ready or nothing,
-        )
-
-    def open_past(name: SafeText, profile: SelectedProfile) -> Past:
-        from envwatch.storage.history.past import StoredPast
-
-        if demo and demo.past:  # what is read before would be only a part of the day
-            demo.past.wait()
-        return StoredPast(folder_of(*profile), name)
-
-    pasts: dict[SafeText, Past] = {
-        name: LatePast(partial(open_past, name, profile)) for name, profile in recorded.items()
+    past = None if demo is None else demo.past
+    folders = {
+        name: history_folder_for(demo.host if demo else server_in(credentials.base_url), settings)
+        for name, (credentials, settings) in recorded.items()
     }
-    return History(LateRecorder(make, notify), pasts)
+    recorder = HistoryRecorder(
+        folders,
+        {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in recorded.items()},
+        notify=notify,
+        delay_s=_DRAWN_AFTER_S,
+        prepare=past.make if past else nothing,
+        between_runs=changes_between_runs,
+        on_ready=on_ready or nothing,
+    )
+    # Without waiting, a reader would see a part of the demo's day.
+    wait = past.wait if past else nothing
+    return History(recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()})
 
 
 def history_folder_for(server: str, settings: Settings) -> Path:

@@ -27,6 +27,18 @@ class HistoryError(Exception):
     """A history or a recording cannot be written or read; the message is one line for people, without its path."""
 
 
+class DamagedError(HistoryError):
+    """A file is no history, or the file's content cannot be right."""
+
+
+class NewerError(HistoryError):
+    """A newer envwatch wrote the file, in a form that this version does not know."""
+
+
+class GoneError(HistoryError):
+    """The file does not exist, or holds nothing yet."""
+
+
 class PollResult(StrEnum):
     """What came of a poll."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
+from envwatch.fleet.history import DamagedError, GoneError
 from envwatch.storage.history.schema import check_form, is_cut
-from envwatch.storage.history.troubles import DamagedError, GoneError, is_damage, primary_code
+from envwatch.storage.history.troubles import is_damage, primary_code
 
 if TYPE_CHECKING:
     from pathlib import Path

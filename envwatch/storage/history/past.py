@@ -1,19 +1,20 @@
-"""The history in a folder, read day by day, also while another process records it."""
+"""The history in a folder, read day by day, also while another process records it.
+
+SQLite and the encoding are imported with the first reading: a dashboard is on the screen before.
+"""
 
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import HistoryError, RecordedStep
+from envwatch.fleet.history import GoneError, HistoryError, RecordedStep
 from envwatch.model.clock import WallMs
-from envwatch.storage.history.encoding.frames import Rebuilder
 from envwatch.storage.history.folder import day_of, day_path, day_paths
-from envwatch.storage.history.reading import DayReader
-from envwatch.storage.history.troubles import GoneError, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.fleet.history import Moment, RecordedPoll
     from envwatch.model.text import SafeText
-    from envwatch.storage.history.reading import RecordedEvent
+    from envwatch.storage.history.encoding.frames import Rebuilder
+    from envwatch.storage.history.reading import DayReader, RecordedEvent
 
     T = TypeVar("T")
 
@@ -32,14 +34,28 @@ if TYPE_CHECKING:
 class StoredPast:
     """Reads the history in a folder, which need not exist: a `Past`.
 
-    Days that cannot be read are left out; where none can be read, `HistoryError` is raised, as for a moment.
+    Unreadable days are left out. If no day is readable, `HistoryError` is raised, as for a moment.
+
+    Args:
+        folder: the profile's history.
+        profile: the label of events and moments.
+        wait: called before each reading; returns once the folder may be read.
     """
 
-    def __init__(self, folder: Path, profile: SafeText = NO_PROFILE) -> None:
+    def __init__(self, folder: Path, profile: SafeText = NO_PROFILE, wait: Callable[[], None] = lambda: None) -> None:
         self._folder = folder
         self._profile = profile
-        self._rebuilder = Rebuilder(profile)
+        self._wait = wait
         self._rebuilding = threading.Lock()
+
+    @cached_property
+    def _rebuilder(self) -> Rebuilder:
+        return self._new_rebuilder()
+
+    def _new_rebuilder(self) -> Rebuilder:
+        from envwatch.storage.history.encoding.frames import Rebuilder
+
+        return Rebuilder(self._profile)
 
     def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
         """Return the polls of a time, both ends included, in the order of recording."""
@@ -53,7 +69,7 @@ class StoredPast:
 
     def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
         """Yield what was known after each of consecutive polls."""
-        rebuilder = Rebuilder(self._profile)
+        rebuilder = self._new_rebuilder()
         day: date | None = None
         reader: DayReader | None = None
         try:
@@ -90,15 +106,24 @@ class StoredPast:
         return max(filter(None, days), key=itemgetter(0), default=None)
 
     def _reader_of(self, poll: RecordedPoll) -> DayReader:
-        return DayReader(day_path(self._folder, day_of(poll.at)))
+        self._wait()
+        return self._reader(day_path(self._folder, day_of(poll.at)))
+
+    def _reader(self, path: Path) -> DayReader:
+        try:
+            from envwatch.storage.history.reading import DayReader
+        except ImportError as error:  # Python can be built without SQLite
+            raise HistoryError(str(error)) from None
+        return DayReader(path)
 
     def _each_day(self, since: WallMs, until: WallMs, read: Callable[[DayReader], T]) -> list[T]:
         """Return what can be read of each day of a time."""
+        self._wait()
         found: list[T] = []
         error: HistoryError | None = None
         for path in self._paths(since, until):
             try:
-                with DayReader(path) as reader:
+                with self._reader(path) as reader:
                     found.append(read(reader))
             except GoneError:  # deleted by now, as it is too old; or just begun
                 continue
@@ -112,4 +137,6 @@ class StoredPast:
         try:
             return day_paths(self._folder, day_of(since), day_of(until))
         except OSError as error:
+            from envwatch.storage.history.troubles import explained
+
             raise HistoryError(explained(error)) from error

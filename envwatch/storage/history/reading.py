@@ -9,14 +9,14 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from envwatch.fleet.history import HistoryError, PollResult, RecordedPoll
+from envwatch.fleet.history import DamagedError, GoneError, HistoryError, PollResult, RecordedPoll
 from envwatch.storage.history.connecting import connected
 from envwatch.storage.history.encoding.events import EventDecoder
 from envwatch.storage.history.encoding.frames import Chain, Frame, FrameKind
 from envwatch.storage.history.encoding.packing import NONSENSE
 from envwatch.storage.history.possible_clocks import LATEST, LONGEST_INTERVAL_S
 from envwatch.storage.history.schema import Numbers, check_regular, check_whole, last_numbers
-from envwatch.storage.history.troubles import DamagedError, GoneError, explained, is_damage
+from envwatch.storage.history.troubles import explained, is_damage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

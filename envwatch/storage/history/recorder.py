@@ -1,7 +1,7 @@
 """Records the state of a monitor, of several profiles, in one thread of its own: a `Recorder`.
 
-Owns the queue, the thread, and what is said when polls are left out. Whatever happens to a disk, the caller neither
-waits nor fails.
+Owns the queue, the thread, and the lines about polls that are left out. Whatever happens to a disk, the caller neither
+waits nor fails. The thread imports SQLite and the encoding, so the first listing is drawn before.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.fleet.acknowledgements import own_acks
 from envwatch.fleet.history import Moment, PollResult
 from envwatch.model.outcome import Failed
-from envwatch.storage.history.folder import Retention
-from envwatch.storage.history.troubles import explained
-from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +28,8 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
-    from envwatch.storage.history.writer import BetweenRuns
+    from envwatch.storage.history.folder import Retention
+    from envwatch.storage.history.writer import BetweenRuns, FolderWriter
 
 _QUEUED: Final = 12
 """What waits for the disk at most, for each profile: a minute of polls at the usual interval, with their rows."""
@@ -68,6 +66,7 @@ class HistoryRecorder:
         folders: where each profile is recorded.
         retentions: how much is kept of each profile, where it is not the usual.
         notify: called from any thread with one line when polls are left out, and when recording goes on.
+        delay_s: seconds from the first outcome until the thread imports the writer; `close` ends this wait.
         prepare: called first, in the thread.
         between_runs: see `FolderWriter`; called in the thread.
         on_ready: called once for each profile, in the thread, when its first listing can be read in the history, or
@@ -80,22 +79,21 @@ class HistoryRecorder:
         retentions: Mapping[SafeText, Retention] = MappingProxyType({}),
         *,
         notify: Callable[[str], None],
+        delay_s: float = 0.0,
         prepare: Callable[[], None] = nothing,
         between_runs: BetweenRuns | None = None,
         on_ready: Callable[[SafeText], None] = nothing,
     ) -> None:
         self._folders = folders
-        self._writers = {
-            profile: FolderWriter(
-                folder,
-                retentions.get(profile, Retention()),
-                profile=profile,
-                between_runs=between_runs,
-                note=notify,
-            )
-            for profile, folder in folders.items()
-        }
+        self._retentions = retentions
+        self._between_runs = between_runs
+        self._writers: dict[SafeText, FolderWriter] = {}
+        """Empty until the thread has imported the writer, and for good in a Python without SQLite."""
         self._notify = notify
+        self._delay_s = delay_s
+        self._has_begun = threading.Event()
+        self._is_closing = threading.Event()
+        self._has_outcome = False
         self._prepare = prepare
         self._on_ready = on_ready
         self._entries: SimpleQueue[_Entry | None] = SimpleQueue()
@@ -103,6 +101,7 @@ class HistoryRecorder:
         self._gaps: set[SafeText | None] = set()
         """Profiles of which a poll was left out."""
         self._is_slow = False
+        self._is_lost = False
         self._unready = set(folders)
         self._troubles: dict[SafeText, str] = {}
         """Why the newest poll of a profile was left out."""
@@ -114,9 +113,9 @@ class HistoryRecorder:
         self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
     ) -> None:
         """Queue one outcome, or what time alone changed; see `Recorder`."""
-        is_poll = outcome is not None and profile in self._writers
+        is_poll = outcome is not None and profile in self._folders
         profile_state = monitor.fleet.by_profile[profile] if is_poll and profile is not None else None
-        if profile_state is None and not changes.events:
+        if (profile_state is None and not changes.events) or self._is_lost:
             return
         if self._entries.qsize() >= self._most:
             self._gaps.add(profile)
@@ -130,10 +129,14 @@ class HistoryRecorder:
             )
         )
         self._gaps.discard(profile)
+        self._has_outcome = True
+        self._has_begun.set()
 
     def close(self, timeout_s: float = _CLOSE_TIMEOUT_S) -> None:
         """Write what is left, unless that takes too long."""
         self._entries.put(None)
+        self._is_closing.set()
+        self._has_begun.set()
         self._thread.join(timeout_s)
 
     @property
@@ -142,10 +145,20 @@ class HistoryRecorder:
         return next(iter(self._folders.values())).parent
 
     def _run_thread(self) -> None:
+        self._has_begun.wait()
+        self._is_closing.wait(self._delay_s)
+        if not self._has_outcome:
+            return
+        try:
+            self._open()
+        except ImportError as error:  # Python can be built without SQLite
+            self._is_lost = True
+            self._notify(f"no history is kept: {error}; set history = false, or use a Python with SQLite")
+            return
         try:
             self._prepare()
         except Exception as error:  # noqa: BLE001 - as below
-            self._notify(f"no history from before: {explained(error)} ({self._place})")
+            self._notify(f"no history from before: {_explained(error)} ({self._place})")
         for profile in self._writers:
             self._try(profile, lambda writer: not writer.take())
         while (entry := self._entries.get()) is not None:
@@ -158,12 +171,25 @@ class HistoryRecorder:
         for writer in self._writers.values():
             writer.close()
 
+    def _open(self) -> None:
+        from envwatch.storage.history.folder import Retention
+        from envwatch.storage.history.writer import FolderWriter
+
+        for profile, folder in self._folders.items():
+            self._writers[profile] = FolderWriter(
+                folder,
+                self._retentions.get(profile, Retention()),
+                profile=profile,
+                between_runs=self._between_runs,
+                note=self._notify,
+            )
+
     def _try(self, profile: SafeText, write: Callable[[FolderWriter], bool]) -> None:
         """Let a profile's writer do something; say once if it cannot, and once when it can again."""
         try:
             is_ready = write(self._writers[profile])
         except Exception as error:  # noqa: BLE001 - a bug here costs the history, and nothing else
-            is_ready, trouble = True, explained(error)
+            is_ready, trouble = True, _explained(error)
             is_new = trouble not in self._troubles.values()
             self._troubles[profile] = trouble
             if is_new:
@@ -197,3 +223,9 @@ class HistoryRecorder:
         if found != self._acks.get(profile):
             self._acks[profile] = found
         return self._acks[profile]
+
+
+def _explained(error: Exception) -> str:
+    from envwatch.storage.history.troubles import explained
+
+    return explained(error)

@@ -6,8 +6,8 @@ import errno
 import stat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.history import DamagedError, NewerError
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
-from envwatch.storage.history.troubles import DamagedError, NewerError
 
 if TYPE_CHECKING:
     import os

@@ -6,7 +6,7 @@ import errno
 import sqlite3
 from typing import Final
 
-from envwatch.fleet.history import HistoryError
+from envwatch.fleet.history import DamagedError, HistoryError
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 """The last one is a statement that cannot be: ours are constant, so the tables are no longer those that we made."""
@@ -15,18 +15,6 @@ _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FULL = "the disk is full; free some space"
 _LOCKED = "another program holds it locked; end that program"
 _REFUSED = "check the owner and the mode of that folder, or set history = false"
-
-
-class DamagedError(HistoryError):
-    """A file is no history, or its content cannot be right."""
-
-
-class NewerError(HistoryError):
-    """A file was written by a newer envwatch, in a form that this one does not know."""
-
-
-class GoneError(HistoryError):
-    """There is no such file, or nothing in it yet."""
 
 
 def primary_code(error: sqlite3.Error) -> int:

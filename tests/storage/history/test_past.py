@@ -12,7 +12,7 @@ from support.builders import NOW
 from support.exact import exact
 from support.recording import ALWAYS, DAY, content, kinds, life, record
 
-from envwatch.fleet.history import HistoryError, PollResult
+from envwatch.fleet.history import GoneError, HistoryError, PollResult
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.storage.history.day_file import DayFile
@@ -20,7 +20,6 @@ from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths, tidy
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.schema import Numbers, check_form
-from envwatch.storage.history.troubles import GoneError
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager
@@ -184,8 +187,8 @@ def test_of_two_at_once_one_records_and_the_other_takes_over_when_it_ends(tmp_pa
     one.take(outcomes[:1])
     assert one.ready.wait(PATIENCE_S)
     two = Session(tmp_path)
-    assert two.ready.wait(PATIENCE_S)
     two.take(outcomes[:4])
+    assert two.ready.wait(PATIENCE_S)
     one.take(outcomes[1:4])
     assert one.close() == []
     two.take(outcomes[4:])
@@ -257,3 +260,75 @@ def test_acknowledgements_are_those_of_the_fleets_own_rows(tmp_path: Path) -> No
     session.close()
     _, moments, _ = content(StoredPast(tmp_path))
     assert [moment.acks for moment in moments] == [{}, {clean("env-1"): own}]
+
+
+NEVER_S = 1e6
+WITHOUT_SQLITE = """
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sqlite3":
+            raise ImportError("no SQLite")
+
+sys.meta_path.insert(0, Without())
+from pathlib import Path
+from support.builders import beating, listed
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.history import HistoryError
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.limits import Limits
+from envwatch.storage.history.folder import day_of, day_path
+from envwatch.storage.history.past import StoredPast
+from envwatch.storage.history.recorder import HistoryRecorder
+
+folder = Path(sys.argv[1])
+day_path(folder, day_of(0)).touch()
+recorder = HistoryRecorder({NO_PROFILE: folder}, notify=print)
+outcome = listed(beating(2))
+monitor, changes = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
+recorder.record(NO_PROFILE, outcome, monitor, changes, outcome.ended)
+recorder.close(60.0)
+try:
+    StoredPast(folder).events(0, 1)
+except HistoryError as error:
+    print("reading:", error)
+"""
+
+
+class TestStart:
+    """The thread imports the writer after the first outcome."""
+
+    def test_nothing_is_written_before_the_first_outcome(self, tmp_path: Path) -> None:
+        prepared = list[int]()
+        session = Session(tmp_path, prepare=lambda: prepared.append(1))
+        assert session.close() == []
+        assert (prepared, [*tmp_path.iterdir()]) == ([], [])
+
+    def test_an_early_end_writes_the_outcomes_that_wait(self, tmp_path: Path) -> None:
+        session = Session(tmp_path, delay_s=NEVER_S)
+        session.take(life(2))
+        assert [*tmp_path.iterdir()] == []
+        assert session.close() == []
+        assert session.is_exact
+
+    def test_the_delay_ends_by_itself(self, tmp_path: Path) -> None:
+        session = Session(tmp_path, delay_s=0.05)
+        session.take(life(2))
+        assert session.ready.wait(PATIENCE_S)
+        assert session.close() == []
+
+    def test_a_python_without_sqlite_is_one_line_and_keeps_nothing(self, tmp_path: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_SQLITE, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert done.stderr == ""
+        assert done.stdout.splitlines() == [
+            "no history is kept: no SQLite; set history = false, or use a Python with SQLite",
+            "reading: no SQLite",
+        ]
