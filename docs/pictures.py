@@ -26,7 +26,7 @@ from textual.widgets import Input
 from envwatch.cli.demo_past import write_past
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.times import time_of_day
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs

@@ -19,7 +19,7 @@ if sys.dont_write_bytecode:
 import pytest
 from support import budget, collector, idle, stylesheets
 
-from envwatch.model.zones import use_zone
+from envwatch.model.times import use_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

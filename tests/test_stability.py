@@ -37,7 +37,9 @@ from envwatch.model.text import clean
 from envwatch.query.fields import FIELDS
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.tui.keymap import binding_ids
-from envwatch.views import event_stream, output, plugin_output, report_json
+from envwatch.views import check_result as plugin_output
+from envwatch.views import event_stream, output
+from envwatch.views import report_values as report_json
 from envwatch.views.check_result import Metric
 from envwatch.views.cloud_events import CloudEvent, cloud_event, word_of
 from envwatch.views.columns import COLUMNS

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.machines import random_at
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.times import DAY_MS, MINUTE_MS, TimeWindow, time_of_day
 from envwatch.fleet.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
@@ -35,7 +35,7 @@ from envwatch.model.pool import Pool
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.storage.history.folder import BESIDE, FolderLock, Retention, day_of, day_paths
 from envwatch.storage.history.past import StoredPast
-from envwatch.storage.history.troubles import explained
+from envwatch.storage.history.schema import explained
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.storage.private_files import write_private
 

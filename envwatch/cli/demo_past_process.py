@@ -10,7 +10,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from envwatch.demo.fleet_spec import FleetSpec
+    from envwatch.demo.scenarios import FleetSpec
 
 _IMPORT_ROOT: Final = Path(__file__).parents[2]
 

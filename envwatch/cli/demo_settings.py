@@ -11,7 +11,7 @@ from envwatch.model.limits import DEMO_ALERT_AFTER
 if TYPE_CHECKING:
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
-    from envwatch.demo.fleet_spec import FleetSpec
+    from envwatch.demo.scenarios import FleetSpec
 
 DEMO_PROFILE: Final = "demo"
 """The name under which the demo is shown and recorded."""

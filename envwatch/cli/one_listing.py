@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.progress_line import ProgressLine
+    from envwatch.cli.streams import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alert_policy import Matcher

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from envwatch.demo.fleet_spec import FleetSpec
+    from envwatch.demo.scenarios import FleetSpec
 
 _EXIT_TIMEOUT_S = 2.0
 _IMPORT_ROOT = Path(__file__).parents[2]

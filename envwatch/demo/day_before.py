@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from random import Random
 
-    from envwatch.demo.fleet_spec import FleetSpec
     from envwatch.demo.machines import Machine
+    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 
 _REST_MS: Final = 30 * MINUTE_MS

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from envwatch.demo.day_before import DayBefore
-    from envwatch.demo.fleet_spec import FleetSpec
+    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.states import SimulatedEnvironment
 
 

@@ -20,8 +20,8 @@ from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from envwatch.demo.fleet_spec import FleetSpec
     from envwatch.demo.machines import Machine
+    from envwatch.demo.scenarios import FleetSpec
 
 _BRANCHES = ("main", "main", "feat/search-v2", "feat/export", "fix/race-in-poller", "fix/login-loop", "chore/deps")
 

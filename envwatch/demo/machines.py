@@ -21,7 +21,7 @@ from envwatch.model.environment import (
 )
 
 if TYPE_CHECKING:
-    from envwatch.demo.fleet_spec import FleetSpec
+    from envwatch.demo.scenarios import FleetSpec
 
 NEWEST_VERSION = "0.34.12"
 UNRESTRICTED = ("unrestricted", "bypassPermissions", "fullAccess")

@@ -1,14 +1,18 @@
-"""The scenarios of the demo beside its default story: their names, and how their server fails.
+"""The scenarios of the demo: their names, how their server fails, and which fleet is simulated.
 
-What happens to the fleet is in `scenario_life.py`. Cheap to import: the command line needs the names.
+`FleetSpec` is one value, which processes pass to each other as arguments. `scenario_life.py` has what happens to the
+fleet. Cheap to import: the command line needs the names.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from envwatch.demo.times import MINUTE_MS, NEVER, SECOND_MS, TimeWindow
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 
 class Scenario(StrEnum):
@@ -50,3 +54,31 @@ def faults_in(scenario: Scenario | None) -> Faults:
         wrong_date=TimeWindow(48 * SECOND_MS, 66 * SECOND_MS),
         date_error_ms=10 * MINUTE_MS,
     )
+
+
+class FleetSpec(NamedTuple):
+    """A fleet and its story: both are the same each time for the same values."""
+
+    size: int
+    """Environments at the start."""
+    seed: int
+    """A whole number; another one is another fleet."""
+    scenario: Scenario | None = None
+    """None for the default story."""
+
+    @classmethod
+    def from_options(cls, options: Namespace) -> Self:
+        """Return the fleet of parsed arguments: `size`, `seed` and `scenario`."""
+        return cls(options.size, options.seed, None if options.scenario is None else Scenario(options.scenario))
+
+    def arguments(self) -> list[str]:
+        """Return the arguments from which another process makes the same value; see `add_arguments`."""
+        scenario = [] if self.scenario is None else [f"--scenario={self.scenario}"]
+        return [f"--size={self.size}", f"--seed={self.seed}", *scenario]
+
+    @staticmethod
+    def add_arguments(parser: ArgumentParser) -> None:
+        """Let a parser read `arguments`."""
+        parser.add_argument("--size", type=int, required=True)
+        parser.add_argument("--seed", type=int, required=True)
+        parser.add_argument("--scenario", choices=[each.value for each in Scenario])

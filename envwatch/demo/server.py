@@ -23,8 +23,7 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, cast
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.scenarios import Scenario, faults_in
+from envwatch.demo.scenarios import FleetSpec, Scenario, faults_in
 from envwatch.demo.times import time_of_day
 from envwatch.model.listing_api import (
     GZIP_FROM_BYTES,

@@ -6,12 +6,12 @@ profiles of one server that list one id list one environment, and two servers ma
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.finite import finite_number
 from envwatch.fleet.presence import Presence
 from envwatch.model.text import EMPTY, SafeText, clean
 
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
+
+
+def finite_number(raw: object) -> float | None:
+    """Return a value of JSON as a finite number; None if it is none."""
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+        return None
+    try:
+        number = float(raw)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
 
 LONGEST_NOTE: Final = 200
 """Characters of a note."""

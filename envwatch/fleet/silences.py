@@ -12,9 +12,8 @@ from hashlib import blake2s
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from envwatch.fleet.acknowledgements import keys_of, note_of
+from envwatch.fleet.acknowledgements import finite_number, keys_of, note_of
 from envwatch.fleet.alert_policy import Matcher
-from envwatch.fleet.finite import finite_number
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from envwatch.model.text import SafeText, clean
+from envwatch.model.times import with_zone
 from envwatch.model.versions import end_of_range, is_version, version_key
-from envwatch.model.zones import with_zone
 from envwatch.query.lexer import normalize, quote_if_needed
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from envwatch.model.zones import in_zone
+from envwatch.model.times import in_zone
 from envwatch.storage.private_files import make_private_folder, write_private
 
 

@@ -1,7 +1,8 @@
-"""The log: one line per poll and per notable event, in one file of bounded size.
+"""The log: one line per poll and per notable event, in one file of bounded size. Also the reports of a crash.
 
-Owns the wording of the lines, and the file. A thread writes it; a line that cannot be written, as on a full or slow
-disk, is dropped, and disturbs nothing else.
+Owns the wording of the lines, and the file. A thread writes the log. A line that cannot be written, as on a full or
+slow disk, is dropped, and disturbs nothing else. A crash report is one screen for the user and the whole traceback for
+the log. Both are cleaned and without secrets: a report never reads local variables.
 
 Python's `logging` does not fit: its rotating file keeps a descriptor open, fails for good once its buffer meets a full
 disk, and takes the file's mode from the umask.
@@ -17,24 +18,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from queue import Full, Queue
+from traceback import TracebackException
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.outcome import Failed, Listed, Outcome, Slept
-from envwatch.model.text import SafeText, clean, composed, named_ids
-from envwatch.model.times import long_age
-from envwatch.model.zones import in_zone
-from envwatch.storage.crash_report import screen_report, whole_report
+from envwatch.model.text import SafeText, clean, composed, named_ids, shortened, sliced
+from envwatch.model.times import in_zone, long_age
 from envwatch.storage.private_files import open_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import RelayInfo
     from envwatch.storage.redactor import Redactor
+
 
 LIMIT: Final = 1 << 20
 """Bytes of the file at most. A full one is renamed to `.1` and replaces the one before."""
@@ -224,3 +225,47 @@ def _append(path: Path, line: bytes, *, follows_link: bool) -> None:
     full = path.resolve()  # the file itself is renamed, and a link to it stays
     full.replace(full.with_name(f"{full.name}.1"))
     _append(path, line, follows_link=follows_link)
+
+
+_LOG_LINES: Final = 300
+"""Lines of one traceback in the log at most, the last ones: the bug is at the end."""
+
+_APOLOGY: Final = clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
+
+
+def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
+    """Return the lines of an exception's traceback, its causes included, for the log."""
+    lines = redactor.lines("".join(TracebackException.from_exception(error).format()))
+    return lines[-_LOG_LINES:]
+
+
+def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[SafeText]:
+    """Return as much of an exception's traceback as fits on one screen: its last frames and its message.
+
+    Args:
+        error: the exception.
+        redactor: takes secrets out of the text.
+        log: a sentence about where the rest is.
+        columns: of the terminal.
+        lines: of the terminal, one of which is left to the shell.
+    """
+    traceback = TracebackException.from_exception(error)
+    message = _fitting(redactor.lines("".join(traceback.format_exception_only())), columns)[:3]
+    end = [*message, *_wrapped(redactor.lines(log), columns)]
+    room = max((lines - 2 - len(end)) // 2, 0)
+    frames = [
+        line
+        for frame in traceback.stack[-room:]
+        if room
+        for line in redactor.lines(f"  {frame.filename}:{frame.lineno} in {frame.name}\n    {frame.line}")
+    ]
+    return [*_fitting([_APOLOGY], columns), *_fitting(frames, columns), *end]
+
+
+def _fitting(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
+    return [shortened(line, columns, keep="ends") for line in lines]
+
+
+def _wrapped(lines: Iterable[SafeText], columns: int) -> list[SafeText]:
+    """Return lines broken at the terminal's edge: a shortened path would be of no use."""
+    return [sliced(line, start, start + columns) for line in lines for start in range(0, len(line), columns)]

@@ -10,7 +10,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.finite import finite_number
+from envwatch.fleet.acknowledgements import finite_number
 from envwatch.fleet.silences import content_of, silences_of
 from envwatch.storage.state_file import ChangedFile, StateFile, StateFormat
 

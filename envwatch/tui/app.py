@@ -23,7 +23,7 @@ from envwatch.model.times import zone_of
 from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.glyphs import ASCII, UNICODE
-from envwatch.tui.past_loading import PastLoading
+from envwatch.tui.past_reader import PastLoading
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen

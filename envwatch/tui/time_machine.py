@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.rewound import LogEnds, rewound
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import zone_of
 from envwatch.tui.destinations import Destinations, Present
 from envwatch.tui.past_reader import DAY_MS, PastReader
-from envwatch.tui.replay_clock import ReplayClock
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
-from envwatch.tui.state import MonitorState, Rewound
+from envwatch.tui.state import MonitorState, Playing, Rewound
 from envwatch.views import rewound_text
 from envwatch.views.block import Block, block_of
 from envwatch.views.day_line import Day, day_of
@@ -31,11 +30,12 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.model.clock import Clocks, ServerClock, WallMs
-    from envwatch.tui.arguments import Inputs
+    from envwatch.model.clock import Clocks, MonotonicS, ServerClock
+    from envwatch.tui.arguments import Inputs, Replay
     from envwatch.tui.destinations import Place
     from envwatch.tui.screens.time_actions import Goal
     from envwatch.tui.state import DisplayOptions
+
 
 _SLOW_S: Final = 0.1
 """Seconds of reading from which the screen says so."""
@@ -386,3 +386,43 @@ class TimeMachine:
             return
         if (wall := self._replay.recorded_time(now.monotonic)) is not None:
             self.go(Reached(wall))
+
+
+class ReplayClock:
+    """Where a replay is."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+        self._is_paused = not replay.plays
+        self._at = WallMs(0)
+        """The recorded moment that is reached."""
+        self._reached: MonotonicS | None = None
+        """When it was reached; None if the time since then does not count."""
+        self.end = WallMs(0)
+        """When the last poll was recorded."""
+
+    @property
+    def playing(self) -> Playing:
+        return Playing(self._replay.speed, self._is_paused)
+
+    def begins(self, first: WallMs, last: WallMs) -> WallMs:
+        """Take note of when the recording begins and ends; return where the replay starts."""
+        self.end = last
+        return first if self._replay.at is None else self._replay.at
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Stop, or go on from where it is."""
+        self._is_paused, self._reached = is_paused, None
+
+    def goes_to(self, wall: WallMs, *, by_itself: bool) -> None:
+        """Go on from a moment: one that the user went to, or one that was reached, maybe beyond a gap."""
+        self._at = max(self._at, wall) if by_itself else wall
+
+    def recorded_time(self, now: MonotonicS) -> WallMs | None:
+        """Return the recorded moment that is reached now; None while it is paused."""
+        if self._is_paused:
+            return None
+        if self._reached is not None:
+            self._at = WallMs(self._at + (now - self._reached) * 1000 * self._replay.speed)
+        self._reached = now
+        return self._at

@@ -1,15 +1,21 @@
-"""What `check` counts: the environments of one kind, those that cannot be judged, and the words for both.
+"""The result of `check`: what is counted, the thresholds, the status, and the plugin's output within 4 KiB.
 
-Pure. Counts what one listing of each profile proves. What it does not prove is a number too: the true count lies
-between `CheckResult.count` and that number more.
+Pure. Counts what one listing of each profile proves. The true count lies between `CheckResult.count` and that number
+plus the unknown environments.
+
+Source: Monitoring Plugins Development Guidelines, "Plugin Output", "Plugin Return Codes", "Performance data" and
+"Threshold and Ranges". A range is `[@]start:end`. `start:` may be left out if it is 0, `~` is negative infinity, a
+missing end is infinity, and both ends belong to the range. A value outside raises an alert; with `@`, a value inside.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from enum import IntEnum, StrEnum
+from math import inf
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from envwatch.fleet.plausibility import latest_possible
 from envwatch.fleet.presence import Presence
@@ -19,11 +25,10 @@ from envwatch.model.text import SafeText, clean, composed, counted, named_ids, s
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.views.block import Aside, block_of
-from envwatch.views.plugin_output import PerformanceDatum, PluginStatus, status_of
 from envwatch.views.state_style import clock_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from envwatch.fleet.alert_policy import Matcher
@@ -31,8 +36,140 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
-    from envwatch.model.nagios_range import NagiosRange
     from envwatch.views.block import Block
+
+
+_NUMBER: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+_RANGE: Final = re.compile(rf"(?P<inside>@?)(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?", re.ASCII)
+_LONGEST: Final = 64
+"""Characters of a range."""
+_NAMED: Final = 16
+"""Characters of a wrong range that its message has."""
+
+
+@dataclass(frozen=True, slots=True)
+class NagiosRange:
+    """One range."""
+
+    text: str
+    """As it was written; performance data repeats it."""
+    start: float
+    end: float
+    alerts_inside: bool = False
+
+    def alerts(self, value: float) -> bool:
+        """Whether a value raises an alert."""
+        return (self.start <= value <= self.end) is self.alerts_inside
+
+
+def parse_nagios_range(text: str) -> NagiosRange:
+    """Return the range that a text describes.
+
+    Raises:
+        ValueError: if it describes none; the message says what does.
+    """
+    match = _RANGE.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None or not (match["colon"] or match["end"]):
+        raise ValueError(f"{_named(text)} is no range; write 10, 10:, ~:10, 10:20 or @10:20")
+    start = -inf if match["start"] == "~" else float(match["start"] or 0)
+    end = inf if match["end"] is None else float(match["end"])
+    if start > end:
+        what = f"its start, {match['start'] or '0'}, is greater than its end, {match['end']}"
+        raise ValueError(f"{_named(text)} is no range: {what}")
+    return NagiosRange(text, start, end, alerts_inside=bool(match["inside"]))
+
+
+def _named(text: str) -> SafeText:
+    """Return a short text itself: a longer text may be a key in the wrong place."""
+    return clean((text if len(text) <= _NAMED else "…") or "an empty text")
+
+
+_SERVICE: Final = "ENVWATCH"
+_LONGEST_TEXT: Final = 400
+"""Cells of the first line's text: callers send it as a short message."""
+_LONGEST_DETAIL: Final = 200
+_MOST_BYTES: Final = 4096
+"""Of the whole output: what the oldest callers read."""
+_ROOM_FOR_REST: Final = 32
+"""Bytes of the last line, which says how many details there are besides."""
+
+
+class PluginStatus(IntEnum):
+    """A plugin's verdict; the value is its exit code."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceDatum:
+    """One item of performance data."""
+
+    label: str
+    """A word of ASCII letters: it needs no quotes."""
+    value: float
+    unit: Literal["", "s"] = ""
+    """Seconds, or a plain number."""
+    warning: NagiosRange | None = None
+    critical: NagiosRange | None = None
+    greatest: float
+    """The greatest possible value; the least is 0."""
+
+
+def status_of(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
+    """Return the status that is certain, whichever of the possible values, at least one, is the true one.
+
+    It is UNKNOWN if only some of them are OK. An alert that is certain is never hidden by what is not known, and of two
+    possible alerts the lesser one is certain. A value for which both thresholds alert is CRITICAL.
+    """
+    possible = {_status(value, warning, critical) for value in values}
+    return PluginStatus.UNKNOWN if PluginStatus.OK in possible and len(possible) > 1 else min(possible)
+
+
+def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
+    if critical is not None and critical.alerts(value):
+        return PluginStatus.CRITICAL
+    return PluginStatus.WARNING if warning is not None and warning.alerts(value) else PluginStatus.OK
+
+
+def output_of(
+    status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
+) -> str:
+    """Return the output: a line of status, text and performance data, and a line for each detail that has room.
+
+    The text is one sentence; the most important detail comes first.
+    """
+    first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
+    if metrics:
+        first += f" | {' '.join(map(_performance, metrics))}"
+    lines = [first]
+    room = _MOST_BYTES - _ROOM_FOR_REST - len(first.encode())
+    for index, detail in enumerate(details):
+        line = _plain(detail, _LONGEST_DETAIL)
+        room -= len(line.encode()) + 1
+        if room < 0:
+            lines.append(f"and {len(details) - index:,} more")
+            break
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: SafeText, width: int) -> SafeText:
+    """Return a text that cannot be taken for performance data: a caller looks for it behind `|`, on every line."""
+    return shortened(composed(text.replace("|", "/")), width)
+
+
+def _performance(metric: PerformanceDatum) -> str:
+    warning, critical = (each.text if each else "" for each in (metric.warning, metric.critical))
+    return f"{metric.label}={_number(metric.value)}{metric.unit};{warning};{critical};0;{_number(metric.greatest)}"
+
+
+def _number(value: float) -> str:
+    """Return a number in digits, to a thousandth: no exponent is allowed."""
+    return str(value) if isinstance(value, int) else f"{value:.3f}".rstrip("0").rstrip(".")
+
 
 _NAMES: Final = 3
 """Names in the first line."""

@@ -27,11 +27,13 @@ from envwatch.views.report_changes import (
     arrivals_of,
     behind_of,
     changes_of,
+    doubts_in,
     flappers_of,
     gone_of,
+    periods_of,
     unrestricted_of,
+    with_causes,
 )
-from envwatch.views.report_gaps import doubts_in, periods_of, with_causes
 from envwatch.views.report_losses import (
     after_gaps,
     available_of,

@@ -1,9 +1,9 @@
-"""What a report says, as values: instants by the server's clock, durations as `timedelta`, names as they are.
+"""The values of a report, also as JSON: instants by the server's clock, durations as `timedelta`, exact names.
 
-Pure. `report` makes them of a history; `report_markdown` is one form of them. The other is the JSON: each value has the
-fields that are there, in their order, under their names there. These are a stable interface: in JSON, an instant is ISO
-8601 in UTC with milliseconds, a duration a number of seconds, a share goes from 0 to 1, and null is what is not known.
-All text is clean, and not yet safe in Markdown.
+Pure. `report` makes the values from a history; `report_markdown` writes them as Markdown. In JSON, each value has the
+fields of its class, in their order and under their names. These names are a stable interface: an instant is ISO 8601 in
+UTC with milliseconds, a duration a number of seconds, a share goes from 0 to 1, and null means unknown. All text is
+clean, and not yet safe in Markdown.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
-from pydantic import Field, PlainSerializer, SerializerFunctionWrapHandler, WrapSerializer
+from pydantic import Field, PlainSerializer, SerializerFunctionWrapHandler, TypeAdapter, WrapSerializer
+from pydantic_core import to_json
 
 from envwatch.fleet.events import Kind  # noqa: TC001 - as the next ones: pydantic reads the annotations
 from envwatch.fleet.presence import Presence  # noqa: TC001
@@ -300,3 +301,15 @@ class Report:
     filter: SafeText | None
     """The query that environments match; None if there is none."""
     profiles: Sequence[ProfileReport]
+
+
+VERSION: Final = 1
+"""Of the form: it grows when a name or a type changes; new names may come at any time."""
+
+_REPORT: Final = TypeAdapter(Report)
+
+
+def json_of(report: Report) -> bytes:
+    """Return a report as one JSON document in UTF-8."""
+    fields = _REPORT.dump_python(report, mode="json", by_alias=True)
+    return to_json({"version": VERSION, **fields}, indent=2) + b"\n"

@@ -1,5 +1,7 @@
 """What happened to environments, in a line for a chat: what, since when, why, what to do, whether it is acknowledged.
 
+Also the answer to an acknowledgement: until when the acknowledgement holds, and whether a message can still be sent.
+
 Pure. The line acts nowhere: texts from elsewhere stand in code spans, see `markdown_text`. Times carry their zone,
 because the readers of a chat live in several.
 """
@@ -10,6 +12,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.losses import key_of
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness
@@ -21,12 +24,14 @@ from envwatch.views.markdown_text import code, code_note, code_text, joined, lis
 from envwatch.views.remedies import is_started_by_command, remedies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import tzinfo
 
+    from envwatch.fleet.losses import Key, Loss
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
+
 
 _NAMES: Final = 4
 _REASONS: Final = 4
@@ -185,3 +190,46 @@ def _acknowledged_text(state: _State, monitor: Monitor, zone: tzinfo | None) -> 
     else:
         return ""
     return f"{text}: {code_note(note)}" if note else text
+
+
+def acknowledged_text(name: str, keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
+    """Return the answer to an acknowledgement.
+
+    Args:
+        name: the name of the acknowledged environments.
+        keys: the acknowledged environments.
+        monitor: the state with the acknowledgement.
+        now: this machine's clocks.
+    """
+    recovery = "it recovers" if len(keys) == 1 else "they recover"
+    return f"acknowledged on this machine until {recovery}: {name}{_about_message(keys, monitor, now)}"
+
+
+def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
+    """Return what becomes of the message about losses; empty if the message may have been sent already."""
+    waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
+    if not waiting.keys() >= set(keys):
+        return ""
+    incidents = {waiting[key].incident for key in keys}
+    losses = [loss for loss in waiting.values() if loss.incident in incidents]
+    if not all(_is_in_time(loss, monitor, now) for loss in losses):
+        return ""
+    others = sum(not _is_acked(loss, monitor) for loss in losses)
+    if others:
+        return f"; a message about {counted(others, 'other')} may be sent"
+    return "; no message will be sent from here"
+
+
+def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
+    """Whether a process with hooks on this machine reads the acknowledgement before it sends its message.
+
+    Such a process reads acknowledgements at each poll.
+    """
+    profile = loss.event.profile
+    held_s = now.monotonic - loss.noticed_at + monitor.fleet.by_profile[profile].interval.total_seconds()
+    return not loss.is_flapping and held_s < monitor.alert_after(profile).total_seconds()
+
+
+def _is_acked(loss: Loss, monitor: Monitor) -> bool:
+    tracked = monitor.fleet.tracked(key_of(loss.event))
+    return tracked is not None and monitor.is_acked(tracked)

@@ -10,7 +10,7 @@ from support.builders import NOW, wire_rows
 from support.demo_client import Client
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.model.listing_api import listing_body
 from envwatch.model.page import page_of
 

@@ -13,7 +13,7 @@ from support.builders import NOW
 from support.simulated_life import simulated_life
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder, FrameKind

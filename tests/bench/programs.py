@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from support.pty_terminal import ROOT, Terminal, environment
 
 from envwatch.demo.child import ChildServer
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

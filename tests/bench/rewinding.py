@@ -13,8 +13,8 @@ from support.simulated_life import simulated_life
 
 from envwatch.fleet.history import PollResult
 from envwatch.model.text import clean
-from envwatch.storage.history.about import About
 from envwatch.storage.history.recording import RecordingWriter
+from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

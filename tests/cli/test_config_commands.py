@@ -16,10 +16,10 @@ from support.documents import blocks, page
 from support.faulty_server import faulty_server
 from support.pty_terminal import Terminal, environment
 
+from envwatch.config.describe import starter
 from envwatch.config.hook_schema import HookSettings
 from envwatch.config.schema import Command, CommonSettings, Config, Document, document_of
-from envwatch.config.starter import starter
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.tui.themes import THEMES
 

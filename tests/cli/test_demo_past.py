@@ -22,8 +22,7 @@ from envwatch.cli.demo_past_process import DemoHistory, DemoPast
 from envwatch.cli.demo_settings import demo_settings
 from envwatch.config.credentials import Credentials
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.scenarios import Scenario
+from envwatch.demo.scenarios import FleetSpec, Scenario
 from envwatch.demo.times import DAY_MS, time_of_day
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.history import PollResult

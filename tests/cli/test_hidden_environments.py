@@ -9,7 +9,7 @@ from support.series import Series
 from support.serve_program import run, serve_program, tokens_file, upstream
 from support.upstream import wait_until
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from support.pty_terminal import environment
 
 from envwatch.demo.child import ChildServer
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.views.output import ListFormat
 
 if TYPE_CHECKING:

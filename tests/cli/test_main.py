@@ -27,7 +27,7 @@ from support.documents import promises
 from support.faulty_server import How, Stop, Where, edits, faulty_server, says, sends, skewed
 
 from envwatch import __version__
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells

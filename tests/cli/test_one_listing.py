@@ -17,7 +17,7 @@ from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.one_listing import fetch_all
-from envwatch.cli.progress_line import ProgressLine
+from envwatch.cli.streams import ProgressLine
 from envwatch.config.credentials import Credentials
 from envwatch.config.settings import all_settings_of
 from envwatch.model.text import SafeText, clean

@@ -8,7 +8,7 @@ import pty
 import sys
 from typing import TYPE_CHECKING
 
-from envwatch.cli.progress_line import ProgressLine
+from envwatch.cli.streams import ProgressLine
 
 if TYPE_CHECKING:
     import pytest

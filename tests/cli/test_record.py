@@ -32,11 +32,11 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, ListedPage, Snapshot
 from envwatch.model.text import clean
 from envwatch.sources.session import Session, Target
-from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.recording import RecordedFile, RecordingWriter
+from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.views.cloud_events import source_of
 from envwatch.views.event_stream import EventFormat, EventStream

@@ -17,12 +17,12 @@ from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.report import run as run_command
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import clean
-from envwatch.storage.history.about import About
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter
+from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.storage.remembered import AcknowledgementsFile
-from envwatch.views.report_json import VERSION
+from envwatch.views.report_values import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -36,7 +36,7 @@ from support.serve_program import UPSTREAM_KEY as KEY
 from support.serving import until
 
 from envwatch.cli.arguments import Exit
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:

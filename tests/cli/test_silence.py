@@ -13,7 +13,7 @@ from support.demo_client import KEY
 from support.pty_terminal import Terminal
 
 from envwatch.cli.arguments import StopError, options_in
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.times import duration_of
 

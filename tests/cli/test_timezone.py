@@ -17,7 +17,7 @@ from support.pty_terminal import environment
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.bootstrap import all_settings_for, display_settings_of, past_moment
-from envwatch.model.zones import in_zone
+from envwatch.model.times import in_zone
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from support.pty_terminal import Terminal, environment
 from envwatch.cli.bootstrap import renewed_key
 from envwatch.config.credentials import Credentials, CredentialsError, credentials_of, unchosen_profiles
 from envwatch.config.settings import Settings, all_settings_of
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.text import clean
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.times import DAY_MS
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from support.demo_client import KEY, LISTING, Client
 from support.load import scaled
 
 from envwatch.demo.child import ChildServer
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 
 
 def test_a_child_serves_its_fleet_with_a_key_of_its_own() -> None:
@@ -69,7 +69,7 @@ def test_a_child_ends_with_a_parent_that_was_killed() -> None:
     program = (
         "import sys\n"
         "from envwatch.demo.child import ChildServer\n"
-        "from envwatch.demo.fleet_spec import FleetSpec\n"
+        "from envwatch.demo.scenarios import FleetSpec\n"
         "child = ChildServer.start(FleetSpec(3, 1))\n"
         "print(child.base_url, flush=True)\n"
         "sys.stdin.read()"
@@ -86,7 +86,7 @@ def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
     program = (
         "import os, signal\n"
         "from envwatch.demo.child import ChildServer\n"
-        "from envwatch.demo.fleet_spec import FleetSpec\n"
+        "from envwatch.demo.scenarios import FleetSpec\n"
         "signal.signal(signal.SIGINT, print)\n"
         "with ChildServer.start(FleetSpec(3, 1)) as child:\n"
         "    os.killpg(0, signal.SIGINT)\n"  # before the child has set its own handler

@@ -18,7 +18,7 @@ from support.budget import examples
 from support.demo_client import KEY, LISTING, START, Client, Clock, Row
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:

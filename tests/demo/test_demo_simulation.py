@@ -13,8 +13,8 @@ from support.budget import examples, first_quick
 from support.builders import listed
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.profile_state import ProfileState

@@ -7,8 +7,7 @@ from argparse import ArgumentParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.scenarios import Scenario
+from envwatch.demo.scenarios import FleetSpec, Scenario
 
 
 @given(st.builds(FleetSpec, st.integers(0), st.integers(0), st.none() | st.sampled_from(Scenario)))

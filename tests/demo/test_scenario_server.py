@@ -11,8 +11,7 @@ import pytest
 from support.demo_client import KEY, LISTING, START, Client, Clock
 
 from envwatch.demo import start_listener
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.scenarios import Scenario
+from envwatch.demo.scenarios import FleetSpec, Scenario
 from envwatch.demo.server import LISTENER_PATH, Server
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from support.budget import examples
 from support.scenario_run import START, ScenarioRun
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.scenarios import Scenario
+from envwatch.demo.scenarios import FleetSpec, Scenario
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
 from envwatch.model.outcome import Failed

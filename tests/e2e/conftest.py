@@ -8,7 +8,7 @@ import pytest
 from support.pty_terminal import environment
 from support.shells import KEY, SIZE
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:

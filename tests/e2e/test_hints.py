@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.pty_terminal import ENTER, ESC, Terminal, environment
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from support.pty_terminal import Terminal, environment
 from support.still_server import still_server
 from support.terminal_modes import is_fresh, modes_after
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from support.faulty_server import faulty_server, says
 from support.pty_terminal import Terminal, environment
 from support.terminal_modes import is_fresh, modes_after
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
-from envwatch.storage.crash_report import screen_report, whole_report
+from envwatch.storage.log import screen_report, whole_report
 from envwatch.storage.redactor import FRAGMENT, Redactor
 
 if TYPE_CHECKING:

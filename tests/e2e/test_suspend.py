@@ -12,7 +12,7 @@ import pytest
 from support.fast_clock import needs_faketime
 from support.pty_terminal import Terminal, environment
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:

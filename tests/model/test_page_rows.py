@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envwatch.model.page_rows import id_in, split
+from envwatch.model.page import id_in, split
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text('"\\[]{}:,é', max_size=8)
 VALUES = st.recursive(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
 
-from envwatch.model.plain_json import is_plain_json
+from envwatch.model.page import is_plain_json
 from envwatch.model.text import clean
 
 quick = settings(max_examples=examples(150), deadline=None)

@@ -12,8 +12,7 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import matches, tracked
 
-from envwatch.model.times import clock_text, date_text, moment, moment_of, past_moment_of
-from envwatch.model.zones import in_zone, use_zone, with_zone
+from envwatch.model.times import clock_text, date_text, in_zone, moment, moment_of, past_moment_of, use_zone, with_zone
 from envwatch.query.language import parse
 from envwatch.storage.export import export, export_here
 from envwatch.storage.log import PollLog

@@ -16,7 +16,7 @@ from support.exact import exact
 from support.hostile_fleet import SURROGATE, hostile_rows
 from support.served import Row, Served, any_rows, header, plain_listing
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import RelayInfo as HandedOn

@@ -21,7 +21,7 @@ from support.builders import beating, key_of
 from support.load import at_most
 from support.pty_terminal import ENTER, Terminal, environment
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.fleet.acknowledgements import Ack
 from envwatch.model.text import clean

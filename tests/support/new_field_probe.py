@@ -18,7 +18,7 @@ from support.tracked_environments import tracked
 
 import envwatch
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import WallMs

@@ -8,8 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
-from envwatch.demo.scenarios import Scenario, faults_in
+from envwatch.demo.scenarios import FleetSpec, Scenario, faults_in
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs

@@ -16,7 +16,7 @@ from support.demo_client import Answer, Client
 from support.programs import TIMEOUT_S
 from support.pty_terminal import environment
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from support.builders import NOW, page_bytes
 
 from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from support.programs import TIMEOUT_S
 
 from envwatch.demo.child import ChildServer
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

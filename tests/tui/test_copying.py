@@ -19,7 +19,7 @@ from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import CopyMenu
 from envwatch.tui.screens.plain_text import PlainText
-from envwatch.tui.widgets.present_lines import PresentLines
+from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.details import COPY_LETTERS
 from envwatch.views.output import json_of
 

@@ -19,7 +19,7 @@ from support.pty_terminal import Terminal
 from support.rewinding import BACK, DOWN, lived, press
 from textual.color import Color
 
-from envwatch.demo.fleet_spec import FleetSpec
+from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause

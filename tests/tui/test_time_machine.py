@@ -47,7 +47,7 @@ from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, clean
-from envwatch.model.zones import use_zone
+from envwatch.model.times import use_zone
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar

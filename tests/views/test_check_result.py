@@ -21,12 +21,17 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.nagios_range import parse_nagios_range
 from envwatch.model.page import environment_of
 from envwatch.model.text import clean
-from envwatch.views.check_result import CheckResult, Metric, check_result_of
+from envwatch.views.check_result import (
+    CheckResult,
+    Metric,
+    PluginStatus,
+    check_result_of,
+    output_of,
+    parse_nagios_range,
+)
 from envwatch.views.matching import matcher_of
-from envwatch.views.plugin_output import PluginStatus, output_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

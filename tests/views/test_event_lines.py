@@ -16,7 +16,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean, composed
 from envwatch.views.cloud_events import word_of
-from envwatch.views.event_lines import Layout, encoded, event_line, initial_line, layout_of
+from envwatch.views.event_stream import Layout, encoded, event_line, initial_line, layout_of
 
 AT = ServerMs(NOW + 7_999)
 LAYOUT = Layout(name=12)

@@ -33,7 +33,7 @@ from envwatch.views.check_result import Metric, check_result_of
 from envwatch.views.cloud_events import cloud_event, line_of
 from envwatch.views.columns import cause_text
 from envwatch.views.event_filter import EventFilter
-from envwatch.views.event_lines import initial_line, layout_of
+from envwatch.views.event_stream import initial_line, layout_of
 from envwatch.views.event_text import event_text
 from envwatch.views.matching import matcher_of
 from envwatch.views.output import json_of

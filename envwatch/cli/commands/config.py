@@ -76,7 +76,7 @@ def _shown(all_settings: Sequence[Settings], path: Path) -> str:
 
 
 def _init(path: Path) -> None:
-    from envwatch.config.starter import starter
+    from envwatch.config.describe import starter
     from envwatch.storage.private_files import make_private_folder, write_private
 
     try:

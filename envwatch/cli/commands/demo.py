@@ -47,7 +47,7 @@ def _show(options: Options) -> int:
     from envwatch.cli.demo_past_process import DemoHistory, DemoPast
     from envwatch.cli.demo_settings import demo_host, demo_settings, hints_key, with_remedy
     from envwatch.demo.child import ChildServer
-    from envwatch.demo.fleet_spec import FleetSpec
+    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.start_listener import KEY_VARIABLE
     from envwatch.fleet.events import NO_PROFILE
 
@@ -80,7 +80,7 @@ def _serve(options: Options) -> NoReturn:
     import secrets
     import signal
 
-    from envwatch.demo.fleet_spec import FleetSpec
+    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.server import LISTENER_PATH, Server
 
     try:

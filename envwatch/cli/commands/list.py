@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Options, Parser
 from envwatch.cli.bootstrap import host_of, policies_for, profiles_for
 from envwatch.cli.one_listing import QUICK_S, fetch_all, log_outcomes, monitor_after, report_failures
-from envwatch.cli.progress_line import ProgressLine
-from envwatch.cli.streams import has_colours, is_utf8, print_error, stdout, write_all, write_text
+from envwatch.cli.streams import ProgressLine, has_colours, is_utf8, print_error, stdout, write_all, write_text
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:

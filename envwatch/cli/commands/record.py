@@ -103,7 +103,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
     from envwatch.cli.pinging import pinging, pings_of
-    from envwatch.cli.progress_line import ProgressLine
+    from envwatch.cli.streams import ProgressLine
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
 
@@ -153,8 +153,8 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
 
 
 def _cut(settings: Settings, options: Options) -> int:
-    from envwatch.cli.progress_line import ProgressLine
     from envwatch.cli.stored_history import base_url_of, past_of
+    from envwatch.cli.streams import ProgressLine
     from envwatch.fleet.history import HistoryError
     from envwatch.model.clock import WallMs
 
@@ -206,9 +206,9 @@ def _writer(settings: Settings, base_url: SafeText, options: Options, stack: Exi
     When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
     was to be cut.
     """
-    from envwatch.storage.history.about import About
     from envwatch.storage.history.recording import RecordingWriter
     from envwatch.storage.history.redaction import Redaction
+    from envwatch.storage.history.schema import About
 
     path = Path(options.file)
     about = About(profile=clean(settings.profile), base_url=base_url, version=clean(__version__))

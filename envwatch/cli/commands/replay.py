@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import is_utf8, print_error, stdout, write_all
 from envwatch.config.values import path_text
-from envwatch.model.times import date_text, past_moment_of
-from envwatch.model.zones import configured_zone
+from envwatch.model.times import configured_zone, date_text, past_moment_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

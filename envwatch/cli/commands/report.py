@@ -90,7 +90,7 @@ def run(options: Options) -> int:
 
 def _print(report: Report, options: Options) -> None:
     if options.output == "json":
-        from envwatch.views.report_json import json_of
+        from envwatch.views.report_values import json_of
 
         write(json_of(report))
         return

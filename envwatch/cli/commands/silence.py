@@ -128,7 +128,7 @@ def _matching(options: Options) -> _Matching:
     from dataclasses import replace
 
     from envwatch.cli.one_listing import QUICK_S, fetch_all, monitor_after, stop_for_failure
-    from envwatch.cli.progress_line import ProgressLine
+    from envwatch.cli.streams import ProgressLine
     from envwatch.model.outcome import Failed, Listed
     from envwatch.views.matching import matcher_of
     from envwatch.views.table_view import in_default_order

@@ -63,7 +63,7 @@ def run(options: Options) -> int:
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
-    from envwatch.cli.progress_line import ProgressLine
+    from envwatch.cli.streams import ProgressLine
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()

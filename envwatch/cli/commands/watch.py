@@ -14,8 +14,7 @@ from envwatch.cli.streams import has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
 from envwatch.model.text import clean, counted
-from envwatch.model.times import date_text, long_age, moment_of
-from envwatch.model.zones import configured_zone
+from envwatch.model.times import configured_zone, date_text, long_age, moment_of
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles

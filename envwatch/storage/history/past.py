@@ -137,6 +137,6 @@ class StoredPast:
         try:
             return day_paths(self._folder, day_of(since), day_of(until))
         except OSError as error:
-            from envwatch.storage.history.troubles import explained
+            from envwatch.storage.history.schema import explained
 
             raise HistoryError(explained(error)) from error

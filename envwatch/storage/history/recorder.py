@@ -226,6 +226,6 @@ class HistoryRecorder:
 
 
 def _explained(error: Exception) -> str:
-    from envwatch.storage.history.troubles import explained
+    from envwatch.storage.history.schema import explained
 
     return explained(error)

@@ -22,7 +22,6 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.history import HistoryError, Moment, PollResult, RecordedPoll, RecordedStep
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
-from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import (
     FORMAT_VERSION,
@@ -33,6 +32,7 @@ from envwatch.storage.history.encoding.frames import (
     Rebuilder,
 )
 from envwatch.storage.history.possible_clocks import LONGEST_INTERVAL_S, ClockCheck
+from envwatch.storage.history.schema import About
 from envwatch.storage.regular_files import open_regular
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ from envwatch.model.environment import (
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
-from envwatch.storage.history.about import About
+from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

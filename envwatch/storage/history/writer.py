@@ -25,8 +25,7 @@ from envwatch.storage.history.folder import (
 )
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.reading import DayReader
-from envwatch.storage.history.schema import Numbers
-from envwatch.storage.history.troubles import is_damage
+from envwatch.storage.history.schema import Numbers, is_damage
 from envwatch.storage.private_files import set_aside
 
 if TYPE_CHECKING:

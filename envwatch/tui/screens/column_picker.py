@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from envwatch.tui.screens.menu import PickList
 from envwatch.tui.widgets.footer import HELP, KeyFooter
-from envwatch.tui.widgets.present_lines import PresentLines
+from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.columns import COLUMNS, FIXED
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from textual.content import Content
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.help import SECTIONS, help_entries
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
-from envwatch.tui.widgets.present_lines import PresentLines
+from envwatch.tui.widgets.problem_block import PresentLines
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator

@@ -13,7 +13,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from envwatch.tui.widgets.footer import HELP, KeyFooter
-from envwatch.tui.widgets.present_lines import PresentLines
+from envwatch.tui.widgets.problem_block import PresentLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.pager import Pager
-from envwatch.tui.widgets.present_lines import PresentLines
+from envwatch.tui.widgets.problem_block import PresentLines
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
-from envwatch.tui.widgets.present_lines import PresentLines
+from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:

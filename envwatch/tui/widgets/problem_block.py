@@ -1,15 +1,18 @@
 """The block above the table: a line for each incident that needs a person, and the rule with the counts of other rows.
 
-Draws the lines that it is given. Which lines have room is decided by `views.cursor`, their words by `views.block_text`.
+Also the first lines of every screen on top of the dashboard: the status line, and the newest loss that needs a person.
+Draws the lines that it is given. `views.cursor` decides which lines have room, `views.block_text` has their words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.containers import Vertical
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
@@ -21,6 +24,7 @@ from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.environment_table import TABLE_STYLES
+from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.block import Aside, BlockLine
 from envwatch.views.block_text import lasted_text, names_text, state_of, why_text
 from envwatch.views.column_widths import GUTTER, LEFT
@@ -35,11 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from textual import events
+    from textual.app import ComposeResult
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.views.block import Block
     from envwatch.views.cursor import Line
     from envwatch.views.grouping import LineKey
+
 
 _TAG: Final = 4
 """Cells of the tag before the names."""
@@ -312,3 +318,21 @@ class NewestLoss(_BlockLines):
             return [self._incident(newest, present)]
         now = Segment(_NOW, self.rich_style + self._style("header"))
         return [[now, *self._incident(newest, present, taken=cells(_NOW))]]
+
+
+class PresentLines(Vertical):
+    """Follows the state of the App, so that no screen hides a new loss."""
+
+    state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
+    options: reactive[DisplayOptions] = reactive(DisplayOptions, init=False)
+
+    def compose(self) -> ComposeResult:
+        cls = PresentLines
+        below = next((bar for screen in self.app.screen_stack for bar in screen.query(StatusBar)), None)
+        if below is not None:
+            yield below.copy().data_bind(cls.state, cls.options)
+        yield NewestLoss(is_over=True).data_bind(cls.state, cls.options)
+
+    def on_mount(self) -> None:
+        for name in ("state", "options"):
+            self.watch(self.app, name, partial(setattr, self, name))

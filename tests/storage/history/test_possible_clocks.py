@@ -23,9 +23,9 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
 from envwatch.model.environment import Environment
 from envwatch.model.text import clean
-from envwatch.storage.history.about import About
 from envwatch.storage.history.possible_clocks import ClockCheck
 from envwatch.storage.history.recording import RecordedFile, RecordingWriter
+from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,12 +23,12 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.history import HistoryError, PollResult, RecordedPoll, RecordedStep
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.events import encode_event
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.encoding.packing import unpacked
 from envwatch.storage.history.recording import RecordedFile, RecordingWriter, _chunk
 from envwatch.storage.history.redaction import Redaction
+from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

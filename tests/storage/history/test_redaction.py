@@ -25,11 +25,11 @@ from envwatch.fleet.run_before import LACKED
 from envwatch.model.environment import LABELS
 from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.text import clean
-from envwatch.storage.history.about import About
 from envwatch.storage.history.encoding.events import encode_event
 from envwatch.storage.history.encoding.frames import FrameEncoder
 from envwatch.storage.history.encoding.packing import unpacked
 from envwatch.storage.history.redaction import REDACTED, Redaction
+from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
