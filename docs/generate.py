@@ -23,7 +23,7 @@ from envwatch.cli.registry import COMMANDS
 from envwatch.presentation import PRESENTATIONS
 from envwatch.query.completion import completions
 from envwatch.query.fields import META
-from envwatch.views.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

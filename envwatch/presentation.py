@@ -1,7 +1,8 @@
 """How each field of a row is named, read, found and drawn: one entry for each field.
 
-The filter's fields (`query/fields.py`), the table's columns (`views/columns.py`) and the lines of the detail pane
-(`views/details.py`) derive from the entries. Fields that no listing contains, such as the state, are defined there.
+The filter's fields (`query/fields.py`), the table's columns (`views/table/columns.py`) and the lines of the detail
+pane (`views/pane/details.py`) derive from the entries. Fields that no listing contains, such as the state, are defined
+there.
 """
 
 from __future__ import annotations

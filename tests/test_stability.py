@@ -37,15 +37,16 @@ from envwatch.model.text import clean
 from envwatch.query.fields import FIELDS
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.tui.keymap import binding_ids
-from envwatch.views import check_result as plugin_output
-from envwatch.views import event_stream, output
-from envwatch.views import report_values as report_json
-from envwatch.views.check_result import Metric
-from envwatch.views.cloud_events import CloudEvent, cloud_event, word_of
-from envwatch.views.columns import COLUMNS
-from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES
-from envwatch.views.report import recorded_in, report_of
-from envwatch.views.report_values import Report
+from envwatch.views.events import event_stream
+from envwatch.views.events.cloud_events import CloudEvent, cloud_event, word_of
+from envwatch.views.output import check_result as plugin_output
+from envwatch.views.output import formats
+from envwatch.views.output.check_result import Metric
+from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES
+from envwatch.views.report import values as report_json
+from envwatch.views.report.profile_report import recorded_in, report_of
+from envwatch.views.report.values import Report
+from envwatch.views.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -64,7 +65,7 @@ def profile_settings() -> Mapping[str, Any]:
 
 
 def listing() -> Any:
-    return json.loads(b"".join(output.json_of(list_of(listed([environment_row()])))))
+    return json.loads(b"".join(formats.json_of(list_of(listed([environment_row()])))))
 
 
 def hook_events() -> list[Any]:
@@ -181,8 +182,8 @@ def test_the_fields_of_a_row_have_the_order_of_the_page() -> None:
     promised = PROMISES["A row, in this order, also of JSON lines and CSV"]
     rows = list_of(listed([environment_row()]))
     assert [*listing()["environments"][0]] == promised
-    assert [*json.loads(b"".join(output.jsonl_of(rows)))] == promised
-    assert next(csv.reader([b"".join(output.csv_of(rows)).decode().splitlines()[0]])) == promised
+    assert [*json.loads(b"".join(formats.jsonl_of(rows)))] == promised
+    assert next(csv.reader([b"".join(formats.csv_of(rows)).decode().splitlines()[0]])) == promised
 
 
 def test_the_page_names_every_command_with_its_options() -> None:

@@ -105,7 +105,7 @@ def _remembered(options: Options) -> dict[str, Any]:
     saved = asdict(remembered(state_file("state")))
     del saved["hints"]  # no setting
     if saved["columns"]:
-        from envwatch.views.columns import COLUMNS
+        from envwatch.views.table.columns import COLUMNS
 
         saved["columns"] = tuple(id_ for id_ in saved["columns"] if id_ in COLUMNS)
     return saved

@@ -36,7 +36,7 @@ def with_remedy(settings: Settings, base_url: str) -> Settings:
     from dataclasses import replace
 
     from envwatch.demo import start_listener
-    from envwatch.views.command_context import RowCommand
+    from envwatch.views.output.command_context import RowCommand
 
     remedy = RowCommand(
         name=REMEDY,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.history import Past
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
-    from envwatch.views.event_stream import EventStream
+    from envwatch.views.events.event_stream import EventStream
 
 
 class EarlierEvents:

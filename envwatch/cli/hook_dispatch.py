@@ -22,7 +22,7 @@ from envwatch.hooks.runner import Runner
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.network_settings import SettingsError
 from envwatch.storage.log import Level, LogLine
-from envwatch.views.cloud_events import source_of
+from envwatch.views.events.cloud_events import source_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

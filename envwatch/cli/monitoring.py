@@ -291,7 +291,7 @@ class Refusals:
 
 def narrate(update: MonitorUpdate) -> None:
     """Say on standard error when nothing can be seen, and when it can be again."""
-    from envwatch.views.event_text import event_text
+    from envwatch.views.events.event_text import event_text
 
     for event in update.changes.events:
         if event.id is None and not event.members:

@@ -17,7 +17,7 @@ from envwatch.config.values import seconds_text
 from envwatch.hooks.hook import without_secret
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
-from envwatch.views.columns import PROBLEMS
+from envwatch.views.table.columns import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -42,8 +42,8 @@ from envwatch.config.validators import (
 )
 from envwatch.config.values import PROFILE_NAME, ConfigError
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
-from envwatch.views.columns import COLUMNS, PROBLEMS
-from envwatch.views.command_context import RowCommand
+from envwatch.views.output.command_context import RowCommand
+from envwatch.views.table.columns import COLUMNS, PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.schema import Document
     from envwatch.hooks.hook import Hook
-    from envwatch.views.command_context import RowCommand
+    from envwatch.views.output.command_context import RowCommand
 
 PREFIX: Final = "ENVWATCH_"
 CONFIG: Final = "ENVWATCH_CONFIG"
@@ -321,7 +321,7 @@ def _variable_layer(sources: Sources) -> _Layer:
     """Return the settings in variables; an empty variable counts as unset, and one about a row is none."""
     ignored = {CONFIG, PROFILE}
     if ROW in sources.environ:  # a dashboard started us for a row, or a hook did
-        from envwatch.views.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
+        from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
 
         ignored |= ROW_VARIABLES | EVENT_VARIABLES
     raw = {

@@ -18,7 +18,7 @@ from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.views.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

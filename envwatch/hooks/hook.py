@@ -14,9 +14,9 @@ from envwatch.hooks.decision import HookRule
 from envwatch.model.clock import ServerMs
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
 from envwatch.storage.redactor import redactor
-from envwatch.views.cloud_events import word_of
-from envwatch.views.command_context import child_environment
+from envwatch.views.events.cloud_events import word_of
 from envwatch.views.matching import event_test
+from envwatch.views.output.command_context import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

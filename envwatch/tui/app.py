@@ -23,8 +23,9 @@ from envwatch.model.times import zone_of
 from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.glyphs import ASCII, UNICODE
-from envwatch.tui.past_reader import PastLoading
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
+from envwatch.tui.rewind.past_reader import PastLoading
+from envwatch.tui.rewind.time_machine import TimeMachine
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.handover import NO_HISTORY, Handover, HandoverScreen, HoursMenu
@@ -38,14 +39,13 @@ from envwatch.tui.terminal.foreground import has_shell
 from envwatch.tui.terminal.requirements import advice
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
-from envwatch.tui.time_machine import TimeMachine
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.block import block_of
-from envwatch.views.event_text import unchanged_text
-from envwatch.views.table_view import AmbiguousNames, View
-from envwatch.views.window_title import window_title
+from envwatch.views.events.event_text import unchanged_text
+from envwatch.views.output.window_title import window_title
+from envwatch.views.table.block import block_of
+from envwatch.views.table.table_view import AmbiguousNames, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

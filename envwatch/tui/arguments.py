@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from envwatch.sources.poller import read_clocks
 from envwatch.tui.silence_control import SilenceControl
-from envwatch.views.command_context import NO_COMMANDS
+from envwatch.views.output.command_context import NO_COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
     from envwatch.sources.session import Target
-    from envwatch.views.command_context import CommandSettings
+    from envwatch.views.output.command_context import CommandSettings
 
 
 def ignore(*_: object, **__: object) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from textual.dom import DOMNode
 
-    from envwatch.views.command_context import RowCommand
+    from envwatch.views.output.command_context import RowCommand
 
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset(key.value for key in Keys) | frozenset(KEY_NAME_REPLACEMENTS.values())

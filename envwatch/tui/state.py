@@ -11,7 +11,7 @@ from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import UNICODE, Glyphs
-from envwatch.views.block import NO_BLOCK, Block
+from envwatch.views.table.block import NO_BLOCK, Block
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
-    from envwatch.views.day_line import Day
+    from envwatch.views.events.day_line import Day
 
 
 class Notice(NamedTuple):

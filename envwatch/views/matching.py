@@ -14,8 +14,8 @@ from envwatch.model.text import SafeText, composed
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache, parse
 from envwatch.query.lexer import QueryError
-from envwatch.views.columns import COLUMNS
-from envwatch.views.event_filter import tracked_then
+from envwatch.views.events.event_filter import tracked_then
+from envwatch.views.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.query.field_types import MatchContext
-from envwatch.views.columns import COLUMNS
-from envwatch.views.table_view import in_default_order
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.table_view import in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -24,11 +24,11 @@ from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
-from envwatch.views.baseline import Baseline
-from envwatch.views.block import NO_BLOCK, block_of
-from envwatch.views.column_widths import fitting
-from envwatch.views.table_view import View
+from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
+from envwatch.views.table.baseline import Baseline
+from envwatch.views.table.block import NO_BLOCK, block_of
+from envwatch.views.table.column_widths import fitting
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

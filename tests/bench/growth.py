@@ -15,7 +15,7 @@ from fleets import beating, decoded, demo_rows, pages_of
 from plot import log_plot
 from views import moves
 
-from envwatch.views.table_view import View
+from envwatch.views.table.table_view import View
 
 SIZES = (100, 1_000, 10_000, 100_000)
 USUAL = 1_000

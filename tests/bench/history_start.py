@@ -26,7 +26,7 @@ from envwatch.model.text import clean
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.tui.past_reader import PastLoading
+from envwatch.tui.rewind.past_reader import PastLoading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

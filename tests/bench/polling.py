@@ -31,8 +31,8 @@ from envwatch.sources.session import Session
 from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence
-from envwatch.views.output import ListFormat
-from envwatch.views.table_view import View
+from envwatch.views.output.formats import ListFormat
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from envwatch.demo.child import ChildServer

@@ -17,9 +17,9 @@ from support.builders import NOW, listed
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.query.language import parse
-from envwatch.views.arrangement import OrderInputs, arrange
-from envwatch.views.column_widths import fitting
-from envwatch.views.table_view import Preset, View
+from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.column_widths import fitting
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

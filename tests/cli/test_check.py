@@ -18,7 +18,7 @@ from support.faulty_server import KEY, Faulty, How, Stop, Where, edits, faulty_s
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.sources.poller import read_clocks
-from envwatch.views.check_result import Metric
+from envwatch.views.output.check_result import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from support.pty_terminal import environment
 
 from envwatch.demo.child import ChildServer
 from envwatch.demo.scenarios import FleetSpec
-from envwatch.views.output import ListFormat
+from envwatch.views.output.formats import ListFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -31,7 +31,7 @@ from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells
-from envwatch.views.output import ListFormat
+from envwatch.views.output.formats import ListFormat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

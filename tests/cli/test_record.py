@@ -38,8 +38,8 @@ from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.recording import RecordedFile, RecordingWriter
 from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.views.cloud_events import source_of
-from envwatch.views.event_stream import EventFormat, EventStream
+from envwatch.views.events.cloud_events import source_of
+from envwatch.views.events.event_stream import EventFormat, EventStream
 
 if TYPE_CHECKING:
     import subprocess

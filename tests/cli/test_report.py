@@ -22,7 +22,7 @@ from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.storage.remembered import AcknowledgementsFile
-from envwatch.views.report_values import VERSION
+from envwatch.views.report.values import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from envwatch.cli.arguments import Exit
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model import limits
 from envwatch.model.times import duration_of
-from envwatch.views.remedies import start_command
+from envwatch.views.pane.remedies import start_command
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 WATCH, SERVE = DOCS / "envwatch-watch.service", DOCS / "envwatch-serve.service"

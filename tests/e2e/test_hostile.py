@@ -33,7 +33,7 @@ from support.faulty_server import KEY, Faulty, says
 from support.hostile_fleet import SURROGATE, WEAPONS, benign_rows, hostile_error, hostile_row, hostile_rows
 from support.pty_terminal import ENTER, ESC, Terminal, environment
 
-from envwatch.views.output import ListFormat
+from envwatch.views.output.formats import ListFormat
 
 if TYPE_CHECKING:
     import subprocess

@@ -22,8 +22,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import OrderInputs, arrange
-from envwatch.views.table_view import View
+from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.table_view import View
 
 WORK, HOME = clean("work"), clean("home")
 BOTH = (WORK, HOME)

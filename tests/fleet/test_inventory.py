@@ -18,8 +18,8 @@ from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.environment_list import environment_list
-from envwatch.views.output import csv_of, table_of
+from envwatch.views.output.environment_list import environment_list
+from envwatch.views.output.formats import csv_of, table_of
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

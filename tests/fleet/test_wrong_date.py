@@ -19,9 +19,9 @@ from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.text import clean
-from envwatch.views.environment_list import merged
-from envwatch.views.explanation import trace
-from envwatch.views.output import summary_of
+from envwatch.views.output.environment_list import merged
+from envwatch.views.output.formats import summary_of
+from envwatch.views.pane.explanation import trace
 from envwatch.views.state_details import proof
 
 if TYPE_CHECKING:

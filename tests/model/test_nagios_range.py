@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from envwatch.views.check_result import parse_nagios_range
+from envwatch.views.output.check_result import parse_nagios_range
 
 NUMBERS = st.decimals(-1_000_000, 1_000_000, places=3).map(lambda number: f"{number:f}")
 VALUES = st.floats(-2_000_000, 2_000_000)

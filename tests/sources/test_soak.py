@@ -36,7 +36,7 @@ from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session, Target
 from envwatch.storage.history.folder import Retention, size_of
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.views.event_stream import EventFormat, EventStream
+from envwatch.views.events.event_stream import EventFormat, EventStream
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

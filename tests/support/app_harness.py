@@ -25,8 +25,8 @@ from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.problem_block import ProblemBlock
-from envwatch.views.block import BlockLine
-from envwatch.views.grouping import GroupHeader
+from envwatch.views.table.block import BlockLine
+from envwatch.views.table.grouping import GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -15,8 +15,8 @@ from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.views.block import NO_BLOCK, Block, BlockLine, block_of
-from envwatch.views.block_text import state_of
+from envwatch.views.table.block import NO_BLOCK, Block, BlockLine, block_of
+from envwatch.views.table.block_text import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

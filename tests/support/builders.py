@@ -17,8 +17,8 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Slept, Snapshot
 from envwatch.model.page import environment_of
 from envwatch.model.text import EMPTY, SafeText, clean
-from envwatch.views.block import block_of
-from envwatch.views.environment_list import environment_list
+from envwatch.views.output.environment_list import environment_list
+from envwatch.views.table.block import block_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.events import Event
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
-    from envwatch.views.environment_list import EnvironmentList
+    from envwatch.views.output.environment_list import EnvironmentList
 
 TEXT_MEMBERS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.wire != "id"]
 """The texts of a row by their names on the wire, all but the id."""

@@ -34,10 +34,10 @@ from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 from envwatch.storage.history.recording import RecordedFile
 from envwatch.storage.history.redaction import Redaction
-from envwatch.views import output
-from envwatch.views.baseline import differences
-from envwatch.views.columns import COLUMNS
-from envwatch.views.details import about_lines
+from envwatch.views.output import formats
+from envwatch.views.pane.details import about_lines
+from envwatch.views.table.baseline import differences
+from envwatch.views.table.columns import COLUMNS
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -106,9 +106,9 @@ def drawn_and_found() -> None:
 
 def printed() -> None:
     listing = list_of(listed([environment(site=HOSTILE)], NOW))
-    (row,) = json.loads(b"".join(output.json_of(listing)))["environments"]
+    (row,) = json.loads(b"".join(formats.json_of(listing)))["environments"]
     assert [*row.items()][-1] == ("site", SAFE)
-    header, line = b"".join(output.csv_of(listing)).decode().splitlines()
+    header, line = b"".join(formats.csv_of(listing)).decode().splitlines()
     assert (header.split(",")[-1], line.split(",")[-1]) == ('"site"', f'"{SAFE}"')
 
 

@@ -20,8 +20,8 @@ from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import CopyMenu
 from envwatch.tui.screens.plain_text import PlainText
 from envwatch.tui.widgets.problem_block import PresentLines
-from envwatch.views.details import COPY_LETTERS
-from envwatch.views.output import json_of
+from envwatch.views.output.formats import json_of
+from envwatch.views.pane.details import COPY_LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -18,15 +18,15 @@ from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.tui.destinations import Destinations, Present
-from envwatch.tui.past_reader import PastReader
+from envwatch.tui.rewind.destinations import Destinations, Present
+from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.history import RecordedPoll
-    from envwatch.tui.destinations import Place
+    from envwatch.tui.rewind.destinations import Place
 
 HOME, WORK = clean("home"), clean("work")
 DAY = timedelta(days=1) / timedelta(seconds=1)

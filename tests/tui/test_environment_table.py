@@ -22,8 +22,8 @@ from envwatch.tui.glyphs import ASCII
 from envwatch.tui.state import DisplayOptions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.tui.widgets.environment_table import EnvironmentTable
-from envwatch.views.block import block_of
-from envwatch.views.table_view import Preset, View
+from envwatch.views.table.block import block_of
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

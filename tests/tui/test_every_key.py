@@ -28,13 +28,13 @@ from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import has_key
-from envwatch.views.legend import state_entries, tag_entries
+from envwatch.views.pane.legend import state_entries, tag_entries
 
 if TYPE_CHECKING:
     from support.app_harness import Stage
 
     from envwatch.model.environment import Environment
-    from envwatch.views.table_view import View
+    from envwatch.views.table.table_view import View
 
 NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterBar, Dashboard, EnvwatchApp)
 

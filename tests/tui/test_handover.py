@@ -27,9 +27,9 @@ from envwatch.tui.arguments import Replay
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.handover import NO_HISTORY, HandoverScreen, HoursMenu
-from envwatch.views.report import recorded_in, report_of
-from envwatch.views.report_markdown import markdown_of
-from envwatch.views.report_values import Report
+from envwatch.views.report.markdown import markdown_of
+from envwatch.views.report.profile_report import recorded_in, report_of
+from envwatch.views.report.values import Report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from envwatch.tui.keymap import command_mistakes
-from envwatch.views.command_context import RowCommand
+from envwatch.views.output.command_context import RowCommand
 
 
 def mistake(key: str, **keys: tuple[str, ...]) -> str:

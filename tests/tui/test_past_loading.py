@@ -17,7 +17,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
-from envwatch.tui.past_reader import LoadedPast
+from envwatch.tui.rewind.past_reader import LoadedPast
 from envwatch.tui.screens.event_log import EventLogScreen
 
 if TYPE_CHECKING:

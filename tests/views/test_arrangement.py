@@ -20,9 +20,9 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import Arrangement, OrderInputs, arrange
-from envwatch.views.columns import for_text
-from envwatch.views.table_view import Preset, View
+from envwatch.views.table.arrangement import Arrangement, OrderInputs, arrange
+from envwatch.views.table.columns import for_text
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

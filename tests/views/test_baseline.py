@@ -18,7 +18,7 @@ from envwatch.model.clock import MonotonicS
 from envwatch.model.environment import update_text
 from envwatch.model.modes import mode_of
 from envwatch.model.text import cells, clean
-from envwatch.views.baseline import Baseline, Difference, difference_text, differences, differing
+from envwatch.views.table.baseline import Baseline, Difference, difference_text, differences, differing
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

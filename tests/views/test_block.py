@@ -24,15 +24,15 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.arrangement import OrderInputs, arrange
-from envwatch.views.block import NO_BLOCK, Aside, block_of
-from envwatch.views.check_result import Metric, check_result_of
-from envwatch.views.environment_list import EnvironmentList
 from envwatch.views.matching import matcher_of
-from envwatch.views.output import line_of, summary_of
+from envwatch.views.output.check_result import Metric, check_result_of
+from envwatch.views.output.environment_list import EnvironmentList
+from envwatch.views.output.formats import line_of, summary_of
+from envwatch.views.output.window_title import window_title
 from envwatch.views.state_style import glyph_of
-from envwatch.views.table_view import View
-from envwatch.views.window_title import window_title
+from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.block import NO_BLOCK, Aside, block_of
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,8 +18,8 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
-from envwatch.views.block import BlockLine
-from envwatch.views.block_text import (
+from envwatch.views.table.block import BlockLine
+from envwatch.views.table.block_text import (
     lasted_text,
     member_line,
     names_text,

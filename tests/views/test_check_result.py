@@ -23,7 +23,8 @@ from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.page import environment_of
 from envwatch.model.text import clean
-from envwatch.views.check_result import (
+from envwatch.views.matching import matcher_of
+from envwatch.views.output.check_result import (
     CheckResult,
     Metric,
     PluginStatus,
@@ -31,7 +32,6 @@ from envwatch.views.check_result import (
     output_of,
     parse_nagios_range,
 )
-from envwatch.views.matching import matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

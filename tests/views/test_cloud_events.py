@@ -18,13 +18,13 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.cloud_events import cloud_event, initial_event, line_of, source_of, type_of
+from envwatch.views.events.cloud_events import cloud_event, initial_event, line_of, source_of, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from envwatch.model.environment import Environment
-    from envwatch.views.cloud_events import CloudEvent
+    from envwatch.views.events.cloud_events import CloudEvent
 
 SOURCE = "https://api.letta.com/v1/environments"
 

@@ -14,14 +14,14 @@ from support.tracked_environments import ALL, BARE, gone, late, named, offline, 
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean, shortened
-from envwatch.views.column_widths import LEFT, SCROLLBAR, fitting
-from envwatch.views.columns import COLUMNS, FIXED, for_text, mode_text
+from envwatch.views.table.column_widths import LEFT, SCROLLBAR, fitting
+from envwatch.views.table.columns import COLUMNS, FIXED, for_text, mode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.columns import Column
+    from envwatch.views.table.columns import Column
 
 
 PANE = 0.38

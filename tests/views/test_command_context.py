@@ -12,8 +12,14 @@ from support.tracked_environments import tracked
 
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.command_context import KEY_VARIABLE, ROW_VARIABLES, child_environment, ending_text, row_variables
-from envwatch.views.environment_list import ListedEnvironment
+from envwatch.views.output.command_context import (
+    KEY_VARIABLE,
+    ROW_VARIABLES,
+    child_environment,
+    ending_text,
+    row_variables,
+)
+from envwatch.views.output.environment_list import ListedEnvironment
 
 
 def variables(*, is_unknown: bool = False, profile: str = "", **fields: Any) -> dict[str, str]:

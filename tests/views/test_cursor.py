@@ -15,18 +15,18 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import OrderInputs, arrange, lines_of
-from envwatch.views.block import Block, BlockLine
-from envwatch.views.cursor import More, MoreMembers, RowCursor, kept_top
-from envwatch.views.grouping import GroupHeader, group_key
-from envwatch.views.table_view import Preset, View
+from envwatch.views.table.arrangement import OrderInputs, arrange, lines_of
+from envwatch.views.table.block import Block, BlockLine
+from envwatch.views.table.cursor import More, MoreMembers, RowCursor, kept_top
+from envwatch.views.table.grouping import GroupHeader, group_key
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.cursor import Line
-    from envwatch.views.grouping import TableLine
+    from envwatch.views.table.cursor import Line
+    from envwatch.views.table.grouping import TableLine
 
 KINDS = {"+": online, "~": late, "x": offline}
 OS = group_key("os", clean("linux"))

@@ -15,7 +15,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.day_line import Day, Run, day_cells, day_of, day_runs, ends_of, hour_labels
+from envwatch.views.events.day_line import Day, Run, day_cells, day_of, day_runs, ends_of, hour_labels
 
 if TYPE_CHECKING:
     from datetime import tzinfo

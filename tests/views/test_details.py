@@ -19,7 +19,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle, zone_of
-from envwatch.views.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
+from envwatch.views.pane.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
 from envwatch.views.pane_layout import DetailLine, Fit
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean, composed
-from envwatch.views.cloud_events import word_of
-from envwatch.views.event_stream import Layout, encoded, event_line, initial_line, layout_of
+from envwatch.views.events.cloud_events import word_of
+from envwatch.views.events.event_stream import Layout, encoded, event_line, initial_line, layout_of
 
 AT = ServerMs(NOW + 7_999)
 LAYOUT = Layout(name=12)

@@ -21,7 +21,7 @@ from envwatch.model.modes import mode_of
 from envwatch.model.outcome import Listed
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.event_stream import EventFormat, EventStream
+from envwatch.views.events.event_stream import EventFormat, EventStream
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

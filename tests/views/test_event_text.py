@@ -16,7 +16,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.event_text import (
+from envwatch.views.events.event_text import (
     empty_log_text,
     empty_table_text,
     event_style,
@@ -25,7 +25,7 @@ from envwatch.views.event_text import (
     watched_since,
     watched_text,
 )
-from envwatch.views.table_view import View
+from envwatch.views.table.table_view import View
 
 HOURS = timedelta(hours=3)
 

@@ -15,8 +15,8 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import GONE
 from envwatch.model.text import clean
-from envwatch.views.details import EVENTS
-from envwatch.views.group_details import common_lines, group_headline, newest_events, problem_lines
+from envwatch.views.pane.details import EVENTS
+from envwatch.views.pane.group_details import common_lines, group_headline, newest_events, problem_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

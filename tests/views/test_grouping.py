@@ -14,15 +14,15 @@ from support.tracked_environments import ALL, fleet_of, tracked
 from envwatch.fleet.presence import GONE
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import OrderInputs, arrange, lines_of
-from envwatch.views.grouping import GROUPINGS, OLD, GroupHeader, group_key, groups_of
-from envwatch.views.table_view import Preset, View
+from envwatch.views.table.arrangement import OrderInputs, arrange, lines_of
+from envwatch.views.table.grouping import GROUPINGS, OLD, GroupHeader, group_key, groups_of
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.grouping import LineKey, TableLine
+    from envwatch.views.table.grouping import LineKey, TableLine
 
 DAY = 86_400_000
 

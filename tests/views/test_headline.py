@@ -13,8 +13,8 @@ from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.event_text import event_text
-from envwatch.views.headline import headline, merged, returned_since, same_environment
+from envwatch.views.events.event_text import event_text
+from envwatch.views.events.headline import headline, merged, returned_since, same_environment
 
 
 def event(kind: Kind, seconds: float = 0, id_: str = "env-1", *, of: Kind | None = None, count: int = 0) -> Event:

@@ -20,9 +20,9 @@ from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
-from envwatch.views.event_text import watched_text
-from envwatch.views.last_day import hour_marks, last_day_rows, uptime_text
-from envwatch.views.legend import hour_entries
+from envwatch.views.events.event_text import watched_text
+from envwatch.views.pane.last_day import hour_marks, last_day_rows, uptime_text
+from envwatch.views.pane.legend import hour_entries
 from envwatch.views.pane_layout import PaneLayout
 from envwatch.views.state_style import HOUR_STYLES
 

@@ -27,10 +27,10 @@ from envwatch.model.clock import OffsetBounds, ServerMs, WallMs
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.text import cells, clean
 from envwatch.query.language import parse
-from envwatch.views.block import Aside, Block
-from envwatch.views.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
-from envwatch.views.output import ROW_NAMES, csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
-from envwatch.views.table_view import in_default_order
+from envwatch.views.output.environment_list import EnvironmentList, ListedEnvironment, filtered, merged
+from envwatch.views.output.formats import ROW_NAMES, csv_of, json_of, jsonl_of, line_of, names_of, summary_of, table_of
+from envwatch.views.table.block import Aside, Block
+from envwatch.views.table.table_view import in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -19,8 +19,8 @@ from envwatch.model.page import environment_of
 from envwatch.model.text import cells, clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import ASCII, UNICODE
-from envwatch.views.details import about_lines, event_line, help_lines, id_lines
-from envwatch.views.explanation import explanation_rows
+from envwatch.views.pane.details import about_lines, event_line, help_lines, id_lines
+from envwatch.views.pane.explanation import explanation_rows
 from envwatch.views.pane_layout import DetailLine, Fit, PaneLayout, Piece, command_rows, shell_arguments
 from envwatch.views.state_details import headline, proof
 

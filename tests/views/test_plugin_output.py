@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.hostile_fleet import WEAPONS
 
 from envwatch.model.text import SafeText, clean
-from envwatch.views.check_result import PerformanceDatum, PluginStatus, output_of, parse_nagios_range, status_of
+from envwatch.views.output.check_result import PerformanceDatum, PluginStatus, output_of, parse_nagios_range, status_of
 
 RANGES = ("10", "10:", "~:10", "10:20", "@10:20", "0", "@0:0", "~:", "0.5:2.")
 

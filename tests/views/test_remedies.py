@@ -14,13 +14,13 @@ from support.hostile_fleet import WEAPONS
 
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.remedies import remedies, start_command, update_command
+from envwatch.views.pane.remedies import remedies, start_command, update_command
 
 if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
-    from envwatch.views.remedies import Remedy
+    from envwatch.views.pane.remedies import Remedy
 
 METADATA: dict[str, Any] = wire_row()["metadata"]
 OFFLINE = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None}

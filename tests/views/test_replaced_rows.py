@@ -27,21 +27,21 @@ from envwatch.query.language import parse
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 from envwatch.storage.history.redaction import Redaction
-from envwatch.views.arrangement import OrderInputs, arrange
-from envwatch.views.block import Aside, block_of
-from envwatch.views.check_result import Metric, check_result_of
-from envwatch.views.cloud_events import cloud_event, line_of
-from envwatch.views.columns import cause_text
-from envwatch.views.event_filter import EventFilter
-from envwatch.views.event_stream import initial_line, layout_of
-from envwatch.views.event_text import event_text
+from envwatch.views.events.cloud_events import cloud_event, line_of
+from envwatch.views.events.event_filter import EventFilter
+from envwatch.views.events.event_stream import initial_line, layout_of
+from envwatch.views.events.event_text import event_text
 from envwatch.views.matching import matcher_of
-from envwatch.views.output import json_of
-from envwatch.views.remedies import remedies
-from envwatch.views.report import recorded_in, report_of
+from envwatch.views.output.check_result import Metric, check_result_of
+from envwatch.views.output.formats import json_of
+from envwatch.views.pane.remedies import remedies
+from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.state_details import headline
 from envwatch.views.state_style import style_of
-from envwatch.views.table_view import View
+from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.block import Aside, block_of
+from envwatch.views.table.columns import cause_text
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

@@ -22,10 +22,10 @@ from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 from envwatch.views.matching import matcher_of
-from envwatch.views.report import Recorded, matching, recorded_in, report_of
-from envwatch.views.report_clock import ReportClock
-from envwatch.views.report_markdown import markdown_of
-from envwatch.views.report_values import ProfileReport, Report, json_of
+from envwatch.views.report.clock import ReportClock
+from envwatch.views.report.markdown import markdown_of
+from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of
+from envwatch.views.report.values import ProfileReport, Report, json_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,13 +15,13 @@ from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.arrangement import OrderInputs, arrange
-from envwatch.views.block import Aside, block_of
-from envwatch.views.block_text import nothing_open_text
-from envwatch.views.columns import COLUMNS
-from envwatch.views.environment_list import environment_list_of_rows
-from envwatch.views.group_details import problem_lines
-from envwatch.views.table_view import View
+from envwatch.views.output.environment_list import environment_list_of_rows
+from envwatch.views.pane.group_details import problem_lines
+from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.block import Aside, block_of
+from envwatch.views.table.block_text import nothing_open_text
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.table_view import View
 
 HOME, AWAY = clean("a-home"), clean("b-away")
 SERVERS: Final = {HOME: clean("one.example"), AWAY: clean("other.example")}

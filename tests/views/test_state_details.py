@@ -16,7 +16,7 @@ from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.text import clean
-from envwatch.views.remedies import remedies
+from envwatch.views.pane.remedies import remedies
 from envwatch.views.state_details import (
     acknowledgement_lines,
     headline,

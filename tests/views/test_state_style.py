@@ -24,7 +24,7 @@ from envwatch.model.times import (
     span,
     state_age,
 )
-from envwatch.views.legend import state_entries
+from envwatch.views.pane.legend import state_entries
 from envwatch.views.state_style import glyph_of, presence_style, style_of
 
 DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)

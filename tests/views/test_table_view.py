@@ -18,11 +18,11 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.query.language import parse
-from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange
-from envwatch.views.baseline import Baseline, comparison_columns
-from envwatch.views.column_widths import LEFT
-from envwatch.views.columns import COLUMNS
-from envwatch.views.table_view import (
+from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange
+from envwatch.views.table.baseline import Baseline, comparison_columns
+from envwatch.views.table.column_widths import LEFT
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.table_view import (
     AmbiguousNames,
     NameOrder,
     Preset,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.views.check_result import NagiosRange, PluginStatus
+    from envwatch.views.output.check_result import NagiosRange, PluginStatus
 
 _COUNTED: Final = ("problems", "offline", "late", "online", "missing", "unrestricted", "behind")
 """As in `views.check_result.Metric`, which the parser need not import."""
@@ -67,7 +67,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def _range(raw: object) -> NagiosRange:
-    from envwatch.views.check_result import parse_nagios_range
+    from envwatch.views.output.check_result import parse_nagios_range
 
     return parse_nagios_range(str(raw))
 
@@ -76,7 +76,7 @@ def run(options: Options) -> int:
     """Check once and print the result; return its status."""
     from envwatch.cli.one_listing import QUICK_S
     from envwatch.cli.streams import ProgressLine
-    from envwatch.views import check_result  # noqa: F401  before a signal may need it
+    from envwatch.views.output import check_result  # noqa: F401  before a signal may need it
 
     started_s = time.monotonic()
     stdout()  # refuses a closed one before the first request
@@ -116,7 +116,7 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
 
 def unknown(line: str) -> int:
     """Print a failure; where standard output cannot be written either, the exit code says it."""
-    from envwatch.views.check_result import PluginStatus, output_of
+    from envwatch.views.output.check_result import PluginStatus, output_of
 
     with suppress(StopError):
         write_text(output_of(PluginStatus.UNKNOWN, clean(redactor()(line or _NO_LINE))))
@@ -126,7 +126,7 @@ def unknown(line: str) -> int:
 def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[PluginStatus, str]:
     from envwatch.cli.bootstrap import matcher_for, profiles_for
     from envwatch.sources.poller import read_clocks
-    from envwatch.views.check_result import Metric, PerformanceDatum, check_result_of, output_of
+    from envwatch.views.output.check_result import Metric, PerformanceDatum, check_result_of, output_of
 
     warning, critical = _ranges(options)
     profiles = profiles_for(options).with_settings(lambda settings: _settings(settings, options))

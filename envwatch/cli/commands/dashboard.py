@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
     from envwatch.tui.terminal.app import TerminalApp
-    from envwatch.views.command_context import CommandSettings
+    from envwatch.views.output.command_context import CommandSettings
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         check_screen(display_settings)
 
         from envwatch.tui.arguments import Inputs
-        from envwatch.views.command_context import CommandSettings
+        from envwatch.views.output.command_context import CommandSettings
 
         app = _app(
             Inputs(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from envwatch.cli.bootstrap import Profiles
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.views.environment_list import EnvironmentList
+    from envwatch.views.output.environment_list import EnvironmentList
 
 
 def add_arguments(parser: Parser) -> None:
@@ -47,8 +47,8 @@ def run(options: Options) -> int:
     from envwatch.model.outcome import Listed
     from envwatch.query.language import parse
     from envwatch.sources.poller import read_clocks
-    from envwatch.views import environment_list, output
-    from envwatch.views.block import block_of
+    from envwatch.views.output import environment_list, formats
+    from envwatch.views.table.block import block_of
 
     stdout()  # refuses a closed one before the first request
     profiles = profiles_for(options)
@@ -77,7 +77,7 @@ def run(options: Options) -> int:
         whole = replace(
             whole, block=block_of(monitor, now, counted=keys), remarks=environment_list.remarks_in(monitor, now)
         )
-    is_line = options.output == output.ListFormat.LINE
+    is_line = options.output == formats.ListFormat.LINE
     if is_line:
         _write_line(whole, profiles, failures, min(asked_at, default=0.0), options)
     else:
@@ -93,14 +93,14 @@ def _write_listing(
     options: Options,
 ) -> None:
     """Print a listing, if there is one, and what people should know about it, such as its age if it is not recent."""
-    from envwatch.views import output
+    from envwatch.views.output import formats
 
     if listed is None:
         return
     write_all(_pieces(listed, options))
-    if options.output == output.ListFormat.TABLE or listed.rejected or listed.untimed:
+    if options.output == formats.ListFormat.TABLE or listed.rejected or listed.untimed:
         hosts = dict.fromkeys(host_of(each.credentials) for name, each in profiles.items() if name not in failures)
-        print_error(output.summary_of(listed, ", ".join(hosts), old))
+        print_error(formats.summary_of(listed, ", ".join(hosts), old))
     for warning in listed.clock_warnings:
         print_error(f"envwatch: {warning}")
 
@@ -117,7 +117,7 @@ def _write_line(
     The listing counts from the monotonic second `asked_at` on.
     """
     from envwatch.config.settings import DEFAULT
-    from envwatch.views import output
+    from envwatch.views.output import formats
 
     stream = stdout()
     chosen = [profile for name, profile in profiles.items() if listed is None or name not in failures]
@@ -129,22 +129,22 @@ def _write_line(
         return
     ascii_only = options.ascii or not is_utf8(stream)
     age = timedelta(seconds=max(time.monotonic() - asked_at, 0))
-    write_all([output.line_of(listed, label=label, age=age, encoding=stream.encoding, ascii_only=ascii_only)])
+    write_all([formats.line_of(listed, label=label, age=age, encoding=stream.encoding, ascii_only=ascii_only)])
 
 
 def _pieces(listed: EnvironmentList, options: Options) -> Iterator[bytes]:
-    from envwatch.views import output
+    from envwatch.views.output import formats
 
-    if options.output == output.ListFormat.TABLE:
+    if options.output == formats.ListFormat.TABLE:
         stream = stdout()
         width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
         ascii_only = options.ascii or not is_utf8(stream)
-        return output.table_of(
+        return formats.table_of(
             listed,
             width=width or None,
             encoding=stream.encoding,
             ascii_only=ascii_only,
             has_colours=has_colours(stream),
         )
-    formats = {"json": output.json_of, "jsonl": output.jsonl_of, "csv": output.csv_of, "name": output.names_of}
-    return formats[options.output](listed)
+    writers = {"json": formats.json_of, "jsonl": formats.jsonl_of, "csv": formats.csv_of, "name": formats.names_of}
+    return writers[options.output](listed)

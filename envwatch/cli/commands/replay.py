@@ -123,7 +123,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     from envwatch.storage.remembered import RememberedFile
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Replay
-    from envwatch.views.command_context import NO_COMMANDS
+    from envwatch.views.output.command_context import NO_COMMANDS
 
     check_screen(display_settings)
     notices: asyncio.Queue[str] = asyncio.Queue()
@@ -159,8 +159,8 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.text import EMPTY
     from envwatch.query.language import parse
-    from envwatch.views.cloud_events import source_of
-    from envwatch.views.event_stream import EventFormat, EventStream
+    from envwatch.views.events.cloud_events import source_of
+    from envwatch.views.events.event_stream import EventFormat, EventStream
 
     out = stdout()
     stream = EventStream(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Acks
     from envwatch.fleet.history import Past
     from envwatch.model.clock import WallMs
-    from envwatch.views.report_values import ProfileReport, Report
+    from envwatch.views.report.values import ProfileReport, Report
 
 _SHIFT: Final = "8h"
 _PAST: Final = past("a time in the past like 8h, 02:00 or 'yesterday 14:00', or ISO 8601")
@@ -64,7 +64,7 @@ def run(options: Options) -> int:
     """Print the report; where one of several profiles has no history, that of the others."""
     from envwatch.fleet.history import HistoryError
     from envwatch.model.clock import WallMs
-    from envwatch.views.report_values import Report
+    from envwatch.views.report.values import Report
 
     stdout()  # refuses a closed one before anything is read
     now = WallMs(time.time() * 1000)
@@ -90,11 +90,11 @@ def run(options: Options) -> int:
 
 def _print(report: Report, options: Options) -> None:
     if options.output == "json":
-        from envwatch.views.report_values import json_of
+        from envwatch.views.report.values import json_of
 
         write(json_of(report))
         return
-    from envwatch.views.report_markdown import markdown_of
+    from envwatch.views.report.markdown import markdown_of
 
     write_text(markdown_of(report))
 
@@ -172,7 +172,7 @@ def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
 
 
 def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
-    from envwatch.views.report import matching, recorded_in, report_of
+    from envwatch.views.report.profile_report import matching, recorded_in, report_of
 
     recorded = recorded_in(
         source.past,

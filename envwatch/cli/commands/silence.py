@@ -131,7 +131,7 @@ def _matching(options: Options) -> _Matching:
     from envwatch.cli.streams import ProgressLine
     from envwatch.model.outcome import Failed, Listed
     from envwatch.views.matching import matcher_of
-    from envwatch.views.table_view import in_default_order
+    from envwatch.views.table.table_view import in_default_order
 
     outcomes: dict[SafeText, Listed | Failed] = {}
 
@@ -237,7 +237,7 @@ def _what(silence: Silence) -> SafeText:
 
 
 def _json(silence: Silence) -> dict[str, object]:
-    from envwatch.views.output import iso
+    from envwatch.views.output.formats import iso
 
     return {
         "id": silence.id,

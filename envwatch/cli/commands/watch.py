@@ -18,7 +18,7 @@ from envwatch.model.times import configured_zone, date_text, long_age, moment_of
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.views.event_stream import EventStream
+    from envwatch.views.events.event_stream import EventStream
 
 
 def add_arguments(parser: Parser) -> None:
@@ -109,8 +109,8 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 
 def _stream(profiles: Profiles, options: Options) -> EventStream:
     from envwatch.query.language import parse
-    from envwatch.views.cloud_events import source_of
-    from envwatch.views.event_stream import EventFormat, EventStream
+    from envwatch.views.events.cloud_events import source_of
+    from envwatch.views.events.event_stream import EventFormat, EventStream
 
     out = stdout()
     return EventStream(

@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 from envwatch.tui.screens.menu import PickList
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
-from envwatch.views.columns import COLUMNS, FIXED
+from envwatch.views.table.columns import COLUMNS, FIXED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,9 +25,9 @@ from envwatch.tui.widgets.footer import KeyFooter, without_key
 from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import BlockContent, NewestLoss, ProblemBlock
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.block_text import nothing_open_text
-from envwatch.views.grouping import place_of
-from envwatch.views.table_view import Preset, View
+from envwatch.views.table.block_text import nothing_open_text
+from envwatch.views.table.grouping import place_of
+from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.tui.state import MonitorState
-    from envwatch.views.command_context import CommandSettings
+    from envwatch.views.output.command_context import CommandSettings
 
 _EVENT_LINES = 8
 """Lines of recent events below a detail pane, which needs its own."""

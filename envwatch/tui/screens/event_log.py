@@ -28,8 +28,8 @@ from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
 from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.tui.widgets.status_bar import rewound_badge
-from envwatch.views.event_text import event_style, event_text, watched_text
-from envwatch.views.table_view import id_tail
+from envwatch.views.events.event_text import event_style, event_text, watched_text
+from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

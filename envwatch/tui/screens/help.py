@@ -20,7 +20,7 @@ from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
 from envwatch.tui.widgets.footer import KeyFooter, has_key
 from envwatch.tui.widgets.pager import Pager
 from envwatch.tui.widgets.problem_block import PresentLines
-from envwatch.views.legend import TAGS_LAST, LegendEntry, day_entries, hour_entries, state_entries, tag_entries
+from envwatch.views.pane.legend import TAGS_LAST, LegendEntry, day_entries, hour_entries, state_entries, tag_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

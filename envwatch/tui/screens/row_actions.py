@@ -26,11 +26,11 @@ from envwatch.tui.screens.prompt import Prompt, PromptResult
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.terminal.escape_codes import LONGEST
 from envwatch.tui.terminal.textual_internals import add_binding
-from envwatch.views.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
-from envwatch.views.details import COPY_LETTERS, Copy, copies
-from envwatch.views.environment_list import ListedEnvironment, environment_list_of_rows
-from envwatch.views.output import csv_of, json_of, row_json_of
-from envwatch.views.sentence import acknowledged_text, incident_sentence
+from envwatch.views.output.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
+from envwatch.views.output.environment_list import ListedEnvironment, environment_list_of_rows
+from envwatch.views.output.formats import csv_of, json_of, row_json_of
+from envwatch.views.pane.details import COPY_LETTERS, Copy, copies
+from envwatch.views.pane.sentence import acknowledged_text, incident_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from envwatch.tui.silence_control import SilenceControl
     from envwatch.tui.state import MonitorState
     from envwatch.tui.terminal.app import TerminalApp
-    from envwatch.views.command_context import CommandSettings, RowCommand
-    from envwatch.views.environment_list import EnvironmentList
+    from envwatch.views.output.command_context import CommandSettings, RowCommand
+    from envwatch.views.output.environment_list import EnvironmentList
 
 
 _PREVIEW: Final = 60

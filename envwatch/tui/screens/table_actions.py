@@ -14,13 +14,13 @@ from envwatch.tui.screens.menu import Choice, Menu, SortMenu
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.footer import without_key
-from envwatch.views.baseline import Baseline
-from envwatch.views.columns import COLUMNS
-from envwatch.views.grouping import GROUPINGS, OLD, GroupHeader
+from envwatch.views.table.baseline import Baseline
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.grouping import GROUPINGS, OLD, GroupHeader
 
 if TYPE_CHECKING:
-    from envwatch.views.grouping import LineKey
-    from envwatch.views.table_view import View
+    from envwatch.views.table.grouping import LineKey
+    from envwatch.views.table.table_view import View
 
 _COMPARE = "Show what differs from the baseline"
 

@@ -12,9 +12,9 @@ from envwatch.model.times import zone_of
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
-from envwatch.views.block_text import names_text
-from envwatch.views.rewound_text import NOT_NOW, REPLAYED, moment_text
-from envwatch.views.table_view import View
+from envwatch.views.events.rewound_text import NOT_NOW, REPLAYED, moment_text
+from envwatch.views.table.block_text import names_text
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

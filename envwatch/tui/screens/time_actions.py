@@ -14,8 +14,8 @@ from envwatch.model.clock import WallMs
 from envwatch.model.times import past_moment_of, zone_of
 from envwatch.tui.screens.prompt import Prompt, PromptResult
 from envwatch.tui.screens.table_screen import TableScreen
-from envwatch.views.event_filter import EventFilter
-from envwatch.views.rewound_text import EXAMPLES, mistake_text
+from envwatch.views.events.event_filter import EventFilter
+from envwatch.views.events.rewound_text import EXAMPLES, mistake_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,14 +13,14 @@ from envwatch.model.text import EMPTY
 from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES, Part, TextLine
-from envwatch.views.day_line import HERE, day_cells, day_runs, ends_of, hour_labels
-from envwatch.views.legend import day_entries
+from envwatch.views.events.day_line import HERE, day_cells, day_runs, ends_of, hour_labels
+from envwatch.views.pane.legend import day_entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from envwatch.tui.widgets.line import Row
-    from envwatch.views.day_line import Day, Run
+    from envwatch.views.events.day_line import Day, Run
 
 _LEAST = 10
 """Cells of the line from which its labels have room beside it."""

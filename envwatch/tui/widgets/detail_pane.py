@@ -19,16 +19,16 @@ from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.pager import Pager
-from envwatch.views.block import BlockLine
-from envwatch.views.block_text import lasted_text, member_line, names_text, state_of, why_text
-from envwatch.views.details import EVENTS, about_lines, event_line, help_lines, id_lines
-from envwatch.views.explanation import explanation_rows
-from envwatch.views.group_details import common_lines, group_headline, newest_events, problem_lines
-from envwatch.views.grouping import GroupHeader
-from envwatch.views.last_day import last_day_rows, uptime_text
+from envwatch.views.pane.details import EVENTS, about_lines, event_line, help_lines, id_lines
+from envwatch.views.pane.explanation import explanation_rows
+from envwatch.views.pane.group_details import common_lines, group_headline, newest_events, problem_lines
+from envwatch.views.pane.last_day import last_day_rows, uptime_text
 from envwatch.views.pane_layout import FAINT, KEY, TITLE, DetailLine, PaneLayout, Piece, Row
 from envwatch.views.state_details import acknowledgement_lines, headline, proof, shared_lines, silence_lines
-from envwatch.views.table_view import View, id_tail
+from envwatch.views.table.block import BlockLine
+from envwatch.views.table.block_text import lasted_text, member_line, names_text, state_of, why_text
+from envwatch.views.table.grouping import GroupHeader
+from envwatch.views.table.table_view import View, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.events import Event
-    from envwatch.views.cursor import Line
+    from envwatch.views.table.cursor import Line
 
 _STYLES = {"": "", "bold": "bold", TITLE: "bold", FAINT: "$faint", KEY: "bold $state-online"}
 

@@ -23,15 +23,15 @@ from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
-from envwatch.views.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
-from envwatch.views.baseline import comparison_columns
-from envwatch.views.block import BlockLine
-from envwatch.views.column_widths import SCROLLBAR, column_at, fitting
-from envwatch.views.columns import COLUMNS
-from envwatch.views.cursor import RowCursor, kept_top
-from envwatch.views.event_text import empty_table_text
-from envwatch.views.grouping import GroupHeader, place_of
-from envwatch.views.table_view import View
+from envwatch.views.events.event_text import empty_table_text
+from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
+from envwatch.views.table.baseline import comparison_columns
+from envwatch.views.table.block import BlockLine
+from envwatch.views.table.column_widths import SCROLLBAR, column_at, fitting
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.cursor import RowCursor, kept_top
+from envwatch.views.table.grouping import GroupHeader, place_of
+from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
-    from envwatch.views.columns import Column
-    from envwatch.views.cursor import Line, More, MoreMembers
-    from envwatch.views.grouping import LineKey
+    from envwatch.views.table.columns import Column
+    from envwatch.views.table.cursor import Line, More, MoreMembers
+    from envwatch.views.table.grouping import LineKey
 
 SETTLES_AFTER = 3.0
 """Seconds after a move of the cursor in which rows keep their places."""

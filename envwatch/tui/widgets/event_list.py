@@ -28,9 +28,9 @@ from envwatch.model.times import clock_text, zone_of
 from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
-from envwatch.views.event_filter import EventFilter
-from envwatch.views.event_text import empty_log_text, event_style, fitting_text
-from envwatch.views.table_view import id_tail
+from envwatch.views.events.event_filter import EventFilter
+from envwatch.views.events.event_text import empty_log_text, event_style, fitting_text
+from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence

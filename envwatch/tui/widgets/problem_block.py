@@ -25,15 +25,15 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shorten
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.environment_table import TABLE_STYLES
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.block import Aside, BlockLine
-from envwatch.views.block_text import lasted_text, names_text, state_of, why_text
-from envwatch.views.column_widths import GUTTER, LEFT
-from envwatch.views.columns import cause_text, for_text
-from envwatch.views.cursor import More, MoreMembers
-from envwatch.views.grouping import GroupHeader
 from envwatch.views.state_details import marked_text
 from envwatch.views.state_style import style_of
-from envwatch.views.table_view import id_tail
+from envwatch.views.table.block import Aside, BlockLine
+from envwatch.views.table.block_text import lasted_text, names_text, state_of, why_text
+from envwatch.views.table.column_widths import GUTTER, LEFT
+from envwatch.views.table.columns import cause_text, for_text
+from envwatch.views.table.cursor import More, MoreMembers
+from envwatch.views.table.grouping import GroupHeader
+from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.views.block import Block
-    from envwatch.views.cursor import Line
-    from envwatch.views.grouping import LineKey
+    from envwatch.views.table.block import Block
+    from envwatch.views.table.cursor import Line
+    from envwatch.views.table.grouping import LineKey
 
 
 _TAG: Final = 4

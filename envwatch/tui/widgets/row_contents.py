@@ -12,9 +12,9 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, composed
-from envwatch.views.columns import LAST_DAY
 from envwatch.views.state_details import marked_text, shared_text, silence_text
-from envwatch.views.table_view import id_tail
+from envwatch.views.table.columns import LAST_DAY
+from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.tui.glyphs import Glyphs
     from envwatch.tui.state import MonitorState
-    from envwatch.views.columns import Column
+    from envwatch.views.table.columns import Column
 
 AGES: Final = 3
 """Columns left of NAME: the state, the time in it, and the heartbeat's age."""

@@ -19,12 +19,12 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
-from envwatch.views.column_widths import GUTTER, LEFT, gap_after
-from envwatch.views.columns import COLUMNS, LAST_DAY
-from envwatch.views.grouping import OLD, GroupHeader
-from envwatch.views.last_day import hour_marks
+from envwatch.views.pane.last_day import hour_marks
 from envwatch.views.state_details import silence_text
 from envwatch.views.state_style import HOUR_STYLES, glyph_of, style_of, style_of_presence
+from envwatch.views.table.column_widths import GUTTER, LEFT, gap_after
+from envwatch.views.table.columns import COLUMNS, LAST_DAY
+from envwatch.views.table.grouping import OLD, GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from envwatch.query.language import Query
     from envwatch.tui.state import MonitorState
     from envwatch.tui.widgets.row_contents import RowSnapshot, StaticCells
-    from envwatch.views.columns import Column
-    from envwatch.views.grouping import TableLine
     from envwatch.views.state_style import StateStyle
-    from envwatch.views.table_view import View
+    from envwatch.views.table.columns import Column
+    from envwatch.views.table.grouping import TableLine
+    from envwatch.views.table.table_view import View
 
 NOTHING: Final = EMPTY
 

@@ -1,0 +1,428 @@
+"""Going back in time on the screen: where it stands, what is being read, and how a replay plays.
+
+Owns the wishes of the user until they are fulfilled: keys that come while something is read change where it goes, and
+only the newest place is read. Polling goes on meanwhile. Must not know widgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from envwatch.fleet.history import HistoryError, Moment
+from envwatch.fleet.rewound import LogEnds, rewound
+from envwatch.model.clock import ServerMs, WallMs
+from envwatch.model.text import EMPTY, SafeText
+from envwatch.model.times import zone_of
+from envwatch.tui.rewind.destinations import Destinations, Present
+from envwatch.tui.rewind.past_reader import DAY_MS, PastReader
+from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
+from envwatch.tui.state import MonitorState, Playing, Rewound
+from envwatch.views.events import rewound_text
+from envwatch.views.events.day_line import Day, day_of
+from envwatch.views.table.block import Block, block_of
+from envwatch.views.table.table_view import AmbiguousNames
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.model.clock import Clocks, MonotonicS, ServerClock
+    from envwatch.tui.arguments import Inputs, Replay
+    from envwatch.tui.rewind.destinations import Place
+    from envwatch.tui.screens.time_actions import Goal
+    from envwatch.tui.state import DisplayOptions
+
+
+_SLOW_S: Final = 0.1
+"""Seconds of reading from which the screen says so."""
+
+
+class _Rewound(NamedTuple):
+    """What the screen shows."""
+
+    place: Place
+    moments: Mapping[SafeText, Moment]
+    monitor: Monitor
+    block: Block
+    ambiguous_names: frozenset[SafeText]
+
+    @property
+    def now(self) -> Clocks:
+        """The clocks of the machine that recorded it."""
+        return self.moments[self.place.poll_ref.profile].now
+
+    @property
+    def server_time(self) -> ServerMs:
+        """The moment by its server's clock."""
+        return self.moments[self.place.poll_ref.profile].profile_state.clock.server_time(self.now.wall)
+
+    @property
+    def clocks(self) -> Mapping[SafeText, ServerClock]:
+        """Each profile's estimate of its server's clock."""
+        return {profile_state.profile: profile_state.clock for profile_state in self.monitor.fleet}
+
+
+class Screen(Protocol):
+    """What the App does for the time machine."""
+
+    def republish(self) -> None:
+        """Hand the state down anew."""
+
+    def answer(self, text: str) -> None:
+        """Answer a key; an empty text takes the last answer away."""
+
+    def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
+        """Move the cursor to the environments of an event, and answer a key; without environments do nothing."""
+
+    def run_worker(self, work: Coroutine[Any, Any, None], /) -> object:
+        """Run a coroutine beside everything else; what it raises ends the program."""
+
+    @property
+    def options(self) -> DisplayOptions:
+        """How instants are shown."""
+
+
+class TimeMachine:
+    """Where the screen stands in time.
+
+    Args:
+        inputs: has the pasts, and whether this is a replay.
+        screen: what the App does for it.
+    """
+
+    def __init__(self, inputs: Inputs, screen: Screen) -> None:
+        self._screen = screen
+        self._has_past = bool(inputs.pasts)
+        self._reader = PastReader(inputs.pasts)
+        self._destinations = Destinations(self._reader, has_several=len(inputs.pasts) > 1)
+        self._began_at = inputs.clocks().wall
+        """Since when the log of the present has every event."""
+        self._log_ends = LogEnds()
+        self._newest_at = self._began_at
+        """When the newest outcome was taken."""
+        self._live = MonitorState()
+        """The newest state of the present."""
+        self._goals: deque[Goal] = deque()
+        """What the user wants, each from where the one before leads."""
+        self._is_running = False
+        self._returns = 0
+        """How often the screen came back to live: what was read for it before is dropped."""
+        self._rewound: _Rewound | None = None
+        """None in the present, and before the first moment of a replay."""
+        self._names = AmbiguousNames()
+        self._day: Day | None = None
+        self._is_day_read = False
+        self._has_answered = False
+        """Whether the last answer may still stand there."""
+        self._is_slow = False
+        """Whether something has been read for so long that the screen says so."""
+        self._replay = None if inputs.replay is None else ReplayClock(inputs.replay)
+
+    def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
+        """Note that an outcome of a profile was taken, and the monitor after it."""
+        self._newest_at = now.wall
+        if self._has_past:
+            self._log_ends.note(now.wall, monitor.event_log)
+            self._reader.note(profile, Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile)))
+
+    # What the screen shows.
+
+    def shown(self, live: MonitorState) -> MonitorState:
+        """Return the state to show: the present, or what was known at the moment where the screen stands."""
+        self._live = live
+        live = replace(live, is_reading=self._is_slow)
+        rewound, replay = self._rewound, self._replay
+        if rewound is None and replay is None:
+            return replace(live, is_leaving=self._is_running)
+        mark = Rewound(
+            present=live.now,
+            end=live.now.wall if replay is None else replay.end,
+            at=None if rewound is None else rewound.server_time,
+            day=self._day if rewound is None or self._has_day_of(rewound) else None,
+            live=rewound_text.trouble_text(live.fleet, live.now) if replay is None else EMPTY,
+            present_state=live if replay is None else None,
+            playing=None if replay is None else replay.playing,
+        )
+        if rewound is None:
+            return replace(live, rewound=mark)
+        return replace(
+            live,
+            monitor=rewound.monitor,
+            now=rewound.now,
+            block=rewound.block,
+            ambiguous_names=rewound.ambiguous_names,
+            schedules={},
+            pages_read=0,
+            rewound=mark,
+        )
+
+    @property
+    def refuses_polling(self) -> str:
+        """Why the keys about polling do nothing now; empty if they work."""
+        if self._replay is not None:
+            return rewound_text.REPLAY_POLLS_NOTHING
+        return rewound_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
+
+    @property
+    def is_rewound(self) -> bool:
+        """Whether the screen shows the past, in which nothing rings."""
+        return self._rewound is not None or self._replay is not None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether a wish is not fulfilled yet."""
+        return self._is_running or self._is_day_read
+
+    @property
+    def title_mark(self) -> str:
+        """What the window's title says of it."""
+        return "" if not self.is_rewound else "REWOUND" if self._replay is None else "REPLAY"
+
+    # What the user wants.
+
+    def go(self, goal: Goal) -> None:
+        """Go to another moment, from where the wishes before it lead if they are not fulfilled yet."""
+        if isinstance(goal, Live) and self._replay is None:
+            self._return()
+        elif refusal := self._refusal(goal):
+            self._answer(refusal)
+        else:
+            if self._has_answered and not isinstance(goal, Reached):
+                self._answer("")  # it is about another moment
+            last = self._goals[-1] if self._goals else None
+            if isinstance(goal, Steps) and isinstance(last, Steps):
+                self._goals[-1] = Steps(last.by + goal.by)
+            elif isinstance(goal, EventSteps) and isinstance(last, EventSteps) and goal.by * last.by > 0:
+                self._goals[-1] = goal._replace(by=last.by + goal.by)
+            else:
+                self._goals.append(goal)
+            self._run()
+
+    def _refusal(self, goal: Goal) -> str:
+        """Return why a wish cannot be fulfilled; empty if it may be."""
+        if not self._has_past:
+            return rewound_text.NO_HISTORY
+        is_live = not self.is_rewound and not self._is_running
+        return rewound_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
+
+    def _return(self, text: str = "live again") -> None:
+        """Show the present."""
+        self._answer(text if self._rewound is not None or self._is_running else rewound_text.IS_LIVE)
+        self._returns += 1
+        self._goals.clear()
+        self._rewound = self._day = None
+        self._reader.forget()
+        self._screen.republish()
+
+    def _answer(self, text: str) -> None:
+        self._has_answered = bool(text)
+        self._screen.answer(text)
+
+    # Going there.
+
+    def _run(self) -> None:
+        if not self._is_running:
+            self._is_running = True
+            self._screen.run_worker(self._take_all())
+            if self._rewound is None:
+                self._screen.republish()
+
+    async def _take_all(self) -> None:
+        try:
+            while self._goals:
+                slow = asyncio.get_running_loop().call_later(_SLOW_S, lambda: self._set_slow(is_slow=True))
+                try:
+                    await self._take_goals()
+                finally:
+                    slow.cancel()
+                    self._set_slow(is_slow=False)
+        except HistoryError as error:
+            self._goals.clear()
+            self._answer(f"cannot read the history: {error}")
+        finally:
+            self._is_running = False
+            if self._rewound is None:
+                self._screen.republish()
+
+    def _set_slow(self, *, is_slow: bool) -> None:
+        if is_slow != self._is_slow:
+            self._is_slow = is_slow
+            self._screen.republish()
+
+    async def _take_goals(self) -> None:
+        """Go where all wishes together lead, and read only what is there."""
+        returns, text = self._returns, ""
+        rows: Sequence[EnvironmentKey] = ()
+        place = None if self._rewound is None else self._rewound.place
+        is_played = isinstance(self._goals[0], Reached)
+        while self._goals:
+            goal = self._goals.popleft()
+            is_played = is_played and isinstance(goal, Reached)
+            place, text, rows = await self._destinations.find(goal, place, self._present)
+        if returns != self._returns:
+            return
+        if place is None:
+            self._stay_live(text)
+            self._screen.select(rows, text)
+            return
+        if is_played and not text and self._rewound is not None and place.poll_ref == self._rewound.place.poll_ref:
+            return
+        moments = await self._reader.moments(*place)
+        base = await self._base(place, moments)
+        if returns == self._returns:
+            if text:
+                self._answer(text)
+            if self._replay is not None:
+                self._replay.goes_to(place.wall, by_itself=is_played)
+                if is_played and text:
+                    self._replay.pause(is_paused=True)
+            self._show(place, moments, base)
+            self._screen.select(rows, text)
+
+    def _stay_live(self, text: str) -> None:
+        if self._rewound is not None:
+            self._return(text or "live again")
+        elif text:
+            self._answer(text)
+
+    @property
+    def _end(self) -> WallMs:
+        """The newest moment that there is."""
+        return self._newest_at if self._replay is None else self._replay.end
+
+    @property
+    def _present(self) -> Present:
+        rewound = self._rewound
+        fleet = self._live.fleet if rewound is None else rewound.monitor.fleet
+        return Present(
+            newest_at=self._end,
+            is_replay=self._replay is not None,
+            clocks={profile_state.profile: profile_state.clock for profile_state in fleet},
+            ambiguous_names=(self._live if rewound is None else rewound).ambiguous_names,
+            wall=self._live.now.wall,
+            zone=zone_of(self._screen.options.times),
+        )
+
+    async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:
+        """Return a monitor with the events up to a moment, and the watched time up to then at least."""
+        monitor = self._live.monitor
+        if self._replay is None and place.wall >= self._began_at:
+            return replace(monitor, event_log=self._log_ends.log_at(place.wall, monitor.event_log))
+        clocks = {profile_state.profile: profile_state.clock for profile_state in monitor.fleet}
+        clocks |= {profile: moment.profile_state.clock for profile, moment in moments.items()}
+        events = await self._reader.events(place.wall, self._end, clocks)
+        log = events.log_at(place.timeline.known_at(place.position))
+        return replace(monitor, event_log=log, watched=events.watched)
+
+    def _show(self, place: Place, moments: Mapping[SafeText, Moment], base: Monitor) -> None:
+        before = self._rewound
+        monitor = rewound(base, moments)
+        now = moments[place.poll_ref.profile].now
+        names = self._names.among(monitor.fleet.environments)
+        self._rewound = _Rewound(place, moments, monitor, block_of(monitor, now), names)
+        self._screen.republish()
+        if not self._goals:
+            self._reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)
+        if not self._is_day_read and not self._has_day_of(self._rewound):
+            self._is_day_read = True
+            self._screen.run_worker(self._read_day())
+
+    def _has_day_of(self, rewound: _Rewound) -> bool:
+        """Whether the line of events belongs to a moment."""
+        return self._day is not None and self._day.covers(rewound.server_time)
+
+    async def _read_day(self) -> None:
+        """Read what the line of events shows, beside the keys, until the line belongs to the moment on the screen."""
+        try:
+            while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
+                events = await self._reader.events(rewound.place.wall, self._end, rewound.clocks)
+                at = rewound.server_time
+                newest = rewound.clocks[rewound.place.poll_ref.profile].server_time(events.until)
+                # This machine's clock may have been set back since that moment.
+                until = ServerMs(max(min(newest, at + DAY_MS / 2), at))
+                day = await asyncio.to_thread(day_of, events.log, events.watched.values(), until)
+                if self._rewound is not None:
+                    # A failed poll may be a moment before the first listing.
+                    self._day = replace(day, since=min(day.since, at))
+                    self._screen.republish()
+        except HistoryError as error:
+            self._answer(f"cannot read the events: {error}")
+        finally:
+            self._is_day_read = False
+
+    # A replay.
+
+    async def start_replay(self) -> None:
+        """Go to the first moment of a replay; nothing without one."""
+        if self._replay is None:
+            return
+        try:
+            ends = await self._reader.ends()
+        except HistoryError as error:
+            self._answer(f"cannot read the recording: {error}")
+            return
+        if ends is None:
+            self._answer(rewound_text.EMPTY_RECORDING)
+        else:
+            self.go(AtTime(self._replay.begins(*ends)))
+
+    def pause(self) -> bool:
+        """Pause a replay, or let it go on; False if there is none."""
+        if self._replay is None:
+            return False
+        is_paused = not self._replay.playing.is_paused
+        self._replay.pause(is_paused=is_paused)
+        self._answer("paused: p goes on" if is_paused else "playing")
+        self._screen.republish()
+        return True
+
+    def play(self, now: Clocks) -> None:
+        """Let a replay go on to what it has reached; what is being read is shown first."""
+        if self._replay is None or self._rewound is None or self._is_running:
+            return
+        if (wall := self._replay.recorded_time(now.monotonic)) is not None:
+            self.go(Reached(wall))
+
+
+class ReplayClock:
+    """Where a replay is."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+        self._is_paused = not replay.plays
+        self._at = WallMs(0)
+        """The recorded moment that is reached."""
+        self._reached: MonotonicS | None = None
+        """When it was reached; None if the time since then does not count."""
+        self.end = WallMs(0)
+        """When the last poll was recorded."""
+
+    @property
+    def playing(self) -> Playing:
+        return Playing(self._replay.speed, self._is_paused)
+
+    def begins(self, first: WallMs, last: WallMs) -> WallMs:
+        """Take note of when the recording begins and ends; return where the replay starts."""
+        self.end = last
+        return first if self._replay.at is None else self._replay.at
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Stop, or go on from where it is."""
+        self._is_paused, self._reached = is_paused, None
+
+    def goes_to(self, wall: WallMs, *, by_itself: bool) -> None:
+        """Go on from a moment: one that the user went to, or one that was reached, maybe beyond a gap."""
+        self._at = max(self._at, wall) if by_itself else wall
+
+    def recorded_time(self, now: MonotonicS) -> WallMs | None:
+        """Return the recorded moment that is reached now; None while it is paused."""
+        if self._is_paused:
+            return None
+        if self._reached is not None:
+            self._at = WallMs(self._at + (now - self._reached) * 1000 * self._replay.speed)
+        self._reached = now
+        return self._at

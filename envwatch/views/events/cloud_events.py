@@ -1,0 +1,187 @@
+"""Events as CloudEvents 1.0 in the structured JSON format: what programs and hooks get of an event.
+
+Owns the types, the ids and the data; names, order and types of the fields are a stable interface. Pure.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2s
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+from urllib.parse import quote
+
+from pydantic_core import to_json
+
+from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.model.text import SafeText, clean
+from envwatch.views.events.event_filter import tracked_then
+from envwatch.views.output.environment_list import ListedEnvironment
+from envwatch.views.output.formats import iso, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks, ServerMs
+
+_ROUTE: Final = "/v1/environments"
+_URI: Final = "/:?#[]@!$&'()*+,;=%"
+"""Characters that stand in a URI as they are, beside letters, digits and `-._~`."""
+
+_WORDS: Final[Mapping[Kind, str]] = {
+    Kind.WHILE_BLIND: "while-blind",
+    Kind.VISIBLE: "resumed",
+    Kind.RELEASED: "hold-ended",
+    Kind.RESUMED: "stall-ended",
+    Kind.FAILING: "failing",
+    Kind.REACHED: "reached",
+    Kind.KEY_REFUSED: "refused",
+    Kind.KEY_ACCEPTED: "accepted",
+}
+"""Kinds that another word stands for than their own."""
+
+
+class CloudEvent(TypedDict, total=False):
+    """The attributes of a CloudEvent, and its data."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    """Id of the environment, or of the incident; absent for a group and for what is about the fleet."""
+    time: str
+    """RFC 3339, by the server's clock; absent if the calendar does not have it."""
+    datacontenttype: str
+    data: Mapping[str, Any]
+
+
+def source_of(base_url: str) -> str:
+    """Return the source of a server's events: the address of its list, as a URI."""
+    return quote(f"{base_url.rstrip('/')}{_ROUTE}", safe=_URI)
+
+
+def word_of(event: Event) -> SafeText:
+    """Return what happened in one word: `offline`, for a group what happened to its members."""
+    kind = event.kind if event.of is None else event.of
+    return clean(_WORDS.get(kind, kind.value))
+
+
+def type_of(event: Event) -> str:
+    """Return the type: `envwatch.environment.offline`, `envwatch.group.offline`, `envwatch.blind`."""
+    scope = "group." if event.members else "" if event.id is None else "environment."
+    return f"envwatch.{scope}{word_of(event)}"
+
+
+def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
+    """Return an event or a group as a CloudEvent, given the monitor after it; `source` is that of `source_of`.
+
+    Its data has the environment's row after the event, as in `list -o json`, and what the event changed. That of an
+    event about the fleet, or of a group, has the latter only; the members of a group are such rows.
+    """
+    return envelope(
+        type_of(event),
+        _data(event, monitor, now),
+        source=source,
+        at=event.at,
+        subject=None if event.members else event.id,
+        identity=_identity(event),
+    )
+
+
+def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
+    """Return an environment as it is when watching begins: its data is the row, with no change."""
+    at = _judged_at(tracked, monitor, now)
+    return envelope(
+        "envwatch.environment.initial",
+        row_data(tracked, monitor, now) | {"members": []},
+        source=source,
+        at=at,
+        subject=tracked.environment.id,
+        identity=(tracked.profile, "initial", tracked.environment.id, f"{at:.3f}"),
+    )
+
+
+def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
+    type_: str,
+    data: Mapping[str, Any],
+    *,
+    source: str,
+    at: ServerMs,
+    subject: SafeText | None,
+    identity: tuple[str, ...],
+) -> CloudEvent:
+    """Return data with the attributes of a CloudEvent; `subject` is what it is about, if that is one thing.
+
+    No other event of the source shares its `identity`. The id is a hash over it: one event has one id, wherever it is
+    made.
+    """
+    digest = blake2s("\0".join(identity).encode(), digest_size=12).hexdigest()
+    attributes: CloudEvent = {"specversion": "1.0", "id": f"evt-{digest}", "source": source, "type": type_}
+    if subject:
+        attributes["subject"] = subject
+    if (time := iso(at)) is not None:
+        attributes["time"] = time
+    return {**attributes, "datacontenttype": "application/json", "data": data}
+
+
+def line_of(event: CloudEvent) -> bytes:
+    """Return a CloudEvent in UTF-8 on one line."""
+    return to_json(event) + b"\n"
+
+
+def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event | None = None) -> dict[str, Any]:
+    """Return an environment's row as in `list -o json`, and what an event has changed in it.
+
+    `reason` is the event's, if it has one, and otherwise that of the state.
+    """
+    ack = monitor.ack_of(tracked)
+    is_unknown = monitor.fleet.is_unknown(tracked, now)
+    listed = ListedEnvironment(tracked, _judged_at(tracked, monitor, now), is_unknown)
+    row = dict(row_of(listed, None if ack is None else ack.note))
+    change = _change(event)
+    return row | change | {"reason": change["reason"] or row["reason"]}
+
+
+def _data(event: Event, monitor: Monitor, now: Clocks) -> dict[str, Any]:
+    members = [_data(member, monitor, now) for member in event.members]
+    tracked = None if event.members else _environment_of(event, monitor)
+    change = {"profile": event.profile or None, **_change(event)}
+    return (change if tracked is None else row_data(tracked, monitor, now, event)) | {"members": members}
+
+
+def _environment_of(event: Event, monitor: Monitor) -> TrackedEnvironment | None:
+    """Return an event's environment as it is now, or as it was then if it has left the fleet; None without one."""
+    if event.id is None:
+        return None
+    return monitor.fleet.tracked((event.profile, event.id)) or tracked_then(event)
+
+
+def _change(event: Event | None) -> dict[str, Any]:
+    if event is None:
+        return dict.fromkeys(("field", "before", "after", "reason", "lasted_s", "since", "incident"))
+    return {
+        "field": event.field,
+        "before": event.before,
+        "after": event.after,
+        "reason": event.reason,
+        "lasted_s": None if event.lasted is None else event.lasted.total_seconds(),
+        "since": iso(event.since),
+        "incident": event.incident,
+    }
+
+
+def _judged_at(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> ServerMs:
+    """Return when the newest believed listing of an environment's fleet was asked for."""
+    profile_state = monitor.fleet.by_profile[tracked.profile]
+    return profile_state.clock.server_time(now.wall if profile_state.listed is None else profile_state.listed.wall)
+
+
+def _identity(event: Event) -> tuple[str, ...]:
+    values = (event.profile, event.kind, event.of, event.id, event.field, event.before, event.after, f"{event.at:.3f}")
+    members = flatten(event.members)
+    return (
+        *(value or "" for value in values),
+        event.reason or "" if event.id is None else "",
+        *(f"{member.kind} {member.field} {member.id}" for member in members),
+    )

@@ -1,0 +1,179 @@
+"""A part of the time as one line: its events as marks, its gaps, and the moment that is shown.
+
+Pure. Text that is composed of cleaned text is clean. Must not know widgets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import reduce
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import Event, flatten
+from envwatch.fleet.losses import LOSSES, RETURNS
+from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.times import MS, moment
+from envwatch.views.events.event_text import event_style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import tzinfo
+
+    from envwatch.fleet.watched_time import Span
+
+DAY: Final = timedelta(days=1)
+"""The longest time that the line shows."""
+
+_NEEDS_SECONDS: Final = timedelta(minutes=10)
+"""A line that is shorter has seconds in its labels."""
+
+_WATCHED, MARKER = ("─", "-"), ("┃", "|")
+"""In Unicode, and in ASCII."""
+
+_STEPS: Final = tuple(timedelta(minutes=minutes) / MS for minutes in (5, 10, 15, 30, 60, 120, 180, 360, 720))
+"""Milliseconds between two labels of hours."""
+_LABEL_CELLS: Final = 10
+"""Cells between two labels of hours, at least."""
+
+HERE: Final = "rewound"
+"""The style of the cell of the moment that is shown."""
+
+
+class Mark(NamedTuple):
+    """An event on the line."""
+
+    at: float
+    rank: int
+    """Of several in one cell, the highest is shown, and of those the last."""
+    glyph: str
+    ascii: str
+    style: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What the line shows. All instants are by the servers' clocks, in ms, as those of events are."""
+
+    since: float
+    until: float
+    marks: Sequence[Mark] = ()
+    """In the order of time."""
+    spans: Sequence[Span] = ()
+    """The times in which anything was watched; between them are gaps."""
+
+    def covers(self, at: float) -> bool:
+        """Whether a moment is on the line, or so near to its end that it may be marked there."""
+        return self.since <= at <= self.until + DAY / MS / 100
+
+
+class Run(NamedTuple):
+    """Neighbouring cells of one style."""
+
+    text: SafeText
+    style: str
+
+
+_GAP: Final = Run(clean(" "), "")
+
+
+def day_of(events: Iterable[Event], watched: Iterable[WatchedTime], until: ServerMs) -> Day:
+    """Return what the line shows up to a moment: a day, or less if less was watched."""
+    spans = reduce(WatchedTime.united, watched, NOT_WATCHED).between(ServerMs(until - DAY / MS), until).spans
+    since = spans[0].since if spans else until
+    marks = sorted(map(_mark, events))
+    return Day(since, until, [mark for mark in marks if since <= mark.at <= until], spans)
+
+
+def _mark(event: Event) -> Mark:
+    look = event_style(event)
+    kinds = {single.kind for single in flatten([event])}
+    if kinds & LOSSES:
+        return Mark(event.at, 4, look.glyph, look.ascii, "offline")
+    rank = 3 if look.style in {"unknown", "late", "offline", "unrestricted"} else 2 if kinds & RETURNS else 1
+    # In reverse, as unknown states are drawn elsewhere, it would be taken for the moment that is shown.
+    return Mark(event.at, rank, look.glyph, look.ascii, "plain" if look.style == "unknown" else look.style)
+
+
+def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
+    """Return the labels of begin and end: times of day, with seconds or the first date where they are needed."""
+    first, last = moment(day.since, zone), moment(day.until, zone)
+    if first is None or last is None:
+        return EMPTY, EMPTY
+    time = "%H:%M:%S" if last - first < _NEEDS_SECONDS else "%H:%M"
+    date = "" if first.date() == last.date() else "%m-%d "
+    return clean(first.strftime(f"{date}{time}")), clean(last.strftime(time))
+
+
+def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Run]:
+    """Return the line's cells: marks, the time that was watched, and blanks for gaps."""
+    cells = [_GAP] * width
+    if width > 0:
+        watched = Run(clean(_WATCHED[ascii_only]), "faint")
+        for begin, end in day.spans:
+            first, last = _place(day, begin, width), _place(day, end, width)
+            cells[first : last + 1] = [watched] * (last + 1 - first)
+        ranks = [0] * width
+        for mark in day.marks:
+            if mark.rank >= ranks[cell := _place(day, mark.at, width)]:
+                ranks[cell] = mark.rank
+                cells[cell] = Run(clean(mark.ascii if ascii_only else mark.glyph), mark.style)
+    return cells
+
+
+def _place(day: Day, at: float, width: int) -> int:
+    """Return the cell of a moment; that of an end for what is beyond it."""
+    return min(max(int((at - day.since) / max((day.until - day.since) / width, 1.0)), 0), width - 1)
+
+
+def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, SafeText]]:
+    """Return the cells at which hours begin, each with the time: `06h`, or `06:15` on a line of a few hours.
+
+    Labels at even distances are first. Other hours follow, the roundest first, as marks may stand at the first.
+    """
+    cell_ms = (day.until - day.since) / width if width > 0 else 0.0
+    even = next((step for step in _STEPS if step >= _LABEL_CELLS * cell_ms), None)
+    first = moment(day.since, zone)
+    if first is None or even is None or not cell_ms:
+        return []
+    midnight = first.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000
+    labels: dict[int, SafeText] = {}
+    for step in (even, *(step for step in reversed(_STEPS) if step >= 2 * cell_ms)):
+        at = midnight + ((day.since - midnight) // step + 1) * step
+        while at < day.until and (when := moment(at, zone)) is not None:
+            labels.setdefault(_place(day, at, width), clean(f"{when:%H:%M}" if when.minute else f"{when:%H}h"))
+            at += step
+    return [*labels.items()]
+
+
+def day_runs(
+    day: Day,
+    cells: Sequence[Run],
+    at: float | None,
+    labels: Sequence[tuple[int, SafeText]] = (),
+    *,
+    ascii_only: bool,
+) -> list[Run]:
+    """Return the cells of `day_cells` as runs of one style, with a mark at the visible moment, if any.
+
+    A label of `hour_labels` stands where no mark is in the way and no other label is near.
+    """
+    marked = list(cells)
+    if at is not None and marked:
+        here = _place(day, at, len(marked))
+        is_event = marked[here].style not in {_GAP.style, "faint"}
+        marked[here] = Run(marked[here].text if is_event else clean(MARKER[ascii_only]), HERE)
+    written: list[int] = []
+    for place, label in labels:
+        end = place + len(label)
+        is_free = end <= len(marked) and all(cell.style in {_GAP.style, "faint"} for cell in marked[place:end])
+        if is_free and all(abs(place - other) >= _LABEL_CELLS for other in written):
+            marked[place:end] = [Run(clean(character), "faint") for character in label]
+            written.append(place)
+    return [
+        Run(composed("".join(cell.text for cell in run)), style) for style, run in groupby(marked, attrgetter("style"))
+    ]

@@ -1,0 +1,242 @@
+"""The lines of `watch`: which events of an update, in which format.
+
+An event is always one line, because all text in it is cleaned. Columns are aligned. A long name is not cut: a person
+who searches a log for a name finds the name. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.fleet import Fleet
+from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.profile_state import ProfileState
+from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.text import SafeText, cells, clean, composed, counted, fitted
+from envwatch.model.times import NOTHING, long_age, moment
+from envwatch.query.field_types import MatchContext
+from envwatch.query.language import Query
+from envwatch.views.events.cloud_events import cloud_event, initial_event, line_of, word_of
+from envwatch.views.events.event_filter import EventFilter
+from envwatch.views.events.event_text import event_style, event_text, names_text
+from envwatch.views.state_style import painted, style_of
+from envwatch.views.table.block import block_of
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.table_view import ambiguous_names, id_tail, in_default_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import tzinfo
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
+
+
+GAP: Final = "  "
+"""Between two columns."""
+_WORD_CELLS: Final = 11
+"""Of `reconnected`, the longest word but some for hours in which nothing was seen."""
+_WIDEST_NAME: Final = 40
+"""Cells for names at most; a longer one moves the details of its own line."""
+_FLEET: Final = clean("-")
+"""In place of a name, for what is about the fleet."""
+_INITIAL: Final = clean("initial")
+
+_ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
+"""Characters of our own words."""
+
+
+class Layout(NamedTuple):
+    """The widths of the columns in cells, and which names need a part of their id."""
+
+    name: int
+    profile: int = 0
+    """0 where only one is watched: then there is no such column."""
+    ambiguous: frozenset[SafeText] = frozenset()
+    """Names that others share or resemble."""
+    zone: tzinfo = UTC
+    """Of the times."""
+
+    def named(self, name: SafeText, id_: SafeText) -> SafeText:
+        """Return a name that no other environment has."""
+        tail = id_tail(name, id_, self.ambiguous)
+        return composed(f"{name}{tail}") if tail else name
+
+    def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
+        """Return a line, without its end."""
+        when = moment(at, self.zone)
+        time = clean(when.isoformat(timespec="seconds").replace("+00:00", "Z")) if when else NOTHING
+        columns = [time, _padded(word, _WORD_CELLS)]
+        if self.profile:
+            columns.append(_padded(profile, self.profile))
+        columns += [_padded(name, self.name), details]
+        return composed(GAP.join(columns).rstrip(" "))
+
+
+def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
+    """Return widths that suit the names of all environments."""
+    # One environment under two profiles is no pair of twins.
+    named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
+    ambiguous = ambiguous_names(Counter(label for _, label in named))
+    profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
+    layout = Layout(1, profile, ambiguous, zone)
+    widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
+    if len(named) > 1:
+        widest = max(widest, cells(counted(len(named), "environment")))  # in place of a name, for a group
+    return layout._replace(name=min(widest, _WIDEST_NAME))
+
+
+def event_line(event: Event, layout: Layout) -> SafeText:
+    """Return an event as a line, without its end."""
+    if event.members:
+        name = counted(len(event.members), "environment")
+    else:
+        name = _FLEET if event.id is None else layout.named(event.name or event.id, event.id)
+    return layout.line(event.at, word_of(event), event.profile, name, _details(event, layout.zone))
+
+
+def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
+    """Return an environment as it is when watching begins, at a moment of the server's clock in ms."""
+    state = "unknown" if is_unknown else tracked.presence
+    reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.reason}"
+    name = layout.named(tracked.environment.label, tracked.environment.id)
+    return layout.line(at, _INITIAL, tracked.profile, name, clean(f"{state}{reason}"))
+
+
+def encoded(line: str, encoding: str, *, ascii_only: bool) -> bytes:
+    r"""Return a line with its end as bytes; characters that the encoding lacks are written as `\x…`."""
+    if ascii_only:
+        for character, plain in _ASCII.items():
+            line = line.replace(character, plain)
+        encoding = "ascii"
+    return f"{line}\n".encode(encoding, "backslashreplace")
+
+
+def _padded(text: SafeText, width: int) -> SafeText:
+    return fitted(text, max(width, cells(text)))
+
+
+def _details(event: Event, zone: tzinfo) -> SafeText:
+    """Return what the columns before do not say."""
+    lasted = None if event.lasted is None else long_age(event.lasted)
+    parts: list[str | None]
+    match None if event.members else event.kind:
+        case Kind.OFFLINE:
+            parts = [event.reason, lasted and f"was on for {lasted}"]
+        case Kind.ONLINE:
+            parts = [lasted and f"was off for {lasted}"]
+        case Kind.RETURNED:
+            parts = [event.after, lasted and f"was gone for {lasted}"]
+        case Kind.APPEARED:
+            parts = [event.after, event.reason]
+        case Kind.GONE | Kind.MISSING:
+            parts = [event.reason]
+        case Kind.RECONNECTED:
+            parts = ["new connection, never seen offline"]
+        case Kind.RESTARTED:
+            parts = ["new listener, never seen offline"]
+        case _:
+            parts = [_without_kind(event_text(event, zone).replace(" · ", ", "), event)]
+    return composed(", ".join(part for part in parts if part))
+
+
+def _without_kind(text: str, event: Event) -> str:
+    """Return the sentence of an event without the kind and the number of members, which other columns say."""
+    if event.kind is Kind.TOGETHER:
+        return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
+    if event.members and event.kind is not Kind.WHILE_BLIND:
+        return names_text(event.members)
+    kinds = (f"{len(event.members)} changed while blind", event.kind.value, word_of(event))
+    said = next((kind for kind in kinds if text.startswith(kind)), "")
+    return text.removeprefix(said).lstrip(":, ")
+
+
+class EventFormat(StrEnum):
+    """The output formats of `watch`."""
+
+    TEXT = "text"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventStream:
+    """How events become lines."""
+
+    sources: Mapping[SafeText, str]
+    """Of the events of each profile, see `cloud_events.source_of`."""
+    format: EventFormat = EventFormat.TEXT
+    query: Query = field(default_factory=Query)
+    """Which environments' events are written; what is about the fleet always is."""
+    profile_name: SafeText = NO_PROFILE
+    """The profile's name where only one is watched."""
+    has_initial: bool = False
+    """Whether the environments of each first listing are written, before what changes in it."""
+    encoding: str = "utf-8"
+    ascii_only: bool = False
+    """Both of the text; JSON is UTF-8."""
+    has_colours: bool = False
+    """Whether the word of each line of the text has the colour of the state."""
+    zone: tzinfo = UTC
+    """Of the times in the text; those in JSON are UTC."""
+
+    def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
+        """Yield the lines of one update, each with its end, given the monitor before and after it."""
+        if chosen := self._chosen(events, monitor):
+            layout = layout_of(monitor.fleet, self.zone)
+            for event in chosen:
+                yield self._line(event, monitor, now, layout)
+        if self.has_initial:
+            for profile, profile_state in monitor.fleet.by_profile.items():
+                if profile_state.listed is not None and before.fleet.by_profile[profile].listed is None:
+                    yield from self._initial(
+                        profile_state, profile_state.clock.server_time(profile_state.listed.wall), monitor, now
+                    )
+
+    def past_lines(self, events: Iterable[Event], fleet: Fleet) -> Iterator[bytes]:
+        """Yield the lines of events of earlier runs, each with its end; each row is as the event keeps it.
+
+        The names in `fleet`, as they were last, decide the widths.
+        """
+        blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
+        layout = layout_of(fleet, self.zone)
+        for event in self._chosen(events, blank):
+            yield self._line(event, blank, Clocks(WallMs(event.at), MonotonicS(0.0)), layout)
+
+    def _chosen(self, events: Iterable[Event], monitor: Monitor) -> list[Event]:
+        event_filter = EventFilter(self.query, None, monitor.is_acked, self.profile_name)
+
+        def is_about_fleet(event: Event) -> bool:
+            return event.id is None and not event.members
+
+        return [event for event in events if is_about_fleet(event) or any(event_filter.results(event))]
+
+    def _line(self, event: Event, monitor: Monitor, now: Clocks, layout: Layout) -> bytes:
+        if self.format is EventFormat.JSONL:
+            return line_of(cloud_event(event, monitor, now, self.sources[event.profile]))
+        return self._encoded(event_line(event, layout), event_style(event).style)
+
+    def _encoded(self, line: SafeText, style: str) -> bytes:
+        """Return a line with its end, with the word after the time in a style."""
+        text: str = line
+        if self.has_colours:
+            time, word, *_ = text.split(None, 2)
+            text = f"{time}{GAP}{painted(word, style)}{text.removeprefix(f'{time}{GAP}{word}')}"
+        return encoded(text, self.encoding, ascii_only=self.ascii_only)
+
+    def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
+        context = MatchContext(at, monitor.is_acked, self.profile_name)
+        matches = self.query.test(context, tuple(COLUMNS.values()))
+        layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
+        for tracked in in_default_order(filter(matches, profile_state.environments.values())):
+            if self.format is EventFormat.JSONL:
+                yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
+            else:
+                is_unknown = monitor.fleet.is_unknown(tracked, now)
+                line = initial_line(tracked, at, layout, is_unknown=is_unknown)
+                style = style_of(tracked, is_unknown=is_unknown).style
+                yield self._encoded(line, "gone" if style == "offline" and tracked.key not in in_block else style)

@@ -1,0 +1,369 @@
+"""The wording of each event and its glyph in the log, and the message of a table without rows.
+
+Pure. Text that is composed of cleaned text is clean.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from math import inf
+from typing import TYPE_CHECKING
+
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
+from envwatch.fleet.losses import key_of
+from envwatch.fleet.presence import Presence
+from envwatch.model.modes import UNRESTRICTED
+from envwatch.model.outcome import Cause
+from envwatch.model.text import SafeText, cells, clean, composed, shortened
+from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
+from envwatch.views.state_details import instant_text
+from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta, tzinfo
+
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.model.clock import Clocks
+    from envwatch.model.outcome import Failed
+    from envwatch.views.table.block import Block
+    from envwatch.views.table.table_view import View
+
+_KIND_GLYPHS = {
+    Kind.ONLINE: ("●", "+", "online"),
+    Kind.RETURNED: ("●", "+", "online"),
+    Kind.APPEARED: ("●", "+", "online"),
+    Kind.OFFLINE: ("○", "x", "offline"),
+    Kind.GONE: ("·", "-", "offline"),
+    Kind.MISSING: ("!", "!", "offline"),
+    Kind.RECONNECTED: ("↻", "r", "online"),
+    Kind.RESTARTED: ("↻", "R", "online"),
+    Kind.MODE: ("△", "!", "plain"),
+    Kind.FLAPPING: (*FLAPPING_GLYPHS, "flapping"),
+    Kind.STEADY: ("●", "+", "online"),
+    Kind.WHILE_BLIND: ("?", "?", "unknown"),
+    Kind.HELD: ("?", "?", "unknown"),
+    Kind.STALLED: ("?", "?", "unknown"),
+    Kind.RESUMED: ("●", "+", "online"),
+    Kind.RELEASED: ("!", "!", "plain"),
+    Kind.BLIND: ("?", "?", "unknown"),
+    Kind.VISIBLE: ("●", "+", "online"),
+    Kind.FAILING: ("?", "?", "late"),
+    Kind.REACHED: ("●", "+", "online"),
+    Kind.KEY_REFUSED: ("?", "?", "late"),
+    Kind.KEY_ACCEPTED: ("●", "+", "online"),
+    Kind.SLEPT: ("?", "?", "unknown"),
+    Kind.NOTICE: ("!", "!", "late"),
+}
+
+
+def event_style(event: Event, block: Block | None = None) -> StateStyle:
+    """Return the glyph and colour of an event in the log.
+
+    With a block, a loss has the colour of a loss only while the block needs a person and lists one of the environments.
+    """
+    look = _event_style(event)
+    if look.style != "offline" or block is None:
+        return look
+    is_open = block.newest is not None and any(key_of(each) in block.homes for each in flatten([event]))
+    return look if is_open else replace(look, style="gone")
+
+
+def _event_style(event: Event) -> StateStyle:
+    kind = event.of if event.of is not None else event.kind
+    glyph, ascii_glyph, style = _KIND_GLYPHS.get(kind, ("~", "~", "plain"))
+    if kind is Kind.APPEARED and event.after == Presence.OFFLINE.value:
+        glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE]
+    if kind is Kind.MODE and event.after == UNRESTRICTED:
+        style = "unrestricted"
+    if event.reason == NOT_RUNNING and event.members:
+        styles = {_event_style(member).style for member in event.members}
+        glyph, ascii_glyph, style = _KIND_GLYPHS[Kind.OFFLINE] if "offline" in styles else ("~", "~", "plain")
+    return StateStyle(glyph, ascii_glyph, clean(kind.value), style)
+
+
+def _with_reason(text: str, event: Event) -> str:
+    return f"{text} · {event.reason}" if event.reason else text
+
+
+def _lasted(event: Event, how: str) -> str:
+    return f"{how} {long_age(event.lasted)}" if event.lasted is not None else ""
+
+
+_GROUP_VERBS = {
+    Kind.OFFLINE: "went offline",
+    Kind.ONLINE: "came back",
+    Kind.GONE: "gone",
+    Kind.MISSING: "missing",
+    Kind.APPEARED: "appeared",
+    Kind.RECONNECTED: "reconnected",
+    Kind.RESTARTED: "restarted",
+    Kind.RETURNED: "listed again",
+    Kind.RENAMED: "renamed",
+    Kind.FLAPPING: "flapping",
+    Kind.STEADY: "steady again",
+}
+
+_NAMES_SHOWN = 8
+"""Members of a group that its sentence names."""
+
+_NAME_CELLS = 24
+"""Cells of each of these names: two fit into a line of 80 cells."""
+
+_BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
+"""The kinds that are counted separately after a blind period, in this order."""
+
+
+_RUN_SUMMARY: Mapping[Kind, str] = {
+    Kind.OFFLINE: "offline",
+    Kind.GONE: "gone",
+    Kind.ONLINE: "back",
+    Kind.RETURNED: "back",
+    Kind.APPEARED: "new",
+    Kind.VERSION: "versions",
+    Kind.RESTARTED: "restarted",
+    Kind.RECONNECTED: "reconnected",
+}
+"""The words by which changes since the last run are counted."""
+
+_RUN_SUMMARY_ORDER = (
+    "offline",
+    "gone",
+    "unrestricted",
+    "back",
+    "new",
+    "modes",
+    "versions",
+    "restarted",
+    "reconnected",
+    "other changes",
+)
+
+
+def _change_text(event: Event) -> str:
+    warning = " !" if event.kind is Kind.MODE and event.after == UNRESTRICTED else ""
+    return f"{event.field} {event.before or NOTHING} → {event.after or NOTHING}{warning}"
+
+
+def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
+    """Return the first names of some events, at most so many: `amara-imac, ben-box and 12 more`."""
+    first = (event.name or event.id or NOTHING for event in events[:most])
+    names = [shortened(name, _NAME_CELLS, keep="ends") for name in first]
+    more = len(events) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
+
+
+def several_text(kind: Kind, events: Sequence[Event], how: str = "") -> str:
+    """Return what happened to several environments, without their names: `14 went offline`."""
+    verb = _GROUP_VERBS.get(kind)
+    return f"{len(events):,} {verb}{how}" if verb else f"{len(events):,} changed{how}: {kind}"
+
+
+def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
+    """Return the sentence of a group with at most so many names; without names, the shared value stays."""
+    is_together = event.kind is Kind.TOGETHER
+    what = several_text(event.of or event.kind, event.members, " together" if is_together and names else "")
+    if is_together and event.reason:
+        return f"{what}: all {event.reason}"
+    return f"{what}: {names_text(event.members, names)}" if names else what
+
+
+def _after(event: Event, what: str) -> str:
+    """Return the sentence of the end of a period: for how long it was otherwise, and what became of it."""
+    return _with_reason(what + _lasted(event, " after"), event)
+
+
+_SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
+    Kind.ONLINE: lambda event: "back online" + _lasted(event, " after"),
+    Kind.OFFLINE: lambda event: _with_reason("went offline", event) + _lasted(event, " · was on for"),
+    Kind.GONE: lambda event: _with_reason("gone", event),
+    Kind.MISSING: lambda event: _with_reason("missing", event),
+    Kind.RETURNED: lambda event: f"listed again, {event.after}" + _lasted(event, " after"),
+    Kind.APPEARED: lambda event: _with_reason(f"appeared, {event.after}", event),
+    **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change_text),
+    Kind.RECONNECTED: lambda _: "reconnected · new connection, never seen offline",
+    Kind.RESTARTED: lambda _: "restarted · new listener, never seen offline",
+    Kind.RENAMED: lambda event: f"renamed {event.before or NOTHING} → {event.after or event.name or NOTHING}",
+    Kind.FLAPPING: lambda _: "flapping: it keeps coming and going",
+    Kind.STEADY: lambda _: "steady again",
+    Kind.HELD: lambda event: f"not believed yet: {event.reason}",
+    Kind.RESUMED: lambda event: _after(event, "upstream heartbeats advance again"),
+    Kind.RELEASED: lambda event: _after(event, "hold ended"),
+    Kind.FAILING: lambda event: _with_reason("polls fail", event),
+    Kind.REACHED: lambda event: _after(event, "polls succeed again"),
+    Kind.KEY_REFUSED: lambda event: _with_reason("key refused", event),
+    Kind.KEY_ACCEPTED: lambda event: _after(event, "key accepted"),
+    Kind.NOTICE: lambda event: event.reason or NOTHING,
+}
+
+
+_SHORTER: Mapping[Kind, Callable[[Event], Sequence[str]]] = {
+    Kind.ONLINE: lambda _: ["back online"],
+    Kind.OFFLINE: lambda event: [_with_reason("went offline", event), "went offline"],
+    Kind.RECONNECTED: lambda _: ["reconnected · new connection", "reconnected"],
+    Kind.RESTARTED: lambda _: ["restarted · new listener", "restarted"],
+}
+"""Sentences for lines without room for the whole sentence, the longest first."""
+
+
+def _while_blind_text(event: Event, since: str, until: str) -> str:
+    if event.reason == NOT_RUNNING and event.since is not None:
+        lasted = long_age(span(event.at - event.since))
+        if not event.members:
+            return f"nothing was recorded for {lasted} ({since} to {until})"
+        return f"in {lasted} since the last run: {_run_summary(event.members)}"
+    counts = Counter(member.kind for member in event.members)
+    summary = "".join(f" · {counts[kind]:,} {verb}" for kind, verb in _BLIND_SUMMARY.items() if counts[kind])
+    return f"{len(event.members):,} changed while blind{summary} ({since} to {until})"
+
+
+def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
+    """Return that nothing changed since the last run, which ended so long ago."""
+    return composed(f"{profile and f'{profile}: '}nothing changed since the last run, {long_age(lasted)} ago")
+
+
+def _run_summary(members: Sequence[Event]) -> str:
+    """Return what changed between two runs in numbers, the worst first: `2 offline, 1 new, 3 versions`."""
+    counts = Counter(_summary_word(member) for member in members)
+    found = [(counts[word], word) for word in _RUN_SUMMARY_ORDER if counts[word]]
+    return ", ".join(f"{count:,} {word if count > 1 else word.removesuffix('s')}" for count, word in found)
+
+
+def _summary_word(member: Event) -> str:
+    if member.kind is Kind.MODE:
+        return "unrestricted" if member.after == UNRESTRICTED else "modes"
+    return _RUN_SUMMARY.get(member.kind, "other changes")
+
+
+_TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
+    Kind.BLIND: lambda event, since, _: _with_reason(f"blind: no data since {since}", event),
+    Kind.VISIBLE: lambda event, since, until: (
+        f"data again: was blind for {long_age(event.lasted)} ({since} to {until})"
+    ),
+    Kind.SLEPT: lambda event, since, until: (
+        f"this machine slept for {long_age(event.lasted)} ({since} to {until}), nothing was seen"
+    ),
+    Kind.STALLED: lambda _, since, __: f"upstream heartbeats stalled: none has advanced since {since}",
+    Kind.WHILE_BLIND: _while_blind_text,
+}
+"""Sentences with the moments of a period: when it began, and when it ended or was noticed."""
+
+
+def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
+    """Return what happened, without time and name: `went offline · heartbeat lost (121 s)`."""
+    if (timed := _TIMED_SENTENCES.get(event.kind)) is not None:
+        since = clock_text(event.since, zone) if event.since is not None else NOTHING
+        return composed(timed(event, since, clock_text(event.at, zone)))
+    is_group = event.members or event.kind is Kind.TOGETHER
+    return composed(_group_text(event) if is_group else _SENTENCES[event.kind](event))
+
+
+def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
+    """Return the sentence of an event, with fewer names or a shorter wording where `room` cells require that.
+
+    Without room for the shortest sentence too, the result is the whole sentence, which the caller cuts.
+    """
+    whole = event_text(event, zone)
+    if cells(whole) <= room:
+        return whole
+    shorter = _SHORTER.get(event.kind)
+    texts: Iterable[str] = shorter(event) if shorter is not None and not event.members else []
+    if event.members and event.kind not in _TIMED_SENTENCES:
+        texts = (_group_text(event, names) for names in range(_NAMES_SHOWN - 1, -1, -1))
+    return next((text for text in map(composed, texts) if cells(text) <= room), whole)
+
+
+def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:
+    """Return since when the fleet is watched, the earliest time of all profiles; None before the first listing."""
+    began = [(each.began_at, each.clock.server_time(now.wall)) for each in fleet if each.began_at is not None]
+    if not began:
+        return None
+    began_at, present = min(began)
+    return clock_text(began_at, zone) if _is_same_day(began_at, present, zone) else date_text(began_at, zone)
+
+
+def _is_same_day(at: float, now: float, zone: tzinfo | None) -> bool:
+    """Whether two instants, in ms, are on one day of a zone, None for the local zone."""
+    when, present = moment(at, zone), moment(now, zone)
+    return when is None or present is None or when.date() == present.date()
+
+
+def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return an instant: the time of day, or the date and the minute of another day than the present's.
+
+    Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
+    """
+    return instant_text(at, now if _is_same_day(at, now, zone) else inf, zone)
+
+
+def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText:
+    """Return what the event log covers: since when, what was dropped, what could not be seen."""
+    watched = [each for each in monitor.watched.values() if each.spans]
+    if not watched:
+        return clean("no listing yet")
+    server_now = next(iter(monitor.fleet)).clock.server_time(now.wall)
+    since = min(each.spans[0].since for each in watched)
+    parts = [f"watched since {_dated_text(since, server_now, zone)}"]
+    gaps = [after.since - before.until for each in watched for before, after in pairwise(each.spans)]
+    if gaps:
+        parts.append(f"{long_age(span(sum(gaps)))} not seen{f' in {len(gaps)} gaps' if len(gaps) > 1 else ''}")
+    if any(Kind.BLIND in profile_state.periods for profile_state in monitor.fleet):
+        parts.append("blind now")
+    if monitor.event_log.cut_at is not None:
+        parts.append(f"before {_dated_text(monitor.event_log.cut_at, server_now, zone)} dropped")
+    return clean(" · ".join(parts))
+
+
+def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
+    """Return why the event log is empty, and what will appear in it."""
+    since = watched_since(fleet, now, zone)
+    if since is None:
+        return clean("Nothing is listed yet. The first listing is the baseline; what changes after it appears here.")
+    what = "losses, returns, new modes and versions, blind times"
+    return clean(f"Nothing has happened since {since}, when the first listing came. Here appear {what}.")
+
+
+def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
+    if failure is None and is_past:
+        return clean("No listing had come yet at this moment. ] goes on.")
+    if failure is None:
+        return clean("Asking for the first listing. All environments of this account appear here.")
+    what = "The server refused the key" if failure.cause is Cause.UNAUTHORIZED else "No listing yet"
+    return composed(f"{what}: {failure.message}{'' if is_past else ' (r tries again now, q quits)'}")
+
+
+def empty_table_text(  # noqa: PLR0913  the state of the screen
+    fleet: Fleet, view: View, now: Clocks, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
+) -> SafeText:
+    """Return why the table has no rows, since when, and what to do about it or what will appear.
+
+    `is_past` is whether a recorded moment is shown, `in_block` how many rows of the block match the view.
+    """
+    since = watched_since(fleet, now, zone)
+    if since is None:
+        failure = next((profile_state.failure for profile_state in fleet if profile_state.failure is not None), None)
+        return _unlisted_text(failure, is_past=is_past)
+    if in_block:
+        what = (
+            "Every environment is"
+            if not view.is_narrowed
+            else f"{in_block:,} match{' is' if in_block == 1 else 'es are'}"
+        )
+        return clean(f"{what} above, among the losses that need a person.")
+    if view.compares:
+        marked = f" of {clock_text(view.baseline.marked_at, zone)}" if view.baseline is not None else ""
+        return clean(
+            f"Nothing differs from the baseline{marked}; what does appears here. "
+            "= shows everything again, m marks a new one."
+        )
+    if view.is_narrowed and len(fleet):
+        return clean("Nothing matches. esc clears the filter, 0 resets the view.")
+    if any(profile_state.last_up is not None for profile_state in fleet):
+        return clean(
+            f"Every environment is gone: watched since {since}, and the listing is empty now. e says when they went; "
+            "one that runs `letta server` again appears here."
+        )
+    return clean(f"No environments. Watched since {since}: run `letta server` on a machine, and it appears here.")

@@ -1,0 +1,439 @@
+"""The result of `check`: what is counted, the thresholds, the status, and the plugin's output within 4 KiB.
+
+Pure. Counts what one listing of each profile proves. The true count lies between `CheckResult.count` and that number
+plus the unknown environments.
+
+Source: Monitoring Plugins Development Guidelines, "Plugin Output", "Plugin Return Codes", "Performance data" and
+"Threshold and Ranges". A range is `[@]start:end`. `start:` may be left out if it is 0, `~` is negative infinity, a
+missing end is infinity, and both ends belong to the range. A value outside raises an alert; with `@`, a value inside.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from math import inf
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from envwatch.fleet.plausibility import latest_possible
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import has_lasted, is_problem, is_undated
+from envwatch.model.modes import UNRESTRICTED, mode_of
+from envwatch.model.text import SafeText, clean, composed, counted, named_ids, shortened
+from envwatch.model.times import long_age, span
+from envwatch.model.versions import is_behind
+from envwatch.views.state_style import clock_warning
+from envwatch.views.table.block import Aside, block_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from datetime import timedelta
+
+    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.clock import Clocks
+    from envwatch.views.table.block import Block
+
+
+_NUMBER: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
+_RANGE: Final = re.compile(rf"(?P<inside>@?)(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?", re.ASCII)
+_LONGEST: Final = 64
+"""Characters of a range."""
+_NAMED: Final = 16
+"""Characters of a wrong range that its message has."""
+
+
+@dataclass(frozen=True, slots=True)
+class NagiosRange:
+    """One range."""
+
+    text: str
+    """As it was written; performance data repeats it."""
+    start: float
+    end: float
+    alerts_inside: bool = False
+
+    def alerts(self, value: float) -> bool:
+        """Whether a value raises an alert."""
+        return (self.start <= value <= self.end) is self.alerts_inside
+
+
+def parse_nagios_range(text: str) -> NagiosRange:
+    """Return the range that a text describes.
+
+    Raises:
+        ValueError: if it describes none; the message says what does.
+    """
+    match = _RANGE.fullmatch(text) if len(text) <= _LONGEST else None
+    if match is None or not (match["colon"] or match["end"]):
+        raise ValueError(f"{_named(text)} is no range; write 10, 10:, ~:10, 10:20 or @10:20")
+    start = -inf if match["start"] == "~" else float(match["start"] or 0)
+    end = inf if match["end"] is None else float(match["end"])
+    if start > end:
+        what = f"its start, {match['start'] or '0'}, is greater than its end, {match['end']}"
+        raise ValueError(f"{_named(text)} is no range: {what}")
+    return NagiosRange(text, start, end, alerts_inside=bool(match["inside"]))
+
+
+def _named(text: str) -> SafeText:
+    """Return a short text itself: a longer text may be a key in the wrong place."""
+    return clean((text if len(text) <= _NAMED else "…") or "an empty text")
+
+
+_SERVICE: Final = "ENVWATCH"
+_LONGEST_TEXT: Final = 400
+"""Cells of the first line's text: callers send it as a short message."""
+_LONGEST_DETAIL: Final = 200
+_MOST_BYTES: Final = 4096
+"""Of the whole output: what the oldest callers read."""
+_ROOM_FOR_REST: Final = 32
+"""Bytes of the last line, which says how many details there are besides."""
+
+
+class PluginStatus(IntEnum):
+    """A plugin's verdict; the value is its exit code."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerformanceDatum:
+    """One item of performance data."""
+
+    label: str
+    """A word of ASCII letters: it needs no quotes."""
+    value: float
+    unit: Literal["", "s"] = ""
+    """Seconds, or a plain number."""
+    warning: NagiosRange | None = None
+    critical: NagiosRange | None = None
+    greatest: float
+    """The greatest possible value; the least is 0."""
+
+
+def status_of(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
+    """Return the status that is certain, whichever of the possible values, at least one, is the true one.
+
+    It is UNKNOWN if only some of them are OK. An alert that is certain is never hidden by what is not known, and of two
+    possible alerts the lesser one is certain. A value for which both thresholds alert is CRITICAL.
+    """
+    possible = {_status(value, warning, critical) for value in values}
+    return PluginStatus.UNKNOWN if PluginStatus.OK in possible and len(possible) > 1 else min(possible)
+
+
+def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
+    if critical is not None and critical.alerts(value):
+        return PluginStatus.CRITICAL
+    return PluginStatus.WARNING if warning is not None and warning.alerts(value) else PluginStatus.OK
+
+
+def output_of(
+    status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
+) -> str:
+    """Return the output: a line of status, text and performance data, and a line for each detail that has room.
+
+    The text is one sentence; the most important detail comes first.
+    """
+    first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
+    if metrics:
+        first += f" | {' '.join(map(_performance, metrics))}"
+    lines = [first]
+    room = _MOST_BYTES - _ROOM_FOR_REST - len(first.encode())
+    for index, detail in enumerate(details):
+        line = _plain(detail, _LONGEST_DETAIL)
+        room -= len(line.encode()) + 1
+        if room < 0:
+            lines.append(f"and {len(details) - index:,} more")
+            break
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: SafeText, width: int) -> SafeText:
+    """Return a text that cannot be taken for performance data: a caller looks for it behind `|`, on every line."""
+    return shortened(composed(text.replace("|", "/")), width)
+
+
+def _performance(metric: PerformanceDatum) -> str:
+    warning, critical = (each.text if each else "" for each in (metric.warning, metric.critical))
+    return f"{metric.label}={_number(metric.value)}{metric.unit};{warning};{critical};0;{_number(metric.greatest)}"
+
+
+def _number(value: float) -> str:
+    """Return a number in digits, to a thousandth: no exponent is allowed."""
+    return str(value) if isinstance(value, int) else f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+_NAMES: Final = 3
+"""Names in the first line."""
+_NAME_CELLS: Final = 40
+_STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING)
+"""The states in performance data: the same ones in every run, as graphs are made of them."""
+
+
+class Metric(StrEnum):
+    """What is counted."""
+
+    PROBLEMS = "problems"
+    """Those that are worth a person's attention by the alert policy; losses once they have lasted for `alert_after`."""
+    OFFLINE = "offline"
+    """Off and in the block, as the status line counts."""
+    LATE = "late"
+    ONLINE = "online"
+    MISSING = "missing"
+    UNRESTRICTED = "unrestricted"
+    """Up, in the mode that approves everything."""
+    BEHIND = "behind"
+    """Up, and of a version before the newest version in their profile."""
+
+
+_SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
+"""What the status line counts by state: a row that reads unknown there is unknown here."""
+
+
+class Named(NamedTuple):
+    """An environment that the output names."""
+
+    tracked: TrackedEnvironment
+    why: SafeText
+    """Its state with the reason and how long ago."""
+
+    @property
+    def name(self) -> SafeText:
+        """Its name, with its profile if there are several."""
+        profile = f"{self.tracked.profile}: " if self.tracked.profile else ""
+        return composed(profile + shortened(self.tracked.environment.label, _NAME_CELLS, keep="ends"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The counts of the environments that a filter finds."""
+
+    of: Metric
+    count: int
+    named: Sequence[Named]
+    """Those that are counted; for `ONLINE` the others, which are the news."""
+    block: Block
+    """The counts of the status line and of the rule below the block."""
+    counted_states: Mapping[Presence, int]
+    """How many of the counted ones have each state."""
+    acked: int
+    """Problems that do not count, because they are acknowledged."""
+    waiting: int
+    """Problems that do not count yet, because they are newer than `alert_after`."""
+    unknown: int
+    """How many more there may be: those that cannot be judged."""
+    unreadable: int
+    """How many rows could not be read."""
+    doubts: Sequence[SafeText]
+    """Why, in sentences, and what else makes verdicts doubtful."""
+    total: int
+    """All that the filter finds or may find."""
+    old: timedelta | None
+    """The age of the oldest listing, if it is not recent: a host that serves it may be cut off from the platform."""
+    is_listing_empty: bool
+    """Whether no profile lists or expects any environment."""
+
+    def status_and_text(
+        self, warning: NagiosRange | None, critical: NagiosRange | None
+    ) -> tuple[PluginStatus, SafeText]:
+        """Return the status, and what was found in one sentence.
+
+        An empty listing proves nothing of machines: the key may be another organization's, or the platform may have
+        lost the list. Where a filter finds nothing, an alert stands (`1:` asks for at least one), and OK does not.
+        """
+        if self.is_listing_empty:
+            return PluginStatus.UNKNOWN, clean("the listing is empty, and no environment is expected")
+        status = status_of(range(self.count, self.count + self.unknown + 1), warning, critical)
+        if status is PluginStatus.OK and not self.total:
+            return PluginStatus.UNKNOWN, clean("no environment matches the filter")
+        return status, self.text
+
+    def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
+        """Return the performance data: what is counted with its ranges, then the counts of the dashboard."""
+        values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
+        values["unknown"] = self.block.unknown + self.unreadable
+        values |= {aside.value.split()[0]: self.block.asides.get(aside, 0) for aside in Aside}
+        first = PerformanceDatum(
+            label=self.of.value, value=self.count, warning=warning, critical=critical, greatest=self.total
+        )
+        rest = (PerformanceDatum(label=name, value=value, greatest=self.total) for name, value in values.items())
+        return [first, *(metric for metric in rest if metric.label != first.label)]
+
+    @property
+    def text(self) -> SafeText:
+        """What was found, in one sentence, without semicolons: Nagios replaces them."""
+        remarks = []
+        if self.of is Metric.PROBLEMS:
+            found = counted(self.count, "problem") if self.count else "no problem"
+            found = f"{found} in {counted(self.total, 'environment')}"
+            remarks = [f"{count:,} {state}" for state, count in self.counted_states.items()]
+        else:
+            found = f"{self.count:,} of {self.total:,} {self.of}"
+        counts = [(self.unknown, "unknown"), (self.acked, "acked"), (self.waiting, "waiting")]
+        if self.of is Metric.PROBLEMS:
+            counts += [(self.block.asides.get(aside, 0), aside.value) for aside in Aside]
+        remarks += [f"{count:,} {what}" for count, what in counts if count]
+        if self.old is not None:
+            remarks.append(f"listing {long_age(self.old)} old")
+        if remarks:
+            found += f" ({', '.join(remarks)})"
+        if self.named:
+            names = ", ".join(each.name for each in self.named[:_NAMES])
+            more = f" and {len(self.named) - _NAMES:,} more" if len(self.named) > _NAMES else ""
+            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}{more}"
+        return composed(found)
+
+    @property
+    def details(self) -> Sequence[SafeText]:
+        """What is not known, and why each that is named is so."""
+        return [*self.doubts, *(composed(f"{each.name}: {each.why}") for each in self.named)]
+
+
+def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
+    """Count the environments that a matcher finds, after one listing of every profile."""
+    named: list[Named] = []
+    counted_states: Counter[Presence] = Counter()
+    acked = waiting = total = unknown = 0
+    doubts: list[SafeText] = []
+    matching = {profile_state.profile: _matching(profile_state, matcher, now) for profile_state in monitor.fleet}
+    block = block_of(monitor, now, counted={tracked.key for rows in matching.values() for tracked in rows})
+    for profile_state in monitor.fleet:
+        at, found = profile_state.clock.server_time(now.wall), matching[profile_state.profile]
+        proven = [row for row in found if not (profile_state.is_unproven(row) or (row.clock_suspect and of in _SHOWN))]
+        test, undated = _test_of(of, monitor, profile_state, now, block.keys), 0
+        for tracked in proven:
+            is_counted = test(tracked)
+            if is_counted is None:
+                undated += 1
+                continue
+            if is_counted:
+                counted_states[tracked.presence] += 1
+            elif of is Metric.PROBLEMS and is_problem(tracked, at):
+                is_acked = monitor.is_acked(tracked)
+                acked += is_acked
+                waiting += tracked.key in block.keys and not is_acked
+            if is_counted is not (of is Metric.ONLINE):
+                named.append(Named(tracked, _why(profile_state, tracked, of, at)))
+        unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
+        total += len(found) + unreadable
+        if of is not Metric.MISSING:
+            unknown += unreadable + undated + len(found) - len(proven)
+        if of in (Metric.PROBLEMS, Metric.MISSING):
+            unknown += unlisted
+        if (warning := clock_warning(profile_state)) is not None:
+            doubts.append(warning)
+        doubts += _doubts(profile_state, unreadable, len(found) - len(proven), undated, unlisted)
+    return CheckResult(
+        of=of,
+        count=counted_states.total(),
+        named=sorted(named, key=_urgency),
+        block=block,
+        counted_states={state: counted_states[state] for state in _URGENCY if counted_states[state]},
+        acked=acked,
+        waiting=waiting,
+        unknown=unknown,
+        unreadable=sum(map(_unreadable, monitor.fleet)),
+        doubts=doubts,
+        total=total,
+        old=monitor.fleet.old_listing_age(now),
+        is_listing_empty=not any(
+            profile_state.environments or _unreadable(profile_state) for profile_state in monitor.fleet
+        ),
+    )
+
+
+def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> list[TrackedEnvironment]:
+    at = profile_state.clock.server_time(now.wall)
+    return [tracked for tracked in profile_state.environments.values() if matcher.matches(tracked, at)]
+
+
+def _test_of(
+    of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
+) -> Callable[[TrackedEnvironment], bool | None]:
+    """Return the test whether an environment of a profile is counted; the test returns None if nobody can know."""
+    match of:
+        case Metric.PROBLEMS:
+            at, alert_after = profile_state.clock.server_time(now.wall), monitor.alert_after(profile_state.profile)
+            noticed, latest = monitor.incidents.noticed_times(), now.monotonic - alert_after.total_seconds()
+            latest_loss = latest_possible(profile_state.clock, at)
+
+            def is_lasting_problem(tracked: TrackedEnvironment) -> bool | None:
+                if not monitor.is_alerting(tracked, now):
+                    return False
+                if is_undated(tracked, latest_loss):
+                    return noticed[tracked.key] <= latest if tracked.key in noticed else None
+                has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits)
+                return has_been_lost and noticed.get(tracked.key, latest) <= latest
+
+            return is_lasting_problem
+        case Metric.OFFLINE:
+            return lambda tracked: tracked.presence is Presence.OFFLINE and tracked.key in in_block
+        case Metric.UNRESTRICTED:
+            return lambda tracked: tracked.verdict.is_up and mode_of(tracked.environment.mode) == UNRESTRICTED
+        case Metric.BEHIND:
+            return lambda tracked: (
+                tracked.verdict.is_up and is_behind(tracked.environment.version, profile_state.newest)
+            )
+        case _:
+            return lambda tracked: tracked.presence.value == of.value
+
+
+def _unreadable(profile_state: ProfileState) -> int:
+    return 0 if profile_state.snapshot is None else profile_state.snapshot.rejected
+
+
+def _unlisted(profile_state: ProfileState) -> int:
+    """Return how many expected names may belong to rows that could not be read, so that none is missing for sure."""
+    if not _unreadable(profile_state):
+        return 0
+    known = {
+        name
+        for each in profile_state.environments.values()
+        for name in (each.environment.name, each.environment.device_id)
+    }
+    return len(set(profile_state.expect) - known)
+
+
+def _doubts(
+    profile_state: ProfileState, unreadable: int, untimed: int, undated: int, unlisted: int
+) -> Iterator[SafeText]:
+    """Yield a sentence for each reason why environments cannot be judged."""
+    if unreadable and profile_state.snapshot is not None:
+        ids = named_ids(profile_state.snapshot.rejected_ids, unreadable)
+        yield clean(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
+    if untimed:
+        yield clean(f"unknown: {counted(untimed, 'row')} whose heartbeat's time cannot be true")
+    if undated:
+        yield clean(f"unknown: {counted(undated, 'row')} offline since a time that cannot be true")
+    if unlisted:
+        yield clean(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
+
+
+def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float) -> SafeText:
+    """Return the state of an environment, the reason, and since when."""
+    environment = tracked.environment
+    if of is Metric.UNRESTRICTED:
+        return composed(f"{tracked.presence}, mode {environment.mode}")
+    if of is Metric.BEHIND:
+        return composed(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
+    why = f"{tracked.presence} ({tracked.reason})"
+    if tracked.presence.is_absent:
+        return clean(why)
+    sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"
+    return clean(f"{why}, {sign} {long_age(span(at - tracked.environment.last_seen_alive_at))} ago")
+
+
+_URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)
+
+
+def _urgency(named: Named) -> tuple[int, float]:
+    """Return a sort key: the worst state first, in it what was lost last."""
+    return _URGENCY.index(named.tracked.presence), -named.tracked.environment.last_seen_alive_at

@@ -1,0 +1,219 @@
+"""Environments with their verdicts, as commands and exports give them out, and how lists are joined and filtered.
+
+Pure. The formats are in `output`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.acknowledgements import ack_in
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.model.limits import Limits
+from envwatch.model.text import SafeText, clean, composed
+from envwatch.query.field_types import MatchContext
+from envwatch.views.state_details import silence_text
+from envwatch.views.state_style import clock_warning
+from envwatch.views.table.block import NO_BLOCK, Block
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.table_view import Preset, in_default_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.model.clock import Clocks, ServerMs
+    from envwatch.model.outcome import Listed
+    from envwatch.query.language import Query
+    from envwatch.views.table.table_view import View
+
+
+UNKNOWN: Final = clean("unknown")
+"""The state of an environment whose last verdict is out of date."""
+
+
+class ListedEnvironment(NamedTuple):
+    """An environment with the moment of its verdict."""
+
+    tracked: TrackedEnvironment
+    judged_at: ServerMs
+    """The moment of both the verdict and the heartbeat's age."""
+    is_unknown: bool = False
+    """Whether the verdict is out of date (`ProfileState.is_unknown`)."""
+    limits: Limits = Limits()
+    """The thresholds of the profile."""
+
+    @property
+    def state(self) -> SafeText:
+        """The presence, or `unknown`."""
+        return UNKNOWN if self.is_unknown else clean(self.tracked.presence.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentList:
+    """Environments with their verdicts: a listing, or what a dashboard shows."""
+
+    rows: Sequence[ListedEnvironment]
+    """In the order of the output."""
+    taken_at: float
+    """When the listing was requested, the oldest of several: server's clock, in ms."""
+    rejected: int
+    """Rows that could not be read."""
+    rejected_ids: frozenset[SafeText] = frozenset()
+    """The ids of those rows, as far as they could be read."""
+    is_by_server_clock: bool
+    """False if no response had a Date header, so that this machine's clock was used."""
+    clock_warnings: Sequence[SafeText] = ()
+    """What is wrong with the clocks: one sentence for each profile where they differ by 5 s or more."""
+    filter: SafeText | None = None
+    """The query that the rows match."""
+    preset: Preset | None = None
+    """The preset that they match as well. It is no part of the query, where terms on one field are alternatives."""
+    hidden: int = 0
+    """Environments that do not match."""
+    acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
+    """Notes by the key of the row."""
+    block: Block = NO_BLOCK
+    """The losses that need a person, and the counts of the rows as the dashboard shows the counts."""
+    remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
+    """Who acknowledged or silenced a row on this machine, in a few words for the table."""
+    unlisted: Sequence[SafeText] = ()
+    """Profiles that were requested but could not be listed."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every profile was listed and every row could be read and judged."""
+        return not self.rejected and not self.unlisted and not self.untimed
+
+    @property
+    def untimed(self) -> int:
+        """How many of the rows have a heartbeat whose time cannot be true."""
+        return sum(row.tracked.has_impossible_time for row in self.rows)
+
+    def counts(self) -> Counter[str]:
+        """Return how many of the rows have each state."""
+        return Counter(row.state for row in self.rows)
+
+
+def environment_list(listed: Listed, profile_state: ProfileState) -> EnvironmentList:
+    """Return the environments of a first listing, problems first; `profile_state` is the one after it."""
+    judged_at: dict[SafeText, ServerMs] = {}
+    for page in listed.snapshot.pages:
+        at = profile_state.clock.server_time(page.asked_at)
+        # Of an id listed twice, the fleet has chosen one row.
+        for row in page.environments:
+            # A row with an impossible time is no longer the one that was received.
+            if row.id not in judged_at or profile_state.environments[row.id].environment is row:
+                judged_at[row.id] = at
+    ordered = in_default_order(profile_state.environments.values())
+    taken_at = profile_state.clock.server_time(listed.asked.wall)
+    return EnvironmentList(
+        rows=[
+            ListedEnvironment(
+                tracked,
+                judged_at.get(tracked.environment.id, taken_at),
+                tracked.has_impossible_time,
+                profile_state.limits,
+            )
+            for tracked in ordered
+        ],
+        taken_at=taken_at,
+        rejected=listed.snapshot.rejected,
+        rejected_ids=listed.snapshot.rejected_ids,
+        is_by_server_clock=profile_state.clock.is_known,
+        clock_warnings=_clock_warnings(profile_state),
+    )
+
+
+def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
+    """Return the acknowledgements of rows that are down, and the silences, as WHY has them: `acked: known`."""
+    remarks: dict[EnvironmentKey, SafeText] = {}
+    for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
+        if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
+            remarks[tracked.key] = composed(f"acked: {ack.note}") if ack.note else clean("acked")
+        elif (silence := monitor.silence_of(tracked, now)) is not None:
+            remarks[tracked.key] = silence_text(silence, now.wall)
+    return remarks
+
+
+def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
+    warning = clock_warning(profile_state)
+    if warning is None:
+        return ()
+    return (composed(f"profile {profile_state.profile}: {warning}") if profile_state.profile else warning,)
+
+
+def environment_list_of_rows(
+    rows: Sequence[TrackedEnvironment], fleet: Fleet, view: View, acks: Acks, now: Clocks
+) -> EnvironmentList:
+    """Return the rows that a dashboard shows, in their order, as matched by its view."""
+    taken_at = {
+        profile_state.profile: profile_state.clock.server_time(profile_state.listed.wall)
+        for profile_state in fleet
+        if profile_state.listed is not None
+    }
+    snapshots = [
+        profile_state.snapshot
+        for profile_state in fleet
+        if profile_state.listed is not None and profile_state.snapshot is not None
+    ]
+    return EnvironmentList(
+        rows=[
+            ListedEnvironment(tracked, taken_at[tracked.profile], fleet.is_unknown(tracked, now)) for tracked in rows
+        ],
+        taken_at=min(taken_at.values(), default=now.wall),
+        rejected=sum(snapshot.rejected for snapshot in snapshots),
+        rejected_ids=frozenset().union(*(snapshot.rejected_ids for snapshot in snapshots)),
+        is_by_server_clock=all(
+            profile_state.clock.is_known for profile_state in fleet if profile_state.listed is not None
+        ),
+        filter=composed(str(view.query)) or None,
+        preset=None if view.preset is Preset.ALL else view.preset,
+        hidden=max(len(fleet) - len(rows), 0),
+        acknowledged={
+            tracked.key: ack.note
+            for tracked in rows
+            if (ack := ack_in(acks, fleet.server_of(tracked.profile), tracked.environment.id)) is not None
+        },
+    )
+
+
+def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = ()) -> EnvironmentList:
+    """Return the environments of several profiles in one list, problems first.
+
+    There is at least one listing, each of another profile, all with the same filter; `unlisted` profiles have none.
+    """
+    rows = {row.tracked.key: row for listing in listings for row in listing.rows}
+    return EnvironmentList(
+        rows=[rows[tracked.key] for tracked in in_default_order(row.tracked for row in rows.values())],
+        taken_at=min(listing.taken_at for listing in listings),
+        rejected=sum(listing.rejected for listing in listings),
+        rejected_ids=frozenset().union(*(listing.rejected_ids for listing in listings)),
+        is_by_server_clock=all(listing.is_by_server_clock for listing in listings),
+        clock_warnings=[warning for listing in listings for warning in listing.clock_warnings],
+        filter=listings[0].filter,
+        hidden=sum(listing.hidden for listing in listings),
+        acknowledged={key: note for listing in listings for key, note in listing.acknowledged.items()},
+        unlisted=unlisted,
+    )
+
+
+def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE) -> EnvironmentList:
+    """Return the environments of one profile that match a query, in the same order.
+
+    Words are looked for in every column, whatever the format shows, and ages are of each row's own moment.
+    `profile_name` is given also where only one profile is listed.
+    """
+    if not query:
+        return listing
+    moments = {row.judged_at for row in listing.rows}
+    tests = {at: query.test(MatchContext(at, profile=profile_name), tuple(COLUMNS.values())) for at in moments}
+    rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
+    hidden = listing.hidden + len(listing.rows) - len(rows)
+    return replace(listing, rows=rows, filter=composed(str(query)), hidden=hidden)

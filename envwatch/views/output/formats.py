@@ -1,0 +1,370 @@
+"""Environments as bytes: JSON, JSON lines, CSV and names for programs, a table and one line for people.
+
+Owns the formats. Does no I/O; verdicts come from the fleet, and the order from `table_view` or the dashboard. All texts
+are cleaned before they get here. Must not import Textual or Rich.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, timedelta
+from enum import StrEnum
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+from pydantic_core import to_json
+
+from envwatch.fleet.presence import UNTIMED, Presence, Reason, heartbeat_age
+from envwatch.model.environment import API_FIELDS, NEVER, OUTPUT_NAMES, ValueKind
+from envwatch.model.shared_marks import shared_ack_of
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
+from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
+from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
+from envwatch.views.output.window_title import counts_text
+from envwatch.views.state_style import painted, presence_style, style_of
+from envwatch.views.table.block import Aside
+from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.table_view import ambiguous_names, id_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.environment import Environment
+    from envwatch.views.table.block import Block
+
+_Keep: TypeAlias = Literal["start", "ends", "end"]
+
+_UNKNOWN_REASON: Final = clean("cannot be known")
+
+
+class ListFormat(StrEnum):
+    """The output formats of `list`."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    NAME = "name"
+    LINE = "line"
+
+
+def json_of(listing: EnvironmentList) -> Iterator[bytes]:
+    """Yield one JSON document in UTF-8, row by row: whole, 100,000 rows would fill 200 MiB."""
+    counts = listing.counts()
+    document: dict[str, object] = {
+        "taken_at": iso(listing.taken_at),
+        "complete": listing.is_complete,
+        "filter": listing.filter,
+        "preset": listing.preset,
+        "total_unfiltered": len(listing.rows) + listing.hidden,
+        "counts": {state: counts[state] for state in _STATES} | {"total": len(listing.rows)},
+        "set_aside": {"total": listing.rejected, "ids": sorted(listing.rejected_ids)},
+        "environments": [],
+    }
+    start, end = to_json(document, indent=2).rsplit(b"]", 1)
+    yield start
+    for number, row in enumerate(_rows(listing)):
+        yield (b",\n    " if number else b"\n    ") + to_json(row, indent=2).replace(b"\n", b"\n    ")
+    yield (b"\n  ]" if listing.rows else b"]") + end + b"\n"
+
+
+def row_json_of(listing: EnvironmentList) -> str:
+    """Return a list's only environment as one JSON object, formatted as in `json_of`."""
+    (row,) = _rows(listing)
+    return to_json(row, indent=2).decode()
+
+
+def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
+    """Yield one JSON object for each environment, one a line, in UTF-8."""
+    for row in _rows(listing):
+        yield to_json(row) + b"\n"
+
+
+def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
+    """Yield a header and one line for each environment, in UTF-8: the fields of the JSON, nested ones as JSON.
+
+    No cell is a formula to a spreadsheet. A null is an empty cell, like an empty text.
+    """
+    yield _csv_line(ROW_NAMES)
+    for row in _rows(listing):
+        yield _csv_line(_csv_cell(value) for value in row.values())
+
+
+def names_of(listing: EnvironmentList) -> Iterator[bytes]:
+    """Yield names alone in UTF-8, one a line; a row without a name has its id."""
+    for row in listing.rows:
+        yield f"{row.tracked.environment.label}\n".encode()
+
+
+def line_of(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
+    """Return one line for a prompt or a status bar: the counts of the status line, whose fleet it is, the data's age.
+
+    Rows that cannot be read or judged are unknown. A profile that could not be listed has a `?` after its name. `label`
+    names the profiles, or the host where no profile is chosen.
+    """
+    block = replace(listing.block, unknown=listing.block.unknown + listing.rejected)
+    parts: list[str] = [counts_text(block, ascii_only=ascii_only, has_online=True)]
+    parts += [label, *(f"{profile}?" for profile in listing.unlisted), short_age(age)]
+    return f"{' '.join(filter(None, parts))}\n".encode(encoding, "backslashreplace")
+
+
+def table_of(
+    listing: EnvironmentList, *, width: int | None, encoding: str, ascii_only: bool, has_colours: bool = False
+) -> Iterator[bytes]:
+    r"""Yield the lines of an aligned table for people.
+
+    Names have priority: the rightmost columns go before a name is cut below `_NAME_AT_LEAST` cells, and a name is never
+    shorter than in a narrower terminal. A name takes at most 40 cells; one that others share or resemble ends with a
+    part of its id, as in the dashboard.
+
+    Args:
+        listing: the rows.
+        width: cells of the terminal; None for no limit.
+        encoding: of the lines. Characters that the encoding lacks are written as `\x…`.
+        ascii_only: whether glyphs and marks are ASCII; names keep all characters of the encoding.
+        has_colours: whether states have the escape sequences of their colours.
+    """
+    nothing = "-" if ascii_only else NOTHING
+    ellipsis = ".." if ascii_only else "…"
+    separator = " - " if ascii_only else " · "
+
+    def encodable(text: str | None) -> SafeText:
+        return composed((text or nothing).encode(encoding, "backslashreplace").decode(encoding))
+
+    has_profiles = any(row.tracked.profile for row in listing.rows)
+    columns = [column for column in _COLUMNS if has_profiles or column.id != "profile"]
+    # One environment under two profiles is no pair of twins.
+    named = {(row.tracked.environment.id, row.tracked.environment.label) for row in listing.rows}
+    names = ambiguous_names(Counter(label for _, label in named))
+
+    def line_of_row(row: ListedEnvironment) -> _TableLine:
+        style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
+        state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
+        remark = listing.remarks.get(row.tracked.key)
+        others = [column.shown(row.tracked, row.judged_at, row.limits) for column in columns]
+        if remark is not None:
+            others[has_profiles] = composed(separator.join(filter(None, (others[has_profiles], remark))))
+        tail = id_tail(environment.label, environment.id, names)
+        tail = encodable(tail) if tail else EMPTY
+        name = shortened(encodable(environment.label), _WIDEST_NAME - cells(tail), keep="ends", ellipsis=ellipsis)
+        age = _quiet_text(row.tracked, row.judged_at)
+        is_open = row.tracked.key in listing.block.keys and remark is None
+        needs_nobody = style.style == "offline" and not is_open
+        look = "gone" if needs_nobody else style.style
+        return _TableLine(encodable(state), encodable(age), name, tail, [encodable(other) for other in others], look)
+
+    titles = [clean(column.title) for column in columns]
+    table = [_TableLine(clean("STATE"), clean("AGE"), clean("NAME"), EMPTY, titles, "plain")]
+    table += map(line_of_row, listing.rows)
+    widths = [max(map(cells, column)) for column in zip(*(line.cells for line in table), strict=True)]
+    if width is not None:
+        widths = _fitting(widths, width)
+    keeps = [column.keep for column in columns]
+
+    for line in table:
+        text: str = line.drawn(widths, keeps, width, ellipsis)
+        if has_colours and text.startswith(line.state):
+            text = painted(line.state, line.style) + text.removeprefix(line.state)
+        yield f"{text}\n".encode(encoding)
+
+
+class _TableLine(NamedTuple):
+    """One line of the table, before it is fitted into columns."""
+
+    state: SafeText
+    age: SafeText
+    name: SafeText
+    tail: SafeText
+    """Of the id, after an ambiguous name; never cut."""
+    others: list[SafeText]
+    style: str
+    """The name of the state's style."""
+
+    @property
+    def cells(self) -> list[SafeText]:
+        return [self.state, self.age, composed(self.name + self.tail), *self.others]
+
+    def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> SafeText:
+        """Return the line with the columns that have a width, cut to the width of the terminal if there is one."""
+        for_state, for_age, for_name, *rooms = widths
+        name = shortened(self.name, max(for_name - cells(self.tail), 1), keep="ends", ellipsis=ellipsis)
+        fields = [
+            fitted(self.state, for_state),
+            fitted(self.age, for_age, align="right"),
+            fitted(composed(name + self.tail), for_name, ellipsis=ellipsis),
+        ]
+        others = zip(self.others, rooms, keeps, strict=False)
+        fields += [fitted(cell, room, keep=keep, ellipsis=ellipsis) for cell, room, keep in others]
+        text = composed(_GAP.join(fields).rstrip(" "))
+        return text if width is None else shortened(text, width, ellipsis=ellipsis)
+
+
+def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None) -> str:
+    """Return one line for people: counts and caveats, in ASCII except for the host.
+
+    `old` is the listing's age, if it is not recent: the host has it from the platform, and may be cut off from there.
+    """
+    counts = ", ".join(f"{count:,} {word}" for count, word in _counted(listing.block))
+    caveats = ""
+    if listing.rejected:
+        named = named_ids(listing.rejected_ids, listing.rejected)
+        caveats += f"; incomplete: {counted(listing.rejected, 'row')} could not be read{named}"
+    if listing.untimed:
+        caveats += f"; incomplete: {counted(listing.untimed, 'row')} whose heartbeat's time cannot be true"
+    if listing.unlisted:
+        caveats += f"; incomplete: no listing of {', '.join(listing.unlisted)}"
+    if old is not None:
+        caveats += f"; the listing is {long_age(old)} old"
+    if not listing.is_by_server_clock and not listing.clock_warnings:
+        caveats += "; ages are by this machine's clock: no response had a Date header"
+    total = counted(len(listing.rows) + listing.hidden, "environment")
+    matching = "" if listing.filter is None else f"{len(listing.rows):,} of "
+    return f"{matching}{total} at {host}: {counts}{caveats}"
+
+
+def _counted(block: Block) -> Iterator[tuple[int, str]]:
+    """Yield the counts of the status line and of the rule below the block, with their words; none that is zero."""
+    for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE):
+        count = block.presences.get(presence, 0)
+        if count or presence is Presence.ONLINE:
+            yield count, "missing" if presence is Presence.MISSING else presence_style(presence).word
+    counts = [(block.unknown, "unknown"), *((block.asides.get(aside, 0), aside.value) for aside in Aside)]
+    yield from ((count, word) for count, word in counts if count)
+
+
+def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
+    """Return the time since the last sign of life; None if there never was one."""
+    seen_at = tracked.environment.last_seen_alive_at
+    return None if seen_at == NEVER else short_age(span(now - seen_at))
+
+
+_COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "why", "mode", "version", "branch", "os"))
+"""The columns after state, age and name. In a narrow terminal, the last ones go first."""
+_STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
+_GAP: Final = "  "
+_WIDEST_NAME: Final = 40
+"""Cells of a name with the part of its id: a UUID with a prefix."""
+_NAME_AT_LEAST: Final = 20
+"""Cells that a name keeps before any other column: rule 8 of the screen."""
+_WIDEST_OTHER: Final = 30
+"""Cells of a column after the name in a terminal."""
+
+
+def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
+    """Return the widths of the columns that fit into a terminal; the columns after them are dropped.
+
+    Args:
+        widths: cells of each column if nothing is cut.
+        terminal: cells of a line.
+    """
+    state, age, name, *others = widths
+    others = [min(other, _WIDEST_OTHER) for other in others]
+    before_name = state + age + 2 * len(_GAP)
+
+    def chosen(columns: int) -> tuple[int, int]:
+        """Return how many columns fit behind the name in a terminal, and the cells that are left for the name."""
+        goal = min(name, max(_NAME_AT_LEAST, columns // 3))
+        left, count = columns - before_name, 0
+        for other in others:
+            if left - len(_GAP) - other < goal:
+                break
+            left, count = left - len(_GAP) - other, count + 1
+        return count, left
+
+    count, _ = chosen(terminal)
+    # No wider terminal has more columns at the cost of the name.
+    rooms = (chosen(columns)[1] for columns in range(terminal, max(terminal, 3 * name) + 1))
+    return [state, age, max(min(name, *rooms), 1), *others[:count]]
+
+
+def _rows(listing: EnvironmentList) -> Iterator[dict[str, object]]:
+    for row in listing.rows:
+        yield row_of(row, listing.acknowledged.get(row.tracked.key))
+
+
+_JUDGED: Final = ("state", "reason", "heartbeat_age_s")
+_ASIDE: Final = ("profile", "acknowledged", "last_state")
+
+
+def _row_names() -> Iterator[str]:
+    for name in OUTPUT_NAMES:
+        yield name
+        if name == "listener_instance_id":
+            yield from _JUDGED
+        elif name == "metadata":
+            yield from _ASIDE
+
+
+ROW_NAMES: Final = tuple(_row_names())
+"""The names of an environment's fields in every format for programs. Names, order and types are a stable interface."""
+_EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
+_INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
+_values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
+
+
+def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
+    """Return the fields of an environment by the names of `ROW_NAMES`. envwatch adds some fields to the declared ones.
+
+    * Instants are ISO 8601 in UTC with milliseconds.
+    * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
+    * `reason` is the reason for the state; for an offline row that another row replaced, `replaced by NAME`.
+    * `mode` is as received, including the names that older listeners use.
+    * `profile` is null if only one is watched. With several, ids may repeat, but not with the same profile.
+    * `acknowledged` is the note of the acknowledgement: `by NAME: note` if the host that serves the listing gave it.
+    * `last_state` is the last verdict if `state` is `unknown`, otherwise null.
+    * `unknown` has the fields of the row that this version of envwatch has no name for, as received.
+
+    Args:
+        row: the environment.
+        note: the note of its acknowledgement here, if there is one.
+    """
+    tracked = row.tracked
+    environment = tracked.environment
+    age = heartbeat_age(environment, row.judged_at)
+    if note is None and (shared := shared_ack_of(environment)) is not None:
+        note = shared.text
+    values = {**_EMPTY_ROW, **dict(zip(OUTPUT_NAMES, _values_of(environment), strict=True))}
+    for name in _INSTANTS:
+        values[name] = iso(getattr(environment, name))
+    values["state"] = row.state
+    values["reason"] = _reason(row)
+    # Cut, not rounded: 119.9996 s is not yet the 120 at which it would be offline.
+    values["heartbeat_age_s"] = None if age is None else age // MS / 1000
+    values["profile"] = tracked.profile or None
+    values["acknowledged"] = note
+    values["last_state"] = tracked.presence.value if row.is_unknown and tracked.verdict != UNTIMED else None
+    return values
+
+
+def _reason(row: ListedEnvironment) -> str:
+    if row.tracked.has_impossible_time:
+        return Reason.UNTIMED.value
+    return _UNKNOWN_REASON if row.is_unknown else row.tracked.reason
+
+
+def iso(at: float | None) -> str | None:
+    """Return an instant in UTC, with milliseconds; None if it is outside the calendar."""
+    when = moment(at, UTC)
+    return None if when is None else when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _csv_line(cells: Iterable[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
+
+
+def _csv_cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case str():
+            return csv_cell(composed(value))
+        case float():
+            return str(value)
+        case _:
+            return to_json(value).decode()

@@ -1,0 +1,391 @@
+"""What one environment is, what helps it and what happened to it, as labelled lines for the detail pane.
+
+Pure: the moment and the style of instants are arguments. The head of the pane is in `state_details`; here is what only
+a listing changes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.presence import NEVER_LISTED
+from envwatch.model.environment import METADATA_FIELDS, update_text
+from envwatch.model.modes import UNRESTRICTED, mode_meaning, mode_of
+from envwatch.model.shared_marks import SHARED_FIELD
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
+from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of
+from envwatch.model.versions import is_behind
+from envwatch.presentation import PRESENTATIONS, Match
+from envwatch.views.events.event_text import event_style, event_text
+from envwatch.views.pane.remedies import outdated_remedy, remedies, reported_update, start_command, update_command
+from envwatch.views.pane_layout import DetailLine, Fit
+from envwatch.views.state_details import instant_text
+from envwatch.views.state_style import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import tzinfo
+
+    from pydantic import JsonValue
+
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
+    from envwatch.model.environment import Environment
+    from envwatch.model.text import SafeText
+    from envwatch.presentation import Presentation
+    from envwatch.views.table.block import Block
+
+
+_NO_KEY: Final = EMPTY
+
+EVENTS: Final = 5
+"""Events of an environment that the pane has at least, if there are so many."""
+
+
+def help_lines(
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
+) -> Iterator[DetailLine]:
+    """Yield what a person can do: the command to run on that machine, with its letter, and what to know before.
+
+    `start_key` is the key that starts the listener of an environment that is down; empty if none does.
+    """
+    for remedy in remedies(tracked, profile_state, now, start_key):
+        label, notes = remedy.label, remedy.notes
+        if remedy.command is not None:
+            yield DetailLine(
+                label, remedy.command, "online", fit=_shell(tracked.environment), letter=COPY_LETTERS[remedy.copy]
+            )
+            label = ""
+        for note in notes:
+            yield DetailLine(label, note)
+            label = ""
+
+
+def _shell(environment: Environment) -> Fit:
+    return Fit.WINDOWS_COMMAND if environment.os == "win32" else Fit.COMMAND
+
+
+def event_line(  # noqa: PLR0913  the moment and the options of the screen
+    event: Event,
+    now: float,
+    zone: tzinfo | None,
+    block: Block | None = None,
+    *,
+    is_ascii: bool,
+    is_named: bool = False,
+) -> DetailLine:
+    """Return an event of one environment, labelled with its time, or with its age if it is a day old.
+
+    `now` is by the server's clock in ms. With `is_named` the environment's name stands before what happened. `block`
+    tells losses that need a person from other losses.
+    """
+    look, age = event_style(event, block), span(now - event.at)
+    label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
+    name = f"{event.name} " if is_named and event.name else ""
+    return DetailLine(
+        label, composed(f"{look.ascii if is_ascii else look.glyph} {name}{event_text(event, zone)}"), look.style
+    )
+
+
+def about_lines(
+    tracked: TrackedEnvironment, profile_state: ProfileState, uptime: SafeText | None, style: TimeStyle
+) -> Iterator[DetailLine]:
+    """Yield what an environment is, which changes only with a listing.
+
+    `uptime` is its availability in words, if it stands nowhere else.
+    """
+    if tracked.profile:
+        yield DetailLine("profile", tracked.profile)
+    if tracked.verdict == NEVER_LISTED:
+        return  # nothing is known of it but its name or device id
+    for presentation in PRESENTATIONS.values():
+        if presentation.pane and not presentation.is_id:
+            own = _OWN_LINES.get(presentation.id)
+            yield from (
+                _line(presentation, tracked, profile_state, style) if own is None else own(tracked, profile_state)
+            )
+    yield from _relations(tracked, profile_state)
+    if uptime is not None:
+        yield DetailLine("uptime", uptime)
+    yield from _times(tracked, profile_state, style)
+    if commands := ", ".join(filter(None, tracked.environment.supported_commands or ())):
+        yield DetailLine("commands", composed(commands))
+    yield from _unknown(tracked.environment)
+
+
+def _line(
+    presentation: Presentation, tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle
+) -> Iterator[DetailLine]:
+    """Yield the line of a field that has no rule of its own, if the environment has a value."""
+    if presentation.match is not Match.INSTANT:
+        yield from _text_line(presentation, tracked)
+    elif (at := presentation.instant(tracked)) is not None and profile_state.listed is not None:
+        listed_at = profile_state.clock.server_time(profile_state.listed.wall)
+        yield DetailLine(presentation.pane, instant_text(at, listed_at, zone_of(style)))
+
+
+def _text_line(presentation: Presentation, tracked: TrackedEnvironment) -> Iterator[DetailLine]:
+    if text := presentation.text(tracked):
+        fit = Fit.END if presentation.keep == "end" else Fit.ENDS
+        letter = COPY_LETTERS[_COPIED[presentation.id]] if presentation.id in _COPIED else ""
+        yield DetailLine(presentation.pane, text, fit=fit, letter=letter)
+
+
+_COPIED: Final = {
+    "directory": "directory",
+    "device": "device id",
+    "id": "environment id",
+    "connection": "connection id",
+}
+"""The labels in `COPY_LETTERS` of the fields whose line has a letter."""
+
+
+def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
+    """Yield how often its connection changed, and the other environments of its device."""
+    environment = tracked.environment
+    if tracked.transitions:
+        changes = counted(len(tracked.transitions), "change")
+        yield DetailLine("churn", composed(f"{changes} of connection in the last hour"))
+    twins = [
+        other.environment.label
+        for other in profile_state.environments.values()
+        if other.environment.device_id == environment.device_id and other.environment.id != environment.id
+    ]
+    if twins:
+        yield DetailLine("twins", composed(", ".join(twins)))
+
+
+def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle) -> Iterator[DetailLine]:
+    """Yield when it was first and last seen."""
+    if profile_state.listed is None:
+        return
+    listed_at, environment = profile_state.clock.server_time(profile_state.listed.wall), tracked.environment
+    zone = zone_of(style)
+    date = instant_text(environment.first_seen_at, listed_at, zone)
+    ago = f"{state_age(span(listed_at - environment.first_seen_at))} ago"
+    first = f"{ago} · {date}" if style is TimeStyle.RELATIVE else f"{date} · {ago}"
+    yield DetailLine(
+        "seen", composed(f"first {first} · last {instant_text(environment.last_seen_at, listed_at, zone)}")
+    )
+
+
+def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
+    """Yield the ids, each with the letter that copies it; none of what was never listed."""
+    if tracked.verdict == NEVER_LISTED:
+        return
+    for presentation in PRESENTATIONS.values():
+        if presentation.is_id:
+            yield from _text_line(presentation, tracked)
+
+
+def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    """Yield the mode with its meaning, and the name that the listener sent."""
+    sent = tracked.environment.mode
+    mode = mode_of(sent)
+    sent_as = f" (sent as {sent})" if mode != sent else ""
+    text = composed(f"{mode or NOTHING} · {mode_meaning(sent)}{sent_as}")
+    yield DetailLine("mode", text, "bold unrestricted" if mode == UNRESTRICTED else "")
+
+
+def _version(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
+    """Yield the version, and how the version compares with the newest of the profile."""
+    version, newest = tracked.environment.version, profile_state.newest
+    text = version or NOTHING
+    if version is not None and is_behind(version, newest):
+        text = composed(f"{version} · behind {newest}")
+    elif version is not None and version == newest:
+        text = composed(f"{version} · newest here")
+    yield DetailLine("version", text)
+
+
+def _branch(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    yield DetailLine("branch", tracked.environment.branch or NOTHING, fit=Fit.ENDS)
+
+
+def _pod(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    if tracked.pod_id:
+        yield DetailLine("pod" if tracked.environment.pod_id else "last pod", tracked.pod_id, fit=Fit.ENDS)
+
+
+def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    """Yield the system, the hardware and the version of Node.js in one line, then the graphics processors."""
+    environment = tracked.environment
+    machine = environment.machine or {}
+    system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
+    words = [
+        environment.os,
+        " ".join(system),
+        machine.get("model"),
+        machine.get("cpu"),
+        machine.get("architecture"),
+        _memory(machine.get("memoryBytes")),
+        f"node {environment.node_version}" if environment.node_version else None,
+    ]
+    yield DetailLine("on", composed(" · ".join(word for word in words if isinstance(word, str) and word)) or NOTHING)
+    gpus = machine.get("gpus")
+    counts = Counter(gpu for gpu in gpus if isinstance(gpu, str) and gpu) if isinstance(gpus, list) else Counter[str]()
+    if counts:
+        yield DetailLine(
+            "gpus", composed(", ".join(f"{count} × {gpu}" if count > 1 else gpu for gpu, count in counts.items()))
+        )
+
+
+def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
+    """Yield the protocol of messages, and which of its undocumented parts the listener has."""
+    environment = tracked.environment
+    flags = (
+        ("paired generations", environment.has_paired_generations),
+        ("subagents notify their caller", environment.subagents_notify_caller),
+    )
+    words = [name if flag else f"no {name}" for name, flag in flags if flag is not None]
+    if text := " · ".join(filter(None, [environment.message_protocol, *words])):
+        yield DetailLine("protocol", composed(text))
+
+
+def _memory(size: JsonValue) -> str | None:
+    """Return a size in bytes for people (`32.0 GiB`); None if no machine has that much."""
+    if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size < _MAX_MEMORY:
+        return None
+    import humanize  # noqa: PLC0415 - 10 ms that the first frame need not wait for
+
+    return humanize.naturalsize(size, binary=True)
+
+
+def _update(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
+    """Yield how it is updated; what an outdated environment needs stands with what helps."""
+    environment = tracked.environment
+    update, ability = environment.self_update, update_text(environment)
+    if update is None or ability is None:
+        yield DetailLine("update", NOTHING)
+        return
+    reason = update.get("reason")
+    because = f" · {reason}" if isinstance(reason, str) and reason else ""
+    yield DetailLine("update", composed(f"{_UPDATES[ability]}{because}"))
+    text, path = reported_update(environment), update.get("install_path")
+    remedy = outdated_remedy(environment, profile_state)
+    if text is not None and (remedy is None or text not in {remedy.command, *remedy.notes}):
+        is_command = text == update_command(environment)
+        letter = COPY_LETTERS["update command"] if is_command else ""
+        yield DetailLine("by hand", text, fit=_shell(environment) if is_command else Fit.WORDS, letter=letter)
+    if isinstance(path, str) and path:
+        yield DetailLine("path", composed(path), fit=Fit.END)
+
+
+_UPDATES: Final = {
+    clean("yes"): "by itself, when its listener restarts",
+    clean("by hand"): "by hand",
+    clean("no"): "not by itself",
+}
+"""How a listener is updated, by the word in the column."""
+
+_OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iterator[DetailLine]]]] = {
+    "mode": _mode,
+    "version": _version,
+    "branch": _branch,
+    "os": _host,
+    "pod": _pod,
+    "update": _update,
+    "protocol": _protocol,
+}
+"""The lines of fields that say more than the field's text, by the field's id."""
+
+_KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes", "model", "gpus"})
+_KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
+
+_MAX_MEMORY: Final = 2**60
+"""Bytes beyond which a memory size is taken for nonsense."""
+_MAX_DEPTH: Final = 6
+"""Levels of a nested value that are shown."""
+_MAX_LINES: Final = 60
+"""Lines for all fields without a name."""
+_MAX_COUNT: Final = 1_000
+"""Omitted lines are counted up to here."""
+_MAX_CELLS: Final = 300
+"""The width of one value."""
+
+
+def _unknown(environment: Environment) -> Iterator[DetailLine]:
+    """Yield the fields that this version of envwatch has no name for, up to a limit."""
+    lines = chain.from_iterable(_tree_lines(key, value, 0) for key, value in _unknown_fields(environment))
+    yield from islice(lines, _MAX_LINES)
+    omitted = sum(1 for _ in islice(lines, _MAX_COUNT))
+    if omitted:
+        yield DetailLine("…", composed(f"{omitted} more" if omitted < _MAX_COUNT else f"{_MAX_COUNT} and more"))
+
+
+def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]:
+    for key, value in (environment.metadata or {}).items():
+        declared = METADATA_FIELDS.get(key)
+        if declared is None or not (value is None or isinstance(value, declared.kind)):
+            yield key, value
+    for name, values, named in (
+        ("machine", environment.machine, _KNOWN_MACHINE),
+        ("self_update", environment.self_update, _KNOWN_UPDATE),
+    ):
+        yield from ((f"{name}.{key}", value) for key, value in (values or {}).items() if key not in named)
+    yield from (
+        (key, value)
+        for key, value in environment.unknown.items()
+        if key != SHARED_FIELD or not isinstance(value, dict)  # shown in the head, see `state_details.shared_lines`
+    )
+
+
+def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine]:
+    """Yield a value as lines: one of its own, and one for each member, a step deeper."""
+    if not value or not isinstance(value, (dict, list)):
+        yield DetailLine(label, shortened(json_text(value), _MAX_CELLS), depth=depth)
+    elif depth + 1 == _MAX_DEPTH:
+        yield DetailLine(label, clean("{…}" if isinstance(value, dict) else "[…]"), depth=depth)
+    else:
+        yield DetailLine(label, EMPTY, depth=depth)
+        members = value.items() if isinstance(value, dict) else (("-", item) for item in value)
+        for key, member in members:
+            yield from _tree_lines(key, member, depth + 1)
+
+
+COPY_LETTERS: Final[Mapping[str, str]] = {
+    "name": "n",
+    "device id": "d",
+    "environment id": "i",
+    "connection id": "c",
+    "update command": "u",
+    "start command": "l",
+    "directory": "w",
+    "a sentence for a chat": "s",
+    "JSON": "j",
+}
+"""The letter that copies a text at once, after `y`, by the text's label."""
+
+
+class Copy(NamedTuple):
+    """A text that can be copied to the clipboard."""
+
+    label: str
+    """One of `COPY_LETTERS`."""
+    text: str
+
+    @property
+    def gist(self) -> SafeText:
+        """The text if it is one line, else the number of its lines."""
+        lines = self.text.count("\n") + 1
+        return composed(self.text) if lines == 1 else composed(f"{lines} lines")
+
+
+def copies(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[Copy]:
+    """Return the parts of an environment that are worth copying. The whole of it is JSON, see `output`."""
+    environment = tracked.environment
+    texts = {
+        "name": environment.name,
+        "device id": environment.device_id,
+        "environment id": environment.id,
+        "connection id": environment.connection_id,
+        "update command": update_command(environment),
+        "start command": start_command(environment, profile_state) if tracked.replaced_by is None else None,
+        "directory": environment.working_directory,
+    }
+    return [Copy(label, text) for label, text in texts.items() if text]

@@ -1,0 +1,297 @@
+"""The explanation of one environment's verdict: the answer, then every rule with its inputs and its result.
+
+Pure. Uses the same values as the verdict, so that a reader can check it; decides nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from envwatch.fleet.anomalies import Anomaly
+from envwatch.fleet.flapping import change_rate
+from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, PresenceRule
+from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.replacement import Obstacle, obstacle_of, siblings
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import SafeText, clean, composed, counted
+from envwatch.model.times import MS, date_text, long_age, span
+from envwatch.views.pane.remedies import is_started_by_command
+from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
+from envwatch.views.state_style import IMPOSSIBLE, date_warning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import tzinfo
+
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
+
+
+_MINUTE: Final = timedelta(minutes=1)
+_EXACT_MS = 600_000.0
+"""Below this a duration is shown to the millisecond: five times the age at which a heartbeat is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """One rule as it was applied."""
+
+    rule: str
+    inputs: SafeText
+    result: SafeText
+    is_against: bool = False
+    """Whether it is a reason to doubt that the environment is online, or that the screen is up to date."""
+
+
+_Finding: TypeAlias = tuple[str, str, bool]
+"""Inputs, result and `is_against` of a rule, composed of cleaned text."""
+
+
+def answer(
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
+) -> SafeText:
+    """Return the verdict on one environment in a sentence, with its instant in `zone` (None is the local one)."""
+    verdict = tracked.verdict
+    result = verdict.presence.value
+    if profile_state.is_unknown(tracked, now):
+        result = "unknown" if verdict == UNTIMED else f"unknown, last {verdict.presence}"
+    since = "since before envwatch first listed it"
+    if tracked.since_at is not None:
+        since = f"since {date_text(tracked.since_at, zone)}"
+    reason = verdict.reason if tracked.replaced_by is None else f"{verdict.reason}, {tracked.reason}"
+    return composed(f"It is {result}: {reason}, {since}.")
+
+
+def trace(
+    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
+) -> list[RuleResult]:
+    """Return what Letta's own client would say, then every rule in the order in which it is applied.
+
+    Instants are shown in `zone`; None is the local one.
+    """
+    findings = {
+        "official client": _official(tracked, profile_state, now),
+        "listing": _listing(profile_state, now, zone),
+        "clock": _clock(profile_state),
+        "connectionId": _connection(tracked),
+        "lastHeartbeat": _heartbeat(tracked, profile_state, zone),
+        "skew check": _skew_check(tracked, profile_state),
+        "upstream": _upstream(profile_state),
+        "absence": _absence(tracked),
+        "flapping": _flapping(tracked, profile_state),
+        "replacement": _replacement(tracked, profile_state),
+    }
+    return [
+        RuleResult(rule, composed(inputs), composed(result), is_against)
+        for rule, (inputs, result, is_against) in findings.items()
+    ]
+
+
+def explanation_rows(
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
+) -> list[Row]:
+    """Return the answer, whether the row ends by design, then each rule with its result, and its inputs below."""
+    profile_state = monitor.fleet.for_environment(tracked)
+    rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
+    if monitor.ends_by_design(tracked, now):
+        rows += layout.sentence([Piece(_BY_DESIGN)])
+    for rule_result in trace(tracked, profile_state, now, zone):
+        result = Piece(rule_result.result, "bold offline" if rule_result.is_against else "online")
+        rows += layout.sentence([Piece(clean(f"{rule_result.rule} →"), FAINT), result])
+        rows += layout.sentence([Piece(rule_result.inputs)], indent=2)
+    return rows
+
+
+def _ms(value: float) -> str:
+    """Return a duration: to the millisecond where a limit may be near, in its two largest units beyond."""
+    if abs(value) < _EXACT_MS:
+        return f"{round(value) / 1000:g} s"
+    return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
+
+
+def _listed_at(profile_state: ProfileState) -> float:
+    """Return when the newest listing was requested, server's clock in ms."""
+    return profile_state.clock.server_time(profile_state.listed.wall) if profile_state.listed else 0.0
+
+
+_BY_DESIGN: Final = clean("It ends by design, and raises nothing when it ends.")
+
+_FRESHNESS_RESULTS = {
+    Freshness.LIVE: "fresh",
+    Freshness.STALE: "stale: verdicts are of that moment",
+    Freshness.BLIND: "blind: every row reads unknown",
+    Freshness.WAITING: "nothing is known",
+}
+
+
+def _listing(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> _Finding:
+    if profile_state.listed is None:
+        return "none yet", "nothing is known", True
+    snapshot = profile_state.snapshot
+    size = ""
+    if snapshot:
+        size = f" of {counted(len(profile_state.environments), 'row')} in {counted(snapshot.requests, 'request')}"
+    requested = f"requested {date_text(_listed_at(profile_state), zone)}, {long_age(profile_state.age(now))} ago"
+    freshness = profile_state.freshness(now)
+    inputs = f"listing {profile_state.listings}{size}, {requested}"
+    return inputs, _FRESHNESS_RESULTS[freshness], freshness is not Freshness.LIVE
+
+
+def _clock(profile_state: ProfileState) -> _Finding:
+    bounds = profile_state.clock.bounds
+    if (warning := date_warning(profile_state)) is not None:
+        return warning, "not believed: the clock before it is used", True
+    if bounds is None:
+        return "no response had a Date header", "the local clock is used", True
+    inputs = (
+        f"server minus local clock: {profile_state.clock.offset / 1000:+.2f} s, between {bounds.low / 1000:+.2f} and "
+        f"{bounds.high / 1000:+.2f} s by the Date headers of {counted(len(profile_state.clock.samples), 'response')}"
+    )
+    return inputs, "ages are by the server's clock", profile_state.clock.is_far_off
+
+
+# Letta Code 0.32 to 0.34 ends with exit status 1 in these three cases.
+_WHY_IT_ENDS: Final = (
+    "the listener has no connection. A listener that runs tries again, unless its key was refused (401, 403), a clone "
+    "replaced it (close code 1000), or its first connection failed for minutes"
+)
+
+
+def _connection(tracked: TrackedEnvironment) -> _Finding:
+    connection = tracked.environment.connection_id
+    if connection:
+        return connection, "non-empty: may be online", False
+    value = "null" if connection is None else "empty"
+    why = f": {_WHY_IT_ENDS}" if is_started_by_command(tracked.environment) else ""
+    return f"{value}{why}", "offline: disconnected", True
+
+
+def _heartbeat(tracked: TrackedEnvironment, profile_state: ProfileState, zone: tzinfo | None) -> _Finding:
+    beat = tracked.environment.last_heartbeat_at
+    if tracked.has_impossible_time:
+        return IMPOSSIBLE, "cannot be true: the last verdict stays, as unknown", True
+    if beat is None:
+        return "null", "no number: offline", True
+    age = _listed_at(profile_state) - beat
+    limit, late = profile_state.limits.online_for / MS, profile_state.limits.late_after / MS
+    inputs = f"{date_text(beat, zone)}, when listed {_ms(age)} old"
+    if tracked.clock_suspect and profile_state.date_error is None:
+        return inputs, "cannot be right: not used, see skew check", False
+    if age >= limit:
+        return inputs, f"{_ms(limit)} or older: heartbeat lost", True
+    if age >= late:
+        return inputs, f"{_ms(late)} or older: late, a ping was missed", False
+    return inputs, f"younger than {_ms(late)}: beating", False
+
+
+def _skew_check(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+    is_used = tracked.clock_suspect and not tracked.has_impossible_time and profile_state.date_error is None
+    if profile_state.listed is None or (tracked.advanced_at is None and not is_used):
+        return "heartbeat not yet seen to advance", "nothing to compare the clock with", False
+    ago = _ms(tracked.skew_check.least_age_ms(profile_state.listed.monotonic))
+    change = "first listed" if tracked.advanced_at is None else "advanced"
+    inputs = f"heartbeat {change} {ago} before the newest listing, by this machine's monotonic clock"
+    if is_used:
+        return inputs, "contradicts the clock: used instead of it", True
+    return inputs, "agrees with the clock", False
+
+
+def _upstream(profile_state: ProfileState) -> _Finding:
+    if profile_state.quarantine is not None:
+        inputs = (
+            f"{profile_state.quarantine.finding.text}, {counted(profile_state.quarantine.listings, 'listing')} in a row"
+        )
+        claim = "their absence" if profile_state.quarantine.anomaly is Anomaly.VANISHED else "the newest listing"
+        return inputs, f"{claim} is not believed yet", True
+    if profile_state.stall_detector.is_stalled:
+        return "no online row's heartbeat advances", "silence proves nothing: online rows read unknown", True
+    if not profile_state.stall_detector.beats_count:
+        return "heartbeats have just begun to advance again", "silence proves nothing yet", True
+    return "heartbeats of the fleet advance", "nothing unusual", False
+
+
+def _absence(tracked: TrackedEnvironment) -> _Finding:
+    which = "newest complete listing" if tracked.absent == 1 else f"newest {tracked.absent} complete listings"
+    inputs = f"the {which} lacked the row"
+    if tracked.verdict == NEVER_LISTED:
+        return "expected, and never in a complete listing", "missing", True
+    if not tracked.absent:
+        return "the newest complete listing held the row", "not gone", False
+    if tracked.presence.is_absent:
+        return inputs, "gone", True
+    if tracked.absent >= limits.LISTINGS_TO_GONE:
+        return inputs, "not gone before the server was asked about it", True
+    return inputs, f"not gone: {limits.LISTINGS_TO_GONE} in a row must lack the row", True
+
+
+def _flapping(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+    rate = change_rate(tracked.transitions, _listed_at(profile_state))
+    halves = limits.FLAP_SAMPLES - 1
+    if not rate:
+        inputs = f"the row did not go, come or reconnect in the last {halves * limits.FLAP_EVERY / _MINUTE:.0f} minutes"
+    else:
+        inputs = (
+            f"the row went, came or reconnected in {rate:.0f} % of the last {halves} half minutes (new ones count "
+            f"more); flapping begins at {limits.FLAP_ON:.0f} % and ends at {limits.FLAP_OFF:.0f} %"
+        )
+    return inputs, "flapping" if tracked.is_flapping else "steady", tracked.is_flapping
+
+
+def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _Finding:
+    """Return by which row the row is replaced, or why by none."""
+    others = siblings(tracked, profile_state.environments.values())
+    count = f"{counted(len(others), 'other row')} of this organization, device and kind of listener"
+    if profile_state.has_moved_identity:
+        inputs, result = f"{count}; this server changed the firstSeenAt of a row", "the rule is off: none is replaced"
+    elif tracked.replaced_by is not None:
+        inputs, result = f"{count}{_new_row(others, tracked)}", f"{tracked.reason}: no loss"
+    elif (obstacle := obstacle_of(tracked)) is Obstacle.TWIN:
+        twins = ", ".join(each.environment.label for each in others if each.environment.id in tracked.twins)
+        inputs, result = f"{count}; online at the same time: {twins}", obstacle.value
+    elif obstacle is not None:
+        inputs, result = count, obstacle.value
+    else:
+        inputs, result = f"{count}{_newest_of(others, tracked)}", "not replaced: its loss is a loss"
+    is_loss = tracked.replaced_by is None and tracked.presence is Presence.OFFLINE
+    return inputs, result, is_loss
+
+
+def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
+    """Return what makes the row new that replaces another one."""
+    new = next((each for each in others if each.environment.id == tracked.replaced_by), None)
+    if new is None:
+        return ""
+    ahead = new.environment.first_seen_at - tracked.environment.last_seen_alive_at
+    if ahead < -limits.REPLACEMENT_TOLERANCE / MS:
+        return f"; {new.environment.label} was offline while this one was online, and came back after this one"
+    relation = f"{_ms(abs(ahead))} {'before' if ahead < 0 else 'after'} the last sign of life here"
+    return f"; {new.environment.label} was first seen {relation}, and both were never online at once"
+
+
+def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
+    """Return why none of the other rows replaces a row."""
+    if not others:
+        return ""
+    if len(others) >= limits.REPLACEMENT_ROWS:
+        return "; too many to be one machine"
+    newest = max(others, key=lambda each: each.environment.first_seen_at)
+    ahead = newest.environment.first_seen_at - tracked.environment.last_seen_alive_at
+    if ahead >= -limits.REPLACEMENT_TOLERANCE / MS:
+        return f"; {newest.environment.label} is new, but replaces another row or cannot be trusted"
+    seen = f"first seen {_ms(-ahead)} before the last sign of life here"
+    return f"; the newest, {newest.environment.label}, is older: {seen}"
+
+
+def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:
+    """Return what Letta's own client would say on this machine now: the same rule, by the local clock."""
+    verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
+    beat = tracked.environment.last_heartbeat_at
+    inputs = "no lastHeartbeat" if beat is None else f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}"
+    agrees = verdict.is_up == tracked.verdict.is_up
+    note = "" if agrees or not profile_state.listed else ": disagrees, see clock and listing below"
+    return inputs, f"would say {'online' if verdict.is_up else 'offline'}{note}", not agrees

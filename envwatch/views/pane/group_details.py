@@ -1,0 +1,138 @@
+"""A group of environments, its problems and common values, as labelled lines for the detail pane.
+
+Pure. `details` does the same for one environment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from heapq import nlargest
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.acknowledgements import ack_in
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.profile_state import Freshness
+from envwatch.model.environment import NEVER
+from envwatch.model.text import SafeText, clean, composed, counted, shortened
+from envwatch.model.times import span, state_age
+from envwatch.views.pane.details import EVENTS
+from envwatch.views.pane_layout import DetailLine, Piece
+from envwatch.views.state_style import glyph_of, style_of_presence
+from envwatch.views.table.grouping import GROUPINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.event_log import EventLog
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
+
+_MAX_LISTED: Final = 8
+"""Values or names in one line."""
+_MAX_CELLS: Final = 20
+"""Of each of them."""
+
+_FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
+"""Of `GROUPINGS`."""
+
+
+def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool = False) -> list[Piece]:
+    """Return how many environments a group has, and how many of each presence."""
+    pieces = [Piece(counted(len(environments), "environment"), "bold")]
+    for presence in Presence:
+        if count := sum(tracked.presence is presence for tracked in environments):
+            text = f"{glyph_of(presence, ascii_only=is_ascii)} {count:,} {presence}"
+            pieces += [Piece(clean("·")), Piece(clean(text), style_of_presence(presence))]
+    return pieces
+
+
+def problem_lines(
+    environments: Sequence[TrackedEnvironment], fleet: Fleet, acks: Acks, now: Clocks
+) -> Iterator[DetailLine]:
+    """Yield the members that are not simply online, by name, with the length of their silence."""
+    unknown = sum(fleet.is_unknown(tracked, now) for tracked in environments)
+    if unknown:
+        yield DetailLine(
+            "unknown", clean(f"{unknown:,} of {len(environments):,}: below is what was last seen"), "bold unknown"
+        )
+    for presence in Presence:
+        members = [tracked for tracked in environments if tracked.presence is presence]
+        if members and presence is not Presence.ONLINE:
+            yield DetailLine(presence.value, _silence_text(members, fleet, now), style_of_presence(presence))
+    flapping = [tracked for tracked in environments if tracked.is_flapping]
+    if flapping:
+        yield DetailLine("flapping", _names(flapping), "flapping")
+    acked = [
+        tracked
+        for tracked in environments
+        if ack_in(acks, fleet.server_of(tracked.profile), tracked.environment.id) is not None
+    ]
+    if acked:
+        yield DetailLine("acked", _names(acked))
+
+
+def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[DetailLine], list[DetailLine]]:
+    """Return the values that all members share, then those in which they differ, with their counts."""
+    shared, different = [], []
+    for label in _FIELDS:
+        counts = Counter(filter(None, map(GROUPINGS[label], environments)))
+        without = len(environments) - counts.total()
+        if len(counts) == 1 and not without:
+            shared.append(DetailLine(label, next(iter(counts))))
+        elif counts:
+            different.append(DetailLine(label, _counts_text(counts, without=without)))
+    return shared, different
+
+
+def newest_events(environments: Sequence[TrackedEnvironment], event_log: EventLog) -> list[Event]:
+    """Return the newest events of the members, the newest first, without groups."""
+    events = (event for tracked in environments for event in event_log.for_environment(tracked.key)[-EVENTS:])
+    return nlargest(EVENTS, events, key=lambda event: event.at)
+
+
+def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) -> SafeText:
+    """Return how long the members have been silent, and their names."""
+    ages = [span(_silence_ends_at(fleet.for_environment(tracked), now) - _silent_since(tracked)) for tracked in members]
+    shortest, longest = state_age(min(ages)), state_age(max(ages))
+    silent = shortest if shortest == longest else f"{shortest} to {longest}"
+    return composed(f"silent for {silent} · {_names(members)}")
+
+
+def _silent_since(tracked: TrackedEnvironment) -> float:
+    """Return the last sign of life; for a row that was never listed, since when the row is known to be missing."""
+    seen_at = tracked.environment.last_seen_alive_at
+    return tracked.lost_at if seen_at == NEVER else seen_at
+
+
+def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
+    """Return until when silence is measured, server's clock in ms: the newest listing, or now while it is fresh."""
+    listed = profile_state.listed
+    return profile_state.clock.server_time(
+        now.wall if listed is None or profile_state.freshness(now) is Freshness.LIVE else listed.wall
+    )
+
+
+def _names(environments: list[TrackedEnvironment]) -> SafeText:
+    names = [_short(tracked.environment.label) for tracked in environments[:_MAX_LISTED]]
+    more = len(environments) - len(names)
+    return composed(", ".join(names) + (f" and {more:,} more" if more else ""))
+
+
+def _short(value: SafeText) -> SafeText:
+    """Return a value or name that is not broken in the narrowest pane."""
+    return shortened(value, _MAX_CELLS, keep="ends")
+
+
+def _counts_text(counts: Counter[SafeText], *, without: int) -> SafeText:
+    """Return values with their counts, the most frequent first, and at the end how many members have none."""
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    parts = [f"{_short(value)} ×{count:,}" for value, count in ranked[:_MAX_LISTED]]
+    if more := len(ranked) - len(parts):
+        parts.append(f"{more:,} more")
+    if without:
+        parts.append(f"none ×{without}")
+    return composed(" · ".join(parts))

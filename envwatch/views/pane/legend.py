@@ -1,0 +1,101 @@
+"""The legend of the help: glyphs, tags and colours, made from the values that draw the rows.
+
+Pure. Must not know widgets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.outages import UptimeState
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs
+from envwatch.model.times import long_age
+from envwatch.views.events.day_line import MARKER
+from envwatch.views.events.event_text import event_style
+from envwatch.views.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, UNKNOWN, presence_style
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from envwatch.model.limits import Limits
+    from envwatch.views.state_style import StateStyle
+
+
+class LegendEntry(NamedTuple):
+    """A sign and what it means."""
+
+    sign: str
+    style: str
+    """The state's name in the stylesheet; empty for the colour of text."""
+    meaning: str
+
+
+_TAGS: Final[Mapping[ChangeTag, str]] = {
+    ChangeTag.NEW: "down or gone",
+    ChangeTag.BACK: "is back",
+    ChangeTag.JOINED: "appeared",
+    ChangeTag.MOVED: "renamed",
+    ChangeTag.MODE: "other mode",
+    ChangeTag.VERSION: "new version",
+    ChangeTag.CONNECTION: "reconnected",
+}
+
+
+_DAY: Final[Mapping[Kind, str]] = {
+    Kind.OFFLINE: "loss",
+    Kind.ONLINE: "back",
+    Kind.FAILING: "blind",
+    Kind.MODE: "mode",
+    Kind.RECONNECTED: "reconnected",
+    Kind.VERSION: "other change",
+}
+"""Kinds of events with a sign of their own on the line of events."""
+
+
+def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
+    """Return the states, with the thresholds by which they are decided."""
+    late, lost = long_age(rules.late_after), long_age(rules.online_for)
+    offline = presence_style(Presence.OFFLINE)
+    looks: Sequence[tuple[StateStyle, str]] = (
+        (presence_style(Presence.ONLINE), f"heartbeat younger than {late}"),
+        (offline, f"no connection, or silent {lost}"),
+        (presence_style(Presence.LATE), f"a ping missed: silent {late}"),
+        (presence_style(Presence.GONE), "not listed any more"),
+        (replace(offline, word=FLAPPING, style="flapping"), "comes and goes"),
+        (replace(offline, word=CLOCK_SUSPECT, style="unknown"), "clock and heartbeat disagree"),
+        (replace(UNKNOWN, word=offline.word), "blind: the last verdict"),
+        (presence_style(Presence.MISSING), "expected, and not listed"),
+    )
+    return [
+        LegendEntry(f"{look.ascii if ascii_only else look.glyph} {look.word}", look.style, meaning)
+        for look, meaning in looks
+    ]
+
+
+def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
+    """Return what an environment can have been in an hour of the past, the worst first."""
+    return [
+        LegendEntry(look.ascii if ascii_only else look.glyph, look.style, look.word)
+        for look in (HOUR_STYLES[state] for state in UptimeState)
+    ]
+
+
+def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
+    """Return the signs on the line of events of the past, the gravest first."""
+    looks = [(event_style(Event(kind=kind, at=ServerMs(0))), meaning) for kind, meaning in _DAY.items()]
+    entries = [LegendEntry(look.ascii if ascii_only else look.glyph, look.style, meaning) for look, meaning in looks]
+    return [*entries, LegendEntry(MARKER[ascii_only], "late", "this moment")]
+
+
+def tag_entries() -> Sequence[LegendEntry]:
+    """Return the tags beside the name, the most important first."""
+    return [LegendEntry(tag, "offline" if tag.is_loss else "online", _TAGS[tag]) for tag in ChangeTag]
+
+
+TAGS_LAST: Final = long_age(limits.MARK_DURATION)
+"""For how long a tag is shown."""

@@ -1,0 +1,235 @@
+"""What happened to environments, in a line for a chat: what, since when, why, what to do, whether it is acknowledged.
+
+Also the answer to an acknowledgement: until when the acknowledgement holds, and whether a message can still be sent.
+
+Pure. The line acts nowhere: texts from elsewhere stand in code spans, see `markdown_text`. Times carry their zone,
+because the readers of a chat live in several.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.losses import key_of
+from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.problems import state_began_at
+from envwatch.fleet.profile_state import Freshness
+from envwatch.model import limits
+from envwatch.model.shared_marks import shared_ack_of
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
+from envwatch.model.times import MS, moment, offset_text, span, state_age
+from envwatch.views.markdown_text import code, code_note, code_text, joined, listed, reason_text
+from envwatch.views.pane.remedies import is_started_by_command, remedies
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from datetime import tzinfo
+
+    from envwatch.fleet.losses import Key, Loss
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
+
+
+_NAMES: Final = 4
+_REASONS: Final = 4
+_TOGETHER_MS: Final = timedelta(minutes=1) / MS
+"""States that began within this time have one time in the sentence."""
+_DAY_MS: Final = timedelta(days=1) / MS
+_EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
+_UNKNOWN: Final = "unknown"
+_UNREADABLE: Final = clean("its row cannot be read")
+_NO_LISTING: Final = clean("no listing has come since")
+_ANY_NAME: Final = "`letta server`"
+"""Starts a listener under its last name."""
+
+
+class _State(NamedTuple):
+    """The state of one environment."""
+
+    tracked: TrackedEnvironment
+    word: str
+    since: float | None
+    """When the state began, by the server's clock in ms; None if unknown."""
+    now: float
+    """The moment of the sentence, by the same clock."""
+    why: str
+
+    @property
+    def is_down(self) -> bool:
+        return self.word != _UNKNOWN and not self.tracked.verdict.is_up
+
+
+def incident_sentence(  # noqa: PLR0913  the facts that it states
+    environments: Sequence[TrackedEnvironment],
+    monitor: Monitor,
+    now: Clocks,
+    zone: tzinfo | None,
+    *,
+    shared: SafeText | None = None,
+    is_past: bool = False,
+) -> SafeText:
+    """Return the sentence about one or several environments.
+
+    Args:
+        environments: at least one.
+        monitor: knows their profiles and acknowledgements.
+        now: this machine's clocks.
+        zone: of the times; None for the local one.
+        shared: the field values that only these environments have, see `Incident.shared`: `pod p-7`.
+        is_past: whether `now` is a recorded moment; then the sentence names the moment.
+    """
+    states = [_state_of(tracked, monitor, now) for tracked in environments]
+    profiles = {monitor.fleet.for_environment(tracked).profile_name for tracked in environments}
+    name = profiles.pop() if len(profiles) == 1 else EMPTY
+    profile = f" ({code(name)})" if name else ""
+    what = _one_text(states[0], profile, zone) if len(states) == 1 else _several_text(states, profile, zone, shared)
+    parts = [what, *_what_to_do(states, monitor, now), *_who_acknowledged(states, monitor, zone)]
+    as_of = f"As of {_time_text(states[0].now, states[0].now, zone)}: " if is_past else ""
+    return composed(as_of + " ".join(f"{part}." for part in parts))
+
+
+def _state_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> _State:
+    profile_state = monitor.fleet.for_environment(tracked)
+    clock, listed_at = profile_state.clock, profile_state.listed
+    since: float | None = None
+    if profile_state.is_unknown(tracked, now):
+        reason = clean(Reason.UNTIMED) if tracked.has_impossible_time else _UNREADABLE
+        if (blindness := profile_state.blindness(now)) is not None:
+            since, reason = blindness
+        elif listed_at is not None and profile_state.freshness(now) is Freshness.BLIND:
+            since, reason = clock.server_time(listed_at.wall), _NO_LISTING
+        word, why = _UNKNOWN, f"{reason_text(reason)}, last seen {tracked.presence}"
+    else:
+        since = state_began_at(tracked, profile_state.limits)
+        word = tracked.presence.value
+        causes = [] if tracked.presence is Presence.ONLINE else [reason_text(tracked.reason)]
+        why = ", ".join([*causes, "flapping"] if tracked.is_flapping and tracked.replaced_by is None else causes)
+    is_true = since is not None and since >= _EARLIEST_MS
+    return _State(tracked, word, since if is_true else None, clock.server_time(now.wall), why)
+
+
+def _one_text(state: _State, profile: str, zone: tzinfo | None) -> str:
+    """Return the state of an environment, its begin and its reason."""
+    of = "The state of " if state.word == _UNKNOWN else ""
+    why = f": {state.why}" if state.why else ""
+    return f"{of}{code(state.tracked.environment.label)}{profile} is {state.word}{_since_text([state], zone)}{why}"
+
+
+def _several_text(states: Sequence[_State], profile: str, zone: tzinfo | None, shared: SafeText | None) -> str:
+    """Return the states of several environments, their begins, the first names, and the reasons."""
+    count, words = f"{counted(len(states), 'environment')}{profile}", Counter(state.word for state in states)
+    if len(words) == 1:
+        of = "The states of " if _UNKNOWN in words else ""
+        what = f"{of}{count} are {states[0].word}{_since_text(states, zone)}"
+    else:
+        each = joined(f"{number:,} {'is' if number == 1 else 'are'} {word}" for word, number in words.most_common())
+        down = _since_text([state for state in states if state.is_down], zone)
+        what = f"Of {count}, {each}" + (f", down{down}" if down else "")
+    where = f", all of {code(shared)}" if shared else ""
+    names = listed([code(state.tracked.environment.label) for state in states], _NAMES)
+    whys = Counter(state.why for state in states if state.why).most_common(_REASONS)
+    why = joined(text if number == len(states) else f"{text} ({number:,})" for text, number in whys) if whys else ""
+    return f"{what}{where}: {names}" + (f"; {why}" if why else "")
+
+
+def _since_text(states: Iterable[_State], zone: tzinfo | None) -> str:
+    """Return the begin of the states and their duration; empty if no begin is known."""
+    begins = sorted((state.since, state.now) for state in states if state.since is not None)
+    if not begins:
+        return ""
+    first, last = (
+        f"since {_time_text(since, now, zone)} ({state_age(span(now - since))})"
+        for since, now in (begins[0], begins[-1])
+    )
+    return f" {first}" if begins[-1][0] - begins[0][0] < _TOGETHER_MS else f", the first {first}, the last {last}"
+
+
+def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
+    """Return a time with its zone, and with the date from a day's distance on: `03:01:28 UTC+01`."""
+    when = moment(at, zone)
+    if when is None:
+        return "a time outside the calendar"
+    date = "" if abs(now - at) < _DAY_MS else f"{when:%Y-%m-%d} "
+    return f"{date}{when:%H:%M:%S} UTC{offset_text(when).removeprefix('Z')}"
+
+
+def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iterator[str]:
+    """Yield the way to start the listeners of the lost environments, if there is one."""
+    down = [state.tracked for state in states if state.is_down and state.tracked.replaced_by is None]
+    if len(states) == 1 and down:
+        remedy = next(remedies(down[0], monitor.fleet.for_environment(down[0]), now))
+        if remedy.command is None:
+            yield f"What to do: {remedy.notes[0]}"
+            return
+        command = code_text(remedy.command)
+        command = command if command == f"`{remedy.command}`" else _ANY_NAME  # another name would make another row
+        yield f"Start it, if no listener runs there, with {command}"
+    elif count := sum(is_started_by_command(tracked.environment) for tracked in down):
+        which = "each" if count == len(states) else f"{count:,} of them"
+        yield f"Start {which}, if no listener runs there, with {_ANY_NAME}"
+
+
+def _who_acknowledged(states: Sequence[_State], monitor: Monitor, zone: tzinfo | None) -> Iterator[str]:
+    """Yield the acknowledgements: the time on this machine, or the name of the host that shares the mark."""
+    texts = Counter(text for state in states if (text := _acknowledged_text(state, monitor, zone)))
+    if len(texts) == 1 and texts.total() == len(states):
+        (text,) = texts
+        yield f"Acknowledged {text}" if len(states) == 1 else f"All are acknowledged {text}"
+    elif texts:
+        yield f"{texts.total():,} of {len(states):,} are acknowledged"
+
+
+def _acknowledged_text(state: _State, monitor: Monitor, zone: tzinfo | None) -> str:
+    if (ack := monitor.ack_of(state.tracked)) is not None:
+        text, note = f"at {_time_text(ack.at, state.now, zone)}", ack.note
+    elif (mark := shared_ack_of(state.tracked.environment)) is not None:
+        text, note = f"by {code(mark.by)}", mark.note
+    else:
+        return ""
+    return f"{text}: {code_note(note)}" if note else text
+
+
+def acknowledged_text(name: str, keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
+    """Return the answer to an acknowledgement.
+
+    Args:
+        name: the name of the acknowledged environments.
+        keys: the acknowledged environments.
+        monitor: the state with the acknowledgement.
+        now: this machine's clocks.
+    """
+    recovery = "it recovers" if len(keys) == 1 else "they recover"
+    return f"acknowledged on this machine until {recovery}: {name}{_about_message(keys, monitor, now)}"
+
+
+def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
+    """Return what becomes of the message about losses; empty if the message may have been sent already."""
+    waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
+    if not waiting.keys() >= set(keys):
+        return ""
+    incidents = {waiting[key].incident for key in keys}
+    losses = [loss for loss in waiting.values() if loss.incident in incidents]
+    if not all(_is_in_time(loss, monitor, now) for loss in losses):
+        return ""
+    others = sum(not _is_acked(loss, monitor) for loss in losses)
+    if others:
+        return f"; a message about {counted(others, 'other')} may be sent"
+    return "; no message will be sent from here"
+
+
+def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
+    """Whether a process with hooks on this machine reads the acknowledgement before it sends its message.
+
+    Such a process reads acknowledgements at each poll.
+    """
+    profile = loss.event.profile
+    held_s = now.monotonic - loss.noticed_at + monitor.fleet.by_profile[profile].interval.total_seconds()
+    return not loss.is_flapping and held_s < monitor.alert_after(profile).total_seconds()
+
+
+def _is_acked(loss: Loss, monitor: Monitor) -> bool:
+    tracked = monitor.fleet.tracked(key_of(loss.event))
+    return tracked is not None and monitor.is_acked(tracked)

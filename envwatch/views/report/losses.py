@@ -1,0 +1,264 @@
+"""Losses of a period: who was down and for how long, what was lost together, and who still is down at its end.
+
+Pure. What an environment was at which time is computed in `fleet.outages`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from envwatch.fleet.availability import Availability
+from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.losses import LOSSES
+from envwatch.fleet.outages import UptimeState, outages, states
+from envwatch.fleet.presence import UNTIMED
+from envwatch.fleet.problems import is_old
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import SafeText, clean
+from envwatch.model.times import MS, span
+from envwatch.views.report.values import Available, Down, Downtime, ReportedIncident
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from envwatch.fleet.history import Moment
+    from envwatch.fleet.outages import Interval, Outage
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.fleet.watched_time import Span, WatchedTime
+    from envwatch.views.report.values import Subject
+
+_EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
+_ONE_LISTING_MS = 1_000.0
+"""The server's clock is estimated anew with each listing: its instants may be that far apart."""
+_LOST = frozenset({"offline", "gone"})
+"""What an environment was before a loss that is none: offline, then gone, then missing."""
+
+
+class StateHistory(NamedTuple):
+    """What one environment was in the period."""
+
+    subject: Subject
+    before: TrackedEnvironment | None
+    """As the period began; None if it was not known then."""
+    events: Sequence[Event]
+    """Its own events in the period, oldest first."""
+    intervals: Sequence[Interval]
+    outages: Sequence[Outage]
+    period: Span
+
+    @property
+    def losses(self) -> Iterator[Event]:
+        """Its events that began an outage."""
+        return (event for event in self.events if is_loss(event))
+
+    def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[Downtime]:
+        """Yield its outages, oldest first; `incident_of` is that of `places_of`."""
+        for outage in self.outages:
+            began_at = self._began_at(outage)
+            # One that was replaced is back under another name.
+            ends = (each for each in self.intervals if each.state.is_up or each.state is UptimeState.ABSENT)
+            back = next((each for each in ends if each.since >= outage.until), None)
+            since = outage.since if began_at is None else began_at
+            until = self.period.until if back is None else back.since
+            places = (incident_of.get((self.subject.id, loss.at)) for loss in self._losses_of(outage))
+            yield Downtime(
+                subject=self.subject,
+                began_at=began_at,
+                ended_at=None if back is None else back.since,
+                lasted=span(until - since),
+                seen=outage.down,
+                reason=self._reason(outage),
+                incident=next((place for place in places if place is not None), None),
+            )
+
+    def _began_at(self, outage: Outage) -> ServerMs | None:
+        """Return when an outage began: by its loss, or by what was known as the period began."""
+        up_until, latest = self._up_until(outage), outage.since + _ONE_LISTING_MS
+        begins = (event for event in self.events if is_loss(event) or event.kind is Kind.APPEARED)
+        if (begin := next((event for event in begins if up_until <= event.at <= latest), None)) is not None:
+            return min(begin.at, outage.since)
+        if self.before is None or self.before.verdict.is_up or outage is not self.outages[0]:
+            return None
+        return lost_at(self.before)
+
+    def _up_until(self, outage: Outage) -> float:
+        """Return until when it was seen up before an outage: its loss may lie in the gap that followed."""
+        ups = (each.until for each in reversed(self.intervals) if each.state.is_up)
+        return next((until for until in ups if until <= outage.since), -inf)
+
+    def _losses_of(self, outage: Outage) -> Iterator[Event]:
+        up_until = self._up_until(outage)
+        return (loss for loss in self.losses if up_until <= loss.at <= outage.until)
+
+    def _reason(self, outage: Outage) -> SafeText | None:
+        reasons = [loss.reason for loss in self._losses_of(outage)]
+        if not reasons and self.before is not None and not self.before.verdict.is_up:
+            reasons = [clean(self.before.verdict.reason)]
+        return next((reason for reason in reasons if reason is not None), outage.reason)
+
+
+def is_loss(event: Event) -> bool:
+    """Whether an event is the loss of an environment that was not lost before."""
+    return event.kind in LOSSES and event.before not in _LOST
+
+
+def lost_at(tracked: TrackedEnvironment) -> ServerMs | None:
+    """Return when one that is down went down; None for an instant that cannot be true."""
+    return ServerMs(tracked.lost_at) if tracked.lost_at >= _EARLIEST_MS else None
+
+
+def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
+    before: Mapping[SafeText, TrackedEnvironment],
+    after: Mapping[SafeText, TrackedEnvironment],
+    events: Iterable[Event],
+    watched: WatchedTime,
+    period: Span,
+    subject: Callable[[SafeText], Subject],
+) -> tuple[StateHistory, ...]:
+    """Return the courses of all environments that are there at the end of the period, or have events in it.
+
+    `before` are the environments as the period began, or when the first listing in it came, and `after` those at its
+    end. The events are without groups, oldest first.
+    """
+    own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in after}
+    for event in events:
+        if event.id is not None:
+            own_events.setdefault(event.id, []).append(event)
+    courses = []
+    for id_, its_events in own_events.items():
+        intervals = states(after.get(id_), its_events, watched, period.since, period.until)
+        course = StateHistory(subject(id_), before.get(id_), its_events, intervals, outages(intervals), period)
+        courses.append(course)
+    return tuple(courses)
+
+
+def downtimes_of(
+    courses: Iterable[StateHistory], incident_of: Mapping[tuple[SafeText, float], int]
+) -> tuple[Downtime, ...]:
+    """Return all outages, the longest first."""
+    found = [downtime for course in courses for downtime in course.downtimes(incident_of)]
+    return tuple(sorted(found, key=lambda downtime: -downtime.lasted))
+
+
+def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Event]]]:
+    """Return what was lost together: the losses, and the groups that they came in, oldest first.
+
+    Losses are together if they came in one group or belong to one incident; a loss alone is not returned.
+    """
+    losses: dict[object, list[Event]] = defaultdict(list)
+    groups: dict[object, list[Event]] = defaultdict(list)
+    for event in events:
+        for loss in filter(is_loss, flatten([event])):
+            key = loss.incident or id(event)
+            losses[key].append(loss)
+            if event.members and not any(event is group for group in groups[key]):
+                groups[key].append(event)
+    several = (key for key, lost in losses.items() if len({loss.id for loss in lost}) > 1)
+    return [(losses[key], groups[key]) for key in several]
+
+
+def places_of(together: Iterable[tuple[Sequence[Event], object]]) -> dict[tuple[SafeText, float], int]:
+    """Return the place of the incident of each loss, by the id of the environment and the instant."""
+    return {
+        (loss.id, loss.at): place
+        for place, (losses, _) in enumerate(together)
+        for loss in losses
+        if loss.id is not None
+    }
+
+
+def incidents_of(
+    together: Iterable[tuple[Sequence[Event], Sequence[Event]]],
+    downtimes: Iterable[Downtime],
+    subject: Callable[[SafeText], Subject],
+) -> tuple[ReportedIncident, ...]:
+    """Return what was lost together as incidents, in their order."""
+    by_place: dict[int, list[Downtime]] = defaultdict(list)
+    for downtime in downtimes:
+        if downtime.incident is not None:
+            by_place[downtime.incident].append(downtime)
+    incidents = []
+    for place, (losses, groups) in enumerate(together):
+        ids = dict.fromkeys(loss.id for loss in losses if loss.id is not None)
+        still = {downtime.subject.id for downtime in by_place[place] if downtime.ended_at is None}
+        ends = [downtime.ended_at for downtime in by_place[place] if downtime.ended_at is not None]
+        reasons = {group.reason for group in groups if group.kind is Kind.TOGETHER and group.of in LOSSES}
+        pods = Counter({loss.id: loss.then.environment.pod_id for loss in losses if loss.then is not None}.values())
+        incidents.append(
+            ReportedIncident(
+                began_at=min(loss.at for loss in losses),
+                kind=Counter(loss.kind for loss in losses).most_common(1)[0][0],
+                environments=tuple(map(subject, ids)),
+                shared=reasons.pop() if len(reasons) == 1 else None,
+                pods={pod: count for pod, count in pods.most_common() if pod is not None},
+                found_after_gap=any(group.kind is Kind.WHILE_BLIND for group in groups),
+                still_down=tuple(subject(id_) for id_ in ids if id_ in still),
+                back_at=max(ends, default=None),
+            )
+        )
+    return tuple(incidents)
+
+
+def after_gaps(events: Iterable[Event]) -> frozenset[tuple[SafeText | None, float]]:
+    """Return what was found after a time in which nothing was seen: the ids of environments, each with the instant."""
+    groups = (event for event in events if event.kind is Kind.WHILE_BLIND)
+    return frozenset((member.id, member.at) for member in flatten(groups))
+
+
+def down_of(
+    moment: Moment,
+    courses: Iterable[StateHistory],
+    subject: Callable[[SafeText], Subject],
+    *,
+    found_after_gap: Collection[tuple[SafeText | None, float]],
+) -> tuple[Down, ...]:
+    """Return the environments that are down at the end of the period, by the newest believed listing.
+
+    First those that are not acknowledged, then those that are, then those that have been offline for a day or more; in
+    each, what was lost last comes first.
+    """
+    profile_state, acks = moment.profile_state, moment.acks
+    at = profile_state.clock.server_time(moment.now.wall)
+    losses: dict[SafeText, Event] = {}
+    for course in courses:
+        ups = [each.since for each in course.intervals if each.state.is_up]
+        last_up_at = max(ups, default=course.period.since)
+        losses.update((course.subject.id, loss) for loss in course.losses if loss.at >= last_up_at)
+    down = []
+    for id_, tracked in profile_state.environments.items():
+        if tracked.verdict.is_up or tracked.verdict == UNTIMED or profile_state.is_unproven(tracked):
+            continue
+        if tracked.replaced_by is not None:
+            continue
+        loss = losses.get(id_)
+        ack = acks.get(id_)
+        since = lost_at(tracked) if loss is None or tracked.since_at is not None else loss.at
+        pod = None if loss is None or loss.then is None else loss.then.environment.pod_id
+        down.append(
+            Down(
+                subject=subject(id_),
+                state=tracked.presence,
+                since=since,
+                lasted=None if since is None else span(at - since),
+                found_after_gap=loss is not None and (id_, loss.at) in found_after_gap,
+                reason=clean(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
+                pod=tracked.pod_id or pod,
+                acknowledged=None if ack is None else ack.note,
+                is_old=is_old(tracked, at) or (since is not None and at - since >= limits.OLD_AFTER / MS),
+            )
+        )
+    return tuple(sorted(down, key=lambda each: (each.is_old, each.acknowledged is not None, -(each.since or 0.0))))
+
+
+def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[Available, ...]:
+    """Return how long each environment that is present at the end was up, the least available first."""
+    found = []
+    for course in courses:
+        up, known = Availability.from_intervals(course.intervals)
+        if course.subject.id in present and known:
+            count = len(course.outages)
+            found.append(Available(subject=course.subject, share=up / known, down=known - up, outages=count))
+    return tuple(sorted(found, key=lambda each: (each.share, -each.down)))

@@ -1,0 +1,370 @@
+"""A report as Markdown that can be pasted into a chat: short lines, bounded lists, no tables, names in code spans.
+
+Pure. It reads well as plain text, too. Every section that has something to say has a heading; a sentence at the end
+names what was looked at and is fine. All text of our own is ASCII.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.availability import percent_text
+from envwatch.fleet.events import Kind
+from envwatch.model.modes import UNRESTRICTED
+from envwatch.model.text import EMPTY, SafeText, counted, sliced
+from envwatch.model.times import long_age, span
+from envwatch.model.versions import is_behind
+from envwatch.views.markdown_text import code, code_note, code_text, listed, reason_text
+from envwatch.views.report.clock import ReportClock
+from envwatch.views.report.values import GapCause
+from envwatch.views.table.table_view import id_tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import tzinfo
+
+    from envwatch.views.report.values import (
+        Available,
+        Down,
+        Downtime,
+        Flapper,
+        FleetSummary,
+        Gap,
+        ProfileReport,
+        Report,
+        ReportedChange,
+        ReportedIncident,
+        Subject,
+        Unrestricted,
+        Watch,
+    )
+
+_LINES: Final = 12
+"""Lines of a list."""
+_INCIDENTS: Final = 8
+_OUTAGES: Final = 5
+_NAMES: Final = 4
+"""Names in a line."""
+
+
+def markdown_of(report: Report, zone: tzinfo | None = None) -> str:
+    """Return a report as Markdown; `zone` is that of its times, None for the local one."""
+    return "\n\n".join(_profile_text(report, each, zone) for each in report.profiles) + "\n"
+
+
+def _profile_text(report: Report, profile: ProfileReport, zone: tzinfo | None) -> str:
+    clock = ReportClock(*profile.period, zone)
+    blocks = ["\n".join(_head(report, profile, clock))]
+    fine: list[str] = []
+    for section in _SECTIONS:
+        title, lines, sentence = section(profile, clock)
+        if lines:
+            blocks.append("\n".join([f"## {title}", *(f"- {line}" for line in lines)]))
+        if sentence:
+            fine.append(sentence)
+    if fine and profile.fleet is not None:
+        blocks.append(" ".join(fine))
+    return "\n\n".join(blocks)
+
+
+# The head.
+
+
+def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterator[str]:
+    watch = profile.watch
+    yield f"# envwatch: {code(profile.profile)} on {code(profile.host)}"
+    yield ""
+    yield f"{clock.headline}."
+    if report.filter:
+        yield f"Only environments that match {code(report.filter, 80)}."
+    yield _watched_text(watch)
+    yield ""
+    if profile.fleet is None:
+        yield "No listing came: what is up is not known."
+    else:
+        yield _summary_text(profile.fleet, clock)
+    for gap in (*watch.gaps, *watch.doubts):
+        if gap.is_open and gap.cause is not GapCause.NOT_RUNNING:
+            yield f"Careful, this may be out of date: {_cause_text(gap)}, since {clock.text(gap.began_at)}."
+
+
+def _watched_text(watch: Watch) -> str:
+    if not watch.gaps:
+        return "All of it was watched."
+    unseen = watch.period - watch.watched
+    return f"Watched {percent_text(watch.share)} of it; {long_age(unseen)} not seen."
+
+
+def _summary_text(summary: FleetSummary, clock: ReportClock) -> str:
+    counts = (
+        (summary.offline, "offline"),
+        (summary.gone, "gone"),
+        (summary.missing, "missing"),
+    )
+    late = f" ({summary.late:,} late)" if summary.late else ""
+    parts = [f"{summary.up:,} of {summary.total:,} up{late}"]
+    parts += [f"{count:,} {what}" for count, what in counts if count]
+    if summary.unknown:
+        parts.append(f"{len(summary.unknown):,} not known ({_names(summary.unknown)})")
+    return f"{', '.join(parts)}, by the listing of {clock.text(summary.listed_at)} ({long_age(summary.age)} old)."
+
+
+# Sections: each returns its title, its lines, and a sentence where there is nothing to say.
+
+_Section = tuple[str, list[str], str]
+
+
+def _name(subject: Subject) -> str:
+    """Return a name; one that others have or resemble with the end of its id."""
+    tail = id_tail(subject.name, subject.id, frozenset({subject.name}) if subject.is_ambiguous else frozenset())
+    return code(subject.name) + (f" {code(sliced(tail, 1))}" if tail else "")
+
+
+def _names(subjects: Iterable[Subject], most: int = _NAMES) -> str:
+    return listed([_name(subject) for subject in subjects], most)
+
+
+def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
+    """Return the first lines and how many more there are; one more line takes no more space than counting it."""
+    return [*lines] if len(lines) <= most + 1 else [*lines[:most], f"and {len(lines) - most:,} more"]
+
+
+def _down_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+    fresh = [down for down in profile.down if not down.is_old]
+    old = [down for down in profile.down if down.is_old]
+    open_ones = sum(down.acknowledged is None for down in fresh)
+    lines = _bounded([_down_text(down, clock) for down in fresh])
+    if old:
+        lines.append(f"for over a day: {_names((down.subject for down in old), 8)}")
+    title = f"Still down: {len(fresh):,}"
+    if open_ones != len(fresh):
+        title += f" ({open_ones:,} not acknowledged)" if open_ones else " (all acknowledged)"
+    if old:
+        title = f"{title}, and {len(old):,} for over a day" if fresh else f"Still down: {len(old):,} for over a day"
+    return title, lines, "" if lines else "Nothing is down."
+
+
+def _down_text(down: Down, clock: ReportClock) -> str:
+    parts = [f"{_name(down.subject)} {down.state}"]
+    if down.since is not None:
+        before, found = (" or before", ", found after a gap") if down.found_after_gap else ("", "")
+        parts[0] += f" since {clock.text(down.since)}{before} ({long_age(down.lasted)}{found})"
+    parts[0] += f": {reason_text(down.reason)}"
+    if down.pod is not None:
+        parts.append(f"pod {code(down.pod)}")
+    if down.acknowledged is not None:
+        parts.append(f"acknowledged: {code_note(down.acknowledged)}" if down.acknowledged else "acknowledged")
+    return ", ".join(parts)
+
+
+_LOST: Final = {
+    Kind.OFFLINE: ("went offline", "found offline"),
+    Kind.GONE: ("left the list", "found gone"),
+    Kind.MISSING: ("went missing", "found missing"),
+}
+"""How environments were lost, by whether that was seen."""
+
+
+def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+    found = profile.incidents
+    # Those that are not over, then the largest.
+    chosen = sorted(found, key=lambda each: (not each.still_down, -len(each.environments)))[:_INCIDENTS]
+    lines = [_incident_text(each, clock) for each in sorted(chosen, key=lambda each: each.began_at)]
+    if len(found) > len(chosen):
+        lines.append(f"and {counted(len(found) - len(chosen), 'smaller one')}")
+    return f"Lost together: {len(found):,}", lines, "" if lines else "No environments were lost together."
+
+
+def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
+    count, still = len(incident.environments), incident.still_down
+    where = f", all {code(incident.shared)}" if incident.shared else _pods_text(incident)
+    seen, found = _LOST[incident.kind]
+    how = f"were {found} after a gap" if incident.found_after_gap else f"{seen} together"
+    what = f"{clock.text(incident.began_at)} {count:,} {how}{where}: {_names(incident.environments)}"
+    back = count - len(still)
+    until = ""
+    if incident.back_at is not None:
+        lasted = span(incident.back_at - incident.began_at)
+        until = f" within {long_age(lasted)}"
+    if not still:
+        return f"{what}. All back{until}."
+    if not back:
+        return f"{what}. None is back."
+    return f"{what}. {back:,} back{until}, {len(still):,} still down: {_names(still)}."
+
+
+def _pods_text(incident: ReportedIncident) -> str:
+    """Return in which pods most of them were, if that says anything."""
+    (pod, count), *others = incident.pods.items() or [(EMPTY, 0)]
+    if count * 2 <= len(incident.environments):
+        return f", on {len(others) + 1} pods" if others else ""
+    return f", {'all' if count == len(incident.environments) else f'{count:,} of them'} on pod {code(pod)}"
+
+
+def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+    """Return the environments with the longest outages, without those that are in sections before."""
+    of_each: dict[Subject, list[Downtime]] = {}
+    for outage in profile.outages:
+        if outage.ended_at is not None and outage.incident is None:
+            of_each.setdefault(outage.subject, []).append(outage)
+    lines = [_outage_text(longest, len(others), clock) for longest, *others in [*of_each.values()][:_OUTAGES]]
+    title = f"Longest outages that ended: {len(lines)}"
+    if len(of_each) > len(lines):
+        title += f" of {sum(map(len, of_each.values())):,} in {len(of_each):,} environments"
+    return title, lines, "" if lines else "No other outage came and went."
+
+
+def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
+    ended_at = clock.until if outage.ended_at is None else outage.ended_at
+    if outage.began_at is None:
+        when = f"for at least {long_age(outage.seen)}, until {clock.text(ended_at)}"
+    else:
+        when = f"for {long_age(outage.lasted)}, {clock.span(outage.began_at, ended_at)}"
+    more = f"; {counted(others, 'shorter one')}" if others else ""
+    return f"{_name(outage.subject)} {when}: {reason_text(outage.reason)}{more}"
+
+
+def _flapper_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+    lines = _bounded([_flapper_text(flapper, clock) for flapper in profile.flapping])
+    return f"Flapping: {len(profile.flapping):,}", lines, "" if lines else "None flapped."
+
+
+def _flapper_text(flapper: Flapper, clock: ReportClock) -> str:
+    since, until = flapper.times[-1]
+    when = f"since {clock.text(since)}, still" if flapper.is_flapping else clock.span(since, until)
+    before = len(flapper.times) - 1
+    earlier = f" and {before} times before" if before > 1 else " and once before" if before else ""
+    down = f"; {counted(flapper.outages, 'outage')}, {long_age(flapper.down)} down in all" if flapper.outages else ""
+    return f"{_name(flapper.subject)} {when}{earlier}{down}"
+
+
+def _mode_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+    lines = _bounded([_unrestricted_text(each, clock) for each in profile.unrestricted])
+    if before := _unrestricted_before(profile, clock):
+        lines.append(f"for a time, and not any more ({len(before):,}): {listed(before, _NAMES)}")
+    others = [each for each in profile.mode_changes if UNRESTRICTED not in (each.before, each.after)]
+    if others:
+        subjects = len({each.subject.id for each in others})
+        lines.append(f"{counted(len(others), 'other change')} of mode in {counted(subjects, 'environment')}")
+    count = len(profile.unrestricted)
+    title = f"Unrestricted: {count:,}" if count else "Modes: none is unrestricted"
+    return title, lines, "" if lines else "No mode changed, and none is unrestricted."
+
+
+def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
+    when = f"before {clock.text(clock.since)}" if each.since is None else clock.text(each.since)
+    return f"{_name(each.subject)} since {when}{'' if each.is_up else ', offline'}"
+
+
+def _unrestricted_before(profile: ProfileReport, clock: ReportClock) -> list[str]:
+    """Return who was unrestricted within the period and is not any more, with the last time of each, newest first."""
+    now = {each.subject.id for each in profile.unrestricted}
+    begins: dict[SafeText, ReportedChange] = {}
+    spells: dict[SafeText, str] = {}
+    for change in profile.mode_changes:
+        id_ = change.subject.id
+        if change.after == UNRESTRICTED:
+            begins[id_] = change
+        elif change.before == UNRESTRICTED and id_ not in now:
+            begin = begins.pop(id_, None)
+            when = "until" if begin is None else f"{clock.text(begin.at)} to"
+            spells.pop(id_, None)
+            spells[id_] = f"{_name(change.subject)} {when} {clock.text(change.at)}"
+    return [*reversed(spells.values())]
+
+
+def _version_section(profile: ProfileReport, clock: ReportClock) -> _Section:  # noqa: ARG001  as the others
+    behind = sum(len(each.environments) for each in profile.behind)
+    lines = _bounded(
+        [f"{code(each.version)} ({len(each.environments):,}): {_names(each.environments)}" for each in profile.behind],
+        6,
+    )
+    lines += _version_changes(profile)
+    if profile.newest_version is None:
+        return "Versions", lines, ""
+    newest = code(profile.newest_version)
+    if not behind:
+        return f"Versions: none is behind {newest}", lines, "" if lines else f"None is behind {newest}."
+    return f"Versions: {behind:,} of {profile.up:,} are behind {newest}", lines, ""
+
+
+def _version_changes(profile: ProfileReport) -> list[str]:
+    """Return the changes of version: how many there were, to which versions, and which went back to an older one."""
+    found = [change for change in profile.version_changes if change.after is not None]
+    if not found:
+        return []
+    subjects = list(dict.fromkeys(change.subject for change in found))
+    who = _names(subjects) if len(subjects) <= _NAMES else counted(len(subjects), "environment")
+    counts = Counter(change.after for change in found).most_common()
+    versions = listed([f"{code(version)} ({count:,})" for version, count in counts if version is not None], _NAMES)
+    lines = [f"{counted(len(found), 'change')} of version in {who}: to {versions}"]
+    back = dict.fromkeys(change.subject for change in found if is_behind(change.after, change.before))
+    return [*lines, f"went back to an older version ({len(back):,}): {_names(back)}"] if back else lines
+
+
+def _member_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+    lines = []
+    for title, arrivals in (("new", profile.appeared), ("left the list", profile.gone)):
+        if arrivals:
+            named = [f"{_name(each.subject)} {clock.text(each.at)}" for each in arrivals]
+            lines.append(f"{title} ({len(named):,}): {listed(named, _NAMES)}")
+    renamed = [f"{code(each.before or EMPTY)} to {code(each.after or EMPTY)}" for each in profile.renamed]
+    if renamed:
+        lines.append(f"renamed ({len(renamed):,}): {listed(renamed, _NAMES)}")
+    return "New, gone, renamed", lines, "" if lines else "None is new, gone or renamed."
+
+
+def _watch_section(profile: ProfileReport, clock: ReportClock) -> _Section:
+    watch = profile.watch
+    lines = _bounded([_gap_text(gap, clock) for gap in watch.gaps])
+    lines += _bounded([f"in doubt: {_gap_text(doubt, clock)}" for doubt in watch.doubts])
+    if watch.clock is not None:
+        lines.append(watch.clock)
+    title = "Seen with doubts"
+    if watch.gaps:
+        title = f"Not seen: {long_age(watch.period - watch.watched)}"
+    return title, lines, "" if lines else "Nothing went unseen."
+
+
+def _gap_text(gap: Gap, clock: ReportClock) -> str:
+    lasted = long_age(span(gap.ended_at - gap.began_at))
+    return f"{clock.span(gap.began_at, gap.ended_at, is_open=gap.is_open)} ({lasted}): {_cause_text(gap)}"
+
+
+def _cause_text(gap: Gap) -> str:
+    return f"{gap.cause}" + (f": {code_text(gap.reason)}" if gap.reason else "")
+
+
+def _available_section(profile: ProfileReport, clock: ReportClock) -> _Section:  # noqa: ARG001  as the others
+    below = [each for each in profile.availability if 0 < each.share < 1]
+    never = [each.subject for each in profile.availability if not each.share]
+    always = len(profile.availability) - len(below) - len(never)
+    lines = _bounded([_available_text(each) for each in below])
+    if len(lines) < len(below):
+        lines[-1] += f", each {percent_text(below[len(lines) - 1].share)} or better"
+    if never:
+        lines.append(f"never up ({len(never):,}): {_names(never, 8)}")
+    if not lines:
+        return "", [], "All were up all of the time watched." if always else ""
+    if always:
+        lines.append(f"{counted(always, 'other')}: up 100 % of the time watched")
+    return "Availability", lines, ""
+
+
+def _available_text(each: Available) -> str:
+    down = f"down {long_age(each.down)} in {counted(each.outages, 'outage')}"
+    return f"{percent_text(each.share)} {_name(each.subject)}: {down}"
+
+
+_SECTIONS: Final[Sequence[Callable[[ProfileReport, ReportClock], _Section]]] = (
+    _down_section,
+    _incident_section,
+    _outage_section,
+    _flapper_section,
+    _mode_section,
+    _version_section,
+    _member_section,
+    _watch_section,
+    _available_section,
+)

@@ -1,0 +1,282 @@
+"""What happened in a period: the report that is handed over, made of what was recorded.
+
+Pure: `now` is an argument, and so is the history, which `recorded_in` reads. The forms of the report belong to
+`report_markdown` and `report_json`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Final
+
+from envwatch.fleet.acknowledgements import own_acks
+from envwatch.fleet.events import Kind, flatten
+from envwatch.fleet.history import PollResult
+from envwatch.fleet.periods import blind_after
+from envwatch.fleet.presence import UNTIMED, Presence
+from envwatch.fleet.watched_time import Span, WatchedTime
+from envwatch.model import limits
+from envwatch.model.clock import WallMs
+from envwatch.model.text import EMPTY
+from envwatch.model.times import MS, span
+from envwatch.views.events.event_filter import tracked_then
+from envwatch.views.report.changes import (
+    arrivals_of,
+    behind_of,
+    changes_of,
+    doubts_in,
+    flappers_of,
+    gone_of,
+    periods_of,
+    unrestricted_of,
+    with_causes,
+)
+from envwatch.views.report.losses import (
+    after_gaps,
+    available_of,
+    courses_of,
+    down_of,
+    downtimes_of,
+    incidents_of,
+    losses_together,
+    places_of,
+)
+from envwatch.views.report.values import FleetSummary, ProfileReport, Subject, Watch
+from envwatch.views.state_style import clock_warning
+from envwatch.views.table.table_view import ambiguous_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.history import Moment, Past, RecordedPoll
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
+    from envwatch.model.text import SafeText
+
+LEAD: Final = timedelta(minutes=30)
+"""How long before a period its polls are read: the longest time between two polls that leaves no gap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What was recorded under one profile in a period."""
+
+    profile: SafeText
+    """The profile's name in the settings."""
+    host: SafeText
+    since: WallMs
+    until: WallMs
+    polls: Sequence[RecordedPoll]
+    """From `LEAD` before the period to its end, in the order of recording; at least one."""
+    events: Sequence[Event]
+    """Those of the period, in the order of recording; groups with their members."""
+    first: Moment
+    """What was known as the period began, or when the first listing in it came."""
+    last: Moment
+    """What was known after the last poll."""
+
+
+def recorded_in(  # noqa: PLR0913  the parts of what was recorded
+    past: Past,
+    since: WallMs,
+    until: WallMs,
+    *,
+    profile: SafeText,
+    host: SafeText,
+    acks: Acks | None = None,
+    server: SafeText = EMPTY,
+) -> Recorded | None:
+    """Return what was recorded in a period, None for nothing; of the moments it reads the first and the last only.
+
+    Args:
+        past: the history of the profile.
+        since: begin of the period.
+        until: end of the period.
+        profile: the profile's name in the settings.
+        host: the server that was watched.
+        acks: the acknowledgements at the end of the period; None if only those recorded with the last poll are known.
+        server: see `ProfileState.server`; empty for a recording.
+
+    Raises:
+        HistoryError: if it cannot be read.
+    """
+    polls = past.polls(WallMs(since - LEAD / MS), until)
+    before = [poll for poll in polls if poll.at < since]
+    within = [poll for poll in polls if poll.at >= since]
+    if not within:
+        return None
+    begin = past.moment(before[-1]) if before else None
+    if begin is None or begin.profile_state.listed is None:
+        begin = past.moment(next((poll for poll in within if poll.result is PollResult.LISTED), within[0]))
+    last = past.moment(within[-1])
+    if acks is not None:
+        last = replace(last, acks=own_acks(acks, server, last.profile_state.environments))
+    return Recorded(
+        profile=profile,
+        host=host,
+        since=since,
+        until=until,
+        polls=polls,
+        events=past.events(since, until),
+        first=begin,
+        last=last,
+    )
+
+
+def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
+    """Return what was recorded of the environments that a query finds at the begin, at the end, or at an event between.
+
+    What is about the whole fleet stays. The newest version stays that of the whole fleet.
+    """
+    ids = {
+        id_
+        for moment in (recorded.first, recorded.last)
+        for id_, tracked in moment.profile_state.environments.items()
+        if matcher.matches(tracked, moment.profile_state.clock.server_time(moment.now.wall))
+    }
+    for event in flatten(recorded.events):
+        if event.id is not None and (tracked := tracked_then(event)) is not None and matcher.matches(tracked, event.at):
+            ids.add(event.id)
+    first, last = (_narrowed(moment, ids) for moment in (recorded.first, recorded.last))
+    events = tuple(kept for event in recorded.events if (kept := _of_those(event, ids)) is not None)
+    return replace(recorded, first=first, last=last, events=events)
+
+
+def _narrowed(moment: Moment, ids: Collection[SafeText]) -> Moment:
+    environments = {id_: tracked for id_, tracked in moment.profile_state.environments.items() if id_ in ids}
+    return replace(moment, profile_state=replace(moment.profile_state, environments=environments))
+
+
+def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
+    """Return an event about some environments only; None if it is about none of them."""
+    if event.members:
+        members = tuple(kept for member in event.members if (kept := _of_those(member, ids)) is not None)
+        return replace(event, members=members) if members else None
+    return event if event.id is None or event.id in ids else None
+
+
+def report_of(recorded: Recorded) -> ProfileReport:
+    """Return the report on one profile."""
+    profile_state, polls = recorded.last.profile_state, recorded.polls
+    clock, environments = profile_state.clock, profile_state.environments
+    period = Span(clock.server_time(recorded.since), clock.server_time(recorded.until))
+    leaves = flatten(recorded.events)
+    known = (recorded.first.profile_state.environments, environments)
+    subject = _namer(chain.from_iterable(each.values() for each in known), leaves)
+    watched = _watched(recorded, period)
+    courses = courses_of(*known, leaves, watched, period, subject)
+    together = losses_together(recorded.events)
+    downtimes = downtimes_of(courses, places_of(together))
+    run_ends = [clock.server_time(before.at) for before, poll in pairwise(polls) if poll.run != before.run]
+    return ProfileReport(
+        profile=recorded.profile,
+        host=recorded.host,
+        period=period,
+        fleet=_fleet_summary(profile_state, recorded.until, subject),
+        watch=_watch(recorded, watched, leaves, run_ends, period),
+        down=down_of(recorded.last, courses, subject, found_after_gap=after_gaps(recorded.events)),
+        incidents=incidents_of(together, downtimes, subject),
+        outages=downtimes,
+        flapping=flappers_of(leaves, environments, downtimes, subject, run_ends=run_ends, period=period),
+        mode_changes=changes_of(leaves, Kind.MODE, subject),
+        unrestricted=unrestricted_of(leaves, environments.values(), subject),
+        newest_version=profile_state.newest,
+        up=sum(tracked.verdict.is_up for tracked in environments.values()),
+        behind=behind_of(profile_state, subject),
+        version_changes=changes_of(leaves, Kind.VERSION, subject),
+        appeared=arrivals_of((event for event in leaves if event.kind is Kind.APPEARED), subject),
+        gone=arrivals_of(gone_of(leaves, environments), subject),
+        renamed=changes_of(leaves, Kind.RENAMED, subject),
+        availability=available_of(courses, environments),
+    )
+
+
+def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) -> Callable[[SafeText], Subject]:
+    """Return the function that gives an environment by its id, under the last name that it has."""
+    names = {event.id: event.name for event in events if event.id is not None and event.name is not None}
+    names |= {tracked.environment.id: tracked.environment.label for tracked in environments}
+    ambiguous = ambiguous_names(Counter(names.values()))
+
+    def subject(id_: SafeText) -> Subject:
+        name = names.get(id_, id_)
+        return Subject(id_, name, name in ambiguous)
+
+    return subject
+
+
+def _watched(recorded: Recorded, period: Span) -> WatchedTime:
+    """Return when the profile was watched within the period; the newest listing holds until it would be blind."""
+    profile_state = recorded.last.profile_state
+    watched = WatchedTime.recorded(recorded.polls, recorded.events, profile_state.clock)
+    if watched.until is not None and period.until - watched.until <= blind_after(profile_state.interval) / MS:
+        watched = watched.seen_until(period.until)
+    return watched.between(*period)
+
+
+def _fleet_summary(
+    profile_state: ProfileState, until: WallMs, subject: Callable[[SafeText], Subject]
+) -> FleetSummary | None:
+    if profile_state.listed is None:
+        return None
+    tracked = profile_state.environments.values()
+    unknown = [each for each in tracked if profile_state.is_unproven(each) or each.verdict == UNTIMED]
+    ids = {each.environment.id for each in unknown}
+    proven = [each for each in tracked if each.environment.id not in ids]
+    counts = Counter(each.presence for each in proven)
+    return FleetSummary(
+        listed_at=profile_state.clock.server_time(profile_state.listed.wall),
+        age=span(until - profile_state.listed.wall),
+        total=len(tracked),
+        up=sum(each.verdict.is_up for each in proven),
+        late=counts[Presence.LATE],
+        offline=counts[Presence.OFFLINE],
+        gone=counts[Presence.GONE],
+        missing=counts[Presence.MISSING],
+        unknown=tuple(subject(each.environment.id) for each in unknown),
+    )
+
+
+def _watch(
+    recorded: Recorded, watched: WatchedTime, leaves: Sequence[Event], run_ends: Sequence[ServerMs], period: Span
+) -> Watch:
+    profile_state = recorded.last.profile_state
+    causes = periods_of(leaves, profile_state.periods, run_ends, period)
+    run_starts = [_asked_at(poll, watched, profile_state) for poll in recorded.polls if poll.number == poll.run]
+    gaps = with_causes(_holes(watched, period), causes, run_starts, period)
+    length = span(period.until - period.since)
+    seen = sum((span(until - since) for since, until in watched.spans), timedelta())
+    return Watch(
+        watched=seen,
+        period=length,
+        share=min(seen / length, 1.0) if length else 0.0,
+        gaps=gaps,
+        doubts=doubts_in(causes, gaps),
+        clock=clock_warning(profile_state),
+    )
+
+
+def _asked_at(poll: RecordedPoll, watched: WatchedTime, profile_state: ProfileState) -> ServerMs:
+    """Return when the first poll of a run was asked for, if its listing began a span; else when it was recorded."""
+    at = profile_state.clock.server_time(poll.at)
+    if poll.result is not PollResult.LISTED:
+        return at
+    begins = (each.since for each in reversed(watched.spans) if each.since <= at)
+    return next((since for since in begins if at - since <= limits.BLIND_AT_LEAST / MS), at)
+
+
+def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
+    """Yield the times of a period that were not watched."""
+    at = period.since
+    for since, until in watched.spans:
+        if since > at:
+            yield Span(at, since)
+        at = until
+    if at < period.until:
+        yield Span(at, period.until)

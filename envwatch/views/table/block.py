@@ -1,0 +1,371 @@
+"""The block: the losses that need a person, one line for each incident, the newest first.
+
+Pure. A loss stands in the block from the first listing that shows the loss until the loss is over. The source of the
+rules is "What needs a person" in docs/states.md. How a line is worded belongs to `block_text`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import chain
+from math import inf
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from envwatch.fleet.losses import key_of
+from envwatch.fleet.mass_changes import blast_radius
+from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model import limits
+from envwatch.model.clock import WallMs
+from envwatch.model.text import SafeText, composed, natural_key
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping, Sequence
+
+    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.model.clock import Clocks
+    from envwatch.views.table.grouping import LineKey
+
+_BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
+_DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
+_MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
+_ONLINE, _LATE, _GONE, _MISSING = Presence.ONLINE, Presence.LATE, Presence.GONE, Presence.MISSING
+_UP: Final = frozenset({_ONLINE, _LATE})
+
+
+class Aside(StrEnum):
+    """Why a row that is down stands outside the block, as the rule line counts the row."""
+
+    OLD = "old"
+    SILENCED = "silenced"
+    EPHEMERAL = "ephemeral"
+    REPLACED = "replaced"
+    OUTSIDE = "outside alert"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockLine:
+    """One incident, or losses that were found together."""
+
+    key: LineKey
+    profile: SafeText
+    off: tuple[TrackedEnvironment, ...] = ()
+    """The members that need a person, by name. Empty on a line whose members are all back."""
+    returned: tuple[TrackedEnvironment, ...] = ()
+    """The members that are up, on a line without members that are off."""
+    member_keys: frozenset[EnvironmentKey] = frozenset()
+    """Every member, also a member that is back or silenced and stands in the table."""
+    total: int
+    began_at: WallMs
+    """When the first listing showed the first loss, or the last return of a line whose members are all back, by this
+    machine's clock."""
+    noticed_at: WallMs
+    """When the first listing showed the newest loss that is not acknowledged; the newest loss if all are."""
+    acked: int = 0
+    """How many of the members that are off are acknowledged."""
+    shared: SafeText | None = None
+    """The field values that all members share, and no online environment has: `pod p-7`."""
+
+    @property
+    def members(self) -> tuple[TrackedEnvironment, ...]:
+        """The members that the line is about: off, or back on a line without members that are off."""
+        return self.off or self.returned
+
+    @property
+    def single(self) -> TrackedEnvironment | None:
+        """The environment of a line that is about one environment only."""
+        return self.members[0] if self.total == 1 else None
+
+    @property
+    def is_acked(self) -> bool:
+        """Whether every member that is still off is acknowledged."""
+        return bool(self.off) and self.acked == len(self.off)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a person is still needed: a member is off and not acknowledged."""
+        return self.acked < len(self.off)
+
+    def is_fresh(self, wall: float) -> bool:
+        """Whether the newest loss is so recent at a moment (this machine's clock, ms) that the line is marked."""
+        return self.is_open and wall - self.noticed_at < _MARK_DURATION_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """The lines of the block, and the rows that are down outside the block."""
+
+    lines: tuple[BlockLine, ...] = ()
+    """Lines that need a person, the newest loss first; then lines whose members are back; then acknowledged lines."""
+    presences: Mapping[Presence, int] = field(default_factory=dict)
+    """How many rows are online or late, and how many rows of the block are down, by presence."""
+    unknown: int = 0
+    """How many rows read unknown; they are counted as nothing else."""
+    asides: Mapping[Aside, int] = field(default_factory=dict)
+    """How many rows stand outside the block, by reason. Rows that read unknown are not among them."""
+    keys: frozenset[EnvironmentKey] = frozenset()
+    """The environments that the table leaves out."""
+    homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
+    """The line of each environment that is off."""
+    changes_at: float = inf
+    """When time alone changes the lines, by this machine's clock in ms."""
+
+    @property
+    def newest(self) -> BlockLine | None:
+        """The line of the newest loss that is not acknowledged."""
+        return self.lines[0] if self.lines and self.lines[0].is_open else None
+
+
+NO_BLOCK: Final = Block()
+
+
+class _Loss(NamedTuple):
+    """A loss that the incidents know."""
+
+    line: LineKey
+    at: float
+    """When the first listing showed the loss, by the server's clock in ms."""
+
+
+_Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
+"""The rows of each line, each with the moment of its loss by the server's clock in ms."""
+
+
+def block_of(
+    monitor: Monitor, now: Clocks, before: Block = NO_BLOCK, *, counted: Container[EnvironmentKey] | None = None
+) -> Block:
+    """Return the block at a moment. Every count of a fleet for people comes from here.
+
+    Args:
+        monitor: the state to show.
+        now: this machine's clocks.
+        before: the last block. A line keeps its key and its members for as long as one of the members is down.
+        counted: the rows to count; None for every row. The lines hold every row in any case.
+    """
+    known = _known_losses(monitor)
+    homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
+    lost: _Lost = {}
+    outside: list[tuple[TrackedEnvironment, Aside]] = []
+    for profile_state in monitor.fleet:
+        rest: list[TrackedEnvironment] = []
+        at = profile_state.clock.server_time(now.wall)
+        for tracked in _down(profile_state):
+            loss = known.get(tracked.key)
+            is_of_this_run = loss is not None and loss.at >= (profile_state.began_at or 0.0)
+            if (aside := _aside(tracked, monitor, now, at, is_of_this_run=is_of_this_run)) is not None:
+                outside.append((tracked, aside))
+            elif not is_problem(tracked, at) and loss is None:
+                continue  # its times prove nothing
+            elif loss is not None:
+                lost.setdefault(loss.line, []).append((tracked, loss.at))
+            elif (home := homes.get(tracked.key)) is not None:
+                lost.setdefault(home, []).append((tracked, tracked.lost_at))
+            else:
+                rest.append(tracked)
+        lost |= _found_together(rest)
+    earlier = {line.key: line for line in before.lines}
+    incidents = {_key(incident.profile, incident.id): incident for incident in monitor.incidents.open}
+    places = {tracked.key: key for key, members in lost.items() for tracked, _ in members}
+    lines = [
+        _line(key, members, monitor, incidents.get(key), earlier.get(key), places=places)
+        for key, members in lost.items()
+    ]
+    lines += _returned(before, lost, monitor, now)
+    in_block = [tracked for tracked, _ in chain.from_iterable(lost.values())]
+    return _counted(_block(lines, monitor, now), in_block, outside, monitor, now, counted)
+
+
+def _counted(  # noqa: PLR0913, PLR0917  every kind of row
+    block: Block,
+    in_block: Iterable[TrackedEnvironment],
+    outside: Iterable[tuple[TrackedEnvironment, Aside]],
+    monitor: Monitor,
+    now: Clocks,
+    counted: Container[EnvironmentKey] | None,
+) -> Block:
+    """Return the block with its counts, given the rows of its lines and the rows that are down outside the block."""
+    presences: Counter[Presence] = Counter()
+    known: dict[SafeText, ProfileState] = {}
+    unknown = 0
+    for profile, profile_state in monitor.fleet.by_profile.items():
+        rows: Iterable[TrackedEnvironment] = profile_state.environments.values()
+        total = len(profile_state.environments) if counted is None else sum(row.key in counted for row in rows)
+        proven = [] if profile_state.freshness(now) is Freshness.BLIND else profile_state.proven
+        if proven:
+            known[profile] = profile_state
+        if counted is not None:
+            proven = [row for row in proven if row.key in counted]
+        unknown += total - len(proven)
+        presences.update([presence for row in proven if (presence := row.verdict.presence) in _UP])
+
+    def counts(tracked: TrackedEnvironment) -> bool:
+        profile_state = known.get(tracked.profile)
+        is_known = profile_state is not None and not _is_doubtful(tracked, profile_state)
+        return is_known and tracked.presence not in _UP and (counted is None or tracked.key in counted)
+
+    presences.update([tracked.presence for tracked in in_block if counts(tracked)])
+    asides = Counter(aside for tracked, aside in outside if counts(tracked))
+    return replace(block, presences=presences, unknown=unknown, asides=asides)
+
+
+def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
+    """Whether a row of a profile that is not blind reads unknown."""
+    return tracked.clock_suspect or profile_state.is_unproven(tracked)
+
+
+def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks) -> Block:
+    lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, line.key))
+    singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
+    off = {tracked.key: line.key for line in lines for tracked in line.off}
+    ends: list[float] = [silence.until for silence in monitor.silences.values() if silence.until > now.wall]
+    ends += (line.began_at + _BACK_AFTER_MS for line in lines if line.returned)
+    return Block(
+        lines=tuple(lines),
+        keys=frozenset(off).union(singles),
+        homes=off,
+        changes_at=min(ends, default=inf),
+    )
+
+
+def _down(profile_state: ProfileState) -> Iterable[TrackedEnvironment]:
+    """Return the rows that are down or flap: few, in most fleets."""
+    return [
+        tracked
+        for tracked in profile_state.environments.values()
+        if tracked.is_flapping
+        or ((presence := tracked.verdict.presence) is not _ONLINE and presence is not _LATE)  # late rows recover soon
+    ]
+
+
+def _known_losses(monitor: Monitor) -> Mapping[EnvironmentKey, _Loss]:
+    """Return the losses that wait or belong to an open incident, by environment."""
+    known = {
+        key_of(event): _Loss(_key(incident.profile, incident.id), event.at)
+        for incident in monitor.incidents.open
+        for event in incident.losses
+        if not incident.is_blindness and key_of(event) in incident.remaining
+    }
+    for loss in monitor.incidents.waiting:
+        known[key_of(loss.event)] = _Loss(_key(loss.event.profile, loss.incident), loss.event.at)
+    return known
+
+
+def _key(profile: SafeText, id_: SafeText) -> LineKey:
+    return ("incident", profile, id_)
+
+
+def _aside(
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, at: float, *, is_of_this_run: bool
+) -> Aside | None:
+    """Return why a row stands outside the block; None for a row that needs a person.
+
+    A loss that this run noticed and nobody acknowledged stays in the block, however old the loss is.
+    """
+    is_open = is_of_this_run and not monitor.is_acked(tracked)
+    presence = tracked.verdict.presence
+    if is_old(tracked, at) and not is_open:
+        return Aside.OLD
+    if tracked.replaced_by is not None:
+        return Aside.REPLACED
+    if presence is _GONE and not is_problem(tracked, at) and not is_open:
+        return Aside.GONE
+    if presence is not _MISSING and not tracked.is_flapping and monitor.ends_by_design(tracked, now):
+        return Aside.EPHEMERAL
+    if not monitor.concerns(tracked, now):
+        return Aside.OUTSIDE
+    return None if monitor.silence_of(tracked, now) is None else Aside.SILENCED
+
+
+def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
+    """Return the rows of one profile that no incident knows, as those that were down in the first listing.
+
+    Rows whose last signs of life follow each other within `limits.DEATH_WITHIN` form one line, as losses do in
+    `incidents`.
+    """
+    found: _Lost = {}
+    latest, members = -inf, list[tuple[TrackedEnvironment, float]]()
+    for tracked in sorted(rows, key=lambda row: (row.lost_at, row.environment.id)):
+        if tracked.lost_at > latest:
+            members = found.setdefault(_key(tracked.profile, tracked.environment.id), [])
+        members.append((tracked, tracked.lost_at))
+        latest = tracked.lost_at + _DEATH_WITHIN_MS
+    return found
+
+
+def _line(  # noqa: PLR0913  the parts of a line
+    key: LineKey,
+    lost: Sequence[tuple[TrackedEnvironment, float]],
+    monitor: Monitor,
+    incident: Incident | None,
+    before: BlockLine | None,
+    *,
+    places: Mapping[EnvironmentKey, LineKey],
+) -> BlockLine:
+    """Return the line of rows that are off, with the members and shared values that the line had before.
+
+    `places` has the line of each row that is off: a member of another line is no member any more.
+    """
+    first = lost[0][0]
+    offset = monitor.fleet.for_environment(first).clock.offset
+    times = [at - offset for _, at in lost]
+    open_times = [at - offset for tracked, at in lost if not monitor.is_acked(tracked)]
+    off = tuple(sorted((tracked for tracked, _ in lost), key=_name_key))
+    keys = {tracked.key for tracked in off}
+    members = frozenset(keys) if incident is None else incident.keys
+    if before is not None:
+        members |= before.member_keys
+    members = frozenset(each for each in members if places.get(each, key) == key)
+    line = BlockLine(
+        key=key,
+        profile=first.profile,
+        off=off,
+        member_keys=members,
+        total=len(members),
+        began_at=WallMs(min(times)),
+        noticed_at=WallMs(max(open_times or times)),
+        acked=sum(map(monitor.is_acked, off)),
+    )
+    if before is not None and keys <= before.member_keys:
+        return replace(line, shared=before.shared)  # a member that is back may have the value too
+    if incident is not None:
+        return replace(line, shared=incident.shared)
+    return replace(line, shared=_shared(off, monitor)) if len(off) > 1 else line
+
+
+def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
+    """Return the field values that rows share and no online row of their profile has."""
+    lost = [replace(tracked.environment, pod_id=tracked.pod_id) for tracked in off]
+    rows = monitor.fleet.for_environment(off[0]).environments.values()
+    survivors = (row.environment for row in rows if row.verdict.is_up)
+    return composed(", ".join(f"{label} {value}" for label, value in blast_radius(lost, survivors))) or None
+
+
+def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iterable[BlockLine]:
+    """Return the lines whose members are all back, for as long as a member may still be lost again."""
+    for line in before.lines:
+        if line.key in lost:
+            continue
+        found = (monitor.fleet.tracked(key) for key in line.member_keys)
+        back = [row for row in found if row is not None and row.verdict.is_up and not row.is_flapping]
+        if any(row.key == member.key for row in back for member in line.members):
+            since = WallMs(max(_since(row, monitor) for row in back))
+            if now.wall - since < _BACK_AFTER_MS:
+                yield replace(line, off=(), acked=0, began_at=since, returned=tuple(sorted(back, key=_name_key)))
+
+
+def _since(tracked: TrackedEnvironment, monitor: Monitor) -> float:
+    """Return since when a row has been up, by this machine's clock in ms."""
+    return (tracked.since_at or 0.0) - monitor.fleet.for_environment(tracked).clock.offset
+
+
+def _name_key(tracked: TrackedEnvironment) -> tuple[str, str]:
+    return natural_key(tracked.environment.label), tracked.environment.id

@@ -1,0 +1,124 @@
+"""The words of a line of the block: state, members and reason.
+
+Pure. Must not know styles or widths of cells other than the room for the names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
+from envwatch.model.times import span, state_age
+from envwatch.views.pane_layout import DetailLine
+from envwatch.views.state_details import marked_text, shared_text
+from envwatch.views.state_style import StateStyle, style_of
+from envwatch.views.table.columns import cause_text, for_text
+from envwatch.views.table.table_view import id_tail
+
+if TYPE_CHECKING:
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
+    from envwatch.views.table.block import Block, BlockLine
+
+
+def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
+    """Return the look of a line and its words: `off`, `12 off`, `5 of 12 off`, `12 back`."""
+    members = line.members
+    looks = Counter(style_of(tracked, is_unknown=monitor.fleet.is_unknown(tracked, now)) for tracked in members)
+    look = looks.most_common(1)[0][0]
+    word = "back" if line.returned else look.word if len(looks) == 1 else "lost"
+    if line.total == 1:
+        return look, clean(word)
+    count = f"{len(members):,}" if len(members) == line.total else f"{len(members):,} of {line.total:,}"
+    return look, clean(f"{count} {word}")
+
+
+def lasted_text(line: BlockLine, wall: float) -> SafeText:
+    """Return how long the losses of a line, or its return, have lasted, in at most six cells."""
+    return state_age(span(wall - line.began_at))
+
+
+def names_text(
+    line: BlockLine, ambiguous: frozenset[SafeText], room: int, *, has_profiles: bool = False, ellipsis: str = "…"
+) -> SafeText:
+    """Return the shared values and as many names as fit into `room` cells: `pod p-7: web-1, web-2 and 10 more`."""
+    names = [
+        composed(tracked.environment.label + id_tail(tracked.environment.label, tracked.environment.id, ambiguous))
+        for tracked in line.members[: max(room // 2, 1)]
+    ]
+    total = len(line.members)
+    profile = f"{line.profile} " if has_profiles else ""
+    shared = f"{line.shared}: " if line.shared and total > 1 else ""
+    for head in dict.fromkeys((profile + shared, profile)):
+        for count in range(len(names), 0, -1):
+            more = f" and {total - count:,} more" if count < total else ""
+            text = composed(head + ", ".join(names[:count]) + more)
+            if cells(text) <= room:
+                return text
+    more = f" +{total - 1:,}" if total > 1 else ""
+    if 0 < cells(more) >= room:  # no cell for a name
+        return shortened(clean(f"{total:,}"), room, ellipsis=ellipsis)
+    return composed(shortened(names[0], max(room - len(more), 1), keep="ends", ellipsis=ellipsis) + more)
+
+
+def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
+    """Return why the members are down, and who acknowledged them; the note alone on an acknowledged line."""
+    acks = [ack for tracked in line.off if (ack := monitor.ack_of(tracked)) is not None]
+    if line.is_acked:
+        notes = dict.fromkeys(ack.note for ack in acks if ack.note)
+        return marked_text("acked", note=", ".join(notes))
+    if line.returned:
+        return EMPTY
+    causes = Counter(_cause(tracked, monitor, now) for tracked in line.off)
+    parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
+    if acks:
+        parts.append(f"{len(acks):,} acked")
+    shared = {shared_text(tracked.environment, now.wall) for tracked in line.off}
+    if len(shared) == 1 and (text := shared.pop()) is not None:  # known there only if all members are
+        parts.append(text)
+    return composed(" · ".join(parts))
+
+
+def _cause(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
+    profile_state = monitor.fleet.for_environment(tracked)
+    return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
+
+
+def member_line(
+    tracked: TrackedEnvironment,
+    monitor: Monitor,
+    now: Clocks,
+    *,
+    is_ascii: bool,
+    ambiguous: frozenset[SafeText] = frozenset(),
+) -> DetailLine:
+    """Return a member of an incident for the detail pane: state, duration, name, cause and acknowledgement."""
+    profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
+    look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
+    lasted = for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
+    name = tracked.environment.label
+    parts = [composed(name + id_tail(name, tracked.environment.id, ambiguous)), _cause(tracked, monitor, now)]
+    if ack is not None:
+        parts.append(marked_text("acked", note=ack.note))
+    lasted = clean("<1m") if lasted.endswith("s") else lasted  # the pane draws members only with a listing
+    label = f"{look.ascii if is_ascii else look.glyph} {lasted}"
+    return DetailLine(label, composed(" · ".join(filter(None, parts))), look.style if ack is None else "")
+
+
+def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
+    """Return what to answer where no other line of the block needs a person: never that none does while one does."""
+    if block.newest is not None:
+        return clean("this is the only line that needs a person")
+    if not fleet.is_listed:
+        return clean("no listing yet: whether something needs a person is unknown")
+    acked = sum(line.acked for line in block.lines)
+    counts = [
+        (acked, "acknowledged"),
+        (block.unknown, "unknown"),
+        *((n, each.value) for each, n in block.asides.items()),
+    ]
+    parts = [f"{count:,} {word}" for count, word in counts if count]
+    return clean(f"nothing needs a person{': ' if parts else ''}{', '.join(parts)}")

@@ -1,0 +1,412 @@
+"""The lines of the screen, block first, then table, and the cursor among them, through every change of the rows.
+
+Owns the rules that keep a reader's place:
+
+* Until the cursor is moved for the first time, it stays on the first line, and the table at its top.
+* The cursor follows its environment from the table into the block. When the line of an incident goes, the cursor goes
+  to the next line of the block, or else to the first row of the table.
+* A line of the block whose members are back stays for as long as the cursor is on the line.
+* A row of the table under a cursor that was moved keeps its place, also if it changes its state or the view no longer
+  shows it; it goes where it belongs when the cursor has left it. If it was folded away, the cursor goes to the header
+  of its group.
+* A row that another view hid, as a filter does while it is typed, has the cursor again in the next view that shows it,
+  unless the cursor was moved or the filter was kept meanwhile.
+* What is visible of the table stays where it is in the table: the row under the cursor, else most of the visible rows.
+  Only the end of the list moves it: no line stays empty while a row is out of sight.
+* Rows keep their places while the cursor has just moved.
+
+Must not know widgets or clocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import replace
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.views.table.arrangement import Arrangement, OrderReason
+from envwatch.views.table.block import Block, BlockLine
+from envwatch.views.table.grouping import GroupHeader, TableLine, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from envwatch.fleet.tracking import EnvironmentKey
+    from envwatch.views.table.grouping import LineKey
+
+Line: TypeAlias = TableLine | BlockLine
+"""What the cursor can stand on. In the block, an environment is a member of an unfolded incident."""
+
+_LEAST_MEMBERS = 2
+"""Members that an unfolded incident shows in a block without room."""
+
+
+class More(NamedTuple):
+    """A line in place of lines of the block that have no room."""
+
+    lines: int
+    fresh: int
+    """How many of the lines are marked as fresh."""
+
+
+class MoreMembers(NamedTuple):
+    """A line in place of members of an unfolded incident that have no room."""
+
+    members: int
+
+
+class RowCursor:
+    """The lines of block and table, and which of them the cursor is on."""
+
+    def __init__(self) -> None:
+        self.lines: Sequence[Line] = ()
+        """The lines of the block, then the rows of the table and the headers of groups."""
+        self.table_lines: Sequence[TableLine] = ()
+        """The lines below the block."""
+        self.pinned = 0
+        """How many of the lines belong to the block."""
+        self.unfolded: LineKey | None = None
+        """The incident whose members are visible in the block."""
+        self.was_moved = False
+        """Whether the user has moved the cursor."""
+        self.is_due = False
+        """Whether rows are still to be put into their places."""
+        self.place: int | None = None
+        """Index of the line under the cursor; None if there are no lines."""
+        self.passes_on = False
+        """Whether the cursor goes to the next open line once the cursor's line is acknowledged."""
+        self._chosen: LineKey | None = None
+        """What the user moved the cursor to last."""
+        self._arrangement = Arrangement()
+        self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
+        """What decided the places of rows that have changed since then."""
+        self._lines_of: Callable[[Arrangement], Sequence[TableLine]] = lambda arrangement: arrangement.rows
+        self._visited: dict[LineKey, float] = {}
+        """The lines of the block that the cursor stood on, with the moment of their newest loss at that time."""
+        self._trail: deque[LineKey] = deque(maxlen=100)
+        """The lines from which `next_open` led away."""
+
+    @property
+    def rows(self) -> Sequence[TrackedEnvironment]:
+        """All environments that the view shows in the table, in order, including those in folded groups."""
+        return self._arrangement.rows
+
+    @property
+    def matches(self) -> int:
+        """How many environments match the view, in the table and in the block."""
+        return len(self._arrangement.rows) + self._arrangement.in_block
+
+    @property
+    def cursor(self) -> Line | None:
+        """The line under the cursor."""
+        return None if self.place is None else self.lines[self.place]
+
+    @property
+    def is_in_block(self) -> bool:
+        """Whether the cursor stands in the block."""
+        return self.place is not None and self.place < self.pinned
+
+    @property
+    def table_place(self) -> int | None:
+        """Index of the cursor's line among the lines of the table; None if the cursor stands in the block."""
+        return None if self.place is None or self.is_in_block else self.place - self.pinned
+
+    @property
+    def order_reason(self) -> OrderReason | None:
+        """What decided the place of the table's row under the cursor, if it is to stay there."""
+        cursor = self.cursor
+        if not self.was_moved or self.is_in_block or not isinstance(cursor, TrackedEnvironment):
+            return None
+        return self._order_reasons.get(cursor.key) or self._placed(cursor)
+
+    def _placed(self, tracked: TrackedEnvironment) -> OrderReason:
+        return OrderReason(tracked, self._arrangement.wall)
+
+    def place_of(self, key: LineKey) -> int | None:
+        """Return the index of the line of an environment, an incident or a header; None if it has none."""
+        place = place_of(self.lines, key)
+        if place is None:
+            places = enumerate(self.lines[: self.pinned])
+            place = next((place for place, line in places if isinstance(line, BlockLine) and _shows(line, key)), None)
+        return place
+
+    def pin(self) -> None:
+        """Keep the cursor on its line from now on, as if the user had moved it there."""
+        self.was_moved = True
+        self._chosen = None if self.cursor is None else self.cursor.key
+        self._visit()
+
+    def settle(self) -> None:
+        """Take the cursor's line for the one that the user chose, if the cursor was ever moved."""
+        if self.was_moved:
+            self.pin()
+
+    def block_lines(self, block: Block) -> list[Line]:
+        """Return the lines of a block, with the members of the unfolded incident and the line under the cursor."""
+        lines: list[Line] = []
+        for line in self._with_cursor(block):
+            lines.append(line)
+            if line.key == self.unfolded and line.single is None:
+                lines += line.members
+        return lines
+
+    def _with_cursor(self, block: Block) -> Sequence[BlockLine]:
+        """Return the lines of a block; a line under the cursor whose members are back stays in its place."""
+        cursor = self.cursor
+        is_over = isinstance(cursor, BlockLine) and bool(cursor.returned) and self.was_moved
+        if not is_over or not isinstance(cursor, BlockLine) or any(line.key == cursor.key for line in block.lines):
+            return block.lines
+        if any(tracked.key in block.homes for tracked in cursor.members):
+            return block.lines
+        place = min(self.place or 0, len(block.lines))
+        return (*block.lines[:place], cursor, *block.lines[place:])
+
+    def take(
+        self,
+        arrangement: Arrangement,
+        lines_of: Callable[[Arrangement], Sequence[TableLine]],
+        block_lines: Sequence[Line] = (),
+        *,
+        is_steady: bool = False,
+        is_new_view: bool = False,
+    ) -> None:
+        """Replace the rows.
+
+        Args:
+            arrangement: the rows of the table, with given the `order_reason` of a row that keeps its place.
+            lines_of: turns an arrangement into lines.
+            block_lines: what `block_lines` returns.
+            is_steady: whether present rows keep their places for now, followed by new ones; sets `is_due`.
+            is_new_view: whether the user has changed what is shown.
+        """
+        self._lines_of = lines_of
+        if is_steady:
+            steady = self._steady(arrangement)
+            self.is_due = list(steady.rows) != list(arrangement.rows)
+            arrangement = steady
+        else:
+            self.is_due = False
+            order_reason = arrangement.order_reason
+            self._order_reasons = {} if order_reason is None else {order_reason.tracked.key: order_reason}
+        self._set(arrangement, block_lines)
+        if is_new_view and self.was_moved and self._chosen is not None:
+            place = self.place_of(self._chosen)
+            self.place = self.place if place is None else place
+
+    def _steady(self, arrangement: Arrangement) -> Arrangement:
+        """Return the rows of an arrangement in the places that they have now; those that are new follow."""
+        before = self._arrangement
+        coming = {tracked.key: tracked for tracked in arrangement.rows}
+        present, old = [], 0
+        for place, was in enumerate(before.rows):
+            tracked = coming.pop(was.key, None)
+            if tracked is None:
+                continue
+            if tracked is not was:
+                self._order_reasons.setdefault(was.key, self._placed(was))
+            present.append(tracked)
+            old += place >= len(before.rows) - before.old
+        end = len(present) - old
+        rows = [*present[:end], *coming.values(), *present[end:]]
+        return replace(arrangement, rows=rows, old=old, wall=before.wall)
+
+    def _set(self, arrangement: Arrangement, block_lines: Sequence[Line]) -> None:
+        cursor, place, was_in_block = self.cursor if self.was_moved else None, self.place or 0, self.is_in_block
+        head = self._head_of(place) if was_in_block else place
+        self._arrangement = arrangement
+        self.table_lines = self._lines_of(arrangement)
+        self.lines = [*block_lines, *self.table_lines]
+        self.pinned = len(block_lines)
+        self.place = None if cursor is None else self.place_of(cursor.key)
+        if self.place is None and cursor is not None and was_in_block:
+            joined = map(
+                self.place_of, (tracked.key for tracked in cursor.off) if isinstance(cursor, BlockLine) else ()
+            )
+            found = (each for each in joined if each is not None and each < self.pinned)
+            self.place = next(found, self._next_in_block(place))
+        elif self.place is None and cursor is not None:
+            self.place = self._header_of_folded(cursor.key)
+        if self.passes_on and was_in_block and self.is_in_block:
+            self.place = self._place_after(head)
+            self.pin()
+        self.passes_on = False
+        if self.place is None and self.lines:
+            self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
+
+    def _head_of(self, place: int) -> int:
+        """Return the index of the line of the incident that a line of the block belongs to."""
+        heads = (each for each, line in enumerate(self.lines[: place + 1]) if isinstance(line, BlockLine))
+        return max(heads, default=place)
+
+    def _place_after(self, before: int) -> int:
+        """Return the index of the cursor's line after an acknowledgement: the next member, else the next open line.
+
+        `before` is the index of the incident's line before the acknowledgement.
+        """
+        here = self.place or 0
+        head, others = self._head_of(here), self._open_places()
+        if head in others:
+            others.remove(head)
+            if here == head:
+                return here
+            if here + 1 < self.pinned and not isinstance(self.lines[here + 1], BlockLine):
+                return here + 1
+        return next((each for each in others if each >= before), others[0] if others else here)
+
+    def _next_in_block(self, place: int) -> int | None:
+        """Return the line of the block at or before an index, the first row of the table if the block is empty."""
+        heads = [each for each, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
+        if not heads:
+            return None
+        return next((each for each in heads if each >= place), heads[-1])
+
+    def _header_of_folded(self, key: LineKey) -> int | None:
+        """Return the index of the header of the folded group that an environment is in."""
+        for place, line in enumerate(self.lines):
+            if not isinstance(line, GroupHeader) or line.is_open:
+                continue
+            if place_of(line.environments, key) is not None:
+                return place
+        return None
+
+    def move_to(self, place: int) -> bool:
+        """Move the cursor to the line nearest to an index.
+
+        Returns:
+            Whether the lines changed, because a row was left that the view does not show.
+        """
+        if not self.lines:
+            return False
+        before, left = self.place or 0, self.cursor
+        self.place = min(max(place, 0), len(self.lines) - 1)
+        self.pin()
+        if self.place == before or not isinstance(left, TrackedEnvironment):
+            self.is_due = self.is_due or isinstance(left, BlockLine)  # a line whose members are back may go
+            return False
+        if left.key == self._arrangement.ghost:
+            self._set(self._arrangement.without(left.key), self.lines[: self.pinned])
+            return True
+        self.is_due = self.is_due or left.key in self._order_reasons
+        return False
+
+    def heading(self) -> GroupHeader | None:
+        """Return the header of the group that the cursor is in or on; None without groups and in the block."""
+        place = self.place
+        lines = self.lines[self.pinned : place + 1] if place is not None else ()
+        return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)
+
+    # From one open line of the block to the next.
+
+    def _open_places(self) -> list[int]:
+        """Return the indices of the lines of the block that need a person, the newest loss first."""
+        lines = enumerate(self.lines[: self.pinned])
+        return [place for place, line in lines if isinstance(line, BlockLine) and line.is_open]
+
+    def next_open(self) -> int | None:
+        """Return the next line that needs a person: a line not visited since its newest loss, else the next below.
+
+        None if no other line needs a person.
+        """
+        here = self.place
+        places = [place for place in self._open_places() if place != here]
+        if not places:
+            return None
+        if (cursor := self.cursor) is not None:
+            self._trail.append(cursor.key)
+        unvisited = (place for place in places if self._visited.get(self.lines[place].key, -inf) < self._stamp(place))
+        below = (place for place in places if here is not None and place > here)
+        return next(unvisited, next(below, places[0]))
+
+    def previous_open(self) -> int | None:
+        """Return the line from which `next_open` led here, else the open line above; None if there is no other."""
+        while self._trail:
+            place = self.place_of(self._trail.pop())
+            if place is not None and place != self.place:
+                return place
+        places = [place for place in self._open_places() if place != self.place]
+        above = [place for place in places if self.place is not None and place < self.place]
+        return above[-1] if above else places[-1] if places else None
+
+    def _stamp(self, place: int) -> float:
+        line = self.lines[place]
+        return line.noticed_at if isinstance(line, BlockLine) else 0.0
+
+    def _visit(self) -> None:
+        """Note that the user has seen the line under the cursor."""
+        if self.place is not None and isinstance(line := self.cursor, BlockLine):
+            self._visited[line.key] = self._stamp(self.place)
+            present = {each.key for each in self.lines[: self.pinned]}
+            self._visited = {key: stamp for key, stamp in self._visited.items() if key in present}
+
+    # The part of the block that has room.
+
+    def visible_block(self, most: int, wall: float) -> list[int | More | MoreMembers]:
+        """Return the indices of the lines of the block to show in at most so many lines, and the numbers of the others.
+
+        Without room for all, the priority is: the newest loss that is not acknowledged, the cursor's line, the number
+        of hidden lines, then the others from the top. `wall` is this machine's clock in ms.
+        """
+        block = self.lines[: self.pinned]
+        if len(block) <= most:
+            return list(range(len(block)))
+        if most <= 0:
+            return []
+        heads = [place for place, line in enumerate(block) if isinstance(line, BlockLine)]
+        members = [place for place, line in enumerate(block) if not isinstance(line, BlockLine)]
+        first = [place for place in self._open_places()[:1] if place != self.place]
+        if self.is_in_block and self.place is not None:
+            first.append(self.place)
+        if members and members[0] - 1 not in first and len(first) < most - 1:
+            first.append(members[0] - 1)
+        first = first[:most]
+        room = most - len(first) - (len(first) < most)  # a line for the number of hidden ones
+        others = [place for place in heads if place not in first]
+        for_members = min(len(members), max(room - len(others), min(_LEAST_MEMBERS, room)))
+        chosen = {*first, *others[: max(room - for_members, 0)]}
+        start = (self.place or 0) - for_members if self.place in members else 0
+        chosen.update([place for place in members if place >= start and place not in first][: max(for_members, 0)])
+        shown: list[int | More | MoreMembers] = sorted(chosen)
+        hidden = [line for place in heads if place not in chosen and isinstance(line := block[place], BlockLine)]
+        if hidden and len(shown) < most:
+            shown.append(More(len(hidden), sum(line.is_fresh(wall) for line in hidden)))
+        elif members and len(shown) < most and (left := len(members) - len(chosen.intersection(members))):
+            end = max((place for place in chosen if place in members), default=members[0] - 1)
+            shown.insert(shown.index(end) + 1 if end in shown else len(shown), MoreMembers(left))
+        return shown
+
+
+def _shows(line: BlockLine, key: LineKey) -> bool:
+    """Whether a line of the block stands for an environment."""
+    return any(tracked.key == key for tracked in line.members)
+
+
+def kept_top(
+    before: Sequence[TableLine],
+    after: Sequence[TableLine],
+    top: int,
+    height: int,
+    cursor: tuple[int, int] | None,
+) -> int:
+    """Return the first line to show, so that what is visible stays where it is on the screen.
+
+    The row under the cursor keeps its line of the screen while it is visible; otherwise most of the visible lines do. A
+    list that stands at its top, without a cursor in sight that was moved, stays there.
+
+    Args:
+        before: all lines until now.
+        after: all lines from now on.
+        top: the index of the first visible line until now.
+        height: visible lines.
+        cursor: the indices of the line under a cursor that was moved, until now and from now on; None for none.
+    """
+    highest = max(len(after) - height, 0)
+    if cursor is not None and top <= cursor[0] < top + height:
+        return min(max(cursor[1] - (cursor[0] - top), 0), highest)
+    if top == 0:
+        return 0
+    places = {line.key: place for place, line in enumerate(before[top : top + height], top)}
+    shifts = Counter(place - places[line.key] for place, line in enumerate(after) if line.key in places)
+    shift = max(shifts, key=lambda each: (shifts[each], -abs(each)), default=0)
+    return min(max(top + shift, 0), highest)
