@@ -66,7 +66,8 @@ class EarlierEvents:
 
     def until(self, update: MonitorUpdate) -> Sequence[Event]:
         """Return the events of the seam, for the update with the first listing of a profile."""
-        if update.profile is None or update.profile not in self._runs or not update.has_new_listing:
+        profile = update.changes.profile
+        if profile is None or profile not in self._runs or not update.has_new_listing:
             return ()
-        runs = self._runs.pop(update.profile)
-        return runs.until_now(Moment(update.now, update.monitor.fleet.by_profile[update.profile]), self._since)
+        moment = Moment(update.changes.now, update.monitor.fleet.by_profile[profile])
+        return self._runs.pop(profile).until_now(moment, self._since)

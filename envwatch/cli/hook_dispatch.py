@@ -101,11 +101,11 @@ class HookDispatch:
             self._take_over(earlier)
         held = self._alerts.held
         for name, state in self._states.items():
-            self._states[name], fired = state.apply(update.changes, update.monitor, update.now)
+            self._states[name], fired = state.apply(update.changes, update.monitor)
             for each in fired:
                 if each.subject.profile in held:
                     context = self._contexts[each.subject.profile]
-                    self._runner.put(name, message_of(each, name, context, update.monitor, update.now))
+                    self._runner.put(name, message_of(each, name, context, update.monitor, update.changes.now))
         self._resolved |= {incident.id: incident for incident in update.changes.resolved}
         self._newest = update
         self.store()
@@ -123,7 +123,7 @@ class HookDispatch:
         """Store what the next run needs; what is not delivered is not announced."""
         if self._newest is None:
             return
-        monitor, now = self._newest.monitor, self._newest.now
+        monitor, now = self._newest.monitor, self._newest.changes.now
         unsent = {name: {message.incident for message in self._runner.unsent(name)} for name in self._states}
         still_unsent = set[SafeText | None]().union(*unsent.values())
         self._resolved = {id_: incident for id_, incident in self._resolved.items() if id_ in still_unsent}

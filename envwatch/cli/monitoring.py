@@ -68,19 +68,16 @@ class MonitorUpdate(NamedTuple):
     before: Monitor
     monitor: Monitor
     changes: MonitorChanges
-    now: Clocks
-    profile: SafeText | None = None
-    """Whose outcome it is; None if only time has passed."""
-    outcome: Outcome | None = None
     taken_over: Mapping[SafeText, AlertState | None] = MappingProxyType({})
     """The profiles whose hooks this process runs from now on, with the state that an earlier run left."""
 
     @property
     def has_new_listing(self) -> bool:
         """Whether it brought a complete listing that is believed, though maybe not in all that it lacks."""
-        if self.profile is None:
+        profile = self.changes.profile
+        if profile is None:
             return False
-        before, after = (monitor.fleet.by_profile[self.profile] for monitor in (self.before, self.monitor))
+        before, after = (monitor.fleet.by_profile[profile] for monitor in (self.before, self.monitor))
         return after.listings > before.listings
 
 
@@ -243,12 +240,12 @@ async def updates(
                 if saved is not None and changes.ended_acks:
                     saved.end(changes.ended_acks)
                 monitor = replace(monitor, event_log=EventLog())
-                yield MonitorUpdate(before, monitor, changes, now, profile, outcome, taken_over)
+                yield MonitorUpdate(before, monitor, changes, taken_over)
                 pending = waiting()
             elif now.monotonic >= tick_at:
                 monitor, changes = before.tick(now)
                 tick_at = now.monotonic + _TICK_S
-                yield MonitorUpdate(before, monitor, changes, now)
+                yield MonitorUpdate(before, monitor, changes)
             now = runtime.clocks()
     finally:
         pending.cancel()
@@ -261,7 +258,7 @@ async def _recorded(
     async with aclosing(all_updates):
         async for update in all_updates:
             if history.recorder is not None:
-                history.recorder.record(update.profile, update.outcome, update.monitor, update.changes, update.now)
+                history.recorder.record(update.monitor, update.changes)
             yield update
 
 
@@ -278,13 +275,14 @@ class Refusals:
         Raises:
             StopError: if the keys of all profiles stay refused.
         """
-        if update.profile is None:
+        profile = update.changes.profile
+        if profile is None:
             return
-        match update.outcome:
+        match update.changes.outcome:
             case Listed():
-                self._counts[update.profile] = 0
+                self._counts[profile] = 0
             case Failed(cause=cause, message=message) if cause.is_refusal:
-                self._counts[update.profile] = self._counts.get(update.profile, 0) + 1
+                self._counts[profile] = self._counts.get(profile, 0) + 1
                 if all(self._counts.get(profile, 0) >= _REFUSALS for profile in self.targets):
                     raise StopError(Exit.AUTHENTICATION, f"refused again: {message}")
 

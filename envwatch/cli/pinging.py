@@ -93,12 +93,12 @@ class DeadMansSwitch:
         """Begin the fetches that an update calls for; never waits."""
         for switch in self._switches:
             names = switch.shared.names
-            if not switch.is_ready(update.now.monotonic):
+            if not switch.is_ready(update.changes.now.monotonic):
                 continue
             is_failure = bool(self._failing()) or any(_is_blind(update, name) for name in names)
-            is_news = update.profile in names and update.has_new_listing and _are_listed(update, names)
+            is_news = update.changes.profile in names and update.has_new_listing and _are_listed(update, names)
             if is_news if not is_failure else not switch.has_told_failure:
-                switch.fetched_at = update.now.monotonic
+                switch.fetched_at = update.changes.now.monotonic
                 switch.task = asyncio.create_task(self._fetch(switch, is_failure=is_failure))
 
     async def end(self) -> None:
@@ -126,7 +126,7 @@ def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
     """Whether a profile cannot be seen. After a sleep of this machine, only once a poll has failed."""
     profile_state = update.monitor.fleet.by_profile[name]
     is_awake = profile_state.unseen_since is None or profile_state.failures > 0
-    return is_awake and not update.monitor.sees(name, update.now)
+    return is_awake and not update.monitor.sees(name, update.changes.now)
 
 
 def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:

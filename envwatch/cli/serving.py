@@ -64,15 +64,16 @@ class Service:
         """
         if self._server.error is not None:
             raise self._server.error
+        changes, now = update.changes, update.changes.now
         for name, profile in self._profiles.items():
             profile_state = update.monitor.fleet.by_profile[name]
             shared = SharedState(self._names[name], update.monitor.acks, update.monitor.silences)
-            outcome = update.outcome if update.profile == name else None
-            self._server.call(partial(profile.endpoint.update, profile_state, outcome, update.now, shared))
+            outcome = changes.outcome if changes.profile == name else None
+            self._server.call(partial(profile.endpoint.update, profile_state, outcome, now, shared))
         if self._series is not None:
             self._series.take(update, hooks)
-        if update.now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
-            self._counted_at = update.now.monotonic
+        if now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
+            self._counted_at = now.monotonic
             self._server.call(lambda: self._log.note(self._app.counts.taken().line()))
 
     async def renew(self) -> None:
@@ -137,8 +138,9 @@ class _Series:
 
     def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
         """Note an update."""
-        if update.profile is not None and update.outcome is not None:
-            self._polls = self._polls.apply(update.profile, update.outcome)
+        changes = update.changes
+        if changes.profile is not None and changes.outcome is not None:
+            self._polls = self._polls.apply(changes.profile, changes.outcome)
         self._newest = update.monitor, self._polls, hooks
 
     def __call__(self, accept: str) -> tuple[bytes, str]:

@@ -81,6 +81,7 @@ class Changes:
 
     def are_in(self, update: MonitorUpdate) -> bool:
         """Whether the file must be written after an update; it must after the first update."""
-        fleet = update.monitor.fleet.by_profile
-        before, self._blind = self._blind, frozenset(name for name in fleet if not is_seen(fleet[name], update.now))
-        return update.outcome is not None or any(update.changes) or self._blind != before
+        fleet, changes = update.monitor.fleet.by_profile, update.changes
+        before, self._blind = self._blind, frozenset(name for name in fleet if not is_seen(fleet[name], changes.now))
+        has_news = changes.outcome is not None or any((changes.events, changes.opened, changes.resolved))
+        return has_news or self._blind != before

@@ -58,6 +58,12 @@ _END: Final = ServerMs(inf)
 class MonitorChanges(NamedTuple):
     """What one outcome, or time alone, changed."""
 
+    now: Clocks
+    """This machine's clocks, as the monitor got them."""
+    profile: SafeText | None = None
+    """The outcome's profile; None if only time has passed."""
+    outcome: Outcome | None = None
+    """The poll's result; None if only time has passed."""
     events: tuple[Event, ...] = ()
     """Oldest first; a mass change is one event. A loss has the id of the incident that it opens if it holds."""
     ended_acks: frozenset[ServerKey] = frozenset()
@@ -203,7 +209,9 @@ class Monitor:
             beating=beating,
         )
         monitor, changes = monitor.tick(now)
-        return monitor, changes._replace(events=(*events, *changes.events), ended_acks=ended)
+        return monitor, changes._replace(
+            profile=profile, outcome=outcome, events=(*events, *changes.events), ended_acks=ended
+        )
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
         """Return the monitor at a moment, and what time alone has changed: losses that have held for long enough."""
@@ -212,10 +220,10 @@ class Monitor:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
         incidents, opened, resolved = self.incidents.tick(self._surroundings(now))
         if incidents is self.incidents:
-            return self, MonitorChanges(events=events)
+            return self, MonitorChanges(now, events=events)
         alerts = self.alerts.apply(opened, resolved)
         return replace(self, incidents=incidents, alerts=alerts), MonitorChanges(
-            events=events, opened=opened, resolved=resolved
+            now, events=events, opened=opened, resolved=resolved
         )
 
     def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
@@ -467,17 +475,12 @@ class Monitor:
 class Recorder(Protocol):
     """Records the state of a monitor."""
 
-    def record(
-        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
-    ) -> None:
-        """Record one outcome, or what time alone changed. Never waits and never fails.
+    def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
+        """Record one outcome, or only the events if time alone has passed. Never waits and never fails.
 
         Args:
-            profile: whose outcome it is; None if only time has passed.
-            outcome: what the poll gave; None if only time has passed, and then only events are recorded.
-            monitor: after it.
-            changes: by the outcome, or by time; the events may be of any profile.
-            now: this machine's clocks, as the monitor got them.
+            monitor: the monitor after the changes.
+            changes: the changes by the outcome or by time; the events may have any profile.
         """
 
 

@@ -75,9 +75,10 @@ class HookState:
     sent: Mapping[tuple[_Topic, str], MonotonicS] = field(default_factory=dict)
     """When the newest message was sent, by topic and kind, as long as the cooldown lasts."""
 
-    def apply(self, changes: MonitorChanges, monitor: Monitor, now: Clocks) -> tuple[HookState, tuple[Fired, ...]]:
+    def apply(self, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, tuple[Fired, ...]]:
         """Return the hook after a change of the monitor, or after time alone has passed, and what fires now."""
-        state, incidents = _after_incidents(self, changes, monitor, now) if self.rule.has_incidents else (self, [])
+        now = changes.now
+        state, incidents = _after_incidents(self, changes, monitor) if self.rule.has_incidents else (self, [])
         state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now)
         cooling = {what: at for what, at in state.sent.items() if state.is_cooling(what, now.monotonic)}
         return replace(state, sent=cooling), (*incidents, *events)
@@ -87,10 +88,8 @@ class HookState:
         return what in self.sent and at - self.sent[what] < self.rule.cooldown.total_seconds()
 
 
-def _after_incidents(
-    state: HookState, changes: MonitorChanges, monitor: Monitor, now: Clocks
-) -> tuple[HookState, list[Fired]]:
-    rule, announced, sent = state.rule, state.announced, dict(state.sent)
+def _after_incidents(state: HookState, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, list[Fired]]:
+    now, rule, announced, sent = changes.now, state.rule, state.announced, dict(state.sent)
     classify_loss = monitor.loss_classifier(now)
     resolved = [incident for incident in changes.resolved if incident.id in announced]
     fired = [Fired(incident, is_resolved=True) for incident in resolved]

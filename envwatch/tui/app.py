@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
@@ -179,7 +178,7 @@ class EnvwatchApp(TerminalApp):
                 now = self._inputs.clocks()
             self.read_schedules()
             self._monitor, changes = self._monitor.apply(profile, outcome, now)
-            self._record(profile, outcome, changes, now)
+            self._record(changes)
             self._past_loading.note(profile, self._monitor, now)
             self.time_machine.note(profile, self._monitor, now)
             if changes.ended_acks:
@@ -219,16 +218,16 @@ class EnvwatchApp(TerminalApp):
             state = replace(state, notice=notice)
         self._publish(state)
 
-    def _record(self, profile: SafeText | None, outcome: Outcome | None, changes: MonitorChanges, now: Clocks) -> None:
+    def _record(self, changes: MonitorChanges) -> None:
         if self._inputs.recorder is not None:
-            self._inputs.recorder.record(profile, outcome, self._monitor, changes, now)
+            self._inputs.recorder.record(self._monitor, changes)
 
     def _tick(self) -> None:
         self.read_schedules()
         now = self._inputs.clocks()
         self._monitor, changes = self._monitor.tick(now)
         if changes.events:
-            self._record(None, None, changes, now)
+            self._record(changes)
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
         self.time_machine.play(now)
         self._publish(replace(self._present, now=now, pages_read=pages_read))

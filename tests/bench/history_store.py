@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from findings import Finding, in_turn
-from support.builders import NOW, listed
+from support.builders import NOW
 from support.recording import ALWAYS, PATIENCE_S
 from support.simulated_life import simulated_life
 
@@ -74,11 +74,10 @@ def _written(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> flo
 def _recorded(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> float:
     """Record a few polls, and return the milliseconds that the caller needs for one, the median."""
     recorder, spent = HistoryRecorder({NO_PROFILE: folder}, notify=print), []
-    outcome = listed([])
     for moment, changes in life:
         monitor = Monitor(fleet=Fleet({NO_PROFILE: moment.profile_state}))
         started = time.perf_counter()
-        recorder.record(NO_PROFILE, outcome, monitor, changes, moment.now)
+        recorder.record(monitor, changes)
         spent.append(time.perf_counter() - started)
     recorder.close(PATIENCE_S)
     return median(spent) * 1000

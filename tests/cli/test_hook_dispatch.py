@@ -93,7 +93,7 @@ class Run:
                 for state in filter(None, taken_over.values()):
                     before = monitor.with_alert_state(NO_PROFILE, state)
                 monitor, changes = before.apply(NO_PROFILE, listed(rows, at), now)
-                dispatch.take(MonitorUpdate(before, monitor, changes, now, taken_over=taken_over))
+                dispatch.take(MonitorUpdate(before, monitor, changes, taken_over))
                 if not self.is_down:
                     await runner.all_done()
         dispatch.store()

@@ -58,10 +58,10 @@ def until(world: World, seconds: float) -> Deadline:
 async def test_each_outcome_and_each_second_between_is_an_update() -> None:
     world = World()
     found = await taken(world, Script(world, LISTING), deadline=until(world, 13.5))
-    polls = [update for update in found if update.outcome is not None]
+    polls = [update for update in found if update.changes.outcome is not None]
     assert len(polls) == 3
     assert [update.has_new_listing for update in polls] == [True, True, True]
-    ticks = [update for update in found if update.outcome is None]
+    ticks = [update for update in found if update.changes.outcome is None]
     assert 9 <= len(ticks) <= 13
     assert not any(update.has_new_listing for update in ticks)
     for earlier, later in pairwise(found):
@@ -74,7 +74,7 @@ async def test_time_alone_makes_it_blind_and_the_monitor_keeps_no_events() -> No
     found = await taken(world, hangs, deadline=until(world, 90))
     kinds = [event.kind for update in found for event in update.changes.events]
     assert kinds == [Kind.FAILING, Kind.BLIND]
-    assert not any(update.monitor.event_log for update in found if update.outcome is not None)
+    assert not any(update.monitor.event_log for update in found if update.changes.outcome is not None)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ async def test_it_ends_at_the_earlier_of_a_time_and_a_moment(deadline: Deadline)
     world = World()
     found = await taken(world, Script(world, LISTING), deadline=deadline)
     assert 6 <= world.now <= 8
-    assert found[-1].now.monotonic <= 7
+    assert found[-1].changes.now.monotonic <= 7
 
 
 async def test_a_moment_counts_time_that_the_machine_slept() -> None:

@@ -65,10 +65,10 @@ class Scene:
         before, now = self.monitor, reading(self.at)
         if outcome is None:
             self.monitor, changes = before.tick(now)
-            update = MonitorUpdate(before, self.monitor, changes, now)
+            update = MonitorUpdate(before, self.monitor, changes)
         else:
             self.monitor, changes = before.apply(NO_PROFILE, outcome, now)
-            update = MonitorUpdate(before, self.monitor, changes, now, NO_PROFILE, outcome)
+            update = MonitorUpdate(before, self.monitor, changes)
         self.switch.take(update)
 
     async def poll(self, *, at: float) -> None:
@@ -181,7 +181,7 @@ async def test_an_address_that_several_profiles_have_is_a_failure_of_all_if_one_
             before, moment = monitor, NOW + at * 1000
             outcome = listed([row("web", moment)], moment) if is_up else failed(at=moment)
             monitor, changes = monitor.apply(name, outcome, reading(moment))
-            switch.take(MonitorUpdate(before, monitor, changes, reading(moment), name, outcome))
+            switch.take(MonitorUpdate(before, monitor, changes))
             await asyncio.gather(*(each.task for each in switch._switches if each.task is not None))  # noqa: SLF001
 
         work, home = names

@@ -79,7 +79,7 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
         with RecordingWriter(path, ABOUT) as writer:
             deadline = Deadline.from_now(world.clocks(), timedelta(seconds=400))
             async for update in updates(session, monitor, deadline, runtime=world.runtime()):
-                printed += stream.lines(update.before, update.monitor, update.changes.events, update.now)
+                printed += stream.lines(update.before, update.monitor, update.changes.events, update.changes.now)
                 record.write_update(writer, update)
     return printed
 

@@ -74,7 +74,8 @@ def update_of(
     monitor: Monitor, at: float, outcome: Outcome | None = None, changes: MonitorChanges | None = None
 ) -> MonitorUpdate:
     profile = None if outcome is None else NO_PROFILE
-    return MonitorUpdate(monitor, monitor, changes or MonitorChanges(), reading(at), profile, outcome)
+    changes = (changes or MonitorChanges(reading(at)))._replace(now=reading(at), profile=profile, outcome=outcome)
+    return MonitorUpdate(monitor, monitor, changes)
 
 
 def test_it_is_written_after_the_first_update_after_each_outcome_and_when_it_becomes_blind() -> None:

@@ -57,8 +57,9 @@ def test_the_changes_of_each_outcome_hold_the_events_that_the_log_gains() -> Non
 
 def test_a_failed_poll_changes_neither_verdicts_nor_acknowledgements_nor_the_log() -> None:
     before, _ = driven(NEW, [listed(up(at(0)), at(0)), listed(down(), at(1))])
-    after, (changes,) = driven(before, [failed(at=at(2))])
-    assert changes == MonitorChanges()
+    outcome = failed(at=at(2))
+    after, (changes,) = driven(before, [outcome])
+    assert changes == MonitorChanges(reading(at(2)), NO_PROFILE, outcome)
     assert (after.acks, after.event_log, after.alerts) == (before.acks, before.event_log, before.alerts)
     assert after.fleet.by_profile[NO_PROFILE].environments == before.fleet.by_profile[NO_PROFILE].environments
 

@@ -78,7 +78,7 @@ def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:
     monitors = [Monitor.create({NO_PROFILE: Limits()})]
     for outcome in outcomes:
         monitor, changes = monitors[-1].apply(NO_PROFILE, outcome, outcome.ended)  # type: ignore[union-attr]
-        history.record(NO_PROFILE, outcome, monitor, changes, outcome.ended)  # type: ignore[union-attr]
+        history.record(monitor, changes)
         monitors.append(monitor)
     return monitors[1:]
 
@@ -118,7 +118,7 @@ def test_a_profile_without_a_moment_is_as_before_its_first_poll() -> None:
     for profile in (HOME, WORK):
         outcome = listed(beating(3), NOW)
         monitor, changes = monitor.apply(profile, outcome, outcome.ended)
-        history.record(profile, outcome, monitor, changes, outcome.ended)
+        history.record(monitor, changes)
     past = rewound(monitor, {HOME: history.moment(history.polls(*EVER)[0])})
     assert past.fleet.unlisted == (WORK,)
     assert len(past.fleet) == 3

@@ -65,7 +65,7 @@ def run(steps: list[Step], second: float, history: MemoryHistory) -> tuple[Monit
         before, second = second, second + step.seconds
         now, outcome = reading(NOW + 1000 * second), _outcome(step, before, second)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
-        history.record(NO_PROFILE, outcome, monitor, changes, now)
+        history.record(monitor, changes)
         profile_state = monitor.fleet.by_profile[NO_PROFILE]
         if not is_seeded and profile_state.listed is not None:
             earlier = EarlierRuns.read(history, NO_PROFILE, timedelta(days=1), now.wall)

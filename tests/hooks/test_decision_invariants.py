@@ -24,7 +24,6 @@ from envwatch.model.limits import Limits
 
 if TYPE_CHECKING:
     from envwatch.fleet.monitor import MonitorChanges
-    from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
 
@@ -122,9 +121,9 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message_about_a
     hooks = [HookState(rule=rule) for rule in rules]
     fired: list[Fired] = []
 
-    def note(changes: MonitorChanges, now: Clocks) -> int:
+    def note(changes: MonitorChanges) -> int:
         for number, hook in enumerate(hooks):
-            hooks[number], sent = hook.apply(changes, monitor, now)
+            hooks[number], sent = hook.apply(changes, monitor)
             fired.extend(
                 each for each in sent if not (isinstance(each.subject, Incident) and each.subject.is_blindness)
             )
@@ -145,7 +144,7 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message_about_a
             outcome: Outcome = slept(now, awake_at, skew=skew)
             now = awake_at
             monitor, changes = monitor.apply(NO_PROFILE, outcome, reading(now, skew))
-            opened += note(changes, reading(now, skew))
+            opened += note(changes)
         for number in range(length + 1):
             polls += 1
             fault = "none" if number == length else fault  # a true loss would last
@@ -160,9 +159,9 @@ def test_a_month_of_faults_without_a_loss_has_no_incident_and_no_message_about_a
                 shown = {"empty": [], "partial": rows[:5]}.get(fault, rows)
                 outcome = listed(shown, now, skew=skew)
             monitor, changes = monitor.apply(NO_PROFILE, outcome, reading(now, skew))
-            opened += note(changes, reading(now, skew))
+            opened += note(changes)
             monitor, changes = monitor.tick(reading(now + 4_000, skew))
-            opened += note(changes, reading(now + 4_000, skew))
+            opened += note(changes)
     assert polls > 10_000
     assert opened == 0
     assert fired == []

@@ -193,13 +193,13 @@ async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
             aclosing(updates(session, Monitor.create({NO_PROFILE: Limits()}), runtime=world.runtime())) as all_updates,
         ):
             async for update in all_updates:
-                found = list(stream.lines(update.before, update.monitor, update.changes.events, update.now))
+                found = list(stream.lines(update.before, update.monitor, update.changes.events, update.changes.now))
                 await writer.write(found)
                 lines += len(found)
-                if update.outcome is None:
+                if update.changes.outcome is None:
                     continue
                 moment = Moment(
-                    update.now, update.monitor.fleet.by_profile[NO_PROFILE], update.monitor.own_acks(NO_PROFILE)
+                    update.changes.now, update.monitor.fleet.by_profile[NO_PROFILE], update.monitor.own_acks(NO_PROFILE)
                 )
                 result = PollResult.LISTED if update.has_new_listing else PollResult.FAILED
                 history.write(moment, result, 5.0, update.changes.events)

@@ -74,7 +74,7 @@ class Hooked:
 
     def _step(self, monitor: Monitor, changes: MonitorChanges) -> Hooked:
         self.monitor = monitor
-        self.state, fired = self.state.apply(changes, monitor, self._reading())
+        self.state, fired = self.state.apply(changes, monitor)
         self.fired += ((self.now, each) for each in fired)
         return self
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import MonitorChanges
-    from envwatch.model.clock import Clocks, WallMs
+    from envwatch.model.clock import WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
 
@@ -35,10 +35,9 @@ class MemoryHistory:
         """Let what is recorded next be of another run."""
         self._run = len(self._polls) + 1
 
-    def record(
-        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
-    ) -> None:
+    def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
         """Record one outcome, or what time alone changed."""
+        profile, outcome, now = changes.profile, changes.outcome, changes.now
         poll: RecordedPoll | None = None
         if profile == self._profile and outcome is not None:
             profile_state = monitor.fleet.by_profile[profile]
@@ -80,5 +79,5 @@ def recorded(
     for outcome in outcomes:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
-        history.record(NO_PROFILE, outcome, monitor, changes, now)
+        history.record(monitor, changes)
     return history

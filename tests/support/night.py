@@ -189,11 +189,11 @@ class Night:
         before = self._last_of_run_before() if self._is_first and self._compares_runs else None
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         self.monitor, update = self.monitor.apply(NO_PROFILE, outcome, now)
-        self.history.record(NO_PROFILE, outcome, self.monitor, update, now)
+        self.history.record(self.monitor, update)
         if self._is_first and self.monitor.fleet.is_listed:
             self._is_first = False
             changes = () if before is None else tuple(changes_between_runs(before, self.moment))
-            self.history.record(None, None, self.monitor, MonitorChanges(events=changes), now)
+            self.history.record(self.monitor, MonitorChanges(now, events=changes))
         if passes:
             self.at += self._step_ms
 

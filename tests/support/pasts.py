@@ -54,7 +54,7 @@ def day() -> MemoryHistory:
         for hours in moments:
             outcome = listed(rows_at(hours), at(hours), interval=_EVERY)
             monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-            history.record(NO_PROFILE, outcome, monitor, changes, outcome.ended)
+            history.record(monitor, changes)
     return history
 
 

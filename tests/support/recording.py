@@ -57,7 +57,7 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
     for outcome in outcomes:
         now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
-        history.record(NO_PROFILE, outcome, monitor, changes, now)
+        history.record(monitor, changes)
         poll = history.polls(*ALWAYS)[-1]
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
         writer.write(history.moment(poll), poll.result, poll.interval_s, changes.events, cause)

@@ -60,9 +60,9 @@ def pasts_of(*steps: Recorded) -> Mapping[SafeText, Shortening]:
         name = clean(f"at {at:g}")
         event = Event(kind=Kind.OFFLINE, at=happened, profile=profile, id=name, name=name)
         wall = NOW + at * 1000
-        outcome = failed(at=wall) if is_poll else None
+        polled, outcome = (profile, failed(at=wall)) if is_poll else (None, None)
         monitor = Monitor.create({profile: Limits()})
-        pasts[profile].record(profile, outcome, monitor, MonitorChanges((event,) * events), reading(wall))
+        pasts[profile].record(monitor, MonitorChanges(reading(wall), polled, outcome, (event,) * events))
     return pasts
 
 

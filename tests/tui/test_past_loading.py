@@ -200,7 +200,7 @@ async def test_each_of_several_profiles_has_its_own_past() -> None:
         monitor = Monitor.create({profile: Limits()})
         outcome = listed(rows(0), NOW)
         monitor, changes = monitor.apply(profile, outcome, outcome.ended)
-        history.record(profile, outcome, monitor, changes, outcome.ended)
+        history.record(monitor, changes)
     async with staged(profiles=(home, work), pasts=pasts, readable=queue) as stage:
         stage.now = HOUR
         queue.put_nowait(home)

@@ -73,7 +73,7 @@ def lived(*, is_renamed: bool = True) -> tuple[Monitor, list[Event], MemoryHisto
         rows = [row("old")] if at < 5_000 else [down] if at < 10_000 else there
         outcome = listed([*rows, other], NOW + at)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, outcome.ended)
-        history.record(NO_PROFILE, outcome, monitor, changes, outcome.ended)
+        history.record(monitor, changes)
         events += changes.events
     return monitor, events, history
 

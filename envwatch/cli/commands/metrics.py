@@ -122,13 +122,14 @@ async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
     body = b""
     async with monitoring(profiles, options, Deadline(), is_recorded=False) as watched:
         async for update in watched.updates:
-            if update.profile in waiting and update.outcome is not None:
-                polls = polls.apply(update.profile, update.outcome)
-                waiting.remove(update.profile)
-                if isinstance(update.outcome, Failed):
-                    failures[update.profile] = update.outcome
+            profile, outcome = update.changes.profile, update.changes.outcome
+            if profile in waiting and outcome is not None:
+                polls = polls.apply(profile, outcome)
+                waiting.remove(profile)
+                if isinstance(outcome, Failed):
+                    failures[profile] = outcome
             if not waiting:
-                body = series.render(update.monitor, polls, update.now)
+                body = series.render(update.monitor, polls, update.changes.now)
                 break
     if textfile is None:
         write(body)
@@ -153,11 +154,12 @@ async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
             print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")
             manager.ready()
             async for update in watched.updates:
-                if update.profile is not None and update.outcome is not None:
-                    polls = polls.apply(update.profile, update.outcome)
+                profile, outcome = update.changes.profile, update.changes.outcome
+                if profile is not None and outcome is not None:
+                    polls = polls.apply(profile, outcome)
                 if changes.are_in(update):
                     await asyncio.to_thread(_write_update, textfile, series, update, polls)
-                if isinstance(update.outcome, Listed):
+                if isinstance(outcome, Listed):
                     manager.listed()
                 refusals.check(update)
     return Exit.FINE
@@ -165,4 +167,4 @@ async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
 
 def _write_update(textfile: Textfile, series: _Series, update: MonitorUpdate, polls: PollCounts) -> None:
     """Write the series after an update; in a thread, as neither a large fleet nor a slow disk may hold up the polls."""
-    textfile.write(series.render(update.monitor, polls, update.now))
+    textfile.write(series.render(update.monitor, polls, update.changes.now))

@@ -122,9 +122,8 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
                 except OSError as error:
                     raise _cannot_write(options, error) from None
                 if progress.is_due:
-                    progress.show(
-                        f"{_size(writer)} in {long_age(timedelta(seconds=update.now.monotonic - began.monotonic))}"
-                    )
+                    lasted = timedelta(seconds=update.changes.now.monotonic - began.monotonic)
+                    progress.show(f"{_size(writer)} in {long_age(lasted)}")
                 refusals.check(update)
     return Exit.FINE
 
@@ -137,17 +136,16 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     """
     from envwatch.fleet.history import HistoryError, Moment, PollResult
 
-    if update.outcome is None or update.profile is None:
-        if update.changes.events:
-            writer.write_events(update.now.wall, update.changes.events)
+    changes, monitor = update.changes, update.monitor
+    if changes.outcome is None or changes.profile is None:
+        if changes.events:
+            writer.write_events(changes.now.wall, changes.events)
         return
-    profile_state = update.monitor.fleet.by_profile[update.profile]
-    moment, result = (
-        Moment(update.now, profile_state, update.monitor.own_acks(update.profile)),
-        PollResult.from_outcome(update.outcome),
-    )
+    profile_state = monitor.fleet.by_profile[changes.profile]
+    moment = Moment(changes.now, profile_state, monitor.own_acks(changes.profile))
+    result = PollResult.from_outcome(changes.outcome)
     try:
-        writer.write(moment, result, profile_state.interval / _SECOND, update.changes.events)
+        writer.write(moment, result, profile_state.interval / _SECOND, changes.events)
     except HistoryError as error:
         print_error(f"envwatch: a poll is not in the recording: {error}")
 

@@ -86,8 +86,8 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
                 running_hooks.take(update)
                 ping(update)
                 narrate(update)
-                if isinstance(update.outcome, Listed):
+                if isinstance(update.changes.outcome, Listed):
                     manager.listed()
-                if update.outcome is None:
+                if update.changes.outcome is None:
                     await service.renew()
     return Exit.FINE

@@ -75,7 +75,7 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
             async for last in watched.updates:
                 refusals.check(last)
                 # Time alone proves nothing: a condition is met by the listing that proves it.
-                if last.has_new_listing and (progress := condition.progress(last.monitor, last.now)).is_met:
+                if last.has_new_listing and (progress := condition.progress(last.monitor, last.changes.now)).is_met:
                     if not condition.is_absence:
                         write("".join(f"{tracked.environment.label}\n" for tracked in progress.matching).encode())
                     return Exit.FINE
@@ -86,10 +86,10 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
 
 def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> str:
     """Return one line about how far it is."""
-    progress = condition.progress(update.monitor, update.now)
+    progress = condition.progress(update.monitor, update.changes.now)
     count = len(progress.matching)
     found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
-    waited = long_age(timedelta(seconds=update.now.monotonic - began_s))
+    waited = long_age(timedelta(seconds=update.changes.now.monotonic - began_s))
     failures = [
         profile_state.failure.cause for profile_state in update.monitor.fleet if profile_state.failure is not None
     ]
@@ -105,7 +105,7 @@ def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options
     failures = [profile_state.failure for profile_state in last.monitor.fleet if profile_state.failure is not None]
     if refused := next((failure for failure in failures if failure.cause.is_refusal), None):
         return StopError(Exit.AUTHENTICATION, f"{waited}: {refused.cause}: {refused.message}")
-    progress = condition.progress(last.monitor, last.now)
+    progress = condition.progress(last.monitor, last.changes.now)
     if not progress.is_proven:
         why = f": {failures[0].cause}: {failures[0].message}" if failures else ""
         return StopError(Exit.UNREACHABLE, f"{waited}, nothing can be known{why}")

@@ -96,10 +96,10 @@ async def _watch(profiles: Profiles, options: Options) -> int:
                 running_hooks.take(update)
                 ping(update)
                 events = (*earlier.until(update), *update.changes.events)
-                await writer.write(stream.lines(update.before, update.monitor, events, update.now))
+                await writer.write(stream.lines(update.before, update.monitor, events, update.changes.now))
                 if narrates:
                     narrate(update)
-                if isinstance(update.outcome, Listed):
+                if isinstance(update.changes.outcome, Listed):
                     manager.listed()
                 if hooks is None:
                     refusals.check(update)

@@ -22,11 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.acknowledgements import Acks, OwnAcks
-    from envwatch.fleet.events import Event
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.model.clock import Clocks
-    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
     from envwatch.storage.history.folder import Retention
     from envwatch.storage.history.writer import BetweenRuns, FolderWriter
@@ -44,15 +41,10 @@ def nothing(*_: object) -> None:
 class _Entry(NamedTuple):
     """What is recorded at once."""
 
-    profile: SafeText | None
-    """Whose poll it is; None if only time has passed."""
-    outcome: Outcome | None
+    changes: MonitorChanges
     profile_state: ProfileState | None
-    """After the poll."""
+    """The profile's state after the poll; None if only time has passed."""
     acks: Acks
-    events: tuple[Event, ...]
-    """Of any profile."""
-    now: Clocks
     is_after_gap: bool
     """Whether what came before under the profile was left out."""
 
@@ -109,12 +101,10 @@ class HistoryRecorder:
         self._thread = threading.Thread(target=self._run_thread, name="history", daemon=True)
         self._thread.start()
 
-    def record(
-        self, profile: SafeText | None, outcome: Outcome | None, monitor: Monitor, changes: MonitorChanges, now: Clocks
-    ) -> None:
+    def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
         """Queue one outcome, or what time alone changed; see `Recorder`."""
-        is_poll = outcome is not None and profile in self._folders
-        profile_state = monitor.fleet.by_profile[profile] if is_poll and profile is not None else None
+        profile = changes.profile
+        profile_state = monitor.fleet.by_profile[profile] if profile in self._folders and profile is not None else None
         if (profile_state is None and not changes.events) or self._is_lost:
             return
         if self._entries.qsize() >= self._most:
@@ -123,11 +113,7 @@ class HistoryRecorder:
                 self._is_slow = True
                 self._notify(f"no history is kept: the disk is too slow; see what else uses it ({self._place})")
             return
-        self._entries.put(
-            _Entry(
-                profile, outcome, profile_state, monitor.acks, changes.events, now, is_after_gap=profile in self._gaps
-            )
-        )
+        self._entries.put(_Entry(changes, profile_state, monitor.acks, is_after_gap=profile in self._gaps))
         self._gaps.discard(profile)
         self._has_outcome = True
         self._has_begun.set()
@@ -162,7 +148,7 @@ class HistoryRecorder:
         for profile in self._writers:
             self._try(profile, lambda writer: not writer.take())
         while (entry := self._entries.get()) is not None:
-            concerned = {entry.profile, *(event.profile for event in entry.events)}
+            concerned = {entry.changes.profile, *(event.profile for event in entry.changes.events)}
             for profile in [profile for profile in self._writers if profile in concerned]:
                 self._try(profile, partial(self._write, profile, entry))
             if self._is_slow and self._entries.empty():
@@ -205,14 +191,15 @@ class HistoryRecorder:
         """Write what concerns a profile; return whether its first listing can be read, or is not ours to write."""
         if not writer.take():
             return True
-        if entry.is_after_gap and profile == entry.profile:
+        changes, profile_state = entry.changes, entry.profile_state
+        if entry.is_after_gap and profile == changes.profile:
             writer.restart()
-        events = [event for event in entry.events if event.profile == profile]
-        outcome, profile_state = entry.outcome, entry.profile_state
-        if outcome is None or profile_state is None or profile != entry.profile:
-            writer.write_events(entry.now, events)
+        events = [event for event in changes.events if event.profile == profile]
+        outcome = changes.outcome
+        if outcome is None or profile_state is None or profile != changes.profile:
+            writer.write_events(changes.now, events)
             return False
-        moment = Moment(entry.now, profile_state, self._acks_of(profile, profile_state, entry.acks))
+        moment = Moment(changes.now, profile_state, self._acks_of(profile, profile_state, entry.acks))
         cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
         writer.write(moment, PollResult.from_outcome(outcome), profile_state.interval / _SECOND, events, cause)
         return profile_state.listings > 0

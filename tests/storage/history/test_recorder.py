@@ -64,7 +64,7 @@ class Session:
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
             self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
             for each in (self.history, self.recorder) if is_kept else (self.recorder,):
-                each.record(NO_PROFILE, outcome, self.monitor, changes, now)
+                each.record(self.monitor, changes)
 
     def close(self) -> list[str]:
         """Close it, and return what was said since the last line that was read."""
@@ -223,12 +223,12 @@ def test_events_that_come_with_no_poll_and_those_of_another_profile_are_recorded
     recorder = HistoryRecorder({A: tmp_path / "a@h", B: tmp_path / "b@h"}, notify=said.append)
     monitor = Monitor.create({A: Limits(), B: Limits(), OTHER: Limits()})
     events = tuple(Event(kind=Kind.BLIND, at=ServerMs(NOW + n), profile=p) for n, p in enumerate((A, B, OTHER, A)))
-    recorder.record(None, None, monitor, MonitorChanges(events=events), reading(NOW))
+    recorder.record(monitor, MonitorChanges(reading(NOW), events=events))
     outcome = listed(beating(3))
     monitor, changes = monitor.apply(A, outcome, outcome.ended)
-    recorder.record(A, outcome, monitor, changes._replace(events=events), outcome.ended)
+    recorder.record(monitor, changes._replace(events=events))
     monitor, changes = monitor.apply(OTHER, outcome, outcome.ended)
-    recorder.record(OTHER, outcome, monitor, changes, outcome.ended)
+    recorder.record(monitor, changes)
     recorder.close(PATIENCE_S)
     a, b = (content(StoredPast(tmp_path / f"{profile}@h", profile)) for profile in (A, B))
     assert a[2] == [events[0], events[3]] * 2
@@ -245,7 +245,7 @@ def test_what_one_profile_lacks_is_said_once_and_costs_another_nothing(tmp_path:
     monitor, outcome = Monitor.create(dict.fromkeys(folders, Limits())), listed(beating(3))
     for profile in [*folders, *folders]:
         monitor, changes = monitor.apply(profile, outcome, outcome.ended)
-        recorder.record(profile, outcome, monitor, changes, outcome.ended)
+        recorder.record(monitor, changes)
     recorder.close(PATIENCE_S)
     assert len(content(StoredPast(tmp_path / "good", B))[0]) == 2
     assert len(said) == 1
@@ -287,7 +287,7 @@ day_path(folder, day_of(0)).touch()
 recorder = HistoryRecorder({NO_PROFILE: folder}, notify=print)
 outcome = listed(beating(2))
 monitor, changes = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
-recorder.record(NO_PROFILE, outcome, monitor, changes, outcome.ended)
+recorder.record(monitor, changes)
 recorder.close(60.0)
 try:
     StoredPast(folder).events(0, 1)
