@@ -12,12 +12,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence
 from envwatch.model.text import EMPTY, SafeText, clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Iterable, Mapping
 
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
@@ -135,6 +137,21 @@ def recovered(
 def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
     is_newer = _newest_seen_at(tracked.environment) > (ack.at if ack.sign_at is None else ack.sign_at)
     return tracked.presence is Presence.OFFLINE and not tracked.is_flapping and is_newer
+
+
+def listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
+    """Return the acknowledgements of environments that were missing, never listed, and are listed now."""
+    if not acks or fleet.unlisted:
+        return frozenset()
+    expected: set[ServerKey] = set()
+    still: set[ServerKey] = set()
+    for profile_state in fleet:
+        for id_ in map(missing_id, profile_state.expect):
+            keys = keys_of(profile_state.server, id_)
+            expected.update(keys)
+            if id_ in profile_state.environments:
+                still.update(keys)
+    return frozenset(expected & acks.keys()) - still
 
 
 def losses_of(

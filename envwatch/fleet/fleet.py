@@ -6,7 +6,6 @@ Pure. Each profile has a clock, listings and unknown rows of its own, so a row i
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
 from types import MappingProxyType
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.presence import Presence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks, ServerMs, WallMs
     from envwatch.model.outcome import Outcome
@@ -115,10 +113,6 @@ class Fleet:
         """Return the server of a profile; empty for a profile that is not watched, as in a past event."""
         return EMPTY if (profile_state := self.by_profile.get(profile)) is None else profile_state.server
 
-    def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether the verdict on a row must be shown as unknown."""
-        return self.for_environment(tracked).is_unknown(tracked, now)
-
     def old_listing_age(self, now: Clocks) -> timedelta | None:
         """Return the age of the oldest listing that is no longer recent; None if all are."""
         ages = [
@@ -131,10 +125,3 @@ class Fleet:
     def moments(self, wall: WallMs) -> Mapping[SafeText, ServerMs]:
         """Return the time of each profile's server when this machine's clock shows `wall`."""
         return {profile: profile_state.clock.server_time(wall) for profile, profile_state in self.by_profile.items()}
-
-    def counts(self) -> Mapping[Presence, int]:
-        """Return how many environments there are of each presence."""
-        counts: Counter[Presence] = Counter()
-        for profile_state in self:
-            counts.update(profile_state.counts())
-        return counts

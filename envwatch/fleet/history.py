@@ -1,7 +1,7 @@
 """What was recorded under one profile: its polls, what was known after each, and the events.
 
-Values, and the protocol of their reader; a `monitor.Recorder` writes them. Pure: how they are kept is decided in
-`storage`.
+Values, and the protocol of their reader; `storage/history/recorder.py` writes them. Pure: how they are kept is decided
+in `storage`.
 """
 
 from __future__ import annotations

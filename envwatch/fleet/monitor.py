@@ -10,9 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.acknowledgements import NO_ACKS, NO_SERVERS, ack_in, keys_of, losses_of, own_acks, recovered
+from envwatch.fleet.acknowledgements import (
+    NO_ACKS,
+    NO_SERVERS,
+    ack_in,
+    keys_of,
+    listed_after_all,
+    losses_of,
+    own_acks,
+    recovered,
+)
 from envwatch.fleet.alert_policy import DEFAULT_POLICY
 from envwatch.fleet.alert_state import AlertState
 from envwatch.fleet.alerts import Alerts
@@ -21,7 +30,6 @@ from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.incidents import Incidents, Surroundings
-from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.losses import Loss, LossStatus, death_interval, key_of, status_of
 from envwatch.fleet.mass_changes import blast_radius
 from envwatch.fleet.outages import states
@@ -141,7 +149,7 @@ class Monitor:
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         are_all_listed = not fleet.unlisted
         ended = recovered(self.acks, fleet.environments, fleet.servers, are_all_listed=are_all_listed)
-        ended |= _listed_after_all(self.acks, fleet)
+        ended |= listed_after_all(self.acks, fleet)
         acks, incidents, resumed, beating = self.acks, self.incidents, self.resumed, self.beating
         if profile not in beating and (
             after.has_fresh_heartbeat or is_beating(before.environments, after.environments)
@@ -349,10 +357,6 @@ class Monitor:
         fleet = self.fleet.with_interval(intervals)
         return self if fleet is self.fleet else replace(self, fleet=fleet)
 
-    def is_problem(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether an environment is a problem at a moment, whether or not it is worth a person's attention."""
-        return is_problem(tracked, self.fleet.for_environment(tracked).clock.server_time(now.wall))
-
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether an environment is a problem that is worth a person's attention at a moment.
 
@@ -376,19 +380,9 @@ class Monitor:
         alerts, incidents = self.alerts.due(now.monotonic)
         return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
 
-    def concerns(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether a problem of an environment can need a person by the alert policy, whatever is silenced."""
-        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
-        return self._policy(tracked.profile).concerns(tracked, at)
-
-    def ends_by_design(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether an environment ends by design, and raises nothing when it does."""
-        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
-        return self._policy(tracked.profile).ends_by_design(tracked, at)
-
-    def alert_after(self, profile: SafeText) -> timedelta:
-        """Return how long a loss of a profile must have held before it opens an incident."""
-        return self._policy(profile).alert_after
+    def policy_of(self, profile: SafeText) -> AlertPolicy:
+        """Return the alert policy of a profile."""
+        return self.policies.get(profile, DEFAULT_POLICY)
 
     def sees(self, profile: SafeText, now: Clocks) -> bool:
         """Whether the newest listing of a profile counts at a moment: not while blind, quarantined or asleep."""
@@ -428,7 +422,7 @@ class Monitor:
             status = status_of(tracked, at, is_acked=is_acked, is_news=key in noticed)
             if status is not LossStatus.ALERTING or self._is_loud(tracked, wall, at):
                 return status
-            return LossStatus.QUIET if self._policy(profile).concerns(tracked, at) else LossStatus.OUTSIDE
+            return LossStatus.QUIET if self.policy_of(profile).concerns(tracked, at) else LossStatus.OUTSIDE
 
         return classify_loss
 
@@ -455,51 +449,21 @@ class Monitor:
         return Surroundings(
             at=now.monotonic,
             classify_loss=self.loss_classifier(now),
-            policy=self._policy,
+            policy=self.policy_of,
             moments=self.fleet.moments(now.wall),
             blind={profile: blindness for profile, blindness in blind.items() if blindness is not None},
             shared=shared,
             replacement=replacement,
         )
 
-    def _policy(self, profile: SafeText) -> AlertPolicy:
-        return self.policies.get(profile, DEFAULT_POLICY)
-
     def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
-        if not self._policy(tracked.profile).concerns(tracked, at):
+        if not self.policy_of(tracked.profile).concerns(tracked, at):
             return False
         server = self.fleet.server_of(tracked.profile)
         return not self.silences or silencing(self.silences, tracked, server, wall, at) is None
-
-
-class Recorder(Protocol):
-    """Records the state of a monitor."""
-
-    def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
-        """Record one outcome, or only the events if time alone has passed. Never waits and never fails.
-
-        Args:
-            monitor: the monitor after the changes.
-            changes: the changes by the outcome or by time; the events may have any profile.
-        """
 
 
 def _status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
     if profile_state.listed is None and profile_state.failure is None:
         return LossStatus.UNSEEN
     return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING
-
-
-def _listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
-    """Return the acknowledgements of environments that were missing, never listed, and are listed now."""
-    if not acks or fleet.unlisted:
-        return frozenset()
-    expected: set[ServerKey] = set()
-    still: set[ServerKey] = set()
-    for profile_state in fleet:
-        for id_ in map(missing_id, profile_state.expect):
-            keys = keys_of(profile_state.server, id_)
-            expected.update(keys)
-            if id_ in profile_state.environments:
-                still.update(keys)
-    return frozenset(expected & acks.keys()) - still

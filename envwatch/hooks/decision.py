@@ -145,7 +145,7 @@ def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, li
     for topic, (event, group, since) in state.waiting.items():
         hold = state.rule.after
         if event.kind in LOSSES:
-            hold = max(hold, monitor.alert_after(event.profile))
+            hold = max(hold, monitor.policy_of(event.profile).alert_after)
         has_held = now.monotonic - since >= hold.total_seconds()
         # That envwatch sees nothing is an event that can be seen.
         is_seen = event.id is None or monitor.sees(event.profile, now)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 
+from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.modes import mode_of
@@ -86,7 +87,7 @@ def _place(shown: SeriesEnvironment, monitor: Monitor, now: Clocks) -> tuple[int
     tracked = shown.tracked
     if shown.is_alerting:
         rank = _ALERTING
-    elif monitor.is_problem(tracked, now):
+    elif is_problem(tracked, monitor.fleet.for_environment(tracked).clock.server_time(now.wall)):
         rank = _PROBLEM
     else:
         rank = _UP if tracked.verdict.is_up else _OTHER

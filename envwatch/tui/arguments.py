@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from envwatch.sources.poller import read_clocks
 from envwatch.tui.silence_control import SilenceControl
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.acknowledgements import Ack, Acks, ServerKey
     from envwatch.fleet.alert_policy import AlertPolicy
     from envwatch.fleet.history import Past
-    from envwatch.fleet.monitor import Recorder
+    from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
@@ -52,6 +52,18 @@ class Replay:
     """The moment with which it starts, by the clock of the machine that recorded it; None for its beginning."""
     plays: bool = True
     """Whether it plays from the start; `p` pauses it, and lets it go on."""
+
+
+class Recorder(Protocol):
+    """Records the state of a monitor."""
+
+    def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
+        """Record one outcome, or only the events if time alone has passed. Never waits and never fails.
+
+        Args:
+            monitor: the monitor after the changes.
+            changes: the changes by the outcome or by time; the events may have any profile.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,7 @@ from envwatch.views.table.block import NO_BLOCK, Block
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.event_log import EventLog
-    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.profile_state import Freshness
-    from envwatch.fleet.silences import Silence, Silences
-    from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
@@ -113,41 +108,13 @@ class MonitorState:
         return self.now.wall if self.rewound is None else self.rewound.end
 
     @property
-    def fleet(self) -> Fleet:
-        return self.monitor.fleet
-
-    @property
-    def acks(self) -> Acks:
-        return self.monitor.acks
-
-    @property
-    def silences(self) -> Silences:
-        return self.monitor.silences
-
-    @property
     def freshness(self) -> Sequence[Freshness]:
         """How recent the data of each profile is; the rows of a blind profile read unknown."""
-        return [profile_state.freshness(self.now) for profile_state in self.fleet]
+        return [profile_state.freshness(self.now) for profile_state in self.monitor.fleet]
 
     def has_rows_of(self, other: MonitorState) -> bool:
         """Whether the rows of another state are these: the same fleet, block, marks and past."""
         return self.block is other.block and all(map(is_, _ROW_PARTS(self.monitor), _ROW_PARTS(other.monitor)))
-
-    def is_acked(self, tracked: TrackedEnvironment) -> bool:
-        """Whether an environment is acknowledged on this machine."""
-        return self.monitor.is_acked(tracked)
-
-    def silence_of(self, tracked: TrackedEnvironment) -> Silence | None:
-        """Return the silence that keeps an environment quiet now."""
-        return self.monitor.silence_of(tracked, self.now)
-
-    def is_alerting(self, tracked: TrackedEnvironment) -> bool:
-        """Whether an environment is a problem that is worth a person's attention now."""
-        return self.monitor.is_alerting(tracked, self.now)
-
-    @property
-    def event_log(self) -> EventLog:
-        return self.monitor.event_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

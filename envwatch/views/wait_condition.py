@@ -57,7 +57,7 @@ class WaitCondition:
         matching = in_default_order(
             tracked for profile_state in fleet for tracked in self._matching(profile_state, monitor)
         )
-        known = [tracked for tracked in matching if not fleet.is_unknown(tracked, now)]
+        known = [tracked for tracked in matching if not fleet.for_environment(tracked).is_unknown(tracked, now)]
         is_proven = all(
             monitor.sees(profile, now)
             and profile_state.listed is not None

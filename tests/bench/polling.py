@@ -181,11 +181,15 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
 
 
 async def _tick_until(app: EnvwatchApp, listings: int, holds: list[_Held]) -> None:
-    while app.state.fleet.by_profile[NO_PROFILE].listings < listings:
+    while app.state.monitor.fleet.by_profile[NO_PROFILE].listings < listings:
         wall, cpu = time.perf_counter(), time.thread_time()
         await asyncio.sleep(0)
         holds.append(
-            _Held(time.perf_counter() - wall, time.thread_time() - cpu, app.state.fleet.by_profile[NO_PROFILE].listings)
+            _Held(
+                time.perf_counter() - wall,
+                time.thread_time() - cpu,
+                app.state.monitor.fleet.by_profile[NO_PROFILE].listings,
+            )
         )
 
 

@@ -82,7 +82,7 @@ def test_what_ends_by_design_raises_nothing_when_it_goes_offline(row: dict[str, 
     watch = Watch(**row).poll().poll(**DOWN)
     assert watch.tracked.presence is Presence.OFFLINE
     assert watch.alerts is not ends_by_design
-    assert watch.monitor.ends_by_design(watch.tracked, reading(watch.at)) is ends_by_design
+    assert watch.monitor.policy_of(watch.tracked.profile).ends_by_design(watch.tracked, watch.at) is ends_by_design
     assert watch.poll(after=10, **DOWN).opened == (not ends_by_design)
 
 

@@ -45,7 +45,6 @@ def test_one_id_under_two_profiles_is_two_environments() -> None:
     assert ours is not None
     assert ours.environment.name == "ours"
     assert fleet.tracked((clean("other"), clean("env-1"))) is None
-    assert fleet.counts() == {Presence.ONLINE: 1, Presence.OFFLINE: 1}
 
 
 def test_a_failed_poll_of_one_is_no_failure_of_the_other() -> None:
@@ -83,7 +82,7 @@ def test_a_row_is_doubted_where_its_own_fleet_is_blind() -> None:
     fleet, _ = fleet.apply(HOME, listed(beating(1, NOW + 61_000), NOW + 61_000))
     now = reading(NOW + 62_000)
     assert [profile_state.freshness(now) for profile_state in fleet] == [Freshness.BLIND, Freshness.LIVE]
-    assert [fleet.is_unknown(tracked, now) for tracked in fleet.environments] == [True, False]
+    assert [fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in fleet.environments] == [True, False]
 
 
 def test_events_say_under_which_profile_they_happened() -> None:

@@ -60,7 +60,8 @@ class IncidentMachine(MonitoredMachine):
         assert incident.remaining == incident.keys, "opened with what is back"
         is_flapping = any(loss.kind is Kind.FLAPPING for loss in incident.losses)
         assert (
-            is_flapping or self.monotonic - incident.noticed_at >= self.monitor.alert_after(NO_PROFILE).total_seconds()
+            is_flapping
+            or self.monotonic - incident.noticed_at >= self.monitor.policy_of(NO_PROFILE).alert_after.total_seconds()
         ), "too early"
         for key in () if incident.is_blindness else incident.remaining:
             tracked = self.monitor.fleet.tracked(key)

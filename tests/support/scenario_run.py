@@ -11,6 +11,7 @@ from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.scenarios import FleetSpec, Scenario, faults_in
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
@@ -47,7 +48,8 @@ class Step:
     @property
     def down(self) -> set[SafeText]:
         """The ids of those that are down and were not so for a day already."""
-        return {id_ for id_, each in self.profile_state.environments.items() if self.monitor.is_problem(each, self.now)}
+        at = self.profile_state.clock.server_time(self.now.wall)
+        return {id_ for id_, each in self.profile_state.environments.items() if is_problem(each, at)}
 
 
 class ScenarioRun:

@@ -86,7 +86,7 @@ def go_to_group(stage: Stage) -> None:
 
 def notes(stage: Stage) -> dict[str, str]:
     """The note of each acknowledged environment."""
-    return {id_.removeprefix("env-"): ack.note for (_, id_), ack in stage.app.state.acks.items()}
+    return {id_.removeprefix("env-"): ack.note for (_, id_), ack in stage.app.state.monitor.acks.items()}
 
 
 async def acknowledge(stage: Stage, note: str = "") -> None:
@@ -111,7 +111,7 @@ async def test_the_key_asks_and_keeps_the_note() -> None:
         assert len(stage.app.screen_stack) == 1
         assert stage.news == "acknowledged on this machine until it recovers: ada"
         assert kept == [{key_of(ADA): Ack(NOW + 2_000, clean("disk full, q and a know"), NOW - 300_000)}]
-        assert stage.app.state.acks == kept[0]
+        assert stage.app.state.monitor.acks == kept[0]
 
 
 async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> None:
@@ -124,7 +124,7 @@ async def test_what_recovers_while_the_note_is_typed_is_not_acknowledged() -> No
         await stage.press("enter")
         assert stage.news == "recovered meanwhile: ada"
         assert kept == []
-        assert stage.app.state.acks == {}
+        assert stage.app.state.monitor.acks == {}
 
 
 async def test_what_was_up_and_is_lost_again_while_the_note_is_typed_is_acknowledged_as_it_is_then() -> None:
@@ -134,16 +134,16 @@ async def test_what_was_up_and_is_lost_again_while_the_note_is_typed_is_acknowle
         for stage.now, ada in ((5, named("ada", NOW + 5_000)), (10, lost_again)):
             await stage.show([ada, *rows(stage.at)[1:]])
         await stage.press("enter")
-        assert stage.app.state.acks[key_of(ADA)].sign_at == NOW + 5_000
+        assert stage.app.state.monitor.acks[key_of(ADA)].sign_at == NOW + 5_000
         stage.now = 15
         await stage.show([lost_again, *rows(stage.at)[1:]])
-        assert list(stage.app.state.acks) == [key_of(ADA)]
+        assert list(stage.app.state.monitor.acks) == [key_of(ADA)]
 
 
 async def test_a_note_may_be_empty() -> None:
     async with dashboard() as stage:
         await acknowledge(stage)
-        assert stage.app.state.acks == {key_of(ADA): Ack(NOW, clean(""), NOW - 300_000)}
+        assert stage.app.state.monitor.acks == {key_of(ADA): Ack(NOW, clean(""), NOW - 300_000)}
 
 
 async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
@@ -151,7 +151,7 @@ async def test_a_note_is_cleaned_before_anything_keeps_it() -> None:
         await stage.press("a")
         stage.app.screen.query_one(Input).value = "  \u202eodd\x07 [red]  "
         await stage.press("enter")
-        assert stage.app.state.acks[key_of(ADA)].note == r"\u202eodd\x07 [red]"
+        assert stage.app.state.monitor.acks[key_of(ADA)].note == r"\u202eodd\x07 [red]"
 
 
 async def test_no_more_is_typed_than_is_kept() -> None:
@@ -159,7 +159,7 @@ async def test_no_more_is_typed_than_is_kept() -> None:
         await stage.press("a")
         stage.app.screen.query_one(Input).value = "x" * (LONGEST_NOTE - 1)
         await stage.press("x", "x", "enter")
-        assert stage.app.state.acks[key_of(ADA)].note == "x" * LONGEST_NOTE
+        assert stage.app.state.monitor.acks[key_of(ADA)].note == "x" * LONGEST_NOTE
 
 
 async def test_a_key_that_types_nothing_and_means_nothing_says_so() -> None:
@@ -187,7 +187,7 @@ async def test_escape_acknowledges_nothing() -> None:
     async with dashboard(keep_acks=kept.append) as stage:
         await stage.press("a", "x", "escape")
         assert isinstance(stage.app.screen, Dashboard)
-        assert stage.app.state.acks == {}
+        assert stage.app.state.monitor.acks == {}
         assert kept == []
         assert glyphs(stage)["ada"] == "○"
 
@@ -206,7 +206,7 @@ async def test_the_same_key_opens_the_note_again_and_enter_keeps_it() -> None:
         assert stage.news == "still acknowledged: ada"
         await stage.press("a", "escape")
         assert kept[1:] == []
-        assert stage.app.state.acks == {key_of(ADA): Ack(NOW, clean("disk full"), NOW - 300_000)}
+        assert stage.app.state.monitor.acks == {key_of(ADA): Ack(NOW, clean("disk full"), NOW - 300_000)}
 
 
 @pytest.mark.parametrize(("typed", "note"), [(", mine", "disk full, mine"), (None, "")])
@@ -222,7 +222,7 @@ async def test_the_note_can_be_edited_and_the_acknowledgement_is_as_old_as_it_wa
             await stage.type(typed)
         await stage.press("enter")
         assert stage.news == "acknowledged with another note: ada"
-        assert stage.app.state.acks == {key_of(ADA): Ack(NOW, clean(note), NOW - 300_000)}
+        assert stage.app.state.monitor.acks == {key_of(ADA): Ack(NOW, clean(note), NOW - 300_000)}
 
 
 async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
@@ -234,7 +234,7 @@ async def test_it_is_withdrawn_by_a_key_of_its_own() -> None:
         await stage.press("a", "ctrl+r")
         assert isinstance(stage.app.screen, Dashboard)
         assert stage.news == "no longer acknowledged: ada"
-        assert stage.app.state.acks == {}
+        assert stage.app.state.monitor.acks == {}
         assert kept[1:] == [{key_of(ADA): None}]
         assert in_block(stage) == ["ada", "bob"]
         assert stage.cursor == "ada"
@@ -261,7 +261,7 @@ async def test_what_recovers_while_its_note_is_edited_is_not_acknowledged_again(
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         await stage.press("enter")
         assert stage.news == "recovered meanwhile: ada"
-        assert stage.app.state.acks == {}
+        assert stage.app.state.monitor.acks == {}
 
 
 async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed() -> None:
@@ -271,15 +271,15 @@ async def test_environments_of_a_group_keep_their_own_notes_unless_one_is_typed(
         await stage.press("b", "p", "enter")
         go_to_group(stage)
         await acknowledge(stage, "the rest")
-        before = stage.app.state.acks
+        before = stage.app.state.monitor.acks
         assert len(before) == 3
         await stage.press("a")
         assert "3 environments, acknowledged already: another note?" in stage.text
         assert "another note for all of them; empty keeps what each has" in stage.text
         await stage.press("enter")
-        assert stage.app.state.acks == before
+        assert stage.app.state.monitor.acks == before
         await acknowledge(stage, "ours")
-        assert {ack.note for ack in stage.app.state.acks.values()} == {"ours"}
+        assert {ack.note for ack in stage.app.state.monitor.acks.values()} == {"ours"}
 
 
 @pytest.mark.parametrize("keys", [(), ("X",)])
@@ -399,10 +399,10 @@ async def test_a_on_a_group_header_acknowledges_all_problems_of_the_group() -> N
         await stage.press("enter")
         assert stage.news == "acknowledged on this machine until they recover: 3 environments"
         assert [sorted(changes) for changes in kept] == [[key_of(f"env-{name}") for name in ("cyd", "fay", "guy")]]
-        assert {ack.note for ack in stage.app.state.acks.values()} == {"moving"}
+        assert {ack.note for ack in stage.app.state.monitor.acks.values()} == {"moving"}
         await stage.press("a", "ctrl+r")
         assert stage.news == "no longer acknowledged: 3 environments"
-        assert stage.app.state.acks == {}
+        assert stage.app.state.monitor.acks == {}
 
 
 async def test_a_on_a_group_header_acknowledges_folded_problems_too() -> None:
@@ -411,7 +411,7 @@ async def test_a_on_a_group_header_acknowledges_folded_problems_too() -> None:
         await stage.press("G")
         assert stage.cursor == "offline for over 24 h"
         await acknowledge(stage)
-        assert sorted(stage.app.state.acks) == [key_of("env-old-1"), key_of("env-old-2")]
+        assert sorted(stage.app.state.monitor.acks) == [key_of("env-old-1"), key_of("env-old-2")]
 
 
 async def test_a_group_with_a_new_problem_is_acknowledged_and_keeps_the_older_note() -> None:
@@ -485,7 +485,7 @@ async def test_a_recovery_ends_the_acknowledgement_and_reports_it_for_saving() -
         stage.now = 10
         await stage.show([named("ada", stage.at), *rows(stage.at)[1:]])
         assert kept[1:] == [{key_of(ADA): None}]
-        assert stage.app.state.acks == {}
+        assert stage.app.state.monitor.acks == {}
         assert "acked" not in stage.lines[0]
         stage.now = 15
         await stage.show(rows(stage.at))
@@ -498,7 +498,7 @@ async def test_an_environment_missing_from_a_listing_stays_acknowledged() -> Non
         await acknowledge(stage, "x")
         for stage.now in (5, 10):
             await stage.show(rows(stage.at)[1:])
-        assert list(stage.app.state.acks) == [key_of(ADA)]
+        assert list(stage.app.state.monitor.acks) == [key_of(ADA)]
 
 
 async def test_what_was_acknowledged_before_is_taken_up() -> None:
@@ -514,7 +514,7 @@ async def test_the_row_under_the_cursor_is_acknowledged_though_another_became_th
         await stage.show([*rows(stage.at)[:3], named("dan", connectionId=None, lastHeartbeat=None)])
         await stage.press("enter")
         assert in_block(stage) == ["dan", "bob", "ada"]
-        assert list(stage.app.state.acks) == [key_of(ADA)]
+        assert list(stage.app.state.monitor.acks) == [key_of(ADA)]
         assert stage.cursor == "bob"
 
 
@@ -643,7 +643,7 @@ async def test_silencing_an_incident_takes_its_line_away_and_its_rows_stand_grey
         await stage.press("M")
         assert "Silence pod p-7: web-1, web-2 for" in stage.text
         await stage.press("enter", "enter")
-        (silence,) = stage.app.state.silences.values()
+        (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-web-1"), key_of("env-web-2")}
         assert (in_block(stage), stage.cursor) == (["bob"], "bob")
         assert stage.names == ["dan", "web-1", "web-2"]
@@ -692,7 +692,8 @@ async def go_to_home(stage: Stage) -> None:
 
 
 def alerting(stage: Stage) -> set[SafeText]:
-    return {each.profile for each in stage.app.state.fleet.environments if stage.app.state.is_alerting(each)}
+    monitor, now = stage.app.state.monitor, stage.app.state.now
+    return {each.profile for each in monitor.fleet.environments if monitor.is_alerting(each, now)}
 
 
 def marked(stage: Stage) -> set[str]:

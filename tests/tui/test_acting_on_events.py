@@ -70,7 +70,7 @@ def answer(stage: Stage) -> str:
 
 
 def acknowledged(stage: Stage) -> list[str]:
-    return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.acks)
+    return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.monitor.acks)
 
 
 async def test_a_acknowledges_the_loss_under_the_cursor_and_the_log_answers() -> None:
@@ -91,8 +91,8 @@ async def test_a_acknowledges_the_loss_under_the_cursor_and_the_log_answers() ->
 
 async def test_one_event_acts_on_all_of_its_incident_that_is_still_lost() -> None:
     async with log(("bob",), ("bob", "cyd")) as stage:
-        assert [event.name for event in stage.app.state.event_log] == ["bob", "cyd"]
-        assert len({event.incident for event in stage.app.state.event_log}) == 1
+        assert [event.name for event in stage.app.state.monitor.event_log] == ["bob", "cyd"]
+        assert len({event.incident for event in stage.app.state.monitor.event_log}) == 1
         await stage.press("a")
         assert "Acknowledge 2 environments on this machine" in stage.text
         await stage.press("enter")
@@ -172,7 +172,7 @@ async def test_big_m_silences_the_incident_of_the_event() -> None:
         assert "Silence 2 environments for" in stage.text
         await stage.press("enter", "enter")
         assert answer(stage) == "silenced on this machine for 30m: 2 environments"
-        (silence,) = stage.app.state.silences.values()
+        (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-bob"), key_of("env-cyd")}
 
 

@@ -616,7 +616,7 @@ async def test_cut_messages_that_alternate_are_logged_once_each() -> None:
         for word in ("refused", "reset", "refused", "reset"):
             stage.app.answer(f"connection {word}: {'try again later, ' * 20}")
             await stage.tick(0)
-        assert len(stage.app.state.event_log) == 2
+        assert len(stage.app.state.monitor.event_log) == 2
 
 
 @pytest.mark.parametrize("size", [(120, 36), pytest.param((200, 50), marks=pytest.mark.slow)])

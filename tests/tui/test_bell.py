@@ -163,7 +163,7 @@ async def test_an_acknowledged_flapper_that_stays_down_rings_once_as_it_begins_t
         for _ in range(60):
             await stage.tick(30)
             await stage.show(down(stage.at))
-            counts.append((len(stage.app.state.acks), len(stage.app.sent)))
+            counts.append((len(stage.app.state.monitor.acks), len(stage.app.sent)))
     assert counts == sorted(counts, reverse=True), "an acknowledgement came back"
     assert set(counts) == {(1, 1), (0, 1)}
 
@@ -174,7 +174,7 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
         await pass_on(stage, 30, 1)
         await stage.press("a", "ctrl+r")
         await pass_on(stage, 30, 1)
-        assert (stage.app.state.acks, stage.app.sent) == ({}, [])
+        assert (stage.app.state.monitor.acks, stage.app.sent) == ({}, [])
 
 
 @pytest.mark.parametrize(("listings_before", "sent"), [(0, []), (1, [BELL])])
@@ -185,9 +185,9 @@ async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_
         first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
         for _ in range(listings_before):
             await stage.show(first)
-            assert list(stage.app.state.acks) == [key_of("env-0")]
+            assert list(stage.app.state.monitor.acks) == [key_of("env-0")]
         await pass_on(stage, 30, 1, 1)
-        assert (stage.app.state.acks, stage.app.sent) == ({}, sent)
+        assert (stage.app.state.monitor.acks, stage.app.sent) == ({}, sent)
 
 
 async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -> None:

@@ -283,7 +283,9 @@ async def test_the_way_to_a_hidden_row_says_that_the_filter_went() -> None:
         await stage.show(rows)
         await stage.type("/ada")
         await stage.press("enter")
-        bob = next(tracked for tracked in stage.app.state.fleet.environments if tracked.environment.name == "bob")
+        bob = next(
+            tracked for tracked in stage.app.state.monitor.fleet.environments if tracked.environment.name == "bob"
+        )
         stage.app.dashboard.select(bob.key)
         await stage.pilot.pause()
         assert stage.cursor == "bob"

@@ -81,7 +81,7 @@ async def test_keys_in_one_packet_have_the_same_effect_as_one_by_one(text: str) 
         for stage in (slow, fast) * 3:  # a scrollbar appears some frames after its content
             await stage.pilot.pause()
         assert fast.text == slow.text
-        assert fast.app.state.acks.keys() == slow.app.state.acks.keys()
+        assert fast.app.state.monitor.acks.keys() == slow.app.state.monitor.acks.keys()
         assert fast.cursor == slow.cursor
         assert fast.app.is_running
 
@@ -107,7 +107,7 @@ async def test_a_note_is_the_text_typed_and_pasted_after_its_key() -> None:
     async with staged() as stage:
         await prepare(stage)
         await packet(stage, [*typed("aseen by "), Paste("ada"), *typed("\r2")])
-        (ack,) = stage.app.state.acks.values()
+        (ack,) = stage.app.state.monitor.acks.values()
         assert ack.note == "seen by ada"
         assert len(stage.table.rows) == 3
 

@@ -276,7 +276,7 @@ async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothin
         await stage.press("escape")
         for stage.now in (15, 20, 4_000, 4_005):
             await stage.show([row for row in last_listing(stage.at) if row.name != "bob"])
-        assert stage.app.state.fleet.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
+        assert stage.app.state.monitor.fleet.tracked((NO_PROFILE, lost("bob", NOW).id)) is None
         await stage.press("2", "e", "G", "enter")
         assert stage.app.dashboard.view.preset == "online"
         assert stage.news == "it has left the fleet: nothing is known of it any more"

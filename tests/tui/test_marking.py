@@ -61,7 +61,7 @@ def marked(stage: Stage) -> list[str]:
 
 
 def acknowledged(stage: Stage) -> list[str]:
-    return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.acks)
+    return sorted(id_.removeprefix("env-") for _, id_ in stage.app.state.monitor.acks)
 
 
 async def test_space_marks_the_row_goes_one_line_down_and_says_which_keys_act_on_it() -> None:
@@ -164,12 +164,12 @@ async def test_silencing_acts_on_the_marked_rows_and_removes_the_marks() -> None
         await stage.press("enter")
         assert "Silence 2 marked for 30m: why?" in stage.text
         await stage.press("enter")
-        (silence,) = stage.app.state.silences.values()
+        (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-ada"), key_of("env-bob")}
         assert marked(stage) == []
         stage.go_to("env-ada")
         await stage.press("space", "space", "M", "e", "enter")
-        assert (stage.app.state.silences, marked(stage)) == ({}, [])
+        assert (stage.app.state.monitor.silences, marked(stage)) == ({}, [])
 
 
 async def test_a_mark_stays_with_its_environment_when_rows_move_or_the_view_hides_them() -> None:

@@ -79,7 +79,7 @@ async def test_the_log_goes_on_and_one_line_says_what_changed_since_the_last_run
         changed = [environment("env-2", **DOWN), *rows(at, count=5)[2:]]
         await begin(stage, [environment("env-1", **LOST), *changed])
         assert "in 2h 59m since the last run: 1 offline, 1 new" in stage.news
-        log = stage.app.state.event_log
+        log = stage.app.state.monitor.event_log
         assert [(event.kind, event.reason) for event in log] == [
             (Kind.OFFLINE, "disconnected"),
             (Kind.WHILE_BLIND, NOT_RUNNING),
@@ -118,7 +118,7 @@ async def test_that_nothing_changed_is_said_once_unless_the_last_run_ended_minut
         assert (text in stage.news) is is_said
         await stage.tick(1.1)
         assert text not in stage.news
-        assert len(stage.app.state.event_log) == 0
+        assert len(stage.app.state.monitor.event_log) == 0
 
 
 async def test_a_run_of_days_ago_is_found_and_one_of_another_account_says_nothing() -> None:
@@ -136,7 +136,7 @@ async def test_a_run_of_days_ago_is_found_and_one_of_another_account_says_nothin
         await until(stage, lambda: readable.empty() and loading not in {each.name for each in stage.app.workers})
         assert "since the last run" not in stage.text
         assert len(stage.matching) == 3
-        assert not stage.app.state.event_log
+        assert not stage.app.state.monitor.event_log
 
 
 async def test_a_past_that_cannot_be_read_is_a_notice_and_the_dashboard_lives_on() -> None:
@@ -208,5 +208,5 @@ async def test_each_of_several_profiles_has_its_own_past() -> None:
         await stage.show(rows(HOUR, **DOWN), work)
         await until(stage, lambda: "work" in stage.news and "since the last run" in stage.news)
         await stage.show(rows(HOUR, count=5, **DOWN), home)
-        await until(stage, lambda: len(stage.app.state.event_log) == 2)
-        assert {event.profile for event in stage.app.state.event_log} == {home, work}
+        await until(stage, lambda: len(stage.app.state.monitor.event_log) == 2)
+        assert {event.profile for event in stage.app.state.monitor.event_log} == {home, work}

@@ -91,7 +91,7 @@ def fresh(state: MonitorState, query: Query = NO_QUERY) -> RowRenderer:
         base=Style(bgcolor="blue"),
         style=lambda part: Style(meta={"part": part}),
         state=state,
-        moments=state.fleet.moments(state.now.wall),
+        moments=state.monitor.fleet.moments(state.now.wall),
         days=LastDays(state.monitor, state.now),
     )
 
@@ -101,7 +101,7 @@ def later(renderer: RowRenderer, state: MonitorState) -> RowRenderer:
 
 
 def drawn(renderer: RowRenderer, state: MonitorState) -> list[Strip]:
-    lines = state.fleet.environments
+    lines = state.monitor.fleet.environments
     return [renderer.row(line, is_cursor=is_cursor) for line in lines for is_cursor in (False, True)]
 
 
@@ -109,7 +109,7 @@ def changed(state: MonitorState, seconds: float) -> dict[str, int]:
     """Return how many cells of each row differ some seconds later."""
     after = replace(state, now=reading(state.now.wall + seconds * 1000))
     renderer = fresh(state)
-    tracked: Sequence[TrackedEnvironment] = [*state.fleet.environments]
+    tracked: Sequence[TrackedEnvironment] = [*state.monitor.fleet.environments]
     return {line.environment.id: later(renderer, after).changed_cells(line, renderer) for line in tracked}
 
 
@@ -119,7 +119,7 @@ def changed(state: MonitorState, seconds: float) -> dict[str, int]:
 )
 def test_the_words_of_the_filter_stand_out_in_names(query: str, hits: list[str]) -> None:
     state = moment(MONITORS[0], 1)
-    moved = next(each for each in state.fleet.environments if each.environment.id == "env-moved")
+    moved = next(each for each in state.monitor.fleet.environments if each.environment.id == "env-moved")
     row = fresh(state, parse(query)).row(moved, is_cursor=False)
     assert [each.text for each in row if each.style is not None and each.style.meta.get("part") == "hit"] == hits
     assert row.text == fresh(state).row(moved, is_cursor=False).text
@@ -159,7 +159,7 @@ def test_a_row_looks_as_if_it_was_drawn_at_once_whatever_was_drawn_before(
         earlier, renderer = renderer, later(renderer, state)
         assert drawn(renderer, state) == drawn(fresh(state), state)
         if state.has_rows_of(before) and state.freshness == before.freshness:
-            for place, line in enumerate(state.fleet.environments):
+            for place, line in enumerate(state.monitor.fleet.environments):
                 cells = renderer.changed_cells(line, earlier)
                 assert renderer.row(line, is_cursor=False).crop(cells) == old[2 * place].crop(cells)
 
@@ -170,13 +170,13 @@ def test_the_longest_word_and_the_longest_time_in_a_state_do_not_touch(hours: in
     for at in (NOW + 5_000, NOW + 10_000):
         monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-2", lastHeartbeat=at)], at), reading(at))
     state = MonitorState(monitor=monitor, now=reading(NOW + 60_000 + (24 + hours) * 3_600_000))
-    gone = next(tracked for tracked in state.fleet.environments if tracked.environment.id == "env-1")
+    gone = next(tracked for tracked in state.monitor.fleet.environments if tracked.environment.id == "env-1")
     assert shown in fresh(state).row(gone, is_cursor=False).text
 
 
 def test_the_field_of_an_unknown_state_ends_behind_its_glyph() -> None:
     state = moment(MONITORS[0], 600)  # blind
-    for tracked in state.fleet.environments:
+    for tracked in state.monitor.fleet.environments:
         glyph, word = list(fresh(state).row(tracked, is_cursor=False))[2:4]
         assert glyph.text == "?"
         assert "unknown" in str(glyph.style and glyph.style.meta)
@@ -199,7 +199,7 @@ def test_the_state_of_what_needs_nobody_is_soft(row: dict[str, object], style: s
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(alert=matcher_of("!name:test-*")))
     monitor, _ = monitor.apply(NO_PROFILE, listed([environment("env-1", **row)]), reading())
     state = moment(monitor, 0)
-    (tracked,) = state.fleet.environments
+    (tracked,) = state.monitor.fleet.environments
     (segment,) = [each for each in fresh(state).row(tracked, is_cursor=False) if each.text[:1] in {"○", "◐", "●"}]
     assert segment.style is not None
     assert segment.style.meta == {"part": style}

@@ -104,8 +104,8 @@ async def test_it_changes_nothing_of_what_rings_here(*, is_silence: bool) -> Non
             stage.now += 5
             await stage.show(rows(stage.at, **(silence(stage) if is_silence else ack())))
             await stage.tick(0)
-        (tracked,) = [each for each in stage.app.state.fleet.environments if each.environment.id == "env-a"]
-        assert stage.app.state.is_alerting(tracked)
+        (tracked,) = [each for each in stage.app.state.monitor.fleet.environments if each.environment.id == "env-a"]
+        assert stage.app.state.monitor.is_alerting(tracked, stage.app.state.now)
         assert stage.app.sent == [BELL]
 
 

@@ -53,14 +53,15 @@ async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_tha
         assert stage.news == "silenced on this machine for 1h: a (it is up)"
         await lose(stage)
         assert stage.app.sent == []
-        (tracked,) = [each for each in stage.app.state.fleet.environments if each.environment.id == A]
-        silence = stage.app.state.silence_of(tracked)
+        (tracked,) = [each for each in stage.app.state.monitor.fleet.environments if each.environment.id == A]
+        state = stage.app.state
+        silence = state.monitor.silence_of(tracked, state.now)
         assert silence is not None
         assert (silence.note, silence.by, silence.until - silence.at) == (NOTE, "ada", 3_600_000)
-        assert not stage.app.state.is_alerting(tracked)
+        assert not state.monitor.is_alerting(tracked, state.now)
         await post(stage, RowActions.Unsilenced([silence.id]))
         assert stage.news == "no longer silenced"
-        assert stage.app.state.is_alerting(tracked)
+        assert stage.app.state.monitor.is_alerting(tracked, stage.app.state.now)
         assert [list(changes) for changes in kept] == [[silence.id], [silence.id]]
         assert kept[1] == {silence.id: None}
         await stage.tick(1)
@@ -76,7 +77,7 @@ async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
         assert stage.news == "nothing to silence: it has left the fleet meanwhile"
         await post(stage, RowActions.Unsilenced([clean("0")]))
         assert stage.news == "it has ended meanwhile"
-        assert stage.app.state.silences == {}
+        assert stage.app.state.monitor.silences == {}
 
 
 async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keeps_what_was_made_here() -> None:
@@ -85,15 +86,15 @@ async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keep
     async with staged(rings=True, policies=soon(), silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], HOUR, NOTE))
-        (ours,) = stage.app.state.silences
+        (ours,) = stage.app.state.monitor.silences
         theirs = silence_of_environments([key_of(A)], WallMs(stage.at), HOUR, NOTE, clean("bob"))
         news.append({theirs.id: theirs})
         await lose(stage)
         assert stage.app.sent == []
-        assert stage.app.state.silences.keys() == {ours, theirs.id}
+        assert stage.app.state.monitor.silences.keys() == {ours, theirs.id}
         news.append({})
         await lose(stage)
-        assert stage.app.state.silences == {}
+        assert stage.app.state.monitor.silences == {}
         assert stage.app.sent == [BELL]
 
 
@@ -118,7 +119,7 @@ async def test_what_recovers_while_the_reason_is_typed_is_not_silenced() -> None
         await stage.show(rows(stage.at))
         await stage.press("enter")
         assert stage.news == "recovered meanwhile: a"
-        assert stage.app.state.silences == {}
+        assert stage.app.state.monitor.silences == {}
 
 
 async def test_of_a_group_only_what_recovered_meanwhile_is_not_silenced() -> None:
@@ -134,7 +135,7 @@ async def test_of_a_group_only_what_recovered_meanwhile_is_not_silenced() -> Non
         await stage.show(group(stage.at, "b"))
         await stage.press("enter")
         assert stage.news == "silenced on this machine for 30m: 2 environments"
-        (silence,) = stage.app.state.silences.values()
+        (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-b"), key_of("env-c")}
 
 
@@ -152,7 +153,7 @@ async def test_of_an_incident_only_what_is_still_lost_is_silenced() -> None:
         await stage.show(pair(stage.at, "b"))
         await stage.press("enter")
         assert stage.news == "silenced on this machine for 30m: laptop of env-b"
-        (silence,) = stage.app.state.silences.values()
+        (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {key_of("env-b")}
 
 
@@ -181,7 +182,9 @@ async def test_table_and_pane_show_what_is_silenced_and_for_how_long_yet() -> No
         await stage.show(rows(stage.at, is_lost=True))
         assert re.search(r"  a +disconnected *$", stage.block[0])
         assert stage.body[0] == "▾ ⊘ pod pod-1  ● 1  silenced 1h"
-        (left,) = [id_ for id_, each in stage.app.state.silences.items() if key_of("env-b") in each.environments]
+        (left,) = [
+            id_ for id_, each in stage.app.state.monitor.silences.items() if key_of("env-b") in each.environments
+        ]
         await post(stage, RowActions.Unsilenced([left]))
         assert stage.body[0] == "▾ pod pod-1  ● 1"
 
@@ -209,7 +212,7 @@ async def test_again_on_a_silenced_row_offers_first_to_end_that() -> None:
         await stage.press("j", "k", "M")
         assert "end  1 silence that now holds" in stage.text
         await stage.press("enter")
-        assert stage.app.state.silences == {}
+        assert stage.app.state.monitor.silences == {}
 
 
 async def test_a_silenced_row_is_counted_by_the_rule_and_not_by_the_status_line() -> None:
@@ -220,7 +223,7 @@ async def test_a_silenced_row_is_counted_by_the_rule_and_not_by_the_status_line(
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
         assert "off" not in stage.lines[0]
         assert stage.rule.startswith("── 1 online · 1 silenced ──")
-        (silence,) = stage.app.state.silences
+        (silence,) = stage.app.state.monitor.silences
         await post(stage, RowActions.Unsilenced([silence]))
         assert "○ 1 off  " in stage.lines[0]
         assert "silenced" not in stage.rule
@@ -232,9 +235,10 @@ async def test_a_silence_made_on_the_screen_is_of_the_server_of_the_row() -> Non
         for profile in servers:
             await stage.show(rows(stage.at), profile)
         await post(stage, RowActions.Silenced([(clean("home"), A)], HOUR, NOTE))
-        (silence,) = stage.app.state.silences.values()
+        (silence,) = stage.app.state.monitor.silences.values()
         assert silence.environments == {(clean("one.example"), A)}
-        silenced = {each.key for each in stage.app.state.fleet.environments if stage.app.state.silence_of(each)}
+        monitor, now = stage.app.state.monitor, stage.app.state.now
+        silenced = {each.key for each in monitor.fleet.environments if monitor.silence_of(each, now)}
         assert silenced == {(clean("home"), A)}
 
 

@@ -560,12 +560,12 @@ async def _walk(keys: Sequence[str]) -> None:
                 continue
             poll = polls[state.now.wall]
             moment = history.moment(poll)
-            assert state.fleet.by_profile == {NO_PROFILE: moment.profile_state}
-            assert (state.now, state.acks) == (moment.now, with_server(moment.acks, EMPTY))
-            assert list(state.event_log) == list(history.events(EVER[0], poll.at))
-            for tracked in state.fleet.environments:
-                own = [event for event in state.event_log if event.id == tracked.environment.id]
-                assert list(state.event_log.for_environment(tracked.key)) == own
+            assert state.monitor.fleet.by_profile == {NO_PROFILE: moment.profile_state}
+            assert (state.now, state.monitor.acks) == (moment.now, with_server(moment.acks, EMPTY))
+            assert list(state.monitor.event_log) == list(history.events(EVER[0], poll.at))
+            for tracked in state.monitor.fleet.environments:
+                own = [event for event in state.monitor.event_log if event.id == tracked.environment.id]
+                assert list(state.monitor.event_log.for_environment(tracked.key)) == own
 
 
 async def test_pane_explanation_filter_groups_and_baseline_are_of_that_moment() -> None:
@@ -595,7 +595,7 @@ async def test_the_cursor_stays_on_its_row_also_while_the_row_is_not_there() -> 
         await press(stage, BACK, BACK)
         assert seconds(stage) == 0
         assert stage.cursor is not None
-        assert len(stage.app.state.fleet) == 4
+        assert len(stage.app.state.monitor.fleet) == 4
 
 
 async def test_ages_and_events_are_those_of_the_moment() -> None:
@@ -843,9 +843,9 @@ async def test_acknowledgements_of_then_are_shown() -> None:
         await show(stage, 25, 2)
         await show(stage, 30)
         await press(stage, BACK)
-        assert [ack.note for ack in stage.app.state.acks.values()] == ["disk"]
+        assert [ack.note for ack in stage.app.state.monitor.acks.values()] == ["disk"]
         await press(stage, BACK)
-        assert stage.app.state.acks == {}
+        assert stage.app.state.monitor.acks == {}
 
 
 async def test_copies_and_exports_say_of_which_moment_they_are(tmp_path: Path) -> None:
@@ -887,7 +887,7 @@ async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
         assert down_keys(stage) == {("home", "env-0")}
         await press(stage, BACK, BACK)
         assert seconds(stage) == 0
-        assert stage.app.state.fleet.unlisted == (work,)
+        assert stage.app.state.monitor.fleet.unlisted == (work,)
         assert "no data yet work" in stage.lines[0]
         await press(stage, EVENT_FORWARD)
         assert seconds(stage) == 5

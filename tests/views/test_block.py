@@ -22,6 +22,7 @@ from envwatch.fleet.alert_policy import EVERYTHING, AlertPolicy, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import is_problem
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.matching import matcher_of
@@ -412,7 +413,7 @@ def needs_a_person(one: BlockNight) -> set[EnvironmentKey]:
         row.key
         for row in monitor.fleet.environments
         if (row.presence is not Presence.LATE or row.is_flapping)
-        and monitor.is_problem(row, now)
+        and is_problem(row, monitor.fleet.for_environment(row).clock.server_time(now.wall))
         and monitor.is_loud(row, now)
     }
 

@@ -187,7 +187,7 @@ async def test_a_long_message_takes_two_lines_and_all_of_it_is_in_the_log() -> N
         assert "do this and that" in stage.news
         assert "then stop" in stage.text
         assert "then stop" not in stage.news
-        assert len(stage.app.state.event_log) == 0
+        assert len(stage.app.state.monitor.event_log) == 0
         stage.app.answer(" ".join(["do this", *["and that"] * 40, "then stop"]))
         await stage.pilot.pause()
         assert "e: all of it" in stage.text

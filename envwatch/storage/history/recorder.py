@@ -1,4 +1,4 @@
-"""Records the state of a monitor, of several profiles, in one thread of its own: a `Recorder`.
+"""Records the state of a monitor, of several profiles, in one thread of its own.
 
 Owns the queue, the thread, and the lines about polls that are left out. Whatever happens to a disk, the caller neither
 waits nor fails. The thread imports SQLite and the encoding, so the first listing is drawn before.
@@ -102,7 +102,7 @@ class HistoryRecorder:
         self._thread.start()
 
     def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
-        """Queue one outcome, or what time alone changed; see `Recorder`."""
+        """Queue one outcome, or only the events if time alone has passed. Never waits and never fails."""
         profile = changes.profile
         profile_state = monitor.fleet.by_profile[profile] if profile in self._folders and profile is not None else None
         if (profile_state is None and not changes.events) or self._is_lost:

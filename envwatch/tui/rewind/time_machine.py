@@ -143,7 +143,7 @@ class TimeMachine:
             end=live.now.wall if replay is None else replay.end,
             at=None if rewound is None else rewound.server_time,
             day=self._day if rewound is None or self._has_day_of(rewound) else None,
-            live=rewound_text.trouble_text(live.fleet, live.now) if replay is None else EMPTY,
+            live=rewound_text.trouble_text(live.monitor.fleet, live.now) if replay is None else EMPTY,
             present_state=live if replay is None else None,
             playing=None if replay is None else replay.playing,
         )
@@ -297,7 +297,7 @@ class TimeMachine:
     @property
     def _present(self) -> Present:
         rewound = self._rewound
-        fleet = self._live.fleet if rewound is None else rewound.monitor.fleet
+        fleet = self._live.monitor.fleet if rewound is None else rewound.monitor.fleet
         return Present(
             newest_at=self._end,
             is_replay=self._replay is not None,

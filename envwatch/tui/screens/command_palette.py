@@ -99,7 +99,9 @@ class Commands(Provider):
     def _environments(self, dashboard: Dashboard, matcher: Matcher) -> Iterator[Hit]:
         """Yield the environments whose name contains the query; those that begin with it come first."""
         query = matcher.query.casefold()
-        names = ((tracked, tracked.environment.label.casefold()) for tracked in dashboard.state.fleet.environments)
+        names = (
+            (tracked, tracked.environment.label.casefold()) for tracked in dashboard.state.monitor.fleet.environments
+        )
         found = [(not name.startswith(query), tracked) for tracked, name in names if query in name]
         for _, tracked in sorted(found, key=itemgetter(0))[:MAX_ENVIRONMENTS]:
             name = tracked.environment.label

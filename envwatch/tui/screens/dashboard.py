@@ -206,8 +206,8 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
     @on(RowActions.Acknowledged)
     def _pass_on_cursor(self, message: RowActions.Acknowledged) -> None:
         """After a line that was not acknowledged before, the cursor stands on the next line that needs a person."""
-        fleet, state = self.state.fleet, self.state
-        rows = [each for each in self.under_cursor.environments if not state.is_acked(each)]
+        fleet, state = self.state.monitor.fleet, self.state
+        rows = [each for each in self.under_cursor.environments if not state.monitor.is_acked(each)]
         if any((fleet.server_of(each.profile), each.environment.id) in message.changes for each in rows):
             self.table.pass_on_cursor()
 
@@ -385,7 +385,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
     def action_problem(self, direction: int) -> None:
         """Go to the next line of the block that needs a person; if there is no other, say precisely what there is."""
         if not self.table.go_to_open(direction):
-            self.show_message(nothing_open_text(self.state.block, self.state.fleet))
+            self.show_message(nothing_open_text(self.state.block, self.state.monitor.fleet))
 
     def action_preset(self, preset: str) -> None:
         is_shown = self.view.preset == preset
@@ -431,7 +431,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         if not any(table.select(key, is_steady=False) for key in keys):
             folded = (header for header in table.headers if place_of(header.environments, keys[0]) is not None)
             if (header := next(folded, None)) is None:
-                is_listed = self.state.fleet.tracked(keys[0]) is not None
+                is_listed = self.state.monitor.fleet.tracked(keys[0]) is not None
                 return "the filter hides the row" if is_listed else "the row has left the fleet"
             self.set_view(replace(self.view, folded=self.view.folded - {header.key}))
             table.select(keys[0], is_steady=False)
@@ -444,7 +444,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         """Move the cursor to an environment, widening the view if it hides it."""
         if self.table.select(key):
             return
-        tracked = self.state.fleet.tracked(key)
+        tracked = self.state.monitor.fleet.tracked(key)
         if tracked is None:
             self.show_message("it has left the fleet: nothing is known of it any more")
             return

@@ -58,7 +58,7 @@ class LogTitle(TextLine):
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw what changed; in the present not each second, as it looks through the whole log."""
         is_past = old.rewound is not None or new.rewound is not None
-        if is_past or new.event_log is not old.event_log or not new.has_rows_of(old):
+        if is_past or new.monitor.event_log is not old.monitor.event_log or not new.has_rows_of(old):
             self.refresh_if_changed()
 
     def parts(self) -> Row:
@@ -175,7 +175,7 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
     @on(EventList.LinesChanged)
     def _count(self) -> None:
         title, events = self.query_one(LogTitle), self._events
-        title.counts = (events.matches, len(self.state.event_log))
+        title.counts = (events.matches, len(self.state.monitor.event_log))
         title.filter_text = str(events.filter_query)
 
     @on(EventList.Highlighted)
@@ -253,4 +253,4 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
         return target_of(found)._replace(was_lost=was_lost)
 
     def _known(self, keys: Iterable[EnvironmentKey]) -> list[TrackedEnvironment]:
-        return [tracked for key in keys if (tracked := self.state.fleet.tracked(key)) is not None]
+        return [tracked for key in keys if (tracked := self.state.monitor.fleet.tracked(key)) is not None]

@@ -74,14 +74,14 @@ class Handover(NamedTuple):
     def wanted(cls, inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> Handover:
         """Return the sources of the report on the hours before the moment on the screen."""
         replay, sources = inputs.replay, []
-        for profile_state in state.fleet:
+        for profile_state in state.monitor.fleet:
             profile = profile_state.profile
             if replay is None:
                 name, host = profile_state.profile_name, inputs.targets[profile].host
             else:
                 name, host = clean(replay.profile), replay.host
             sources.append(_Source(name, clean(host), profile_state.server, inputs.pasts.get(profile)))
-        acks = state.acks if state.rewound is None else None
+        acks = state.monitor.acks if state.rewound is None else None
         return cls(sources, hours, state.now.wall, state.present.wall, acks, zone)
 
     @property

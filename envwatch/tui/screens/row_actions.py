@@ -170,7 +170,7 @@ class RowActions(TableScreen):
         )
         if len(target.environments) == 1:
             (only,) = target.environments
-            own = [(COPY_LETTERS[each.label], each) for each in copies(only, state.fleet.for_environment(only))]
+            own = [(COPY_LETTERS[each.label], each) for each in copies(only, state.monitor.fleet.for_environment(only))]
             as_json = Copy("JSON", row_json_of(environments))
         else:
             ids = "\n".join(tracked.environment.id for tracked in target.environments)
@@ -198,7 +198,7 @@ class RowActions(TableScreen):
         self.app.push_screen(CopyMenu(f"Copy from {target.name}", choices), copy)
 
     def _environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
-        return environment_list_of_rows(rows, state.fleet, self.view, state.acks, state.now)
+        return environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
 
     def _legible(self, text: str) -> str:
         r"""Return a text to be read letter by letter: in ASCII where needed, as `\u6771`."""
@@ -246,7 +246,7 @@ class RowActions(TableScreen):
             return
         if problems := [each for each in target.environments if self._is_open(each)]:
             self._ask_for_note(target.part(problems), target)
-        elif acknowledged := [each for each in target.environments if self.state.is_acked(each)]:
+        elif acknowledged := [each for each in target.environments if self.state.monitor.is_acked(each)]:
             self._ask_for_change(target.part(acknowledged), target)
         elif self._is_up_again(target):
             self.show_message(f"nothing to acknowledge: {target.is_or_are} up again")
@@ -255,7 +255,7 @@ class RowActions(TableScreen):
 
     def _is_open(self, tracked: TrackedEnvironment) -> bool:
         """Whether it is not well, and not acknowledged."""
-        return self.is_unwell(tracked) and not self.state.is_acked(tracked)
+        return self.is_unwell(tracked) and not self.state.monitor.is_acked(tracked)
 
     def _is_up_again(self, target: Target) -> bool:
         """Whether a loss was chosen, and is over."""
@@ -266,7 +266,7 @@ class RowActions(TableScreen):
         def acknowledge(answer: PromptResult | None) -> None:
             if answer is None or (still := self.newest(problems)) is None:
                 return
-            fleet, now, note = self.state.fleet, self.state.now, note_of(answer.text)
+            fleet, now, note = self.state.monitor.fleet, self.state.now, note_of(answer.text)
             acks = {
                 (fleet.server_of(each.profile), each.environment.id): ack_of(
                     each, fleet.for_environment(each).clock.server_time(now.wall), note
@@ -287,7 +287,7 @@ class RowActions(TableScreen):
         note = notes.pop() if len(notes) == 1 else EMPTY
 
         def change(answer: PromptResult | None) -> None:
-            still = acknowledged.part([each for each in acknowledged.environments if self.state.is_acked(each)])
+            still = acknowledged.part([each for each in acknowledged.environments if self.state.monitor.is_acked(each)])
             acks = self._acks_of(still.environments)
             if answer is None:
                 return
@@ -407,7 +407,7 @@ class RowCommands(TableScreen):
         """Run a command on each environment as it is then, and return how the last run ended."""
         app = cast("TerminalApp", self.app)
         for number, tracked in enumerate(target.environments, 1):
-            environ = self._environ(self.state.fleet.tracked(tracked.key) or tracked)
+            environ = self._environ(self.state.monitor.fleet.tracked(tracked.key) or tracked)
             left = len(target.environments) - number
             rest = f"; not run on {left:,} more" if left else ""
             try:
@@ -422,7 +422,7 @@ class RowCommands(TableScreen):
 
     def _environ(self, tracked: TrackedEnvironment) -> Mapping[str, str]:
         """Return the variables of a command on an environment."""
-        settings, profile_state, now = self._settings, self.state.fleet.for_environment(tracked), self.state.now
+        settings, profile_state, now = self._settings, self.state.monitor.fleet.for_environment(tracked), self.state.now
         row = ListedEnvironment(
             tracked, profile_state.clock.server_time(now.wall), profile_state.is_unknown(tracked, now)
         )

@@ -89,7 +89,7 @@ class TableActions(TableScreen):
                 self.show_message(f"{len(columns)} columns{without}" if columns else "columns: those that fit")
 
         visible = [column.id for column, _ in table.usual_columns]
-        has_profiles = self.state.fleet.are_several
+        has_profiles = self.state.monitor.fleet.are_several
         self.app.push_screen(ColumnPicker(self.view.columns or visible, has_profiles=has_profiles), show)
 
     def action_pick_group(self) -> None:
@@ -97,7 +97,7 @@ class TableActions(TableScreen):
         environments = [tracked for tracked in self.table.rows if tracked.key not in old]
         choices = [Choice("", "nothing", "one list")]
         for id_, value_of in GROUPINGS.items():
-            if id_ != "profile" or self.state.fleet.are_several:
+            if id_ != "profile" or self.state.monitor.fleet.are_several:
                 count = len({value_of(tracked) or None for tracked in environments})
                 choices.append(Choice(id_, COLUMNS[id_].title, counted(count, "group")))
 
@@ -112,7 +112,8 @@ class TableActions(TableScreen):
         self.app.push_screen(Menu("Group by", choices, self.view.group or ""), group_by)
 
     def action_mark(self) -> None:
-        fleet, unlisted = self.state.fleet, self.state.fleet.unlisted
+        fleet = self.state.monitor.fleet
+        unlisted = fleet.unlisted
         if not fleet.is_listed:
             self.show_message("nothing to mark: no listing yet")
             return

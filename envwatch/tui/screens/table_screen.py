@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from textual.reactive import reactive
 from textual.screen import Screen
 
+from envwatch.fleet.problems import is_problem
 from envwatch.model.text import clean, natural_key
 from envwatch.model.times import zone_of
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
@@ -87,7 +88,7 @@ class TableScreen(Screen[None]):
         """The marked environments as they are now; without marks, the line under the cursor."""
         if not self.marked:
             return self.under_cursor
-        found = [tracked for key in self.marked if (tracked := self.state.fleet.tracked(key)) is not None]
+        found = [tracked for key in self.marked if (tracked := self.state.monitor.fleet.tracked(key)) is not None]
         if not found:
             return Target((), "no marked environment is in the fleet")
         return target_of(sorted(found, key=lambda each: natural_key(each.environment.label)), "marked")
@@ -112,7 +113,8 @@ class TableScreen(Screen[None]):
         Acknowledgements and silences do not matter.
         """
         monitor = self.state.monitor
-        if tracked.is_unhealthy or monitor.is_problem(tracked, self.state.now):
+        clock = monitor.fleet.for_environment(tracked).clock
+        if tracked.is_unhealthy or is_problem(tracked, clock.server_time(self.state.now.wall)):
             return True
         return not tracked.verdict.is_up and any(tracked.key in each.remaining for each in monitor.incidents.open)
 
@@ -122,7 +124,7 @@ class TableScreen(Screen[None]):
         Returns:
             None, after a message, if there was a problem and all problems recovered.
         """
-        fleet = self.state.fleet
+        fleet = self.state.monitor.fleet
         pairs = [(before, fleet.tracked(before.key) or before) for before in target.environments]
         was_unwell = any(self.is_unwell(before) for before, _ in pairs)
         if was_unwell and not any(self.is_unwell(now) for _, now in pairs):
@@ -133,7 +135,9 @@ class TableScreen(Screen[None]):
     def unmark(self, target: Target) -> None:
         """Remove the marks of a target, and of environments that left the fleet."""
         acted_on = {tracked.key for tracked in target.environments}
-        self.marked = frozenset(key for key in self.marked - acted_on if self.state.fleet.tracked(key) is not None)
+        self.marked = frozenset(
+            key for key in self.marked - acted_on if self.state.monitor.fleet.tracked(key) is not None
+        )
 
     def unmark_all(self) -> None:
         self.marked = frozenset()

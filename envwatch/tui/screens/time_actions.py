@@ -183,7 +183,7 @@ class TimeActions(TableScreen):
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query
         event_filter = EventFilter(
-            query, zone_of(self.options.times), state.monitor.is_acked, next(iter(state.fleet)).profile_name
+            query, zone_of(self.options.times), state.monitor.is_acked, next(iter(state.monitor.fleet)).profile_name
         )
 
         def is_shown(event: Event) -> bool:

@@ -81,7 +81,7 @@ class DetailPane(Pager):
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw all for a listing, acknowledgements and events, and each minute; else what changes each second."""
         is_next_minute = new.now.wall // _MINUTE_MS != old.now.wall // _MINUTE_MS
-        if not new.has_rows_of(old) or new.event_log is not old.event_log or is_next_minute:
+        if not new.has_rows_of(old) or new.monitor.event_log is not old.monitor.event_log or is_next_minute:
             self.redraw()
         elif self.display and self.size and new.now != old.now:
             self._draw_ticking()
@@ -152,7 +152,7 @@ class DetailPane(Pager):
             return []
         state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
         if isinstance(line, GroupHeader):
-            lines = problem_lines(line.environments, state.fleet, state.acks, state.now)
+            lines = problem_lines(line.environments, state.monitor.fleet, state.monitor.acks, state.now)
             return [
                 *layout.title(line.title),
                 *layout.sentence(group_headline(line.environments, is_ascii=is_ascii)),
@@ -161,14 +161,14 @@ class DetailPane(Pager):
         if isinstance(line, BlockLine):
             return self._incident_head(line)
         profile_state, own_events, name = (
-            state.fleet.for_environment(line),
-            state.event_log.for_environment(line.key),
+            state.monitor.fleet.for_environment(line),
+            state.monitor.event_log.for_environment(line.key),
             line.environment.label,
         )
         acked = acknowledgement_lines(state.monitor.ack_of(line), profile_state.clock.server_time(state.now.wall))
         silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
         silenced = silence_lines(silence, state.now.wall)
-        is_acked = state.is_acked(line)
+        is_acked = state.monitor.is_acked(line)
         shared = shared_lines(line, state.now, zone, is_acked=is_acked, is_silenced=silence is not None)
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),
@@ -180,7 +180,10 @@ class DetailPane(Pager):
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
         """Return what helps, its last day, events, what it is, and its ids; of what is up, what it is before events."""
         state, times, layout = self.state, self.options.times, self._layout
-        profile_state, own_events = state.fleet.for_environment(tracked), state.event_log.for_environment(tracked.key)
+        profile_state, own_events = (
+            state.monitor.fleet.for_environment(tracked),
+            state.monitor.event_log.for_environment(tracked.key),
+        )
         day = last_day_rows(tracked, state.monitor, state.now, zone_of(times), layout)
         uptime = None if day else uptime_text(tracked, state.monitor, state.now)
         day = [layout.section("last 24 h"), *day] if day else []
@@ -210,7 +213,7 @@ class DetailPane(Pager):
         is_ascii, zone = self.options.glyphs.is_ascii, zone_of(self.options.times)
 
         def line(event: Event) -> DetailLine:
-            now = self.state.fleet.by_profile[event.profile].clock.server_time(self.state.now.wall)
+            now = self.state.monitor.fleet.by_profile[event.profile].clock.server_time(self.state.now.wall)
             return event_line(event, now, zone, self.state.block, is_ascii=is_ascii, is_named=is_named)
 
         return self._section("events", map(line, events))
@@ -240,7 +243,7 @@ class DetailPane(Pager):
             first = kind[0]
             share = f"all {len(kind):,}" if len(kinds) == 1 else f"{len(kind):,} of {len(line.off):,}"
             machines = f"{share}, such as {first.environment.label}" if len(kind) > 1 else first.environment.label
-            lines = help_lines(first, state.fleet.for_environment(first), state.now, self.options.start_key)
+            lines = help_lines(first, state.monitor.fleet.for_environment(first), state.now, self.options.start_key)
             if len(members) > 1:  # `y` offers no command for several environments
                 lines = (replace(each, letter="") for each in lines)
             helps += self._section(f"what helps {machines}", lines)
@@ -254,7 +257,7 @@ class DetailPane(Pager):
         return [
             *self._section("shared by all", shared),
             *self._section("different", different),
-            *self._event_rows(newest_events(environments, self.state.event_log), is_named=True),
+            *self._event_rows(newest_events(environments, self.state.monitor.event_log), is_named=True),
         ]
 
     def _section(self, title: str, lines: Iterable[DetailLine]) -> list[Row]:
@@ -268,7 +271,7 @@ class DetailPane(Pager):
         """Yield each field that differs from the baseline, with its old value."""
         if self.view.baseline is None:
             return
-        newest = self.state.fleet.tracked(tracked.key)
+        newest = self.state.monitor.fleet.tracked(tracked.key)
         for difference in self.view.baseline.differences(tracked.key, newest):
             text = f"{difference.before or NOTHING} → {difference.after or NOTHING}"
             yield DetailLine(difference.field, composed(text), difference.style)

@@ -161,9 +161,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def matching(self) -> Sequence[TrackedEnvironment]:
         """The environments that match the view, in the table and in the block; losses first unless the view sorts."""
         state, cursor = self.state, self._row_cursor
-        inputs = OrderInputs(state.now.wall, state.acks)
+        inputs = OrderInputs(state.now.wall, state.monitor.acks)
         reason, days = cursor.order_reason, self._last_days()
-        rows = arrange(state.fleet, self.view, self.columns, inputs, self._arrange_cache, reason, days).rows
+        rows = arrange(state.monitor.fleet, self.view, self.columns, inputs, self._arrange_cache, reason, days).rows
         return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
 
     @property
@@ -215,13 +215,13 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """The visible columns, each with its width in cells."""
         view = self.view
         if view.compares and view.baseline is not None:
-            return comparison_columns(self._columns_width, view.baseline, self.state.fleet)
+            return comparison_columns(self._columns_width, view.baseline, self.state.monitor.fleet)
         return self.usual_columns
 
     @property
     def usual_columns(self) -> tuple[tuple[Column, int], ...]:
         """The columns that are visible without a comparison, each with its width."""
-        has_profiles, terminal = self.state.fleet.are_several, self.screen.size.width
+        has_profiles, terminal = self.state.monitor.fleet.are_several, self.screen.size.width
         return fitting(self._columns_width, self.view.columns, has_profiles=has_profiles, terminal=terminal)
 
     @property
@@ -274,7 +274,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Do only what the changed parts need: a mere tick redraws the ages."""
-        if new.acks is not old.acks:
+        if new.monitor.acks is not old.monitor.acks:
             self._row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
         if not new.has_rows_of(old):
             self._update_rows(is_steady=self._has_just_moved())
@@ -330,8 +330,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
         order_reason = cursor.order_reason if is_held else None
         if order_reason is not None and order_reason.tracked.key in in_block:
             order_reason = None
-        order_inputs = OrderInputs(state.now.wall, state.acks, in_block)
-        found = arrange(state.fleet, view, self.columns, order_inputs, self._arrange_cache, order_reason, days)
+        order_inputs = OrderInputs(state.now.wall, state.monitor.acks, in_block)
+        found = arrange(state.monitor.fleet, view, self.columns, order_inputs, self._arrange_cache, order_reason, days)
         cursor.take(found, lambda rows: lines_of(rows, view), block, is_steady=is_steady, is_new_view=is_new_view)
         self._set_virtual_size()
         places = None
@@ -464,7 +464,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         state, zone = self.state, zone_of(self.options.times)
         in_block = self._row_cursor.matches - len(self.rows)
         return empty_table_text(
-            state.fleet, self.view, state.now, zone, is_past=state.rewound is not None, in_block=in_block
+            state.monitor.fleet, self.view, state.now, zone, is_past=state.rewound is not None, in_block=in_block
         )
 
     def _new_renderer(self) -> RowRenderer:
@@ -478,7 +478,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             base=self.rich_style,
             style=cache(lambda part: self.get_component_rich_style(f"table--{part}", partial=True)),
             state=state,
-            moments=state.fleet.moments(state.now.wall),
+            moments=state.monitor.fleet.moments(state.now.wall),
             days=days,
             marked=self.marked,
         )

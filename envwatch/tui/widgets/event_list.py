@@ -111,9 +111,9 @@ class EventList(ScrollView, can_focus=True):
 
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """List new events; filter again if acknowledgements changed, which a query may name."""
-        if self.filter_query and new.acks is not old.acks:
+        if self.filter_query and new.monitor.acks is not old.monitor.acks:
             self._run(self._filter_all(self._queries))
-        elif new.event_log is not old.event_log and self._steps is None:
+        elif new.monitor.event_log is not old.monitor.event_log and self._steps is None:
             self._run(self._add_new())
         elif new.ambiguous_names is not old.ambiguous_names:
             self.refresh()
@@ -137,7 +137,7 @@ class EventList(ScrollView, can_focus=True):
                 next(steps, None)
 
     def _filter_all(self, queries: Iterable[Query]) -> Iterator[None]:
-        log, found = self.state.event_log, list[Event]()
+        log, found = self.state.monitor.event_log, list[Event]()
         for query in queries:
             found = yield from self._matching(query, reversed(log))
             self.filter_query = query
@@ -148,7 +148,7 @@ class EventList(ScrollView, can_focus=True):
 
     def _add_new(self) -> Iterator[None]:
         """Filter the events that came since the log was filtered, and list all that match."""
-        while self._log is not (log := self.state.event_log):
+        while self._log is not (log := self.state.monitor.event_log):
             before = self._log
             newest = before[-1] if before else None
             new = list(takewhile(lambda event: event is not newest, reversed(log)))  # noqa: B023  used in the loop only
@@ -168,7 +168,7 @@ class EventList(ScrollView, can_focus=True):
         if not query:
             return list(newest_first)
         state, zone = self.state, zone_of(self.options.times)
-        profile_name = next(iter(state.fleet)).profile_name
+        profile_name = next(iter(state.monitor.fleet)).profile_name
         event_filter = EventFilter(query, zone, state.monitor.is_acked, profile_name, self._texts)
         tested, found = 0, list[Event]()
         for event in newest_first:
@@ -282,9 +282,11 @@ class EventList(ScrollView, can_focus=True):
 
     def _empty_line(self, number: int, width: int) -> str:
         """Return a line of the text that says why no event is shown."""
-        if self.state.event_log:
+        if self.state.monitor.event_log:
             return _NO_MATCH if number == 0 else ""
-        lines = wrapped(empty_log_text(self.state.fleet, self.state.now, zone_of(self.options.times)), width - 4)
+        lines = wrapped(
+            empty_log_text(self.state.monitor.fleet, self.state.now, zone_of(self.options.times)), width - 4
+        )
         return f"  {lines[number]}" if 0 <= number < len(lines) else ""
 
     def _name_columns(self, event: Event, width: int) -> str:

@@ -178,7 +178,7 @@ class FilterBar(Vertical):
         line.refresh()
 
     def _completions(self) -> list[Completion]:
-        return completions(self.input.value, self.input.cursor_position, self.state.fleet.environments)
+        return completions(self.input.value, self.input.cursor_position, self.state.monitor.fleet.environments)
 
     def action_complete(self) -> None:
         line = self.input

@@ -125,9 +125,9 @@ class NewsBar(TextLine):
         if first is None:
             if not self.room:
                 return self._doubt() or []
-            chosen = headline(self.state.event_log, self._server_now)
+            chosen = headline(self.state.monitor.event_log, self._server_now)
             first = (None if self._is_fresh(chosen) else self._doubt()) or [self._headline_row(chosen)]
-        others = (event for event in reversed(self.state.event_log) if event is not chosen)
+        others = (event for event in reversed(self.state.monitor.event_log) if event is not chosen)
         rows = [self._event_row(event) for event in islice(others, max(self.room - len(first), 0))]
         if not rows or self.room < _LINES_WITH_RULE:
             return [*first, *rows]
@@ -181,7 +181,7 @@ class NewsBar(TextLine):
 
     def _trouble(self) -> list[Row] | None:
         """Return what is wrong under one profile: a failed poll, else a quarantined listing."""
-        fleet = self.state.fleet
+        fleet = self.state.monitor.fleet
         for profile_state in fleet:
             schedule = self.state.schedules.get(profile_state.profile)
             if profile_state.failure is not None and (schedule is not None or self.state.rewound is not None):
@@ -194,7 +194,9 @@ class NewsBar(TextLine):
     def _doubt(self) -> list[Row] | None:
         """Return why the rows of one profile read unknown although polls succeed, else which hooks fail."""
         zone = zone_of(self.options.times)
-        doubts = self._warning((profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.fleet)
+        doubts = self._warning(
+            (profile_state, doubt_text(profile_state, zone)) for profile_state in self.state.monitor.fleet
+        )
         hooks = hooks_text(self.state.failing_hooks, zone)
         return doubts or (None if hooks is None else self._in_lines([], Part(hooks, "late"), []))
 
@@ -210,7 +212,7 @@ class NewsBar(TextLine):
         return None if found is None else self._in_lines(self._whose(found[0]), Part(found[1], "late"), [])
 
     def _whose(self, profile_state: ProfileState) -> list[Part]:
-        return [Part(f"{profile_state.profile}:", "", 7)] if self.state.fleet.are_several else []
+        return [Part(f"{profile_state.profile}:", "", 7)] if self.state.monitor.fleet.are_several else []
 
     def _failure(
         self, profile_state: ProfileState, failure: Failed, schedule: PollSchedule | None
@@ -235,20 +237,20 @@ class NewsBar(TextLine):
 
     def _server_now(self, event: Event) -> float:
         """Return the present by the clock of the event's server, in milliseconds."""
-        fleet = self.state.fleet
+        fleet = self.state.monitor.fleet
         profile_state = fleet.by_profile.get(event.profile) or next(iter(fleet))
         return profile_state.clock.server_time(self.state.now.wall)
 
     def _headline_row(self, event: Event | None) -> Row:
         """Return the event with all that its poll brought: as one sentence, or with the number of other changes."""
         if event is None:
-            since = watched_since(self.state.fleet, self.state.now, zone_of(self.options.times))
+            since = watched_since(self.state.monitor.fleet, self.state.now, zone_of(self.options.times))
             text = "" if since is None else f"nothing has changed since {since}"
             reason = ", when envwatch began to watch"
             if text and len(text + reason) <= self.size.width - 2:
                 text += reason
             return [Part(text, "faint", cut_at=CUT_AT)], []
-        log = self.state.event_log
+        log = self.state.monitor.event_log
         same_poll = log.with_poll_of(event)
         shown, more = merged(event, same_poll)
         also = same_environment(shown, same_poll)

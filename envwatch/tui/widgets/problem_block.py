@@ -160,7 +160,7 @@ class _BlockLines(Widget):
                 line,
                 state.ambiguous_names,
                 room,
-                has_profiles=state.fleet.are_several,
+                has_profiles=state.monitor.fleet.are_several,
                 ellipsis=glyphs.ellipsis,
             ),
             name_style=name_style,
@@ -257,7 +257,7 @@ class ProblemBlock(_BlockLines):
     def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> list[Segment]:
         """Draw a member of the unfolded incident."""
         state, glyphs = self.state, self.options.glyphs
-        profile_state = state.fleet.for_environment(tracked)
+        profile_state = state.monitor.fleet.for_environment(tracked)
         at = profile_state.clock.server_time(state.now.wall)
         look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, state.now))
         ack = state.monitor.ack_of(tracked)
@@ -287,7 +287,7 @@ class ProblemBlock(_BlockLines):
         up = sum(block.presences.get(presence, 0) for presence in (Presence.ONLINE, Presence.LATE))
         counts = [(up, "online"), (block.unknown, "unknown")]
         counts += [(count, aside.value) for aside in Aside if (count := block.asides.get(aside, 0))]
-        none = ["0 online"] if self.state.fleet.is_listed else ["no listing yet"]
+        none = ["0 online"] if self.state.monitor.fleet.is_listed else ["no listing yet"]
         parts = [f"{count:,} {word}" for count, word in counts if count] or none
         width = self._width
         text = composed(f" {glyphs.separator} ".join(parts))

@@ -79,8 +79,8 @@ class RowContents:
         """Return what the row of an environment shows."""
         id_, name, state = tracked.environment.id, tracked.environment.name, self.state
         profile_state, silence, now = (
-            state.fleet.for_environment(tracked),
-            state.silence_of(tracked),
+            state.monitor.fleet.for_environment(tracked),
+            state.monitor.silence_of(tracked, state.now),
             self.moments[tracked.profile],
         )
         is_unknown = profile_state.is_unknown(tracked, state.now)
@@ -104,12 +104,12 @@ class RowContents:
             and (
                 tracked.presence is not Presence.LATE
                 or silence is not None
-                or not state.monitor.concerns(tracked, state.now)
+                or not state.monitor.policy_of(tracked.profile).concerns(tracked, now)
             ),
             tuple([column.shown(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,
-                tag=None if state.is_acked(tracked) or silence is not None else tag,
+                tag=None if state.monitor.is_acked(tracked) or silence is not None else tag,
                 known=self.mark_of(tracked, silence),
                 tail=id_tail(name, id_, state.ambiguous_names) if name else "",
                 newest=profile_state.newest,
@@ -121,7 +121,7 @@ class RowContents:
 
     def mark_of(self, tracked: TrackedEnvironment, silence: Silence | None) -> str:
         """Return the mark of an acknowledgement or a silence, of this or the serving host; empty without one."""
-        if self.state.is_acked(tracked):
+        if self.state.monitor.is_acked(tracked):
             return self.glyphs.acknowledged
         if silence is not None:
             return self.glyphs.silenced

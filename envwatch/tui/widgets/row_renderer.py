@@ -73,13 +73,13 @@ class RowRenderer(RowContents):
         """Return the renderer of another moment, which draws again only what differs."""
         if len(self._rests) > _MOST_RESTS:
             self._rests.clear()
-        moments = state.fleet.moments(state.now.wall)
+        moments = state.monitor.fleet.moments(state.now.wall)
         return replace(self, state=state, moments=moments, days=days, _shown={}, _strips={})
 
     def changed_cells(self, line: TableLine, earlier: RowRenderer) -> int:
         """Return how many cells of a line, from the left, time alone has changed since an earlier moment."""
         if isinstance(line, GroupHeader):
-            return self.width if self.state.silences else 0
+            return self.width if self.state.monitor.silences else 0
         now, before = self._shown_of(line), earlier._shown_of(line)
         return 0 if now == before else LEFT if now.rest == before.rest else self.width
 
@@ -183,14 +183,14 @@ class RowRenderer(RowContents):
 
     def group_header(self, header: GroupHeader, *, is_cursor: bool) -> Strip:
         """Draw the line over a group: its title, and the count of each presence."""
-        fleet, now = self.state.fleet, self.state.now
+        fleet, now = self.state.monitor.fleet, self.state.now
         base = self.base + self.style("group")
         if header.key == OLD:
             base += self.style("gone")  # rows that need nobody
         if is_cursor:
             base += self.style("cursor")
         sign = self.glyphs.opened if header.is_open else self.glyphs.closed
-        is_unknown = all(fleet.is_unknown(tracked, now) for tracked in header.environments)
+        is_unknown = all(fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in header.environments)
         tail: list[Segment] = []
         for presence in Presence:
             if count := header.counts.get(presence):
@@ -213,7 +213,7 @@ class RowRenderer(RowContents):
         mark = ""
         for tracked in header.environments:
             if tracked.is_unhealthy:
-                known = self.mark_of(tracked, self.state.silence_of(tracked))
+                known = self.mark_of(tracked, self.state.monitor.silence_of(tracked, self.state.now))
                 if not known:
                     return ""
                 mark = known if mark != self.glyphs.silenced else mark
@@ -223,7 +223,7 @@ class RowRenderer(RowContents):
         """Return the silence of a group's members that ends first, if all of them are silenced."""
         found: list[Silence] = []
         for tracked in header.environments:
-            if (silence := self.state.silence_of(tracked)) is None:
+            if (silence := self.state.monitor.silence_of(tracked, self.state.now)) is None:
                 return None
             found.append(silence)
         return min(found, key=attrgetter("until"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from operator import attrgetter, is_
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -88,7 +89,7 @@ class StatusBar(TextLine):
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Redraw what changed; count a new listing later, so that a key is handled before."""
         if (
-            new.fleet is not old.fleet
+            new.monitor.fleet is not old.monitor.fleet
             or new.block is not old.block
             or not all(self._found(profile_state, fresh) for _, profile_state, fresh in self._profile_states())
         ):
@@ -99,7 +100,7 @@ class StatusBar(TextLine):
         """Return the counts of a profile with their basis, if the basis is the same."""
         found, basis = (
             self._counts.get(profile_state.profile),
-            (profile_state, freshness, self.state.acks, self.state.silences),
+            (profile_state, freshness, self.state.monitor.acks, self.state.monitor.silences),
         )
         return found if found is not None and all(map(is_, found[0], basis)) else None
 
@@ -108,8 +109,8 @@ class StatusBar(TextLine):
         self._counts = {
             profile_state.profile: self._found(profile_state, freshness)
             or (
-                (profile_state, freshness, state.acks, state.silences),
-                counts_at(profile_state, state.now, state.is_alerting),
+                (profile_state, freshness, state.monitor.acks, state.monitor.silences),
+                counts_at(profile_state, state.now, partial(state.monitor.is_alerting, now=state.now)),
             )
             for _, profile_state, freshness in self._profile_states()
         }
@@ -139,7 +140,7 @@ class StatusBar(TextLine):
 
     def _profile_states(self) -> list[tuple[SafeText, ProfileState, Freshness]]:
         """Return the state of each profile, its suffix if there are several profiles, and its freshness."""
-        fleet, now = self.state.fleet, self.state.now
+        fleet, now = self.state.monitor.fleet, self.state.now
         return [
             (clean(f" {profile}" if fleet.are_several else ""), profile_state, profile_state.freshness(now))
             for profile, profile_state in fleet.by_profile.items()
@@ -151,7 +152,7 @@ class StatusBar(TextLine):
         A row that is down counts here only if the row stands in the block. The rule below the block counts the others.
         """
         total, parts, block = self._total, list[Part](), self.state.block
-        if self.state.fleet.is_listed:
+        if self.state.monitor.fleet.is_listed:
             for presence, word, weight in _COUNTED:
                 if (count := block.presences.get(presence, 0)) or (presence is Presence.ONLINE and not block.unknown):
                     parts += self._presence(presence, count, word, weight)
@@ -217,7 +218,7 @@ class StatusBar(TextLine):
         parts = [] if baseline is None else [Part(f" BASELINE {moment(baseline.marked_at, None):%H:%M}", "badge", 9)]
         if query or not parts:
             parts.append(Part(f" {query}", "badge", 8, cut_at=CUT_AT, is_joined=bool(parts)))
-        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows:,}/{len(self.state.fleet):,} ")
+        parts[-1] = parts[-1]._replace(tail=f" {self.visible_rows:,}/{len(self.state.monitor.fleet):,} ")
         return parts
 
     def _ages(self) -> list[Part]:

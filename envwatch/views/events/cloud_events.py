@@ -136,7 +136,7 @@ def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: 
     `reason` is the event's, if it has one, and otherwise that of the state.
     """
     ack = monitor.ack_of(tracked)
-    is_unknown = monitor.fleet.is_unknown(tracked, now)
+    is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
     listed = ListedEnvironment(tracked, _judged_at(tracked, monitor, now), is_unknown)
     row = dict(row_of(listed, None if ack is None else ack.note))
     change = _change(event)

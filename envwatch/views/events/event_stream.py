@@ -236,7 +236,7 @@ class EventStream:
             if self.format is EventFormat.JSONL:
                 yield line_of(initial_event(tracked, monitor, now, self.sources[tracked.profile]))
             else:
-                is_unknown = monitor.fleet.is_unknown(tracked, now)
+                is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
                 line = initial_line(tracked, at, layout, is_unknown=is_unknown)
                 style = style_of(tracked, is_unknown=is_unknown).style
                 yield self._encoded(line, "gone" if style == "offline" and tracked.key not in in_block else style)

@@ -361,7 +361,8 @@ def _test_of(
     """Return the test whether an environment of a profile is counted; the test returns None if nobody can know."""
     match of:
         case Metric.PROBLEMS:
-            at, alert_after = profile_state.clock.server_time(now.wall), monitor.alert_after(profile_state.profile)
+            at = profile_state.clock.server_time(now.wall)
+            alert_after = monitor.policy_of(profile_state.profile).alert_after
             noticed, latest = monitor.incidents.noticed_times(), now.monotonic - alert_after.total_seconds()
             latest_loss = latest_possible(profile_state.clock, at)
 

@@ -165,7 +165,10 @@ def environment_list_of_rows(
     ]
     return EnvironmentList(
         rows=[
-            ListedEnvironment(tracked, taken_at[tracked.profile], fleet.is_unknown(tracked, now)) for tracked in rows
+            ListedEnvironment(
+                tracked, taken_at[tracked.profile], fleet.for_environment(tracked).is_unknown(tracked, now)
+            )
+            for tracked in rows
         ],
         taken_at=min(taken_at.values(), default=now.wall),
         rejected=sum(snapshot.rejected for snapshot in snapshots),

@@ -98,7 +98,8 @@ def explanation_rows(
     """Return the answer, whether the row ends by design, then each rule with its result, and its inputs below."""
     profile_state = monitor.fleet.for_environment(tracked)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
-    if monitor.ends_by_design(tracked, now):
+    at = profile_state.clock.server_time(now.wall)
+    if monitor.policy_of(tracked.profile).ends_by_design(tracked, at):
         rows += layout.sentence([Piece(_BY_DESIGN)])
     for rule_result in trace(tracked, profile_state, now, zone):
         result = Piece(rule_result.result, "bold offline" if rule_result.is_against else "online")

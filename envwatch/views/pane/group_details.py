@@ -54,7 +54,7 @@ def problem_lines(
     environments: Sequence[TrackedEnvironment], fleet: Fleet, acks: Acks, now: Clocks
 ) -> Iterator[DetailLine]:
     """Yield the members that are not simply online, by name, with the length of their silence."""
-    unknown = sum(fleet.is_unknown(tracked, now) for tracked in environments)
+    unknown = sum(fleet.for_environment(tracked).is_unknown(tracked, now) for tracked in environments)
     if unknown:
         yield DetailLine(
             "unknown", clean(f"{unknown:,} of {len(environments):,}: below is what was last seen"), "bold unknown"

@@ -227,7 +227,7 @@ def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
     """
     profile = loss.event.profile
     held_s = now.monotonic - loss.noticed_at + monitor.fleet.by_profile[profile].interval.total_seconds()
-    return not loss.is_flapping and held_s < monitor.alert_after(profile).total_seconds()
+    return not loss.is_flapping and held_s < monitor.policy_of(profile).alert_after.total_seconds()
 
 
 def _is_acked(loss: Loss, monitor: Monitor) -> bool:

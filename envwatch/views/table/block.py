@@ -278,9 +278,10 @@ def _aside(
         return Aside.REPLACED
     if presence is _GONE and not is_problem(tracked, at) and not is_open:
         return Aside.GONE
-    if presence is not _MISSING and not tracked.is_flapping and monitor.ends_by_design(tracked, now):
+    policy = monitor.policy_of(tracked.profile)
+    if presence is not _MISSING and not tracked.is_flapping and policy.ends_by_design(tracked, at):
         return Aside.EPHEMERAL
-    if not monitor.concerns(tracked, now):
+    if not policy.concerns(tracked, at):
         return Aside.OUTSIDE
     return None if monitor.silence_of(tracked, now) is None else Aside.SILENCED
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
     """Return the look of a line and its words: `off`, `12 off`, `5 of 12 off`, `12 back`."""
     members = line.members
-    looks = Counter(style_of(tracked, is_unknown=monitor.fleet.is_unknown(tracked, now)) for tracked in members)
+    looks = Counter(
+        style_of(tracked, is_unknown=monitor.fleet.for_environment(tracked).is_unknown(tracked, now))
+        for tracked in members
+    )
     look = looks.most_common(1)[0][0]
     word = "back" if line.returned else look.word if len(looks) == 1 else "lost"
     if line.total == 1:
