@@ -24,7 +24,7 @@ from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import REFERENCE, Exit
-from envwatch.cli.doctor import finding, report
+from envwatch.cli.doctor import check, report
 from envwatch.config.hook_schema import HookSettings
 from envwatch.config.schema import Command, schema
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
@@ -86,7 +86,7 @@ def change() -> Iterable[str]:
 
 
 def finding_of_doctor() -> Any:
-    return json.loads(report.json_of([report.Result("key", None, finding.ok("fine"), str)]))[0]
+    return json.loads(report.json_of([report.Result("key", None, check.ok("fine"), str)]))[0]
 
 
 def choices(command: str, option: str) -> Iterable[str]:
@@ -136,7 +136,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Its `set_aside`": lambda: listing()["set_aside"],
     "A row, in this order, also of JSON lines and CSV": lambda: listing()["environments"][0],
     "A finding of `doctor`": finding_of_doctor,
-    "Its `status`": lambda: finding.CheckStatus,
+    "Its `status`": lambda: check.CheckStatus,
     "A report": report_document,
     "Its `profiles`": part_of_report,
     "`fleet`": lambda: part_of_report("fleet"),

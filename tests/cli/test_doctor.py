@@ -26,8 +26,9 @@ from support.pty_terminal import Terminal, environment
 
 import envwatch
 from envwatch.cli.arguments import StopError, options_in
-from envwatch.cli.doctor import checks, report
-from envwatch.cli.doctor.finding import CheckStatus
+from envwatch.cli.doctor import machine, report
+from envwatch.cli.doctor import server as way
+from envwatch.cli.doctor.check import CheckStatus, findings_of
 from envwatch.config.settings import Settings
 from envwatch.model.limits import Limits
 from envwatch.sources.daemon_thread import run_in_daemon_thread
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
 
     from support.faulty_server import Faulty
 
-    from envwatch.cli.doctor.finding import Finding
+    from envwatch.cli.doctor.check import Finding
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
-WAY = tuple(check.id for check in checks.PROFILE)
+WAY = tuple(check.id for check in way.PROFILE)
 PIECES = {KEY[at : at + 8] for at in range(len(KEY) - 7)}
 
 
@@ -68,9 +69,9 @@ async def examined(
 ) -> dict[str, Finding]:
     """The findings about the way to a server. None has a piece of the key, even before it is freed of secrets."""
     variables = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": url} if environ is None else {"LETTA_BASE_URL": url, **environ}
-    subject = checks.ServerContext(Settings(limits=limits or Limits(), **settings), variables)
+    subject = way.ServerContext(Settings(limits=limits or Limits(), **settings), variables)
     async with aclosing(subject):
-        found = {id_: finding async for id_, finding in checks.findings_of(checks.PROFILE, subject)}
+        found = {id_: finding async for id_, finding in findings_of(way.PROFILE, subject)}
     output = report.json_of(report.Result(id_, None, finding, str) for id_, finding in found.items())
     assert [piece for piece in PIECES if piece in output] == []
     assert tuple(found) == WAY
@@ -97,11 +98,11 @@ def after(id_: str) -> list[str]:
 
 
 def test_every_check_is_run() -> None:
-    listed = {check.examine for check in (*checks.CONFIG, *checks.PROFILE, *checks.MACHINE)}
+    listed = {check.examine for check in (*machine.CONFIG, *way.PROFILE, *machine.MACHINE)}
     arguments = ({"MachineContext"}, {"ServerContext"})
     written = {
         each
-        for each in vars(checks).values()
+        for each in (*vars(machine).values(), *vars(way).values())
         if isfunction(each) and {*each.__annotations__.values()} - {"Finding"} in arguments
     }
     assert listed == written
@@ -110,7 +111,7 @@ def test_every_check_is_run() -> None:
 def test_every_file_of_state_is_checked() -> None:
     package = Path(envwatch.__file__).parent
     sources = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
-    assert {*re.findall(r'state_file\("(\w+)"\)', sources)} == checks.STATE_FILES.keys()
+    assert {*re.findall(r'state_file\("(\w+)"\)', sources)} == machine.STATE_FILES.keys()
 
 
 async def test_on_a_sound_server_all_is_fine(server: Faulty) -> None:
@@ -337,7 +338,7 @@ async def test_a_sound_machine_gets_a_line_for_each_check_and_a_verdict_and_no_t
     code, out = await ended(environ_of(tmp_path, server.url), "doctor", command=(sys.executable, "-c", script))
     lines = out.splitlines()
     assert code == 0
-    everything = (*checks.CONFIG, *checks.PROFILE, *checks.MACHINE)
+    everything = (*machine.CONFIG, *way.PROFILE, *machine.MACHINE)
     assert [line.split()[1] for line in lines[:-1]] == [check.id for check in everything]
     assert lines[-1] == "envwatch works here"
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - as short as it is clear
@@ -352,14 +353,14 @@ async def test_json_is_an_array_of_checks_by_profile(server: Faulty, tmp_path: P
     config.write_text("".join(sections))
     state = tmp_path / "state" / "envwatch"
     state.mkdir(parents=True)
-    damaged = [str(state / f"{name}.json") for name in checks.STATE_FILES]
+    damaged = [str(state / f"{name}.json") for name in machine.STATE_FILES]
     for path in map(Path, damaged):
         path.write_text("[")
     environ = environ_of(tmp_path, server.url, XDG_STATE_HOME=str(state.parent))
     code, out = await ended(environ, "doctor", "--json", "--profile", "a,b", "--config", str(config))
     entries = json.loads(out)
     assert code == 1
-    of_machine = [None] * len(checks.MACHINE)
+    of_machine = [None] * len(machine.MACHINE)
     assert [entry["profile"] for entry in entries] == [None, *["a"] * len(WAY), *["b"] * len(WAY), *of_machine]
     assert {tuple(entry) for entry in entries} == {tuple(promises()["A finding of `doctor`"])}
     assert [(one["id"], one["profile"]) for one in entries if one["status"] == "failure"] == [("listing", "b")]

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envwatch.cli.doctor import judgements
-from envwatch.cli.doctor.finding import CheckStatus
-from envwatch.cli.doctor.surroundings import hook_problems, ping_problems
+from envwatch.cli.doctor.check import CheckStatus
+from envwatch.cli.doctor.machine import MachineContext, check_hooks, check_ping
 from envwatch.config.settings import Settings, all_settings_of
 
 if TYPE_CHECKING:
@@ -35,29 +34,30 @@ def settings_of(folder: Path, text: str) -> Settings:
         ('url_env = "HTTP_URL"', "the address must start with https://: plain http would show your messages"),
     ],
 )
-def test_each_reason_is_named_with_its_hook_and_a_fix(tmp_path: Path, hook: str, problem: str) -> None:
+async def test_each_reason_is_named_with_its_hook_and_a_fix(tmp_path: Path, hook: str, problem: str) -> None:
     settings = settings_of(tmp_path, f'[[hooks]]\nname = "pager"\n{hook}\n')
     environ = {"PATH": os.environ["PATH"], "HTTP_URL": "http://example.com/secret-part-of-it"}
-    problems = hook_problems(settings, environ)
-    finding = judgements.of_hooks(1, problems)
+    finding = await check_hooks(MachineContext({}, environ, [settings]))
     assert finding.status is CheckStatus.FAILURE
     assert finding.summary.startswith(f"hook pager: {problem}")
     assert finding.fix
     assert "secret" not in f"{finding}"
 
 
-def test_a_dead_mans_switch_is_checked_without_a_ping(tmp_path: Path) -> None:
+async def test_a_dead_mans_switch_is_checked_without_a_ping(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, 'ping_url_env = "PING"\n')
-    finding = judgements.of_pings(1, ping_problems([settings], {}))
+    finding = await check_ping(MachineContext({}, {}, [settings]))
     assert (finding.status, finding.summary) == (
         CheckStatus.FAILURE,
         "profile default: ping_url_env: PING is not set",
     )
     assert finding.fix
-    assert ping_problems([settings, settings_of(tmp_path, "")], {"PING": "https://hc-ping.invalid/x"}) == []
+    environ, others = {"PING": "https://hc-ping.invalid/x"}, settings_of(tmp_path, "")
+    sound = await check_ping(MachineContext({}, environ, [settings, others]))
+    assert (sound.status, sound.summary) == (CheckStatus.OK, "1 profile with a dead man's switch")
 
 
-def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:
+async def test_hooks_that_can_run_are_fine(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, '[[hooks]]\ncommand = ["sh"]\n[[hooks]]\nurl = "http://localhost:1/x"\n')
-    finding = judgements.of_hooks(2, hook_problems(settings, {"PATH": os.environ["PATH"]}))
+    finding = await check_hooks(MachineContext({}, {"PATH": os.environ["PATH"]}, [settings]))
     assert (finding.status, finding.summary) == (CheckStatus.OK, "2 hooks can run; `envwatch hooks test` tries them")

@@ -13,7 +13,7 @@ from envwatch.storage.redactor import redactor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from envwatch.cli.doctor.finding import Finding
+    from envwatch.cli.doctor.check import Finding
     from envwatch.cli.doctor.report import Result
 
 
@@ -41,7 +41,7 @@ def run(options: Options) -> int:
 
 async def _run(options: Options) -> int:
     from envwatch.cli.doctor import report
-    from envwatch.cli.doctor.finding import CheckStatus
+    from envwatch.cli.doctor.check import CheckStatus
 
     stream = stdout()
     width = (os.get_terminal_size(stream.fileno()).columns or None) if stream.isatty() else None
@@ -60,22 +60,23 @@ async def _run(options: Options) -> int:
 
 async def _findings(options: Options) -> AsyncIterator[tuple[str, str | None, Finding]]:
     """Yield each check's id, its profile if there are several, and its finding."""
-    from envwatch.cli.doctor import checks
-    from envwatch.cli.doctor.finding import skipped
+    from envwatch.cli.doctor.check import findings_of, skipped
+    from envwatch.cli.doctor.machine import CONFIG, MACHINE, MachineContext
+    from envwatch.cli.doctor.server import PROFILE, ServerContext
 
-    machine = checks.MachineContext(vars(options), os.environ)
-    async for id_, finding in checks.findings_of(checks.CONFIG, machine):
+    machine = MachineContext(vars(options), os.environ)
+    async for id_, finding in findings_of(CONFIG, machine):
         yield id_, None, finding
     for settings in machine.all_settings:
-        server = checks.ServerContext(settings, os.environ)
+        server = ServerContext(settings, os.environ)
         name = settings.profile if settings.is_one_of_several else None
         async with aclosing(server):
-            async for id_, finding in checks.findings_of(checks.PROFILE, server):
+            async for id_, finding in findings_of(PROFILE, server):
                 yield id_, name, finding
     if not machine.all_settings:
-        for check in checks.PROFILE:
+        for check in PROFILE:
             yield check.id, None, skipped("not checked, because of config")
-    async for id_, finding in checks.findings_of(checks.MACHINE, machine):
+    async for id_, finding in findings_of(MACHINE, machine):
         yield id_, None, finding
 
 

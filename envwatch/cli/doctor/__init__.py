@@ -1,5 +1,5 @@
-"""The checks of `envwatch doctor`: each measures something and judges it, and the list of them is in `checks`.
+"""The checks of `envwatch doctor`: each check is one function that measures one thing and judges it.
 
-`finding` is what a check returns, `judgements` are pure functions from what was measured to a finding, `surroundings`
-measures this machine, `sources/letta/probe.py` the way to the server, and `report` makes text and JSON of findings.
+`server` has the checks of the way to a server, `machine` the checks of this machine. `check` runs a list of checks, and
+`report` makes text and JSON of their findings.
 """

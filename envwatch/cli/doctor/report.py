@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.cli.doctor.finding import CheckStatus, Finding
+from envwatch.cli.doctor.check import CheckStatus, Finding
 from envwatch.model.text import SafeText, clean, composed, counted, wrapped
 from envwatch.views.state_style import painted
 

@@ -1,0 +1,126 @@
+"""What a check of `envwatch doctor` is and returns, and the run of a list of checks.
+
+A check may use the values that the checks in its `needs` left in its subject. A check is skipped if one of them failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from envwatch.model.outcome import Cause, SourceError
+from envwatch.sources.daemon_thread import run_in_daemon_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+S = TypeVar("S")
+
+_STEP_S: Final = 5.0
+"""Seconds for what a check reads on this machine: a keyring or a network file system may take any time."""
+
+LATER: Final = "try again later; if it stays, ask those who run the server"
+FIXES: Final = {
+    Cause.UNAUTHORIZED: "make a new key at https://app.letta.com/api-keys (for `envwatch serve`, a token by its "
+    "--new-token), and put it where the old one is",
+    Cause.FORBIDDEN: "ask whether the plan and the rights of the key's owner include environments",
+    Cause.NO_SUCH_ROUTE: "set LETTA_BASE_URL, or base_url in the configuration, to a server that has environments",
+    Cause.RATE_LIMITED: "wait, and poll less often: --interval, requests_per_minute",
+    Cause.REDIRECTED: "set LETTA_BASE_URL, or base_url in the configuration, to the final address",
+    Cause.TLS: "see that the address is right, and that SSL_CERT_FILE names the authority if it is your company's",
+    Cause.TIMEOUT: "look at the network and at the server; page_deadline in the configuration allows more time",
+    Cause.UNREACHABLE: "look at the address, the network, the firewall, and HTTPS_PROXY",
+    Cause.GARBLED: "see that LETTA_BASE_URL leads to a Letta server, and not to a login page",
+}
+
+
+class CheckStatus(StrEnum):
+    """How a check came out, in the words of the JSON."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """envwatch works, and something is amiss."""
+    FAILURE = "failure"
+    """envwatch does not work until it is mended."""
+    SKIPPED = "skipped"
+    """Not checked, because a check that it depends on failed, or because there is nothing to check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check; its texts may still hold anything, and `report` cleans them."""
+
+    status: CheckStatus
+    summary: str
+    fix: str = ""
+    """What to do about a warning or a failure."""
+    data: Mapping[str, object] = field(default_factory=dict)
+    """What was measured, for programs, as JSON has it; never the key."""
+
+
+def ok(summary: str, **data: object) -> Finding:
+    """Return that all is well."""
+    return Finding(CheckStatus.OK, summary, data=data)
+
+
+def warning(summary: str, fix: str, **data: object) -> Finding:
+    """Return that something is amiss."""
+    return Finding(CheckStatus.WARNING, summary, fix, data)
+
+
+def failure(summary: str, fix: str, **data: object) -> Finding:
+    """Return that envwatch does not work."""
+    return Finding(CheckStatus.FAILURE, summary, fix, data)
+
+
+def skipped(summary: str, **data: object) -> Finding:
+    """Return that there was nothing to check."""
+    return Finding(CheckStatus.SKIPPED, summary, data=data)
+
+
+def failed_request(error: SourceError) -> Finding:
+    """Return that a step on the way to the server failed."""
+    return failure(str(error.message), FIXES.get(error.cause, LATER), cause=str(error.cause))
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Generic[S]):
+    """One check."""
+
+    id: str
+    examine: Callable[[S], Awaitable[Finding]]
+    needs: tuple[str, ...] = ()
+    """Ids of checks without whose success this one makes no sense."""
+
+
+async def findings_of(checks: Sequence[Check[S]], subject: S) -> AsyncIterator[tuple[str, Finding]]:
+    """Run checks one after the other, and yield the id and the finding of each."""
+    roots: dict[str, str] = {}
+    """The failed check behind each one that did not succeed."""
+    for check in checks:
+        root = next((roots[need] for need in check.needs if need in roots), None)
+        if root is None:
+            finding = await _finding_of(check, subject)
+        else:
+            finding = skipped(f"not checked, because of {root}")
+        if finding.status in {CheckStatus.FAILURE, CheckStatus.SKIPPED}:
+            roots[check.id] = root or check.id
+        yield check.id, finding
+
+
+async def _finding_of(check: Check[S], subject: S) -> Finding:
+    try:
+        return await check.examine(subject)
+    except SourceError as error:
+        return failed_request(error)
+    except TimeoutError:
+        fix = "see what hangs: the keyring, a network file system, or tmux"
+        return failure(f"no result within {_STEP_S:g} s", fix)
+
+
+async def read(function: Callable[[], S]) -> S:
+    """Return the result of a blocking function; raise `TimeoutError` after 5 s."""
+    async with asyncio.timeout(_STEP_S):
+        return await run_in_daemon_thread(function)

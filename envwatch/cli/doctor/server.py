@@ -1,0 +1,284 @@
+"""The checks of the way to the server of one profile, and their list.
+
+A new check is a function and a line in `PROFILE`. `sources/letta/probe.py` measures.
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING, Final
+
+from envwatch.cli.doctor.check import FIXES, LATER, Check, failed_request, failure, ok, read, skipped, warning
+from envwatch.config.credentials import AddressError, CredentialsError, address_without_key, credentials_of
+from envwatch.fleet.replacement import keeps_identity
+from envwatch.model import limits
+from envwatch.model.clock import ServerClock, WallMs
+from envwatch.model.outcome import Cause, SourceError
+from envwatch.model.text import counted
+from envwatch.model.times import date_text, long_age, moment, span
+from envwatch.sources.letta.network_settings import (
+    SettingsError,
+    checked_base_url,
+    proxy_variable,
+    trust_for,
+    trust_variable,
+)
+from envwatch.sources.letta.probe import Probe
+from envwatch.storage.redactor import redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from envwatch.cli.doctor.check import Finding
+    from envwatch.config.credentials import Credentials
+    from envwatch.config.settings import Settings
+    from envwatch.model.clock import OffsetBounds
+    from envwatch.model.text import SafeText
+    from envwatch.sources.letta.probe import Exchange, Requests
+
+_FIX_BY_STATUS: Final = {401: FIXES[Cause.UNAUTHORIZED], 403: FIXES[Cause.FORBIDDEN], 429: FIXES[Cause.RATE_LIMITED]}
+
+
+def _wall_ms() -> WallMs:
+    return WallMs(time.time() * 1000)
+
+
+@dataclass(slots=True)
+class ServerContext:
+    """What the checks of one profile examine, and have found so far; a field is set when a check that needs it runs."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+    wall: Callable[[], WallMs] = _wall_ms
+    """Reads this machine's clock."""
+    address: tuple[str, str] = field(init=False)
+    """The address, and where it comes from."""
+    credentials: Credentials = field(init=False)
+    probe: Probe = field(init=False)
+    addresses: tuple[SafeText, ...] = field(init=False)
+    health: Exchange | SourceError = field(init=False)
+    requests: Requests = field(init=False)
+    offsets: list[OffsetBounds] = field(default_factory=list)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        if requests := getattr(self, "requests", None):
+            await requests.aclose()
+
+
+async def check_key(server: ServerContext) -> Finding:
+    """Check the source of the key, without looking at the key, and the mode of its file, if any."""
+
+    def find() -> tuple[Credentials, int | None]:
+        credentials = credentials_of(server.settings, server.environ, now_ms=server.wall())
+        return credentials, None if credentials.file is None else credentials.file.stat().st_mode
+
+    server.address = address_without_key(server.settings, server.environ)
+    try:
+        credentials, mode = await read(find)
+    except AddressError:
+        return skipped("not used: there is no address that it may go to")
+    except CredentialsError as error:
+        return failure(error.problem, error.remedy or "put a key there, or name another place for it")
+    redactor().learn(credentials.key.get_secret_value())
+    server.credentials = credentials
+    server.address = (credentials.base_url, credentials.base_url_origin)
+    end = credentials.expires_at_ms
+    ends_at = moment(end, UTC)
+    data = {
+        "origin": credentials.origin,
+        "file": None if credentials.file is None else str(credentials.file),
+        "mode": None if mode is None else f"{stat.S_IMODE(mode):04o}",
+        "expires_at": ends_at.isoformat() if ends_at else None,
+    }
+    left = "" if end is None else f", expires in {long_age(span(end - server.wall()))}"
+    summary = f"from {credentials.origin}{'' if mode is None else f', mode {stat.S_IMODE(mode):04o}'}{left}"
+    if mode is not None and mode & 0o077:
+        return warning(f"{summary}: others can read the file", f"`chmod 600 {credentials.file}`", **data)
+    return ok(summary, **data)
+
+
+async def check_server(server: ServerContext) -> Finding:
+    """Check the address of the server."""
+    base_url, origin = server.address
+    try:
+        base_url = checked_base_url(base_url)
+    except SettingsError as error:
+        return failure(f"{error} (see {origin})", "set it to the server's address: https://host, or unset it")
+    server.address = (base_url, origin)
+    return ok(f"{base_url} ({origin})", base_url=base_url, origin=origin)
+
+
+async def check_proxy(server: ServerContext) -> Finding:
+    """Check the proxy on the way to the server."""
+    variable = proxy_variable(server.environ)
+    try:
+        server.probe = Probe(
+            base_url=server.address[0],
+            limits=server.settings.limits,
+            environ=server.environ,
+            wall=server.wall,
+            monotonic=time.monotonic,
+        )
+    except SettingsError as error:
+        return failure(str(error), "correct that variable, or unset it")
+    if server.probe.proxy is None:
+        why = "none is set" if variable is None else f"none for this server, though {variable} is set"
+        return ok(why, variable=variable, host=None)
+    host = f"{server.probe.host}:{server.probe.port}"
+    return ok(f"{host} ({variable})", variable=variable, host=host)
+
+
+async def check_certificates(server: ServerContext) -> Finding:
+    """Check the certificates that are trusted."""
+    if not server.probe.is_encrypted:
+        return ok("none needed: plain http within this machine", variable=None)
+    variable = trust_variable(server.environ)
+    try:
+        await read(lambda: trust_for(server.probe.url, server.environ))
+    except SettingsError as error:
+        return failure(str(error), f"let {variable} name a file of PEM certificates, or unset it", variable=variable)
+    return ok("the usual ones" if variable is None else f"those in {variable}", variable=variable)
+
+
+async def check_dns(server: ServerContext) -> Finding:
+    """Check that the nearest host has an address."""
+    host, addresses = server.probe.host, await server.probe.addresses()
+    server.addresses = addresses
+    others = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
+    return ok(f"{host} is {addresses[0]}{others}" if addresses[0] != host else host, addresses=list(addresses))
+
+
+async def check_tcp(server: ServerContext) -> Finding:
+    """Check that an address takes a connection, and which addresses take none."""
+    connected, port = await server.probe.connect(server.addresses), server.probe.port
+    summary = f"{connected.address} port {port} in {_ms(connected.took)}"
+    data = {"address": str(connected.address), "port": port, "took_ms": _number(connected.took)}
+    if not connected.refused:
+        return ok(summary, **data)
+    refused = ", ".join(connected.refused)
+    fix = "each new connection loses time there: look at the routes, for IPv6 addresses at the whole of IPv6"
+    return warning(f"{summary}, but not {refused}", fix, **data, refused=list(connected.refused))
+
+
+async def check_tls(server: ServerContext) -> Finding:
+    """Check the handshake and the certificate of the first request, the request for the server's health."""
+    probe, credentials = server.probe, server.credentials
+    server.requests = probe.requests(credentials.key, credentials.origin)
+    try:
+        server.health = await server.requests.health()
+    except SourceError as error:
+        server.health = error
+    if not probe.is_encrypted:
+        return ok("none needed: plain http within this machine")
+    tls = server.requests.tls
+    if tls is None:
+        return failed_request(server.health) if isinstance(server.health, SourceError) else ok("agreed on")
+    if tls.valid_until is None:
+        return ok(str(tls.version), version=str(tls.version), valid_until=None)
+    left = span(tls.valid_until - server.wall())
+    end = moment(tls.valid_until, UTC)
+    data = {"version": str(tls.version), "valid_until": end.isoformat() if end else None}
+    summary = f"{tls.version}, certificate valid until {date_text(tls.valid_until, None)}"
+    if left < limits.CERTIFICATE_WARN_FROM:
+        fix = "its owner has to renew it: ask those who run the server"
+        return warning(f"{summary}, in {long_age(left)}", fix, **data)
+    return ok(summary, **data)
+
+
+async def check_health(server: ServerContext) -> Finding:
+    """Check the response to `GET /v1/health`, a route that a server need not have."""
+    exchange = server.health
+    if isinstance(exchange, SourceError):
+        return failed_request(exchange)
+    server.offsets += filter(None, [exchange.offset])
+    summary = f"answered {exchange.status} in {_ms(exchange.took)}"
+    data = {"status": exchange.status, "took_ms": _number(exchange.took), "version": exchange.version}
+    if exchange.status < 300:
+        return ok(f"{summary}{f': version {exchange.version}' if exchange.version else ''}", **data)
+    if exchange.status == 404:
+        return ok(f"{summary}: this server has no such route", **data)
+    fix = _FIX_BY_STATUS.get(exchange.status, FIXES[Cause.REDIRECTED] if exchange.status < 400 else LATER)
+    return failure(f"{summary}, and not 200", fix, **data)
+
+
+async def check_listing(server: ServerContext) -> Finding:
+    """Check the first page of the listing, and whether the same page a moment later has the same machines."""
+    exchange = await server.requests.first_page()
+    server.offsets += filter(None, [exchange.offset])
+    rows = len(exchange.environments)
+    data = {
+        "status": exchange.status,
+        "took_ms": _number(exchange.took),
+        "rows": rows,
+        "listing_age_s": exchange.listing_age_s,
+    }
+    if exchange.failure is not None:
+        finding = failed_request(exchange.failure)
+        return failure(finding.summary, finding.fix, **{**finding.data, **data})
+    more = "" if exchange.is_whole else ", more pages follow"
+    age_s = exchange.listing_age_s
+    old = "" if age_s is None else f", of a listing that is {long_age(timedelta(seconds=age_s))} old"
+    answered = f"answered {exchange.status} with {counted(rows, 'environment')}"
+    summary = f"{answered} in {_ms(exchange.took)}{more}{old}"
+    if exchange.took >= limits.SLOW_PAGE:
+        fix = "states are late by that: look at the network and the proxy; a smaller --page-size answers sooner"
+        return warning(f"{summary}: slow", fix, **data)
+    try:
+        again = await server.requests.first_page()
+    except SourceError:
+        return ok(summary, **data)  # the first response answers the question
+    before = {row.id: row for row in exchange.environments}
+    moved = sum(row.id in before and not keeps_identity(before[row.id], row) for row in again.environments)
+    if moved:
+        what = f"{counted(moved, 'row')} changed firstSeenAt or the device between two requests"
+        fix = "nothing here: so long as the server does that, the old row of a renamed machine counts as a loss"
+        return warning(f"{summary}: {what}", fix, **data)
+    return ok(summary, **data)
+
+
+async def check_clock(server: ServerContext) -> Finding:
+    """Check this machine's clock by the `Date` of responses."""
+    clock = ServerClock()
+    for each in server.offsets:
+        clock = clock.with_bounds(each)
+    bounds = clock.bounds
+    if bounds is None:
+        fix = "verdicts are by this machine's clock then: keep it synchronised"
+        return warning("the server's responses have no usable Date", fix, offset_s=None)
+    data = {"offset_s": clock.offset / 1000, "low_s": bounds.low / 1000, "high_s": bounds.high / 1000}
+    where = "behind" if clock.offset > 0 else "ahead of"
+    between = f"{bounds.low / 1000:+.1f} to {bounds.high / 1000:+.1f} s"
+    if not clock.is_far_off:
+        return ok(f"agrees with the server's (which is off by {between})", **data)
+    summary = f"this machine is {long_age(span(abs(clock.offset)))} {where} the server (which is off by {between})"
+    fix = "synchronise it: `timedatectl set-ntp true`; until then ages are by the server's clock, and right"
+    return warning(summary, fix, **data)
+
+
+def _number(took: timedelta) -> float:
+    """Return milliseconds for programs."""
+    return round(took / timedelta(milliseconds=1), 1)
+
+
+def _ms(took: timedelta) -> str:
+    """Return milliseconds for people."""
+    return f"{took / timedelta(milliseconds=1):,.0f} ms"
+
+
+PROFILE: Final = (
+    Check("key", check_key),
+    Check("server", check_server),
+    Check("proxy", check_proxy, ("server",)),
+    Check("certificates", check_certificates, ("proxy",)),
+    Check("dns", check_dns, ("proxy",)),
+    Check("tcp", check_tcp, ("dns",)),
+    Check("tls", check_tls, ("key", "certificates", "tcp")),
+    Check("health", check_health, ("tls",)),
+    Check("listing", check_listing, ("tls",)),
+    Check("clock", check_clock, ("tls",)),
+)
+"""The way to the server of one profile."""
