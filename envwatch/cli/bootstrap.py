@@ -77,7 +77,8 @@ def past_moment(text: str) -> datetime:
 
 def display_settings_of(options: Options) -> Settings:
     """Return the settings of the default profile, but of variables and file only those for the looks."""
-    from envwatch.config.settings import DEMO_SETTINGS, PROFILE
+    from envwatch.config.declared import DEMO_SETTINGS
+    from envwatch.config.settings import PROFILE
 
     environ = {name: value for name, value in os.environ.items() if name != PROFILE}
     (settings,) = all_settings_for(Options(**{**vars(options), "profile": None}), environ, only=DEMO_SETTINGS)
