@@ -133,13 +133,13 @@ def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[st
     return {"type": value_of, "metavar": metavar, "help": summary}
 
 
-def _limit(name: str) -> Callable[[str], object]:
-    """Return the reader of a setting of `Limits`; the settings are imported when an option has a value."""
+def _within_bounds(name: str) -> Callable[[str], object]:
+    """Return the reader of a setting that has bounds; the settings are imported when the option has a value."""
 
     def read(text: str) -> object:
-        from envwatch.config.declared import limit_reader
+        from envwatch.config.declared import reader_within_bounds
 
-        return limit_reader(name)(text)
+        return reader_within_bounds(name)(text)
 
     return read
 
@@ -148,11 +148,11 @@ _WIDEST_HELP: Final = 100
 """Cells of a terminal that the help uses."""
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
-    "interval": valued("TIME", _limit("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
+    "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
     "no_history": {"action": "store_true", "help": "record nothing, and show nothing that was recorded"},
     "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
-    "page_size": valued("N", _limit("page_size"), "rows per request (default 100)"),
+    "page_size": valued("N", _within_bounds("page_size"), "rows per request (default 100)"),
     "online_only": {
         "action": argparse.BooleanOptionalAction,
         "help": "only environments that the server calls online",

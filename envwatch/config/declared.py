@@ -1,9 +1,9 @@
 """Every setting of a profile, declared once: name, type, rule, default, help, example and scope.
 
 The schema, `config show`, `config init`, the variables and the table in `docs/configuration.md` derive from these
-declarations. The annotation has the type of the merged value and the rule of `validators`. The docstring is the help.
-`Limits` declares the settings that the core judges by. Importing this module loads neither pydantic nor the rules: only
-`schema` evaluates the annotations.
+declarations. The annotation has the type of the merged value, and the rule of `validators` if bounds are not enough.
+The docstring is the help. `Limits` declares the settings that the core judges by. Importing this module loads neither
+pydantic nor the rules: only `schema` evaluates the annotations.
 """
 
 from __future__ import annotations
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
         SORT,
         VARIABLE,
         ZONE,
-        duration_between,
         duration_or_off,
         one_of,
-        whole_between,
     )
     from envwatch.model.text import SafeText
 
@@ -74,7 +72,7 @@ class ProfileSettings:
     # The empty default stands for everything.
     alert: Annotated[str, QUERY] = setting("", example='"!name:test-*"', part="view")
     """What can be a problem that needs attention, as in the filter box; the rest is shown and logged, and quiet."""
-    alert_after: Annotated[timedelta, duration_between(0, 86_400)] = setting(ALERT_AFTER, example='"2m"', part="view")
+    alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"2m"', part="view")
     """How long an environment must have been down before that counts."""
     ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
     """Which environments end by design, and raise nothing when they end, in addition to managed sandboxes."""
@@ -99,9 +97,9 @@ class ProfileSettings:
     """Only this user's environments."""
     history: Annotated[bool, FLAG] = setting(default=True, example="false", part="record", demo=True)
     """Whether dashboard and `watch` record what they see in the state folder of this machine."""
-    history_days: Annotated[int, whole_between(1, 3650)] = setting(HISTORY_DAYS, example="14", part="record", demo=True)
+    history_days: int = setting(HISTORY_DAYS, bounds=(1, 3650), example="14", part="record", demo=True)
     """Days before today of which the history is kept."""
-    history_mb: Annotated[int, whole_between(1, 1_000_000)] = setting(HISTORY_MB, example="256", part="record")
+    history_mb: int = setting(HISTORY_MB, bounds=(1, 1_000_000), example="256", part="record")
     """Megabytes of this profile's history at most: the oldest days are deleted first."""
     serve_tokens_file: Annotated[Path | None, FILE] = setting(None, example='"serve-tokens"', part="record")
     """The file of mode 0600 with the tokens of viewers of `envwatch serve`, by default `serve-tokens` in this file's
@@ -148,8 +146,8 @@ DEMO_SETTINGS: Final = frozenset(name for name, each in SETTINGS.items() if each
 """The settings that the demo takes from file and variables: the others are about the user's own environments."""
 
 
-def limit_reader(name: str) -> Callable[[object], timedelta | int]:
-    """Return the reader of a setting of `Limits`, within the bounds of its declaration."""
+def reader_within_bounds(name: str) -> Callable[[object], timedelta | int]:
+    """Return the reader of a setting that has bounds: a duration or a whole number."""
     declared = SETTINGS[name]
     read = duration if isinstance(declared.default, timedelta) else whole
     return read(*declared.metadata["bounds"])

@@ -90,7 +90,7 @@ _APPRISE: Final = BeforeValidator(
 def _definition(declared: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pydantic declares `create_model`
     """Return the annotation and default of a model's field; the default only says that the file has no value.
 
-    pydantic evaluates the annotation among the names of `validators`. A setting of `Limits` has bounds instead.
+    pydantic evaluates the annotation among the names of `validators`. Bounds stand for the rule of their type.
     """
     if "bounds" not in declared.metadata:
         return declared.type, None

@@ -305,7 +305,7 @@ def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(t
     declared = copy / "envwatch" / "config" / "declared.py"
     before = "    # The empty default stands for the columns that fit.\n"
     lines = [
-        'doors: Annotated[int, whole_between(1, 9)] = setting(3, example="4", part="view")',
+        'doors: int = setting(3, bounds=(1, 9), example="4", part="view")',
         '"""How many doors are open."""',
     ]
     text = declared.read_text(encoding="utf-8")
