@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
-    from pydantic_core.core_schema import ModelSchema, WithDefaultSchema
 
 _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", "password"})
 """Names that people give to a key, letters only."""
@@ -134,7 +133,7 @@ class HookSettings(BaseModel):
 
     name: Annotated[str | None, LINE] = None
     """What messages about it call it; by default its number."""
-    on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
+    on: Annotated[tuple[str, ...] | None, _KINDS] = None
     """Kinds of events; `incident`, the default, when one opens and when it resolves."""
     filter: Annotated[str | None, QUERY] = None
     """What it is about beside the alert policy, as in the filter box."""
@@ -142,7 +141,7 @@ class HookSettings(BaseModel):
     """How long it must have held; a loss at least `alert_after`."""
     cooldown: Annotated[timedelta | None, duration_between(0, 86_400)] = None
     """How long the next message about the same environment and kind of event waits."""
-    command: Annotated[tuple[str, ...], ARGUMENTS] = ()
+    command: Annotated[tuple[str, ...] | None, ARGUMENTS] = None
     """A program and its arguments: no shell reads them. The event is on standard input and in `ENVWATCH_*`."""
     url: Annotated[SecretStr | None, SECRET_URL] = None
     """The web service to post a CloudEvent to: https, or http to this machine."""
@@ -152,24 +151,13 @@ class HookSettings(BaseModel):
     """The environment variable that holds PagerDuty's routing key; for others, a bearer token."""
     format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
     """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
-    apprise: Annotated[tuple[SecretStr, ...], _APPRISE] = ()
+    apprise: Annotated[tuple[SecretStr, ...] | None, _APPRISE] = None
     """Addresses of services that the package apprise knows, which the extra `apprise` of envwatch brings."""
 
     def hook(self, number: int) -> Hook:
         """Return the hook; its number in the file, from 1, is its name if it has none."""
-        return Hook(
-            name=clean(self.name or str(number)),
-            on=self.on,
-            filter=self.filter or "",
-            after=self.after or timedelta(),
-            cooldown=self.cooldown or timedelta(),
-            command=self.command,
-            url=self.url,
-            url_env=self.url_env,
-            key_env=self.key_env,
-            is_pagerduty=self.format == "pagerduty",
-            apprise=self.apprise,
-        )
+        values = self.model_dump(exclude_unset=True)
+        return Hook(**values | {"name": clean(self.name or str(number))})
 
 
 class Config(Profile):
@@ -207,26 +195,16 @@ def field_docs(*classes: type) -> Mapping[str, str]:
     return found
 
 
-class _Schema(GenerateJsonSchema):
-    """A JSON schema with descriptions and without defaults: None stands for an absent setting, and TOML has no null."""
-
-    def model_schema(self, schema: ModelSchema) -> dict[str, Any]:
-        """Return the schema of a table."""
-        content = super().model_schema(schema)
-        docs = field_docs(ProfileSettings, Limits, schema["cls"])
-        for name, described in content["properties"].items():
-            described["description"] = docs[name]
-        return content
-
-    def default_schema(self, schema: WithDefaultSchema) -> dict[str, Any]:
-        """Return the schema of a setting that may be absent."""
-        return self.generate_inner(schema["schema"])
-
-
 def schema() -> dict[str, Any]:
-    """Return the file's JSON schema."""
-    content = Config.model_json_schema(schema_generator=_Schema)
-    return {"$schema": _Schema.schema_dialect} | content | {"title": "envwatch's configuration file"}
+    """Return the file's JSON schema, without defaults: None stands for an absent setting, and TOML has no null."""
+    content = Config.model_json_schema()
+    for model in (Config, Profile, Command, HookSettings):
+        properties = content["$defs"].get(model.__name__, content)["properties"]
+        docs = field_docs(ProfileSettings, Limits, model)
+        for name, described in properties.items():
+            described.pop("default", None)
+            properties[name] = dict(sorted({**described, "description": docs[name]}.items()))
+    return {"$schema": GenerateJsonSchema.schema_dialect} | content | {"title": "envwatch's configuration file"}
 
 
 _Mistake: TypeAlias = tuple[tuple[str, ...], str]
