@@ -184,7 +184,7 @@ def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
 
 def policy_for(settings: Settings) -> AlertPolicy:
     """Return the alert policy of one profile, with the names in its inventory file."""
-    from envwatch.config.inventory import expected_by
+    from envwatch.config.settings import expected_by
     from envwatch.fleet.alert_policy import NOTHING, AlertPolicy
 
     try:

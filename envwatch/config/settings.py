@@ -1,17 +1,19 @@
 """The settings that hold: defaults, overridden by what is remembered, then file, variables and options.
 
 Owns that order, and the origin of each value. The schema of the file is imported only if there is a file or a variable
-to check. Knows no key: `credentials` finds one by these settings.
+to check. Knows no key: `credentials` finds one by these settings. Reads the expected names from the file that
+`expect_file` names.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.config.declared import ALTERNATIVES, SETTINGS, ProfileSettings
-from envwatch.config.values import ConfigError, path_text, seconds_text
+from envwatch.config.values import MOST_EXPECTED, ConfigError, line, path_text, seconds_text
 from envwatch.model.limits import SETTINGS_BYTES, Limits
 from envwatch.model.text import SafeText, clean, shortened
 from envwatch.storage.regular_files import read_regular
@@ -35,6 +37,9 @@ DEFAULT_PROFILE: Final = "default"
 DEFAULT: Final = clean("default")
 """The origin of a value that nothing sets."""
 _PROFILE_OPTION: Final = clean("--profile")
+
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*", re.DOTALL)
+"""A comment in the file of `expect_file`; a # within a word is a part of the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,3 +327,43 @@ def _mismatch(settings: Settings, name: str, relation: str, other: str) -> str:
     one, two = (f"{limit} ({seconds_text(getattr(settings.limits, limit).total_seconds())})" for limit in (name, other))
     origin = settings.origins.get(name) or settings.origins[other]  # the defaults fit, so one of the two has an origin
     return f"{origin}: {one} {relation} {two}"
+
+
+def expected_by(settings: Settings) -> tuple[SafeText, ...]:
+    """Return the names and device ids that a profile expects, each once.
+
+    Raises:
+        ConfigError: if the file cannot be used; each line has the file and the line of a mistake.
+    """
+    names = list(settings.expect)
+    if settings.expect_file is not None:
+        try:
+            names += _names_in(settings.expect_file)
+        except OSError as error:
+            origin = settings.origin("expect_file")
+            raise ConfigError(
+                f"{origin}: expect_file cannot be read: {error.strerror} ({settings.expect_file})"
+            ) from None
+    return tuple(dict.fromkeys(names))
+
+
+def _names_in(path: Path) -> list[SafeText]:
+    """Read a file of names. No message repeats a line: a key may stand where it does not belong."""
+    content = read_regular(path, limit=SETTINGS_BYTES)
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{number}: is not UTF-8") from None
+    names, mistakes = [], []
+    for number, text in enumerate(lines, 1):
+        name = _COMMENT.sub("", text).strip()
+        try:
+            names += [clean(line(name))] if name else []
+        except ValueError as mistake:
+            mistakes.append(f"{path}:{number}: {mistake}")
+    if len(names) > MOST_EXPECTED:
+        mistakes.append(f"{path}: has more than {MOST_EXPECTED:,} names")
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return names
