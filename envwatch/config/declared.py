@@ -134,13 +134,13 @@ SETTINGS: Final[Mapping[str, Field[Any]]] = {
 """The declaration of every setting of a profile by name, in the order of the file and the schema."""
 
 COMMON: Final = tuple(name for name, each in SETTINGS.items() if each.metadata["part"] != SERVER)
-"""The settings of how to watch. Each also is a variable: `ENVWATCH_` and the name in capitals."""
+"""The settings that also are variables: `ENVWATCH_` and the name in capitals."""
 
 ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {
     what: tuple(name for name, each in SETTINGS.items() if each.metadata.get("place_of") == what)
     for what in ("key", "address")
 }
-"""The settings that say where one value is, by the word for this value; a profile has one of them at most."""
+"""Settings that name the place of one value, by the word for the value. A profile has at most one of a group."""
 
 DEMO_SETTINGS: Final = frozenset(name for name, each in SETTINGS.items() if each.metadata.get("demo"))
 """The settings that the demo takes from file and variables: the others are about the user's own environments."""
