@@ -20,6 +20,8 @@ from envwatch import __version__
 from envwatch.cli.arguments import REFERENCE, whole_parser
 from envwatch.cli.commands.completion import FOLDER, SCRIPTS
 from envwatch.cli.registry import COMMANDS
+from envwatch.config.declared import SETTINGS
+from envwatch.config.describe import setting_docs, value_text
 from envwatch.presentation import PRESENTATIONS
 from envwatch.query.completion import completions
 from envwatch.query.fields import META
@@ -173,9 +175,8 @@ def in_columns(columns: int, make: Callable[[], str]) -> str:
             os.environ["COLUMNS"] = before
 
 
-def with_table(page: Path, title: str, rows: Iterable[tuple[str, str]]) -> str:
+def with_table(text: str, title: str, rows: Iterable[tuple[str, str]]) -> str:
     """Return the text of a page, its table below the marker of a title made anew."""
-    text = page.read_text(encoding="utf-8")
     begin, end = f"<!-- {title}: made by docs/generate.py -->\n", "<!-- end -->"
     before, rest = text.split(begin)
     _, after = rest.split(end, 1)
@@ -188,9 +189,15 @@ def pages() -> dict[Path, str]:
     examples = {f"{each.id}:": f"{each.about}: `{each.example}`" for each in PRESENTATIONS.values() if each.example}
     fields = [(name.rstrip(":"), examples.get(name, about)) for name, about in FIELDS.items() if name != META]
     columns = [(column.id, column.about) for column in COLUMNS.values()]
+    docs = setting_docs()
+    defaults = {name: value_text(declared.default) for name, declared in SETTINGS.items()}
+    settings = [(name, docs[name] + f" Default: `{text}`." * (text != "-")) for name, text in defaults.items()]
+    configuration = with_table(CONFIGURATION.read_text(encoding="utf-8"), "settings", settings)
     return {
-        FILTER: with_table(FILTER, "fields", [*fields, (f"{META}KEY", "any key of the metadata")]),
-        CONFIGURATION: with_table(CONFIGURATION, "columns", columns),
+        FILTER: with_table(
+            FILTER.read_text(encoding="utf-8"), "fields", [*fields, (f"{META}KEY", "any key of the metadata")]
+        ),
+        CONFIGURATION: with_table(configuration, "columns", columns),
     }
 
 

@@ -35,8 +35,7 @@ from support.parsers import options_of, parsers
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import HelpRequested, StopError, options_in
-from envwatch.config.hook_schema import HookSettings
-from envwatch.config.schema import schema
+from envwatch.config.schema import HookSettings, schema
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
 

@@ -19,6 +19,7 @@ from support.pty_terminal import environment
 from textual.binding import Binding
 
 import envwatch.cli.commands
+from envwatch.config.declared import ALTERNATIVES, SETTINGS
 from envwatch.config.schema import Config
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
@@ -52,8 +53,6 @@ COMMANDS_OF_YOUR_OWN: Final = section(KEYS, "Your own commands")
 STYLESHEET: Final = (ROOT / "styles.tcss").read_text(encoding="utf-8")
 
 COMMANDS: Final = sorted({module.name for module in pkgutil.iter_modules(envwatch.cli.commands.__path__)})
-KEY_SETTINGS: Final = {"api_key_env", "api_key_file"}
-"""`config show` has one line for the key, `api_key`."""
 
 FIELD_CHANGES: Final = {Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED}
 """Kinds with the glyph of all changes, `~`."""
@@ -75,7 +74,7 @@ def listed_under(title: str, text: str) -> set[str]:
 
 
 def example() -> Mapping[str, Any]:
-    """The configuration file that has every setting."""
+    """The configuration file of the page."""
     (block,) = (each for each in blocks(CONFIGURATION) if each.language == "toml")
     return tomllib.loads(block.text)
 
@@ -150,13 +149,14 @@ def test_every_event_kind_has_a_sentence_a_glyph_and_a_colour(kind: Kind) -> Non
 # A setting.
 
 
-def test_every_setting_is_in_the_example_the_schema_and_config_show() -> None:
+def test_every_setting_is_in_the_table_the_schema_and_config_show() -> None:
     table = example()
     in_example = table.keys() | {name for profile in table["profiles"].values() for name in profile}
-    assert in_example == Config.model_fields.keys()
+    assert in_example <= Config.model_fields.keys()
+    assert listed_under("settings", CONFIGURATION) == settings().keys() == SETTINGS.keys()
     assert all(setting.get("description") for setting in settings().values())
     shown = {line.split()[0] for line in output_of("config", "show").splitlines()}
-    assert settings().keys() - KEY_SETTINGS - {"base_url"} <= shown
+    assert settings().keys() - {"base_url", *ALTERNATIVES["key"]} <= shown
     assert "api_key" in shown
 
 

@@ -25,8 +25,7 @@ from support.pty_terminal import environment
 
 from envwatch.cli.arguments import REFERENCE, Exit
 from envwatch.cli.doctor import check, report
-from envwatch.config.hook_schema import HookSettings
-from envwatch.config.schema import Command, schema
+from envwatch.config.schema import Command, HookSettings, schema
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.hook import KINDS

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, cast
 
 from envwatch import __version__
 from envwatch.cli.registry import COMMANDS, GROUPS, PLUGIN
-from envwatch.config.values import duration, line, path_text, query, whole
+from envwatch.config.values import line, path_text, query
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
 from envwatch.storage.redactor import LIKE_A_KEY
 
@@ -121,7 +121,7 @@ _DESCRIPTION: Final = "Which Letta environments are up, which went down, why, an
 _DETAILS: Final = "Details: envwatch COMMAND --help; dashboard --help has variables and exit codes"
 
 
-def valued(metavar: str, read: Callable[[object], object], summary: str) -> dict[str, Any]:
+def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[str, Any]:
     """Return argparse's settings for an option with a value; argparse shows the reader's `ValueError`."""
 
     def value_of(text: str) -> object:
@@ -133,15 +133,26 @@ def valued(metavar: str, read: Callable[[object], object], summary: str) -> dict
     return {"type": value_of, "metavar": metavar, "help": summary}
 
 
+def _within_bounds(name: str) -> Callable[[str], object]:
+    """Return the reader of a setting that has bounds; the settings are imported when the option has a value."""
+
+    def read(text: str) -> object:
+        from envwatch.config.declared import reader_within_bounds
+
+        return reader_within_bounds(name)(text)
+
+    return read
+
+
 _WIDEST_HELP: Final = 100
 """Cells of a terminal that the help uses."""
 
 _SHARED: Final[dict[str, dict[str, Any]]] = {
-    "interval": valued("TIME", duration(1, 600), "time from poll to poll: 5s, 2m (default 5s)"),
+    "interval": valued("TIME", _within_bounds("interval"), "time from poll to poll: 5s, 2m (default 5s)"),
     "no_mouse": {"action": "store_true", "help": "leave the mouse to the terminal"},
     "no_history": {"action": "store_true", "help": "record nothing, and show nothing that was recorded"},
     "profile": {"metavar": "NAME", "help": "profile of the configuration file, or several: a,b"},
-    "page_size": valued("N", whole(1, 1000), "rows per request (default 100)"),
+    "page_size": valued("N", _within_bounds("page_size"), "rows per request (default 100)"),
     "online_only": {
         "action": argparse.BooleanOptionalAction,
         "help": "only environments that the server calls online",

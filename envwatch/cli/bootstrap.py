@@ -77,7 +77,8 @@ def past_moment(text: str) -> datetime:
 
 def display_settings_of(options: Options) -> Settings:
     """Return the settings of the default profile, but of variables and file only those for the looks."""
-    from envwatch.config.settings import DEMO_SETTINGS, PROFILE
+    from envwatch.config.declared import DEMO_SETTINGS
+    from envwatch.config.settings import PROFILE
 
     environ = {name: value for name, value in os.environ.items() if name != PROFILE}
     (settings,) = all_settings_for(Options(**{**vars(options), "profile": None}), environ, only=DEMO_SETTINGS)
@@ -183,7 +184,7 @@ def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
 
 def policy_for(settings: Settings) -> AlertPolicy:
     """Return the alert policy of one profile, with the names in its inventory file."""
-    from envwatch.config.inventory import expected_by
+    from envwatch.config.settings import expected_by
     from envwatch.fleet.alert_policy import NOTHING, AlertPolicy
 
     try:

@@ -36,7 +36,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 import pydantic_core
 from pydantic import SecretStr
 
-from envwatch.config.settings import DEFAULT, KEY_SETTINGS, PROFILE
+from envwatch.config.declared import ALTERNATIVES
+from envwatch.config.settings import DEFAULT, PROFILE
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
@@ -205,7 +206,7 @@ def _candidates(
 ) -> list[_Candidate]:
     """Return the places to look for a profile's key, in order; the module says why."""
     variable, configured = _addresses(settings, environ)
-    has_own_key = bool(settings.own & KEY_SETTINGS)
+    has_own_key = not settings.own.isdisjoint(ALTERNATIVES["key"])
     has_first_address = settings.is_by_option and "base_url" in settings.own
     addresses = (configured,) if has_first_address else (variable, configured)
     # LETTA_BASE_URL is meant for the key in LETTA_API_KEY, also if a profile names that variable.

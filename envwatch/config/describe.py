@@ -11,7 +11,8 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.config.schema import CommonSettings, Config, Profile, field_docs
+from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
+from envwatch.config.schema import Config, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
 from envwatch.hooks.hook import without_secret
@@ -41,17 +42,16 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
     else:
         rows.append(("api_key", clean("********"), clean(credentials.origin)))
         rows.append(("base_url", clean(credentials.base_url), clean(credentials.base_url_origin)))
-    names = [each.name for each in fields(Settings)]
-    how = names[names.index("filter") : names.index("limits")]  # without what names the server and the key
-    values = {name: getattr(settings, name) for name in how} | {"sort": settings.sort or PROBLEMS}
-    values["blind_after"] = settings.blind_after or False
-    ping_url = None if settings.ping_url is None else without_secret(settings.ping_url)
-    values |= {"ping_url": ping_url, "ping_url_env": settings.ping_url_env}
+    values = {each.name: getattr(settings, each.name) for each in fields(ProfileSettings)}
+    for name in ("base_url", *ALTERNATIVES["key"]):  # the rows above say which server and which key
+        del values[name]
+    values |= {"sort": settings.sort or PROBLEMS, "blind_after": settings.blind_after or False}
+    values["ping_url"] = None if settings.ping_url is None else without_secret(settings.ping_url)
     values |= {limit.name: getattr(settings.limits, limit.name) for limit in fields(Limits)}
     values |= {f"keys.{id_}": keys for id_, keys in settings.keys.items()}
     values |= {f"commands.{name}": f"{each.key}: {' '.join(each.run)}" for name, each in settings.commands.items()}
     values |= {f"hooks.{hook.name}": f"{','.join(hook.on)}: {hook.target}" for hook in settings.hooks}
-    rows += [(clean(name), _text_of(value), settings.origin(name)) for name, value in values.items()]
+    rows += [(clean(name), value_text(value), settings.origin(name)) for name, value in values.items()]
     name_width = max(len(name) for name, _, _ in rows)
     value_width = min(max(len(value) for _, value, _ in rows[1:]), 32)
     return "".join(f"{name:<{name_width}}  {value:<{value_width}}  {origin}\n" for name, value, origin in rows)
@@ -80,7 +80,7 @@ def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
     """Return what was checked of a file without mistakes: settings, profiles, keys, key files, variables."""
     config = document.config
     sections = (config, *config.profiles.values())
-    settings = sum(len(section.model_fields_set - {"profiles", "keys", "hooks", "commands"}) for section in sections)
+    settings = sum(len(section.model_fields_set & {*SETTINGS, "default_profile"}) for section in sections)
     parts: list[str] = [counted(settings, "setting")]
     if config.profiles:
         parts.append(f"{counted(len(config.profiles), 'profile')} ({', '.join(config.profiles)})")
@@ -96,7 +96,8 @@ def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
     return clean(f"fine; checked {', '.join(parts)}")
 
 
-def _text_of(value: object) -> SafeText:
+def value_text(value: object) -> SafeText:
+    """Return the value of a setting as text; `-` stands for no value."""
     match value:
         case timedelta():
             text = seconds_text(value.total_seconds())
@@ -108,47 +109,6 @@ def _text_of(value: object) -> SafeText:
             text = "" if value is None else str(value)
     return clean(text) or clean("-")
 
-
-EXAMPLES: Final[Mapping[str, str]] = {
-    "default_profile": '"work"',
-    "filter": '"!os:darwin"',
-    "columns": '["name", "mode", "version", "branch", "up"]',
-    "sort": '"problems"',
-    "bell": "true",
-    "notify": '"osc9"',
-    "title": "false",
-    "alert": '"!name:test-*"',
-    "alert_after": '"2m"',
-    "ephemeral": '"name:ci-*"',
-    "blind_after": "false",
-    "expect": '["build-1", "build-2"]',
-    "expect_file": '"inventory.txt"',
-    "timezone": '"Europe/Berlin"',
-    "theme": '"envwatch-light"',
-    "interval": '"10s"',
-    "page_size": "100",
-    "online_only": "false",
-    "source": '"remote"',
-    "user": '"user-1"',
-    "online_for": '"2m"',
-    "late_after": '"45s"',
-    "requests_per_minute": "60",
-    "page_deadline": '"10s"',
-    "walk_deadline": '"30s"',
-    "refused_recheck": '"5m"',
-    "max_pages": "2000",
-    "max_rows": "200000",
-    "history": "false",
-    "history_days": "14",
-    "history_mb": "256",
-    "serve_tokens_file": '"serve-tokens"',
-    "serve_name": '"ops-1"',
-    "base_url": '"https://letta.example.com"',
-    "api_key_env": '"WORK_LETTA_KEY"',
-    "api_key_file": '"work.key"',
-    "ping_url": '"https://hc-ping.com/0e1d2c3b-4a59-6877-8695-a4b3c2d1e0ff"',
-    "ping_url_env": '"WORK_PING_URL"',
-}
 
 _HEAD: Final = """\
 # The configuration of envwatch. Every setting is optional: remove the # before one to use it.
@@ -187,14 +147,20 @@ _WIDTH: Final = 100
 
 def starter() -> str:
     """Return the content of the file."""
-    own = [name for name in Profile.model_fields if name not in CommonSettings.model_fields]
-    parts = [_HEAD, *_settings(["default_profile"]), _BEFORE_COMMON, *_settings(CommonSettings.model_fields)]
-    return "".join([*parts, _PROFILE, *_settings(own), _KEYS])
+    examples = {name: declared.metadata["example"] for name, declared in SETTINGS.items()}
+    common = {name: examples.pop(name) for name in COMMON}
+    parts = [_HEAD, *_lines({"default_profile": '"work"'}), _BEFORE_COMMON, *_lines(common)]
+    return "".join([*parts, _PROFILE, *_lines(examples), _KEYS])
 
 
-def _settings(names: Iterable[str]) -> Iterator[str]:
-    docs = field_docs(Config)
-    for name in names:
-        for line in wrapped(clean(" ".join(docs[name].split())), _WIDTH):  # `clean` would show the ends of its lines
+def _lines(examples: Mapping[str, str]) -> Iterator[str]:
+    docs = setting_docs()
+    for name, example in examples.items():
+        for line in wrapped(clean(docs[name]), _WIDTH):
             yield f"# {line}\n"
-        yield f"#{name} = {EXAMPLES[name]}\n"
+        yield f"#{name} = {example}\n"
+
+
+def setting_docs() -> Mapping[str, str]:
+    """Return the help of every setting of a profile, and of the other keys of the file, in one line each."""
+    return {name: " ".join(text.split()) for name, text in field_docs(ProfileSettings, Limits, Config).items()}

@@ -10,136 +10,103 @@ import ast
 import inspect
 import re
 from dataclasses import dataclass
-from datetime import timedelta  # noqa: TC003 - pydantic reads the annotations
+from datetime import timedelta
 from itertools import pairwise
 from operator import itemgetter
-from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
-from envwatch.config.hook_schema import SECRET_URL, HookSettings, mistakes_between
+from envwatch.config import validators
+from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
 from envwatch.config.toml_text import parsed
 from envwatch.config.validators import (
     ARGUMENTS,
-    BASE_URL,
-    COLUMN_LIST,
-    FILE,
-    FLAG,
     KEYS,
     LINE,
-    NAMES,
+    NON_EMPTY,
     OF_VARIABLES,
     QUERY,
+    SECRET_URL,
     VARIABLE,
-    ZONE,
     duration_between,
-    duration_or_off,
     one_of,
     read_keys,
     whole_between,
 )
 from envwatch.config.values import PROFILE_NAME, ConfigError
+from envwatch.hooks.hook import INCIDENT, KINDS, Hook
+from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.views.output.command_context import RowCommand
-from envwatch.views.table.columns import COLUMNS, PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from dataclasses import Field as DataclassField
+    from pathlib import Path
 
     from pydantic_core import ErrorDetails
-    from pydantic_core.core_schema import ModelSchema, WithDefaultSchema
 
 _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", "password"})
 """Names that people give to a key, letters only."""
 
 
-class CommonSettings(BaseModel):
-    """What a profile says of how to watch. Each also is a variable: `ENVWATCH_` and the name in capitals."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    filter: Annotated[str | None, QUERY] = None
-    """The filter to start with, as in the filter box."""
-    columns: Annotated[tuple[str, ...] | None, COLUMN_LIST] = None
-    """The columns of the table, in their order."""
-    sort: Annotated[str | None, one_of(PROBLEMS, *COLUMNS, none=PROBLEMS)] = None
-    """The column to sort by at the start, or `problems` for problems first, which is the default."""
-    bell: Annotated[bool | None, FLAG] = None
-    """Whether the terminal's bell rings when an environment has been down for `alert_after`."""
-    notify: Annotated[Literal["off", "osc9", "osc777"] | None, one_of("off", "osc9", "osc777")] = None
-    """Which desktop notification goes with the bell, by the sequence that your terminal knows."""
-    title: Annotated[bool | None, FLAG] = None
-    """Whether the terminal's title shows what is wrong."""
-    alert: Annotated[str | None, QUERY] = None
-    """What can be a problem that needs attention, as in the filter box; the rest is shown and logged, and quiet."""
-    alert_after: Annotated[timedelta | None, duration_between(0, 86_400)] = None
-    """How long an environment must have been down before that counts."""
-    ephemeral: Annotated[str | None, QUERY] = None
-    """Which environments end by design, and raise nothing when they end, in addition to managed sandboxes."""
-    blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = None
-    """How long envwatch must have seen nothing before that is an incident about envwatch; false for never."""
-    expect: Annotated[tuple[SafeText, ...] | None, NAMES] = None
-    """Names or device ids of environments that must exist: one that is not listed is missing."""
-    expect_file: Annotated[Path | None, FILE] = None
-    """A file of such names, one a line, with comments after #; a relative path starts at this file's folder."""
-    timezone: Annotated[str | None, ZONE] = None
-    """The zone of clock times and reports, by default this machine's; of several profiles, the first one's holds."""
-    theme: Annotated[str | None, LINE] = None
-    """The colours: envwatch-dark, -light, -contrast, -safe, -ansi, or any of Textual's."""
-    interval: Annotated[timedelta | None, duration_between(1, 600)] = None
-    """From poll to poll."""
-    page_size: Annotated[int | None, whole_between(1, 1000)] = None
-    """Rows a request."""
-    online_only: Annotated[bool | None, FLAG] = None
-    """Only what the server calls online."""
-    source: Annotated[Literal["local", "remote"] | None, one_of("local", "remote")] = None
-    """Only environments of this kind."""
-    user: Annotated[str | None, LINE] = None
-    """Only this user's environments."""
-    online_for: Annotated[timedelta | None, duration_between(10, 3600)] = None
-    """Age of a heartbeat at which an environment is offline."""
-    late_after: Annotated[timedelta | None, duration_between(5, 3600)] = None
-    """Age of a heartbeat at which it is late; shorter than `online_for`."""
-    requests_per_minute: Annotated[int | None, whole_between(1, 6000)] = None
-    """Requests that are not exceeded, however short the interval."""
-    page_deadline: Annotated[timedelta | None, duration_between(1, 300)] = None
-    """How long one page may take."""
-    walk_deadline: Annotated[timedelta | None, duration_between(1, 600)] = None
-    """How long one listing may take; no shorter than `page_deadline`."""
-    refused_recheck: Annotated[timedelta | None, duration_between(30, 3600)] = None
-    """How long to wait between two tries with a key that the server keeps refusing (401)."""
-    max_pages: Annotated[int | None, whole_between(1, 100_000)] = None
-    """Pages after which a listing counts as endless."""
-    max_rows: Annotated[int | None, whole_between(1, 1_000_000)] = None
-    """Rows after which a listing counts as endless."""
-    history: Annotated[bool | None, FLAG] = None
-    """Whether dashboard and `watch` record what they see in the state folder of this machine."""
-    history_days: Annotated[int | None, whole_between(1, 3650)] = None
-    """Days before today of which the history is kept."""
-    history_mb: Annotated[int | None, whole_between(1, 1_000_000)] = None
-    """Megabytes of this profile's history at most: the oldest days are deleted first."""
-    serve_tokens_file: Annotated[Path | None, FILE] = None
-    """The file of mode 0600 with the tokens of viewers of `envwatch serve`, by default `serve-tokens` in this file's
-    folder, where a relative path starts too."""
-    serve_name: Annotated[str | None, LINE] = None
-    """The name under which viewers of `envwatch serve` read what was acknowledged here; by default this machine's."""
+_WORDS: Final = (INCIDENT, *KINDS)
+_TARGETS: Final = ("command", "url", "url_env", "apprise")
+_APPRISE_URLS: Final = 20
 
 
-class Profile(CommonSettings):
+def _kinds(raw: object) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not raw or not all(isinstance(word, str) for word in raw):
+        raise ValueError(f'must be a list of kinds of events: ["{INCIDENT}"], ["offline", "online"]')
+    for word in raw:
+        if word not in _WORDS:
+            hint = did_you_mean(word, _WORDS) or f"; there are {', '.join(_WORDS)}"
+            raise ValueError(f"names a kind of event that does not exist{hint}")
+    return tuple(dict.fromkeys(raw))
+
+
+def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
+    """Read addresses of apprise; which services it knows, it says itself."""
+    urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
+    if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
+        return tuple(map(SecretStr, urls))
+    raise ValueError('must be a list of addresses of apprise: ["ntfy://topic"]')
+
+
+_KINDS: Final = BeforeValidator(
+    _kinds,
+    json_schema_input_type=Annotated[
+        list[Annotated[str, Field(json_schema_extra={"enum": list(_WORDS)})]], Field(min_length=1)
+    ],
+)
+_APPRISE: Final = BeforeValidator(
+    _apprise_urls, json_schema_input_type=Annotated[list[NON_EMPTY], Field(min_length=1, max_length=_APPRISE_URLS)]
+)
+
+
+def _definition(declared: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pydantic declares `create_model`
+    """Return the annotation and default of a model's field; the default only says that the file has no value.
+
+    pydantic evaluates the annotation among the names of `validators`. Bounds stand for the rule of their type.
+    """
+    if "bounds" not in declared.metadata:
+        return declared.type, None
+    rule = duration_between if isinstance(declared.default, timedelta) else whole_between
+    return Annotated[type(declared.default), rule(*declared.metadata["bounds"])], None
+
+
+_ProfileSettings: Final = create_model(
+    "_ProfileSettings",
+    __config__=ConfigDict(extra="forbid", frozen=True),
+    __module__=validators.__name__,
+    **{name: _definition(declared) for name, declared in SETTINGS.items()},
+)
+
+
+class Profile(_ProfileSettings, BaseModel):  # type: ignore[misc, valid-type]  # the first base is made at run time
     """A server, the key for it, and how to watch."""
-
-    base_url: Annotated[str | None, BASE_URL] = None
-    """The server: https, or http to this machine."""
-    api_key_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable that holds the API key."""
-    api_key_file: Annotated[Path | None, FILE] = None
-    """The file of mode 0600 that holds the API key; a relative path starts at this file's folder."""
-    ping_url: Annotated[SecretStr | None, SECRET_URL] = None
-    """The address of a dead man's switch, which `watch`, `serve` and `record` fetch once a minute while they see."""
-    ping_url_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable that holds this address, if the address is a secret."""
 
 
 class Command(BaseModel):
@@ -157,6 +124,40 @@ class Command(BaseModel):
     def named(self, name: str) -> RowCommand:
         """Return the command as the screen takes it."""
         return RowCommand(name=name, key=self.key, run=self.run, description=self.description or name)
+
+
+class HookSettings(BaseModel):
+    """What is run or posted when something happens; only `watch --hooks` and `serve --hooks` do so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str | None, LINE] = None
+    """What messages about it call it; by default its number."""
+    on: Annotated[tuple[str, ...] | None, _KINDS] = None
+    """Kinds of events; `incident`, the default, when one opens and when it resolves."""
+    filter: Annotated[str | None, QUERY] = None
+    """What it is about beside the alert policy, as in the filter box."""
+    after: Annotated[timedelta | None, duration_between(0, 86_400)] = None
+    """How long it must have held; a loss at least `alert_after`."""
+    cooldown: Annotated[timedelta | None, duration_between(0, 86_400)] = None
+    """How long the next message about the same environment and kind of event waits."""
+    command: Annotated[tuple[str, ...] | None, ARGUMENTS] = None
+    """A program and its arguments: no shell reads them. The event is on standard input and in `ENVWATCH_*`."""
+    url: Annotated[SecretStr | None, SECRET_URL] = None
+    """The web service to post a CloudEvent to: https, or http to this machine."""
+    url_env: Annotated[str | None, VARIABLE] = None
+    """The environment variable that holds this address, if it is a secret."""
+    key_env: Annotated[str | None, VARIABLE] = None
+    """The environment variable that holds PagerDuty's routing key; for others, a bearer token."""
+    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
+    """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
+    apprise: Annotated[tuple[SecretStr, ...] | None, _APPRISE] = None
+    """Addresses of services that the package apprise knows, which the extra `apprise` of envwatch brings."""
+
+    def hook(self, number: int) -> Hook:
+        """Return the hook; its number in the file, from 1, is its name if it has none."""
+        values = self.model_dump(exclude_unset=True)
+        return Hook(**values | {"name": clean(self.name or str(number))})
 
 
 class Config(Profile):
@@ -178,16 +179,14 @@ class Config(Profile):
     """Commands of your own for the row under the cursor, by name."""
 
 
-def field_docs(model: type[BaseModel]) -> Mapping[str, str]:
-    """Return the docstrings of a model's fields by name, the inherited ones among them.
+def field_docs(*classes: type) -> Mapping[str, str]:
+    """Return the docstrings of the fields of classes by name; a later class goes before an earlier one.
 
     pydantic's `use_attribute_docstrings` reads the same, but whenever a model is defined: 20 ms of every start with
     a file.
     """
     found: dict[str, str] = {}
-    for cls in reversed(model.__mro__):
-        if cls is BaseModel or not issubclass(cls, BaseModel):
-            continue
+    for cls in classes:
         (definition,) = ast.parse(inspect.getsource(cls)).body
         for statement, following in pairwise(ast.iter_child_nodes(definition)):
             match statement, following:
@@ -196,25 +195,16 @@ def field_docs(model: type[BaseModel]) -> Mapping[str, str]:
     return found
 
 
-class _Schema(GenerateJsonSchema):
-    """A JSON schema with descriptions and without defaults: None stands for an absent setting, and TOML has no null."""
-
-    def model_schema(self, schema: ModelSchema) -> dict[str, Any]:
-        """Return the schema of a table."""
-        content = super().model_schema(schema)
-        for name, text in field_docs(schema["cls"]).items():
-            content["properties"][name]["description"] = text
-        return content
-
-    def default_schema(self, schema: WithDefaultSchema) -> dict[str, Any]:
-        """Return the schema of a setting that may be absent."""
-        return self.generate_inner(schema["schema"])
-
-
 def schema() -> dict[str, Any]:
-    """Return the file's JSON schema."""
-    content = Config.model_json_schema(schema_generator=_Schema)
-    return {"$schema": _Schema.schema_dialect} | content | {"title": "envwatch's configuration file"}
+    """Return the file's JSON schema, without defaults: None stands for an absent setting, and TOML has no null."""
+    content = Config.model_json_schema()
+    for model in (Config, Profile, Command, HookSettings):
+        properties = content["$defs"].get(model.__name__, content)["properties"]
+        docs = field_docs(ProfileSettings, Limits, model)
+        for name, described in properties.items():
+            described.pop("default", None)
+            properties[name] = dict(sorted({**described, "description": docs[name]}.items()))
+    return {"$schema": GenerateJsonSchema.schema_dialect} | content | {"title": "envwatch's configuration file"}
 
 
 _Mistake: TypeAlias = tuple[tuple[str, ...], str]
@@ -276,25 +266,25 @@ def _without(table: dict[str, Any], name: str, *rest: str) -> dict[str, Any]:
     return {other: value for other, value in table.items() if other != name}
 
 
-def settings_in(variables: Mapping[str, str]) -> CommonSettings:
-    """Read settings from variables, whose names come without `ENVWATCH_`.
+def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
+    """Read settings from variables, whose names come without `ENVWATCH_`; return the values by the settings' names.
 
     Raises:
         ConfigError: with every value that makes no sense and every name that is no setting.
     """
-    names = {name.upper(): name for name in CommonSettings.model_fields}
+    names = {name.upper(): name for name in COMMON}
     # Unknown names are handled here: they need not even be UTF-8, which pydantic insists on.
     mistakes = [_unknown_variable(name, names) for name in variables if name not in names]
-    settings = CommonSettings()
+    known = {names[name]: variables[name] for name in variables if name in names}
+    values: dict[str, Any] = {}
     try:
-        known = {names[name]: variables[name] for name in variables if name in names}
-        settings = CommonSettings.model_validate(known, context=OF_VARIABLES)
+        values = Profile.model_validate(known, context=OF_VARIABLES).model_dump(exclude_unset=True)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         mistakes += [f"ENVWATCH_{str(detail['loc'][0]).upper()} {detail['ctx']['error']}" for detail in details]
     if mistakes:
         raise ConfigError(*mistakes)
-    return settings
+    return values
 
 
 def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mistake]:
@@ -309,12 +299,11 @@ def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mista
     profiles = table.get("profiles", {})  # those with mistakes as well
     if default is not None and default not in profiles:
         yield ("default_profile",), f"names no profile of this file{did_you_mean(default, profiles)}"
-    yield from mistakes_between(table.get("hooks"))
+    yield from _mistakes_between_hooks(table.get("hooks"))
     for key, section in (((), config), *((("profiles", name), profile) for name, profile in config.profiles.items())):
-        if section.api_key_env is not None and section.api_key_file is not None:
-            yield (*key, "api_key_file"), "and api_key_env are two places for one key: keep one of them"
-        if section.ping_url is not None and section.ping_url_env is not None:
-            yield (*key, "ping_url_env"), "and ping_url are two places for one address: keep one of them"
+        for what, (first, second) in ALTERNATIVES.items():
+            if getattr(section, first) is not None and getattr(section, second) is not None:
+                yield (*key, second), f"and {first} are two places for one {what}: keep one of them"
 
 
 def _unknown_variable(name: str, names: Iterable[str]) -> str:
@@ -350,11 +339,42 @@ def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
 
 def _names_beside(key: tuple[str, ...]) -> Iterable[str]:
     """Return the names of the settings that may stand where a key stands."""
-    if len(key) == 1:
-        return Config.model_fields
     tables: dict[str, type[BaseModel]] = {"commands": Command, "hooks": HookSettings}
-    return tables.get(key[0], Profile).model_fields
+    return (Config if len(key) == 1 else tables.get(key[0], Profile)).model_fields
 
 
 def _dotted(key: Iterable[str]) -> str:
     return ".".join(shortened(clean(part), 60) for part in key if not part.isdecimal())
+
+
+def _mistakes_between_hooks(tables: object) -> Iterator[_Mistake]:
+    """Yield the mistakes in the tables of hooks that no single value shows, each with the key that it is about."""
+    names: set[str] = set()
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        if not isinstance(table, dict):
+            continue
+        key = ("hooks", str(index))
+        yield from ((key, what) for what in _mistakes_in_hook(table))
+        name = str(table.get("name", index + 1)).strip()
+        if name in names:
+            yield (*key, "name"), "is the name of another hook as well"
+        names.add(name)
+
+
+def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
+    is_pagerduty = table.get("format") == "pagerduty"
+    targets = [name for name in _TARGETS if name in table]
+    if not targets and not is_pagerduty:
+        yield "needs what takes its messages: command, url, url_env or apprise"
+    elif len(targets) > 1:
+        yield f"has {' and '.join(targets)}, and can have one of them only"
+    posts = bool({"url", "url_env"} & table.keys()) or (is_pagerduty and not targets)
+    yield from (
+        f"has {name}, which goes with url only" for name in ("format", "key_env") if name in table and not posts
+    )
+    if not (is_pagerduty and posts):
+        return
+    if "key_env" not in table:
+        yield "needs key_env, the variable with PagerDuty's routing key"
+    if table.get("on", [INCIDENT]) != [INCIDENT]:
+        yield f'can have on = ["{INCIDENT}"] only, because PagerDuty takes incidents'

@@ -1,25 +1,25 @@
 """The settings that hold: defaults, overridden by what is remembered, then file, variables and options.
 
 Owns that order, and the origin of each value. The schema of the file is imported only if there is a file or a variable
-to check. Knows no key: `credentials` finds one by these settings.
+to check. Knows no key: `credentials` finds one by these settings. Reads the expected names from the file that
+`expect_file` names.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.config.values import ConfigError, path_text, seconds_text
-from envwatch.model.limits import ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, SETTINGS_BYTES, Limits
+from envwatch.config.declared import ALTERNATIVES, SETTINGS, ProfileSettings
+from envwatch.config.values import MOST_EXPECTED, ConfigError, line, path_text, seconds_text
+from envwatch.model.limits import SETTINGS_BYTES, Limits
 from envwatch.model.text import SafeText, clean, shortened
 from envwatch.storage.regular_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import timedelta
-
-    from pydantic import SecretStr
 
     from envwatch.config.schema import Document
     from envwatch.hooks.hook import Hook
@@ -34,40 +34,16 @@ ROW: Final = "ENVWATCH_ID"
 DEFAULT_PROFILE: Final = "default"
 """The profile where nothing names another; it need not be in the file."""
 
-DEMO_SETTINGS: Final = frozenset(
-    {
-        "theme",
-        "columns",
-        "sort",
-        "bell",
-        "notify",
-        "title",
-        "timezone",
-        "interval",
-        "page_size",
-        "history",
-        "history_days",
-    }
-)
-"""The settings that the demo takes from file and variables: the others are about the user's own environments."""
-
-KEY_SETTINGS: Final = frozenset({"api_key_env", "api_key_file"})
-"""The settings that name where the key is; a profile has one of them at most."""
-
-_PING_SETTINGS: Final = frozenset({"ping_url", "ping_url_env"})
-"""The settings that name the dead man's switch; a profile has one of them at most."""
-
-_PATHS: Final = frozenset({"api_key_file", "expect_file", "serve_tokens_file"})
-"""The settings that are paths; in the file, a relative one starts at the file's folder."""
-
 DEFAULT: Final = clean("default")
 """The origin of a value that nothing sets."""
 _PROFILE_OPTION: Final = clean("--profile")
-_OPTIONS: Final = ("interval", "page_size", "online_only", "source", "user", "filter")
+
+_COMMENT: Final = re.compile(r"(?:^|\s)#.*", re.DOTALL)
+"""A comment in the file of `expect_file`; a # within a word is a part of the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(ProfileSettings):
     """The settings of one profile, after all sources were merged."""
 
     profile: str = DEFAULT_PROFILE
@@ -75,43 +51,6 @@ class Settings:
     """Whether other profiles are watched at the same time."""
     own: frozenset[str] = frozenset()
     """Names of the settings that stand in this profile's own section of the file."""
-    base_url: str = ""
-    """From the file; empty if it names none."""
-    api_key_env: str | None = None
-    api_key_file: Path | None = None
-    ping_url: SecretStr | None = None
-    """The address of the dead man's switch; or `ping_url_env`, the variable with the address."""
-    ping_url_env: str | None = None
-    filter: str = ""
-    columns: tuple[str, ...] = ()
-    """Empty for those that fit."""
-    sort: str | None = None
-    """The id of a column; None for problems first."""
-    theme: str | None = None
-    bell: bool = False
-    notify: Literal["off", "osc9", "osc777"] = "off"
-    title: bool = True
-    alert: str = ""
-    """The query of the alert policy; empty for everything."""
-    alert_after: timedelta = ALERT_AFTER
-    ephemeral: str = ""
-    """A query for rows that end by design, in addition to managed sandboxes."""
-    blind_after: timedelta | None = BLIND_AFTER
-    """None if blindness is no incident."""
-    expect: tuple[SafeText, ...] = ()
-    expect_file: Path | None = None
-    timezone: str | None = None
-    """The name of a zone; None for this machine's."""
-    online_only: bool = False
-    source: Literal["local", "remote"] | None = None
-    user: str | None = None
-    history: bool = True
-    history_days: int = HISTORY_DAYS
-    history_mb: int = HISTORY_MB
-    serve_tokens_file: Path | None = None
-    """None for the one beside the configuration file."""
-    serve_name: str | None = None
-    """None for the name of this machine."""
     limits: Limits = field(default_factory=Limits)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Keys by the id of a binding; the screen checks that the binding exists."""
@@ -300,8 +239,8 @@ def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
         return {}, {}
     common = _section_layer(document, sources)
     own = _section_layer(document, sources, "profiles", profile)
-    for names in (KEY_SETTINGS, _PING_SETTINGS):
-        if own.keys() & names:  # one of them replaces the other as well
+    for names in ALTERNATIVES.values():
+        if own.keys() & {*names}:  # one of them replaces the other as well
             common = {name: value for name, value in common.items() if name not in names}
     return common, own
 
@@ -310,10 +249,10 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
     """Return the settings at the top of the file, or in the profile at `path`."""
     config = document.config
     section = config.profiles.get(path[-1]) if path else config
-    names = section.model_fields_set - {"default_profile", "profiles", "keys", "hooks", "commands"} if section else ()
+    names = section.model_fields_set & SETTINGS.keys() if section else ()
     values = {name: getattr(section, name) for name in names if sources.takes(name)}
-    for name in _PATHS & values.keys():
-        values[name] = document.path.parent / values[name]
+    folder = document.path.parent  # a relative path in the file starts there
+    values |= {name: folder / value for name, value in values.items() if isinstance(value, Path)}
     return {name: _Value(value, document.origin(*path, name)) for name, value in values.items()}
 
 
@@ -333,14 +272,19 @@ def _variable_layer(sources: Sources) -> _Layer:
         return {}
     from envwatch.config.schema import settings_in  # noqa: PLC0415 - only with such variables
 
-    found = settings_in(raw)
-    names = filter(sources.takes, found.model_fields_set)
-    return {name: _Value(getattr(found, name), clean(f"{PREFIX}{name.upper()}")) for name in names}
+    return {
+        name: _Value(value, clean(f"{PREFIX}{name.upper()}"))
+        for name, value in settings_in(raw).items()
+        if sources.takes(name)
+    }
 
 
 def _option_layer(sources: Sources) -> _Layer:
-    options = sources.options
-    return {name: _Value(options[name], clean(f"--{name.replace('_', '-')}")) for name in _OPTIONS if name in options}
+    return {
+        name: _Value(sources.options[name], clean(f"--{name.replace('_', '-')}"))
+        for name, declared in SETTINGS.items()
+        if declared.metadata.get("option") and name in sources.options
+    }
 
 
 def _profiles(
@@ -383,3 +327,43 @@ def _mismatch(settings: Settings, name: str, relation: str, other: str) -> str:
     one, two = (f"{limit} ({seconds_text(getattr(settings.limits, limit).total_seconds())})" for limit in (name, other))
     origin = settings.origins.get(name) or settings.origins[other]  # the defaults fit, so one of the two has an origin
     return f"{origin}: {one} {relation} {two}"
+
+
+def expected_by(settings: Settings) -> tuple[SafeText, ...]:
+    """Return the names and device ids that a profile expects, each once.
+
+    Raises:
+        ConfigError: if the file cannot be used; each line has the file and the line of a mistake.
+    """
+    names = list(settings.expect)
+    if settings.expect_file is not None:
+        try:
+            names += _names_in(settings.expect_file)
+        except OSError as error:
+            origin = settings.origin("expect_file")
+            raise ConfigError(
+                f"{origin}: expect_file cannot be read: {error.strerror} ({settings.expect_file})"
+            ) from None
+    return tuple(dict.fromkeys(names))
+
+
+def _names_in(path: Path) -> list[SafeText]:
+    """Read a file of names. No message repeats a line: a key may stand where it does not belong."""
+    content = read_regular(path, limit=SETTINGS_BYTES)
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{number}: is not UTF-8") from None
+    names, mistakes = [], []
+    for number, text in enumerate(lines, 1):
+        name = _COMMENT.sub("", text).strip()
+        try:
+            names += [clean(line(name))] if name else []
+        except ValueError as mistake:
+            mistakes.append(f"{path}:{number}: {mistake}")
+    if len(names) > MOST_EXPECTED:
+        mistakes.append(f"{path}: has more than {MOST_EXPECTED:,} names")
+    if mistakes:
+        raise ConfigError(*mistakes)
+    return names

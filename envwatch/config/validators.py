@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from datetime import timedelta  # noqa: TC003 - `schema` evaluates the annotations of `declared` among these names
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
 
 from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole, zone_named
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
-from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.views.table.columns import COLUMNS
+from envwatch.sources.letta.network_settings import SettingsError, checked_base_url, checked_hook_url
+from envwatch.views.table.columns import COLUMNS, PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import timedelta
 
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
@@ -123,6 +123,14 @@ def _read_base_url(raw: object) -> str:
         raise ValueError(f"cannot be used: {mistake}") from None
 
 
+def _url(raw: object) -> SecretStr:
+    try:
+        checked_hook_url(text := line(raw))
+    except SettingsError as mistake:
+        raise ValueError(f"cannot be used: {mistake}") from None
+    return SecretStr(text)
+
+
 def _read_zone(raw: object) -> str:
     zone_named(name := line(raw))
     return name
@@ -165,6 +173,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
 NON_EMPTY: TypeAlias = Annotated[str, Field(min_length=1)]
 FLAG: Final = BeforeValidator(_boolean, json_schema_input_type=bool)
 LINE: Final = BeforeValidator(line, json_schema_input_type=NON_EMPTY)
+SORT: Final = one_of(PROBLEMS, *COLUMNS, none=PROBLEMS)
 _COLUMN: TypeAlias = Annotated[str, _enumerated(COLUMNS)]
 COLUMN_LIST: Final = BeforeValidator(_columns, json_schema_input_type=Annotated[set[_COLUMN], Field(min_length=1)])
 VARIABLE: Final = BeforeValidator(
@@ -172,6 +181,7 @@ VARIABLE: Final = BeforeValidator(
 )
 QUERY: Final = BeforeValidator(_read_filter, json_schema_input_type=str)
 BASE_URL: Final = BeforeValidator(_read_base_url, json_schema_input_type=NON_EMPTY)
+SECRET_URL: Final = BeforeValidator(_url, json_schema_input_type=NON_EMPTY)
 ZONE: Final = BeforeValidator(_read_zone, json_schema_input_type=NON_EMPTY)
 NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import SecretStr
 
@@ -53,7 +53,7 @@ class Hook:
     url: SecretStr | None = None
     url_env: str | None = None
     key_env: str | None = None
-    is_pagerduty: bool = False
+    format: Literal["cloudevents", "pagerduty"] | None = None
     apprise: tuple[SecretStr, ...] = ()
 
     def rule(self, profile: SafeText) -> HookRule:
@@ -137,7 +137,7 @@ def _delivery_of(hook: Hook, environ: Mapping[str, str], child_environ: Mapping[
     if hook.key_env is not None:
         key = SecretStr(_variable(hook.key_env, environ))
         redactor().learn(key.get_secret_value())
-    return Webhook(url, environ, key=key, is_pagerduty=hook.is_pagerduty)
+    return Webhook(url, environ, key=key, is_pagerduty=hook.format == "pagerduty")
 
 
 def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> Ping | None:

@@ -6,8 +6,9 @@ of a published algorithm, and changing them would make envwatch disagree with it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 HEARTBEAT_EVERY = timedelta(seconds=30)
 """How often a listener pings (Letta Code CLI 0.32-0.34)."""
@@ -224,25 +225,52 @@ HOOK_FAREWELL = timedelta(seconds=5)
 """How long the messages that wait have when envwatch ends."""
 
 
+_T = TypeVar("_T")
+
+
+def setting(default: _T, *, example: str, part: str, **scope: Any) -> _T:  # noqa: ANN401 - flags, words and bounds
+    """Declare a setting of a profile; its docstring is the help.
+
+    Args:
+        default: the value if no source sets one.
+        example: a value as TOML, for a new configuration file.
+        part: the part of the configuration file; see `config/declared.py`.
+        scope: `bounds` in seconds or as whole numbers, both included; `option` if the command line has the setting;
+            `demo` if the demo takes the setting from file and variables; `place_of`, the word for a value whose place
+            two settings can name.
+    """
+    return field(default=default, metadata={"example": example, "part": part, **scope})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a user may set."""
 
-    online_for: timedelta = timedelta(seconds=120)
-    """Age of a heartbeat at which a row is offline (the official client: `now - lastHeartbeat < 120 000 ms`)."""
-    late_after: timedelta = timedelta(seconds=45)
-    """Age at which a row is late: healthy ages are 0-30 s, so a ping was missed."""
-    interval: timedelta = timedelta(seconds=5)
-    """From the start of one poll to the start of the next."""
-    requests_per_minute: int = 60
-    """Request budget of one envwatch; the interval stretches to keep within it."""
-    page_size: int = 100
-    """Rows a page: no official client asks for more."""
-    page_deadline: timedelta = timedelta(seconds=10)
-    """For one page in all; httpx's timeouts are per operation, and a dripping server beats them."""
-    walk_deadline: timedelta = timedelta(seconds=30)
-    """For one walk over all pages."""
-    refused_recheck: timedelta = timedelta(minutes=5)
-    """From one try to the next with a key that was refused (401) more than once."""
-    max_pages: int = 2_000
-    max_rows: int = 200_000
+    # The official client: `now - lastHeartbeat < 120 000 ms`.
+    online_for: timedelta = setting(timedelta(seconds=120), bounds=(10, 3600), example='"2m"', part="limits")
+    """Age of a heartbeat at which an environment is offline."""
+    # Healthy ages are 0-30 s, so a ping was missed.
+    late_after: timedelta = setting(timedelta(seconds=45), bounds=(5, 3600), example='"45s"', part="limits")
+    """Age of a heartbeat at which it is late; shorter than `online_for`."""
+    # From the start of one poll to the start of the next.
+    interval: timedelta = setting(
+        timedelta(seconds=5), bounds=(1, 600), example='"10s"', part="usual", option=True, demo=True
+    )
+    """From poll to poll."""
+    # The interval stretches to keep within the budget of one envwatch.
+    requests_per_minute: int = setting(60, bounds=(1, 6000), example="60", part="limits")
+    """Requests that are not exceeded, however short the interval."""
+    # No official client asks for more.
+    page_size: int = setting(100, bounds=(1, 1000), example="100", part="usual", option=True, demo=True)
+    """Rows a request."""
+    # httpx's timeouts are per operation, and a dripping server beats them.
+    page_deadline: timedelta = setting(timedelta(seconds=10), bounds=(1, 300), example='"10s"', part="limits")
+    """How long one page may take."""
+    walk_deadline: timedelta = setting(timedelta(seconds=30), bounds=(1, 600), example='"30s"', part="limits")
+    """How long one listing may take; no shorter than `page_deadline`."""
+    refused_recheck: timedelta = setting(timedelta(minutes=5), bounds=(30, 3600), example='"5m"', part="limits")
+    """How long to wait between two tries with a key that the server keeps refusing (401)."""
+    max_pages: int = setting(2_000, bounds=(1, 100_000), example="2000", part="limits")
+    """Pages after which a listing counts as endless."""
+    max_rows: int = setting(200_000, bounds=(1, 1_000_000), example="200000", part="limits")
+    """Rows after which a listing counts as endless."""

@@ -113,7 +113,7 @@ class EnvwatchApp(TerminalApp):
     """How it is displayed."""
 
     def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences = DEFAULTS) -> None:
-        super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.has_title)
+        super().__init__(ascii_only=preferences.ascii_only, has_title=preferences.title)
         self.poll_control = PollControl(inputs.targets)
         self._inputs = inputs
         self._saved = saved
@@ -133,14 +133,14 @@ class EnvwatchApp(TerminalApp):
             self.theme = preferences.theme
         self.set_keymap(preferences.keymap)
         glyphs = ASCII if preferences.ascii_only else UNICODE
-        options = DisplayOptions(rings=preferences.rings, glyphs=glyphs, start_key=preferences.commands.start_key)
+        options = DisplayOptions(bell=preferences.bell, glyphs=glyphs, start_key=preferences.commands.start_key)
         self.set_reactive(EnvwatchApp.options, options)
         self.set_reactive(EnvwatchApp.state, self.time_machine.shown(self._present))
         self.read_schedules()
 
     def get_default_screen(self) -> Screen[None]:
         first = self._preferences
-        view = View(sort=first.sort, query=parse(first.filter_text), columns=first.columns)
+        view = View(sort=first.sort, query=parse(first.filter), columns=first.columns)
         dashboard = self._fitted(Dashboard(watched=self._watched(), view=view, commands=first.commands))
         self.watch(dashboard, "view", self._keep_view, init=False)
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
@@ -264,7 +264,7 @@ class EnvwatchApp(TerminalApp):
         if self.time_machine.is_rewound:
             return
         self._monitor, incidents = self._monitor.due_alerts(now)
-        if incidents and self.options.rings:
+        if incidents and self.options.bell:
             self.ring(ring_text(incidents), self._preferences.notify)
 
     @on(StatusBar.Counted)
@@ -402,10 +402,10 @@ class EnvwatchApp(TerminalApp):
         self.push_screen(HoursMenu(), report)
 
     def action_switch_bell(self) -> None:
-        rings = not self.options.rings
-        self.options = replace(self.options, rings=rings)
-        self._saved.keep(bell=rings)
-        self.answer("bell on: rings when an environment stays down" if rings else "bell off")
+        bell = not self.options.bell
+        self.options = replace(self.options, bell=bell)
+        self._saved.keep(bell=bell)
+        self.answer("bell on: rings when an environment stays down" if bell else "bell off")
 
     def action_times(self) -> None:
         self.options = replace(self.options, times=self.options.times.following)

@@ -102,17 +102,17 @@ class Preferences:
     """The id of the column to sort by at first; None for problems first."""
     columns: tuple[str, ...] = ()
     """Ids of the columns; empty for those that fit the width."""
-    filter_text: str = ""
+    filter: str = ""
     """The first query."""
     keymap: Mapping[str, str] = field(default_factory=dict)
     """The user's own keys, by binding id, in Textual's form."""
     commands: CommandSettings = NO_COMMANDS
     """The user's own commands for the row under the cursor."""
-    rings: bool = False
+    bell: bool = False
     """Whether the bell is on at first."""
     notify: Literal["off", "osc9", "osc777"] = "off"
     """The desktop notification that goes with the bell."""
-    has_title: bool = False
+    title: bool = False
     """Whether the terminal's title has the counts."""
     ascii_only: bool = False
     """Whether the terminal shows nothing but ASCII."""

@@ -124,7 +124,7 @@ class DisplayOptions:
     times: TimeStyle = TimeStyle.RELATIVE
     glyphs: Glyphs = UNICODE
     """Those that the terminal can show."""
-    rings: bool = False
+    bell: bool = False
     """Whether the bell is on."""
     start_key: SafeText = _NOTHING
     """The key that starts the listener of an environment that is down; empty if none does."""

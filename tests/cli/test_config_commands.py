@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from support import programs
 from support.builders import wire_rows
-from support.documents import blocks, page
+from support.documents import ROOT, blocks, page
 from support.faulty_server import faulty_server
 from support.pty_terminal import Terminal, environment
 
+from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
 from envwatch.config.describe import starter
-from envwatch.config.hook_schema import HookSettings
-from envwatch.config.schema import Command, CommonSettings, Config, Document, document_of
+from envwatch.config.schema import Command, Config, Document, HookSettings, document_of
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.tui.themes import THEMES
@@ -78,7 +80,7 @@ def test_without_a_file_everything_is_the_default(tmp_path: Path) -> None:
     assert shown["config"] == [f"{tmp_path}/.config/envwatch/config.toml", "not there"]
     assert shown["profile"] == ["default", "default"]
     assert shown["interval"] == ["5s", "default"]
-    assert {*CommonSettings.model_fields} <= shown.keys()
+    assert {*COMMON} <= shown.keys()
     assert shown["api_key"][0] == "-"
     assert "https://app.letta.com/api-keys" in shown["api_key"][1]
     assert run(tmp_path, "config", "validate").code == 0
@@ -269,6 +271,66 @@ def test_each_line_of_the_file_that_init_writes_is_a_setting_once_it_is_no_comme
     assert (ended.code, ended.out) == (0, ""), ended.err
     others = "1 profile (work), the keys of 2 actions, 1 command (ssh), 1 hook, 1 key file"
     assert f"checked {len(settings & Config.model_fields.keys()) - len(alternatives)} settings, {others}" in ended.err
+
+
+def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(tmp_path: Path) -> None:
+    shown_apart = {"base_url", *ALTERNATIVES["key"]}
+    (tmp_path / ".config" / "envwatch").mkdir(parents=True)
+    examples = {name: declared.metadata["example"] for name, declared in SETTINGS.items()}
+    del examples["api_key_env"], examples["ping_url_env"]
+    lines = {name: number for number, name in enumerate(examples, 1)}
+    path = config_file(tmp_path, "".join(f"{name} = {example}\n" for name, example in examples.items()))
+    of_file = rows(run(tmp_path, "config", "show").out)
+    assert {name: of_file[name][1] for name in lines.keys() - shown_apart} == {
+        name: f"{path}:{number}" for name, number in lines.items() if name not in shown_apart
+    }
+
+    def written(name: str) -> str:
+        value = tomllib.loads(f"value = {examples[name]}")["value"]
+        return ",".join(value) if isinstance(value, list) else str(value)
+
+    of_variables = rows(
+        run(tmp_path, "config", "show", **{f"ENVWATCH_{name.upper()}": written(name) for name in COMMON}).out
+    )
+    assert {name: of_variables[name][1] for name in COMMON} == {name: f"ENVWATCH_{name.upper()}" for name in COMMON}
+    paths = {name for name in COMMON if name.endswith("_file")}
+    assert {name: of_variables[name][0] for name in COMMON if name not in paths} == {
+        name: of_file[name][0] for name in COMMON if name not in paths
+    }
+
+
+def test_a_setting_that_is_declared_once_is_in_file_variable_schema_and_output(tmp_path: Path) -> None:
+    home, copy = tmp_path / "home", tmp_path / "copy"
+    shutil.copytree(ROOT / "envwatch", copy / "envwatch", ignore=shutil.ignore_patterns("__pycache__"))
+    declared = copy / "envwatch" / "config" / "declared.py"
+    before = "    # The empty default stands for the columns that fit.\n"
+    lines = [
+        'doors: int = setting(3, bounds=(1, 9), example="4", part="view")',
+        '"""How many doors are open."""',
+    ]
+    text = declared.read_text(encoding="utf-8")
+    assert text.count(before) == 1
+    declared.write_text(text.replace(before, "".join(f"    {line}\n" for line in lines) + before), encoding="utf-8")
+
+    def output(*arguments: str, **environ: str) -> Ended:
+        command = [sys.executable, "-m", "envwatch", *arguments]
+        environ = environment(home, PYTHONPATH=str(copy), **environ)
+        done = subprocess.run(command, env=environ, cwd=copy, capture_output=True, text=True, check=False)
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    assert rows(output("config", "show").out)["doors"] == ["3", "default"]
+    assert output("config", "init").code == 0
+    path = home / ".config" / "envwatch" / "config.toml"
+    init = path.read_text(encoding="utf-8")
+    assert "\n# How many doors are open.\n#doors = 4\n" in init
+    path.write_text(init.replace("#doors", "doors"), encoding="utf-8")
+    assert rows(output("config", "show").out)["doors"][0] == "4"
+    assert rows(output("config", "show", ENVWATCH_DOORS="9").out)["doors"] == ["9", "ENVWATCH_DOORS"]
+    refused = output("config", "show", ENVWATCH_DOORS="10")
+    assert refused == (2, "", "envwatch: ENVWATCH_DOORS must be a whole number from 1 to 9\n")
+    in_schema = json.loads(output("config", "schema").out)["$defs"]["Profile"]["properties"]["doors"]
+    assert (in_schema["minimum"], in_schema["maximum"]) == (1, 9)
+    assert in_schema["description"] == "How many doors are open."
 
 
 def test_a_missing_file_is_an_error_only_if_the_user_named_it(tmp_path: Path) -> None:

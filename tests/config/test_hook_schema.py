@@ -68,7 +68,7 @@ def test_a_hook_has_what_the_file_says(tmp_path: Path) -> None:
     assert (rule.kinds, rule.has_incidents) == (frozenset({Kind.MODE}), True)
     assert (rule.after, rule.cooldown) == (timedelta(minutes=2), timedelta(minutes=5))
     rule = chat.rule(NO_PROFILE)
-    assert (rule.kinds, rule.has_incidents, duty.is_pagerduty) == (frozenset(), True, True)
+    assert (rule.kinds, rule.has_incidents, duty.format) == (frozenset(), True, "pagerduty")
 
 
 def test_what_delivers_a_message_follows_from_the_hook(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from support.builders import NOW
 from support.tracked_environments import tracked
 
 from envwatch.cli.bootstrap import policy_for
-from envwatch.config.inventory import expected_by
-from envwatch.config.settings import Settings, all_settings_of
+from envwatch.config.settings import Settings, all_settings_of, expected_by
 from envwatch.config.values import ConfigError
 from envwatch.fleet.alert_policy import AlertPolicy
 

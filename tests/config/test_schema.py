@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envwatch.cli.arguments import StopError, options_in
+from envwatch.config.declared import DEMO_SETTINGS
 from envwatch.config.schema import Config, schema
-from envwatch.config.settings import DEMO_SETTINGS, Settings, all_settings_of, document_at
+from envwatch.config.settings import Settings, all_settings_of, document_at
 from envwatch.config.values import ConfigError, duration, whole
 from envwatch.model.limits import Limits
 from envwatch.views.output.command_context import ROW_VARIABLES, RowCommand

@@ -421,7 +421,7 @@ def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path:
 
 async def test_the_app_keeps_columns_as_they_change_and_no_sorting() -> None:
     kept: list[dict[str, Any]] = []
-    stage = Stage(theme="nord", sort="mode", filter_text="web", keep=lambda **changes: kept.append(changes))
+    stage = Stage(theme="nord", sort="mode", filter="web", keep=lambda **changes: kept.append(changes))
     async with stage.app.run_test() as stage.pilot:
         await stage.pilot.pause()
         assert (stage.app.theme, str(stage.app.dashboard.view.query)) == ("nord", "web")

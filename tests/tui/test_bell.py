@@ -38,7 +38,7 @@ def profile_state(at: float, lost: int = 0, count: int = 4) -> list[Environment]
 @asynccontextmanager
 async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator[Stage]:
     """A dashboard whose bell is on, just when some were lost."""
-    async with staged(**{"rings": True, "policies": soon(), **wishes}) as stage:
+    async with staged(**{"bell": True, "policies": soon(), **wishes}) as stage:
         await stage.show(profile_state(stage.at, 0, count))
         stage.now = 5
         await stage.show(profile_state(stage.at, lost, count))
@@ -66,13 +66,13 @@ async def test_the_bell_is_off_until_its_key_and_the_choice_is_remembered() -> N
 
 
 async def test_nothing_rings_while_the_bell_is_off() -> None:
-    async with ringing(rings=False) as stage:
+    async with ringing(bell=False) as stage:
         await pass_on(stage, 30, 1)
         assert stage.app.sent == []
 
 
 async def test_the_bell_rings_for_no_loss_from_before_it_was_on() -> None:
-    async with ringing(rings=False) as stage:
+    async with ringing(bell=False) as stage:
         await pass_on(stage, 15, 1)
         await stage.press("B")
         await pass_on(stage, 15, 1)
@@ -94,7 +94,7 @@ async def test_the_bell_rings_once_for_one_loss() -> None:
 
 
 async def test_the_first_listing_rings_for_no_environment() -> None:
-    async with staged(rings=True, policies=soon()) as stage:
+    async with staged(bell=True, policies=soon()) as stage:
         await stage.show(profile_state(stage.at, 4))
         await pass_on(stage, 30, 4)
         assert stage.app.sent == []
@@ -154,7 +154,7 @@ async def test_an_acknowledged_flapper_that_stays_down_rings_once_as_it_begins_t
         ]
 
     policies = {NO_PROFILE: AlertPolicy(alert_after=timedelta(minutes=10))}
-    async with staged(rings=True, policies=policies) as stage:
+    async with staged(bell=True, policies=policies) as stage:
         for minute in range(9):
             stage.now = 60 * minute
             await stage.show(profile_state(stage.at, minute % 2))
@@ -181,7 +181,7 @@ async def test_an_acknowledgement_that_the_user_withdraws_rings_nothing() -> Non
 async def test_what_came_back_unseen_and_fell_again_rings_unless_it_was_so_from_the_first(
     listings_before: int, sent: list[str]
 ) -> None:
-    async with staged(rings=True, policies=soon(), acks={key_of("env-0"): Ack(NOW, clean(""), NOW - 500_000)}) as stage:
+    async with staged(bell=True, policies=soon(), acks={key_of("env-0"): Ack(NOW, clean(""), NOW - 500_000)}) as stage:
         first = [environment("env-0", connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - 500_000)]
         for _ in range(listings_before):
             await stage.show(first)
@@ -203,7 +203,7 @@ async def test_nothing_rings_while_blind_and_what_still_holds_rings_after_it() -
 
 
 async def test_a_failed_poll_alone_rings_nothing() -> None:
-    async with staged(rings=True, policies=soon()) as stage:
+    async with staged(bell=True, policies=soon()) as stage:
         await stage.show(beating(4))
         for _ in range(40):
             await stage.tick(5)

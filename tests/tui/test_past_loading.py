@@ -74,7 +74,7 @@ async def begin(stage: Stage, first: Sequence[Environment]) -> None:
 
 
 async def test_the_log_goes_on_and_one_line_says_what_changed_since_the_last_run() -> None:
-    async with second_run(ran(*BEFORE), 3 * HOUR, rings=True) as stage:
+    async with second_run(ran(*BEFORE), 3 * HOUR, bell=True) as stage:
         at = 3 * HOUR
         changed = [environment("env-2", **DOWN), *rows(at, count=5)[2:]]
         await begin(stage, [environment("env-1", **LOST), *changed])

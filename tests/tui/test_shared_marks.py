@@ -98,7 +98,7 @@ async def test_an_own_silence_is_shown_in_place_of_it() -> None:
 
 @pytest.mark.parametrize("is_silence", [False, True])
 async def test_it_changes_nothing_of_what_rings_here(*, is_silence: bool) -> None:
-    async with staged(rings=True, policies=soon()) as stage:
+    async with staged(bell=True, policies=soon()) as stage:
         await stage.show([environment("env-a", lastHeartbeat=stage.at), *rows(stage.at)[1:]])
         for _ in range(5):
             stage.now += 5

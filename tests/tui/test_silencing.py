@@ -47,7 +47,7 @@ async def post(stage: Stage, message: RowActions.Silenced | RowActions.Unsilence
 async def test_a_silenced_row_rings_nothing_and_is_no_problem_to_go_to_until_that_is_ended() -> None:
     kept: list[dict[SafeText, Any]] = []
     control = SilenceControl(keep=lambda changes: kept.append(dict(changes)), user=clean("ada"))
-    async with staged(rings=True, policies=soon(), silence_control=control) as stage:
+    async with staged(bell=True, policies=soon(), silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([KEY], HOUR, NOTE))
         assert stage.news == "silenced on this machine for 1h: a (it is up)"
@@ -83,7 +83,7 @@ async def test_what_has_left_the_fleet_or_has_ended_meanwhile_is_said() -> None:
 async def test_a_silence_of_another_process_holds_from_the_next_poll_on_and_keeps_what_was_made_here() -> None:
     news: list[Silences] = []
     control = SilenceControl(lambda: news.pop() if news else None)
-    async with staged(rings=True, policies=soon(), silence_control=control) as stage:
+    async with staged(bell=True, policies=soon(), silence_control=control) as stage:
         await stage.show(rows(stage.at))
         await post(stage, RowActions.Silenced([(clean(""), clean("env-b"))], HOUR, NOTE))
         (ours,) = stage.app.state.monitor.silences

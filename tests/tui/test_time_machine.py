@@ -784,7 +784,7 @@ async def test_why_the_present_cannot_be_seen_is_said_at_the_end_of_the_line_of_
 
 
 async def test_nothing_rings_in_the_past_and_what_still_holds_rings_after_it() -> None:
-    async with lived((*LIFE, (60, (2,))), rings=True) as stage:
+    async with lived((*LIFE, (60, (2,))), bell=True) as stage:
         await stage.tick(15)
         stage.app.sent.clear()
         await press(stage, BACK)

@@ -117,7 +117,7 @@ def _mistakes_outside(settings: Settings) -> Iterator[str]:
     """Yield the mistakes that the file alone does not show: of the screen, and of files of keys, names and tokens."""
     from envwatch.cli.screen_settings import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
-    from envwatch.config.inventory import expected_by
+    from envwatch.config.settings import expected_by
     from envwatch.serving.tokens import TokensError, tokens_in
 
     yield from screen_mistakes(settings)

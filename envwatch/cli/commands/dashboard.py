@@ -157,12 +157,12 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
         theme=display_settings.theme,
         sort=display_settings.sort,
         columns=display_settings.columns,
-        filter_text=display_settings.filter,
+        filter=display_settings.filter,
         keymap=keymap_of(display_settings.keys),
         commands=commands,
-        rings=display_settings.bell,
+        bell=display_settings.bell,
         notify=display_settings.notify,
-        has_title=display_settings.title,
+        title=display_settings.title,
         ascii_only=options.ascii or not is_utf8(stdout()),
     )
 

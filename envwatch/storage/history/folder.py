@@ -35,15 +35,15 @@ _OF_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite(?:\.damaged)?(?:-wal|-
 class Retention(NamedTuple):
     """How much of a history is kept, in whole days."""
 
-    days: int = HISTORY_DAYS
+    history_days: int = HISTORY_DAYS
     """Days before today."""
-    megabytes: int = HISTORY_MB
+    history_mb: int = HISTORY_MB
     """Of the whole folder at most, in units of 2^20 bytes."""
 
     @property
     def bytes(self) -> int:
         """The same in bytes."""
-        return self.megabytes << 20
+        return self.history_mb << 20
 
 
 def history_folder(state_folder: Path, profile: str, server: str) -> Path:
@@ -94,7 +94,7 @@ def size_of(folder: Path) -> int:
 
 def tidy(folder: Path, retention: Retention, today: date) -> None:
     """Delete the days that are too old, and the oldest ones as long as all together are too large; never today."""
-    oldest = today - timedelta(days=retention.days)
+    oldest = today - timedelta(days=retention.history_days)
     days = [(day, names, sum(_size(folder / name) for name in names)) for day, names in _by_day(folder)]
     total = sum(size for _, _, size in days)
     for day, names, size in days:

@@ -166,7 +166,7 @@ class FolderWriter:
             file = self._file = DayFile(day_path(self._folder, day), about, self._numbers, is_checked=is_checked)
             self._day = day
         if (file.size() or 0) > self._retention.bytes:
-            limit = f"history_mb = {self._retention.megabytes}"
+            limit = f"history_mb = {self._retention.history_mb}"
             raise HistoryError(f"this day alone has reached {limit}; set it higher, or it goes on tomorrow (UTC)")
         return file
 

@@ -203,7 +203,7 @@ class StatusBar(TextLine):
             parts.append(Part(f" SORT {column.id} {mark} ", "badge", 8))
         if self.view.is_narrowed:
             parts += self._filter_parts()
-        if self.options.rings:
+        if self.options.bell:
             parts.append(Part("bell on", "faint", 1))
         if self._is_paused:
             parts.append(Part(" PAUSED ", "badge", 9))

@@ -67,7 +67,7 @@ def test_days_are_deleted_by_age_with_what_is_beside_them(tmp_path: Path) -> Non
     kept = ["2025-11-11.sqlite", "2025-11-11.sqlite-wal", "2025-11-25.sqlite", "2025-11-27.sqlite", "2025-13-01.sqlite"]
     others = ["2025-11-10.txt", "lock", "x2025-11-10.sqlite"]
     days(tmp_path, dict.fromkeys([*old, *kept, *others], 10))
-    tidy(tmp_path, Retention(days=14), TODAY)
+    tidy(tmp_path, Retention(history_days=14), TODAY)
     assert names(tmp_path) == sorted([*kept, *others])
 
 
@@ -76,13 +76,13 @@ def test_the_oldest_days_are_deleted_where_all_together_are_too_large(tmp_path: 
     sizes = {"2025-11-22.sqlite": MIB, "2025-11-23.sqlite": MIB, "2025-11-23.sqlite-wal": MIB, "2025-11-24.sqlite": MIB}
     days(tmp_path, sizes | {"2025-11-22.sqlite": MIB + excess})
     assert size_of(tmp_path) == 4 * MIB + excess
-    tidy(tmp_path, Retention(megabytes=4), TODAY)
+    tidy(tmp_path, Retention(history_mb=4), TODAY)
     assert names(tmp_path) == sorted(sizes)[-left:]
 
 
 def test_today_and_what_follows_stay_however_large(tmp_path: Path) -> None:
     days(tmp_path, {"2025-11-24.sqlite": 1, "2025-11-25.sqlite": 3 * MIB, "2025-11-26.sqlite": 3 * MIB})
-    tidy(tmp_path, Retention(days=1, megabytes=1), TODAY)
+    tidy(tmp_path, Retention(history_days=1, history_mb=1), TODAY)
     assert names(tmp_path) == ["2025-11-25.sqlite", "2025-11-26.sqlite"]
 
 

@@ -134,7 +134,7 @@ def test_a_day_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Pat
     moments = past.moments(polls)
     assert next(moments) == history.moment(polls[0])
     first, second = day_paths(tmp_path)
-    tidy(tmp_path, Retention(days=1), date(2025, 10, 11))
+    tidy(tmp_path, Retention(history_days=1), date(2025, 10, 11))
     assert not first.exists()
     assert second.exists()
     assert list(moments) == [history.moment(poll) for poll in polls[1:]]

@@ -187,11 +187,11 @@ def test_a_day_that_is_deleted_under_the_writer_is_begun_anew(tmp_path: Path) ->
 
 
 def test_a_day_that_alone_is_too_large_is_not_continued_before_the_next(tmp_path: Path) -> None:
-    writer = FolderWriter(tmp_path, Retention(megabytes=1))
+    writer = FolderWriter(tmp_path, Retention(history_mb=1))
     record(writer, life(3))
     writer.close()
     os.truncate(tmp_path / TODAY, (1 << 20) + 16384)  # whole pages that nothing refers to
-    writer = FolderWriter(tmp_path, Retention(megabytes=1))
+    writer = FolderWriter(tmp_path, Retention(history_mb=1))
     with pytest.raises(HistoryError, match=r"this day alone has reached history_mb = 1; set it higher"):
         record(writer, life(1, NOW + 60_000))
     record(writer, life(2, NOW + DAY))

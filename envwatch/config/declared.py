@@ -1,0 +1,153 @@
+"""Every setting of a profile, declared once: name, type, rule, default, help, example and scope.
+
+The schema, `config show`, `config init`, the variables and the table in `docs/configuration.md` derive from these
+declarations. The annotation has the type of the merged value, and the rule of `validators` if bounds are not enough.
+The docstring is the help. `Limits` declares the settings that the core judges by. Importing this module loads neither
+pydantic nor the rules: only `schema` evaluates the annotations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from envwatch.config.values import duration, whole
+from envwatch.model.limits import ALERT_AFTER, BLIND_AFTER, HISTORY_DAYS, HISTORY_MB, Limits, setting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from dataclasses import Field
+    from pathlib import Path
+
+    from pydantic import SecretStr
+
+    from envwatch.config.validators import (
+        BASE_URL,
+        COLUMN_LIST,
+        FILE,
+        FLAG,
+        LINE,
+        NAMES,
+        QUERY,
+        SECRET_URL,
+        SORT,
+        VARIABLE,
+        ZONE,
+        duration_or_off,
+        one_of,
+    )
+    from envwatch.model.text import SafeText
+
+SERVER: Final = "server"
+_PARTS: Final = ("view", "usual", "endpoint", "limits", "record", SERVER)
+"""The parts of the configuration file, in the file's order. Settings of the part `server` have no variable."""
+
+
+# Each generated method costs time at every start, and only `Settings` has instances.
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False, match_args=False)
+class ProfileSettings:
+    """The settings of one profile except its limits, in the order of `config show`."""
+
+    filter: Annotated[str, QUERY] = setting("", example='"!os:darwin"', part="view", option=True)
+    """The filter to start with, as in the filter box."""
+    # The empty default stands for the columns that fit.
+    columns: Annotated[tuple[str, ...], COLUMN_LIST] = setting(
+        (), example='["name", "mode", "version", "branch", "up"]', part="view", demo=True
+    )
+    """The columns of the table, in their order."""
+    # None stands for `problems`.
+    sort: Annotated[str | None, SORT] = setting(None, example='"problems"', part="view", demo=True)
+    """The column to sort by at the start, or `problems` for problems first, which is the default."""
+    theme: Annotated[str | None, LINE] = setting(None, example='"envwatch-light"', part="usual", demo=True)
+    """The colours: envwatch-dark, -light, -contrast, -safe, -ansi, or any of Textual's."""
+    bell: Annotated[bool, FLAG] = setting(default=False, example="true", part="view", demo=True)
+    """Whether the terminal's bell rings when an environment has been down for `alert_after`."""
+    notify: Annotated[Literal["off", "osc9", "osc777"], one_of("off", "osc9", "osc777")] = setting(
+        "off", example='"osc9"', part="view", demo=True
+    )
+    """Which desktop notification goes with the bell, by the sequence that your terminal knows."""
+    title: Annotated[bool, FLAG] = setting(default=True, example="false", part="view", demo=True)
+    """Whether the terminal's title shows what is wrong."""
+    # The empty default stands for everything.
+    alert: Annotated[str, QUERY] = setting("", example='"!name:test-*"', part="view")
+    """What can be a problem that needs attention, as in the filter box; the rest is shown and logged, and quiet."""
+    alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"2m"', part="view")
+    """How long an environment must have been down before that counts."""
+    ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
+    """Which environments end by design, and raise nothing when they end, in addition to managed sandboxes."""
+    # None stands for `false`.
+    blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = setting(
+        BLIND_AFTER, example="false", part="view"
+    )
+    """How long envwatch must have seen nothing before that is an incident about envwatch; false for never."""
+    expect: Annotated[tuple[SafeText, ...], NAMES] = setting((), example='["build-1", "build-2"]', part="view")
+    """Names or device ids of environments that must exist: one that is not listed is missing."""
+    expect_file: Annotated[Path | None, FILE] = setting(None, example='"inventory.txt"', part="view")
+    """A file of such names, one a line, with comments after #; a relative path starts at this file's folder."""
+    timezone: Annotated[str | None, ZONE] = setting(None, example='"Europe/Berlin"', part="view", demo=True)
+    """The zone of clock times and reports, by default this machine's; of several profiles, the first one's holds."""
+    online_only: Annotated[bool, FLAG] = setting(default=False, example="false", part="endpoint", option=True)
+    """Only what the server calls online."""
+    source: Annotated[Literal["local", "remote"] | None, one_of("local", "remote")] = setting(
+        None, example='"remote"', part="endpoint", option=True
+    )
+    """Only environments of this kind."""
+    user: Annotated[str | None, LINE] = setting(None, example='"user-1"', part="endpoint", option=True)
+    """Only this user's environments."""
+    history: Annotated[bool, FLAG] = setting(default=True, example="false", part="record", demo=True)
+    """Whether dashboard and `watch` record what they see in the state folder of this machine."""
+    history_days: int = setting(HISTORY_DAYS, bounds=(1, 3650), example="14", part="record", demo=True)
+    """Days before today of which the history is kept."""
+    history_mb: int = setting(HISTORY_MB, bounds=(1, 1_000_000), example="256", part="record")
+    """Megabytes of this profile's history at most: the oldest days are deleted first."""
+    serve_tokens_file: Annotated[Path | None, FILE] = setting(None, example='"serve-tokens"', part="record")
+    """The file of mode 0600 with the tokens of viewers of `envwatch serve`, by default `serve-tokens` in this file's
+    folder, where a relative path starts too."""
+    serve_name: Annotated[str | None, LINE] = setting(None, example='"ops-1"', part="record")
+    """The name under which viewers of `envwatch serve` read what was acknowledged here; by default this machine's."""
+    # The empty default stands for no server in the file.
+    base_url: Annotated[str, BASE_URL] = setting("", example='"https://letta.example.com"', part=SERVER)
+    """The server: https, or http to this machine."""
+    api_key_env: Annotated[str | None, VARIABLE] = setting(
+        None, example='"WORK_LETTA_KEY"', part=SERVER, place_of="key"
+    )
+    """The environment variable that holds the API key."""
+    api_key_file: Annotated[Path | None, FILE] = setting(None, example='"work.key"', part=SERVER, place_of="key")
+    """The file of mode 0600 that holds the API key; a relative path starts at this file's folder."""
+    ping_url: Annotated[SecretStr | None, SECRET_URL] = setting(
+        None, example='"https://hc-ping.com/0e1d2c3b-4a59-6877-8695-a4b3c2d1e0ff"', part=SERVER, place_of="address"
+    )
+    """The address of a dead man's switch, which `watch`, `serve` and `record` fetch once a minute while they see."""
+    ping_url_env: Annotated[str | None, VARIABLE] = setting(
+        None, example='"WORK_PING_URL"', part=SERVER, place_of="address"
+    )
+    """The environment variable that holds this address, if the address is a secret."""
+
+
+SETTINGS: Final[Mapping[str, Field[Any]]] = {
+    each.name: each
+    for each in sorted(
+        (*fields(ProfileSettings), *fields(Limits)), key=lambda each: _PARTS.index(each.metadata["part"])
+    )
+}
+"""The declaration of every setting of a profile by name, in the order of the file and the schema."""
+
+COMMON: Final = tuple(name for name, each in SETTINGS.items() if each.metadata["part"] != SERVER)
+"""The settings that also are variables: `ENVWATCH_` and the name in capitals."""
+
+ALTERNATIVES: Final[Mapping[str, tuple[str, ...]]] = {
+    what: tuple(name for name, each in SETTINGS.items() if each.metadata.get("place_of") == what)
+    for what in ("key", "address")
+}
+"""Settings that name the place of one value, by the word for the value. A profile has at most one of a group."""
+
+DEMO_SETTINGS: Final = frozenset(name for name, each in SETTINGS.items() if each.metadata.get("demo"))
+"""The settings that the demo takes from file and variables: the others are about the user's own environments."""
+
+
+def reader_within_bounds(name: str) -> Callable[[object], timedelta | int]:
+    """Return the reader of a setting that has bounds: a duration or a whole number."""
+    declared = SETTINGS[name]
+    read = duration if isinstance(declared.default, timedelta) else whole
+    return read(*declared.metadata["bounds"])
