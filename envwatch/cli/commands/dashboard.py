@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import History, Profiles
     from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.settings import Settings
+    from envwatch.fleet.alert_policy import Matcher
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
@@ -151,14 +152,15 @@ def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
     """Return how the screen looks and sounds, by settings and options."""
     from envwatch.tui.arguments import Preferences
-    from envwatch.tui.keymap import keymap_of
 
     return Preferences(
         theme=display_settings.theme,
         sort=display_settings.sort,
         columns=display_settings.columns,
         filter_text=display_settings.filter,
-        keymap=keymap_of(display_settings.keys),
+        keymap={
+            id_: ",".join("comma" if key == "," else key for key in own) for id_, own in display_settings.keys.items()
+        },
         commands=commands,
         rings=display_settings.bell,
         notify=display_settings.notify,
@@ -197,13 +199,17 @@ def _saved_state(
     from envwatch.storage.silences_file import SilencesFile, SilencesReader
     from envwatch.tui.arguments import Persistence
     from envwatch.tui.silence_control import SilenceControl
-    from envwatch.views.matching import matcher_or_none
 
     memory = RememberedFile(state_file("state"), warn)
     stack.callback(memory.close)
     if options.command == "demo":  # its environments are other ones each time
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
-    matcher = partial(matcher_or_none, profile=clean(profiles.first.profile))
+
+    def matcher(query: str) -> Matcher | None:
+        from envwatch.views.matching import matcher_or_none
+
+        return matcher_or_none(query, clean(profiles.first.profile))
+
     path = state_file("acknowledged")
     acknowledgements = AcknowledgementsFile(path, warn)
     stack.callback(acknowledgements.close)
