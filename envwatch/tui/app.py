@@ -242,7 +242,8 @@ class EnvwatchApp(TerminalApp):
         if changes.events:
             self._record(None, None, changes, now)
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
-        self.time_machine.play(now)
+        if self._time_machine is not None:
+            self._time_machine.play(now)
         self._publish(replace(self._present, now=now, pages_read=pages_read))
         self._ring(now)
         forget_detached_watchers(self)

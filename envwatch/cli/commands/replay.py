@@ -142,7 +142,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
         # A row of somebody else's must not start a command of the user's.
         preferences_of(display_settings, options, NO_COMMANDS),
     )
-    asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.start)
+    asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.keep_collecting)
     try:
         with standard_error_to(poll_log.note_stray_line):
             return await show(app, poll_log, mouse=not options.no_mouse)
