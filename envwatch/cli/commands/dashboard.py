@@ -19,12 +19,12 @@ from envwatch.cli.bootstrap import (
     profiles_for,
     report_crash,
     state_file,
+    stop_for,
     targets_for,
     user_name,
 )
-from envwatch.cli.screen_settings import check_screen
 from envwatch.cli.streams import is_utf8, stdout
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -272,3 +272,32 @@ def check_terminal() -> None:
         problem = f"TERM is {terminal or 'not set'}, and the dashboard needs a terminal that can move its cursor"
     if problem:
         raise StopError(Exit.USAGE, f"{problem}; `envwatch list` prints the environments once")
+
+
+def check_screen(settings: Settings) -> None:
+    """Stop if the settings name a theme or a binding that does not exist."""
+    if mistakes := list(screen_mistakes(settings)):
+        raise stop_for(mistakes)
+
+
+def screen_mistakes(settings: Settings) -> Iterator[str]:
+    """Yield a line for each theme or binding that does not exist; imports Textual if the settings name any."""
+    if settings.origin("theme") not in {"default", "remembered"}:
+        from envwatch.tui.themes import THEMES, theme_names
+
+        if settings.theme not in theme_names():
+            own = ", ".join(theme.name for theme in THEMES)
+            # The value is not repeated: it may be a secret in the wrong place.
+            nearest = did_you_mean(settings.theme or "", theme_names(), similarity=0.7)
+            hint = nearest or f"; it must be {own} or one of Textual's"
+            yield f"{settings.origin('theme')}: there is no such theme{hint}"
+    if settings.keys:
+        from envwatch.tui.keymap import mistakes
+
+        for id_, mistake in mistakes(settings.keys):
+            yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {mistake}"
+    if settings.commands:
+        from envwatch.tui.keymap import command_mistakes
+
+        for name, mistake in command_mistakes(settings.commands, settings.keys):
+            yield f"{settings.origin(f'commands.{name}')}: commands.{name}.key {mistake}"

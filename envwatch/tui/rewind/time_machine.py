@@ -170,11 +170,6 @@ class TimeMachine:
         return rewound_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
 
     @property
-    def is_rewound(self) -> bool:
-        """Whether the screen shows the past, in which nothing rings."""
-        return self._rewound is not None or self._replay is not None
-
-    @property
     def is_moving(self) -> bool:
         """Whether a wish is not fulfilled yet."""
         return self._is_running or self._is_day_read
@@ -203,7 +198,7 @@ class TimeMachine:
         """Return why a wish cannot be fulfilled; empty if it may be."""
         if not self._has_past:
             return rewound_text.NO_HISTORY
-        is_live = not self.is_rewound and not self._is_running
+        is_live = self._rewound is None and self._replay is None and not self._is_running
         return rewound_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
 
     def _return(self, text: str = "live again") -> None:
