@@ -37,8 +37,8 @@ from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.events.event_text import unchanged_text
-from envwatch.views.output.window_title import window_title
 from envwatch.views.table.block import block_of
+from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import AmbiguousNames, View
 
 if TYPE_CHECKING:
