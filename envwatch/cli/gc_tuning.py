@@ -3,25 +3,31 @@
 With Python's defaults, each full collection of a large fleet blocks the keys for a tenth of a second. What is imported
 and the first listing are frozen, once. Nothing is frozen later: freezing keeps the garbage of that moment, 0.1 to
 0.4 MiB with every poll.
+
+Python starts a full collection while many objects are made: while a listing is judged or recorded, when a collection
+takes longest. So a timer collects the oldest generation instead. The timer's collection looks at the rows that changed
+since the first listing: 12 ms at 10,000 rows.
 """
 
 from __future__ import annotations
 
 import gc
+import time
 from typing import Final
 
 _DRAWN_AFTER_S: Final = 1.0
 """From the first outcome until it has been judged and drawn, also at 10,000 rows on a slow machine."""
 
-_YOUNG: Final = (20_000, 5)
-"""New objects per collection of the youngest generation, and such collections per collection of the next one."""
+_THRESHOLDS: Final = (20_000, 2, 1_000_000)
+"""New objects per collection of the youngest generation, such collections per collection of the second generation, and
+collections of the second generation per full collection: in effect no full collection."""
 
-_OLD: Final = 5
-"""Least number of collections of the second generation per full collection. Textual's lines are reference cycles, of
-which about 3,000 objects a minute (0.3 MiB) become old before they are garbage, measured at one poll a second."""
+_FULL_EVERY_S: Final = 60.0
+"""Least time between full collections. Textual's lines are reference cycles, of which about 3,000 objects a minute
+(0.3 MiB) become old before they are garbage, measured at one poll a second."""
 
-_OBJECTS: Final = 10_000
-"""Objects per further collection before a full one, which takes 50 ms at 10,000 rows and ten times that at 100,000."""
+_SHARE: Final = 5_000
+"""A full collection takes at most one part in so many of the time until the next one."""
 
 
 def stop() -> None:
@@ -42,18 +48,28 @@ class StartAfterFirstOutcome:
 
         if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_later(self._delay_s, start)
+            asyncio.get_running_loop().call_later(self._delay_s, keep_collecting)
 
 
 def start() -> None:
-    """Collect rarely, at most about 140,000 young objects at once, and never what is there by now."""
+    """Collect young objects rarely, at most about 80,000 at once, and never what is there by now."""
     gc.freeze()
-    gc.set_threshold(*_YOUNG, _OLD)
-    if _space_full_collections not in gc.callbacks:
-        gc.callbacks.append(_space_full_collections)
+    gc.set_threshold(*_THRESHOLDS)
     gc.enable()
 
 
-def _space_full_collections(phase: str, info: dict[str, int]) -> None:
-    if phase == "stop" and info["generation"] == 2:
-        gc.set_threshold(*_YOUNG, max(_OLD, len(gc.get_objects()) // _OBJECTS))
+def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
+    """Start collections in a program that runs for long; the running loop's timer collects old objects."""
+    import asyncio
+
+    start()
+    asyncio.get_running_loop().call_later(every_s, _collect_all, every_s)
+
+
+def _collect_all(every_s: float) -> None:
+    import asyncio
+
+    began = time.perf_counter()
+    gc.collect()
+    took_s = time.perf_counter() - began
+    asyncio.get_running_loop().call_later(max(every_s, took_s * _SHARE), _collect_all, every_s)

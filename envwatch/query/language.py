@@ -26,10 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.model.text import clean
-from envwatch.query.field_types import state_test
-from envwatch.query.fields import known_field, may_become_field, named_field
 from envwatch.query.lexer import QueryError, normalize, quote_if_needed, quoted, tokens
-from envwatch.query.literals import pattern_of, wildcards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -237,6 +234,8 @@ def partial_query(text: str, cursor: int, zone: tzinfo | None = None) -> Partial
         cursor: the index of the character after it.
         zone: of dates without an offset; None for this machine's.
     """
+    from envwatch.query.fields import may_become_field
+
     terms, mistake = _parsed(text, zone)
 
     def is_settled(token: Token, term: Word | Term) -> bool:
@@ -276,6 +275,8 @@ def _term(token: Token, zone: tzinfo | None) -> Word | Term:
         return _word(body, token, is_negated=is_negated)
     if colon == 0:
         raise token.error("a field is missing before the colon; a text with a colon needs quotes")
+    from envwatch.query.fields import named_field
+
     field = named_field(body.part(0, colon))
     values = []
     for part in body.part(colon + 1).parts(","):
@@ -297,6 +298,9 @@ _CONNECTIVES: Final = {
 
 
 def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
+    from envwatch.query.field_types import state_test
+    from envwatch.query.literals import pattern_of, wildcards
+
     _refuse_other_languages(body)
     pattern = pattern_of(body)
     if not pattern:
@@ -311,6 +315,8 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
 
 def _refuse_other_languages(word: Token) -> None:
     """Refuse a word that means a term in other languages: as a text to look for, it would silently match nothing."""
+    from envwatch.query.fields import known_field
+
     if (hint := _CONNECTIVES.get(word.shape)) is not None:
         raise word.error(f"{hint.format(word.text)}; or quote it")
     match = _WITHOUT_COLON.fullmatch(word.shape)

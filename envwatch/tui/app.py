@@ -24,13 +24,7 @@ from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
-from envwatch.tui.rewind.past_reader import PastLoading
-from envwatch.tui.rewind.time_machine import TimeMachine
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.event_log import EventLogScreen
-from envwatch.tui.screens.handover import NO_HISTORY, Handover, HandoverScreen, HoursMenu
-from envwatch.tui.screens.help import HelpScreen, help_on, help_sections
-from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.row_actions import RowActions
 from envwatch.tui.screens.time_actions import TimeActions
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
@@ -43,8 +37,8 @@ from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.events.event_text import unchanged_text
-from envwatch.views.output.window_title import window_title
 from envwatch.views.table.block import block_of
+from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import AmbiguousNames, View
 
 if TYPE_CHECKING:
@@ -59,6 +53,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
+    from envwatch.tui.rewind.time_machine import TimeMachine
 
 _FUNCTION_KEY: Final = re.compile("f[0-9]+")
 _WITHOUT_EFFECT: Final = frozenset(
@@ -76,8 +71,8 @@ ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
 
 def _commands() -> type[Provider]:
-    """Return the palette's commands; imported when it is first opened, as the start must be fast."""
-    from envwatch.tui.screens.command_palette import Commands  # noqa: PLC0415
+    """Return the palette's commands."""
+    from envwatch.tui.screens.command_palette import Commands
 
     return Commands
 
@@ -124,19 +119,34 @@ class EnvwatchApp(TerminalApp):
             limits, saved.acks, inputs.policies, profile_name=clean(self._watched()[0]), servers=inputs.servers
         )
         """The newest state."""
-        self._past_loading = PastLoading(inputs.pasts)
         self._names = AmbiguousNames()
         self._present = MonitorState(monitor=self._monitor, now=inputs.clocks())
         """What is known now; published to the screens as `state`, unless they show the past."""
-        self.time_machine = TimeMachine(inputs, self)
+        self._began_at = self._present.now.wall
+        self._time_machine: TimeMachine | None = None
         if preferences.theme in self.available_themes:
             self.theme = preferences.theme
         self.set_keymap(preferences.keymap)
         glyphs = ASCII if preferences.ascii_only else UNICODE
         options = DisplayOptions(bell=preferences.bell, glyphs=glyphs, start_key=preferences.commands.start_key)
         self.set_reactive(EnvwatchApp.options, options)
-        self.set_reactive(EnvwatchApp.state, self.time_machine.shown(self._present))
+        self.set_reactive(EnvwatchApp.state, self._shown)
         self.read_schedules()
+
+    @property
+    def time_machine(self) -> TimeMachine:
+        """The past on the screen: imported after the first frame, except in a replay."""
+        if self._time_machine is None:
+            from envwatch.tui.rewind.time_machine import TimeMachine
+
+            self._time_machine = TimeMachine(self._inputs, self, self._began_at, self._present)
+        return self._time_machine
+
+    @property
+    def _shown(self) -> MonitorState:
+        """The state of the present, or of the moment to which the screen went back."""
+        is_present = self._time_machine is None and self._inputs.replay is None
+        return self._present if is_present else self.time_machine.shown(self._present)
 
     def get_default_screen(self) -> Screen[None]:
         first = self._preferences
@@ -179,8 +189,7 @@ class EnvwatchApp(TerminalApp):
             self.read_schedules()
             self._monitor, changes = self._monitor.apply(profile, outcome, now)
             self._record(changes)
-            self._past_loading.note(profile, self._monitor, now)
-            self.time_machine.note(profile, self._monitor, now)
+            self.call_after_refresh(self._note, profile, self._monitor, now)
             if changes.ended_acks:
                 self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
             if is_large := len(self._monitor.fleet) >= _LARGE:
@@ -189,6 +198,9 @@ class EnvwatchApp(TerminalApp):
             if is_large:
                 await asyncio.sleep(_YIELD)
             self._publish(replace(self._present, now=now, ambiguous_names=ambiguous))
+
+    def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
+        self.time_machine.note(profile, monitor, now)
 
     async def _take_notices(self) -> None:
         while True:
@@ -206,7 +218,7 @@ class EnvwatchApp(TerminalApp):
     async def _load_past(self, profile: SafeText) -> None:
         """Let the screen know what earlier runs recorded, and say if nothing has changed since the last one."""
         try:
-            past = await self._past_loading.load(profile)
+            past = await self.time_machine.past_loading.load(profile)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # that nothing can be recorded says the same
                 self._warn(clean(f"nothing is known from before: {error}"))
@@ -229,7 +241,8 @@ class EnvwatchApp(TerminalApp):
         if changes.events:
             self._record(changes)
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
-        self.time_machine.play(now)
+        if self._time_machine is not None:
+            self._time_machine.play(now)
         self._publish(replace(self._present, now=now, pages_read=pages_read))
         self._ring(now)
         forget_detached_watchers(self)
@@ -241,7 +254,7 @@ class EnvwatchApp(TerminalApp):
         is_due = now.wall >= before.block.changes_at or self._present.freshness != before.freshness
         if is_due or not self._present.has_rows_of(before):
             self._present = replace(self._present, block=block_of(self._monitor, now, before.block))
-        self.state = self.time_machine.shown(self._present)
+        self.state = self._shown
 
     def republish(self) -> None:
         self._publish(self._present)
@@ -261,7 +274,7 @@ class EnvwatchApp(TerminalApp):
 
     def _ring(self, now: Clocks) -> None:
         """Ring for incidents that have opened, if the bell is on; those of the time spent in the past after it."""
-        if self.time_machine.is_rewound:
+        if self.state.rewound is not None:
             return
         self._monitor, incidents = self._monitor.due_alerts(now)
         if incidents and self.options.bell:
@@ -274,7 +287,7 @@ class EnvwatchApp(TerminalApp):
                 self.state.block,
                 message.counts.flapping,
                 clean(self._watched()[0]),
-                self.time_machine.title_mark,
+                "" if (rewound := self.state.rewound) is None else "REWOUND" if rewound.playing is None else "REPLAY",
                 ascii_only=self.ascii_only,
             )
         )
@@ -373,6 +386,8 @@ class EnvwatchApp(TerminalApp):
         self.answer(text)
 
     def action_change_theme(self) -> None:
+        from envwatch.tui.screens.menu import Choice, Menu
+
         names, before = in_menu_order(self.available_themes), self.theme
         choices = [Choice(name, name, "in use" if name == before else "") for name in names]
 
@@ -388,6 +403,8 @@ class EnvwatchApp(TerminalApp):
 
     def action_handover(self) -> None:
         """Ask for the hours, and show the report on them."""
+        from envwatch.tui.screens.handover import NO_HISTORY, Handover, HandoverScreen, HoursMenu
+
         if not self._inputs.pasts:
             self.answer(NO_HISTORY)
             return
@@ -413,6 +430,7 @@ class EnvwatchApp(TerminalApp):
 
     def action_events(self) -> None:
         """Open the event log; it returns the environment to go to."""
+        from envwatch.tui.screens.event_log import EventLogScreen
 
         def select(key: EnvironmentKey | None) -> None:
             if key is not None:
@@ -422,12 +440,14 @@ class EnvwatchApp(TerminalApp):
         self.push_screen(log.data_bind(EnvwatchApp.state, EnvwatchApp.options), select)
 
     def action_help(self) -> None:
+        from envwatch.tui.screens.help import HelpScreen, help_on, help_sections
+
         nodes, glyphs = (*self.dashboard.nodes_with_keys, self), self.options.glyphs
         here = [] if self.focused is self.dashboard.table else help_on(self.screen)
         self.push_screen(self._fitted(HelpScreen(help_sections(nodes), here, self._inputs.targets.values(), glyphs)))
 
     def action_command_palette(self) -> None:
-        from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415  as in `_commands`
+        from envwatch.tui.screens.command_palette import Palette
 
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))

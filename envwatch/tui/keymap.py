@@ -48,7 +48,7 @@ def binding_scopes() -> tuple[tuple[type[DOMNode], ...], ...]:
 
     In the filter bar, most keys are text. The palette is imported late, as the start needs none of it.
     """
-    from envwatch.tui.screens.command_palette import Palette  # noqa: PLC0415
+    from envwatch.tui.screens.command_palette import Palette
 
     return (
         (EnvironmentTable, Dashboard, EnvwatchApp),
@@ -70,11 +70,6 @@ def binding_scopes() -> tuple[tuple[type[DOMNode], ...], ...]:
 def binding_ids() -> tuple[str, ...]:
     """Return the id of every binding whose keys can be changed."""
     return tuple(dict.fromkeys(id_ for nodes in binding_scopes() for id_, _ in _default_keys(nodes)))
-
-
-def keymap_of(keys: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Return keys by binding id in Textual's form."""
-    return {id_: ",".join("comma" if key == "," else key for key in own) for id_, own in keys.items()}
 
 
 def mistakes(keys: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, SafeText]]:

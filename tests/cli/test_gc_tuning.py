@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from support.app_harness import target_of
 from support.builders import page_bytes, wire_row
 from support.collector import DEFAULTS
 from support.fake_clock import Script, World, poller_of
+from support.programs import TIMEOUT_S
 
 from envwatch.cli import gc_tuning
 from envwatch.fleet.events import NO_PROFILE
@@ -55,10 +57,9 @@ def _defaults() -> Iterator[None]:
 @pytest.fixture
 def started() -> Iterator[None]:
     """The collector as the dashboard sets it, and as it was before after the test."""
-    thresholds, callbacks = gc.get_threshold(), list(gc.callbacks)
+    thresholds = gc.get_threshold()
     gc_tuning.start()
     yield
-    gc.callbacks[:] = callbacks
     gc.set_threshold(*thresholds)
     gc.unfreeze()
 
@@ -95,20 +96,43 @@ def test_no_collection_of_young_objects_looks_at_many() -> None:
 
 
 @pytest.mark.usefixtures("started")
-def test_full_collections_are_rarer_the_more_objects_there_are() -> None:
-    gc.collect()
-    with_little = gc.get_threshold()[2]
-    kept: list[list[None]] = [[] for _ in range(600_000)]
-    gc.collect()
-    with_much = gc.get_threshold()[2]
-    del kept
-    gc.collect()
-    assert with_much >= with_little + 55
-    assert gc.get_threshold()[2] == with_little
+def test_many_short_lived_objects_start_no_full_collection() -> None:
+    with looks() as generations:
+        for _ in range(40):
+            listing: list[list[None]] = [[] for _ in range(100_000)]
+            listing.clear()
+    assert 1 in generations
+    assert 2 not in generations
+
+
+class Cycle:
+    """An object that only the collector can free."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+async def test_a_timer_collects_old_garbage_again_and_again() -> None:
+    thresholds = gc.get_threshold()
+    gc_tuning.keep_collecting(every_s=0)
+    gc.disable()  # young objects are not collected in between
+    try:
+        for _ in range(2):
+            freed, cycle = asyncio.Event(), Cycle()
+            weakref.finalize(cycle, freed.set)
+            gc.collect(1)
+            assert any(each is cycle for each in gc.get_objects(generation=2))
+            del cycle
+            async with asyncio.timeout(TIMEOUT_S):
+                await freed.wait()
+    finally:
+        gc.enable()
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
 
 
 async def test_collections_start_once_when_the_first_outcome_has_been_judged() -> None:
-    thresholds, callbacks = gc.get_threshold(), list(gc.callbacks)
+    thresholds = gc.get_threshold()
     frozen, done = gc.get_freeze_count(), asyncio.Event()
     gc_tuning.stop()
     try:
@@ -126,7 +150,6 @@ async def test_collections_start_once_when_the_first_outcome_has_been_judged() -
         assert len(kept) > gc.get_freeze_count() - once
     finally:
         gc.enable()
-        gc.callbacks[:] = callbacks
         gc.set_threshold(*thresholds)
         gc.unfreeze()
 

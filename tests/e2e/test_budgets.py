@@ -1,7 +1,8 @@
-"""The byte budget of a tick of the real program, for every arrangement of the table."""
+"""Budgets of the real program: modules before the first frame, and bytes of a tick for each table arrangement."""
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.builders import wire_rows
 from support.byte_scanner import credentials, serving
-from support.pty_terminal import ENTER, Terminal
+from support.pty_terminal import ENTER, Terminal, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +21,43 @@ TICKS = 8
 BUDGET = 300
 """Bytes per tick at 80x24, as for the plain table in `test_frame_writer`."""
 
+MODULES = 163
+"""Own modules that the dashboard may import before the first frame with data."""
 
-def profile_state() -> list[dict[str, Any]]:
+NOTE_MODULES = """
+import os, sys
+from pathlib import Path
+from textual.app import App
+from envwatch.cli.main import main
+
+def note(app):
+    if len(app.state.fleet):
+        own = sorted(name for name in sys.modules if name.partition(".")[0] == "envwatch")
+        file = Path(os.environ["HOME"], "writing")
+        file.write_text("\\n".join(own))
+        file.rename(file.with_name("modules"))
+        App.post_display_hook = lambda app: None
+
+App.post_display_hook = note
+sys.exit(main())
+"""
+"""The program, which writes the names of its own modules to a file after its first frame with data."""
+
+
+def test_the_first_frame_imports_few_own_modules(tmp_path: Path) -> None:
+    with serving(profile_state(100)) as server:
+        command = (sys.executable, "-c", NOTE_MODULES, "--interval", "60")
+        with Terminal(command, environment(tmp_path, **credentials(server))) as terminal:
+            terminal.wait_until((tmp_path / "modules").exists, "a frame with data")
+            imported = (tmp_path / "modules").read_text().split()
+    assert "envwatch.tui.app" in imported
+    assert len(imported) <= MODULES, imported
+
+
+def profile_state(count: int = 40) -> list[dict[str, Any]]:
     """Return rows of four groups whose ages change at different moments of each second."""
     now = time.time() * 1000
-    rows = wire_rows(40)
+    rows = wire_rows(count)
     return [
         {
             **row,

@@ -18,7 +18,7 @@ from envwatch.model.clock import MonotonicS
 from envwatch.model.environment import update_text
 from envwatch.model.modes import mode_of
 from envwatch.model.text import cells, clean
-from envwatch.views.table.baseline import Baseline, Difference, difference_text, differences, differing
+from envwatch.views.table.baseline import Baseline, Difference, difference_text, differences
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -195,7 +195,7 @@ def test_only_differing_environments_are_returned_lost_ones_last_and_as_they_wer
     renamed = replace(second, environment=environment("env-2", connectionName="nas", lastHeartbeat=NOW))
     newcomer = replace(tracked(), environment=environment("env-9"))
 
-    found = differing(baseline, [first, newcomer, renamed, fourth])
+    found = baseline.differing([first, newcomer, renamed, fourth])
 
     assert [(one.environment.id, difference_text(changes)) for one, changes in found] == [
         ("env-9", "new, online"),
@@ -203,14 +203,14 @@ def test_only_differing_environments_are_returned_lost_ones_last_and_as_they_wer
         ("env-3", "gone, was online"),
     ]
     assert found[-1][0] is third
-    assert differing(baseline, profile_state.environments.values()) == []
+    assert baseline.differing(profile_state.environments.values()) == []
 
 
 def test_one_id_under_two_profiles_is_two_environments() -> None:
     here, there = replace(tracked(), profile=clean("here")), replace(tracked(), profile=clean("there"))
     baseline = Baseline.from_environments([here], NOW)
 
-    assert [(one.profile, difference_text(changes)) for one, changes in differing(baseline, [here, there])] == [
+    assert [(one.profile, difference_text(changes)) for one, changes in baseline.differing([here, there])] == [
         ("there", "new, online")
     ]
 
@@ -218,7 +218,7 @@ def test_one_id_under_two_profiles_is_two_environments() -> None:
 def test_a_profile_without_a_listing_is_not_compared() -> None:
     here, there = replace(tracked(), profile=clean("here")), replace(tracked(), profile=clean("there"))
     baseline = Baseline.from_environments([], NOW, [clean("there")])
-    assert [one.profile for one, _ in differing(baseline, [here, there])] == ["here"]
+    assert [one.profile for one, _ in baseline.differing([here, there])] == ["here"]
     assert baseline.differences(there.key, there) == ()
     assert difference_text(baseline.differences(here.key, here)) == "new, online"
 

@@ -29,10 +29,10 @@ from envwatch.views.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
 from envwatch.views.output.environment_list import EnvironmentList
 from envwatch.views.output.formats import line_of, summary_of
-from envwatch.views.output.window_title import window_title
 from envwatch.views.state_style import glyph_of
 from envwatch.views.table.arrangement import OrderInputs, arrange
 from envwatch.views.table.block import NO_BLOCK, Aside, block_of
+from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange
-from envwatch.views.table.baseline import Baseline, comparison_columns
+from envwatch.views.table.baseline import Baseline
 from envwatch.views.table.column_widths import LEFT
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import (
@@ -264,7 +264,7 @@ def test_a_comparison_shows_only_differing_environments_including_lost_ones() ->
 def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
     before, after = [online("a"), online("b")], [offline("a", 10), online("c")]
     fleet = fleet_of(after)
-    columns = comparison_columns(78, Baseline.from_environments(before, NOW), fleet)
+    columns = Baseline.from_environments(before, NOW).columns(78, fleet)
     assert [column.id for column, _ in columns] == ["state", "for", "beat", "name", "changes"]
     texts = {row.environment.name: columns[-1][0].text(row, NOW) for row in (*after, before[1])}
     assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
@@ -272,7 +272,7 @@ def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
 
 @given(st.integers(1, 300))
 def test_the_columns_of_a_comparison_fit(width: int) -> None:
-    columns = comparison_columns(width, Baseline.from_environments([], NOW), Fleet())
+    columns = Baseline.from_environments([], NOW).columns(width, Fleet())
     assert all(room >= 1 for _, room in columns)
     if width >= LEFT + 4:
         assert LEFT + sum(room + 1 for _, room in columns[3:]) <= width + 1

@@ -6,8 +6,8 @@ import pytest
 
 from envwatch.fleet.presence import Presence
 from envwatch.model.text import clean
-from envwatch.views.output.window_title import window_title
 from envwatch.views.table.block import Aside, Block
+from envwatch.views.table.block_text import window_title
 
 ON, LATE, OFF, GONE, MISSING = Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
 

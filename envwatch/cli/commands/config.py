@@ -115,7 +115,7 @@ def _validate(path: Path, *, is_named: bool) -> int:
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:
     """Yield the mistakes that the file alone does not show: of the screen, and of files of keys, names and tokens."""
-    from envwatch.cli.screen_settings import screen_mistakes
+    from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by
     from envwatch.serving.tokens import TokensError, tokens_in

@@ -19,12 +19,12 @@ from envwatch.cli.bootstrap import (
     profiles_for,
     report_crash,
     state_file,
+    stop_for,
     targets_for,
     user_name,
 )
-from envwatch.cli.screen_settings import check_screen
 from envwatch.cli.streams import is_utf8, stdout
-from envwatch.model.text import SafeText, clean
+from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import History, Profiles
     from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.settings import Settings
+    from envwatch.fleet.alert_policy import Matcher
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
@@ -151,14 +152,15 @@ def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
     """Return how the screen looks and sounds, by settings and options."""
     from envwatch.tui.arguments import Preferences
-    from envwatch.tui.keymap import keymap_of
 
     return Preferences(
         theme=display_settings.theme,
         sort=display_settings.sort,
         columns=display_settings.columns,
         filter=display_settings.filter,
-        keymap=keymap_of(display_settings.keys),
+        keymap={
+            id_: ",".join("comma" if key == "," else key for key in own) for id_, own in display_settings.keys.items()
+        },
         commands=commands,
         bell=display_settings.bell,
         notify=display_settings.notify,
@@ -197,13 +199,17 @@ def _saved_state(
     from envwatch.storage.silences_file import SilencesFile, SilencesReader
     from envwatch.tui.arguments import Persistence
     from envwatch.tui.silence_control import SilenceControl
-    from envwatch.views.matching import matcher_or_none
 
     memory = RememberedFile(state_file("state"), warn)
     stack.callback(memory.close)
     if options.command == "demo":  # its environments are other ones each time
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
-    matcher = partial(matcher_or_none, profile=clean(profiles.first.profile))
+
+    def matcher(query: str) -> Matcher | None:
+        from envwatch.views.matching import matcher_or_none
+
+        return matcher_or_none(query, clean(profiles.first.profile))
+
     path = state_file("acknowledged")
     acknowledgements = AcknowledgementsFile(path, warn)
     stack.callback(acknowledgements.close)
@@ -266,3 +272,32 @@ def check_terminal() -> None:
         problem = f"TERM is {terminal or 'not set'}, and the dashboard needs a terminal that can move its cursor"
     if problem:
         raise StopError(Exit.USAGE, f"{problem}; `envwatch list` prints the environments once")
+
+
+def check_screen(settings: Settings) -> None:
+    """Stop if the settings name a theme or a binding that does not exist."""
+    if mistakes := list(screen_mistakes(settings)):
+        raise stop_for(mistakes)
+
+
+def screen_mistakes(settings: Settings) -> Iterator[str]:
+    """Yield a line for each theme or binding that does not exist; imports Textual if the settings name any."""
+    if settings.origin("theme") not in {"default", "remembered"}:
+        from envwatch.tui.themes import THEMES, theme_names
+
+        if settings.theme not in theme_names():
+            own = ", ".join(theme.name for theme in THEMES)
+            # The value is not repeated: it may be a secret in the wrong place.
+            nearest = did_you_mean(settings.theme or "", theme_names(), similarity=0.7)
+            hint = nearest or f"; it must be {own} or one of Textual's"
+            yield f"{settings.origin('theme')}: there is no such theme{hint}"
+    if settings.keys:
+        from envwatch.tui.keymap import mistakes
+
+        for id_, mistake in mistakes(settings.keys):
+            yield f"{settings.origin(f'keys.{id_}')}: keys.{id_} {mistake}"
+    if settings.commands:
+        from envwatch.tui.keymap import command_mistakes
+
+        for name, mistake in command_mistakes(settings.commands, settings.keys):
+            yield f"{settings.origin(f'commands.{name}')}: commands.{name}.key {mistake}"

@@ -115,8 +115,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
     from envwatch.cli import gc_tuning
     from envwatch.cli.bootstrap import poll_log_for, state_file
-    from envwatch.cli.commands.dashboard import preferences_of, show
-    from envwatch.cli.screen_settings import check_screen
+    from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
     from envwatch.cli.standard_error import standard_error_to
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.storage.export import export_here
@@ -142,7 +141,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
         # A row of somebody else's must not start a command of the user's.
         preferences_of(display_settings, options, NO_COMMANDS),
     )
-    asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.start)
+    asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.keep_collecting)
     try:
         with standard_error_to(poll_log.note_stray_line):
             return await show(app, poll_log, mouse=not options.no_mouse)

@@ -17,9 +17,9 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import zone_of
 from envwatch.tui.rewind.destinations import Destinations, Present
-from envwatch.tui.rewind.past_reader import DAY_MS, PastReader
+from envwatch.tui.rewind.past_reader import DAY_MS, PastLoading, PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
-from envwatch.tui.state import MonitorState, Playing, Rewound
+from envwatch.tui.state import Playing, Rewound
 from envwatch.views.events import rewound_text
 from envwatch.views.events.day_line import Day, day_of
 from envwatch.views.table.block import Block, block_of
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from envwatch.tui.arguments import Inputs, Replay
     from envwatch.tui.rewind.destinations import Place
     from envwatch.tui.screens.time_actions import Goal
-    from envwatch.tui.state import DisplayOptions
+    from envwatch.tui.state import DisplayOptions, MonitorState
 
 
 _SLOW_S: Final = 0.1
@@ -92,20 +92,21 @@ class TimeMachine:
     Args:
         inputs: has the pasts, and whether this is a replay.
         screen: what the App does for it.
+        began_at: the time (this machine's clock) from which the log of the present has every event.
+        live: the newest state of the present.
     """
 
-    def __init__(self, inputs: Inputs, screen: Screen) -> None:
+    def __init__(self, inputs: Inputs, screen: Screen, began_at: WallMs, live: MonitorState) -> None:
         self._screen = screen
         self._has_past = bool(inputs.pasts)
         self._reader = PastReader(inputs.pasts)
+        self.past_loading = PastLoading(inputs.pasts)
         self._destinations = Destinations(self._reader, has_several=len(inputs.pasts) > 1)
-        self._began_at = inputs.clocks().wall
-        """Since when the log of the present has every event."""
+        self._began_at = began_at
         self._log_ends = LogEnds()
         self._newest_at = self._began_at
         """When the newest outcome was taken."""
-        self._live = MonitorState()
-        """The newest state of the present."""
+        self._live = live
         self._goals: deque[Goal] = deque()
         """What the user wants, each from where the one before leads."""
         self._is_running = False
@@ -125,6 +126,7 @@ class TimeMachine:
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         """Note that an outcome of a profile was taken, and the monitor after it."""
         self._newest_at = now.wall
+        self.past_loading.note(profile, monitor, now)
         if self._has_past:
             self._log_ends.note(now.wall, monitor.event_log)
             self._reader.note(profile, Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile)))
@@ -168,19 +170,9 @@ class TimeMachine:
         return rewound_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
 
     @property
-    def is_rewound(self) -> bool:
-        """Whether the screen shows the past, in which nothing rings."""
-        return self._rewound is not None or self._replay is not None
-
-    @property
     def is_moving(self) -> bool:
         """Whether a wish is not fulfilled yet."""
         return self._is_running or self._is_day_read
-
-    @property
-    def title_mark(self) -> str:
-        """What the window's title says of it."""
-        return "" if not self.is_rewound else "REWOUND" if self._replay is None else "REPLAY"
 
     # What the user wants.
 
@@ -206,7 +198,7 @@ class TimeMachine:
         """Return why a wish cannot be fulfilled; empty if it may be."""
         if not self._has_past:
             return rewound_text.NO_HISTORY
-        is_live = not self.is_rewound and not self._is_running
+        is_live = self._rewound is None and self._replay is None and not self._is_running
         return rewound_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
 
     def _return(self, text: str = "live again") -> None:

@@ -94,10 +94,10 @@ class Handover(NamedTuple):
 
         It reads a disk, so call it in a thread.
         """
-        from envwatch.views.markdown_text import code, code_text  # noqa: PLC0415 - the first frame needs none of it
-        from envwatch.views.report.markdown import markdown_of  # noqa: PLC0415
-        from envwatch.views.report.profile_report import recorded_in, report_of  # noqa: PLC0415
-        from envwatch.views.report.values import Report  # noqa: PLC0415
+        from envwatch.views.markdown_text import code, code_text
+        from envwatch.views.report.markdown import markdown_of
+        from envwatch.views.report.profile_report import recorded_in, report_of
+        from envwatch.views.report.values import Report
 
         since = WallMs(self.until - timedelta(hours=self.hours) / MS)
         reports, lacking = [], dict[SafeText, str]()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -10,15 +11,22 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from envwatch.model.clock import WallMs
+from envwatch.model.times import past_moment_of
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.tui.widgets.text_input import TextInput
+from envwatch.views.events.rewound_text import EXAMPLES, mistake_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from textual.app import ComposeResult
     from textual.events import Key
+
+_LONGEST_MOMENT: Final = 40
+"""Characters of a moment as people write it."""
 
 
 class PromptResult(NamedTuple):
@@ -99,3 +107,23 @@ class Prompt(ModalScreen["PromptResult | None"]):
             self.dismiss(PromptResult("", withdraws=True))
         else:
             self._say("there is nothing to withdraw")
+
+
+class TimePrompt(Prompt):
+    """Asks for a moment, until it is one: an age before the last one that there is, or a time in a zone."""
+
+    ENTER = "Go"
+
+    def __init__(self, last: WallMs, zone: tzinfo | None) -> None:
+        super().__init__("Show the screen as it was at", EXAMPLES, _LONGEST_MOMENT)
+        self._last = last
+        self._zone = zone
+
+    def moment_in(self, text: str) -> WallMs | None:
+        """Return the moment that a text names; None if it names none."""
+        last = datetime.fromtimestamp(self._last / 1000, UTC)
+        found = past_moment_of(text, last, self._zone) if text.strip() else None
+        return None if found is None else WallMs(found.timestamp() * 1000)
+
+    def mistake_in(self, text: str) -> str:
+        return "" if self.moment_in(text) is not None else mistake_text(text)

@@ -20,17 +20,10 @@ from textual.message import Message
 from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age, zone_of
-from envwatch.tui.screens.menu import Choice, CopyMenu, Menu
-from envwatch.tui.screens.plain_text import PlainText
-from envwatch.tui.screens.prompt import Prompt, PromptResult
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.terminal.escape_codes import LONGEST
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.views.output.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
-from envwatch.views.output.environment_list import ListedEnvironment, environment_list_of_rows
-from envwatch.views.output.formats import csv_of, json_of, row_json_of
-from envwatch.views.pane.details import COPY_LETTERS, Copy, copies
-from envwatch.views.pane.sentence import acknowledged_text, incident_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,12 +33,14 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import WallMs
+    from envwatch.tui.screens.prompt import PromptResult
     from envwatch.tui.screens.table_screen import Target
     from envwatch.tui.silence_control import SilenceControl
     from envwatch.tui.state import MonitorState
     from envwatch.tui.terminal.app import TerminalApp
     from envwatch.views.output.command_context import CommandSettings, RowCommand
     from envwatch.views.output.environment_list import EnvironmentList
+    from envwatch.views.pane.details import Copy
 
 
 _PREVIEW: Final = 60
@@ -159,6 +154,11 @@ class RowActions(TableScreen):
         if not target.environments:
             self.show_message(f"nothing to copy: {target.name}")
             return
+        from envwatch.tui.screens.menu import Choice, CopyMenu
+        from envwatch.views.output.formats import json_of, row_json_of
+        from envwatch.views.pane.details import COPY_LETTERS, Copy, copies
+        from envwatch.views.pane.sentence import incident_sentence
+
         state, environments = self.state, self._environment_list(target.environments, self.state)
         sentence = incident_sentence(
             target.environments,
@@ -187,6 +187,8 @@ class RowActions(TableScreen):
                 return
             letter, is_plain = choice
             if is_plain:
+                from envwatch.tui.screens.plain_text import PlainText
+
                 self.app.push_screen(PlainText(self._legible(texts[letter].text)))
             else:
                 self._copy(texts[letter])
@@ -198,6 +200,8 @@ class RowActions(TableScreen):
         self.app.push_screen(CopyMenu(f"Copy from {target.name}", choices), copy)
 
     def _environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
+        from envwatch.views.output.environment_list import environment_list_of_rows
+
         return environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
 
     def _legible(self, text: str) -> str:
@@ -212,6 +216,9 @@ class RowActions(TableScreen):
     # Export.
 
     def action_export(self) -> None:
+        from envwatch.tui.screens.menu import Choice, Menu
+        from envwatch.views.output.formats import csv_of, json_of
+
         rows, state = self.table.matching, self.state
         what = f"{counted(len(rows), 'environment')}{self.as_of}"
         choices = [
@@ -263,6 +270,9 @@ class RowActions(TableScreen):
         return target.was_lost and is_up and bool(target.environments)
 
     def _ask_for_note(self, problems: Target, whole: Target) -> None:
+        from envwatch.tui.screens.prompt import Prompt
+        from envwatch.views.pane.sentence import acknowledged_text
+
         def acknowledge(answer: PromptResult | None) -> None:
             if answer is None or (still := self.newest(problems)) is None:
                 return
@@ -283,6 +293,8 @@ class RowActions(TableScreen):
         self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), acknowledge)
 
     def _ask_for_change(self, acknowledged: Target, whole: Target) -> None:
+        from envwatch.tui.screens.prompt import Prompt
+
         notes = {ack.note for ack in self._acks_of(acknowledged.environments).values()}
         note = notes.pop() if len(notes) == 1 else EMPTY
 
@@ -327,6 +339,8 @@ class RowActions(TableScreen):
         if self._is_up_again(target):
             self.show_message(f"nothing to silence: {target.is_or_are} up again")
             return
+        from envwatch.tui.screens.menu import Choice, Menu
+
         monitor, now = self.state.monitor, self.state.now
         found = [monitor.silence_of(row, now) for row in target.environments]
         silences = {silence.id for silence in found if silence is not None}
@@ -345,6 +359,8 @@ class RowActions(TableScreen):
         self.app.push_screen(Menu(f"Silence {target.name} for", choices), choose)
 
     def _ask_why(self, target: Target, lasts: timedelta) -> None:
+        from envwatch.tui.screens.prompt import Prompt
+
         def silence(answer: PromptResult | None) -> None:
             if answer is not None and (still := self.newest(target)) is not None:
                 keys = [row.key for row in still.environments]
@@ -357,6 +373,8 @@ class RowActions(TableScreen):
 
 def _names_of(target: Target) -> Copy:
     """Return the names of a target, one a line."""
+    from envwatch.views.pane.details import Copy
+
     label = "name" if len(target.environments) == 1 else "names"
     return Copy(label, "\n".join(tracked.environment.label for tracked in target.environments))
 
@@ -385,6 +403,7 @@ class RowCommands(TableScreen):
         elif len(target.environments) == 1:
             self._start(command, target)
         else:
+            from envwatch.tui.screens.menu import Choice, Menu
 
             def start(choice: str | None) -> None:
                 if choice is not None and (still := self.newest(target)) is not None:
@@ -422,6 +441,8 @@ class RowCommands(TableScreen):
 
     def _environ(self, tracked: TrackedEnvironment) -> Mapping[str, str]:
         """Return the variables of a command on an environment."""
+        from envwatch.views.output.environment_list import ListedEnvironment
+
         settings, profile_state, now = self._settings, self.state.monitor.fleet.for_environment(tracked), self.state.now
         row = ListedEnvironment(
             tracked, profile_state.clock.server_time(now.wall), profile_state.is_unknown(tracked, now)

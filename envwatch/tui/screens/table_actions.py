@@ -9,12 +9,9 @@ from textual import on
 from textual.binding import Binding, BindingType
 
 from envwatch.model.text import counted
-from envwatch.tui.screens.column_picker import ColumnPicker
-from envwatch.tui.screens.menu import Choice, Menu, SortMenu
 from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.footer import without_key
-from envwatch.views.table.baseline import Baseline
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.grouping import GROUPINGS, OLD, GroupHeader
 
@@ -66,6 +63,8 @@ class TableActions(TableScreen):
             self.show_message(f"sorted problems first{': this order is never inverted' if is_inverted else ''}")
 
     def action_pick_sort(self) -> None:
+        from envwatch.tui.screens.menu import Choice, SortMenu
+
         choices = [Choice("", "problems first", "then those closest to going offline, then by name")]
         sortable = [column for column in self.table.columns if column.id in COLUMNS]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
@@ -78,6 +77,8 @@ class TableActions(TableScreen):
         self.app.push_screen(SortMenu("Sort by", choices, self.view.sort or ""), sort_by)
 
     def action_pick_columns(self) -> None:
+        from envwatch.tui.screens.column_picker import ColumnPicker
+
         table = self.table
 
         def show(columns: tuple[str, ...] | None) -> None:
@@ -93,6 +94,8 @@ class TableActions(TableScreen):
         self.app.push_screen(ColumnPicker(self.view.columns or visible, has_profiles=has_profiles), show)
 
     def action_pick_group(self) -> None:
+        from envwatch.tui.screens.menu import Choice, Menu
+
         old = {tracked.key for header in self.table.headers if header.key == OLD for tracked in header.environments}
         environments = [tracked for tracked in self.table.rows if tracked.key not in old]
         choices = [Choice("", "nothing", "one list")]
@@ -112,6 +115,8 @@ class TableActions(TableScreen):
         self.app.push_screen(Menu("Group by", choices, self.view.group or ""), group_by)
 
     def action_mark(self) -> None:
+        from envwatch.views.table.baseline import Baseline
+
         fleet = self.state.monitor.fleet
         unlisted = fleet.unlisted
         if not fleet.is_listed:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.events import flatten
-from envwatch.model.clock import WallMs
-from envwatch.model.times import past_moment_of, zone_of
-from envwatch.tui.screens.prompt import Prompt, PromptResult
+from envwatch.model.times import zone_of
 from envwatch.tui.screens.table_screen import TableScreen
-from envwatch.views.events.event_filter import EventFilter
-from envwatch.views.events.rewound_text import EXAMPLES, mistake_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import tzinfo
 
     from envwatch.fleet.events import Event
+    from envwatch.model.clock import WallMs
+    from envwatch.tui.screens.prompt import PromptResult
     from envwatch.tui.state import Rewound
-
-_LONGEST: Final = 40
-"""Characters of a moment as people write it."""
 
 TIME_LABELS: Final = {
     "step(-1)": "Back",
@@ -116,26 +109,6 @@ class Live(NamedTuple):
 Goal: TypeAlias = Steps | EventSteps | AtTime | Reached | Live
 
 
-class TimePrompt(Prompt):
-    """Asks for a moment, until it is one: an age before the last one that there is, or a time in a zone."""
-
-    ENTER = "Go"
-
-    def __init__(self, last: WallMs, zone: tzinfo | None) -> None:
-        super().__init__("Show the screen as it was at", EXAMPLES, _LONGEST)
-        self._last = last
-        self._zone = zone
-
-    def moment_in(self, text: str) -> WallMs | None:
-        """Return the moment that a text names; None if it names none."""
-        last = datetime.fromtimestamp(self._last / 1000, UTC)
-        found = past_moment_of(text, last, self._zone) if text.strip() else None
-        return None if found is None else WallMs(found.timestamp() * 1000)
-
-    def mistake_in(self, text: str) -> str:
-        return "" if self.moment_in(text) is not None else mistake_text(text)
-
-
 class TimeActions(TableScreen):
     """The keys of the time machine."""
 
@@ -167,6 +140,8 @@ class TimeActions(TableScreen):
         self.post_message(self.Wanted(Live()))
 
     def action_go_to_time(self) -> None:
+        from envwatch.tui.screens.prompt import TimePrompt
+
         prompt = TimePrompt(self.state.last, zone_of(self.options.times))
 
         def go(answer: PromptResult | None) -> None:
@@ -180,6 +155,8 @@ class TimeActions(TableScreen):
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True
+        from envwatch.views.events.event_filter import EventFilter
+
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query
         event_filter = EventFilter(

@@ -13,8 +13,6 @@ from envwatch.model.text import EMPTY
 from envwatch.model.times import zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES, Part, TextLine
-from envwatch.views.events.day_line import HERE, day_cells, day_runs, ends_of, hour_labels
-from envwatch.views.pane.legend import day_entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +29,7 @@ _WITHOUT_LEGEND = 80
 class DayBar(TextLine):
     """The events of a day, its gaps, and the moment that is shown."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", HERE)}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
 
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
@@ -52,6 +50,8 @@ class DayBar(TextLine):
         news = [Part(f"live: {rewound.live}", "offline", 10)] if rewound is not None and rewound.live else []
         if rewound is None or rewound.day is None:
             return [Part("reading the events", "faint")], news
+        from envwatch.views.events.day_line import day_runs, ends_of, hour_labels
+
         day, is_ascii, zone = rewound.day, self.options.glyphs.is_ascii, zone_of(self.options.times)
         begin, end = ends_of(day, zone)
         news = [*self._legend(is_ascii=is_ascii), *news]
@@ -66,6 +66,8 @@ class DayBar(TextLine):
 
     def _legend(self, *, is_ascii: bool) -> list[Part]:
         """Return the signs of the line with their meanings, as many as fit a wide screen."""
+        from envwatch.views.pane.legend import day_entries
+
         parts: list[Part] = []
         for sign, style, meaning in day_entries(ascii_only=is_ascii):
             entry = [Part(sign, style, 2), Part(f" {meaning}", "faint", 2, is_joined=True)]
@@ -75,6 +77,8 @@ class DayBar(TextLine):
         return parts
 
     def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[Run]:
+        from envwatch.views.events.day_line import day_cells
+
         drawn = self._drawn_cells
         if drawn is None or drawn[0] is not day or drawn[1:3] != (width, is_ascii):
             drawn = self._drawn_cells = (day, width, is_ascii, day_cells(day, width, ascii_only=is_ascii))

@@ -19,10 +19,6 @@ from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.pager import Pager
-from envwatch.views.pane.details import EVENTS, about_lines, event_line, help_lines, id_lines
-from envwatch.views.pane.explanation import explanation_rows
-from envwatch.views.pane.group_details import common_lines, group_headline, newest_events, problem_lines
-from envwatch.views.pane.last_day import last_day_rows, uptime_text
 from envwatch.views.pane_layout import FAINT, KEY, TITLE, DetailLine, PaneLayout, Piece, Row
 from envwatch.views.state_details import acknowledgement_lines, headline, proof, shared_lines, silence_lines
 from envwatch.views.table.block import BlockLine
@@ -123,6 +119,8 @@ class DetailPane(Pager):
         line, layout = self.line, self._layout
         head, why = self._head(line), list[Row]()
         if self.explains and isinstance(line, TrackedEnvironment):
+            from envwatch.views.pane.explanation import explanation_rows
+
             zone = zone_of(self.options.times)
             rows = explanation_rows(line, self.state.monitor, self.state.now, zone, layout)
             why = [layout.section("why · E goes back"), *rows]
@@ -152,6 +150,8 @@ class DetailPane(Pager):
             return []
         state, is_ascii, layout = self.state, self.options.glyphs.is_ascii, self._layout
         if isinstance(line, GroupHeader):
+            from envwatch.views.pane.group_details import group_headline, problem_lines
+
             lines = problem_lines(line.environments, state.monitor.fleet, state.monitor.acks, state.now)
             return [
                 *layout.title(line.title),
@@ -179,6 +179,9 @@ class DetailPane(Pager):
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
         """Return what helps, its last day, events, what it is, and its ids; of what is up, what it is before events."""
+        from envwatch.views.pane.details import about_lines, help_lines, id_lines
+        from envwatch.views.pane.last_day import last_day_rows, uptime_text
+
         state, times, layout = self.state, self.options.times, self._layout
         profile_state, own_events = (
             state.monitor.fleet.for_environment(tracked),
@@ -202,6 +205,8 @@ class DetailPane(Pager):
 
     def _events(self, own_events: Sequence[Event], spare: int) -> list[Row]:
         """Return the newest events: a few, or as many as there are rows to spare."""
+        from envwatch.views.pane.details import EVENTS
+
         most = max(EVENTS, spare - 2)
         newest = own_events[: -most - 1 : -1]
         rows = self._event_rows(newest)
@@ -210,6 +215,8 @@ class DetailPane(Pager):
         return rows
 
     def _event_rows(self, events: Iterable[Event], *, is_named: bool = False) -> list[Row]:
+        from envwatch.views.pane.details import event_line
+
         is_ascii, zone = self.options.glyphs.is_ascii, zone_of(self.options.times)
 
         def line(event: Event) -> DetailLine:
@@ -234,6 +241,8 @@ class DetailPane(Pager):
 
     def _incident(self, line: BlockLine) -> list[Row]:
         """Return what helps each kind of member, every member, what the members share, and their newest events."""
+        from envwatch.views.pane.details import help_lines
+
         state, members, is_ascii = self.state, line.members, self.options.glyphs.is_ascii
         kinds: dict[tuple[bool, bool], list[TrackedEnvironment]] = {}
         for each in line.off:
@@ -253,6 +262,8 @@ class DetailPane(Pager):
 
     def _group(self, environments: Sequence[TrackedEnvironment]) -> list[Row]:
         """Return what environments share, in what they differ, and their newest events."""
+        from envwatch.views.pane.group_details import common_lines, newest_events
+
         shared, different = common_lines(environments)
         return [
             *self._section("shared by all", shared),

@@ -25,7 +25,6 @@ from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
 from envwatch.views.events.event_text import empty_table_text
 from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
-from envwatch.views.table.baseline import comparison_columns
 from envwatch.views.table.block import BlockLine
 from envwatch.views.table.column_widths import SCROLLBAR, column_at, fitting
 from envwatch.views.table.columns import COLUMNS
@@ -215,7 +214,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """The visible columns, each with its width in cells."""
         view = self.view
         if view.compares and view.baseline is not None:
-            return comparison_columns(self._columns_width, view.baseline, self.state.monitor.fleet)
+            return view.baseline.columns(self._columns_width, self.state.monitor.fleet)
         return self.usual_columns
 
     @property

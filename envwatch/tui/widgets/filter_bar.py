@@ -23,7 +23,6 @@ from textual.reactive import reactive
 from textual.widgets import Input
 
 from envwatch.model.text import cells
-from envwatch.query.completion import HELP, LOG_HELP, completions
 from envwatch.query.language import PartialQuery, Query, partial_query
 from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
@@ -61,18 +60,20 @@ class HintLine(TextLine):
     completions: reactive[Sequence[Completion]] = reactive(())
     is_empty: reactive[bool] = reactive(default=True)
 
-    def __init__(self, examples: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, *, is_of_log: bool) -> None:
         super().__init__()
-        self._examples = examples
+        self._is_of_log = is_of_log
 
     def parts(self) -> Row:
         """Return the mistake, else examples for an empty text, else completions."""
         if self.error is not None:
             return self._with_pointer(self.error.message, self.error_at), []
         if self.is_empty:
+            from envwatch.query.completion import HELP, LOG_HELP
+
             examples = [
                 (Part(example, "key", -n), Part(meaning, "faint", -n))
-                for n, (example, meaning) in enumerate(self._examples)
+                for n, (example, meaning) in enumerate(LOG_HELP if self._is_of_log else HELP)
             ]
             return [part for pair in examples for part in pair], []
         texts = [Part(completion.text, "key", -n) for n, completion in enumerate(self.completions)]
@@ -113,7 +114,7 @@ class FilterBar(Vertical):
 
     def __init__(self, *, is_of_log: bool = False) -> None:
         super().__init__()
-        self._examples = LOG_HELP if is_of_log else HELP
+        self._is_of_log = is_of_log
         self._underline = _Underline()
         self._parsed = ""
         """The text that was parsed last."""
@@ -124,7 +125,7 @@ class FilterBar(Vertical):
         """The query from before the bar was opened."""
 
     def compose(self) -> ComposeResult:
-        yield HintLine(self._examples)
+        yield HintLine(is_of_log=self._is_of_log)
         hint = "words and field:value terms, all of which must hold"
         yield TextInput(id="query", placeholder=hint, select_on_focus=False, compact=True, highlighter=self._underline)
 
@@ -178,6 +179,8 @@ class FilterBar(Vertical):
         line.refresh()
 
     def _completions(self) -> list[Completion]:
+        from envwatch.query.completion import completions
+
         return completions(self.input.value, self.input.cursor_position, self.state.monitor.fleet.environments)
 
     def action_complete(self) -> None:

@@ -23,9 +23,9 @@ from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
-from envwatch.views.output.window_title import counts_text
 from envwatch.views.state_style import painted, presence_style, style_of
 from envwatch.views.table.block import Aside
+from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import ambiguous_names, id_tail
 

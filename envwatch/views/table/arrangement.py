@@ -15,12 +15,10 @@ from envwatch.fleet.acknowledgements import NO_ACKS, ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
-from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache
-from envwatch.views.table.baseline import differing
 from envwatch.views.table.columns import LAST_DAY, STATE_TIME, for_rank
 from envwatch.views.table.grouping import groups_of, old_group
-from envwatch.views.table.table_view import PRESETS, NameOrder, by_presence, by_value
+from envwatch.views.table.table_view import NameOrder, by_presence, by_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -141,19 +139,23 @@ def _chosen(
 ) -> list[TrackedEnvironment]:
     """Return what the preset, the query and the comparison leave, in no order."""
     compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
+    queries = [query for query in (view.preset.query, view.query) if query]
     chosen: list[TrackedEnvironment] = []
     for profile, profile_state in fleet.by_profile.items():
         environments: Iterable[TrackedEnvironment] = (
             profile_state.environments.values() if compared is None else compared[profile]
         )
-        context = MatchContext(
-            profile_state.clock.server_time(WallMs(order_inputs.wall)),
-            partial(_is_acked, order_inputs.acks, profile_state.server),
-            profile_state.profile_name,
-        )
-        cache = searches.setdefault(profile, SearchCache())
-        for query in filter(None, (PRESETS[view.preset], view.query)):
-            environments = filter(query.test(context, columns, cache), environments)
+        if queries:
+            from envwatch.query.field_types import MatchContext
+
+            context = MatchContext(
+                profile_state.clock.server_time(WallMs(order_inputs.wall)),
+                partial(_is_acked, order_inputs.acks, profile_state.server),
+                profile_state.profile_name,
+            )
+            cache = searches.setdefault(profile, SearchCache())
+            for query in queries:
+                environments = filter(query.test(context, columns, cache), environments)
         chosen += environments
     return chosen
 
@@ -161,7 +163,7 @@ def _chosen(
 def _compared(fleet: Fleet, baseline: Baseline) -> dict[SafeText, list[TrackedEnvironment]]:
     """Return the environments that differ from a baseline by profile, including those that are no longer tracked."""
     found: dict[SafeText, list[TrackedEnvironment]] = {profile: [] for profile in fleet.by_profile}
-    for tracked, _ in differing(baseline, fleet.environments):
+    for tracked, _ in baseline.differing(fleet.environments):
         found[tracked.profile].append(tracked)
     return found
 

@@ -56,6 +56,45 @@ class Baseline:
         """Return the differences of an environment as it is now; None if it is no longer tracked."""
         return () if key[0] in self.unlisted else differences(self.environments.get(key), after)
 
+    def differing(
+        self, environments: Iterable[TrackedEnvironment]
+    ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
+        """Return the environments that differ from the baseline, each with its differences.
+
+        They are in the given order, followed by those that are no longer tracked, as they were. All must be given that
+        are tracked now, of every profile in the baseline.
+        """
+        present: set[EnvironmentKey] = set()
+        differing = []
+        for tracked in environments:
+            key = tracked.key
+            present.add(key)
+            if self.environments.get(key) is not tracked and (found := self.differences(key, tracked)):
+                differing.append((tracked, found))
+        for key, before in self.environments.items():
+            if key not in present and (found := self.differences(key, None)):
+                differing.append((before, found))
+        return differing
+
+    def columns(self, width: int, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
+        """Return the columns of a table of so many cells that compares rows with the baseline, each with its width."""
+
+        def text(tracked: TrackedEnvironment, _: float) -> SafeText:
+            return difference_text(self.differences(tracked.key, fleet.tracked(tracked.key)))
+
+        *left, name = (COLUMNS[id_] for id_ in FIXED)
+        room = width - LEFT - 1
+        changes = Column(
+            id="changes",
+            title="SINCE THE BASELINE",
+            width=0,
+            about="what differs",
+            text=text,
+            rank=lambda tracked: text(tracked, 0.0),
+        )
+        name_width = max(min(room // 3, 32), 1)
+        return (*((column, column.width) for column in left), (name, name_width), (changes, max(room - name_width, 1)))
+
 
 class Difference(NamedTuple):
     """A field with its values before and after."""
@@ -106,51 +145,9 @@ def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | N
     return (*(state or _connection_difference(was, now)), *_field_differences(was, now))
 
 
-def differing(
-    baseline: Baseline, environments: Iterable[TrackedEnvironment]
-) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
-    """Return the environments that differ from a baseline, each with its differences.
-
-    They are in the given order, followed by those that are no longer tracked, as they were. All must be given that are
-    tracked now, of every profile in the baseline.
-    """
-    baseline_environments = baseline.environments
-    present: set[EnvironmentKey] = set()
-    differing = []
-    for tracked in environments:
-        key = tracked.key
-        present.add(key)
-        if baseline_environments.get(key) is not tracked and (found := baseline.differences(key, tracked)):
-            differing.append((tracked, found))
-    for key, before in baseline_environments.items():
-        if key not in present and (found := baseline.differences(key, None)):
-            differing.append((before, found))
-    return differing
-
-
 def difference_text(differences: Iterable[Difference], nothing: SafeText = NOTHING) -> SafeText:
     """Return differences in one line: `state online → offline · mode standard → –`, where `nothing` is the dash."""
     return composed(" · ".join(_text(difference, nothing) for difference in differences))
-
-
-def comparison_columns(width: int, baseline: Baseline, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
-    """Return the columns of a table of so many cells that compares rows with a baseline, each with its width."""
-
-    def text(tracked: TrackedEnvironment, _: float) -> SafeText:
-        return difference_text(baseline.differences(tracked.key, fleet.tracked(tracked.key)))
-
-    *left, name = (COLUMNS[id_] for id_ in FIXED)
-    room = width - LEFT - 1
-    changes = Column(
-        id="changes",
-        title="SINCE THE BASELINE",
-        width=0,
-        about="what differs",
-        text=text,
-        rank=lambda tracked: text(tracked, 0.0),
-    )
-    name_width = max(min(room // 3, 32), 1)
-    return (*((column, column.width) for column in left), (name, name_width), (changes, max(room - name_width, 1)))
 
 
 def _text(difference: Difference, nothing: SafeText) -> str:

@@ -9,6 +9,7 @@ from bisect import insort
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -42,15 +43,12 @@ class Preset(StrEnum):
     FLAPPING = "flapping"
     CHANGED = "changed"
 
-
-PRESETS: Final[Mapping[Preset, Query]] = {
-    Preset.ALL: Query(),
-    Preset.ONLINE: parse("status:online"),
-    Preset.LATE: parse("status:late"),
-    Preset.OFFLINE: parse("status:offline,gone"),
-    Preset.FLAPPING: parse("status:flapping"),
-    Preset.CHANGED: parse("status:changed"),
-}
+    @cached_property
+    def query(self) -> Query:
+        """The query of the part, empty for the whole fleet."""
+        if self is Preset.ALL:
+            return Query()
+        return parse(f"status:{'offline,gone' if self is Preset.OFFLINE else self}")
 
 
 @dataclass(frozen=True, slots=True)
