@@ -31,7 +31,7 @@ from textual.app import App
 from envwatch.cli.main import main
 
 def note(app):
-    if len(app.state.fleet):
+    if len(app.state.monitor.fleet):
         own = sorted(name for name in sys.modules if name.partition(".")[0] == "envwatch")
         file = Path(os.environ["HOME"], "writing")
         file.write_text("\\n".join(own))
