@@ -76,6 +76,8 @@ def test_keys_that_come_before_the_first_frame_are_text_of_the_filter_that_the_f
 def test_one_click_on_quit_asks_and_the_second_click_quits(environ: dict[str, str]) -> None:
     with Terminal(ENVWATCH, environ) as terminal:
         terminal.wait_for(SHOWN)
+        terminal.press("p")  # a new loss would insert a key before the click
+        terminal.wait_for("PAUSED")
         terminal.wait_for("q Quit$")
         for answer in ("one more click quits", None):
             terminal.click(terminal.display[-1].index("Quit"), 23)

@@ -132,7 +132,10 @@ def test_the_block_takes_a_third_of_the_screen_and_counts_the_lines_without_room
                 if most > 2:  # of two lines, one is the cursor's
                     assert re.match(rf" \+{left} more · n *$" if left else ".* older-12 ", block[-1])
             assert (terminal.display[most + 1][:2] == "──") is (lines > 9)
-            assert terminal.cursor_line in range(1, most + 1), "n leads to a line that is then in view"
+            terminal.wait_until(
+                lambda most=most: terminal.cursor_line in range(1, most + 1),  # type: ignore[misc]
+                "n leads to a line that is then in view",
+            )
 
 
 def changing(late_since: float, gone: Collection[str] = (), back: Collection[str] = ()) -> list[dict[str, Any]]:
