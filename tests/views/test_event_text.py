@@ -206,6 +206,12 @@ def test_a_loss_looks_like_a_loss_while_the_block_needs_a_person_for_it() -> Non
     assert event_style(other, one.block).style == "gone"
     assert event_style(lost, one.ack("a").block).style == "gone"
     assert event_style(lost, one.poll("a+ b+").block).style == "gone"
+    again = one.hold(65, "a+ b+").poll("ax bx")
+    assert [event_style(each, again.block).style for each in again.monitor.event_log if each.kind is Kind.OFFLINE] == [
+        "gone",
+        "offline",
+        "offline",
+    ], "the first loss of a is over"
     assert event_style(event(Kind.KEY_REFUSED), one.block).style == "late"
 
 

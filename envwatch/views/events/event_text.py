@@ -63,12 +63,13 @@ _KIND_GLYPHS = {
 def event_style(event: Event, block: Block | None = None) -> StateStyle:
     """Return the glyph and colour of an event in the log.
 
-    With a block, a loss has the colour of a loss only while the block needs a person and lists one of the environments.
+    With a block, a loss has the colour of a loss only while the loss needs a person: an earlier loss of the same
+    environment is over.
     """
     look = _event_style(event)
     if look.style != "offline" or block is None:
         return look
-    is_open = block.newest is not None and any(key_of(each) in block.homes for each in flatten([event]))
+    is_open = any(each.at >= block.open_since.get(key_of(each), inf) for each in flatten([event]))
     return look if is_open else replace(look, style="gone")
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.model.clock import Clocks
+    from envwatch.model.clock import Clocks, ServerMs
     from envwatch.views.table.grouping import LineKey
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
@@ -116,6 +116,8 @@ class Block:
     """The environments that the table leaves out."""
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
     """The line of each environment that is off."""
+    open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
+    """When each environment of a line that needs a person was lost."""
     changes_at: float = inf
     """When time alone changes the lines, by this machine's clock in ms."""
 
@@ -232,6 +234,7 @@ def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks) -> Block:
         lines=tuple(lines),
         keys=frozenset(off).union(singles),
         homes=off,
+        open_since={tracked.key: tracked.lost_at for line in lines if line.is_open for tracked in line.off},
         changes_at=min(ends, default=inf),
     )
 
