@@ -23,8 +23,8 @@ _THRESHOLDS: Final = (20_000, 2, 1_000_000)
 collections of the second generation per full collection: in effect no full collection."""
 
 _FULL_EVERY_S: Final = 60.0
-"""Least time between full collections. Textual's lines are reference cycles, of which about 3,000 objects a minute
-(0.3 MiB) become old before they are garbage, measured at one poll a second."""
+"""Least time between full collections. Textual's lines are reference cycles. At one poll a second, about 3,000 of their
+objects a minute (0.3 MiB) become old before they are garbage (measured)."""
 
 _SHARE: Final = 5_000
 """A full collection takes at most one part in so many of the time until the next one."""
@@ -52,7 +52,7 @@ class StartAfterFirstOutcome:
 
 
 def start() -> None:
-    """Collect young objects rarely, at most about 80,000 at once, and never what is there by now."""
+    """Collect young objects rarely, at most about 80,000 at once, and never the objects that exist by now."""
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     gc.enable()

@@ -114,12 +114,12 @@ _USUAL_COLUMNS: Final = 80
 
 
 class ProgressLine:
-    """A line that is shown while a context lasts, and erased at its end.
+    """A line that is visible while a context lasts, and erased at the end of the context.
 
-    It is rewritten at most once a second, with a carriage return and blanks: any terminal understands these.
+    The line is rewritten at most once a second, with a carriage return and blanks: any terminal understands these.
 
     Args:
-        after_s: seconds in which nothing is shown, as most of what is shown later is over by then.
+        after_s: seconds before the first line, because most waits are shorter.
     """
 
     def __init__(self, after_s: float = 0.0) -> None:

@@ -98,7 +98,7 @@ class ProfileSettings:
     history: Annotated[bool, FLAG] = setting(default=True, example="false", part="record", demo=True)
     """Whether dashboard and `watch` record what they see in the state folder of this machine."""
     history_days: int = setting(HISTORY_DAYS, bounds=(1, 3650), example="14", part="record", demo=True)
-    """Days before today of which the history is kept."""
+    """How many days of the history are kept, not counting today."""
     history_mb: int = setting(HISTORY_MB, bounds=(1, 1_000_000), example="256", part="record")
     """Megabytes of this profile's history at most: the oldest days are deleted first."""
     serve_tokens_file: Annotated[Path | None, FILE] = setting(None, example='"serve-tokens"', part="record")

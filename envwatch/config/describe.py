@@ -125,7 +125,7 @@ _PROFILE: Final = """
 #[profiles.work]
 """
 _KEYS: Final = """
-# Keys of your own, by the id of what they do.
+# Keys of your own: the id of an action, and its keys.
 #[keys]
 #row.explain = "z"
 #poll.pause = ["f5", "P"]

@@ -170,7 +170,7 @@ class Config(Profile):
     ] = {}
     """Profiles by name; a setting of a profile goes before the same one outside."""
     keys: Annotated[dict[str, tuple[str, ...]], KEYS] = {}
-    """Keys by the id of what they do: `row.explain = "z"`."""
+    """Keys by the id of their action: `row.explain = "z"`."""
     hooks: tuple[HookSettings, ...] = ()
     """What `envwatch watch --hooks` runs or posts when something happens."""
     commands: Annotated[

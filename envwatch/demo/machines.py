@@ -44,8 +44,8 @@ class Blueprint(NamedTuple):
     name: str
     os: str
     device: str
-    """Form of its deviceId: uuid, hex, desktop or sandbox; "twin" shares that of the blueprint before. Three forms are
-    rows of the Desktop app: desktop, "cloud" (a uuid) and "local" (the Desktop app on this very machine)."""
+    """Form of the deviceId: uuid, hex, desktop or sandbox; "twin" repeats the deviceId of the blueprint before. Three
+    forms are rows of the Desktop app: desktop, "cloud" (a uuid) and "local" (the Desktop app on this very machine)."""
     mode: str | None
     branch: str | None
     presence: str = "online"

@@ -110,12 +110,12 @@ def recovered(
 ) -> frozenset[ServerKey]:
     """Return the keys of acknowledgements whose environment is no problem any more, or has another problem.
 
-    Only a row proves that: an environment that is gone or absent may come back with the same problem. One that is
-    offline and gave a sign of life since it was acknowledged was up in between, unseen. The environments are those of
-    all profiles, and `servers` has the server of each profile. An acknowledgement for one server ends by the rows of
-    that server: an id that is a problem under any of its profiles still is one. An acknowledgement for every server
-    ends once a server lists the id and the id is a problem on no server. Without a listing of every profile
-    (`are_all_listed`) nobody knows that.
+    Only a row proves the end of a problem: an environment that is gone or absent may come back with the same problem.
+    An offline environment with a sign of life after its acknowledgement was up in between, unseen. The environments
+    are the rows of all profiles, and `servers` has the server of each profile. An acknowledgement for one server ends
+    once the id is a problem under no profile of the server. An acknowledgement for every server ends once a server
+    lists the id and the id is a problem on no server. Before every profile is listed (`are_all_listed`), an
+    acknowledgement for every server does not end.
     """
     if not acks:
         return frozenset()

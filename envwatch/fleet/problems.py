@@ -40,7 +40,7 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
     """Whether an environment is offline since a time that cannot be true: before 2020, or after `latest`.
 
-    Nobody knows how long such a loss has lasted. Times are by the server's clock in ms.
+    The duration of such a loss is unknown. Times are by the server's clock in ms.
     """
     return tracked.verdict.presence is _OFFLINE and not _EARLIEST_MS <= tracked.lost_at <= latest
 

@@ -124,7 +124,7 @@ DEMO_ALERT_AFTER = timedelta(seconds=10)
 BLIND_AFTER = timedelta(minutes=15)
 """How long a profile is blind before that is an incident about envwatch, unless the configuration says otherwise."""
 HISTORY_DAYS = 14
-"""Days before today of which the history is kept, unless the configuration says otherwise."""
+"""How many days of the history are kept, not counting today, unless the configuration says otherwise."""
 HISTORY_MB = 256
 """Of a profile's history at most, in units of 2^20 bytes, unless the configuration says otherwise."""
 

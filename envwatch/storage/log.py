@@ -247,7 +247,7 @@ def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns
         redactor: takes secrets out of the text.
         log: a sentence about where the rest is.
         columns: of the terminal.
-        lines: of the terminal, one of which is left to the shell.
+        lines: of the terminal. The report leaves one line to the shell.
     """
     traceback = TracebackException.from_exception(error)
     message = _fitting(redactor.lines("".join(traceback.format_exception_only())), columns)[:3]

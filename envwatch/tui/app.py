@@ -200,6 +200,7 @@ class EnvwatchApp(TerminalApp):
             self._publish(replace(self._present, now=now, ambiguous_names=ambiguous))
 
     def _note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
+        """Note an outcome for the past after the outcome's frame: the first call imports the time machine."""
         self.time_machine.note(profile, monitor, now)
 
     async def _take_notices(self) -> None:

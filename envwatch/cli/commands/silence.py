@@ -168,7 +168,7 @@ def _confirm() -> None:
     """Ask whether every environment is to be silenced; only a person at a terminal can answer.
 
     Raises:
-        StopError: if the answer is no, or nobody can be asked.
+        StopError: if the answer is no, or there is no terminal.
     """
     if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
         raise StopError(Exit.USAGE, "this filter silences every environment; --yes confirms that")
