@@ -14,7 +14,8 @@ from textual.containers import Container
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from envwatch.tui.screens.row_actions import RowActions, RowCommands
+from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.screens.row_commands import RowCommands
 from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, more_labels, time_label
 from envwatch.tui.widgets.day_bar import DayBar
