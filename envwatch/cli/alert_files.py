@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.bootstrap import alert_file_for, state_file
-from envwatch.fleet.alert_state import (
+from envwatch.fleet.alerting.alert_state import (
     AlertState,
     alert_state,
     content_of,

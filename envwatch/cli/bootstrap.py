@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alert_policy import AlertPolicy, Matcher
-    from envwatch.fleet.history import Past
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
     from envwatch.model.limits import Limits
+    from envwatch.past.history import Past
     from envwatch.sources.letta.client import Client
     from envwatch.sources.session import Target
     from envwatch.storage.history.recorder import HistoryRecorder
@@ -185,7 +185,7 @@ def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
 def policy_for(settings: Settings) -> AlertPolicy:
     """Return the alert policy of one profile, with the names in its inventory file."""
     from envwatch.config.settings import expected_by
-    from envwatch.fleet.alert_policy import NOTHING, AlertPolicy
+    from envwatch.fleet.alerting.alert_policy import NOTHING, AlertPolicy
 
     try:
         expect = expected_by(settings)
@@ -202,7 +202,7 @@ def policy_for(settings: Settings) -> AlertPolicy:
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
     """Return a query as a test under a profile; without one, the filter language need not be imported."""
-    from envwatch.fleet.alert_policy import EVERYTHING
+    from envwatch.fleet.alerting.alert_policy import EVERYTHING
 
     if not query:
         return EVERYTHING
@@ -332,7 +332,7 @@ def history_for(
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if options.no_history or not recorded:
         return History(None, {})
-    from envwatch.fleet.run_before import changes_between_runs
+    from envwatch.past.earlier_runs import changes_between_runs
     from envwatch.storage.history.folder import Retention
     from envwatch.storage.history.past import StoredPast
     from envwatch.storage.history.recorder import HistoryRecorder, nothing

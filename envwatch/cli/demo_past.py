@@ -22,17 +22,17 @@ from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.machines import random_at
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.times import DAY_MS, MINUTE_MS, TimeWindow, time_of_day
-from envwatch.fleet.acknowledgements import ack_of, note_of
+from envwatch.fleet.alerting.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import HistoryError, Moment, PollResult
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
+from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.pool import Pool
 from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.past.earlier_runs import changes_between_runs
+from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.folder import BESIDE, FolderLock, Retention, day_of, day_paths
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.schema import explained

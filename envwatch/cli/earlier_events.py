@@ -11,11 +11,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.streams import print_error
-from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.history import HistoryError, Moment
 from envwatch.model.clock import WallMs
 from envwatch.model.times import span
+from envwatch.past.earlier_runs import EarlierRuns
+from envwatch.past.history import HistoryError, Moment
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Past
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Past
     from envwatch.views.events.event_stream import EventStream
 
 

@@ -14,7 +14,7 @@ from envwatch.cli.alert_files import AlertFiles, places_for
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.cli.bootstrap import config_path_for, host_of
 from envwatch.cli.streams import print_error
-from envwatch.fleet.incidents import Incident
+from envwatch.fleet.alerting.incidents import Incident
 from envwatch.hooks.decision import HookState
 from envwatch.hooks.hook import deliveries_of
 from envwatch.hooks.message import Context, message_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alert_state import AlertState
+    from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
     from envwatch.hooks.runner import HookReport

@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 
     from envwatch.cli.alert_files import AlertFiles
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.fleet.acknowledgements import Acks, ServerKey
-    from envwatch.fleet.alert_state import AlertState
-    from envwatch.fleet.history import Past
+    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
+    from envwatch.fleet.alerting.alert_state import AlertState
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.monitor import MonitorChanges
-    from envwatch.fleet.silences import Silences
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Past
     from envwatch.sources.session import Target
     from envwatch.storage.log import PollLog
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envwatch.cli.streams import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
     from envwatch.model.text import SafeText

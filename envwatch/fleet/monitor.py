@@ -12,7 +12,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.acknowledgements import (
+from envwatch.fleet.alerting.acknowledgements import (
     NO_ACKS,
     NO_SERVERS,
     ack_in,
@@ -22,22 +22,22 @@ from envwatch.fleet.acknowledgements import (
     own_acks,
     recovered,
 )
-from envwatch.fleet.alert_policy import DEFAULT_POLICY
-from envwatch.fleet.alert_state import AlertState
-from envwatch.fleet.alerts import Alerts
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
+from envwatch.fleet.alerting.alert_state import AlertState
+from envwatch.fleet.alerting.alerts import Alerts
+from envwatch.fleet.alerting.incidents import Incidents, Surroundings
+from envwatch.fleet.alerting.losses import Loss, LossStatus, death_interval, key_of, status_of
+from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.incidents import Incidents, Surroundings
-from envwatch.fleet.losses import Loss, LossStatus, death_interval, key_of, status_of
 from envwatch.fleet.mass_changes import blast_radius
 from envwatch.fleet.outages import states
 from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.run_before import with_siblings
-from envwatch.fleet.silences import NO_SILENCES, silencing
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
@@ -48,17 +48,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.acknowledgements import Ack, Acks, OwnAcks, ServerKey
-    from envwatch.fleet.alert_policy import AlertPolicy
-    from envwatch.fleet.history import RecordedPoll
-    from envwatch.fleet.incidents import Incident
-    from envwatch.fleet.losses import Key, LossClassifier
+    from envwatch.fleet.alerting.acknowledgements import Ack, Acks, OwnAcks, ServerKey
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.alerting.losses import Key, LossClassifier
+    from envwatch.fleet.alerting.silences import Silence, Silences
     from envwatch.fleet.outages import Interval
-    from envwatch.fleet.silences import Silence, Silences
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.limits import Limits
-    from envwatch.model.outcome import Outcome
+    from envwatch.model.outcome import Outcome, RecordedPoll
 
 _END: Final = ServerMs(inf)
 

@@ -16,60 +16,26 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.diff import is_new_connection
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind
 from envwatch.fleet.flapping import is_flapping
-from envwatch.fleet.newcomers import named_by_device
 from envwatch.fleet.plausibility import latest_possible
-from envwatch.fleet.presence import GONE, UNTIMED, Presence
-from envwatch.fleet.profile_state import in_groups
+from envwatch.fleet.presence import GONE, Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
-from envwatch.fleet.replacement import RuleInputs, keeps_identity, renamed_events, with_memory_of, with_replacements
-from envwatch.fleet.tracking import TrackedEnvironment, events_between
+from envwatch.fleet.replacement import RuleInputs, keeps_identity, with_memory_of, with_replacements
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
-from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from envwatch.fleet.history import Moment
     from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
 
 _RESTART_MEMORY_MS: Final = limits.RESTART_MEMORY / MS
 _CHURN_MS: Final = limits.CHURN_WINDOW / MS
 _GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
-_CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
-LACKED: Final = clean("not in the first listing")
-"""Why a row is gone that one listing lacks: a second one has to prove it, and what it lists appears then."""
-
-
-def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
-    """Return what changed between two runs: one group, and no event if nothing did.
-
-    If the time in between is too short to be blind, it is the events themselves, as within one run. Nothing is compared
-    if either has no listing, or if their rows are of other organizations: then the key is another one.
-    """
-    asked = first.profile_state.listed
-    if (
-        before.profile_state.listed is None
-        or asked is None
-        or not are_of_one_account(before.profile_state, first.profile_state)
-    ):
-        return ()
-    at, ended_at = (
-        first.profile_state.clock.server_time(asked.wall),
-        before.profile_state.clock.server_time(before.now.wall),
-    )
-    if 0 <= ended_at - at < _CLOCK_ERROR_MS:
-        # Two estimates of the server's clock may differ by more than lies between two runs.
-        at = ServerMs(ended_at + 1)
-    environments, events = _compared(
-        before.profile_state, _remembering(first.profile_state, before.profile_state, at), at
-    )
-    grouped = in_groups(before.profile_state, asked, first.profile_state.clock, environments, events)
-    return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
@@ -81,49 +47,7 @@ def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
     return not old or not new or not old.isdisjoint(new)
 
 
-def _compared(
-    before: ProfileState, first: ProfileState, at: ServerMs
-) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
-    """Return the environments at the first listing, those that are gone among them, and what happened to each."""
-    environments: dict[SafeText, TrackedEnvironment] = {}
-    events: list[Event] = []
-    for id_, tracked in first.environments.items():
-        if tracked.presence.is_absent:  # expected, and never listed
-            continue
-        environments[id_] = tracked
-        events += events_between(before.environments.get(id_), _comparable(tracked, before), at)
-    unproven = _unproven(first)
-    for id_, tracked in before.environments.items():
-        if id_ in environments:
-            continue
-        if tracked.presence.is_absent or id_ in unproven:
-            environments[id_] = tracked
-            continue
-        environments[id_] = replace(tracked, verdict=GONE)
-        gone = events_between(tracked, environments[id_], at)
-        events += (event if tracked.absent else replace(event, reason=LACKED) for event in gone)
-    events = named_by_device(events, environments)
-    return environments, [*events, *renamed_events(before.environments, environments, at)]
-
-
-def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
-    """Return an environment of a first listing without what such a listing cannot know.
-
-    That is whether it flaps, and the verdict where its heartbeat's time cannot be true.
-    """
-    known = before.environments.get(tracked.environment.id)
-    if known is None or known.presence.is_absent:
-        return tracked
-    verdict = known.verdict if tracked.verdict == UNTIMED else tracked.verdict
-    return replace(tracked, verdict=verdict, is_flapping=known.is_flapping)
-
-
-def _as_not_running(group: Event) -> Event:
-    """Return a group of changes as of a time without envwatch: how long a state lasted before is not known then."""
-    return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
-
-
-def _unproven(profile_state: ProfileState) -> frozenset[SafeText]:
+def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
     """Return the ids of rows whose absence from the newest listing proves nothing."""
     return (
         frozenset()
@@ -164,7 +88,7 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
         for id_, tracked in profile_state.environments.items()
     }
     environments |= {tracked.environment.id: tracked for tracked in _gone(profile_state, before, gap)}
-    return _remembering(replace(profile_state, environments=MappingProxyType(environments)), before, gap.at)
+    return with_memory_of_run(replace(profile_state, environments=MappingProxyType(environments)), before, gap.at)
 
 
 def with_siblings(
@@ -180,10 +104,10 @@ def with_siblings(
         if id_ in rows
     }
     at = profile_state.clock.server_time(profile_state.listed.wall)
-    return _remembering(profile_state, replace(profile_state, environments=known), at)
+    return with_memory_of_run(profile_state, replace(profile_state, environments=known), at)
 
 
-def _remembering(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
+def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
     """Return the state with what the run before knew of rows on one device, and the replacements that follow."""
     common = [
         (was.environment, tracked.environment)
@@ -257,7 +181,7 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: _Gap) -> Itera
 
     One that the run before still listed is gone since this run's listing: a listing that holds it lets it return.
     """
-    unproven = _unproven(profile_state)
+    unproven = unproven_ids(profile_state)
     for id_, tracked in before.environments.items():
         if id_ in profile_state.environments or id_ in unproven or tracked.presence is Presence.MISSING:
             continue

@@ -13,20 +13,20 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
-from envwatch.fleet.history import PollResult
 from envwatch.fleet.periods import blind_after
 from envwatch.fleet.profile_state import blind_since
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
+from envwatch.model.outcome import PollResult
 from envwatch.model.times import MS, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import RecordedPoll
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import ServerClock
+    from envwatch.model.outcome import RecordedPoll
 
 SPANS_KEPT: Final = 1_000
 """Newest spans that are kept: one for each gap of a session."""

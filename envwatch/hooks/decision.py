@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, LossStatus, key_of
 from envwatch.fleet.events import Event, Kind, leaves
-from envwatch.fleet.losses import LOSSES, RETURNS, LossStatus, key_of
 from envwatch.fleet.periods import ENDS
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from envwatch.fleet.incidents import Incident
-    from envwatch.fleet.losses import LossClassifier
+    from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.alerting.losses import LossClassifier
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.model.clock import Clocks, MonotonicS
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
-from envwatch.fleet.alerts import ring_text
+from envwatch.fleet.alerting.alerts import ring_text
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Event
-from envwatch.fleet.losses import key_of
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import long_age, span
 from envwatch.views.events.cloud_events import cloud_event, envelope, word_of
@@ -27,7 +27,7 @@ from envwatch.views.output.formats import iso
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor
     from envwatch.hooks.decision import Fired
     from envwatch.model.clock import Clocks, ServerMs

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 
@@ -170,3 +170,38 @@ class Slept:
 
 
 Outcome: TypeAlias = Listed | Failed | Slept
+
+
+class PollResult(StrEnum):
+    """What came of a poll."""
+
+    LISTED = "listed"
+    """A complete listing, believed or quarantined."""
+    FAILED = "failed"
+    SLEPT = "slept"
+    """No poll: this machine stood still until then."""
+
+    @classmethod
+    def from_outcome(cls, outcome: Outcome) -> PollResult:
+        """Return the result of an outcome."""
+        match outcome:
+            case Listed():
+                return cls.LISTED
+            case Failed():
+                return cls.FAILED
+            case Slept():
+                return cls.SLEPT
+
+
+class RecordedPoll(NamedTuple):
+    """One poll in the order of recording."""
+
+    number: int
+    """Identifies it; grows from poll to poll, also over days and runs."""
+    at: WallMs
+    """This machine's wall clock when its outcome was taken; may go back where that clock was set back."""
+    result: PollResult
+    run: int
+    """The number of the first poll of the run of envwatch that recorded it: a run begins with no knowledge."""
+    interval_s: float
+    """Seconds from poll to poll, as in force then."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from envwatch.fleet.acknowledgements import NO_ACKS, own_acks
-from envwatch.fleet.silences import NO_SILENCES, silencing
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, own_acks
+from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.silences import Silences
     from envwatch.model.clock import Clocks
 
 SharedMark: TypeAlias = "Mapping[str, JsonValue]"

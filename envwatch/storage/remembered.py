@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.acknowledgements import Acks, acks_of, entry_of, name_of
+from envwatch.fleet.alerting.acknowledgements import Acks, acks_of, entry_of, name_of
 from envwatch.storage.state_file import StateFile, StateFormat, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from envwatch.fleet.acknowledgements import Ack, ServerKey
+    from envwatch.fleet.alerting.acknowledgements import Ack, ServerKey
 
 _LONGEST: Final = 200
 """Characters of a remembered text at most; a longer one is not envwatch's own."""

@@ -10,15 +10,15 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.acknowledgements import finite_number
-from envwatch.fleet.silences import content_of, silences_of
+from envwatch.fleet.alerting.acknowledgements import finite_number
+from envwatch.fleet.alerting.silences import content_of, silences_of
 from envwatch.storage.state_file import ChangedFile, StateFile, StateFormat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from envwatch.fleet.silences import MatcherOf, Silence, Silences
+    from envwatch.fleet.alerting.silences import MatcherOf, Silence, Silences
     from envwatch.model.text import SafeText
 
 MOST_SILENCES: Final = 1_000

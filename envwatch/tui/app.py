@@ -14,12 +14,12 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import Reactive, reactive
 
-from envwatch.fleet.alerts import ring_text
-from envwatch.fleet.history import HistoryError
+from envwatch.fleet.alerting.alerts import ring_text
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.model.times import zone_of
+from envwatch.past.history import HistoryError
 from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
 from envwatch.tui.glyphs import ASCII, UNICODE

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
-    from envwatch.fleet.acknowledgements import Ack, Acks, ServerKey
-    from envwatch.fleet.alert_policy import AlertPolicy
-    from envwatch.fleet.history import Past
+    from envwatch.fleet.alerting.acknowledgements import Ack, Acks, ServerKey
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Past
     from envwatch.sources.session import Target
     from envwatch.views.output.command_context import CommandSettings
 

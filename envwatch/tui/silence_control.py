@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.silences import NO_SILENCES, silence_of_environments
+from envwatch.fleet.alerting.silences import NO_SILENCES, silence_of_environments
 from envwatch.model.text import EMPTY, SafeText, counted
 from envwatch.model.times import long_age
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import timedelta
 
+    from envwatch.fleet.alerting.silences import Silence, Silences
     from envwatch.fleet.monitor import Monitor
-    from envwatch.fleet.silences import Silence, Silences
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import WallMs
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.alert_policy import EVERYTHING, Matcher
+from envwatch.fleet.alerting.alert_policy import EVERYTHING, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import SafeText, composed
 from envwatch.query.field_types import MatchContext

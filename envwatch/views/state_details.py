@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import tzinfo
 
-    from envwatch.fleet.acknowledgements import Ack
+    from envwatch.fleet.alerting.acknowledgements import Ack
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
-    from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment

@@ -14,15 +14,15 @@ from findings import Finding, in_turn
 from fleets import beating, decoded, demo_rows, pages_of
 from support.builders import NOW, key_of, listed, reading
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
+from envwatch.past.hours import LastDays
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
 from envwatch.views.table.baseline import Baseline
@@ -33,7 +33,7 @@ from envwatch.views.table.table_view import View
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.alerting.acknowledgements import Acks
 
 _NOW = reading()
 _DAY_MS = 86_400_000

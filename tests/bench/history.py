@@ -21,7 +21,7 @@ from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from envwatch.fleet.history import Moment
+    from envwatch.past.history import Moment
     from envwatch.storage.history.encoding.frames import Frame
 
 _HOUR = 720

@@ -18,11 +18,12 @@ from support.builders import beating, listed
 
 from envwatch.cli.commands.dashboard import TURN_S
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, ServerMs, WallMs
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
+from envwatch.past.history import Moment
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter

@@ -16,10 +16,11 @@ from support.simulated_life import simulated_life
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
+from envwatch.model.outcome import PollResult
+from envwatch.past.history import Moment
 from envwatch.storage.history.folder import Retention, size_of
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.recorder import HistoryRecorder

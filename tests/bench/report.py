@@ -17,11 +17,12 @@ from programs import ENVWATCH
 from support.builders import environment, listed
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
+from envwatch.past.history import Moment
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.writer import FolderWriter
 

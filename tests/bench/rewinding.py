@@ -11,7 +11,7 @@ from programs import ENVWATCH, Glass
 from support.pty_terminal import environment
 from support.simulated_life import simulated_life
 
-from envwatch.fleet.history import PollResult
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.schema import About

@@ -25,9 +25,9 @@ from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.scenarios import FleetSpec, Scenario
 from envwatch.demo.times import DAY_MS, time_of_day
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.history import PollResult
 from envwatch.fleet.presence import Presence
 from envwatch.model.clock import WallMs
+from envwatch.model.outcome import PollResult
 from envwatch.storage.history.folder import FolderLock, Retention, day_paths, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
@@ -35,7 +35,7 @@ from envwatch.storage.history.writer import FolderWriter
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from envwatch.fleet.history import RecordedPoll
+    from envwatch.model.outcome import RecordedPoll
 
 START = 1_764_000_000_000
 MINUTE = 60_000

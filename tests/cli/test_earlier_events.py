@@ -17,8 +17,8 @@ from envwatch.fleet.events import NO_PROFILE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.history import RecordedPoll
     from envwatch.model.clock import WallMs
+    from envwatch.model.outcome import RecordedPoll
 
 
 class Stalled(MemoryHistory):

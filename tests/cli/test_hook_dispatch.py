@@ -17,7 +17,7 @@ from envwatch.cli.alert_files import AlertFiles, AlertPlace, FailingHooks
 from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
 from envwatch.cli.monitoring import MonitorUpdate
-from envwatch.fleet.alert_state import AlertState
+from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.delivery import DeliveryError

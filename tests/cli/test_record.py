@@ -24,7 +24,7 @@ from support.pty_terminal import environment as environment_of
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
 from envwatch.cli.monitoring import Deadline, updates
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs

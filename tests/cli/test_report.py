@@ -15,7 +15,7 @@ from support.recording import ALWAYS, record
 
 from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.report import run as run_command
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter

@@ -21,7 +21,7 @@ from support.faulty_server import KEY, Faulty, faulty_server, says
 from support.pty_terminal import Terminal, environment
 
 from envwatch.cli.arguments import Exit, StopError, options_in
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged
 from envwatch.storage.state_file import merge

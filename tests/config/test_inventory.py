@@ -14,7 +14,7 @@ from support.tracked_environments import tracked
 from envwatch.cli.bootstrap import policy_for
 from envwatch.config.settings import Settings, all_settings_of, expected_by
 from envwatch.config.values import ConfigError
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 
 if TYPE_CHECKING:
     from pathlib import Path

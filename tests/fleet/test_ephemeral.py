@@ -9,7 +9,7 @@ import pytest
 from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -19,7 +19,7 @@ from envwatch.model.text import clean
 from envwatch.views.matching import matcher_of
 
 if TYPE_CHECKING:
-    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.environment import Environment
 

@@ -9,8 +9,8 @@ import pytest
 from support.builders import NOW, PERIODS, beating, environment, failed, key_of, listed, reading
 from support.tracked_environments import matches
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence

@@ -13,23 +13,24 @@ from support.budget import examples
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 from support.policies import soon
 
-from envwatch.fleet.alert_state import alert_state, content_of
+from envwatch.fleet.alerting.alert_state import alert_state, content_of
 from envwatch.fleet.events import NO_PROFILE, Kind, flatten
-from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag
-from envwatch.fleet.run_before import changes_between_runs, with_run_before
+from envwatch.fleet.run_before import with_run_before
 from envwatch.model import limits
 from envwatch.model.limits import Limits
+from envwatch.past.earlier_runs import changes_between_runs
+from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.events import Event
-    from envwatch.fleet.incidents import Incident
     from envwatch.model.environment import Environment
 
 A, B, C = (f"server-{letter * 16}" for letter in "abc")

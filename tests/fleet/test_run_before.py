@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
-from envwatch.fleet.history import Moment
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.text import SafeText, clean
+from envwatch.past.earlier_runs import changes_between_runs
+from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, key_of, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.acknowledgements import Ack, acks_of, content_of, losses_of, own_acks
-from envwatch.fleet.alert_policy import AlertPolicy
-from envwatch.fleet.history import Moment
+from envwatch.fleet.alerting.acknowledgements import Ack, acks_of, content_of, losses_of, own_acks
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments, silences_of
+from envwatch.fleet.alerting.silences import content_of as content_of_silences
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.rewound import rewound
-from envwatch.fleet.silences import Silence, silence_of_environments, silences_of
-from envwatch.fleet.silences import content_of as content_of_silences
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
+from envwatch.past.history import Moment
+from envwatch.past.rewound import rewound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.fleet.acknowledgements import Acks, ServerKey
+    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 

@@ -13,7 +13,7 @@ from support.month.scoring import Message, score
 from support.month.script import BEAT, BEGIN, EXPIRY, HOUR, MINUTE, SECOND, Cause, Change, Fault, Need, Row, Script
 from support.month.watchers import Envwatch, Naive, new_monitor, restarted, settings, watched, watchers
 
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import ServerMs
 from envwatch.model.outcome import Failed, Listed, Slept

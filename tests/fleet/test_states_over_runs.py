@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading, slept
 from support.memory_history import MemoryHistory
 
-from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.outages import UptimeState, states
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
+from envwatch.past.earlier_runs import EarlierRuns
+from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,12 +13,11 @@ from support.builders import NOW, beating, failed, listed, reading, slept
 from support.memory_history import recorded
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.history import PollResult, RecordedPoll
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.watched_time import NOT_WATCHED, Span, WatchedTime
 from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Slept
+from envwatch.model.outcome import PollResult, RecordedPoll, Slept
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from support.builders import NOW, key_of
 from support.hooked import hooked
 from support.policies import soon
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_state import AlertState
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_state import AlertState
+from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.views.matching import event_test, matcher_of

@@ -15,8 +15,8 @@ from support.builders import NOW, beating, failed, listed, reading, slept
 from support.hooked import Hooked, hooked
 from support.policies import soon
 
+from envwatch.fleet.alerting.incidents import Incident
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.incidents import Incident
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.decision import Fired, HookRule, HookState
 from envwatch.model.clock import ServerMs

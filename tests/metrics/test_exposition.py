@@ -12,12 +12,12 @@ from support.builders import NOW, beating, environment, failed, key_of, listed, 
 from support.series import DOWN, MINUTE, Series, Watch, rows
 
 from envwatch import __version__
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
-from envwatch.fleet.silences import silence_of_environments
 from envwatch.metrics.exposition import exposition
 from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.clock import OffsetBounds, WallMs

@@ -13,11 +13,11 @@ from pydantic_core import to_json
 from support.builders import NOW, environment, key_of, listed, reading, wire_row, wire_rows
 from support.served import Row, Served, any_rows, header
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import Matcher
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import Matcher
+from envwatch.fleet.alerting.silences import Silence, silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.silences import Silence, silence_of_environments
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits

@@ -25,13 +25,13 @@ from support.pty_terminal import Terminal
 from envwatch.cli.line_writer import LineWriter
 from envwatch.cli.monitoring import updates
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import ListedPage, Slept, Snapshot
+from envwatch.model.outcome import ListedPage, PollResult, Slept, Snapshot
 from envwatch.model.text import clean
+from envwatch.past.history import Moment
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session, Target
 from envwatch.storage.history.folder import Retention, size_of

@@ -23,7 +23,7 @@ from support.pty_terminal import ENTER, Terminal, environment
 
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
 from envwatch.storage.remembered import (
     ACKNOWLEDGEMENTS,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from envwatch.fleet.acknowledgements import ServerKey
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -290,7 +290,7 @@ def test_two_instances_that_acknowledge_and_forget_at_once_lose_nothing(tmp_path
     path = tmp_path / "acknowledged.json"
     script = (
         "import sys; from pathlib import Path\n"
-        "from envwatch.fleet.acknowledgements import Ack\n"
+        "from envwatch.fleet.alerting.acknowledgements import Ack\n"
         "from envwatch.model.text import clean\n"
         "from envwatch.storage.remembered import ACKNOWLEDGEMENTS; from envwatch.storage.state_file import merge\n"
         "for n in range(40):\n"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import key_of
 
-from envwatch.fleet.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
+from envwatch.fleet.alerting.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.storage.silences_file import MOST_SILENCES, SILENCES, SilencesReader, silences_in

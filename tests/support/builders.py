@@ -23,7 +23,7 @@ from envwatch.views.table.block import block_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from envwatch.fleet.acknowledgements import ServerKey
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.fleet.events import Event
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from support.builders import NOW, TEXT_KEYS, TEXT_MEMBERS, environment, failed, key_of, listed, slept
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Slept
+from envwatch.model.outcome import Cause, PollResult, Slept
 from envwatch.model.text import SafeText, clean
+from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Collection

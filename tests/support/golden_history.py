@@ -23,15 +23,15 @@ if __name__ == "__main__":
 from support.builders import key_of
 from support.simulated_life import SimulatedServer, clocks
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Cause, Failed, Slept
+from envwatch.model.outcome import Cause, Failed, PollResult, Slept
 from envwatch.model.text import clean
+from envwatch.past.history import Moment
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.recording import RecordingWriter
@@ -41,11 +41,11 @@ from envwatch.storage.history.writer import FolderWriter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from envwatch.fleet.acknowledgements import ServerKey
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Past
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.outcome import Listed, Outcome
+    from envwatch.past.history import Past
 
 ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
 ABOUT = About(profile=clean("golden"), base_url=clean("https://letta.example"), version=clean("1"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.incidents import Incident
-from envwatch.fleet.losses import key_of
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.model.clock import MonotonicS
 from envwatch.model.text import clean
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment, PollResult, RecordedPoll, RecordedStep
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Slept
+from envwatch.model.outcome import PollResult, RecordedPoll, Slept
+from envwatch.past.history import Moment, RecordedStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

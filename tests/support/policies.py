@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 
 if TYPE_CHECKING:

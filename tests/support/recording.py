@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from envwatch.fleet.history import Past
     from envwatch.model.outcome import Outcome
+    from envwatch.past.history import Past
     from envwatch.storage.history.writer import FolderWriter
 
 ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))

@@ -11,13 +11,13 @@ from support.builders import NOW, page_bytes
 from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.pool import Pool
+from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

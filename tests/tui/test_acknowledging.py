@@ -12,7 +12,7 @@ from support.app_harness import staged
 from support.builders import NOW, environment, key_of
 from textual.widgets import Input
 
-from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack
 from envwatch.model.text import EMPTY, clean
 from envwatch.model.times import TimeStyle
 from envwatch.tui.screens.dashboard import Dashboard
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.style import Style
     from support.app_harness import Stage
 
-    from envwatch.fleet.acknowledgements import ServerKey
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 

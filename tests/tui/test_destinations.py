@@ -13,11 +13,11 @@ from support.builders import NOW, failed, reading
 from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.history import HistoryError
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
+from envwatch.past.history import HistoryError
 from envwatch.tui.rewind.destinations import Destinations, Present
 from envwatch.tui.rewind.past_reader import PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps
@@ -25,7 +25,7 @@ from envwatch.tui.screens.time_actions import AtTime, EventSteps
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.history import RecordedPoll
+    from envwatch.model.outcome import RecordedPoll
     from envwatch.tui.rewind.destinations import Place
 
 HOME, WORK = clean("home"), clean("work")

@@ -13,7 +13,7 @@ import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment, key_of
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.widgets.news_bar import NewsBar

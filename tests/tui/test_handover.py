@@ -15,11 +15,11 @@ from support.memory_history import MemoryHistory, recorded
 from support.recording import record
 from support.rewinding import BACK, LIFE, lived, press, rows, show, until
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
+from envwatch.past.history import HistoryError
 from envwatch.storage.history.folder import Retention
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
-    from envwatch.fleet.history import Past, RecordedPoll
-    from envwatch.model.outcome import Listed
+    from envwatch.model.outcome import Listed, RecordedPoll
+    from envwatch.past.history import Past
 
 HOUR_MS = 3_600_000
 

@@ -12,19 +12,20 @@ from support.builders import NOW, beating, environment, failed, listed
 from support.memory_history import MemoryHistory, recorded
 
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Kind
-from envwatch.fleet.history import HistoryError, PollResult
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
+from envwatch.past.history import HistoryError
 from envwatch.tui.rewind.past_reader import LoadedPast
 from envwatch.tui.screens.event_log import EventLogScreen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from envwatch.fleet.history import RecordedPoll
     from envwatch.model.environment import Environment
+    from envwatch.model.outcome import RecordedPoll
 
 HOUR = 3_600
 MINUTE = 60

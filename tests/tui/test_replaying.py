@@ -26,15 +26,15 @@ from support.rewinding import (
 )
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import WallMs
+from envwatch.past.history import HistoryError
 from envwatch.tui.arguments import Replay
 from envwatch.views.events.rewound_text import EMPTY_RECORDING, REPLAY_POLLS_NOTHING, REPLAYED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from envwatch.fleet.history import RecordedPoll
+    from envwatch.model.outcome import RecordedPoll
 
 
 def recording(life: Life = LIFE) -> MemoryHistory:

@@ -13,14 +13,14 @@ from rich.style import Style
 from support.builders import NOW, environment, key_of, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.silences import Silence
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.silences import Silence
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
+from envwatch.past.hours import LastDays
 from envwatch.query.language import Query, parse
 from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.state import MonitorState

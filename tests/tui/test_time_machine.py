@@ -41,13 +41,13 @@ from support.rewinding import (
     until,
 )
 
-from envwatch.fleet.acknowledgements import with_server
+from envwatch.fleet.alerting.acknowledgements import with_server
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import OffsetBounds
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, clean
 from envwatch.model.times import use_zone
+from envwatch.past.history import HistoryError
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
@@ -62,8 +62,9 @@ if TYPE_CHECKING:
 
     from support.app_harness import Stage
 
-    from envwatch.fleet.history import Moment, RecordedPoll, RecordedStep
     from envwatch.model.clock import WallMs
+    from envwatch.model.outcome import RecordedPoll
+    from envwatch.past.history import Moment, RecordedStep
 
 DAY_MEANINGS: Final = [entry.meaning for entry in day_entries(ascii_only=False)]
 """What the signs on the line of events mean."""

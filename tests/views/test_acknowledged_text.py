@@ -9,7 +9,7 @@ import pytest
 from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
@@ -17,7 +17,7 @@ from envwatch.model.text import EMPTY, clean
 from envwatch.views.pane.sentence import acknowledged_text
 
 if TYPE_CHECKING:
-    from envwatch.fleet.losses import Key
+    from envwatch.fleet.alerting.losses import Key
     from envwatch.model.environment import Environment
 
 NAMES = ("ada", "bob", "cyd")

@@ -18,7 +18,7 @@ from support.builders import NOW
 from support.policies import soon
 from support.tracked_environments import ALL
 
-from envwatch.fleet.alert_policy import EVERYTHING, AlertPolicy, Matcher
+from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy, Matcher
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence

@@ -12,13 +12,13 @@ from support.hostile_fleet import hostile_rows
 from support.served_listings import served
 from support.tracked_environments import tracked
 
-from envwatch.fleet.acknowledgements import ack_of
-from envwatch.fleet.alert_policy import EVERYTHING, AlertPolicy
-from envwatch.fleet.alert_state import AlertState
+from envwatch.fleet.alerting.acknowledgements import ack_of
+from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy
+from envwatch.fleet.alerting.alert_state import AlertState
+from envwatch.fleet.alerting.losses import DeathInterval, Loss
+from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.losses import DeathInterval, Loss
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.silences import silence_of_query
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.page import environment_of

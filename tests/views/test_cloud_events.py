@@ -12,7 +12,7 @@ from cloudevents.core.formats.json import JSONFormat
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading
 from support.hostile_fleet import WEAPONS
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs

@@ -9,7 +9,7 @@ import pytest
 from support.app_harness import staged
 from support.builders import NOW, environment, key_of, listed, reading
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet

@@ -17,12 +17,12 @@ from support.tracked_environments import ALL
 
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.past.history import Moment
 from envwatch.query.language import parse
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder

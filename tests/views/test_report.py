@@ -17,9 +17,8 @@ from support.eventful_life import Life
 from support.markdown import HOSTILE, assert_is_harmless
 from support.night import HOUR_MS, ZONE, Night, eventful_night
 
-from envwatch.fleet.history import RecordedPoll
 from envwatch.model.clock import WallMs
-from envwatch.model.outcome import Cause
+from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
 from envwatch.views.matching import matcher_of
 from envwatch.views.report.clock import ReportClock
@@ -30,7 +29,7 @@ from envwatch.views.report.values import ProfileReport, Report, json_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from envwatch.fleet.history import Past
+    from envwatch.past.history import Past
 
 GOLDEN = Path(__file__).with_name("report_of_a_night.md")
 

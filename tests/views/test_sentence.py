@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, key_of, listed, reading, slept
 from support.markdown import HOSTILE, assert_is_harmless
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs

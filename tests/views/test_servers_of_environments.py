@@ -9,9 +9,9 @@ from typing import Final
 import pytest
 from support.builders import environment, listed, reading
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse

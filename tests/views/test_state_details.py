@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, key_of, listed, reading, watched
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
-from envwatch.fleet.silences import silence_of_environments
 from envwatch.model.text import clean
 from envwatch.views.pane.remedies import remedies
 from envwatch.views.state_details import (

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import History, Profiles
     from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Preferences

@@ -90,8 +90,8 @@ async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | Non
 
 def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
     """Return the messages about an incident that did not happen: it opens, and it resolves."""
+    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
-    from envwatch.fleet.incidents import Incident
     from envwatch.fleet.monitor import Monitor
     from envwatch.hooks.decision import Fired
     from envwatch.hooks.message import Context, message_of

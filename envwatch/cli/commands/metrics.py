@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.cli.textfile import Textfile
-    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.poll_counts import PollCounts
     from envwatch.model.clock import Clocks

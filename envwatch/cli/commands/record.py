@@ -134,7 +134,8 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     Raises:
         OSError: if the recording cannot be written.
     """
-    from envwatch.fleet.history import HistoryError, Moment, PollResult
+    from envwatch.model.outcome import PollResult
+    from envwatch.past.history import HistoryError, Moment
 
     changes, monitor = update.changes, update.monitor
     if changes.outcome is None or changes.profile is None:
@@ -153,8 +154,8 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
 def _cut(settings: Settings, options: Options) -> int:
     from envwatch.cli.stored_history import base_url_of, past_of
     from envwatch.cli.streams import ProgressLine
-    from envwatch.fleet.history import HistoryError
     from envwatch.model.clock import WallMs
+    from envwatch.past.history import HistoryError
 
     base_url = base_url_of(settings)
     past = past_of(settings, base_url)

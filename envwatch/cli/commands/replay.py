@@ -74,7 +74,7 @@ def _speed(raw: object) -> float:
 
 def _opened(options: Options) -> RecordedFile:
     """Return the recording, with at least one poll in it."""
-    from envwatch.fleet.history import HistoryError
+    from envwatch.past.history import HistoryError
     from envwatch.storage.history.recording import RecordedFile
 
     try:
@@ -151,12 +151,12 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
     """Yield the events from a moment on, as they were printed when they happened."""
-    from envwatch.fleet.acknowledgements import with_server
+    from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.history import HistoryError
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.text import EMPTY
+    from envwatch.past.history import HistoryError
     from envwatch.query.language import parse
     from envwatch.views.events.cloud_events import source_of
     from envwatch.views.events.event_stream import EventFormat, EventStream

@@ -14,9 +14,9 @@ from envwatch.model.text import EMPTY, SafeText, clean, shortened
 from envwatch.model.times import date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
-    from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.history import Past
+    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.model.clock import WallMs
+    from envwatch.past.history import Past
     from envwatch.views.report.values import ProfileReport, Report
 
 _SHIFT: Final = "8h"
@@ -62,8 +62,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Print the report; where one of several profiles has no history, that of the others."""
-    from envwatch.fleet.history import HistoryError
     from envwatch.model.clock import WallMs
+    from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
     stdout()  # refuses a closed one before anything is read
@@ -126,7 +126,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Peri
     from pathlib import Path
 
     from envwatch.cli.bootstrap import display_settings_of
-    from envwatch.fleet.history import HistoryError
+    from envwatch.past.history import HistoryError
     from envwatch.storage.history.recording import RecordedFile
 
     name = clean(options.file)

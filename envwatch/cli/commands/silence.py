@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.silences import Silence
+    from envwatch.fleet.alerting.silences import Silence
 
 _ACTIONS: Final = {"list": "print the silences that hold", "end": "end a silence by its id"}
 _QUERY_CELLS: Final = 48
@@ -75,8 +75,8 @@ def run(options: Options) -> int:
 
 
 def _make(options: Options) -> int:
-    from envwatch.fleet.acknowledgements import note_of
-    from envwatch.fleet.silences import silence_of_query
+    from envwatch.fleet.alerting.acknowledgements import note_of
+    from envwatch.fleet.alerting.silences import silence_of_query
     from envwatch.model.clock import WallMs
     from envwatch.query.language import parse
     from envwatch.views.matching import matcher_of

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment, PollResult
     from envwatch.model.clock import WallMs
+    from envwatch.model.outcome import PollResult
+    from envwatch.past.history import Moment
 
 _BUSY_S: Final = 0.5
 """Seconds to wait where another program holds the file locked."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import GoneError, HistoryError, NewerError
+from envwatch.past.history import GoneError, HistoryError, NewerError
 from envwatch.storage.history.encoding.frames import Rebuilder
 from envwatch.storage.history.folder import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
 from envwatch.storage.history.reading import DayReader

@@ -12,8 +12,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import GoneError, HistoryError, RecordedStep
 from envwatch.model.clock import WallMs
+from envwatch.past.history import GoneError, HistoryError, RecordedStep
 from envwatch.storage.history.folder import day_of, day_path, day_paths
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment, RecordedPoll
+    from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment
     from envwatch.storage.history.encoding.frames import Rebuilder
     from envwatch.storage.history.reading import DayReader, RecordedEvent
 

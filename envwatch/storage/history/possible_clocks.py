@@ -10,18 +10,18 @@ from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.history import HistoryError
 from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.times import MS
+from envwatch.past.history import HistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from envwatch.fleet.history import Moment
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment
 
 LATEST: Final = 1e15
 """Milliseconds: more than from the first to the last year of a calendar, and few enough for a `timedelta`."""

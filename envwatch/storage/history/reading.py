@@ -9,7 +9,8 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from envwatch.fleet.history import DamagedError, GoneError, HistoryError, PollResult, RecordedPoll
+from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.past.history import DamagedError, GoneError, HistoryError
 from envwatch.storage.history.encoding.events import EventDecoder
 from envwatch.storage.history.encoding.frames import Chain, Frame, FrameKind
 from envwatch.storage.history.encoding.packing import NONSENSE

@@ -13,15 +13,15 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.acknowledgements import own_acks
-from envwatch.fleet.history import Moment, PollResult
-from envwatch.model.outcome import Failed
+from envwatch.fleet.alerting.acknowledgements import own_acks
+from envwatch.model.outcome import Failed, PollResult
+from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from envwatch.fleet.acknowledgements import Acks, OwnAcks
+    from envwatch.fleet.alerting.acknowledgements import Acks, OwnAcks
     from envwatch.fleet.monitor import Monitor, MonitorChanges
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.text import SafeText

@@ -19,9 +19,10 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import HistoryError, Moment, PollResult, RecordedPoll, RecordedStep
 from envwatch.model.clock import WallMs
+from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
+from envwatch.past.history import HistoryError, Moment, RecordedStep
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import (
     FORMAT_VERSION,

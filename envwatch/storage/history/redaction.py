@@ -16,14 +16,12 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.anomalies import Anomaly
 from envwatch.fleet.events import NOT_RUNNING, Event, EventState, Kind
-from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.replacement import is_replacement
-from envwatch.fleet.run_before import LACKED
 from envwatch.fleet.tracking import replaced_by_text
 from envwatch.model.environment import (
     API_FIELDS,
@@ -42,6 +40,8 @@ from envwatch.model.environment import (
 from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
+from envwatch.past.earlier_runs import LACKED
+from envwatch.past.history import Moment
 from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from envwatch.fleet.acknowledgements import OwnAcks
+    from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.anomalies import QuarantinedListing
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment

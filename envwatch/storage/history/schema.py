@@ -8,8 +8,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.history import DamagedError, HistoryError, NewerError
 from envwatch.model.text import SafeText, composed
+from envwatch.past.history import DamagedError, HistoryError, NewerError
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.history import HistoryError, PollResult
 from envwatch.model.clock import WallMs
+from envwatch.model.outcome import PollResult
+from envwatch.past.history import HistoryError
 from envwatch.storage.history.day_file import DayFile
 from envwatch.storage.history.folder import (
     BESIDE,
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment
     from envwatch.storage.history.folder import Retention
 
     BetweenRuns = Callable[[Moment, Moment], Sequence[Event]]

@@ -11,12 +11,12 @@ from datetime import timedelta
 from math import inf, nextafter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import flatten
-from envwatch.fleet.history import HistoryError
-from envwatch.fleet.losses import key_of
-from envwatch.fleet.rewound import Timeline
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
+from envwatch.past.history import HistoryError
+from envwatch.past.rewound import Timeline
 from envwatch.tui.rewind.past_reader import DAY_MS
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.views.events import rewound_text
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import tzinfo
 
-    from envwatch.fleet.rewound import PollRef
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import ServerClock
     from envwatch.model.text import SafeText
+    from envwatch.past.rewound import PollRef
     from envwatch.tui.rewind.past_reader import EventfulPoll, Order, PastReader
     from envwatch.tui.screens.time_actions import Goal
 

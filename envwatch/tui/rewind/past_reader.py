@@ -15,23 +15,23 @@ from datetime import timedelta
 from itertools import dropwhile
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.event_log import EventLog
-from envwatch.fleet.history import HistoryError, Moment
-from envwatch.fleet.rewound import PollRef, Timeline
-from envwatch.fleet.run_before import changes_between_runs
 from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
+from envwatch.past.earlier_runs import EarlierRuns, changes_between_runs
+from envwatch.past.history import HistoryError, Moment
+from envwatch.past.rewound import PollRef, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Past, RecordedPoll, RecordedStep
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.clock import Clocks, ServerClock
+    from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Past, RecordedStep
 
 
 _WINDOW_MS: Final = timedelta(hours=2) / MS

@@ -11,11 +11,11 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from envwatch.fleet.history import HistoryError, Moment
-from envwatch.fleet.rewound import LogEnds, rewound
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import zone_of
+from envwatch.past.history import HistoryError, Moment
+from envwatch.past.rewound import LogEnds, rewound
 from envwatch.tui.rewind.destinations import Destinations, Present
 from envwatch.tui.rewind.past_reader import DAY_MS, PastLoading, PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps

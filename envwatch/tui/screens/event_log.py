@@ -11,8 +11,8 @@ from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, key_of
 from envwatch.fleet.events import flatten
-from envwatch.fleet.losses import LOSSES, RETURNS, key_of
 from envwatch.fleet.tracking import EnvironmentKey
 from envwatch.model import limits
 from envwatch.model.text import cells, composed, shortened, wrapped

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
+from envwatch.past.history import HistoryError
 from envwatch.tui.screens.menu import Choice, Menu
 from envwatch.tui.screens.plain_text import PlainText
 from envwatch.tui.screens.row_actions import RowActions
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.history import Past
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.past.history import Past
     from envwatch.tui.arguments import Inputs
     from envwatch.tui.state import MonitorState
 

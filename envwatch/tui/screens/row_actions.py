@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from envwatch.fleet.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ack_of, note_of
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age, zone_of
 from envwatch.tui.screens.table_screen import TableScreen
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from envwatch.fleet.acknowledgements import Acks, ServerKey
+    from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import WallMs

@@ -17,9 +17,9 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 
-from envwatch.fleet.hours import LastDays
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.times import zone_of
+from envwatch.past.hours import LastDays
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer

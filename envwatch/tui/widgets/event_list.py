@@ -20,9 +20,9 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.losses import key_of
 from envwatch.model.text import cells, composed, fitted, shortened, wrapped
 from envwatch.model.times import clock_text, zone_of
 from envwatch.query.language import Query

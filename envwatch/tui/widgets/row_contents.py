@@ -19,11 +19,11 @@ from envwatch.views.table.table_view import id_tail
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.fleet.hours import LastDays
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.outages import UptimeState
-    from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import ServerMs
+    from envwatch.past.hours import LastDays
     from envwatch.tui.glyphs import Glyphs
     from envwatch.tui.state import MonitorState
     from envwatch.views.table.columns import Column

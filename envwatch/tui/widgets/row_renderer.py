@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from rich.style import Style
 
-    from envwatch.fleet.hours import LastDays
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.outages import UptimeState
-    from envwatch.fleet.silences import Silence
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
+    from envwatch.past.hours import LastDays
     from envwatch.query.language import Query
     from envwatch.tui.state import MonitorState
     from envwatch.tui.widgets.row_contents import RowSnapshot, StaticCells

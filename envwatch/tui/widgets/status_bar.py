@@ -27,8 +27,8 @@ from envwatch.views.table.table_view import Preset, View
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.silences import Silences
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.model.clock import Clocks
     from envwatch.sources.poller import PollSchedule
 

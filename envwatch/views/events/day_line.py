@@ -12,8 +12,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS
 from envwatch.fleet.events import Event, flatten
-from envwatch.fleet.losses import LOSSES, RETURNS
 from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed

@@ -11,8 +11,8 @@ from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING
 
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
-from envwatch.fleet.losses import key_of
 from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.outcome import Cause

@@ -8,8 +8,8 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
-from envwatch.fleet.losses import LOSSES, RETURNS
 from envwatch.fleet.periods import ENDS
 from envwatch.fleet.replacement import is_replacement
 from envwatch.model import limits

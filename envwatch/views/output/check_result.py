@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
-    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment

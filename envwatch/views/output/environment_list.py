@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.acknowledgements import ack_in
+from envwatch.fleet.alerting.acknowledgements import ack_in
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
@@ -23,7 +23,7 @@ from envwatch.views.table.table_view import Preset, in_default_order
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState

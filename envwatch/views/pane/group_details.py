@@ -9,7 +9,7 @@ from collections import Counter
 from heapq import nlargest
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.acknowledgements import ack_in
+from envwatch.fleet.alerting.acknowledgements import ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model.environment import NEVER
@@ -23,7 +23,7 @@ from envwatch.views.table.grouping import GROUPINGS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet

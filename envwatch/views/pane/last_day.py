@@ -11,13 +11,13 @@ from math import ceil
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.availability import DAY, Availability, availability_text
-from envwatch.fleet.hours import worst_states
 from envwatch.fleet.outages import outages
 from envwatch.fleet.watched_time import NOT_WATCHED
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, long_age
+from envwatch.past.availability import DAY, Availability, availability_text
+from envwatch.past.hours import worst_states
 from envwatch.views.pane_layout import FAINT, Piece
 from envwatch.views.state_details import instant_text
 from envwatch.views.state_style import HOUR_STYLES

@@ -12,7 +12,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.losses import key_of
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import tzinfo
 
-    from envwatch.fleet.losses import Key, Loss
+    from envwatch.fleet.alerting.losses import Key, Loss
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks

@@ -9,9 +9,8 @@ from collections import Counter, defaultdict
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.fleet.availability import Availability
+from envwatch.fleet.alerting.losses import LOSSES
 from envwatch.fleet.events import Event, Kind, flatten
-from envwatch.fleet.losses import LOSSES
 from envwatch.fleet.outages import UptimeState, outages, states
 from envwatch.fleet.presence import UNTIMED
 from envwatch.fleet.problems import is_old
@@ -19,15 +18,16 @@ from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
+from envwatch.past.availability import Availability
 from envwatch.views.report.values import Available, Down, Downtime, ReportedIncident
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from envwatch.fleet.history import Moment
     from envwatch.fleet.outages import Interval, Outage
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.fleet.watched_time import Span, WatchedTime
+    from envwatch.past.history import Moment
     from envwatch.views.report.values import Subject
 
 _EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000

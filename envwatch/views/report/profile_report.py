@@ -12,14 +12,14 @@ from datetime import timedelta
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.acknowledgements import own_acks
+from envwatch.fleet.alerting.acknowledgements import own_acks
 from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.history import PollResult
 from envwatch.fleet.periods import blind_after
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import EMPTY
 from envwatch.model.times import MS, span
 from envwatch.views.events.event_filter import tracked_then
@@ -51,14 +51,15 @@ from envwatch.views.table.table_view import ambiguous_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
-    from envwatch.fleet.alert_policy import Matcher
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment, Past, RecordedPoll
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
+    from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment, Past
 
 LEAD: Final = timedelta(minutes=30)
 """How long before a period its polls are read: the longest time between two polls that leaves no gap."""

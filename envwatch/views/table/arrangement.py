@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.fleet.acknowledgements import NO_ACKS, ack_in
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
@@ -23,11 +23,11 @@ from envwatch.views.table.table_view import NameOrder, by_presence, by_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from envwatch.fleet.acknowledgements import Acks
+    from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.fleet import Fleet
-    from envwatch.fleet.hours import LastDays
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
+    from envwatch.past.hours import LastDays
     from envwatch.views.table.baseline import Baseline
     from envwatch.views.table.columns import Column
     from envwatch.views.table.grouping import TableLine

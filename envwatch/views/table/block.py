@@ -13,7 +13,7 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.losses import key_of
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.mass_changes import blast_radius
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
@@ -27,7 +27,7 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from envwatch.fleet.hours import HOURS
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
 from envwatch.model import limits
@@ -19,6 +18,7 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import clean, composed, natural_key
 from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
+from envwatch.past.hours import HOURS
 from envwatch.presentation import PRESENTATIONS, Match
 from envwatch.query.language import Searchable
 

@@ -22,8 +22,8 @@ from support.pty_terminal import ROOT, environment
 from support.recording import ALWAYS, content, life, record
 from support.rights import folder_for_anyone, without_rights
 
-from envwatch.fleet.history import HistoryError
 from envwatch.model.clock import WallMs
+from envwatch.past.history import HistoryError
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.reading import DayReader
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from envwatch.fleet.events import Event
-    from envwatch.fleet.history import Moment, RecordedPoll
+    from envwatch.model.outcome import RecordedPoll
+    from envwatch.past.history import Moment
 
 TODAY = "2025-10-09.sqlite"
 PROGRAM = (sys.executable, str(Path(__file__).parents[2] / "support" / "recording_program.py"))

@@ -18,7 +18,7 @@ from envwatch.storage.history.recording import RecordedFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from envwatch.fleet.history import Past
+    from envwatch.past.history import Past
 
 FOLDER = Path(__file__).parent / "golden"
 VERSIONS = [f"version-{version}" for version in range(1, FORMAT_VERSION + 1)]

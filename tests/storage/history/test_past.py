@@ -12,9 +12,10 @@ from support.builders import NOW
 from support.exact import exact
 from support.recording import ALWAYS, DAY, content, kinds, life, record
 
-from envwatch.fleet.history import GoneError, HistoryError, PollResult
 from envwatch.model.clock import WallMs
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
+from envwatch.past.history import GoneError, HistoryError
 from envwatch.storage.history.day_file import DayFile
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths, tidy

@@ -9,8 +9,9 @@ from support.eventful_life import plain_life
 from support.recording import ALWAYS, DAY
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.history import RecordedPoll, RecordedStep
 from envwatch.model.clock import Clocks, WallMs
+from envwatch.model.outcome import RecordedPoll
+from envwatch.past.history import RecordedStep
 from envwatch.storage.history.folder import Retention
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter

@@ -16,13 +16,14 @@ from support.marked_values import fields_of_type
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.events import Kind
-from envwatch.fleet.history import HistoryError, Moment, PollResult
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, ServerMs, WallMs
 from envwatch.model.environment import Environment
+from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
+from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.possible_clocks import ClockCheck
 from envwatch.storage.history.recording import RecordedFile, RecordingWriter
 from envwatch.storage.history.schema import About

@@ -21,7 +21,7 @@ from support.memory_history import MemoryHistory
 from support.recording import PATIENCE_S, content, kinds, life, record
 from support.rights import folder_for_anyone, without_rights
 
-from envwatch.fleet.acknowledgements import Ack, ack_of
+from envwatch.fleet.alerting.acknowledgements import Ack, ack_of
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.clock import ServerMs
@@ -275,7 +275,7 @@ sys.meta_path.insert(0, Without())
 from pathlib import Path
 from support.builders import beating, listed
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import HistoryError
+from envwatch.past.history import HistoryError
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.storage.history.folder import day_of, day_path

@@ -20,9 +20,10 @@ from support.exact import exact
 from support.memory_history import recorded
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.history import HistoryError, PollResult, RecordedPoll, RecordedStep
 from envwatch.model.clock import WallMs
+from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import clean
+from envwatch.past.history import HistoryError, RecordedStep
 from envwatch.storage.history.encoding.events import encode_event
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.encoding.packing import unpacked
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from envwatch.fleet.history import Moment
+    from envwatch.past.history import Moment
 
 ABOUT: Final = About(profile=clean("prod"), base_url=clean("https://api.letta.com"), version=clean("1.0"))
 ALWAYS: Final = (WallMs(0), WallMs(NOW * 2))

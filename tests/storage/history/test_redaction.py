@@ -17,14 +17,14 @@ from support.marked_values import MARK, field_names, marked
 
 from envwatch.fleet.diff import EVENT_KINDS
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
-from envwatch.fleet.history import Moment
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.mass_changes import _SHAREABLE
 from envwatch.fleet.profile_state import ProfileState
-from envwatch.fleet.run_before import LACKED
 from envwatch.model.environment import LABELS
 from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.text import clean
+from envwatch.past.earlier_runs import LACKED
+from envwatch.past.history import Moment
 from envwatch.storage.history.encoding.events import encode_event
 from envwatch.storage.history.encoding.frames import FrameEncoder
 from envwatch.storage.history.encoding.packing import unpacked

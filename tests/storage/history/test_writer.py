@@ -14,9 +14,9 @@ from support.memory_history import recorded
 from support.recording import ALWAYS, DAY, content, kinds, life, record
 
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.history import HistoryError, Moment
-from envwatch.fleet.run_before import changes_between_runs
 from envwatch.model.text import clean
+from envwatch.past.earlier_runs import changes_between_runs
+from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.past import StoredPast

@@ -12,9 +12,9 @@ from support.month.playing import ALERT_AFTER, steps
 from support.month.scoring import Message
 from support.month.script import EXPIRY
 
-from envwatch.fleet.alert_policy import AlertPolicy
-from envwatch.fleet.alert_state import alert_state, content_of
-from envwatch.fleet.alerts import Alerts
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.alert_state import alert_state, content_of
+from envwatch.fleet.alerting.alerts import Alerts
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event
 from envwatch.fleet.fleet import Fleet

@@ -28,10 +28,10 @@ from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, plai
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from envwatch.fleet.history import Moment
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment
     from envwatch.storage.history.encoding.cells import EncodedRow
 
 USUAL_MS: Final = 30_000

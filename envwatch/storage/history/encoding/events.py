@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from envwatch.fleet.events import Event, EventState, Kind
-from envwatch.fleet.history import HistoryError
+from envwatch.past.history import HistoryError
 from envwatch.storage.history.encoding.codecs import (
     FLAG,
     NUMBER,

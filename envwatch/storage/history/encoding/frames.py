@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from envwatch.fleet.history import HistoryError, Moment
+from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.encoding.changes import difference
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import checksum_of, packed, unpacked

@@ -9,9 +9,9 @@ from itertools import accumulate, islice, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerClock
+from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.encoding.cells import (
     AS_THEY_ARE,
     BEAT,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from envwatch.fleet.history import HistoryError
+from envwatch.past.history import HistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

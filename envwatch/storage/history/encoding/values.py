@@ -11,7 +11,7 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence, Reason, Verdict
@@ -45,7 +45,7 @@ from envwatch.storage.history.encoding.members import members_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from envwatch.fleet.acknowledgements import OwnAcks
+    from envwatch.fleet.alerting.acknowledgements import OwnAcks
 
 _LATEST_CLOCK: Final = 1e15
 """What a clock of ours may show at most, in its unit: some 30,000 years."""

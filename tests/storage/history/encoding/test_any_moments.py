@@ -14,11 +14,10 @@ from support.budget import examples
 from support.builders import NOW, environment
 from support.exact import exact
 
-from envwatch.fleet.acknowledgements import Ack
+from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
 from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.history import Moment
 from envwatch.fleet.presence import GONE, LATE, ONLINE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
@@ -28,6 +27,7 @@ from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Snapshot
 from envwatch.model.text import SafeText, clean
+from envwatch.past.history import Moment
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 
 _ROW = environment()

@@ -15,9 +15,9 @@ from support.builders import NOW, beating, environment, failed, listed
 from support.memory_history import recorded
 
 from envwatch.fleet.events import NO_PROFILE, Event, flatten
-from envwatch.fleet.history import HistoryError, Moment
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
+from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.encoding.cells import NAMES
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameEncoder, FrameKind

@@ -13,10 +13,10 @@ from support.builders import NOW, environment
 from support.exact import exact
 
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
-from envwatch.fleet.history import HistoryError
 from envwatch.fleet.presence import GONE, MISSING, ONLINE, UNTIMED
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean, composed
+from envwatch.past.history import HistoryError
 from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder, decode_event, encode_event
 
 _TEXT = st.sampled_from([clean("online"), clean(""), clean("ключ 漢字"), composed("x" * 1_200)])

@@ -14,9 +14,9 @@ from support.tracked_environments import tracked
 
 from envwatch.fleet.clock_check import SkewCheck
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
+from envwatch.past.history import Moment
 from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 from envwatch.storage.history.encoding.packing import unpacked

@@ -13,14 +13,14 @@ from support.builders import key_of
 from support.exact import exact
 from support.fleet_state_machine import NUMBERS, SEEDS, SOME, MonitoredMachine
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import AlertPolicy
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import AlertPolicy
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.history import Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import OffsetBounds, ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
+from envwatch.past.history import Moment
 from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.storage.history.encoding.frames import Frame, FrameDecoder, FrameEncoder, FrameKind
 

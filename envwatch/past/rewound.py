@@ -12,10 +12,10 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.acknowledgements import with_server
-from envwatch.fleet.alerts import Alerts
+from envwatch.fleet.alerting.acknowledgements import with_server
+from envwatch.fleet.alerting.alerts import Alerts
+from envwatch.fleet.alerting.incidents import Incidents
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.incidents import Incidents
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.event_log import EventLog
-    from envwatch.fleet.history import Moment, RecordedPoll
     from envwatch.fleet.monitor import Monitor
+    from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment
 
 
 _BEGIN: Final = WallMs(0)

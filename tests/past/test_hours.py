@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from support.builders import beating, environment, listed, reading
 
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.hours import HOUR_MS, HOURS, LastDays, first_hour, worst_states
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.outages import Interval, UptimeState
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
+from envwatch.past.hours import HOUR_MS, HOURS, LastDays, first_hour, worst_states
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

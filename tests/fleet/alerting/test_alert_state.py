@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support.builders import NOW, reading
 from support.hooked import hooked
 
-from envwatch.fleet.alert_state import AlertState, alert_state, content_of, open_incidents
+from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of, open_incidents
+from envwatch.fleet.alerting.incidents import Blindness
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.fleet.incidents import Blindness
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.model.text import clean
 

@@ -16,7 +16,7 @@ from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.model.clock import MonotonicS
 
 _EVERY_S: Final = limits.BELL_EVERY.total_seconds()

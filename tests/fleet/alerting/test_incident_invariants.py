@@ -10,12 +10,12 @@ from hypothesis.stateful import invariant, rule
 from support.budget import examples
 from support.fleet_state_machine import SECONDS, MonitoredMachine
 
+from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import NO_PROFILE, Kind
-from envwatch.fleet.losses import key_of
 from envwatch.fleet.profile_state import Freshness
 
 if TYPE_CHECKING:
-    from envwatch.fleet.incidents import Incident
+    from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import MonitorChanges
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome

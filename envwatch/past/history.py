@@ -7,20 +7,18 @@ in `storage`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from envwatch.fleet.acknowledgements import NO_OWN_ACKS
-from envwatch.model.outcome import Failed, Listed, Slept
+from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from envwatch.fleet.acknowledgements import OwnAcks
+    from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks, WallMs
-    from envwatch.model.outcome import Outcome
+    from envwatch.model.outcome import RecordedPoll
 
 
 class HistoryError(Exception):
@@ -37,41 +35,6 @@ class NewerError(HistoryError):
 
 class GoneError(HistoryError):
     """The file does not exist, or holds nothing yet."""
-
-
-class PollResult(StrEnum):
-    """What came of a poll."""
-
-    LISTED = "listed"
-    """A complete listing, believed or quarantined."""
-    FAILED = "failed"
-    SLEPT = "slept"
-    """No poll: this machine stood still until then."""
-
-    @classmethod
-    def from_outcome(cls, outcome: Outcome) -> PollResult:
-        """Return the result of an outcome."""
-        match outcome:
-            case Listed():
-                return cls.LISTED
-            case Failed():
-                return cls.FAILED
-            case Slept():
-                return cls.SLEPT
-
-
-class RecordedPoll(NamedTuple):
-    """One poll in the order of recording."""
-
-    number: int
-    """Identifies it; grows from poll to poll, also over days and runs."""
-    at: WallMs
-    """This machine's wall clock when its outcome was taken; may go back where that clock was set back."""
-    result: PollResult
-    run: int
-    """The number of the first poll of the run of envwatch that recorded it: a run begins with no knowledge."""
-    interval_s: float
-    """Seconds from poll to poll, as in force then."""
 
 
 @dataclass(frozen=True, slots=True)

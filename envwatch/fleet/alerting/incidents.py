@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, DeathInterval, Key, Loss, LossClassifier, LossStatus, key_of
 from envwatch.fleet.events import Event, Kind, leaves
-from envwatch.fleet.losses import LOSSES, RETURNS, DeathInterval, Key, Loss, LossClassifier, LossStatus, key_of
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
@@ -22,7 +22,7 @@ from envwatch.model.text import EMPTY, SafeText, clean, composed
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.alert_policy import AlertPolicy
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
 
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()

@@ -12,10 +12,10 @@ from math import ceil, floor
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.availability import Availability
 from envwatch.fleet.outages import UptimeState, state_of, states
 from envwatch.model.clock import ServerMs
 from envwatch.model.times import MS, moment
+from envwatch.past.availability import Availability
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence

@@ -13,12 +13,12 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.history import PollResult, RecordedPoll
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.rewound import LogEnds, PollRef, Timeline, rewound
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
+from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import SafeText, clean
+from envwatch.past.rewound import LogEnds, PollRef, Timeline, rewound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ from support.builders import NOW, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import named
 
-from envwatch.fleet.acknowledgements import LONGEST_NOTE
-from envwatch.fleet.alert_policy import Matcher
-from envwatch.fleet.silences import (
+from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE
+from envwatch.fleet.alerting.alert_policy import Matcher
+from envwatch.fleet.alerting.silences import (
     Silence,
     content_of,
     silence_of_environments,

@@ -15,13 +15,13 @@ from support.budget import examples
 from support.builders import NOW, environment, failed, key_of, listed, reading, slept
 from support.policies import soon
 
-from envwatch.fleet.acknowledgements import Ack
-from envwatch.fleet.alert_policy import AlertPolicy, Matcher
-from envwatch.fleet.alert_state import AlertState, alert_state, content_of
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
+from envwatch.fleet.alerting.alert_state import AlertState, alert_state, content_of
+from envwatch.fleet.alerting.incidents import Incident
+from envwatch.fleet.alerting.silences import silence_of_environments, silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
-from envwatch.fleet.incidents import Incident
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.silences import silence_of_environments, silence_of_query
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits

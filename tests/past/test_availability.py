@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment, listed, watched
 from support.tracked_environments import tracked
 
-from envwatch.fleet.availability import Availability, availability_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.outages import Interval, UptimeState, states
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
+from envwatch.past.availability import Availability, availability_text
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.acknowledgements import finite_number
+from envwatch.fleet.alerting.acknowledgements import finite_number
+from envwatch.fleet.alerting.incidents import Blindness, Incident
+from envwatch.fleet.alerting.losses import LOSSES, DeathInterval, Loss, key_of
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.incidents import Blindness, Incident
-from envwatch.fleet.losses import LOSSES, DeathInterval, Loss, key_of
 from envwatch.fleet.presence import Presence
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs

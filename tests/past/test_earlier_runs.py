@@ -13,20 +13,19 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed
 from support.memory_history import MemoryHistory, recorded
 
-from envwatch.fleet.earlier_runs import EarlierRuns
 from envwatch.fleet.events import NO_PROFILE, NOT_RUNNING, Event, Kind
-from envwatch.fleet.history import HistoryError, Moment
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
+from envwatch.past.earlier_runs import EarlierRuns
+from envwatch.past.history import HistoryError, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from envwatch.fleet.history import RecordedPoll
     from envwatch.model.environment import Environment
-    from envwatch.model.outcome import Listed
+    from envwatch.model.outcome import Listed, RecordedPoll
 
 MINUTE = 60_000.0
 HOUR = 60 * MINUTE

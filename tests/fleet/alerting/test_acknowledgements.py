@@ -13,7 +13,7 @@ from support.builders import NOW, key_of
 from support.hostile_fleet import WEAPONS
 from support.tracked_environments import tracked
 
-from envwatch.fleet.acknowledgements import (
+from envwatch.fleet.alerting.acknowledgements import (
     LONGEST_NOTE,
     Ack,
     ack_of,
@@ -29,7 +29,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, clean
 
 if TYPE_CHECKING:
-    from envwatch.fleet.acknowledgements import ServerKey
+    from envwatch.fleet.alerting.acknowledgements import ServerKey
     from envwatch.fleet.tracking import TrackedEnvironment
 
 DAY = 86_400_000

@@ -11,24 +11,106 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind
-from envwatch.fleet.history import HistoryError, PollResult
+from envwatch.fleet.newcomers import named_by_device
 from envwatch.fleet.periods import blind_after
-from envwatch.fleet.profile_state import blind_since
-from envwatch.fleet.run_before import are_of_one_account, changes_between_runs, with_run_before
+from envwatch.fleet.presence import GONE, UNTIMED
+from envwatch.fleet.profile_state import blind_since, in_groups
+from envwatch.fleet.replacement import renamed_events
+from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
+from envwatch.fleet.tracking import TrackedEnvironment, events_between
 from envwatch.model import limits
-from envwatch.model.clock import ServerClock, WallMs
+from envwatch.model.clock import ServerClock, ServerMs, WallMs
+from envwatch.model.outcome import PollResult
+from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
+from envwatch.past.history import HistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from envwatch.fleet.history import Moment, Past, RecordedPoll
     from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.outcome import RecordedPoll
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment, Past
 
 _DAY_MS: Final = 86_400_000
 _SEARCHED_DAYS: Final = 31
 """How far back the last run is looked for."""
+
+
+_CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
+LACKED: Final = clean("not in the first listing")
+"""Why a row is gone that one listing lacks: a second one has to prove it, and what it lists appears then."""
+
+
+def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
+    """Return what changed between two runs: one group, and no event if nothing did.
+
+    If the time in between is too short to be blind, it is the events themselves, as within one run. Nothing is compared
+    if either has no listing, or if their rows are of other organizations: then the key is another one.
+    """
+    asked = first.profile_state.listed
+    if (
+        before.profile_state.listed is None
+        or asked is None
+        or not are_of_one_account(before.profile_state, first.profile_state)
+    ):
+        return ()
+    at, ended_at = (
+        first.profile_state.clock.server_time(asked.wall),
+        before.profile_state.clock.server_time(before.now.wall),
+    )
+    if 0 <= ended_at - at < _CLOCK_ERROR_MS:
+        # Two estimates of the server's clock may differ by more than lies between two runs.
+        at = ServerMs(ended_at + 1)
+    environments, events = _compared(
+        before.profile_state, with_memory_of_run(first.profile_state, before.profile_state, at), at
+    )
+    grouped = in_groups(before.profile_state, asked, first.profile_state.clock, environments, events)
+    return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
+
+
+def _compared(
+    before: ProfileState, first: ProfileState, at: ServerMs
+) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
+    """Return the environments at the first listing, those that are gone among them, and what happened to each."""
+    environments: dict[SafeText, TrackedEnvironment] = {}
+    events: list[Event] = []
+    for id_, tracked in first.environments.items():
+        if tracked.presence.is_absent:  # expected, and never listed
+            continue
+        environments[id_] = tracked
+        events += events_between(before.environments.get(id_), _comparable(tracked, before), at)
+    unproven = unproven_ids(first)
+    for id_, tracked in before.environments.items():
+        if id_ in environments:
+            continue
+        if tracked.presence.is_absent or id_ in unproven:
+            environments[id_] = tracked
+            continue
+        environments[id_] = replace(tracked, verdict=GONE)
+        gone = events_between(tracked, environments[id_], at)
+        events += (event if tracked.absent else replace(event, reason=LACKED) for event in gone)
+    events = named_by_device(events, environments)
+    return environments, [*events, *renamed_events(before.environments, environments, at)]
+
+
+def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
+    """Return an environment of a first listing without what such a listing cannot know.
+
+    That is whether it flaps, and the verdict where its heartbeat's time cannot be true.
+    """
+    known = before.environments.get(tracked.environment.id)
+    if known is None or known.presence.is_absent:
+        return tracked
+    verdict = known.verdict if tracked.verdict == UNTIMED else tracked.verdict
+    return replace(tracked, verdict=verdict, is_flapping=known.is_flapping)
+
+
+def _as_not_running(group: Event) -> Event:
+    """Return a group of changes as of a time without envwatch: how long a state lasted before is not known then."""
+    return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
 
 
 class EarlierRuns(NamedTuple):
