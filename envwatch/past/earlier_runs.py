@@ -23,7 +23,7 @@ from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
-from envwatch.past.history import HistoryError
+from envwatch.past.history import HistoryError, events_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,7 +135,7 @@ class EarlierRuns(NamedTuple):
         since = WallMs(began - lasts / MS)
         polls = past.polls(since, until)
         # Another process may record meanwhile: what it adds after the last of these polls is not of that time.
-        events = past.events(since, polls[-1].at) if polls else ()
+        events = events_of(past.steps(since, polls[-1].at)) if polls else ()
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
     def gaps(self, since: WallMs) -> list[Event]:

@@ -67,13 +67,18 @@ class Past(Protocol):
         """Return the polls of a time, both ends included, in the order of recording."""
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return what was known right after a poll, equal to what it was in the process that recorded it."""
+        """Return what was known right after a poll, equal to what it was in the process that recorded it.
 
-    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        """Yield what was known after each of consecutive polls; much cheaper than `moment` for each."""
-
-    def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
-        """Return the events of a time, both ends included, in the order of recording; groups with their members."""
+        The moment of the poll after the poll of the last call is much cheaper than any other moment.
+        """
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
-        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording."""
+        """Yield the polls of a time, both ends included, each with its events, in the order of recording.
+
+        Events that came with no poll have a step of their own. A group has its members.
+        """
+
+
+def events_of(steps: Iterable[RecordedStep]) -> list[Event]:
+    """Return the events of steps, in the order of recording."""
+    return [event for step in steps for event in step.events]

@@ -31,7 +31,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, PollResult, Slept
 from envwatch.model.text import clean
-from envwatch.past.history import Moment
+from envwatch.past.history import Moment, events_of
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.recording import RecordingWriter
@@ -93,7 +93,7 @@ def main(folder: Path) -> None:
 def held_by_past(past: Past) -> dict[str, Any]:
     """What a past holds, in JSON."""
     polls = past.polls(*ALWAYS)
-    return held_by([*past.moments(polls)], past.events(*ALWAYS))
+    return held_by([*map(past.moment, polls)], events_of(past.steps(*ALWAYS)))
 
 
 def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any]:

@@ -56,10 +56,6 @@ class MemoryHistory:
         """Return what was known right after a poll."""
         return self._moments[poll.number - 1]
 
-    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        """Yield what was known after each of consecutive polls."""
-        return map(self.moment, polls)
-
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
         """Return the events of a time."""
         return [event for step in self.steps(since, until) for event in step.events]

@@ -13,6 +13,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Failed, Slept
+from envwatch.past.history import events_of
 from envwatch.storage.history.encoding.frames import FrameKind
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
 def content(past: Past) -> tuple[list[Any], list[Any], list[Any]]:
     """Return polls, moments and events of a past."""
     polls = past.polls(*ALWAYS)
-    return [*polls], [*past.moments(polls)], [*past.events(*ALWAYS)]
+    return [*polls], [*map(past.moment, polls)], [*events_of(past.steps(*ALWAYS))]
 
 
 def kinds(path: Path) -> list[FrameKind]:

@@ -168,7 +168,7 @@ async def test_every_outcome_is_recorded_and_what_time_alone_changes() -> None:
         await stage.show(rows(90))
     polls = history.polls(*EVER)
     assert [poll.result for poll in polls] == [PollResult.LISTED, PollResult.FAILED, PollResult.LISTED]
-    notes = [[ack.note for ack in moment.acks.values()] for moment in history.moments(polls)]
+    notes = [[ack.note for ack in moment.acks.values()] for moment in map(history.moment, polls)]
     assert notes == [[], ["disk"], []], "an acknowledgement is a part of what is recorded next"
     kinds = [event.kind for event in history.events(*EVER)]
     assert kinds[0] is Kind.BLIND

@@ -205,10 +205,12 @@ def _writer(settings: Settings, base_url: SafeText, options: Options, stack: Exi
     When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
     was to be cut.
     """
-    from envwatch.storage.history.recording import RecordingWriter
-    from envwatch.storage.history.redaction import Redaction
-    from envwatch.storage.history.schema import About
-
+    try:
+        from envwatch.storage.history.recording import RecordingWriter
+        from envwatch.storage.history.redaction import Redaction
+        from envwatch.storage.history.schema import About
+    except ImportError as error:  # Python can be built without SQLite
+        raise StopError(Exit.FAILED, f"cannot write {options.file}: {error}") from None
     path = Path(options.file)
     about = About(profile=clean(settings.profile), base_url=base_url, version=clean(__version__))
     redaction = Redaction() if options.redact else None

@@ -127,7 +127,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Peri
 
     from envwatch.cli.bootstrap import display_settings_of
     from envwatch.past.history import HistoryError
-    from envwatch.storage.history.recording import RecordedFile
+    from envwatch.storage.history.past import RecordedFile
 
     name = clean(options.file)
     if options.profile is not None:
@@ -137,7 +137,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Peri
         past = stack.enter_context(RecordedFile(Path(options.file)))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"cannot read {name}: {error}") from None
-    walls = [poll.at for poll in past.all_polls()]
+    walls = [poll.at for poll in past.polls()]
     if not walls:
         raise StopError(Exit.FAILED, f"no poll is in {name}: it was recorded for too short a time, or is cut off")
     if past.is_cut:

@@ -1,8 +1,9 @@
 """A file of a history that is being written: its tables in SQLite, and what is added to them.
 
-A day file and a recording have the same form. Every file stands alone: its first frame is a KEY. What is written is
-committed poll by poll in SQLite's write-ahead log: a killed process loses at most the poll in flight, a power cut the
-newest ones. Knows nothing of folders, days and locks.
+A day file and a recording have the same form. Every file stands alone: its first frame is a KEY. SQLite commits each
+poll: a killed process loses at most the poll in flight. A day has a write-ahead log, so that a power cut loses the
+newest polls only. A recording has a rollback journal, which exists during a commit only: the recording is one file.
+Knows nothing of folders, days and locks.
 """
 
 from __future__ import annotations
@@ -37,12 +38,16 @@ if TYPE_CHECKING:
 
 _BUSY_S: Final = 0.5
 """Seconds to wait where another program holds the file locked."""
+_READ_S: Final = 10.0
+"""Seconds to wait for a program that reads a recording, which no commit may change meanwhile."""
 _WAL_PAGES: Final = 128
 """Pages of the write-ahead log after which it is merged into the file: 2 MiB."""
 
 
 class DayFile:
-    """One file, open for writing; it is made if it does not exist. Of one thread. After an error, close it.
+    """One file, open for writing; it is made if it does not exist. Of one thread at a time.
+
+    After an error, call `restart` or `close`.
 
     Methods raise `HistoryError` for what cannot be encoded, and `sqlite3.Error` if it cannot be written.
 
@@ -51,6 +56,7 @@ class DayFile:
         about: what is noted in a new file, by name.
         numbers: of the next poll and the next event, unless the file has them already.
         is_checked: whether an existing file is known to be whole.
+        is_recording: whether nothing may stand next to the file between commits. No commit waits for the disk then.
 
     Raises:
         DamagedError: if the file is no history, or damaged.
@@ -58,14 +64,22 @@ class DayFile:
         OSError: if it cannot be opened, as does sqlite3.Error.
     """
 
-    def __init__(self, path: Path, about: Mapping[str, str], numbers: Numbers, *, is_checked: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        about: Mapping[str, str],
+        numbers: Numbers,
+        *,
+        is_checked: bool = False,
+        is_recording: bool = False,
+    ) -> None:
         _make(path)
         self.path = path
-        self._encoder = FrameEncoder()
-        self._event_encoder = EventEncoder()
-        self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+        self.restart()
+        timeout_s = _READ_S if is_recording else _BUSY_S
+        self._connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
         try:
-            self._begin(about, is_checked=is_checked)
+            self._begin(about, is_checked=is_checked, is_recording=is_recording)
             poll, event = last_numbers(self._connection)
             self.numbers = Numbers(max(numbers.poll, poll + 1), max(numbers.event, event + 1))
             self._status = path.lstat()
@@ -96,8 +110,9 @@ class DayFile:
         self._insert(at, events, self.numbers.poll - 1)
 
     def restart(self) -> None:
-        """Let the next frame be a KEY."""
-        self._encoder.restart()
+        """Let the next frame be a KEY, and let no later event refer to an earlier event."""
+        self._encoder = FrameEncoder()
+        self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
         """Return the size of the file without what is beside it; None if it is no longer in its place."""
@@ -113,13 +128,13 @@ class DayFile:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing does not where a reader is connected
         self._connection.close()
 
-    def _begin(self, about: Mapping[str, str], *, is_checked: bool) -> None:
+    def _begin(self, about: Mapping[str, str], *, is_checked: bool, is_recording: bool) -> None:
         execute = self._connection.execute
         execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; without effect on another
         execute("PRAGMA cell_size_check = ON")
         execute("PRAGMA trusted_schema = OFF")
         if not check_form(self._connection):
-            execute("PRAGMA journal_mode = WAL")
+            execute(f"PRAGMA journal_mode = {'DELETE' if is_recording else 'WAL'}")
             rows = ", ".join(["(?, ?)"] * len(about))
             with self._transaction():
                 for statement in TABLES.split(";\n"):
@@ -130,8 +145,8 @@ class DayFile:
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif not is_checked:
             check_whole(self._connection, self.path)
-        # A power cut may lose the newest commits, and damages nothing.
-        execute("PRAGMA synchronous = NORMAL")
+        # In WAL mode, a power cut may lose the newest commits, and damages nothing.
+        execute(f"PRAGMA synchronous = {'OFF' if is_recording else 'NORMAL'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         execute(f"PRAGMA journal_size_limit = {2 * _WAL_PAGES * PAGE_BYTES}")
 

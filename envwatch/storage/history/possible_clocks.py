@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from math import inf
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model.environment import API_FIELDS, ValueKind
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.past.history import Moment
 
-LATEST: Final = 1e15
+_LATEST: Final = 1e15
 """Milliseconds: more than from the first to the last year of a calendar, and few enough for a `timedelta`."""
 LONGEST_INTERVAL_S: Final = 1e9
 """Seconds from poll to poll: some 30 years."""
@@ -31,31 +32,26 @@ _LARGEST: Final = sys.float_info.max
 _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
 
 
-class ClockCheck:
-    """Checks moments; rows that are those of the moment before cost nothing."""
+def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
+    """Check a moment; raise `HistoryError` if a number in it is impossible.
 
-    def __init__(self) -> None:
-        self._checked: Mapping[SafeText, TrackedEnvironment] = {}
-
-    def __call__(self, moment: Moment) -> None:
-        """Check a moment; raise `HistoryError` if a number in it is impossible."""
-        now, profile_state = moment.now, moment.profile_state
-        # No comparison holds for what is no number.
-        is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
-        known, self._checked = self._checked, {}
-        for id_, tracked in profile_state.environments.items():
-            if known.get(id_) is not tracked:
-                is_possible = is_possible and all(map(_is_time, tracked.transitions))
-                is_possible = is_possible and all(
-                    -_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in _numbers_of_row(tracked)
-                )
-        if not is_possible:
-            raise HistoryError("a clock in it shows what none can")
-        self._checked = profile_state.environments
+    Rows that are the very rows in `known`, which were checked before, cost nothing.
+    """
+    now, profile_state = moment.now, moment.profile_state
+    # No comparison holds for what is no number.
+    is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
+    for id_, tracked in profile_state.environments.items():
+        if known.get(id_) is not tracked:
+            is_possible = is_possible and all(map(_is_time, tracked.transitions))
+            is_possible = is_possible and all(
+                -_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in _numbers_of_row(tracked)
+            )
+    if not is_possible:
+        raise HistoryError("a clock in it shows what none can")
 
 
 def _is_time(number: float) -> bool:
-    return -LATEST < number < LATEST
+    return -_LATEST < number < _LATEST
 
 
 def _in_ms(reading: Clocks) -> tuple[float, float]:

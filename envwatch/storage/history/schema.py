@@ -1,4 +1,4 @@
-"""The form of a history file: its SQLite tables, its mark, what a recording says of itself, and its errors in words."""
+"""The form of a day file and of a recording: SQLite tables, mark, origin, and errors in words."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.model.text import SafeText, composed
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.past.history import DamagedError, HistoryError, NewerError
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -158,7 +159,7 @@ def check_regular(path: Path) -> os.stat_result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What a recording is of."""
+    """The origin of a recording, as the table `about` has it."""
 
     profile: SafeText
     """Its name in the settings."""
@@ -167,6 +168,28 @@ class About:
     version: SafeText
     """Of the envwatch that made the file."""
     is_redacted: bool = False
+
+    @classmethod
+    def from_rows(cls, rows: Mapping[str, object]) -> About:
+        """Return the origin from the rows of a recording, or of a copy of a day, whose rows have no base URL."""
+        texts = {name: clean(str(value)) for name, value in rows.items()}
+        base_url = texts.get("base_url") or composed(f"https://{texts.get('host', '')}")
+        return cls(
+            profile=texts.get("profile", EMPTY),
+            base_url=base_url,
+            version=texts.get("envwatch", EMPTY),
+            is_redacted=texts.get("is_redacted") == "true",
+        )
+
+    def rows(self) -> dict[str, str]:
+        """Return the rows of the table `about`."""
+        redacted = "true" if self.is_redacted else "false"
+        return {
+            "profile": self.profile,
+            "base_url": self.base_url,
+            "envwatch": self.version,
+            "is_redacted": redacted,
+        }
 
     @property
     def host(self) -> SafeText:

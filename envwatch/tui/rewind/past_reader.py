@@ -20,7 +20,7 @@ from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
 from envwatch.past.earlier_runs import EarlierRuns, changes_between_runs
-from envwatch.past.history import HistoryError, Moment
+from envwatch.past.history import HistoryError, Moment, events_of
 from envwatch.past.rewound import PollRef, Timeline
 
 if TYPE_CHECKING:
@@ -189,9 +189,9 @@ class PastReader:
     async def _read_ahead(self, wanted: Mapping[SafeText, Sequence[RecordedPoll]], most: int) -> None:
         def read() -> list[tuple[tuple[SafeText, int], Moment]]:
             return [
-                ((profile, poll.number), moment)
+                ((profile, poll.number), self._pasts[profile].moment(poll))
                 for profile, polls in wanted.items()
-                for poll, moment in zip(polls, self._pasts[profile].moments(polls), strict=True)
+                for poll in polls
             ]
 
         try:
@@ -218,7 +218,7 @@ class PastReader:
         log, watched, eventful = EventLog(), {}, list[EventfulPoll]()
         for profile, past in self._pasts.items():
             steps = list(past.steps(since, until))
-            found = [event for step in steps for event in step.events]
+            found = events_of(steps)
             log = log.with_past(found)
             polls = [step.poll for step in steps if step.poll is not None]
             watched[profile] = WatchedTime.recorded(polls, found, clocks[profile])

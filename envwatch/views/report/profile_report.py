@@ -22,6 +22,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import EMPTY
 from envwatch.model.times import MS, span
+from envwatch.past.history import events_of
 from envwatch.views.events.event_filter import tracked_then
 from envwatch.views.report.changes import (
     arrivals_of,
@@ -125,7 +126,7 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
         since=since,
         until=until,
         polls=polls,
-        events=past.events(since, until),
+        events=events_of(past.steps(since, until)),
         first=begin,
         last=last,
     )

@@ -16,7 +16,7 @@ from support.recording import ALWAYS, DAY, content, kinds, life, record
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.text import clean
 from envwatch.past.earlier_runs import changes_between_runs
-from envwatch.past.history import HistoryError, Moment
+from envwatch.past.history import HistoryError, Moment, events_of
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths
 from envwatch.storage.history.past import StoredPast
@@ -276,7 +276,7 @@ def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(
     history = record(writer, [failed(at=NOW + DAY), *life(1, NOW + DAY + 5000), quarantined, quarantined])
     writer.close()
     assert comparing.compared == [(before.moment(before.polls(*ALWAYS)[2]), history.moment(history.polls(*ALWAYS)[1]))]
-    reasons = [event.reason for event in StoredPast(tmp_path).events(*ALWAYS)]
+    reasons = [event.reason for event in events_of(StoredPast(tmp_path).steps(*ALWAYS))]
     assert reasons.count(clean("between")) == 1
 
 
@@ -312,4 +312,4 @@ def test_a_loss_that_was_seen_while_nothing_was_recorded_is_recorded_after_that(
     writer.restart()  # the second poll was left out
     writer.write(history.moment(last), last.result, last.interval_s, history.events(last.at, last.at))
     writer.close()
-    assert [event.kind for event in StoredPast(tmp_path).events(*ALWAYS) if event.id] == found
+    assert [event.kind for event in events_of(StoredPast(tmp_path).steps(*ALWAYS)) if event.id] == found

@@ -28,8 +28,9 @@ from envwatch.storage.history.encoding.cells import (
 )
 from envwatch.storage.history.encoding.changes import NEW, SCALES, USUAL_MS, later
 from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, list_of
+from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.encoding.members import MembersReader
-from envwatch.storage.history.encoding.packing import NONSENSE, unsigned
+from envwatch.storage.history.encoding.packing import NONSENSE, checksum_of, unpacked, unsigned
 from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, acks_of
 
 if TYPE_CHECKING:
@@ -38,37 +39,47 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.storage.history.encoding.cells import EncodedRow
+    from envwatch.storage.history.encoding.frames import Frame
     from envwatch.storage.history.encoding.members import Members
-    from envwatch.storage.history.encoding.packing import FramePart
 
 _BUILT: Final = len(NAMES)
 """The last cell of a row: its object, or None if it changed since that was made."""
 
 
 class MomentBuilder:
-    """One moment of one profile; empty before its first part."""
+    """One moment of one profile, under a profile's label; frames change the moment."""
 
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
+        self._checksum: int | None = None
+        """Of the frame that was applied last; None without one, and after damage."""
 
     def copy(self) -> MomentBuilder:
-        """Return the same state, which changes on its own from here."""
+        """Return a builder that has reached the same frame, and takes frames on its own from here."""
         copy = MomentBuilder(self._profile)
         copy.__dict__ |= self.__dict__ | {"_rows": [row[:] for row in self._rows]}
         return copy
 
-    def apply(self, part: FramePart) -> None:
-        """Change it as a part says.
+    def apply(self, frame: Frame) -> None:
+        """Take a frame: any KEY, a BRIDGE right after its KEY, or the frame that follows the one applied last.
 
         Raises:
-            HistoryError: if the part makes no sense; the state is none any more.
+            HistoryError: if it is damaged, or another one is missing; then the next one has to be a KEY.
         """
+        last, self._checksum = self._checksum, None
+        parts = unpacked(frame.data)
+        part = next((part for part in reversed(parts) if part.base == last), None)
+        if part is None:
+            if frame.kind is not FrameKind.KEY or not parts:
+                raise HistoryError("the frame before it is missing")
+            self._rows, self._fields, part = [], {}, parts[0]
         try:
             self._apply(part.plain, iter(part.numbers))
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
             raise HistoryError(NONSENSE) from error
+        self._checksum = checksum_of(frame.data)
 
     def _apply(self, plain: Any, numbers: Iterator[int]) -> None:  # noqa: ANN401  any JSON value
         self._now = CLOCKS.value(plain["now"])
@@ -87,7 +98,13 @@ class MomentBuilder:
             self._change(place, cells, members)
 
     def moment(self) -> Moment:
-        """Return the moment; what did not change since the last call is the same object. Raises as `apply` does."""
+        """Return the moment of the frame that was applied last; what did not change since the last call is the same.
+
+        Raises:
+            HistoryError: if there is none, or it makes no sense.
+        """
+        if self._checksum is None:
+            raise HistoryError("no frame was read")
         try:
             environments = {row[ID]: row[_BUILT] or self._built(row) for row in self._rows}
             profile_state = ProfileState(

@@ -1,6 +1,6 @@
 """The codecs of the parts of a moment and of an event.
 
-Pure. A profile's label is not part of them: it is stamped on what is read, see `FrameDecoder`. A name in here is part
+Pure. A profile's label is not part of them: it is stamped on what is read, see `MomentBuilder`. A name in here is part
 of the format: a field that is renamed in the code keeps its name in files (`STORED_NAMES`).
 """
 
