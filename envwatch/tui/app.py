@@ -219,7 +219,7 @@ class EnvwatchApp(TerminalApp):
     async def _load_past(self, profile: SafeText) -> None:
         """Let the screen know what earlier runs recorded, and say if nothing has changed since the last one."""
         try:
-            past = await self.time_machine.past_loading.load(profile)
+            past = await self.time_machine.reader.load(profile)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # that nothing can be recorded says the same
                 self._warn(clean(f"nothing is known from before: {error}"))

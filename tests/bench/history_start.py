@@ -27,7 +27,7 @@ from envwatch.past.history import Moment
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.tui.rewind.past_reader import PastLoading
+from envwatch.tui.rewind.past_reader import PastReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ async def _holds(folder: Path) -> tuple[float, float, float]:
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
 
     async def load() -> None:
-        loading = PastLoading({NO_PROFILE: StoredPast(folder, NO_PROFILE)})
+        loading = PastReader({NO_PROFILE: StoredPast(folder, NO_PROFILE)})
         loading.note(NO_PROFILE, monitor, outcome.ended)
         past = await loading.load(NO_PROFILE)
         await past.seed(lambda: monitor)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from support.builders import NOW, environment, list_of, listed, page_bytes, wire_row
 from support.golden_history import ALWAYS, held_by_past
 from support.memory_history import recorded
+from support.recording import decode_event, encode_event
 from support.tracked_environments import tracked
 
 import envwatch
@@ -30,7 +31,6 @@ from envwatch.model.times import TimeStyle
 from envwatch.query.completion import completions
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import parse
-from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameEncoder
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.past import RecordedFile

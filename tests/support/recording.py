@@ -14,6 +14,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Failed, Slept
 from envwatch.past.history import events_of
+from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.storage.history.encoding.frames import FrameKind
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from envwatch.fleet.events import Event
     from envwatch.model.outcome import Outcome
+    from envwatch.model.text import SafeText
     from envwatch.past.history import Past
     from envwatch.storage.history.writer import FolderWriter
 
@@ -77,3 +80,13 @@ def kinds(path: Path) -> list[FrameKind]:
     rows = connection.execute("SELECT kind FROM polls ORDER BY number").fetchall()
     connection.close()
     return [FrameKind(kind) for (kind,) in rows]
+
+
+def encode_event(event: Event) -> bytes:
+    """Return an event as the bytes of the first event of a file."""
+    return EventEncoder().encode(event, 1)
+
+
+def decode_event(data: bytes, profile: SafeText) -> Event:
+    """Return the event of bytes that refer to no event before."""
+    return EventDecoder(profile, lambda _: data).decode(data)

@@ -12,6 +12,7 @@ from support.builders import NOW, environment, list_of, listed, reading
 from support.exact import exact
 from support.memory_history import MemoryHistory
 from support.policies import soon
+from support.recording import decode_event, encode_event
 from support.series import Watch
 from support.tracked_environments import ALL
 
@@ -24,7 +25,6 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.past.history import Moment
 from envwatch.query.language import parse
-from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameEncoder
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.redaction import Redaction

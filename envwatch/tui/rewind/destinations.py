@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import tzinfo
 
+    from envwatch.fleet.events import Event
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import ServerClock
     from envwatch.model.text import SafeText
     from envwatch.past.rewound import PollRef
-    from envwatch.tui.rewind.past_reader import EventfulPoll, Order, PastReader
+    from envwatch.tui.rewind.past_reader import Order, PastReader
     from envwatch.tui.screens.time_actions import Goal
 
 _GAP_INTERVALS: Final = 3
@@ -191,11 +192,11 @@ class Destinations:
             return Destination(None, rewound_text.NOTHING_RECORDED)
         here = (present.newest_at, -1) if place is None else self._reader.order(place.poll_ref)
         eventful_polls = self._polls_before(here, present) if goal.by < 0 else self._polls_after(here, present)
-        found: EventfulPoll | None = None
+        found: tuple[PollRef, Sequence[Event]] | None = None
         left = abs(goal.by)
-        async for each in eventful_polls:
-            if wanted := [event for event in each.events if goal.is_wanted(event)]:
-                found = each._replace(events=wanted)
+        async for poll_ref, events in eventful_polls:
+            if wanted := [event for event in events if goal.is_wanted(event)]:
+                found = (poll_ref, wanted)
                 left -= 1
                 if not left:
                     break
@@ -210,7 +211,7 @@ class Destinations:
         rows = [key_of(single) for single in flatten([event]) if single.id is not None]
         return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text, rows)
 
-    async def _polls_before(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
+    async def _polls_before(self, here: Order, present: Present) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
         """Yield the polls with events before a place, newest first."""
         wall = WallMs(here[0])
         while True:
@@ -222,7 +223,7 @@ class Destinations:
                 return
             here, wall = (window.since, -1), WallMs(min(earlier.until, window.since))
 
-    async def _polls_after(self, here: Order, present: Present) -> AsyncIterator[EventfulPoll]:
+    async def _polls_after(self, here: Order, present: Present) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
         """Yield the polls with events after a place, oldest first."""
         wall = WallMs(here[0])
         while True:
@@ -233,8 +234,8 @@ class Destinations:
                 return
             here, wall = (window.until, inf), WallMs(min(window.until + DAY_MS / 3, present.newest_at))
 
-    def _order(self, each: EventfulPoll) -> Order:
-        return self._reader.order(each.poll_ref)
+    def _order(self, each: tuple[PollRef, Sequence[Event]]) -> Order:
+        return self._reader.order(each[0])
 
     async def _place_of(self, poll_ref: PollRef, timeline: Timeline) -> Place:
         if (index := timeline.place_of(poll_ref)) < 0:

@@ -235,7 +235,7 @@ def test_a_copy_of_a_day_is_a_recording(tmp_path: Path) -> None:
     history = record(writer, life(8))
     writer.close()
     (day,) = day_paths(folder)
-    path = shutil.copy(day, tmp_path / "night.rec")
+    path = Path(shutil.copy(day, tmp_path / "night.rec"))
     with RecordedFile(path) as file:
         assert content(file) == content(history)
         assert (file.about.profile, file.about.base_url) == ("prod", "https://letta.example:8443")

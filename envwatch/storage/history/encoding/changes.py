@@ -56,16 +56,8 @@ class _Beat(NamedTuple):
     """By how much more the row was seen later."""
 
 
-class _Group(NamedTuple):
-    """The beats that one listing brought."""
-
-    check: CompactSkewCheck
-    scale: int
-    beats: list[_Beat]
-
-
-def difference(before: Moment | None, after: Moment, base: int = 0) -> FramePart:
-    """Return what changed, everything if there was no moment before; `base` is the checksum of that one's frame."""
+def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
+    """Return what changed, everything if there was no moment before; `base` is the checksum of the frame before."""
     profile_state, old = after.profile_state, None if before is None else before.profile_state
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
@@ -103,7 +95,8 @@ class _Rows:
         self, before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
     ) -> None:
         self._members = MembersWriter()
-        self._groups: dict[tuple[object, ...], _Group] = {}
+        self._groups: dict[tuple[Any, ...], list[_Beat]] = {}
+        """The beats that one listing brought, by scale and skew check with the types of the check's values."""
         self._changed: list[list[Any]] = []
         self._changed_place = 0
         self._new: list[EncodedRow] = []
@@ -141,8 +134,8 @@ class _Rows:
         for scale in SCALES:
             steps, seen_steps = _steps(before, after, scale), _steps(old[SEEN], new[SEEN], scale)
             if steps is not None and seen_steps is not None:
-                group = self._groups.setdefault((scale, check, *map(type, check)), _Group(check, scale, []))
-                group.beats.append(_Beat(place, steps, seen_steps - steps))
+                group = self._groups.setdefault((scale, check, *map(type, check)), [])
+                group.append(_Beat(place, steps, seen_steps - steps))
                 return True
         return False
 
@@ -150,8 +143,8 @@ class _Rows:
         """Return all of it but `numbers`, as a plain value; what is empty is left out."""
         written = {
             "beats": [
-                [*group.check, group.scale, len(group.beats), any(beat.apart for beat in group.beats)]
-                for group in self._groups.values()
+                [*check, scale, len(beats), any(beat.apart for beat in beats)]
+                for (scale, check, *_), beats in self._groups.items()
             ],
             "rows": self._changed,
             "new": list(self._columns()) if self._new else [],
@@ -172,7 +165,7 @@ class _Rows:
     def numbers(self) -> list[int]:
         """Return the numbers of the beats: of each group the places, each from the last one on, and the steps."""
         numbers: list[int] = []
-        for _, scale, beats in self._groups.values():
+        for (scale, *_), beats in self._groups.items():
             last = 0
             for beat in beats:
                 numbers.append(beat.place - last)

@@ -16,7 +16,6 @@ from envwatch.storage.history.encoding.packing import checksum_of, packed
 
 if TYPE_CHECKING:
     from envwatch.past.history import Moment
-    from envwatch.storage.history.encoding.packing import FramePart
 
 FORMAT_VERSION: Final = 1
 
@@ -42,25 +41,15 @@ class Frame(NamedTuple):
     data: bytes
 
 
-class _Sent(NamedTuple):
-    """A moment with the checksum of its frame."""
-
-    moment: Moment
-    checksum: int
-
-    def to(self, later: Moment) -> FramePart:
-        """Return what changed from it to a later moment."""
-        return difference(self.moment, later, self.checksum)
-
-
 class FrameEncoder:
     """Turns the moments of one profile into frames, in their order."""
 
     def __init__(self, *, key_every: int = _KEY_EVERY, bridge_every: int = _BRIDGE_EVERY) -> None:
         self._key_every = key_every
         self._bridge_every = bridge_every
-        self._key: _Sent | None = None
-        self._last: _Sent | None = None
+        self._key: tuple[Moment, int] | None = None
+        self._last: tuple[Moment, int] | None = None
+        """The moment of the newest KEY, and of the newest frame, each with the checksum of its frame."""
         self._count = 0
 
     def encode(self, moment: Moment) -> Frame:
@@ -73,15 +62,15 @@ class FrameEncoder:
         self.restart()
         if key is None or last is None or count == self._key_every:
             kind, count = FrameKind.KEY, 0
-            parts = [difference(None, moment)]
+            parts = [difference(None, 0, moment)]
         elif count % self._bridge_every == 0:
-            kind, parts = FrameKind.BRIDGE, [key.to(moment)]
+            kind, parts = FrameKind.BRIDGE, [difference(*key, moment)]
         else:
             kind, parts = FrameKind.STEP, []
         if last is not None:
-            parts.append(last.to(moment))
+            parts.append(difference(*last, moment))
         data = packed(parts, _LEVEL)
-        self._last = _Sent(moment, checksum_of(data))
+        self._last = (moment, checksum_of(data))
         self._key, self._count = key if kind is not FrameKind.KEY else self._last, count + 1
         return Frame(kind, data)
 

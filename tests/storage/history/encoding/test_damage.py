@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, failed, listed
 from support.memory_history import recorded
+from support.recording import decode_event, encode_event
 
 from envwatch.fleet.events import NO_PROFILE, Event, flatten
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.encoding.cells import NAMES
-from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import Frame, FrameEncoder, FrameKind
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed, unpacked

@@ -9,6 +9,7 @@ import pytest
 from support.builders import NOW, beating, environment, failed, listed, reading, slept
 from support.exact import exact
 from support.memory_history import recorded
+from support.recording import decode_event, encode_event
 from support.served_listings import served
 from support.tracked_environments import tracked
 
@@ -17,7 +18,6 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.past.history import Moment
-from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameEncoder
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import unpacked
