@@ -33,9 +33,9 @@ from envwatch.model.pool import Pool
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.past.earlier_runs import changes_between_runs
 from envwatch.past.history import HistoryError, Moment
+from envwatch.storage.history.day_file import explained
 from envwatch.storage.history.folder import BESIDE, FolderLock, Retention, day_of, day_paths
 from envwatch.storage.history.past import StoredPast
-from envwatch.storage.history.schema import explained
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.storage.private_files import write_private
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.events import Event
@@ -46,6 +47,46 @@ class Moment:
     profile_state: ProfileState
     acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
     """Problems of its environments that were acknowledged, by id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """The origin of a recording, as the recording says."""
+
+    profile: SafeText
+    """Its name in the settings."""
+    base_url: SafeText
+    """Of the server."""
+    version: SafeText
+    """Of the envwatch that made the file."""
+    is_redacted: bool = False
+
+    @classmethod
+    def from_rows(cls, rows: Mapping[str, object]) -> About:
+        """Return the origin from texts by name, of a recording or of a copy of a day, which has no base URL."""
+        texts = {name: clean(str(value)) for name, value in rows.items()}
+        base_url = texts.get("base_url") or composed(f"https://{texts.get('host', '')}")
+        return cls(
+            profile=texts.get("profile", EMPTY),
+            base_url=base_url,
+            version=texts.get("envwatch", EMPTY),
+            is_redacted=texts.get("is_redacted") == "true",
+        )
+
+    def rows(self) -> dict[str, str]:
+        """Return the texts by name."""
+        redacted = "true" if self.is_redacted else "false"
+        return {
+            "profile": self.profile,
+            "base_url": self.base_url,
+            "envwatch": self.version,
+            "is_redacted": redacted,
+        }
+
+    @property
+    def host(self) -> SafeText:
+        """Host and port of the server."""
+        return composed(self.base_url.partition("://")[2].partition("/")[0])
 
 
 class RecordedStep(NamedTuple):

@@ -13,8 +13,8 @@ from support.simulated_life import simulated_life
 
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
+from envwatch.past.history import About
 from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,9 @@ from envwatch.cli.arguments import StopError, options_in
 from envwatch.cli.commands.report import run as run_command
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.model.text import clean
+from envwatch.past.history import About
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
 from envwatch.storage.remembered import AcknowledgementsFile
 from envwatch.views.report.values import VERSION

@@ -12,8 +12,8 @@ from support.uncleaned import uncleaned
 
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
+from envwatch.past.history import About
 from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from pathlib import Path

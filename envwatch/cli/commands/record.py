@@ -206,9 +206,9 @@ def _writer(settings: Settings, base_url: SafeText, options: Options, stack: Exi
     was to be cut.
     """
     try:
+        from envwatch.past.history import About
         from envwatch.storage.history.recording import RecordingWriter
         from envwatch.storage.history.redaction import Redaction
-        from envwatch.storage.history.schema import About
     except ImportError as error:  # Python can be built without SQLite
         raise StopError(Exit.FAILED, f"cannot write {options.file}: {error}") from None
     path = Path(options.file)

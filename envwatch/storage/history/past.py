@@ -123,7 +123,7 @@ class StoredPast:
         try:
             return day_paths(self._folder, day_of(since), day_of(until))
         except OSError as error:
-            from envwatch.storage.history.schema import explained
+            from envwatch.storage.history.day_file import explained
 
             raise HistoryError(explained(error)) from error
 
@@ -138,8 +138,8 @@ class RecordedFile(StoredPast):
     def __init__(self, path: Path, profile: SafeText = NO_PROFILE) -> None:
         super().__init__(path, profile)
         try:
+            from envwatch.past.history import About
             from envwatch.storage.history.recording import opened
-            from envwatch.storage.history.schema import About
         except ImportError as error:  # as above
             raise HistoryError(str(error)) from None
         self._file = opened(path)

@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.past.history import DamagedError, GoneError, HistoryError
-from envwatch.storage.history.encoding.events import EventDecoder
-from envwatch.storage.history.encoding.frames import Frame, FrameKind
-from envwatch.storage.history.encoding.moment_builder import MomentBuilder
-from envwatch.storage.history.encoding.packing import NONSENSE
-from envwatch.storage.history.possible_clocks import LONGEST_INTERVAL_S, check_clocks
-from envwatch.storage.history.schema import (
+from envwatch.storage.history.day_file import (
     Numbers,
     check_form,
     check_regular,
@@ -27,6 +22,11 @@ from envwatch.storage.history.schema import (
     last_numbers,
     primary_code,
 )
+from envwatch.storage.history.encoding.events import EventDecoder
+from envwatch.storage.history.encoding.frames import Frame, FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
+from envwatch.storage.history.encoding.packing import NONSENSE
+from envwatch.storage.history.possible_clocks import LONGEST_INTERVAL_S, check_clocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -213,6 +213,6 @@ class HistoryRecorder:
 
 
 def _explained(error: Exception) -> str:
-    from envwatch.storage.history.schema import explained
+    from envwatch.storage.history.day_file import explained
 
     return explained(error)

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import HistoryError
-from envwatch.storage.history.day_file import DayFile
+from envwatch.storage.history.day_file import APPLICATION_ID, TABLES, DayFile, Numbers
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameKind
 from envwatch.storage.history.reading import RECORDING_MODES, DayReader, connected
-from envwatch.storage.history.schema import APPLICATION_ID, TABLES, Numbers
 from envwatch.storage.private_files import write_private
 from envwatch.storage.regular_files import open_regular
 
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.past.history import Moment
+    from envwatch.past.history import About, Moment
     from envwatch.storage.history.redaction import Redaction
-    from envwatch.storage.history.schema import About
 
 
 class RecordingWriter:

@@ -41,8 +41,7 @@ from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
 from envwatch.past.earlier_runs import LACKED
-from envwatch.past.history import Moment
-from envwatch.storage.history.schema import About
+from envwatch.past.history import About, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -13,7 +13,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import HistoryError
-from envwatch.storage.history.day_file import DayFile
+from envwatch.storage.history.day_file import DayFile, Numbers, is_damage
 from envwatch.storage.history.folder import (
     BESIDE,
     DAMAGED,
@@ -26,7 +26,6 @@ from envwatch.storage.history.folder import (
 )
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.reading import DayReader
-from envwatch.storage.history.schema import Numbers, is_damage
 from envwatch.storage.private_files import set_aside
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from envwatch.fleet.watched_time import NOT_WATCHED
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, long_age
-from envwatch.past.availability import DAY, Availability, availability_text
-from envwatch.past.hours import worst_states
+from envwatch.past.hours import DAY, Availability, availability_text, worst_states
 from envwatch.views.pane_layout import FAINT, Piece
 from envwatch.views.state_details import instant_text
 from envwatch.views.state_style import HOUR_STYLES

@@ -18,7 +18,7 @@ from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS, span
-from envwatch.past.availability import Availability
+from envwatch.past.hours import Availability
 from envwatch.views.report.values import Available, Down, Downtime, ReportedIncident
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
-from envwatch.past.availability import percent_text
+from envwatch.past.hours import percent_text
 from envwatch.views.markdown_text import code, code_note, code_text, listed, reason_text
 from envwatch.views.report.clock import ReportClock
 from envwatch.views.report.values import GapCause

@@ -16,11 +16,10 @@ from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.past.history import GoneError, HistoryError, events_of
-from envwatch.storage.history.day_file import DayFile
+from envwatch.storage.history.day_file import DayFile, Numbers, check_form
 from envwatch.storage.history.encoding.frames import FrameKind
 from envwatch.storage.history.folder import Retention, day_paths, tidy
 from envwatch.storage.history.past import StoredPast
-from envwatch.storage.history.schema import Numbers, check_form
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

@@ -23,11 +23,10 @@ from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerClock, 
 from envwatch.model.environment import Environment
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
-from envwatch.past.history import HistoryError, Moment
+from envwatch.past.history import About, HistoryError, Moment
 from envwatch.storage.history.past import RecordedFile
 from envwatch.storage.history.possible_clocks import check_clocks
 from envwatch.storage.history.recording import RecordingWriter
-from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,14 +30,13 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
 from envwatch.model.text import clean
-from envwatch.past.history import HistoryError, RecordedStep, events_of
+from envwatch.past.history import About, HistoryError, RecordedStep, events_of
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION
 from envwatch.storage.history.encoding.packing import unpacked
 from envwatch.storage.history.folder import Retention, day_paths, history_folder
 from envwatch.storage.history.past import RecordedFile
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.redaction import Redaction
-from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
 
 if TYPE_CHECKING:

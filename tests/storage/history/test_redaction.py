@@ -25,11 +25,10 @@ from envwatch.model.environment import LABELS
 from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.text import clean
 from envwatch.past.earlier_runs import LACKED
-from envwatch.past.history import Moment
+from envwatch.past.history import About, Moment
 from envwatch.storage.history.encoding.frames import FrameEncoder
 from envwatch.storage.history.encoding.packing import unpacked
 from envwatch.storage.history.redaction import REDACTED, Redaction
-from envwatch.storage.history.schema import About
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

@@ -17,12 +17,13 @@ from envwatch.storage.history.encoding.codecs import (
     SPAN,
     TEXT_OR_NONE,
     Codec,
+    difference_of,
     list_of,
     optional,
+    patched,
     record,
     word,
 )
-from envwatch.storage.history.encoding.members import difference_of, patched
 from envwatch.storage.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
 from envwatch.storage.history.encoding.values import ENVIRONMENT, VERDICT
 

@@ -4,18 +4,41 @@ Pure. A KEY frame is a whole moment, a STEP what changed since the moment before
 KEY; so a moment is rebuilt from one KEY, at most one BRIDGE, and the STEPs since. A KEY and a BRIDGE also hold what
 changed since the moment before, so that a reader who goes on from there keeps what did not change. `MomentBuilder`
 reads frames.
+
+Most rows of a poll do not change. Most rows that change have a new heartbeat, and were seen as much later as the
+heartbeat came, and their skew check follows: such a *beat* is a few small numbers. Of any other changed row, the frame
+has each cell that changed, and of a new row every cell, column by column. A whole moment is a change of nothing.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from envwatch.storage.history.encoding.changes import difference
-from envwatch.storage.history.encoding.packing import checksum_of, packed
+from envwatch.storage.history.encoding.cells import (
+    BEAT,
+    CHECK,
+    CODECS,
+    MEMBERS,
+    SEEN,
+    CompactSkewCheck,
+    changed_cells,
+    plain_check,
+    row_of,
+)
+from envwatch.storage.history.encoding.codecs import STORED_NAMES, MembersWriter, is_same
+from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed, signed
+from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, plain_acks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.text import SafeText
     from envwatch.past.history import Moment
+    from envwatch.storage.history.encoding.cells import EncodedRow
+
 
 FORMAT_VERSION: Final = 1
 
@@ -78,3 +101,180 @@ class FrameEncoder:
         """Let the next frame be a KEY that refers to no other frame."""
         self._key = self._last = None
         self._count = 0
+
+
+USUAL_MS: Final = 30_000
+"""From heartbeat to heartbeat: what is written is the difference to it."""
+SCALES: Final = (1, 4_096)
+"""Differences are in ms, or in the fraction of a ms to which a float rounds an instant of today."""
+
+_LONGEST_STEPS: Final = 1 << 60
+
+NEW: Final = -1
+"""The place before of rows that were not there."""
+
+
+class _Beat(NamedTuple):
+    """A new heartbeat in a row."""
+
+    place: int
+    """Of the row, in the order after the change."""
+    steps: int
+    """By how much it is later, in the unit of its group."""
+    apart: int
+    """By how much more the row was seen later."""
+
+
+def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
+    """Return what changed, everything if there was no moment before; `base` is the checksum of the frame before."""
+    profile_state, old = after.profile_state, None if before is None else before.profile_state
+    rows = _Rows({} if old is None else old.environments, profile_state.environments)
+    plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
+    if before is None or before.acks is not after.acks:
+        plain["acks"] = plain_acks(after.acks)
+    return FramePart(plain, rows.numbers(), base)
+
+
+def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> dict[str, Any]:
+    plain = {
+        STORED_NAMES.get(name, name): codec.plain(getattr(after, name))
+        for name, codec in PROFILE_STATE.items()
+        if before is None or not is_same(getattr(before, name), getattr(after, name))
+    }
+    if before is not None and "clock" in plain and (taken := _taken_samples(before, after)):
+        plain["clock"] = taken
+    return plain
+
+
+def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
+    """Return how many newest samples of the clock before, then of the listing, make the clock; None if they do not."""
+    samples, old = after.clock.samples, before.clock.samples
+    listed = () if after.snapshot is None else after.snapshot.clock
+    for count in range(min(len(samples), len(listed)), 0, -1):
+        kept = len(samples) - count
+        if is_same((*old[len(old) - kept :], *listed[-count:]), samples):
+            return [kept, count]
+    return None
+
+
+class _Rows:
+    """What changed in the rows."""
+
+    def __init__(
+        self, before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
+    ) -> None:
+        self._members = MembersWriter()
+        self._groups: dict[tuple[Any, ...], list[_Beat]] = {}
+        """The beats that one listing brought, by scale and skew check with the types of the check's values."""
+        self._changed: list[list[Any]] = []
+        self._changed_place = 0
+        self._new: list[EncodedRow] = []
+        old_order, order = [*before], [*after]
+        self._runs = None if old_order == order else runs_between(old_order, order)
+        for place, (id_, tracked) in enumerate(after.items()):
+            was = before.get(id_)
+            if was is None:
+                self._new.append(row_of(tracked))
+            elif was is not tracked:
+                self._compare(place, row_of(was), row_of(tracked))
+
+    def _compare(self, place: int, old: EncodedRow, new: EncodedRow) -> None:
+        numbers = changed_cells(old, new)
+        if BEAT in numbers and self._is_beat(place, old, new):
+            numbers = [number for number in numbers if number not in (SEEN, BEAT, CHECK)]
+        if numbers:
+            cells = [each for number in numbers for each in (number, self._plain(number, old, new))]
+            self._changed.append([place - self._changed_place, *cells])
+            self._changed_place = place
+
+    def _plain(self, number: int, old: EncodedRow, new: EncodedRow) -> Any:  # noqa: ANN401  any JSON value
+        if number in MEMBERS:
+            return self._members.plain_change(old[number], new[number])
+        return plain_check(new) if number == CHECK else CODECS[number].plain(new[number])
+
+    def _is_beat(self, place: int, old: EncodedRow, new: EncodedRow) -> bool:
+        """Put a row to the beats, if it is one."""
+        before, after = old[BEAT], new[BEAT]
+        if before is None or after is None:
+            return False
+        check = CompactSkewCheck(new[CHECK].listed_at, new[CHECK].previous_elapsed_ms)
+        if not is_same(check.for_heartbeat(after), new[CHECK]):
+            return False
+        for scale in SCALES:
+            steps, seen_steps = _steps(before, after, scale), _steps(old[SEEN], new[SEEN], scale)
+            if steps is not None and seen_steps is not None:
+                group = self._groups.setdefault((scale, check, *map(type, check)), [])
+                group.append(_Beat(place, steps, seen_steps - steps))
+                return True
+        return False
+
+    def plain(self) -> dict[str, Any]:
+        """Return all of it but `numbers`, as a plain value; what is empty is left out."""
+        written = {
+            "beats": [
+                [*check, scale, len(beats), any(beat.apart for beat in beats)]
+                for (scale, check, *_), beats in self._groups.items()
+            ],
+            "rows": self._changed,
+            "new": list(self._columns()) if self._new else [],
+            "nested": self._members.table,
+        }
+        order = {} if self._runs is None else {"order": self._runs}
+        return order | {name: each for name, each in written.items() if each}
+
+    def _columns(self) -> Iterator[list[Any]]:
+        for number, codec in enumerate(CODECS):
+            if number == CHECK:
+                yield list(map(plain_check, self._new))
+            elif number in MEMBERS:
+                yield [self._members.plain_change(None, row[number]) for row in self._new]
+            else:
+                yield [codec.plain(row[number]) for row in self._new]
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the beats: of each group the places, each from the last one on, and the steps."""
+        numbers: list[int] = []
+        for (scale, *_), beats in self._groups.items():
+            last = 0
+            for beat in beats:
+                numbers.append(beat.place - last)
+                last = beat.place
+            numbers += signed(beat.steps - USUAL_MS * scale for beat in beats)
+            if any(beat.apart for beat in beats):
+                numbers += signed(beat.apart for beat in beats)
+        return numbers
+
+
+def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
+    """Return the runs of rows that keep their order; ids do not repeat, and rows in no run are gone.
+
+    A run is where it began in the order before, or `NEW`, and its length.
+    """
+    places = {id_: place for place, id_ in enumerate(before)}
+    runs: list[tuple[int, int]] = []
+    start = length = 0
+    for id_ in after:
+        place = places.get(id_, NEW)
+        if place == (NEW if start == NEW else start + length) and length:
+            length += 1
+            continue
+        if length:
+            runs.append((start, length))
+        start, length = place, 1
+    if length:
+        runs.append((start, length))
+    return runs
+
+
+def _steps(before: float, after: float, scale: int) -> int | None:
+    """Return by how many parts of a ms an instant is later; None if adding them does not give it exactly."""
+    steps = (after - before) * scale
+    if not -_LONGEST_STEPS < steps < _LONGEST_STEPS:
+        return None
+    whole = int(steps)
+    return whole if is_same(later(before, whole, scale), after) else None
+
+
+def later(instant: float, steps: int, scale: int) -> float:
+    """Return the instant after some steps; part of the format."""
+    return instant + (steps if scale == 1 else steps / scale)

@@ -26,10 +26,8 @@ from envwatch.storage.history.encoding.cells import (
     settle_check,
     tracked_of,
 )
-from envwatch.storage.history.encoding.changes import NEW, SCALES, USUAL_MS, later
-from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, list_of
-from envwatch.storage.history.encoding.frames import FrameKind
-from envwatch.storage.history.encoding.members import MembersReader
+from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, MembersReader, list_of
+from envwatch.storage.history.encoding.frames import NEW, SCALES, USUAL_MS, FrameKind, later
 from envwatch.storage.history.encoding.packing import NONSENSE, checksum_of, unpacked, unsigned
 from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, acks_of
 
@@ -39,8 +37,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
     from envwatch.storage.history.encoding.cells import EncodedRow
+    from envwatch.storage.history.encoding.codecs import Members
     from envwatch.storage.history.encoding.frames import Frame
-    from envwatch.storage.history.encoding.members import Members
 
 _BUILT: Final = len(NAMES)
 """The last cell of a row: its object, or None if it changed since that was made."""

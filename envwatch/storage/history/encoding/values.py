@@ -32,6 +32,7 @@ from envwatch.storage.history.encoding.codecs import (
     defaults_of,
     is_same,
     list_of,
+    members_of,
     number_of,
     optional,
     record,
@@ -40,7 +41,6 @@ from envwatch.storage.history.encoding.codecs import (
     whole_record,
     word,
 )
-from envwatch.storage.history.encoding.members import members_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
