@@ -1,15 +1,22 @@
 """Reads a day file of a history, while another process may write it: polls, events, and the frames of moments.
 
-Of a file that is cut off, the whole pages before the cut are read.
+Of a file that is cut off, the whole pages before the cut are read. A recording may come from anybody: each number of a
+clock has to be possible. A row, which the platform may fill with anything, needs numbers to calculate with, no more.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import contextmanager, suppress
+from math import inf
+from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.model.times import MS
 from envwatch.past.history import DamagedError, GoneError, HistoryError
 from envwatch.storage.history.day_file import (
     Numbers,
@@ -26,20 +33,22 @@ from envwatch.storage.history.encoding.events import EventDecoder
 from envwatch.storage.history.encoding.frames import Frame, FrameKind
 from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 from envwatch.storage.history.encoding.packing import NONSENSE
-from envwatch.storage.history.possible_clocks import LONGEST_INTERVAL_S, check_clocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.fleet.events import Event
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import WallMs
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
     from envwatch.past.history import Moment
 
 
 _BUSY_S: Final = 1.0
+_LONGEST_INTERVAL_S: Final = 1e9
+"""Seconds from poll to poll: some 30 years."""
 _LATEST_MS: Final = 250_000_000_000_000
 """In the year 9892, so that any zone can show a poll's time."""
 _ROOT_PAGES: Final = 5
@@ -131,7 +140,7 @@ _IS_TIME: Final = f"at >= 0 AND at < {_LATEST_MS}"
 """What is no number is not between two numbers."""
 _POLLS: Final = (
     "SELECT number, at, result, run, interval_s FROM polls"  # noqa: S608 - numbers of our own
-    f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
+    f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {_LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
 )
 _EVENTS: Final = (
     f"SELECT number, at, poll, data FROM events WHERE {_IS_TIME} AND at BETWEEN ? AND ? AND typeof(poll) = 'integer'"  # noqa: S608
@@ -348,3 +357,67 @@ class Rebuilder:
 def _apply(builder: MomentBuilder, frames: Iterable[Frame]) -> None:
     for frame in frames:
         builder.apply(frame)
+
+
+_LATEST: Final = 1e15
+"""Milliseconds: more than from the first to the last year of a calendar, and few enough for a `timedelta`."""
+_LARGEST: Final = sys.float_info.max
+_instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
+
+
+def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
+    """Check a moment; raise `HistoryError` if a number in it is impossible.
+
+    Rows that are the very rows in `known`, which were checked before, cost nothing.
+    """
+    now, profile_state = moment.now, moment.profile_state
+    # No comparison holds for what is no number.
+    is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
+    for id_, tracked in profile_state.environments.items():
+        if known.get(id_) is not tracked:
+            is_possible = is_possible and all(map(_is_time, tracked.transitions))
+            is_possible = is_possible and all(
+                -_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in _numbers_of_row(tracked)
+            )
+    if not is_possible:
+        raise HistoryError("a clock in it shows what none can")
+
+
+def _is_time(number: float) -> bool:
+    return -_LATEST < number < _LATEST
+
+
+def _in_ms(reading: Clocks) -> tuple[float, float]:
+    return reading.wall, reading.monotonic * 1000
+
+
+def _numbers(profile_state: ProfileState) -> Iterator[float]:
+    """Yield the numbers that clocks show, all in ms."""
+    failure, stall, quarantine = profile_state.failure, profile_state.stall_detector, profile_state.quarantine
+    polls = () if failure is None else (failure.started, failure.ended)
+    for reading in (profile_state.listed, profile_state.last_up, profile_state.unseen_since, *polls):
+        if reading is not None:
+            yield from _in_ms(reading)
+    for bounds in profile_state.clock.samples:
+        yield from (bounds.low, bounds.high)
+    yield from (
+        profile_state.elapsed_ms,
+        profile_state.interval / MS,
+        stall.silent_s * 1000,
+        *profile_state.periods.values(),
+    )
+    yield from (
+        number for number in (profile_state.began_at, profile_state.date_error, stall.resumed_at) if number is not None
+    )
+    if quarantine is not None:
+        yield quarantine.since * 1000
+
+
+def _numbers_of_row(tracked: TrackedEnvironment) -> Iterator[float]:
+    row, change, last_known = tracked.environment, tracked.last_change, tracked.last_known_heartbeat
+    numbers = (*_instants_of(row), tracked.since_at, *tracked.skew_check)
+    yield from (number for number in numbers if number is not None)
+    if change is not None:
+        yield change.at
+    if last_known is not None:
+        yield from (last_known.at, last_known.elapsed_ms)

@@ -16,7 +16,7 @@ from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import zone_of
 from envwatch.past.history import HistoryError, Moment
 from envwatch.past.rewound import LogEnds, rewound
-from envwatch.tui.rewind.destinations import Destinations, Present
+from envwatch.tui.rewind.destinations import Destinations
 from envwatch.tui.rewind.past_reader import DAY_MS, PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.tui.state import Playing, Rewound
@@ -100,7 +100,7 @@ class TimeMachine:
         self._screen = screen
         self._has_past = bool(inputs.pasts)
         self.reader = PastReader(inputs.pasts)
-        self._destinations = Destinations(self.reader, has_several=len(inputs.pasts) > 1)
+        self._has_several = len(inputs.pasts) > 1
         self._began_at = began_at
         self._log_ends = LogEnds()
         self._newest_at = self._began_at
@@ -252,7 +252,7 @@ class TimeMachine:
         while self._goals:
             goal = self._goals.popleft()
             is_played = is_played and isinstance(goal, Reached)
-            place, text, rows = await self._destinations.find(goal, place, self._present)
+            place, text, rows = await self._destinations.find(goal, place)
         if returns != self._returns:
             return
         if place is None:
@@ -285,10 +285,12 @@ class TimeMachine:
         return self._newest_at if self._replay is None else self._replay.end
 
     @property
-    def _present(self) -> Present:
+    def _destinations(self) -> Destinations:
         rewound = self._rewound
         fleet = self._live.monitor.fleet if rewound is None else rewound.monitor.fleet
-        return Present(
+        return Destinations(
+            reader=self.reader,
+            has_several=self._has_several,
             newest_at=self._end,
             is_replay=self._replay is not None,
             clocks={profile_state.profile: profile_state.clock for profile_state in fleet},

@@ -25,7 +25,7 @@ from envwatch.model.outcome import PollResult
 from envwatch.model.text import clean
 from envwatch.past.history import About, HistoryError, Moment
 from envwatch.storage.history.past import RecordedFile
-from envwatch.storage.history.possible_clocks import check_clocks
+from envwatch.storage.history.reading import check_clocks
 from envwatch.storage.history.recording import RecordingWriter
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import timedelta
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from pydantic_core import to_json
@@ -59,6 +60,8 @@ class Codec(Generic[T]):
     plain: Callable[[T], Any]
     value: Callable[[Any], T]
     """Raises `ValueError` for what is no such value."""
+    kinds: frozenset[type] = frozenset()
+    """The types of which each plain value is the value itself; a text has to be clean as well."""
 
 
 def _same(value: T) -> T:
@@ -97,10 +100,10 @@ _count_of: Final = _exactly(int, "whole number")
 list_of: Final[Callable[[object], list[Any]]] = _exactly(list, "list")
 object_of: Final[Callable[[object], dict[str, Any]]] = _exactly(dict, "object")
 
-TEXT: Final[Codec[SafeText]] = Codec(_same, text_of)
-NUMBER: Final[Codec[Any]] = Codec(_same, number_of)
-COUNT: Final[Codec[int]] = Codec(_same, _count_of)
-FLAG: Final[Codec[bool]] = Codec(_same, _exactly(bool, "flag"))
+TEXT: Final[Codec[SafeText]] = Codec(_same, text_of, frozenset({str}))
+NUMBER: Final[Codec[Any]] = Codec(_same, number_of, frozenset({int, float}))
+COUNT: Final[Codec[int]] = Codec(_same, _count_of, frozenset({int}))
+FLAG: Final[Codec[bool]] = Codec(_same, _exactly(bool, "flag"), frozenset({bool}))
 SPAN: Final[Codec[timedelta]] = Codec(lambda span: span // _US, lambda plain: timedelta(microseconds=_count_of(plain)))
 """A duration in whole microseconds, which is all that a `timedelta` holds."""
 
@@ -110,6 +113,7 @@ def optional(codec: Codec[T]) -> Codec[T | None]:
     return Codec(
         lambda value: None if value is None else codec.plain(value),
         lambda plain: None if plain is None else codec.value(plain),
+        codec.kinds | {NoneType} if codec.kinds else codec.kinds,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.events import Event, EventState, Kind
 from envwatch.past.history import HistoryError
+from envwatch.storage.history.encoding.cells import ENVIRONMENT, VERDICT
 from envwatch.storage.history.encoding.codecs import (
     FLAG,
     NUMBER,
@@ -25,7 +26,6 @@ from envwatch.storage.history.encoding.codecs import (
     word,
 )
 from envwatch.storage.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
-from envwatch.storage.history.encoding.values import ENVIRONMENT, VERDICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -18,17 +18,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.storage.history.encoding.cells import (
     BEAT,
     CHECK,
+    CLOCKS,
     CODECS,
     MEMBERS,
+    PROFILE_STATE,
     SEEN,
     CompactSkewCheck,
     changed_cells,
+    plain_acks,
     plain_check,
     row_of,
 )
 from envwatch.storage.history.encoding.codecs import STORED_NAMES, MembersWriter, is_same
 from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed, signed
-from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, plain_acks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

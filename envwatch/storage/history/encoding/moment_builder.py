@@ -13,23 +13,24 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerClock
 from envwatch.past.history import HistoryError, Moment
 from envwatch.storage.history.encoding.cells import (
-    AS_THEY_ARE,
     BEAT,
     CHECK,
+    CLOCKS,
     CODECS,
     DEFAULTS,
     ID,
     MEMBERS,
     NAMES,
+    PROFILE_STATE,
     SEEN,
     CompactSkewCheck,
+    acks_of,
     settle_check,
     tracked_of,
 )
 from envwatch.storage.history.encoding.codecs import COUNT, STORED_NAMES, MembersReader, list_of
 from envwatch.storage.history.encoding.frames import NEW, SCALES, USUAL_MS, FrameKind, later
 from envwatch.storage.history.encoding.packing import NONSENSE, checksum_of, unpacked, unsigned
-from envwatch.storage.history.encoding.values import CLOCKS, PROFILE_STATE, acks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,10 +199,10 @@ def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
 def _column(number: int, column: list[Any], members: MembersReader) -> list[Any]:
     if number in MEMBERS:
         return [_members_of(number, None, plain, members) for plain in column]
-    kinds = AS_THEY_ARE.get(number)
-    if kinds is not None and kinds.issuperset(map(type, column)) and (str not in kinds or _are_plain(column)):
+    codec = CODECS[number]
+    if codec.kinds.issuperset(map(type, column)) and (str not in codec.kinds or _are_plain(column)):
         return column
-    return list(map(CODECS[number].value, column))
+    return list(map(codec.value, column))
 
 
 def _members_of(number: int, before: Members | None, plain: object, members: MembersReader) -> Members | None:
