@@ -219,15 +219,14 @@ class EnvwatchApp(TerminalApp):
     async def _load_past(self, profile: SafeText) -> None:
         """Let the screen know what earlier runs recorded, and say if nothing has changed since the last one."""
         try:
-            past = await self.time_machine.reader.load(profile)
+            self._monitor, unchanged_for = await self.time_machine.reader.load(profile, lambda: self._monitor)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # that nothing can be recorded says the same
                 self._warn(clean(f"nothing is known from before: {error}"))
             return
-        self._monitor = await past.seed(lambda: self._monitor)
         state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleet.environments))
-        if past.unchanged_for is not None:
-            notice = Notice(unchanged_text(profile, past.unchanged_for), self._inputs.clocks().monotonic, "plain")
+        if unchanged_for is not None:
+            notice = Notice(unchanged_text(profile, unchanged_for), self._inputs.clocks().monotonic, "plain")
             state = replace(state, notice=notice)
         self._publish(state)
 

@@ -99,8 +99,7 @@ async def _holds(folder: Path) -> tuple[float, float, float]:
     async def load() -> None:
         loading = PastReader({NO_PROFILE: StoredPast(folder, NO_PROFILE)})
         loading.note(NO_PROFILE, monitor, outcome.ended)
-        past = await loading.load(NO_PROFILE)
-        await past.seed(lambda: monitor)
+        await loading.load(NO_PROFILE, lambda: monitor)
 
     idle = await _longest_hold(asyncio.ensure_future(asyncio.sleep(1)))
     started = time.perf_counter()

@@ -83,34 +83,6 @@ _LOADED: Final = timedelta(hours=24)
 """What the event log and the availability cover at the start."""
 
 
-class LoadedPast(NamedTuple):
-    """What earlier runs recorded of a profile, and what changed until the first listing of this one."""
-
-    runs: EarlierRuns
-    changes: Sequence[Event]
-    unchanged_for: timedelta | None
-    """How long ago the last run ended, if nothing has changed since and that is worth a word."""
-
-    @classmethod
-    def read(cls, past: Past, profile: SafeText, began: WallMs, first: Moment) -> LoadedPast:
-        """Read it.
-
-        Raises:
-            HistoryError: if it cannot be read.
-        """
-        runs = EarlierRuns.read(past, profile, _LOADED, began)
-        changes = () if runs.last is None else changes_between_runs(runs.last, first)
-        return cls(runs, changes, None if changes else runs.unchanged_for(first))
-
-    async def seed(self, current: Callable[[], Monitor]) -> Monitor:
-        """Return the current monitor with this past; it is computed once more if another one is current then."""
-        while True:
-            monitor = current()
-            seeded = await asyncio.to_thread(self.runs.seeded, monitor, self.changes)
-            if current() is monitor:
-                return seeded
-
-
 class PastReader:
     """Reads the pasts of all profiles."""
 
@@ -143,11 +115,26 @@ class PastReader:
             self._first[profile] = moment
             self._is_listed[profile].set()
 
-    async def load(self, profile: SafeText) -> LoadedPast:
-        """Return what was recorded before a profile's first outcome, once its first listing is noted; call it once."""
+    async def load(self, profile: SafeText, current: Callable[[], Monitor]) -> tuple[Monitor, timedelta | None]:
+        """Return the current monitor with what was recorded before a profile's first outcome; call it once.
+
+        The profile's first listing has to be noted first. The monitor is computed once more if another monitor is
+        current then. The time is how long ago the last run ended, if nothing has changed since and that is worth a
+        word.
+        """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
-        return await asyncio.to_thread(LoadedPast.read, self._pasts[profile], profile, began, first)
+
+        def read() -> tuple[EarlierRuns, Sequence[Event]]:
+            runs = EarlierRuns.read(self._pasts[profile], profile, _LOADED, began)
+            return runs, () if runs.last is None else changes_between_runs(runs.last, first)
+
+        runs, changes = await asyncio.to_thread(read)
+        while True:
+            monitor = current()
+            seeded = await asyncio.to_thread(runs.seeded, monitor, changes)
+            if current() is monitor:
+                return seeded, None if changes else runs.unchanged_for(first)
 
     def forget(self) -> None:
         """Give up what was read, which may be large."""
