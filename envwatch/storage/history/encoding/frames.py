@@ -33,7 +33,7 @@ from envwatch.storage.history.encoding.codecs import STORED_NAMES, MembersWriter
 from envwatch.storage.history.encoding.packing import FramePart, checksum_of, packed, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -112,6 +112,8 @@ SCALES: Final = (1, 4_096)
 
 _LONGEST_STEPS: Final = 1 << 60
 
+_NO_CELLS: Final[EncodedRow] = [None] * len(CODECS)
+"""Before a new row."""
 NEW: Final = -1
 """The place before of rows that were not there."""
 
@@ -218,20 +220,13 @@ class _Rows:
                 for (scale, check, *_), beats in self._groups.items()
             ],
             "rows": self._changed,
-            "new": list(self._columns()) if self._new else [],
+            "new": [[self._plain(number, _NO_CELLS, row) for row in self._new] for number in range(len(CODECS))]
+            if self._new
+            else [],
             "nested": self._members.table,
         }
         order = {} if self._runs is None else {"order": self._runs}
         return order | {name: each for name, each in written.items() if each}
-
-    def _columns(self) -> Iterator[list[Any]]:
-        for number, codec in enumerate(CODECS):
-            if number == CHECK:
-                yield list(map(plain_check, self._new))
-            elif number in MEMBERS:
-                yield [self._members.plain_change(None, row[number]) for row in self._new]
-            else:
-                yield [codec.plain(row[number]) for row in self._new]
 
     def numbers(self) -> list[int]:
         """Return the numbers of the beats: of each group the places, each from the last one on, and the steps."""
