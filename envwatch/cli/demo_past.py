@@ -73,8 +73,6 @@ class SimulatedPoll(NamedTuple):
     moment: Moment
     result: PollResult
     events: Sequence[Event]
-    cause: str | None
-    """Of a failure."""
     is_first: bool
     """Whether a run of envwatch begins with it."""
 
@@ -113,9 +111,8 @@ def steps(spec: FleetSpec, started_at: int, since: int) -> Iterator[SimulatedPol
         if broken is not None and acknowledged.covers(now.wall) and not monitor.acks:
             monitor = _with_ack(monitor, broken, now)
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
-        cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
         moment = Moment(now, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
-        yield SimulatedPoll(moment, PollResult.from_outcome(outcome), changes.events, cause, is_first)
+        yield SimulatedPoll(moment, PollResult.from_outcome(outcome), changes.events, is_first)
         is_first = False
 
 
@@ -210,9 +207,7 @@ def _write(folder: Path, day: Iterable[SimulatedPoll]) -> None:
             if step.is_first:
                 writer.close()
                 writer = _writer(folder)
-            writer.write(
-                step.moment, step.result, step.moment.profile_state.interval.total_seconds(), step.events, step.cause
-            )
+            writer.write(step.moment, step.result, step.events)
     finally:
         writer.close()
 

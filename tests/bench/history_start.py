@@ -132,7 +132,7 @@ def _write_history(folder: Path) -> None:
         outcome = replace(outcome, started=clocks, ended=clocks, interval=timedelta(seconds=5))
         monitor, changes = monitor.apply(NO_PROFILE, outcome, clocks)
         moment = Moment(clocks, monitor.fleet.by_profile[NO_PROFILE], monitor.own_acks(NO_PROFILE))
-        writer.write(moment, PollResult.LISTED, 5.0, changes.events)
+        writer.write(moment, PollResult.LISTED, changes.events)
         monitor = replace(monitor, event_log=type(monitor.event_log)())
     writer.close()
 

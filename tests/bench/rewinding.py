@@ -30,7 +30,7 @@ def _recording(path: Path) -> None:
     about = About(profile=clean("bench"), base_url=clean("https://api.letta.com"), version=clean("1"))
     with RecordingWriter(path, about) as writer:
         for moment, _, changes in simulated_life(_ROWS, _POLLS):
-            writer.write(moment, PollResult.LISTED, 5.0, changes.events)
+            writer.write(moment, PollResult.LISTED, changes.events)
 
 
 def _answers(program: Glass, key: str) -> Iterator[float]:

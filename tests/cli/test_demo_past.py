@@ -123,7 +123,8 @@ def test_one_machine_is_down_for_hours_and_acknowledged_until_it_recovers(day: l
 def test_failed_polls_are_part_of_it_with_their_cause(day: list[SimulatedPoll]) -> None:
     failed = [step for step in day if step.result is PollResult.FAILED]
     assert 4 <= len(failed) <= 6
-    assert all(step.cause is not None and "503" in step.cause for step in failed)
+    failures = [step.moment.profile_state.failure for step in failed]
+    assert all(failure is not None and "503" in failure.message for failure in failures)
 
 
 @pytest.mark.parametrize(("size", "seconds"), [(1, 75), (40, 75), (100, 188), (400, 600), (LARGEST, 600)])
@@ -165,7 +166,7 @@ def test_a_past_that_is_no_longer_wanted_is_made_by_the_next_demo(tmp_path: Path
     writer = FolderWriter(tmp_path, Retention())  # of the dashboard, which records its last poll
     assert writer.take()
     step = next(steps(FleetSpec(1, 7), START, START - MINUTE))
-    writer.write(step.moment, step.result, 5.0)
+    writer.write(step.moment, step.result)
     writer.close()
     assert write_past(tmp_path, FleetSpec(1, 7), START + MINUTE)
     assert polls_in(tmp_path)[0].at < START - 23 * 60 * MINUTE

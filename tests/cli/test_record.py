@@ -123,7 +123,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("life") / "life.rec"
     with RecordingWriter(path, ABOUT) as writer:
         for moment, result, events in plain_life().steps:
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
     return path
 
 
@@ -213,7 +213,7 @@ def remember(home: Path, base_url: str, at: float, profile: str = "default") -> 
     writer = FolderWriter(history_folder(home / ".local/state/envwatch", profile, host), Retention())
     writer.take()
     for moment, result, events in plain_life(at).steps:
-        writer.write(moment, result, 5.0, events)
+        writer.write(moment, result, events)
     writer.close()
 
 
@@ -324,7 +324,7 @@ def test_a_cut_recording_says_so_and_prints_what_is_there(tmp_path: Path, capfd:
     with RecordingWriter(path, ABOUT) as writer:
         for number in range(30):
             for moment, result, events in plain_life(NOW + number * 600_000).steps:
-                writer.write(moment, result, 5.0, events)
+                writer.write(moment, result, events)
     everything = lines_of(capfd, str(path))
     os.truncate(path, path.stat().st_size - 40_000)
     assert replay.run(options_in(["replay", str(path), "-o", "text"])) == Exit.FINE

@@ -170,7 +170,7 @@ def recording(machine: Path, ends: float) -> Path:
     history = recorded(an_outage(ends))
     with RecordingWriter(path, about) as writer:
         for poll in history.polls(*ALWAYS):
-            writer.write(history.moment(poll), poll.result, poll.interval_s, history.events(poll.at, poll.at))
+            writer.write(history.moment(poll), poll.result, history.events(poll.at, poll.at))
     return path
 
 

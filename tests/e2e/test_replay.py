@@ -40,7 +40,7 @@ def test_a_recording_of_a_stranger_plays_without_key_network_or_settings(tmp_pat
                 for id_, tracked in moment.profile_state.environments.items()
             }
             moment = replace(moment, profile_state=replace(moment.profile_state, environments=hostile))
-            writer.write(moment, poll.result, 5.0, history.events(poll.at, poll.at))
+            writer.write(moment, poll.result, history.events(poll.at, poll.at))
     path.write_bytes(path.read_bytes()[:-3])
     arguments = ("replay", str(path), "--speed", "2", "--at", "08:53:30")
     with Terminal.of_envwatch(*arguments, home=home, columns=120) as terminal:

@@ -57,7 +57,6 @@ class _Step:
     def __init__(self, run: int, moment: Moment, outcome: Outcome, events: Sequence[Event]) -> None:
         self.run, self.moment, self.events = run, moment, events
         self.result = PollResult.from_outcome(outcome)
-        self.cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
 
 
 def main(folder: Path) -> None:
@@ -70,14 +69,14 @@ def main(folder: Path) -> None:
         for run, step in zip([0, *(step.run for step in steps)], steps, strict=False):
             if step.run != run:
                 writer.start_run()
-            writer.write(step.moment, step.result, _EVERY / 1000, step.events)
+            writer.write(step.moment, step.result, step.events)
     with TemporaryDirectory() as history:
         for run in (0, 1):
             day = FolderWriter(Path(history), Retention())
             assert day.take()
             for step in steps:
                 if step.run == run:
-                    day.write(step.moment, step.result, _EVERY / 1000, step.events, step.cause)
+                    day.write(step.moment, step.result, step.events)
             day.close()
         (path,) = day_paths(Path(history))
         (folder / f"{name}.sqlite.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))

@@ -12,7 +12,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
-from envwatch.model.outcome import Failed, Slept
+from envwatch.model.outcome import Slept
 from envwatch.past.history import events_of
 from envwatch.storage.history.encoding.events import EventDecoder, EventEncoder
 from envwatch.storage.history.encoding.frames import FrameKind
@@ -63,8 +63,7 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
         monitor, changes = monitor.apply(NO_PROFILE, outcome, now)
         history.record(monitor, changes)
         poll = history.polls(*ALWAYS)[-1]
-        cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        writer.write(history.moment(poll), poll.result, poll.interval_s, changes.events, cause)
+        writer.write(history.moment(poll), poll.result, changes.events)
     return history
 
 

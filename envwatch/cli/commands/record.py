@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from envwatch.storage.history.past import StoredPast
     from envwatch.storage.history.recording import RecordingWriter
 
-_SECOND: Final = timedelta(seconds=1)
 _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
 
 
@@ -146,7 +145,7 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     moment = Moment(changes.now, profile_state, monitor.own_acks(changes.profile))
     result = PollResult.from_outcome(changes.outcome)
     try:
-        writer.write(moment, result, profile_state.interval / _SECOND, changes.events)
+        writer.write(moment, result, changes.events)
     except HistoryError as error:
         print_error(f"envwatch: a poll is not in the recording: {error}")
 
@@ -195,7 +194,7 @@ def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWr
         if step.poll.run != run:
             run = step.poll.run
             writer.start_run()
-        writer.write(next(moments), step.poll.result, step.poll.interval_s, step.events)
+        writer.write(next(moments), step.poll.result, step.events)
         yield writer.polls, len(polls)
 
 

@@ -13,8 +13,10 @@ import os
 import sqlite3
 import stat
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.model.outcome import PollResult
 from envwatch.past.history import DamagedError, HistoryError, NewerError
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameEncoder
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.model.outcome import PollResult
     from envwatch.past.history import Moment
 
 
@@ -171,6 +172,7 @@ def check_regular(path: Path) -> os.stat_result:
 
 _BUSY_S: Final = 0.5
 """Seconds to wait where another program holds the file locked."""
+_SECOND: Final = timedelta(seconds=1)
 _READ_S: Final = 10.0
 """Seconds to wait for a program that reads a recording, which no commit may change meanwhile."""
 _WAL_PAGES: Final = 128
@@ -220,20 +222,12 @@ class DayFile:
             self._connection.close()
             raise
 
-    def write(  # noqa: PLR0913, PLR0917 - the parts of a poll
-        self,
-        moment: Moment,
-        result: PollResult,
-        interval_s: float,
-        events: Sequence[Event],
-        cause: str | None,
-        run: int,
-    ) -> None:
-        """Add one poll with its events, completely or not at all.
-
-        The columns of `schema.TABLES` say what interval, cause and run are.
-        """
-        number = self.numbers.poll
+    def write(self, moment: Moment, result: PollResult, events: Sequence[Event], run: int) -> None:
+        """Add one poll with its events, completely or not at all; `run` is the number of the run's first poll."""
+        number, profile_state = self.numbers.poll, moment.profile_state
+        failure = profile_state.failure if result is PollResult.FAILED else None
+        cause = None if failure is None else f"{failure.cause}: {failure.message}"
+        interval_s = profile_state.interval / _SECOND
         frame = self._encoder.encode(moment)
         poll = (number, moment.now.wall, result, run, interval_s, cause, frame.kind)
         self._insert(moment.now.wall, events, number, poll, frame.data)

@@ -7,14 +7,13 @@ waits nor fails. The thread imports SQLite and the encoding, so the first listin
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 from functools import partial
 from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.acknowledgements import own_acks
-from envwatch.model.outcome import Failed, PollResult
+from envwatch.model.outcome import PollResult
 from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 _QUEUED: Final = 12
 """What waits for the disk at most, for each profile: a minute of polls at the usual interval, with their rows."""
-_SECOND: Final = timedelta(seconds=1)
 _CLOSE_TIMEOUT_S: Final = 0.5
 
 
@@ -200,8 +198,7 @@ class HistoryRecorder:
             writer.write_events(changes.now, events)
             return False
         moment = Moment(changes.now, profile_state, self._acks_of(profile, profile_state, entry.acks))
-        cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        writer.write(moment, PollResult.from_outcome(outcome), profile_state.interval / _SECOND, events, cause)
+        writer.write(moment, PollResult.from_outcome(outcome), events)
         return profile_state.listings > 0
 
     def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> OwnAcks:

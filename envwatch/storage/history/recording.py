@@ -79,7 +79,7 @@ class RecordingWriter:
         self._run = None
         self._file.restart()
 
-    def write(self, moment: Moment, result: PollResult, interval_s: float, events: Iterable[Event] = ()) -> None:
+    def write(self, moment: Moment, result: PollResult, events: Iterable[Event] = ()) -> None:
         """Add one poll with its events.
 
         Raises:
@@ -89,7 +89,7 @@ class RecordingWriter:
         run = self._run or self._file.numbers.poll
         with self._restarting():
             moment = self._redaction.moment(moment) if self._redaction else moment
-            self._file.write(moment, result, interval_s, self._redacted(events), None, run)
+            self._file.write(moment, result, self._redacted(events), run)
         self._run = run
         self.polls += 1
 

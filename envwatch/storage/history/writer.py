@@ -96,19 +96,12 @@ class FolderWriter:
             self._before = None
         return has
 
-    def write(
-        self,
-        moment: Moment,
-        result: PollResult,
-        interval_s: float,
-        events: Sequence[Event] = (),
-        cause: str | None = None,
-    ) -> None:
+    def write(self, moment: Moment, result: PollResult, events: Sequence[Event] = ()) -> None:
         """Add one poll with its events, see `DayFile.write`; call `take` before. Then delete what is too old."""
 
         def add(file: DayFile) -> None:
             run = self._run or file.numbers.poll
-            file.write(moment, result, interval_s, all_events, cause, run)
+            file.write(moment, result, all_events, run)
             self._run = run
 
         is_first = result is PollResult.LISTED and moment.profile_state.listings > 0 and not self._is_compared

@@ -131,7 +131,7 @@ def test_what_is_impossible_is_no_moment_of_a_file_and_the_others_are(tmp_path: 
     with RecordingWriter(path, about) as writer:
         for profile_state in (PLACES["clock"](inf), ROWS["last_heartbeat_at"](nan), PROFILE_STATE):
             writer.start_run()
-            writer.write(Moment(reading(), profile_state), PollResult.LISTED, 5.0)
+            writer.write(Moment(reading(), profile_state), PollResult.LISTED)
     with RecordedFile(path) as file:
         *impossible, fine = file.polls()
         for poll in impossible:

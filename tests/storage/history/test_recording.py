@@ -13,6 +13,7 @@ import struct
 import zlib
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +55,7 @@ LIFE: Final = plain_life()
 def write(path: Path, steps: Iterable[tuple[Moment, PollResult, tuple[Event, ...]]]) -> bytes:
     with RecordingWriter(path, ABOUT) as writer:
         for moment, result, events in steps:
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
     return path.read_bytes()
 
 
@@ -91,7 +92,7 @@ def test_a_long_recording_has_bridges_and_keys_on_the_way(tmp_path: Path) -> Non
     path = tmp_path / "long.rec"
     with RecordingWriter(path, ABOUT) as writer:
         for poll in history.polls(*ALWAYS):
-            writer.write(history.moment(poll), poll.result, poll.interval_s)
+            writer.write(history.moment(poll), poll.result)
     with RecordedFile(path) as file:
         polls = file.polls(*ALWAYS)
         assert file.polls() == polls == history.polls(*ALWAYS)
@@ -100,14 +101,18 @@ def test_a_long_recording_has_bridges_and_keys_on_the_way(tmp_path: Path) -> Non
         assert list(map(file.moment, polls)) == list(map(history.moment, polls))
 
 
+def with_interval(moment: Moment, interval_s: float) -> Moment:
+    return replace(moment, profile_state=replace(moment.profile_state, interval=timedelta(seconds=interval_s)))
+
+
 def test_runs_and_events_without_a_poll_keep_their_places(tmp_path: Path) -> None:
     (first, result, _), path = LIFE.steps[0], tmp_path / "a.rec"
     with RecordingWriter(path, ABOUT) as writer:
         writer.write_events(WallMs(1), [BLIND])
-        writer.write(first, result, 5.0)
+        writer.write(first, result)
         writer.start_run()
-        writer.write(first, result, 6.0)
-        writer.write(first, PollResult.FAILED, 6.0)
+        writer.write(with_interval(first, 6.0), result)
+        writer.write(with_interval(first, 6.0), PollResult.FAILED)
         writer.write_events(WallMs(2), [BLIND, BLIND])
         assert (writer.polls, writer.size) == (3, path.stat().st_size)
     at = first.now.wall
@@ -135,7 +140,7 @@ def test_what_was_written_can_be_read_at_once(tmp_path: Path) -> None:
         for count in range(3):
             with RecordedFile(path) as file:
                 assert len(file.polls()) == count
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
 
 
 def read(path: Path) -> tuple[list[Moment], list[Event], bool]:
@@ -197,7 +202,7 @@ def test_nothing_stands_next_to_a_recording_between_two_polls(tmp_path: Path) ->
     path = tmp_path / "a.rec"
     with RecordingWriter(path, ABOUT) as writer:
         for moment, result, events in LIFE.steps:
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
             assert [*tmp_path.iterdir()] == [path]
 
 
@@ -206,7 +211,7 @@ def test_a_process_that_is_killed_within_a_commit_loses_that_commit_alone(is_wri
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
     with RecordingWriter(path, ABOUT) as writer, folder_for_anyone() as folder:
         for step in LIFE.steps:
-            writer.write(step[0], step[1], 5.0, step[2])
+            writer.write(step[0], step[1], step[2])
         connection = writer._file._connection  # noqa: SLF001  as far as a commit comes
         connection.execute("PRAGMA cache_size = 1")
         connection.execute("BEGIN IMMEDIATE")
@@ -225,7 +230,7 @@ def test_a_process_that_is_killed_within_a_commit_loses_that_commit_alone(is_wri
             assert [*folder.iterdir()] == [left]
         else:
             assert found == LIFE.moments[: len(found)]
-        writer.write(moment, result, 5.0, events)
+        writer.write(moment, result, events)
 
 
 def test_a_copy_of_a_day_is_a_recording(tmp_path: Path) -> None:
@@ -245,18 +250,19 @@ def test_a_poll_at_a_time_that_no_calendar_has_is_left_out(at: float, tmp_path: 
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
     with RecordingWriter(path, ABOUT) as writer:
         writer.write_events(WallMs(at), [BLIND])
-        writer.write(replace(moment, now=replace(moment.now, wall=WallMs(at))), result, 5.0, events)
+        writer.write(replace(moment, now=replace(moment.now, wall=WallMs(at))), result, events)
         writer.start_run()
-        writer.write(moment, result, 5.0, events)
+        writer.write(moment, result, events)
     assert read(path) == ([moment], list(events), False)
 
 
-@pytest.mark.parametrize("interval_s", [math.inf, -1.0, 1e300])
+@pytest.mark.parametrize("interval_s", [-1.0, 1.1e9])
 def test_a_poll_with_an_interval_that_no_poll_has_is_left_out(interval_s: float, tmp_path: Path) -> None:
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
     with RecordingWriter(path, ABOUT) as writer:
-        writer.write(moment, result, interval_s, ())
-        writer.write(moment, result, 5.0, events)
+        writer.write(with_interval(moment, interval_s), result)
+        writer.start_run()
+        writer.write(moment, result, events)
     assert read(path) == ([moment], list(events), False)
 
 
@@ -377,17 +383,17 @@ def test_a_full_disk_costs_the_poll_in_flight_alone(tmp_path: Path) -> None:
     path, (moment, result, events) = tmp_path / "a.rec", LIFE.steps[0]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with RecordingWriter(path, ABOUT) as writer:
-        writer.write(moment, result, 5.0, events)
+        writer.write(moment, result, events)
         size = path.stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
             with pytest.raises(OSError, match="disk I/O error"):  # noqa: PT012  until the file has to grow
                 while True:
-                    writer.write(moment, result, 5.0, events)
+                    writer.write(moment, result, events)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert (path.stat().st_size, [*tmp_path.iterdir()]) == (size, [path])
-        writer.write(moment, result, 5.0, events)
+        writer.write(moment, result, events)
         count = writer.polls
     assert read(path) == ([moment] * count, [*events] * count, False)
 
@@ -396,7 +402,7 @@ def test_no_text_of_others_is_in_the_bytes_of_a_redacted_recording(tmp_path: Pat
     path = tmp_path / "a.rec"
     with RecordingWriter(path, ABOUT, Redaction()) as writer:
         for moment, result, events in LIFE.steps:
-            writer.write(moment, result, 5.0, events)
+            writer.write(moment, result, events)
             writer.write_events(moment.now.wall, events)
     content = path.read_bytes()
     with RecordedFile(path) as file:

@@ -289,7 +289,7 @@ def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path)
     assert second.take()
     later = recorded(life(5)).polls(*ALWAYS)[2]
     moment = recorded(life(5)).moment(later)
-    second.write(moment, later.result, later.interval_s)
+    second.write(moment, later.result)
     second.close()
     assert moment.profile_state.listings == 3
     assert comparing.compared == [(history.moment(history.polls(*ALWAYS)[2]), moment)]
@@ -308,8 +308,8 @@ def test_a_loss_that_was_seen_while_nothing_was_recorded_is_recorded_after_that(
     first, *_, last = history.polls(*ALWAYS)
     writer = FolderWriter(tmp_path, Retention(), between_runs=changes_between_runs)
     assert writer.take()
-    writer.write(history.moment(first), first.result, first.interval_s)
+    writer.write(history.moment(first), first.result)
     writer.restart()  # the second poll was left out
-    writer.write(history.moment(last), last.result, last.interval_s, history.events(last.at, last.at))
+    writer.write(history.moment(last), last.result, history.events(last.at, last.at))
     writer.close()
     assert [event.kind for event in events_of(StoredPast(tmp_path).steps(*ALWAYS)) if event.id] == found
