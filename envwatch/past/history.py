@@ -6,7 +6,7 @@ in `storage`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
@@ -63,25 +63,19 @@ class About:
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, object]) -> About:
-        """Return the origin from texts by name, of a recording or of a copy of a day, which has no base URL."""
+        """Return the origin from texts by name; a copy of a day has `host` and `envwatch` for base URL and version."""
         texts = {name: clean(str(value)) for name, value in rows.items()}
         base_url = texts.get("base_url") or composed(f"https://{texts.get('host', '')}")
         return cls(
             profile=texts.get("profile", EMPTY),
             base_url=base_url,
-            version=texts.get("envwatch", EMPTY),
-            is_redacted=texts.get("is_redacted") == "true",
+            version=texts.get("version", texts.get("envwatch", EMPTY)),
+            is_redacted=texts.get("is_redacted") == str(True),
         )
 
     def rows(self) -> dict[str, str]:
         """Return the texts by name."""
-        redacted = "true" if self.is_redacted else "false"
-        return {
-            "profile": self.profile,
-            "base_url": self.base_url,
-            "envwatch": self.version,
-            "is_redacted": redacted,
-        }
+        return {name: str(value) for name, value in asdict(self).items()}
 
     @property
     def host(self) -> SafeText:

@@ -143,7 +143,8 @@ class RecordedFile(StoredPast):
         except ImportError as error:  # as above
             raise HistoryError(str(error)) from None
         self._file = opened(path)
-        self._reading = threading.Lock()
+        # One connection; not every SQLite may be used by two threads at once.
+        self._reading = threading.RLock()
         try:
             self.about = About.from_rows(self._file.about())
             self.polls()  # finds damage

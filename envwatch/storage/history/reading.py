@@ -151,17 +151,6 @@ _poll: Final = RecordedPoll._make
 _RESULTS: Final = {result.value: result for result in PollResult}
 
 
-class RecordedEvent(NamedTuple):
-    """An event, and when it was recorded."""
-
-    number: int
-    """Grows from event to event, also over days and runs."""
-    at: WallMs
-    poll: int
-    """The number of the newest poll then; 0 before the first."""
-    event: Event
-
-
 class DayReader:
     """One file, open for reading; of one thread at a time. Use it in a `with` statement.
 
@@ -224,17 +213,18 @@ class DayReader:
         with _explaining():
             return last_numbers(self._connection)
 
-    def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[RecordedEvent]:
+    def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[tuple[int, WallMs, int, Event]]:
         """Return the events that were recorded in a time, both ends included, in that order, under a profile's label.
 
-        A damaged one is left out.
+        Each event comes with its number, which grows over days and runs, the time when it was recorded, and the number
+        of the newest poll then, 0 before the first. A damaged event is left out.
         """
         found = []
         decoder = EventDecoder(profile, self._event_bytes)
         with _explaining():
             for number, at, poll, data in self._intact(_EVENTS, since, until):
                 with suppress(HistoryError, TypeError):
-                    found.append(RecordedEvent(number, at, poll, decoder.decode(data)))
+                    found.append((number, at, poll, decoder.decode(data)))
         return found
 
     def chain(self, number: int) -> tuple[int, int]:

@@ -212,14 +212,8 @@ def _chunks(content: bytes, start: int) -> Iterator[tuple[int, bytes, int]]:
 def _about_rows(body: bytes) -> dict[str, str]:
     try:
         fields = json.loads(body)
-        texts = [fields[name] for name in ("profile", "base_url", "version")]
-        profile, base_url, version = map("".join, texts)
-        return {
-            "profile": profile,
-            "base_url": base_url,
-            "envwatch": version,
-            "is_redacted": json.dumps(fields.get("is_redacted") is True),
-        }
+        texts = {name: "".join(fields[name]) for name in ("profile", "base_url", "version")}
+        return {**texts, "is_redacted": str(fields.get("is_redacted") is True)}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise HistoryError(_DAMAGED) from None
 
