@@ -25,10 +25,10 @@ from support.pty_terminal import environment
 
 from envwatch.cli.arguments import REFERENCE, Exit
 from envwatch.cli.doctor import check, report
-from envwatch.config.schema import Command, HookSettings, schema
+from envwatch.config.hooks import KINDS, HookSettings
+from envwatch.config.schema import Command, schema
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.hook import KINDS
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits

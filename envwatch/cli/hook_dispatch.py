@@ -14,9 +14,9 @@ from envwatch.cli.alert_files import AlertFiles, places_for
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.cli.bootstrap import config_path_for, host_of
 from envwatch.cli.streams import print_error
+from envwatch.config.hooks import deliveries_of
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.hooks.decision import HookState
-from envwatch.hooks.hook import deliveries_of
 from envwatch.hooks.message import Context, message_of
 from envwatch.hooks.runner import Runner
 from envwatch.model.text import SafeText, clean
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from envwatch.cli.arguments import Options
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
+    from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_state import AlertState
     from envwatch.hooks.delivery import Delivery
-    from envwatch.hooks.hook import Hook
     from envwatch.hooks.runner import HookReport
     from envwatch.model.clock import WallMs
     from envwatch.storage.log import PollLog
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 class Prepared(NamedTuple):
     """Hooks that can run, before anything is asked of the server."""
 
-    hooks: Sequence[Hook]
+    hooks: Sequence[HookSettings]
     deliveries: Mapping[SafeText, Delivery]
     contexts: Mapping[SafeText, Context]
     """What messages say of a profile, by the name under which it is watched."""
@@ -50,7 +50,7 @@ class Prepared(NamedTuple):
     """What an earlier run left of alerts."""
 
 
-def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapping[SafeText, Delivery]]:
+def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
     """Return the configured hooks, and what delivers their messages by their names.
 
     Raises:

@@ -13,8 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, StopError
+from envwatch.config.hooks import ping_of
 from envwatch.hooks.delivery import DeliveryError
-from envwatch.hooks.hook import ping_of
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
 from envwatch.sources.letta.network_settings import SettingsError

@@ -21,8 +21,8 @@ from envwatch.storage.regular_files import read_regular
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from envwatch.config.hooks import HookSettings
     from envwatch.config.schema import Document
-    from envwatch.hooks.hook import Hook
     from envwatch.views.output.command_context import RowCommand
 
 PREFIX: Final = "ENVWATCH_"
@@ -56,7 +56,7 @@ class Settings(ProfileSettings):
     """Keys by the id of a binding; the screen checks that the binding exists."""
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     """The user's own commands for a row, by name."""
-    hooks: tuple[Hook, ...] = ()
+    hooks: tuple[HookSettings, ...] = ()
     """What is run or posted when something happens, in the file's order."""
     key_variables: frozenset[str] = frozenset()
     """Names of the variables that any profile of the file names for its key, or for its dead man's switch."""
@@ -211,7 +211,7 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
     sections = (document.config, *document.config.profiles.values()) if document else ()
     keys = document.config.keys if document else {}
     commands = {name: each.named(name) for name, each in document.config.commands.items()} if document else {}
-    hooks = tuple(each.hook(number) for number, each in enumerate(document.config.hooks, 1)) if document else ()
+    hooks = tuple(each.numbered(number) for number, each in enumerate(document.config.hooks, 1)) if document else ()
     origins |= {f"hooks.{hook.name}": document.origin("hooks", str(i)) for i, hook in enumerate(hooks) if document}
     origins |= {f"keys.{id_}": document.origin("keys", id_) for id_ in keys if document}
     origins |= {f"commands.{name}": document.origin("commands", name, "key") for name in commands if document}

@@ -17,11 +17,11 @@ from envwatch.cli.alert_files import AlertFiles, AlertPlace, FailingHooks
 from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
 from envwatch.cli.monitoring import MonitorUpdate
+from envwatch.config.hooks import HookSettings
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.delivery import DeliveryError
-from envwatch.hooks.hook import Hook
 from envwatch.hooks.message import Context
 from envwatch.hooks.runner import Runner
 from envwatch.model.clock import WallMs
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
 SOURCE = f"{CONTEXT.source}#"
-HOOKS = (Hook(name=clean("soon")), Hook(name=clean("late"), filter="name:web", after=timedelta(minutes=30)))
+HOOKS = (
+    HookSettings.model_construct(name=clean("soon")),
+    HookSettings.model_construct(name=clean("late"), filter="name:web", after=timedelta(minutes=30)),
+)
 
 
 async def for_ever(event: asyncio.Event, _seconds: float) -> None:

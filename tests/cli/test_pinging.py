@@ -25,10 +25,10 @@ from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.cli.pinging import DeadMansSwitch, SharedPing, pings_of
 from envwatch.config.credentials import Credentials
+from envwatch.config.hooks import ping_of
 from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.hook import ping_of
 from envwatch.hooks.webhook import Ping
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
