@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.config.declared import ALTERNATIVES, SETTINGS, ProfileSettings
 from envwatch.config.values import MOST_EXPECTED, ConfigError, line, path_text, seconds_text
@@ -103,13 +103,8 @@ class Sources:
         return self.only is None or name in self.only
 
 
-class _Value(NamedTuple):
-    value: Any
-    origin: SafeText
-
-
-_Layer: TypeAlias = "dict[str, _Value]"
-"""The settings of one source, by name."""
+_Layer: TypeAlias = "dict[str, tuple[Any, SafeText]]"
+"""The settings of one source by name, each with its origin."""
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
@@ -202,11 +197,11 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
         ConfigError: if variables make no sense.
     """
     common, own = _file_layers(sources, profile)
-    remembered = {name: _Value(value, clean("remembered")) for name, value in sources.remembered.items() if value}
+    remembered = {name: (value, clean("remembered")) for name, value in sources.remembered.items() if value}
     layers = (remembered, common, own, _variable_layer(sources), _option_layer(sources))
     merged = {name: value for layer in layers for name, value in layer.items()}
     values = {name: value for name, (value, _) in merged.items()}
-    origins = {"profile": origin} | {name: value.origin for name, value in merged.items()}
+    origins = {"profile": origin} | {name: source for name, (_, source) in merged.items()}
     document = sources.document
     sections = (document.config, *document.config.profiles.values()) if document else ()
     keys = document.config.keys if document else {}
@@ -253,7 +248,7 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
     values = {name: getattr(section, name) for name in names if sources.takes(name)}
     folder = document.path.parent  # a relative path in the file starts there
     values |= {name: folder / value for name, value in values.items() if isinstance(value, Path)}
-    return {name: _Value(value, document.origin(*path, name)) for name, value in values.items()}
+    return {name: (value, document.origin(*path, name)) for name, value in values.items()}
 
 
 def _variable_layer(sources: Sources) -> _Layer:
@@ -273,7 +268,7 @@ def _variable_layer(sources: Sources) -> _Layer:
     from envwatch.config.schema import settings_in  # noqa: PLC0415 - only with such variables
 
     return {
-        name: _Value(value, clean(f"{PREFIX}{name.upper()}"))
+        name: (value, clean(f"{PREFIX}{name.upper()}"))
         for name, value in settings_in(raw).items()
         if sources.takes(name)
     }
@@ -281,7 +276,7 @@ def _variable_layer(sources: Sources) -> _Layer:
 
 def _option_layer(sources: Sources) -> _Layer:
     return {
-        name: _Value(sources.options[name], clean(f"--{name.replace('_', '-')}"))
+        name: (sources.options[name], clean(f"--{name.replace('_', '-')}"))
         for name, declared in SETTINGS.items()
         if declared.metadata.get("option") and name in sources.options
     }
