@@ -23,7 +23,7 @@ from envwatch.cli.bootstrap import (
     targets_for,
     user_name,
 )
-from envwatch.cli.streams import is_utf8, stdout
+from envwatch.cli.streams import is_utf8, standard_error_to, stdout
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.storage.redactor import redactor
 
@@ -78,7 +78,6 @@ def run_dashboard(
 async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, hints_key: str) -> int:
     import asyncio
 
-    from envwatch.cli.standard_error import standard_error_to
     from envwatch.sources.session import Session
 
     sys.setswitchinterval(TURN_S)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import past_moment, profiles_for
-from envwatch.cli.streams import has_colours, is_utf8, print_error, stdout
+from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
 from envwatch.model.text import clean, counted
@@ -67,7 +67,6 @@ def run(options: Options) -> int:
 async def _watch(profiles: Profiles, options: Options) -> int:
     from envwatch.cli.earlier_events import EarlierEvents
     from envwatch.cli.hook_dispatch import dispatching, prepared
-    from envwatch.cli.line_writer import LineWriter
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring, narrate
     from envwatch.cli.pinging import pinging, pings_of
     from envwatch.cli.service_manager import ServiceManager
