@@ -23,7 +23,8 @@ from support.night import HOUR_MS, eventful_night
 from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
 
-from envwatch.cli.arguments import REFERENCE, Exit
+from envwatch.cli.arguments import Exit
+from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.cli.doctor import check, report
 from envwatch.config.hooks import KINDS, HookSettings
 from envwatch.config.schema import Command, schema
