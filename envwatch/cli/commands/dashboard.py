@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import DASHBOARD_OPTIONS, Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import (
+    client_for,
+    credentials_for,
     history_for,
+    host_of,
     note_targets,
     policies_for,
     poll_log_for,
@@ -23,8 +27,8 @@ from envwatch.cli.bootstrap import (
     targets_for,
     user_name,
 )
-from envwatch.cli.streams import is_utf8, standard_error_to, stdout
-from envwatch.model.text import SafeText, clean, did_you_mean
+from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
+from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
 from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
     from envwatch.cli.bootstrap import History, Profiles
     from envwatch.cli.demo_past_process import DemoHistory
+    from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.storage.log import PollLog
@@ -42,6 +47,9 @@ if TYPE_CHECKING:
     from envwatch.views.output.command_context import CommandSettings
 
 T = TypeVar("T")
+
+_KEY_TRIES: Final = 3
+"""Keys that a person may type at the prompt."""
 
 TURN_S: Final = 0.001
 """How long a thread that reads or records the history may keep the interpreter while a key waits: a fifth of Python's
@@ -96,9 +104,58 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Poll the selected profiles and show the dashboard."""
     check_terminal()
-    from envwatch.cli.key_prompt import credentials_at_terminal
-
     return run_dashboard(profiles_for(options, credentials_at_terminal), options)
+
+
+def credentials_at_terminal(settings: Settings) -> Credentials:
+    """Return key and address for one profile; asks for the key where no place has one.
+
+    The prompt says where to get a key. The server is asked about a typed key, because a dashboard with a refused key
+    would show nothing, and a refused key is asked for again. The key is never shown.
+
+    Raises:
+        StopError: if there is no usable key, or after `_KEY_TRIES` keys.
+    """
+    from envwatch.config.credentials import HELP_WITHOUT_KEY, KEYS_PAGE, is_usable, typed_key
+
+    asked = 0
+
+    def reject(why: str) -> None:
+        if asked >= _KEY_TRIES:
+            raise StopError(Exit.AUTHENTICATION, f"{why} Nothing more is asked: make a new key at {KEYS_PAGE}")
+        for line in wrapped(clean(f"envwatch: {why}"), shutil.get_terminal_size().columns):
+            print_error(line)
+
+    def ask() -> str:
+        nonlocal asked
+        if not asked:
+            print_error("\n".join(HELP_WITHOUT_KEY))
+        while True:
+            asked += 1
+            text = typed_key().strip()
+            if not text or is_usable(text):
+                return text
+            reject("this is no API key: it must be 8 to 512 characters without spaces")
+
+    while True:
+        asked_before = asked
+        credentials = credentials_for(settings, ask)
+        if asked == asked_before or (refusal := _refusal(credentials, settings)) is None:
+            return credentials
+        reject(refusal)
+
+
+def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
+    """Ask the server for one row, and return the server's words if the key is refused."""
+    import asyncio
+    from dataclasses import replace
+
+    async def ask() -> SafeText | None:
+        async with client_for(credentials, replace(settings, limits=replace(settings.limits, page_size=1))) as client:
+            return await client.refusal()
+
+    print_error(f"trying it at {host_of(credentials)}")
+    return asyncio.run(ask())
 
 
 def run_dashboard(
