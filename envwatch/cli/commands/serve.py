@@ -16,7 +16,7 @@ from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.serve_plan import Plan
+    from envwatch.cli.serving import Plan
 
 
 def add_arguments(parser: Parser) -> None:
@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Serve until interrupted, or add a token."""
-    from envwatch.cli.serve_plan import Plan, new_token
+    from envwatch.cli.serving import Plan, new_token
 
     if options.new_token is not None:
         return new_token(options)
