@@ -25,7 +25,7 @@ from support.pty_terminal import environment
 
 from envwatch.cli.arguments import Exit
 from envwatch.cli.commands.dashboard import REFERENCE
-from envwatch.cli.doctor import check, report
+from envwatch.cli.doctor import check
 from envwatch.config.hooks import KINDS, HookSettings
 from envwatch.config.schema import Command, schema
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
@@ -86,7 +86,7 @@ def change() -> Iterable[str]:
 
 
 def finding_of_doctor() -> Any:
-    return json.loads(report.json_of([report.Result("key", None, check.ok("fine"), str)]))[0]
+    return json.loads(check.json_of([check.Result("key", None, check.ok("fine"), str)]))[0]
 
 
 def choices(command: str, option: str) -> Iterable[str]:
