@@ -188,7 +188,7 @@ async def monitoring(
     history = history_for(profiles, options, warn) if is_recorded else History(None, {})
     try:
         async with (
-            Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome()) as session,
+            Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome()) as session,
             aclosing(_recorded(updates(session, monitor, deadline, saved), history)) as all_updates,
         ):
             with closing(history):

@@ -197,7 +197,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
         history = stack.enter_context(_history(profiles, options, warn, _thread_safe(readable.put_nowait), demo))
         session = await stack.enter_async_context(
-            Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome())
+            Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
         # The first requests are under way while Textual is imported, which takes longer.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
