@@ -142,7 +142,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write after each poll, and whenever time alone changes something, until interrupted; then remove the file."""
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
-    from envwatch.cli.service_manager import ServiceManager
+    from envwatch.cli.pinging import ServiceManager
     from envwatch.metrics.poll_counts import PollCounts
     from envwatch.model.outcome import Listed
 

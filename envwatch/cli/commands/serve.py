@@ -61,8 +61,7 @@ def run(options: Options) -> int:
 async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Deadline, monitoring, narrate
-    from envwatch.cli.pinging import pinging, pings_of
-    from envwatch.cli.service_manager import ServiceManager
+    from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.cli.serving import serving
     from envwatch.model.outcome import Listed
 

@@ -68,8 +68,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     from envwatch.cli.earlier_events import EarlierEvents
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring, narrate
-    from envwatch.cli.pinging import pinging, pings_of
-    from envwatch.cli.service_manager import ServiceManager
+    from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
 
