@@ -287,7 +287,7 @@ def _saved_state(
 
     Silences are tested under the name of the first profile, if it is the only one.
     """
-    from envwatch.cli.alert_files import FailingHooks
+    from envwatch.cli.alert_files import failing_hooks_of
     from envwatch.storage.export import export_here
     from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
     from envwatch.storage.silences_file import SilencesFile, SilencesReader
@@ -315,7 +315,7 @@ def _saved_state(
         acks=acknowledged(path),
         keep_acks=acknowledgements.keep,
         silence_control=SilenceControl(SilencesReader(silences_path, matcher).changed, silences.keep, user_name()),
-        failing_hooks=FailingHooks(profiles).newest,
+        failing_hooks=failing_hooks_of(profiles),
     )
 
 

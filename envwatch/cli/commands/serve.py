@@ -66,11 +66,11 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.model.outcome import Listed
 
     manager = ServiceManager.from_environ(os.environ)
-    hooks = prepared(profiles, options) if options.hooks else None
+    hooks = prepared(profiles, options)
     pings = pings_of(profiles)
     with manager:
         async with (
-            monitoring(profiles, options, Deadline(), hooks.alerts if hooks else None) as watched,
+            monitoring(profiles, options, Deadline(), hooks.alerts) as watched,
             dispatching(hooks, watched.poll_log) as running_hooks,
             pinging(pings, watched.warn, running_hooks.failing) as ping,
             serving(plan, watched.warn, watched.poll_log) as service,

@@ -76,16 +76,16 @@ async def _watch(profiles: Profiles, options: Options) -> int:
     deadline = Deadline.from_now(began, options.lasts, options.until)
     stream, narrates = _stream(profiles, options), _narrates()
     manager = ServiceManager.from_environ(os.environ)
-    hooks = prepared(profiles, options) if options.hooks else None
+    hooks = prepared(profiles, options)
     pings = pings_of(profiles)
     with closing(LineWriter(stdout().fileno())) as writer, manager:
         async with (
-            monitoring(profiles, options, deadline, hooks.alerts if hooks else None) as watched,
+            monitoring(profiles, options, deadline, hooks.alerts) as watched,
             dispatching(hooks, watched.poll_log) as running_hooks,
             pinging(pings, watched.warn, running_hooks.failing) as ping,
         ):
             refusals = Refusals(watched.targets)
-            with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks else ""
+            with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""
             print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")
             manager.ready()
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
@@ -99,7 +99,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
                     narrate(update)
                 if isinstance(update.changes.outcome, Listed):
                     manager.listed()
-                if hooks is None:
+                if not hooks.hooks:
                     refusals.check(update)
             await writer.finish()
     return Exit.FINE
