@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
@@ -299,11 +298,6 @@ def _saved_state(
     if options.command == "demo":  # its environments are other ones each time
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
 
-    def matcher(query: str) -> Matcher | None:
-        from envwatch.views.matching import matcher_or_none
-
-        return matcher_or_none(query, clean(profiles.first.profile))
-
     path = state_file("acknowledged")
     acknowledgements = AcknowledgementsFile(path, warn)
     stack.callback(acknowledgements.close)
@@ -314,7 +308,9 @@ def _saved_state(
         keep=memory.keep,
         acks=acknowledged(path),
         keep_acks=acknowledgements.keep,
-        silence_control=SilenceControl(SilencesReader(silences_path, matcher).changed, silences.keep, user_name()),
+        silence_control=SilenceControl(
+            SilencesReader(silences_path, profiles.silence_matcher).changed, silences.keep, user_name()
+        ),
         failing_hooks=failing_hooks_of(profiles),
     )
 

@@ -112,7 +112,7 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
 
 async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write what one poll of each profile gives; a failed one is a part of it."""
-    from envwatch.cli.monitoring import Deadline, monitoring
+    from envwatch.cli.monitoring import monitoring
     from envwatch.cli.one_listing import report_failures
     from envwatch.metrics.poll_counts import PollCounts
     from envwatch.model.outcome import Failed
@@ -121,7 +121,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     polls, waiting = PollCounts(), set(profiles)
     failures: dict[SafeText, Failed] = {}
     body = b""
-    async with monitoring(profiles, options, Deadline(), is_recorded=False) as watched:
+    async with monitoring(profiles, options, is_recorded=False) as watched:
         async for update in watched.updates:
             profile, outcome = update.changes.profile, update.changes.outcome
             if profile in waiting and outcome is not None:
@@ -141,14 +141,14 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write after each poll, and whenever time alone changes something, until interrupted; then remove the file."""
-    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.monitoring import Refusals, monitoring
     from envwatch.cli.pinging import ServiceManager
     from envwatch.metrics.poll_counts import PollCounts
     from envwatch.model.outcome import Listed
 
     manager, polls = ServiceManager.from_environ(os.environ), PollCounts()
     with closing(Textfile(options.textfile)) as textfile, manager:
-        async with monitoring(profiles, options, Deadline()) as watched:
+        async with monitoring(profiles, options) as watched:
             textfile.warn = watched.warn
             refusals, is_change = Refusals(watched.targets), change_test()
             print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")

@@ -60,7 +60,7 @@ def run(options: Options) -> int:
 
 async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
-    from envwatch.cli.monitoring import Deadline, monitoring, narrate
+    from envwatch.cli.monitoring import monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.cli.serving import serving
     from envwatch.model.outcome import Listed
@@ -70,7 +70,7 @@ async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     pings = pings_of(profiles)
     with manager:
         async with (
-            monitoring(profiles, options, Deadline(), hooks.alerts) as watched,
+            monitoring(profiles, options, alerts=hooks.alerts) as watched,
             dispatching(hooks, watched.poll_log) as running_hooks,
             pinging(pings, watched.warn, running_hooks.failing) as ping,
             serving(plan, watched.warn, watched.poll_log) as service,

@@ -67,13 +67,13 @@ def run(options: Options) -> int:
 async def _watch(profiles: Profiles, options: Options) -> int:
     from envwatch.cli.earlier_events import EarlierEvents
     from envwatch.cli.hook_dispatch import dispatching, prepared
-    from envwatch.cli.monitoring import Deadline, Refusals, monitoring, narrate
+    from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
-    deadline = Deadline.from_now(began, options.lasts, options.until)
+    deadline = deadline_after(began, options.lasts, options.until)
     stream, narrates = _stream(profiles, options), _narrates()
     manager = ServiceManager.from_environ(os.environ)
     hooks = prepared(profiles, options)
