@@ -87,22 +87,21 @@ class Command(BaseModel):
         return RowCommand(name=name, key=self.key, run=self.run, description=self.description or name)
 
 
+_BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
+
+
 class Config(Profile):
     """The whole file: settings of every profile, the profiles, the keys, the hooks, and the commands."""
 
     default_profile: Annotated[str | None, LINE] = None
     """The profile that is used where nothing names another."""
-    profiles: Annotated[
-        dict[str, Profile], Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
-    ] = {}
+    profiles: Annotated[dict[str, Profile], _BY_NAME] = {}
     """Profiles by name; a setting of a profile goes before the same one outside."""
     keys: Annotated[dict[str, tuple[str, ...]], KEYS] = {}
     """Keys by the id of their action: `row.explain = "z"`."""
     hooks: tuple[HookSettings, ...] = ()
     """What `envwatch watch --hooks` runs or posts when something happens."""
-    commands: Annotated[
-        dict[str, Command], Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
-    ] = {}
+    commands: Annotated[dict[str, Command], _BY_NAME] = {}
     """Commands of your own for the row under the cursor, by name."""
 
 
@@ -216,12 +215,11 @@ def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
 
 def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mistake]:
     """Yield mistakes that no single value shows, each with the key that it is about."""
-    for name in config.profiles:
-        if not PROFILE_NAME.fullmatch(name):
-            yield ("profiles", name), "is no name for a profile: letters, digits, and - _ . between them, 40 at most"
-    for name in config.commands:
-        if not PROFILE_NAME.fullmatch(name):
-            yield ("commands", name), "is no name for a command: letters, digits, and - _ . between them, 40 at most"
+    for noun, tables in (("profile", config.profiles), ("command", config.commands)):
+        for name in tables:
+            if not PROFILE_NAME.fullmatch(name):
+                what = f"is no name for a {noun}: letters, digits, and - _ . between them, 40 at most"
+                yield (f"{noun}s", name), what
     default = config.default_profile
     profiles = table.get("profiles", {})  # those with mistakes as well
     if default is not None and default not in profiles:
