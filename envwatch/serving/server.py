@@ -178,7 +178,7 @@ class HttpServer:
         """Return what speaks HTTP on a connection."""
         make: Any = config.http_protocol_class
         state = {_CONNECTION: connection}
-        protocol: asyncio.Protocol = make(config=config, server_state=self._state, app_state=state, _loop=self._loop)
+        protocol: asyncio.Protocol = make(config=config, server_state=self._state, app_state=state)
         return protocol
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,11 +7,14 @@ import re
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.builders import environment
 from support.demo_client import Client
 from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
+from uvicorn import Config
+from uvicorn.server import ServerState
 
 from envwatch.serving.connections import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
 from envwatch.serving.listening import Address, ServerError, address_of, listen
@@ -19,6 +22,20 @@ from envwatch.serving.tls import Certificate
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+
+
+async def test_uvicorn_has_the_private_parts_that_the_server_uses() -> None:
+    async def app(_scope: object, _receive: object, _send: object) -> None:
+        """Answer nothing."""
+
+    config = Config(app, http="httptools", log_config=None)
+    config.load()
+    state = ServerState()
+    make: Any = config.http_protocol_class
+    protocol = make(config=config, server_state=state, app_state={})
+    assert isinstance(protocol, asyncio.Protocol)
+    assert callable(protocol.shutdown)
+    assert state.connections == set()
 
 
 class Clock:
