@@ -19,7 +19,7 @@ from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError, zone_named
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, past_moment_of, use_zone
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -13,9 +13,9 @@ from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
 from envwatch.model.text import clean, counted
+from envwatch.redactor import redactor
 from envwatch.serving.listening import Address, ListeningSocket, ServerError, listen
 from envwatch.serving.tokens import TokensError, TokensFile, add_token
-from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.config.settings import Settings
     from envwatch.model.text import SafeText
-    from envwatch.serving.tls import Certificate
+    from envwatch.serving.listening import Certificate
 
 _TOKENS: Final = "serve-tokens"
 """The name of the file of tokens beside the configuration file."""
@@ -78,7 +78,7 @@ class Plan:
     @classmethod
     def from_options(cls, profiles: Profiles, options: Options) -> Self:
         """Return the plan, and listen; stop if something that it needs cannot be used."""
-        from envwatch.serving.tls import Certificate
+        from envwatch.serving.listening import Certificate
 
         settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}

@@ -16,8 +16,8 @@ from envwatch.model.text import clean
 from envwatch.serving.answers import ProfileEndpoint
 from envwatch.serving.app import ServedProfile, ServingApp
 from envwatch.serving.listening import ServerError
+from envwatch.serving.listing import SharedState
 from envwatch.serving.server import HttpServer
-from envwatch.serving.shared_state import SharedState
 from envwatch.serving.tokens import TokensError
 from envwatch.sources.poller import read_clocks
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.cli.serve_plan import Plan
     from envwatch.fleet.monitor import Monitor
-    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.text import SafeText
-    from envwatch.serving.tls import Certificate
+    from envwatch.serving.listening import Certificate
     from envwatch.storage.log import PollLog
 
 _COUNTED_EVERY_S: Final = 3_600.0
@@ -131,7 +131,7 @@ class _Series:
     """The metrics of the newest update."""
 
     def __init__(self) -> None:
-        from envwatch.metrics.poll_counts import PollCounts
+        from envwatch.metrics.exposition import PollCounts
 
         self._polls = PollCounts()
         self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from envwatch.fleet.events import Event, Kind
 from envwatch.hooks.decision import HookRule
 from envwatch.model.clock import ServerMs
+from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
-from envwatch.storage.redactor import redactor
 from envwatch.views.events.cloud_events import word_of
 from envwatch.views.matching import event_test
 from envwatch.views.output.command_context import child_environment

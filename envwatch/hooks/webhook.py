@@ -19,8 +19,8 @@ from envwatch import __version__
 from envwatch.hooks.delivery import DeliveryError
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import network_failure, retry_after
-from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import proxy_for, trust_for
 
 if TYPE_CHECKING:

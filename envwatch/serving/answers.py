@@ -25,8 +25,7 @@ from envwatch.model.listing_api import (
 )
 from envwatch.model.outcome import Listed
 from envwatch.serving.bodies import LARGEST_PAGE, Body, PageBodies
-from envwatch.serving.listing import ServedListing
-from envwatch.serving.shared_state import NOTHING_SHARED
+from envwatch.serving.listing import NOTHING_SHARED, ServedListing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.outcome import Outcome
-    from envwatch.serving.shared_state import SharedState
+    from envwatch.serving.listing import SharedState
 
 _RETRY_AT_MOST_S: Final = 30
 _RETRY_WHILE_STOPPING_S: Final = 5.0

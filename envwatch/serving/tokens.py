@@ -18,9 +18,8 @@ from ipaddress import IPv6Address, ip_address
 from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.files import make_private_folder, open_private, open_regular
 from envwatch.model.text import clean
-from envwatch.storage.private_files import make_private_folder, open_private
-from envwatch.storage.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable

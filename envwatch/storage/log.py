@@ -21,12 +21,12 @@ from queue import Full, Queue
 from traceback import TracebackException
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.files import open_private
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.outcome import Failed, Listed, Outcome, Slept
 from envwatch.model.text import SafeText, clean, composed, named_ids, shortened, sliced
 from envwatch.model.times import in_zone, long_age
-from envwatch.storage.private_files import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import RelayInfo
-    from envwatch.storage.redactor import Redactor
+    from envwatch.redactor import Redactor
 
 
 LIMIT: Final = 1 << 20

@@ -28,7 +28,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.storage.alert_state_file import HooksLock
+from envwatch.storage.state_file import HooksLock
 
 if TYPE_CHECKING:
     import asyncio

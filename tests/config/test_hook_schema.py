@@ -16,8 +16,8 @@ from envwatch.hooks.command import HookCommand
 from envwatch.hooks.hook import KINDS, Hook, deliveries_of, ping_of
 from envwatch.hooks.webhook import PAGERDUTY, Webhook
 from envwatch.model.text import clean
+from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,13 +15,13 @@ from support.builders import NOW, beating, failed, listed, reading, slept
 from support.pty_terminal import Terminal
 from support.served_listings import served
 
+from envwatch.files import make_private_folder, open_private
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import clean, composed
+from envwatch.redactor import Redactor
 from envwatch.storage.log import LIMIT, BlindnessLog, Level, LogLine, PollLog, log_line_of
-from envwatch.storage.private_files import make_private_folder, open_private
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopErr
 from envwatch.cli.bootstrap import all_settings_for, config_path_for, credentials_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import ConfigError
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ def _shown(all_settings: Sequence[Settings], path: Path) -> str:
 
 def _init(path: Path) -> None:
     from envwatch.config.describe import starter
-    from envwatch.storage.private_files import make_private_folder, write_private
+    from envwatch.files import make_private_folder, write_private
 
     try:
         make_private_folder(path.parent)

@@ -9,7 +9,7 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

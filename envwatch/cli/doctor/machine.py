@@ -24,13 +24,11 @@ from envwatch.hooks.command import HookCommand
 from envwatch.hooks.hook import deliveries_of, ping_of
 from envwatch.hooks.webhook import Webhook
 from envwatch.model.text import counted
+from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.alert_state_file import INCIDENTS_OF_1_0
 from envwatch.storage.history.folder import history_root
 from envwatch.storage.history.inspection import inspected
-from envwatch.storage.redactor import KEY
-from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED
-from envwatch.storage.silences_file import SILENCES
+from envwatch.storage.remembered import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

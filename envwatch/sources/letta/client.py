@@ -16,9 +16,9 @@ from envwatch.model.outcome import Cause, Snapshot, SourceError
 from envwatch.model.pool import Pool
 from envwatch.model.text import SafeText, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.absences import Absences
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
-from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
 from envwatch.sources.letta.pagination import ListingFetch, PageHistory
 from envwatch.sources.letta.relayed import RelayedListing, asked_at_of, served_of

@@ -24,10 +24,10 @@ from envwatch.model.listing_api import WRONG_BASE_URL
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, PageError, page_of
 from envwatch.model.text import SafeText, clean, composed
-from envwatch.sources.letta.httpx_import import httpx
+from envwatch.redactor import Redactor
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.relayed import relayed_words
 from envwatch.sources.letta.transport import ERROR_BYTES, BodyError
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -22,8 +22,8 @@ from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.pool import Pool
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
-from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import proxy_for
 from envwatch.sources.letta.relayed import age_in
 from envwatch.sources.letta.transport import Transport

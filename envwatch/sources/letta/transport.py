@@ -19,7 +19,7 @@ from urllib.parse import quote
 from envwatch import __version__
 from envwatch.model import limits
 from envwatch.model.outcome import Cause
-from envwatch.sources.letta.httpx_import import httpx
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.network_settings import proxy_for, trust_for
 
 if TYPE_CHECKING:
