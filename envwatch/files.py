@@ -76,6 +76,15 @@ def _make_private(descriptor: int) -> None:
         os.fchmod(descriptor, 0o600)
 
 
+def file_signature(path: Path) -> tuple[int, ...]:
+    """Return numbers that differ after each change of a file's content, mode or owner; empty without the file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid)
+
+
 def set_aside(path: Path, name: str) -> Path:
     """Rename a file within its folder, replacing what has the name already, and return the new path.
 

@@ -52,12 +52,13 @@ _VARY: Final = ("Vary", "Accept-Encoding")
 _CACHE_CONTROL: Final = ("Cache-Control", "private, no-cache")
 """Nothing between server and viewer may keep an answer, as it would grow older than its headers say."""
 _GZIP: Final = ("Content-Encoding", "gzip")
+_METHOD_NOT_ALLOWED: Final = HTTPStatus.METHOD_NOT_ALLOWED
 _ALLOW: Final = ("Allow", "GET")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Request:
-    """One request of a viewer."""
+    """One request of a viewer; header fields are empty where the request lacks them."""
 
     path: str
     """Still quoted; for a `ProfileEndpoint`, the path within the profile: `/v1/environments`."""
@@ -66,10 +67,14 @@ class Request:
     method: str = "GET"
     if_none_match: str = ""
     accept_encoding: str = ""
-    viewer: str = ""
-    """The name of the token; the name contains no space."""
+    accept: str = ""
+    authorization: str = ""
+    address: str = ""
+    """Of the client."""
     connection: str = ""
     """Address and port of the client."""
+    viewer: str = ""
+    """The name of the token, once the token was found to be right; the name contains no space."""
 
     @property
     def readers(self) -> tuple[str, str]:
@@ -138,8 +143,7 @@ class ProfileEndpoint:
         try:
             return self._answer(request, now)
         except RefusedError as refusal:
-            allow = (_ALLOW,) if refusal.status is HTTPStatus.METHOD_NOT_ALLOWED else ()
-            return self.plain(refusal.status, refusal.body, now, allow)
+            return self.plain(refusal.status, refusal.body, now, refusal.headers)
 
     def plain(
         self,
@@ -187,7 +191,7 @@ class ProfileEndpoint:
 
     def _answer(self, request: Request, now: Clocks) -> Answer:
         if request.method != "GET":
-            raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
+            raise RefusedError(_METHOD_NOT_ALLOWED, {"error": _METHOD_NOT_ALLOWED.phrase}, (_ALLOW,))
         device_id = device_in(request.path)
         profile_state, pages = self._profile_state, self._pages
         if self._is_ending:

@@ -1,4 +1,7 @@
-"""Where the server listens: addresses with ports, and the socket, which holds TLS handshakes within a number."""
+"""Where the server listens: addresses with ports, the socket, and the certificate for TLS.
+
+The socket holds TLS handshakes within a number. The certificate is read again when it is renewed.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from envwatch.files import file_signature
 from envwatch.model.text import clean
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ _ADDRESS: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]|loc
 
 
 class ServerError(Exception):
-    """The server cannot start, or not go on as it should; the message is one line that says why."""
+    """The server cannot start, or not go on as it should; the message is one line that says why, without a token."""
 
 
 class Address(NamedTuple):
@@ -134,7 +138,7 @@ class Certificate:
     def __init__(self, certificate: Path, key: Path) -> None:
         self._certificate = certificate
         self._key = key
-        self._signature: tuple[tuple[int, int, int], ...] | None = self._signed()
+        self._signature: list[tuple[int, ...]] | None = self._signed()
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         """For the server."""
         self._load(self.context)
@@ -164,37 +168,22 @@ class Certificate:
             self._signature = None
             raise
 
-    def _signed(self) -> tuple[tuple[int, int, int], ...]:
-        """Return what differs after each change."""
-        try:
-            found = [path.stat() for path in (self._certificate, self._key)]
-        except OSError:
-            return ()
-        return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in found)
+    def _signed(self) -> list[tuple[int, ...]]:
+        return [file_signature(path) for path in (self._certificate, self._key)]
 
     def _load(self, context: ssl.SSLContext) -> None:
+        def no_password() -> str:  # OpenSSL would ask for it at the terminal
+            raise ServerError(f"{clean(str(self._key))} cannot be used for TLS: it has a password")
+
         try:
             for path in (self._certificate, self._key):
                 with path.open("rb"):  # OpenSSL does not say which of the two it cannot read
                     pass
-            context.load_cert_chain(self._certificate, self._key, password=_no_password)
+            context.load_cert_chain(self._certificate, self._key, password=no_password)
         except ssl.SSLError as error:
             is_mismatch = "MISMATCH" in (error.reason or "")
             reason = "the key is not the certificate's" if is_mismatch else "a certificate or its key is missing"
-            raise ServerError(f"{self._names()} cannot be used for TLS: {reason}") from None
+            names = " and ".join(dict.fromkeys(clean(str(path)) for path in (self._certificate, self._key)))
+            raise ServerError(f"{names} cannot be used for TLS: {reason}") from None
         except OSError as error:
             raise ServerError(f"{clean(str(error.filename))} cannot be used for TLS: {error.strerror}") from None
-        except _PasswordError:
-            raise ServerError(f"{clean(str(self._key))} cannot be used for TLS: it has a password") from None
-
-    def _names(self) -> str:
-        names = dict.fromkeys(clean(str(path)) for path in (self._certificate, self._key))
-        return " and ".join(names)
-
-
-class _PasswordError(Exception):
-    """A key has a password, which OpenSSL would ask for at the terminal."""
-
-
-def _no_password() -> str:
-    raise _PasswordError

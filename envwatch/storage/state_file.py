@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from envwatch.files import make_private_folder, open_private, open_regular, read_regular, set_aside
+from envwatch.files import file_signature, make_private_folder, open_private, open_regular, read_regular, set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -97,23 +97,15 @@ class ChangedFile(Generic[T]):
     def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
         self._path = path
         self._read = read
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> T | None:
         """Return the content if the file changed since the last call, the first one included; None if not."""
-        seen = self._signature()
+        seen = file_signature(self._path)
         if seen == self._seen:
             return None
         self._seen = seen
         return self._read(self._path)
-
-    def _signature(self) -> tuple[int, int, int]:
-        """Return what differs after each change: a file is replaced as a whole, so it has another inode."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 class StateFile:

@@ -32,8 +32,8 @@ async def test_uvicorn_has_the_private_parts_that_the_server_uses() -> None:
     state = ServerState()
     make: Any = config.http_protocol_class
     protocol = make(config=config, server_state=state, app_state={})
-    assert isinstance(protocol, asyncio.Protocol)
     assert callable(protocol.shutdown)
+    assert isinstance(protocol, asyncio.Protocol)
     assert state.connections == set()
 
 
@@ -185,7 +185,7 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
 def test_after_the_end_the_port_is_closed_and_connections_too() -> None:
     with serving() as served, Client(served.url, TOKEN) as viewer:
         assert viewer.ask("/v1/environments").status == 200
-        served.server.call(served.profiles["office"].endpoint.end)
+        served.server.call(served.endpoints["office"].end)
         assert viewer.ask("/v1/environments").json["errorCode"] == "envwatch_stopping"
         asyncio.run(served.server.close())
         assert ends(viewer.connection.sock) == b""

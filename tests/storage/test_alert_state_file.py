@@ -97,7 +97,7 @@ def test_one_process_has_the_lock_until_it_ends(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from envwatch.storage.remembered import HooksLock; "
+        "import os, signal, sys; from pathlib import Path; from envwatch.storage.state_file import HooksLock; "
         "print(HooksLock(Path(sys.argv[1])).acquire(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = tmp_path / "work.lock"

@@ -118,7 +118,8 @@ def _mistakes_outside(settings: Settings) -> Iterator[str]:
     from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by
-    from envwatch.serving.tokens import TokensError, tokens_in
+    from envwatch.serving.listening import ServerError
+    from envwatch.serving.tokens import tokens_in
 
     yield from screen_mistakes(settings)
     try:
@@ -130,5 +131,5 @@ def _mistakes_outside(settings: Settings) -> Iterator[str]:
     if settings.serve_tokens_file is not None:
         try:
             tokens_in(settings.serve_tokens_file, redactor().learn)
-        except TokensError as error:
+        except ServerError as error:
             yield f"{settings.origin('serve_tokens_file')}: serve_tokens_file: {error}"
