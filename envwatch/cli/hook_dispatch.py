@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_state import AlertState
-    from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
+    from envwatch.hooks.message import Delivery
     from envwatch.hooks.runner import HookReport
     from envwatch.model.clock import WallMs
     from envwatch.storage.log import PollLog

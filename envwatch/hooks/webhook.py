@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic_core import from_json, to_json
 
 from envwatch import __version__
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.sources.letta import httpx
@@ -42,7 +42,7 @@ _LONGEST_WORDS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class WebService:
-    """A web service that gets requests.
+    """A web service that takes the messages of a hook, or the pings of a dead man's switch.
 
     Raises:
         SettingsError: if the proxy or the certificates in the environment cannot be used.
@@ -52,6 +52,9 @@ class WebService:
     environ: Mapping[str, str]
     time_limit: timedelta = limits.HOOK_TIME
     """For one request in all; httpx's own limits are for single operations."""
+    key: SecretStr | None = None
+    """PagerDuty's routing key; for others, sent as `Authorization: Bearer`."""
+    is_pagerduty: bool = False
     proxy: httpx.Proxy | None = field(init=False)
     """None for a direct connection."""
     _trust: ssl.SSLContext = field(init=False)
@@ -60,7 +63,32 @@ class WebService:
         object.__setattr__(self, "_trust", trust_for(self.url, self.environ))
         object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
 
-    async def request(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes = b"") -> None:
+    async def send(self, message: Message) -> SafeText:
+        """Post a message; see `Delivery`."""
+        headers, content = {"Content-Type": "application/cloudevents+json"}, message.cloud_event
+        if self.is_pagerduty:
+            if message.pagerduty is None:
+                raise DeliveryError("PagerDuty takes incidents only", is_final=True)
+            key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
+            headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
+        elif self.key is not None:
+            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
+        await self._request("POST", self.url, headers, content)
+        return EMPTY
+
+    async def ping(self, *, is_failure: bool) -> None:
+        """Fetch the address, with `/fail` at the end of its path for a failure.
+
+        Raises:
+            DeliveryError: if the service does not accept the request.
+        """
+        url = self.url
+        if is_failure:
+            path, mark, query = url.raw_path.partition(b"?")
+            url = url.copy_with(raw_path=path.rstrip(b"/") + b"/fail" + mark + query)
+        await self._request("GET", url, {})
+
+    async def _request(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes = b"") -> None:
         """Make one request, over a new connection: the last request was minutes or days ago.
 
         Raises:
@@ -110,47 +138,6 @@ class WebService:
                     if len(body) >= _BODY_BYTES:
                         break
         return bytes(body[:_BODY_BYTES])
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook(WebService):
-    """A web service that takes messages."""
-
-    key: SecretStr | None = None
-    """PagerDuty's routing key; for others, sent as `Authorization: Bearer`."""
-    is_pagerduty: bool = False
-
-    async def send(self, message: Message) -> SafeText:
-        """Post a message; see `Delivery`."""
-        headers, content = {"Content-Type": "application/cloudevents+json"}, message.cloud_event
-        if self.is_pagerduty:
-            if message.pagerduty is None:
-                raise DeliveryError("PagerDuty takes incidents only", is_final=True)
-            key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
-            headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
-        elif self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
-        await self.request("POST", self.url, headers, content)
-        return EMPTY
-
-
-@dataclass(frozen=True, slots=True)
-class Ping(WebService):
-    """The address of a dead man's switch, as healthchecks.io and similar services give one."""
-
-    time_limit: timedelta = limits.PING_TIME
-
-    async def fetch(self, *, is_failure: bool) -> None:
-        """Fetch the address, with `/fail` at the end of its path for a failure.
-
-        Raises:
-            DeliveryError: if the service does not accept the request.
-        """
-        url = self.url
-        if is_failure:
-            path, mark, query = url.raw_path.partition(b"?")
-            url = url.copy_with(raw_path=path.rstrip(b"/") + b"/fail" + mark + query)
-        await self.request("GET", url, {})
 
 
 def _message_in(body: bytes) -> SafeText:

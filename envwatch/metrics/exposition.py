@@ -1,8 +1,9 @@
 """The text that Prometheus scrapes: all series of a moment, in the text format or in OpenMetrics.
 
-Pure. Owns the series of profiles; those of environments are in `environment_series`. While a profile is blind, and
-before its first listing, nothing is said of its environments: their series are absent, since a value would freeze.
-No label is a connection's id: each reconnect would begin new series.
+Pure. Owns the counts of polls, which begin at zero with each start, and the series of profiles; those of environments
+are in `environment_series`. While a profile is blind, and before its first listing, nothing is said of its
+environments: their series are absent, since a value would freeze. No label is a connection's id: each reconnect would
+begin new series.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
@@ -121,12 +122,11 @@ def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
     series of their own, of all profiles together. The format is OpenMetrics if the header `Accept` of the request names
     that, otherwise the text format.
     """
-    registry = CollectorRegistry()
-    registry.register(_Families(families(monitor, polls, now, largest, hooks)))
+    collector = _Families(families(monitor, polls, now, largest, hooks))
     if "application/openmetrics-text" in accept:
-        body: bytes = generate_openmetrics(registry)  # type: ignore[no-untyped-call]
+        body: bytes = generate_openmetrics(collector)  # type: ignore[no-untyped-call]
         return body, OPENMETRICS
-    return generate_latest(registry), TEXT
+    return generate_latest(collector), TEXT
 
 
 class _Families(Collector):
@@ -144,11 +144,11 @@ def families(
     monitor: Monitor, polls: PollCounts, now: Clocks, largest: int, hooks: Mapping[SafeText, bool]
 ) -> Iterator[Metric]:
     """Yield the families of a moment that have any sample; see `exposition`."""
-    selection = selection_of(monitor, now, largest)
+    shown, omitted_by_profile = selection_of(monitor, now, largest)
     omitted = gauge(
         "envwatch_environments_omitted", "Environments without series of their own, as there are more than the limit."
     )
-    for profile, count in selection.omitted.items():
+    for profile, count in omitted_by_profile.items():
         omitted.add_metric((profile,), count)
     build = InfoMetricFamily("envwatch_build", "The version of envwatch; always 1.", {"version": __version__})
     every = (
@@ -158,7 +158,7 @@ def families(
         *_of_fleets(monitor, now),
         _mass_losses(monitor, now),
         omitted,
-        *environment_families(selection, _lost_together(monitor)),
+        *environment_families(shown, _lost_together(monitor)),
     )
     return (family for family in every if family.samples)
 

@@ -104,15 +104,27 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One connection; `speaking` makes the protocol that speaks HTTP on it."""
+    """One connection.
 
-    def __init__(self, connections: Connections, speaking: Callable[[Connection], asyncio.Protocol]) -> None:
+    Args:
+        connections: all of them.
+        speaking: makes the protocol that speaks HTTP on the connection.
+        agreed: called with the descriptor of the socket once bytes can flow, which with TLS is after the handshake.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        speaking: Callable[[Connection], asyncio.Protocol],
+        agreed: Callable[[int], None],
+    ) -> None:
         self.phase = Phase.IDLE
         self.since = connections.now()
         """When the phase began."""
         self.is_viewer = False
         self._connections = connections
         self._protocol = speaking(self)
+        self._agreed = agreed
         self._transport: asyncio.Transport | None = None
         self._unread = 0
         """Bytes of requests that have arrived and are not being answered yet."""
@@ -143,6 +155,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, if there is room."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - as asyncio has it for a stream
+        self._agreed(transport.get_extra_info("socket").fileno())
         self._transport = transport
         if self._connections.add(self):
             self._protocol.connection_made(transport)

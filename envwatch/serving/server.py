@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from envwatch.serving.app import IS_VIEWER
 from envwatch.serving.connections import MOST_CONNECTIONS, Connection, Connections
+from envwatch.sources.poller import wait_within
 
 if TYPE_CHECKING:
     import ssl
@@ -129,27 +130,25 @@ class HttpServer:
     async def _serve(self) -> None:
         self._loop.set_exception_handler(self._on_error)
         speaking = partial(self._speaking, self._config())
-        make: Callable[[], Connection] = partial(Connection, self._connections, speaking)
         if self._tls is not None:
-            make = partial(_TlsConnection, self._listening.agreed, self._connections, speaking)
             self._listening.most_handshakes = self._most_handshakes
         server = await self._loop.create_server(
-            make,
+            partial(Connection, self._connections, speaking, self._listening.agreed),
             sock=self._listening,
             ssl=self._tls,
             ssl_handshake_timeout=None if self._tls is None else _HANDSHAKE_S,
             ssl_shutdown_timeout=None if self._tls is None else _LAST_BYTES_S,
         )
         while not self._stop.is_set():
-            await _set_within(self._stop, _SWEEP_S)
+            await wait_within(self._stop, _SWEEP_S)
             self._connections.cut_overdue()
         if self._connections:
-            await _set_within(self._connections.emptied, _LAST_ANSWERS_S)
+            await wait_within(self._connections.emptied, _LAST_ANSWERS_S)
         server.close()
         for protocol in list(self._state.connections):
             protocol.shutdown()
         if self._connections:
-            await _set_within(self._connections.emptied, _LAST_BYTES_S)
+            await wait_within(self._connections.emptied, _LAST_BYTES_S)
         self._connections.cut_all()
 
     def _most_handshakes(self) -> int:
@@ -197,24 +196,6 @@ class HttpServer:
             self._note(f"serving: {context.get('message')}: {error!r}")
 
 
-class _TlsConnection(Connection):
-    """One that begins with a handshake, at whose end `agreed` is called with its descriptor."""
-
-    def __init__(
-        self,
-        agreed: Callable[[int], None],
-        connections: Connections,
-        speaking: Callable[[Connection], asyncio.Protocol],
-    ) -> None:
-        super().__init__(connections, speaking)
-        self._agreed = agreed
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, if there is room."""
-        self._agreed(transport.get_extra_info("socket").fileno())
-        super().connection_made(transport)
-
-
 class _Notes(logging.Handler):
     """Takes what uvicorn logs as an error; less is about clients that do not speak HTTP."""
 
@@ -225,12 +206,3 @@ class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         self._note(f"serving: {record.getMessage().strip()}{'' if error is None else f': {error!r}'}")
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> None:
-    """Wait for an event, for so long at most."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass

@@ -85,7 +85,8 @@ def read_clocks() -> Clocks:
     return Clocks(WallMs(time.time() * 1000), MonotonicS(time.monotonic()))
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
+async def wait_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait until an event is set, at most the given seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -96,7 +97,7 @@ class Runtime:
     """Clocks, waiting and random numbers; this machine's by default."""
 
     clocks: Callable[[], Clocks] = read_clocks
-    wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait
+    wait: Callable[[asyncio.Event, float], Awaitable[None]] = wait_within
     """Waits until the event is set, at most the given seconds."""
     random: Callable[[], float] = random.random
     """Returns a number from 0 up to, but not including, 1."""
