@@ -289,9 +289,10 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 
     When it cannot be written any more, `notify` is called with one line, from any thread.
     """
+    import logging
     from pathlib import Path
 
-    from envwatch.storage.log import Level, PollLog
+    from envwatch.storage.log import PollLog
 
     path = None
     if options.log_level != "off":
@@ -299,7 +300,7 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
             path = Path(options.log_file)
         elif options.command not in _WITHOUT_LOG:
             path = _state_folder() / "envwatch.log"
-    least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
+    least = logging.INFO if options.log_level == "off" else logging.getLevelNamesMapping()[options.log_level.upper()]
     return PollLog(path, redactor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
 

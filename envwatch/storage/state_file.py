@@ -18,7 +18,15 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from envwatch.files import file_signature, make_private_folder, open_private, open_regular, read_regular, set_aside
+from envwatch.files import (
+    file_signature,
+    make_private_folder,
+    open_private,
+    open_regular,
+    read_regular,
+    set_aside,
+    write_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -169,14 +177,9 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         before = state_format.read(path)
         content = json.dumps(state_format.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
         fresh = path.with_name(f"{path.name}.new")
-        with suppress(FileNotFoundError):
-            fresh.unlink()  # left by a killed run
-        descriptor = open_private(fresh)
+        fresh.unlink(missing_ok=True)  # left by a killed run
+        write_private(fresh, content)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
             aside = set_aside(path, f"{path.name}.damaged") if before is None else None
             fresh.replace(path)
         except OSError:
