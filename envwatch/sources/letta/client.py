@@ -20,8 +20,7 @@ from envwatch.sources.letta import httpx
 from envwatch.sources.letta.absences import Absences
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.sources.letta.pagination import ListingFetch, PageHistory
-from envwatch.sources.letta.relayed import RelayedListing, asked_at_of, served_of
+from envwatch.sources.letta.pagination import ListingFetch, PageHistory, RelayedListing, asked_at_of, served_of
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:

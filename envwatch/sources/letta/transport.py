@@ -10,6 +10,7 @@ of them would have to be turned off again for a key that must reach one host onl
 from __future__ import annotations
 
 import asyncio
+import json
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
-    from pydantic import SecretStr
+    from pydantic import JsonValue, SecretStr
 
 ERROR_BYTES: Final = 64 * 1024
 """Bytes of an error's body that are read: enough to find its message."""
@@ -61,6 +62,15 @@ class Response:
     """This machine's wall clock before the request, milliseconds since the epoch."""
     answered_at: float
     """The same clock when the response's head had come."""
+
+    @property
+    def json_object(self) -> dict[str, JsonValue]:
+        """The JSON object in the body; empty for any other body."""
+        try:
+            document = json.loads(self.body.decode(errors="replace"))
+        except (ValueError, RecursionError):
+            return {}
+        return document if isinstance(document, dict) else {}
 
 
 class Transport:
