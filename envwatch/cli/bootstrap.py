@@ -236,7 +236,7 @@ def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
 
 def client_for(credentials: Credentials, settings: Settings) -> Client:
     """Return the HTTP client of one profile; it connects with its first request."""
-    from envwatch.sources.letta.client import Client, ListParams
+    from envwatch.sources.letta.client import Client
     from envwatch.sources.letta.network_settings import SettingsError
 
     try:
@@ -246,7 +246,9 @@ def client_for(credentials: Credentials, settings: Settings) -> Client:
             key_origin=credentials.origin,
             limits=settings.limits,
             find_key=partial(renewed_key, credentials, settings),
-            query=ListParams(online_only=settings.online_only, source=settings.source, user_id=settings.user),
+            online_only=settings.online_only,
+            source=settings.source,
+            user=settings.user,
         )
     except SettingsError as error:
         raise StopError(Exit.USAGE, str(error)) from None

@@ -1,6 +1,9 @@
 """A listing to serve: the rows of one complete listing of upstream, each as the bytes of its JSON.
 
 Pure. Rows are not judged: a viewer judges for itself, as if it had asked upstream. Listings share unchanged rows.
+
+What the serving host knows of an environment is one more field of its row. Stock clients ignore an unknown field, and
+envwatch shows it. No viewer's verdict depends on the field.
 """
 
 from __future__ import annotations
@@ -45,14 +48,11 @@ SharedMarks: TypeAlias = "Mapping[SafeText, SharedMark]"
 NO_SHARED_MARKS: Final[SharedMarks] = MappingProxyType({})
 
 
-NO_NAME: Final = EMPTY
-
-
 @dataclass(frozen=True, slots=True)
 class SharedState:
     """What users of the serving host have said of environments."""
 
-    name: SafeText = NO_NAME
+    name: SafeText = EMPTY
     """How the host calls itself: the setting `serve_name`."""
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
