@@ -1,7 +1,7 @@
 """The text that Prometheus scrapes: all series of a moment, in the text format or in OpenMetrics.
 
-Pure. Owns the counts of polls, which begin at zero with each start, and the series of profiles; those of environments
-are in `environment_series`. While a profile is blind, and before its first listing, nothing is said of its
+Pure. Owns the counts of polls, which begin at zero with each start, and the series of profiles. The series of
+environments are in `environment_series`. While a profile is blind, and before its first listing, nothing is said of its
 environments: their series are absent, since a value would freeze. No label is a connection's id: each reconnect would
 begin new series.
 """

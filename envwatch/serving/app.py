@@ -75,7 +75,7 @@ class ServingApp:
         self.tokens = tokens
         """Tokens of those who may ask, by profile; replaced once a file has changed."""
         self._statuses, self._viewers = Counter[int](), Counter[str]()
-        """How often each status was answered, and each token's name was right, since the last `take_counts`."""
+        """Answers by their status, and requests by the name of their token, since the last `take_counts`."""
         self._endpoints = endpoints
         self._first = next(iter(endpoints))
         self._clocks = clocks
