@@ -16,8 +16,8 @@ from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from envwatch.serving.connections import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
 from envwatch.serving.listening import Address, Certificate, ServerError, address_of, listen
+from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()

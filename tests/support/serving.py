@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.serving.app import Metrics
-    from envwatch.serving.connections import Connections
+    from envwatch.serving.server import Connections
 
 TOKEN = "token-of-ann-0123456789"
 OTHER = "token-of-ben-0123456789"
