@@ -22,6 +22,7 @@ from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import network_failure, retry_after
 from envwatch.sources.letta.network_settings import proxy_for, trust_for
+from envwatch.sources.letta.transport import TIMEOUT
 
 if TYPE_CHECKING:
     import ssl
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
 
-_TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
 _BODY_BYTES: Final = 4096
 """Bytes of the answer to a refused message that are read."""
 _LONGEST_WORDS: Final = 200
@@ -96,7 +96,7 @@ class WebService:
         """
         headers = {"User-Agent": f"envwatch/{__version__}", **headers}
         request = httpx.Request(
-            method, url, headers=headers, content=content, extensions={"timeout": _TIMEOUT.as_dict()}
+            method, url, headers=headers, content=content, extensions={"timeout": TIMEOUT.as_dict()}
         )
         transport = httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False, proxy=self.proxy)
         try:

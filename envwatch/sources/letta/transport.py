@@ -35,7 +35,7 @@ ERROR_BYTES: Final = 64 * 1024
 _IDLE_S: Final = 60.0
 """Seconds for which an idle connection is kept: as long as load balancers do. httpx's 5 s end just before a poll."""
 
-_TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
+TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
 
 
 class BodyError(Exception):
@@ -176,7 +176,7 @@ class Transport:
                 "Authorization": f"Bearer {self.key.get_secret_value()}",
                 "User-Agent": f"envwatch/{__version__}",
             },
-            extensions={"timeout": _TIMEOUT.as_dict(), "trace": trace},
+            extensions={"timeout": TIMEOUT.as_dict(), "trace": trace},
         )
 
 
