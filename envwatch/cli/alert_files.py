@@ -20,8 +20,8 @@ from envwatch.fleet.alerting.alert_state import (
 )
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText
-from envwatch.storage.alert_state_file import INCIDENTS_OF_1_0, AlertStateFile, HooksLock
-from envwatch.storage.state_file import ChangedFile
+from envwatch.storage.remembered import ALERT_STATE, INCIDENTS_OF_1_0
+from envwatch.storage.state_file import ChangedFile, HooksLock, StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
 
 def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks) -> AlertState | None:
     """Return the stored alert state of a profile, or the open incidents that 1.0.0 left; None if there is neither."""
-    content = AlertStateFile.format.read_or_empty(path)
+    content = ALERT_STATE.read_or_empty(path)
     if content:
         return alert_state(content, profile, now)
     old = INCIDENTS_OF_1_0.read_or_empty(state_file("incidents"))
@@ -50,7 +50,7 @@ def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks
 
 def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:
     """Return the losses and incidents that another process stored of a profile, if any, to judge one listing with."""
-    state = alert_state(AlertStateFile.format.read_or_empty(alert_file_for(*profile)), name, now)
+    state = alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
     return None if state is None else replace(state, online=frozenset())
 
 
@@ -60,7 +60,7 @@ def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText,
     The function reads the alert state files of the profiles. The disk may be slow.
     """
     paths = {alert_file_for(*profile) for profile in profiles.values()}
-    files = [ChangedFile(path, AlertStateFile.format.read_or_empty) for path in paths]
+    files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
     found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
 
     def newest(now: Clocks) -> Mapping[SafeText, WallMs]:
@@ -89,7 +89,7 @@ class AlertFiles:
         self._sources_of_1_0 = sources_of_1_0
         self._warn = warn
         self._locks = {name: HooksLock(path.with_suffix(".lock")) for name, path in paths.items()}
-        self._files = dict[SafeText, AlertStateFile]()
+        self._files = dict[SafeText, StateFile]()
         self._waits_for = dict[SafeText, str]()
         self._written = dict[SafeText, tuple[AlertState, WallMs]]()
         """The newest written states, and when they were written."""
@@ -106,7 +106,7 @@ class AlertFiles:
             if name in self._files or not self._acquire(name):
                 continue
             taken[name] = _stored_state(path, self._sources_of_1_0[name], name, now)
-            self._files[name] = AlertStateFile(path, self._warn)
+            self._files[name] = StateFile(ALERT_STATE, path, self._warn)
         return taken
 
     def _acquire(self, name: SafeText) -> bool:

@@ -11,6 +11,7 @@ import math
 import signal
 from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -32,9 +33,8 @@ from envwatch.model.outcome import Failed, Listed
 from envwatch.model.text import clean
 from envwatch.sources.poller import Runtime
 from envwatch.sources.session import Session
-from envwatch.storage.remembered import AcknowledgementsFile, acknowledged
-from envwatch.storage.silences_file import SilencesReader
-from envwatch.storage.state_file import ChangedFile
+from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged, silences_in
+from envwatch.storage.state_file import ChangedFile, StateFile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -100,9 +100,10 @@ class StateFiles:
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None], alerts: AlertFiles | None = None) -> None:
         path = state_file("acknowledged")
-        self._file = AcknowledgementsFile(path, warn)
+        self._file = StateFile(ACKNOWLEDGEMENTS, path, warn)
         self._acks = ChangedFile(path, acknowledged)
-        self._silences = SilencesReader(state_file("silences"), profiles.silence_matcher)
+        silences = partial(silences_in, matcher_of=profiles.silence_matcher)
+        self._silences = ChangedFile(state_file("silences"), silences)
         self._alerts = alerts
 
     async def newest(self, monitor: Monitor, now: Clocks) -> tuple[Monitor, Mapping[SafeText, AlertState | None]]:

@@ -15,7 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
 from envwatch.sources.letta.network_settings import SettingsError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
-    from envwatch.hooks.webhook import Ping
+    from envwatch.hooks.webhook import WebService
     from envwatch.model.text import SafeText
 
 
@@ -39,7 +39,7 @@ class DeadMansSwitch:
     A profile that cannot be seen is a failure of all profiles of the address.
     """
 
-    ping: Ping
+    ping: WebService
     names: Sequence[SafeText]
     """The names under which the profiles are watched."""
     fetched_at: MonotonicS = MonotonicS(-inf)  # noqa: RUF009 - a number
@@ -76,7 +76,7 @@ class DeadMansSwitch:
     async def _fetch(self, warn: Callable[[str], None], *, is_failure: bool) -> None:
         what = ": ".join(filter(None, [", ".join(self.names), "ping_url"]))
         try:
-            await self.ping.fetch(is_failure=is_failure)
+            await self.ping.ping(is_failure=is_failure)
         except DeliveryError as error:
             if not self.is_broken:
                 warn(f"{what}: {error}")

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Final, Self
 from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
-from envwatch.metrics.poll_counts import PollCounts
 from envwatch.model.text import clean, counted
+from envwatch.redactor import redactor
 from envwatch.serving.answers import ProfileEndpoint
-from envwatch.serving.listening import Address, ListeningSocket, ServerError, listen
-from envwatch.serving.shared_state import SharedState
-from envwatch.serving.tokens import TokensError, TokensFile, add_token
+from envwatch.serving.listening import Address, Certificate, ListeningSocket, ServerError, listen
+from envwatch.serving.listing import SharedState
+from envwatch.serving.tokens import TokensFile, add_token
 from envwatch.sources.poller import read_clocks
-from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -35,8 +34,9 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.text import SafeText
-    from envwatch.serving.tls import Certificate
+    from envwatch.serving.tokens import Tokens
     from envwatch.storage.log import PollLog
 
 
@@ -53,7 +53,7 @@ def new_token(options: Options) -> int:
     (path,) = paths
     try:
         token = add_token(path, options.new_token)
-    except TokensError as error:
+    except ServerError as error:
         raise StopError(Exit.USAGE, str(error)) from None
     write(f"{token}\n".encode())
     print_error(f"added to {path}; it is not shown again. The viewer sets LETTA_API_KEY to it")
@@ -93,15 +93,13 @@ class Plan:
     @classmethod
     def from_options(cls, profiles: Profiles, options: Options) -> Self:
         """Return the plan, and listen; stop if something that it needs cannot be used."""
-        from envwatch.serving.tls import Certificate
-
         settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}
         try:
             files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
             cert, key = options.tls_cert, options.tls_key
             tls = None if cert is None else Certificate(Path(cert), Path(key or cert))
-        except (TokensError, ServerError) as error:
+        except ServerError as error:
             raise StopError(Exit.USAGE, str(error)) from None
         try:
             listening = listen(options.bind)
@@ -154,20 +152,25 @@ class Service:
     """The server, and what it serves; `warn` is called from any thread with one line about what is wrong."""
 
     def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
-        from envwatch.serving.app import ServedProfile, ServingApp
+        from envwatch.serving.app import ServingApp
         from envwatch.serving.server import HttpServer
 
         self._plan = plan
         self._warn = warn
         self._log = log
-        self._profiles = {name: ServedProfile(ProfileEndpoint(), plan.tokens[name].tokens) for name in plan.settings}
+        self._endpoints = {name: ProfileEndpoint() for name in plan.settings}
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
-        self._polls = PollCounts()
+        self._polls: PollCounts | None = None
+        """None without the extra `metrics`: then there is no series."""
         self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
-        by_profile = {settings.profile: self._profiles[name] for name, settings in plan.settings.items()}
-        series = self._series if find_spec("prometheus_client") is not None else None
-        self._app = ServingApp(by_profile, read_clocks, log.note, series)
+        if find_spec("prometheus_client") is not None:
+            from envwatch.metrics.exposition import PollCounts
+
+            self._polls = PollCounts()
+        endpoints = {settings.profile: self._endpoints[name] for name, settings in plan.settings.items()}
+        series = None if self._polls is None else self._series
+        self._app = ServingApp(endpoints, self._tokens(), read_clocks, log.note, series)
         tls = None if plan.tls is None else plan.tls.context
         self._server = HttpServer(self._app, plan.listening, warn, tls)
         self._counted_at = read_clocks().monotonic
@@ -184,24 +187,25 @@ class Service:
         if self._server.error is not None:
             raise self._server.error
         changes, now = update.changes, update.changes.now
-        for name, profile in self._profiles.items():
+        for name, endpoint in self._endpoints.items():
             profile_state = update.monitor.fleet.by_profile[name]
             shared = SharedState(self._names[name], update.monitor.acks, update.monitor.silences)
             outcome = changes.outcome if changes.profile == name else None
-            self._server.call(partial(profile.endpoint.update, profile_state, outcome, now, shared))
-        if changes.profile is not None and changes.outcome is not None:
-            self._polls = self._polls.apply(changes.profile, changes.outcome)
-        self._newest = update.monitor, self._polls, hooks
+            self._server.call(partial(endpoint.update, profile_state, outcome, now, shared))
+        if self._polls is not None:
+            if changes.profile is not None and changes.outcome is not None:
+                self._polls = self._polls.apply(changes.profile, changes.outcome)
+            self._newest = update.monitor, self._polls, hooks
         if now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
             self._counted_at = now.monotonic
-            self._server.call(lambda: self._log.note(self._app.counts.taken().line()))
+            self._server.call(lambda: self._log.note(self._app.take_counts()))
 
     async def renew(self) -> None:
         """Take over what has changed of tokens and certificate; the disk may be slow."""
         for file in dict.fromkeys(self._plan.tokens.values()):
             try:
                 is_changed = await asyncio.to_thread(file.reread)
-            except TokensError as error:
+            except ServerError as error:
                 self._warn(f"the tokens stay as they were: {error}")
             else:
                 if is_changed:
@@ -227,14 +231,16 @@ class Service:
 
     async def close(self) -> None:
         """End: viewers read so for a moment, then the port is closed."""
-        for profile in self._profiles.values():
-            self._server.call(profile.endpoint.end)
+        for endpoint in self._endpoints.values():
+            self._server.call(endpoint.end)
         await self._server.close()
-        self._log.note(self._app.counts.line())
+        self._log.note(self._app.take_counts())
+
+    def _tokens(self) -> dict[str, Tokens]:
+        return {settings.profile: self._plan.tokens[name].tokens for name, settings in self._plan.settings.items()}
 
     def _take_tokens(self) -> None:
-        for name, profile in self._profiles.items():
-            profile.tokens = self._plan.tokens[name].tokens
+        self._app.tokens = self._tokens()
 
     def _take_certificate(self, tls: Certificate) -> None:
         try:

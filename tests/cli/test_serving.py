@@ -13,10 +13,10 @@ from support.upstream import wait_until
 from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
 from envwatch.model.text import clean
+from envwatch.redactor import Redactor
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.tokens import TokensFile
 from envwatch.storage.log import PollLog
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
 from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     import asyncio
@@ -287,30 +287,29 @@ def _saved_state(
     Silences are tested under the name of the first profile, if it is the only one.
     """
     from envwatch.cli.alert_files import failing_hooks_of
-    from envwatch.storage.export import export_here
-    from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
-    from envwatch.storage.silences_file import SilencesFile, SilencesReader
+    from envwatch.files import export_here
+    from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, acknowledged, silences_in
+    from envwatch.storage.state_file import ChangedFile, StateFile
     from envwatch.tui.arguments import Persistence
     from envwatch.tui.silence_control import SilenceControl
 
-    memory = RememberedFile(state_file("state"), warn)
+    memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)
     if options.command == "demo":  # its environments are other ones each time
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
 
     path = state_file("acknowledged")
-    acknowledgements = AcknowledgementsFile(path, warn)
+    acknowledgements = StateFile(ACKNOWLEDGEMENTS, path, warn)
     stack.callback(acknowledgements.close)
-    silences = SilencesFile(silences_path := state_file("silences"), warn)
+    silences = StateFile(SILENCES, silences_path := state_file("silences"), warn)
     stack.callback(silences.close)
+    others = ChangedFile(silences_path, partial(silences_in, matcher_of=profiles.silence_matcher))
     return Persistence(
         export=export_here,
         keep=memory.keep,
         acks=acknowledged(path),
         keep_acks=acknowledgements.keep,
-        silence_control=SilenceControl(
-            SilencesReader(silences_path, profiles.silence_matcher).changed, silences.keep, user_name()
-        ),
+        silence_control=SilenceControl(others.changed, silences.keep, user_name()),
         failing_hooks=failing_hooks_of(profiles),
     )
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import path_text, whole
+from envwatch.files import SharedFile
 from envwatch.model.text import clean
-from envwatch.storage.shared_file import SharedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
-    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
 
@@ -114,7 +114,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write what one poll of each profile gives; a failed one is a part of it."""
     from envwatch.cli.monitoring import monitoring
     from envwatch.cli.one_listing import report_failures
-    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.outcome import Failed
 
     textfile = None if options.textfile is None else Textfile(options.textfile)
@@ -143,7 +143,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write after each poll, and whenever time alone changes something, until interrupted; then remove the file."""
     from envwatch.cli.monitoring import Refusals, monitoring
     from envwatch.cli.pinging import ServiceManager
-    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.outcome import Listed
 
     manager, polls = ServiceManager.from_environ(os.environ), PollCounts()
