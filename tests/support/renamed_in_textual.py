@@ -1,6 +1,6 @@
-"""envwatch on a Textual in which a name is another one: `python renamed_in_textual.py NAME ARGUMENT …`.
+"""envwatch on a Textual with one renamed name: `python renamed_in_textual.py NAME ARGUMENT …`.
 
-As after a release that renamed it everywhere, Textual itself works. NAME may be a module of Textual.
+Textual still works, as after a release with a consistent rename. NAME may be a module of Textual.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Renamed(SourceFileLoader):
-    """Loads a module from its source with the other name in it."""
+    """Loads a module from source with the new name."""
 
     pattern: re.Pattern[str]
 
@@ -25,7 +25,7 @@ class _Renamed(SourceFileLoader):
 
 
 class _Finder:
-    """Finds the modules of Textual, of which one has another name if that is the name."""
+    """Finds Textual's modules; hides a module whose name is renamed."""
 
     def find_spec(self, fullname: str, path: Any = None, _: Any = None) -> ModuleSpec | None:
         if not fullname.startswith("textual"):

@@ -1,4 +1,4 @@
-"""The server of `envwatch serve` in this process, on a real socket, with boards that a test fills."""
+"""The server of `envwatch serve` in this process, on a real socket, with boards filled by the test."""
 
 from __future__ import annotations
 
@@ -42,14 +42,13 @@ def tokens_of(**tokens: str) -> Tokens:
 
 @dataclass
 class Serving:
-    """A running server."""
 
     server: HttpServer
     app: ServingApp
     profiles: dict[str, ServedProfile]
     port: int
     clock: list[Clocks]
-    """One reading: what the server's clocks show."""
+    """A single reading: the server's clocks."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -57,7 +56,7 @@ class Serving:
         return f"http://127.0.0.1:{self.port}"
 
     def show(self, rows: Sequence[Environment], profile: str = "office") -> None:
-        """Let a listing be the newest one."""
+        """Publish a newest listing."""
         outcome = listed(rows)
         profile_state, _ = ProfileState().apply(outcome)
         self.server.call(partial(self.profiles[profile].endpoint.update, profile_state, outcome, reading()))
@@ -65,7 +64,7 @@ class Serving:
     def ask(
         self, target: str = "/v1/environments", token: str | None = TOKEN, method: str = "GET", **headers: str
     ) -> Answer:
-        """Ask on a connection of its own."""
+        """Send a request on a new connection."""
         with Client(self.url, token) as client:
             return client.ask(target, method=method, **headers)
 
@@ -74,7 +73,6 @@ class Serving:
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Wait until something holds."""
     end = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < end, "it does not hold in time"
@@ -82,7 +80,7 @@ def until(holds: Callable[[], object]) -> None:
 
 
 def ends(connection: socket.socket) -> bytes:
-    """Read to the end of a connection, which a reset is too, and return what came."""
+    """Read to the end or reset of a connection, and return the bytes."""
     received = b""
     try:
         while data := connection.recv(1 << 16):
@@ -100,7 +98,7 @@ def serving(
     tls: ssl.SSLContext | None = None,
     connections: Connections | None = None,
 ) -> Iterator[Serving]:
-    """Serve profiles, by default one of two rows, until the context ends."""
+    """Serve profiles for the context's duration; the default is one profile with two rows."""
     tokens = tokens or tokens_of(ann=TOKEN, ben=OTHER)
     profiles = {name: ServedProfile(ProfileEndpoint(), tokens) for name in names or ("office",)}
     clock, notes = [reading()], list[str]()
