@@ -1,4 +1,4 @@
-"""The advice in the detail pane of the real program, for each kind of row; what it offers for copying."""
+"""The advice in the detail pane of the real program by kind of row, and the offered copies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ def dashboard(home: Path, **changes: Any) -> Iterator[Terminal]:
 
 
 def pane(terminal: Terminal) -> str:
-    """The pane's words in one line."""
     starts = [line.rpartition("▏")[2] for line in terminal.display]
     return re.sub(" +", " ", " ".join(starts))
 

@@ -1,4 +1,4 @@
-"""The bell of the real program in bytes: one for a loss that lasts, none if it is off."""
+"""The bell of the real program in bytes: one bell for a lasting loss, no bell if switched off."""
 
 from __future__ import annotations
 

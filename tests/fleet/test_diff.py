@@ -1,4 +1,4 @@
-"""What a person would call changed between two sightings of a row."""
+"""Changes between two sightings of a row, as a person would name them."""
 
 from __future__ import annotations
 

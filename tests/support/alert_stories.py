@@ -26,7 +26,6 @@ MINUTE = 60
 
 
 class Tale(NamedTuple):
-
     told: list[Told]
     notes: dict[str, Any]
     """Further facts for the test."""
@@ -324,7 +323,6 @@ STORIES: dict[str, Story] = {
 
 @dataclass(frozen=True)
 class Fast:
-
     name: str
     speed: int
 

@@ -42,7 +42,6 @@ def row(name: str, state: str, at: float, seen_at: float, **changes: Any) -> Env
 
 @dataclass
 class BlockNight:
-
     monitor: Monitor = field(default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}))
     block: Block = NO_BLOCK
     now: float = 0.0

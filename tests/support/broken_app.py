@@ -56,7 +56,6 @@ def get_stuck() -> None:
 
 
 class BrokenClient:
-
     def __init__(self, place: str) -> None:
         self._place = place
 
@@ -69,7 +68,6 @@ class BrokenClient:
 
 
 class BrokenPoller(Poller):
-
     async def outcomes(self) -> AsyncGenerator[Outcome]:
         async for outcome in super().outcomes():
             yield outcome
@@ -77,20 +75,17 @@ class BrokenPoller(Poller):
 
 
 class BrokenWidget(Static):
-
     def render(self) -> NoReturn:
         fail()
 
 
 class BrokenScreen(Screen[None]):
-
     def compose(self) -> ComposeResult:
         yield Static("one")
         fail()
 
 
 class BrokenApp(EnvwatchApp):
-
     place: ClassVar[str] = ""
 
     def action_times(self) -> None:

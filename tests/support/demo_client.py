@@ -27,7 +27,6 @@ class Answer(NamedTuple):
 
 
 class Client:
-
     def __init__(self, base_url: str, key: str | None = KEY) -> None:
         self.connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=60)
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -57,7 +56,6 @@ class Client:
 
 
 class Clock:
-
     def __init__(self) -> None:
         self.now = START
 

@@ -37,7 +37,6 @@ TIMEOUT_S = 30.0
 
 
 class How(Enum):
-
     HANG = auto()
     """The connection stays open and silent."""
     CLOSE = auto()

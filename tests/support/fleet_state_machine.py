@@ -160,7 +160,6 @@ class FleetMachine(RuleBasedStateMachine):
         for box in self.boxes[count:]:
             box.is_listed = False
 
-
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: int) -> None:
         self.now += seconds * 1000
@@ -212,7 +211,6 @@ class FleetMachine(RuleBasedStateMachine):
     @rule(number=NUMBERS, value=st.integers(0, 2))
     def other_fields_change(self, number: int, value: int) -> None:
         self.boxes[number].others = value
-
 
     @rule(lacking=SOME, doubled=SOME, withheld=SOME, seed=SEEDS)
     def a_poll_succeeds(self, lacking: set[int], doubled: set[int], withheld: set[int], seed: int) -> None:
@@ -324,7 +322,6 @@ class FleetMachine(RuleBasedStateMachine):
         ]
         is_fresh_there = any(-30_000 <= age + self.skew < 45_000 for age in ages)
         return not self.skewed.clock.is_known and is_fresh_there and all(age >= 120_000 for age in ages)
-
 
     def _take(self, rows: list[Environment], seed: int) -> None:
         if self._could_be_either_clock(rows):

@@ -52,7 +52,6 @@ _EVERY = 10_000
 
 
 class _Step:
-
     def __init__(self, run: int, moment: Moment, outcome: Outcome, events: Sequence[Event]) -> None:
         self.run, self.moment, self.events = run, moment, events
         self.result = PollResult.from_outcome(outcome)

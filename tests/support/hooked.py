@@ -29,7 +29,6 @@ def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environm
 
 @dataclass
 class Hooked:
-
     names: list[str]
     state: HookState
     monitor: Monitor

@@ -78,7 +78,6 @@ class Night:
         """This machine's wall clock at the next poll."""
         return WallMs(self.at + self._skew_ms)
 
-
     def add(self, *names: str, down_h: float | None = None, **changes: Any) -> Self:
         """Register machines named like the id; `down_h` is the number of hours offline."""
         for name in names:
@@ -125,7 +124,6 @@ class Night:
         ack = ack_of(profile_state.environments[clean(name)], self.at, clean(note))
         self.monitor = self.monitor.with_acks({key_of(name): ack})
         return self
-
 
     def poll(self, count: int = 1) -> Self:
         for _ in range(count):

@@ -104,7 +104,6 @@ class OnCall:
     def _add(self, name: str, **row: Any) -> None:
         self.machines[name] = Machine(name, {"connectionName": name, **row})
 
-
     def lose(self, *names: str) -> None:
         for name in names:
             self.machines[name].lost_s = self.now - 1
@@ -133,7 +132,6 @@ class OnCall:
         """Let polls fail with a cause, or succeed again (None)."""
         self.failure = cause
 
-
     def rows(self) -> list[Environment]:
         """Return the rows of a listing now."""
         return [self._row(machine) for machine in self.machines.values() if machine.is_listed]
@@ -156,7 +154,6 @@ class OnCall:
                 machine.changed_s = machine.lost_s if is_first else self.now
             if not is_down:
                 self.acked.discard(machine.name)
-
 
     @property
     def is_blind(self) -> bool:

@@ -100,7 +100,6 @@ async def alertmanager(config: str, folder: Path) -> AsyncIterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-
     client: httpx.AsyncClient
 
     async def result(self, expression: str) -> list[dict[str, Any]]:

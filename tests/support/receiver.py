@@ -16,7 +16,6 @@ TIMEOUT_S = 60.0
 
 
 class Posted(NamedTuple):
-
     target: str
     headers: dict[str, str]
     """Keys in lower case."""
@@ -29,7 +28,6 @@ class Posted(NamedTuple):
 
 
 class Answer(NamedTuple):
-
     status: int = 202
     body: str = ""
     headers: tuple[str, ...] = ()

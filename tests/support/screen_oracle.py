@@ -97,8 +97,6 @@ class Oracle:
         return {*self._night.resolved(), *(names for names in INCIDENTS if names[0] in held)} - active
 
 
-
-
 def _names_newest(lines: Sequence[str], night: OnCall) -> None:
     if (newest := night.newest) is None:
         return
@@ -109,8 +107,6 @@ def _names_newest(lines: Sequence[str], night: OnCall) -> None:
 def _is_about(text: str, names: Sequence[str]) -> bool:
     """Whether a text has a name of `names`."""
     return any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in names)
-
-
 
 
 def _check_block(lines: Sequence[str], night: OnCall, back: Collection[tuple[str, ...]]) -> list[_Line]:
@@ -184,8 +180,6 @@ def _fresh(night: OnCall) -> int:
     return sum(_is_fresh(incident, night) for incident in night.incidents())
 
 
-
-
 def _check_table(lines: Sequence[str], block: Sequence[_Line], night: OnCall) -> None:
     """Check that no row is also in the block."""
     column = lines[0].index(" NAME") + 1
@@ -202,8 +196,6 @@ def _names_of(lines: Sequence[str], column: int) -> Iterator[str]:
             yield line[column:].split()[0]
         elif not _HEADER.match(line):
             return
-
-
 
 
 def _check_counts(status: str, rule: str | None, night: OnCall) -> None:

@@ -58,7 +58,6 @@ def run(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProc
 
 @dataclass
 class ServeProgram:
-
     process: programs.Program
     urls: list[str]
     """Values of LETTA_BASE_URL for viewers."""

@@ -42,7 +42,6 @@ def tokens_of(**tokens: str) -> Tokens:
 
 @dataclass
 class Serving:
-
     server: HttpServer
     app: ServingApp
     profiles: dict[str, ServedProfile]

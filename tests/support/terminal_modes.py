@@ -16,7 +16,6 @@ MOUSE = {1000, 1002, 1003, 1005, 1006, 1015, 1016}
 
 @dataclass
 class Modes:
-
     private: set[int] = field(default_factory=lambda: set(USUAL))
     keyboard: int = 0
     """Depth of the stack of keyboard protocols."""

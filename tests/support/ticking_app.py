@@ -50,7 +50,6 @@ class Ages(Widget):
 
 
 class Box(ModalScreen[None]):
-
     DEFAULT_CSS = "Box { align: center middle; } Box Input { width: 30; }"
     BINDINGS: ClassVar = [("escape", "dismiss", "Close")]
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 
 class SmallClient:
-
     async def snapshot(self) -> Snapshot:
         now = time.time() * 1000
         rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(12)]

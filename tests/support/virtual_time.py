@@ -22,7 +22,6 @@ class _Alarm(NamedTuple):
 
 @dataclass
 class VirtualTime:
-
     now: float = 0.0
     """Monotonic seconds."""
     random: float = 1.0

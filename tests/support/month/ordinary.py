@@ -63,7 +63,6 @@ class _Life:
         self._platform()
         self._monitor()
 
-
     def _often(self, a_month: float) -> Iterator[int]:
         """Yield a number per occurrence, for an average of `a_month` occurrences per month."""
         expected = a_month * self._days / 30
@@ -79,7 +78,6 @@ class _Life:
     def _skewed(self, least: int, most: int) -> int:
         """Return a log-uniform time in milliseconds: 1 to 2 minutes is as likely as 1 to 2 hours."""
         return int(least * (most / least) ** self._random.random())
-
 
     def _machines(self) -> None:
         chance = self._random
@@ -177,7 +175,6 @@ class _Life:
                 script.episodes[-1] = script.episodes[-1]._replace(until=min(again_at, script.length))
             at = again_at
 
-
     @property
     def _servers(self) -> list[int]:
         return [row for rows in self._sites.values() for row in rows]
@@ -267,7 +264,6 @@ class _Life:
                     self._busy[machine].append((until, self.script.length))
                 else:
                     self.script.down(row, since, until, Cause.CRASH, is_silent=is_silent)
-
 
     def _platform(self) -> None:
         script = self.script

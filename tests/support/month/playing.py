@@ -47,7 +47,6 @@ _FAILURES: Final = (
 
 
 class Step(NamedTuple):
-
     at: int
     """Milliseconds since the script began."""
     now: Clocks

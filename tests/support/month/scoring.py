@@ -20,7 +20,6 @@ _NAMES: Final = 5
 
 
 class Message(NamedTuple):
-
     at: int
     """Milliseconds since the script began."""
     ids: frozenset[str]

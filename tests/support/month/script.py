@@ -40,7 +40,6 @@ _MISSED: Final = 4
 
 
 class Cause(StrEnum):
-
     CRASH = "crash"
     CUT = "power cut"
     CASCADE = "cascade"
@@ -110,7 +109,6 @@ class Episode(NamedTuple):
 
 
 class Change(Enum):
-
     UP = auto()
     """New connection with an immediate ping."""
     DOWN = auto()
@@ -199,7 +197,6 @@ _KEPT: Final = tuple(
 
 
 class Action(NamedTuple):
-
     at: int
     number: int
     """Sorts actions of the same moment."""

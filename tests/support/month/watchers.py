@@ -92,7 +92,6 @@ def new_monitor(policy: AlertPolicy) -> Monitor:
 
 
 class Envwatch:
-
     def __init__(self, policy: AlertPolicy) -> None:
         self.messages: list[Message] = []
         self._monitor = _shared(new_monitor(policy))
