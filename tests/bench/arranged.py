@@ -1,7 +1,7 @@
-"""What the table shows and how, in every way that a user can arrange it: the pure part, without drawing.
+"""Costs of the table's rows and order in every arrangement: the pure part, without drawing.
 
-The reference is the view as it is at the start. Listings follow each other as they do in life, one row in six with
-a new heartbeat, so that whatever is kept from one to the next counts as it does there.
+The reference is the initial view. Listings follow each other with one new heartbeat in six rows, as in practice, so
+caches have their usual effect.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DAY_MS = 86_400_000
 COLUMNS = tuple(column for column, _ in fitting(79))
 
 ARRANGED = View(query=parse("!build"), sort="version", group="pod")
-"""All at once, and most rows are left."""
+"""Filtered, sorted and grouped, with most rows left."""
 
 ARRANGEMENTS = {
     "as it comes, once more": View(),
@@ -54,7 +54,6 @@ ARRANGEMENTS = {
 
 
 def arranged() -> list[Finding]:
-    """Arrange 10,000 rows."""
     return _arranged(10_000)
 
 
@@ -111,7 +110,7 @@ def _outages(fleet: Fleet) -> Iterator[Event]:
 
 
 class _Table:
-    """What a table keeps from one listing to the next, without the table."""
+    """The table's state between listings, without the widget."""
 
     def __init__(self, *listings: Fleet) -> None:
         self._listings: Iterator[Fleet] = cycle(listings)

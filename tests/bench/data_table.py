@@ -1,6 +1,6 @@
-"""The plain way to build such a dashboard, as a reference: Textual's DataTable, its visible ages updated each second.
+"""The reference dashboard: Textual's DataTable, with visible ages updated each second.
 
-Runs as a program; `ROWS` names a JSON file with a list of rows, each with its age in seconds in the second place.
+Runs as a program; `ROWS` names a JSON file with a list of rows, each with the age in seconds in second place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COLUMNS = ("STATE", "BEAT", "NAME", "MODE", "VERSION", "BRANCH")
 
 
 class Keys(DataTable[str]):
-    """A DataTable with the keys of envwatch."""
+    """A DataTable with envwatch's keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down"),
@@ -33,8 +33,6 @@ class Keys(DataTable[str]):
 
 
 class Reference(App[None]):
-    """A table of environments whose ages tick."""
-
     def __init__(self) -> None:
         super().__init__()
         self._rows = json.loads(Path(os.environ["ROWS"]).read_text())

@@ -1,4 +1,4 @@
-"""`envwatch report`: on the history of this machine and on a recording."""
+"""`envwatch report` on this machine's history and on a recording."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def an_outage(now: float, name: str = "env-2") -> Iterator[Listed]:
-    """A quarter of an hour in which one of three is lost after ten minutes."""
+    """Yield a quarter of an hour in which one of three rows is lost after ten minutes."""
     for at in range(int(now) - 900_000, int(now) + 1, 5_000):
         rows = beating(3, at)
         if at > now - 300_000:
@@ -61,7 +61,7 @@ def an_outage(now: float, name: str = "env-2") -> Iterator[Listed]:
 
 
 def remember(machine: Path, host: str = "work.example", profile: str = "work") -> float:
-    """Record it on a machine, and return when it ended."""
+    """Record the outage on a machine; return the time of the end."""
     now = time.time() * 1000
     writer = FolderWriter(history_folder(machine / "envwatch", profile, host), Retention())
     record(writer, an_outage(now))
@@ -164,7 +164,7 @@ def test_a_wrong_period_or_format_is_one_line(machine: Path, arguments: tuple[st
 
 
 def recording(machine: Path, ends: float) -> Path:
-    """A recording that ended then."""
+    """Write a recording with that end."""
     path = machine / "night.rec"
     about = About(profile=clean("acme"), base_url=clean("https://acme.example/v1"), version=clean("1"))
     history = recorded(an_outage(ends))

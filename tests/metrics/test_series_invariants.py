@@ -1,4 +1,4 @@
-"""What holds of the series whatever happens to the platform, its polls and this machine."""
+"""Invariants of the series under any state of the platform, polls and this machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LARGEST = 6
 
 
 class SeriesMachine(MonitoredMachine):
-    """The simulated platform of the fleets' invariants; after each step all series are read."""
+    """The simulated platform of the fleet's invariants; reads all series after each step."""
 
     def _take(self, rows: list[Environment], seed: int) -> None:
         if not self._could_be_either_clock(rows):

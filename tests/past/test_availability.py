@@ -1,4 +1,4 @@
-"""The share of the time watched in which an environment was up."""
+"""The share of the watched time in which an environment was up."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def vanished(at: float) -> Event:
 
 
 def found(one: TrackedEnvironment, events: list[Event], minutes: float, since: float = NOW) -> Availability:
-    """Its availability in the minutes from `NOW` on, which were watched from `since` on."""
+    """Return the availability for the minutes from `NOW` on, watched from `since` on."""
     end = ServerMs(NOW + minutes * MINUTE)
     watched = WatchedTime((Span(ServerMs(since), end),))
     return Availability.from_intervals(states(one, events, watched, NOW, end))

@@ -26,7 +26,7 @@ A, B = clean("a"), clean("b")
 
 
 class QueuePoller(Poller):
-    """A poller whose outcomes come when the test says so."""
+    """A poller with outcomes from the test."""
 
     def __init__(self) -> None:
         super().__init__(Script(World()), Limits())
