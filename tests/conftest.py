@@ -37,7 +37,6 @@ for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
 
 @pytest.fixture(autouse=True)
 def local_zone_of_the_machine() -> Iterator[None]:
-    """Reset the time zone after each test."""
     yield
     use_zone(None)
 
@@ -47,6 +46,5 @@ LONG = ("e2e", "tui", "cli", "storage", "demo")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order files so that every worker is busy to the end; the order within a file stays."""
     folders = {folder: place for place, folder in enumerate(LONG)}
     items.sort(key=lambda item: folders.get(item.path.parent.name, len(LONG)))

@@ -55,7 +55,6 @@ OTHER_PROGRAMS: Final = "docs/operators/"
 
 PROMISED: Final = PAGES["docs/stability.md"]
 GENERATED: Final = re.compile(r"<!-- \w+: made by docs/generate.py -->.*?<!-- end -->", re.DOTALL)
-"""The tables of `docs/generate.py`."""
 
 WRITTEN: Final = set(chain.from_iterable(lists(f"{section(PROMISED, 'JSON')}{section(PROMISED, 'Events')}").values()))
 """Names in the program's output; tests/test_stability.py compares the names with the program."""

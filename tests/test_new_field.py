@@ -51,7 +51,6 @@ def promise(path: Path) -> None:
 
 
 def changed_files(copy: Path) -> set[str]:
-    """Return the files of the copy that differ from the project's files."""
     files = [
         path for name in COPIED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
     ]

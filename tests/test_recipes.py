@@ -60,7 +60,6 @@ FIELD_CHANGES: Final = {Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED}
 
 @cache
 def output_of(*arguments: str) -> str:
-    """Return the program's output, without settings of this machine."""
     environ = environment(Path("/nonexistent"), COLUMNS="200")
     ended = programs.run([sys.executable, "-m", "envwatch", *arguments], environ)
     assert ended.returncode == 0
@@ -68,13 +67,11 @@ def output_of(*arguments: str) -> str:
 
 
 def listed_under(title: str, text: str) -> set[str]:
-    """Return the names in the first column of a generated table."""
     (table,) = re.findall(rf"^<!-- {title}: made by.*?<!-- end -->", text, re.DOTALL | re.MULTILINE)
     return {name.strip("`") for name, *_ in tables(table)}
 
 
 def example() -> Mapping[str, Any]:
-    """Return the page's configuration file."""
     (block,) = (each for each in blocks(CONFIGURATION) if each.language == "toml")
     return tomllib.loads(block.text)
 

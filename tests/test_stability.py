@@ -67,7 +67,6 @@ def listing() -> Any:
 
 
 def hook_events() -> list[Any]:
-    """Return a hook's events at an incident's begin and end."""
     one = hooked("web", "b").hold(20, "web").hold(65)
     context = Context(source=SOURCE, host="letta.example", profile="work")
     messages = [
@@ -161,10 +160,8 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Series": lambda: [name.strip("`") for name, *_ in tables(page("metrics.md")) if name.startswith("`envwatch_")],
     "Versions of the format": lambda: [str(version) for version in range(1, FORMAT_VERSION + 1)],
 }
-"""The program's names for each list."""
 
 OTHERWISE_HELD: Final = {"Performance data of `check`", "A silence", "Further kinds"}
-"""Lists covered by separate tests."""
 
 
 def test_every_promise_has_a_test() -> None:

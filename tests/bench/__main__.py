@@ -65,7 +65,6 @@ ON_REQUEST = {
 
 
 def main(names: Iterable[str]) -> None:
-    """Run benches, by default all usual benches, and print the findings."""
     names = list(names) or [*BENCHES]
     if names[:1] == ["month"]:
         month.main(names[1:])

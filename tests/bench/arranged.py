@@ -58,7 +58,6 @@ def arranged() -> list[Finding]:
 
 
 def arranged_100k() -> list[Finding]:
-    """Arrange 100,000 rows; takes a minute."""
     return _arranged(100_000)
 
 
@@ -90,7 +89,6 @@ def _arranged(count: int) -> list[Finding]:
 
 
 def _listings(count: int) -> tuple[Fleet, Fleet]:
-    """Return a fleet after a listing, and after the next."""
     rows = demo_rows(count)
     before = decoded(pages_of(rows))
     after = decoded(pages_of(beating(rows)), {row.id: row for row in before})
@@ -110,8 +108,6 @@ def _outages(fleet: Fleet) -> Iterator[Event]:
 
 
 class _Table:
-    """The table's state between listings, without the widget."""
-
     def __init__(self, *listings: Fleet) -> None:
         self._listings: Iterator[Fleet] = cycle(listings)
         self._cache = ArrangeCache()

@@ -20,8 +20,6 @@ COLUMNS = ("STATE", "BEAT", "NAME", "MODE", "VERSION", "BRANCH")
 
 
 class Keys(DataTable[str]):
-    """A DataTable with envwatch's keys."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down"),
         Binding("k", "cursor_up"),

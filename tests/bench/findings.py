@@ -35,14 +35,12 @@ class Finding:
     reference: float | None = None
     """In the same unit."""
     against: str = ""
-    """Name of the reference."""
 
     @property
     def ratio(self) -> float | None:
         return self.measured / self.reference if self.reference else None
 
     def keeps(self, budget: Budget) -> bool | None:
-        """Return whether the figure is within a budget, or None without a budget."""
         if budget == Budget():
             return None
         return self.measured <= budget.limit and (self.ratio or 0) <= budget.ratio
@@ -91,7 +89,6 @@ def share(values: Sequence[float], part: float) -> float:
 
 
 def number_text(value: float) -> str:
-    """Return a figure with about three digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -26,7 +26,6 @@ PAGE = 100
 
 
 def plain_rows(count: int) -> list[dict[str, Any]]:
-    """Return rows of printable ASCII only."""
     return wire_rows(count)
 
 
@@ -53,12 +52,10 @@ def pages_of(rows: Sequence[dict[str, Any]]) -> list[bytes]:
 
 
 def decoded(pages: Sequence[bytes], known: Mapping[SafeText, Environment] | None = None) -> list[Environment]:
-    """Return a walk's rows as the client decodes them."""
     return [row for page in pages for row in page_of(page, known).environments]
 
 
 def write_reference_rows(server: ChildServer, path: Path) -> None:
-    """Write a server's rows for the reference."""
     now = time.time() * 1000
     with Client(server.base_url, server.key) as client:
         listed = client.rows()

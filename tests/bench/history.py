@@ -107,7 +107,6 @@ def _encoded(moments: Iterable[Moment]) -> list[Frame]:
 
 
 def _furthest(recorded: Sequence[Frame]) -> list[int]:
-    """Return the places right before each frame that shortens the way."""
     kinds = [frame.kind for frame in recorded]
     return [
         place for place, kind in enumerate(kinds) if kind is FrameKind.STEP and kinds[place + 1 : place + 2] != [kind]
@@ -115,7 +114,6 @@ def _furthest(recorded: Sequence[Frame]) -> list[int]:
 
 
 def _way_to(recorded: Sequence[Frame], place: int) -> list[Frame]:
-    """Return the frames needed to rebuild a moment."""
     key = max(index for index in range(place + 1) if recorded[index].kind is FrameKind.KEY)
     bridges = [index for index in range(key, place + 1) if recorded[index].kind is FrameKind.BRIDGE]
     start = bridges[-1] if bridges else key + 1

@@ -42,7 +42,6 @@ _HOLDS = 5
 
 
 def start() -> list[Finding]:
-    """Time the first data of 100 rows, with and without a history."""
     with served(_ROWS) as server, home_for(server) as environ:
         folder = history_folder(
             Path(environ["HOME"]) / ".local/state/envwatch", "default", server.base_url.partition("://")[2]
@@ -140,7 +139,6 @@ def _write_history(folder: Path) -> None:
 
 
 def _life(moments: list[float]) -> Iterator[list[Environment]]:
-    """Yield rows: one in six with a new heartbeat, and a change about each minute."""
     rows = beating(_ROWS, moments[0] * 1000)
     for number, at in enumerate(moments):
         rows = [

@@ -59,7 +59,6 @@ def store() -> list[Finding]:
 
 
 def _written(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> float:
-    """Write a life; return the CPU milliseconds a poll."""
     writer = FolderWriter(folder, Retention())
     assert writer.take()
     started = time.process_time()
@@ -83,7 +82,6 @@ def _recorded(folder: Path, life: Sequence[tuple[Moment, MonitorChanges]]) -> fl
 
 
 def _steps(past: StoredPast) -> list[Finding]:
-    """Jump to moments of an hour, and step forward and back from each."""
     polls = past.polls(*ALWAYS)
 
     def spent_at(place: int) -> float:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 800, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 560, 24, 344
 _LABEL_PX = 16
-"""Minimum distance between two lines' labels."""
 _COLOURS = ("#d1495b", "#e28413", "#8f6ab8", "#2a9d8f", "#3d7ea6", "#6b7280")
 
 

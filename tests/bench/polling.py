@@ -83,7 +83,6 @@ async def _polls(server: ChildServer) -> tuple[list[float], list[float]]:
 
 
 def listing() -> list[Finding]:
-    """List 1,000 rows in 10 pages in a fresh process."""
     commands = ([*ENVWATCH, "list"], SDK)
     times: list[list[tuple[float, float]]] = [[], []]
     with served(1_000) as server, home_for(server) as environ:

@@ -50,7 +50,6 @@ def served(size: int) -> Iterator[ChildServer]:
 
 @contextmanager
 def home_for(server: ChildServer) -> Iterator[dict[str, str]]:
-    """Yield the environment of a server's clients, with a temporary home."""
     with TemporaryDirectory() as home:
         cached = {_CACHE: os.environ[_CACHE]} if _CACHE in os.environ else {}
         credentials = {"LETTA_API_KEY": server.key, "LETTA_BASE_URL": server.base_url}
@@ -99,7 +98,6 @@ class Glass(Terminal):
         return int(peak[1]) / 1024 if peak else float("nan")
 
     def take(self, seconds: float) -> bytes:
-        """Read the next bytes; empty on a timeout."""
         if not select.select([self._master], [], [], seconds)[0]:
             return b""
         chunk = os.read(self._master, 1 << 16)
@@ -109,7 +107,6 @@ class Glass(Terminal):
         return chunk
 
     def run_for(self, seconds: float) -> None:
-        """Read and drop all bytes for some seconds."""
         deadline = time.perf_counter() + seconds
         while (left := deadline - time.perf_counter()) > 0:
             self.take(left)

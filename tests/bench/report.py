@@ -38,7 +38,6 @@ _RUNS = 9
 
 
 def report() -> list[Finding]:
-    """Report on 8 hours of 1,000 rows, polled every 5 s, in fresh processes."""
     with TemporaryDirectory() as home:
         environ = {"HOME": home, "XDG_STATE_HOME": home, "XDG_CONFIG_HOME": home, "PATH": ""}
         _write_history(history_folder(Path(home) / "envwatch", "default", "api.letta.com"))

@@ -40,7 +40,6 @@ def _answers(program: Glass, key: str) -> Iterator[float]:
 
 
 def steps() -> list[Finding]:
-    """Time the first byte of a step; the reference moves the cursor."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "life.rec"
         _recording(path)

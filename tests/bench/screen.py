@@ -30,7 +30,6 @@ _KEYS = ("j", "j", "j", "\x04", "j", "j", "\x04", "k", "G", "k", "k", "\x15", "k
 
 @contextmanager
 def _stage(size: int) -> Iterator[tuple[ChildServer, dict[str, str]]]:
-    """Yield a server and the environment of programs that show the fleet, including the reference."""
     with served(size) as server, home_for(server) as environ:
         rows = Path(environ["HOME"]) / "rows.json"
         write_reference_rows(server, rows)
@@ -45,7 +44,6 @@ def _dashboard(environ: dict[str, str], *, columns: int = 80, lines: int = 24, o
 
 @contextmanager
 def _arranged_dashboard(environ: dict[str, str]) -> Iterator[Glass]:
-    """Start the dashboard with rows filtered, sorted and grouped by pod."""
     environ = {**environ, "ENVWATCH_SORT": ARRANGED.sort or ""}
     with _dashboard(environ, options=("--filter", str(ARRANGED.query))) as dashboard:
         dashboard.first_data()
@@ -86,7 +84,6 @@ def start() -> list[Finding]:
 
 
 def idle() -> list[Finding]:
-    """Count bytes and CPU while only the ages tick, 40 rows."""
     found = []
     with _stage(40) as (_, environ):
         for columns, lines in ((80, 24), (200, 50)):
@@ -147,7 +144,6 @@ def _idling(program: Glass) -> tuple[float, float, float]:
 
 
 def keys() -> list[Finding]:
-    """Time the first byte after a key, 10,000 rows."""
     with _stage(10_000) as (_, environ):
         with _dashboard(environ) as dashboard:
             ours = _answers(dashboard)
@@ -175,7 +171,6 @@ def _answers(program: Glass) -> list[float]:
 
 
 def memory() -> list[Finding]:
-    """Measure the peak memory of two polls of 10,000 rows."""
     return _memory(10_000)
 
 
@@ -209,7 +204,6 @@ def _memory(size: int) -> list[Finding]:
 
 
 def _wait_for_polls(dashboard: Glass, environ: dict[str, str], count: int) -> None:
-    """Wait until the log has `count` listings, and the screen shows the last."""
     deadline = time.perf_counter() + TIMEOUT_S
     while not _log(environ).exists() or _log(environ).read_text().count(" rows") < count:
         if time.perf_counter() > deadline:

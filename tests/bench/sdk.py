@@ -6,7 +6,6 @@ from letta_client import Letta
 
 
 def count_all(client: Letta) -> int:
-    """Walk over all pages of a hundred rows; return the number of rows."""
     page = client.environments.list(limit="100")
     count = len(page.connections)
     while page.has_next_page:

@@ -33,7 +33,6 @@ class _Spent(NamedTuple):
     cpu_s: float
     requests: int
     late_s: float
-    """Largest overrun of a walk's interval; 0 without an overrun."""
 
 
 def viewers() -> list[Finding]:
@@ -106,7 +105,6 @@ async def _view(port: int, limit: int, phase: float, requests: list[int], lates:
 
 
 async def _cursors(port: int, limit: int) -> list[str]:
-    """Return the ends of the pages' queries."""
 
     def read() -> list[str]:
         with Client(f"http://127.0.0.1:{port}", TOKEN) as client:

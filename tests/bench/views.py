@@ -41,7 +41,6 @@ KEYS = {"down": "j", "page down": "pagedown", "end": "G", "top": "g"}
 
 
 def views_100k() -> list[Finding]:
-    """Filter, sort and move at 100,000 rows; the reference is 10,000."""
     few, many = (decoded(pages_of(demo_rows(count))) for count in (FEW, MANY))
     found = []
     for what, measured, reference in (*_choosing(few, many), *_moving(few, many)):

@@ -35,12 +35,10 @@ class Ended(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The first line up to the performance data."""
         return self.out.split("\n")[0].split(" | ")[0]
 
     @property
     def failure(self) -> str:
-        """The only line of a check without a result."""
         assert (self.code, self.err) == (3, "")
         assert self.out.startswith("ENVWATCH UNKNOWN - ")
         assert self.out.count("\n") == 1
@@ -201,7 +199,6 @@ async def test_times_in_another_unit_are_unknown_where_the_rows_could_decide(tmp
 
 
 def write_profiles(folder: Path, /, **urls: str) -> str:
-    """Write a configuration of profiles; return the path."""
     config = folder / "config.toml"
     parts = [f'[profiles.{name}]\nbase_url = "{url}"\napi_key_env = "K"\n' for name, url in urls.items()]
     config.write_text("".join(parts), encoding="utf-8")

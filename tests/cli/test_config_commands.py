@@ -45,7 +45,6 @@ def config_file(home: Path, text: str) -> Path:
 
 
 def key_file(home: Path, name: str, mode: int = 0o600, content: str = KEY, *, at: Path | None = None) -> Path:
-    """Write a key file, by default next to the configuration file."""
     path = at or home / ".config" / "envwatch" / name
     path.write_text(f"{content}\n")
     path.chmod(mode)
@@ -59,7 +58,6 @@ def run(home: Path, *arguments: str, **environ: str) -> Ended:
 
 
 def rows(output: str) -> dict[str, list[str]]:
-    """Return the output of `show`: value and origin by name."""
     parts = [re.split(r" {2,}", line, maxsplit=2) for line in output.splitlines()]
     return {name: rest for name, *rest in parts}
 

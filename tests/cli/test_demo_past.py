@@ -236,7 +236,6 @@ def test_a_past_that_is_given_up_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def report(home: Path, *arguments: str) -> tuple[int, str, str]:
-    """Return exit code, output and messages of the report on the demo."""
     done = programs.run(
         [sys.executable, "-m", "envwatch", "report", "--profile", "demo", *arguments], environment(home)
     )

@@ -80,7 +80,6 @@ async def examined(
 
 
 def amiss(findings: Mapping[str, Finding]) -> dict[str, str]:
-    """Return the findings that are neither fine nor skipped."""
     return {
         id_: one.status.value
         for id_, one in findings.items()

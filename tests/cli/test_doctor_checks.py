@@ -61,8 +61,6 @@ TERMINAL: dict[str, Any] = {"term": "xterm-256color", "columns": 80, "lines": 24
 
 
 class Answers(Requests):
-    """Replaces a server's responses and handshake."""
-
     def __init__(self, *pages: Exchange, health: Exchange | None = None, tls: TlsHandshake | None = None) -> None:
         self._pages = iter(pages)
         self._health = health or exchange()
@@ -76,8 +74,6 @@ class Answers(Requests):
 
 
 class Way(Probe):
-    """Replaces a server's connection and answers."""
-
     def __init__(self, connected: Connected | None = None, answers: Answers | None = None) -> None:
         super().__init__(base_url="https://x", limits=Limits(), environ={}, wall=lambda: WALL, monotonic=lambda: 0.0)
         self._connected = connected
@@ -97,7 +93,6 @@ def exchange(**changes: Any) -> Exchange:
 
 
 def server(environ: Mapping[str, str] | None = None, **known: Any) -> ServerContext:
-    """Return the subject of a server's checks, with the values of earlier checks."""
     context = ServerContext(Settings(), environ or {}, lambda: WALL)
     for name, value in known.items():
         setattr(context, name, value)

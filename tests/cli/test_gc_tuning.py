@@ -33,7 +33,6 @@ def pages_of_rows() -> list[bytes]:
 
 @contextmanager
 def looks() -> Iterator[list[int]]:
-    """Record the generations of the collections meanwhile."""
     generations: list[int] = []
 
     def note(phase: str, info: dict[str, int]) -> None:
@@ -49,7 +48,6 @@ def looks() -> Iterator[list[int]]:
 
 @pytest.fixture(autouse=True)
 def _defaults() -> Iterator[None]:
-    """Use Python's thresholds, as the reference."""
     relaxed = gc.get_threshold()
     gc.set_threshold(*DEFAULTS)
     yield
@@ -58,7 +56,6 @@ def _defaults() -> Iterator[None]:
 
 @pytest.fixture
 def started() -> Iterator[None]:
-    """Set the collector up like the dashboard, and reset afterwards."""
     thresholds = gc.get_threshold()
     gc_tuning.start()
     yield

@@ -48,8 +48,6 @@ async def for_ever(event: asyncio.Event, _seconds: float) -> None:
 
 @dataclass
 class Inbox:
-    """A delivery that accepts messages unless down."""
-
     name: str
     sent: list[str]
     is_down: bool
@@ -63,13 +61,9 @@ class Inbox:
 
 @dataclass
 class Run:
-    """A run of `watch --hooks` over one environment; runs do not overlap."""
-
     folder: Path
-    """State kept from run to run."""
     began_at: float
     is_down: bool = False
-    """Whether the receiver is down."""
     sent: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -78,7 +72,6 @@ class Run:
         return AlertPlace(self.folder / "alerts" / "work.json", SOURCE)
 
     async def watch(self, *is_up: bool) -> Run:
-        """Poll every minute."""
         alerts = AlertFiles({NO_PROFILE: self.place}, self.warnings.append)
         prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, alerts)
         monitor = Monitor.create({NO_PROFILE: Limits()})

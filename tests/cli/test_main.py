@@ -73,7 +73,6 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(server: Server, home: Path) -> dict[str, str]:
-    """Return the environment of a user with a working key and no further settings."""
     return clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
 
 
@@ -94,13 +93,11 @@ def run(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = 
 
 
 async def run_beside(environ: Mapping[str, str], *arguments: str) -> Ended:
-    """Run the command while this loop goes on serving."""
     return await asyncio.to_thread(run, environ, *arguments)
 
 
 @contextmanager
 def terminal(environ: Mapping[str, str], *arguments: str, columns: int = 80) -> Iterator[tuple[programs.Program, int]]:
-    """Run the command in a separate terminal; yield the process and the terminal's other end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = programs.in_terminal([*ENVWATCH, *arguments], environ, theirs, folder=environ["HOME"])
@@ -114,7 +111,6 @@ def terminal(environ: Mapping[str, str], *arguments: str, columns: int = 80) -> 
 
 
 def screen_until(ours: int, wanted: bytes = b"\0never") -> bytes:
-    """Read from a terminal until a text appears, or the program has closed."""
     seen = b""
     deadline = time.monotonic() + TIMEOUT_S
     while wanted not in seen:

@@ -63,7 +63,6 @@ def running(
 
 
 def written(path: Path) -> Series:
-    """Return a file's series; empty without a file."""
     try:
         return Series.read(path.read_bytes())
     except FileNotFoundError:
@@ -75,7 +74,6 @@ def names_in(folder: Path) -> set[str]:
 
 
 async def series_when(path: Path, name: str, value: float | None, **labels: str) -> Series:
-    """Wait until a series of a file has a value; return all series."""
     series = Series({})
     deadline = time.monotonic() + programs.TIMEOUT_S
     while time.monotonic() < deadline:
@@ -87,7 +85,6 @@ async def series_when(path: Path, name: str, value: float | None, **labels: str)
 
 
 def fresh(count: int, down: Mapping[str, object] = OFF) -> list[dict[str, object]]:
-    """Return rows that beat now, except the first."""
     beating = {"lastHeartbeat": time.time() * 1000}
     return [wire_row("env-1", **down), *(row | beating for row in wire_rows(count)[1:])]
 

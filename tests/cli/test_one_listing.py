@@ -39,7 +39,6 @@ def late(reply: Reply) -> Reply:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Faulty]:
-    """Serve three pages, the second slow."""
     async with faulty_server(wire_rows(5)) as faulty:
         faulty.break_page(1, late)
         yield faulty

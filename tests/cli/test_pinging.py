@@ -70,7 +70,6 @@ class Scene:
         self.switch.take(update)
 
     async def poll(self, *, at: float) -> None:
-        """Take a complete listing, and wait for the end of the resulting fetch."""
         self.now = at
         await self._take(listed([row("web", self.at)], self.at))
         await self.settled()
@@ -81,7 +80,6 @@ class Scene:
         await self.settled()
 
     async def tick(self, *, at: float) -> None:
-        """Let time pass without a poll."""
         self.now = at
         await self._take(None)
         await self.settled()

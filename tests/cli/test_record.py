@@ -136,7 +136,6 @@ def test_a_replay_begins_at_a_time_and_keeps_what_a_filter_finds(life: Path, cap
 
 
 def steps_in(path: Path) -> list[tuple[str, list[str]]]:
-    """Return a recording's polls with the kinds of events; empty without a file."""
     if not path.exists() or not path.stat().st_size:
         return []
     with RecordedFile(path) as file:
@@ -199,14 +198,12 @@ async def _recorded_until_a_signal(home: Path, number: signal.Signals) -> None:
 
 
 async def grown(path: Path, is_so: Callable[[list[tuple[str, list[str]]]], bool]) -> None:
-    """Wait until a recording meets a condition."""
     async with asyncio.timeout(programs.TIMEOUT_S):
         while not is_so(steps_in(path)):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.02)
 
 
 def remember(home: Path, base_url: str, at: float, profile: str = "default") -> None:
-    """Write a life into the history that a process would find."""
     host = base_url.partition("://")[2]
     writer = FolderWriter(history_folder(home / ".local/state/envwatch", profile, host), Retention())
     writer.take()

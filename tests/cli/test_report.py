@@ -41,7 +41,6 @@ history = false
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without a key, with two profiles."""
     for name in [name for name in os.environ if name.startswith(("LETTA_", "ENVWATCH_"))]:
         monkeypatch.delenv(name)
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
@@ -61,7 +60,6 @@ def an_outage(now: float, name: str = "env-2") -> Iterator[Listed]:
 
 
 def remember(machine: Path, host: str = "work.example", profile: str = "work") -> float:
-    """Record the outage on a machine; return the time of the end."""
     now = time.time() * 1000
     writer = FolderWriter(history_folder(machine / "envwatch", profile, host), Retention())
     record(writer, an_outage(now))
@@ -164,7 +162,6 @@ def test_a_wrong_period_or_format_is_one_line(machine: Path, arguments: tuple[st
 
 
 def recording(machine: Path, ends: float) -> Path:
-    """Write a recording with that end."""
     path = machine / "night.rec"
     about = About(profile=clean("acme"), base_url=clean("https://acme.example/v1"), version=clean("1"))
     history = recorded(an_outage(ends))

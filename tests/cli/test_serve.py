@@ -68,7 +68,6 @@ def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[ServeProgram]:
 
 
 def listing(home: Path, url: str, key: str) -> list[dict[str, Any]]:
-    """Return the environments of `envwatch list`, without ages."""
     ended = run(upstream(home, url, key), "list", "-o", "json")
     assert ended.returncode == Exit.FINE, ended.stderr
     rows = json.loads(ended.stdout)["environments"]
@@ -216,7 +215,6 @@ def in_order(seed: int) -> list[dict[str, Any]]:
 
 
 def let_upstream_list(server: Scripted, rows: list[dict[str, Any]]) -> None:
-    """Let upstream list other rows, and wait until `serve` has polled these rows."""
     polls = len(server.seen)
     server.script = lambda _: rows
     # Requests for single devices come between two polls.

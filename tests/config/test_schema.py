@@ -66,7 +66,6 @@ def config_file(folder: Path, text: str | bytes) -> Path:
 
 
 def mistakes(folder: Path, text: str | bytes) -> list[str]:
-    """Return the lines about mistakes in a file, without the path."""
     path = config_file(folder, text)
     with pytest.raises(ConfigError) as caught:
         document_at(path, must_exist=False)
@@ -334,7 +333,6 @@ def test_a_file_that_cannot_be_read_is_an_error_in_any_place(tmp_path: Path, nam
 
 
 def described(name: str) -> dict[str, Any]:
-    """Return a setting's JSON schema without title and description."""
     properties = schema()["$defs"]["Profile"]["properties"][name]
     return {word: value for word, value in properties.items() if word not in {"title", "description"}}
 

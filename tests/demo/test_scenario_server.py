@@ -36,7 +36,6 @@ def client(outage: Server) -> Iterator[Client]:
 
 
 def lost(client: Client, clock: Clock) -> list[str]:
-    """Lose the pod; return the ids of the pod's machines except sandboxes."""
     before = {row["id"] for row in client.rows() if row["connectionId"]}
     clock.now = START + 20_000
     return [
@@ -47,7 +46,6 @@ def lost(client: Client, clock: Clock) -> list[str]:
 
 
 def command(base_url: str, id_: str, key: str = KEY) -> tuple[int, str]:
-    """Run the demo's command for a row; return exit code and output."""
     environ = {start_listener.KEY_VARIABLE: key, "ENVWATCH_ID": id_}
     arguments = [sys.executable, "-P", start_listener.__file__, base_url]
     done = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=False)

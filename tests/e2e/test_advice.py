@@ -22,7 +22,6 @@ METADATA: dict[str, Any] = wire_row()["metadata"]
 
 @contextmanager
 def dashboard(home: Path, **changes: Any) -> Iterator[Terminal]:
-    """Show one row above two healthy rows, with the pane at the right."""
     now = time.time() * 1000
     beat = {"lastHeartbeat": now, "lastSeenAt": now, "firstSeenAt": now - 86_400_000, "connectedAt": now - 60_000}
     newest = {"metadata": METADATA | {"lettaCodeVersion": "0.35.0"}}

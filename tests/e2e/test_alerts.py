@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _STORIES: dict[str, Story] = {}
-"""By test name."""
 
 SENTINEL = ("opened", ["sentinel"])
 
 
 def of(story: Story) -> Callable[[Any], Any]:
-    """Give a test the tale of a story."""
 
     def register(test: Any) -> Any:
         _STORIES[test.__name__] = story

@@ -23,7 +23,6 @@ BELL = "control '\\x07'"
 
 
 def profile_state(lost: int = 0) -> list[dict[str, Any]]:
-    """Return online rows, the first `lost` of them offline."""
     now = time.time() * 1000
     up = [{**row, "lastHeartbeat": now, "lastSeenAt": now} for row in wire_rows(COUNT)]
     return [{**row, "connectionId": None, "connectedAt": None, "lastHeartbeat": None} for row in up[:lost]] + up[lost:]

@@ -76,7 +76,6 @@ ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
     "all folded": (*GROUPS, ("x", "^ ►▸"), ("x", "^  ▸ branch branch-3  ● 10")),
     "baseline": (("m", "baseline marked"), ("=", "Nothing differs from the baseline")),
 }
-"""Keys, and the resulting screen."""
 
 
 @pytest.mark.slow

@@ -55,7 +55,6 @@ def dashboard(server: Scripted, home: Path, *options: str, columns: int = 80) ->
 
 
 def wait_until_recorded(terminal: Terminal, server: Scripted, home: Path, polls: int) -> None:
-    """Wait until `polls` polls are readable, while the program draws."""
     terminal.wait_until(lambda: len(past_of(server, home).polls(*ALWAYS)) >= polls, f"{polls} polls")
 
 

@@ -24,8 +24,6 @@ OTHERS = [f"web-{number:02}" for number in range(20)]
 
 
 class Fleet:
-    """A fleet that loses a pod and recovers."""
-
     def __init__(self) -> None:
         self.lost_at: float | None = None
         self.back_at: float | None = None
@@ -58,7 +56,6 @@ def quit_from(terminal: Terminal) -> None:
 
 
 def badge(terminal: Terminal) -> str:
-    """Return the badge with the moment of the past; empty in the present."""
     found = re.search("(REWOUND|PAUSED) [0-9:]+", terminal.display[0])
     return found[0] if found else ""
 

@@ -69,7 +69,6 @@ def is_row(line: str) -> bool:
 
 
 def is_on_member(terminal: Terminal) -> bool:
-    """Whether the cursor stands on a member of an unfolded incident."""
     return terminal.display[terminal.cursor_line].startswith(" ►   ")
 
 
@@ -152,7 +151,6 @@ def tour(terminal: Terminal, server: Faulty) -> None:
 
 
 def tour_of_errors(terminal: Terminal, server: Faulty, error: str) -> None:
-    """See every kind of failure that can carry the server's words."""
     for status, words in ((500, "server error:"), (403, "forbidden:")):
         server.break_every_page(
             says(status, error, Retry_After=error[:200].replace("\n", " "), X_Odd="\x1b]0;pwned\x07")
@@ -247,7 +245,6 @@ INJECTED = [
 
 
 def into(sent: bytes, injected: str) -> bytes:
-    """Return the bytes with an injection in the middle, between two sequences."""
     middle = sent.index(b"\x1b", len(sent) // 2)
     return sent[:middle] + injected.encode() + sent[middle:]
 

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 HEADER = "  STATE    FOR BEAT NAME"
 PASTED = "\x1b[200~pwned \x9b31m\x9d0;x\x9c\x07\x00\u202e\u200d[/]\x1b[201~"
-"""A hostile clipboard text, bracketed by a terminal."""
 
 
 def later(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -64,19 +63,13 @@ def to_the_dashboard(terminal: Terminal) -> None:
 
 
 class Extent(NamedTuple):
-    """The extent of a tour."""
-
     groups: tuple[str, ...]
-    """Columns to group by."""
     columns: int
-    """Number of sets of `COLUMNS`."""
     rows: int
-    """Number of rows viewed one by one."""
 
 
 WHOLE = Extent(("BRANCH", "MODE", "VERSION", "USER", "POD", "OS"), 7, 12)
 BRIEF = Extent(("BRANCH", "USER"), 1, 3)
-"""The same places with fewer examples."""
 
 
 def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]], extent: Extent) -> int:
@@ -183,7 +176,6 @@ def see_events(terminal: Terminal) -> None:
 
 
 def see_copies(terminal: Terminal, count: int) -> None:
-    """Show each text of the block's lines and of some rows."""
     terminal.press("g")
     terminal.wait_for_cursor(1)
     for _ in range(block_height(terminal) + count):
@@ -198,7 +190,6 @@ def see_copies(terminal: Terminal, count: int) -> None:
 
 
 def acknowledge(terminal: Terminal) -> int:
-    """Acknowledge three lines of the block; return the number of environments."""
     terminal.press("4")
     terminal.wait_for("[0-9]/[0-9]+  ")
     terminal.wait_until(lambda: all("● on" not in line for line in terminal.display), "those that are offline")
@@ -217,7 +208,6 @@ def acknowledge(terminal: Terminal) -> int:
 
 
 def acknowledged(terminal: Terminal) -> list[int]:
-    """Return the number of environments of each acknowledged line of the block."""
     found = (re.match(r".[► ]✓ (([0-9]+) )?", line) for line in terminal.display)
     return [int(match[2] or 1) for match in found if match is not None]
 
@@ -231,7 +221,6 @@ def export(terminal: Terminal, form: str, *keys: str) -> None:
 
 @pytest.fixture(scope="module")
 def usual_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Extent], bytes]:
-    """Return the program's bytes on a tour over a benign fleet."""
 
     @cache
     def sent(extent: Extent) -> bytes:
@@ -330,7 +319,6 @@ COMPACT = f";{OSC_52[:5]}\x07\x1b\\\x9c{TITLE}\n9;4;\u202e"
 
 
 def notified(sent: bytes) -> list[str]:
-    """Return the texts sent to desktops."""
     return [(match["nine"] or match["many"]).decode() for match in NOTIFICATION.finditer(sent)]
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SIZES = [(200, 50), (80, 24), (120, 36)]
 FOLDED = re.compile("  ▸ offline for over 24 h  ○ ([0-9]+)")
-"""The table's last line, which folds rows that are offline for long."""
 
 
 def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
@@ -157,7 +156,6 @@ def test_within_twenty_seconds_the_demo_shows_what_envwatch_is_for(tmp_path: Pat
 
 
 def first_beat(terminal: Terminal) -> str:
-    """Return the heartbeat age of the first online row."""
     return next((match[1] for row in rows(terminal) if (match := re.search(r"● on +[0-9dhms ]+ ([0-9]+s) ", row))), "")
 
 

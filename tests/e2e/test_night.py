@@ -32,8 +32,6 @@ requests_per_minute = 6000
 
 @dataclass
 class Fleet:
-    """The server's rows, changed by the steps of the night."""
-
     lost_at: dict[str, float] = field(default_factory=dict)
     """Last sign of life by id, in milliseconds."""
     back_at: dict[str, float] = field(default_factory=dict)
@@ -71,10 +69,8 @@ class Seen:
     """The visible screen, without parts that change every second."""
 
     status: str = "● 200 on live"
-    """The status line from the counts on."""
     block: str = ""
     rule: str = "200 online"
-    """The line below the block."""
     tags: Mapping[str, int] = field(default_factory=dict)
     """The number of visible rows by tag (after the row's bar)."""
     cursor: str = "web-060"

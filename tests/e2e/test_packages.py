@@ -41,7 +41,6 @@ pytestmark = pytest.mark.slow
 
 
 def run(command: Sequence[str | Path], folder: Path, environ: Mapping[str, str] | None = None) -> str:
-    """Run a command that must succeed, and return the output."""
     outside = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     done: subprocess.CompletedProcess[str] = subprocess.run(
         command,
@@ -68,7 +67,6 @@ def package_index() -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and the wheel built from the sdist."""
     folder = tmp_path_factory.mktemp("dist")
     run(["uv", "build", "--quiet", "--out-dir", folder, ROOT], folder)
     return folder
@@ -80,7 +78,6 @@ def only(folder: Path, pattern: str) -> Path:
 
 
 def outside_environ(home: Path) -> dict[str, str]:
-    """Return a user's environment, without the repository."""
     return {name: value for name, value in environment(home).items() if name != "PYTHONPATH"}
 
 

@@ -114,7 +114,6 @@ def test_losses_stand_in_the_block_with_marks_and_in_one_place(tmp_path: Path, *
 
 
 def block_of(terminal: Terminal) -> list[str]:
-    """Return the lines between the status line and the rule, or the table's titles if there is no rule."""
     lines = terminal.display[1:]
     return lines[: next((y for y, line in enumerate(lines) if re.match("──| +STATE ", line)), 0)]
 

@@ -32,7 +32,6 @@ def server() -> Iterator[Server]:
 
 @contextmanager
 def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Terminal]:
-    """Run a dashboard with a slow poll and a separate state folder; quit at the end."""
     environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "XDG_STATE_HOME": str(home / "state")}
     environ |= own_keys(home)
     with Terminal.of_envwatch("--interval", "60", home=home, columns=columns, lines=26, environ=environ) as terminal:
@@ -44,7 +43,6 @@ def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Termin
 
 
 def header(terminal: Terminal) -> str:
-    """Return the column titles, up to the pane."""
     return terminal.display[titles_line(terminal)].partition("▏")[0]
 
 
@@ -63,7 +61,6 @@ def wait_for_mark(terminal: Terminal, name: str) -> None:
 
 
 def find(terminal: Terminal, name: str) -> None:
-    """Filter by the start of an environment's name, and put the cursor on the match."""
     terminal.press(f"/{name[:4]}")
     terminal.wait_for(" 1/[0-9]+ ")
     terminal.press(ENTER)

@@ -22,7 +22,6 @@ def is_cursor_from(terminal: Terminal, line: int) -> bool:
 
 
 def wait_for_rows(terminal: Terminal, pattern: str) -> None:
-    """Wait until the table has rows and each row starts with a pattern."""
     terminal.wait_until(lambda: (found := rows(terminal)) and all(re.match(pattern, row) for row in found), pattern)
 
 
@@ -39,7 +38,6 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
 
 @pytest.fixture
 def terminal(still: Terminal) -> Terminal:
-    """The same, back at the start."""
     still.press("0", "g")
     still.wait_for(HEADER)
     still.wait_for_cursor(1)

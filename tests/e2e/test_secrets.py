@@ -53,7 +53,6 @@ def fragments(key: str) -> set[str]:
 
 
 def traces(key: str, terminal: Terminal, home: Path) -> Iterator[str]:
-    """Yield the places where part of the key is readable."""
     places = {"terminal": bytes(terminal.received), "screen": terminal.text.encode()}
     for path in home.rglob("*"):
         with suppress(FileNotFoundError, IsADirectoryError):  # the program may rename files meanwhile
@@ -335,7 +334,6 @@ def test_what_only_resembles_a_key_is_shown(text: str) -> None:
 
 
 def caught(depth: int) -> BaseException:
-    """Return an exception from nested frames with a local variable."""
     secret_local = "local-" + "variable"
     error = caught(depth - 1) if depth else ValueError("\x1b[2Jfrom afar\nin two lines")
     try:

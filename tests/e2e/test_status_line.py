@@ -35,8 +35,6 @@ BROKEN = f"all connections are taken, ask again later {'and later ' * 11}END"
 
 
 class Beating(Sequence[dict[str, Any]]):
-    """Rows with a fresh heartbeat in every listing."""
-
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self._rows = rows
 
@@ -82,7 +80,6 @@ def look(terminal: Terminal, line: int, pattern: str) -> tuple[str, str, bool, b
 
 
 def badge_colour(terminal: Terminal, pattern: str) -> str:
-    """Return the background colour of a badge in the status line."""
     foreground, background, _, is_reversed = look(terminal, 0, pattern)
     return foreground if is_reversed else background
 

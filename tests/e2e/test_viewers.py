@@ -29,8 +29,6 @@ SIZES = [(80, 24), (120, 36)]
 
 
 class Team(NamedTuple):
-    """An upstream, `serve`, and the viewers' homes."""
-
     upstream: Upstream
     key: str
     served: ServeProgram
@@ -79,7 +77,6 @@ def dashboard(environ: dict[str, str], *arguments: str) -> Iterator[Terminal]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """A team for tests that leave no changes."""
     with team(tmp_path_factory.mktemp("team")) as running:
         wait_until(lambda: running.polls, "a first listing")
         yield running

@@ -27,7 +27,6 @@ STEP = 5_000.0
 
 
 def story(*listings: list[Environment]) -> Iterable[Outcome]:
-    """Return the listings, one every five seconds."""
     return [listed(rows, NOW + number * STEP) for number, rows in enumerate(listings)]
 
 
@@ -40,7 +39,6 @@ def kinds(events: list[Event]) -> list[Kind]:
 
 
 def quarantined(profile_state: ProfileState) -> tuple[Anomaly, int] | None:
-    """Return anomaly and number of the quarantined listings."""
     return (
         None
         if profile_state.quarantine is None
@@ -123,7 +121,6 @@ def lacking(
     confirmed_absent: frozenset[SafeText] = frozenset(),
     in_doubt: frozenset[SafeText] = frozenset(),
 ) -> Listed:
-    """Return a listing of `count` beating rows without the rows from `first` to `last`."""
     missing = ids(first, last)
     outcome = listed([row for row in beating(count, at) if row.id not in missing], at)
     snapshot = replace(outcome.snapshot, confirmed_absent=confirmed_absent, in_doubt=in_doubt)

@@ -27,12 +27,10 @@ DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt
 
 
 def row(at: float, id_: str = "env-1", **changes: Any) -> Environment:
-    """Return a row that beat just before a moment."""
     return environment(id_, **({"lastHeartbeat": at - 1_000} | changes))
 
 
 def lives(*listings: tuple[float, Sequence[Environment]]) -> ProfileState:
-    """Return a fleet after listings at moments after `NOW`."""
     return watched([listed(rows, NOW + after) for after, rows in listings])[0]
 
 
@@ -41,7 +39,6 @@ def taken_over(before: ProfileState, first: ProfileState, id_: str = "env-1") ->
 
 
 LOST = lives((0, [row(NOW)]), (5_000, [row(NOW, **DOWN)]))
-"""The previous run has seen the environment go."""
 
 
 @pytest.mark.parametrize(("gap", "tag"), [(5 * MINUTE, "NEW"), (15 * MINUTE - 1, "NEW"), (15 * MINUTE, None)])
@@ -136,7 +133,6 @@ def test_a_row_that_flaps_goes_on_flapping_without_another_event() -> None:
 
 
 GONE = lives((0, beating(2)), (5_000, beating(1)), (10_000, beating(1)))
-"""The previous run has seen `env-2` go."""
 
 
 @pytest.mark.parametrize(("before", "since_at"), [(GONE, NOW + 10_000), (lives((0, beating(2))), NOW + 20_000)])

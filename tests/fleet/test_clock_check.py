@@ -43,7 +43,6 @@ def rows_at(at: float, stopped: Mapping[int, float] | None = None, count: int = 
 
 
 def dated(rows: list[Environment], at: float, error: float = 0.0) -> Listed:
-    """Return a listing with a `Date` that is wrong by `error`."""
     outcome = listed(rows, at)
     return replace(outcome, snapshot=replace(outcome.snapshot, clock=(OffsetBounds(error - 500, error + 500),)))
 
@@ -51,7 +50,6 @@ def dated(rows: list[Environment], at: float, error: float = 0.0) -> Listed:
 def story(
     listings: int, errors: Mapping[int, float], stopped: Mapping[int, float] | None = None
 ) -> tuple[ProfileState, list[Event]]:
-    """Play listings five seconds apart, some with a wrong `Date`."""
     moments = [(number, NOW + number * STEP) for number in range(listings)]
     return watched(dated(rows_at(at, stopped), at, errors.get(number, 0.0)) for number, at in moments)
 

@@ -55,7 +55,6 @@ class Watch:
 
     @property
     def alerts(self) -> bool:
-        """Whether the row needs a person; asserts that the counts agree."""
         now = reading(self.at)
         found = self.monitor.is_alerting(self.tracked, now)
         profile_state = self.monitor.fleet.by_profile[NO_PROFILE]

@@ -23,7 +23,6 @@ def same(kind: Kind, count: int, before: str = "online") -> list[Event]:
 
 
 def cut_off(rows: list[Environment], count: int) -> list[Environment]:
-    """Return the rows, the first `count` disconnected."""
     gone = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None, "podId": None}
     return [environment(row.id, **gone) for row in rows[:count]] + rows[count:]
 

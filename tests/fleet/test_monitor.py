@@ -36,7 +36,6 @@ def down() -> list[Environment]:
 
 
 def driven(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[Monitor, list[MonitorChanges]]:
-    """Return the monitor after some outcomes, and the changes of each."""
     all_changes = []
     for outcome in outcomes:
         now = reading(NOW + outcome.started.monotonic * 1000)  # type: ignore[union-attr]  # none of them is a sleep
@@ -99,7 +98,6 @@ def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_af
 
 
 def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:
-    """Return the monitor after time alone, and the ids of newly opened incidents."""
     monitor, changes = monitor.tick(reading(at_ms))
     return monitor, [loss.id or "" for incident in changes.opened for loss in incident.losses]
 

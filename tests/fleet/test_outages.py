@@ -64,7 +64,6 @@ def watched(*spans: tuple[float, float]) -> WatchedTime:
 
 
 def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime = ALWAYS, end: float = 10) -> str:
-    """Return states from `NOW` on, each with the second of the begin."""
     return " ".join(
         f"{each.state}@{(each.since - NOW) / 1000:g}" for each in states(one, events, times, at(0), at(end))
     )
@@ -199,7 +198,6 @@ def test_nothing_was_in_no_time() -> None:
 
 
 def spoken(*parts: tuple[UptimeState, float]) -> str:
-    """Return the outages in a sequence of states with lengths in seconds."""
     begin, intervals = 0.0, []
     for state, length in parts:
         intervals.append(Interval(state, at(begin), at(begin + length)))
@@ -240,7 +238,6 @@ class Life(NamedTuple):
     events: list[Event]
     watched: WatchedTime
     expected: list[UptimeState]
-    """In each second."""
 
 
 _PRESENCES = {UptimeState.UP: "online", UptimeState.DOWN: "offline", UptimeState.ABSENT: None}
@@ -296,7 +293,6 @@ ALL_TIMES = (WallMs(0), WallMs(1e15))
 
 
 def seeded(history: MemoryHistory, *outcomes: Outcome) -> Monitor:
-    """Return a monitor that reads the past after some outcomes."""
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for outcome in outcomes:
         assert not isinstance(outcome, Slept)

@@ -58,12 +58,10 @@ def with_times(row: Environment, times: Mapping[str, Any]) -> Environment:
 
 
 def in_unit(row: Environment, factor: float) -> Environment:
-    """Return the same row from a platform with another time unit."""
     return with_times(row, {name: getattr(row, name) and getattr(row, name) * factor for name in TIMES})
 
 
 def listings(factors: Iterable[float], count: int = 150) -> Iterator[Listed]:
-    """Yield listings five seconds apart, each in a separate unit."""
     for number, factor in enumerate(factors):
         at = NOW + number * STEP
         yield listed([in_unit(row, factor) for row in fleet_rows(at, count)], at)

@@ -315,7 +315,6 @@ def test_a_wrong_local_clock_hides_no_machine_that_stopped(skew: float) -> None:
 
 
 def test_every_kind_of_event_about_an_environment_can_happen() -> None:
-    """A day in the life of an environment."""
     days = [
         environment("env-2", lastHeartbeat=NOW + 5_000, connectionId="conn-2"),
         environment("env-2", lastHeartbeat=NOW + 10_000, connectionId="conn-3", listenerInstanceId="server-3"),

@@ -36,11 +36,9 @@ if TYPE_CHECKING:
 A, B, C = (f"server-{letter * 16}" for letter in "abc")
 """Instances of one computer under three names."""
 LOST: Final = NOW - 10_000
-"""The old row's last sign of life."""
 
 
 def row(id_: str, instance: str | None = A, *, up: bool = True, beat: float = NOW, **changes: Any) -> Environment:
-    """Return a machine's row; a down row was last seen at `beat`."""
     live = {"lastHeartbeat": beat, "lastSeenAt": beat}
     lost = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None, "lastSeenAt": beat, "podId": None}
     names = {"connectionName": f"nas {id_}", "deviceId": "machine", "listenerInstanceId": instance}
@@ -62,7 +60,6 @@ def after(*rows: Environment) -> ProfileState:
 
 
 def replaced(profile_state: ProfileState) -> dict[str, str]:
-    """Return the replacing row's id by replaced id."""
     return {
         id_: tracked.replaced_by
         for id_, tracked in profile_state.environments.items()
@@ -71,7 +68,6 @@ def replaced(profile_state: ProfileState) -> dict[str, str]:
 
 
 def lives(*listings: Iterable[Environment], every: float = 5_000) -> tuple[ProfileState, list[Event]]:
-    """Return the state after some listings, and the events."""
     return watched(listed([*rows], NOW + every * number) for number, rows in enumerate(listings))
 
 
@@ -449,8 +445,6 @@ def test_a_failed_poll_and_a_sleep_change_nothing() -> None:
 
 @dataclass
 class Listener:
-    """A listener on one device, as the platform knows it."""
-
     number: int
     device: int
     first_seen_at: float = 0.0
@@ -609,7 +603,6 @@ def _in_circles(found: dict[str, str]) -> set[str]:
 
 
 def after_restart(monitor: Monitor, at: float, *, with_state: bool = True) -> Monitor:
-    """Return another run with the alert state of the previous run, without history."""
     now = reading(at)
     content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
     state = alert_state(content, NO_PROFILE, now)

@@ -28,7 +28,6 @@ LATER = NOW + 3 * HOUR
 
 
 def moment(*outcomes: Outcome, profile_state: ProfileState | None = None) -> Moment:
-    """Return the moment after some outcomes."""
     last = outcomes[-1]
     return Moment(last.started if not hasattr(last, "awake") else last.awake, watched(outcomes, profile_state)[0])
 

@@ -46,7 +46,6 @@ def row(id_: SafeText, *, is_up: bool = False) -> Environment:
 
 
 def monitor_of(servers: Mapping[SafeText, SafeText], acks: Acks | None = None, *rows: Environment) -> Monitor:
-    """Return a monitor whose profiles have listed the same rows."""
     monitor = Monitor.create(dict.fromkeys(servers, Limits()), acks or {}, servers=servers)
     for profile in servers:
         monitor, _ = monitor.apply(profile, listed(rows or [row(ID)]), reading())
@@ -54,7 +53,6 @@ def monitor_of(servers: Mapping[SafeText, SafeText], acks: Acks | None = None, *
 
 
 def loud(monitor: Monitor) -> set[SafeText]:
-    """Return the profiles of the alerting rows."""
     return {each.profile for each in monitor.fleet.environments if monitor.is_alerting(each, reading())}
 
 

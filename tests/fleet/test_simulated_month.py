@@ -30,7 +30,6 @@ def some_script(rows: int = 3, length: int = HOUR) -> Script:
 
 
 def eventful_script() -> Script:
-    """Return six hours with nearly every kind of event."""
     script, chance = some_script(rows=14, length=6 * HOUR), Random(1)
     script.down(0, 20 * MINUTE, 30 * MINUTE, Cause.CRASH)
     script.down(1, 25 * MINUTE, 25 * MINUTE + 40 * SECOND, Cause.UPGRADE)

@@ -29,7 +29,6 @@ ALL = (WallMs(0), WallMs(1e15))
 
 
 def spans(*moments: tuple[float, float]) -> WatchedTime:
-    """Return spans in seconds since `NOW`."""
     return WatchedTime(tuple(Span(ServerMs(NOW + 1000 * a), ServerMs(NOW + 1000 * b)) for a, b in moments))
 
 

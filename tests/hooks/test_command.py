@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
 PATIENCE_S = 20.0
-"""Seconds to wait for a process that should act at once."""
 
 
 def shell(script: str, **settings: Any) -> HookCommand:

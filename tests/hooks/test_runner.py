@@ -34,8 +34,6 @@ WRONG = DeliveryError("no such team", is_final=True)
 
 @dataclass
 class Receiver:
-    """A delivery that fails as scripted, then accepts everything while up."""
-
     time: VirtualTime
     failures: list[Exception] = field(default_factory=list)
     is_up: bool = True

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 HOOKS = tuple(clean(name) for name in ("one", "two"))
 HOW = ("takes", "refuses", "hangs", "hangs and takes")
-"""A receiver's reactions to messages."""
 OPEN, END = "open", "end"
 
 
@@ -40,8 +39,6 @@ class Sent(NamedTuple):
 
 @dataclass
 class Receiver:
-    """A delivery that accepts everything, refuses everything, or hangs and then refuses."""
-
     time: VirtualTime
     how: str = "takes"
     sent: list[Sent] = field(default_factory=list)
@@ -57,8 +54,6 @@ class Receiver:
 
 
 class Step(NamedTuple):
-    """An action on a hook, or passing time."""
-
     what: str
     hook: SafeText
     incident: int
@@ -80,8 +75,6 @@ STEPS = st.lists(
 
 @dataclass
 class Hook:
-    """The puts of one hook, and the receiver's messages."""
-
     receiver: Receiver
     incidents: dict[SafeText, str] = field(default_factory=dict)
     newest: dict[SafeText, int] = field(default_factory=dict)
@@ -91,7 +84,6 @@ class Hook:
     healed_at: float = 0.0
 
     def take(self, step: Step, number: int, runner: Runner) -> None:
-        """Take a step; `number` is the message's state."""
         id_ = clean(f"{step.incident}-{self.generations[step.incident]}")
         if step.what in HOW:
             self.receiver.how = step.what
@@ -108,7 +100,6 @@ class Hook:
 
 
 async def played(steps: Sequence[Step], hooks: Sequence[SafeText], random: float) -> dict[SafeText, Hook]:
-    """Play all hooks' steps on a shared clock, and heal every receiver at the end."""
     time = VirtualTime(random=random)
     found = {name: Hook(Receiver(time)) for name in hooks}
     deliveries = {name: hook.receiver for name, hook in found.items()}

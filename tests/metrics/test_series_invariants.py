@@ -28,8 +28,6 @@ LARGEST = 6
 
 
 class SeriesMachine(MonitoredMachine):
-    """The simulated platform of the fleet's invariants; reads all series after each step."""
-
     def _take(self, rows: list[Environment], seed: int) -> None:
         if not self._could_be_either_clock(rows):
             self._poll(self._listed(rows, 0))

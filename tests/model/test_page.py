@@ -26,7 +26,6 @@ CAREFUL = b'{"\\u0020": 0, '
 
 
 def with_member(member: str, row: dict[str, Any] | None = None) -> bytes:
-    """Return a page of one row with a raw last member."""
     written = json.dumps(row or wire_row())
     return f'{{"connections": [{written[:-1]}, {member}}}], "hasNextPage": false}}'.encode()
 

@@ -99,7 +99,6 @@ def test_at_the_ends_of_the_calendar_there_may_be_no_past_moment() -> None:
 
 
 def berlin(text: str, utc: str) -> str:
-    """Return a moment in UTC; `utc` is now."""
     at = past_moment_of(text, datetime.fromisoformat(utc).replace(tzinfo=UTC), BERLIN)
     assert at is not None
     return f"{at:%dT%H:%M}"

@@ -69,7 +69,6 @@ def test_any_texts_can_be_compared_as_versions(versions: list[str]) -> None:
 
 
 def running(*versions: str | None) -> list[TrackedEnvironment]:
-    """Return machines that are up, each with a version."""
     return [
         tracked(id=f"env-{n}", deviceId=f"device-{n}", metadata={"lettaCodeVersion": version})
         for n, version in enumerate(versions)

@@ -18,7 +18,6 @@ CASES = sorted(OPERATORS.glob("*_test.yml"))
 
 
 def said(*command: str | Path | None) -> str:
-    """Return the output of a program that must succeed."""
     ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

@@ -41,7 +41,6 @@ def names_in(expression: str) -> set[str]:
 
 
 def rows(at: float, *, flapping_is_up: bool, pod_is_up: bool) -> list[Environment]:
-    """Return twelve rows: one flapping, and eight of one pod."""
 
     def row(number: int) -> Environment:
         is_up = {0: flapping_is_up, 1: True, 2: True, 3: True}.get(number, pod_is_up)

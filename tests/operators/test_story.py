@@ -110,7 +110,6 @@ class Stack:
     pager: Receiver
 
     async def suppressed(self) -> list[str]:
-        """Return the names of the alerts that Alertmanager inhibits."""
         async with httpx.AsyncClient(base_url=self.alertmanager_url) as client:
             alerts = (await client.get("/api/v2/alerts")).json()
         return [each["labels"]["alertname"] for each in alerts if each["status"]["inhibitedBy"]]
@@ -122,7 +121,6 @@ class Stack:
 
 @asynccontextmanager
 async def stack(folder: Path) -> AsyncIterator[Stack]:
-    """Run the platform, envwatch, Prometheus, Alertmanager, and the receiver of messages."""
     platform = Scripted(healthy)
     async with receiver() as pager, serving(platform), served(platform, folder) as port:
         # A busy machine may miss scrapes for some seconds, so the rule about missed scrapes keeps the full time.

@@ -52,7 +52,6 @@ def vanished(at: float) -> Event:
 
 
 def found(one: TrackedEnvironment, events: list[Event], minutes: float, since: float = NOW) -> Availability:
-    """Return the availability for the minutes from `NOW` on, watched from `since` on."""
     end = ServerMs(NOW + minutes * MINUTE)
     watched = WatchedTime((Span(ServerMs(since), end),))
     return Availability.from_intervals(states(one, events, watched, NOW, end))

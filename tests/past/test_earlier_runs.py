@@ -41,12 +41,10 @@ def read(history: MemoryHistory, began: float, lasts: timedelta = DAY) -> Earlie
 
 
 def polls_at(*moments: float, history: MemoryHistory | None = None, count: int = 2) -> MemoryHistory:
-    """Record one run of listings at milliseconds after `NOW`."""
     return recorded((listed(beating(count, NOW + ms), NOW + ms) for ms in moments), history)
 
 
 def first_at(ms: float, rows: Iterable[Environment] | None = None) -> Moment:
-    """Return the moment after a first listing."""
     history = recorded([listed([*(beating(2, NOW + ms) if rows is None else rows)], NOW + ms)])
     (poll,) = history.polls(WallMs(0), at(ms))
     return history.moment(poll)

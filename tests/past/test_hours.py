@@ -112,7 +112,6 @@ def at(hours: float) -> ServerMs:
 
 
 def monitor_at(hours: float, *events: Event, rows: int = 3, since: float = -20.0) -> Monitor:
-    """Return a monitor with a newest listing at an hour, watching since another hour."""
     outcome = listed(beating(rows, at(hours)), at(hours))
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
     monitor = replace(monitor, watched={NO_PROFILE: WatchedTime((Span(at(since), at(hours)),))})

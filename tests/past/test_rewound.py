@@ -73,7 +73,6 @@ def test_a_poll_is_found_by_its_profile_and_number() -> None:
 
 
 def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:
-    """Record outcomes, and return the monitor after each."""
     monitors = [Monitor.create({NO_PROFILE: Limits()})]
     for outcome in outcomes:
         monitor, changes = monitors[-1].apply(NO_PROFILE, outcome, outcome.ended)  # type: ignore[union-attr]

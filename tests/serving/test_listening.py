@@ -23,7 +23,6 @@ REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {T
 
 @contextmanager
 def open_files(most: int) -> Iterator[None]:
-    """Limit this process's open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     try:

@@ -23,7 +23,6 @@ deep = settings(max_examples=examples(300), deadline=None)
 def page_of_walk(
     served: Served, at: float, cursor: str | None = None, viewer: str = "ann", connection: str = "1", **params: str
 ) -> list[str]:
-    """Return the ids of a page of three rows after a cursor."""
     query = {"limit": "3"} | params | ({} if cursor is None else {"after": cursor})
     body = served.ask(urlencode(query), at, viewer=viewer, connection=connection).body
     return [row["id"] for row in json.loads(body)["connections"]]

@@ -91,7 +91,6 @@ def loses(server: Faulty, *numbers: int, exist: bool) -> None:
 
 
 def asked_about(server: Faulty) -> list[str]:
-    """Return the device ids of single requests, as in the path."""
     return [seen.path.removeprefix(DEVICE_ROUTE) for seen in server.seen if seen.path.startswith(DEVICE_ROUTE)]
 
 

@@ -368,7 +368,6 @@ async def test_an_endless_error_text_is_not_read(server: Faulty) -> None:
     ],
 )
 async def test_a_poll_that_breaks_anywhere_fails_alone(server: Faulty, how: How, *, is_warm: bool) -> None:
-    """Break the n-th operation of the server during a poll, for every n."""
     limits = HASTY if how is How.HANG else PATIENT
     operation, was_reached = 0, True
     while was_reached:

@@ -32,7 +32,6 @@ def field(name: str, value: Any) -> Fault:
 
 
 def number(text: str) -> Fault:
-    """Write a number into the first row verbatim."""
     return lambda reply: replace(
         reply, body=reply.body.replace(b'"lastHeartbeat": ', f'"x": {text}, "y": '.encode(), 1)
     )
@@ -121,11 +120,9 @@ FAULTS: dict[str, tuple[Cause, list[Fault]]] = {
         [edits(lambda page: page.update(connections=[*page["connections"], {"id": "x" * 70_000}], hasNextPage=True))],
     ),
 }
-"""Every fault by name, with the expected cause."""
 
 
 async def message_of(*faults: Fault) -> str:
-    """Return the message about a fault on the only page, with the server named HOST."""
     async with faulty_server([]) as server, client_of(server, Limits()) as client:
         server.break_page(0, *faults)
         return (await failure_of(client)).message.replace(server.url.removeprefix("http://"), "HOST")

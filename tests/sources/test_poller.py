@@ -36,7 +36,6 @@ async def no_task_and_no_complaint_is_left() -> AsyncIterator[None]:
 
 
 def gaps(script: Script) -> list[float]:
-    """Return the seconds between poll starts."""
     return [later - earlier for earlier, later in zip(script.asked_at, script.asked_at[1:], strict=False)]
 
 

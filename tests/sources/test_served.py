@@ -32,7 +32,6 @@ class Serving:
 
     def __init__(self) -> None:
         self.listed_at: float | None = time.monotonic() - 100
-        """Time of upstream's listing; each new value is a new listing."""
         self.headers: dict[str, str | None] = {}
         self.on_page: Callable[[], None] = lambda: None
 

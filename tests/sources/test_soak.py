@@ -108,8 +108,6 @@ class BusyPlatform:
 
 
 class RestlessPlatform(BusyPlatform):
-    """A source in which 40 of 100 rows change mode in each listing."""
-
     def __init__(self, world: World) -> None:
         super().__init__(world, rows=100)
 
@@ -121,10 +119,7 @@ class RestlessPlatform(BusyPlatform):
 
 @dataclass(frozen=True)
 class Use:
-    """The process's resources at a moment."""
-
     peak: int
-    """Peak bytes of memory so far."""
     blocks: int
     """Memory blocks allocated by Python: leaks increase this number, whatever the earlier peak."""
     descriptors: int
@@ -139,7 +134,6 @@ class Use:
 
 
 async def soak(polls: int) -> tuple[Use, Use]:
-    """Watch a busy platform; return the use after the first `WARM` polls and after the last."""
     world = World()
     poller = Poller(BusyPlatform(world), Limits(), world.runtime())
     profile_state, events_count, asleep = ProfileState(), 0, 0
@@ -165,7 +159,6 @@ async def soak(polls: int) -> tuple[Use, Use]:
 
 
 def assert_flat(warm: Use, end: Use) -> None:
-    """Assert that growth is within the limits."""
     assert end.peak - warm.peak <= 16 * MIB
     assert end.blocks - warm.blocks <= warm.blocks * 0.1
     assert end.descriptors <= warm.descriptors

@@ -50,7 +50,6 @@ ODD: Mapping[str, tuple[Callable[[Path], Path], str]] = {
 
 
 def run(home: Path, *arguments: str, **environ: str) -> tuple[int, str]:
-    """Run envwatch in little memory; return exit code and standard error."""
     done = programs.run([sys.executable, "-m", "envwatch", *arguments], environment(home, **environ), memory=MEMORY)
     return done.returncode, done.stderr.decode()
 

@@ -46,7 +46,6 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def finish(file: StateFile) -> None:
-    """Close a file, and wait for the write even on a slow disk."""
     file.close()
     for thread in threading.enumerate():
         if thread.name == "state file":
@@ -54,7 +53,6 @@ def finish(file: StateFile) -> None:
 
 
 def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
-    """Keep changes one by one, and return the notices."""
     notes: list[str] = []
     memory = RememberedFile(path, notes.append)
     for change in changes:
@@ -69,7 +67,6 @@ def acks(count: int, first: int = 1) -> dict[ServerKey, Ack | None]:
 
 
 def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> None:
-    """Run a script in concurrent processes, each with the file's path and a name."""
     program = home / "program.py"
     program.write_text(script)
     with open(os.devnull, "r+b") as null, (home / "errors").open("wb") as errors:  # noqa: PTH123 - a device

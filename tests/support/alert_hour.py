@@ -56,8 +56,6 @@ class Need(NamedTuple):
 
 
 class Hour:
-    """Machines, events, and the resulting needs."""
-
     def __init__(self, home: Path, speed: float) -> None:
         self.site = Site(*RACK, *SHOP, *APPS, *BENCH, *LONE, *CALM)
         self.site.machines[CALM[0]].fields = listener(CALM[0], 0)
@@ -71,7 +69,6 @@ class Hour:
         """Machines that the platform's outage disconnects."""
 
     def live(self) -> None:
-        """Run all events in time."""
         with self.desk, self._runs:
             self._start()
             began = time.time()
@@ -82,7 +79,6 @@ class Hour:
             self._end(signal.SIGTERM)
 
     def _plan(self) -> Iterator[tuple[float, Callable[[], object]]]:
-        """Yield events with delays in seconds."""
         yield from self._outage(self.site.close, [LONE[0]], 2, 10)
         yield from self._outage(self.site.cut, [LONE[1]], 4, 14)
         for number, name in enumerate(APPS):  # a rolling upgrade
@@ -147,7 +143,6 @@ class Hour:
         yield to_minute * MINUTE, start
 
     def _rename(self) -> None:
-        """Restart a machine's listener under another name."""
         self.site.close(CALM[0])
         time.sleep(10)
         now = time.time() * 1000
@@ -168,7 +163,6 @@ class Hour:
             self.site.restore(*connected[number::10])
 
     def needs(self) -> list[Need]:
-        """Return the needs in order of beginning."""
         return [
             Need(name, began_at, ended_at, self._blind_between(began_at, ended_at))
             for name, began_at, ended_at in sorted(self._downs, key=itemgetter(1))

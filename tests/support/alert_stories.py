@@ -28,13 +28,10 @@ MINUTE = 60
 class Tale(NamedTuple):
     told: list[Told]
     notes: dict[str, Any]
-    """Further facts for the test."""
     said: str = ""
-    """envwatch's standard error."""
 
     @property
     def names(self) -> list[tuple[str, list[str]]]:
-        """Kind and names of each message."""
         return [(each.what, list(each.names)) for each in self.told]
 
     @property

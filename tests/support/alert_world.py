@@ -43,8 +43,6 @@ APPENDS: Final = 'at=$(date +%s); printf "%s %s\\n" "$at" "$(cat)" >> "$0"'
 
 
 class Told(NamedTuple):
-    """A message to a hook."""
-
     at: float
     """Seconds since the epoch."""
     what: str
@@ -57,7 +55,6 @@ class Told(NamedTuple):
 
 
 def told_by(cloud_event: str, at: float) -> Told:
-    """Return the message in a CloudEvent."""
     event = json.loads(cloud_event)
     data = event["data"]
     names = tuple(sorted(each["name"] for each in data.get("environments") or ()))
@@ -66,14 +63,11 @@ def told_by(cloud_event: str, at: float) -> Told:
 
 
 def told_again(values: Sequence[Any]) -> Told:
-    """Return a message from decoded JSON."""
     at, what, names, *rest = values
     return Told(at, what, tuple(names), *rest)
 
 
 class Seen(NamedTuple):
-    """An environment's event that `watch` printed."""
-
     word: str
     """`offline`, `renamed`, …."""
     name: str
@@ -111,8 +105,6 @@ class Machine:
 
 
 class Site:
-    """Machines, and the server that lists the rows."""
-
     def __init__(self, *ids: str, period_ms: float = PERIOD_MS) -> None:
         started, count = time.time() * 1000, len(ids)
         self.machines = {
@@ -131,7 +123,6 @@ class Site:
             self.machines[machine.id] = machine
 
     def close(self, *ids: str) -> None:
-        """Close the connections of machines, as listeners do at their end."""
         with self.at_once:
             for id_ in ids:
                 self.machines[id_].closed_at = time.time() * 1000
@@ -142,7 +133,6 @@ class Site:
                 self.machines[id_].silent_at = time.time() * 1000
 
     def restore(self, *ids: str) -> None:
-        """Connect machines anew."""
         with self.at_once:
             for id_ in ids:
                 machine = self.machines[id_]
@@ -151,7 +141,6 @@ class Site:
 
     @property
     def listings(self) -> int:
-        """Number of requested listings."""
         return sum(1 for seen in self.server.seen if "after" not in seen.query)
 
 
@@ -164,12 +153,10 @@ class Watch:
         self._err = err
 
     def events(self) -> list[Seen]:
-        """Return the printed events of environments, including group members."""
         lines = self._out.read_bytes().split(b"\n")[:-1]
         return [event for line in lines for event in _events_in(json.loads(line))]
 
     def names(self, word: str) -> list[str]:
-        """Return the names of environments with this kind of event."""
         return [event.name for event in self.events() if event.word == word]
 
     @property
@@ -177,7 +164,6 @@ class Watch:
         return self._err.read_text(encoding="utf-8")
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """End the program by a signal; return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_S)
 
@@ -280,7 +266,6 @@ class Desk:
         self.wait_until(are_listed, f"{count} listings")
 
     def told(self, hook: str = "page") -> list[Told]:
-        """Return the messages to a hook."""
         path = self.file_of(hook)
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
         return [told_by(event, float(at)) for at, event in (line.split(" ", 1) for line in lines)]
@@ -310,15 +295,12 @@ class Desk:
         return True
 
     def report(self) -> str:
-        """Return all deliveries and standard error, for a failure's message."""
         return f"{in_lines(self.told())}\n{self.said()}"
 
     def said(self) -> str:
-        """Return the last lines of standard error of the runs."""
         return "\n".join(path.read_text(encoding="utf-8")[-1500:] for path in sorted(self.home.glob("err-*")))
 
 
 def in_lines(told: Iterable[Told]) -> str:
-    """Return messages in readable lines."""
     lines = [f"  {each.at:.0f} {each.what} {each.incident}: {', '.join(each.names)} ({each.summary})" for each in told]
     return "\n".join(["delivered:", *lines])

@@ -90,8 +90,6 @@ class RecordingApp(EnvwatchApp):
 
 
 class Stage:
-    """An app with a clock and outcomes."""
-
     def __init__(
         self,
         *,
@@ -125,7 +123,6 @@ class Stage:
             self._queue.task_done()
 
     def hand_out(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
-        """Queue an outcome for the app."""
         self._queue.put_nowait((profile, outcome))
 
     async def take(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
@@ -163,7 +160,6 @@ class Stage:
         await self.press(*(_KEYS.get(letter, letter) for letter in text))
 
     def go_to(self, id_: str) -> None:
-        """Put the cursor on an environment's line."""
         self.app.dashboard.select((NO_PROFILE, clean(id_)))
 
     @property
@@ -196,7 +192,6 @@ class Stage:
 
     @property
     def text(self) -> str:
-        """The top screen as text."""
         return "\n".join(line.rstrip() for line in self.lines)
 
     @property
@@ -207,7 +202,6 @@ class Stage:
 
     @property
     def body(self) -> list[str]:
-        """The table's non-empty lines below the titles."""
         return [line.strip(" ▌►") for line in self.lines_of(self.table)[1:] if line.strip()]
 
     @property
@@ -224,7 +218,6 @@ class Stage:
         return self.lines_of(self.app.dashboard.query_one(ProblemBlock))[-1]
 
     def lines_of(self, widget: Widget) -> list[str]:
-        """Return a widget's lines of the screen."""
         return self.lines[widget.region.y : widget.region.bottom]
 
     @property
@@ -233,11 +226,9 @@ class Stage:
 
     @property
     def strips(self) -> list[Strip]:
-        """The top screen's lines with styles."""
         return self.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no other way to the drawn text
 
     def line_of(self, text: str) -> Strip:
-        """Return the top screen's first line with a text."""
         return next(strip for strip in self.strips if text in strip.text)
 
 
@@ -252,14 +243,12 @@ def style_in(strip: Strip, text: str) -> Style:
 
 @asynccontextmanager
 async def staged(size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Stage]:
-    """Run an app in a terminal of a size."""
     async with running(Stage(**options), size) as stage:
         yield stage
 
 
 @asynccontextmanager
 async def running(stage: Stage, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
-    """Run a prepared stage."""
     async with stage.app.run_test(size=size) as stage.pilot:
         await stage.pilot.pause()
         yield stage

@@ -47,7 +47,6 @@ class BlockNight:
     now: float = 0.0
     """Seconds since `NOW`."""
     seen_at: dict[EnvironmentKey, float] = field(default_factory=dict)
-    """The last sign of life of each listed row."""
     changes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """Changes to rows by name, with wire names of fields."""
 
@@ -87,7 +86,6 @@ class BlockNight:
         return self.look()
 
     def hold(self, seconds: float, rows: str) -> Self:
-        """Poll every five seconds for a time."""
         for _ in range(round(seconds / 5)):
             self.poll(rows)
         return self
@@ -98,7 +96,6 @@ class BlockNight:
         return self.look()
 
     def wait(self, seconds: float) -> Self:
-        """Let time pass without a poll."""
         self.now += seconds
         self.monitor, _ = self.monitor.tick(self.clocks)
         return self.look()

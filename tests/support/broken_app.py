@@ -50,7 +50,6 @@ def fail() -> NoReturn:
 
 
 def get_stuck() -> None:
-    """Block the event loop."""
     os.write(2, b"\x1b[Hstuck")
     time.sleep(600)
 

@@ -35,7 +35,6 @@ BUDGETS: Final = {
     bench: {what: Budget(**entry) for what, entry in entries.items()}
     for bench, entries in tomllib.loads(_FILE.read_text(encoding="utf-8")).items()
 }
-"""Budgets by bench and text of the finding."""
 
 OTHER_TESTS: Final = "tests"
 """The table whose budgets no bench measures."""

@@ -30,13 +30,10 @@ if TYPE_CHECKING:
     from envwatch.views.output.environment_list import EnvironmentList
 
 TEXT_MEMBERS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.wire != "id"]
-"""A row's texts by wire name, except the id."""
 
 TEXT_KEYS: Final = [key for key, each in METADATA_FIELDS.items() if each.kind is str]
-"""The texts in a row's metadata."""
 
 NOW = ServerMs(1_760_000_000_000.0)
-"""A moment of the server's clock."""
 
 PERIODS = frozenset({*ENDS, *ENDS.values(), Kind.SLEPT}) - {Kind.HELD, Kind.STALLED, Kind.RESUMED}
 """Begins and ends of periods, which are no events of rows; `tests/fleet/test_periods.py` covers all periods."""
@@ -71,7 +68,6 @@ def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002
 
 
 def wire_rows(count: int) -> list[dict[str, Any]]:
-    """Return healthy rows `env-1`, `env-2`, …."""
     return [wire_row(f"env-{number}") for number in range(1, count + 1)]
 
 
@@ -109,7 +105,6 @@ def listed(
 
 
 def failed(cause: Cause = Cause.TIMEOUT, at: float = NOW, *, skew: float = 0.0, pages_read: int = 0) -> Failed:
-    """Return a poll that failed at a server's moment."""
     return Failed(
         cause=cause,
         message=clean(cause),

@@ -86,7 +86,6 @@ def findings(sent: bytes, usual: bytes = b"", also: Sequence[str] = ()) -> set[s
 
 
 def clipboard(sent: bytes) -> list[str]:
-    """Return texts written to the clipboard."""
     return [base64.b64decode(text).decode() for text in re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", sent)]
 
 
@@ -127,7 +126,6 @@ def unlimited(server: Faulty) -> dict[str, str]:
 
 
 def wait_for_clipboard(terminal: Terminal, before: int) -> None:
-    """Wait for a clipboard sequence after the first `before` bytes."""
     terminal.wait_until(lambda: b"\x1b]52;" in terminal.received[before:], "the clipboard")
 
 

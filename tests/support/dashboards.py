@@ -18,7 +18,6 @@ def dashboard() -> Any:
 
 
 def concrete(expression: str) -> str:
-    """Return an expression with values in place of Grafana's variables."""
     for name, value in _VARIABLES.items():
         expression = expression.replace(name, value)
     assert "$" not in expression, expression
@@ -26,7 +25,6 @@ def concrete(expression: str) -> str:
 
 
 def expressions() -> dict[str, str]:
-    """Return all panels' queries by panel title and query letter."""
     return {
         f"{panel['title']} {target['refId']}": concrete(target["expr"])
         for panel in dashboard()["panels"]

@@ -18,7 +18,6 @@ HEADER = r"^  STATE    FOR BEAT NAME"
 
 @contextmanager
 def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Terminal]:
-    """Run the dashboard on the demo fleet; enter after the first drawn listing."""
     arguments = ("demo", "--seed", "7", "--no-history", "--no-hints", *options)
     with Terminal.of_envwatch(*arguments, home=home, columns=columns, lines=lines, environ=own_keys(home)) as terminal:
         terminal.wait_for(HEADER)
@@ -28,7 +27,6 @@ def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Termin
 
 
 def cursor_name(terminal: Terminal) -> str:
-    """Return the visible name of the environment under the cursor."""
     line = terminal.cursor_line
     assert line is not None, terminal.text
     return re.sub(" +(NEW|BACK|JOIN|MODE|VER|CONN)$", "", terminal.part(line, 20, 40).rstrip())
@@ -40,7 +38,6 @@ def titles_line(terminal: Terminal) -> int:
 
 
 def block_height(terminal: Terminal) -> int:
-    """Return the number of lines of the block, on a terminal with a rule below."""
     return titles_line(terminal) - 2
 
 

@@ -20,15 +20,12 @@ _END_OF_COMMAND: Final = re.compile(r"[|&;<>()]+")
 
 
 class Block(NamedTuple):
-    """A fenced example of a page."""
-
     page: str
     language: str
     text: str
 
 
 def pages() -> dict[str, str]:
-    """Return the text of every page by path from the root."""
     return {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
         for path in (README, *sorted(DOCS.rglob("*.md")))
@@ -54,17 +51,14 @@ def blocks(text: str, name: str = "") -> list[Block]:
 
 
 def prose(text: str) -> str:
-    """Return a page without examples."""
     return _FENCE.sub("", text)
 
 
 def spans(text: str) -> list[str]:
-    """Return the backticked texts in a page's prose."""
     return [span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose(text))]
 
 
 def names(text: str) -> set[str]:
-    """Return the backticked words in a page's prose."""
     return {name for span in spans(text) for name in span.split()}
 
 
@@ -115,12 +109,10 @@ def _calls(line: str) -> Iterator[list[str]]:
 
 
 def links(text: str) -> list[str]:
-    """Return a page's link and picture targets within the repository."""
     return [link for link in _LINK.findall(prose(text)) if "://" not in link]
 
 
 def anchors(text: str) -> set[str]:
-    """Return GitHub's anchors for a page's headings."""
     headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

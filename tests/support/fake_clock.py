@@ -107,7 +107,6 @@ class Script:
 
 
 def walk(requests: int = 1) -> Snapshot:
-    """Return an empty listing."""
     return Snapshot(pages=(), requests=requests)
 
 

@@ -44,8 +44,6 @@ class How(Enum):
 
 
 class Where(Enum):
-    """Point of an exchange at which a fault strikes."""
-
     ACCEPT = auto()
     """New connection, nothing read."""
     REQUEST = auto()
@@ -60,8 +58,6 @@ class Where(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer to one request."""
-
     status: int = 200
     headers: Mapping[str, str | None] = field(default_factory=dict)
     """Headers that add to or replace the defaults; None removes a default."""
@@ -77,8 +73,6 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A fault that breaks the exchange off."""
-
     where: Where
     how: How
 
@@ -88,8 +82,6 @@ Fault: TypeAlias = "Callable[[Reply], Reply] | Stop"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A received request."""
-
     path: str
     query: dict[str, str]
     headers: dict[str, str]
@@ -104,7 +96,6 @@ def says(status: int, body: str | bytes = b"", **headers: str | None) -> Fault:
 
 
 def sends(raw: bytes) -> Fault:
-    """Send raw bytes, HTTP or not, and close."""
     return lambda reply: replace(reply, raw=raw)
 
 
@@ -142,7 +133,6 @@ class Faulty:
         """Existing rows that the listing omits."""
         self.url = ""
         self.seen: list[Seen] = []
-        """Requests, oldest first."""
         self.operations = 0
         """Operations since the last `stop_at`: connections taken, requests read, pieces sent."""
         self.answers_devices = True
@@ -164,16 +154,13 @@ class Faulty:
                 self._stops[index] = fault
 
     def break_every_page(self, *faults: Fault) -> None:
-        """Apply faults to the first hundred pages."""
         for index in range(100):
             self.break_page(index, *faults)
 
     def break_devices(self, *faults: Callable[[Reply], Reply]) -> None:
-        """Apply faults to each reply for a single device."""
         self._device_faults = list(faults)
 
     def break_health(self, *faults: Callable[[Reply], Reply]) -> None:
-        """Apply faults to each reply to `GET /v1/health`."""
         self._health_faults = list(faults)
 
     def stop_at(self, operation: int, how: How) -> None:
@@ -190,7 +177,6 @@ class Faulty:
         self._turn = 0
 
     async def settled(self, connections: int) -> None:
-        """Wait until this number of connections is open."""
         async with asyncio.timeout(TIMEOUT_S), self._changed:
             await self._changed.wait_for(lambda: self._open == connections)
 
@@ -293,7 +279,6 @@ class Faulty:
         return reply
 
     def _devices(self) -> Sequence[Mapping[str, Any]]:
-        """Return all rows, listed or not."""
         return [*self._polled_rows, *self.unlisted]
 
     def _listing(self, seen: Seen) -> Reply:
@@ -345,7 +330,6 @@ async def faulty_server(rows: Sequence[Mapping[str, Any]], tls: ssl.SSLContext |
 
 @asynccontextmanager
 async def serving(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
-    """Serve on a free local port."""
     server = await asyncio.start_server(faulty.serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     faulty.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"

@@ -57,8 +57,6 @@ _FIELDS = {
 
 @dataclass
 class Box:
-    """A machine as the platform knows it."""
-
     number: int
     is_listed: bool = True
     is_beating: bool = True
@@ -102,7 +100,6 @@ class Box:
 
 
 def values_in_events(tracked: TrackedEnvironment) -> dict[str, str | None]:
-    """Return the values that events report of an environment."""
     row = tracked.environment
     return {
         "presence": "online" if tracked.verdict.is_up else tracked.presence.value,
@@ -120,8 +117,6 @@ def _of_rows(events: tuple[Event, ...]) -> list[Event]:
 
 
 class FleetMachine(RuleBasedStateMachine):
-    """Compares a fleet with the simulated platform after each poll."""
-
     def __init__(self) -> None:
         super().__init__()
         self.now: float = NOW
@@ -144,7 +139,6 @@ class FleetMachine(RuleBasedStateMachine):
         """Missing ids that the poll in progress leaves in doubt."""
 
     def after(self, profile_state: ProfileState, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
-        """Apply the reducer under test."""
         return profile_state.apply(outcome)
 
     def after_partial(

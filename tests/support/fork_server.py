@@ -49,7 +49,6 @@ _LOCALES = ("LC_ALL", "LC_CTYPE", "LANG")
 """Locale variables; the first set variable decides."""
 
 _LOCALE = "C.UTF-8"
-"""The server's locale."""
 
 _MODULE = ("-m", "envwatch")
 
@@ -137,8 +136,6 @@ class _Request(NamedTuple):
 
 
 class _Server:
-    """The tests' end of the socket."""
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
@@ -231,7 +228,6 @@ def _serve(requests: socket.socket) -> _Request | None:
 
 
 def _report(running: dict[int, int]) -> None:
-    """Write the exit codes of ended programs."""
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             status = running.pop(ended[0])

@@ -59,7 +59,6 @@ class _Step:
 
 
 def main(folder: Path) -> None:
-    """Write the golden files of the present version."""
     steps = [*_steps()]
     name = f"version-{FORMAT_VERSION}"
     for old in folder.glob(f"{name}.*"):
@@ -145,7 +144,6 @@ def _event(event: Event) -> list[Any]:
 
 
 def _steps() -> Iterator[_Step]:
-    """Yield two runs with a gap of ten minutes."""
     server = SimulatedServer(26)
     at = server.opened_at
     policy = AlertPolicy(expect=(clean("sandbox that never was"),))

@@ -57,12 +57,10 @@ class Hooked:
         return self.take(slept(asleep_at, NOW + self.now * 1000))
 
     def wait(self, seconds: float) -> Hooked:
-        """Let time pass without a poll."""
         self.now += seconds
         return self._step(*self.monitor.tick(self._reading()))
 
     def hold(self, seconds: float, *down: str) -> Hooked:
-        """Poll every five seconds for a time."""
         for _ in range(round(seconds / 5)):
             self.poll(*down)
         return self

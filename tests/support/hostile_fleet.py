@@ -49,11 +49,9 @@ WEAPONS = (
     "-",
     "' OR 1=1 --",
 )
-"""Field values, in turn."""
 
 
 def hostile_row(number: int, weapon: str, *, now: float) -> dict[str, Any]:
-    """Return a row in wire form with one text in every field."""
     states = [now - 5_000, now - 60_000, now - 500_000, None]
     beat = states[number % 4]
     return {
@@ -106,6 +104,5 @@ SURROGATE = "lone\ud800surrogate"
 
 
 def hostile_error() -> str:
-    """Return an error's body."""
     words = "".join(weapon for weapon in WEAPONS if len(weapon) < 60)
     return json.dumps({"message": f"denied {words}", "error": words, "errorCode": words})

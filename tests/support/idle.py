@@ -106,7 +106,6 @@ async def wait_for_screen(pilot: Pilot[Any], timeout: float = 30.0) -> bool:  # 
 
 
 def _is_at_rest(pump: MessagePump) -> bool:
-    """Whether a message pump waits for a message or is closed."""
     ready: Any = pump._message_queue.ready_event  # noqa: SLF001
     return pump._closing or pump._closed or (bool(ready._waiters) and not ready.is_set())  # noqa: SLF001
 
@@ -120,7 +119,6 @@ def _has_busy_thread(loop: Any) -> bool:
 
 
 def skip(loop: Any, seconds: float) -> None:
-    """Advance the loop's clock at once."""
     loop.skipped = getattr(loop, "skipped", 0.0) + seconds
 
 
@@ -129,7 +127,6 @@ def _time_of(loop: object) -> float:
 
 
 def install() -> None:
-    """Replace the waits of every pilot with the functions of this module."""
     asyncio.BaseEventLoop.time = _time_of  # type: ignore[method-assign,assignment]
     textual._time.get_time = lambda: _time_of(asyncio._get_running_loop())  # noqa: SLF001  Textual's timers ask it
     Pilot._wait_for_screen = wait_for_screen  # type: ignore[method-assign,assignment]  # noqa: SLF001

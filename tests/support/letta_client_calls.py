@@ -25,7 +25,6 @@ def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Clien
 
 
 async def failure_or_none(client: Client) -> SourceError | None:
-    """Return the error of a listing."""
     try:
         await client.snapshot()
     except SourceError as error:

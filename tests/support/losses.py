@@ -29,7 +29,6 @@ POLLS_BETWEEN: Final = 3
 """Polls from the first to the second loss, at one poll a second."""
 
 TOGETHER: Final = [f"pod-{number:02}" for number in range(1, 13)]
-"""Machines of one pod."""
 
 USUAL: Final = [f"{kind}-{number:03}" for kind in ("api", "web") for number in range(1, 75)]
 """148 machines that stay up. By name, lost machines sort into the middle, outside every viewport."""
@@ -53,7 +52,6 @@ class Fleet:
 
     Each loss is an incident alone, because the losses are far apart."""
     listings: int = 0
-    """Number of requested listings."""
     _lost_from: dict[str, int] = field(default_factory=dict)
     _seen_at: dict[str, float] = field(default_factory=dict)
     """A lost machine's last sign of life, in milliseconds."""
@@ -135,17 +133,13 @@ FILTER: Final = (f"/web{ENTER}", ONLY_WEB)
 
 @dataclass(frozen=True)
 class Situation:
-    """A person's actions before two machines are lost."""
-
     steps: Steps = ()
     leave: str = ""
     """Keys that lead back to the table."""
     is_covered: bool = False
     """Whether a screen or the past covers the table; only the newest loss must then be visible."""
     older: int = 0
-    """Earlier losses."""
     is_second_profile: bool = False
-    """Whether the lost machines belong to a second profile."""
     mark: str = ""
     """Pattern before the state of a loss."""
 
@@ -173,23 +167,18 @@ SITUATIONS: Final = {
 
 
 def is_named(terminal: Terminal, *names: str, mark: str = "") -> bool:
-    """Whether a line names each machine as off."""
     lines = terminal.display
     return all(any(re.search(rf"{mark}\boff\b.*\b{name}\b", line) for line in lines) for name in names)
 
 
 def is_on(terminal: Terminal, name: str) -> bool:
-    """Whether the cursor stands on a machine's line."""
     return terminal.cursor_line >= 0 and f" {name}" in terminal.display[terminal.cursor_line]
 
 
 @dataclass
 class Sight:
-    """Notes losses that the screen does not name."""
-
     terminal: Terminal
     misses: list[str] = field(default_factory=list)
-    """Missing names with the screen; empty if all losses were visible."""
 
     def look(self, when: str, *names: str, mark: str = "", within: float = 1.0) -> None:
         """Read until the screen names the losses; note losses that stay unnamed for `within` seconds."""
@@ -257,8 +246,6 @@ NOTE: Final = "swap"
 
 
 class Loss(NamedTuple):
-    """Machines lost in one poll, and a person's actions before."""
-
     names: Sequence[str]
     steps: Steps = ()
 
@@ -278,16 +265,12 @@ CURSORS: Final[dict[str, Steps]] = {
 
 
 class Dealt(NamedTuple):
-    """The record of a person's handling of a loss."""
-
     commands: list[str]
     """Keys pressed, without the note; a letter in a menu counts with the menu's key."""
     lines: list[str]
     """Lines that name the loss before the person acts."""
     acknowledged: str
-    """The loss's line at the end."""
     copied: str
-    """The text for a chat."""
 
 
 def deal_with(home: Path, loss: Loss, cursor: Steps) -> Dealt:

@@ -67,7 +67,6 @@ def field_names(type_: type) -> tuple[str, ...]:
 
 
 def fields_of_type(type_: type, wanted: Any) -> list[str]:
-    """Return the names of fields whose type is `wanted`, or `wanted | None`."""
     return [name for name, hint in type_hints(type_).items() if hint in {wanted, wanted | None}]
 
 

@@ -32,7 +32,6 @@ class MemoryHistory:
         self._steps: list[RecordedStep] = []
 
     def start_run(self) -> None:
-        """Assign later records to a new run."""
         self._run = len(self._polls) + 1
 
     def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
@@ -52,7 +51,6 @@ class MemoryHistory:
         return [poll for poll in self._polls if since <= poll.at <= until]
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return the moment right after a poll."""
         return self._moments[poll.number - 1]
 
     def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:

@@ -70,7 +70,6 @@ class Night:
 
     @property
     def moment(self) -> Moment:
-        """The present moment."""
         return self.history.moment(self.history.polls(WallMs(0), WallMs(self.wall + self._latency_ms))[-1])
 
     @property
@@ -106,7 +105,6 @@ class Night:
         return self
 
     def freeze(self, name: str) -> Self:
-        """Stop a machine's heartbeats."""
         self._rows[name] |= {"lastHeartbeat": self.at - 10_000}
         return self
 
@@ -163,7 +161,6 @@ class Night:
         return self
 
     def empty(self, count: int) -> Self:
-        """List no rows for `count` polls."""
         for _ in range(count):
             self._take(self._listed([]))
         return self
@@ -209,7 +206,6 @@ class Night:
 
 @cache
 def eventful_night() -> Night:
-    """Return a night from 22:00 to 6:00 with a bit of everything."""
     night = Night()
     machines = ("ana-devbox", "ben-box", "chen-imac", "divya-mini", "eve-laptop", "fra-1", "fra-2", "hiro-gpu-3")
     night.add(*machines, podId="p-5").add(*EDGES, podId="p-7").add("sandbox-4f2a", podId="p-5")

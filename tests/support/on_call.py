@@ -48,26 +48,19 @@ INCIDENTS: Final = (EDGES, ("nas-1", "nas-2"), ("plotter",), *((name,) for name 
 
 @dataclass
 class Machine:
-    """A machine, and the machine's state in the last believed listing."""
-
     name: str
     row: dict[str, Any] = field(default_factory=dict)
     """Fields that differ from the default row."""
     lost_s: float | None = None
-    """When the connection was closed."""
     beat_s: float | None = None
     """The last heartbeat of a connected machine; None while heartbeats continue."""
     is_listed: bool = True
     lacking: int = 0
-    """Number of listings that lacked the row."""
     is_down: bool = False
     changed_s: float | None = None
-    """When a listing first showed the state."""
 
 
 class Incident(NamedTuple):
-    """Machines that are lost together."""
-
     names: tuple[str, ...]
     """All members, including machines that are back."""
     off: tuple[str, ...]
@@ -83,9 +76,7 @@ class OnCall:
 
     now: float = 0.0
     seen_s: float | None = None
-    """When the last believed listing came."""
     failure: Cause | None = None
-    """Why polls fail now."""
     acked: set[str] = field(default_factory=set)
     silenced: set[str] = field(default_factory=set)
     is_renamed: bool = False
@@ -118,22 +109,18 @@ class OnCall:
         self.machines[name].beat_s = self.now - _BEAT_AGE_S
 
     def drop(self, name: str) -> None:
-        """Remove a row from the listing."""
         self.machines[name].is_listed = False
 
     def rename(self) -> None:
-        """Let a machine disconnect and register under another name."""
         self.lose(RENAMED)
         own = {"listenerInstanceId": f"server-{'b' * 16}", "firstSeenAt": NOW + self.now * 1000}
         self._add(NEW_NAME, **(self.machines[RENAMED].row | own | {"connectionName": NEW_NAME}))
         self.is_renamed = True
 
     def fail(self, cause: Cause | None) -> None:
-        """Let polls fail with a cause, or succeed again (None)."""
         self.failure = cause
 
     def rows(self) -> list[Environment]:
-        """Return the rows of a listing now."""
         return [self._row(machine) for machine in self.machines.values() if machine.is_listed]
 
     def _row(self, machine: Machine) -> Environment:
@@ -171,7 +158,6 @@ class OnCall:
 
     @property
     def newest(self) -> Incident | None:
-        """The newest unacknowledged incident."""
         return next((incident for incident in self.incidents() if not incident.is_acked), None)
 
     def resolved(self) -> list[tuple[str, ...]]:

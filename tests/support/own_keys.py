@@ -18,11 +18,9 @@ OWN_KEYS = {
     "app.bell": "B",
     "app.times": "t",
 }
-"""Keys by action id."""
 
 
 def own_keys(home: Path) -> dict[str, str]:
-    """Write a configuration with these keys; return the variable that names the file."""
     path = home / "own_keys.toml"
     lines = (f"{id_} = '{key}'\n" for id_, key in OWN_KEYS.items())
     path.write_text(f"[keys]\n{''.join(lines)}", encoding="utf-8")

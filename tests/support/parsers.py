@@ -30,6 +30,5 @@ def _within(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, a
 
 
 def options_of(parser: argparse.ArgumentParser) -> set[str]:
-    """Return the documented options of a parser, except `--help`."""
     shown = [action for action in actions_of(parser) if action.help != argparse.SUPPRESS]
     return {flag for action in shown for flag in action.option_strings} - {"-h", "--help"}

@@ -62,7 +62,6 @@ def with_past(monitor: Monitor, history: MemoryHistory) -> Monitor:
 
 
 def monitor_now() -> Monitor:
-    """Return a monitor after the first listing at `NOW`, without a past."""
     outcome = listed(rows_at(0), NOW)
     return Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)[0]
 

@@ -44,7 +44,6 @@ def in_terminal(
 
 
 def _take_terminal() -> None:
-    """Make standard input the controlling terminal."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

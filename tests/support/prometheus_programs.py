@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 OPERATORS: Final = Path(__file__).parents[2] / "docs" / "operators"
-"""Shipped files for Prometheus, Alertmanager and Grafana."""
 
 TIMEOUT_S = 60.0
 """Seconds to wait for a condition: generous, because a busy machine is slow."""
@@ -89,7 +88,6 @@ def _text(path: Path) -> str:
 
 @asynccontextmanager
 async def alertmanager(config: str, folder: Path) -> AsyncIterator[str]:
-    """Run Alertmanager with a configuration; yield the base URL."""
     assert ALERTMANAGER is not None
     path = folder / "alertmanager.yml"
     path.write_text(config, encoding="utf-8")
@@ -109,7 +107,6 @@ class Prometheus:
         return result
 
     async def holds(self, expression: str) -> bool:
-        """Whether an expression has a sample now."""
         return bool(await self.result(expression))
 
 

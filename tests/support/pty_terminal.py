@@ -38,7 +38,6 @@ _UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>=][0-9;]*[a-z]|\?[0-9;]*\$p)|\x1bP.
 """Sequences that `pyte` would print as text."""
 
 _LOOK_S = 0.05
-"""Seconds between checks of a condition that is not about the screen."""
 
 _ASKS_FOR_FRAMES = b"\x1b[?2026$p"
 _FRAME = re.compile(rb"\x1b\[\?2026([hl])")
@@ -113,7 +112,6 @@ class Terminal:
     ) -> None:
         self.screen = ChangedScreen(columns, lines)
         self.received = bytearray()
-        """All received bytes."""
         self._stream = pyte.ByteStream(self.screen)
         self._rest = b""
         self._is_drawing = False
@@ -131,7 +129,6 @@ class Terminal:
     def of_envwatch(
         cls, *arguments: str, home: Path, columns: int = 80, lines: int = 24, environ: Mapping[str, str] | None = None
     ) -> Self:
-        """Run envwatch."""
         command = [sys.executable, "-m", "envwatch", *arguments]
         return cls(command, environment(home, **(environ or {})), columns=columns, lines=lines)
 
@@ -142,7 +139,6 @@ class Terminal:
         self.close()
 
     def close(self) -> None:
-        """Kill a running program, and reap the process."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -160,11 +156,9 @@ class Terminal:
         os.write(self._master, data)
 
     def click(self, x: int, y: int) -> None:
-        """Click a cell with the left mouse button."""
         self.press(f"\x1b[<0;{x + 1};{y + 1}M", f"\x1b[<0;{x + 1};{y + 1}m")
 
     def resize(self, columns: int, lines: int) -> None:
-        """Resize the terminal and signal the program."""
         self.screen.resize(lines, columns)
         self._set_size(columns, lines)
         self.send_signal(signal.SIGWINCH)
@@ -174,7 +168,6 @@ class Terminal:
 
     @property
     def display(self) -> list[str]:
-        """The screen's lines as text."""
         return self.screen.display
 
     @property
@@ -220,7 +213,6 @@ class Terminal:
         return found[0]
 
     def wait_for_no(self, pattern: str, *, within: float = TIMEOUT_S) -> None:
-        """Read until the pattern leaves the screen."""
         self.wait_until(lambda: re.search(pattern, self.text, re.MULTILINE) is None, f"no {pattern}", within=within)
 
     def wait_until(self, condition: Callable[[], object], what: str = "", *, within: float = TIMEOUT_S) -> None:

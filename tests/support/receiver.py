@@ -82,7 +82,6 @@ class Receiver:
         return self.posted
 
     async def settled(self) -> None:
-        """Wait until every connection has ended."""
         await asyncio.gather(*filter(None, self._open))
 
 

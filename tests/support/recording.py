@@ -64,13 +64,11 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
 
 
 def content(past: Past) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return polls, moments and events of a past."""
     polls = past.polls(*ALWAYS)
     return [*polls], [*past.moments(polls)], [*past.events(*ALWAYS)]
 
 
 def kinds(path: Path) -> list[FrameKind]:
-    """Return the kinds of a day's frames, in recording order."""
     connection = sqlite3.connect(path)
     rows = connection.execute("SELECT kind FROM polls ORDER BY number").fetchall()
     connection.close()

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 class _Renamed(SourceFileLoader):
-    """Loads a module from source with the new name."""
-
     pattern: re.Pattern[str]
 
     def get_code(self, fullname: str) -> CodeType:

@@ -54,7 +54,6 @@ def rows(at: float, *down: int, count: int = 4) -> list[Environment]:
 
 
 def estimated_anew(at: float, down_then: Sequence[int], offsets: tuple[float, float]) -> Listed:
-    """Return a listing at a time, with rows down and bounds of the server's clock."""
     came = listed(rows(NOW + at * 1000, *down_then), NOW + at * 1000)
     return replace(came, snapshot=replace(came.snapshot, clock=(OffsetBounds(*offsets),)))
 
@@ -66,7 +65,6 @@ async def until(stage: Stage, condition: Callable[[], object]) -> None:
 
 
 async def settle(stage: Stage) -> None:
-    """Wait until the screen shows the keys' result."""
     await until(stage, lambda: not stage.app.time_machine.is_moving)
     await stage.turns()
 
@@ -95,7 +93,6 @@ async def lived(
 
 
 async def show(stage: Stage, at: float, *down: int, count: int = 4) -> None:
-    """Show a listing `at` seconds after `NOW`."""
     await stage.tick(at - stage.now)
     await stage.show(rows(stage.at, *down, count=count))
 
@@ -110,12 +107,10 @@ def down(stage: Stage) -> set[str]:
 
 
 def seconds(stage: Stage) -> float:
-    """Return the screen's moment in seconds after `NOW`."""
     return (stage.app.state.now.wall - NOW) / 1000
 
 
 def day_line(stage: Stage) -> str:
-    """Return the line of events around the screen's moment."""
     return stage.lines_of(stage.app.dashboard.query_one(DayBar))[0]
 
 

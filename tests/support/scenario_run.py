@@ -32,8 +32,6 @@ EVERY = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Step:
-    """The state after a poll."""
-
     elapsed_s: float
     monitor: Monitor
     now: Clocks
@@ -64,7 +62,6 @@ class ScenarioRun:
         self._pool = Pool()
 
     def until(self, seconds: float) -> Iterator[Step]:
-        """Yield each poll up to a moment after the start."""
         while self._at < START + seconds * 1_000:
             outcome = self._poll()
             self._monitor, changes = self._monitor.apply(NO_PROFILE, outcome, outcome.ended)

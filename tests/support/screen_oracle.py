@@ -39,8 +39,6 @@ _GLYPHS: Final = {"●": "on", "◐": "late", "○": "off", "·": "gone", "?": "
 
 
 class _Line(NamedTuple):
-    """An incident's line in the block."""
-
     incident: Incident | None
     """None if all members are back."""
     names: tuple[str, ...]
@@ -51,15 +49,12 @@ class _Line(NamedTuple):
 
 
 class Oracle:
-    """Judges the screens of one night in order."""
-
     def __init__(self, night: OnCall) -> None:
         self._night = night
         self._left_s: dict[str, float] = {}
         """When the cursor was last seen on an incident's line, by the incident's first member."""
 
     def check(self, screen: Sequence[str]) -> None:
-        """Raise an `AssertionError` if a screen breaks a rule."""
         night = self._night
         try:
             self._check(screen)
@@ -105,7 +100,6 @@ def _names_newest(lines: Sequence[str], night: OnCall) -> None:
 
 
 def _is_about(text: str, names: Sequence[str]) -> bool:
-    """Whether a text has a name of `names`."""
     return any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in names)
 
 
@@ -181,7 +175,6 @@ def _fresh(night: OnCall) -> int:
 
 
 def _check_table(lines: Sequence[str], block: Sequence[_Line], night: OnCall) -> None:
-    """Check that no row is also in the block."""
     column = lines[0].index(" NAME") + 1
     lost = {name for incident in night.incidents() for name in incident.off}
     back = {line.names[0] for line in block if line.incident is None and len(line.names) == 1}

@@ -16,8 +16,6 @@ Script: TypeAlias = "Callable[[float], Sequence[Mapping[str, Any]]]"
 
 
 class Scripted(Faulty):
-    """A server that lists the script's rows."""
-
     def __init__(self, script: Script) -> None:
         super().__init__(())
         self.script = script

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 PROMTOOL: Final = shutil.which("promtool")
 MINUTE: Final = 60_000
 DOWN: Final = {"connectionId": None, "lastHeartbeat": None, "podId": None}
-"""Fields that a row loses with the connection."""
 
 needs_promtool: Final = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
 
@@ -84,17 +83,14 @@ class Series:
         return found[0] if found else None
 
     def by_id(self, name: str) -> dict[str, float]:
-        """Return the values of an environment's series, by id."""
         return {dict(labels)["id"]: value for (each, labels), value in self.samples.items() if each == name}
 
     @property
     def of_environments(self) -> set[str]:
-        """Return the names of all series about environments."""
         return {name for name, labels in self.samples if "id" in dict(labels)}
 
 
 def complaints_of_promtool(body: bytes) -> str:
-    """Return promtool's errors and lint warnings."""
     assert PROMTOOL is not None
     checked = subprocess.run([PROMTOOL, "check", "metrics"], input=body, capture_output=True, check=False)
     said = (checked.stdout + checked.stderr).decode()
@@ -103,8 +99,6 @@ def complaints_of_promtool(body: bytes) -> str:
 
 @dataclass
 class Watch:
-    """A monitor of one profile, with poll counts."""
-
     monitor: Monitor = field(
         default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, policies=soon(), profile_name=clean("default"))
     )

@@ -34,13 +34,11 @@ def demo_server() -> Server:
 
 
 def environ_with_tokens(demo: Server, home: Path) -> dict[str, str]:
-    """Return the variables of a program that polls the demo, and write a token file."""
     tokens_file(home)
     return upstream(home, demo.base_url, UPSTREAM_KEY)
 
 
 def tokens_file(home: Path, content: str = f"ann {TOKEN}\n", mode: int = 0o600) -> Path:
-    """Write the token file to the default path."""
     path = home / ".config" / "envwatch" / "serve-tokens"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
@@ -65,7 +63,6 @@ class ServeProgram:
 
     @property
     def said(self) -> str:
-        """Standard error so far."""
         return self.errors.read_text()
 
     @property

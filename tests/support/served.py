@@ -32,12 +32,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 MISSING = object()
-"""Marks a field missing from a row."""
 
 
 class Served:
-    """A served profile, advanced by poll outcomes."""
-
     def __init__(self, *, skew: float = 0.0) -> None:
         self.endpoint = ProfileEndpoint()
         self.profile_state = ProfileState()
@@ -47,7 +44,6 @@ class Served:
 
     @property
     def environments(self) -> list[Environment]:
-        """Rows of the newest poll."""
         return [environment for page in self._pages for environment in page.environments]
 
     def poll(self, rows: Sequence[Row], at: float = NOW, *, shared: SharedState = NOTHING_SHARED, **parts: Any) -> None:
@@ -77,7 +73,6 @@ class Served:
         return self.endpoint.answer(Request(path=path, query=query, **headers), self.now(at))
 
     def pages(self, limit: int = 100, at: float = NOW, **params: str) -> Iterator[Page]:
-        """Yield all pages, decoded like a viewer's."""
         after: dict[str, str] = {}
         while True:
             answer = self.ask(urlencode({"limit": limit, **params, **after}), at)

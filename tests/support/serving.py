@@ -55,7 +55,6 @@ class Serving:
         return f"http://127.0.0.1:{self.port}"
 
     def show(self, rows: Sequence[Environment], profile: str = "office") -> None:
-        """Publish a newest listing."""
         outcome = listed(rows)
         profile_state, _ = ProfileState().apply(outcome)
         self.server.call(partial(self.profiles[profile].endpoint.update, profile_state, outcome, reading()))
@@ -63,7 +62,6 @@ class Serving:
     def ask(
         self, target: str = "/v1/environments", token: str | None = TOKEN, method: str = "GET", **headers: str
     ) -> Answer:
-        """Send a request on a new connection."""
         with Client(self.url, token) as client:
             return client.ask(target, method=method, **headers)
 

@@ -33,7 +33,6 @@ def with_parent(environ: dict[str, str], *command: str, **size: Any) -> Terminal
 
 
 def by_script(environ: dict[str, str], script: str, *command: str) -> Terminal:
-    """Let a shell script start a program as `"$@"`."""
     return Terminal(["sh", "-c", script, "sh", *command], environ)
 
 
@@ -42,7 +41,6 @@ def bash(environ: dict[str, str]) -> Terminal:
 
 
 def child_of(terminal: Terminal, *, within: float = TIMEOUT_S) -> int:
-    """Wait for the parent's child, and return the process id."""
     pid = terminal.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children")
     deadline = time.monotonic() + within
@@ -75,12 +73,10 @@ def restored(terminal: Terminal) -> bool:
 
 
 def settings(terminal: Terminal) -> list[bytes]:
-    """Return the terminal settings that the parent printed, before and after."""
     return re.findall(rb"^(?:\S*:){10,}\S*(?=\r\n)", terminal.received, re.MULTILINE)
 
 
 def assert_sane(terminal: Terminal, code: int) -> None:
-    """Read to the parent's end; assert the restored terminal and the exit code."""
     assert terminal.wait_for_end() == 0
     assert f"code {code}\r\n".encode() in terminal.received, terminal.text
     assert restored(terminal), modes_after(terminal.received)

@@ -65,7 +65,6 @@ class SimulatedServer:
         self._pool = Pool()
 
     def listing(self, at: float) -> Listed:
-        """Walk over all pages, from a moment on."""
         started = clocks(at)
         pages, bounds, received = [], [], 0
         after: str | None = None

@@ -24,7 +24,6 @@ class Modes:
     titles: int = 0
     """Depth of the stack of titles."""
     ever: set[int] = field(default_factory=set)
-    """Private modes that were ever set."""
 
 
 def modes_after(received: bytes | bytearray) -> Modes:

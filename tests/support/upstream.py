@@ -28,7 +28,6 @@ class Upstream:
     def __init__(self, url: str) -> None:
         self.demo = url.removeprefix("http://")
         self.requests = 0
-        """Requests for the listing."""
         self.date_error_s = 0.0
         """Error of the answers' `Date`."""
         self.renamed: tuple[bytes, bytes] = (b"", b"")
@@ -48,7 +47,6 @@ class Upstream:
         return f"http://127.0.0.1:{self._port}"
 
     def rename(self, before: bytes, after: bytes) -> None:
-        """Replace a text in all answers from now on."""
         self.renamed_at, self.renamed = None, (before, after)
 
     def count(self) -> None:
@@ -63,7 +61,6 @@ class Upstream:
         Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def shut(self) -> None:
-        """Close the port and all connections."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -130,7 +127,6 @@ class _Exchange(BaseHTTPRequestHandler):
 
 @contextmanager
 def demo_upstream(size: int = 40, seed: int = 7) -> Iterator[tuple[Upstream, str]]:
-    """Run the demo's server behind an `Upstream`; yield the proxy and the key."""
     with ChildServer.start(FleetSpec(size, seed)) as demo:
         upstream = Upstream(demo.base_url)
         try:

@@ -26,7 +26,6 @@ class Crowd:
 
     answers: int = 0
     official: int = 0
-    """Listings read by the SDK."""
     refused: list[str] = field(default_factory=list)
 
 

@@ -64,7 +64,6 @@ async def dashboard(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIte
 
 
 def in_block(stage: Stage) -> list[str]:
-    """Return the names in the block; each line must have one name."""
     return [name_in(line) for line in stage.block]
 
 
@@ -546,7 +545,6 @@ async def power_cut(*others: Environment, **wishes: Any) -> AsyncIterator[Stage]
 
 
 def style_of(stage: Stage, name: str, text: str) -> Style:
-    """Return a text's style in the first line that contains a name."""
     strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  as `Stage.lines`
     line = next(strip for strip, drawn in zip(strips, stage.lines, strict=True) if name in drawn)
     style = next(segment.style for segment in line if text in segment.text)
@@ -694,7 +692,6 @@ def alerting(stage: Stage) -> set[SafeText]:
 
 
 def marked(stage: Stage) -> set[str]:
-    """Return the profiles whose line of `ada` is marked as acknowledged."""
     return {name for name in SERVERS for line in stage.block if f"{name} ada" in line and "✓" in line}
 
 

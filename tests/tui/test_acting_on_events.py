@@ -64,7 +64,6 @@ def events(stage: Stage) -> EventList:
 
 
 def answer(stage: Stage) -> str:
-    """Return the text below the list; the log must be on top."""
     assert isinstance(stage.app.screen, EventLogScreen)
     return " ".join(str(stage.app.screen.query_one(WholeEvent).content).split())
 

@@ -42,7 +42,6 @@ def those(at: float, *names: str) -> list[Environment]:
 
 @asynccontextmanager
 async def marked(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterator[Stage]:
-    """Run a dashboard whose baseline is four healthy rows."""
     async with staged(size, **wishes) as stage:
         await stage.show(those(stage.at, "ada", "bob", "cyd", "dan"))
         await stage.press("m")
@@ -62,7 +61,6 @@ async def change(stage: Stage) -> None:
 
 
 def differences(stage: Stage) -> dict[str, str]:
-    """Return the table's text of each row."""
     start = stage.titles.index("SINCE THE BASELINE")
     rows = [line for line in stage.lines_of(stage.table) if re.match(r"[▌ ][► ][●◐○·?] ", line)]
     return {line[20:].split()[0]: line[start:].strip() for line in rows}

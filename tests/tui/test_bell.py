@@ -36,7 +36,6 @@ def profile_state(at: float, lost: int = 0, count: int = 4) -> list[Environment]
 
 @asynccontextmanager
 async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator[Stage]:
-    """Run a dashboard with the bell on, just after losses."""
     async with staged(**{"bell": True, "policies": soon(), **wishes}) as stage:
         await stage.show(profile_state(stage.at, 0, count))
         stage.now = 5
@@ -45,7 +44,6 @@ async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator
 
 
 async def pass_on(stage: Stage, seconds: int, lost: int, count: int = 4) -> None:
-    """Let time pass in steps of five seconds, each with an unchanged listing."""
     for _ in range(seconds // 5):
         await stage.tick(5)
         await stage.show(profile_state(stage.at, lost, count))

@@ -67,8 +67,6 @@ def pasts_of(*steps: Recorded) -> Mapping[SafeText, Shortening]:
 
 
 class Walk:
-    """Walks through pasts, from the present or from a replay's end."""
-
     def __init__(self, *steps: Recorded, is_replay: bool = False) -> None:
         self.pasts = pasts_of(*steps)
         self._destinations = Destinations(PastReader(self.pasts), has_several=len(self.pasts) > 1)
@@ -96,7 +94,6 @@ class Walk:
         return None if self.place is None else (self.place.wall - NOW) / 1000
 
     async def all_events(self, by: int) -> list[float | None]:
-        """Go from event to event to the end."""
         found = list[float | None]()
         while not self.text.startswith("no "):
             assert len(found) < 100, "it leads to the same places for ever"

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 
 class CountingTable(EnvironmentTable):
-    """A table that records drawn lines and requested repaints."""
-
     drawn: ClassVar[list[int]] = []
     stale: ClassVar[list[Region]] = []
 
@@ -74,8 +72,6 @@ class TableApp(App[None]):
 
 
 class Stand:
-    """A table with a fleet and a clock."""
-
     def __init__(self, app: TableApp, pilot: Pilot[None]) -> None:
         self.app = app
         self.pilot = pilot

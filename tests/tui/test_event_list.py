@@ -97,8 +97,6 @@ class AnyWord(Word):
 
 
 class Searched(list[str]):
-    """Texts searched by a query."""
-
     @property
     def query(self) -> Query:
         return Query((AnyWord("any", "", wildcards=None, state=None, texts=self),))

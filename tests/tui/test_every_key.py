@@ -165,7 +165,6 @@ async def test_q_closes_layers_and_quits_only_on_the_table(size: tuple[int, int]
 
 
 async def begin_again(stage: Stage, view: View) -> None:
-    """Close all screens, and reset the dashboard."""
     app, dashboard = stage.app, stage.app.dashboard
     while len(app.screen_stack) > 1:
         await stage.press("escape")
@@ -266,7 +265,6 @@ NOT_OFFERED: Final = {"app.palette", "app.interrupt"}
 
 
 async def offered(stage: Stage) -> dict[str, str]:
-    """Return the palette's present entries: keys by description."""
     hits = [hit async for hit in Commands(stage.app.screen).discover()]
     return {hit.text or "": str(hit.prompt).removeprefix(hit.text or "").strip() for hit in hits}
 
@@ -403,7 +401,6 @@ def test_every_binding_is_tried() -> None:
 
 
 def state(stage: Stage) -> tuple[Any, ...]:
-    """Return all visible state, and the poller's."""
     app = stage.app
     return (
         stage.lines,
@@ -417,7 +414,6 @@ def state(stage: Stage) -> tuple[Any, ...]:
 
 
 async def is_seen(stage: Stage, id_: str) -> bool:
-    """Whether a binding's key changes the state."""
     await stage.press(*ACTS[id_])
     await settle(stage)
     was = state(stage)
@@ -450,7 +446,6 @@ KEYS: Final = [keys_of(binding)[0] for binding in ALL if binding.id not in LEAVE
 
 
 async def press_every_key(stage: Stage, *before: str) -> None:
-    """Press each key in the same place, and return there."""
     dashboard = stage.app.dashboard
     view = dashboard.view
     for key in dict.fromkeys(KEYS):

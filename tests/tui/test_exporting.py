@@ -44,7 +44,6 @@ def rows() -> list[Environment]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which envwatch was started."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

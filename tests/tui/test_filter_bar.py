@@ -31,7 +31,6 @@ async def box(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
 
 
 async def typed(stage: Stage, text: str, cursor: int | None = None) -> tuple[str, str]:
-    """Return the text above the line and in the line after typing."""
     line = stage.app.dashboard.query_one(FilterBar).input
     line.value = text
     line.cursor_position = len(text) if cursor is None else cursor
@@ -40,7 +39,6 @@ async def typed(stage: Stage, text: str, cursor: int | None = None) -> tuple[str
 
 
 async def opened_anew(stage: Stage) -> None:
-    """Close the box, which clears the input, and open the box again."""
     await stage.press("escape")
     assert "/3" not in stage.lines[0]
     assert len(stage.names) == 3

@@ -13,7 +13,6 @@ LONG_AGO = 3 * 86_400_000
 
 
 def recorded(stage: Stage) -> list[list[str]]:
-    """Return the lines of every frame from now on."""
     frames: list[list[str]] = []
     stage.app.post_display_hook = lambda: frames.append(stage.lines)  # type: ignore[method-assign]  # Textual's hook for tests
     return frames

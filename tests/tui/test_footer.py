@@ -29,7 +29,6 @@ def foot(stage: Stage) -> str:
 
 
 async def click(stage: Stage, label: str) -> None:
-    """Click on a footer key by the start of its label."""
     await stage.pilot.click(KeyFooter, offset=(stage.lines[-1].index(label), 0))
     await stage.turns()
 

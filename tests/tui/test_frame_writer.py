@@ -417,7 +417,6 @@ class Terminal:
 
 
 def reference(columns: int = 80, lines: int = 24, *, ticks: int = 0) -> list[list[tuple[Any, ...]]]:
-    """Return plain Textual's screen."""
     with Terminal("plain", columns, lines) as textual:
         for tick in range(1, ticks + 1):
             textual.tick_to(tick)

@@ -48,7 +48,6 @@ class Unreadable(MemoryHistory):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which envwatch was started."""
     started = tmp_path / "started"
     started.mkdir()
     monkeypatch.chdir(started)
@@ -70,7 +69,6 @@ async def open_menu(stage: Stage) -> None:
 
 
 async def ask(stage: Stage, *keys: str) -> HandoverScreen:
-    """Choose the hours in the menu, and wait for the report."""
     await open_menu(stage)
     await stage.press(*keys, "enter")
     screen = stage.app.screen
@@ -80,7 +78,6 @@ async def ask(stage: Stage, *keys: str) -> HandoverScreen:
 
 
 def expected(past: Past, at: float, hours: int, host: str = "api.example", profile: str = "default") -> str:
-    """Return the report of `envwatch report`."""
     since, end = WallMs(at - hours * HOUR_MS), WallMs(at)
     what = recorded_in(past, since, end, profile=clean(profile), host=clean(host))
     assert what is not None
@@ -233,8 +230,6 @@ async def test_profiles_that_cannot_be_reported_are_named_after_those_that_can()
 
 
 class Slow(MemoryHistory):
-    """A history that waits for the test."""
-
     def __init__(self) -> None:
         super().__init__()
         self.may_go = threading.Event()

@@ -26,7 +26,6 @@ KEYS = {" ": "space", "/": "slash", "\t": "tab", "\r": "enter", "\x1b": "escape"
 
 
 def typed(text: str) -> list[Event]:
-    """Return the driver's events for typed text."""
     return [Key(KEYS.get(letter, letter), letter if letter.isprintable() else None) for letter in text]
 
 

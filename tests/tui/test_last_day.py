@@ -20,7 +20,6 @@ SHOWN = ("24h", "version")
 
 
 async def seed(stage: Stage) -> None:
-    """Let the app read a past after the first listing."""
     await stage.show(rows_at(0))
     await stage.tick(0.5)
     stage.app._monitor = with_past(stage.app._monitor, day())  # noqa: SLF001  what reads the disk does it

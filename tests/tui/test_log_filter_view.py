@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 NAMES = ("ada", "bob", "cyd", "dan")
 CHANGE_OF_ADA = ("g", "j")
-"""Keys to the event about `ada` in the log."""
 
 
 def named(name: str, at: float, **changes: Any) -> Environment:
@@ -64,14 +63,12 @@ def title(stage: Stage) -> str:
 
 
 def events(stage: Stage) -> list[str]:
-    """Return the log's events: name, if any, and text."""
     drawn = stage.lines_of(stage.app.screen.query_one(EventList))
     lines = [re.sub(r"^\W*[0-9]{2}:[0-9]{2}(:[0-9]{2})? +\S ", "", line) for line in drawn]
     return [re.sub(r"\s+", " ", line).strip() for line in lines if line.strip()]
 
 
 def whole(stage: Stage) -> str:
-    """Return the whole event under the cursor, without the date."""
     log = stage.app.screen
     assert isinstance(log, EventLogScreen)
     text = " ".join(line.strip() for line in str(log.query_one(WholeEvent).content).split("\n"))

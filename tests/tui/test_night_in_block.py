@@ -118,7 +118,6 @@ async def live_through(pressed: Sequence[str], size: tuple[int, int]) -> None:
 
 
 def named(pressed: Sequence[str]) -> str:
-    """Return the keys with the seconds of the preceding polls."""
     return "  ".join(f"{POLLS[place // PER_POLL]}s: {keys}" for place, keys in enumerate(pressed) if keys)
 
 
@@ -142,7 +141,6 @@ async def test_without_a_key_the_block_is_true_all_night() -> None:
 
 
 async def listen(stage: Stage, night: OnCall) -> None:
-    """Take the next listing after 5 s."""
     night.now = stage.now = stage.now + 5
     night.believe()
     await stage.show(night.rows())

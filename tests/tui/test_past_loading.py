@@ -40,7 +40,6 @@ def rows(at: float, *, count: int = 4, **of_first: Any) -> list[Environment]:
 
 
 def ran(*listings: tuple[float, Sequence[Environment]]) -> MemoryHistory:
-    """Return a run's recording: listings at seconds after `NOW`."""
     return recorded(listed(each, NOW + at * 1000) for at, each in listings)
 
 

@@ -43,7 +43,6 @@ def recording(life: Life = LIFE) -> MemoryHistory:
 
 @asynccontextmanager
 async def replayed(history: MemoryHistory | None = None, later: float = 86_400, **replay: Any) -> AsyncIterator[Stage]:
-    """Run a replay some seconds after the recording, at the first moment."""
     wanted = Replay(**({"name": "night.envwatch", "profile": "acme", "host": "api.example"} | replay))
     pasts = {NO_PROFILE: recording() if history is None else history}
     stage = Stage(targets={}, pasts=pasts, replay=wanted)

@@ -106,7 +106,6 @@ def drawn(renderer: RowRenderer, state: MonitorState) -> list[Strip]:
 
 
 def changed(state: MonitorState, seconds: float) -> dict[str, int]:
-    """Return the number of changed cells of each row some seconds later."""
     after = replace(state, now=reading(state.now.wall + seconds * 1000))
     renderer = fresh(state)
     tracked: Sequence[TrackedEnvironment] = [*state.monitor.fleet.environments]

@@ -49,7 +49,6 @@ async def dashboard(
 
 
 def offered(stage: Stage) -> dict[str, str]:
-    """Return the top menu's entries by title."""
     menu = stage.app.screen
     assert isinstance(menu, Menu | SortMenu)
     return {choice.title: choice.note for choice in menu._choices}  # noqa: SLF001

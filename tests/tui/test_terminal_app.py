@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 class Searching(TerminalApp):
-    """Looks for a missing widget in a worker."""
-
     def __init__(self, *, ends: bool) -> None:
         super().__init__(ascii_only=False, has_title=False)
         self._ends = ends

@@ -428,7 +428,6 @@ async def acknowledge(stage: Stage, name: str, note: str = "") -> None:
 
 @asynccontextmanager
 async def every_look(case: Case, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """Show a row of each look, with the cursor on the fresh loss."""
     if case.is_colourless:
         monkeypatch.setenv("NO_COLOR", "1")
     wishes = {"theme": case.theme.name, "ascii_only": case.is_ascii, "columns": ("why",)}
@@ -518,7 +517,6 @@ async def test_bar_and_tag_of_a_fresh_loss_are_visible_together_with_the_cursor(
 
 
 def cells_of_loss(stage: Stage, case: Case) -> list[str]:
-    """Return the texts in the loss colour, from the status line to the table's end."""
     return [
         segment.text.strip()
         for strip in stage.strips[: stage.table.region.bottom]

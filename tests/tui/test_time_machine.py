@@ -648,8 +648,6 @@ async def test_a_wide_line_of_events_has_a_legend_and_the_help_always_has_all_of
 
 async def test_the_line_of_events_belongs_to_the_moment_also_if_the_line_of_another_day_was_being_read() -> None:
     class Held(MemoryHistory):
-        """Returns no events before the gate is open."""
-
         gate = threading.Event()
 
         def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:

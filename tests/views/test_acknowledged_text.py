@@ -40,7 +40,6 @@ def lose(*down: str, held: float = 0.0, interval: float = 2.0) -> Monitor:
 
 
 def answer(monitor: Monitor, *names: str, held: float = 0.0) -> str:
-    """Return the answer about messages after environments are acknowledged."""
     acks = {(EMPTY, clean(name)): Ack(NOW, EMPTY, NOW) for name in names}
     keys: list[Key] = [(NO_PROFILE, clean(name)) for name in names]
     text = acknowledged_text("it", keys, monitor.with_acks(acks), reading(NOW + held * 1000))

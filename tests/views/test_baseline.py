@@ -265,7 +265,6 @@ WATCHES = st.builds(tracked_of, st.fixed_dictionaries(FIELDS), is_gone=GONES)
 
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[TrackedEnvironment, TrackedEnvironment]:
-    """Draw two sightings that have most in common."""
     row = draw(st.fixed_dictionaries(FIELDS))
     changed = draw(st.lists(st.sampled_from(list(FIELDS)), max_size=2))
     later = row | {name: draw(FIELDS[name]) for name in changed}
@@ -273,7 +272,6 @@ def pairs(draw: st.DrawFn) -> tuple[TrackedEnvironment, TrackedEnvironment]:
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Return every leaf by path, without nulls."""
     if isinstance(value, dict):
         return {key: leaf for name in value for key, leaf in leaves(value[name], (*path, name)).items()}
     return {} if value is None else {path: value}

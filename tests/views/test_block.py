@@ -46,7 +46,6 @@ MINUTE, HOUR = 60.0, 3_600.0
 
 
 def night(rows: str, **settings: Any) -> BlockNight:
-    """Return a monitor after the first listing, usually with all rows up."""
     monitor = Monitor.create({NO_PROFILE: Limits()}, **({"policies": soon()} | settings))
     return BlockNight(monitor).poll(rows, after=0)
 
@@ -464,7 +463,6 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
 
 
 def numbers(text: str) -> dict[str, int]:
-    """Return the counts of a title or a status bar by glyph."""
     return {word[0]: int(word[1:]) for word in text.split() if word[0] in "○◐●!·?" and word[1:].isdigit()}
 
 

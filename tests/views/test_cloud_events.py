@@ -30,7 +30,6 @@ SOURCE = "https://api.letta.com/v1/environments"
 
 
 def after(*listings: Sequence[Environment]) -> tuple[Monitor, list[Event]]:
-    """Return a monitor after listings five seconds apart, and the last listing's events."""
     monitor, events = Monitor.create({NO_PROFILE: Limits()}), []
     for number, rows in enumerate(listings):
         at = NOW + 5_000 * number

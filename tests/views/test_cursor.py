@@ -103,14 +103,12 @@ class Screen:
         return self
 
     def go(self, place: int) -> None:
-        """Move the cursor, and scroll the table until the cursor is visible."""
         self.cursor.move_to(place)
         if (table_place := self.cursor.table_place) is not None:
             self.top = min(max(self.top, table_place - self.height + 1), table_place)
 
     @property
     def line(self) -> int | None:
-        """The cursor's line on the screen."""
         place = self.cursor.table_place
         return None if place is None or not self.top <= place < self.top + self.height else place - self.top
 

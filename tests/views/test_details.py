@@ -37,7 +37,6 @@ def by_label(lines: Iterable[DetailLine]) -> dict[str, str]:
 
 
 def all_lines(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[DetailLine]:
-    """Return the pane's lines that only a listing changes."""
     return [*about_lines(tracked, profile_state, None, TimeStyle.UTC), *id_lines(tracked)]
 
 
@@ -179,7 +178,6 @@ def test_the_model_and_the_graphics_processors_of_a_machine_are_shown(gpus: Any,
 
 
 def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
-    """Return the indented lines between the common lines."""
     row = environment("env-1", metadata=metadata, **changes)
     profile_state = fleet_of(row)
     lines = all_lines(profile_state.environments[row.id], profile_state)

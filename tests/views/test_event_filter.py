@@ -148,7 +148,6 @@ def test_the_profile_is_that_of_the_event() -> None:
 
 
 def events_of(*listings: Sequence[Environment]) -> list[Event]:
-    """Return the events of listings five seconds apart, without the first."""
     _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
     return events
 

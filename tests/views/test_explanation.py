@@ -52,7 +52,6 @@ def results(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str,
 
 
 def result(sentence: str) -> SafeText:
-    """Return the state in an answer: `It is offline: disconnected, since …`."""
     match = re.fullmatch(r"It is ([a-z, ]+): .+, since .+\.", sentence)
     assert match, sentence
     return clean(match[1])
@@ -282,7 +281,6 @@ LOST: dict[str, Any] = {**MACHINE, "connectionId": None, "lastHeartbeat": None, 
 
 
 def beside(id_: str = "env-2", **changes: Any) -> Environment:
-    """Return another row of the machine of `env-1`."""
     return environment(id_, **(MACHINE | {"listenerInstanceId": "server-" + "b" * 16} | changes))
 
 

@@ -34,7 +34,6 @@ def off(name: str, seconds: float) -> Environment:
 
 
 def lines_of(rows: Sequence[Environment], *, acks: Sequence[str] = (), after: float = 0.0) -> dict[str, str]:
-    """Return a group's lines by label, from top to bottom, and the headline as `head`."""
     fleet, _ = Fleet().apply(NO_PROFILE, listed(rows))
     members = list(fleet.environments)
     acked = {key_of(f"env-{name}"): Ack(NOW, clean("")) for name in acks}

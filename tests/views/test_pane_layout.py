@@ -50,7 +50,6 @@ def texts(rows: Iterable[Row]) -> list[str]:
 
 
 def rows_of(tracked: TrackedEnvironment, layout: PaneLayout) -> Iterator[Row]:
-    """Yield all rows that the pane can show of an environment."""
     own = [event for event in flatten(EVENTS) if event.id == tracked.environment.id]
     yield from layout.title(tracked.environment.name)
     yield from layout.sentence(headline(tracked, FLEET, own, LATER, is_ascii=layout.is_ascii))

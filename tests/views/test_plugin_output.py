@@ -49,7 +49,6 @@ def performance_data_of(text: str) -> dict[str, Item]:
 
 
 def parsed(output: str) -> tuple[str, dict[str, Item], list[str]]:
-    """Return text, performance data and further lines."""
     assert output.endswith("\n")
     first, *others = output.removesuffix("\n").split("\n")
     text, _, performance = first.partition("|")

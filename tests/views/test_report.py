@@ -135,7 +135,6 @@ def test_times_are_short_and_the_zone_is_named_once_or_with_each(
 
 
 def outages(night: Night, hours: float = 1) -> list[tuple[str, str | None, str | None]]:
-    """Return name, begin and end of each outage, in local time, if known."""
 
     def clock(at: float | None) -> str | None:
         return None if at is None else f"{datetime.fromtimestamp(at / 1000, ZONE):%H:%M:%S}"
@@ -424,7 +423,6 @@ HAPPENINGS: dict[str, Callable[[Night, str, int], Night]] = {
 
 
 def life(actions: list[tuple[str, int]]) -> Night:
-    """Return machines after any actions, a poll after each action."""
     names = [f"m{number}" for number in range(5)]
     night = Night().add(*names).add("old", down_h=100).poll(2)
     for action, number in actions:

@@ -21,7 +21,6 @@ S = MonotonicS
 
 
 def incident(*names: str, kinds: tuple[Kind, ...] = (Kind.OFFLINE,), **changes: Any) -> Incident:
-    """Return an incident of losses by kind; the last kind applies to all further losses."""
     losses = tuple(
         Event(
             kind=kinds[min(number, len(kinds) - 1)],

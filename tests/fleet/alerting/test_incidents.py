@@ -41,8 +41,6 @@ def row(name: str, at: float, *, is_up: bool = True) -> Environment:
 
 @dataclass
 class Night:
-    """Environments with scripted listings, and the monitor's incidents."""
-
     names: list[str]
     monitor: Monitor = field(default_factory=lambda: Monitor.create(LIMITS, policies=soon()))
     now: float = 0.0
@@ -52,7 +50,6 @@ class Night:
     events: list[Event] = field(default_factory=list)
 
     def poll(self, *down: str, without: tuple[str, ...] = (), after: float = 5.0) -> Night:
-        """Poll `after` seconds later."""
         self.now += after
         at = NOW + self.now * 1000
         rows = [row(name, at, is_up=name not in down) for name in self.names if name not in without]
@@ -66,13 +63,11 @@ class Night:
         return self._note(changes)
 
     def wait(self, seconds: float) -> Night:
-        """Let time pass without a poll."""
         self.now += seconds
         self.monitor, changes = self.monitor.tick(reading(NOW + self.now * 1000))
         return self._note(changes)
 
     def hold(self, seconds: float, *down: str) -> Night:
-        """Poll every five seconds for a time."""
         for _ in range(round(seconds / 5)):
             self.poll(*down)
         return self
@@ -85,7 +80,6 @@ class Night:
 
     @property
     def sizes(self) -> tuple[list[int], list[int]]:
-        """Return the sizes of opened incidents and of resolved incidents."""
         return [len(each.losses) for each in self.opened], [len(each.losses) for each in self.resolved]
 
     def ids(self, kind: Kind) -> set[str | None]:
@@ -93,7 +87,6 @@ class Night:
 
 
 def night(*names: str, **settings: Any) -> Night:
-    """Return a night after the first listing, with all rows up."""
     return Night(list(names), Monitor.create(LIMITS, **({"policies": soon()} | settings))).poll(after=0)
 
 

@@ -89,7 +89,6 @@ def test_what_is_written_is_what_is_read() -> None:
 
 
 GOOD: dict[str, Any] = {"query": "name:a", "at": NOW, "until": NOW + 1, "note": "why", "by": "ada"}
-"""A silence in the format of earlier versions."""
 
 
 @pytest.mark.parametrize(

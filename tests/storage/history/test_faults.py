@@ -74,8 +74,6 @@ def test_killed_processes_lose_at_most_the_poll_in_flight_each(tmp_path: Path, k
 
 
 class Recorded:
-    """A folder for damaged copies, and the recorded content."""
-
     def __init__(self, folder: Path, polls: list[RecordedPoll], moments: list[Moment], events: list[Event]) -> None:
         self.folder = folder
         self.polls = polls
@@ -85,7 +83,6 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recorded]]:
-    """Return the folders of an ended process, of a process killed early, and of a process killed later."""
     found, writers = {}, []
     for name, count in (("ended", 130), ("killed early", 20), ("killed later", 130)):
         folder = tmp_path_factory.mktemp("folder")
@@ -102,7 +99,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Reco
 
 
 def is_prefix(past: StoredPast, recorded: Recorded) -> bool:
-    """Whether the readable part is a prefix of the recording, maybe empty."""
     try:
         polls, moments, events = content(past)
     except HistoryError:
@@ -157,7 +153,6 @@ def test_of_a_file_cut_near_its_end_most_is_read(folders: dict[str, Recorded]) -
 
 
 def goes_on(folder: Path, recorded: Recorded) -> None:
-    """Record more after damage; read the old readable part, unless set aside, and all new polls."""
     notes: list[str] = []
     writer = FolderWriter(folder, Retention(), note=notes.append)
     history = record(writer, NEW)

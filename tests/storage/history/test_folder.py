@@ -95,7 +95,6 @@ def test_gigabytes_of_old_days_are_deleted_without_being_read(tmp_path: Path) ->
 
 
 def _bytes_read() -> int:
-    """Return the number of bytes read by this process, if the system counts reads."""
     counts = Path("/proc/self/io")
     return int(counts.read_text().split("rchar: ")[1].split()[0]) if counts.exists() else 0
 

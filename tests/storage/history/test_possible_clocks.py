@@ -93,7 +93,6 @@ def test_so_is_the_present_of_a_moment(now: Clocks) -> None:
 
 
 def with_row(**changes: Any) -> ProfileState:
-    """Return the fleet with another number in the first row."""
     first, tracked = next(iter(PROFILE_STATE.environments.items()))
     in_row = {name: number for name, number in changes.items() if hasattr(tracked.environment, name)}
     changed = replace(tracked, environment=replace(tracked.environment, **in_row))

@@ -59,7 +59,6 @@ class Session:
         self.monitor = Monitor.create({NO_PROFILE: Limits()})
 
     def take(self, outcomes: Iterable[Outcome], *, is_kept: bool = True) -> None:
-        """Record outcomes; `is_kept` also records in memory."""
         for outcome in outcomes:
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
             self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
@@ -67,7 +66,6 @@ class Session:
                 each.record(self.monitor, changes)
 
     def close(self) -> list[str]:
-        """Close the recorder, and return the notices since the last read line."""
         self.recorder.close(PATIENCE_S)
         return [self.said.get_nowait() for _ in range(self.said.qsize())]
 
@@ -76,7 +74,6 @@ class Session:
 
     @property
     def is_exact(self) -> bool:
-        """Whether folder and memory hold the same, apart from numbers."""
         stored, kept = content(StoredPast(self.folder)), content(self.history)
         return exact(stored[1:]) == exact(kept[1:]) and len(stored[0]) == len(kept[0])
 

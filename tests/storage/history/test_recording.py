@@ -300,7 +300,6 @@ def test_no_text_of_others_is_in_the_bytes_of_a_redacted_recording(tmp_path: Pat
 
 
 def plain_values(file: RecordedFile) -> Iterator[object]:
-    """Yield the decompressed values of a file."""
     for place in file._places:  # noqa: SLF001  where it stands
         yield unpacked(file._bytes_at(place.start, place.length))  # noqa: SLF001
     yield from map(unpacked, map(encode_event, file.events(*ALWAYS)))

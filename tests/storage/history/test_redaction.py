@@ -257,7 +257,6 @@ def test_every_text_that_is_looked_for_has_been_there() -> None:
 
 
 def values_without_text(value: Any, place: str = "") -> Iterator[tuple[str, object]]:
-    """Yield every number, time and enumeration value, with class and field."""
     if names := field_names(type(value)):
         for name in names:
             yield from values_without_text(getattr(value, name), f"{type(value).__name__}.{name}")

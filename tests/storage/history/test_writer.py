@@ -249,8 +249,6 @@ def test_nothing_is_deleted_before_the_time_of_the_server_is_known(tmp_path: Pat
 
 
 class Comparing:
-    """Records compared moments, and returns an event."""
-
     def __init__(self) -> None:
         self.compared: list[tuple[Moment, Moment]] = []
 

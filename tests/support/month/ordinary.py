@@ -37,7 +37,6 @@ _FAULTS: Final = (
 
 
 def ordinary_month(seed: int, days: int = 30) -> Script:
-    """Return a script of 200 machines for `days` days."""
     return _Life(seed, days).script
 
 
@@ -180,7 +179,6 @@ class _Life:
         return [row for rows in self._sites.values() for row in rows]
 
     def _row_at(self, machine: int, at: int) -> int:
-        """Return a machine's row at a moment."""
         rows = [row for since, row in self._renamed.get(machine, ()) if since <= at]
         return rows[-1] if rows else machine
 

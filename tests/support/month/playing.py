@@ -174,7 +174,6 @@ def _is_hit(row: Row, trouble: Trouble) -> bool:
 
 
 def dense_polls(script: Script) -> bytearray:
-    """Return for each 5 s whether a watcher looks."""
     dense = bytearray(script.length // STEP)
     looks = [(0, _AFTER_NOTABLE), *_looks_at_rows(script), *_looks_at_troubles(script)]
     for since, until in looks:

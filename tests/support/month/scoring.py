@@ -38,12 +38,10 @@ class Score:
     delays: list[int] = field(default_factory=list)
     """Milliseconds from each met need to the message, without blind time."""
     faults: list[str] = field(default_factory=list)
-    """A line for each missed need and each false message."""
     kinds: Counter[str] = field(default_factory=Counter)
     """Number of faults by cause."""
 
     def add(self, other: Score) -> None:
-        """Add another script's score."""
         self.messages += other.messages
         self.true += other.true
         self.brief += other.brief
@@ -54,7 +52,6 @@ class Score:
         self.kinds += other.kinds
 
     def line(self, watcher: str) -> str:
-        """Return a line of the table."""
         share = f"{self.true / self.messages:.1%}" if self.messages else "–"
         middle, longest = (median(self.delays), max(self.delays)) if self.delays else (0, 0)
         wrong = self.messages - self.true - self.brief

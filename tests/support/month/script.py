@@ -30,7 +30,6 @@ DAY: Final = 24 * HOUR
 BEGIN: Final = 1_793_577_600_000
 """Monday, 2026-11-02, 00:00 UTC: the server's clock when a script begins."""
 BEAT: Final = 30 * SECOND
-"""The interval between pings."""
 EXPIRY: Final = 120 * SECOND
 """Age at which the official rule calls a heartbeat lost."""
 NEEDED_AFTER: Final = 5 * MINUTE
@@ -66,8 +65,6 @@ _NEEDING: Final = frozenset({Cause.CRASH, Cause.CUT, Cause.CASCADE, Cause.FLAPPI
 
 
 class Fault(StrEnum):
-    """A fault of the platform's answers or of the monitor."""
-
     FAILING = "polls fail"
     EMPTY = "the list is empty"
     VANISHED = "many rows vanish"
@@ -87,8 +84,6 @@ class Fault(StrEnum):
 
 
 class Trouble(NamedTuple):
-    """A fault that affects all rows."""
-
     since: int
     until: int
     fault: Fault
@@ -99,8 +94,6 @@ class Trouble(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """A span of time in which a row is down or flaps."""
-
     since: int
     until: int
     cause: Cause
@@ -201,15 +194,12 @@ class Action(NamedTuple):
     number: int
     """Sorts actions of the same moment."""
     row: int
-    """Index of the row in the script."""
     what: Change
     is_notable: bool
     """Whether an alert may follow; watchers then poll faster for a while."""
 
 
 class Need(NamedTuple):
-    """A time when a row needs a person."""
-
     id: str
     name: str
     cause: Cause
@@ -226,8 +216,6 @@ class Need(NamedTuple):
 
 @dataclass
 class Script:
-    """All actions and faults, in the server's time."""
-
     length: int
     """Milliseconds."""
     first: list[Environment] = field(default_factory=list)
@@ -279,7 +267,6 @@ class Script:
         self.note(row, since, until, cause)
 
     def sleep(self, row: int, since: int, until: int) -> None:
-        """Let a laptop sleep and wake with the same connection."""
         self.do(row, since, Change.SILENT, is_notable=False)
         if until < self.length:
             self.do(row, until, Change.AWAKE, is_notable=False)
@@ -338,7 +325,6 @@ class Script:
         insort(self.troubles, Trouble(since, until, fault, share, error))
 
     def rows(self) -> list[Row]:
-        """Return the rows as registered."""
         return [Row(env) for env in self.first]
 
     def blind(self) -> list[tuple[int, int]]:

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Gets a monitor's input, and writes messages."""
-
     messages: list[Message]
 
     def take(self, step: Step) -> None:
@@ -104,7 +102,6 @@ class Envwatch:
         if changes.opened:
             self._note(step.at, changes)
         if len(self._monitor.event_log) > _EVENTS_KEPT:
-            # Only a screen reads the past.
             self._monitor = replace(self._monitor, event_log=EventLog(), watched={})
 
     def _note(self, at: int, changes: MonitorChanges) -> None:
@@ -143,7 +140,6 @@ _newest_shared: list[_SharedState] = []
 
 
 def _shared(monitor: Monitor) -> Monitor:
-    """Return a monitor that shares the state with earlier monitors in the same state."""
     (state,) = monitor.fleet
     shared = _SharedState(**{each.name: getattr(state, each.name) for each in fields(ProfileState)})
     if _newest_shared and _newest_shared[0] == shared:
@@ -156,7 +152,6 @@ _NO_LAPTOPS: Final = "!os:darwin,win32"
 
 
 def settings() -> Mapping[str, AlertPolicy]:
-    """Return the compared alert policies by their names in a table."""
     after: dict[str, Any] = {"alert_after": timedelta(milliseconds=ALERT_AFTER)}
     quiet = after | {"alert": matcher_of(_NO_LAPTOPS)}
     found = {"default": AlertPolicy(**after), f'alert = "{_NO_LAPTOPS}"': AlertPolicy(**quiet)}
@@ -166,7 +161,6 @@ def settings() -> Mapping[str, AlertPolicy]:
 
 
 def watchers() -> Mapping[str, Watcher]:
-    """Return all watchers by their names in a table."""
     envwatch = {f"envwatch, {name}": Envwatch(policy) for name, policy in settings().items()}
     return {"naive, each poll": Naive(1), "naive, twice in a row": Naive(2), **envwatch}
 

@@ -100,7 +100,6 @@ def test_any_other_value_in_an_event_is_read_or_refused(data: bytes, draws: st.D
 
 
 def _spoil(plain: Any, draws: st.DataObject) -> None:
-    """Put any value into a place of a JSON value."""
     places: list[tuple[Any, Any]] = []
     values = [plain]
     while values:
@@ -180,7 +179,6 @@ def test_a_clock_that_no_machine_shows_is_refused(wall: object) -> None:
 
 
 def _with(change: Callable[[Any], object]) -> Frame:
-    """Return the first frame with a changed plain value."""
     (part,) = unpacked(FRAMES[0].data)
     change(part.plain)
     return Frame(FrameKind.KEY, packed([part], 6))

@@ -34,8 +34,6 @@ _MEMBERS = st.dictionaries(_NAMES, _ATOMS | st.lists(_ATOMS, max_size=2) | st.di
 
 
 class RecordedMachine(MonitoredMachine):
-    """The simulated platform with a monitor whose every moment is recorded."""
-
     def __init__(self) -> None:
         super().__init__()
         self.odd: dict[SafeText, dict[str, Any]] = {}
@@ -48,7 +46,6 @@ class RecordedMachine(MonitoredMachine):
         self.event_encoder = EventEncoder()
         self.event_decoder = EventDecoder(NO_PROFILE, self.event_bytes.__getitem__)
         self.recorded: list[tuple[Frame, Any]] = []
-        """Each frame with the exact form of the moment."""
         self.last: tuple[Moment, Moment] | None = None
         """The last moment, original and rebuilt; None if the next frame has no reference."""
         self.watch()
