@@ -1,12 +1,11 @@
 """Measures every speed budget against a reference in the same run: `uv run python tests/bench [NAME ...]`.
 
-`month` is about alerts instead of speed: see `month.py`.
+`month` measures the quality of alerts: see `month.py`.
 
-Prints a Markdown table. A figure above the budget is no error, because the machine's load is unknown: read the ratios.
-Exit code 1 means that entries of `budgets.toml` and findings do not match; standard error has the details.
+A figure above the budget is no error, because the machine's load is unknown: read the ratios. Exit code 1 means that
+entries of `budgets.toml` and findings do not match; standard error has the details.
 
-Each bench has a separate process. All share a cache of compiled modules, filled by a program's first run, as on a
-user's machine.
+Each bench has a separate process. All share a cache of compiled modules, as on a user's machine.
 """
 
 from __future__ import annotations

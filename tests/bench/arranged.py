@@ -1,7 +1,7 @@
-"""Costs of the table's rows and order in every arrangement: the pure part, without drawing.
+"""Costs of the table's rows and order in every arrangement, without drawing.
 
-The reference is the initial view. Listings follow each other with one new heartbeat in six rows, as in practice, so
-caches have their usual effect.
+The reference is the initial view. One row in six has a new heartbeat in the next listing, so caches work as in
+practice.
 """
 
 from __future__ import annotations

@@ -56,8 +56,7 @@ class Finding:
 def found_by(place: str) -> list[Finding]:
     """Run a bench by module and function, and return the findings.
 
-    Call in a separate process, which then has imported no other bench. Earlier imports are left out of garbage
-    collections, as in the dashboard.
+    Needs a fresh process. Earlier imports are left out of garbage collections, as in the dashboard.
     """
     module, _, name = place.partition(".")
     run = getattr(import_module(module), name)
@@ -70,7 +69,7 @@ def found_by(place: str) -> list[Finding]:
 def in_turn(*works: Callable[[], object], times: int = 5) -> list[float]:
     """Return the median CPU milliseconds of each work; works take turns, so noise affects all alike.
 
-    Garbage is collected before each run, and results are dropped after timing.
+    Excludes the collection of earlier garbage.
     """
     spent: list[list[float]] = [[] for _ in works]
     for _ in range(times):

@@ -1,7 +1,7 @@
 """Quality of alerts: 30 days of 200 machines, on virtual time: `uv run python tests/bench month [--seeds N]`.
 
-Prints a Markdown table: envwatch with several alert policies, and two naive watchers. Equal arguments give equal
-tables. `--misses` also prints each missed need and each false message of envwatch, with the cause.
+Prints a Markdown table of several alert policies and two naive watchers. Equal arguments give equal tables. `--misses`
+also prints each missed need and each false message of envwatch, with the cause.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Programs under measurement: fresh processes, programs in a terminal, and the system's accounting.
+"""Measured programs: fresh processes, and programs in a terminal.
 
 Linux only: other systems do not account for other processes as exactly.
 """

@@ -98,9 +98,9 @@ def _built() -> list[Finding]:
 
 
 def _held() -> list[Finding]:
-    """Measure the memory of 10,000 served rows, then of all pages, then of a next listing with a new walk.
+    """Measure the memory of 10,000 served rows, of all pages, and of a next listing with a new walk.
 
-    The poller's rows are not counted. A sixth of the rows has a new heartbeat, as after 5 s.
+    Excludes the poller's rows. A sixth of the rows has a new heartbeat, as after 5 s.
     """
     rows = demo_rows(10 * _ROWS)
     received = sum(map(len, pages_of(rows)))

@@ -1,7 +1,7 @@
 """The messages of hooks under the real `envwatch watch --hooks`.
 
-The stories mostly wait, so all stories run at once. Minutes pass on a fast clock (faketime). Most stories end with the
-loss of a machine `sentinel`, whose message arrives after all messages due before.
+All stories run at once, on a fast clock (faketime) if a story takes minutes. Most stories end with the loss of a
+machine `sentinel`, whose message arrives after all messages due before.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Budgets of the real program, and faults of the budgets file.
-
-The budgets: modules before the first frame, and bytes of a tick for each table arrangement.
+"""Budgets of the real program: modules before the first frame, and bytes of a tick for each table arrangement. Also
+faults of the budgets file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""One loss from the first minute to the handover, in the real program.
-
-The loss is shown, reviewed by the next run, explained, cut out of the history, replayed elsewhere, and reported.
+"""One loss from the first minute to the handover, in the real program: screen, next run, explanation, recording,
+replay, report.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Hostile text against the real program in a real terminal: no byte acts as anything but text.
 
-A tour visits every place that shows outside text, and the test reads every byte from the program. Only sequences of the
-same tour over a benign fleet are allowed.
+A tour visits every place that shows outside text. The program may send only sequences of the same tour over a benign
+fleet.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Hostile text in arrangements of the table: groups, columns, differences, copies, exports, notifications.
 
-As on the first tour (`test_hostile`), only bytes sent over a benign fleet are allowed. A notification is the only OSC
-besides the clipboard. Exported files hold no hostile character with a meaning in the file's format.
+As in `test_hostile`, only bytes sent over a benign fleet are allowed. A notification is the only OSC besides the
+clipboard. Exported files hold no hostile character with a meaning in the file's format.
 """
 
 from __future__ import annotations
@@ -73,10 +73,8 @@ BRIEF = Extent(("BRANCH", "USER"), 1, 3)
 
 
 def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]], extent: Extent) -> int:
-    """Arrange the table in every way, then let the fleet change and view the reported changes.
-
-    Returns:
-        the number of acknowledged environments at the end.
+    """Arrange the table in every way, let the fleet change, and view the changes; return the number of acknowledged
+    environments.
     """
     terminal.wait_for(HEADER)
     terminal.wait_for("►(● on|◐ late|○ ([0-9]+ )?off)")

@@ -303,7 +303,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 def assert_legible(terminal: Terminal, name: str) -> None:
     """Assert that no character has the colour of the background.
 
-    With 16 colours, a scrollbar's thumb and track have the same colour; a screen has at most two thumb ends.
+    With 16 colours, a scrollbar's thumb and track match; a screen has at most two thumb ends.
     """
     rows = terminal.screen.buffer.values()
     cells = [(x, cell) for row in rows for x, cell in row.items() if not cell.data.isspace()]

@@ -1,6 +1,6 @@
 """Losses in the real program after any user action: the screen names the losses, and few keys handle a loss.
 
-The programs mostly wait, so all tests' programs run at once.
+All tests' programs run at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Listings relayed by `envwatch serve`, which have an age and may repeat.
-
-A viewer must conclude the same as a direct observer who polls the platform at the server's times.
+"""Listings relayed by `envwatch serve`: a viewer must conclude the same as a direct observer at the server's poll
+times.
 """
 
 from __future__ import annotations

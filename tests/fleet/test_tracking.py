@@ -339,8 +339,8 @@ def test_flapping_begins_and_ends_with_an_event() -> None:
             (minute, kind) for kind in kinds(events_to(before, tracked, at)) if kind in (Kind.FLAPPING, Kind.STEADY)
         ]
 
-    # Samples 0, 2, 4, 6, 8 weigh 28.6 % together, the sixth change makes 33.6 %. Minutes later the last five, in
-    # samples 10 to 18, still weigh 22.0 %, and the last four 17.1 %.
+    # Samples 0, 2, 4, 6, 8 weigh 28.6 %, the sixth change makes 33.6 %. Minutes later the last five, in samples 10 to
+    # 18, weigh 22.0 %, and the last four 17.1 %.
     assert events == [(6, Kind.FLAPPING), (14, Kind.STEADY)]
 
 

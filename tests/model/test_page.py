@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 quick = settings(max_examples=examples(100), deadline=None)
 
 CAREFUL = b'{"\\u0020": 0, '
-"""The begin of a page with a pointless escape, so that rows are read one by one."""
+"""Start of a page with a pointless escape, so that rows are read one by one."""
 
 
 def with_member(member: str, row: dict[str, Any] | None = None) -> bytes:

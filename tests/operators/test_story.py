@@ -1,6 +1,6 @@
 """An operations team's view: real polls, a real Prometheus with the shipped rules, a real Alertmanager, one message.
 
-Rules and route are the shipped files with all times divided, evaluated every second.
+All times of the shipped rules and route are divided.
 """
 
 from __future__ import annotations

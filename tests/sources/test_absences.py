@@ -39,7 +39,7 @@ async def gone_in(server: Shifting, walks: int, *, leave: frozenset[str] = froze
     Args:
         server: the listing.
         walks: number of walks.
-        leave: ids of machines deleted after the second walk.
+        leave: ids deleted after the second walk.
     """
     profile_state = ProfileState()
     gone: list[tuple[int, str | None]] = []

@@ -72,7 +72,7 @@ async def test_a_refused_key_is_looked_for_again_before_the_next_listing(server:
         assert (await failure_of(client)).cause is Cause.UNAUTHORIZED
         assert keys == [SecretStr(KEY)]
         assert len(ids_in(await client.snapshot())) == 3
-        await client.snapshot()  # an explicit key prevents the search, which would find no key
+        await client.snapshot()  # an accepted key is kept: a second search would find no key
     assert keys == []
 
 

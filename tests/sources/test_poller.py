@@ -207,7 +207,7 @@ _ROLLS = st.lists(st.floats(0, 1, exclude_max=True), min_size=20, max_size=20)
 
 
 async def recovery(outage: tuple[Cause, float, int], lasts: float, rolls: Sequence[float]) -> tuple[int, float]:
-    """Return the number of polls from a server's recovery to a listing, and the seconds.
+    """Return the polls and seconds from a server's recovery to a listing.
 
     Args:
         outage: the result of each poll that starts before the recovery.

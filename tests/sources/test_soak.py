@@ -1,7 +1,6 @@
 """Hours of polls on fast clocks, and the real dashboard for a minute: memory, descriptors and tasks stay flat.
 
-The whole day, 17,280 polls, is `tests/bench/soak.py`, run by hand; ten minutes of the real dashboard are the bench
-`soak`.
+`tests/bench/soak.py` runs the whole day, 17,280 polls; the bench `soak` runs ten minutes of the real dashboard.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ MOST_A_POLL = 0.15
 
 
 class BusyPlatform:
-    """A source whose rows beat, reconnect, change, disconnect and leave forever, with occasional failures.
+    """A source whose rows beat, reconnect, change, disconnect and leave, with occasional failures.
 
     Args:
         world: the clocks.

@@ -1,7 +1,7 @@
 """An hour of 60 machines under the real `watch --hooks`, and the times when a person is needed.
 
-A machine that should be up needs a person after 5 minutes of being down or flapping. The platform's outage and a rename
-need no person. `python alert_hour.py hour FOLDER SPEED` lives the hour; see `fast_clock`.
+A machine needs a person after 5 minutes of being down or flapping, except after the platform's outage or a rename.
+`python alert_hour.py hour FOLDER SPEED` lives the hour; see `fast_clock`.
 """
 
 from __future__ import annotations

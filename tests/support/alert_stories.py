@@ -1,6 +1,6 @@
 """Stories of machines under the real `watch --hooks`, with the delivered messages.
 
-A story takes an empty folder and the clock's speed. The speed changes how often a story looks, but no duration.
+A story takes an empty folder and the clock's speed, which changes no duration.
 `python alert_stories.py STORY FOLDER SPEED` tells one story; see `fast_clock`.
 """
 
@@ -38,8 +38,8 @@ class Tale(NamedTuple):
     def distinct_names(self) -> list[tuple[str, list[str]]]:
         """The same without repetitions.
 
-        envwatch kills a hook after 30 s of envwatch's clock and sends the message again. On a fast clock, a busy
-        machine may need that long for a working hook.
+        envwatch kills a hook after 30 s of envwatch's clock and sends the message again; a busy machine may be that
+        slow on a fast clock.
         """
         distinct = {(each.what, each.incident): each for each in self.told}
         return [(each.what, list(each.names)) for each in distinct.values()]
@@ -137,9 +137,9 @@ def lost_before_the_end(home: Path, speed: float) -> Tale:
 
 @dataclass
 class _Dead(Machine):
-    """A machine without power since 22 s before the first listing; two replicas round the heartbeat differently.
+    """A machine without power since 22 s before the first listing.
 
-    The replica that rounds up answers every second request once the heartbeat is 35 s old.
+    A second replica rounds the heartbeat up, and answers every second request once the heartbeat is 35 s old.
     """
 
     age_s: float = 0.0

@@ -1,6 +1,6 @@
 """Machines on scripted servers, the real `watch --hooks`, and the messages of the hooks.
 
-All waits use `time`, so a story can also run under faketime with shorter seconds.
+All waits use `time`, so a story can also run under faketime.
 """
 
 from __future__ import annotations
@@ -280,11 +280,10 @@ class Desk:
         self.wait_until(lambda: self.is_told_of("sentinel", profile=profile), what)
 
     def wait_until(self, condition: Callable[[], object], what: str, at_most_s: float = math.inf) -> bool:
-        """Wait until a condition holds; with a limit in seconds of this process, return whether the condition held in
-        time.
+        """Wait until a condition holds; return whether it held within `at_most_s` seconds of this process.
 
         Raises:
-            AssertionError: if the condition does not hold within `PATIENCE_S`, without a limit.
+            AssertionError: after `PATIENCE_S`, without `at_most_s`.
         """
         started, patience_s = time.time(), PATIENCE_S * self.speed
         while not condition():

@@ -62,7 +62,7 @@ class BlockNight:
         profile: SafeText = NO_PROFILE,
         lost: Mapping[str, float] | None = None,
     ) -> Self:
-        """Poll some seconds later.
+        """Poll `after` seconds later.
 
         Args:
             rows: names with a state each, as in `row`: `web-1+ web-2x`. A row in the state `-` is not listed.

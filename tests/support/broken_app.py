@@ -1,7 +1,7 @@
 """The dashboard with a bug: `python broken_app.py PLACE LOG`, with the key in the environment.
 
-The app breaks at the key `t`, or at once in places that no key reaches. The exception's message and local variables
-hold the API key, as in real bugs.
+The app breaks at the key `t`, or at once in places that no key reaches. The exception and local variables hold the API
+key, as in real bugs.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ QUICK = 10
 def register() -> None:
     """Register both profiles and load the quick one; pytest's option loads another afterwards.
 
-    No profile has a deadline, because machines under load are slow.
+    No deadline, because machines under load are slow.
     """
     settings.register_profile("deep", max_examples=DEEP, deadline=None, print_blob=True)
     settings.register_profile("quick", max_examples=QUICK, deadline=None, print_blob=True)

@@ -44,8 +44,8 @@ def faults(budgets: Mapping[str, Budget], units: Mapping[str, tuple[str, str]]) 
     """Return a line for each entry without a finding, finding without an entry, and budget in other units.
 
     Args:
-        budgets: a bench's entries by text of the finding. A bench without entries has no faults.
-        units: unit and reference name of the bench's findings, by text.
+        budgets: a bench's entries by text of the finding; empty if the bench has no budgets.
+        units: unit and reference name of each finding, by text.
     """
     if not budgets:
         return []

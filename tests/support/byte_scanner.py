@@ -1,6 +1,6 @@
 """Classifies the bytes from a program to its terminal, and runs the real program on a server of given rows.
 
-Counts every sequence that is not text by kind. A run over a harmless fleet gives the expected counts.
+A run over a harmless fleet gives the expected counts.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def findings(sent: bytes, usual: bytes = b"", also: Sequence[str] = ()) -> set[s
 
     Args:
         sent: bytes under test.
-        usual: bytes of the same session with a harmless fleet: the limit for changes of each mode.
+        usual: bytes of the same session with a harmless fleet, which limit the changes of each mode.
         also: kinds that may occur once more.
     """
     found, expected = kinds_in(sent), kinds_in(usual) + Counter(also)

@@ -1,6 +1,6 @@
 """Programs on a fast clock: faketime gives a program and all children a clock with short seconds.
 
-Such a program takes a word, a folder and the speed as arguments, and prints an outcome as JSON.
+A program takes a word, a folder and the speed, and prints an outcome as JSON.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A test server that lists environments as the platform does, with faults at chosen places.
 
-Speaks HTTP/1.1 over asyncio's streams without an HTTP library, so that replies can violate HTTP. A fault maps the
-correct reply to a faulty reply. `Faulty.break_page` adds faults to one page of the listing, `Faulty.stop_at` breaks off
-at the n-th operation, and `Faulty.heal` removes all faults.
+Uses no HTTP library, so that replies can violate HTTP. A fault maps the correct reply to a faulty reply:
+`Faulty.break_page` adds faults to one page, `Faulty.stop_at` breaks off at the n-th operation, and `Faulty.heal`
+removes all faults.
 """
 
 from __future__ import annotations

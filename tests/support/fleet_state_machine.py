@@ -1,8 +1,8 @@
 """A simulated platform in any state, and the invariants of every fleet that polls the platform.
 
-`FleetMachine` is a Hypothesis state machine. Rules let time pass, change environments and poll, well or badly; after
-each poll the machine compares the fleet with the platform. The machine applies the official rule in a second
-implementation, and replays events on a copy. A variant overrides `after` or `after_partial` with another reducer.
+`FleetMachine` is a Hypothesis state machine: rules let time pass, change environments and poll, well or badly. Each
+poll compares the fleet with the platform by a second implementation of the official rule, and replays events on a copy.
+A variant overrides `after` or `after_partial` with another reducer.
 """
 
 from __future__ import annotations
@@ -308,8 +308,7 @@ class FleetMachine(RuleBasedStateMachine):
     def _could_be_either_clock(self, rows: list[Environment]) -> bool:
         """Whether all heartbeats are as old as the skewed clock is behind, and no other sign exists.
 
-        A right `Date` with a wrong clock then looks like a wrong `Date` with a right clock; no rule can tell them
-        apart.
+        No rule can then tell a wrong clock from a wrong `Date`.
         """
         ages = [
             self.now - row.last_heartbeat_at for row in rows if row.connection_id and row.last_heartbeat_at is not None

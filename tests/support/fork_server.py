@@ -1,8 +1,7 @@
-"""Starts programs of this project without the half second of imports that each start costs.
+"""Starts programs without the half second of imports.
 
-A server imports all that envwatch needs once, and forks for each program. A forked program has descriptors, variables,
-working directory, session, signals and exit code like any process. Only the steps before the program's first line are
-missing, and the clearing of modules after the last line. `starts_alike` excludes programs that need a real start.
+A server imports all that envwatch needs, and forks for each program. A forked program differs from a real process only
+before the first line and after the last. `starts_alike` excludes programs that need a real start.
 
 `python fork_server.py DESCRIPTOR` runs the server on a socket until the socket closes.
 """
@@ -237,12 +236,8 @@ def _report(running: dict[int, int]) -> None:
 
 
 def _become(request: _Request, descriptors: Sequence[int], foreign: Sequence[int]) -> None:
-    """Give a forked process what `execve` gives a program.
-
-    Args:
-        request: streams, variables and limits of the program.
-        descriptors: the program's three streams and the status.
-        foreign: descriptors of the server.
+    """Give a forked process what `execve` gives a program; `descriptors` are the three streams and the status,
+    `foreign` the server's descriptors.
     """
     if request.leads_session:
         os.setsid()
@@ -289,9 +284,8 @@ def _import_everything() -> None:
 
 
 def _leave_modules() -> None:
-    """Keep modules shared with the server alive and unchanged.
-
-    Python takes every module apart at exit, which would first copy most of the shared memory.
+    """Keep modules shared with the server alive: at exit, Python takes every module apart, which would copy most of the
+    memory.
     """
     kept = [sys.modules.pop(name) for name in set(sys.modules) - {"builtins", "sys"}]
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))

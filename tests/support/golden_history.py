@@ -1,7 +1,7 @@
 """Makes the golden files of a format version: `uv run python tests/support/golden_history.py FOLDER`.
 
-A recording and a compressed day file with the same minutes of 26 demo machines, and the contents in JSON. Made once per
-version of the format and read by every later envwatch; see `tests/storage/history/test_golden.py`.
+The files hold a recording and a day of 26 demo machines, and the contents in JSON. Made once per version and read by
+every later envwatch; see `tests/storage/history/test_golden.py`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""Idle detection for an app under test, by the state of the event loop instead of time or CPU.
+"""Idle detection for an app under test, by the state of the event loop.
 
-Textual's pilot calls an app idle after some milliseconds of little CPU use, which is a guess on a busy machine: a
-process that gets no CPU time also uses little.
+Textual's pilot calls an app idle after some milliseconds of little CPU use, which is wrong on a busy machine.
 
-No test waits for a frame: when only the frame's time is missing, the loop's clock jumps ahead. While a thread works,
-the clock runs normally, or reading would seem slow.
+When only a frame's time is missing, the loop's clock jumps ahead. While a thread works, the clock runs normally.
 """
 
 from __future__ import annotations
@@ -28,8 +26,8 @@ if TYPE_CHECKING:
     from textual.message_pump import MessagePump
 
 FRAME_S = 2 * UPDATE_PERIOD + 0.001
-"""Seconds within which a timer counts as due: the next frame takes up to two periods, because a late Textual timer
-skips the present period and one more. A test waits for longer timers explicitly."""
+"""Seconds within which a timer counts as due. A late Textual timer skips the present period and one more, so the next
+frame takes up to two periods. A test waits for longer timers explicitly."""
 
 MOST_FRAMES = 30
 """An app that still draws after this number of frames draws forever, such as a layout without room for a scrollbar."""
@@ -56,7 +54,7 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
 
     Args:
         min_sleep: minimum seconds of the wait.
-        max_sleep: ignored; Textual's callers pass none.
+        max_sleep: ignored.
     """
     del max_sleep
     loop: Any = asyncio.get_running_loop()
@@ -88,7 +86,7 @@ async def wait_for_screen(pilot: Pilot[Any], timeout: float = 30.0) -> bool:  # 
         False if there is no screen, or after an exception, as in Textual.
 
     Raises:
-        WaitForScreenTimeout: if a widget is still busy after `timeout` seconds.
+        WaitForScreenTimeout: if a widget is busy after `timeout` seconds.
     """
     app: Any = pilot.app
     give_up_at = time.monotonic() + timeout

@@ -23,10 +23,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def scaled(seconds: float) -> float:
-    """Return a limit for now from a limit in seconds of an idle machine.
-
-    A program that shares a core with other runnable programs gets only a share of each second.
-    """
+    """Return a limit for now from a limit in seconds of an idle machine: runnable programs share the cores."""
     return seconds * (1 + max(os.getloadavg()[0], _runnable()))
 
 

@@ -1,6 +1,6 @@
 """A fleet that loses machines, and the dashboard in a person's likely situations at that time.
 
-Losses are scheduled by listing number. A test waits for a number of listings, then reads the screen.
+Losses are scheduled by listing number.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ class Fleet:
 
     names: Sequence[str]
     older: int = 0
-    """Number of losses before the first listing: `older-01` 20 minutes ago, `older-02` 30 minutes ago, …
-
-    Each loss is an incident alone, because the losses are far apart."""
+    """Number of losses before the first listing: `older-01` 20 minutes ago, `older-02` 30 minutes ago, … Each loss is
+    an incident alone."""
     listings: int = 0
     _lost_from: dict[str, int] = field(default_factory=dict)
     _seen_at: dict[str, float] = field(default_factory=dict)
@@ -213,11 +212,7 @@ class Sight:
 def misses_of(home: Path, situation: Situation, columns: int, lines: int) -> list[str]:
     """Lose two machines, 3 s apart, and return the losses that the screen did not name.
 
-    Args:
-        home: an empty folder.
-        situation: the person's actions before.
-        columns: of the terminal.
-        lines: of the terminal. Below 10 lines the block has two lines: only the newest loss must be named.
+    On fewer than 10 lines the block has two lines: only the newest loss must be named.
     """
     fleets = [Fleet([*USUAL, FIRST, NEWEST], situation.older)]
     if situation.is_second_profile:

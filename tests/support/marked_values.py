@@ -1,6 +1,5 @@
-"""Values of the package's classes with a marker in every text, made from the declared field types.
-
-A new text field gets a marker automatically, as do the fields of nested classes.
+"""Values of the package's classes with a marker in every text, made from the declared field types. New fields get
+markers automatically.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def marked(hint: Any, path: str = "", outer: tuple[type, ...] = ()) -> Any:
     Args:
         hint: the type, or a field's annotation.
         path: class and field of the value.
-        outer: enclosing classes. A class nested in itself is left out, such as an event's members.
+        outer: enclosing classes; a class nested in itself is left out, such as an event's members.
     """
     hint = getattr(hint, "__supertype__", hint)
     if hint in _PLAIN:

@@ -1,7 +1,7 @@
 """A night of 30 minutes on call: 200 machines, a script of events, and the truth at every moment.
 
-The truth is plain data. It knows only the rows of the API and three rules of the documentation: a row is gone after two
-complete listings, data older than 60 s is blind, and a heartbeat older than 120 s is lost.
+The truth knows only the rows of the API and three documented rules: a row is gone after two complete listings, data
+older than 60 s is blind, and a heartbeat older than 120 s is lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A parent process like a shell without job control: `python parent_program.py COMMAND...`.
 
-Prints the terminal's settings, runs the command without the interpreter, and prints the exit code and the settings.
-Unlike a shell, the parent can be forked, so the child shares all imports.
+Prints the terminal's settings before and after the command, and the exit code. Unlike a shell, the parent can be
+forked, so the child shares all imports.
 """
 
 from __future__ import annotations

@@ -42,9 +42,8 @@ def rows_at(hours: float) -> list[Environment]:
 
 @cache
 def day() -> MemoryHistory:
-    """Return the day before `NOW`, recorded in two runs of envwatch with a gap from 8 to 5 hours ago.
-
-    The history is cached: do not change it.
+    """Return the day before `NOW`, recorded in two runs with a gap from 8 to 5 hours ago. Cached: do not change the
+    history.
     """
     history = MemoryHistory()
     for moments in (_hours(-24, -8), _hours(-5, -0.05)):

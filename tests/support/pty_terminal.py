@@ -1,7 +1,7 @@
 """A real pseudo-terminal around a real program, with a readable copy of the screen.
 
-Tests wait for screen contents with a deadline, without pauses. The child is always killed and reaped. The child's
-environment is separate: no key, proxy or setting of the test runner leaks in.
+Tests wait with a deadline, without pauses. The child is always killed and reaped, and inherits no key, proxy or
+setting.
 """
 
 from __future__ import annotations
@@ -54,10 +54,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 class ChangedScreen(pyte.Screen):
-    """A screen that ignores half a sequence, which appears when a terminal is flushed at a stop.
-
-    Reading the text renders only lines changed since the last reading.
-    """
+    """A screen that ignores half a sequence, as after a flush at a stop, and renders only changed lines."""
 
     def __init__(self, columns: int, lines: int) -> None:
         self._text: list[str] = []
@@ -98,7 +95,7 @@ class Terminal:
         environ: the whole environment; see `environment`.
         columns: of the terminal.
         lines: of the terminal.
-        may_fork: whether a fork server may start the program; start and memory then differ from a user's program.
+        may_fork: whether a fork server may start the program, with another start and memory than a user's.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""envwatch on a Textual with one renamed name: `python renamed_in_textual.py NAME ARGUMENT …`.
+"""envwatch on a Textual with one renamed name: `python renamed_in_textual.py NAME ARGUMENT …`. NAME may be a module.
 
-Textual still works, as after a release with a consistent rename. NAME may be a module of Textual.
+Textual still works, as after a release with a consistent rename.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Renamed(SourceFileLoader):
 
 
 class _Finder:
-    """Finds Textual's modules; hides a module whose name is renamed."""
+    """Finds Textual's modules with the new name, and hides the old name."""
 
     def find_spec(self, fullname: str, path: Any = None, _: Any = None) -> ModuleSpec | None:
         if not fullname.startswith("textual"):

@@ -40,9 +40,9 @@ ESTIMATED_ANEW: tuple[tuple[float, tuple[int, ...], tuple[float, float]], ...] =
     (9, (), (-500, -300)),
     (14, (), (-500, -300)),
 )
-"""The event of the poll at 9 seconds is dated before the answer to the previous poll, by the previous poll's estimate.
+"""Seconds after `NOW`, the rows down, and the bounds of the server's clock.
 
-Seconds after `NOW`, the rows down, and the bounds of the server's clock."""
+The event of the poll at 9 seconds is dated before the answer to the previous poll, by the previous poll's estimate."""
 
 
 def rows(at: float, *down: int, count: int = 4) -> list[Environment]:

@@ -1,7 +1,7 @@
 """A listing ordered by the last sign of life, so that rows shift during a walk; with a separate clock.
 
-A row with a new heartbeat moves to the front. A walk misses a row that moves to an earlier page. Paging uses the
-cursor's position in the order, as a database index does.
+A row with a new heartbeat moves to the front, and a walk may miss the row. Paging uses the cursor's position in the
+order.
 """
 
 from __future__ import annotations

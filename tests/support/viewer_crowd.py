@@ -31,12 +31,8 @@ class Crowd:
 
 @asynccontextmanager
 async def crowd(url: str, viewers: int, official: int = 0) -> AsyncIterator[Crowd]:
-    """Let viewers poll every second for the context's duration.
-
-    Args:
-        url: of the server.
-        viewers: number of light clients, each with a connection.
-        official: number of SDK clients, each in a thread.
+    """Let viewers poll every second: `viewers` light clients with a connection each, and `official` SDK clients in
+    threads.
     """
     seen, over = Crowd(), Event()
     threads = [Thread(target=_official, args=(url, seen, over), daemon=True) for _ in range(official)]

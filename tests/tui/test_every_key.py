@@ -94,10 +94,7 @@ def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
 
 
 def test_the_table_has_at_most_32_keys_by_default_and_6_of_the_time_machine() -> None:
-    """Count a binding with several keys once, and the digits that show a part of the fleet as one binding.
-
-    ctrl+c and ctrl+z belong to the terminal and do not count.
-    """
+    """A binding with several keys counts once, as do the digits for parts of the fleet. ctrl+c and ctrl+z do not count."""
     bound = [binding for binding in declared(EnvironmentTable, Dashboard, EnvwatchApp) if has_key(binding)]
     kinds = {"preset" if binding.action.startswith("preset(") else binding.id for binding in bound}
     history = {binding.id for binding in bound if (binding.id or "").startswith("history.")}

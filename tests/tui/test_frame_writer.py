@@ -131,7 +131,7 @@ def strips(width: int) -> st.SearchStrategy[Strip]:
 # -- the difference between frames -------------------------------------------------------------------------------------
 @st.composite
 def updates(draw: st.DrawFn, lines: list[list[Strip]], cut: int, width: int) -> ChopsUpdate:
-    """Draw Textual's update after changes to spans of lines; a line is two strips that meet at `cut`. Changes `lines`."""
+    """Draw Textual's update of changed spans; a line is two strips that meet at `cut`. Changes `lines`."""
     chops: list[dict[int, Strip | None]] = [{0: None, cut: None} for _ in lines]
     spans = []
     for y in sorted(draw(st.sets(st.integers(0, len(lines) - 1)))):

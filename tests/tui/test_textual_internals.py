@@ -10,7 +10,7 @@ import envwatch
 PACKAGE = Path(envwatch.__file__).parent
 
 SUPPRESSED = re.compile(r"noqa:?[^\n]*SLF001")
-"""Ruff reports private members of instances elsewhere in the package."""
+"""Ruff reports private members unless suppressed."""
 UNSEEN_BY_RUFF = re.compile(r"(from|import) textual\S*\._|getattr\([^)\n]*, [\"']_")
 """Textual's private modules, and private attributes by name."""
 

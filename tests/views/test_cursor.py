@@ -543,7 +543,7 @@ def test_going_on_visits_every_open_line_once_before_any_line_twice(count: int, 
 
 
 def shown_block(screen: Screen, most: int) -> list[str]:
-    """Return the visible lines of the block; `+5,2` is the number of hidden lines and of fresh hidden lines, `3 more`."""
+    """Return the block's visible lines; `+5,2` counts hidden lines and fresh hidden lines, `3 more`."""
     found = []
     for each in screen.cursor.visible_block(most, NOW):
         match each:

@@ -33,7 +33,7 @@ SILENCE: Final = silence_of_environments([KEY], NOW.wall, timedelta(hours=1), cl
 
 @pytest.fixture
 def monitor() -> Monitor:
-    """Return two profiles on two servers, each with an offline row of the same id; the row of `home` is acknowledged."""
+    """Return two profiles on two servers, each with an offline row of one id; the row of `home` is acknowledged."""
     found = MONITOR
     for profile in SERVERS:
         row = environment("env-1", connectionName=profile, connectionId=None, lastHeartbeat=None)

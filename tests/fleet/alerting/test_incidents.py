@@ -161,7 +161,7 @@ def cut(beats: dict[str, float], *cuts: tuple[float, frozenset[str]], alert_afte
 
     Args:
         beats: each machine's first heartbeat, in seconds; a heartbeat follows every 30 s.
-        cuts: times of power losses, in seconds, with the machines; a machine without a cut stays up.
+        cuts: times of power losses, in seconds, with the machines.
         alert_after: in seconds.
     """
     dies_at = {name: at for at, names in cuts for name in names}

@@ -1,7 +1,7 @@
 """A random but plausible month of 200 machines, by seed; the figures of the documentation rest on these rates.
 
-Nothing here is tuned to a rule of envwatch. Two events of one server are at least 20 minutes apart; events of the
-platform or the monitor may coincide with all others.
+Nothing here is tuned to a rule of envwatch. Two events of one server are at least 20 minutes apart; platform and
+monitor events may coincide with all others.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Plays a script: the input of each poll of a monitor, and the monitor's restarts.
 
-A watcher looks every 5 s for 10 minutes after an event that may need a person. For each change of a row, a watcher
-looks right before and after the change becomes visible, and when a message about a loss may come. At other times, when
-only pings come and none is overdue, a watcher looks every 2 minutes.
+A watcher looks every 5 s for 10 minutes after an event that may need a person, around each visible change of a row, and
+when a message about a loss may come; otherwise every 2 minutes.
 """
 
 from __future__ import annotations

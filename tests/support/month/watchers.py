@@ -43,10 +43,8 @@ class Watcher(Protocol):
 
 
 class Naive:
-    """The official rule by this machine's clock: a message for each row that is no longer online.
-
-    Args:
-        polls: consecutive polls that must show the row as not online.
+    """The official rule by this machine's clock: a message for each row that is not online for `polls` consecutive
+    polls.
     """
 
     def __init__(self, polls: int) -> None:
