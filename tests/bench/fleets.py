@@ -35,7 +35,6 @@ def demo_rows(count: int) -> list[dict[str, Any]]:
 
 
 def beating(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows five seconds later: one in six has a new heartbeat."""
     later = {"lastHeartbeat": NOW - 1_000, "lastSeenAt": NOW - 1_000}
     return [row if index % 6 else row | later for index, row in enumerate(rows)]
 

@@ -125,11 +125,11 @@ def listing_100k() -> list[Finding]:
 
 
 class _Held(NamedTuple):
-    """Longest time in which the event loop was blocked."""
+    """Longest blocking of the event loop."""
 
     wall: float
     cpu: float
-    """CPU of the loop's thread, independent of other processes."""
+    """CPU of the loop's thread: excludes other processes."""
     listings: int
     """Number of listings that the app had taken."""
 

@@ -45,7 +45,7 @@ def _parsed(pages: Sequence[bytes]) -> list[Any]:
 
 
 def reduce() -> list[Finding]:
-    """Reduce a listing without changes, and a listing with one new heartbeat in six."""
+    """Reduce an unchanged listing, and a listing with one new heartbeat in six."""
     pages, later_pages = pages_of(plain_rows(ROWS)), pages_of(beating(plain_rows(ROWS)))
     before = decoded(pages)
     known = {row.id: row for row in before}

@@ -23,7 +23,7 @@ LARGE, USUAL = 10_000, 1_000
 
 
 def scrape() -> list[Finding]:
-    """Write all series of a usual fleet, and of a large fleet, in which 2,000 environments have series."""
+    """Write all series of a usual fleet, and of a large fleet with series of 2,000 environments."""
     text, openmetrics, large, parts = in_turn(
         _scrape_of(USUAL), _scrape_of(USUAL, OPENMETRICS), _scrape_of(LARGE), _scrape_of(2 * USUAL)
     )

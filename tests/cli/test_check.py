@@ -60,7 +60,6 @@ async def checked(
 
 
 def rows(*changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one row for each dictionary of changes, with present times."""
     now = read_clocks().wall
     beating = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": now - 3_600_000}
     return [

@@ -50,7 +50,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def an_outage(now: float, name: str = "env-2") -> Iterator[Listed]:
-    """Yield a quarter of an hour in which one of three rows is lost after ten minutes."""
+    """Yield 15 minutes in which one of three rows is lost after ten minutes."""
     for at in range(int(now) - 900_000, int(now) + 1, 5_000):
         rows = beating(3, at)
         if at > now - 300_000:

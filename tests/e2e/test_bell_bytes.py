@@ -1,4 +1,4 @@
-"""The bell of the real program in bytes: one bell for a lasting loss, no bell if switched off."""
+"""The real program's bell in bytes: one bell for a lasting loss, none if switched off."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Fleet:
     deleted: set[str] = field(default_factory=set)
     is_empty: bool = False
     at_once: RLock = field(default_factory=RLock)
-    """Held over changes that belong in one listing."""
+    """Held over changes for the same listing."""
 
     def rows(self, now: float) -> list[dict[str, Any]]:
         with self.at_once:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -> None:
-    # The seed's fleet loses a pod early and gets it back fast.
+    # The seed's fleet loses a pod early, and the pod returns fast.
     arguments = ("demo", "--scenario", "outage", "--seed", "262", "--no-history", "--interval", "1s")
     with Terminal.of_envwatch(*arguments, home=tmp_path, columns=80, lines=24) as terminal:
         terminal.wait_for("[0-9]+ went offline together: all pod p-7")

@@ -27,7 +27,7 @@ def wait_for_rows(terminal: Terminal, pattern: str) -> None:
 
 @pytest.fixture(scope="module")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    """A paused dashboard at 80x24, so that only keys change the screen. One run serves many tests."""
+    """A paused dashboard at 80x24: only keys change the screen. Many tests share the run."""
     with demo(tmp_path_factory.mktemp("home"), 80, 24) as terminal:
         terminal.press("p")
         terminal.wait_for("PAUSED")

@@ -199,7 +199,6 @@ def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
 
 
 def test_title_list_line_and_check_say_the_numbers_of_the_dashboard(tmp_path: Path, server: Faulty) -> None:
-    """One loss is acknowledged, and one loss is silenced."""
     variables = unlimited(server)
     command = [sys.executable, "-m", "envwatch"]
 

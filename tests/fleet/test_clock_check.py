@@ -158,7 +158,7 @@ def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() ->
 
 
 def wrong_by(sign: int) -> st.SearchStrategy[float]:
-    """An error that the skew check can detect: more than one beat and one interval."""
+    """An error beyond one beat and one interval, which the skew check can detect."""
     return st.integers(36_000, int(DAY)).map(lambda error: float(sign * error))
 
 

@@ -1,4 +1,4 @@
-"""Changes between two sightings of a row, as a person would name them."""
+"""Changes of a row between two sightings, in a person's words."""
 
 from __future__ import annotations
 

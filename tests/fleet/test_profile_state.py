@@ -126,7 +126,7 @@ def test_of_duplicates_the_newest_heartbeat_wins_in_whatever_order_they_come() -
 
 
 def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
-    """A walk over many pages takes time, in which the first page's rows grow no older."""
+    """During a walk over many pages, the first page's rows grow no older."""
     walk = listed([], NOW + 119_999)
     first, second = beating(2, NOW + 10_000)
     pages = (ListedPage([first], WallMs(NOW + 119_999)), ListedPage([second], WallMs(NOW + 120_000)))

@@ -1,4 +1,4 @@
-"""An environment is (server, id): two profiles of one server share one; two servers with one id have two."""
+"""An environment is (server, id): two profiles of one server share an environment; two servers with one id have two."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ ID, OTHER_ID = clean("env-1"), clean("env-2")
 ONE, OTHER = clean("one.example"), clean("other.example:8283/prod")
 HOME, WORK, AWAY = clean("home"), clean("work"), clean("away")
 SERVERS = {HOME: ONE, WORK: ONE, AWAY: OTHER}
-"""Two profiles of one server, and one profile of another server."""
 ACK = Ack(NOW, clean("disk"))
 
 

@@ -29,7 +29,7 @@ def messages(one: Hooked) -> list[Message]:
 
 
 def event_of(message: Message) -> Mapping[str, Any]:
-    """Return the event as the official SDK reads it; the SDK refuses invalid CloudEvents."""
+    """Return the event as read by the official SDK, which refuses invalid CloudEvents."""
     event = JSONFormat().read(CloudEvent, message.cloud_event)
     assert event.get_specversion() == "1.0"
     data = event.get_data()

@@ -1,4 +1,4 @@
-"""Only the cleaning functions make a `SafeText`: no other code calls the type, or casts to it."""
+"""Only the cleaning functions make a `SafeText`: no other code calls the type or casts to the type."""
 
 from __future__ import annotations
 

@@ -421,7 +421,7 @@ def test_the_order_of_names_decides_nothing(names: list[SafeText]) -> None:
 
 @pytest.mark.parametrize("width", [-3, 0, 1, 2])
 def test_a_text_is_wrapped_where_there_is_no_room_too(width: int) -> None:
-    """A pane is drawn before the first layout gives it cells."""
+    """A pane is drawn before the first layout gives the pane cells."""
     assert wrapped(clean("東京 build"), width) == ["東", "京", "bu", "il", "d"]
 
 

@@ -95,7 +95,7 @@ async def served(platform: Scripted, home: Path) -> AsyncIterator[str]:
 
 
 def changed(text: str, **changes: str) -> str:
-    """Return a shipped configuration with new values of settings, as a user adapts it."""
+    """Return a shipped configuration with a user's values of settings."""
     for name, value in changes.items():
         text, count = re.subn(rf"(?m)^([ -]*{name}: ).*$", rf"\g<1>{value}", text)
         assert count, name

@@ -1,4 +1,4 @@
-"""The share of the watched time in which an environment was up."""
+"""An environment's uptime as a share of the watched time."""
 
 from __future__ import annotations
 

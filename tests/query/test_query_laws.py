@@ -1,6 +1,4 @@
-"""Properties of the filter language: any text parses or raises one located error, and a query finds the rows that it
-describes.
-"""
+"""Properties of the filter language: any text parses or raises one located error, and queries find the right rows."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 deep = settings(max_examples=examples(300), deadline=None)
 
 LATER_MS = 50_000
-"""Time for which a listing is certainly served."""
+"""Guaranteed serving time of a listing."""
 
 
 @deep

@@ -1,4 +1,4 @@
-"""The pages of a walk belong to one listing, although upstream reorders the rows meanwhile."""
+"""A walk's pages belong to one listing, although upstream reorders rows meanwhile."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ async def gone_in(server: Shifting, walks: int, *, leave: frozenset[str] = froze
     ("count", "walks"), [(600, 15), pytest.param(3_000, 50, marks=pytest.mark.slow)], ids=["some", "many"]
 )
 async def test_no_row_is_falsely_gone_where_the_order_shifts_in_step_with_the_polls(count: int, walks: int) -> None:
-    """At the default page size, each walk takes 0.54 s, in which 54 of 3,000 rows beat and jump ahead."""
+    """At the default page size, 54 of 3,000 rows beat and jump ahead during each walk of 0.54 s."""
     server = Shifting(count, page_ms=54_000 / count)
     async with serving(server):
         gone = await gone_in(server, walks)

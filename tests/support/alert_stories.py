@@ -1,6 +1,6 @@
 """Stories of machines under the real `watch --hooks`, with the delivered messages.
 
-A story takes an empty folder and the clock's speed, which changes no duration.
+A story takes an empty folder and the clock's speed. No duration depends on the speed.
 `python alert_stories.py STORY FOLDER SPEED` tells one story; see `fast_clock`.
 """
 

@@ -111,7 +111,7 @@ class Site:
             id_: Machine(id_, started - place * period_ms / count, period_ms) for place, id_ in enumerate(ids)
         }
         self.at_once = RLock()
-        """Held over changes that belong in one listing."""
+        """Held over changes for the same listing."""
         self.server = Scripted(self._rows)
 
     def _rows(self, now: float) -> Sequence[dict[str, Any]]:
@@ -280,7 +280,7 @@ class Desk:
         self.wait_until(lambda: self.is_told_of("sentinel", profile=profile), what)
 
     def wait_until(self, condition: Callable[[], object], what: str, at_most_s: float = math.inf) -> bool:
-        """Wait until a condition holds; return whether it held within `at_most_s` seconds of this process.
+        """Wait until a condition holds; return whether the condition held within `at_most_s` seconds of this process.
 
         Raises:
             AssertionError: after `PATIENCE_S`, without `at_most_s`.

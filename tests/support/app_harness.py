@@ -136,13 +136,11 @@ class Stage:
         await self.take(listed(rows, self.at), profile)
 
     async def tick(self, seconds: float = 1.0) -> None:
-        """Advance the clock in one tick of the app."""
         self.now += seconds
         self.app._tick()  # noqa: SLF001  its timer waits for real seconds
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        """Press keys in one packet, and wait until all are handled."""
         for key in keys:
             event = Key(key, key_to_character(REPLACED_KEYS.get(key, key)))
             event.set_sender(self.app)

@@ -33,7 +33,7 @@ def cursor_name(terminal: Terminal) -> str:
 
 
 def titles_line(terminal: Terminal) -> int:
-    """Return the line of the column titles: below the block and its rule, above the rows."""
+    """Return the line of the column titles, between block and rows."""
     return next(y for y, line in enumerate(terminal.display) if re.match(HEADER, line))
 
 

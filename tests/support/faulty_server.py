@@ -269,7 +269,6 @@ class Faulty:
         return self._listing(seen)
 
     def _device(self, device_id: str) -> Reply:
-        """Return the reply for one device: the device's newest row."""
         row = next((row for row in self._devices() if row.get("deviceId") == device_id), None)
         reply = Reply(status=404, body=b'{"error":"Environment connection not found"}')
         if row is not None:

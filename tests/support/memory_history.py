@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 
 class MemoryHistory:
-    """Records and returns one profile: a `Recorder` and a `Past`."""
-
     def __init__(self, profile: SafeText = NO_PROFILE) -> None:
         self._profile = profile
         self._run = 1

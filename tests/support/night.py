@@ -87,7 +87,7 @@ class Night:
         return self
 
     def remove(self, *names: str) -> Self:
-        """Remove machines from the listing; `restore` brings them back."""
+        """Remove machines from the listing; undone by `restore`."""
         self._unlisted.update(names)
         return self
 

@@ -30,7 +30,6 @@ _DOWN: Final[dict[str, Any]] = {"connectionId": None, "lastHeartbeat": None, "po
 
 POD: Final = "p-7"
 EDGES: Final = tuple(f"edge-{number}" for number in range(1, 13))
-"""Machines of one pod; the pod has no further machines."""
 
 OLD: Final = tuple(f"old-{number}" for number in range(1, 13))
 SANDBOXES: Final = ("sandbox-1", "sandbox-2")

@@ -48,7 +48,6 @@ def life(count: int = 12, at: float = NOW, rows: int = 8) -> list[Outcome]:
 
 
 def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHistory | None = None) -> MemoryHistory:
-    """Record one run into a folder and into memory; return the history in memory."""
     history = history or MemoryHistory()
     history.start_run()
     assert writer.take()

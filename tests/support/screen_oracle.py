@@ -32,7 +32,7 @@ _PAST: Final = re.compile(r" (?:REWOUND|REPLAY|PAUSED \d)")
 _ASIDES: Final = ("old", "silenced", "ephemeral", "replaced")
 _NOW: Final = " now "
 _STEADY_S: Final = 5
-"""Seconds for which lines may keep places after the cursor has moved."""
+"""Seconds after a cursor move in which lines may keep places."""
 _COUNTED: Final = {"off": "off", "gone": "gone in block", "unknown": "unknown"}
 """Words of the status line, each with the key in `OnCall.counts`."""
 _GLYPHS: Final = {"●": "on", "◐": "late", "○": "off", "·": "gone", "?": "unknown"}

@@ -1,4 +1,4 @@
-"""A demo server whose listing keeps the rows of the first moment, so that a slow test can count them."""
+"""A demo server whose listing keeps the first rows, so that a slow test can count the rows."""
 
 from __future__ import annotations
 

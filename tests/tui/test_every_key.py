@@ -94,7 +94,7 @@ def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
 
 
 def test_the_table_has_at_most_32_keys_by_default_and_6_of_the_time_machine() -> None:
-    """A binding with several keys counts once, as do the digits for parts of the fleet. ctrl+c and ctrl+z do not count."""
+    """A binding with several keys counts once, as do the digits for parts of the fleet. ctrl+c and ctrl+z do not."""
     bound = [binding for binding in declared(EnvironmentTable, Dashboard, EnvwatchApp) if has_key(binding)]
     kinds = {"preset" if binding.action.startswith("preset(") else binding.id for binding in bound}
     history = {binding.id for binding in bound if (binding.id or "").startswith("history.")}
@@ -390,7 +390,7 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "app.palette": (),
     "app.quit": (),
 }
-"""For each binding, the keys to a state in which the binding has an effect."""
+"""For each binding, the keys to a state where the binding has an effect."""
 
 
 def test_every_binding_is_tried() -> None:

@@ -59,7 +59,6 @@ async def test_a_mistake_is_readable_at_every_width_and_its_pointer_is_right() -
 
 
 def columns(line: str) -> str:
-    """Return a line with one character a cell."""
     return line.replace("東", "東_")
 
 

@@ -1,4 +1,4 @@
-"""Input in one packet has the same effect as event by event."""
+"""Input in one packet acts like separate events."""
 
 from __future__ import annotations
 

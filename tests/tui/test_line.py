@@ -75,8 +75,6 @@ def test_a_part_that_was_cut_has_back_what_dropping_others_has_made_free() -> No
 
 
 class Lines(TextLine):
-    """Lines that record when they were drawn."""
-
     DEFAULT_CSS = "Lines { height: 3; }"
 
     def __init__(self) -> None:

@@ -36,7 +36,6 @@ def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environm
 
 
 def rows(at: float, *up: str) -> list[Environment]:
-    """Return four rows, lost one after the other, except the rows in `up`."""
     return [row(name, at, is_up=name in up, lastSeenAt=NOW - 300_000 - n * 100_000) for n, name in enumerate(NAMES)]
 
 

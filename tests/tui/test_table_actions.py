@@ -62,7 +62,7 @@ async def group_by_pod(stage: Stage) -> None:
 
 
 async def begin_again(stage: Stage) -> None:
-    """Show all rows as one list, with the cursor as if never moved."""
+    """Show all rows as one list, with the cursor in the initial state."""
     await stage.press("0")
     assert not stage.app.dashboard.view.group
     assert stage.cursor == stage.names[0]

@@ -360,8 +360,6 @@ STEPS = st.one_of(
 
 
 class RemindedNight(BlockNight):
-    """A night in which no line may forget a member."""
-
     def look(self) -> Self:
         earlier = {line.key: line.member_keys for line in self.block.lines}
         super().look()

@@ -294,7 +294,7 @@ KINDS_OF_ROWS = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from("
 def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
     steps: Sequence[tuple[Mapping[str, str], frozenset[str], bool, int | None]], height: int, view: View
 ) -> None:
-    """Rows that are off and need a person have one block line each, whatever the view shows."""
+    """Rows that are off and need a person have one block line each, in every view."""
     screen = Screen(height)
     screen.view = view
     for kinds, needs_a_person, is_steady, move in steps:

@@ -1,4 +1,4 @@
-"""The lines of `watch`: replayed over the first lines, they give the fleet; and the effect of filters."""
+"""The lines of `watch`: a replay over the first lines gives the fleet; and the effect of filters."""
 
 from __future__ import annotations
 

@@ -254,7 +254,7 @@ def test_the_organization_stands_in_the_command_where_most_rows_have_another_and
 
 
 def flapping(*rows: Environment) -> tuple[TrackedEnvironment, list[str]]:
-    """Return an environment after listings half a minute apart, and the starts of its remedies."""
+    """Return an environment after listings half a minute apart, and the starts of the remedies."""
     profile_state, _ = watched(listed([row], NOW + 30_000 * number) for number, row in enumerate(rows))
     (only,) = profile_state.environments.values()
     found = remedies(only, profile_state, reading(NOW + 30_000 * (len(rows) - 1)))

@@ -195,7 +195,7 @@ def test_a_power_cut_is_one_incident_whatever_the_phases_and_with_one_ping_misse
 
 @pytest.mark.parametrize(("later", "together"), [(0.0, True), (0.1, False)])
 def test_last_heartbeats_a_minute_apart_may_be_of_one_moment_and_not_more(later: float, *, together: bool) -> None:
-    """The first machine missed one ping if both lost power at the second machine's last heartbeat."""
+    """If both lost power at the second machine's last heartbeat, the first machine missed a ping."""
     cuts = [(150.0, frozenset("a")), (210.0 + later, frozenset("b"))]
     assert cut(STEADY | {"a": 0.0, "b": later}, *cuts) == ([{"a", "b"}] if together else [{"a"}, {"b"}])
 

@@ -1,4 +1,4 @@
-"""A recording is read back exactly, by the recording process and by other processes."""
+"""A recording is read back exactly, in the same process and in others."""
 
 from __future__ import annotations
 

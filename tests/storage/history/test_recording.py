@@ -1,4 +1,4 @@
-"""A recording returns the written steps, or the first of them."""
+"""A recording returns the written steps, or the first steps."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class _Life:
         self._sites: dict[str, list[int]] = {}
         """Indices of the first rows of a site's machines."""
         self._renamed: dict[int, list[tuple[int, int]]] = {}
-        """Later rows of machines: the moment from which the row applies, and the row's index."""
+        """Later rows of machines: start moment and row index."""
         self._absences: list[tuple[int, int]] = []
         self._cut_at: list[int] = []
         self._machines()
@@ -225,7 +225,7 @@ class _Life:
                     self.script.down(self._row_at(machine, at), at, until, Cause.CASCADE, is_silent=is_silent)
 
     def _upgrades(self) -> None:
-        """Upgrade the servers of one site or of all sites in batches: each server is down for 20 to 90 s."""
+        """Upgrade the servers of one or all sites in batches: each server is down for 20 to 90 s."""
         for number in self._often(7):
             machines = self._servers if number % 3 == 0 else self._random.choice(list(self._sites.values()))
             at, width = self._moment(6 * HOUR), self._random.choice((1, 2, 4))

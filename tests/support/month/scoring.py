@@ -27,8 +27,6 @@ class Message(NamedTuple):
 
 @dataclass
 class Score:
-    """Quality of a watcher's messages over one or several scripts."""
-
     messages: int = 0
     true: int = 0
     brief: int = 0

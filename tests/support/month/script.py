@@ -224,8 +224,7 @@ class Script:
     episodes: list[Episode] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     skews: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
-    """Pairs of a moment and the milliseconds by which the monitor's wall clock is ahead of the server from that
-    moment."""
+    """Moments from which the monitor's wall clock is ahead of the server, with the milliseconds."""
 
     def row(
         self,
@@ -306,7 +305,7 @@ class Script:
         return self.row(name, until, device=before.device_id, pod=str(before.pod_id))
 
     def rename_back(self, row: int, new: int, at: int, gap: int) -> None:
-        """Give a machine its former name: the old row comes up again after a gap."""
+        """Give a machine the former name: the old row comes up again after a gap."""
         self.do(new, at, Change.DOWN)
         self.note(new, at, self.length, Cause.RENAME)
         self.do(row, at + gap, Change.UP)
@@ -328,7 +327,7 @@ class Script:
         return [Row(env) for env in self.first]
 
     def blind(self) -> list[tuple[int, int]]:
-        """Return the spans in which the state of machines is hidden, oldest first, without overlaps."""
+        """Return the spans with hidden machine states, oldest first, without overlaps."""
         united: list[tuple[int, int]] = []
         for each in self.troubles:
             if not each.fault.is_blinding:

@@ -144,7 +144,7 @@ _MOMENTS = st.builds(
     is_beat=st.booleans(),
 )
 def test_one_moment_and_the_next(moments: list[Moment], rows: list[TrackedEnvironment], *, is_beat: bool) -> None:
-    """One common row changes in every field, or only in the heartbeat and related fields."""
+    """One common row changes in every field, or only with the heartbeat."""
     before, after = rows
     if is_beat:
         changes = {name: getattr(after.environment, name) for name in ("last_heartbeat_at", "last_seen_at")}
