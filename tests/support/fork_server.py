@@ -236,8 +236,12 @@ def _report(running: dict[int, int]) -> None:
 
 
 def _become(request: _Request, descriptors: Sequence[int], foreign: Sequence[int]) -> None:
-    """Give a forked process what `execve` gives a program; `descriptors` are the three streams and the status,
-    `foreign` the server's descriptors.
+    """Give a forked process what `execve` gives a program.
+
+    Args:
+        request: variables, folder and limits of the program.
+        descriptors: the three streams and the status.
+        foreign: the server's descriptors.
     """
     if request.leads_session:
         os.setsid()

@@ -39,7 +39,7 @@ def marked(hint: Any, path: str = "", outer: tuple[type, ...] = ()) -> Any:
         return _PLAIN[hint]
     if hint is str:
         return clean(f"{MARK}{path}")
-    if hint in {JsonValue, Any}:  # pydantic's JsonValue is Any without pydantic
+    if hint in {JsonValue, Any}:  # classes without pydantic declare JSON values as Any
         return {clean(f"{MARK}key in {path}"): [clean(f"{MARK}{path}")]}
     if get_origin(hint) is not None:
         return _composed(get_origin(hint), get_args(hint), path, outer)
