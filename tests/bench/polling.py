@@ -21,6 +21,7 @@ from support.app_harness import target_of
 from support.builders import page_bytes
 
 from envwatch.cli import gc_tuning
+from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.limits import Limits
@@ -28,7 +29,6 @@ from envwatch.model.outcome import Listed
 from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller, read_clocks
 from envwatch.sources.session import Session
-from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence
 from envwatch.views.output.formats import ListFormat

@@ -11,8 +11,7 @@ from support.builders import NOW, listed, reading
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import OPENMETRICS, exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import OPENMETRICS, PollCounts, exposition
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 

@@ -16,8 +16,7 @@ from support.demo_client import LISTING
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.serving.answers import ProfileEndpoint, Request
-from envwatch.serving.listing import ServedListing
-from envwatch.serving.shared_state import NOTHING_SHARED
+from envwatch.serving.listing import NOTHING_SHARED, ServedListing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
