@@ -26,7 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.model.text import clean
-from envwatch.query.lexer import QueryError, normalize, quote_if_needed, quoted, tokens
+from envwatch.query.lexer import QueryError, normalize, pattern_of, quote_if_needed, quoted, tokens, wildcards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -299,7 +299,6 @@ _CONNECTIVES: Final = {
 
 def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
     from envwatch.query.field_types import state_test
-    from envwatch.query.literals import pattern_of, wildcards
 
     _refuse_other_languages(body)
     pattern = pattern_of(body)
