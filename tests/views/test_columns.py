@@ -14,8 +14,7 @@ from support.tracked_environments import ALL, BARE, gone, late, named, offline, 
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean, shortened
-from envwatch.views.table.column_widths import LEFT, SCROLLBAR, fitting
-from envwatch.views.table.columns import COLUMNS, FIXED, for_text, mode_text
+from envwatch.views.table.columns import COLUMNS, FIXED, LEFT, SCROLLBAR, fitting, for_text, mode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

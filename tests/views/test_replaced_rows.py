@@ -38,7 +38,7 @@ from envwatch.views.pane.remedies import remedies
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.state_details import headline
 from envwatch.views.state_style import style_of
-from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
 from envwatch.views.table.columns import cause_text
 from envwatch.views.table.table_view import View
@@ -94,10 +94,10 @@ def test_it_counts_as_offline_and_as_no_problem() -> None:
 
 
 def test_it_stands_below_all_others_and_above_the_old_ones() -> None:
-    arrangement = arrange(MONITOR.fleet, View(), ALL, OrderInputs(END))
+    arrangement = arrange(MONITOR.fleet, View(), ALL, END)
     assert [tracked.environment.label for tracked in arrangement.rows] == ["laptop of env-other", "new", "old"]
     assert (arrangement.old, block_of(MONITOR, reading(END)).lines) == (0, ())
-    arrangement = arrange(MONITOR.fleet, View(), ALL, OrderInputs(END + 2 * 86_400_000))
+    arrangement = arrange(MONITOR.fleet, View(), ALL, END + 2 * 86_400_000)
     assert arrangement.old == 1
 
 

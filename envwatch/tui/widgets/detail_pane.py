@@ -23,8 +23,7 @@ from envwatch.views.pane_layout import FAINT, KEY, TITLE, DetailLine, PaneLayout
 from envwatch.views.state_details import acknowledgement_lines, headline, proof, shared_lines, silence_lines
 from envwatch.views.table.block import BlockLine
 from envwatch.views.table.block_text import lasted_text, member_line, names_text, state_of, why_text
-from envwatch.views.table.grouping import GroupHeader
-from envwatch.views.table.table_view import View, id_tail
+from envwatch.views.table.table_view import GroupHeader, View, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.events import Event
-    from envwatch.views.table.cursor import Line
+    from envwatch.views.table.table_view import Line
 
 _STYLES = {"": "", "bold": "bold", TITLE: "bold", FAINT: "$faint", KEY: "bold $state-online"}
 

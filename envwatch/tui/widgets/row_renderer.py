@@ -21,9 +21,8 @@ from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
 from envwatch.views.state_details import silence_text
 from envwatch.views.state_style import HOUR_STYLES, glyph_of, style_of, style_of_presence
-from envwatch.views.table.column_widths import GUTTER, LEFT, gap_after
-from envwatch.views.table.columns import COLUMNS, LAST_DAY
-from envwatch.views.table.grouping import OLD, GroupHeader
+from envwatch.views.table.columns import COLUMNS, GUTTER, LAST_DAY, LEFT, gap_after
+from envwatch.views.table.table_view import OLD, GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,8 +38,7 @@ if TYPE_CHECKING:
     from envwatch.tui.widgets.row_contents import RowSnapshot, StaticCells
     from envwatch.views.state_style import StateStyle
     from envwatch.views.table.columns import Column
-    from envwatch.views.table.grouping import TableLine
-    from envwatch.views.table.table_view import View
+    from envwatch.views.table.table_view import TableLine, View
 
 NOTHING: Final = EMPTY
 

@@ -18,7 +18,7 @@ from envwatch.model.times import span, state_age
 from envwatch.views.pane.details import EVENTS
 from envwatch.views.pane_layout import DetailLine, Piece
 from envwatch.views.state_style import glyph_of, style_of_presence
-from envwatch.views.table.grouping import GROUPINGS
+from envwatch.views.table.table_view import GROUPINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

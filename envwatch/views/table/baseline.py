@@ -21,8 +21,7 @@ from envwatch.model.text import SafeText, composed, shortened
 from envwatch.model.times import NOTHING
 from envwatch.query.fields import META
 from envwatch.views.state_style import json_text
-from envwatch.views.table.column_widths import LEFT
-from envwatch.views.table.columns import COLUMNS, FIXED, Column
+from envwatch.views.table.columns import COLUMNS, FIXED, LEFT, Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
