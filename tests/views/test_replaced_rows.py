@@ -35,8 +35,8 @@ from envwatch.views.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
 from envwatch.views.output.formats import json_of
 from envwatch.views.pane.remedies import remedies
+from envwatch.views.pane.state_details import headline
 from envwatch.views.report.profile_report import recorded_in, report_of
-from envwatch.views.state_details import headline
 from envwatch.views.state_style import style_of
 from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of

@@ -25,8 +25,7 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shorten
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.environment_table import TABLE_STYLES
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.state_details import marked_text
-from envwatch.views.state_style import style_of
+from envwatch.views.state_style import marked_text, style_of
 from envwatch.views.table.block import Aside, BlockLine
 from envwatch.views.table.block_text import lasted_text, names_text, state_of, why_text
 from envwatch.views.table.columns import GUTTER, LEFT, cause_text, for_text

@@ -12,7 +12,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, composed
-from envwatch.views.state_details import marked_text, shared_text, silence_text
+from envwatch.views.state_style import marked_text, shared_text, silence_text
 from envwatch.views.table.columns import LAST_DAY
 from envwatch.views.table.table_view import id_tail
 

@@ -19,8 +19,7 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
-from envwatch.views.state_details import silence_text
-from envwatch.views.state_style import HOUR_STYLES, glyph_of, style_of, style_of_presence
+from envwatch.views.state_style import HOUR_STYLES, glyph_of, silence_text, style_of, style_of_presence
 from envwatch.views.table.columns import COLUMNS, GUTTER, LAST_DAY, LEFT, gap_after
 from envwatch.views.table.table_view import OLD, GroupHeader
 
@@ -97,7 +96,7 @@ class RowRenderer(RowContents):
                 style = self.base + self.style("sorted")
             title = clean(f"{title[: width - len(mark)]}{mark}")
             if column.id == LAST_DAY:
-                from envwatch.views.pane.last_day import hour_marks
+                from envwatch.views.pane.state_details import hour_marks
 
                 title = hour_marks(width, title)
             segments.append(Segment(fitted(title, width, align=column.align), style))

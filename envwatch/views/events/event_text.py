@@ -18,8 +18,7 @@ from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, cells, clean, composed, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
-from envwatch.views.state_details import instant_text
-from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle
+from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, instant_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -14,8 +14,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
-from envwatch.views.state_details import silence_text
-from envwatch.views.state_style import clock_warning
+from envwatch.views.state_style import clock_warning, silence_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import Preset, in_default_order

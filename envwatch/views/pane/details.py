@@ -1,6 +1,6 @@
 """What one environment is, what helps it and what happened to it, as labelled lines for the detail pane.
 
-Pure: the moment and the style of instants are arguments. The head of the pane is in `state_details`; here is what only
+Pure: the moment and the style of instants are arguments. The state is in `state_details`; here is what only
 a listing changes.
 """
 
@@ -20,10 +20,9 @@ from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span
 from envwatch.model.versions import is_behind
 from envwatch.presentation import PRESENTATIONS, Match
 from envwatch.views.events.event_text import event_style, event_text
+from envwatch.views.pane.layout import DetailLine, Fit
 from envwatch.views.pane.remedies import outdated_remedy, remedies, reported_update, start_command, update_command
-from envwatch.views.pane_layout import DetailLine, Fit
-from envwatch.views.state_details import instant_text
-from envwatch.views.state_style import json_text
+from envwatch.views.state_style import instant_text, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -18,8 +18,8 @@ from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
+from envwatch.views.pane.layout import FAINT, PaneLayout, Piece, Row
 from envwatch.views.pane.remedies import is_started_by_command
-from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
 from envwatch.views.state_style import IMPOSSIBLE, date_warning
 
 if TYPE_CHECKING:
