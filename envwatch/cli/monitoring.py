@@ -37,7 +37,7 @@ from envwatch.sources.session import Session
 from envwatch.storage.remembered import AcknowledgementsFile, acknowledged
 from envwatch.storage.silences_file import SilencesReader
 from envwatch.storage.state_file import ChangedFile
-from envwatch.views.matching import matcher_or_none
+from envwatch.views.events.matching import matcher_or_none
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping

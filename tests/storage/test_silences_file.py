@@ -16,7 +16,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.storage.silences_file import MOST_SILENCES, SILENCES, SilencesReader, silences_in
 from envwatch.storage.state_file import merge
-from envwatch.views.matching import matcher_of, matcher_or_none
+from envwatch.views.events.matching import matcher_of, matcher_or_none
 
 if TYPE_CHECKING:
     from pathlib import Path

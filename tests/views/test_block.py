@@ -25,7 +25,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
 from envwatch.views.output.environment_list import EnvironmentList
 from envwatch.views.output.formats import line_of, summary_of

@@ -28,10 +28,9 @@ from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 from envwatch.storage.history.redaction import Redaction
 from envwatch.views.events.cloud_events import cloud_event, line_of
-from envwatch.views.events.event_filter import EventFilter
 from envwatch.views.events.event_stream import initial_line, layout_of
 from envwatch.views.events.event_text import event_text
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import EventFilter, matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
 from envwatch.views.output.formats import json_of
 from envwatch.views.pane.remedies import remedies

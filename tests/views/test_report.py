@@ -20,9 +20,8 @@ from support.night import HOUR_MS, ZONE, Night, eventful_night
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
-from envwatch.views.report.clock import ReportClock
-from envwatch.views.report.markdown import markdown_of
+from envwatch.views.events.matching import matcher_of
+from envwatch.views.report.markdown import ReportClock, markdown_of
 from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of
 from envwatch.views.report.values import ProfileReport, Report, json_of
 

@@ -18,9 +18,8 @@ from envwatch.model.text import SafeText, clean, named_ids
 from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
-from envwatch.views.data_warnings import quarantine_badge, stalled_since
-from envwatch.views.events.rewound_text import ago_text, moment_text, speed_text
 from envwatch.views.state_style import clock_error, glyph_of, style_of_presence
+from envwatch.views.status_text import ago_text, moment_text, quarantine_badge, speed_text, stalled_since
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import Preset, View
 

@@ -22,8 +22,8 @@ from envwatch.model.times import NOTHING, long_age, moment
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query
 from envwatch.views.events.cloud_events import cloud_event, initial_event, line_of, word_of
-from envwatch.views.events.event_filter import EventFilter
 from envwatch.views.events.event_text import event_style, event_text, names_text
+from envwatch.views.events.matching import EventFilter
 from envwatch.views.state_style import painted, style_of
 from envwatch.views.table.block import block_of
 from envwatch.views.table.columns import COLUMNS

@@ -1,7 +1,7 @@
 """What happened in a period: the report that is handed over, made of what was recorded.
 
 Pure: `now` is an argument, and so is the history, which `recorded_in` reads. The forms of the report belong to
-`report_markdown` and `report_json`.
+`markdown` and `values`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import EMPTY
 from envwatch.model.times import MS, span
-from envwatch.views.events.event_filter import tracked_then
+from envwatch.views.events.matching import tracked_then
 from envwatch.views.report.changes import (
     arrivals_of,
     behind_of,

@@ -1,6 +1,6 @@
 """The values of a report, also as JSON: instants by the server's clock, durations as `timedelta`, exact names.
 
-Pure. `report` makes the values from a history; `report_markdown` writes them as Markdown. In JSON, each value has the
+Pure. `profile_report` makes the values from a history; `markdown` writes them as Markdown. In JSON, each value has the
 fields of its class, in their order and under their names. These names are a stable interface: an instant is ISO 8601 in
 UTC with milliseconds, a duration a number of seconds, a share goes from 0 to 1, and null means unknown. All text is
 clean, and not yet safe in Markdown.
