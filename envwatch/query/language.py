@@ -26,7 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.model.text import clean
-from envwatch.query.lexer import QueryError, normalize, pattern_of, quote_if_needed, quoted, tokens, wildcards
+from envwatch.query.lexer import QueryError, normalize, pattern_of, quote_if_needed, quoted, text_test, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,18 +59,14 @@ class Word:
     """The canonical spelling, which parses to the same word."""
     sought: str = field(compare=False, repr=False)
     """The text to look for, normalised; empty if the word has wildcards."""
-    wildcards: re.Pattern[str] | None = field(compare=False, repr=False)
-    """The expression for a word with wildcards, which matches a whole line."""
+    matches: Callable[[str], bool] = field(compare=False, repr=False)
+    """Whether a normalised text contains the word; the text has one column, or one part of a sentence, a line."""
     state: Test | None = field(compare=False, repr=False)
     """The test of the state that it abbreviates: matching that is enough."""
     is_negated: bool = False
 
     def __str__(self) -> str:
         return "!" * self.is_negated + self.source
-
-    def matches(self, text: str) -> bool:
-        """Whether a normalised text contains the word; the text has one column, or one part of a sentence, a line."""
-        return self.sought in text if self.wildcards is None else self.wildcards.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,17 +222,16 @@ class PartialQuery:
     """The first."""
 
 
-def partial_query(text: str, cursor: int, zone: tzinfo | None = None) -> PartialQuery:
+def partial_query(text: str, cursor: int) -> PartialQuery:
     """Parse a query that is still being typed.
 
     Args:
         text: what was typed so far.
         cursor: the index of the character after it.
-        zone: of dates without an offset; None for this machine's.
     """
     from envwatch.query.fields import may_become_field
 
-    terms, mistake = _parsed(text, zone)
+    terms, mistake = _parsed(text, None)
 
     def is_settled(token: Token, term: Word | Term) -> bool:
         is_plain_word = isinstance(term, Word) and '"' not in token.shape
@@ -308,8 +303,7 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
     state = state_test(body.shape)  # a quoted word is not an abbreviation
     if source in _CONNECTIVES or (state is None and state_test(source) is not None):
         source = quoted(source)
-    sought = normalize(pattern.plain or "")
-    return Word(source, sought, None if pattern.plain is not None else wildcards(pattern), state, is_negated)
+    return Word(source, normalize(pattern.plain or ""), text_test(pattern), state, is_negated)
 
 
 def _refuse_other_languages(word: Token) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
@@ -42,6 +42,16 @@ class StateStyle:
     """The state's name in the stylesheet, which holds its colour."""
 
 
+FAINT: Final = "faint"
+
+
+class Piece(NamedTuple):
+    """A part of a row with one style: a state's name, `FAINT`, another style of a widget, or empty for that of text."""
+
+    text: SafeText
+    style: str = ""
+
+
 _MINUTE, _FIVE_SECONDS = timedelta(minutes=1), timedelta(seconds=5)
 _DAY_MS: Final = timedelta(days=1) / MS
 
@@ -54,7 +64,7 @@ CLOCK_SUSPECT: Final = clean("clk?")
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
 """With the word of an impossible time; blindness keeps that of the last verdict."""
 
-_STYLES = {
+PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),
     Presence.LATE: StateStyle("◐", "~", clean("late"), "late"),
     Presence.OFFLINE: StateStyle("○", "x", clean("off"), "offline"),
@@ -91,7 +101,7 @@ def painted(text: str, style: str) -> str:
 
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
     """Return the look of an environment: an impossible time outranks unknown, a suspect clock, flapping, presence."""
-    style = _STYLES[tracked.presence]
+    style = PRESENCE_STYLES[tracked.presence]
     if tracked.has_impossible_time:
         return UNKNOWN
     if is_unknown:
@@ -103,19 +113,10 @@ def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
     return style
 
 
-def presence_style(presence: Presence) -> StateStyle:
-    """Return the look of a presence."""
-    return _STYLES[presence]
-
-
 def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
     """Return the glyph of a presence."""
-    return _STYLES[presence].ascii if ascii_only else _STYLES[presence].glyph
-
-
-def style_of_presence(presence: Presence) -> str:
-    """Return the name of a presence's style."""
-    return _STYLES[presence].style
+    look = PRESENCE_STYLES[presence]
+    return look.ascii if ascii_only else look.glyph
 
 
 def date_warning(profile_state: ProfileState) -> SafeText | None:

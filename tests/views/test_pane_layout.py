@@ -21,8 +21,9 @@ from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.views.pane.details import about_lines, event_line, help_lines, id_lines
 from envwatch.views.pane.explanation import explanation_rows
-from envwatch.views.pane.layout import DetailLine, Fit, PaneLayout, Piece, command_rows, shell_arguments
+from envwatch.views.pane.layout import DetailLine, Fit, PaneLayout, command_rows, shell_arguments
 from envwatch.views.pane.state_details import headline, proof
+from envwatch.views.state_style import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

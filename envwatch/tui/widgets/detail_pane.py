@@ -19,7 +19,8 @@ from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.pager import Pager
-from envwatch.views.pane.layout import FAINT, KEY, TITLE, DetailLine, PaneLayout, Piece, Row
+from envwatch.views.pane.layout import KEY, TITLE, DetailLine, PaneLayout, Row
+from envwatch.views.state_style import FAINT, Piece
 from envwatch.views.table.block import BlockLine
 from envwatch.views.table.block_text import lasted_text, names_text, state_of, why_text
 from envwatch.views.table.table_view import GroupHeader, View, id_tail

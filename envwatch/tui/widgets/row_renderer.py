@@ -19,7 +19,7 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
-from envwatch.views.state_style import HOUR_STYLES, glyph_of, silence_text, style_of, style_of_presence
+from envwatch.views.state_style import HOUR_STYLES, PRESENCE_STYLES, glyph_of, silence_text, style_of
 from envwatch.views.table.columns import COLUMNS, GUTTER, LAST_DAY, LEFT, gap_after
 from envwatch.views.table.table_view import OLD, GroupHeader
 
@@ -193,7 +193,7 @@ class RowRenderer(RowContents):
         for presence in Presence:
             if count := header.counts.get(presence):
                 glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.glyphs.is_ascii)
-                look = style_of_presence(presence)
+                look = PRESENCE_STYLES[presence].style
                 # A row that is down and needs a person stands in the block.
                 style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
                 tail += [Segment("  ", base), Segment(f"{glyph} {count:,}", style)]

@@ -6,7 +6,6 @@ who searches a log for a name finds the name. Pure.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC
 from enum import StrEnum
@@ -27,7 +26,7 @@ from envwatch.views.events.matching import EventFilter
 from envwatch.views.state_style import painted, style_of
 from envwatch.views.table.block import block_of
 from envwatch.views.table.columns import COLUMNS
-from envwatch.views.table.table_view import ambiguous_names, id_tail, in_default_order
+from envwatch.views.table.table_view import AmbiguousNames, id_tail, in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -80,9 +79,8 @@ class Layout(NamedTuple):
 
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
     """Return widths that suit the names of all environments."""
-    # One environment under two profiles is no pair of twins.
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
-    ambiguous = ambiguous_names(Counter(label for _, label in named))
+    ambiguous = AmbiguousNames().among(fleet.environments)
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
     layout = Layout(1, profile, ambiguous, zone)
     widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)

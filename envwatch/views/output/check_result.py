@@ -21,7 +21,7 @@ from envwatch.fleet.plausibility import latest_possible
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import has_lasted, is_problem, is_undated
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import SafeText, clean, composed, counted, named_ids, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.views.state_style import clock_warning
@@ -286,9 +286,8 @@ class CheckResult:
         if remarks:
             found += f" ({', '.join(remarks)})"
         if self.named:
-            names = ", ".join(each.name for each in self.named[:_NAMES])
-            more = f" and {len(self.named) - _NAMES:,} more" if len(self.named) > _NAMES else ""
-            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}{more}"
+            names = enumerated([each.name for each in self.named[:_NAMES]], len(self.named))
+            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}"
         return composed(found)
 
     @property

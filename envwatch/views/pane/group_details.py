@@ -13,11 +13,11 @@ from envwatch.fleet.alerting.acknowledgements import ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model.environment import NEVER
-from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.pane.details import EVENTS
-from envwatch.views.pane.layout import DetailLine, Piece
-from envwatch.views.state_style import glyph_of, marked_text, style_of, style_of_presence
+from envwatch.views.pane.layout import DetailLine
+from envwatch.views.state_style import PRESENCE_STYLES, Piece, glyph_of, marked_text, style_of
 from envwatch.views.table.block_text import cause_of
 from envwatch.views.table.columns import for_text
 from envwatch.views.table.table_view import GROUPINGS, id_tail
@@ -49,7 +49,7 @@ def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in environments):
             text = f"{glyph_of(presence, ascii_only=is_ascii)} {count:,} {presence}"
-            pieces += [Piece(clean("·")), Piece(clean(text), style_of_presence(presence))]
+            pieces += [Piece(clean("·")), Piece(clean(text), PRESENCE_STYLES[presence].style)]
     return pieces
 
 
@@ -65,7 +65,7 @@ def problem_lines(
     for presence in Presence:
         members = [tracked for tracked in environments if tracked.presence is presence]
         if members and presence is not Presence.ONLINE:
-            yield DetailLine(presence.value, _silence_text(members, fleet, now), style_of_presence(presence))
+            yield DetailLine(presence.value, _silence_text(members, fleet, now), PRESENCE_STYLES[presence].style)
     flapping = [tracked for tracked in environments if tracked.is_flapping]
     if flapping:
         yield DetailLine("flapping", _names(flapping), "flapping")
@@ -121,8 +121,7 @@ def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
 
 def _names(environments: list[TrackedEnvironment]) -> SafeText:
     names = [_short(tracked.environment.label) for tracked in environments[:_MAX_LISTED]]
-    more = len(environments) - len(names)
-    return composed(", ".join(names) + (f" and {more:,} more" if more else ""))
+    return composed(enumerated(names, len(environments)))
 
 
 def _short(value: SafeText) -> SafeText:

@@ -24,8 +24,8 @@ from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
 from envwatch.past.availability import DAY, Availability, availability_text
 from envwatch.past.hours import worst_states
-from envwatch.views.pane.layout import FAINT, DetailLine, Piece
-from envwatch.views.state_style import HOUR_STYLES, IMPOSSIBLE, instant_text, style_of
+from envwatch.views.pane.layout import DetailLine
+from envwatch.views.state_style import FAINT, HOUR_STYLES, IMPOSSIBLE, Piece, instant_text, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

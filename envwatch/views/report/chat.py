@@ -21,7 +21,7 @@ from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of
-from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.model.times import MS, NOTHING, moment, offset_text, span, state_age
 from envwatch.views.pane.remedies import is_started_by_command, remedies
 
@@ -82,7 +82,7 @@ def listed(items: Sequence[str], most: int) -> str:
     """Return items with commas, the first ones if there are many: `a, b and 488 more`."""
     if len(items) <= most + 1:  # naming it takes no more space than counting it
         return joined(items)
-    return f"{', '.join(items[:most])} and {len(items) - most:,} more"
+    return enumerated(items[:most], len(items))
 
 
 def joined(items: Iterable[str]) -> str:

@@ -144,12 +144,12 @@ def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | N
     return (*(state or _connection_difference(was, now)), *_field_differences(was, now))
 
 
-def difference_text(differences: Iterable[Difference], nothing: SafeText = NOTHING) -> SafeText:
-    """Return differences in one line: `state online → offline · mode standard → –`, where `nothing` is the dash."""
-    return composed(" · ".join(_text(difference, nothing) for difference in differences))
+def difference_text(differences: Iterable[Difference]) -> SafeText:
+    """Return differences in one line: `state online → offline · mode standard → –`."""
+    return composed(" · ".join(map(_text, differences)))
 
 
-def _text(difference: Difference, nothing: SafeText) -> str:
+def _text(difference: Difference) -> str:
     field, before, after, _ = difference
     if field in _CONNECTION_FIELDS:
         return field
@@ -157,7 +157,7 @@ def _text(difference: Difference, nothing: SafeText) -> str:
         return f"new, {after}"
     if field == STATE and after in (None, Presence.GONE.value, Presence.MISSING.value):
         return f"gone, was {before}"
-    return f"{field} {nothing if before is None else before} → {nothing if after is None else after}"
+    return f"{field} {NOTHING if before is None else before} → {NOTHING if after is None else after}"
 
 
 def _state_difference(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, glyph_of, marked_text, shared_text, style_of
 from envwatch.views.table.columns import cause_text
@@ -60,8 +60,7 @@ def names_text(
     shared = f"{line.shared}: " if line.shared and total > 1 else ""
     for head in dict.fromkeys((profile + shared, profile)):
         for count in range(len(names), 0, -1):
-            more = f" and {total - count:,} more" if count < total else ""
-            text = composed(head + ", ".join(names[:count]) + more)
+            text = composed(head + enumerated(names[:count], total))
             if cells(text) <= room:
                 return text
     more = f" +{total - 1:,}" if total > 1 else ""

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 
 _DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Presence.ONLINE, Presence.GONE)
-PROBLEM_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE)
-"""The order among problems, where what is online is flapping."""
 
 
 _ROW_KEY: Final = 2
@@ -161,11 +159,9 @@ def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[Tracked
     return by_presence(by_name(environments))
 
 
-def by_presence(
-    environments: Iterable[TrackedEnvironment], presences: Iterable[Presence] = _DEFAULT_ORDER
-) -> list[TrackedEnvironment]:
+def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
     """Return environments that are sorted by name in the default order."""
-    ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in presences}
+    ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
     ranks[Presence.OFFLINE].sort(key=attrgetter("lost_at"), reverse=True)
