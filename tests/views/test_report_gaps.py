@@ -8,7 +8,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.report.changes import doubts_in, periods_of, with_causes
+from envwatch.views.report.profile_report import doubts_in, periods_of, with_causes
 from envwatch.views.report.values import Gap, GapCause
 
 MIN = 60_000
