@@ -43,12 +43,11 @@ if TYPE_CHECKING:
 class Searchable:
     """A column of the table, as far as words are looked for in it."""
 
-    text: Callable[[TrackedEnvironment, float], SafeText | None]
-    """Returns what it shows at a moment (server's clock, ms)."""
-    is_searched: bool = True
-    """Whether words are looked for in it; not in ages, which change with time."""
-    search_text: Callable[[TrackedEnvironment, float], SafeText | None] | None = None
-    """Returns what they are looked for in, if `text` has a mark that is no part of the value."""
+    search_text: Callable[[TrackedEnvironment], SafeText | None] | None = None
+    """Returns the text in which words are looked for; None for a column without, such as ages, which change with time.
+
+    The text lacks the marks of the screen, which are no part of the value.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +176,7 @@ class Query:
         """
         tests = self._tests
         words = [(word.matches, word.state, not word.is_negated) for word in self._words]
-        searched = [column for column in columns if column.is_searched] if words else []
-        text_of = cache.reader(searched) if cache is not None and words else partial(_searchable_text, columns=searched)
+        text_of = cache.reader(columns) if cache is not None and words else partial(_searchable_text, columns=columns)
 
         def matches(tracked: TrackedEnvironment) -> bool:
             for test in tests:
@@ -363,5 +361,6 @@ def _none_of(tests: Sequence[Test]) -> Test:
 
 
 def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searchable]) -> str:
-    """Return what a row shows, one column a line (cleaned text has no line ends), without the marks of the screen."""
-    return normalize("\n".join([(column.search_text or column.text)(tracked, 0.0) or "" for column in columns]))
+    """Return the searched texts of a row, one column a line: cleaned text has no line ends."""
+    texts = [column.search_text(tracked) for column in columns if column.search_text is not None]
+    return normalize("\n".join([text or "" for text in texts]))

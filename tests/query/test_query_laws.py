@@ -331,11 +331,11 @@ def test_a_search_cache_changes_no_result(
 def test_a_cached_text_is_read_once_while_the_row_stays_the_same() -> None:
     reads: list[TrackedEnvironment] = []
 
-    def text(one: TrackedEnvironment, _: float) -> Any:
+    def text(one: TrackedEnvironment) -> Any:
         reads.append(one)
         return one.environment.name
 
-    columns = (replace(COLUMNS["name"], text=text),)
+    columns = (replace(COLUMNS["name"], search_text=text),)
     one, cache = tracked(connectionName="web-1"), SearchCache()
 
     for typed in ("w", "we", "web"):

@@ -16,6 +16,7 @@ from support.tracked_environments import ALL, fleet_of, gone, late, named, offli
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.query.language import parse
 from envwatch.views.table.arrangement import ArrangeCache, arrange
@@ -208,11 +209,11 @@ def test_all_words_must_match_in_either_case_within_the_preset() -> None:
 def test_search_caches_spare_reading_unchanged_rows_again() -> None:
     reads: list[TrackedEnvironment] = []
 
-    def text(one: TrackedEnvironment, _: float) -> SafeText:
+    def text(one: TrackedEnvironment) -> SafeText:
         reads.append(one)
         return one.environment.name
 
-    columns = (replace(COLUMNS["name"], text=text),)
+    columns = (replace(COLUMNS["name"], search_text=text),)
     fleet = fleet_of([named("ada"), named("bob")])
     cache = ArrangeCache()
     for _ in range(2):
@@ -264,7 +265,7 @@ def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
     fleet = fleet_of(after)
     columns = Baseline.from_environments(before, NOW).columns(78, fleet)
     assert [column.id for column, _ in columns] == ["state", "for", "beat", "name", "changes"]
-    texts = {row.environment.name: columns[-1][0].text(row, NOW) for row in (*after, before[1])}
+    texts = {row.environment.name: columns[-1][0].text(row, NOW, Limits()) for row in (*after, before[1])}
     assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
 
 

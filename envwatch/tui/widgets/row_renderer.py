@@ -15,6 +15,7 @@ from textual.strip import Strip
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
@@ -44,6 +45,7 @@ NOTHING: Final = EMPTY
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2
 """Cells for the word of the state and the time in the state, behind the glyph."""
 
+_ANY_LIMITS: Final = Limits()
 _MOST_RESTS: Final = 500
 """Right parts of rows to keep: more than any terminal has lines."""
 
@@ -147,8 +149,8 @@ class RowRenderer(RowContents):
             elif column.id == LAST_DAY:
                 yield from self._last_day(rest.hours, width, base)
             else:
-                # What does not change with time is the same at any moment.
-                text = next(ticking) if column.is_ticking else column.text(tracked, 0.0)
+                # What does not change with time is the same at any moment and under any limits.
+                text = next(ticking) if column.is_ticking else column.text(tracked, 0.0, _ANY_LIMITS)
                 yield self._cell(column, width, text, rest, base)
             yield Segment(" " * gap_after(column), base)
 

@@ -142,7 +142,7 @@ def table_of(
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
         remark = listing.remarks.get(row.tracked.key)
-        others = [column.shown(row.tracked, row.judged_at, row.limits) for column in columns]
+        others = [column.text(row.tracked, row.judged_at, row.limits) for column in columns]
         if remark is not None:
             others[has_profiles] = composed(separator.join(filter(None, (others[has_profiles], remark))))
         tail = id_tail(environment.label, environment.id, names)

@@ -78,7 +78,7 @@ class Baseline:
     def columns(self, width: int, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
         """Return the columns of a table of so many cells that compares rows with the baseline, each with its width."""
 
-        def text(tracked: TrackedEnvironment, _: float) -> SafeText:
+        def text(tracked: TrackedEnvironment) -> SafeText:
             return difference_text(self.differences(tracked.key, fleet.tracked(tracked.key)))
 
         *left, name = (COLUMNS[id_] for id_ in FIXED)
@@ -88,8 +88,9 @@ class Baseline:
             title="SINCE THE BASELINE",
             width=0,
             about="what differs",
-            text=text,
-            rank=lambda tracked: text(tracked, 0.0),
+            text=lambda tracked, *_: text(tracked),
+            search_text=text,
+            rank=text,
         )
         name_width = max(min(room // 3, 32), 1)
         return (*((column, column.width) for column in left), (name, name_width), (changes, max(room - name_width, 1)))

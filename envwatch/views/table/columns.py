@@ -37,6 +37,8 @@ class Column(Searchable):
     """One value of an environment that can be shown, searched and sorted by."""
 
     id: str
+    text: Callable[[TrackedEnvironment, float, Limits], SafeText | None]
+    """Returns the text at a moment (server's clock, ms) under the thresholds of a fleet."""
     title: str
     width: int
     """Cells, without the space after it."""
@@ -51,14 +53,6 @@ class Column(Searchable):
     keep: Literal["start", "ends", "end"] = "start"
     """Which part stays when the text is cut."""
     align: Literal["left", "right"] = "left"
-    timed_text: Callable[[TrackedEnvironment, float, Limits], SafeText | None] | None = None
-    """Returns what it shows, where that depends on the thresholds of the fleet."""
-
-    def shown(self, tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-        """Return what it shows at a moment (server's clock, ms) under the thresholds of a fleet."""
-        if self.timed_text is None:
-            return self.text(tracked, now)
-        return self.timed_text(tracked, now, fleet_limits)
 
 
 def mode_text(raw_mode: SafeText | None) -> SafeText | None:
@@ -75,7 +69,8 @@ def _column_of(presentation: Presentation) -> Column:
         width=presentation.width,
         from_width=presentation.from_width,
         about=presentation.column_about or presentation.about,
-        text=lambda tracked, _: text_of(tracked),
+        text=lambda tracked, *_: text_of(tracked),
+        search_text=text_of,
         rank=lambda tracked: (text_of(tracked) or "").casefold() or None,
         keep=presentation.keep,
     )
@@ -83,7 +78,7 @@ def _column_of(presentation: Presentation) -> Column:
         return replace(column, rank=_version_rank(text_of))
     if presentation.match is Match.INSTANT:
         text, rank = _instant_text(presentation.instant), _age_rank(presentation.instant)
-        return replace(column, text=text, rank=rank, keep="start", is_searched=False, is_ticking=True)
+        return replace(column, text=text, rank=rank, keep="start", search_text=None, is_ticking=True)
     return column
 
 
@@ -99,8 +94,8 @@ def _version_rank(
 
 def _instant_text(
     instant: Callable[[TrackedEnvironment], float | None],
-) -> Callable[[TrackedEnvironment, float], SafeText | None]:
-    def text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
+) -> Callable[[TrackedEnvironment, float, Limits], SafeText | None]:
+    def text(tracked: TrackedEnvironment, now: float, _: Limits) -> SafeText | None:
         at = instant(tracked)
         return None if at is None else minutes_age(span(now - at))
 
@@ -140,7 +135,7 @@ def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> f
     return None if began_at is None or began_at == NEVER else now - began_at
 
 
-def beat_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
+def _beat_text(tracked: TrackedEnvironment, now: float, _: Limits) -> SafeText | None:
     """Return the age of the heartbeat; None where there is no connection that could have one."""
     beat_at = _beat_at(tracked)
     return None if beat_at is None else short_age(span(now - beat_at))
@@ -188,9 +183,8 @@ _WHY: Final = Column(
     width=14,
     from_width=160,
     about="why it is late or down",
-    text=lambda tracked, now: cause_text(tracked, now, _USUAL),
-    timed_text=cause_text,
-    search_text=lambda tracked, _: _reason(tracked),
+    text=cause_text,
+    search_text=_reason,
     rank=_reason,
     is_ticking=True,
 )
@@ -202,19 +196,16 @@ _COMPUTED: Final = (
         title="STATE",
         width=6,
         about="the verdict",
-        text=lambda tracked, _: clean(tracked.presence.value),
+        text=lambda tracked, *_: clean(tracked.presence.value),
         rank=lambda tracked: _PRESENCES.index(tracked.presence),
-        is_searched=False,
     ),
     Column(
         id="for",
         title="FOR",
         width=6,
         about="the time in this state",
-        text=lambda tracked, now: for_text(tracked, now, _USUAL),
-        timed_text=for_text,
+        text=for_text,
         rank=_age_rank(lambda tracked: state_began_at(tracked, _USUAL)),
-        is_searched=False,
         align="right",
     ),
     Column(
@@ -222,9 +213,8 @@ _COMPUTED: Final = (
         title="BEAT",
         width=4,
         about="the age of the heartbeat",
-        text=beat_text,
+        text=_beat_text,
         rank=_age_rank(_beat_at),
-        is_searched=False,
         align="right",
     ),
     Column(
@@ -232,7 +222,8 @@ _COMPUTED: Final = (
         title="PROFILE",
         width=9,
         about="under which profile it is listed",
-        text=lambda tracked, _: tracked.profile or None,
+        text=lambda tracked, *_: tracked.profile or None,
+        search_text=lambda tracked: tracked.profile or None,
         rank=lambda tracked: tracked.profile.casefold() or None,
         keep="ends",
     ),
@@ -243,9 +234,8 @@ _COMPUTED: Final = (
         width=HOURS,
         from_width=160,
         about="the last 24 hours; sorts by the time up",
-        text=lambda _, __: None,
+        text=lambda *_: None,
         rank=lambda _: None,
-        is_searched=False,
     ),
 )
 """The columns that no single field of the row fills."""
@@ -256,13 +246,13 @@ _ALL: Final = {
     **_PRESENTED,
     "name": replace(
         _PRESENTED["name"],
-        text=lambda tracked, _: tracked.environment.label,
+        text=lambda tracked, *_: tracked.environment.label,
+        search_text=lambda tracked: tracked.environment.label,
         rank=lambda tracked: natural_key(tracked.environment.label),
     ),
     "mode": replace(
         _PRESENTED["mode"],
-        text=lambda tracked, _: mode_text(tracked.environment.mode),
-        search_text=lambda tracked, _: mode_of(tracked.environment.mode),
+        text=lambda tracked, *_: mode_text(tracked.environment.mode),
     ),
 }
 _ORDER: Final = (
