@@ -116,9 +116,9 @@ def _field_of(presentation: Presentation) -> Field:
     def texts(tracked: TrackedEnvironment, _: MatchContext) -> tuple[SafeText | None]:
         return (text(tracked),)
 
+    if presentation.instant is not None:
+        return InstantField(name, about, presentation.instant)
     match presentation.match:
-        case Match.INSTANT:
-            return InstantField(name, about, presentation.instant)
         case Match.VERSION:
             return VersionField(name, about, texts)
         case Match.PREFIX if name == "mode":

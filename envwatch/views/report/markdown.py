@@ -18,7 +18,7 @@ from envwatch.model.times import MS, long_age, moment, span
 from envwatch.model.versions import is_behind
 from envwatch.past.availability import percent_text
 from envwatch.views.report.chat import code, code_note, code_text, listed, reason_text
-from envwatch.views.report.values import GapCause
+from envwatch.views.report.values import NOT_RUNNING
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _profile_text(report: Report, profile: ProfileReport, zone: tzinfo | None) -
         title, lines, sentence = section(profile, clock)
         if lines:
             blocks.append("\n".join([f"## {title}", *(f"- {line}" for line in lines)]))
-        if sentence:
+        elif sentence:
             fine.append(sentence)
     if fine and profile.fleet is not None:
         blocks.append(" ".join(fine))
@@ -158,7 +158,7 @@ def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterato
     else:
         yield _summary_text(profile.fleet, clock)
     for gap in (*watch.gaps, *watch.doubts):
-        if gap.is_open and gap.cause is not GapCause.NOT_RUNNING:
+        if gap.is_open and gap.cause != NOT_RUNNING:
             yield f"Careful, this may be out of date: {_cause_text(gap)}, since {clock.text(gap.began_at)}."
 
 
@@ -183,7 +183,7 @@ def _summary_text(summary: FleetSummary, clock: ReportClock) -> str:
     return f"{', '.join(parts)}, by the listing of {clock.text(summary.listed_at)} ({long_age(summary.age)} old)."
 
 
-# Sections: each returns its title, its lines, and a sentence where there is nothing to say.
+# Sections: each returns its title, its lines, and a sentence in place of a section without lines.
 
 _Section = tuple[str, list[str], str]
 
@@ -215,7 +215,7 @@ def _down_section(profile: ProfileReport, clock: ReportClock) -> _Section:
         title += f" ({open_ones:,} not acknowledged)" if open_ones else " (all acknowledged)"
     if old:
         title = f"{title}, and {len(old):,} for over a day" if fresh else f"Still down: {len(old):,} for over a day"
-    return title, lines, "" if lines else "Nothing is down."
+    return title, lines, "Nothing is down."
 
 
 def _down_text(down: Down, clock: ReportClock) -> str:
@@ -246,7 +246,7 @@ def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     lines = [_incident_text(each, clock) for each in sorted(chosen, key=lambda each: each.began_at)]
     if len(found) > len(chosen):
         lines.append(f"and {counted(len(found) - len(chosen), 'smaller one')}")
-    return f"Lost together: {len(found):,}", lines, "" if lines else "No environments were lost together."
+    return f"Lost together: {len(found):,}", lines, "No environments were lost together."
 
 
 def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
@@ -285,7 +285,7 @@ def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     title = f"Longest outages that ended: {len(lines)}"
     if len(of_each) > len(lines):
         title += f" of {sum(map(len, of_each.values())):,} in {len(of_each):,} environments"
-    return title, lines, "" if lines else "No other outage came and went."
+    return title, lines, "No other outage came and went."
 
 
 def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
@@ -300,7 +300,7 @@ def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
 
 def _flapper_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     lines = _bounded([_flapper_text(flapper, clock) for flapper in profile.flapping])
-    return f"Flapping: {len(profile.flapping):,}", lines, "" if lines else "None flapped."
+    return f"Flapping: {len(profile.flapping):,}", lines, "None flapped."
 
 
 def _flapper_text(flapper: Flapper, clock: ReportClock) -> str:
@@ -322,7 +322,7 @@ def _mode_section(profile: ProfileReport, clock: ReportClock) -> _Section:
         lines.append(f"{counted(len(others), 'other change')} of mode in {counted(subjects, 'environment')}")
     count = len(profile.unrestricted)
     title = f"Unrestricted: {count:,}" if count else "Modes: none is unrestricted"
-    return title, lines, "" if lines else "No mode changed, and none is unrestricted."
+    return title, lines, "No mode changed, and none is unrestricted."
 
 
 def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
@@ -358,7 +358,7 @@ def _version_section(profile: ProfileReport, clock: ReportClock) -> _Section:  #
         return "Versions", lines, ""
     newest = code(profile.newest_version)
     if not behind:
-        return f"Versions: none is behind {newest}", lines, "" if lines else f"None is behind {newest}."
+        return f"Versions: none is behind {newest}", lines, f"None is behind {newest}."
     return f"Versions: {behind:,} of {profile.up:,} are behind {newest}", lines, ""
 
 
@@ -385,7 +385,7 @@ def _member_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     renamed = [f"{code(each.before or EMPTY)} to {code(each.after or EMPTY)}" for each in profile.renamed]
     if renamed:
         lines.append(f"renamed ({len(renamed):,}): {listed(renamed, _NAMES)}")
-    return "New, gone, renamed", lines, "" if lines else "None is new, gone or renamed."
+    return "New, gone, renamed", lines, "None is new, gone or renamed."
 
 
 def _watch_section(profile: ProfileReport, clock: ReportClock) -> _Section:
@@ -397,7 +397,7 @@ def _watch_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     title = "Seen with doubts"
     if watch.gaps:
         title = f"Not seen: {long_age(watch.period - watch.watched)}"
-    return title, lines, "" if lines else "Nothing went unseen."
+    return title, lines, "Nothing went unseen."
 
 
 def _gap_text(gap: Gap, clock: ReportClock) -> str:

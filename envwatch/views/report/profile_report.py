@@ -40,7 +40,7 @@ from envwatch.views.report.findings import (
     places_of,
     unrestricted_of,
 )
-from envwatch.views.report.values import FleetSummary, Gap, GapCause, ProfileReport, Subject, Watch
+from envwatch.views.report.values import NOT_RUNNING, FleetSummary, Gap, ProfileReport, Subject, Watch
 from envwatch.views.state_style import clock_warning
 from envwatch.views.table.table_view import ambiguous_names
 
@@ -59,13 +59,14 @@ if TYPE_CHECKING:
 
 LEAD: Final = timedelta(minutes=30)
 """How long before a period its polls are read: the longest time between two polls that leaves no gap."""
-_CAUSES: Final[Mapping[Kind, GapCause]] = {
-    Kind.SLEPT: GapCause.SLEPT,
-    Kind.KEY_REFUSED: GapCause.KEY_REFUSED,
-    Kind.FAILING: GapCause.FAILING,
-    Kind.HELD: GapCause.QUARANTINED,
-    Kind.STALLED: GapCause.STALLED,
-    Kind.BLIND: GapCause.BLIND,
+_SLEPT, _BLIND, _NO_POLLS = "this machine slept", "blind", "no polls"
+_CAUSES: Final[Mapping[Kind, str]] = {
+    Kind.SLEPT: _SLEPT,
+    Kind.KEY_REFUSED: "key refused",
+    Kind.FAILING: "polls failed",
+    Kind.HELD: "not believed",
+    Kind.STALLED: "heartbeats stalled",
+    Kind.BLIND: _BLIND,
 }
 """By the kind of event that begins the time; the first one that applies is named for a gap."""
 _ORDER: Final = tuple(_CAUSES.values())
@@ -339,10 +340,10 @@ def with_causes(
         is_open = ended_at >= period.until
         within = [cause for cause in causes if cause.began_at < ended_at and cause.ended_at > began_at]
         named = min(within, key=lambda cause: _ORDER.index(cause.cause), default=None)
-        cause, reason = (GapCause.NO_POLLS, None) if named is None else (named.cause, named.reason)
+        cause, reason = (_NO_POLLS, None) if named is None else (named.cause, named.reason)
         has_start = any(began_at < start <= ended_at for start in run_starts)
         if has_start or (named is None and is_open):
-            cause, reason = GapCause.NOT_RUNNING, None
+            cause, reason = NOT_RUNNING, None
         gaps.append(Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=cause, reason=reason))
     return tuple(gaps)
 
@@ -353,9 +354,7 @@ def doubts_in(causes: Iterable[Gap], gaps: Sequence[Gap]) -> tuple[Gap, ...]:
     def is_in_a_gap(doubt: Gap) -> bool:
         return any(gap.began_at < doubt.ended_at and doubt.began_at < gap.ended_at for gap in gaps)
 
-    return tuple(
-        doubt for doubt in causes if doubt.cause not in {GapCause.SLEPT, GapCause.BLIND} and not is_in_a_gap(doubt)
-    )
+    return tuple(doubt for doubt in causes if doubt.cause not in {_SLEPT, _BLIND} and not is_in_a_gap(doubt))
 
 
 def _since(event: Event) -> ServerMs:

@@ -76,7 +76,7 @@ def _column_of(presentation: Presentation) -> Column:
     )
     if presentation.match is Match.VERSION:
         return replace(column, rank=_version_rank(text_of))
-    if presentation.match is Match.INSTANT:
+    if presentation.instant is not None:
         text, rank = _instant_text(presentation.instant), _age_rank(presentation.instant)
         return replace(column, text=text, rank=rank, keep="start", search_text=None, is_ticking=True)
     return column
