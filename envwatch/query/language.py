@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.model.text import clean
 from envwatch.query.lexer import QueryError, normalize, pattern_of, quote_if_needed, quoted, text_test, tokens
@@ -39,15 +39,8 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searchable:
-    """A column of the table, as far as words are looked for in it."""
-
-    search_text: Callable[[TrackedEnvironment], SafeText | None] | None = None
-    """Returns the text in which words are looked for; None for a column without, such as ages, which change with time.
-
-    The text lacks the marks of the screen, which are no part of the value.
-    """
+Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
+"""Returns the text of a column in which words are looked for, without the marks of the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +77,16 @@ class SearchCache:
     """The searchable texts of rows, kept from one query to the next, so that each key typed costs less.
 
     Holds one text for each row that the last round of tests looked into, and reuses it while the row is the same object
-    and the columns are equal.
+    and the searched columns are equal.
     """
 
     __slots__ = ("_columns", "_texts")
 
     def __init__(self) -> None:
-        self._columns: Sequence[Searchable] = ()
+        self._columns: Sequence[Searched] = ()
         self._texts: dict[SafeText, tuple[Environment, str]] = {}
 
-    def reader(self, columns: Sequence[Searchable]) -> Callable[[TrackedEnvironment], str]:
+    def reader(self, columns: Sequence[Searched]) -> Callable[[TrackedEnvironment], str]:
         """Begin a round: return the function that gives the searchable text of a row."""
         before = self._texts if columns == self._columns else {}
         texts: dict[SafeText, tuple[Environment, str]] = {}
@@ -165,13 +158,13 @@ class Query:
         return all(test(tracked, context) for test in self._tests)
 
     def test(
-        self, context: MatchContext, columns: Sequence[Searchable], cache: SearchCache | None = None
+        self, context: MatchContext, columns: Sequence[Searched], cache: SearchCache | None = None
     ) -> Callable[[TrackedEnvironment], bool]:
         """Return the test whether an environment matches.
 
         Args:
             context: the moment and the state of the fleet.
-            columns: the visible ones, in which words are looked for.
+            columns: the texts of the visible columns, in which words are looked for.
             cache: speeds up words for callers that keep it from call to call.
         """
         tests = self._tests
@@ -360,7 +353,6 @@ def _none_of(tests: Sequence[Test]) -> Test:
     return lambda tracked, context: not any_of(tracked, context)
 
 
-def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searchable]) -> str:
+def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searched]) -> str:
     """Return the searched texts of a row, one column a line: cleaned text has no line ends."""
-    texts = [column.search_text(tracked) for column in columns if column.search_text is not None]
-    return normalize("\n".join([text or "" for text in texts]))
+    return normalize("\n".join([text_of(tracked) or "" for text_of in columns]))

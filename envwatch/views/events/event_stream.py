@@ -25,7 +25,7 @@ from envwatch.views.events.event_text import event_style, event_text, names_text
 from envwatch.views.events.matching import EventFilter
 from envwatch.views.state_style import painted, style_of
 from envwatch.views.table.block import block_of
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import SEARCHED
 from envwatch.views.table.table_view import AmbiguousNames, id_tail, in_default_order
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class EventStream:
 
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
         context = MatchContext(at, monitor.is_acked, self.profile_name)
-        matches = self.query.test(context, tuple(COLUMNS.values()))
+        matches = self.query.test(context, SEARCHED)
         layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):
             if self.format is EventFormat.JSONL:

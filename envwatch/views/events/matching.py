@@ -25,7 +25,7 @@ from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache, parse
 from envwatch.query.lexer import QueryError, normalize
 from envwatch.views.events.event_text import event_text
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import SEARCHED
 from envwatch.views.table.table_view import in_default_order
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
     Raises:
         QueryError: for the first mistake.
     """
-    query, columns, cache = parse(text), tuple(COLUMNS.values()), SearchCache()
+    query, cache = parse(text), SearchCache()
     if not query:
         return EVERYTHING
 
     @lru_cache(maxsize=4)
     def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
         """Return the test of a moment, made once for all rows of a profile."""
-        return query.test(MatchContext(now, profile=profile), columns, cache)
+        return query.test(MatchContext(now, profile=profile), SEARCHED, cache)
 
     return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
 
@@ -208,7 +208,7 @@ class WaitCondition:
         context = MatchContext(
             profile_state.clock.server_time(profile_state.listed.wall), monitor.is_acked, self.profile_name
         )
-        tests = [query.test(context, tuple(COLUMNS.values())) for query in self.queries]
+        tests = [query.test(context, SEARCHED) for query in self.queries]
         has_states = any(query.demands("status") for query in self.queries)
         for tracked in profile_state.environments.values():
             if (has_states or not tracked.presence.is_absent) and all(test(tracked) for test in tests):

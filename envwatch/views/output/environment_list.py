@@ -16,7 +16,7 @@ from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
 from envwatch.views.state_style import clock_warning, silence_text
 from envwatch.views.table.block import NO_BLOCK, Block
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import SEARCHED
 from envwatch.views.table.table_view import Preset, in_default_order
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO
     if not query:
         return listing
     moments = {row.judged_at for row in listing.rows}
-    tests = {at: query.test(MatchContext(at, profile=profile_name), tuple(COLUMNS.values())) for at in moments}
+    tests = {at: query.test(MatchContext(at, profile=profile_name), SEARCHED) for at in moments}
     rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
     hidden = listing.hidden + len(listing.rows) - len(rows)
     return replace(listing, rows=rows, filter=composed(str(query)), hidden=hidden)

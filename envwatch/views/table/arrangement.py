@@ -17,7 +17,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
 from envwatch.query.language import SearchCache
-from envwatch.views.table.columns import LAST_DAY, STATE_TIME, for_rank
+from envwatch.views.table.columns import LAST_DAY, STATE_TIME, for_rank, searched_in
 from envwatch.views.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
 
 if TYPE_CHECKING:
@@ -179,6 +179,7 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
     """Return what the preset, the query and the comparison leave, in no order."""
     compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
     queries = [query for query in (view.preset.query, view.query) if query]
+    searched = searched_in(columns)
     chosen: list[TrackedEnvironment] = []
     for profile, profile_state in fleet.by_profile.items():
         environments: Iterable[TrackedEnvironment] = (
@@ -194,7 +195,7 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
             )
             cache = searches.setdefault(profile, SearchCache())
             for query in queries:
-                environments = filter(query.test(context, columns, cache), environments)
+                environments = filter(query.test(context, searched, cache), environments)
         chosen += environments
     return chosen
 

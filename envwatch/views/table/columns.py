@@ -21,7 +21,6 @@ from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.past.hours import HOURS
 from envwatch.presentation import PRESENTATIONS, Match
-from envwatch.query.language import Searchable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,15 +29,18 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
     from envwatch.model.versions import VersionKey
     from envwatch.presentation import Presentation
+    from envwatch.query.language import Searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column(Searchable):
+class Column:
     """One value of an environment that can be shown, searched and sorted by."""
 
     id: str
     text: Callable[[TrackedEnvironment, float, Limits], SafeText | None]
     """Returns the text at a moment (server's clock, ms) under the thresholds of a fleet."""
+    search_text: Searched | None = None
+    """Returns the text in which words are looked for; None for no text, as of ages, which change with time."""
     title: str
     width: int
     """Cells, without the space after it."""
@@ -263,6 +265,15 @@ _ORDER: Final = (
 
 COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
 """By id, in the order of the table."""
+
+
+def searched_in(columns: Iterable[Column]) -> tuple[Searched, ...]:
+    """Return the texts of columns in which words are looked for."""
+    return tuple(column.search_text for column in columns if column.search_text is not None)
+
+
+SEARCHED: Final = searched_in(COLUMNS.values())
+"""The texts in which words are looked for where no columns are visible."""
 
 LAST_DAY: Final = "24h"
 """The column that is not made from a row: what it shows and sorts by comes from `fleet.hours.LastDays`."""
