@@ -86,7 +86,7 @@ def unreadable(rows: list[Environment], count: int = 1, ids: Sequence[str] = ())
 
 
 def names(found: CheckResult) -> list[str]:
-    return [each.name for each in found.named]
+    return [name for name, _ in found.named]
 
 
 def metrics(found: CheckResult) -> Mapping[str, float]:

@@ -119,7 +119,7 @@ def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> 
     result = check_result_of(monitor, Metric.PROBLEMS, matcher_of(""), reading(END))
     assert (result.count, result.block.asides.get(Aside.REPLACED, 0)) == (count, 1 - count)
     others = check_result_of(monitor, Metric.ONLINE, matcher_of(""), reading(END))
-    assert [each.why.partition(",")[0] for each in others.named] == [
+    assert [why.partition(",")[0] for _, why in others.named] == [
         "offline (replaced by new)" if is_renamed else "offline (disconnected)"
     ]
 
