@@ -188,17 +188,13 @@ class OrderedLiteral:
         """Return the limit that an operator sets; None for equality, which sets two."""
         # `>90s,<90s` leaves out a single instant, which counts as nothing: there, a duration ends where it starts.
         end = self.start if self.kind == "age" else self.end
-        match operator:
-            case ">":
-                return self.kind, "from", end
-            case ">=":
-                return self.kind, "from", self.start
-            case "<":
-                return self.kind, "to", self.start
-            case "<=":
-                return self.kind, "to", end
-            case _:
-                return None
+        limits: dict[str, Limit] = {
+            ">": (self.kind, "from", end),
+            ">=": (self.kind, "from", self.start),
+            "<": (self.kind, "to", self.start),
+            "<=": (self.kind, "to", end),
+        }
+        return limits.get(operator)
 
 
 def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:

@@ -24,10 +24,10 @@ from envwatch.presentation import PRESENTATIONS, Match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
-    from envwatch.model.versions import VersionKey
     from envwatch.presentation import Presentation
     from envwatch.query.language import Searched
 
@@ -77,29 +77,19 @@ def _column_of(presentation: Presentation) -> Column:
         keep=presentation.keep,
     )
     if presentation.match is Match.VERSION:
-        return replace(column, rank=_version_rank(text_of))
+        return replace(column, rank=lambda tracked: version_key(version) if (version := text_of(tracked)) else None)
     if presentation.instant is not None:
-        text, rank = _instant_text(presentation.instant), _age_rank(presentation.instant)
+        text, rank = _age_text(presentation.instant, minutes_age), _age_rank(presentation.instant)
         return replace(column, text=text, rank=rank, keep="start", search_text=None, is_ticking=True)
     return column
 
 
-def _version_rank(
-    text_of: Callable[[TrackedEnvironment], SafeText | None],
-) -> Callable[[TrackedEnvironment], VersionKey | None]:
-    def rank(tracked: TrackedEnvironment) -> VersionKey | None:
-        version = text_of(tracked)
-        return version_key(version) if version else None
-
-    return rank
-
-
-def _instant_text(
-    instant: Callable[[TrackedEnvironment], float | None],
+def _age_text(
+    instant: Callable[[TrackedEnvironment], float | None], worded: Callable[[timedelta], SafeText]
 ) -> Callable[[TrackedEnvironment, float, Limits], SafeText | None]:
     def text(tracked: TrackedEnvironment, now: float, _: Limits) -> SafeText | None:
         at = instant(tracked)
-        return None if at is None else minutes_age(span(now - at))
+        return None if at is None else worded(span(now - at))
 
     return text
 
@@ -137,13 +127,8 @@ def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> f
     return None if began_at is None or began_at == NEVER else now - began_at
 
 
-def _beat_text(tracked: TrackedEnvironment, now: float, _: Limits) -> SafeText | None:
-    """Return the age of the heartbeat; None where there is no connection that could have one."""
-    beat_at = _beat_at(tracked)
-    return None if beat_at is None else short_age(span(now - beat_at))
-
-
 def _beat_at(tracked: TrackedEnvironment) -> float | None:
+    """Return the instant of the heartbeat; None where there is no connection that could have one."""
     environment = tracked.environment
     has_one = bool(environment.connection_id) and not tracked.presence.is_absent
     return environment.last_heartbeat_at if has_one else None
@@ -215,7 +200,7 @@ _COMPUTED: Final = (
         title="BEAT",
         width=4,
         about="the age of the heartbeat",
-        text=_beat_text,
+        text=_age_text(_beat_at, short_age),
         rank=_age_rank(_beat_at),
         align="right",
     ),
