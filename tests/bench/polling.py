@@ -21,6 +21,7 @@ from support.app_harness import target_of
 from support.builders import page_bytes
 
 from envwatch.cli import gc_tuning
+from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.limits import Limits
@@ -28,7 +29,6 @@ from envwatch.model.outcome import Listed
 from envwatch.sources.letta.client import Client
 from envwatch.sources.poller import Poller, read_clocks
 from envwatch.sources.session import Session
-from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence
 from envwatch.views.output.formats import ListFormat
@@ -57,7 +57,6 @@ def poll() -> list[Finding]:
             unit="ms",
             reference=median(theirs),
             against=against,
-            limit=25,
         )
     ]
 
@@ -102,8 +101,6 @@ def listing() -> list[Finding]:
             unit="ms",
             reference=sdk_wall,
             against=against,
-            limit=300,
-            ratio_limit=1,
         ),
         Finding(what=f"{what} (CPU)", measured=cpu, unit="ms", reference=sdk_cpu, against=against),
     ]
@@ -123,7 +120,6 @@ def listing_100k() -> list[Finding]:
                 unit="MiB",
                 reference=theirs,
                 against="the SDK, which keeps one page at a time",
-                limit=350,
             )
             for output in ListFormat
         ]
@@ -156,7 +152,6 @@ def hold() -> list[Finding]:
             unit="ms",
             reference=reference,
             against="`json.loads` of it all at once",
-            limit=50,
         )
         for how, holds in held.items()
         for polls, some in (

@@ -31,8 +31,8 @@ from envwatch.cli.doctor import server as way
 from envwatch.cli.doctor.check import CheckStatus, findings_of
 from envwatch.config.settings import Settings
 from envwatch.model.limits import Limits
+from envwatch.redactor import redactor
 from envwatch.sources.daemon_thread import run_in_daemon_thread
-from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

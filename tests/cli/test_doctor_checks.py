@@ -45,8 +45,8 @@ from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import cells, clean
+from envwatch.redactor import Redactor
 from envwatch.sources.letta.probe import Connected, Exchange, Probe, Requests, TlsHandshake
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -20,15 +20,14 @@ from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.delivery import DeliveryError
 from envwatch.hooks.hook import Hook
-from envwatch.hooks.message import Context
+from envwatch.hooks.message import Context, DeliveryError
 from envwatch.hooks.runner import Runner
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.storage.alert_state_file import HooksLock
+from envwatch.storage.state_file import HooksLock
 
 if TYPE_CHECKING:
     import asyncio

@@ -21,7 +21,8 @@ from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.storage.remembered import AcknowledgementsFile
+from envwatch.storage.remembered import ACKNOWLEDGEMENTS
+from envwatch.storage.state_file import StateFile
 from envwatch.views.report.values import VERSION
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def test_what_was_acknowledged_after_the_last_poll_is_reported(
     machine: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     now = remember(machine)
-    acknowledgements = AcknowledgementsFile(machine / "envwatch" / "acknowledged.json", print)
+    acknowledgements = StateFile(ACKNOWLEDGEMENTS, machine / "envwatch" / "acknowledged.json", print)
     acknowledgements.keep({key_of("env-2"): Ack(now + 1_000, clean("Ana looks into it"))})
     acknowledgements.close()
     out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]
@@ -119,7 +120,7 @@ def test_what_was_acknowledged_on_another_server_is_not_reported(
     machine: Path, capfd: pytest.CaptureFixture[str], server: str, *, is_known: bool
 ) -> None:
     now = remember(machine)
-    acknowledgements = AcknowledgementsFile(machine / "envwatch" / "acknowledged.json", print)
+    acknowledgements = StateFile(ACKNOWLEDGEMENTS, machine / "envwatch" / "acknowledged.json", print)
     acknowledgements.keep({(clean(server), clean("env-2")): Ack(now + 1_000, clean("Ana looks into it"))})
     acknowledgements.close()
     out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]

@@ -14,10 +14,10 @@ from envwatch.cli.serve_plan import Plan
 from envwatch.cli.serving import Service
 from envwatch.config.settings import Settings
 from envwatch.model.text import clean
+from envwatch.redactor import Redactor
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.tokens import TokensFile
 from envwatch.storage.log import PollLog
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

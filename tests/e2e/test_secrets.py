@@ -22,8 +22,8 @@ from support.terminal_modes import is_fresh, modes_after
 
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
+from envwatch.redactor import FRAGMENT, Redactor
 from envwatch.storage.log import screen_report, whole_report
-from envwatch.storage.redactor import FRAGMENT, Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

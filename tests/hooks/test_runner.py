@@ -13,9 +13,9 @@ from support.messages import message
 from support.receiver import Answer, receiver
 from support.virtual_time import VirtualTime
 
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.hooks.runner import HookReport, Runner
-from envwatch.hooks.webhook import Webhook
+from envwatch.hooks.webhook import WebService
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.network_settings import checked_hook_url
@@ -378,7 +378,7 @@ async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_
         time.now += seconds
 
     async with receiver(*answers, Answer(stalls=True)) as service:
-        webhook = Webhook(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=2))
+        webhook = WebService(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=2))
         async with Runner({H: webhook}, reports.append, Runtime(time.clocks, wait, lambda: 1.0)) as runner:
             runner.put(H, message(incident=clean("1")))
             await runner.all_done()

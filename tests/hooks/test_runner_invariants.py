@@ -15,7 +15,7 @@ from support.budget import examples
 from support.messages import message
 from support.virtual_time import VirtualTime
 
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.hooks.runner import Runner
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from support.series import PROMTOOL, eventful, needs_promtool
 
-from envwatch.metrics.poll_counts import RESULTS
+from envwatch.metrics.exposition import RESULTS
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 QUERIES: Final = re.findall(r"^```promql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

@@ -18,8 +18,7 @@ from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
-from envwatch.metrics.exposition import exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import PollCounts, exposition
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause

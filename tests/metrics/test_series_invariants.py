@@ -15,8 +15,7 @@ from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness
-from envwatch.metrics.exposition import exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import PollCounts, exposition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,11 +12,11 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import matches, tracked
 
+from envwatch.files import export, export_here
 from envwatch.model.times import clock_text, date_text, in_zone, moment, moment_of, past_moment_of, use_zone, with_zone
 from envwatch.query.language import parse
-from envwatch.storage.export import export, export_here
+from envwatch.redactor import Redactor
 from envwatch.storage.log import PollLog
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

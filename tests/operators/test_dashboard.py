@@ -17,8 +17,7 @@ from support.prometheus_programs import OPERATORS, PROMTOOL, needs_promtool
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import PollCounts, exposition
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from support.serving import TIMEOUT_S, TOKEN, ends, serving
 
-from envwatch.serving.listening import Address, listen
-from envwatch.serving.tls import Certificate
+from envwatch.serving.listening import Address, Certificate, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

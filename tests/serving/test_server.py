@@ -7,18 +7,34 @@ import re
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.builders import environment
 from support.demo_client import Client
 from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
+from uvicorn import Config
+from uvicorn.server import ServerState
 
-from envwatch.serving.connections import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
-from envwatch.serving.listening import Address, ServerError, address_of, listen
-from envwatch.serving.tls import Certificate
+from envwatch.serving.listening import Address, Certificate, ServerError, address_of, listen
+from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+
+
+async def test_uvicorn_has_the_private_parts_that_the_server_uses() -> None:
+    async def app(_scope: object, _receive: object, _send: object) -> None:
+        """Answer nothing."""
+
+    config = Config(app, http="httptools", log_config=None)
+    config.load()
+    state = ServerState()
+    make: Any = config.http_protocol_class
+    protocol = make(config=config, server_state=state, app_state={})
+    assert callable(protocol.shutdown)
+    assert isinstance(protocol, asyncio.Protocol)
+    assert state.connections == set()
 
 
 class Clock:
@@ -169,7 +185,7 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
 def test_after_the_end_the_port_is_closed_and_connections_too() -> None:
     with serving() as served, Client(served.url, TOKEN) as viewer:
         assert viewer.ask("/v1/environments").status == 200
-        served.server.call(served.profiles["office"].endpoint.end)
+        served.server.call(served.endpoints["office"].end)
         assert viewer.ask("/v1/environments").json["errorCode"] == "envwatch_stopping"
         asyncio.run(served.server.close())
         assert ends(viewer.connection.sock) == b""

@@ -142,7 +142,7 @@ def test_a_walk_goes_on_after_a_first_page_that_the_viewer_had_already() -> None
 
 
 def test_only_the_newest_walks_of_a_listing_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envwatch.serving.bodies.WALKS_KEPT", 4)
+    monkeypatch.setattr("envwatch.serving.answers.WALKS_KEPT", 4)
     served = Served()
     served.poll(whole("abcdefghi"))
     for viewer in ("ann", "ben", "cay"):

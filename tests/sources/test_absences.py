@@ -17,7 +17,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
-from envwatch.sources.letta.client import Client, ListParams
+from envwatch.sources.letta.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -336,7 +336,7 @@ async def test_a_device_id_is_quoted_in_the_path(server: Faulty, device_id: str,
 
 async def test_no_row_is_requested_in_a_listing_of_online_rows_only(server: Faulty) -> None:
     """There a row leaves the listing by going offline."""
-    async with client_of(server, query=ListParams(online_only=True)) as client:
+    async with client_of(server, online_only=True) as client:
         await client.snapshot()
         loses(server, 1, exist=True)
         snapshot = await client.snapshot()

@@ -33,7 +33,6 @@ from support.letta_client_calls import PATIENT, client_of, failure_of, failure_o
 from envwatch.model import limits
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Snapshot, SourceError
-from envwatch.sources.letta.client import ListParams
 from envwatch.sources.letta.pagination import ListingFetch
 
 if TYPE_CHECKING:
@@ -120,8 +119,7 @@ async def test_an_empty_listing_is_a_complete_one() -> None:
 
 
 async def test_the_query_has_the_names_of_the_api(server: Faulty) -> None:
-    query = ListParams(online_only=True, source="remote", user_id="user 1&2")
-    async with client_of(server, query=query) as client:
+    async with client_of(server, online_only=True, source="remote", user="user 1&2") as client:
         await client.snapshot()
     assert all(
         seen.query.items() >= {"onlineOnly": "true", "source": "remote", "userId": "user 1&2"}.items()

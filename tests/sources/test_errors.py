@@ -13,8 +13,8 @@ from support.faulty_server import KEY
 
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of
-from envwatch.sources.letta.httpx_import import httpx
 
 DIRECT = Endpoint(clean("api.letta.com"), None, SecretStr(KEY), clean("a test"))
 BEHIND_A_PROXY = Endpoint(clean("api.letta.com"), clean("proxy:3128"), SecretStr(KEY), clean("a test"))

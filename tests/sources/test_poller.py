@@ -18,7 +18,7 @@ from support.fake_clock import Script, World, error, outcomes_of, poller_of, wal
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, Slept, Snapshot
-from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, PollState, RefreshDelay, Runtime
+from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, RefreshDelay, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -336,7 +336,7 @@ async def test_a_refused_key_is_tried_again_after_thirty_seconds_and_then_every_
 
     assert script.asked_at == [0, 30, 330, 630, 930]
     assert isinstance(outcomes[-1], Listed)
-    assert schedules == [PollSchedule(PollState.WAITING, timedelta(0, 5), at) for at in (30, 330)]
+    assert schedules == [PollSchedule(False, timedelta(0, 5), at) for at in (30, 330)]
 
 
 async def test_how_often_a_refused_key_is_tried_again_can_be_set() -> None:
@@ -404,7 +404,7 @@ async def test_a_pause_lasts_until_it_is_ended() -> None:
     await outcomes_of(poller, 4)
 
     assert script.asked_at == [0, 5, 1_001, 1_006]
-    assert stances == [PollSchedule(PollState.WAITING, timedelta(seconds=5), is_paused=True)]
+    assert stances == [PollSchedule(False, timedelta(seconds=5), is_paused=True)]
 
 
 async def test_a_pause_can_be_ended_while_a_poll_is_under_way() -> None:
@@ -417,10 +417,10 @@ async def test_a_pause_can_be_ended_while_a_poll_is_under_way() -> None:
     world.schedule(100, lambda: poller.pause(paused=False))
     await outcomes_of(poller, 3)
 
-    assert [(schedule.state, schedule.is_paused) for schedule in schedules] == [
-        (PollState.POLLING, True),
-        (PollState.POLLING, False),
-        (PollState.POLLING, True),
+    assert [(schedule.is_polling, schedule.is_paused) for schedule in schedules] == [
+        (True, True),
+        (True, False),
+        (True, True),
     ]
     assert script.asked_at == [0, 5, 100]
 
@@ -605,8 +605,8 @@ async def test_the_schedule_has_the_time_of_the_next_poll() -> None:
     await outcomes_of(poller, 2)
 
     assert schedules == [
-        PollSchedule(PollState.POLLING, timedelta(0, 5)),
-        PollSchedule(PollState.WAITING, timedelta(0, 5), 5),
+        PollSchedule(True, timedelta(0, 5)),
+        PollSchedule(False, timedelta(0, 5), 5),
     ]
 
 

@@ -19,7 +19,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Snapshot, SourceError
 from envwatch.model.text import clean
 from envwatch.sources.letta.client import Client
-from envwatch.sources.letta.relayed import age_in
+from envwatch.sources.letta.pagination import age_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

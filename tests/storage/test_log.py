@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -15,13 +16,13 @@ from support.builders import NOW, beating, failed, listed, reading, slept
 from support.pty_terminal import Terminal
 from support.served_listings import served
 
+from envwatch.files import make_private_folder, open_private
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import clean, composed
-from envwatch.storage.log import LIMIT, BlindnessLog, Level, LogLine, PollLog, log_line_of
-from envwatch.storage.private_files import make_private_folder, open_private
-from envwatch.storage.redactor import Redactor
+from envwatch.redactor import Redactor
+from envwatch.storage.log import LIMIT, BlindnessLog, LogLine, PollLog, log_line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
     whole = listed(beating(250), page_size=100)
     outcome = Listed(replace(whole.snapshot, received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
-    assert log_line_of(outcome) == (Level.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
+    assert log_line_of(outcome) == (logging.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
     outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected=2))
     assert log_line_of(outcome).text.endswith(", 250 rows, 2 rows set aside")
     outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({clean("env-7")})))
@@ -56,7 +57,7 @@ def test_blindness_of_a_viewer_counts_from_when_the_platform_was_asked() -> None
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
     outcome = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
     assert log_line_of(outcome) == (
-        Level.WARNING,
+        logging.WARNING,
         "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",
     )
 
@@ -122,7 +123,7 @@ def test_every_file_is_private_under_any_umask(tmp_path: Path) -> None:
     log = tmp_path / "state" / "envwatch" / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for _ in range(3):
-        poll_log.write(LogLine(Level.INFO, composed("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(logging.INFO, composed("x" * (LIMIT // 2))))
     poll_log.close()
     assert mode(log) == mode(log.with_name("envwatch.log.1")) == 0o600
     assert mode(log.parent) == mode(log.parent.parent) == 0o700
@@ -175,7 +176,7 @@ def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_pat
     link.symlink_to("elsewhere/log")
     poll_log = PollLog(link, Redactor(), follows_link=True)
     for _ in range(3):
-        poll_log.write(LogLine(Level.INFO, composed("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(logging.INFO, composed("x" * (LIMIT // 2))))
     poll_log.close()
     assert link.is_symlink()
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["log", "log.1"]
@@ -223,7 +224,7 @@ def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for number in range(40):
-        poll_log.write(LogLine(Level.INFO, composed(f"{number} " + "x" * (LIMIT // 10))))
+        poll_log.write(LogLine(logging.INFO, composed(f"{number} " + "x" * (LIMIT // 10))))
     poll_log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envwatch.log", "envwatch.log.1"]
     assert all(path.stat().st_size <= LIMIT for path in tmp_path.iterdir())
@@ -232,9 +233,9 @@ def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -
 
 def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
-    poll_log = PollLog(log, Redactor(), least=Level.WARNING)
+    poll_log = PollLog(log, Redactor(), least=logging.WARNING)
     poll_log.note("started")
-    poll_log.write(LogLine(Level.WARNING, clean("late")))
+    poll_log.write(LogLine(logging.WARNING, clean("late")))
     poll_log.close()
     assert log.read_text().endswith(" warning late\n")
     assert log.read_text().count("\n") == 1

@@ -11,7 +11,7 @@ import pytest
 from support import programs
 from support.pty_terminal import environment
 
-from envwatch.storage.regular_files import open_regular, read_regular
+from envwatch.files import open_regular, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -28,9 +28,8 @@ from envwatch.model.text import clean
 from envwatch.storage.remembered import (
     ACKNOWLEDGEMENTS,
     MOST_ACKS,
-    AcknowledgementsFile,
+    REMEMBERED,
     Remembered,
-    RememberedFile,
     acknowledged,
     remembered,
 )
@@ -56,7 +55,7 @@ def finish(file: StateFile) -> None:
 def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
     """Keep changes one by one, and return what was noted."""
     notes: list[str] = []
-    memory = RememberedFile(path, notes.append)
+    memory = StateFile(REMEMBERED, path, notes.append)
     for change in changes:
         memory.keep(**change)
     finish(memory)
@@ -249,7 +248,7 @@ def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> No
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
-        memory = RememberedFile(path, print)
+        memory = StateFile(REMEMBERED, path, print)
         with at_most(3):
             with at_most(0.5):  # all thousand of them; one may take 50 ms
                 for _ in range(1000):
@@ -277,7 +276,7 @@ def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Pat
     path = tmp_path / "deep" / "acknowledged.json"
     assert acknowledged(path) == {}
     notes: list[str] = []
-    book = AcknowledgementsFile(path, notes.append)
+    book = StateFile(ACKNOWLEDGEMENTS, path, notes.append)
     book.keep(acks(3))
     book.keep({key_of("env-2"): None, key_of("env-3"): Ack(9.5, clean("")), key_of("env-4"): None})
     finish(book)
@@ -411,7 +410,7 @@ def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path:
     path = tmp_path / "a"
     path.write_bytes(content)
     notes: list[str] = []
-    book = AcknowledgementsFile(path, notes.append)
+    book = StateFile(ACKNOWLEDGEMENTS, path, notes.append)
     assert notes == [f"forgot which problems were acknowledged: damaged ({path})"]
     book.keep(acks(1))
     finish(book)

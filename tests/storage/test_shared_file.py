@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envwatch.storage.shared_file import SharedFile
+from envwatch.files import SharedFile
 
 if TYPE_CHECKING:
     from pathlib import Path

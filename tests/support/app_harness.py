@@ -15,12 +15,12 @@ from support.own_keys import OWN_KEYS
 from textual.events import Key
 from textual.keys import REPLACED_KEYS, key_to_character
 
+from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Target
-from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar

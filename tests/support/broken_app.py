@@ -22,15 +22,15 @@ from textual.widgets import Static
 
 from envwatch.cli.bootstrap import report_crash
 from envwatch.cli.commands.dashboard import show
+from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
+from envwatch.redactor import Redactor
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session
-from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
-from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 

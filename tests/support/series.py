@@ -15,8 +15,7 @@ from support.policies import soon
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, PollCounts, exposition
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean

@@ -18,7 +18,7 @@ from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.times import MS
 from envwatch.serving.answers import Answer, ProfileEndpoint, Request
-from envwatch.serving.shared_state import NOTHING_SHARED
+from envwatch.serving.listing import NOTHING_SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.page import Page
-    from envwatch.serving.shared_state import SharedState
+    from envwatch.serving.listing import SharedState
 
 Row = dict[str, Any]
 

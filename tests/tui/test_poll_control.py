@@ -15,7 +15,6 @@ from support.fake_clock import Answer, Script, World, error, outcomes_of, poller
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
-from envwatch.sources.poller import PollState
 from envwatch.tui.poll_control import PollControl
 from envwatch.tui.widgets.news_bar import NewsBar
 
@@ -118,7 +117,7 @@ async def test_a_pause_can_be_undone_during_a_poll() -> None:
         await stage.show(beating(1))
         for message, has_badge in (("paused: p goes on", True), ("polling again", False), ("paused: p goes on", True)):
             await stage.press("p")
-            assert stage.poller.schedule.state is PollState.POLLING
+            assert stage.poller.schedule.is_polling
             assert stage.news.startswith(message)
             assert (" PAUSED " in stage.lines[0]) is has_badge
 
