@@ -89,16 +89,7 @@ def test_the_readme_takes_a_minute_and_begins_with_a_picture_and_the_commands() 
     lines = text.splitlines()
     assert len(lines) <= 130
     assert [lines.count(command) for command in COMMANDS] == [1, 1]
-    order = [
-        "# envwatch",
-        "![",
-        *COMMANDS,
-        "## What other tools lack",
-        "| watcher |",
-        "## Install",
-        "## Use",
-        "](docs/",
-    ]
+    order = ["# envwatch", "![", *COMMANDS, "## What other tools lack", "| watcher |", "## Install", "## Use", "](docs/"]
     places = [text.index(part) for part in order[:-1]] + [text.index(order[-1], text.index("## Use"))]
     assert places == sorted(places)
 
