@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 Changes: TypeAlias = "Mapping[Any, Any]"
 """New values by name, of the types that the format expects; None removes a name."""
 
-_CLOSE_TIMEOUT_S: Final = 0.3
+_CLOSE_TIMEOUT_S: Final = 1.5
+"""Less than the exit guard allows. A busy machine needs up to 0.5 s to write, and a lost write repeats a message."""
 _LONGEST_PID: Final = 20
 
 T = TypeVar("T")

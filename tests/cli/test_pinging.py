@@ -1,4 +1,4 @@
-"""The dead man's switch before a real web service on loopback: what is fetched, and when."""
+"""The dead man's switch against a real web service on loopback: fetches and times."""
 
 from __future__ import annotations
 
@@ -47,8 +47,6 @@ OK, FAIL = "/hook?token=t0", "/hook/fail?token=t0"
 
 @dataclass
 class Scene:
-    """A monitor of one profile, its switch, and the service."""
-
     service: Receiver
     switch: DeadMansSwitch
     failing: list[str]
@@ -72,7 +70,6 @@ class Scene:
         self.switch.take(update)
 
     async def poll(self, *, at: float) -> None:
-        """Take a complete listing, and wait for the end of a fetch that it begins."""
         self.now = at
         await self._take(listed([row("web", self.at)], self.at))
         await self.settled()
@@ -83,7 +80,6 @@ class Scene:
         await self.settled()
 
     async def tick(self, *, at: float) -> None:
-        """Let time alone pass."""
         self.now = at
         await self._take(None)
         await self.settled()

@@ -1,4 +1,4 @@
-"""What `envwatch serve` refuses before it asks anything, and new tokens: the real program."""
+"""Early refusals of `envwatch serve`, and new tokens: the real program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs beside the polls of `envwatch serve`: files that change while it runs."""
+"""Work next to the polls of `envwatch serve`: files that change meanwhile."""
 
 from __future__ import annotations
 
@@ -37,8 +37,6 @@ def write_token(path: Path, token: str) -> None:
 
 
 class Running:
-    """A service, its port, and what it warned of."""
-
     def __init__(self, tokens: dict[str, TokensFile]) -> None:
         listening = listen(Address("127.0.0.1", 0))
         self.port: int = listening.getsockname()[1]
@@ -55,7 +53,6 @@ class Running:
 
 @contextmanager
 def running(tokens: dict[str, TokensFile]) -> Iterator[Running]:
-    """Serve until the context ends."""
     found = Running(tokens)
     found.service.start()
     try:

@@ -1,4 +1,4 @@
-"""The tables `[[hooks]]`: what they mean, every mistake in one go, and what is never shown of them."""
+"""The tables `[[hooks]]`: meaning, all mistakes together, and secrets that are never shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a hook's command: what it gets, and that nothing it does gets out of hand."""
+"""A hook's command: input, environment, and limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
 PATIENCE_S = 20.0
-"""How long a test waits for a process that should do something at once."""
 
 
 def shell(script: str, **settings: Any) -> HookCommand:

@@ -1,4 +1,4 @@
-"""The queues of hooks: order, retries, bounds, what is reported, and how it ends. No real time passes here."""
+"""The hooks' queues: order, retries, bounds, reports, and end. No real time passes here."""
 
 from __future__ import annotations
 
@@ -34,13 +34,11 @@ WRONG = DeliveryError("no such team", is_final=True)
 
 @dataclass
 class Receiver:
-    """A delivery that fails as scripted, then takes everything while it is up."""
-
     time: VirtualTime
     failures: list[Exception] = field(default_factory=list)
     is_up: bool = True
     rejects: str = ""
-    """The summary of a message that is never taken."""
+    """Summary of a message that is never accepted."""
     takes_s: float = 0.0
     tried_at: list[float] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
@@ -64,14 +62,11 @@ class Receiver:
 
     @property
     def gaps(self) -> list[float]:
-        """Seconds from try to try."""
         return [later - earlier for earlier, later in zip(self.tried_at, self.tried_at[1:], strict=False)]
 
 
 @dataclass
 class Scene:
-    """One hook, its receiver, and what was reported."""
-
     time: VirtualTime
     receiver: Receiver
     runner: Runner

@@ -1,4 +1,4 @@
-"""Posting to a real web service on loopback: what goes there, and what each answer means."""
+"""Posts to a real web service on loopback: requests, and the meaning of answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the series: it has every one with its labels, and its queries are queries."""
+"""The page of the series has every series with labels, and valid queries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCUMENTED: Final = {
     name: set(re.findall(r"`([^`]+)`", rest))
     for name, rest in re.findall(r"^\| `(envwatch_\w+)` \|(.*)$", PAGE, re.MULTILINE)
 }
-"""The series in the tables, each with what stands in backticks in its line."""
+"""The series in the tables, each with the backticked words of the line."""
 
 
 def test_the_page_has_every_series_with_its_labels_and_their_values_and_no_other() -> None:

@@ -28,7 +28,6 @@ USUAL = [("UTC0", "Z"), ("XXX-5:30", "+05:30"), ("XXX+23:59", "-23:59"), ("garba
 
 @contextmanager
 def local_zone(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process run in a zone."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", name)
         time.tzset()
@@ -57,7 +56,7 @@ def test_every_other_zone_is_shown_as_it_is(name: str, offset: str, monkeypatch:
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_a_date_in_a_filter_is_then_utc_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the screen shows and what the filter means is one and the same."""
+    """Screen and filter use the same zone."""
     with local_zone(name, monkeypatch):
         for query in ("beat:>=2025-10-09T08:53:08", "beat:<2025-10-09T08:53:09", "beat:2025-10-09"):
             assert matches(parse(query), tracked()), query

@@ -1,4 +1,4 @@
-"""Who may ask what, over real connections: paths, tokens, refusals, metrics."""
+"""Access control over real connections: paths, tokens, refusals, metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server under clients that are slow, greedy or broken, and its end: real sockets, and a clock that a test sets."""
+"""The server under slow, greedy or broken clients, and the server's end: real sockets, and a clock set by the test."""
 
 from __future__ import annotations
 
@@ -38,8 +38,6 @@ async def test_uvicorn_has_the_private_parts_that_the_server_uses() -> None:
 
 
 class Clock:
-    """A clock that stands still between two lines of a test."""
-
     def __init__(self) -> None:
         self.now = 0.0
 
@@ -72,12 +70,12 @@ def test_idle_and_half_sent_requests_delay_no_viewer_and_are_cut() -> None:
         until(lambda: len(connections) == 301 and connections.reading == 100)
         assert served.ask().status == 200
         clock.now += HEAD_S
-        served.server.call(connections.cut_overdue)  # as it does each second
+        served.server.call(connections.cut_overdue)  # as each second
         for connection in idle:
             assert ends(connection) == b""
             connection.close()
         assert viewer.ask("/v1/environments").status == 200  # the same connection: a viewer may be idle for longer
-        assert served.ask().status == 200  # so the server is done with the answer before
+        assert served.ask().status == 200  # so the server has finished the previous answer
         clock.now += IDLE_S
         served.server.call(connections.cut_overdue)
         assert ends(viewer.connection.sock) == b""
@@ -160,7 +158,7 @@ def test_a_client_that_reads_nothing_is_cut_and_holds_no_other() -> None:
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
         greedy.connect(("127.0.0.1", served.port))
         greedy.sendall(REQUEST.replace(b"environments ", b"environments?limit=1000 ") * 20)  # 20 MB of answers
-        for _ in range(25):  # as many turns, after which no more is taken of them
+        for _ in range(25):  # as many turns, after which no more is read
             assert served.ask("/v1/environments?limit=1").status == 200
         clock.now += ANSWER_S
         until(lambda: len(connections) == 0)
@@ -275,7 +273,7 @@ def test_it_speaks_tls_and_takes_over_a_renewed_certificate(tmp_path: Path) -> N
         files.write_bytes(b"half a fi")
         with pytest.raises(ServerError, match="cannot be used for TLS: a certificate or its key is missing"):
             tls.is_renewed()
-        assert not tls.is_renewed()  # said once
+        assert not tls.is_renewed()  # reported once
         assert _certificate(served) != first
         with served.connect() as plain:
             plain.sendall(REQUEST)

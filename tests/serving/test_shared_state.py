@@ -1,4 +1,4 @@
-"""What the serving host knows of an environment reaches its viewers, and changes nothing else."""
+"""The serving host's marks of an environment reach viewers, and change nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates that are renewed while the server runs."""
+"""Renewal of certificates while the server runs."""
 
 from __future__ import annotations
 

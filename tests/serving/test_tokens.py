@@ -1,4 +1,4 @@
-"""Tokens of viewers: their file, whose a request is, and the limit on guessing."""
+"""Viewers' tokens: the file, the owner of a request, and the limit on guessing."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_new_token_is_added_to_a_private_file_and_taken(tmp_path: Path) -> Non
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600
-    path.write_text(path.read_text().rstrip("\n"))  # as some editors leave it
+    path.write_text(path.read_text().rstrip("\n"))  # as some editors leave the file
     second = add_token(path, "ben")
     tokens, _ = read(path)
     assert (tokens.name_of(f"Bearer {first}"), tokens.name_of(f"Bearer {second}")) == ("ann", "ben")

@@ -1,4 +1,4 @@
-"""The client against a server of our own that does everything right, or is only slow, busy or far away."""
+"""The client against a test server that is correct, or only slow, busy or far away."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 HASTY = Limits(page_size=2, page_deadline=timedelta(seconds=0.5))
-"""What hangs costs this time; pages that do not hang must keep it, on a busy machine too."""
+"""A hang costs this time; other pages must be faster, even on a busy machine."""
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ async def test_a_refused_key_is_looked_for_again_before_the_next_listing(server:
         assert (await failure_of(client)).cause is Cause.UNAUTHORIZED
         assert keys == [SecretStr(KEY)]
         assert len(ids_in(await client.snapshot())) == 3
-        await client.snapshot()  # a key that is taken is not looked for: there would be none left
+        await client.snapshot()  # an accepted key is kept: a second search would find no key
     assert keys == []
 
 
@@ -332,7 +332,7 @@ async def test_a_page_may_have_eight_mebibytes(encoding: str, excess: int, fits:
 
 @pytest.mark.parametrize(("excess", "fits"), [(0, True), (1, False)])
 async def test_a_page_may_be_as_many_bytes_on_the_wire_however_few_they_become(excess: int, fits: bool) -> None:  # noqa: FBT001
-    """A gzip stream may hold what inflates to nothing: here, a file's name of eight mebibytes."""
+    """A gzip stream may hold parts that inflate to nothing: here, a file name of eight mebibytes."""
     stream = gzip.compress(page_bytes([]))[10:]
     name = b"x" * (limits.PAGE_BYTES + excess - len(stream) - 11)
     reply = Reply(
@@ -366,7 +366,6 @@ async def test_an_endless_error_text_is_not_read(server: Faulty) -> None:
     ],
 )
 async def test_a_poll_that_breaks_anywhere_fails_alone(server: Faulty, how: How, *, is_warm: bool) -> None:
-    """Break the n-th thing that the server does during a poll, for every n until none is left to break."""
     limits = HASTY if how is How.HANG else PATIENT
     operation, was_reached = 0, True
     while was_reached:

@@ -1,4 +1,4 @@
-"""Which addresses the key may go to, and what is said of settings that lead nowhere."""
+"""Allowed addresses for the key, and messages about settings that lead nowhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The alert state file and the lock of the hooks: what a killed process leaves, and who runs the hooks."""
+"""The alert state file and the hooks' lock: state after a kill, and the process that runs the hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports: their names, their modes, and that each is whole or not there."""
+"""Exports: names, modes, and atomic writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AT = datetime(2026, 11, 24, 17, 18, 30).astimezone()
-"""A moment, as the clock on the wall shows it."""
 
 
 def names(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The log: its lines, its size, its modes, and that a failure to write it disturbs nothing else."""
+"""The log: lines, size, modes; a failing write disturbs nothing else."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_log_that_others_can_read_becomes_private(tmp_path: Path) -> None:
 
 
 def link_to_a_shared_file(folder: Path) -> tuple[Path, Path]:
-    """A link in place of the log, and the file that others read to which it leads."""
+    """Return a link in place of the log, and the link's target, which others read."""
     shared = folder / "shared.log"
     shared.write_text("before\n")
     shared.chmod(0o644)
@@ -184,7 +184,7 @@ def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_pat
 
 
 def test_a_log_of_another_user_keeps_its_mode(tmp_path: Path) -> None:
-    if os.geteuid():  # only root can give a file away, and others cannot even open what is not theirs
+    if os.geteuid():  # only root can give a file away, and others cannot open foreign files
         with pytest.raises(PermissionError):
             open_private(Path("/etc/passwd"), follows_link=True)
         return
@@ -250,7 +250,6 @@ def test_nothing_is_written_without_a_path_nor_before_the_first_line(tmp_path: P
 
 
 def unwritable(folder: Path, kind: str) -> Path:
-    """A place where no log can be kept."""
     match kind:
         case "a folder":
             return folder
@@ -276,7 +275,7 @@ def unwritable(folder: Path, kind: str) -> Path:
 def test_what_cannot_be_written_is_dropped_and_a_crash_says_why(tmp_path: Path, kind: str, why: str) -> None:
     log = unwritable(tmp_path, kind)
     poll_log = PollLog(log, Redactor())
-    for _ in range(3_000):  # more than may wait
+    for _ in range(3_000):  # more than the queue's limit
         poll_log.note("a line")
     poll_log.close()
     report = poll_log.screen_report(ValueError("bug"), columns=200, lines=24)

@@ -1,4 +1,4 @@
-"""The file of silences: two instances at once lose nothing, and neither damage nor age stops the program."""
+"""The silences file: concurrent instances lose nothing, and neither damage nor age stops the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server of `envwatch serve` in this process, on a real socket, with boards that a test fills."""
+"""The server of `envwatch serve` in this process, on a real socket, with boards filled by the test."""
 
 from __future__ import annotations
 
@@ -42,15 +42,13 @@ def tokens_of(**tokens: str) -> Tokens:
 
 @dataclass
 class Serving:
-    """A running server."""
-
     server: HttpServer
     app: ServingApp
     endpoints: dict[str, ProfileEndpoint]
     tokens: dict[str, Tokens]
     port: int
     clock: list[Clocks]
-    """One reading: what the server's clocks show."""
+    """A single reading: the server's clocks."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -58,7 +56,6 @@ class Serving:
         return f"http://127.0.0.1:{self.port}"
 
     def show(self, rows: Sequence[Environment], profile: str = "office") -> None:
-        """Let a listing be the newest one."""
         outcome = listed(rows)
         profile_state, _ = ProfileState().apply(outcome)
         self.server.call(partial(self.endpoints[profile].update, profile_state, outcome, reading()))
@@ -66,7 +63,6 @@ class Serving:
     def ask(
         self, target: str = "/v1/environments", token: str | None = TOKEN, method: str = "GET", **headers: str
     ) -> Answer:
-        """Ask on a connection of its own."""
         with Client(self.url, token) as client:
             return client.ask(target, method=method, **headers)
 
@@ -75,7 +71,6 @@ class Serving:
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Wait until something holds."""
     end = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < end, "it does not hold in time"
@@ -83,7 +78,7 @@ def until(holds: Callable[[], object]) -> None:
 
 
 def ends(connection: socket.socket) -> bytes:
-    """Read to the end of a connection, which a reset is too, and return what came."""
+    """Read to the end or reset of a connection, and return the bytes."""
     received = b""
     try:
         while data := connection.recv(1 << 16):
@@ -101,7 +96,7 @@ def serving(
     tls: ssl.SSLContext | None = None,
     connections: Connections | None = None,
 ) -> Iterator[Serving]:
-    """Serve profiles, by default one of two rows, until the context ends."""
+    """Serve profiles for the context's duration; the default is one profile with two rows."""
     tokens = tokens or tokens_of(ann=TOKEN, ben=OTHER)
     endpoints = {name: ProfileEndpoint() for name in names or ("office",)}
     tokens_by_profile = dict.fromkeys(endpoints, tokens)

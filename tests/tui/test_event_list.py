@@ -1,4 +1,4 @@
-"""The list of events alone: which groups are open, and what is filtered when."""
+"""The list of events: open groups, and times of filtering."""
 
 from __future__ import annotations
 
@@ -86,12 +86,8 @@ async def test_groups_of_other_moments_environments_and_kinds_open_apart() -> No
 
 
 class Searched(list[str]):
-    """The texts that were searched by a query."""
-
     @property
     def query(self) -> Query:
-        """A query whose word every text contains."""
-
         def matches(text: str) -> bool:
             self.append(text)
             return True
