@@ -169,7 +169,7 @@ class Profiles(dict[SafeText, SelectedProfile]):
 
         The filter language is imported only if there is a silence.
         """
-        from envwatch.views.matching import matcher_or_none
+        from envwatch.views.events.matching import matcher_or_none
 
         return matcher_or_none(query, clean(self.first.profile))
 
@@ -215,7 +215,7 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
 
     if not query:
         return EVERYTHING
-    from envwatch.views.matching import matcher_of
+    from envwatch.views.events.matching import matcher_of
 
     return matcher_of(query, clean(settings.profile))
 
