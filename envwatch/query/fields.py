@@ -132,10 +132,10 @@ def _field_of(presentation: Presentation) -> Field:
 
 _COMPUTED: Final[tuple[Field, ...]] = (
     StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
-    ProfileField("profile", "under which profile it is listed", lambda tracked: (tracked.profile,)),
-    TextField("host", "its system, processor or architecture", _host),
+    ProfileField("profile", "profile of the row", lambda tracked: (tracked.profile,)),
+    TextField("host", "system, processor or architecture", _host),
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
-    TextField("command", "a command that it takes", lambda tracked: tracked.environment.supported_commands or ()),
+    TextField("command", "command of the listener", lambda tracked: tracked.environment.supported_commands or ()),
 )
 """The fields that are no single text or instant of the row."""
 
