@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Match(Enum):
-    """How a filter's value matches a field."""
+    """How a filter's value matches a text."""
 
     TEXT = auto()
     """The value occurs in the text."""
@@ -32,8 +32,6 @@ class Match(Enum):
     """The value begins the text: `os:win` must not match darwin."""
     VERSION = auto()
     """The value is a version, which can be compared."""
-    INSTANT = auto()
-    """The value is an age or a date, which can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,11 @@ class Presentation:
     match: Match = Match.TEXT
     text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
     """Returns the text of an environment, unless the field is an instant."""
-    instant: Callable[[TrackedEnvironment], float | None] = lambda _: None
-    """Returns the instant of an environment (server's clock, ms), if the field is one."""
+    instant: Callable[[TrackedEnvironment], float | None] | None = None
+    """Returns the instant of an environment (server's clock, ms), if the field is one.
+
+    A filter's value is an age or a date then, which can be compared.
+    """
     title: str = ""
     """The column's title, if the title is not the id."""
     width: int = 0
@@ -84,11 +85,11 @@ def _ever(name: str) -> Callable[[TrackedEnvironment], float | None]:
 _ALL: Final = (
     Presentation(
         "name",
-        "the name its user chose",
+        "name chosen by the user",
         text=_attribute("name"),
         width=18,
         from_width=0,
-        column_about="the name its user chose, or else the id",
+        column_about="name chosen by the user, or else the id",
     ),
     Presentation(
         "mode",
@@ -152,10 +153,10 @@ _ALL: Final = (
         from_width=120,
         pane="pod",
     ),
-    Presentation("user", "id of its user", text=_attribute("user_id"), width=12, from_width=120, pane="user"),
+    Presentation("user", "id of the user", text=_attribute("user_id"), width=12, from_width=120, pane="user"),
     Presentation(
         "owner",
-        "owner of its API key",
+        "owner of the API key",
         aliases=("key",),
         text=_attribute("api_key_owner"),
         title="KEY OWNER",
@@ -164,7 +165,7 @@ _ALL: Final = (
     ),
     Presentation(
         "update",
-        "whether it updates itself",
+        "automatic updates",
         example="yes, no, by hand",
         match=Match.PREFIX,
         text=lambda tracked: update_text(tracked.environment),
@@ -177,7 +178,6 @@ _ALL: Final = (
         "up since",
         example="<2h",
         aliases=("connected",),
-        match=Match.INSTANT,
         instant=lambda tracked: tracked.up_since,
         width=5,
         from_width=100,
@@ -187,7 +187,6 @@ _ALL: Final = (
         "seen",
         "last seen",
         example=">1d",
-        match=Match.INSTANT,
         instant=_ever("last_seen_at"),
         width=5,
         column_about="time since it was last seen",
@@ -196,12 +195,11 @@ _ALL: Final = (
         "first",
         "first seen",
         example="<7d, >2026-11-01",
-        match=Match.INSTANT,
         instant=_ever("first_seen_at"),
         width=5,
         column_about="time since it was first seen",
     ),
-    Presentation("protocol", "protocol of its messages", text=_attribute("message_protocol"), pane="protocol"),
+    Presentation("protocol", "message protocol", text=_attribute("message_protocol"), pane="protocol"),
     Presentation("device", "id of the machine", text=_attribute("device_id"), width=14, pane="device", is_id=True),
     Presentation("id", "id of the row", text=_attribute("id"), pane="id", is_id=True),
     Presentation(
@@ -218,7 +216,7 @@ _ALL: Final = (
     ),
     Presentation(
         "org",
-        "id of its organization",
+        "id of the organization",
         aliases=("organization",),
         text=_attribute("organization_id"),
         pane="org",

@@ -183,7 +183,7 @@ def _report(source: _Source, since: WallMs, until: WallMs, query: str) -> Profil
         line = f"{what} from {date_text(since, None)} to {date_text(until, None)}; {source.advice}"
         raise StopError(Exit.FAILED, line)
     if query:
-        from envwatch.views.matching import matcher_of
+        from envwatch.views.events.matching import matcher_of
 
         recorded = matching(recorded, matcher_of(query, source.profile))
     return report_of(recorded)

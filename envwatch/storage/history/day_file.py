@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.files import make_private_folder, write_private
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import DamagedError, HistoryError, NewerError
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameEncoder
-from envwatch.storage.private_files import make_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

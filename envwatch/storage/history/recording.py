@@ -16,13 +16,12 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
+from envwatch.files import open_regular, write_private
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import HistoryError
 from envwatch.storage.history.day_file import APPLICATION_ID, TABLES, DayFile, Numbers
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameKind
 from envwatch.storage.history.reading import RECORDING_MODES, DayReader, connected
-from envwatch.storage.private_files import write_private
-from envwatch.storage.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

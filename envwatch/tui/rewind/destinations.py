@@ -19,7 +19,7 @@ from envwatch.past.history import HistoryError
 from envwatch.past.rewound import Timeline
 from envwatch.tui.rewind.past_reader import DAY_MS
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
-from envwatch.views.events import rewound_text
+from envwatch.views import status_text
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.headline import headline
 from envwatch.views.table.table_view import id_tail
@@ -91,7 +91,7 @@ class Destinations:
 
     def _text(self, wall: float) -> SafeText:
         """Return a moment for people."""
-        return rewound_text.moment_text(wall, self.wall, self.zone)
+        return status_text.moment_text(wall, self.wall, self.zone)
 
     async def find(self, goal: Goal, place: Place | None) -> Destination:
         """Return where a wish leads from a place, None for the present."""
@@ -118,7 +118,7 @@ class Destinations:
 
     async def _stepped(self, place: Place | None, by: int) -> Destination:
         if (start := place or await self._last()) is None:
-            return Destination(None, rewound_text.NOTHING_RECORDED)
+            return Destination(None, status_text.NOTHING_RECORDED)
         moved = Place(start.timeline, start.position + by + (place is None))
         return await (self._back(moved) if by < 0 else self._forward(moved))
 
@@ -155,7 +155,7 @@ class Destinations:
         if not timeline.poll_refs and (later := await self.reader.later(timeline)) is not None:
             timeline = later
         if not timeline.poll_refs:
-            return Destination(place, rewound_text.NOTHING_RECORDED)
+            return Destination(place, status_text.NOTHING_RECORDED)
         index = timeline.place_at(wall)
         if index < 0:
             return Destination(Place(timeline, 0), f"the history begins at {self._text(timeline.poll_refs[0].poll.at)}")
@@ -182,7 +182,7 @@ class Destinations:
 
     async def _at_event(self, place: Place | None, goal: EventSteps) -> Destination:
         if (start := place or await self._last()) is None:
-            return Destination(None, rewound_text.NOTHING_RECORDED)
+            return Destination(None, status_text.NOTHING_RECORDED)
         here = (self.newest_at, -1) if place is None else self.reader.order(place.poll_ref)
         eventful_polls = self._polls_before(here) if goal.by < 0 else self._polls_after(here)
         found: tuple[PollRef, Sequence[Event]] | None = None

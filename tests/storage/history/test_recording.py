@@ -1,4 +1,4 @@
-"""A recording gives back what was written, or the beginning of it."""
+"""A recording returns the written steps, or the first steps."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ def write(path: Path, steps: Iterable[tuple[Moment, PollResult, tuple[Event, ...
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The file of a life."""
     return write(tmp_path_factory.mktemp("life") / "life.rec", LIFE.steps)
 
 
@@ -331,7 +330,7 @@ PATHS: Final[dict[str, Path]] = {}
 
 @pytest.fixture(autouse=True, scope="module")
 def life_path(tmp_path_factory: pytest.TempPathFactory, recording: bytes) -> None:
-    """The file for properties, which take no fixture of a function."""
+    """Keep the file for property tests, which take no function-scoped fixture."""
     PATHS["life"] = tmp_path_factory.mktemp("properties") / "life.rec"
     PATHS["life"].write_bytes(recording)
 
