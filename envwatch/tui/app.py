@@ -30,7 +30,6 @@ from envwatch.tui.screens.time_actions import TimeActions
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.foreground import has_shell
-from envwatch.tui.terminal.requirements import advice
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
@@ -168,8 +167,6 @@ class EnvwatchApp(TerminalApp):
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
         self.run_worker(self._take_notices())
-        if self.lacking:
-            self._inputs.notices.put_nowait(advice(self.lacking, "it draws by itself, with more bytes"))
         self.run_worker(self._load_pasts())
         if self._inputs.replay is not None:
             self.call_after_refresh(lambda: self.run_worker(self.time_machine.start_replay()))

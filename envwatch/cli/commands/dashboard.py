@@ -242,11 +242,6 @@ async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> in
     """Run an app until it ends or crashes, give the terminal back, and return the exit code."""
     import asyncio
 
-    from envwatch.tui.terminal.requirements import advice, lacking_for_bindings
-
-    if lacking := lacking_for_bindings():
-        raise StopError(Exit.FAILED, advice(lacking, "the dashboard needs that, other commands do not"))
-
     def log_error(_: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
         poll_log.note(context["message"]) if error is None else poll_log.write_crash(error)

@@ -1,8 +1,6 @@
 """The base of the App: overrides that delegate to the driver, `FrameWriter` and `InputQueue`.
 
-Private parts of Textual's `App` in use: `requirements` lists those without which the terminal is left to Textual's own
-driver and drawing. Beside them `_fatal_error` and `_print_error_renderables`, which print tracebacks with local
-variables: if they are missing, Textual prints them.
+`_fatal_error` and `_print_error_renderables` are overridden because Textual's print tracebacks with local variables.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from envwatch.tui.terminal.driver import TerminalDriver
 from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
 from envwatch.tui.terminal.frame_writer import FrameWriter
 from envwatch.tui.terminal.input_queue import InputQueue
-from envwatch.tui.terminal.requirements import lacking_for_drawing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -49,8 +46,6 @@ class TerminalApp(App[int]):
 
     OWN_THEMES: ClassVar[Sequence[Theme]] = ()
     """Themes beside Textual's."""
-    lacking = lacking_for_drawing()
-    """What Textual lacks; if anything, the terminal is left to it."""
     crash: BaseException | None = None
     """The exception that ended the app."""
     _themes: dict[str, Theme] | None = None
@@ -70,28 +65,24 @@ class TerminalApp(App[int]):
 
     def on_mount(self) -> None:
         """Redraw when the process is resumed, which Textual omits if the size is the same; start the queue."""
-        if not self.lacking:
-            self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
+        self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
         self.run_worker(self.input_queue.run())
 
-    if not lacking:
-
-        def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-            """Paint an update of Textual's compositor."""
-            if self.frame_writer.draw(renderable):
-                self.post_display_hook()
-            else:
-                super()._display(screen, renderable)
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Paint an update of Textual's compositor."""
+        if self.frame_writer.draw(renderable):
+            self.post_display_hook()
+        else:
+            super()._display(screen, renderable)
 
     def on_resize(self, event: Resize) -> None:
         """Forget what the terminal shows."""
-        if not self.lacking:
-            self.frame_writer.resize(event)
+        self.frame_writer.resize(event)
 
     def send(self, sequence: str) -> None:
         """Send the terminal something that is no frame."""
-        if (driver := getattr(self, "_driver", None)) is not None:
-            driver.write(sequence)
+        if self._driver is not None:
+            self._driver.write(sequence)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Ask the terminal to take a text, through tmux as well."""
@@ -143,7 +134,7 @@ class TerminalApp(App[int]):
 
     def get_driver_class(self) -> type[Driver]:
         default = super().get_driver_class()
-        return TerminalDriver if default is LinuxDriver and not self.lacking else default
+        return TerminalDriver if default is LinuxDriver else default
 
     async def run_async(self, **options: Any) -> int | None:  # noqa: ANN401  Textual's own, passed through
         """Run, and restore the terminal in any case."""
@@ -160,11 +151,8 @@ class TerminalApp(App[int]):
 
     def action_suspend_process(self) -> None:
         """Stop the whole process group: `uv run` and `sudo` stand between the shell and us."""
-        if self.lacking:
-            super().action_suspend_process()
-        else:
-            self._suspend_signal()
-            os.killpg(0, signal.SIGTSTP)
+        self._suspend_signal()
+        os.killpg(0, signal.SIGTSTP)
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
         """Leave the terminal to a program, and come back with everything redrawn.
@@ -187,8 +175,7 @@ class TerminalApp(App[int]):
     @property
     def _terminal_driver(self) -> TerminalDriver | None:
         """Our own driver, once it has begun; None where Textual has the terminal."""
-        driver = getattr(self, "_driver", None)
-        return driver if isinstance(driver, TerminalDriver) else None
+        return self._driver if isinstance(self._driver, TerminalDriver) else None
 
     def _ensure_exit(self, code: int) -> None:
         if self._terminal_driver is not None:
@@ -196,7 +183,7 @@ class TerminalApp(App[int]):
 
     def _handle_exception(self, error: Exception) -> None:
         cause = error.error if isinstance(error, WorkerFailed) and error.error is not None else error
-        if isinstance(cause, NoMatches) and getattr(self, "_exit", False):
+        if isinstance(cause, NoMatches) and self._exit:
             return  # from the request to end on Textual mounts nothing more, and a half-built screen finds no widgets
         if self.crash is None:
             self.crash = cause
@@ -204,13 +191,10 @@ class TerminalApp(App[int]):
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        if hasattr(self, "_close_messages_no_wait"):
-            self._close_messages_no_wait()
-        else:
-            super().exit(return_code=1)
+        self._close_messages_no_wait()
 
     def _print_error_renderables(self) -> None:
-        getattr(self, "_exit_renderables", []).clear()
+        self._exit_renderables.clear()
 
 
 async def _caught(exit_code: Awaitable[int]) -> int | OSError:

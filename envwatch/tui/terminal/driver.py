@@ -4,15 +4,14 @@ Textual leaves the terminal as it is on TERM and HUP, spins when the terminal is
 fails when started in the background, and waits forever for a terminal that is not read. `ExitGuard`, `JobControl`,
 `TerminalFile` and `InputParser` mend that.
 
-Private parts of Textual's `LinuxDriver` in use, and what happens if they are missing:
+Private parts of Textual's `LinuxDriver` in use:
 
-* `_file`, where its writer thread writes: the start raises AttributeError.
-* `_run_input_thread`, what its input thread runs: a terminal that is gone is reported as a crash.
-* `_mouse` and the methods that switch mouse modes: the mouse cannot be lent.
-* `_in_band_window_resize` and its `_disable_…`, by which it trusts the terminal's sizes: a wrong size is believed.
-* `_app`, `_loop`, and of `App`, `_exit` and `_handle_exception`: AttributeError, or an exit code that is not the first.
-* `_auto_restart` (false inside `App.suspend`, where signals change nothing) and `_must_signal_resume` (makes the next
-  start publish `App.app_resume_signal`, which redraws): stop and resume raise AttributeError, and mypy fails.
+* `_file`: the writer thread's file.
+* `_run_input_thread`: the input thread's function.
+* `_mouse` and the methods that switch mouse modes.
+* `_in_band_window_resize`: whether Textual trusts the sizes that the terminal reports.
+* `_auto_restart`: false inside `App.suspend`, where signals change nothing.
+* `_must_signal_resume`: makes the next start publish `App.app_resume_signal`, which redraws.
 """
 
 from __future__ import annotations

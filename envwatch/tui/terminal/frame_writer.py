@@ -4,20 +4,18 @@ Textual sends whole regions, whatever changed in them. `FrameWriter` gets each f
 terminal shows (`screen_buffer.py`), and sends the difference. While the terminal does not keep up, it sends nothing, so
 that a stalled link never blocks the dashboard; then the difference to the newest frame.
 
-Private parts of Textual in use, beside those that `requirements` lists: the compositor's updates (`ChopsUpdate`,
-`LayoutUpdate`): if they are different, Textual paints. The writer thread's `_queue`: without it, nothing limits the
-backlog.
-
 It must know neither widgets nor what the frames show.
 """
 
 from __future__ import annotations
 
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.color import ColorSystem
 from rich.console import COLOR_SYSTEMS
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
 
@@ -25,9 +23,9 @@ from envwatch.tui.terminal.cells import cells_of
 from envwatch.tui.terminal.screen_buffer import ScreenBuffer
 
 if TYPE_CHECKING:
-    from textual._compositor import ChopsUpdate, LayoutUpdate
     from textual.app import App
     from textual.driver import Driver
+    from textual.drivers._writer_thread import WriterThread
     from textual.strip import Strip
     from textual.timer import Timer
 
@@ -62,18 +60,10 @@ class ScreenFrame(NamedTuple):
     patches: list[Patch]
 
 
-def _is_spans_update(update: object) -> TypeGuard[ChopsUpdate]:
-    return all(hasattr(update, name) for name in ("chops", "spans", "chop_ends"))
-
-
-def _is_screen_update(update: object) -> TypeGuard[LayoutUpdate]:
-    return all(hasattr(update, name) for name in ("strips", "region"))
-
-
 def frame_of(update: object) -> ScreenFrame | None:
     """Return the frame in one of Textual's updates; None for anything else, which Textual must draw."""
     patches: list[Patch] = []
-    if _is_spans_update(update):
+    if isinstance(update, ChopsUpdate):
         # For each line: its strips by first column (None where nothing was rendered), and the columns after them.
         # Strips are not cropped to the span, as Textual does: that can cut a wide character in two.
         for y, start, stop in update.spans:
@@ -81,7 +71,7 @@ def frame_of(update: object) -> ScreenFrame | None:
                 if strip is not None and x < stop and end > start:
                     patches.append(Patch(x, y, strip, min(stop, end) - x))
         return ScreenFrame(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops), patches)
-    if _is_screen_update(update):
+    if isinstance(update, LayoutUpdate):
         region = update.region
         for y, line in enumerate(update.strips, region.y):
             x = region.x
@@ -92,16 +82,16 @@ def frame_of(update: object) -> ScreenFrame | None:
     return None
 
 
-def _writer_of(driver: Driver | None) -> object:
+def _writer_of(driver: Driver | None) -> WriterThread | None:
     """Return the thread that writes to the terminal; the driver starts a new one each time it takes the terminal."""
-    return getattr(driver, "_writer_thread", None)
+    return driver._writer_thread if isinstance(driver, LinuxDriver) else None
 
 
 def _backlog_of(driver: Driver | None) -> int:
     """Return the characters that wait for the terminal, without those that are being written."""
-    queue = getattr(_writer_of(driver), "_queue", None)
-    if queue is None:
+    if (writer := _writer_of(driver)) is None:
         return 0
+    queue = writer._queue
     with queue.mutex:
         return sum(len(text) for text in queue.queue if text)
 
