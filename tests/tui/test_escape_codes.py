@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.hostile_fleet import WEAPONS
 
 from envwatch.model.text import clean
-from envwatch.tui.terminal.escape_codes import LONGEST, clipboard_sequence, notification_sequence
+from envwatch.tui.terminal.app import LONGEST, clipboard_sequence, notification_sequence
 
 Style = Literal["osc9", "osc777"]
 

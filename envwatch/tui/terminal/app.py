@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -17,7 +18,6 @@ from textual.events import InputEvent, Paste
 from textual.worker import WorkerFailed
 
 from envwatch.tui.terminal.driver import TerminalDriver
-from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
 from envwatch.tui.terminal.frame_writer import FrameWriter
 from envwatch.tui.terminal.input_queue import InputQueue
 
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 _MONOCHROME: Final = re.compile(r"(dumb|unknown|vt(52|[1-4]\d\d))(-.*)?|.+-m(ono)?")
 """Values of `TERM` of terminals without colours, by the names in terminfo."""
+
+
+LONGEST = 74_994
+"""Bytes of text: 100,000 of Base64, the limit of xterm and tmux."""
 
 
 class TerminalApp(App[int]):
@@ -203,3 +207,34 @@ async def _caught(exit_code: Awaitable[int]) -> int | OSError:
         return await exit_code
     except OSError as error:
         return error
+
+
+def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
+    r"""Return the escape sequence that puts a text on the terminal's clipboard.
+
+    Args:
+        text: cut at `LONGEST` bytes, never within a character.
+        in_tmux: send it to tmux and, through it, to the outer terminal: tmux's settings decide which one accepts it.
+    """
+    data = text.encode()[:LONGEST].decode(errors="ignore").encode()
+    sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
+    return sequence + _pass_through(sequence) if in_tmux else sequence
+
+
+def notification_sequence(text: SafeText, style: Literal["osc9", "osc777"], *, in_tmux: bool) -> str:
+    """Return the escape sequence that shows a desktop notification.
+
+    Args:
+        text: its text; semicolons, which would end it, become commas.
+        style: `osc9` is iTerm2's, `osc777` is urxvt's; other terminals support one or both.
+        in_tmux: send it through tmux, which has no notifications of its own.
+    """
+    body = text.replace(";", ",")
+    # ConEmu's own commands by OSC 9 begin with a number, so the name in front keeps a text from being one.
+    sequence = f"\x1b]9;envwatch: {body}\x07" if style == "osc9" else f"\x1b]777;notify;envwatch;{body}\x07"
+    return _pass_through(sequence) if in_tmux else sequence
+
+
+def _pass_through(sequence: str) -> str:
+    """Return what makes tmux pass a sequence to the outer terminal, if its `allow-passthrough` is on."""
+    return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"

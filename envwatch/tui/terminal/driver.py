@@ -20,6 +20,7 @@ import os
 import select
 import signal
 import termios
+import threading
 import time
 from contextlib import suppress
 from itertools import chain
@@ -27,20 +28,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from textual.drivers.linux_driver import LinuxDriver
 
-from envwatch.tui.terminal.escape_codes import RESTORE_TITLE, SAVE_TITLE, title_sequence
-from envwatch.tui.terminal.exit_guard import ExitGuard
+from envwatch.model.text import clean
 from envwatch.tui.terminal.foreground import run_in_foreground
 from envwatch.tui.terminal.input_bytes import InputParser
 from envwatch.tui.terminal.terminal_file import TerminalFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import FrameType
 
     from textual.app import App
     from textual.message import Message
 
     from envwatch.model.text import SafeText
+
 
 _INPUT_POLL_S: Final = 0.1
 """How often the input thread checks whether an incomplete sequence has had its time; without one, it sleeps."""
@@ -55,6 +56,9 @@ _JOB_SIGNALS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 _NO_TITLE: Final = frozenset({"linux", "dumb", "", None})
 """Values of `TERM` without a title; the Linux console would print some of it."""
+
+_SAVE_TITLE, _RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
+"""Push the terminal's title on its stack, and take it back from there (XTWINOPS); others ignore both."""
 
 _RESET: Final = (
     "\x18"  # ends a sequence that was cut off
@@ -100,7 +104,7 @@ class TerminalDriver(LinuxDriver):
 
     def show_title(self, title: SafeText) -> None:
         """Set the terminal's title, if it has one and it changes."""
-        sequence = title_sequence(title)
+        sequence = f"\x1b]2;{clean(title)}\x07"
         if self._has_title and sequence != self._title:
             self._title = sequence
             self.write(sequence)
@@ -122,7 +126,7 @@ class TerminalDriver(LinuxDriver):
 
     def _restore_by_force(self) -> None:
         if self.is_taken:
-            self._terminal_file.close_with(_RESET + (RESTORE_TITLE if self._has_title else ""))
+            self._terminal_file.close_with(_RESET + (_RESTORE_TITLE if self._has_title else ""))
             if self.attrs_before is not None:
                 with suppress(termios.error):
                     termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
@@ -145,7 +149,7 @@ class TerminalDriver(LinuxDriver):
         self.is_taken = True
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's own omission
         if self._has_title:
-            self.write(SAVE_TITLE + self._title)
+            self.write(_SAVE_TITLE + self._title)
         self.write("\x1b[?1004l")  # Textual asks for focus reports; nothing here depends on the focus
 
     def stop_application_mode(self) -> None:
@@ -153,7 +157,7 @@ class TerminalDriver(LinuxDriver):
         if self.is_taken:
             self.write("\x1b[0m")
             if self._has_title:
-                self.write(RESTORE_TITLE)
+                self.write(_RESTORE_TITLE)
             super().stop_application_mode()
 
     def close(self) -> None:
@@ -288,3 +292,81 @@ class JobControl:
     def _stop_in_background(self) -> None:
         if not (self._driver.guard.is_ending or self._is_in_foreground()):
             os.kill(os.getpid(), signal.SIGSTOP)
+
+
+RELEASE_TIMEOUT_S: Final = 0.7
+"""From the request to end until the app has released the terminal in good order; then it is restored by force."""
+
+EXIT_TIMEOUT_S: Final = 2.0
+"""From the release to the end of the process, which a running name resolution would delay."""
+
+_END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class ExitGuard:
+    """Handles TERM, HUP and INT, and watches the terminal from a daemon thread that waits in the kernel.
+
+    Args:
+        terminal: the terminal's file descriptor.
+        end_app: asks the app to end with an exit code; called from any thread and from signal handlers.
+        restore_terminal: restores the terminal by force; called from the guard's thread.
+    """
+
+    def __init__(self, terminal: int, end_app: Callable[[int], None], restore_terminal: Callable[[], None]) -> None:
+        self.is_ending = False
+        self._terminal = terminal
+        self._end_app = end_app
+        self._restore_terminal = restore_terminal
+        self._was_released = threading.Event()
+        self._lock = threading.Lock()
+        """Held from the begin of a forced restoration to the end of the process."""
+        self._read_end, self._write_end = os.pipe()
+        """Carries one byte, the exit code: nothing more is safe in a signal handler."""
+        self.previous_handlers: dict[signal.Signals, Any] = {}
+        """By the signals that the guard handles."""
+        for number in _END_SIGNALS:
+            # Signals that the parent ignores stay ignored: nohup, or a shell that runs us in the background.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self.previous_handlers[number] = signal.signal(number, self._on_end_signal)
+        threading.Thread(target=self._run, name="exit-guard", daemon=True).start()
+
+    def arm(self, code: int) -> None:
+        """Ensure that the process ends in bounded time; the first call decides the exit code."""
+        self.is_ending = True
+        os.write(self._write_end, bytes([code]))
+
+    def end(self, code: int) -> None:
+        """End app and process with this exit code, from any thread."""
+        self.arm(code)
+        self._end_app(code)
+
+    def hang_up(self) -> None:
+        """End as after HUP: the terminal is gone."""
+        self.end(128 + signal.SIGHUP)
+
+    def release(self) -> None:
+        """Report that the terminal has been released, and restore the signal handlers.
+
+        Does not return while the guard restores the terminal: what the app does next closes its file descriptor.
+        """
+        with self._lock:
+            self._was_released.set()
+        for number, handler in self.previous_handlers.items():
+            signal.signal(number, handler)
+
+    def _on_end_signal(self, number: int, _: FrameType | None) -> None:
+        self.end(128 + number)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._terminal, 0)  # reports a hang-up only
+        poll.register(self._read_end, select.POLLIN)
+        if all(descriptor != self._read_end for descriptor, _ in poll.poll()):
+            self.hang_up()
+        code = os.read(self._read_end, 1)[0]
+        if self._was_released.wait(RELEASE_TIMEOUT_S):
+            time.sleep(EXIT_TIMEOUT_S)
+        else:
+            self._lock.acquire()
+            self._restore_terminal()
+        os._exit(code)

@@ -19,8 +19,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
 
-from envwatch.tui.terminal.cells import cells_of
-from envwatch.tui.terminal.screen_buffer import ScreenBuffer
+from envwatch.tui.terminal.screen_buffer import ScreenBuffer, cells_of
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -52,16 +51,8 @@ class Patch(NamedTuple):
     """How many cells changed, from the strip's start on."""
 
 
-class ScreenFrame(NamedTuple):
-    """One frame of a full screen."""
-
-    width: int
-    height: int
-    patches: list[Patch]
-
-
-def frame_of(update: object) -> ScreenFrame | None:
-    """Return the frame in one of Textual's updates; None for anything else, which Textual must draw."""
+def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
+    """Return the screen's size and the patches in one of Textual's updates; None for what Textual must draw."""
     patches: list[Patch] = []
     if isinstance(update, ChopsUpdate):
         # For each line: its strips by first column (None where nothing was rendered), and the columns after them.
@@ -70,7 +61,7 @@ def frame_of(update: object) -> ScreenFrame | None:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < stop and end > start:
                     patches.append(Patch(x, y, strip, min(stop, end) - x))
-        return ScreenFrame(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops), patches)
+        return Size(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops)), patches
     if isinstance(update, LayoutUpdate):
         region = update.region
         for y, line in enumerate(update.strips, region.y):
@@ -78,7 +69,7 @@ def frame_of(update: object) -> ScreenFrame | None:
             for strip in filter(None, line):
                 patches.append(Patch(x, y, strip, strip.cell_length))
                 x += strip.cell_length
-        return ScreenFrame(region.right, region.bottom, patches)
+        return Size(region.right, region.bottom), patches
     return None
 
 
@@ -123,11 +114,12 @@ class FrameWriter:
         if frame is None:
             self._buffer.invalidate()
             return False
-        if frame[:2] != self._buffer.size:
-            self._buffer = ScreenBuffer(frame.width, frame.height)
+        size, patches = frame
+        if size != self._buffer.size:
+            self._buffer = ScreenBuffer(*size)
         known = COLOR_SYSTEMS.get(app.console.color_system or "", ColorSystem.TRUECOLOR)
         color_system = known if self._has_colours else None
-        for x, y, strip, width in frame.patches:
+        for x, y, strip, width in patches:
             self._buffer.put(x, y, cells_of(strip, color_system, width))
         self.send_difference()
         return True
