@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from textual import on
@@ -22,12 +23,12 @@ from envwatch.model.times import zone_of
 from envwatch.past.history import HistoryError
 from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
-from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.time_actions import TimeActions
-from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.foreground import has_shell
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from textual.events import Key
     from textual.screen import Screen
 
-    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
@@ -185,7 +185,7 @@ class EnvwatchApp(TerminalApp):
                 now = self._inputs.clocks()
             self.read_schedules()
             self._monitor, changes = self._monitor.apply(profile, outcome, now)
-            self._record(changes)
+            self._inputs.record(self._monitor, changes)
             self.call_after_refresh(self._note, profile, self._monitor, now)
             if changes.ended_acks:
                 self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
@@ -228,16 +228,12 @@ class EnvwatchApp(TerminalApp):
             state = replace(state, notice=notice)
         self._publish(state)
 
-    def _record(self, changes: MonitorChanges) -> None:
-        if self._inputs.recorder is not None:
-            self._inputs.recorder.record(self._monitor, changes)
-
     def _tick(self) -> None:
         self.read_schedules()
         now = self._inputs.clocks()
         self._monitor, changes = self._monitor.tick(now)
         if changes.events:
-            self._record(changes)
+            self._inputs.record(self._monitor, changes)
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
         if self._time_machine is not None:
             self._time_machine.play(now)
@@ -296,8 +292,8 @@ class EnvwatchApp(TerminalApp):
         self._monitor = self._monitor.with_notice(clean(message.text), self._inputs.clocks())
         self.republish()
 
-    @on(RowActions.ExportRequested)
-    def _start_export(self, message: RowActions.ExportRequested) -> None:
+    @on(TableActions.ExportRequested)
+    def _start_export(self, message: TableActions.ExportRequested) -> None:
         self.run_worker(message.write(self._saved.export, self.answer))
 
     @on(RowActions.Acknowledged)
@@ -401,7 +397,7 @@ class EnvwatchApp(TerminalApp):
 
     def action_handover(self) -> None:
         """Ask for the hours, and show the report on them."""
-        from envwatch.tui.screens.handover import NO_HISTORY, Handover, HandoverScreen, HoursMenu
+        from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen, hours_menu, read_report
 
         if not self._inputs.pasts:
             self.answer(NO_HISTORY)
@@ -410,11 +406,11 @@ class EnvwatchApp(TerminalApp):
         def report(hours: str | None) -> None:
             if hours is not None:
                 zone = zone_of(self.options.times)
-                handover = Handover.wanted(self._inputs, self.state, int(hours), zone)
+                read = partial(read_report, self._inputs, self.state, int(hours), zone)
                 is_ascii = self.options.glyphs.is_ascii
-                self.push_screen(HandoverScreen(handover, self._saved.export, is_ascii=is_ascii))
+                self.push_screen(HandoverScreen(int(hours), read, self._saved.export, is_ascii=is_ascii))
 
-        self.push_screen(HoursMenu(), report)
+        self.push_screen(hours_menu(), report)
 
     def action_switch_bell(self) -> None:
         bell = not self.options.bell

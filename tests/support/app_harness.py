@@ -221,7 +221,7 @@ class Stage:
     def block(self) -> list[str]:
         """The lines of the block."""
         block = self.app.dashboard.query_one(ProblemBlock)
-        return self.lines_of(block)[: len(block.content.lines)]
+        return self.lines_of(block)[: len(block.content)]
 
     @property
     def rule(self) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class MemoryHistory:
-    """Records one profile, and gives it back: a `Recorder` and a `Past`."""
+    """Records one profile, and gives it back: a `Past`."""
 
     def __init__(self, profile: SafeText = NO_PROFILE) -> None:
         self._profile = profile

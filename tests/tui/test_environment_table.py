@@ -18,8 +18,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.text import cells
 from envwatch.query.language import parse
-from envwatch.tui.glyphs import ASCII
-from envwatch.tui.state import DisplayOptions
+from envwatch.tui.state import ASCII, DisplayOptions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.views.table.block import block_of

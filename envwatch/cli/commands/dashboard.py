@@ -109,7 +109,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
-        from envwatch.tui.arguments import Inputs
+        from envwatch.tui.arguments import Inputs, ignore
         from envwatch.views.output.command_context import CommandSettings
 
         app = _app(
@@ -119,7 +119,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
                 policies=policies,
                 servers=profiles.servers,
                 notices=notices,
-                recorder=history.recorder,
+                record=ignore if history.recorder is None else history.recorder.record,
                 pasts=history.pasts,
                 readable=readable,
             ),
@@ -197,8 +197,7 @@ def _saved_state(
     from envwatch.storage.export import export_here
     from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
     from envwatch.storage.silences_file import SilencesFile, SilencesReader
-    from envwatch.tui.arguments import Persistence
-    from envwatch.tui.silence_control import SilenceControl
+    from envwatch.tui.arguments import Persistence, SilenceControl
 
     memory = RememberedFile(state_file("state"), warn)
     stack.callback(memory.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -13,13 +13,12 @@ from textual.widgets import Input, Static
 
 from envwatch.model.clock import WallMs
 from envwatch.model.times import past_moment_of
+from envwatch.tui.widgets.filter_bar import TextInput
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
-from envwatch.tui.widgets.text_input import TextInput
 from envwatch.views.events.rewound_text import EXAMPLES, mistake_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import tzinfo
 
     from textual.app import ComposeResult
@@ -29,16 +28,8 @@ _LONGEST_MOMENT: Final = 40
 """Characters of a moment as people write it."""
 
 
-class PromptResult(NamedTuple):
-    """The answer to a prompt."""
-
-    text: str
-    withdraws: bool = False
-    """Whether the user withdraws what the prompt is about."""
-
-
-class Prompt(ModalScreen["PromptResult | None"]):
-    """Asks for a line of text of so many characters at most; returns a `PromptResult`, or None if cancelled."""
+class Prompt(ModalScreen["str | None"]):
+    """Asks for a line of text of so many characters at most; returns the text, or None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", "Cancel", key_display="esc", id="prompt.cancel"),
@@ -47,10 +38,11 @@ class Prompt(ModalScreen["PromptResult | None"]):
         HELP_WHILE_TYPING,
     ]
 
-    FOOTER_ORDER: ClassVar[Sequence[str]] = ()
-
     ENTER = "Keep"
     """What enter does with the text, in a word."""
+
+    is_withdrawn = False
+    """Whether the user withdraws what the prompt is about; the text is empty then."""
 
     def __init__(self, question: str, hint: str, longest: int, text: str = "", *, may_withdraw: bool = False) -> None:
         super().__init__()
@@ -68,7 +60,7 @@ class Prompt(ModalScreen["PromptResult | None"]):
                 self._text, placeholder=self._hint, max_length=self._longest, select_on_focus=False, compact=True
             )
             yield Static(id="prompt-mistake", markup=False)
-        yield KeyFooter()
+        yield KeyFooter(label_of=self._label_of)
 
     @on(Input.Submitted)
     def _answer(self) -> None:
@@ -76,7 +68,7 @@ class Prompt(ModalScreen["PromptResult | None"]):
         if mistake := self.mistake_in(text):
             self._say(mistake)
         else:
-            self.dismiss(PromptResult(text))
+            self.dismiss(text)
 
     @on(Input.Changed)
     def _forget_mistake(self) -> None:
@@ -97,14 +89,15 @@ class Prompt(ModalScreen["PromptResult | None"]):
         line.update(mistake)
         line.display = bool(mistake)
 
-    def label_of(self, binding: Binding) -> str | None:
+    def _label_of(self, binding: Binding) -> str | None:
         if binding.action == "withdraw" and not self._may_withdraw:
             return None
         return self.ENTER if binding.action == "submit" else binding.description
 
     def action_withdraw(self) -> None:
         if self._may_withdraw:
-            self.dismiss(PromptResult("", withdraws=True))
+            self.is_withdrawn = True
+            self.dismiss("")
         else:
             self._say("there is nothing to withdraw")
 

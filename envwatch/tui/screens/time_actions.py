@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.tui.screens.prompt import PromptResult
     from envwatch.tui.state import Rewound
 
 TIME_LABELS: Final = {
@@ -144,8 +143,8 @@ class TimeActions(TableScreen):
 
         prompt = TimePrompt(self.state.last, zone_of(self.options.times))
 
-        def go(answer: PromptResult | None) -> None:
-            if answer is not None and (wall := prompt.moment_in(answer.text)) is not None:
+        def go(answer: str | None) -> None:
+            if answer is not None and (wall := prompt.moment_in(answer)) is not None:
                 self.post_message(self.Wanted(AtTime(wall)))
 
         self.app.push_screen(prompt, go)

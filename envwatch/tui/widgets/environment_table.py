@@ -18,11 +18,12 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.text import EMPTY
 from envwatch.model.times import zone_of
 from envwatch.past.hours import LastDays
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
-from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
+from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.events.event_text import empty_table_text
 from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
 from envwatch.views.table.block import BlockLine
@@ -87,11 +88,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False)
     """The environments that the user marked."""
 
-    class CursorMoved(Message):
+    @dataclass
+    class Changed(Message):
         """The cursor stands on another line, or its line was updated."""
 
-    class RowsChanged(Message):
-        """Rows came, went, moved or were updated."""
+        has_other_rows: bool
+        """Whether rows came, went, moved or were updated."""
 
     class RowSelected(Message):
         """The user wants to open the line under the cursor."""
@@ -339,8 +341,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         top = kept_top(lines, cursor.table_lines, self.scroll_offset.y, self._height, places)
         if top != self.scroll_offset.y:
             self._scroll_to_row(top)
-        self.post_message(self.RowsChanged())
-        self.post_message(self.CursorMoved())
+        self.post_message(self.Changed(has_other_rows=True))
         self.refresh()
 
     def _last_days(self) -> LastDays:
@@ -377,14 +378,13 @@ class EnvironmentTable(ScrollView, can_focus=True):
         if cursor.place == old and not has_left_ghost:
             return
         self.moves += 1
-        self.post_message(self.CursorMoved())
+        self.post_message(self.Changed(has_other_rows=has_left_ghost))
         top, row = self.scroll_offset.y, cursor.table_place
         if row is not None and row < top:
             self._scroll_to_row(row)
         elif row is not None and row >= top + self._height:
             self._scroll_to_row(row - self._height + 1)
         if has_left_ghost:
-            self.post_message(self.RowsChanged())
             self._set_virtual_size()
             self.refresh()
             return
@@ -456,7 +456,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             return renderer.column_titles(self.view)
         lines, place = self._row_cursor.table_lines, self.scroll_offset.y + y - 1
         if place >= len(lines):
-            return renderer.empty_line(NOTHING if lines else self._empty_text(), y - 2)
+            return renderer.empty_line(EMPTY if lines else self._empty_text(), y - 2)
         return renderer.line(lines[place], is_cursor=place == self._row_cursor.table_place)
 
     def _empty_text(self) -> SafeText:
