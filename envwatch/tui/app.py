@@ -9,7 +9,7 @@ import asyncio
 import re
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -65,8 +65,6 @@ _YIELD: Final = 0.001
 """Seconds between the steps of taking a large listing, in which keys are handled."""
 _LARGE: Final = 1000
 """Environments from which a listing is large; one of fewer takes less than 5 ms, and is there for the first frame."""
-
-ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
 
 def _commands() -> type[Provider]:
@@ -150,18 +148,9 @@ class EnvwatchApp(TerminalApp):
     def get_default_screen(self) -> Screen[None]:
         first = self._preferences
         view = View(sort=first.sort, query=parse(first.filter), columns=first.columns)
-        dashboard = self._fitted(Dashboard(watched=self._watched(), view=view, commands=first.commands))
+        dashboard = self.fitted(Dashboard(watched=self._watched(), view=view, commands=first.commands))
         self.watch(dashboard, "view", self._keep_view, init=False)
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
-
-    def _fitted(self, screen: ScreenT) -> ScreenT:
-        """Give a new screen the classes of the terminal's size for its first frame; Textual does so from the second."""
-        for length, breakpoints in (
-            (self.size.width, self.HORIZONTAL_BREAKPOINTS),
-            (self.size.height, self.VERTICAL_BREAKPOINTS),
-        ):
-            screen.add_class(max(each for each in breakpoints if each[0] <= length)[1])
-        return screen
 
     def on_mount(self) -> None:
         self.set_interval(1, self._tick)
@@ -385,15 +374,12 @@ class EnvwatchApp(TerminalApp):
         names, before = in_menu_order(self.available_themes), self.theme
         choices = [Choice(name, name, "in use" if name == before else "") for name in names]
 
-        def show(name: str) -> None:
-            self.theme = name
-
         def take(name: str | None) -> None:
             self.theme = name or before
             if name is not None:
                 self._saved.keep(theme=name)
 
-        self.push_screen(Menu("Theme", choices, before, show), take)
+        self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
 
     def action_handover(self) -> None:
         """Ask for the hours, and show the report on them."""
@@ -405,10 +391,9 @@ class EnvwatchApp(TerminalApp):
 
         def report(hours: str | None) -> None:
             if hours is not None:
-                zone = zone_of(self.options.times)
-                read = partial(read_report, self._inputs, self.state, int(hours), zone)
+                read = partial(read_report, self._inputs, self.state, int(hours), zone_of(self.options.times))
                 is_ascii = self.options.glyphs.is_ascii
-                self.push_screen(HandoverScreen(int(hours), read, self._saved.export, is_ascii=is_ascii))
+                self.push_screen(HandoverScreen(hours, read, self._saved.export, is_ascii=is_ascii))
 
         self.push_screen(hours_menu(), report)
 
@@ -438,7 +423,7 @@ class EnvwatchApp(TerminalApp):
 
         nodes, glyphs = (*self.dashboard.nodes_with_keys, self), self.options.glyphs
         here = [] if self.focused is self.dashboard.table else help_on(self.screen)
-        self.push_screen(self._fitted(HelpScreen(help_sections(nodes), here, self._inputs.targets.values(), glyphs)))
+        self.push_screen(self.fitted(HelpScreen(help_sections(nodes), here, self._inputs.targets.values(), glyphs)))
 
     def action_command_palette(self) -> None:
         from envwatch.tui.screens.command_palette import Palette
@@ -451,17 +436,15 @@ class EnvwatchApp(TerminalApp):
         bound = self.screen.active_bindings.get(event.key)
         if bound is None or bound.binding.action in _WITHOUT_EFFECT:
             is_alone = bound is None or "focus" not in bound.binding.action or len(self.screen.focus_chain) < 2
-            if is_alone:
-                shown = event.character if event.is_printable and event.character else event.key
-                self._say_unbound(clean(shown).strip() or "space")
-
-    def _say_unbound(self, key: str) -> None:
-        text = f"{key} does nothing here: ? shows the keys"
-        if isinstance(self.screen, Dashboard):
-            self.answer(text)
-        else:
-            for footer in self.screen.query(KeyFooter):
-                footer.say(text)
+            if not is_alone:
+                return
+            shown = event.character if event.is_printable and event.character else event.key
+            text = f"{clean(shown).strip() or 'space'} does nothing here: ? shows the keys"
+            if isinstance(self.screen, Dashboard):
+                self.answer(text)
+            else:
+                for footer in self.screen.query(KeyFooter):
+                    footer.say(text)
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

@@ -161,7 +161,7 @@ async def test_until_it_is_moved_the_cursor_stands_on_the_newest_loss() -> None:
         assert table.cursor == "a"
         table.now = 5
         await table.show([*several("a"), lost("b")])
-        assert [table.cursor, table.table.is_in_block, table.names] == ["b", True, ["a"]]
+        assert [table.cursor, table.table.row_cursor.is_in_block, table.names] == ["b", True, ["a"]]
 
 
 async def test_a_row_is_drawn_once_while_only_the_cursor_and_what_is_in_sight_move() -> None:

@@ -164,7 +164,7 @@ async def test_the_log_closes_by_its_keys_with_its_filter_which_is_not_that_of_t
             await stage.type("/bob")
             await stage.press("enter", key)
             assert isinstance(stage.app.screen, Dashboard), key
-            assert stage.table.matches == 16, key
+            assert stage.table.row_cursor.matches == 16, key
             await stage.press("e")
             assert len(events(stage)) == 3, key
 

@@ -54,8 +54,6 @@ _LINES_FOR_RULE, _LINES_FOR_THIRD = 10, 16
 _TALL = 40
 """Lines of a screen from which some show recent events whatever the table needs."""
 
-_PRESETS = dict(zip("123456", Preset, strict=True))
-
 _SHORT_LABELS: Final[Mapping[str, str]] = {
     "acknowledge": "Ack",
     "copy_menu": "Copy",
@@ -86,7 +84,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         without_key("detail", "Detail pane on or off", "row.pane"),
         *(
             Binding(key, f"preset('{preset}')", f"Show {preset}", show=False, id=f"find.{preset}")
-            for key, preset in _PRESETS.items()
+            for key, preset in zip("123456", Preset, strict=True)
         ),
         Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
     ]
@@ -167,9 +165,6 @@ class Dashboard(TableActions, RowActions, TimeActions):
             self._label_keys()
             self.query_one(KeyFooter).refresh()
 
-    def watch_wants_detail(self) -> None:
-        self._lay_out()
-
     def on_descendant_focus(self) -> None:
         """Relabel the keys that do something else in the pane; the focus changes some time after it was asked for."""
         self._label_keys()
@@ -190,7 +185,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         """Show the line under the cursor; count what the view shows."""
         table = self.table
         if message.has_other_rows:
-            self.query_one(StatusBar).visible_rows = table.matches
+            self.query_one(StatusBar).visible_rows = table.row_cursor.matches
             self._share_lines()
         self._detail.line = table.cursor or table.line
         if table.line is None and self._covers_table:
@@ -230,7 +225,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             needed = table.virtual_size.height if table.rows else _EMPTY_LINES
             room = table.size.height + self.query_one(NewsBar).size.height + self.query_one(ProblemBlock).size.height
             most = max(height // 3, room - needed - 2 if table.display else 0)  # without a rule and a line of news
-        cursor = table.line.key if table.line is not None and table.is_in_block else None
+        cursor = table.line.key if table.line is not None and table.row_cursor.is_in_block else None
         block = self.query_one(ProblemBlock)
         block.show(table.visible_block(most), cursor, self.marked, has_rule=height >= _LINES_FOR_RULE)
 
@@ -258,6 +253,8 @@ class Dashboard(TableActions, RowActions, TimeActions):
             detail.redraw()
         self.call_after_refresh(self._share_lines)
         self._update_keys()
+
+    watch_wants_detail = _lay_out
 
     # Which keys there are.
 
@@ -319,7 +316,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
         elif (header := self.table.header) is not None:
             self.toggle(header)
         elif self._can_open():
-            self.table.pin_cursor()
+            self.table.row_cursor.pin()
             was_visible, self.wants_detail = self._shows_detail, True
             if was_visible:
                 self._detail.focus()
@@ -336,7 +333,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
             return
         self.table.go_to_member()
         if self.selected() is not None:
-            self.table.pin_cursor()
+            self.table.row_cursor.pin()
             self._wanted_before, self.wants_detail = self.wants_detail, True
             self._detail.explains = True
             self._update_keys()
@@ -413,7 +410,7 @@ class Dashboard(TableActions, RowActions, TimeActions):
     def _close_filter(self, message: FilterBar.Closed) -> None:
         self._filter_bar.display = False
         self.view = replace(self.view, query=message.query)
-        self.table.settle_cursor()
+        self.table.row_cursor.settle()
         (self.table if self.table.display else self._detail).focus()
         self.refresh_bindings()
 

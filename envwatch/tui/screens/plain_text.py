@@ -133,7 +133,7 @@ class HandoverScreen(PlainText):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]
 
     def __init__(
-        self, hours: int, read: Callable[[], tuple[str, str]], export: Callable[[bytes, str], Path], *, is_ascii: bool
+        self, hours: str, read: Callable[[], tuple[str, str]], export: Callable[[bytes, str], Path], *, is_ascii: bool
     ) -> None:
         super().__init__("")
         self._name = f"report on the last {hours} h"

@@ -183,7 +183,7 @@ class RowActions(TableScreen):
     # Acknowledge.
 
     def action_acknowledge(self) -> None:
-        self.table.pin_cursor()
+        self.table.row_cursor.pin()
         self.acknowledge(self.target)
 
     def acknowledge(self, target: Target) -> None:
@@ -266,7 +266,7 @@ class RowActions(TableScreen):
     # Silence.
 
     def action_silence(self) -> None:
-        self.table.pin_cursor()
+        self.table.row_cursor.pin()
         self.silence(self.target)
 
     def silence(self, target: Target) -> None:
@@ -323,7 +323,7 @@ class RowActions(TableScreen):
         # Of a key that was typed twice before the terminal was left, the second has no effect.
         if self._is_running or not self.does_act():
             return
-        self.table.pin_cursor()
+        self.table.row_cursor.pin()
         command, target = self._settings.commands[name], self.target
         if not target.environments:
             self.show_message(f"{name}: {target.name}")

@@ -171,7 +171,7 @@ class TableActions(TableScreen):
 
         Without a group under the cursor, the first one: without grouping, that of the long offline.
         """
-        if self.table.is_in_block:
+        if self.table.row_cursor.is_in_block:
             if self.table.incident is not None and self.table.incident.single is not None:
                 self.show_message("one environment: x unfolds an incident of several")
             else:
@@ -189,7 +189,7 @@ class TableActions(TableScreen):
             self._last_fold = (group.key, self.view, self.table.moves)
 
     def toggle(self, group: GroupHeader) -> None:
-        self.table.pin_cursor()
+        self.table.row_cursor.pin()
         if group.is_open and self.table.group is group:
             self.table.select(group.key)  # it stays where it is, and its rows vanish below it
         self.set_view(replace(self.view, folded=self.view.folded ^ {group.key}))
@@ -203,7 +203,7 @@ class TableActions(TableScreen):
 
     def _fold_all(self, *, is_open: bool) -> None:
         headers = self.table.headers
-        self.table.pin_cursor()
+        self.table.row_cursor.pin()
         self.set_view(replace(self.view, folded=frozenset() if is_open else frozenset(each.key for each in headers)))
         groups = "the one group" if len(headers) == 1 else f"all {len(headers):,} groups"
         self.show_message(f"{'opened' if is_open else 'folded'} {groups}")

@@ -9,7 +9,7 @@ import base64
 import os
 import re
 import signal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from textual.app import App, SuspendNotSupported
 from textual.css.query import NoMatches
@@ -38,6 +38,9 @@ _MONOCHROME: Final = re.compile(r"(dumb|unknown|vt(52|[1-4]\d\d))(-.*)?|.+-m(ono
 
 LONGEST = 74_994
 """Bytes of text: 100,000 of Base64, the limit of xterm and tmux."""
+
+
+ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
 
 class TerminalApp(App[int]):
@@ -78,6 +81,15 @@ class TerminalApp(App[int]):
             self.post_display_hook()
         else:
             super()._display(screen, renderable)
+
+    def fitted(self, screen: ScreenT) -> ScreenT:
+        """Give a new screen the classes of the terminal's size for its first frame; Textual does so from the second."""
+        for length, breakpoints in (
+            (self.size.width, self.HORIZONTAL_BREAKPOINTS),
+            (self.size.height, self.VERTICAL_BREAKPOINTS),
+        ):
+            screen.add_class(*[name for least, name in breakpoints or () if least <= length][-1:])
+        return screen
 
     def on_resize(self, event: Resize) -> None:
         """Forget what the terminal shows."""

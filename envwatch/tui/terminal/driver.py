@@ -1,8 +1,8 @@
 """The driver: takes the terminal once and restores it however the program ends.
 
 Textual leaves the terminal as it is on TERM and HUP, spins when the terminal is gone, takes it again on a stray CONT,
-fails when started in the background, and waits forever for a terminal that is not read. `ExitGuard`, `JobControl`,
-`TerminalFile` and `InputParser` mend that.
+fails when started in the background, and waits forever for a terminal that is not read. `ExitGuard`, the driver's
+job control, `TerminalFile` and `InputParser` mend that.
 
 Private parts of Textual's `LinuxDriver` in use:
 
@@ -86,7 +86,10 @@ class TerminalDriver(LinuxDriver):
         """Whether the terminal is in application mode."""
         self._is_mouse_lent = False
         self.guard = ExitGuard(self.fileno, self._end_app_soon, self._restore_by_force)
-        self._job_control = JobControl(self)
+        self._job_signal: int | None = None
+        """The newest signal of job control that is not handled yet; it replaces older ones."""
+        for number in _JOB_SIGNALS:
+            signal.signal(number, self._on_job_signal)
         self._woken, self._wakes = os.pipe()
         """Ends of a pipe in which something lies when the input thread should end."""
 
@@ -114,7 +117,8 @@ class TerminalDriver(LinuxDriver):
         self.stop_application_mode()
         self.close()
         self.guard.release()
-        self._job_control.release()
+        for number in _JOB_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
 
     def _end_app_soon(self, code: int) -> None:
         with suppress(RuntimeError):  # the loop has ended already
@@ -145,7 +149,7 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Take the terminal as soon as the process is in the foreground."""
-        self._job_control.wait_for_foreground()
+        self._wait_for_foreground()
         self.is_taken = True
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual's own omission
         if self._has_title:
@@ -210,25 +214,10 @@ class TerminalDriver(LinuxDriver):
         size = os.get_terminal_size(self.fileno)
         return size if all(size) else None
 
+    # Stop and resume on TSTP and CONT, `bg` and `fg`: from the event loop, as the code that a signal handler interrupts
+    # could hold the lock that writing needs.
 
-class JobControl:
-    """Stops and resumes a driver on TSTP and CONT, `bg` and `fg`, always from the event loop.
-
-    Not in the signal handler: the interrupted code could hold the lock that writing needs.
-    """
-
-    def __init__(self, driver: TerminalDriver) -> None:
-        self._driver = driver
-        self._signal: int | None = None
-        """The newest signal that is not handled yet; it replaces older ones."""
-        for number in _JOB_SIGNALS:
-            signal.signal(number, self._on_signal)
-
-    def release(self) -> None:
-        for number in _JOB_SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-
-    def wait_for_foreground(self) -> None:
+    def _wait_for_foreground(self) -> None:
         """Have the kernel stop the whole job until the shell gives it the terminal, as for a job that reads there.
 
         Raises:
@@ -238,9 +227,9 @@ class JobControl:
             return
         # There is nothing to restore yet, so default handlers do. Ours would let CONT run into the next stop before
         # Python gets to handle the TERM that came with it.
-        numbers = (*self._driver.guard.previous_handlers, *_JOB_SIGNALS)
+        numbers = (*self.guard.previous_handlers, *_JOB_SIGNALS)
         handlers = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
-        terminal = self._driver.fileno
+        terminal = self.fileno
         try:
             termios.tcsetattr(terminal, termios.TCSANOW, termios.tcgetattr(terminal))
         except termios.error as error:
@@ -251,46 +240,45 @@ class JobControl:
 
     def _is_in_foreground(self) -> bool:
         try:
-            return os.tcgetpgrp(self._driver.fileno) == os.getpgrp()
+            return os.tcgetpgrp(self.fileno) == os.getpgrp()
         except OSError:  # not our controlling terminal: it cannot stop us
             return True
 
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
-        self._signal = number
-        self._driver._loop.call_soon_threadsafe(self._handle_signal)
+    def _on_job_signal(self, number: int, _: FrameType | None) -> None:
+        self._job_signal = number
+        self._loop.call_soon_threadsafe(self._handle_job_signal)
 
-    def _handle_signal(self) -> None:
-        number, self._signal = self._signal, None
+    def _handle_job_signal(self) -> None:
+        number, self._job_signal = self._job_signal, None
         if number == signal.SIGTSTP:
             self._stop()
         elif number == signal.SIGCONT:
             self._resume()
 
     def _stop(self) -> None:
-        if self._driver._auto_restart and self._driver.is_taken:
+        if self._auto_restart and self.is_taken:
             self._suspend()
         # Releasing the terminal takes time. A CONT that came meanwhile resumed nothing, and no other will come.
-        if self._signal != signal.SIGCONT:
+        if self._job_signal != signal.SIGCONT:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     def _resume(self) -> None:
-        driver = self._driver
-        if driver.guard.is_ending or not driver._auto_restart:
+        if self.guard.is_ending or not self._auto_restart:
             return
         if not self._is_in_foreground():
             # `bg`: no screen to draw on. Or `kill %1`, whose TERM another thread may get a little later.
-            driver._loop.call_later(0 if driver.is_taken else _TERM_LAG_S, self._stop_in_background)
+            self._loop.call_later(0 if self.is_taken else _TERM_LAG_S, self._stop_in_background)
             return
-        if driver.is_taken:
+        if self.is_taken:
             self._suspend()  # stopped by STOP, which no handler sees; the shell has used the terminal since
-        driver.resume_application_mode()
+        self.resume_application_mode()
 
     def _suspend(self) -> None:
-        self._driver.suspend_application_mode()
-        self._driver._must_signal_resume = True
+        self.suspend_application_mode()
+        self._must_signal_resume = True
 
     def _stop_in_background(self) -> None:
-        if not (self._driver.guard.is_ending or self._is_in_foreground()):
+        if not (self.guard.is_ending or self._is_in_foreground()):
             os.kill(os.getpid(), signal.SIGSTOP)
 
 

@@ -23,7 +23,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
 from envwatch.tui.state import DisplayOptions, MonitorState
-from envwatch.tui.widgets.environment_table import TABLE_STYLES
+from envwatch.tui.widgets.line import TABLE_STYLES
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.state_details import marked_text
 from envwatch.views.state_style import style_of
