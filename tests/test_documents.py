@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from support import programs
+from support.budgets import BUDGETS
 from support.documents import (
     README,
     ROOT,
@@ -55,7 +56,7 @@ OTHER_PROGRAMS: Final = "docs/operators/"
 
 PROMISED: Final = PAGES["docs/stability.md"]
 GENERATED: Final = re.compile(r"<!-- \w+: made by docs/generate.py -->.*?<!-- end -->", re.DOTALL)
-"""The tables that `docs/generate.py` makes of the names in the code."""
+"""The tables that `docs/generate.py` makes."""
 
 WRITTEN: Final = set(chain.from_iterable(lists(f"{section(PROMISED, 'JSON')}{section(PROMISED, 'Events')}").values()))
 """The names in what the program writes; tests/test_stability.py compares them with it."""
@@ -86,9 +87,9 @@ def in_user_pages(pattern: str) -> set[str]:
 def test_the_readme_takes_a_minute_and_begins_with_a_picture_and_the_commands() -> None:
     text = README.read_text(encoding="utf-8")
     lines = text.splitlines()
-    assert len(lines) <= 150
+    assert len(lines) <= 130
     assert [lines.count(command) for command in COMMANDS] == [1, 1]
-    order = ["# envwatch", "![", *COMMANDS, "| instead of |", "## Use", "](docs/"]
+    order = ["# envwatch", "![", *COMMANDS, "## What other tools lack", "| watcher |", "## Install", "## Use", "](docs/"]
     places = [text.index(part) for part in order[:-1]] + [text.index(order[-1], text.index("## Use"))]
     assert places == sorted(places)
 
@@ -256,6 +257,16 @@ def test_every_page_has_one_title_and_says_first_what_it_is_for() -> None:
         assert len(re.findall(r"^# ", prose(text), re.MULTILINE)) == 1, name
         assert title
         assert not about.startswith(("#", "|", "`")), name
+
+
+def test_the_page_about_performance_has_every_budget() -> None:
+    wanted = [
+        [f"`{bench}`", what, str(budget)]
+        for bench, entries in BUDGETS.items()
+        for what, budget in entries.items()
+        if str(budget)
+    ]
+    assert tables(section(PAGES["docs/performance.md"], "Budgets")) == wanted
 
 
 def test_names_of_keys_in_the_text_are_those_of_the_page_about_keys() -> None:

@@ -1,6 +1,6 @@
-"""What a bench found, as a line of a table, and the few statistics that all of them need.
+"""A bench's findings as lines of a table, and the statistics that benches share.
 
-Nothing here fails: a bench reports, and its reader judges by the ratios.
+No finding fails: a bench reports, and the reader judges by the ratios.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING
+
+from support.budgets import Budget
 
 from envwatch.cli import gc_tuning
 
@@ -25,7 +27,7 @@ HEAD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One figure, what it is to be held against, and its budget from the project's notes on speed."""
+    """One figure and its reference. `budgets.toml` has the budget under the finding's text."""
 
     what: str
     measured: float
@@ -34,41 +36,25 @@ class Finding:
     """In the same unit."""
     against: str = ""
     """What the reference is."""
-    limit: float | None = None
-    """The most that the budget allows, in the same unit."""
-    ratio_limit: float | None = None
-    """The most that the budget allows in terms of the reference."""
 
     @property
     def ratio(self) -> float | None:
         """How much of the reference it is."""
         return self.measured / self.reference if self.reference else None
 
-    @property
-    def budget(self) -> str:
-        """The budget in words."""
-        limits = []
-        if self.limit is not None:
-            limits.append(f"≤ {number_text(self.limit)} {self.unit}")
-        if self.ratio_limit is not None:
-            limits.append(f"≤ {self.ratio_limit:g} ×")
-        return " and ".join(limits) or "–"
-
-    @property
-    def is_met(self) -> bool | None:
-        """Whether it keeps within its budget; None without one."""
-        if self.limit is None and self.ratio_limit is None:
+    def keeps(self, budget: Budget) -> bool | None:
+        """Return whether the figure is within a budget, or None without one."""
+        if budget == Budget():
             return None
-        is_small = self.limit is None or self.measured <= self.limit
-        return is_small and (self.ratio_limit is None or (self.ratio or 0) <= self.ratio_limit)
+        return self.measured <= budget.limit and (self.ratio or 0) <= budget.ratio
 
-    def line(self) -> str:
+    def line(self, budget: Budget) -> str:
         """Return the line of the table."""
         reference = "–" if self.reference is None else f"{number_text(self.reference)} {self.unit} {self.against}"
         ratio = "–" if self.ratio is None else f"{self.ratio:.2f}"
-        met = {True: "yes", False: "**no**", None: "–"}[self.is_met]
+        met = {True: "yes", False: "**no**", None: "–"}[self.keeps(budget)]
         measured = f"{number_text(self.measured)} {self.unit}"
-        return f"| {self.what} | {measured} | {reference} | {ratio} | {self.budget} | {met} |"
+        return f"| {self.what} | {measured} | {reference} | {ratio} | {str(budget) or '–'} | {met} |"
 
 
 def found_by(place: str) -> list[Finding]:

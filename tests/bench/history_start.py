@@ -64,9 +64,11 @@ def start() -> list[Finding]:
                 unit="ms",
                 reference=without,
                 against="with --no-history",
-                limit=without + 30 if kind == "wall" else None,
             )
         )
+        if kind == "wall":
+            what = f"delay of the first data by a history of {_DAYS} days (wall)"
+            findings.append(Finding(what=what, measured=ours - without, unit="ms"))
     return findings
 
 
@@ -85,7 +87,6 @@ def hold() -> list[Finding]:
             unit="ms",
             reference=idle,
             against="of an idle loop",
-            limit=5,
         ),
         Finding(what="time to read it", measured=loaded_s * 1000, unit="ms"),
     ]

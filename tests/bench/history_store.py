@@ -46,14 +46,12 @@ def store() -> list[Finding]:
                 what="bytes on disk a poll of 1,000 rows, with its events and a whole moment an hour",
                 measured=size_of(Path(one)) / len(life),
                 unit="B",
-                limit=1_000,
             ),
-            Finding(what="write a poll of 1,000 rows, in the thread (CPU)", measured=written, unit="ms", limit=5),
+            Finding(what="write a poll of 1,000 rows, in the thread (CPU)", measured=written, unit="ms"),
             Finding(
                 what="record a poll of 1,000 rows, on the caller's side (wall)",
                 measured=_recorded(Path(other), life[:12]),
                 unit="ms",
-                limit=0.1,
             ),
             *_steps(StoredPast(Path(one))),
             _listing(Path(third)),
@@ -99,11 +97,11 @@ def _steps(past: StoredPast) -> list[Finding]:
         forward += [spent_at(start + step) for step in range(1, 6)]
         back += [spent_at(start + 5 - step) for step in range(1, 20)]
     return [
-        Finding(what=f"{what} of 1,000 rows, the slowest (CPU)", measured=max(spent), unit="ms", limit=50)
+        Finding(what=f"{what} of 1,000 rows, the slowest (CPU)", measured=max(spent), unit="ms")
         for what, spent in (
             ("rebuild any moment", leaps),
             ("step to the next moment", forward),
-            ("step to the one before", back),
+            ("step to the previous moment", back),
         )
     ]
 
@@ -117,4 +115,4 @@ def _listing(folder: Path) -> Finding:
         writer.write(Moment(now, ProfileState()), PollResult.LISTED, 5.0)
     writer.close()
     (spent,) = in_turn(partial(StoredPast(folder).polls, *ALWAYS))
-    return Finding(what=f"list the {_DAY:,} polls of a day (CPU)", measured=spent, unit="ms", limit=20)
+    return Finding(what=f"list the {_DAY:,} polls of a day (CPU)", measured=spent, unit="ms")

@@ -57,7 +57,6 @@ def poll() -> list[Finding]:
             unit="ms",
             reference=median(theirs),
             against=against,
-            limit=25,
         )
     ]
 
@@ -102,8 +101,6 @@ def listing() -> list[Finding]:
             unit="ms",
             reference=sdk_wall,
             against=against,
-            limit=300,
-            ratio_limit=1,
         ),
         Finding(what=f"{what} (CPU)", measured=cpu, unit="ms", reference=sdk_cpu, against=against),
     ]
@@ -123,7 +120,6 @@ def listing_100k() -> list[Finding]:
                 unit="MiB",
                 reference=theirs,
                 against="the SDK, which keeps one page at a time",
-                limit=350,
             )
             for output in ListFormat
         ]
@@ -156,7 +152,6 @@ def hold() -> list[Finding]:
             unit="ms",
             reference=reference,
             against="`json.loads` of it all at once",
-            limit=50,
         )
         for how, holds in held.items()
         for polls, some in (

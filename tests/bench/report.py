@@ -51,7 +51,7 @@ def report() -> list[Finding]:
             spent.append((after.ru_utime - cpu.ru_utime + after.ru_stime - cpu.ru_stime) * 1000)
     what = "`envwatch report` on 8 h of 1,000 rows, fresh process"
     return [
-        Finding(what=f"{what} (wall)", measured=median(walls), unit="ms", limit=1_000),
+        Finding(what=f"{what} (wall)", measured=median(walls), unit="ms"),
         Finding(what=f"{what} (CPU)", measured=median(spent), unit="ms"),
     ]
 

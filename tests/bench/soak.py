@@ -41,7 +41,6 @@ def dashboard() -> list[Finding]:
             unit="MiB",
             reference=warm,
             against=f"in all after {WARM_UP_S} s",
-            limit=2,
         )
     ]
 
