@@ -10,7 +10,7 @@ It must know neither widgets nor what the frames show.
 from __future__ import annotations
 
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rich.color import ColorSystem
 from rich.console import COLOR_SYSTEMS
@@ -41,14 +41,8 @@ _SYNC_FROM: Final = 1_000
 """Characters from which a frame is marked as one. A shorter one arrives in one packet and is never seen half drawn."""
 
 
-class Patch(NamedTuple):
-    """A part of a line to redraw."""
-
-    x: int
-    y: int
-    strip: Strip
-    width: int
-    """How many cells changed, from the strip's start on."""
+Patch: TypeAlias = "tuple[int, int, Strip, int]"
+"""A part of a line to redraw: its column and line, and how many cells of the strip changed, from its start on."""
 
 
 def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
@@ -60,14 +54,14 @@ def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
         for y, start, stop in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < stop and end > start:
-                    patches.append(Patch(x, y, strip, min(stop, end) - x))
+                    patches.append((x, y, strip, min(stop, end) - x))
         return Size(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops)), patches
     if isinstance(update, LayoutUpdate):
         region = update.region
         for y, line in enumerate(update.strips, region.y):
             x = region.x
             for strip in filter(None, line):
-                patches.append(Patch(x, y, strip, strip.cell_length))
+                patches.append((x, y, strip, strip.cell_length))
                 x += strip.cell_length
         return Size(region.right, region.bottom), patches
     return None
