@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class SilenceControl:
-    """Makes and ends silences.
+    """Makes and ends silences, and reads the silences of other processes.
 
     Args:
         read: returns all silences if another process may have changed them since the last call, else None; it may be
@@ -202,4 +202,3 @@ class Persistence:
     silence_control: SilenceControl = field(default_factory=SilenceControl)
     failing_hooks: Callable[[Clocks], Mapping[SafeText, WallMs]] | None = None
     """Returns since when hooks of other processes fail, by their names; may be slow, and runs in a thread."""
-    """Makes silences, and reads those of other processes."""

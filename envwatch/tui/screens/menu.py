@@ -1,4 +1,4 @@
-"""A list to choose one thing from, over the dashboard."""
+"""Lists over the dashboard: menus to choose one thing from, and the columns to choose and to order."""
 
 from __future__ import annotations
 

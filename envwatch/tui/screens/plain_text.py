@@ -35,6 +35,14 @@ if TYPE_CHECKING:
     from envwatch.tui.terminal.app import TerminalApp
 
 
+NO_HISTORY: Final = "a report needs the history, which is off (history = false): e has the events since the start"
+_NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch doctor` looks at the history."
+_READING: Final = "reading the history"
+_HOURS: Final = (1, 4, 8, 12, 24)
+_SHIFT: Final = 8
+"""The hours under the cursor of the menu: the default of `envwatch report`."""
+
+
 class PlainText(ModalScreen[None]):
     """A text with nothing beside it; the mouse is the terminal's meanwhile."""
 
@@ -58,14 +66,6 @@ class PlainText(ModalScreen[None]):
 
     def on_unmount(self) -> None:
         cast("TerminalApp", self.app).lend_mouse(is_lent=False)
-
-
-NO_HISTORY: Final = "a report needs the history, which is off (history = false): e has the events since the start"
-_NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch doctor` looks at the history."
-_READING: Final = "reading the history"
-_HOURS: Final = (1, 4, 8, 12, 24)
-_SHIFT: Final = 8
-"""The hours under the cursor of the menu: the default of `envwatch report`."""
 
 
 def hours_menu() -> Menu:

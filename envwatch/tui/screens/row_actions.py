@@ -18,7 +18,7 @@ from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ack_of, 
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age, zone_of
 from envwatch.tui.screens.table_screen import TableScreen
-from envwatch.tui.terminal.app import LONGEST
+from envwatch.tui.terminal.app import LONGEST_COPY
 from envwatch.tui.terminal.textual_internals import add_binding
 from envwatch.views.output.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 
@@ -177,7 +177,7 @@ class RowActions(TableScreen):
 
     def _copy(self, copy: Copy) -> None:
         self.app.copy_to_clipboard(copy.text)
-        cut = f" (the first {LONGEST:,} bytes)" if len(copy.text.encode()) > LONGEST else ""
+        cut = f" (the first {LONGEST_COPY:,} bytes)" if len(copy.text.encode()) > LONGEST_COPY else ""
         self.show_message(f"sent to the clipboard{cut}{self.as_of}: {copy.gist}")
 
     # Acknowledge.

@@ -36,8 +36,8 @@ _MONOCHROME: Final = re.compile(r"(dumb|unknown|vt(52|[1-4]\d\d))(-.*)?|.+-m(ono
 """Values of `TERM` of terminals without colours, by the names in terminfo."""
 
 
-LONGEST = 74_994
-"""Bytes of text: 100,000 of Base64, the limit of xterm and tmux."""
+LONGEST_COPY = 74_994
+"""Bytes of text for the clipboard: 100,000 of Base64, the limit of xterm and tmux."""
 
 
 ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
@@ -225,10 +225,10 @@ def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
     r"""Return the escape sequence that puts a text on the terminal's clipboard.
 
     Args:
-        text: cut at `LONGEST` bytes, never within a character.
+        text: cut at `LONGEST_COPY` bytes, never within a character.
         in_tmux: send it to tmux and, through it, to the outer terminal: tmux's settings decide which one accepts it.
     """
-    data = text.encode()[:LONGEST].decode(errors="ignore").encode()
+    data = text.encode()[:LONGEST_COPY].decode(errors="ignore").encode()
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
     return sequence + _pass_through(sequence) if in_tmux else sequence
 

@@ -52,6 +52,14 @@ _READ_SIZE: Final = 4096
 _TERM_LAG_S: Final = 0.3
 """By how much the TERM of `kill %1` may come later than the CONT that the shell sends with it."""
 
+RELEASE_TIMEOUT_S: Final = 0.7
+"""From the request to end until the app has released the terminal in good order; then it is restored by force."""
+
+EXIT_TIMEOUT_S: Final = 2.0
+"""From the release to the end of the process, which a running name resolution would delay."""
+
+_END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 _JOB_SIGNALS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 _NO_TITLE: Final = frozenset({"linux", "dumb", "", None})
@@ -280,15 +288,6 @@ class TerminalDriver(LinuxDriver):
     def _stop_in_background(self) -> None:
         if not (self.guard.is_ending or self._is_in_foreground()):
             os.kill(os.getpid(), signal.SIGSTOP)
-
-
-RELEASE_TIMEOUT_S: Final = 0.7
-"""From the request to end until the app has released the terminal in good order; then it is restored by force."""
-
-EXIT_TIMEOUT_S: Final = 2.0
-"""From the release to the end of the process, which a running name resolution would delay."""
-
-_END_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class ExitGuard:

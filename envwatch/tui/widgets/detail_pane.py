@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 
 class Pager(VerticalScroll):
-    """A container that scrolls by lines and pages."""
+    """A container that scrolls by lines and pages, without animation.
+
+    Each step of an animation is a frame that a slow link has to carry.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "by_lines(1)", "Scroll the text down", show=False, id="move.pane_down"),

@@ -1,4 +1,7 @@
-"""The status bar: what is watched, counts by presence, and how far the data can be trusted."""
+"""The status bar: what is watched, counts by presence, and how far the data can be trusted.
+
+While the screen shows the past, the line of events stands below the status bar.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +57,12 @@ _WORD = 4
 _REWOUND, _IDENTITY, _ALARM = 13, 12, 10
 """Weights of parts that never yield: that this is the past, whose fleet it is, and how far its data can be trusted.
 Names are shortened before these are dropped."""
+
+
+_LEAST_DAY = 10
+"""Cells of the line from which its labels have room beside it."""
+_WITHOUT_LEGEND = 80
+"""Cells of the screen that the legend leaves to the line and its labels."""
 
 
 class StatusBar(TextLine):
@@ -332,14 +341,11 @@ def _warnings(profile_state: ProfileState, suffix: SafeText, now: Clocks) -> lis
     return parts
 
 
-_LEAST = 10
-"""Cells of the line from which its labels have room beside it."""
-_WITHOUT_LEGEND = 80
-"""Cells of the screen that the legend leaves to the line and its labels."""
-
-
 class DayBar(TextLine):
-    """The events of a day, its gaps, and the moment that is shown."""
+    """The events of a day, its gaps, and the moment on the screen.
+
+    The line ends with the present. There stands why the present cannot be seen.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{style}" for style in (*STATE_STYLES, "faint", "rewound")}
 
@@ -368,7 +374,7 @@ class DayBar(TextLine):
         begin, end = ends_of(day, zone)
         news = [*self._legend(is_ascii=is_ascii), *news]
         width = self.size.width - self.width_of((Part(begin), Part(""), Part(end), *news))
-        if width < _LEAST:
+        if width < _LEAST_DAY:
             begin, end, width = EMPTY, EMPTY, max(self.size.width - self.width_of((Part(""), *news)), 0)
         drawn, hours = self._cells(day, width, is_ascii=is_ascii), hour_labels(day, width, zone)
         runs = day_runs(day, drawn, rewound.at, hours, ascii_only=is_ascii)
