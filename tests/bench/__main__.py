@@ -1,12 +1,11 @@
-"""Every budget of speed, measured against a reference in the same run: `uv run python tests/bench [NAME ...]`.
+"""Measures every speed budget against a reference in the same run: `uv run python tests/bench [NAME ...]`.
 
-`month` is about alerts instead of speed: see `month.py`.
+`month` measures the quality of alerts: see `month.py`.
 
-Prints one table in Markdown. A figure above its budget is no error, because the load of the machine is unknown: read
-the ratios. Exit code 1 means that entries of `budgets.toml` and findings do not fit, as standard error says.
+A figure above the budget is no error, because the machine's load is unknown: read the ratios. Exit code 1 means that
+entries of `budgets.toml` and findings do not match; standard error has the details.
 
-Each bench has a process of its own, and all of them a cache of compiled modules that the first run of a program fills,
-as on a user's machine.
+Each bench has a separate process. All share a cache of compiled modules, as on a user's machine.
 """
 
 from __future__ import annotations
@@ -61,11 +60,10 @@ ON_REQUEST = {
     "soak": "soak.dashboard",
     "viewers": "viewers.viewers",
 }
-"""Only when named: they take minutes."""
+"""Only by name: these benches take minutes."""
 
 
 def main(names: Iterable[str]) -> None:
-    """Run some benches, all the usual ones if none is named, and print what they found."""
     names = list(names) or [*BENCHES]
     if names[:1] == ["month"]:
         month.main(names[1:])

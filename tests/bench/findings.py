@@ -1,4 +1,4 @@
-"""A bench's findings as lines of a table, and the statistics that benches share.
+"""A bench's findings as table lines, and the benches' statistics.
 
 No finding fails: a bench reports, and the reader judges by the ratios.
 """
@@ -27,7 +27,7 @@ HEAD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One figure and its reference. `budgets.toml` has the budget under the finding's text."""
+    """A figure and the reference. `budgets.toml` has the budget under the finding's text."""
 
     what: str
     measured: float
@@ -35,21 +35,17 @@ class Finding:
     reference: float | None = None
     """In the same unit."""
     against: str = ""
-    """What the reference is."""
 
     @property
     def ratio(self) -> float | None:
-        """How much of the reference it is."""
         return self.measured / self.reference if self.reference else None
 
     def keeps(self, budget: Budget) -> bool | None:
-        """Return whether the figure is within a budget, or None without one."""
         if budget == Budget():
             return None
         return self.measured <= budget.limit and (self.ratio or 0) <= budget.ratio
 
     def line(self, budget: Budget) -> str:
-        """Return the line of the table."""
         reference = "–" if self.reference is None else f"{number_text(self.reference)} {self.unit} {self.against}"
         ratio = "–" if self.ratio is None else f"{self.ratio:.2f}"
         met = {True: "yes", False: "**no**", None: "–"}[self.keeps(budget)]
@@ -58,10 +54,9 @@ class Finding:
 
 
 def found_by(place: str) -> list[Finding]:
-    """Run one bench, named by its module and function, and return what it found.
+    """Run a bench by module and function, and return the findings.
 
-    To be called in a process of its own, which then has imported no other. What was imported is left out of garbage
-    collections from here on, as the dashboard does.
+    Needs a fresh process. Earlier imports are left out of garbage collections, as in the dashboard.
     """
     module, _, name = place.partition(".")
     run = getattr(import_module(module), name)
@@ -72,9 +67,9 @@ def found_by(place: str) -> list[Finding]:
 
 
 def in_turn(*works: Callable[[], object], times: int = 5) -> list[float]:
-    """Return the median CPU milliseconds of each work; they take turns, so that noise meets all of them alike.
+    """Return the median CPU milliseconds of each work; works take turns, so noise affects all alike.
 
-    What is garbage before is collected before, and what a work returns is dropped after its time is taken.
+    Excludes the collection of earlier garbage.
     """
     spent: list[list[float]] = [[] for _ in works]
     for _ in range(times):
@@ -88,12 +83,11 @@ def in_turn(*works: Callable[[], object], times: int = 5) -> list[float]:
 
 
 def share(values: Sequence[float], part: float) -> float:
-    """Return the value below which a part of them lie: 0.99 for p99."""
+    """Return a quantile: 0.99 for p99."""
     return sorted(values)[min(int(part * len(values)), len(values) - 1)]
 
 
 def number_text(value: float) -> str:
-    """Return a figure with three digits or so."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""What a history of the demo's life takes: bytes a poll, and the time to write one and to rebuild any moment."""
+"""Costs of the demo's history: bytes a poll, and the time to write a poll and to rebuild any moment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HOUR = 720
 
 
 def frames() -> list[Finding]:
-    """An hour of 1,000 rows: bytes a poll, and CPU a poll to make them."""
+    """Measure bytes and CPU a poll, over an hour of 1,000 rows."""
     encoder, event_encoder = FrameEncoder(), EventEncoder()
     sizes: list[int] = []
     event_sizes: list[int] = []
@@ -67,7 +67,7 @@ def frames() -> list[Finding]:
 
 
 def rebuild() -> list[Finding]:
-    """Rebuild the moments that are the furthest from a whole one, and go from one to the next."""
+    """Rebuild the moments furthest from a whole frame, and step to the next."""
     found = []
     for rows in (1_000, 10_000):
         recorded = _encoded(moment for moment, _, _ in simulated_life(rows, 240))
@@ -107,7 +107,6 @@ def _encoded(moments: Iterable[Moment]) -> list[Frame]:
 
 
 def _furthest(recorded: Sequence[Frame]) -> list[int]:
-    """The places right before each frame that shortens the way."""
     kinds = [frame.kind for frame in recorded]
     return [
         place for place, kind in enumerate(kinds) if kind is FrameKind.STEP and kinds[place + 1 : place + 2] != [kind]
@@ -115,7 +114,6 @@ def _furthest(recorded: Sequence[Frame]) -> list[int]:
 
 
 def _way_to(recorded: Sequence[Frame], place: int) -> list[Frame]:
-    """The frames that a moment is rebuilt from."""
     key = max(index for index in range(place + 1) if recorded[index].kind is FrameKind.KEY)
     bridges = [index for index in range(key, place + 1) if recorded[index].kind is FrameKind.BRIDGE]
     start = bridges[-1] if bridges else key + 1

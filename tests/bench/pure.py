@@ -1,4 +1,4 @@
-"""What a listing of 10,000 rows costs without network and screen: decoding it, and telling what it changed."""
+"""Costs of a listing of 10,000 rows without network and screen: decoding, and reducing to changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = 10_000
 
 
 def decode() -> list[Finding]:
-    """Decode and validate, page by page, as the first poll does and as the later ones do."""
+    """Decode and validate page by page, as the first poll and as later polls do."""
     found = []
     for name, rows_of in (("rows of plain ASCII", plain_rows), ("of the demo's rows", demo_rows)):
         pages, later = pages_of(rows_of(ROWS)), pages_of(beating(rows_of(ROWS)))
@@ -45,7 +45,7 @@ def _parsed(pages: Sequence[bytes]) -> list[Any]:
 
 
 def reduce() -> list[Finding]:
-    """Tell what a listing changed: nothing, or one heartbeat in six."""
+    """Reduce an unchanged listing, and a listing with one new heartbeat in six."""
     pages, later_pages = pages_of(plain_rows(ROWS)), pages_of(beating(plain_rows(ROWS)))
     before = decoded(pages)
     known = {row.id: row for row in before}

@@ -1,4 +1,4 @@
-"""How long a report on the last 8 hours of 1,000 rows takes."""
+"""Time of a report on the last 8 hours of 1,000 rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ _RUNS = 9
 
 
 def report() -> list[Finding]:
-    """Report on 8 hours of 1,000 rows from poll to poll in 5 s, in fresh processes."""
     with TemporaryDirectory() as home:
         environ = {"HOME": home, "XDG_STATE_HOME": home, "XDG_CONFIG_HOME": home, "PATH": ""}
         _write_history(history_folder(Path(home) / "envwatch", "default", "api.letta.com"))
@@ -71,7 +70,7 @@ def _write_history(folder: Path) -> None:
 
 
 def _life(moments: range) -> Iterator[tuple[int, list[Environment]]]:
-    """Yield moments with rows: a heartbeat each 30 s, a loss each 40 s or so, and a pod lost each half an hour."""
+    """Yield moments with rows: a heartbeat each 30 s, a loss about each 40 s, and a pod lost each half hour."""
     random, back_at = Random(1), dict[int, int]()
     rows = [
         environment(f"env-{place}", lastHeartbeat=moments[0] - 30 * place, podId=f"p-{place % 40}")

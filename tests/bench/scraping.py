@@ -1,4 +1,4 @@
-"""What a scrape costs: all series of a fleet as text, with a tenth of it down."""
+"""Costs of a scrape: all series of a fleet as text, with a tenth down."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from support.builders import NOW, listed, reading
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import OPENMETRICS, exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import OPENMETRICS, PollCounts, exposition
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
@@ -23,7 +22,7 @@ LARGE, USUAL = 10_000, 1_000
 
 
 def scrape() -> list[Finding]:
-    """Write all series of a usual fleet, and of a large one, of which 2,000 environments have series."""
+    """Write all series of a usual fleet, and of a large fleet with series of 2,000 environments."""
     text, openmetrics, large, parts = in_turn(
         _scrape_of(USUAL), _scrape_of(USUAL, OPENMETRICS), _scrape_of(LARGE), _scrape_of(2 * USUAL)
     )

@@ -1,4 +1,4 @@
-"""What `envwatch serve` spends on a listing and on an answer, without sockets."""
+"""Costs of `envwatch serve` for a listing and an answer, without sockets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from support.demo_client import LISTING
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.serving.answers import ProfileEndpoint, Request
-from envwatch.serving.listing import ServedListing
-from envwatch.serving.shared_state import NOTHING_SHARED
+from envwatch.serving.listing import NOTHING_SHARED, ServedListing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +31,6 @@ _GZIP = "gzip, deflate"
 
 
 def answers() -> list[Finding]:
-    """Answer requests, build a listing, and hold a large one."""
     return [*_answered(), *_built(), *_held()]
 
 
@@ -99,9 +97,9 @@ def _built() -> list[Finding]:
 
 
 def _held() -> list[Finding]:
-    """Hold 10,000 rows to serve, then all of their pages, and then a next listing for the walks that it begins.
+    """Measure the memory of 10,000 served rows, of all pages, and of a next listing with a new walk.
 
-    The poller's own rows are not counted. A sixth of the rows has a new heartbeat, as after 5 s.
+    Excludes the poller's rows. A sixth of the rows has a new heartbeat, as after 5 s.
     """
     rows = demo_rows(10 * _ROWS)
     received = sum(map(len, pages_of(rows)))
@@ -155,13 +153,13 @@ def _ask(endpoint: ProfileEndpoint, request: Request) -> Answer:
 
 
 def _first_answers(endpoint: ProfileEndpoint, numbers: Iterator[int]) -> int:
-    """Return the bytes of some answers of which none was made before, as each query has another unknown parameter."""
+    """Return the bytes of uncached answers: each query has another unknown parameter."""
     queries = [f"limit={PAGE}&unknown={next(numbers)}" for _ in range(_FIRST)]
     return sum(len(_ask(endpoint, Request(path=LISTING, query=each, accept_encoding=_GZIP)).body) for each in queries)
 
 
 def _each_us(work: Callable[[], object]) -> float:
-    """Return the CPU microseconds of one run, from many: the least of some series, as noise only adds."""
+    """Return the CPU microseconds of one run: the minimum of several series, because noise only adds."""
     work()
     series = []
     for _ in range(5):

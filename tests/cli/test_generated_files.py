@@ -1,4 +1,4 @@
-"""The shipped files that `docs/generate.py` makes from the parser are up to date, and shipped."""
+"""The files of `docs/generate.py` from the parser are up to date, and shipped."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Budgets of the real program, and faults of the file of budgets.
-
-The budgets are modules before the first frame, and bytes of a tick for each table arrangement.
+"""Budgets of the real program: modules before the first frame, and bytes of a tick for each table arrangement. Also
+faults of the budgets file.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def note(app):
 App.post_display_hook = note
 sys.exit(main())
 """
-"""The program, which writes the names of its own modules to a file after its first frame with data."""
+"""The program, which writes the names of envwatch's loaded modules to a file after the first frame with data."""
 
 
 def test_the_first_frame_imports_few_own_modules(tmp_path: Path) -> None:
@@ -76,7 +75,6 @@ ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
     "all folded": (*GROUPS, ("x", "^ ►▸"), ("x", "^  ▸ branch branch-3  ● 10")),
     "baseline": (("m", "baseline marked"), ("=", "Nothing differs from the baseline")),
 }
-"""Keys, and what is shown afterwards."""
 
 
 @pytest.mark.slow
@@ -111,8 +109,6 @@ def age_of(terminal: Terminal) -> int:
 def is_old(terminal: Terminal, seconds: int) -> bool:
     return age_of(terminal) >= seconds
 
-
-# The file of budgets.
 
 TIME = Budget(limit=5, unit="ms")
 RATIO = Budget(ratio=2, against="a copy")

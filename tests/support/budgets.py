@@ -16,17 +16,16 @@ _FILE: Final = Path(__file__).parents[1] / "bench" / "budgets.toml"
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The most that a figure may be, or the mark of a figure without a budget: `Budget()`."""
+    """The limit of a figure; `Budget()` marks a figure without a budget."""
 
     limit: float = inf
     """In `unit`."""
     unit: str = ""
     ratio: float = inf
-    """In terms of the reference `against`, which is measured in the same run."""
+    """Multiple of the reference `against`, measured in the same run."""
     against: str = ""
 
     def __str__(self) -> str:
-        """Return the budget in words, or an empty text for `Budget()`."""
         limit = f"≤ {self.limit:,g} {self.unit}" if self.limit < inf else ""
         ratio = f"≤ {self.ratio:g} × {self.against}" if self.ratio < inf else ""
         return " and ".join(filter(None, (limit, ratio)))
@@ -36,7 +35,6 @@ BUDGETS: Final = {
     bench: {what: Budget(**entry) for what, entry in entries.items()}
     for bench, entries in tomllib.loads(_FILE.read_text(encoding="utf-8")).items()
 }
-"""The budgets by bench and by the text of the finding."""
 
 OTHER_TESTS: Final = "tests"
 """The table whose budgets no bench measures."""
@@ -46,8 +44,8 @@ def faults(budgets: Mapping[str, Budget], units: Mapping[str, tuple[str, str]]) 
     """Return a line for each entry without a finding, finding without an entry, and budget in other units.
 
     Args:
-        budgets: the entries of a bench by the text of the finding. A bench without entries has no faults.
-        units: the unit and the reference's name of each finding of the bench by the text of the finding.
+        budgets: a bench's entries by text of the finding; empty if the bench has no budgets.
+        units: unit and reference name of each finding, by text.
     """
     if not budgets:
         return []

@@ -1,4 +1,4 @@
-"""Every use of Textual's private parts stands in envwatch/tui/terminal, and the installed Textual has each part."""
+"""Textual's private parts are used in envwatch/tui/terminal only, and the installed Textual has each part."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ TERMINAL = PACKAGE / "tui" / "terminal"
 OWNERS: Final = (App, BindingsMap, LinuxDriver, WriterThread, XTermParser)
 
 SUPPRESSED = re.compile(r"noqa:?[^\n]*SLF001")
-"""Ruff reports other private members outside the package."""
+"""Ruff reports private members unless suppressed."""
 UNSEEN_BY_RUFF = re.compile(r"(from|import) textual\S*\._|getattr\([^)\n]*, [\"']_")
-"""Private modules of Textual, and private attributes by name."""
+"""Textual's private modules, and private attributes by name."""
 
 
 def test_only_the_terminal_package_uses_private_parts_of_textual() -> None:
