@@ -24,8 +24,8 @@ from envwatch.past.hours import LastDays
 from envwatch.query.language import Query, parse
 from envwatch.tui.state import UNICODE, MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
-from envwatch.views.matching import matcher_of
-from envwatch.views.table.column_widths import LEFT, fitting
+from envwatch.views.events.matching import matcher_of
+from envwatch.views.table.columns import LEFT, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -84,7 +84,7 @@ def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | 
         hours: how many hours the report covers.
         zone: the zone of the times; None for the local one.
     """
-    from envwatch.views.markdown_text import code, code_text
+    from envwatch.views.report.chat import code, code_text
     from envwatch.views.report.markdown import markdown_of
     from envwatch.views.report.profile_report import recorded_in, report_of
     from envwatch.views.report.values import Report

@@ -13,7 +13,7 @@ from envwatch.fleet.events import flatten
 from envwatch.model.clock import WallMs
 from envwatch.model.times import past_moment_of, zone_of
 from envwatch.tui.screens.table_screen import TableScreen
-from envwatch.views.events import rewound_text
+from envwatch.views import status_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,14 +154,14 @@ class TimeActions(TableScreen):
             return None if found is None else WallMs(found.timestamp() * 1000)
 
         def mistake_in(text: str) -> str:
-            return rewound_text.mistake_text(text) if moment_in(text) is None else ""
+            return status_text.mistake_text(text) if moment_in(text) is None else ""
 
         def go(answer: str | None) -> None:
             if answer is not None and (wall := moment_in(answer)) is not None:
                 self.post_message(self.Wanted(AtTime(wall)))
 
         question = "Show the screen as it was at"
-        prompt = Prompt(question, rewound_text.EXAMPLES, _LONGEST_MOMENT, enter="Go", mistake_in=mistake_in)
+        prompt = Prompt(question, status_text.EXAMPLES, _LONGEST_MOMENT, enter="Go", mistake_in=mistake_in)
         self.app.push_screen(prompt, go)
 
     def _shows(self) -> Callable[[Event], bool]:
@@ -169,7 +169,7 @@ class TimeActions(TableScreen):
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True
-        from envwatch.views.events.event_filter import EventFilter
+        from envwatch.views.events.matching import EventFilter
 
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query

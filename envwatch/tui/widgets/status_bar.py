@@ -21,9 +21,8 @@ from envwatch.model.text import EMPTY, SafeText, clean, named_ids
 from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
-from envwatch.views.data_warnings import quarantine_badge, stalled_since
-from envwatch.views.events.rewound_text import ago_text, moment_text, speed_text
-from envwatch.views.state_style import clock_error, glyph_of, style_of_presence
+from envwatch.views.state_style import PRESENCE_STYLES, clock_error, glyph_of
+from envwatch.views.status_text import ago_text, moment_text, quarantine_badge, speed_text, stalled_since
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import Preset, View
 
@@ -34,7 +33,8 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.silences import Silences
     from envwatch.model.clock import Clocks
     from envwatch.sources.poller import PollSchedule
-    from envwatch.views.events.day_line import Day, Run
+    from envwatch.views.events.day_line import Day
+    from envwatch.views.state_style import Piece
 
 
 _Basis: TypeAlias = "tuple[ProfileState, Freshness, Acks, Silences]"
@@ -189,7 +189,7 @@ class StatusBar(TextLine):
         """Return the count of one presence, in its colour unless every row of it is acknowledged or there is none."""
         is_down = presence not in (Presence.ONLINE, Presence.LATE)
         needs_nobody = not count or (is_down and self.state.block.newest is None)
-        style = "faint" if needs_nobody else "offline" if is_down else style_of_presence(presence)
+        style = "faint" if needs_nobody else "offline" if is_down else PRESENCE_STYLES[presence].style
         glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
         return [
             Part(f"{glyph} {count:,}", style, weight),
@@ -352,7 +352,7 @@ class DayBar(TextLine):
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
-    _drawn_cells: tuple[Day, int, bool, Sequence[Run]] | None = None
+    _drawn_cells: tuple[Day, int, bool, Sequence[Piece]] | None = None
     """The cells of the last frame, and what they were made of: there are many events, and they seldom change."""
 
     def watch_state(self) -> None:
@@ -394,7 +394,7 @@ class DayBar(TextLine):
             parts += entry
         return parts
 
-    def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[Run]:
+    def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[Piece]:
         from envwatch.views.events.day_line import day_cells
 
         drawn = self._drawn_cells
