@@ -139,7 +139,7 @@ class TableActions(TableScreen):
         def group_by(column: str | None) -> None:
             if column is not None:
                 self.set_view(replace(self.view, group=column or None, folded=self.view.folded & {OLD}))
-                if (group := self.table.group) is not None:
+                if (group := self.table.row_cursor.heading()) is not None:
                     self.table.reveal(group.key)
                 title = COLUMNS[column].title if column else ""
                 self.show_message(f"grouped by {title}: x folds a group, x again all" if column else "not grouped")
@@ -177,7 +177,7 @@ class TableActions(TableScreen):
             else:
                 self.table.toggle_members()
             return
-        group = self.table.group or next(iter(self.table.headers), None)
+        group = self.table.row_cursor.heading() or next(iter(self.table.headers), None)
         if group is None:
             self.show_message("nothing to fold: b groups rows, and none here has been offline for a day")
         else:
@@ -190,7 +190,7 @@ class TableActions(TableScreen):
 
     def toggle(self, group: GroupHeader) -> None:
         self.table.row_cursor.pin()
-        if group.is_open and self.table.group is group:
+        if group.is_open and self.table.row_cursor.heading() is group:
             self.table.select(group.key)  # it stays where it is, and its rows vanish below it
         self.set_view(replace(self.view, folded=self.view.folded ^ {group.key}))
         self.table.reveal(group.key)

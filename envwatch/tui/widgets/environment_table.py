@@ -127,11 +127,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.line if isinstance(self.line, GroupHeader) else None
 
     @property
-    def group(self) -> GroupHeader | None:
-        """The header of the cursor's group."""
-        return self.row_cursor.heading()
-
-    @property
     def headers(self) -> list[GroupHeader]:
         return [line for line in self.row_cursor.table_lines if isinstance(line, GroupHeader)]
 
@@ -361,10 +356,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             return
         for each in (old_row, row):
             if each is not None:
-                self._refresh_row(each)
-
-    def _refresh_row(self, place: int) -> None:
-        self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
+                self.refresh(Region(0, each - self.scroll_offset.y + 1, self.size.width, 1))
 
     def action_move(self, lines: int) -> None:
         self._move_to((self.row_cursor.place or 0) + lines)
