@@ -28,8 +28,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult, Snapshot
-from envwatch.model.page import page_of
-from envwatch.model.pool import Pool
+from envwatch.model.page import Pool, page_of
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.past.earlier_runs import changes_between_runs
 from envwatch.past.history import HistoryError, Moment

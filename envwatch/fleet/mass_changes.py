@@ -1,4 +1,4 @@
-"""Mass changes: many events of one kind in one listing become one, with what the affected rows share.
+"""Groups of events: all events of a time in which envwatch was blind, or many events of one kind in one listing.
 
 Pure. The numbers of the rule stand in `limits`.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.diff import value_of
 from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.recent_changes import value_of
 from envwatch.model import limits
 from envwatch.model.environment import LABELS
 from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
@@ -34,6 +36,41 @@ _SHAREABLE: Final = (
     "mode",
 )
 """The attributes that may tell why environments were lost together, the likeliest first."""
+
+
+def in_groups(
+    events: list[Event],
+    before: Mapping[SafeText, TrackedEnvironment],
+    after: Mapping[SafeText, TrackedEnvironment],
+    at: ServerMs,
+    unseen_since: ServerMs | None,
+) -> list[Event]:
+    """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
+
+    Args:
+        events: of one listing, in its order.
+        before: the environments before the listing.
+        after: the environments after the listing. A row that the listing lacks is among them, or among the events.
+        at: when the listing was asked for.
+        unseen_since: since when nothing could be seen; None if envwatch was not blind.
+    """
+    if not events:
+        return []
+    if unseen_since is not None:
+        since = min(unseen_since, at)  # a served listing may be older than a sleep
+        profile, members = events[0].profile, tuple(events)
+        return [Event(kind=Kind.WHILE_BLIND, at=at, profile=profile, since=since, members=members)]
+
+    def survivors(lost: set[SafeText]) -> list[Environment]:
+        return [
+            tracked.environment
+            for id_, tracked in before.items()
+            if id_ not in lost and tracked.verdict.is_up and after[id_].verdict.is_up
+        ]
+
+    were_online = sum(tracked.verdict.is_up for tracked in before.values())
+    known = {**after, **before}
+    return list(with_masses(events, were_online, lambda id_: known[id_].environment, survivors))
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:

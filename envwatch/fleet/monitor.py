@@ -23,10 +23,9 @@ from envwatch.fleet.alerting.acknowledgements import (
     recovered,
 )
 from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
-from envwatch.fleet.alerting.alert_state import AlertState
-from envwatch.fleet.alerting.alerts import Alerts
+from envwatch.fleet.alerting.alert_state import Alerts, AlertState
 from envwatch.fleet.alerting.incidents import Incidents, Surroundings
-from envwatch.fleet.alerting.losses import Loss, LossStatus, death_interval, key_of, status_of
+from envwatch.fleet.alerting.losses import Loss, LossStatus, death_interval, key_of, status_of, status_of_blindness
 from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
@@ -204,13 +203,14 @@ class Monitor:
             resumed = {name: state for name, state in resumed.items() if name != profile}
         incidents, _ = with_losses(incidents, lost)
         event_log = self.event_log.with_events(events) if events else self.event_log
-        watched = self._watched_after(profile, fleet)
+        own = self.watched.get(profile, NOT_WATCHED)
+        watched = own.apply(before, after)
         monitor = replace(
             self,
             fleet=fleet,
             acks=acks,
             event_log=event_log,
-            watched=watched,
+            watched=self.watched if watched is own else {**self.watched, profile: watched},
             incidents=incidents,
             resumed=resumed,
             beating=beating,
@@ -363,7 +363,7 @@ class Monitor:
         environment that ends by design needs nobody when it ends.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
-        return is_problem(tracked, at) and not self.is_acked(tracked) and self._is_loud(tracked, now.wall, at)
+        return is_problem(tracked, at) and not self.is_acked(tracked) and self.is_loud(tracked, now)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
         """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
@@ -394,19 +394,19 @@ class Monitor:
 
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether the alert policy finds an environment at a moment, and no silence does."""
-        return self._is_loud(tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall))
+        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        return self.policy_of(tracked.profile).concerns(tracked, at) and self.silence_of(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
         """Return the function that classifies a loss at a moment."""
-        fleet, wall, acks = self.fleet.by_profile, now.wall, self.acks
-        moments = self.fleet.moments(wall)
+        fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         noticed = self.incidents.noticed_times()
 
         def classify_loss(key: Key) -> LossStatus:
             profile, id_ = key
             if not id_:
-                return _status_of_blindness(fleet[profile], now)
+                return status_of_blindness(fleet[profile], now)
             if profile not in seen:
                 return LossStatus.UNSEEN
             profile_state = fleet[profile]
@@ -419,17 +419,11 @@ class Monitor:
             at = moments[profile]
             is_acked = ack_in(acks, profile_state.server, id_) is not None
             status = status_of(tracked, at, is_acked=is_acked, is_news=key in noticed)
-            if status is not LossStatus.ALERTING or self._is_loud(tracked, wall, at):
+            if status is not LossStatus.ALERTING or self.is_loud(tracked, now):
                 return status
             return LossStatus.QUIET if self.policy_of(profile).concerns(tracked, at) else LossStatus.OUTSIDE
 
         return classify_loss
-
-    def _watched_after(self, profile: SafeText, fleet: Fleet) -> Mapping[SafeText, WatchedTime]:
-        before, profile_state = self.fleet.by_profile[profile], fleet.by_profile[profile]
-        if before.listings == profile_state.listings:
-            return self.watched
-        return {**self.watched, profile: self.watched.get(profile, NOT_WATCHED).apply(before, profile_state)}
 
     def _surroundings(self, now: Clocks) -> Surroundings:
         def shared(losses: Sequence[Event]) -> SafeText | None:
@@ -454,15 +448,3 @@ class Monitor:
             shared=shared,
             replacement=replacement,
         )
-
-    def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
-        if not self.policy_of(tracked.profile).concerns(tracked, at):
-            return False
-        server = self.fleet.server_of(tracked.profile)
-        return not self.silences or silencing(self.silences, tracked, server, wall, at) is None
-
-
-def _status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
-    if profile_state.listed is None and profile_state.failure is None:
-        return LossStatus.UNSEEN
-    return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING

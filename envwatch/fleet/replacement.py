@@ -20,6 +20,7 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model import limits
+from envwatch.model.text import SafeText, composed
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
-    from envwatch.model.text import SafeText
+
 
 _TOLERANCE_MS: Final = limits.REPLACEMENT_TOLERANCE / MS
 _SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
@@ -326,3 +327,32 @@ def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | 
     if not _is_down(tracked) or not _EARLIEST_MS <= _last_sign(tracked) <= latest:
         return Obstacle.UNTIMED
     return Obstacle.TWIN if tracked.twins else None
+
+
+def named_by_device(events: list[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
+    """Return the events; a newcomer on a device that is listed already is named with a row of that device."""
+    newcomers = {event.id for event in events if event.kind is Kind.APPEARED}
+    if not newcomers:
+        return events
+    on_device: dict[SafeText, list[TrackedEnvironment]] = {}
+    replaced: dict[SafeText, SafeText] = {}
+    for id_, tracked in environments.items():
+        if tracked.replaced_by is not None:
+            replaced[tracked.replaced_by] = tracked.environment.label
+        if id_ not in newcomers:
+            on_device.setdefault(tracked.environment.device_id, []).append(tracked)
+
+    def linked(event: Event) -> Event:
+        if event.kind is not Kind.APPEARED or event.id is None:
+            return event
+        others = on_device.get(environments[event.id].environment.device_id, [])
+        if not others:
+            return event
+        if (old := replaced.get(event.id)) is not None:
+            return replace(event, reason=composed(f"replaces {old}, same device"))
+        # A row that this listing lacks may be the same machine under its old id.
+        twin = next((tracked for tracked in others if tracked.verdict.is_up and not tracked.absent), None)
+        relation = "beside" if twin is None else "twin of"
+        return replace(event, reason=composed(f"{relation} {(twin or others[-1]).environment.label}, same device"))
+
+    return [linked(event) for event in events]

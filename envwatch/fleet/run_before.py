@@ -14,12 +14,17 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
-from envwatch.fleet.diff import is_new_connection
-from envwatch.fleet.flapping import is_flapping
-from envwatch.fleet.plausibility import latest_possible
+from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
 from envwatch.fleet.presence import GONE, Presence
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
+from envwatch.fleet.recent_changes import (
+    ChangeTag,
+    RecentChange,
+    appearance,
+    is_flapping,
+    is_new_connection,
+    later_change,
+    turn,
+)
 from envwatch.fleet.replacement import RuleInputs, keeps_identity, with_memory_of, with_replacements
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs

@@ -11,13 +11,20 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
-from envwatch.fleet.diff import changes, is_new_connection, is_new_process
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
-from envwatch.fleet.flapping import is_flapping
-from envwatch.fleet.plausibility import without_impossible
+from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, without_impossible
 from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, Reason, Verdict
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
+from envwatch.fleet.recent_changes import (
+    ChangeTag,
+    RecentChange,
+    appearance,
+    changes,
+    is_flapping,
+    is_new_connection,
+    is_new_process,
+    later_change,
+    turn,
+)
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import SafeText, clean, composed
@@ -151,6 +158,8 @@ class ListingContext:
     """Since the listing before it was asked for, by whichever clock says more: one may stand still in sleep."""
     elapsed_ms: float
     """Since the first listing: the sum of all gaps."""
+    rule: PresenceRule
+    """Gives a row its verdict."""
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
     in_doubt: Collection[SafeText] = ()
@@ -186,16 +195,15 @@ def observed(
     environment: Environment,
     at: ServerMs,
     listing: ListingContext,
-    rule: PresenceRule,
 ) -> TrackedEnvironment:
     """Return the tracked environment after its row was listed; the same value if nothing changed.
 
     The moment is the one at which the row was read, or a little earlier. `tracked` is None for one never seen.
     """
-    if tracked is not None and _is_unchanged(tracked, environment, at, listing, rule):
+    if tracked is not None and _is_unchanged(tracked, environment, at, listing):
         return tracked
     evidence = _evidence(tracked, environment, at, listing)
-    verdict = _verdict(tracked, evidence, listing, rule)
+    verdict = _verdict(tracked, evidence, listing)
     clock_suspect = (
         evidence.is_contradicted
         or evidence.has_impossible_time
@@ -238,9 +246,7 @@ def observed(
     )
 
 
-def _is_unchanged(
-    tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext, rule: PresenceRule
-) -> bool:
+def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext) -> bool:
     """Whether neither the row nor the time since changes anything: so it is for most rows of most listings."""
     if tracked.transitions or tracked.clock_suspect or tracked.absent or listing.is_date_wrong:
         return False
@@ -249,8 +255,8 @@ def _is_unchanged(
         return False
     beat_at = environment.last_heartbeat_at
     if beat_at is None or not environment.connection_id:
-        return rule.verdict_by_age(environment, None) == tracked.verdict
-    if rule.verdict_by_age(environment, at - beat_at) != tracked.verdict:
+        return listing.rule.verdict_by_age(environment, None) == tracked.verdict
+    if listing.rule.verdict_by_age(environment, at - beat_at) != tracked.verdict:
         return False
     # `contradicts`, written out for speed: this runs for every row of every listing.
     check = tracked.skew_check
@@ -287,9 +293,7 @@ def _evidence(
     return _Evidence(row, skew_check, at - beat_at, is_contradicted, has_impossible_time, None)
 
 
-def _verdict(
-    tracked: TrackedEnvironment | None, evidence: _Evidence, listing: ListingContext, rule: PresenceRule
-) -> Verdict:
+def _verdict(tracked: TrackedEnvironment | None, evidence: _Evidence, listing: ListingContext) -> Verdict:
     """Return the verdict that the evidence allows, given the one before."""
     before = UNTIMED if tracked is None else tracked.verdict
     if evidence.has_impossible_time:
@@ -300,7 +304,7 @@ def _verdict(
         if tracked is not None and before == HEARTBEAT_LOST and evidence.skew_check == tracked.skew_check:
             return before
         age_ms = evidence.skew_check.least_age_ms(listing.asked_at)
-    verdict = rule.verdict_by_age(evidence.environment, age_ms)
+    verdict = listing.rule.verdict_by_age(evidence.environment, age_ms)
     return before if verdict == HEARTBEAT_LOST and before.is_up and not listing.beats_count else verdict
 
 
@@ -355,8 +359,8 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
         old, new = before.environment.connection_id, environment.connection_id
         yield event(kind=kind, before=old, after=new, lasted=_lasted(before, at))
     if environment is not before.environment:
-        for change in changes(before.environment, environment):
-            yield event(kind=change.kind, field=change.field, before=change.before, after=change.after)
+        for kind, field, old, new in changes(before.environment, environment):
+            yield event(kind=kind, field=field, before=old, after=new)
     if before.is_flapping != after.is_flapping and not after.presence.is_absent:
         yield event(kind=Kind.FLAPPING if after.is_flapping else Kind.STEADY)
 

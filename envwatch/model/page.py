@@ -5,7 +5,7 @@ millisecond, without parsing, that cleaning changes nothing; other text is clean
 
 A page with an unfit row or an unknown field goes row by row. Unknown fields are kept, and an unfit row is set aside
 instead of losing the page. One row can hold what no parser accepts: deep nesting, bytes that are not UTF-8, a number of
-5,000 digits. `split_rows` counts only brackets outside of strings, so such a row is set aside alone. It works on bytes:
+5,000 digits. `split` counts only brackets outside of strings, so such a row is set aside alone. It works on bytes:
 JSON's syntax is ASCII, and no byte of a longer UTF-8 sequence is. Its time is linear in the size, without recursion.
 """
 
@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import pydantic_core
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
@@ -29,8 +29,6 @@ from envwatch.model.text import BITS, DEPTH, LONGEST, SafeText, clean, clean_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from envwatch.model.pool import Pool
 
 
 # An unterminated string matches as well: otherwise the search would restart at each of its escaped quotes and read to
@@ -44,19 +42,10 @@ _LAST: Final = re.compile(_SPACE + rb"(?=\])")
 _TEXT: Final = re.compile(_SPACE + rb":" + _SPACE + rb'("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
 
 
-class Pieces(NamedTuple):
-    """A page that was split."""
+def split(page: bytes) -> tuple[list[bytes], bytes] | None:
+    """Return the rows of a page, and the page without rows; None without a complete array `connections` of objects.
 
-    rows: list[bytes]
-    """Each object of the array `connections`, from its opening bracket to its closing one."""
-    rest: bytes
-    """The page with that array empty."""
-
-
-def split(page: bytes) -> Pieces | None:
-    """Return the rows of a page, or None without a complete array of objects named `connections`.
-
-    Neither the rows nor the rest of the page are validated.
+    Each row reaches from its opening bracket to its closing one. Neither the rows nor the rest are validated.
     """
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
@@ -72,7 +61,7 @@ def split(page: bytes) -> Pieces | None:
         end = closed
         row = _NEXT_ROW.match(page, end)
     last = _LAST.match(page, end)
-    return Pieces(rows, page[:start] + page[last.end() :]) if last else None
+    return (rows, page[:start] + page[last.end() :]) if last else None
 
 
 def id_in(row: bytes) -> bytes | None:
@@ -338,9 +327,10 @@ def _decoded_page(data: bytes) -> JsonValue:
         pieces = split(data)
         if pieces is None:
             raise
-    page = _decoded(pieces.rest)
+    rows, rest = pieces
+    page = _decoded(rest)
     if isinstance(page, dict) and page.get("connections") == []:
-        page["connections"] = [_decoded_row(row) for row in pieces.rows]
+        page["connections"] = [_decoded_row(row) for row in rows]
     return page
 
 
@@ -404,3 +394,49 @@ def _is_usable_number(value: JsonValue) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)  # 1e999 reads as infinity
     return not isinstance(value, int) or value.bit_length() <= BITS
+
+
+POOL_LIMIT: Final = 10_000
+"""Values of a pool that are kept of each kind: what differs from row to row must not fill the memory twice."""
+
+
+class Pool:
+    """Makes equal values of decoded JSON one object: 100,000 rows hold the same few texts, lists and objects.
+
+    Shared values must not be changed in place.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._nested: dict[bytes, JsonValue] = {}
+
+    def share(self, members: dict[str, JsonValue]) -> None:
+        """Replace each value by an equal one that was seen before, if there is one."""
+        for name, value in members.items():
+            members[name] = self._shared(value)
+
+    def _shared(self, value: JsonValue) -> JsonValue:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, (dict, list)):
+            # The text distinguishes 1, 1.0 and true, which are equal in Python.
+            text = pydantic_core.to_json(value)
+            return self._nested[text] if text in self._nested else self._kept(text, value)
+        return value
+
+    def _kept(self, text: bytes, value: dict[str, JsonValue] | list[JsonValue]) -> JsonValue:
+        shared: JsonValue
+        if isinstance(value, dict):
+            shared = {self._text(name): self._shared(item) for name, item in value.items()}
+        else:
+            shared = [self._shared(item) for item in value]
+        if len(self._nested) < POOL_LIMIT:
+            self._nested[text] = shared
+        return shared
+
+    def _text(self, text: str) -> str:
+        return self._texts.setdefault(text, text) if len(self._texts) < POOL_LIMIT else self._texts.get(text, text)
+
+    def __len__(self) -> int:
+        """Return how many values are kept."""
+        return len(self._texts) + len(self._nested)

@@ -28,15 +28,14 @@ NO_BEAT = {"lastHeartbeat": None}
 
 
 def listing_at(at: float, **changes: Any) -> ListingContext:
-    return ListingContext(
-        **({"number": 2, "asked_at": (at - NOW) / 1000, "gap_ms": GAP, "elapsed_ms": at - NOW} | changes)
-    )
+    values: dict[str, Any] = {"number": 2, "asked_at": (at - NOW) / 1000, "gap_ms": GAP, "elapsed_ms": at - NOW}
+    return ListingContext(**(values | {"rule": JUDGE} | changes))
 
 
 def next_value(
     tracked: TrackedEnvironment | None, at: float, listing: ListingContext | None = None, **row: Any
 ) -> TrackedEnvironment:
-    return observed(tracked, environment(**row), ServerMs(at), listing or listing_at(at), JUDGE)
+    return observed(tracked, environment(**row), ServerMs(at), listing or listing_at(at))
 
 
 def first_value(**row: Any) -> TrackedEnvironment:

@@ -15,8 +15,7 @@ from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
-from envwatch.model.page import page_of
-from envwatch.model.pool import Pool
+from envwatch.model.page import Pool, page_of
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
-from envwatch.model.page import page_of
-from envwatch.model.pool import Pool
+from envwatch.model.page import Pool, page_of
 from envwatch.past.history import Moment
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.losses import LOSSES, RETURNS, DeathInterval, Key, Loss, LossClassifier, LossStatus, key_of
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, Key, Loss, LossClassifier, LossStatus, key_of
 from envwatch.fleet.events import Event, Kind, leaves
 from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -231,7 +232,7 @@ def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[L
         elif status is LossStatus.ALERTING and loss.is_quiet:
             # The silence ended: the row counts as lost from this moment.
             moment = around.moments[loss.event.profile]
-            died, event = DeathInterval(moment, moment), replace(loss.event, at=moment)
+            died, event = Span(moment, moment), replace(loss.event, at=moment)
             waiting.append(replace(loss, event=event, died=died, noticed_at=around.at, is_quiet=False))
         elif status not in (LossStatus.OVER, LossStatus.SETTLED):
             waiting.append(loss)
@@ -275,7 +276,7 @@ def _with_ids(
 
 
 def _order(loss: Loss) -> tuple[float, float, str]:
-    return loss.noticed_at, loss.died.earliest, loss.event.id or EMPTY
+    return loss.noticed_at, loss.died.since, loss.event.id or EMPTY
 
 
 def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
@@ -283,18 +284,18 @@ def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
 
     Too many losses are one chain.
     """
-    by_start = sorted(losses, key=lambda loss: loss.died.earliest)
+    by_start = sorted(losses, key=lambda loss: loss.died.since)
     if len(by_start) > limits.MOST_LOSSES_WAITING:
         return [by_start]
     chains: list[list[Loss]] = []
     latest = ServerMs(0.0)
     for loss in by_start:
-        if chains and loss.died.earliest <= latest:
+        if chains and loss.died.since <= latest:
             chains[-1].append(loss)
-            latest = max(latest, loss.died.latest)
+            latest = max(latest, loss.died.until)
         else:
             chains.append([loss])
-            latest = loss.died.latest
+            latest = loss.died.until
     return chains
 
 
