@@ -44,12 +44,17 @@ EVENT_KINDS: Final[Mapping[str, Kind]] = {
 """The kinds of events of the attributes whose change is an event."""
 
 
+def has_same_sources(before: Environment, after: Environment) -> bool:
+    """Whether no field differs whose change is an event."""
+    return bool(_SOURCES(before) == _SOURCES(after))
+
+
 def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str, SafeText | None, SafeText | None]]:
     """Yield kind, label and both values of each field whose change is an event, in a fixed order.
 
     Instants and connections are left out: they change all the time, and verdicts are derived from them.
     """
-    if _SOURCES(before) == _SOURCES(after):
+    if has_same_sources(before, after):
         return
     for name, kind in EVENT_KINDS.items():
         was, now = value_of(before, name), value_of(after, name)
@@ -144,19 +149,19 @@ def later_change(
 
     A change of less importance does not replace the last one while that is still recent.
     """
-    if before is after:
-        return last
-    if mode_of(before.mode) != mode_of(after.mode):
-        tag = ChangeTag.MODE
-    elif before.version != after.version:
-        tag = ChangeTag.VERSION
-    elif is_new_connection(before, after):
-        tag = ChangeTag.CONNECTION
-    else:
-        return last
-    if last is not None and last.is_recent(at) and _RANKS[last.tag] < _RANKS[tag]:
+    tag = None if before is after else _tag_between(before, after)
+    if tag is None or (last is not None and last.is_recent(at) and _RANKS[last.tag] < _RANKS[tag]):
         return last
     return RecentChange(tag, at)
+
+
+def _tag_between(before: Environment, after: Environment) -> ChangeTag | None:
+    if not has_same_sources(before, after):
+        if mode_of(before.mode) != mode_of(after.mode):
+            return ChangeTag.MODE
+        if before.version != after.version:
+            return ChangeTag.VERSION
+    return ChangeTag.CONNECTION if is_new_connection(before, after) else None
 
 
 _SLOTS = limits.FLAP_SAMPLES - 1
