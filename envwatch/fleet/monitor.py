@@ -31,7 +31,7 @@ from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.mass_changes import blast_radius
+from envwatch.fleet.mass_changes import shared_text
 from envwatch.fleet.outages import states
 from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
@@ -41,7 +41,7 @@ from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.outcome import Slept
-from envwatch.model.text import EMPTY, SafeText, composed
+from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -433,7 +433,7 @@ class Monitor:
             keys = {key_of(loss) for loss in losses}
             environments = self.fleet.by_profile[losses[0].profile].environments.values()
             survivors = (each.environment for each in environments if each.verdict.is_up and each.key not in keys)
-            return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
+            return shared_text(lost, survivors)
 
         def replacement(key: Key) -> SafeText | None:
             return None if (tracked := self.fleet.tracked(key)) is None else tracked.replaced_by_name

@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence
@@ -40,13 +40,9 @@ _SANDBOX: Final = "sandbox-"
 _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.device_id")
 
 
-class Place(NamedTuple):
-    """What rows must share for one to replace another: only a hash of the computer's name differs."""
-
-    organization_id: SafeText
-    device_id: SafeText
-    surface: str
-    """`server` or `listen`."""
+Place: TypeAlias = tuple[SafeText, SafeText, str]
+"""Organization, device and surface (`server` or `listen`), which rows must share for one to replace another: only a
+hash of the computer's name differs."""
 
 
 def place_of(environment: Environment) -> Place | None:
@@ -55,7 +51,7 @@ def place_of(environment: Environment) -> Place | None:
     device_id = environment.device_id
     if surface is None or not device_id or device_id.startswith(_SANDBOX):
         return None
-    return Place(environment.organization_id, device_id, surface)
+    return environment.organization_id, device_id, surface
 
 
 @lru_cache(maxsize=4_096)

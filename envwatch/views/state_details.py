@@ -198,7 +198,7 @@ def shared_lines(
         is_near = silence.until - now.wall < _DAY_MS
         until = clock_text(silence.until, zone)[:5] if is_near else date_text(silence.until, zone)[:16]
         until = until if zone is None else f"{until}Z"
-        reason = f": {silence.reason}" if silence.reason else ""
+        reason = f": {silence.note}" if silence.note else ""
         yield DetailLine("shared", composed(f"silenced by {silence.by} until {until}{reason}"))
 
 
@@ -221,7 +221,7 @@ def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) 
         return marked_text("acked", ack.by, ack.note, width)
     if (silence := shared_silence_of(environment, wall)) is not None:
         lasts = minutes_age(span(silence.until - wall))
-        return marked_text(f"silenced {lasts}", silence.by, silence.reason, width)
+        return marked_text(f"silenced {lasts}", silence.by, silence.note, width)
     return None
 
 
