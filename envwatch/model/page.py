@@ -12,7 +12,6 @@ JSON's syntax is ASCII, and no byte of a longer UTF-8 sequence is. Its time is l
 from __future__ import annotations
 
 import json
-import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -25,10 +24,10 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from envwatch.model import limits
 from envwatch.model.environment import WIRE_FIELDS, Environment, ValueKind
-from envwatch.model.text import BITS, DEPTH, LONGEST, SafeText, clean, clean_key, cleaned, is_hashed
+from envwatch.model.text import DEPTH, LONGEST, SafeText, clean, clean_key, cleaned, is_hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 # An unterminated string matches as well: otherwise the search would restart at each of its escaped quotes and read to
@@ -276,10 +275,11 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
     for name in _OBJECTS:
         value = getattr(row, name)
         if before is not None and value == (known := getattr(before, name)):
-            changes[name] = known
-        elif not _needs_no_cleaning((value,), is_plain=is_plain):
-            changes[name] = cleaned(value)
-            if is_too_large(changes[name]):
+            # Nobody has the new row yet, and `replace` takes as long as decoding it.
+            object.__setattr__(row, name, known)
+        elif not (is_plain and _is_short(value)) and (clean_value := cleaned(value)) != value:
+            changes[name] = clean_value
+            if is_too_large(clean_value):
                 raise ValueError("escapes made it too large")
     return replace(row, **changes) if changes else row
 
@@ -370,30 +370,11 @@ def _is_sendable(id_: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in id_)
 
 
-def _needs_no_cleaning(values: Iterable[JsonValue], depth: int = DEPTH, *, is_plain: bool) -> bool:
-    """Whether `cleaned` surely leaves decoded values unchanged; `is_plain` if it can only shorten their texts."""
-    for value in values:
-        if type(value) is str:
-            if len(value) > LONGEST or not (is_plain or (value.isascii() and value.isprintable())):
-                return False
-        elif type(value) is dict:
-            names = "".join(value)
-            if len(names) > LONGEST or not (is_plain or _is_plain(names)):
-                return False
-            if not (depth and _needs_no_cleaning(value.values(), depth - 1, is_plain=is_plain)):
-                return False
-        elif type(value) is list:
-            if not (depth and _needs_no_cleaning(value, depth - 1, is_plain=is_plain)):
-                return False
-        elif not _is_usable_number(value):
-            return False
-    return True
-
-
-def _is_usable_number(value: JsonValue) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)  # 1e999 reads as infinity
-    return not isinstance(value, int) or value.bit_length() <= BITS
+def _is_short(value: JsonValue) -> bool:
+    """Whether a decoded value is too short to exceed a limit of `cleaned`."""
+    text = pydantic_core.to_json(value)
+    is_nested = text.count(b"{") + text.count(b"[") > DEPTH
+    return len(text) <= LONGEST and not is_nested and b"Infinity" not in text and b"NaN" not in text
 
 
 POOL_LIMIT: Final = 10_000
