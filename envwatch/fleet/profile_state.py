@@ -14,10 +14,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.anomalies import QuarantinedListing, StallDetector, acceptance_of, still_listed
-from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.events import (
+    BY_ANY_LISTING,
+    NO_PERIODS,
+    NO_PROFILE,
+    Event,
+    Kind,
+    Periods,
+    begun,
+    blind_after,
+    ended,
+    woken,
+)
 from envwatch.fleet.inventory import missing_events, next_environments, with_inventory
 from envwatch.fleet.mass_changes import in_groups
-from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, begun, blind_after, ended, woken
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import Presence, PresenceRule
 from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements

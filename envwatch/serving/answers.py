@@ -13,7 +13,7 @@ from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.periods import blind_after
+from envwatch.fleet.events import blind_after
 from envwatch.model.listing_api import (
     AGE_HEADER,
     INTERVAL_HEADER,

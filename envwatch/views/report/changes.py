@@ -10,8 +10,7 @@ from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.events import Event, Kind
-from envwatch.fleet.periods import ENDS
+from envwatch.fleet.events import ENDS, Event, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.versions import is_behind
