@@ -31,9 +31,8 @@ from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.mass_changes import shared_text
 from envwatch.fleet.outages import states
-from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, NEVER_BEAT
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.run_before import with_siblings
@@ -158,10 +157,6 @@ class Monitor:
         if isinstance(outcome, Slept):
             incidents = incidents.after_sleep(profile)
 
-        def last_seen_alive_at(key: Key) -> float:
-            tracked = fleet.tracked(key)
-            return 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
-
         def loss_of(event: Event, group: Event | None) -> Loss:
             tracked = fleet.tracked(key_of(event))
             listed_at = event.at if before.listed is None else before.clock.server_time(before.listed.wall)
@@ -174,17 +169,7 @@ class Monitor:
                 or (verdict == HEARTBEAT_LOST and not beats_prove),
             )
 
-        def identity(key: Key) -> ServerKey:
-            """Return the same value for the keys of one environment under two profiles of one server."""
-            return (fleet.server_of(key[0]) or key[0], key[1])
-
-        def with_losses(incidents: Incidents, events: Iterable[Event]) -> tuple[Incidents, tuple[Event, ...]]:
-            return incidents.with_events(events, loss_of, last_seen_alive_at, identity)
-
-        def is_listed_down(key: Key) -> bool:
-            return (tracked := fleet.tracked(key)) is not None and tracked.verdict in (DISCONNECTED, HEARTBEAT_LOST)
-
-        incidents, events = with_losses(incidents.with_proof(is_listed_down), found)
+        incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet)
         lost: list[Event] = []
         if ended:
             acks = {key: ack for key, ack in acks.items() if key not in ended}
@@ -201,7 +186,7 @@ class Monitor:
             fleet = fleet.with_profile_state(profile, after)
             lost += resumed[profile].losses_since(after)
             resumed = {name: state for name, state in resumed.items() if name != profile}
-        incidents, _ = with_losses(incidents, lost)
+        incidents, _ = incidents.with_events(lost, loss_of, fleet)
         event_log = self.event_log.with_events(events) if events else self.event_log
         own = self.watched.get(profile, NOT_WATCHED)
         watched = own.apply(before, after)
@@ -225,7 +210,9 @@ class Monitor:
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
-        incidents, opened, resolved = self.incidents.tick(self._surroundings(now))
+        incidents, opened, resolved = self.incidents.tick(
+            Surroundings(now=now, fleet=self.fleet, classify_loss=self.loss_classifier(now), policy=self.policy_of)
+        )
         if incidents is self.incidents:
             return self, MonitorChanges(now, events=events)
         alerts = self.alerts.apply(opened, resolved)
@@ -424,27 +411,3 @@ class Monitor:
             return LossStatus.QUIET if self.policy_of(profile).concerns(tracked, at) else LossStatus.OUTSIDE
 
         return classify_loss
-
-    def _surroundings(self, now: Clocks) -> Surroundings:
-        def shared(losses: Sequence[Event]) -> SafeText | None:
-            lost = [loss.then.environment for loss in losses if loss.then is not None]
-            if len(lost) < len(losses):
-                return None
-            keys = {key_of(loss) for loss in losses}
-            environments = self.fleet.by_profile[losses[0].profile].environments.values()
-            survivors = (each.environment for each in environments if each.verdict.is_up and each.key not in keys)
-            return shared_text(lost, survivors)
-
-        def replacement(key: Key) -> SafeText | None:
-            return None if (tracked := self.fleet.tracked(key)) is None else tracked.replaced_by_name
-
-        blind = {profile: profile_state.blindness(now) for profile, profile_state in self.fleet.by_profile.items()}
-        return Surroundings(
-            at=now.monotonic,
-            classify_loss=self.loss_classifier(now),
-            policy=self.policy_of,
-            moments=self.fleet.moments(now.wall),
-            blind={profile: blindness for profile, blindness in blind.items() if blindness is not None},
-            shared=shared,
-            replacement=replacement,
-        )
