@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
@@ -90,16 +91,12 @@ def with_replacements(
 
     `listed` holds the ids of the rows of the listing.
     """
-    devices = list(map(_device_of, environments.values()))
-    if len(set(devices)) == len(devices) and not inputs.is_off:
+    rows_on = Counter(map(_device_of, environments.values()))
+    if len(rows_on) == len(environments) and not inputs.is_off:
         return environments  # nearly always: no device has two rows
-    seen: set[SafeText] = set()
-    shared: set[SafeText] = set()
-    for device in devices:
-        (shared if device in seen else seen).add(device)
     groups: dict[Place | None, list[TrackedEnvironment]] = {}
-    for device, tracked in zip(devices, environments.values(), strict=True):
-        if device in shared or tracked.replaced_by is not None:
+    for tracked in environments.values():
+        if rows_on[tracked.environment.device_id] > 1 or tracked.replaced_by is not None:
             groups.setdefault(place_of(tracked.environment), []).append(tracked)
     changed = {
         after.environment.id: after

@@ -1,7 +1,7 @@
 """One page of the listing: JSON bytes become frozen rows of cleaned text.
 
-Usually every row fits: pydantic validates the whole page straight from the bytes. `is_plain` proves within a tenth of a
-millisecond, without parsing, that cleaning changes nothing; other text is cleaned afterwards.
+Usually every row fits: pydantic validates the whole page straight from the bytes. `is_plain_json` proves within a
+tenth of a millisecond, without parsing, that cleaning changes nothing; other text is cleaned afterwards.
 
 A page with an unfit row or an unknown field goes row by row. Unknown fields are kept, and an unfit row is set aside
 instead of losing the page. One row can hold what no parser accepts: deep nesting, bytes that are not UTF-8, a number of

@@ -259,7 +259,8 @@ def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, no
     began_at, entries, back = finite_number(raw.get("began_at")), raw.get("losses"), raw.get("back")
     if began_at is None or not isinstance(entries, list):
         return None
-    losses = tuple(_losses_in(entries, profile, id_))
+    found = (_loss_in(entry, profile, id_) for entry in entries)
+    losses = tuple(loss for loss in found if loss is not None)
     over = {id_ for id_ in back if isinstance(id_, str)} if isinstance(back, list) else set()
     remaining = frozenset(key_of(loss) for loss in losses if loss.id not in over)
     if not remaining:
@@ -274,12 +275,6 @@ def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, no
         noticed_at=_monotonic(raw.get("noticed_at"), now),
         remaining=remaining,
     )
-
-
-def _losses_in(entries: list[object], profile: SafeText, incident: SafeText) -> Iterator[Event]:
-    for entry in entries:
-        if (loss := _loss_in(entry, profile, incident)) is not None:
-            yield loss
 
 
 def _loss_in(raw: object, profile: SafeText, incident: SafeText) -> Event | None:
