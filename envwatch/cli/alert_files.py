@@ -20,8 +20,8 @@ from envwatch.fleet.alerting.alert_state import (
 )
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText
-from envwatch.storage.alert_state_file import INCIDENTS_OF_1_0, AlertStateFile, HooksLock
-from envwatch.storage.state_file import ChangedFile
+from envwatch.storage.remembered import ALERT_STATE, INCIDENTS_OF_1_0
+from envwatch.storage.state_file import ChangedFile, HooksLock, StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ def places_for(profiles: Profiles, sources: Mapping[SafeText, str]) -> dict[Safe
 
 def stored_state(place: AlertPlace, profile: SafeText, now: Clocks) -> AlertState | None:
     """Return the stored alert state of a profile, or the open incidents that 1.0.0 left; None if there is neither."""
-    content = AlertStateFile.format.read_or_empty(place.path)
+    content = ALERT_STATE.read_or_empty(place.path)
     if content:
         return alert_state(content, profile, now)
     old = INCIDENTS_OF_1_0.read_or_empty(state_file("incidents"))
@@ -63,7 +63,7 @@ def stored_state(place: AlertPlace, profile: SafeText, now: Clocks) -> AlertStat
 
 def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> AlertState | None:
     """Return the losses and incidents that another process stored of a profile, if any, to judge one listing with."""
-    state = alert_state(AlertStateFile.format.read_or_empty(alert_file_for(*profile)), name, now)
+    state = alert_state(ALERT_STATE.read_or_empty(alert_file_for(*profile)), name, now)
     return None if state is None else replace(state, online=frozenset())
 
 
@@ -72,7 +72,7 @@ class FailingHooks:
 
     def __init__(self, profiles: Profiles) -> None:
         paths = {alert_file_for(*profile) for profile in profiles.values()}
-        self._files = [ChangedFile(path, AlertStateFile.format.read_or_empty) for path in paths]
+        self._files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
         self._found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
 
     def newest(self, now: Clocks) -> Mapping[SafeText, WallMs]:
@@ -96,7 +96,7 @@ class AlertFiles:
         self._places = places
         self._warn = warn
         self._locks = {name: HooksLock(place.path.with_suffix(".lock")) for name, place in places.items()}
-        self._files = dict[SafeText, AlertStateFile]()
+        self._files = dict[SafeText, StateFile]()
         self._waits_for = dict[SafeText, str]()
         self._written = dict[SafeText, tuple[AlertState, WallMs]]()
         """The newest written states, and when they were written."""
@@ -113,7 +113,7 @@ class AlertFiles:
             if name in self._files or not self._acquire(name):
                 continue
             taken[name] = stored_state(place, name, now)
-            self._files[name] = AlertStateFile(place.path, self._warn)
+            self._files[name] = StateFile(ALERT_STATE, place.path, self._warn)
         return taken
 
     def _acquire(self, name: SafeText) -> bool:

@@ -22,7 +22,7 @@ from envwatch import __version__
 from envwatch.cli.registry import COMMANDS, GROUPS, PLUGIN
 from envwatch.config.values import line, path_text, query
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
-from envwatch.storage.redactor import LIKE_A_KEY
+from envwatch.redactor import LIKE_A_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -19,7 +19,7 @@ from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError, zone_named
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, past_moment_of, use_zone
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -236,7 +236,7 @@ def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
 
 def client_for(credentials: Credentials, settings: Settings) -> Client:
     """Return the HTTP client of one profile; it connects with its first request."""
-    from envwatch.sources.letta.client import Client, ListParams
+    from envwatch.sources.letta.client import Client
     from envwatch.sources.letta.network_settings import SettingsError
 
     try:
@@ -246,7 +246,9 @@ def client_for(credentials: Credentials, settings: Settings) -> Client:
             key_origin=credentials.origin,
             limits=settings.limits,
             find_key=partial(renewed_key, credentials, settings),
-            query=ListParams(online_only=settings.online_only, source=settings.source, user_id=settings.user),
+            online_only=settings.online_only,
+            source=settings.source,
+            user=settings.user,
         )
     except SettingsError as error:
         raise StopError(Exit.USAGE, str(error)) from None
@@ -289,9 +291,10 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 
     When it cannot be written any more, `notify` is called with one line, from any thread.
     """
+    import logging
     from pathlib import Path
 
-    from envwatch.storage.log import Level, PollLog
+    from envwatch.storage.log import PollLog
 
     path = None
     if options.log_level != "off":
@@ -299,7 +302,7 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
             path = Path(options.log_file)
         elif options.command not in _WITHOUT_LOG:
             path = _state_folder() / "envwatch.log"
-    least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
+    least = logging.INFO if options.log_level == "off" else logging.getLevelNamesMapping()[options.log_level.upper()]
     return PollLog(path, redactor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
 

@@ -22,6 +22,7 @@ from envwatch.demo.fleet import SimulatedFleet
 from envwatch.demo.machines import random_at
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.times import DAY_MS, MINUTE_MS, TimeWindow, time_of_day
+from envwatch.files import write_private
 from envwatch.fleet.alerting.acknowledgements import ack_of, note_of
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -36,7 +37,6 @@ from envwatch.storage.history.folder import BESIDE, FolderLock, Retention, day_o
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.schema import explained
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.storage.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -5,6 +5,7 @@ Owns the wiring between the configuration, the decision, the runner and the aler
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from envwatch.hooks.message import Context, message_of
 from envwatch.hooks.runner import Runner
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.log import Level, LogLine
+from envwatch.storage.log import LogLine
 from envwatch.views.events.cloud_events import source_of
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_state import AlertState
-    from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
+    from envwatch.hooks.message import Delivery
     from envwatch.hooks.runner import HookReport
     from envwatch.model.clock import WallMs
     from envwatch.storage.log import PollLog
@@ -170,7 +171,7 @@ async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIter
         return
 
     def report(line: HookReport) -> None:
-        poll_log.write(LogLine(Level.WARNING if line.is_failure else Level.INFO, line.text))
+        poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))
         if line.is_news:
             print_error(f"envwatch: {line.text}")
 

@@ -34,9 +34,8 @@ from envwatch.model.outcome import Failed, Listed
 from envwatch.model.text import clean
 from envwatch.sources.poller import Runtime
 from envwatch.sources.session import Session
-from envwatch.storage.remembered import AcknowledgementsFile, acknowledged
-from envwatch.storage.silences_file import SilencesReader
-from envwatch.storage.state_file import ChangedFile
+from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged, silences_in
+from envwatch.storage.state_file import ChangedFile, StateFile
 from envwatch.views.matching import matcher_or_none
 
 if TYPE_CHECKING:
@@ -112,9 +111,10 @@ class StateFiles:
 
     def __init__(self, warn: Callable[[str], None], profile: SafeText, alerts: AlertFiles | None = None) -> None:
         path = state_file("acknowledged")
-        self._file = AcknowledgementsFile(path, warn)
+        self._file = StateFile(ACKNOWLEDGEMENTS, path, warn)
         self._acks = ChangedFile(path, acknowledged)
-        self._silences = SilencesReader(state_file("silences"), partial(matcher_or_none, profile=profile))
+        matcher_of = partial(matcher_or_none, profile=profile)
+        self._silences = ChangedFile(state_file("silences"), partial(silences_in, matcher_of=matcher_of))
         self._alerts = alerts
 
     async def newest(self, monitor: Monitor, now: Clocks) -> tuple[Monitor, Mapping[SafeText, AlertState | None]]:

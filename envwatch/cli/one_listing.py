@@ -69,8 +69,7 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
-    from envwatch.storage.remembered import acknowledged
-    from envwatch.storage.silences_file import silences_in
+    from envwatch.storage.remembered import acknowledged, silences_in
 
     monitor = Monitor.create(
         profiles.limits,

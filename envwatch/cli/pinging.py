@@ -13,8 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.hooks.delivery import DeliveryError
 from envwatch.hooks.hook import ping_of
+from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
 from envwatch.sources.letta.network_settings import SettingsError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
-    from envwatch.hooks.webhook import Ping
+    from envwatch.hooks.webhook import WebService
     from envwatch.model.text import SafeText
 
 _EVERY_S: Final = limits.PING_EVERY.total_seconds()
@@ -33,7 +33,7 @@ _EVERY_S: Final = limits.PING_EVERY.total_seconds()
 class SharedPing(NamedTuple):
     """An address, and the profiles that have the address: one that cannot be seen is a failure of all."""
 
-    ping: Ping
+    ping: WebService
     names: Sequence[SafeText]
     """The names under which the profiles are watched."""
 
@@ -44,7 +44,7 @@ def pings_of(profiles: Profiles) -> list[SharedPing]:
     Raises:
         StopError: if a switch cannot be used.
     """
-    pings: dict[str, Ping] = {}
+    pings: dict[str, WebService] = {}
     names: dict[str, list[SafeText]] = {}
     for name, (_, settings) in profiles.items():
         try:
@@ -111,7 +111,7 @@ class DeadMansSwitch:
     async def _fetch(self, switch: _Switch, *, is_failure: bool) -> None:
         what = ": ".join(filter(None, [", ".join(switch.shared.names), "ping_url"]))
         try:
-            await switch.shared.ping.fetch(is_failure=is_failure)
+            await switch.shared.ping.ping(is_failure=is_failure)
         except DeliveryError as error:
             if not switch.is_broken:
                 self._warn(f"{what}: {error}")

@@ -13,9 +13,9 @@ from envwatch.cli.arguments import Exit, Options, StopError
 from envwatch.cli.bootstrap import all_settings_for, config_path_for
 from envwatch.cli.streams import print_error, write
 from envwatch.model.text import clean, counted
-from envwatch.serving.listening import Address, ListeningSocket, ServerError, listen
-from envwatch.serving.tokens import TokensError, TokensFile, add_token
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
+from envwatch.serving.listening import Address, Certificate, ListeningSocket, ServerError, listen
+from envwatch.serving.tokens import TokensFile, add_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.config.settings import Settings
     from envwatch.model.text import SafeText
-    from envwatch.serving.tls import Certificate
 
 _TOKENS: Final = "serve-tokens"
 """The name of the file of tokens beside the configuration file."""
@@ -38,7 +37,7 @@ def new_token(options: Options) -> int:
     (path,) = paths
     try:
         token = add_token(path, options.new_token)
-    except TokensError as error:
+    except ServerError as error:
         raise StopError(Exit.USAGE, str(error)) from None
     write(f"{token}\n".encode())
     print_error(f"added to {path}; it is not shown again. The viewer sets LETTA_API_KEY to it")
@@ -78,15 +77,13 @@ class Plan:
     @classmethod
     def from_options(cls, profiles: Profiles, options: Options) -> Self:
         """Return the plan, and listen; stop if something that it needs cannot be used."""
-        from envwatch.serving.tls import Certificate
-
         settings = {name: each for name, (_, each) in profiles.items()}
         paths = {name: _tokens_path(each, options) for name, each in settings.items()}
         try:
             files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
             cert, key = options.tls_cert, options.tls_key
             tls = None if cert is None else Certificate(Path(cert), Path(key or cert))
-        except (TokensError, ServerError) as error:
+        except ServerError as error:
             raise StopError(Exit.USAGE, str(error)) from None
         try:
             listening = listen(options.bind)

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.model.text import clean
 from envwatch.serving.answers import ProfileEndpoint
-from envwatch.serving.app import ServedProfile, ServingApp
+from envwatch.serving.app import ServingApp
 from envwatch.serving.listening import ServerError
+from envwatch.serving.listing import SharedState
 from envwatch.serving.server import HttpServer
-from envwatch.serving.shared_state import SharedState
-from envwatch.serving.tokens import TokensError
 from envwatch.sources.poller import read_clocks
 
 if TYPE_CHECKING:
@@ -27,9 +26,10 @@ if TYPE_CHECKING:
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.cli.serve_plan import Plan
     from envwatch.fleet.monitor import Monitor
-    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.text import SafeText
-    from envwatch.serving.tls import Certificate
+    from envwatch.serving.listening import Certificate
+    from envwatch.serving.tokens import Tokens
     from envwatch.storage.log import PollLog
 
 _COUNTED_EVERY_S: Final = 3_600.0
@@ -43,12 +43,12 @@ class Service:
         self._plan = plan
         self._warn = warn
         self._log = log
-        self._profiles = {name: ServedProfile(ProfileEndpoint(), plan.tokens[name].tokens) for name in plan.settings}
+        self._endpoints = {name: ProfileEndpoint() for name in plan.settings}
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
         self._series = _Series() if find_spec("prometheus_client") is not None else None
-        by_profile = {settings.profile: self._profiles[name] for name, settings in plan.settings.items()}
-        self._app = ServingApp(by_profile, read_clocks, log.note, self._series)
+        endpoints = {settings.profile: self._endpoints[name] for name, settings in plan.settings.items()}
+        self._app = ServingApp(endpoints, self._tokens(), read_clocks, log.note, self._series)
         tls = None if plan.tls is None else plan.tls.context
         self._server = HttpServer(self._app, plan.listening, warn, tls)
         self._counted_at = read_clocks().monotonic
@@ -65,23 +65,23 @@ class Service:
         if self._server.error is not None:
             raise self._server.error
         changes, now = update.changes, update.changes.now
-        for name, profile in self._profiles.items():
+        for name, endpoint in self._endpoints.items():
             profile_state = update.monitor.fleet.by_profile[name]
             shared = SharedState(self._names[name], update.monitor.acks, update.monitor.silences)
             outcome = changes.outcome if changes.profile == name else None
-            self._server.call(partial(profile.endpoint.update, profile_state, outcome, now, shared))
+            self._server.call(partial(endpoint.update, profile_state, outcome, now, shared))
         if self._series is not None:
             self._series.take(update, hooks)
         if now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
             self._counted_at = now.monotonic
-            self._server.call(lambda: self._log.note(self._app.counts.taken().line()))
+            self._server.call(lambda: self._log.note(self._app.take_counts()))
 
     async def renew(self) -> None:
         """Take over what has changed of tokens and certificate; the disk may be slow."""
         for file in dict.fromkeys(self._plan.tokens.values()):
             try:
                 is_changed = await asyncio.to_thread(file.reread)
-            except TokensError as error:
+            except ServerError as error:
                 self._warn(f"the tokens stay as they were: {error}")
             else:
                 if is_changed:
@@ -98,14 +98,16 @@ class Service:
 
     async def close(self) -> None:
         """End: viewers read so for a moment, then the port is closed."""
-        for profile in self._profiles.values():
-            self._server.call(profile.endpoint.end)
+        for endpoint in self._endpoints.values():
+            self._server.call(endpoint.end)
         await self._server.close()
-        self._log.note(self._app.counts.line())
+        self._log.note(self._app.take_counts())
+
+    def _tokens(self) -> dict[str, Tokens]:
+        return {settings.profile: self._plan.tokens[name].tokens for name, settings in self._plan.settings.items()}
 
     def _take_tokens(self) -> None:
-        for name, profile in self._profiles.items():
-            profile.tokens = self._plan.tokens[name].tokens
+        self._app.tokens = self._tokens()
 
     def _take_certificate(self, tls: Certificate) -> None:
         try:
@@ -131,7 +133,7 @@ class _Series:
     """The metrics of the newest update."""
 
     def __init__(self) -> None:
-        from envwatch.metrics.poll_counts import PollCounts
+        from envwatch.metrics.exposition import PollCounts
 
         self._polls = PollCounts()
         self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.model.text import cells, clean, fitted, shortened
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, StopError
 from envwatch.cli.streams import print_error
+from envwatch.files import SharedFile
 from envwatch.metrics.environment_series import is_seen
 from envwatch.model.text import clean
-from envwatch.storage.shared_file import SharedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -38,11 +38,11 @@ from pydantic import SecretStr
 
 from envwatch.config.declared import ALTERNATIVES
 from envwatch.config.settings import DEFAULT, PROFILE
+from envwatch.files import open_regular, read_regular
 from envwatch.model.limits import SETTINGS_BYTES
 from envwatch.model.text import clean
+from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.storage.redactor import KEY
-from envwatch.storage.regular_files import open_regular, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from envwatch.config.declared import ALTERNATIVES, SETTINGS, ProfileSettings
 from envwatch.config.values import MOST_EXPECTED, ConfigError, line, path_text, seconds_text
+from envwatch.files import read_regular
 from envwatch.model.limits import SETTINGS_BYTES, Limits
 from envwatch.model.text import SafeText, clean, shortened
-from envwatch.storage.regular_files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,9 +11,10 @@ from pydantic import SecretStr
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.hooks.decision import HookRule
+from envwatch.model import limits
 from envwatch.model.clock import ServerMs
+from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
-from envwatch.storage.redactor import redactor
 from envwatch.views.events.cloud_events import word_of
 from envwatch.views.matching import event_test
 from envwatch.views.output.command_context import child_environment
@@ -21,8 +22,8 @@ from envwatch.views.output.command_context import child_environment
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from envwatch.hooks.delivery import Delivery
-    from envwatch.hooks.webhook import Ping
+    from envwatch.hooks.message import Delivery
+    from envwatch.hooks.webhook import WebService
     from envwatch.model.text import SafeText
 
 INCIDENT: Final = "incident"
@@ -114,7 +115,7 @@ def deliveries_of(
 
 
 def _delivery_of(hook: Hook, environ: Mapping[str, str], child_environ: Mapping[str, str]) -> Delivery:
-    from envwatch.hooks.command import Apprise, HookCommand  # noqa: PLC0415 - where hooks run
+    from envwatch.hooks.command import HookCommand, apprise_command  # noqa: PLC0415 - where hooks run
 
     if hook.command:
         return HookCommand(hook.command, child_environ)
@@ -124,8 +125,8 @@ def _delivery_of(hook: Hook, environ: Mapping[str, str], child_environ: Mapping[
             raise SettingsError(f"the package apprise is not installed: {how}")
         for address in hook.apprise:
             _learn(address.get_secret_value().partition("://")[2])
-        return Apprise(hook.apprise, child_environ)
-    from envwatch.hooks.webhook import PAGERDUTY, Webhook  # noqa: PLC0415 - httpx, only where it is used
+        return apprise_command(hook.apprise, child_environ)
+    from envwatch.hooks.webhook import PAGERDUTY, WebService  # noqa: PLC0415 - httpx, only where it is used
 
     text = _variable(hook.url_env, environ) if hook.url_env is not None else PAGERDUTY
     if hook.url is not None:
@@ -137,10 +138,10 @@ def _delivery_of(hook: Hook, environ: Mapping[str, str], child_environ: Mapping[
     if hook.key_env is not None:
         key = SecretStr(_variable(hook.key_env, environ))
         redactor().learn(key.get_secret_value())
-    return Webhook(url, environ, key=key, is_pagerduty=hook.format == "pagerduty")
+    return WebService(url, environ, key=key, is_pagerduty=hook.format == "pagerduty")
 
 
-def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> Ping | None:
+def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
     """Return the dead man's switch by the settings `ping_url` and `ping_url_env`; the redactor learns the address.
 
     Raises:
@@ -148,13 +149,13 @@ def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[st
     """
     if address is None and variable is None:
         return None
-    from envwatch.hooks.webhook import Ping  # noqa: PLC0415 - httpx, only where it is used
+    from envwatch.hooks.webhook import WebService  # noqa: PLC0415 - httpx, only where it is used
 
     try:
         text = address.get_secret_value() if address is not None else _variable(variable or "", environ)
         url = checked_hook_url(text)
         _learn(url.raw_path.decode("ascii"))
-        return Ping(url, environ)
+        return WebService(url, environ, limits.PING_TIME)
     except SettingsError as error:
         raise SettingsError(f"{'ping_url_env' if address is None else 'ping_url'}: {error}") from None
 

@@ -1,7 +1,7 @@
-"""What the table shows and how, in every way that a user can arrange it: the pure part, without drawing.
+"""Costs of the table's rows and order in every arrangement, without drawing.
 
-The reference is the view as it is at the start. Listings follow each other as they do in life, one row in six with
-a new heartbeat, so that whatever is kept from one to the next counts as it does there.
+The reference is the initial view. One row in six has a new heartbeat in the next listing, so caches work as in
+practice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DAY_MS = 86_400_000
 COLUMNS = tuple(column for column, _ in fitting(79))
 
 ARRANGED = View(query=parse("!build"), sort="version", group="pod")
-"""All at once, and most rows are left."""
+"""Filtered, sorted and grouped, with most rows left."""
 
 ARRANGEMENTS = {
     "as it comes, once more": View(),
@@ -54,12 +54,10 @@ ARRANGEMENTS = {
 
 
 def arranged() -> list[Finding]:
-    """Arrange 10,000 rows."""
     return _arranged(10_000)
 
 
 def arranged_100k() -> list[Finding]:
-    """Arrange 100,000 rows; takes a minute."""
     return _arranged(100_000)
 
 
@@ -91,7 +89,6 @@ def _arranged(count: int) -> list[Finding]:
 
 
 def _listings(count: int) -> tuple[Fleet, Fleet]:
-    """Return a fleet after a listing, and after the next."""
     rows = demo_rows(count)
     before = decoded(pages_of(rows))
     after = decoded(pages_of(beating(rows)), {row.id: row for row in before})
@@ -111,8 +108,6 @@ def _outages(fleet: Fleet) -> Iterator[Event]:
 
 
 class _Table:
-    """What a table keeps from one listing to the next, without the table."""
-
     def __init__(self, *listings: Fleet) -> None:
         self._listings: Iterator[Fleet] = cycle(listings)
         self._cache = ArrangeCache()

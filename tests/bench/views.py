@@ -1,4 +1,4 @@
-"""A hundred thousand rows against ten thousand: choosing and sorting them, and moving through them on the screen."""
+"""100,000 rows against 10,000: filtering, sorting, and moving on the screen."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ KEYS = {"down": "j", "page down": "pagedown", "end": "G", "top": "g"}
 
 
 def views_100k() -> list[Finding]:
-    """Choose, sort and move at 100,000 rows; the reference is the same at 10,000."""
     few, many = (decoded(pages_of(demo_rows(count))) for count in (FEW, MANY))
     found = []
     for what, measured, reference in (*_choosing(few, many), *_moving(few, many)):
@@ -73,7 +72,7 @@ def _moving(few: Sequence[Environment], many: Sequence[Environment]) -> list[tup
 
 
 async def moves(rows: Sequence[Environment], view: View) -> dict[str, float]:
-    """Return the median CPU milliseconds of a listing taken in, of each key, and of a tick."""
+    """Return the median CPU milliseconds of a listing, of each key, and of a tick."""
     async with staged() as stage:
         stage.app.dashboard.set_view(view)
         times: dict[str, list[float]] = {}

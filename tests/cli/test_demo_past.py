@@ -1,4 +1,4 @@
-"""The demo's past: what its monitor made of the day, and how it gets into the history."""
+"""The demo's past: the monitor's results of the day, and the copy into the history."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def events(day: list[SimulatedPoll]) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def past_of_none(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The history of a demo without environments, to be copied."""
+    """The history of a demo without environments, for copies."""
     folder = tmp_path_factory.mktemp("past") / "demo@demo-0-7"
     assert write_past(folder, FleetSpec(0, 7), START)
     return folder
@@ -142,7 +142,7 @@ def test_what_is_written_can_be_read_and_is_written_once(tmp_path: Path) -> None
         assert exact(StoredPast(folder).moment(polls[place])) == exact(expected[place].moment)
     assert not (folder / "demo-past").exists()
     assert not write_past(folder, FleetSpec(1, 7), START)
-    later = START + 20 * 60 * MINUTE  # the newest poll is of the day before that
+    later = START + 20 * 60 * MINUTE  # the newest poll is of the previous day
     assert not write_past(folder, FleetSpec(1, 7), later)
     assert polls_in(folder) == polls
 
@@ -162,7 +162,7 @@ def test_a_past_that_is_no_longer_wanted_is_made_by_the_next_demo(tmp_path: Path
     polls = count()
     assert not write_past(tmp_path, FleetSpec(1, 7), START, lambda: next(polls) < 20)
     assert day_paths(tmp_path) == []
-    writer = FolderWriter(tmp_path, Retention())  # of the dashboard, which records its last poll
+    writer = FolderWriter(tmp_path, Retention())  # the dashboard's writer, which records the last poll
     assert writer.take()
     step = next(steps(FleetSpec(1, 7), START, START - MINUTE))
     writer.write(step.moment, step.result, 5.0)
@@ -236,7 +236,6 @@ def test_a_past_that_is_given_up_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def report(home: Path, *arguments: str) -> tuple[int, str, str]:
-    """Return exit code, output and messages of the report on the demo."""
     done = programs.run(
         [sys.executable, "-m", "envwatch", "report", "--profile", "demo", *arguments], environment(home)
     )

@@ -1,4 +1,4 @@
-"""The checks of `envwatch doctor` at their boundaries, their order, and the printed findings."""
+"""The checks of `envwatch doctor` at boundaries, the order, and the printed findings."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import cells, clean
+from envwatch.redactor import Redactor
 from envwatch.sources.letta.probe import Connected, Exchange, Probe, Requests, TlsHandshake
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -61,8 +61,6 @@ TERMINAL: dict[str, Any] = {"term": "xterm-256color", "columns": 80, "lines": 24
 
 
 class Answers(Requests):
-    """Gives responses and a handshake in place of a server's."""
-
     def __init__(self, *pages: Exchange, health: Exchange | None = None, tls: TlsHandshake | None = None) -> None:
         self._pages = iter(pages)
         self._health = health or exchange()
@@ -76,8 +74,6 @@ class Answers(Requests):
 
 
 class Way(Probe):
-    """Gives a connection and answers in place of a server's."""
-
     def __init__(self, connected: Connected | None = None, answers: Answers | None = None) -> None:
         super().__init__(base_url="https://x", limits=Limits(), environ={}, wall=lambda: WALL, monotonic=lambda: 0.0)
         self._connected = connected
@@ -97,7 +93,6 @@ def exchange(**changes: Any) -> Exchange:
 
 
 def server(environ: Mapping[str, str] | None = None, **known: Any) -> ServerContext:
-    """The subject of the checks of a server, with the values that earlier checks found."""
     context = ServerContext(Settings(), environ or {}, lambda: WALL)
     for name, value in known.items():
         setattr(context, name, value)
@@ -172,7 +167,7 @@ async def test_tmux_itself_is_asked_for_its_settings(tmp_path: Path) -> None:
             subprocess.run([*tmux, "set-option", "-s", "set-clipboard", value], check=True)  # noqa: ASYNC221
             finding = await check_tmux(MachineContext({}, environ))
             assert finding.data["set_clipboard"] == value
-            assert finding.data["allow_passthrough"] in {"off", ""}  # the latter before tmux 3.3
+            assert finding.data["allow_passthrough"] in {"off", ""}  # empty before tmux 3.3
     finally:
         subprocess.run([*tmux, "kill-server"], check=True)  # noqa: ASYNC221
     silent = await check_tmux(MachineContext({}, environ))

@@ -1,4 +1,4 @@
-"""What hooks of `watch` send in one run and the next, step by step."""
+"""Messages of `watch` hooks in one run and the next, step by step."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ from envwatch.cli.monitoring import MonitorUpdate
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.delivery import DeliveryError
 from envwatch.hooks.hook import Hook
-from envwatch.hooks.message import Context
+from envwatch.hooks.message import Context, DeliveryError
 from envwatch.hooks.runner import Runner
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.storage.alert_state_file import HooksLock
+from envwatch.storage.state_file import HooksLock
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,8 +47,6 @@ async def for_ever(event: asyncio.Event, _seconds: float) -> None:
 
 @dataclass
 class Inbox:
-    """A delivery that takes everything, unless it is down."""
-
     name: str
     sent: list[str]
     is_down: bool
@@ -63,13 +60,9 @@ class Inbox:
 
 @dataclass
 class Run:
-    """One run of `watch --hooks` over an environment, at most one at a time."""
-
     folder: Path
-    """What is kept from run to run."""
     began_at: float
     is_down: bool = False
-    """Whether what takes messages is down."""
     sent: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -78,7 +71,6 @@ class Run:
         return AlertPlace(self.folder / "alerts" / "work.json", SOURCE)
 
     async def watch(self, *is_up: bool) -> Run:
-        """Poll every minute."""
         alerts = AlertFiles({NO_PROFILE: self.place}, self.warnings.append)
         prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, alerts)
         monitor = Monitor.create({NO_PROFILE: Limits()})
@@ -201,7 +193,7 @@ async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: 
 
 @pytest.mark.parametrize(("later", "written"), [(59_999, 0), (60_000, 60_000), (-1, -1)])
 def test_an_unchanged_state_is_written_once_a_minute(later: float, written: float, tmp_path: Path) -> None:
-    """A clock that was set back is no reason to write nothing for hours."""
+    """A clock that was set back must not stop writes for hours."""
     place = AlertPlace(tmp_path / "alerts" / "work.json", SOURCE)
     files = AlertFiles({NO_PROFILE: place}, lambda _line: None)
     files.take_over(reading(NOW))

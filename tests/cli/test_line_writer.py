@@ -1,4 +1,4 @@
-"""Lines through real pipes: out at once, in order, and never in the way of anything else."""
+"""Lines through real pipes: immediate, ordered, and non-blocking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop of `watch` and `wait` on fast clocks: its steps, its end, and a key that stays refused."""
+"""The loop of `watch` and `wait` on fast clocks: steps, end, and a key that stays refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ def targets_of(world: World, *scripts: Script) -> Mapping[SafeText, Target]:
 async def taken(
     world: World, *scripts: Script, deadline: Deadline, check: Callable[[MonitorUpdate], None] = lambda _: None
 ) -> list[MonitorUpdate]:
-    """The steps until the deadline."""
     found: list[MonitorUpdate] = []
     targets = targets_of(world, *scripts)
     monitor = Monitor.create({name: target.limits for name, target in targets.items()})
@@ -100,7 +99,7 @@ async def test_a_moment_counts_time_that_the_machine_slept() -> None:
 
 
 async def refused(world: World, *scripts: Script, seconds: float = 400) -> tuple[float, str] | None:
-    """When a key that stays refused ended it, and why; None if it did not."""
+    """Return time and reason of the end by a refused key, or None."""
     refusals = Refusals(targets_of(world, *scripts))
     try:
         await taken(world, *scripts, deadline=until(world, seconds), check=refusals.check)

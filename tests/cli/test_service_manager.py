@@ -1,4 +1,4 @@
-"""What systemd gets, over real sockets."""
+"""Notifications to systemd, over real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard error while the dashboard has the terminal: the log gets it, the screen never does."""
+"""Standard error while the dashboard has the terminal: goes to the log, never to the screen."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_what_others_write_to_standard_error_is_in_the_log_and_not_on_the_screen
     during, given_back, _ = during.partition(SCREEN_GIVEN_BACK)
     assert taken
     assert given_back
-    assert b"noise" in before  # and so it would be found
+    assert b"noise" in before  # proves that the test would find the text
     assert b"noise" not in during
     assert " warning standard error: " in log.read_text()
 

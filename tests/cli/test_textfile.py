@@ -1,4 +1,4 @@
-"""The file of `envwatch metrics`: what happens when it cannot be written, and when it is written at all."""
+"""The file of `envwatch metrics`: failing writes, and conditions of a write."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_values_that_cannot_be_replaced_do_not_stay(tmp_path: Path) -> None:
     file, path = Textfile(str(tmp_path / "a.prom")), tmp_path / "a.prom"
     file.warn = lambda _line: None
     file.write(b"first")
-    (tmp_path / f".a.prom.{os.getpid()}.new").mkdir()  # in the way of the next version
+    (tmp_path / f".a.prom.{os.getpid()}.new").mkdir()  # blocks the next version
     file.write(b"second")
     assert not path.exists()
 

@@ -1,4 +1,4 @@
-"""Reading TOML as far as it goes: every mistake of syntax, and everything between them."""
+"""A tolerant TOML reader: every syntax error, and all text between errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo fleet's day before the opening: what happened in it, and that it leads to the same opening."""
+"""The demo fleet's day before the opening: events, and the same opening at the end."""
 
 from __future__ import annotations
 

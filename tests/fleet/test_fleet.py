@@ -1,4 +1,4 @@
-"""Several profiles side by side: each with its own clock, its own listings, its own doubts."""
+"""Several profiles side by side, each with a clock, listings and doubts."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_each_is_polled_at_its_own_pace() -> None:
 
 def test_each_is_judged_by_its_own_server_s_clock() -> None:
     fleet, _ = both().apply(WORK, listed(beating(1), skew=0))
-    # The other server's clock is an hour behind ours: its heartbeats read an hour old by ours, and are ten seconds old.
+    # The second server's clock is an hour behind: the heartbeats read as an hour old here, and are ten seconds old.
     fleet, _ = fleet.apply(HOME, listed(beating(1), NOW, skew=3_600_000))
     assert all(tracked.presence is Presence.ONLINE for tracked in fleet.environments)
     assert [profile_state.clock.server_time(WallMs(NOW + 3_600_000)) - NOW for profile_state in fleet] == [
@@ -120,7 +120,7 @@ def test_a_filter_asks_for_a_profile_and_uses_each_fleets_clock() -> None:
     assert [
         tracked.key for tracked in arrange(fleet, View(query=parse("!profile:=work")), ALL, OrderInputs(NOW)).rows
     ] == [(HOME, "b")]
-    # By the first server's clock it is now NOW, by the other's an hour before.
+    # By the first server's clock the time is NOW, by the second server's an hour before.
     found = arrange(fleet, View(query=parse("beat:45s..55s")), ALL, OrderInputs(NOW)).rows
     assert [tracked.key for tracked in found] == [(WORK, "a")]
     assert arrange(fleet, View(query=parse("profile:none")), ALL, OrderInputs(NOW)).rows == []

@@ -1,4 +1,4 @@
-"""Which hook fires for what, and when."""
+"""The hook for each event, and the time of firing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter language by examples: what a line finds, and what it refuses."""
+"""The filter language by examples: matches and refusals."""
 
 from __future__ import annotations
 
@@ -514,7 +514,7 @@ def test_an_error_points_at_the_mistake_and_says_what_to_do(text: str, place: st
     error = raised.value
     assert text[error.start : error.end] == place
     assert error.message.isprintable()
-    assert len(error.message) <= 78  # what 80 columns have room for
+    assert len(error.message) <= 78  # fits into 80 columns
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Properties of the filter language: any text parses or raises one error within it, and a query finds what it says."""
+"""Properties of the filter language: any text parses or raises one located error, and queries find the right rows."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ AGES = (0, 1, 59, 60, 61, 119, 120, 3599, 3600, None)
 SYSTEMS = ("linux", "darwin", "win32", None)
 
 Sample = tuple[str, str, "Callable[[TrackedEnvironment], bool]"]
-"""A field (empty for a word), what is typed, and the expected test."""
+"""A field (empty for a word), the typed text, and the expected test."""
 
 
 def texts() -> st.SearchStrategy[Sample]:

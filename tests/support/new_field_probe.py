@@ -53,7 +53,7 @@ def site_of(row: Environment) -> str | None:
 
 def decoded_and_served() -> None:
     whole = wire_row(site=HOSTILE)
-    for sent in (whole, whole | {"unknown": 1}):  # with an unknown field a page is read row by row
+    for sent in (whole, whole | {"unknown": 1}):  # an unknown field makes the reader take a page row by row
         (row,) = page_of(page_bytes([sent])).environments
         assert site_of(row) == SAFE
         assert "site" not in row.unknown

@@ -1,4 +1,4 @@
-"""The list of events alone: which groups are open, and what is filtered when."""
+"""The list of events: open groups, and times of filtering."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_groups_of_other_moments_environments_and_kinds_open_apart() -> No
 
 @dataclass(frozen=True, slots=True)
 class AnyWord(Word):
-    """A word that every text contains, and the texts that were searched for the word."""
+    """A word that every text contains, with a record of the searched texts."""
 
     texts: list[str] = field(default_factory=list, compare=False)
 
@@ -97,8 +97,6 @@ class AnyWord(Word):
 
 
 class Searched(list[str]):
-    """The texts that were searched by a query."""
-
     @property
     def query(self) -> Query:
         return Query((AnyWord("any", "", wildcards=None, state=None, texts=self),))

@@ -1,4 +1,4 @@
-"""Marked environments: keys that act on rows act on all marked environments, wherever the rows stand."""
+"""Marked environments: row keys act on all marked environments, wherever the rows stand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environm
 
 
 def rows(at: float, *up: str) -> list[Environment]:
-    """Four rows, lost one after the other, but for some that are up."""
     return [row(name, at, is_up=name in up, lastSeenAt=NOW - 300_000 - n * 100_000) for n, name in enumerate(NAMES)]
 
 

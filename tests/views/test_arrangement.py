@@ -1,4 +1,4 @@
-"""The rows of the table: which are in it, in which order, and that the rows of the block are not."""
+"""The table's rows and order, without the block's rows."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_order_of_the_parts_cannot_be_inverted_and_a_sort_by_a_column_mixes_
 
 
 def of_two_profiles(late_after_s: float, hours_ahead: float) -> Fleet:
-    """A fleet of `a`, late for 60 s, and `b`, silent for 119 s; the profile of `b` has its own limits and clock."""
+    """Return a fleet of `a`, late for 60 s, and `b`, silent for 119 s, whose profile has separate limits and clock."""
     ahead_ms = hours_ahead * 3_600_000
     profile_states = {}
     for name, silent_s, limits, at in (

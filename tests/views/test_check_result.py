@@ -1,4 +1,4 @@
-"""What `check` counts, what it does not know, and the verdict and words that follow."""
+"""The counts of `check`, the unknown rows, the verdict and the words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The columns: what they show, how they sort, and how they fit into a width."""
+"""The columns: content, sorting, and widths."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 PANE = 0.38
-"""The part of a wide terminal that the detail pane takes, and at least 46 cells: see the stylesheet."""
+"""The detail pane's share of a wide terminal, but at least 46 cells: see the stylesheet."""
 
 
 def name_in(fit: Sequence[tuple[Column, int]]) -> int:
@@ -47,7 +47,7 @@ def test_columns_never_take_more_than_the_table_has(width: int, has_profiles: bo
 )
 def test_a_wider_terminal_never_makes_a_name_shorter(width: int, has_profiles: bool, ids: tuple[str, ...]) -> None:  # noqa: FBT001
     def names(terminal: int) -> list[int]:
-        """Return the widths of NAME without the pane, and beside it where the columns are the default ones."""
+        """Return the widths of NAME without the pane, and next to the pane with default columns."""
         has_pane = terminal >= 120 and not ids
         beside = terminal - max(round(terminal * PANE), 46) if has_pane else terminal
         tables = (terminal, beside)

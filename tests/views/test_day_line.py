@@ -98,7 +98,6 @@ def test_labels_have_a_date_or_seconds_where_they_are_needed(
 
 
 def labelled(line: Day, width: int, at: float | None = None, zone: tzinfo = UTC) -> list[tuple[int, str]]:
-    """Return the labels of hours on a line, each with its cell."""
     instant = None if at is None else BEGIN + at * HOUR
     cells = day_cells(line, width, ascii_only=False)
     written = "".join(
@@ -124,7 +123,7 @@ def test_labels_of_hours_are_ten_cells_apart_at_least(hours: float, width: int, 
 
 def test_another_hour_has_a_label_where_a_mark_or_the_visible_moment_is_in_the_way() -> None:
     clear = [(5, "10h"), (15, "12h"), (25, "14h"), (35, "16h"), (45, "18h")]
-    assert labelled(day(event(3.2)), 50) == [(5, "10h"), *clear[2:]]  # no other hour is ten cells from its neighbours
+    assert labelled(day(event(3.2)), 50) == [(5, "10h"), *clear[2:]]  # no hour is ten cells from the neighbours
     assert labelled(day(event(3.2), event(5.2)), 50) == [(5, "10h"), (20, "13h"), *clear[3:]]
     assert labelled(day(event(3.2)), 50, at=5.2) == [(5, "10h"), (20, "13h"), *clear[3:]]
 

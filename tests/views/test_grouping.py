@@ -1,4 +1,4 @@
-"""The lines of the table: what is grouped, what is folded, and that no row is lost."""
+"""The table's lines: grouped, folded, and without a lost row."""
 
 from __future__ import annotations
 
@@ -49,7 +49,6 @@ def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew:
 
 
 def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
-    """The rows in groups, folded or not."""
     found: list[TrackedEnvironment] = []
     for line in lines:
         if isinstance(line, GroupHeader):

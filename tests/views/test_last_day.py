@@ -1,4 +1,4 @@
-"""The strip of the last 24 hours in the detail pane, and what it says in words."""
+"""The strip of the last 24 hours in the detail pane, and the words for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 @cache
 def day_watched() -> Monitor:
-    """The monitor of now, which knows the day before."""
     return with_past(monitor_now(), day())
 
 

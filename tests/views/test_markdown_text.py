@@ -1,4 +1,4 @@
-"""Names in Markdown: whatever they are, they stay names."""
+"""Names in Markdown stay plain names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of the detail pane: they fit at every width, and nothing that is read as one thing is broken."""
+"""The detail pane's rows fit at every width, and no unit of text is broken."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ MONITOR = Monitor(Fleet({NO_PROFILE: FLEET}))
 LATER = reading(NOW + 13_000)
 
 KNOWN = ("mode", "disconnected", "unrestricted", "heartbeat", "connectionId", "nothing:", "reconnects", "0.34.12", "·")
-"""Words that the pane shows."""
 
 
 def text_of(row: Row) -> str:
@@ -51,7 +50,6 @@ def texts(rows: Iterable[Row]) -> list[str]:
 
 
 def rows_of(tracked: TrackedEnvironment, layout: PaneLayout) -> Iterator[Row]:
-    """Everything that the pane can show of an environment."""
     own = [event for event in flatten(EVENTS) if event.id == tracked.environment.id]
     yield from layout.title(tracked.environment.name)
     yield from layout.sentence(headline(tracked, FLEET, own, LATER, is_ascii=layout.is_ascii))

@@ -1,4 +1,4 @@
-"""A replaced row in every channel: none calls it a problem, and each names the row that replaces it."""
+"""A replaced row in every channel: no problem, and named with the replacing row."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def row(name: str, *, up: bool = True, beat: float = NOW, **changes: Any) -> Env
 
 
 def lived(*, is_renamed: bool = True) -> tuple[Monitor, list[Event], MemoryHistory]:
-    """A minute in which a computer gets another name, beside another computer; or in which it is lost."""
+    """Play a minute in which a computer is renamed, or lost, next to another computer."""
     monitor, history = Monitor.create({NO_PROFILE: Limits()}), MemoryHistory()
     events: list[Event] = []
     down = row("old", up=False, beat=NOW + 4_000)
@@ -113,7 +113,6 @@ def test_the_rule_below_the_block_counts_it() -> None:
 
 @pytest.mark.parametrize(("is_renamed", "count"), [(True, 0), (False, 1)])
 def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> None:
-    """One listing is enough."""
     rows = [row("old", up=False), *([row("new", beat=END, firstSeenAt=NOW)] if is_renamed else [])]
     outcome = listed(rows, END)
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=soon()).apply(NO_PROFILE, outcome, outcome.ended)
@@ -179,9 +178,6 @@ def test_a_report_has_a_short_outage_and_a_rename_instead_of_a_loss(*, is_rename
         (NOW + 10_000, timedelta(seconds=5)) if is_renamed else (None, timedelta(seconds=55))
     )
     assert [(change.before, change.after) for change in report.renamed] == ([("old", "new")] if is_renamed else [])
-
-
-# The event
 
 
 def test_the_event_reads_as_a_rename_of_the_old_row() -> None:

@@ -1,4 +1,4 @@
-"""Why nothing was seen, and what was seen with doubts."""
+"""The reasons of gaps and doubts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a view says of acknowledged and silenced rows, where two servers use one id for two environments."""
+"""Views of acknowledged and silenced rows, if two servers use one id for two environments."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SILENCE: Final = silence_of_environments([KEY], NOW.wall, timedelta(hours=1), cl
 
 @pytest.fixture
 def monitor() -> Monitor:
-    """Two profiles on two servers with one offline row each, of one id; that of `home` is acknowledged."""
+    """Return two profiles on two servers, each with an offline row of one id; the row of `home` is acknowledged."""
     found = MONITOR
     for profile in SERVERS:
         row = environment("env-1", connectionName=profile, connectionId=None, lastHeartbeat=None)

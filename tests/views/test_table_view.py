@@ -1,4 +1,4 @@
-"""Which environments the table shows, and in what order."""
+"""The table's rows and order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When `wait` has what it waits for: counts, absence, and what proves nothing."""
+"""The end of `wait`: counts, absence, and listings that prove nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ OFF = {"connectionId": None, "lastHeartbeat": None}
 
 
 def progress(query: str, *outcomes: Outcome, now: float | None = None, **how: object) -> Progress:
-    """The progress after some outcomes."""
     monitor, at = Monitor.create({NO_PROFILE: Limits()}), NOW + 0.0
     for outcome in outcomes:
         at = outcome.ended.monotonic * 1000 + NOW if not hasattr(outcome, "awake") else at

@@ -25,7 +25,7 @@ from envwatch.cli.bootstrap import (
 )
 from envwatch.cli.streams import is_utf8, stdout
 from envwatch.model.text import SafeText, clean, did_you_mean
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     import asyncio
@@ -194,13 +194,13 @@ def _saved_state(
     Silences are tested under the name of the first profile, if it is the only one.
     """
     from envwatch.cli.alert_files import FailingHooks
-    from envwatch.storage.export import export_here
-    from envwatch.storage.remembered import AcknowledgementsFile, RememberedFile, acknowledged
-    from envwatch.storage.silences_file import SilencesFile, SilencesReader
+    from envwatch.files import export_here
+    from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, acknowledged, silences_in
+    from envwatch.storage.state_file import ChangedFile, StateFile
     from envwatch.tui.arguments import Persistence
     from envwatch.tui.silence_control import SilenceControl
 
-    memory = RememberedFile(state_file("state"), warn)
+    memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)
     if options.command == "demo":  # its environments are other ones each time
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
@@ -211,16 +211,17 @@ def _saved_state(
         return matcher_or_none(query, clean(profiles.first.profile))
 
     path = state_file("acknowledged")
-    acknowledgements = AcknowledgementsFile(path, warn)
+    acknowledgements = StateFile(ACKNOWLEDGEMENTS, path, warn)
     stack.callback(acknowledgements.close)
-    silences = SilencesFile(silences_path := state_file("silences"), warn)
+    silences = StateFile(SILENCES, silences_path := state_file("silences"), warn)
     stack.callback(silences.close)
+    others = ChangedFile(silences_path, partial(silences_in, matcher_of=matcher))
     return Persistence(
         export=export_here,
         keep=memory.keep,
         acks=acknowledged(path),
         keep_acks=acknowledgements.keep,
-        silence_control=SilenceControl(SilencesReader(silences_path, matcher).changed, silences.keep, user_name()),
+        silence_control=SilenceControl(others.changed, silences.keep, user_name()),
         failing_hooks=FailingHooks(profiles).newest,
     )
 

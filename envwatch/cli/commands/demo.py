@@ -10,7 +10,7 @@ from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options,
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
 from envwatch.demo.scenarios import Scenario
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 _UNLIMITED: Final = 1_000_000
 """Requests a minute: the server is our own."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import Exit, Options, Parser
 from envwatch.cli.streams import has_colours, stdout, write, write_text
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

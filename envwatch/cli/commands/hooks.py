@@ -9,14 +9,13 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.hooks.delivery import Delivery
     from envwatch.hooks.hook import Hook
-    from envwatch.hooks.message import Message
+    from envwatch.hooks.message import Delivery, Message
 
 _TEST: Final = "send a made-up incident, its opening and its end, to each hook or to one, and say how that went"
 
@@ -76,7 +75,7 @@ async def _try_all(hooks: Sequence[Hook], deliveries: Mapping[SafeText, Delivery
 
 async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | None:
     """Return why a hook does not take its messages, None if it takes all."""
-    from envwatch.hooks.delivery import DeliveryError
+    from envwatch.hooks.message import DeliveryError
 
     for message in messages:
         began_at = time.monotonic()

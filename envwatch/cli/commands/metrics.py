@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from envwatch.cli.textfile import Textfile
     from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
-    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
 
@@ -113,7 +113,7 @@ async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
     from envwatch.cli.monitoring import Deadline, monitoring
     from envwatch.cli.one_listing import report_failures
     from envwatch.cli.textfile import Textfile
-    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.outcome import Failed
 
     textfile = None if options.textfile is None else Textfile(options.textfile)
@@ -143,7 +143,7 @@ async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
     from envwatch.cli.monitoring import Deadline, Refusals, monitoring
     from envwatch.cli.service_manager import ServiceManager
     from envwatch.cli.textfile import Changes, Textfile
-    from envwatch.metrics.poll_counts import PollCounts
+    from envwatch.metrics.exposition import PollCounts
     from envwatch.model.outcome import Listed
 
     manager, polls = ServiceManager.from_environ(os.environ), PollCounts()

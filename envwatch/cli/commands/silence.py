@@ -207,7 +207,7 @@ def _list(options: Options) -> int:
 
 def _silences() -> list[Silence]:
     """Return the silences that have not ended, the next to end first."""
-    from envwatch.storage.silences_file import silences_in
+    from envwatch.storage.remembered import silences_in
     from envwatch.views.matching import matcher_or_none
 
     now = time.time() * 1000
@@ -216,7 +216,7 @@ def _silences() -> list[Silence]:
 
 
 def _change(changes: Mapping[SafeText, Silence | None]) -> None:
-    from envwatch.storage.silences_file import SILENCES
+    from envwatch.storage.remembered import SILENCES
     from envwatch.storage.state_file import merge
 
     path = state_file("silences")

@@ -1,7 +1,7 @@
 """The state of alerts: incidents that wait for the terminal's bell, and the alerts that the next run goes on from.
 
 Pure: the moment is an argument. The bell rings for incidents that opened, for all that are due together at once, and
-seldom. Whether the bell is on, and how it sounds, is decided elsewhere. `storage.alert_state_file` owns the file of the
+seldom. Whether the bell is on, and how it sounds, is decided elsewhere. `storage.remembered` owns the file of the
 JSON form.
 """
 

@@ -21,7 +21,6 @@ from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, composed, shortened, sliced, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
-from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
 from envwatch.views.data_warnings import doubt_text, hooks_text, quarantine_text
@@ -224,7 +223,7 @@ class NewsBar(TextLine):
         if schedule is None:
             following = ""
         elif schedule.next_at is None:
-            following = "trying" if schedule.state is PollState.POLLING else "paused"
+            following = "trying" if schedule.is_polling else "paused"
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
             following = f"next try in {long_age(left)}"
