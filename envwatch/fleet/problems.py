@@ -103,7 +103,7 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """How many environments there are of each kind."""
+    """How many environments there are of each kind; counted once a listing, and added up over the profiles."""
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
     unknown: int = 0
