@@ -37,8 +37,7 @@ from envwatch.tui.widgets.footer import has_key
 from envwatch.views.events.event_text import event_style, event_text
 from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.pane.details import COPY_LETTERS
-from envwatch.views.table.column_widths import fitting
-from envwatch.views.table.columns import COLUMNS, FIXED
+from envwatch.views.table.columns import COLUMNS, FIXED, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -206,7 +206,7 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
 
     if not query:
         return EVERYTHING
-    from envwatch.views.matching import matcher_of
+    from envwatch.views.events.matching import matcher_of
 
     return matcher_of(query, clean(settings.profile))
 

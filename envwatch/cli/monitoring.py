@@ -36,7 +36,7 @@ from envwatch.sources.poller import Runtime
 from envwatch.sources.session import Session
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged, silences_in
 from envwatch.storage.state_file import ChangedFile, StateFile
-from envwatch.views.matching import matcher_or_none
+from envwatch.views.events.matching import matcher_or_none
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping

@@ -88,7 +88,7 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
 
 def _matcher(query: str, profile: SafeText) -> Matcher | None:
     """Return a silence's query as a test under a profile; the filter language is imported only if there is one."""
-    from envwatch.views.matching import matcher_or_none
+    from envwatch.views.events.matching import matcher_or_none
 
     return matcher_or_none(query, profile)
 

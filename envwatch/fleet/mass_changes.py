@@ -86,7 +86,7 @@ def _together(
             for id_, tracked in before.items()
             if id_ not in ids and tracked.verdict.is_up and after[id_].verdict.is_up
         )
-        reason = shared_text(lost, survivors)
+        reason = blast_radius_text(lost, survivors)
     return Event(
         kind=Kind.TOGETHER,
         of=kind,
@@ -107,7 +107,7 @@ def is_mass(same: Sequence[Event], were_online: int) -> bool:
     return is_of_the_connected and affected >= limits.MASS_MIN and affected >= limits.MASS_SHARE * were_online
 
 
-def shared_text(lost: Sequence[Environment], survivors: Iterable[Environment]) -> SafeText | None:
+def blast_radius_text(lost: Sequence[Environment], survivors: Iterable[Environment]) -> SafeText | None:
     """Return the field values that `blast_radius` finds, as `pod p-7, os linux`; None if there are none."""
     return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
 

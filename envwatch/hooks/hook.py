@@ -16,7 +16,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
 from envwatch.views.events.cloud_events import word_of
-from envwatch.views.matching import event_test
+from envwatch.views.events.matching import event_test
 from envwatch.views.output.command_context import child_environment
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
 from envwatch.past.hours import LastDays
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
+from envwatch.views.table.arrangement import ArrangeCache, arrange, lines_of
 from envwatch.views.table.baseline import Baseline
 from envwatch.views.table.block import NO_BLOCK, block_of
-from envwatch.views.table.column_widths import fitting
+from envwatch.views.table.columns import fitting
 from envwatch.views.table.table_view import View
 
 if TYPE_CHECKING:
@@ -121,5 +121,5 @@ class _Table:
         monitor = Monitor(fleet, acks, self._log, self._watched)
         self._days = self._days.as_of(monitor, _NOW, None)
         self._block = block = block_of(monitor, _NOW, self._block)
-        inputs = OrderInputs(NOW, acks, block.keys)
-        return len(lines_of(arrange(fleet, view, COLUMNS, inputs, self._cache, days=self._days), view))
+        found = arrange(fleet, view, COLUMNS, NOW, acks=acks, in_block=block.keys, cache=self._cache, days=self._days)
+        return len(lines_of(found, view))

@@ -17,8 +17,8 @@ from support.builders import NOW, listed
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import OrderInputs, arrange
-from envwatch.views.table.column_widths import fitting
+from envwatch.views.table.arrangement import arrange
+from envwatch.views.table.columns import fitting
 from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[t
     small, large = (Fleet().apply(NO_PROFILE, listed(rows, NOW))[0] for rows in (few, many))
     times = []
     for what, view in VIEWS.items():
-        works = (partial(arrange, fleet, view, columns, OrderInputs(NOW)) for fleet in (small, large))
+        works = (partial(arrange, fleet, view, columns, NOW) for fleet in (small, large))
         reference, measured = in_turn(*works, times=3)
         times.append((f"{what}, the pure view (CPU)", measured, reference))
     return times

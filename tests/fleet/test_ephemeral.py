@@ -16,7 +16,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import counts_at
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import Matcher

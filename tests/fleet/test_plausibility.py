@@ -21,11 +21,11 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.data_warnings import doubt_text
 from envwatch.views.output.formats import json_of, summary_of, table_of
 from envwatch.views.pane.explanation import answer, trace
-from envwatch.views.state_details import headline, proof
+from envwatch.views.pane.state_details import headline, proof
 from envwatch.views.state_style import style_of
+from envwatch.views.status_text import doubt_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -22,7 +22,7 @@ from envwatch.model.text import clean
 from envwatch.views.output.environment_list import merged
 from envwatch.views.output.formats import summary_of
 from envwatch.views.pane.explanation import trace
-from envwatch.views.state_details import proof
+from envwatch.views.pane.state_details import proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

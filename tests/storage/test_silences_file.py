@@ -17,7 +17,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.storage.remembered import MOST_SILENCES, SILENCES, silences_in
 from envwatch.storage.state_file import ChangedFile, merge
-from envwatch.views.matching import matcher_of, matcher_or_none
+from envwatch.views.events.matching import matcher_of, matcher_or_none
 
 if TYPE_CHECKING:
     from pathlib import Path

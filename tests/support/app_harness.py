@@ -26,7 +26,7 @@ from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.problem_block import ProblemBlock
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.grouping import GroupHeader
+from envwatch.views.table.table_view import GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -93,7 +93,7 @@ def older_recordings_open(copy: Path) -> None:
 
 def drawn_and_found() -> None:
     one, now = tracked(site=HOSTILE), float(NOW)
-    assert COLUMNS["site"].shown(one, now, Limits()) == SAFE
+    assert COLUMNS["site"].text(one, now, Limits()) == SAFE
     assert [*COLUMNS][-1] == "site"
     assert parse("site:eu*-1").test(MatchContext(now), ())(one)
     assert not parse("site:us*").test(MatchContext(now), ())(one)

@@ -15,12 +15,13 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.limits import Limits
 from envwatch.query.field_types import MatchContext
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS, searched_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from envwatch.query.language import Query, Searchable
+    from envwatch.query.language import Query
+    from envwatch.views.table.columns import Column
 
 JUDGE = PresenceRule(Limits())
 ALL = tuple(COLUMNS.values())
@@ -33,8 +34,8 @@ def tracked(*, metadata: dict[str, Any] | None = None, **changes: Any) -> Tracke
     return TrackedEnvironment(environment=row, verdict=JUDGE.verdict(row, NOW))
 
 
-def matches(query: Query, one: TrackedEnvironment, now: float = NOW, columns: Sequence[Searchable] = ALL) -> bool:
-    return query.test(MatchContext(now), columns)(one)
+def matches(query: Query, one: TrackedEnvironment, now: float = NOW, columns: Sequence[Column] = ALL) -> bool:
+    return query.test(MatchContext(now), searched_in(columns))(one)
 
 
 BARE = tracked(

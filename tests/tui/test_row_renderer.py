@@ -25,8 +25,8 @@ from envwatch.query.language import Query, parse
 from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
-from envwatch.views.matching import matcher_of
-from envwatch.views.table.column_widths import LEFT, fitting
+from envwatch.views.events.matching import matcher_of
+from envwatch.views.table.columns import LEFT, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from envwatch.model.text import clean
 from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import Menu, SortMenu
-from envwatch.views.table.grouping import OLD
+from envwatch.views.table.table_view import OLD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

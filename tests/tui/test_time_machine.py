@@ -51,9 +51,9 @@ from envwatch.past.history import HistoryError
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
-from envwatch.views.events.rewound_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
 from envwatch.views.output.command_context import CommandSettings, RowCommand
 from envwatch.views.pane.legend import day_entries
+from envwatch.views.status_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

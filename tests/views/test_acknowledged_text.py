@@ -14,7 +14,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
-from envwatch.views.pane.sentence import acknowledged_text
+from envwatch.views.report.chat import acknowledged_text
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.losses import Key

@@ -179,9 +179,9 @@ def test_differences_of_the_metadata_are_limited_in_number_and_width() -> None:
     assert all(cells(difference.after or clean("")) <= 200 for difference in found)
 
 
-def test_the_text_for_a_missing_value_can_be_set() -> None:
+def test_a_missing_value_is_a_dash() -> None:
     found = differences(tracked(), tracked(userId="u-1"))
-    assert difference_text(found, clean("-")) == "user - → u-1"
+    assert difference_text(found) == "user – → u-1"
     assert difference_text(()) == ""
 
 

@@ -25,12 +25,12 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
 from envwatch.views.output.environment_list import EnvironmentList
 from envwatch.views.output.formats import line_of, summary_of
 from envwatch.views.state_style import glyph_of
-from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import NO_BLOCK, Aside, block_of
 from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import View
@@ -452,7 +452,7 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
         assert (block.newest is None) is (not opened)
 
         for view in (View(), View(sort="name"), View(group="os")):
-            table = arrange(fleet, view, ALL, OrderInputs(one.clocks.wall, one.monitor.acks, block.keys)).rows
+            table = arrange(fleet, view, ALL, one.clocks.wall, acks=one.monitor.acks, in_block=block.keys).rows
             in_table = {tracked.key for tracked in table}
             assert len(table) == len(in_table)
             assert in_table.isdisjoint(block.keys)

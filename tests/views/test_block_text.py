@@ -18,15 +18,9 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
+from envwatch.views.pane.group_details import member_line
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.block_text import (
-    lasted_text,
-    member_line,
-    names_text,
-    nothing_open_text,
-    state_of,
-    why_text,
-)
+from envwatch.views.table.block_text import lasted_text, names_text, nothing_open_text, state_of, why_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

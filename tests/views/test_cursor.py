@@ -15,18 +15,16 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import OrderInputs, arrange, lines_of
+from envwatch.views.table.arrangement import arrange, lines_of
 from envwatch.views.table.block import Block, BlockLine
-from envwatch.views.table.cursor import More, MoreMembers, RowCursor, kept_top
-from envwatch.views.table.grouping import GroupHeader, group_key
-from envwatch.views.table.table_view import Preset, View
+from envwatch.views.table.cursor import More, RowCursor, kept_top
+from envwatch.views.table.table_view import GroupHeader, Preset, View, group_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.table.cursor import Line
-    from envwatch.views.table.grouping import TableLine
+    from envwatch.views.table.table_view import Line, TableLine
 
 KINDS = {"+": online, "~": late, "x": offline}
 OS = group_key("os", clean("linux"))
@@ -92,7 +90,7 @@ class Screen:
         if order_reason is not None and order_reason.tracked.key in in_block:
             order_reason = None
         cursor.take(
-            arrange(fleet, self.view, ALL, OrderInputs(at, in_block=in_block), order_reason=order_reason),
+            arrange(fleet, self.view, ALL, at, in_block=in_block, order_reason=order_reason),
             lambda arrangement: lines_of(arrangement, self.view),
             block_lines,
             is_steady=is_steady,
@@ -547,9 +545,9 @@ def shown_block(screen: Screen, most: int) -> list[str]:
     found = []
     for each in screen.cursor.visible_block(most, NOW):
         match each:
-            case More():
+            case More(members=0):
                 found.append(f"+{each.lines},{each.fresh}")
-            case MoreMembers():
+            case More():
                 found.append(f"{each.members} more")
             case _:
                 found.append(name_of(screen.cursor.lines[each]))
@@ -646,11 +644,11 @@ def test_the_newest_loss_and_the_cursors_line_are_always_visible_and_every_other
         assert 0 in places
     if most >= 2 and cursor.is_in_block:
         assert cursor.place in places
-    (more,) = [each for each in shown if isinstance(each, More)] or [More(0, 0)]
+    (more,) = [each for each in shown if isinstance(each, More) and each.lines] or [More()]
     hidden = [line for place in heads.difference(places) if isinstance(line := cursor.lines[place], BlockLine)]
     if most >= 3 or (most == 2 and not (cursor.is_in_block and cursor.place)):
-        assert more == (len(hidden), sum(line.is_fresh(NOW) for line in hidden))
-        (more_members,) = [each.members for each in shown if isinstance(each, MoreMembers)] or [0]
+        assert more == More(len(hidden), sum(line.is_fresh(NOW) for line in hidden))
+        (more_members,) = [each.members for each in shown if isinstance(each, More) and each.members] or [0]
         assert more_members == (0 if hidden else len(members.difference(places)))
     if most >= cursor.pinned:
         assert shown == list(range(cursor.pinned))

@@ -15,10 +15,13 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.events.day_line import Day, Run, day_cells, day_of, day_runs, ends_of, hour_labels
+from envwatch.views.events.day_line import Day, day_cells, day_of, day_runs, ends_of, hour_labels
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+
+    from envwatch.views.state_style import Piece
+
 
 HOUR = 3_600_000.0
 BEGIN = 1_760_000_400_000.0
@@ -42,7 +45,7 @@ def text(day: Day, at: float | None = None, width: int = 10, *, ascii_only: bool
     return "".join(run.text for run in runs(day, instant, width, ascii_only=ascii_only))
 
 
-def runs(day: Day, at: float | None, width: int, *, ascii_only: bool = False) -> list[Run]:
+def runs(day: Day, at: float | None, width: int, *, ascii_only: bool = False) -> list[Piece]:
     return day_runs(day, day_cells(day, width, ascii_only=ascii_only), at, ascii_only=ascii_only)
 
 

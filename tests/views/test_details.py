@@ -20,7 +20,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle, zone_of
 from envwatch.views.pane.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
-from envwatch.views.pane_layout import DetailLine, Fit
+from envwatch.views.pane.layout import DetailLine, Fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,8 +21,8 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import Term, Word, parse
-from envwatch.views.events.event_filter import EventFilter
 from envwatch.views.events.event_text import event_text
+from envwatch.views.events.matching import EventFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean
 from envwatch.views.pane.explanation import RuleResult, answer, explanation_rows, trace
-from envwatch.views.pane_layout import PaneLayout
+from envwatch.views.pane.layout import PaneLayout
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

@@ -21,15 +21,16 @@ from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.views.pane.details import about_lines, event_line, help_lines, id_lines
 from envwatch.views.pane.explanation import explanation_rows
-from envwatch.views.pane_layout import DetailLine, Fit, PaneLayout, Piece, command_rows, shell_arguments
-from envwatch.views.state_details import headline, proof
+from envwatch.views.pane.layout import DetailLine, Fit, PaneLayout, command_rows, shell_arguments
+from envwatch.views.pane.state_details import headline, proof
+from envwatch.views.state_style import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.tui.glyphs import Glyphs
-    from envwatch.views.pane_layout import Row
+    from envwatch.views.pane.layout import Row
 
 NARROWEST = 33
 ROWS = [environment_of(row) for row in hostile_rows(NOW)]

@@ -20,9 +20,8 @@ from support.night import HOUR_MS, ZONE, Night, eventful_night
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
-from envwatch.views.report.clock import ReportClock
-from envwatch.views.report.markdown import markdown_of
+from envwatch.views.events.matching import matcher_of
+from envwatch.views.report.markdown import ReportClock, markdown_of
 from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of
 from envwatch.views.report.values import ProfileReport, Report, json_of
 
@@ -250,7 +249,7 @@ def test_what_was_lost_while_nothing_was_seen_is_not_said_to_be_lost_together(la
     (line,) = [line for line in section(markdown(report(night)), "Lost together") if line]
     assert line == "- 22:30 2 were found offline after a gap, all on pod `pod-1`: `ana` and `ben`. None is back."
     assert outages(night) == [("ana", "22:30:00", None), ("ben", "22:30:00", None)]
-    assert [gap.cause.value for gap in report(night, 0.5).watch.gaps] == ["envwatch did not run"]
+    assert [gap.cause for gap in report(night, 0.5).watch.gaps] == ["envwatch did not run"]
 
 
 def test_a_loss_that_a_single_listing_between_two_gaps_found_belongs_to_its_outage() -> None:
@@ -264,7 +263,7 @@ def test_a_loss_that_a_single_listing_between_two_gaps_found_belongs_to_its_outa
 def test_a_gap_before_a_run_of_a_single_listing_is_named_by_that() -> None:
     night = Night(latency_ms=200).add("ana", "ben", "chen").until("22:10").lose("ana").stop("22:30").poll()
     night.lose("ben").stop("22:40").until("22:50")
-    assert {gap.cause.value for gap in report(night, 0.5).watch.gaps} == {"envwatch did not run"}
+    assert {gap.cause for gap in report(night, 0.5).watch.gaps} == {"envwatch did not run"}
 
 
 def test_what_was_lost_while_envwatch_was_started_anew_has_its_begin() -> None:

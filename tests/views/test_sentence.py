@@ -19,7 +19,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.pane.sentence import incident_sentence
+from envwatch.views.report.chat import incident_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

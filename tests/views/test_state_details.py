@@ -17,15 +17,8 @@ from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.text import clean
 from envwatch.views.pane.remedies import remedies
-from envwatch.views.state_details import (
-    acknowledgement_lines,
-    headline,
-    instant_text,
-    marked_text,
-    missed_beats,
-    proof,
-    silence_lines,
-)
+from envwatch.views.pane.state_details import acknowledgement_lines, headline, missed_beats, proof, silence_lines
+from envwatch.views.state_style import instant_text, marked_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

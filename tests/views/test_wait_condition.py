@@ -13,7 +13,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.wait_condition import Progress, WaitCondition
+from envwatch.views.events.matching import Progress, WaitCondition
 
 if TYPE_CHECKING:
     from envwatch.model.outcome import Listed, Outcome

@@ -206,7 +206,7 @@ def _saved_state(
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
 
     def matcher(query: str) -> Matcher | None:
-        from envwatch.views.matching import matcher_or_none
+        from envwatch.views.events.matching import matcher_or_none
 
         return matcher_or_none(query, clean(profiles.first.profile))
 

@@ -79,7 +79,7 @@ def _make(options: Options) -> int:
     from envwatch.fleet.alerting.silences import silence_of_query
     from envwatch.model.clock import WallMs
     from envwatch.query.language import parse
-    from envwatch.views.matching import matcher_of
+    from envwatch.views.events.matching import matcher_of
 
     lasts: timedelta | None = getattr(options, "lasts", None)
     if not options.filter or lasts is None:
@@ -130,7 +130,7 @@ def _matching(options: Options) -> _Matching:
     from envwatch.cli.one_listing import QUICK_S, fetch_all, monitor_after, stop_for_failure
     from envwatch.cli.streams import ProgressLine
     from envwatch.model.outcome import Failed, Listed
-    from envwatch.views.matching import matcher_of
+    from envwatch.views.events.matching import matcher_of
     from envwatch.views.table.table_view import in_default_order
 
     outcomes: dict[SafeText, Listed | Failed] = {}
@@ -208,7 +208,7 @@ def _list(options: Options) -> int:
 def _silences() -> list[Silence]:
     """Return the silences that have not ended, the next to end first."""
     from envwatch.storage.remembered import silences_in
-    from envwatch.views.matching import matcher_or_none
+    from envwatch.views.events.matching import matcher_or_none
 
     now = time.time() * 1000
     found = silences_in(state_file("silences"), matcher_or_none).values()

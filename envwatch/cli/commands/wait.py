@@ -16,7 +16,7 @@ from envwatch.model.times import long_age
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
-    from envwatch.views.wait_condition import WaitCondition
+    from envwatch.views.events.matching import WaitCondition
 
 
 def add_arguments(parser: Parser) -> None:
@@ -41,7 +41,7 @@ def run(options: Options) -> int:
     """Wait, and print the names of what matches."""
     from envwatch.cli.monitoring import run_until_signalled
     from envwatch.query.language import parse
-    from envwatch.views.wait_condition import WaitCondition
+    from envwatch.views.events.matching import WaitCondition
 
     text = " ".join(options.query)
     check_query(text, "QUERY")

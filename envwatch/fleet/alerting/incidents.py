@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS, Key, Loss, LossClassifier, LossStatus, key_of
 from envwatch.fleet.events import Event, Kind, leaves
-from envwatch.fleet.mass_changes import shared_text
+from envwatch.fleet.mass_changes import blast_radius_text
 from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Presence, Reason
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
@@ -366,7 +366,7 @@ def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
     ids = {loss.id for loss in losses}
     environments = fleet.by_profile[losses[0].profile].environments
     survivors = (each.environment for id_, each in environments.items() if each.verdict.is_up and id_ not in ids)
-    return shared_text(lost, survivors)
+    return blast_radius_text(lost, survivors)
 
 
 def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple[list[Incident], list[Incident]]:

@@ -21,7 +21,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
