@@ -277,7 +277,7 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
         if before is not None and value == (known := getattr(before, name)):
             # Nobody has the new row yet, and `replace` takes as long as decoding it.
             object.__setattr__(row, name, known)
-        elif not (is_plain and _is_short(value)) and (clean_value := cleaned(value)) != value:
+        elif not _needs_no_cleaning(value, is_plain=is_plain) and (clean_value := cleaned(value)) != value:
             changes[name] = clean_value
             if is_too_large(clean_value):
                 raise ValueError("escapes made it too large")
@@ -370,11 +370,15 @@ def _is_sendable(id_: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in id_)
 
 
-def _is_short(value: JsonValue) -> bool:
-    """Whether a decoded value is too short to exceed a limit of `cleaned`."""
+def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
+    """Whether `cleaned` surely leaves a decoded value unchanged; `is_plain` if it can only shorten the texts.
+
+    A value whose JSON is short exceeds no limit of `cleaned`.
+    """
     text = pydantic_core.to_json(value)
     is_nested = text.count(b"{") + text.count(b"[") > DEPTH
-    return len(text) <= LONGEST and not is_nested and b"Infinity" not in text and b"NaN" not in text
+    is_short = len(text) <= LONGEST and not is_nested and b"Infinity" not in text and b"NaN" not in text
+    return is_short and (is_plain or is_plain_json(text))
 
 
 POOL_LIMIT: Final = 10_000
