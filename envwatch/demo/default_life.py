@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from envwatch.demo.life import Life, beats
+from envwatch.demo.fleet import SimulatedFleet, beats
 from envwatch.demo.machines import UNRESTRICTED, connection_id, machine_at, random_at, renamed
 from envwatch.demo.states import FOREVER, SimulatedEnvironment, SimulatedState
 from envwatch.demo.times import MINUTE_MS, SECOND_MS
@@ -23,18 +23,18 @@ def _is_restricted(environment: SimulatedEnvironment) -> bool:
     return beats(environment) and environment.last.mode not in UNRESTRICTED
 
 
-class DefaultLife(Life):
+class DefaultLife(SimulatedFleet):
     """A fleet in which each kind of event happens within 20 seconds, and some every now and then from there on."""
 
     def _begin(self) -> None:
-        self._listed_count = self._spec.size
+        self._listed_count = self.spec.size
         self._down_until: list[int] = []
-        self._renames = random_at(self._spec.seed, -101)
+        self._renames = random_at(self.spec.seed, -101)
         self._open()
         self._from(18 * SECOND_MS, self._live)
-        if self._spec.size >= _LEAST_WITH_FLAPPING:
+        if self.spec.size >= _LEAST_WITH_FLAPPING:
             self._from(25 * SECOND_MS, self._flap)
-        if self._spec.size >= _LEAST_WITH_PODS:
+        if self.spec.size >= _LEAST_WITH_PODS:
             self._from(3 * MINUTE_MS, self._lose_pod)
             self._from(100 * SECOND_MS, self._rename)
 
@@ -49,33 +49,33 @@ class DefaultLife(Life):
             (beats, self._open_heartbeat_lost),
             (beats, self._open_return),
         )
-        for is_eligible, scene in scenes[: (self._spec.size + 1) // 2]:
-            if chosen := self._idle(self._started_at, is_eligible):
+        for is_eligible, scene in scenes[: (self.spec.size + 1) // 2]:
+            if chosen := self._idle(self.started_at, is_eligible):
                 scene(chosen)
-        self._arrive(self._started_at + self._between(13_000, 14_500))
+        self._arrive(self.started_at + self._between(13_000, 14_500))
 
     def _open_unrestricted(self, chosen: SimulatedEnvironment) -> None:
-        at = self._started_at + self._between(4_200, 5_500)
+        at = self.started_at + self._between(4_200, 5_500)
         chosen.add(replace(chosen.last, since=at, mode="unrestricted"))
 
     def _open_reconnect(self, chosen: SimulatedEnvironment) -> None:
-        self._reconnect(chosen, self._started_at + self._between(11_000, 12_500))
+        self._reconnect(chosen, self.started_at + self._between(11_000, 12_500))
 
     def _open_late(self, chosen: SimulatedEnvironment) -> None:
-        beat_at = self._started_at - self._between(35_000, 38_000)
+        beat_at = self.started_at - self._between(35_000, 38_000)
         _silence(chosen, beat_at, until=beat_at + self._between(75_000, 100_000))
 
     def _open_disconnect(self, chosen: SimulatedEnvironment) -> None:
-        at = self._started_at + self._between(6_000, 8_000)
+        at = self.started_at + self._between(6_000, 8_000)
         self._interrupt(chosen, at, at + self._between(45_000, 90_000))
 
     def _open_heartbeat_lost(self, chosen: SimulatedEnvironment) -> None:
-        beat_at = self._started_at - self._between(112_500, 115_500)
-        _silence(chosen, beat_at, until=self._started_at + self._between(50_000, 90_000))
+        beat_at = self.started_at - self._between(112_500, 115_500)
+        _silence(chosen, beat_at, until=self.started_at + self._between(50_000, 90_000))
 
     def _open_return(self, chosen: SimulatedEnvironment) -> None:
-        at = self._started_at - self._between(3 * MINUTE_MS, 9 * MINUTE_MS)
-        self._interrupt(chosen, at, self._started_at + self._between(9_000, 11_000))
+        at = self.started_at - self._between(3 * MINUTE_MS, 9 * MINUTE_MS)
+        self._interrupt(chosen, at, self.started_at + self._between(9_000, 11_000))
 
     # The calm life. `_live`, `_flap`, `_lose_pod` and `_rename` return when they are due again.
 
@@ -117,7 +117,7 @@ class DefaultLife(Life):
         """Return a random environment that may go down; None while a tenth of the fleet is down."""
         chosen = self._idle(at)
         self._down_until = [until for until in self._down_until if until > at]
-        return chosen if len(self._down_until) < max(1, self._spec.size // 10) else None
+        return chosen if len(self._down_until) < max(1, self.spec.size // 10) else None
 
     def _miss_heartbeat(self, at: int) -> None:
         if chosen := self._idle(at):
@@ -129,7 +129,7 @@ class DefaultLife(Life):
             self._reconnect(chosen, at)
 
     def _upgrade(self, at: int) -> None:
-        newest = f"0.34.{12 + (at - self._started_at) // (40 * MINUTE_MS)}"
+        newest = f"0.34.{12 + (at - self.started_at) // (40 * MINUTE_MS)}"
         chosen = self._idle(at, lambda each: beats(each) and each.last.version != newest)
         if chosen is None:
             self._reconnect_one(at)
@@ -144,7 +144,7 @@ class DefaultLife(Life):
             chosen.add(replace(chosen.last, since=at, mode=mode))
 
     def _turn_over(self, at: int) -> None:
-        if self._listed_count <= self._spec.size:
+        if self._listed_count <= self.spec.size:
             self._arrive(at)
         elif chosen := self._idle(at, _is_silent) or self._idle(at, lambda each: each.machine.is_sandbox):
             chosen.add(replace(chosen.last, since=at, is_listed=False))
@@ -178,7 +178,7 @@ class DefaultLife(Life):
         if chosen is None:
             return at + MINUTE_MS
         index, back_at = len(self), at + 4 * SECOND_MS
-        machine = renamed(chosen.machine, self._spec, index)
+        machine = renamed(chosen.machine, self.spec, index)
         link = replace(chosen.last, since=back_at).connected(back_at, connection_id(self._renames), self._pod(index))
         self._environments.append(SimulatedEnvironment(machine, index, link))
         gone = chosen.last.disconnected(at)
@@ -200,7 +200,7 @@ class DefaultLife(Life):
     def _arrive(self, at: int) -> None:
         """Register a new machine; it has no mode and branch until an agent has run there."""
         index = len(self)
-        machine = machine_at(self._spec, index)
+        machine = machine_at(self.spec, index)
         fresh = SimulatedState(since=at, seen_at=at, version=machine.version)
         fresh = fresh.connected(at, connection_id(self._random), self._pod(index))
         first_run_at = at + self._between(60_000, 150_000)

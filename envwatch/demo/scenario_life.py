@@ -1,6 +1,6 @@
 """What happens to the fleet in each scenario, in place of the opening and the calm life of the default story.
 
-As in `life.py`, all depends on the seed, the size, the start and the moments at which listeners were started by hand,
+As in `fleet.py`, all depends on the seed, the size, the start and the moments at which listeners were started by hand,
 and not on the moments at which clients poll. Knows nothing of listings, JSON and HTTP.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from envwatch.demo.default_life import DefaultLife
-from envwatch.demo.life import Life, beats
+from envwatch.demo.fleet import SimulatedFleet, beats
 from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, connection_id, random_at
 from envwatch.demo.scenarios import Scenario
 from envwatch.demo.states import FOREVER, HEARTBEAT_MS
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from envwatch.demo.machines import Machine
+    from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 
 _OLD_MS: Final = 25 * HOUR_MS
@@ -38,7 +39,7 @@ _STARTED_BY_HAND: Final = -103
 """The random sequence of what follows when a listener is started."""
 
 
-class CalmLife(Life):
+class CalmLife(SimulatedFleet):
     """A fleet in which nothing is lost: a version is rolled out, and agents change branches and modes."""
 
     def _begin(self) -> None:
@@ -48,12 +49,12 @@ class CalmLife(Life):
     def _first_state(self, machine: Machine, index: int) -> SimulatedState:
         """Return the state at the start: up, unless the machine was left long ago."""
         first = super()._first_state(machine, index)
-        if first.is_beating or self._started_at - first.seen_at >= _OLD_MS:
+        if first.is_beating or self._ages_from - first.seen_at >= _OLD_MS:
             return first
-        random = random_at(self._spec.seed, (1 << 29) + index)
+        random = random_at(self.spec.seed, (1 << 29) + index)
         connected_at = first.seen_at + 1
         link = first.connected(connected_at, connection_id(random), self._pod(index))
-        return replace(link, since=first.since, beat_at=self._started_at - random.randrange(HEARTBEAT_MS))
+        return replace(link, since=first.since, beat_at=self.started_at - random.randrange(HEARTBEAT_MS))
 
     def _stay_calm(self, at: int) -> int:
         happen = self._one_of({self._change_branch: 3, self._change_safe_mode: 2, self._reconnect_old: 2})
@@ -82,7 +83,7 @@ class OutageLife(CalmLife):
 
     def _begin(self) -> None:
         self._lost: list[SimulatedEnvironment] = []
-        self._by_hand = random_at(self._spec.seed, _STARTED_BY_HAND)
+        self._by_hand = random_at(self.spec.seed, _STARTED_BY_HAND)
         self._from(self._between(7_000, 11_000), self._lose)
         self._from(30 * SECOND_MS, self._stay_calm)
 
@@ -93,7 +94,7 @@ class OutageLife(CalmLife):
             environment.busy_until = FOREVER
         return FOREVER
 
-    def start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:
+    def _start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:
         """Start a listener; if it was lost with the pod, the others follow it on the new one.
 
         A listener that follows another one may be started too, so that one key starts all of an incident.
@@ -126,8 +127,8 @@ class NightLife(CalmLife):
 
     def _deploy(self, at: int) -> int:
         """Restart every third environment with the new version."""
-        wave = (at - self._started_at - _FIRST_WAVE_MS) // _WAVE_EVERY_MS
-        for index in range(wave, self._spec.size, _WAVES):
+        wave = (at - self.started_at - _FIRST_WAVE_MS) // _WAVE_EVERY_MS
+        for index in range(wave, self.spec.size, _WAVES):
             environment = self.environment(index)
             if environment.busy_until <= at and beats(environment):
                 self._interrupt(environment, at, at + self._between(7_000, 13_000), _ROLLED_OUT)
@@ -136,14 +137,19 @@ class NightLife(CalmLife):
     def _lose_one(self, at: int) -> int:
         # The end of a sandbox is no loss.
         if chosen := self._idle(at, lambda each: beats(each) and not each.machine.is_sandbox):
-            self._interrupt(chosen, at, self._started_at + _FOUND_AGAIN_MS)
+            self._interrupt(chosen, at, self.started_at + _FOUND_AGAIN_MS)
         return FOREVER
 
 
-LIVES: Final[Mapping[Scenario | None, type[Life]]] = {
+LIVES: Final[Mapping[Scenario | None, type[SimulatedFleet]]] = {
     None: DefaultLife,
     Scenario.CALM: CalmLife,
     Scenario.OUTAGE: OutageLife,
     Scenario.NIGHT: NightLife,
 }
 """The life of each scenario; None for the default story."""
+
+
+def simulated_fleet(spec: FleetSpec, started_at: int, ages_from: int | None = None) -> SimulatedFleet:
+    """Return a fleet with the story of its scenario; the arguments are those of `SimulatedFleet`."""
+    return LIVES[spec.scenario](spec, started_at, ages_from)

@@ -7,12 +7,17 @@ fleet. Cheap to import: the command line needs the names.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from envwatch.demo.times import MINUTE_MS, NEVER, SECOND_MS, TimeWindow
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+
+DEFAULT_SIZE: Final = 40
+DEFAULT_SEED: Final = 7
+"""The fleet of `envwatch demo`, which alone has a day before the opening."""
 
 
 class Scenario(StrEnum):
@@ -65,6 +70,16 @@ class FleetSpec(NamedTuple):
     """A whole number; another one is another fleet."""
     scenario: Scenario | None = None
     """None for the default story."""
+
+    @property
+    def day(self) -> str | None:
+        """The name of the shipped day before the opening; None for a fleet without one.
+
+        The scenarios begin with the same states, so they share a day.
+        """
+        if (self.size, self.seed) != (DEFAULT_SIZE, DEFAULT_SEED):
+            return None
+        return "default" if self.scenario is None else "scenarios"
 
     @classmethod
     def from_options(cls, options: Namespace) -> Self:

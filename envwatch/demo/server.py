@@ -22,9 +22,8 @@ from socketserver import TCPServer
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, cast
 
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.scenario_life import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario, faults_in
-from envwatch.demo.times import time_of_day
 from envwatch.model.listing_api import (
     GZIP_FROM_BYTES,
     HEALTH_PATH,
@@ -41,6 +40,7 @@ from envwatch.model.listing_api import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from envwatch.demo.fleet import SimulatedFleet
     from envwatch.demo.states import SimulatedEnvironment
 
 LISTENER_PATH = "/demo/listeners/"
@@ -58,7 +58,7 @@ class _Api:
 
     def __init__(self, fleet: SimulatedFleet, key: str, largest_page: int, now: Callable[[], int]) -> None:
         self._fleet = fleet
-        self._faults = faults_in(fleet.scenario)
+        self._faults = faults_in(fleet.spec.scenario)
         self._authorization = f"Bearer {key}".encode()
         self._largest_page = largest_page
         self._now = now
@@ -197,7 +197,7 @@ class Server(ThreadingHTTPServer):
         key: the bearer token that clients must send.
         largest_page: a larger `limit` is reduced to it silently.
         now: the clock of heartbeats and of the `Date` header, in milliseconds since the epoch.
-        has_past: whether connections bear the traces of the day before (`day_before.py`).
+        ages_from: see `SimulatedFleet`.
 
     Raises:
         OSError: it cannot listen.
@@ -213,14 +213,14 @@ class Server(ThreadingHTTPServer):
         key: str,
         largest_page: int = 100,
         now: Callable[[], int] = wall_clock,
-        has_past: bool = False,
+        ages_from: int | None = None,
     ) -> None:
         self.key = key
         self.started_at = now()
         """When the opening began, in milliseconds since the epoch."""
         self.starts_listeners = spec.scenario is Scenario.OUTAGE
         """Whether a POST starts a listener."""
-        fleet = SimulatedFleet(spec, self.started_at, time_of_day(self.started_at) if has_past else None)
+        fleet = simulated_fleet(spec, self.started_at, ages_from)
         self.api = _Api(fleet, key, largest_page, now)
         self._connections: set[socket.socket] = set()
         self._lock = Lock()
@@ -287,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="envwatch.demo.server")
     FleetSpec.add_arguments(parser)
-    parser.add_argument("--past", action="store_true", help="let connections bear the traces of the day before")
+    parser.add_argument("--ages-from", type=int, help="when ages of rows were as at the start: ms since the epoch")
     parser.add_argument("--child", action="store_true", required=True, help="serve until standard input ends")
     options = parser.parse_args(arguments)
     key = os.environ.get("LETTA_API_KEY", "")
@@ -296,7 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for the parent
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server = Server(FleetSpec.from_options(options), key=key, has_past=options.past)
+        server = Server(FleetSpec.from_options(options), key=key, ages_from=options.ages_from)
     except OSError as error:
         _announce({"error": f"the demo server cannot listen: {error}"})
         return 1
