@@ -205,7 +205,7 @@ class DayBefore:
         moment, length = random.randrange(DAY_MS), random.randrange(2 * MINUTE_MS, 40 * MINUTE_MS)
         chance = random.random()
         gap = random.choice((6, 9, 4 * 60, 11 * 60, 37 * 60, 80 * 60)) * SECOND_MS
-        delay, pause = random.randrange(_ROLL_OUT_MS), random.randrange(15 * SECOND_MS, 50 * SECOND_MS)
+        delay, pause = random.randrange(_ROLL_OUT_MS), random.randrange(5 * SECOND_MS, 30 * SECOND_MS)
         yield from self._connecting(found.last, gap)
         if found.index == self.broken:
             yield _Outage(*self.breakdown)
@@ -219,7 +219,7 @@ class DayBefore:
         if any(word in found.machine.identity["name"] for word in _LAPTOPS) and chance < 0.6:
             fell_asleep, woke = (self.started_at - each for each in _NIGHT)
             yield _Outage(fell_asleep + moment % (3 * HOUR_MS), woke - length, is_asleep=True)
-        elif chance < 0.2:
+        elif chance < 0.05:
             at = self.began_at + _EDGE_MS + moment % (DAY_MS - 2 * HOUR_MS)
             yield _Outage(at, at + length)
 

@@ -85,6 +85,7 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
             for path in day_paths(new):
                 path.replace(folder / path.name)
             rmtree(new)
+        start_file(folder).unlink(missing_ok=True)
         write_private(start_file(folder), str(started_at).encode())
         return is_written
     finally:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.scenario_life import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario, faults_in
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.monitor import Monitor
@@ -56,7 +56,7 @@ class ScenarioRun:
     """Polls a scenario from its start on, every 5 seconds or so."""
 
     def __init__(self, scenario: Scenario, *, size: int = 40, seed: int = 7) -> None:
-        self.demo = SimulatedFleet(FleetSpec(size, seed, scenario), START)
+        self.demo = simulated_fleet(FleetSpec(size, seed, scenario), START)
         self._faults = faults_in(scenario)
         self._chance = Random(seed)
         self._at = START + self._chance.randrange(3_000)
