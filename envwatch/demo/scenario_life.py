@@ -141,7 +141,7 @@ class NightLife(CalmLife):
         return FOREVER
 
 
-LIVES: Final[Mapping[Scenario | None, type[SimulatedFleet]]] = {
+_LIVES: Final[Mapping[Scenario | None, type[SimulatedFleet]]] = {
     None: DefaultLife,
     Scenario.CALM: CalmLife,
     Scenario.OUTAGE: OutageLife,
@@ -152,4 +152,4 @@ LIVES: Final[Mapping[Scenario | None, type[SimulatedFleet]]] = {
 
 def simulated_fleet(spec: FleetSpec, started_at: int, ages_from: int | None = None) -> SimulatedFleet:
     """Return a fleet with the story of its scenario; the arguments are those of `SimulatedFleet`."""
-    return LIVES[spec.scenario](spec, started_at, ages_from)
+    return _LIVES[spec.scenario](spec, started_at, ages_from)
