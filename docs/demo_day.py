@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic_core import to_json
 
 from envwatch.cli.demo_past import SHIPPED_START, PastPoll
-from envwatch.demo.default_life import DefaultLife
 from envwatch.demo.fleet import CONNECTED, DAYS, SimulatedFleet
+from envwatch.demo.lives import CalmLife, DefaultLife
 from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, connection_id, random_at
-from envwatch.demo.scenario_life import CalmLife
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec, Scenario
 from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment
 from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, TimeWindow

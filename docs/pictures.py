@@ -25,7 +25,7 @@ from textual.widgets import Input
 
 from envwatch.cli.demo_past import write_past
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs

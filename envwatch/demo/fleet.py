@@ -1,8 +1,8 @@
 """The environments of the demo fleet, how a story schedules what happens to them, and their listing at any moment.
 
 `SimulatedFleet` schedules the states of all environments ahead of the moment that is asked for, from one random
-sequence. A story (`default_life.py`, `scenario_life.py`) thus depends on the fleet and the start alone, and not on the
-moments at which clients poll. Knows no clock and no HTTP.
+sequence. A story (`lives.py`) thus depends on the fleet and the start alone, and not on the moments at which clients
+poll. Knows no clock and no HTTP.
 """
 
 from __future__ import annotations

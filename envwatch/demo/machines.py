@@ -1,6 +1,6 @@
 """The machines of the demo fleet: names, owners, hosts and ids, each a pure function of (fleet, index).
 
-Knows nothing of time (`states.py`, `life.py`), JSON and HTTP.
+Knows nothing of time (`states.py`, `fleet.py`), JSON and HTTP.
 """
 
 from __future__ import annotations

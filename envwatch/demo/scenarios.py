@@ -1,7 +1,7 @@
 """The scenarios of the demo: their names, how their server fails, and which fleet is simulated.
 
-`FleetSpec` is one value, which processes pass to each other as arguments. `scenario_life.py` has what happens to the
-fleet. Cheap to import: the command line needs the names.
+`FleetSpec` is one value, which processes pass to each other as arguments. `lives.py` has what happens to the fleet.
+Cheap to import: the command line needs the names.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from socketserver import TCPServer
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, cast
 
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario, date_error_ms, is_unavailable
 from envwatch.model.listing_api import (
     GZIP_FROM_BYTES,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from support.builders import NOW, wire_rows
 from support.demo_client import Client
 
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.model.listing_api import listing_body
 from envwatch.model.page import page_of

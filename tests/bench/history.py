@@ -12,7 +12,7 @@ from fleets import decoded, pages_of
 from support.builders import NOW
 from support.simulated_life import simulated_life
 
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.storage.history.encoding.events import EventEncoder

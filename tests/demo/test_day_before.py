@@ -17,7 +17,7 @@ from support.exact import exact
 
 from envwatch.cli.demo_past import SHIPPED_START, PastPoll, moved_day
 from envwatch.demo.fleet import CONNECTED
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario
 from envwatch.demo.times import DAY_MS
 from envwatch.fleet.events import Event, Kind, flatten

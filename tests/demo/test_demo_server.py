@@ -17,7 +17,7 @@ from letta_client import AuthenticationError, Letta, NotFoundError
 from support.budget import examples
 from support.demo_client import KEY, LISTING, START, Client, Clock, Row
 
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 

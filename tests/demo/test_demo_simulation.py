@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.budget import examples, first_quick
 from support.builders import listed
 
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
-from envwatch.demo.scenario_life import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.states import SimulatedEnvironment, SimulatedState
 from envwatch.fleet.events import Event, Kind, flatten

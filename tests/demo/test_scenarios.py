@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.scenario_run import START, ScenarioRun
 
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence

@@ -17,7 +17,7 @@ from support.memory_history import recorded
 from support.tracked_environments import tracked
 
 import envwatch
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState

@@ -7,7 +7,7 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario, date_error_ms, is_unavailable
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.monitor import Monitor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from support.builders import NOW, page_bytes
 
-from envwatch.demo.scenario_life import simulated_fleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
