@@ -358,7 +358,9 @@ def history_for(
         between_runs=changes_between_runs,
         on_ready=on_ready or nothing,
     )
-    return History(recorder, {name: StoredPast(folder, name) for name, folder in folders.items()})
+    # Without waiting, a reader would find the demo's day missing.
+    wait = recorder.wait if demo else nothing
+    return History(recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()})
 
 
 def history_folder_for(server: str, settings: Settings) -> Path:
