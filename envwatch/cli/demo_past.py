@@ -77,8 +77,9 @@ def write_past(folder: Path, day: str | None, started_at: int) -> bool:
         return False
     try:
         polls = StoredPast(folder).polls(WallMs(started_at - DAY_MS), WallMs(started_at))
-        is_written = day is not None and not polls
+        is_written = False
         if day is not None and not polls:
+            is_written = True
             new = folder / folder.name
             rmtree(new, ignore_errors=True)  # of a process that was killed
             _write(folder, new, day, started_at)
