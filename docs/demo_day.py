@@ -218,7 +218,7 @@ class DayBefore:
         if any(word in found.machine.identity["name"] for word in _LAPTOPS) and chance < 0.6:
             fell_asleep, woke = (self.started_at - each for each in _NIGHT)
             yield _Outage(fell_asleep + moment % (3 * HOUR_MS), woke - length, is_asleep=True)
-        elif chance < 0.05:
+        elif chance < 0.06:
             at = self.began_at + _EDGE_MS + moment % (DAY_MS - 2 * HOUR_MS)
             yield _Outage(at, at + length)
 
