@@ -76,9 +76,6 @@ _POD_BEFORE: Final = "p-4"
 _ROLLED_OUT_TO: Final = ("build-", "ci-", "gpu-", "staging", "edge-", "nightly", "mac-mini", "🚀")
 _BRANCHES: Final = ("main", "feat/export", "chore/deps")
 _LAPTOPS: Final = ("-laptop-", "-thinkpad", "-surface", "macbook", "MacBook")
-_LEAST_WITH_PODS: Final = 26
-_LEAST_WITH_PARTS: Final = 12
-"""Sizes of a fleet from which it loses a pod, and machines have parts of their own in the day."""
 _ROWS: Final = 1 << 30
 """The random sequence of a row's day is that of its index, from here on."""
 
