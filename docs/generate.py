@@ -1,4 +1,4 @@
-"""Makes the shipped files that derive from the code: completion scripts, manual page, tables of fields and columns.
+"""Makes the shipped files that derive from the code: completion scripts, manual page, tables of fields and budgets.
 
 `uv run python docs/generate.py` writes the files; `tests/cli/test_generated_files.py` compares them.
 """
@@ -16,10 +16,14 @@ from typing import TYPE_CHECKING, Any
 import shtab
 from argparse_manpage.manpage import Manpage
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support.budgets import BUDGETS
+
 from envwatch import __version__
-from envwatch.cli.arguments import REFERENCE, whole_parser
+from envwatch.cli.arguments import COMMANDS, whole_parser
 from envwatch.cli.commands.completion import FOLDER, SCRIPTS
-from envwatch.cli.registry import COMMANDS
+from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.config.declared import SETTINGS
 from envwatch.config.describe import setting_docs, value_text
 from envwatch.presentation import PRESENTATIONS
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 MANUAL = Path(__file__).parent / "envwatch.1"
 FILTER = Path(__file__).parent / "filter.md"
 CONFIGURATION = Path(__file__).parent / "configuration.md"
+PERFORMANCE = Path(__file__).parent / "performance.md"
 
 FIELDS = {offer.text: offer.description for offer in completions("", 0, [])}
 """The fields of the filter language, each with its colon, and what they are."""
@@ -175,13 +180,25 @@ def in_columns(columns: int, make: Callable[[], str]) -> str:
             os.environ["COLUMNS"] = before
 
 
-def with_table(text: str, title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """Return the text of a page, its table below the marker of a title made anew."""
+def with_part(text: str, title: str, part: str) -> str:
+    """Return the text of a page with a new part between the marker of a title and the end marker."""
     begin, end = f"<!-- {title}: made by docs/generate.py -->\n", "<!-- end -->"
     before, rest = text.split(begin)
     _, after = rest.split(end, 1)
+    return f"{before}{begin}{part}{end}{after}"
+
+
+def with_table(text: str, title: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Return the text of a page, its table below the marker of a title made anew."""
     lines = "".join(f"| `{name}` | {about} |\n" for name, about in rows)
-    return f"{before}{begin}| {title[:-1]} | meaning |\n|---|---|\n{lines}{end}{after}"
+    return with_part(text, title, f"| {title[:-1]} | meaning |\n|---|---|\n{lines}")
+
+
+def budgets() -> str:
+    """Return the table of budgets. Figures without a budget have no row."""
+    rows = [(bench, what, budget) for bench, entries in BUDGETS.items() for what, budget in entries.items()]
+    lines = "".join(f"| `{bench}` | {what} | {budget} |\n" for bench, what, budget in rows if str(budget))
+    return f"| bench | what | budget |\n|---|---|---|\n{lines}"
 
 
 def pages() -> dict[Path, str]:
@@ -198,6 +215,7 @@ def pages() -> dict[Path, str]:
             FILTER.read_text(encoding="utf-8"), "fields", [*fields, (f"{META}KEY", "any key of the metadata")]
         ),
         CONFIGURATION: with_table(configuration, "columns", columns),
+        PERFORMANCE: with_part(PERFORMANCE.read_text(encoding="utf-8"), "budgets", budgets()),
     }
 
 

@@ -27,6 +27,7 @@ from envwatch.cli.demo_past import write_past
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host
 from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec
+from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
@@ -35,7 +36,6 @@ from envwatch.model.page import page_of
 from envwatch.model.text import SafeText
 from envwatch.sources.poller import Poller, Runtime
 from envwatch.sources.session import Session, Target
-from envwatch.storage.export import export_here
 from envwatch.storage.history.folder import history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.tui.app import EnvwatchApp

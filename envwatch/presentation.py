@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Match(Enum):
-    """How a filter's value matches a field."""
+    """How a filter's value matches a text."""
 
     TEXT = auto()
     """The value occurs in the text."""
@@ -32,8 +32,6 @@ class Match(Enum):
     """The value begins the text: `os:win` must not match darwin."""
     VERSION = auto()
     """The value is a version, which can be compared."""
-    INSTANT = auto()
-    """The value is an age or a date, which can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,11 @@ class Presentation:
     match: Match = Match.TEXT
     text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
     """Returns the text of an environment, unless the field is an instant."""
-    instant: Callable[[TrackedEnvironment], float | None] = lambda _: None
-    """Returns the instant of an environment (server's clock, ms), if the field is one."""
+    instant: Callable[[TrackedEnvironment], float | None] | None = None
+    """Returns the instant of an environment (server's clock, ms), if the field is one.
+
+    A filter's value is an age or a date then, which can be compared.
+    """
     title: str = ""
     """The column's title, if the title is not the id."""
     width: int = 0
@@ -177,7 +178,6 @@ _ALL: Final = (
         "up since",
         example="<2h",
         aliases=("connected",),
-        match=Match.INSTANT,
         instant=lambda tracked: tracked.up_since,
         width=5,
         from_width=100,
@@ -187,7 +187,6 @@ _ALL: Final = (
         "seen",
         "last seen",
         example=">1d",
-        match=Match.INSTANT,
         instant=_ever("last_seen_at"),
         width=5,
         column_about="time since it was last seen",
@@ -196,7 +195,6 @@ _ALL: Final = (
         "first",
         "first seen",
         example="<7d, >2026-11-01",
-        match=Match.INSTANT,
         instant=_ever("first_seen_at"),
         width=5,
         column_about="time since it was first seen",

@@ -1,4 +1,4 @@
-"""README.md and docs/: the program accepts every example, every name exists, and every link leads somewhere."""
+"""README.md and docs/: the program accepts every example, every name exists, and every link has a target."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from support import programs
+from support.budgets import BUDGETS
 from support.documents import (
     README,
     ROOT,
@@ -35,7 +36,8 @@ from support.parsers import options_of, parsers
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import HelpRequested, StopError, options_in
-from envwatch.config.schema import HookSettings, schema
+from envwatch.config.hooks import HookSettings
+from envwatch.config.schema import schema
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
 
@@ -45,24 +47,21 @@ if TYPE_CHECKING:
 PAGES: Final = pages()
 
 COMMANDS: Final = ("pip install uv && uv run envwatch demo", "pip install uv && uv run pytest")
-"""What a newcomer types, and what `.ci/run` and others rely on."""
+"""Commands for newcomers, on which `.ci/run` and others rely."""
 
 FOR_CHANGES: Final = {"docs/architecture.md", "docs/metrics.md", "docs/operators/README.md"}
-"""Pages that name things of the source, or of other programs, of which other tests take care."""
+"""Pages with names from the source or from other programs, covered by other tests."""
 
 OTHER_PROGRAMS: Final = "docs/operators/"
-"""Pages with files for other programs."""
 
 PROMISED: Final = PAGES["docs/stability.md"]
 GENERATED: Final = re.compile(r"<!-- \w+: made by docs/generate.py -->.*?<!-- end -->", re.DOTALL)
-"""The tables that `docs/generate.py` makes of the names in the code."""
 
 WRITTEN: Final = set(chain.from_iterable(lists(f"{section(PROMISED, 'JSON')}{section(PROMISED, 'Events')}").values()))
-"""The names in what the program writes; tests/test_stability.py compares them with it."""
+"""Names in the program's output; tests/test_stability.py compares the names with the program."""
 
 
 OF_OTHERS: Final = {"scrape_config"}
-"""Settings of other programs."""
 
 
 def each(language: str) -> list[Any]:
@@ -75,7 +74,7 @@ def each(language: str) -> list[Any]:
 
 
 def in_user_pages(pattern: str) -> set[str]:
-    """The spans of all pages but those about the source that match a pattern as a whole."""
+    """Return the spans of all user pages that match a pattern as a whole."""
     found = chain.from_iterable(spans(text) for name, text in PAGES.items() if name not in FOR_CHANGES)
     return {span for span in found if re.fullmatch(pattern, span)}
 
@@ -86,9 +85,18 @@ def in_user_pages(pattern: str) -> set[str]:
 def test_the_readme_takes_a_minute_and_begins_with_a_picture_and_the_commands() -> None:
     text = README.read_text(encoding="utf-8")
     lines = text.splitlines()
-    assert len(lines) <= 150
+    assert len(lines) <= 130
     assert [lines.count(command) for command in COMMANDS] == [1, 1]
-    order = ["# envwatch", "![", *COMMANDS, "| instead of |", "## Use", "](docs/"]
+    order = [
+        "# envwatch",
+        "![",
+        *COMMANDS,
+        "## What other tools lack",
+        "| watcher |",
+        "## Install",
+        "## Use",
+        "](docs/",
+    ]
     places = [text.index(part) for part in order[:-1]] + [text.index(order[-1], text.index("## Use"))]
     assert places == sorted(places)
 
@@ -117,7 +125,7 @@ def test_every_example_says_its_language() -> None:
 
 
 def refusal(arguments: list[str]) -> str:
-    """Why the program does not accept its arguments; empty if it does."""
+    """Return the program's reason to refuse arguments; empty if accepted."""
     try:
         options = options_in(arguments)
     except HelpRequested:
@@ -256,6 +264,16 @@ def test_every_page_has_one_title_and_says_first_what_it_is_for() -> None:
         assert len(re.findall(r"^# ", prose(text), re.MULTILINE)) == 1, name
         assert title
         assert not about.startswith(("#", "|", "`")), name
+
+
+def test_the_page_about_performance_has_every_budget() -> None:
+    wanted = [
+        [f"`{bench}`", what, str(budget)]
+        for bench, entries in BUDGETS.items()
+        for what, budget in entries.items()
+        if str(budget)
+    ]
+    assert tables(section(PAGES["docs/performance.md"], "Budgets")) == wanted
 
 
 def test_names_of_keys_in_the_text_are_those_of_the_page_about_keys() -> None:

@@ -1,4 +1,4 @@
-"""The recipe "A field of the API" of docs/architecture.md, followed step by step in a copy of the project."""
+"""The recipe "A field of the API" of docs/architecture.md, followed in a copy of the project."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FORMATS = ("table", "json", "jsonl", "csv", "line", "name")
 
 
 def insert_last(path: Path, block: str, container: str) -> None:
-    """Insert lines as the last ones of a class, or of a tuple at the top of a module, with the same indentation."""
+    """Append lines to a class, or to a tuple at the top of a module, with the same indentation."""
     text = path.read_text(encoding="utf-8")
     place = 0
     for node in ast.parse(text).body:
@@ -43,7 +43,6 @@ def insert_last(path: Path, block: str, container: str) -> None:
 
 
 def promise(path: Path) -> None:
-    """Add the name to the lists of a page."""
     text = path.read_text(encoding="utf-8")
     for title in PROMISES:
         text = re.sub(rf"(\*\*{title}\*\*: `[^`]+)`", r"\1 site`", text)
@@ -52,7 +51,6 @@ def promise(path: Path) -> None:
 
 
 def changed_files(copy: Path) -> set[str]:
-    """The files of the copy that differ from the project's."""
     files = [
         path for name in COPIED for path in ((ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name])
     ]
@@ -88,7 +86,6 @@ def environ_in(copy: Path, **more: str) -> dict[str, str]:
 
 
 def run_in(copy: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
-    """Run Python in the copy, and return what it prints."""
     done = subprocess.run(
         [sys.executable, *arguments], env=environ or environ_in(copy), cwd=copy, capture_output=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The recipes of docs/architecture.md: each test fails when a place of a recipe is forgotten."""
+"""The recipes of docs/architecture.md: a test fails when a place of a recipe is forgotten."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ from envwatch.tui.widgets.footer import has_key
 from envwatch.views.events.event_text import event_style, event_text
 from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES
 from envwatch.views.pane.details import COPY_LETTERS
-from envwatch.views.table.column_widths import fitting
-from envwatch.views.table.columns import COLUMNS, FIXED
+from envwatch.views.table.columns import COLUMNS, FIXED, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +59,6 @@ FIELD_CHANGES: Final = {Kind.VERSION, Kind.BRANCH, Kind.RENAMED, Kind.CHANGED}
 
 @cache
 def output_of(*arguments: str) -> str:
-    """What the program prints, with no settings of this machine."""
     environ = environment(Path("/nonexistent"), COLUMNS="200")
     ended = programs.run([sys.executable, "-m", "envwatch", *arguments], environ)
     assert ended.returncode == 0
@@ -68,13 +66,11 @@ def output_of(*arguments: str) -> str:
 
 
 def listed_under(title: str, text: str) -> set[str]:
-    """The names in the first column of the generated table with a title."""
     (table,) = re.findall(rf"^<!-- {title}: made by.*?<!-- end -->", text, re.DOTALL | re.MULTILINE)
     return {name.strip("`") for name, *_ in tables(table)}
 
 
 def example() -> Mapping[str, Any]:
-    """The configuration file of the page."""
     (block,) = (each for each in blocks(CONFIGURATION) if each.language == "toml")
     return tomllib.loads(block.text)
 
@@ -180,7 +176,7 @@ def test_the_stylesheet_has_no_colour_that_themes_do_not_define() -> None:
 
 
 def key_name(text: str) -> str:
-    """The name that Textual gives to a key of the page."""
+    """Return Textual's name of a key on the page."""
     names = {",": "comma", "esc": "escape", "F1": "f1", "PgDn": "pagedown", "PgUp": "pageup"}
     return names.get(text) or next(iter(Binding.make_bindings([Binding(text, "none", "")]))).key
 

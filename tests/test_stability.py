@@ -1,4 +1,4 @@
-"""What docs/stability.md promises is there, and what is there is promised: each list against the program."""
+"""Compares each list of docs/stability.md with the program, in both directions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from support.night import HOUR_MS, eventful_night
 from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
 
-from envwatch.cli.arguments import REFERENCE, Exit
-from envwatch.cli.doctor import check, report
-from envwatch.config.schema import Command, HookSettings, schema
+from envwatch.cli.arguments import Exit
+from envwatch.cli.commands.dashboard import REFERENCE
+from envwatch.cli.doctor import check
+from envwatch.config.hooks import KINDS, HookSettings
+from envwatch.config.schema import Command, schema
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.hook import KINDS
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -55,7 +56,6 @@ PAGE: Final = page("stability.md")
 SOURCE: Final = "https://letta.example/v1/environments"
 
 PROMISES: Final = promises()
-"""The names of each list of the page by what it is of."""
 
 
 def profile_settings() -> Mapping[str, Any]:
@@ -68,7 +68,6 @@ def listing() -> Any:
 
 
 def hook_events() -> list[Any]:
-    """What a hook gets when an incident opens, and when it resolves."""
     one = hooked("web", "b").hold(20, "web").hold(65)
     context = Context(source=SOURCE, host="letta.example", profile="work")
     messages = [
@@ -78,14 +77,14 @@ def hook_events() -> list[Any]:
 
 
 def change() -> Iterable[str]:
-    """What the data of every event has beside a row; an event about the fleet has only that, and its profile."""
+    """Return the fields of every event besides the row's; an event about the fleet has these and the profile only."""
     monitor = Monitor.create({NO_PROFILE: Limits()})
     data = cloud_event(Event(kind=Kind.BLIND, at=ServerMs(0)), monitor, reading(NOW), SOURCE)["data"]
     return data.keys() - {"profile"}
 
 
 def finding_of_doctor() -> Any:
-    return json.loads(report.json_of([report.Result("key", None, check.ok("fine"), str)]))[0]
+    return json.loads(check.json_of([check.Result("key", None, check.ok("fine"), str)]))[0]
 
 
 def choices(command: str, option: str) -> Iterable[str]:
@@ -162,10 +161,8 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Series": lambda: [name.strip("`") for name, *_ in tables(page("metrics.md")) if name.startswith("`envwatch_")],
     "Versions of the format": lambda: [str(version) for version in range(1, FORMAT_VERSION + 1)],
 }
-"""What the program has, for each list."""
 
 OTHERWISE_HELD: Final = {"Performance data of `check`", "A silence", "Further kinds"}
-"""Lists of which a test of its own takes care."""
 
 
 def test_every_promise_has_a_test() -> None:

@@ -19,7 +19,7 @@ from envwatch.cli.streams import print_error
 from envwatch.config.values import ConfigError, zone_named
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import date_text, past_moment_of, use_zone
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -163,6 +163,15 @@ class Profiles(dict[SafeText, SelectedProfile]):
         """The server of each, see `server_in`."""
         return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
 
+    def silence_matcher(self, query: str) -> Matcher | None:
+        """Return a silence's query as a test under the first profile, None if the query has a mistake.
+
+        The filter language is imported only if there is a silence.
+        """
+        from envwatch.views.events.matching import matcher_or_none
+
+        return matcher_or_none(query, clean(self.first.profile))
+
     def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
         """Return them with other settings."""
         return Profiles({name: SelectedProfile(each, change(settings)) for name, (each, settings) in self.items()})
@@ -205,7 +214,7 @@ def matcher_for(query: str, settings: Settings) -> Matcher:
 
     if not query:
         return EVERYTHING
-    from envwatch.views.matching import matcher_of
+    from envwatch.views.events.matching import matcher_of
 
     return matcher_of(query, clean(settings.profile))
 
@@ -235,7 +244,7 @@ def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
 
 def client_for(credentials: Credentials, settings: Settings) -> Client:
     """Return the HTTP client of one profile; it connects with its first request."""
-    from envwatch.sources.letta.client import Client, ListParams
+    from envwatch.sources.letta.client import Client
     from envwatch.sources.letta.network_settings import SettingsError
 
     try:
@@ -245,7 +254,9 @@ def client_for(credentials: Credentials, settings: Settings) -> Client:
             key_origin=credentials.origin,
             limits=settings.limits,
             find_key=partial(renewed_key, credentials, settings),
-            query=ListParams(online_only=settings.online_only, source=settings.source, user_id=settings.user),
+            online_only=settings.online_only,
+            source=settings.source,
+            user=settings.user,
         )
     except SettingsError as error:
         raise StopError(Exit.USAGE, str(error)) from None
@@ -288,9 +299,10 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 
     When it cannot be written any more, `notify` is called with one line, from any thread.
     """
+    import logging
     from pathlib import Path
 
-    from envwatch.storage.log import Level, PollLog
+    from envwatch.storage.log import PollLog
 
     path = None
     if options.log_level != "off":
@@ -298,7 +310,7 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
             path = Path(options.log_file)
         elif options.command not in _WITHOUT_LOG:
             path = _state_folder() / "envwatch.log"
-    least = Level.INFO if options.log_level == "off" else Level[options.log_level.upper()]
+    least = logging.INFO if options.log_level == "off" else logging.getLevelNamesMapping()[options.log_level.upper()]
     return PollLog(path, redactor(), least=least, follows_link=options.log_file is not None, notify=notify)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from envwatch.cli.demo_settings import start_file
 from envwatch.demo.fleet import DAYS
 from envwatch.demo.times import DAY_MS
+from envwatch.files import write_private
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
@@ -24,7 +25,6 @@ from envwatch.storage.history.encoding.packing import FramePart, checksum_of, pa
 from envwatch.storage.history.folder import FolderLock, Retention, day_of, day_path, day_paths
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter, next_numbers
-from envwatch.storage.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from envwatch.cli.streams import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
     from envwatch.model.text import SafeText
@@ -69,14 +68,13 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
-    from envwatch.storage.remembered import acknowledged
-    from envwatch.storage.silences_file import silences_in
+    from envwatch.storage.remembered import acknowledged, silences_in
 
     monitor = Monitor.create(
         profiles.limits,
         acks=acknowledged(state_file("acknowledged")),
         policies=policies_for(profiles),
-        silences=silences_in(state_file("silences"), partial(_matcher, profile=clean(profiles.first.profile))),
+        silences=silences_in(state_file("silences"), profiles.silence_matcher),
         servers=profiles.servers,
     )
     for name, outcome in outcomes.items():
@@ -85,13 +83,6 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
                 monitor = monitor.with_alert_state(name, alerts)
             monitor, _update = monitor.apply(name, outcome, read_clocks())
     return monitor
-
-
-def _matcher(query: str, profile: SafeText) -> Matcher | None:
-    """Return a silence's query as a test under a profile; the filter language is imported only if there is one."""
-    from envwatch.views.matching import matcher_or_none
-
-    return matcher_or_none(query, profile)
 
 
 def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options) -> None:

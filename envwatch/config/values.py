@@ -16,7 +16,7 @@ from unicodedata import category
 
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.model.times import duration_of, past_moment_of
-from envwatch.storage.redactor import LIKE_A_KEY
+from envwatch.redactor import LIKE_A_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The process that hands one message to apprise, whose services take any time; see `command.Apprise`.
+"""The process that hands one message to apprise, whose services take any time; see `command.apprise_command`.
 
 Addresses hold secrets: they come on standard input, as arguments can be read by every user of a machine.
 """

@@ -17,18 +17,19 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from operator import attrgetter
+from typing import IO, TYPE_CHECKING, Final
 
 from pydantic_core import to_json
 
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.views.output.command_context import ending_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from pydantic import SecretStr
@@ -50,73 +51,56 @@ class HookCommand:
     environ: Mapping[str, str]
     """Without secrets that are not the command's."""
     time_limit: timedelta = limits.HOOK_TIME
+    standard_input: Callable[[Message], bytes] = attrgetter("cloud_event")
 
     async def send(self, message: Message) -> SafeText:
         """Run the command once; see `Delivery`."""
-        environ = {**self.environ, **message.variables}
-        return await _run(_Job(self.arguments, environ, message.cloud_event, self.time_limit.total_seconds()))
+        is_over = threading.Event()
+        # asyncio's own threads are few, and the polls need them too: hooks that hang would occupy all of them.
+        running = asyncio.ensure_future(run_in_daemon_thread(partial(self._run_to_end, message, is_over)))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            is_over.set()
+            with suppress(DeliveryError):
+                await running  # which kills it, so that nothing is left behind
+            raise
+
+    def _run_to_end(self, message: Message, is_over: threading.Event) -> SafeText:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the user's own program
+                self.arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={**self.environ, **message.variables},
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:  # the latter: a NUL in a variable
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise DeliveryError(f"cannot run {self.arguments[0]}: {why}") from None
+        exchange = _Exchange(process, self.standard_input(message))
+        try:
+            exchange.until_end(is_over, self.time_limit.total_seconds())
+        except DeliveryError as error:
+            error.output = exchange.text
+            raise
+        finally:
+            exchange.close()
+        if process.returncode:
+            raise DeliveryError(ending_text(process.returncode), output=exchange.text)
+        return exchange.text
 
 
-@dataclass(frozen=True, slots=True)
-class Apprise:
-    """Services that the package apprise knows; it runs in a process of its own, which can be ended."""
+def apprise_command(urls: Sequence[SecretStr], environ: Mapping[str, str]) -> HookCommand:
+    """Return the command that hands messages to services of the package apprise, which runs in a process of its own."""
 
-    urls: Sequence[SecretStr]
-    environ: Mapping[str, str]
-    time_limit: timedelta = limits.HOOK_TIME
+    def request(message: Message) -> bytes:
+        addresses = [url.get_secret_value() for url in urls]
+        return to_json({"urls": addresses, "title": message.summary, "body": message.text})
 
-    async def send(self, message: Message) -> SafeText:
-        """Hand a message to apprise; see `Delivery`."""
-        urls = [url.get_secret_value() for url in self.urls]
-        request = to_json({"urls": urls, "title": message.summary, "body": message.text})
-        arguments = [sys.executable, "-P", "-m", "envwatch.hooks.apprise_child"]
-        return await _run(_Job(arguments, self.environ, request, self.time_limit.total_seconds()))
-
-
-class _Job(NamedTuple):
-    arguments: Sequence[str]
-    environ: Mapping[str, str]
-    standard_input: bytes
-    time_limit_s: float
-
-
-async def _run(job: _Job) -> SafeText:
-    is_over = threading.Event()
-    # asyncio's own threads are few, and the polls need them too: hooks that hang would occupy all of them.
-    running = asyncio.ensure_future(run_in_daemon_thread(partial(_run_to_end, job, is_over)))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        is_over.set()
-        with suppress(DeliveryError):
-            await running  # which kills it, so that nothing is left behind
-        raise
-
-
-def _run_to_end(job: _Job, is_over: threading.Event) -> SafeText:
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the user's own program
-            job.arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=job.environ,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:  # the latter: a NUL in a variable
-        why = error.strerror if isinstance(error, OSError) else str(error)
-        raise DeliveryError(f"cannot run {job.arguments[0]}: {why}") from None
-    exchange = _Exchange(process, job.standard_input)
-    try:
-        exchange.until_end(is_over, job.time_limit_s)
-    except DeliveryError as error:
-        error.output = exchange.text
-        raise
-    finally:
-        exchange.close()
-    if process.returncode:
-        raise DeliveryError(ending_text(process.returncode), output=exchange.text)
-    return exchange.text
+    arguments = [sys.executable, "-P", "-m", "envwatch.hooks.apprise_child"]
+    return HookCommand(arguments, environ, standard_input=request)
 
 
 class _Exchange:

@@ -1,4 +1,4 @@
-"""What a hook sends: a CloudEvent, variables, a PagerDuty event, a line and a text. Pure.
+"""What a hook sends: a CloudEvent, variables, a PagerDuty event, a line and a text; what delivers it, and fails. Pure.
 
 Sources of the formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. Everything in them is cleaned text,
 and lists of names are bounded: 500 environments lost together are one short message.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pydantic_core import to_json
 
@@ -18,19 +18,21 @@ from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import long_age, span
 from envwatch.views.events.cloud_events import cloud_event, envelope, word_of
-from envwatch.views.events.event_filter import tracked_then
 from envwatch.views.events.event_text import event_text
+from envwatch.views.events.matching import tracked_then
 from envwatch.views.output.command_context import NO_ROW, row_variables
 from envwatch.views.output.environment_list import ListedEnvironment
 from envwatch.views.output.formats import iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import timedelta
 
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.monitor import Monitor
     from envwatch.hooks.decision import Fired
     from envwatch.model.clock import Clocks, ServerMs
+
 
 _NAMES: Final = 20
 """Environments that a text names."""
@@ -222,3 +224,33 @@ def _lines(leaves: tuple[Event, ...]) -> str:
     if len(leaves) > _NAMES:
         lines.append(f"and {len(leaves) - _NAMES} more")
     return "\n".join(lines)
+
+
+class DeliveryError(Exception):
+    """A message was not delivered; the text is one line that says why.
+
+    Args:
+        why: continues a sentence that begins with the hook's name.
+        is_final: whether no later try can succeed.
+        wait: how long the receiver asks to wait.
+        output: what a command has printed.
+    """
+
+    def __init__(
+        self, why: str, *, is_final: bool = False, wait: timedelta | None = None, output: SafeText | None = None
+    ) -> None:
+        super().__init__(clean(why))
+        self.is_final = is_final
+        self.wait = wait
+        self.output = output
+
+
+class Delivery(Protocol):
+    """A program or a web service that takes messages."""
+
+    async def send(self, message: Message) -> SafeText:
+        """Deliver a message; return what there is to log of it, empty for nothing. Cancelling ends it at once.
+
+        Raises:
+            DeliveryError: if that fails.
+        """

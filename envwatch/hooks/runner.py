@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.text import SafeText, clean, counted
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from envwatch.hooks.delivery import Delivery
-    from envwatch.hooks.message import Message
+    from envwatch.hooks.message import Delivery, Message
 
 _NO_REST: Final = MonotonicS(0.0)
 """The end of no rest."""

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final
 from pydantic_core import from_json, to_json
 
 from envwatch import __version__
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, clean
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import network_failure, retry_after
-from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import proxy_for, trust_for
+from envwatch.sources.letta.transport import TIMEOUT
 
 if TYPE_CHECKING:
     import ssl
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
 
-_TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
 _BODY_BYTES: Final = 4096
 """Bytes of the answer to a refused message that are read."""
 _LONGEST_WORDS: Final = 200
@@ -42,7 +42,7 @@ _LONGEST_WORDS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class WebService:
-    """A web service that gets requests.
+    """A web service that takes the messages of a hook, or the pings of a dead man's switch.
 
     Raises:
         SettingsError: if the proxy or the certificates in the environment cannot be used.
@@ -52,6 +52,9 @@ class WebService:
     environ: Mapping[str, str]
     time_limit: timedelta = limits.HOOK_TIME
     """For one request in all; httpx's own limits are for single operations."""
+    key: SecretStr | None = None
+    """PagerDuty's routing key; for others, sent as `Authorization: Bearer`."""
+    is_pagerduty: bool = False
     proxy: httpx.Proxy | None = field(init=False)
     """None for a direct connection."""
     _trust: ssl.SSLContext = field(init=False)
@@ -60,7 +63,32 @@ class WebService:
         object.__setattr__(self, "_trust", trust_for(self.url, self.environ))
         object.__setattr__(self, "proxy", proxy_for(self.url, self.environ))
 
-    async def request(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes = b"") -> None:
+    async def send(self, message: Message) -> SafeText:
+        """Post a message; see `Delivery`."""
+        headers, content = {"Content-Type": "application/cloudevents+json"}, message.cloud_event
+        if self.is_pagerduty:
+            if message.pagerduty is None:
+                raise DeliveryError("PagerDuty takes incidents only", is_final=True)
+            key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
+            headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
+        elif self.key is not None:
+            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
+        await self._request("POST", self.url, headers, content)
+        return EMPTY
+
+    async def ping(self, *, is_failure: bool) -> None:
+        """Fetch the address, with `/fail` at the end of its path for a failure.
+
+        Raises:
+            DeliveryError: if the service does not accept the request.
+        """
+        url = self.url
+        if is_failure:
+            path, mark, query = url.raw_path.partition(b"?")
+            url = url.copy_with(raw_path=path.rstrip(b"/") + b"/fail" + mark + query)
+        await self._request("GET", url, {})
+
+    async def _request(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes = b"") -> None:
         """Make one request, over a new connection: the last request was minutes or days ago.
 
         Raises:
@@ -68,7 +96,7 @@ class WebService:
         """
         headers = {"User-Agent": f"envwatch/{__version__}", **headers}
         request = httpx.Request(
-            method, url, headers=headers, content=content, extensions={"timeout": _TIMEOUT.as_dict()}
+            method, url, headers=headers, content=content, extensions={"timeout": TIMEOUT.as_dict()}
         )
         transport = httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False, proxy=self.proxy)
         try:
@@ -110,47 +138,6 @@ class WebService:
                     if len(body) >= _BODY_BYTES:
                         break
         return bytes(body[:_BODY_BYTES])
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook(WebService):
-    """A web service that takes messages."""
-
-    key: SecretStr | None = None
-    """PagerDuty's routing key; for others, sent as `Authorization: Bearer`."""
-    is_pagerduty: bool = False
-
-    async def send(self, message: Message) -> SafeText:
-        """Post a message; see `Delivery`."""
-        headers, content = {"Content-Type": "application/cloudevents+json"}, message.cloud_event
-        if self.is_pagerduty:
-            if message.pagerduty is None:
-                raise DeliveryError("PagerDuty takes incidents only", is_final=True)
-            key = {} if self.key is None else {"routing_key": self.key.get_secret_value()}
-            headers["Content-Type"], content = "application/json", to_json(key | dict(message.pagerduty))
-        elif self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
-        await self.request("POST", self.url, headers, content)
-        return EMPTY
-
-
-@dataclass(frozen=True, slots=True)
-class Ping(WebService):
-    """The address of a dead man's switch, as healthchecks.io and similar services give one."""
-
-    time_limit: timedelta = limits.PING_TIME
-
-    async def fetch(self, *, is_failure: bool) -> None:
-        """Fetch the address, with `/fail` at the end of its path for a failure.
-
-        Raises:
-            DeliveryError: if the service does not accept the request.
-        """
-        url = self.url
-        if is_failure:
-            path, mark, query = url.raw_path.partition(b"?")
-            url = url.copy_with(raw_path=path.rstrip(b"/") + b"/fail" + mark + query)
-        await self.request("GET", url, {})
 
 
 def _message_in(body: bytes) -> SafeText:

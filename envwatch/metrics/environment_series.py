@@ -43,14 +43,6 @@ class SeriesEnvironment(NamedTuple):
     """Whether the dashboard shows its state; see `Counts.unknown`."""
 
 
-class Selection(NamedTuple):
-    """The environments that have series, and of each profile how many have none."""
-
-    shown: Sequence[SeriesEnvironment]
-    omitted: Mapping[SafeText, int]
-    """By label, of each profile whose environments can be seen."""
-
-
 def is_seen(profile_state: ProfileState, now: Clocks) -> bool:
     """Whether a profile's environments have series: not while blind, nor before the first listing."""
     return profile_state.freshness(now) not in (Freshness.WAITING, Freshness.BLIND)
@@ -61,8 +53,13 @@ def gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, labels=("profile", *labels))
 
 
-def selection_of(monitor: Monitor, now: Clocks, largest: int) -> Selection:
-    """Return which environments have series at a moment: at most `largest`, of all profiles together."""
+def selection_of(
+    monitor: Monitor, now: Clocks, largest: int
+) -> tuple[Sequence[SeriesEnvironment], Mapping[SafeText, int]]:
+    """Return which environments have series at a moment, and of each profile that can be seen how many have none.
+
+    At most `largest` environments have series, of all profiles together. The counts are by the label of the profile.
+    """
     seen = [profile_state for profile_state in monitor.fleet if is_seen(profile_state, now)]
     everything = [
         SeriesEnvironment(
@@ -80,7 +77,7 @@ def selection_of(monitor: Monitor, now: Clocks, largest: int) -> Selection:
     omitted = {profile_state.profile_name: len(profile_state.environments) for profile_state in seen}
     for each in shown:
         omitted[each.profile] -= 1
-    return Selection(shown, omitted)
+    return shown, omitted
 
 
 def _place(shown: SeriesEnvironment, monitor: Monitor, now: Clocks) -> tuple[int, str, str]:
@@ -94,7 +91,9 @@ def _place(shown: SeriesEnvironment, monitor: Monitor, now: Clocks) -> tuple[int
     return rank, shown.profile, tracked.environment.id
 
 
-def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentKey, SafeText]) -> Iterator[Metric]:
+def environment_families(
+    shown: Sequence[SeriesEnvironment], mass_losses: Mapping[EnvironmentKey, SafeText]
+) -> Iterator[Metric]:
     """Yield the families with a sample for each environment, given the open mass losses by environment."""
     info = InfoMetricFamily(
         "envwatch_environment", "What an environment is, as last listed; always 1.", labels=("profile", "id")
@@ -122,7 +121,7 @@ def environment_families(selection: Selection, mass_losses: Mapping[EnvironmentK
         "id",
         "incident",
     )
-    for profile, tracked, is_alerting, is_known in selection.shown:
+    for profile, tracked, is_alerting, is_known in shown:
         key = (profile, tracked.environment.id)
         info.add_metric(key, _info_of(tracked))
         if is_alerting:

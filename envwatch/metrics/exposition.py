@@ -1,18 +1,21 @@
 """The text that Prometheus scrapes: all series of a moment, in the text format or in OpenMetrics.
 
-Pure. Owns the series of profiles; those of environments are in `environment_series`. While a profile is blind, and
-before its first listing, nothing is said of its environments: their series are absent, since a value would freeze.
-No label is a connection's id: each reconnect would begin new series.
+Pure. Owns the counts of polls, which begin at zero with each start, and the series of profiles. The series of
+environments are in `environment_series`. While a profile is blind, and before its first listing, nothing is said of its
+environments: their series are absent, since a value would freeze. No label is a connection's id: each reconnect would
+begin new series.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
@@ -21,7 +24,7 @@ from envwatch import __version__
 from envwatch.fleet.counts import counts_at
 from envwatch.fleet.presence import Presence
 from envwatch.metrics.environment_series import environment_families, gauge, is_seen, selection_of
-from envwatch.metrics.poll_counts import BOUNDS_S
+from envwatch.model.outcome import Cause, Failed, Listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,9 +33,67 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.metrics.poll_counts import PollCounts, ProfilePolls
     from envwatch.model.clock import Clocks
+    from envwatch.model.outcome import Outcome
     from envwatch.model.text import SafeText
+
+
+SUCCESS: Final = "success"
+"""The result of a complete listing; every other one is the cause of a failure."""
+
+
+def _result_of(cause: Cause) -> str:
+    return cause.value.lower().replace(" ", "_")
+
+
+RESULTS: Final = (SUCCESS, *map(_result_of, Cause))
+"""Every result, so that all counters are there at zero before the first poll."""
+
+BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
+"""The upper bounds of the histogram's buckets. A page takes 0.1 to 0.5 s, and a request is given up after 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilePolls:
+    """The polls of one profile."""
+
+    results: Mapping[str, int] = field(default_factory=lambda: MappingProxyType(dict.fromkeys(RESULTS, 0)))
+    """How many ended with each result."""
+    durations: tuple[int, ...] = (0,) * len(BOUNDS_S)
+    """How many took as long as each bucket says; each is in one bucket only."""
+    seconds: float = 0.0
+    """How long all of them took together, by the monotonic clock."""
+
+    def apply(self, outcome: Listed | Failed) -> ProfilePolls:
+        """Return the counts after one more poll."""
+        result = SUCCESS if isinstance(outcome, Listed) else _result_of(outcome.cause)
+        took = max(outcome.ended.monotonic - outcome.started.monotonic, 0.0)
+        bucket = bisect_left(BOUNDS_S, took)
+        durations = (*self.durations[:bucket], self.durations[bucket] + 1, *self.durations[bucket + 1 :])
+        results = MappingProxyType({**self.results, result: self.results[result] + 1})
+        return ProfilePolls(results, durations, self.seconds + took)
+
+
+_NO_POLLS: Final = ProfilePolls()
+
+
+@dataclass(frozen=True, slots=True)
+class PollCounts:
+    """The polls of all profiles since the start."""
+
+    by_profile: Mapping[SafeText, ProfilePolls] = field(default_factory=lambda: MappingProxyType({}))
+
+    def apply(self, profile: SafeText, outcome: Outcome) -> PollCounts:
+        """Return the counts after an outcome; that this machine slept is none of a poll."""
+        if not isinstance(outcome, Listed | Failed):
+            return self
+        polls = self.for_profile(profile).apply(outcome)
+        return replace(self, by_profile=MappingProxyType({**self.by_profile, profile: polls}))
+
+    def for_profile(self, profile: SafeText) -> ProfilePolls:
+        """Return the counts of one profile, all zero before its first poll."""
+        return self.by_profile.get(profile, _NO_POLLS)
+
 
 LARGEST: Final = 2000
 """How many environments have series of their own, if nothing else is asked for."""
@@ -61,12 +122,11 @@ def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
     series of their own, of all profiles together. The format is OpenMetrics if the header `Accept` of the request names
     that, otherwise the text format.
     """
-    registry = CollectorRegistry()
-    registry.register(_Families(families(monitor, polls, now, largest, hooks)))
+    collector = _Families(families(monitor, polls, now, largest, hooks))
     if "application/openmetrics-text" in accept:
-        body: bytes = generate_openmetrics(registry)  # type: ignore[no-untyped-call]
+        body: bytes = generate_openmetrics(collector)  # type: ignore[no-untyped-call]
         return body, OPENMETRICS
-    return generate_latest(registry), TEXT
+    return generate_latest(collector), TEXT
 
 
 class _Families(Collector):
@@ -84,11 +144,11 @@ def families(
     monitor: Monitor, polls: PollCounts, now: Clocks, largest: int, hooks: Mapping[SafeText, bool]
 ) -> Iterator[Metric]:
     """Yield the families of a moment that have any sample; see `exposition`."""
-    selection = selection_of(monitor, now, largest)
+    shown, omitted_by_profile = selection_of(monitor, now, largest)
     omitted = gauge(
         "envwatch_environments_omitted", "Environments without series of their own, as there are more than the limit."
     )
-    for profile, count in selection.omitted.items():
+    for profile, count in omitted_by_profile.items():
         omitted.add_metric((profile,), count)
     build = InfoMetricFamily("envwatch_build", "The version of envwatch; always 1.", {"version": __version__})
     every = (
@@ -98,7 +158,7 @@ def families(
         *_of_fleets(monitor, now),
         _mass_losses(monitor, now),
         omitted,
-        *environment_families(selection, _lost_together(monitor)),
+        *environment_families(shown, _lost_together(monitor)),
     )
     return (family for family in every if family.samples)
 

@@ -39,12 +39,13 @@ _Row = TypeVar("_Row")
 
 
 class RefusedError(Exception):
-    """An answer other than 200, with its body."""
+    """An answer other than 200, with its body, and the headers that only this answer has."""
 
-    def __init__(self, status: HTTPStatus, body: dict[str, str]) -> None:
+    def __init__(self, status: HTTPStatus, body: dict[str, str], headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(status)
         self.status = status
         self.body = body
+        self.headers = headers
 
 
 def not_found() -> RefusedError:

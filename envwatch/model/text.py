@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal, NewType
 from unicodedata import category, combining, east_asian_width, normalize
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
     from pydantic import JsonValue
 
@@ -296,6 +296,12 @@ def csv_cell(text: SafeText) -> str:
 def counted(count: int, noun: str) -> SafeText:
     """Return a count with its noun: `1 page`, `1,024 pages`."""
     return SafeText(f"{count:,} {noun}{'' if count == 1 else 's'}")
+
+
+def enumerated(names: Sequence[str], count: int) -> str:
+    """Return the first of `count` names, and the number of the others: `a, b and 12 more`."""
+    more = count - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:

@@ -16,17 +16,16 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import SafeText, clean, did_you_mean
-from envwatch.model.versions import is_release
-from envwatch.query.lexer import normalize, quote_if_needed
-from envwatch.query.literals import Pattern, pattern_of, text_test, time_span_of, version_of
+from envwatch.model.versions import is_release, is_version, version_key
+from envwatch.query.lexer import Pattern, normalize, pattern_of, quote_if_needed, text_test, time_span_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import tzinfo
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.query.lexer import Token
-    from envwatch.query.literals import Limit, OrderedLiteral
+    from envwatch.model.versions import VersionKey
+    from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
 NONE = "none"
 """The value that matches an environment without one; in quotes it is an ordinary text."""
@@ -50,6 +49,9 @@ class MatchContext(NamedTuple):
     """The name of the profile where only one is watched, because its rows do not carry it."""
 
 
+_NOWHERE = MatchContext(0.0)
+"""The context of the values that completion offers."""
+
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 """Whether an environment has a value."""
 
@@ -63,18 +65,6 @@ class Value:
     test: Test = field(compare=False, repr=False)
     limit: Limit | None = field(default=None, compare=False, repr=False)
     """Set if an operator leaves one side open."""
-
-
-class Operand(NamedTuple):
-    """A typed value, split into its operator and the rest."""
-
-    token: Token
-    """All of it: where most errors point."""
-    operator: str
-    """One of `OPERATORS`, or an empty text."""
-    rest: Token
-    zone: tzinfo | None
-    """Of dates without an offset; None for this machine's."""
 
 
 def operator_of(token: Token) -> str:
@@ -103,36 +93,37 @@ class Field(ABC):
         if token.shape.casefold() == NONE and (is_missing := self._missing()) is not None:
             return Value(NONE, is_missing)
         operator = operator_of(token)
-        return self._parse(Operand(token, operator, token.part(len(operator)), zone))
+        return self._parse(token, operator, token.part(len(operator)), zone)
 
     @abstractmethod
     def _missing(self) -> Test | None:
         """Return the test for `none`; None if every environment has a value."""
 
     @abstractmethod
-    def _parse(self, operand: Operand) -> Value:
-        """Read a value that is not `none`."""
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
+        """Read a value that is not `none`: `rest` is the value without its operator, one of `OPERATORS` if any."""
 
     def _compared(
         self,
-        operand: Operand,
+        token: Token,
+        operator: str,
         read: Callable[[Token], OrderedLiteral],
         test_of: Callable[[Callable[[Any], bool], str], Test],
     ) -> Value:
         """Read a literal that has an order, or a range of two.
 
         Args:
-            operand: what was typed.
+            token: what was typed, with its operator.
+            operator: one of `OPERATORS`, or an empty text.
             read: reads one literal.
             test_of: makes a test of environments from a test of their values and the kind of the literal.
         """
-        if ".." not in operand.rest.shape:
-            literal = read(operand.rest)
-            test = test_of(literal.test(operand.operator), literal.kind)
-            return Value(operand.operator + literal.text, test, literal.limit(operand.operator))
-        token = operand.token
+        if ".." not in token.shape:
+            literal = read(token.part(len(operator)))
+            test = test_of(literal.test(operator), literal.kind)
+            return Value(operator + literal.text, test, literal.limit(operator))
         ends = list(token.parts(".."))
-        if operand.operator or len(ends) != 2 or not all(end.text for end in ends):
+        if operator or len(ends) != 2 or not all(end.text for end in ends):
             raise token.error("a range has one value at each end and no operator: a..b")
         low, high = map(read, ends)
         if low.kind != high.kind:
@@ -143,11 +134,6 @@ class Field(ABC):
         return Value(f"{low.text}..{high.text}", test_of(lambda value: is_from(value) and is_to(value), low.kind))
 
 
-def unchanged(typed: SafeText) -> SafeText:
-    """Return a typed value as it is."""
-    return typed
-
-
 @dataclass(frozen=True)
 class TextField(Field):
     """A field with any number of texts, one of which must match.
@@ -155,23 +141,22 @@ class TextField(Field):
     A plain value is looked for within the text, one with wildcards must match it whole, one after `=` must equal it.
     """
 
-    texts: Callable[[TrackedEnvironment], Iterable[SafeText | None]]
+    texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
     """The texts of an environment; an empty one counts as none."""
     is_prefix: bool = False
     """A plain value must begin the text: `os:win` must not match darwin, nor `mode:strict` unrestricted."""
-    canonical: Callable[[SafeText], SafeText] = unchanged
+    canonical: Callable[[SafeText], SafeText] = lambda typed: typed
     """Maps another name of a value to the one in `texts`."""
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
         """Return the values of an environment, for completion; a single None if it has none."""
-        return [text for text in self.texts(tracked) if text] or [None]
+        return [text for text in self.texts(tracked, _NOWHERE) if text] or [None]
 
     def _missing(self) -> Test:
         texts = self.texts
-        return lambda tracked, _: not any(texts(tracked))
+        return lambda tracked, context: not any(texts(tracked, context))
 
-    def _parse(self, operand: Operand) -> Value:
-        token, operator, rest, _ = operand
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
         if operator not in ("", "="):
             typed = quote_if_needed(clean(token.text, 40))
             raise token.error(f"{self.name} cannot be compared; as text, quote it: {self.name}:{typed}")
@@ -186,8 +171,8 @@ class TextField(Field):
     def _test(self, matches: Callable[[str], bool]) -> Test:
         texts = self.texts
 
-        def test(tracked: TrackedEnvironment, _: MatchContext) -> bool:
-            for text in texts(tracked):  # noqa: SIM110  `any` takes twice as long, and this runs for every row
+        def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
+            for text in texts(tracked, context):  # noqa: SIM110  `any` takes twice as long, and this runs for every row
                 if text and matches(text):
                     return True
             return False
@@ -196,33 +181,21 @@ class TextField(Field):
 
 
 @dataclass(frozen=True)
-class ProfileField(TextField):
-    """The field with the profile's name, which the rows of a single profile leave to the context."""
-
-    def _missing(self) -> Test:
-        return lambda tracked, context: not (tracked.profile or context.profile)
-
-    def _test(self, matches: Callable[[str], bool]) -> Test:
-        def test(tracked: TrackedEnvironment, context: MatchContext) -> bool:
-            name = tracked.profile or context.profile
-            return bool(name) and matches(name)
-
-        return test
-
-
-@dataclass(frozen=True)
 class VersionField(TextField):
     """A field with a version: it can be compared, and `0.34` matches every 0.34.x. Any other value is a text."""
 
-    def _parse(self, operand: Operand) -> Value:
-        is_text = not is_release(operand.rest.text.lower()) and ".." not in operand.rest.shape
-        if is_text and not operand.operator:
-            return super()._parse(operand)
-        return self._compared(operand, version_of, self._version_test)
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
+        is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
+        if is_text and not operator:
+            return super()._parse(token, operator, rest, zone)
+        return self._compared(token, operator, version_of, self._version_test)
 
-    def _version_test(self, holds: Callable[[str], bool], _: str) -> Test:
-        # Cached: a fleet of 10,000 environments has a dozen versions.
-        return self._test(lru_cache(maxsize=1024)(lambda text: holds(text.lower())))
+    def _version_test(self, holds: Callable[[VersionKey], bool], _: str) -> Test:
+        @lru_cache(maxsize=1024)  # a fleet of 10,000 environments has a dozen versions
+        def matches(text: str) -> bool:
+            return is_version(version := text.lower()) and holds(version_key(version))
+
+        return self._test(matches)
 
 
 @dataclass(frozen=True)
@@ -236,8 +209,8 @@ class InstantField(Field):
         instant = self.instant
         return lambda tracked, _: instant(tracked) is None
 
-    def _parse(self, operand: Operand) -> Value:
-        return self._compared(operand, lambda token: time_span_of(token, operand.zone), self._time_test)
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        return self._compared(token, operator, lambda part: time_span_of(part, zone), self._time_test)
 
     def _time_test(self, holds: Callable[[float], bool], kind: str) -> Test:
         instant = self.instant
@@ -302,13 +275,13 @@ class StatusField(Field):
     def _missing(self) -> None:
         """Every environment has a state."""
 
-    def _parse(self, operand: Operand) -> Value:
-        name = operand.rest.text.casefold()
+    def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:  # noqa: ARG002  as the others
+        name = rest.text.casefold()
         name = _STATUS_ALIASES.get(name, name)
         if len(name) >= _LEAST_LETTERS:
             name = next((status for status in STATUSES if status.startswith(name)), name)
-        if name not in STATUSES or operand.operator not in ("", "="):
+        if name not in STATUSES or operator not in ("", "="):
             nearest = did_you_mean(name, STATUSES).replace("mean ", f"mean {self.name}:")
             what = f"there is no {self.name} {clean(name, 20)}" if nearest else ""
-            raise operand.token.error(f"{what}{nearest}" or f"{self.name}: {', '.join(_SHOWN_STATUSES)} and more")
+            raise token.error(f"{what}{nearest}" or f"{self.name}: {', '.join(_SHOWN_STATUSES)} and more")
         return Value(name, STATUSES[name][1])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from envwatch.model.modes import mode_from_query
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.presentation import PRESENTATIONS, Match
-from envwatch.query.field_types import InstantField, ProfileField, StatusField, TextField, VersionField, unchanged
+from envwatch.query.field_types import InstantField, StatusField, TextField, VersionField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.presentation import Presentation
-    from envwatch.query.field_types import Field
+    from envwatch.query.field_types import Field, MatchContext
     from envwatch.query.lexer import Token
 
 META = "meta."
@@ -71,7 +71,7 @@ def _nearest(typed: str) -> str:
 def meta_field(key: str) -> Field:
     """Return the field of a metadata key, or of a key that the API has added to the row itself."""
 
-    def texts(tracked: TrackedEnvironment) -> Iterator[SafeText]:
+    def texts(tracked: TrackedEnvironment, _: MatchContext) -> Iterator[SafeText]:
         environment = tracked.environment
         value = member(environment.metadata, key)
         return _texts_of(member(environment.unknown, key) if value is None else value)
@@ -103,39 +103,40 @@ def _texts_of(value: JsonValue) -> Iterator[SafeText]:
         yield composed(text)
 
 
-def _host(tracked: TrackedEnvironment) -> Iterator[SafeText | None]:
+def _host(tracked: TrackedEnvironment, _: MatchContext) -> Iterator[SafeText | None]:
     yield tracked.environment.os
     machine = tracked.environment.machine or {}
     yield from (clean(value) for value in machine.values() if isinstance(value, str))
 
 
-_TYPES: Final[Mapping[Match, type[TextField]]] = {
-    Match.TEXT: TextField,
-    Match.PREFIX: TextField,
-    Match.VERSION: VersionField,
-}
-
-
 def _field_of(presentation: Presentation) -> Field:
+    name, text = presentation.id, presentation.text
     about = f"{presentation.about}: {presentation.example}" if presentation.example else presentation.about
-    if presentation.match is Match.INSTANT:
-        return InstantField(presentation.id, about, presentation.instant)
-    text = presentation.text
-    return _TYPES[presentation.match](
-        presentation.id,
-        about,
-        lambda tracked: (text(tracked),),
-        is_prefix=presentation.match is Match.PREFIX,
-        canonical=mode_from_query if presentation.id == "mode" else unchanged,
-    )
+
+    def texts(tracked: TrackedEnvironment, _: MatchContext) -> tuple[SafeText | None]:
+        return (text(tracked),)
+
+    if presentation.instant is not None:
+        return InstantField(name, about, presentation.instant)
+    match presentation.match:
+        case Match.VERSION:
+            return VersionField(name, about, texts)
+        case Match.PREFIX if name == "mode":
+            return TextField(name, about, texts, is_prefix=True, canonical=mode_from_query)
+        case match:
+            return TextField(name, about, texts, is_prefix=match is Match.PREFIX)
 
 
 _COMPUTED: Final[tuple[Field, ...]] = (
     StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
-    ProfileField("profile", "under which profile it is listed", lambda tracked: (tracked.profile,)),
+    TextField(
+        "profile",
+        "under which profile it is listed",
+        lambda tracked, context: (tracked.profile or context.profile,),
+    ),
     TextField("host", "its system, processor or architecture", _host),
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
-    TextField("command", "a command that it takes", lambda tracked: tracked.environment.supported_commands or ()),
+    TextField("command", "a command that it takes", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
 """The fields that are no single text or instant of the row."""
 

@@ -23,10 +23,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.model.text import clean
-from envwatch.query.lexer import QueryError, normalize, quote_if_needed, quoted, tokens
+from envwatch.query.lexer import QueryError, normalize, pattern_of, quote_if_needed, quoted, text_test, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,16 +39,8 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searchable:
-    """A column of the table, as far as words are looked for in it."""
-
-    text: Callable[[TrackedEnvironment, float], SafeText | None]
-    """Returns what it shows at a moment (server's clock, ms)."""
-    is_searched: bool = True
-    """Whether words are looked for in it; not in ages, which change with time."""
-    search_text: Callable[[TrackedEnvironment, float], SafeText | None] | None = None
-    """Returns what they are looked for in, if `text` has a mark that is no part of the value."""
+Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
+"""Returns the text of a column in which words are looked for, without the marks of the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +51,14 @@ class Word:
     """The canonical spelling, which parses to the same word."""
     sought: str = field(compare=False, repr=False)
     """The text to look for, normalised; empty if the word has wildcards."""
-    wildcards: re.Pattern[str] | None = field(compare=False, repr=False)
-    """The expression for a word with wildcards, which matches a whole line."""
+    matches: Callable[[str], bool] = field(compare=False, repr=False)
+    """Whether a normalised text contains the word; the text has one column, or one part of a sentence, a line."""
     state: Test | None = field(compare=False, repr=False)
     """The test of the state that it abbreviates: matching that is enough."""
     is_negated: bool = False
 
     def __str__(self) -> str:
         return "!" * self.is_negated + self.source
-
-    def matches(self, text: str) -> bool:
-        """Whether a normalised text contains the word; the text has one column, or one part of a sentence, a line."""
-        return self.sought in text if self.wildcards is None else self.wildcards.search(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +77,16 @@ class SearchCache:
     """The searchable texts of rows, kept from one query to the next, so that each key typed costs less.
 
     Holds one text for each row that the last round of tests looked into, and reuses it while the row is the same object
-    and the columns are equal.
+    and the searched columns are equal.
     """
 
     __slots__ = ("_columns", "_texts")
 
     def __init__(self) -> None:
-        self._columns: Sequence[Searchable] = ()
+        self._columns: Sequence[Searched] = ()
         self._texts: dict[SafeText, tuple[Environment, str]] = {}
 
-    def reader(self, columns: Sequence[Searchable]) -> Callable[[TrackedEnvironment], str]:
+    def reader(self, columns: Sequence[Searched]) -> Callable[[TrackedEnvironment], str]:
         """Begin a round: return the function that gives the searchable text of a row."""
         before = self._texts if columns == self._columns else {}
         texts: dict[SafeText, tuple[Environment, str]] = {}
@@ -170,19 +158,18 @@ class Query:
         return all(test(tracked, context) for test in self._tests)
 
     def test(
-        self, context: MatchContext, columns: Sequence[Searchable], cache: SearchCache | None = None
+        self, context: MatchContext, columns: Sequence[Searched], cache: SearchCache | None = None
     ) -> Callable[[TrackedEnvironment], bool]:
         """Return the test whether an environment matches.
 
         Args:
             context: the moment and the state of the fleet.
-            columns: the visible ones, in which words are looked for.
+            columns: the texts of the visible columns, in which words are looked for.
             cache: speeds up words for callers that keep it from call to call.
         """
         tests = self._tests
         words = [(word.matches, word.state, not word.is_negated) for word in self._words]
-        searched = [column for column in columns if column.is_searched] if words else []
-        text_of = cache.reader(searched) if cache is not None and words else partial(_searchable_text, columns=searched)
+        text_of = cache.reader(columns) if cache is not None and words else partial(_searchable_text, columns=columns)
 
         def matches(tracked: TrackedEnvironment) -> bool:
             for test in tests:
@@ -226,17 +213,16 @@ class PartialQuery:
     """The first."""
 
 
-def partial_query(text: str, cursor: int, zone: tzinfo | None = None) -> PartialQuery:
+def partial_query(text: str, cursor: int) -> PartialQuery:
     """Parse a query that is still being typed.
 
     Args:
         text: what was typed so far.
         cursor: the index of the character after it.
-        zone: of dates without an offset; None for this machine's.
     """
     from envwatch.query.fields import may_become_field
 
-    terms, mistake = _parsed(text, zone)
+    terms, mistake = _parsed(text, None)
 
     def is_settled(token: Token, term: Word | Term) -> bool:
         is_plain_word = isinstance(term, Word) and '"' not in token.shape
@@ -299,7 +285,6 @@ _CONNECTIVES: Final = {
 
 def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
     from envwatch.query.field_types import state_test
-    from envwatch.query.literals import pattern_of, wildcards
 
     _refuse_other_languages(body)
     pattern = pattern_of(body)
@@ -309,8 +294,7 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
     state = state_test(body.shape)  # a quoted word is not an abbreviation
     if source in _CONNECTIVES or (state is None and state_test(source) is not None):
         source = quoted(source)
-    sought = normalize(pattern.plain or "")
-    return Word(source, sought, None if pattern.plain is not None else wildcards(pattern), state, is_negated)
+    return Word(source, normalize(pattern.plain or ""), text_test(pattern), state, is_negated)
 
 
 def _refuse_other_languages(word: Token) -> None:
@@ -369,6 +353,6 @@ def _none_of(tests: Sequence[Test]) -> Test:
     return lambda tracked, context: not any_of(tracked, context)
 
 
-def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searchable]) -> str:
-    """Return what a row shows, one column a line (cleaned text has no line ends), without the marks of the screen."""
-    return normalize("\n".join([(column.search_text or column.text)(tracked, 0.0) or "" for column in columns]))
+def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searched]) -> str:
+    """Return the searched texts of a row, one column a line: cleaned text has no line ends."""
+    return normalize("\n".join([text_of(tracked) or "" for text_of in columns]))

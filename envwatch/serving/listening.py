@@ -1,4 +1,7 @@
-"""Where the server listens: addresses with ports, and the socket, which holds TLS handshakes within a number."""
+"""Where the server listens: addresses with ports, the socket, and the certificate for TLS.
+
+The socket holds TLS handshakes within a number. The certificate is read again when it is renewed.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,18 @@ import errno
 import os
 import re
 import socket
+import ssl
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from envwatch.files import file_signature
+from envwatch.model.text import clean
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:8283"
 """The port is that of Letta's own server."""
@@ -20,7 +29,7 @@ _ADDRESS: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]|loc
 
 
 class ServerError(Exception):
-    """The server cannot start, or not go on as it should; the message is one line that says why."""
+    """The server cannot start, or not go on as it should; the message is one line that says why, without a token."""
 
 
 class Address(NamedTuple):
@@ -117,3 +126,64 @@ def listen(address: Address) -> ListeningSocket:
     # asyncio sets it only on sockets that were made for TCP by number.
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ListeningSocket(found)
+
+
+class Certificate:
+    """A certificate with its chain and its key, in files of PEM, which may be the same.
+
+    Raises:
+        ServerError: they cannot be used.
+    """
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._signature: list[tuple[int, ...]] | None = self._signed()
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        """For the server."""
+        self._load(self.context)
+
+    def is_renewed(self) -> bool:
+        """Whether the files have changed since the last call, and can be used.
+
+        Raises:
+            ServerError: they have changed, and cannot be used.
+        """
+        signature = self._signed()
+        if signature == self._signature:
+            return False
+        self._signature = signature
+        self._load(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
+        return True
+
+    def renew(self) -> None:
+        """Use the files as they are for connections from now on; to be called in the server's thread.
+
+        Raises:
+            ServerError: they cannot be used, as they have changed since `is_renewed`, which looks at them again.
+        """
+        try:
+            self._load(self.context)
+        except ServerError:
+            self._signature = None
+            raise
+
+    def _signed(self) -> list[tuple[int, ...]]:
+        return [file_signature(path) for path in (self._certificate, self._key)]
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        def no_password() -> str:  # OpenSSL would ask for it at the terminal
+            raise ServerError(f"{clean(str(self._key))} cannot be used for TLS: it has a password")
+
+        try:
+            for path in (self._certificate, self._key):
+                with path.open("rb"):  # OpenSSL does not say which of the two it cannot read
+                    pass
+            context.load_cert_chain(self._certificate, self._key, password=no_password)
+        except ssl.SSLError as error:
+            is_mismatch = "MISMATCH" in (error.reason or "")
+            reason = "the key is not the certificate's" if is_mismatch else "a certificate or its key is missing"
+            names = " and ".join(dict.fromkeys(clean(str(path)) for path in (self._certificate, self._key)))
+            raise ServerError(f"{names} cannot be used for TLS: {reason}") from None
+        except OSError as error:
+            raise ServerError(f"{clean(str(error.filename))} cannot be used for TLS: {error.strerror}") from None

@@ -1,6 +1,9 @@
 """A listing to serve: the rows of one complete listing of upstream, each as the bytes of its JSON.
 
 Pure. Rows are not judged: a viewer judges for itself, as if it had asked upstream. Listings share unchanged rows.
+
+What the serving host knows of an environment is one more field of its row. Stock clients ignore an unknown field, and
+envwatch shows it. No viewer's verdict depends on the field.
 """
 
 from __future__ import annotations
@@ -8,10 +11,13 @@ from __future__ import annotations
 from collections import ChainMap
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from pydantic_core import to_json
 
+from envwatch.fleet.alerting.acknowledgements import NO_ACKS, own_acks
+from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
 from envwatch.fleet.listed_rows import rows_of
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
@@ -19,18 +25,69 @@ from envwatch.model.environment import Environment, wire_row
 from envwatch.model.listing_api import is_online, page_of_rows
 from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import EMPTY, SafeText, clean, clean_key
-from envwatch.serving.shared_state import NO_SHARED_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pydantic import JsonValue
 
+    from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.silences import Silences
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks, MonotonicS
     from envwatch.model.listing_api import PageParams
     from envwatch.model.outcome import Listed
-    from envwatch.serving.shared_state import SharedMark, SharedMarks
+
+
+SharedMark: TypeAlias = "Mapping[str, JsonValue]"
+"""The value of the field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
+
+SharedMarks: TypeAlias = "Mapping[SafeText, SharedMark]"
+"""By the environment's id; only environments with an acknowledgement or a silence."""
+
+NO_SHARED_MARKS: Final[SharedMarks] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class SharedState:
+    """What users of the serving host have said of environments."""
+
+    name: SafeText = EMPTY
+    """How the host calls itself: the setting `serve_name`."""
+    acks: Acks = field(default_factory=lambda: NO_ACKS)
+    silences: Silences = field(default_factory=lambda: NO_SILENCES)
+
+    def holding(self, now: Clocks) -> frozenset[SafeText]:
+        """Return the ids of the silences that hold at a moment."""
+        return frozenset(id_ for id_, silence in self.silences.items() if silence.holds(now.wall))
+
+    def marks(self, profile_state: ProfileState, now: Clocks) -> SharedMarks:
+        """Return the marks of a profile's environments at a moment."""
+        found: dict[SafeText, dict[str, JsonValue]] = {}
+        for id_, ack in own_acks(self.acks, profile_state.server, profile_state.environments).items():
+            found[id_] = {"ack": {"by": self.name, "at": _instant(ack.at), "note": ack.note}}
+        if not self.holding(now):
+            return found
+        at = profile_state.clock.server_time(now.wall)
+        for id_, tracked in profile_state.environments.items():
+            silence = silencing(self.silences, tracked, profile_state.server, now.wall, at)
+            if silence is not None:
+                silence_mark: dict[str, JsonValue] = {
+                    "by": self.name,
+                    "until": _instant(silence.until),
+                    "reason": silence.note,
+                }
+                found[id_] = {**found.get(id_, {}), "silence": silence_mark}
+        return found
+
+
+NOTHING_SHARED: Final = SharedState()
+
+
+def _instant(at: float) -> float:
+    """Return milliseconds since the epoch as the API sends them: a whole number, where it is one."""
+    return int(at) if at.is_integer() else at
+
 
 PAGE_BYTES: Final = 4 << 20
 """A page ends before it would be larger, with fewer rows than its limit; envwatch reads 8 MiB, usual rows take 2 KB."""

@@ -16,11 +16,11 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from math import ceil
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from envwatch.files import file_signature, make_private_folder, open_private, open_regular
 from envwatch.model.text import clean
-from envwatch.storage.private_files import make_private_folder, open_private
-from envwatch.storage.regular_files import open_regular
+from envwatch.serving.listening import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,10 +43,6 @@ GUESSES_WITHIN_S: Final = 60.0
 """Wrong tokens that one address may send in this time before it is asked to wait."""
 _MOST_ADDRESSES: Final = 4_096
 """Addresses whose guesses are counted: the one that guessed longest ago is forgotten first."""
-
-
-class TokensError(ValueError):
-    """The file of tokens cannot be used; the message is one line that says why, and never a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,41 +79,33 @@ def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
     token, so that texts can be rid of it.
 
     Raises:
-        TokensError: if the file cannot be used.
+        ServerError: if the file cannot be used.
     """
     return _tokens_of(_content(path), clean(str(path)), learn)
 
 
 class TokensFile:
-    """A file of tokens that is read again when it changes; its content, and the errors, are those of `tokens_in`."""
+    """A file of tokens that is read again when it changes; errors as in `tokens_in`."""
 
     def __init__(self, path: Path, learn: Callable[[str], None]) -> None:
         self.path = path
         self._learn = learn
-        self._signature = self._signed()
+        self._signature = file_signature(path)
         self.tokens = tokens_in(path, learn)
-        """Those of the last time when the file could be used."""
+        """The tokens of the last time when the file could be used."""
 
     def reread(self) -> bool:
         """Read the file if it has changed since the last call, and return whether it has.
 
         Raises:
-            TokensError: it has changed, and cannot be used; the tokens stay as they are.
+            ServerError: it has changed, and cannot be used; the tokens stay as they are.
         """
-        signature = self._signed()
+        signature = file_signature(self.path)
         if signature == self._signature:
             return False
         self._signature = signature
         self.tokens = tokens_in(self.path, self._learn)
         return True
-
-    def _signed(self) -> tuple[int, ...]:
-        """Return what differs after each change, of the mode too."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return ()
-        return (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode, status.st_uid)
 
 
 def _content(path: Path) -> bytes:
@@ -130,14 +118,14 @@ def _content(path: Path) -> bytes:
         finally:
             os.close(descriptor)
     except FileNotFoundError:
-        raise TokensError(f"there is no file of tokens {name}: `envwatch serve --new-token NAME` makes one") from None
+        raise ServerError(f"there is no file of tokens {name}: `envwatch serve --new-token NAME` makes one") from None
     except OSError as error:
-        raise TokensError(f"the file of tokens {name} cannot be read: {error.strerror}") from None
+        raise ServerError(f"the file of tokens {name} cannot be read: {error.strerror}") from None
     if status.st_uid != os.geteuid():
-        raise TokensError(f"the file of tokens {name} belongs to another user: make one of your own")
+        raise ServerError(f"the file of tokens {name} belongs to another user: make one of your own")
     if status.st_mode & 0o077:
         quoted = clean(shlex.quote(str(path)))
-        raise TokensError(f"the file of tokens {name} can be read by others: `chmod 600 {quoted}`")
+        raise ServerError(f"the file of tokens {name} can be read by others: `chmod 600 {quoted}`")
     return content
 
 
@@ -150,22 +138,22 @@ def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Token
             continue
         place = f"{name}:{number}"
         if len(words) != 2:
-            raise TokensError(f"{place}: must be a name and a token, with a blank between them")
+            raise ServerError(f"{place}: must be a name and a token, with a blank between them")
         user, token = words
         if not _NAME.fullmatch(user):
-            raise TokensError(f"{place}: the name must be letters, digits, and - _ . @ between them, 40 at most")
+            raise ServerError(f"{place}: the name must be letters, digits, and - _ . @ between them, 40 at most")
         if not _TOKEN.fullmatch(token):
-            raise TokensError(f"{place}: the token must be 16 to 512 printable characters without blanks")
+            raise ServerError(f"{place}: the token must be 16 to 512 printable characters without blanks")
         if user in found:
-            raise TokensError(f"{place}: there is a token of that name already; two may not share one")
+            raise ServerError(f"{place}: there is a token of that name already; two may not share one")
         if (digest := _digest(token)) in found.values():
-            raise TokensError(f"{place}: another name has the same token")
+            raise ServerError(f"{place}: another name has the same token")
         found[user] = digest
         learn(token)
     if not found:
-        raise TokensError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
+        raise ServerError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
     if len(found) > MOST_TOKENS:
-        raise TokensError(f"{name}: has more than {MOST_TOKENS} tokens")
+        raise ServerError(f"{name}: has more than {MOST_TOKENS} tokens")
     return Tokens(tuple(found.items()))
 
 
@@ -173,16 +161,16 @@ def add_token(path: Path, user: str) -> str:
     """Add a new token to a file, which is made if it is missing, and return the token.
 
     Raises:
-        TokensError: if that cannot be done; the file then is as it was.
+        ServerError: if that cannot be done; the file then is as it was.
     """
     if not _NAME.fullmatch(user):
-        raise TokensError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
+        raise ServerError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
     content = b""
     if path.exists():
         content = _content(path)
         names = {line.split()[0] for line in content.decode("utf-8-sig", "replace").splitlines() if line.split()}
         if user in names:
-            raise TokensError(f"{clean(str(path))} has a token of {user} already: remove its line first")
+            raise ServerError(f"{clean(str(path))} has a token of {user} already: remove its line first")
         if content.strip():
             _tokens_of(content, clean(str(path)), lambda _: None)
     token = f"ew-{secrets.token_urlsafe(32)}"
@@ -195,17 +183,8 @@ def add_token(path: Path, user: str) -> str:
             file.flush()
             os.fsync(descriptor)
     except OSError as error:
-        raise TokensError(f"cannot write {clean(str(path))}: {error.strerror}") from None
+        raise ServerError(f"cannot write {clean(str(path))}: {error.strerror}") from None
     return token
-
-
-class Guess(NamedTuple):
-    """What follows from one wrong token."""
-
-    wait_s: int
-    """For how many seconds its sender must wait; 0 if it need not."""
-    is_news: bool
-    """Whether it is the first one of its address that must wait, after a minute without a wrong token."""
 
 
 @dataclass(slots=True)
@@ -220,13 +199,18 @@ class _Guesses:
 
 @dataclass(slots=True)
 class GuessLimit:
-    """Counts the wrong tokens of each address. Right ones do not matter to it."""
+    """Counts the wrong tokens of each address; right tokens do not count."""
 
     _by_address: OrderedDict[str, _Guesses] = field(default_factory=OrderedDict)
     """The address that sent the newest wrong token comes last."""
 
-    def count_wrong(self, address: str, now: MonotonicS) -> Guess:
-        """Note a wrong token of an address; an IPv6 network of one customer (/64) counts as one."""
+    def count_wrong(self, address: str, now: MonotonicS) -> tuple[int, bool]:
+        """Note a wrong token of an address; an IPv6 network of one customer (/64) counts as one address.
+
+        Returns:
+            For how many seconds the sender must wait, 0 for none; and whether the address must wait for the first time
+            after a minute without a wrong token.
+        """
         network = _network(address)
         guesses = self._by_address.setdefault(network, _Guesses())
         self._by_address.move_to_end(network)
@@ -237,9 +221,9 @@ class GuessLimit:
         guesses.is_known = guesses.is_known and bool(guesses.at)
         if len(guesses.at) < GUESSES:
             guesses.at.append(now)
-            return Guess(0, is_news=False)
+            return 0, False
         is_news, guesses.is_known = not guesses.is_known, True
-        return Guess(max(ceil(guesses.at[0] + GUESSES_WITHIN_S - now), 1), is_news)
+        return max(ceil(guesses.at[0] + GUESSES_WITHIN_S - now), 1), is_news
 
 
 def _network(address: str) -> str:

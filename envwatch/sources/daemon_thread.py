@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from concurrent.futures import Future
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,24 +18,14 @@ async def run_in_daemon_thread(function: Callable[[], T]) -> T:
 
     asyncio's own threads are joined at the end of the loop: a call that hangs would hold up the exit of the program.
     """
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
-
-    def settle(value: T | None, error: BaseException | None) -> None:
-        if not result.done():  # otherwise the deadline has passed
-            if error is None:
-                result.set_result(value)  # type: ignore[arg-type]  # None only beside an error
-            else:
-                result.set_exception(error)
+    result: Future[T] = Future()
+    result.set_running_or_notify_cancel()  # so that no end of the waiting cancels the call
 
     def run() -> None:
-        value, error = None, None
         try:
-            value = function()
-        except BaseException as problem:  # noqa: BLE001 - raised again where it is awaited
-            error = problem
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, value, error)
+            result.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+            result.set_exception(error)
 
     Thread(target=run, name="in_thread", daemon=True).start()
-    return await result
+    return await asyncio.wrap_future(result)

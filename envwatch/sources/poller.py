@@ -14,7 +14,6 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from envwatch.model import limits
@@ -46,19 +45,12 @@ class Source(Protocol):
         ...
 
 
-class PollState(StrEnum):
-    """What the poller is doing."""
-
-    POLLING = "polling"
-    WAITING = "waiting"
-    """For the next poll, or for the end of a pause."""
-
-
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
     """What the poller will do next."""
 
-    state: PollState
+    is_polling: bool
+    """Whether a poll is under way; otherwise the poller waits for the next poll, or for the end of a pause."""
     interval: timedelta
     """From poll to poll, lengthened where the request budget requires it."""
     next_at: float | None = None
@@ -85,7 +77,8 @@ def read_clocks() -> Clocks:
     return Clocks(WallMs(time.time() * 1000), MonotonicS(time.monotonic()))
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
+async def wait_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait until an event is set, at most the given seconds."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -96,7 +89,7 @@ class Runtime:
     """Clocks, waiting and random numbers; this machine's by default."""
 
     clocks: Callable[[], Clocks] = read_clocks
-    wait: Callable[[asyncio.Event, float], Awaitable[None]] = _wait
+    wait: Callable[[asyncio.Event, float], Awaitable[None]] = wait_within
     """Waits until the event is set, at most the given seconds."""
     random: Callable[[], float] = random.random
     """Returns a number from 0 up to, but not including, 1."""
@@ -174,14 +167,11 @@ class Poller:
     @property
     def schedule(self) -> PollSchedule:
         """What the poller will do next; for showing."""
-        state, next_at = PollState.POLLING, None
-        if self._due is not None:
-            state, next_at = PollState.WAITING, self._next_at(self._due)
         is_stretched = self.interval > self.wanted_interval
         return PollSchedule(
-            state,
+            self._due is None,
             self.interval,
-            next_at,
+            None if self._due is None else self._next_at(self._due),
             self._is_paused,
             self._last_requests if is_stretched else 0,
             self._limits.requests_per_minute if is_stretched else 0,

@@ -11,22 +11,22 @@ disk, and takes the file's mode from the umask.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import threading
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from queue import Full, Queue
 from traceback import TracebackException
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from envwatch.files import open_private
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.outcome import Failed, Listed, Outcome, Slept
 from envwatch.model.text import SafeText, clean, composed, named_ids, shortened, sliced
 from envwatch.model.times import in_zone, long_age
-from envwatch.storage.private_files import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from envwatch.model.clock import Clocks
     from envwatch.model.outcome import RelayInfo
-    from envwatch.storage.redactor import Redactor
+    from envwatch.redactor import Redactor
 
 
 LIMIT: Final = 1 << 20
@@ -44,18 +44,11 @@ _QUEUED_LINES: Final = 1_000
 _CLOSE_TIMEOUT_S: Final = 0.3
 
 
-class Level(IntEnum):
-    """The severity of a line."""
-
-    INFO = 1
-    WARNING = 2
-    ERROR = 3
-
-
 class LogLine(NamedTuple):
     """A line before it gets its time and its profile."""
 
-    level: Level
+    level: int
+    """Of the module `logging`."""
     text: SafeText
 
 
@@ -68,19 +61,19 @@ def log_line_of(outcome: Outcome) -> LogLine:
             aside = f", {snapshot.rejected} rows set aside{ids}" if snapshot.rejected else ""
             size = f"{len(snapshot.pages)} pages, {snapshot.received} bytes, {rows} rows{aside}"
             age = "" if snapshot.served is None else f", {_age_text(snapshot.served)}"
-            return LogLine(Level.INFO, clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}"))
+            return LogLine(logging.INFO, clean(f"poll: {_seconds(outcome.started, outcome.ended)}, {size}{age}"))
         case Failed():
             wait = f", asked to wait {long_age(outcome.retry_after)}" if outcome.retry_after else ""
             reason = f"{outcome.pages_read} pages, {outcome.cause}: {outcome.message}{wait}"
             return LogLine(
-                Level.WARNING, composed(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {reason}")
+                logging.WARNING, composed(f"poll failed: {_seconds(outcome.started, outcome.ended)}, {reason}")
             )
         case Slept(last_awake=last, awake=awake):
             gap = timedelta(milliseconds=max(awake.wall - last.wall, (awake.monotonic - last.monotonic) * 1000))
             text = f"this machine or process stood still for {long_age(gap)}"
             if awake.slept_since(last):
                 text = f"this machine stood still for {long_age(gap)}, or its clock was set"
-            return LogLine(Level.WARNING, clean(text))
+            return LogLine(logging.WARNING, clean(text))
 
 
 def _age_text(served: RelayInfo) -> str:
@@ -112,8 +105,8 @@ class BlindnessLog:
         if (self._freshness is Freshness.BLIND) is (before is Freshness.BLIND):
             return None
         if self._freshness is Freshness.BLIND:
-            return LogLine(Level.WARNING, clean(f"blind: the last listing is {long_age(age)} old"))
-        return LogLine(Level.INFO, clean(f"seeing again: the listing before was {long_age(age)} old"))
+            return LogLine(logging.WARNING, clean(f"blind: the last listing is {long_age(age)} old"))
+        return LogLine(logging.INFO, clean(f"seeing again: the listing before was {long_age(age)} old"))
 
 
 class PollLog:
@@ -132,7 +125,7 @@ class PollLog:
         path: Path | None,
         redactor: Redactor,
         *,
-        least: Level = Level.INFO,
+        least: int = logging.INFO,
         follows_link: bool = False,
         notify: Callable[[str], None] = lambda _line: None,
     ) -> None:
@@ -159,20 +152,22 @@ class PollLog:
         now = in_zone(datetime.now(UTC)).isoformat(timespec="milliseconds")
         text = self._redactor(f"{profile}: {line.text}" if profile else line.text)
         with suppress(Full):
-            self._lines.put_nowait(f"{now} [{os.getpid()}] {line.level.name.lower()} {text}\n".encode())
+            self._lines.put_nowait(
+                f"{now} [{os.getpid()}] {logging.getLevelName(line.level).lower()} {text}\n".encode()
+            )
 
     def note(self, text: str) -> None:
         """Write a line of level INFO that is not about a poll."""
-        self.write(LogLine(Level.INFO, clean(text)))
+        self.write(LogLine(logging.INFO, clean(text)))
 
     def note_stray_line(self, text: str) -> None:
         """Write a line that a library or a child process printed to standard error."""
-        self.write(LogLine(Level.WARNING, clean(f"standard error: {text}")))
+        self.write(LogLine(logging.WARNING, clean(f"standard error: {text}")))
 
     def write_crash(self, error: BaseException) -> None:
         """Write an exception with its whole traceback, without local variables."""
         for line in (clean("crashed:"), *whole_report(error, self._redactor)):
-            self.write(LogLine(Level.ERROR, line))
+            self.write(LogLine(logging.ERROR, line))
 
     def observe(self, profile: SafeText, outcome: Outcome) -> None:
         """Write a line about an outcome, and one when the dashboard goes blind or recovers."""

@@ -1,21 +1,28 @@
-"""The two state files: how the screen looked, and which problems were acknowledged.
+"""The state files: how the screen looked, acknowledgements, silences, and the alert state of each profile.
 
-Owns their content, and checks everything that it reads from them. `state_file` reads and writes.
+Owns their content and its bounds, and checks everything that it reads from them. `state_file` reads and writes. The
+JSON forms of acknowledgements, silences and alert state belong to `fleet.alerting`.
 """
 
 from __future__ import annotations
 
+import errno
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.alerting.acknowledgements import Acks, acks_of, entry_of, name_of
-from envwatch.storage.state_file import StateFile, StateFormat, within
+from envwatch.fleet.alerting.acknowledgements import Acks, acks_of, entry_of, finite_number, name_of
+from envwatch.fleet.alerting.silences import content_of, silences_of
+from envwatch.storage.state_file import StateFormat, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from envwatch.fleet.alerting.acknowledgements import Ack, ServerKey
+    from envwatch.fleet.alerting.silences import MatcherOf, Silence, Silences
+    from envwatch.model.text import SafeText
+
 
 _LONGEST: Final = 200
 """Characters of a remembered text at most; a longer one is not envwatch's own."""
@@ -86,16 +93,47 @@ def _words(value: object) -> tuple[str, ...] | None:
 
 
 REMEMBERED: Final = StateFormat(about="how the screen looked", limit=1 << 16, changed=_with_changes)
+"""The screen's settings, by the names of `Remembered`'s fields."""
+
 ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", limit=1 << 20, changed=_with_acks)
+"""Acknowledgements (`Ack`), by `ServerKey`."""
 
 
-class RememberedFile(StateFile):
-    """The file of the screen's settings, by the names of `Remembered`'s fields."""
-
-    format = REMEMBERED
+MOST_SILENCES: Final = 1_000
+"""Silences in the file at most; a further one is refused, as an old one must not end early."""
 
 
-class AcknowledgementsFile(StateFile):
-    """The file of acknowledgements (`Ack`), by `ServerKey`."""
+def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
+    new = {id_: silence for id_, silence in changes.items() if silence is not None}
+    # Unknown entries stay: a newer envwatch may have written them. Those that ended before a new one began are over.
+    newest = max((silence.at for silence in new.values()), default=float("-inf"))
+    kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, newest)}
+    following = kept | content_of(new)
+    if new and (len(following) > MOST_SILENCES or len(json.dumps(following, indent=2)) + 1 > SILENCES.limit):
+        raise OSError(errno.EFBIG, "there are too many silences")
+    return following
 
-    format = ACKNOWLEDGEMENTS
+
+def _ended_by(entry: object, at: float) -> bool:
+    until = finite_number(entry.get("until")) if isinstance(entry, dict) else None
+    return until is not None and until <= at
+
+
+SILENCES: Final = StateFormat(about="which environments are silenced", limit=4 << 20, changed=_with_silences)
+"""Silences (`Silence`), by their ids."""
+
+
+def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
+    """Return the silences in a file: none, where it is missing or damaged."""
+    return silences_of(SILENCES.read_or_empty(path), matcher_of)
+
+
+def _replaced(_content: dict[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    return dict(changes)
+
+
+ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_replaced)
+"""The alert state of one profile (`fleet.alerting.alert_state`); each change replaces the whole content."""
+
+INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_replaced)
+"""The file of 1.0.0, `incidents.json`: the open incidents of all profiles, which are read once and never written."""

@@ -16,10 +16,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from envwatch.storage.private_files import make_private_folder, open_private, set_aside
-from envwatch.storage.regular_files import open_regular
+from envwatch.files import (
+    file_signature,
+    make_private_folder,
+    open_private,
+    open_regular,
+    read_regular,
+    set_aside,
+    write_private,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +35,9 @@ if TYPE_CHECKING:
 Changes: TypeAlias = "Mapping[Any, Any]"
 """New values by name, of the types that the format expects; None removes a name."""
 
-_CLOSE_TIMEOUT_S: Final = 0.3
+_CLOSE_TIMEOUT_S: Final = 1.5
+"""Less than the exit guard allows. A busy machine needs up to 0.5 s to write, and a lost write repeats a message."""
+_LONGEST_PID: Final = 20
 
 T = TypeVar("T")
 
@@ -97,46 +106,38 @@ class ChangedFile(Generic[T]):
     def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
         self._path = path
         self._read = read
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> T | None:
         """Return the content if the file changed since the last call, the first one included; None if not."""
-        seen = self._signature()
+        seen = file_signature(self._path)
         if seen == self._seen:
             return None
         self._seen = seen
         return self._read(self._path)
-
-    def _signature(self) -> tuple[int, int, int]:
-        """Return what differs after each change: a file is replaced as a whole, so it has another inode."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 class StateFile:
     """One state file and the thread that writes it; the first change starts the thread.
 
     Args:
+        state_format: of the file.
         path: the file.
         note: called with one line if the file is damaged, and once if it cannot be written; from any thread.
     """
 
-    format: ClassVar[StateFormat]
-
-    def __init__(self, path: Path, note: Callable[[str], None]) -> None:
+    def __init__(self, state_format: StateFormat, path: Path, note: Callable[[str], None]) -> None:
+        self._format = state_format
         self._path = path
         self._note = note
         self._changes: SimpleQueue[Changes | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         try:
-            trouble = "damaged" if self.format.read(path) is None else None
+            trouble = "damaged" if self._format.read(path) is None else None
         except OSError as error:
             trouble = error.strerror
         if trouble:
-            note(f"forgot {self.format.about}: {trouble} ({path})")
+            note(f"forgot {self._format.about}: {trouble} ({path})")
 
     def keep(self, changes: Changes = MappingProxyType({}), /, **named: object) -> None:
         """Queue changes, as a mapping or by name, for the writing thread; never waits, never fails."""
@@ -155,10 +156,10 @@ class StateFile:
         has_failed = False
         while (changes := self._changes.get()) is not None:
             try:
-                aside = merge(self._path, self.format, changes)
+                aside = merge(self._path, self._format, changes)
             except OSError as error:
                 if not has_failed:
-                    self._note(f"cannot remember {self.format.about}: {error.strerror} ({self._path})")
+                    self._note(f"cannot remember {self._format.about}: {error.strerror} ({self._path})")
                 has_failed = True
             else:
                 has_failed = False
@@ -177,14 +178,9 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
         before = state_format.read(path)
         content = json.dumps(state_format.changed(before or {}, changes), indent=2, sort_keys=True).encode() + b"\n"
         fresh = path.with_name(f"{path.name}.new")
-        with suppress(FileNotFoundError):
-            fresh.unlink()  # left by a killed run
-        descriptor = open_private(fresh)
+        fresh.unlink(missing_ok=True)  # left by a killed run
+        write_private(fresh, content)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
             aside = set_aside(path, f"{path.name}.damaged") if before is None else None
             fresh.replace(path)
         except OSError:
@@ -202,3 +198,48 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+class HooksLock:
+    """The lock that a process holds while it runs the hooks of a profile; the system releases it with the process.
+
+    Args:
+        path: of the lock file, which is made if it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock unless another process has it; return whether this process has it now.
+
+        Raises:
+            OSError: if the lock file cannot be used.
+        """
+        if self._descriptor is not None:
+            return True
+        make_private_folder(self._path.parent)
+        descriptor = open_private(self._path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        self._descriptor = descriptor
+        return True
+
+    @property
+    def holder(self) -> str:
+        """The number of the process that has the lock; empty if it cannot be read."""
+        with suppress(OSError, ValueError):
+            return str(int(read_regular(self._path, limit=_LONGEST_PID)))
+        return ""
+
+    def release(self) -> None:
+        """Let another process take the lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

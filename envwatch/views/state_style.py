@@ -1,4 +1,4 @@
-"""How states look: a glyph, an ASCII glyph, a word, and a style's name. Also the text of JSON values.
+"""How states look and read: glyphs, a word, a style's name, instants, marks, clocks. Also the text of JSON values.
 
 Pure. Must not know widgets or colours.
 """
@@ -8,20 +8,24 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.outages import UptimeState
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import SafeText, clean, composed
-from envwatch.model.times import long_age, span
+from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
+from envwatch.model.text import SafeText, cells, clean, composed
+from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
 
     from pydantic import JsonValue
 
+    from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.environment import Environment
 
 IMPOSSIBLE = clean("before 2020, or more than a day ahead")
 """The instants that cannot be true, see `plausible`."""
@@ -38,7 +42,18 @@ class StateStyle:
     """The state's name in the stylesheet, which holds its colour."""
 
 
+FAINT: Final = "faint"
+
+
+class Piece(NamedTuple):
+    """A part of a row with one style: a state's name, `FAINT`, another style of a widget, or empty for that of text."""
+
+    text: SafeText
+    style: str = ""
+
+
 _MINUTE, _FIVE_SECONDS = timedelta(minutes=1), timedelta(seconds=5)
+_DAY_MS: Final = timedelta(days=1) / MS
 
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
@@ -49,7 +64,7 @@ CLOCK_SUSPECT: Final = clean("clk?")
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
 """With the word of an impossible time; blindness keeps that of the last verdict."""
 
-_STYLES = {
+PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),
     Presence.LATE: StateStyle("◐", "~", clean("late"), "late"),
     Presence.OFFLINE: StateStyle("○", "x", clean("off"), "offline"),
@@ -86,7 +101,7 @@ def painted(text: str, style: str) -> str:
 
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
     """Return the look of an environment: an impossible time outranks unknown, a suspect clock, flapping, presence."""
-    style = _STYLES[tracked.presence]
+    style = PRESENCE_STYLES[tracked.presence]
     if tracked.has_impossible_time:
         return UNKNOWN
     if is_unknown:
@@ -98,19 +113,10 @@ def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
     return style
 
 
-def presence_style(presence: Presence) -> StateStyle:
-    """Return the look of a presence."""
-    return _STYLES[presence]
-
-
 def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
     """Return the glyph of a presence."""
-    return _STYLES[presence].ascii if ascii_only else _STYLES[presence].glyph
-
-
-def style_of_presence(presence: Presence) -> str:
-    """Return the name of a presence's style."""
-    return _STYLES[presence].style
+    look = PRESENCE_STYLES[presence]
+    return look.ascii if ascii_only else look.glyph
 
 
 def date_warning(profile_state: ProfileState) -> SafeText | None:
@@ -144,3 +150,45 @@ def _ahead_or_behind(error: float) -> str:
 def json_text(value: JsonValue) -> SafeText:
     """Return a value for people: a text as it is, anything else as JSON."""
     return composed(value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False))
+
+
+def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return an instant: the time of day, or the date and the minute if it is more than a day from now.
+
+    Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
+    """
+    if abs(now - at) < _DAY_MS:
+        return clock_text(at, zone)
+    text = date_text(at, zone)[:16]
+    return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
+
+
+_ANY_WIDTH: Final = 1_000
+
+
+def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH) -> SafeText:
+    """Return what was done about a loss: `acked by ana: disk swap`.
+
+    Without room in `width` cells, the note goes first, then the name. The rest may be wider than the room.
+    """
+    named = f"{done} by {by}" if by else done
+    whole = f"{named}: {note}" if note else named
+    return next((text for text in map(composed, (whole, named)) if cells(text) <= width), composed(done))
+
+
+def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) -> SafeText | None:
+    """Return who acknowledged or silenced a row on the serving host; None if nobody did."""
+    if (ack := shared_ack_of(environment)) is not None:
+        return marked_text("acked", ack.by, ack.note, width)
+    if (silence := shared_silence_of(environment, wall)) is not None:
+        lasts = minutes_age(span(silence.until - wall))
+        return marked_text(f"silenced {lasts}", silence.by, silence.reason, width)
+    return None
+
+
+def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
+    """Return that an environment is silenced, and for how long yet; `wall` is the local clock in ms.
+
+    The text says who silenced the environment, and the note, if both fit into `width` cells.
+    """
+    return marked_text(f"silenced {minutes_age(span(silence.until - wall))}", silence.by, silence.note, width)

@@ -1,10 +1,11 @@
-"""Every budget of speed, measured against a reference in the same run: `uv run python tests/bench [NAME ...]`.
+"""Measures every speed budget against a reference in the same run: `uv run python tests/bench [NAME ...]`.
 
-`month` is about alerts instead of speed: see `month.py`.
+`month` measures the quality of alerts: see `month.py`.
 
-Prints one table in Markdown. Nothing fails here: what a machine is busy with is not known, and ratios are to be read.
-Each bench has a process of its own, and all of them a cache of compiled modules that the first run of a program fills,
-as on a user's machine.
+A figure above the budget is no error, because the machine's load is unknown: read the ratios. Exit code 1 means that
+entries of `budgets.toml` and findings do not match; standard error has the details.
+
+Each bench has a separate process. All share a cache of compiled modules, as on a user's machine.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import month
 from findings import HEAD, found_by
+from support.budgets import BUDGETS, OTHER_TESTS, Budget, faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,18 +60,18 @@ ON_REQUEST = {
     "soak": "soak.dashboard",
     "viewers": "viewers.viewers",
 }
-"""Only when named: they take minutes."""
+"""Only by name: these benches take minutes."""
 
 
 def main(names: Iterable[str]) -> None:
-    """Run some benches, all the usual ones if none is named, and print what they found."""
-    names = list(names)
+    names = list(names) or [*BENCHES]
     if names[:1] == ["month"]:
         month.main(names[1:])
         return
     every = BENCHES | ON_REQUEST
     if unknown := set(names) - every.keys():
         sys.exit(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(every)}")
+    wrong = [f"budgets.toml: no bench is named {name}" for name in BUDGETS if name not in {*every, OTHER_TESTS}]
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.stdout.write(f"{HEAD}\n")
     with (
@@ -77,13 +79,17 @@ def main(names: Iterable[str]) -> None:
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes,
     ):
         os.environ["PYTHONPYCACHEPREFIX"] = cache
-        for found in processes.map(found_by, [every[name] for name in names or BENCHES]):
-            sys.stdout.writelines(f"{finding.line()}\n" for finding in found)
+        for name, found in zip(names, processes.map(found_by, [every[name] for name in names]), strict=True):
+            budgets = BUDGETS.get(name, {})
+            sys.stdout.writelines(f"{finding.line(budgets.get(finding.what, Budget()))}\n" for finding in found)
             sys.stdout.flush()
+            units = {finding.what: (finding.unit, finding.against) for finding in found}
+            wrong += [f"budgets.toml, [{name}]: {fault}" for fault in faults(budgets, units)]
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     sys.stdout.write(
         f"\nPython {platform.python_version()}, Textual {version('textual')}, {os.cpu_count()} cores, load {load}\n"
     )
+    sys.exit("\n".join(wrong) or 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The plain way to build such a dashboard, as a reference: Textual's DataTable, its visible ages updated each second.
+"""The reference dashboard: Textual's DataTable, with visible ages updated each second.
 
-Runs as a program; `ROWS` names a JSON file with a list of rows, each with its age in seconds in the second place.
+Runs as a program; `ROWS` names a JSON file with a list of rows, each with the age in seconds in second place.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ COLUMNS = ("STATE", "BEAT", "NAME", "MODE", "VERSION", "BRANCH")
 
 
 class Keys(DataTable[str]):
-    """A DataTable with the keys of envwatch."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down"),
         Binding("k", "cursor_up"),
@@ -33,8 +31,6 @@ class Keys(DataTable[str]):
 
 
 class Reference(App[None]):
-    """A table of environments whose ages tick."""
-
     def __init__(self) -> None:
         super().__init__()
         self._rows = json.loads(Path(os.environ["ROWS"]).read_text())

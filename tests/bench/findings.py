@@ -1,6 +1,6 @@
-"""What a bench found, as a line of a table, and the few statistics that all of them need.
+"""A bench's findings as table lines, and the benches' statistics.
 
-Nothing here fails: a bench reports, and its reader judges by the ratios.
+No finding fails: a bench reports, and the reader judges by the ratios.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING
+
+from support.budgets import Budget
 
 from envwatch.cli import gc_tuning
 
@@ -25,7 +27,7 @@ HEAD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One figure, what it is to be held against, and its budget from the project's notes on speed."""
+    """A figure and the reference. `budgets.toml` has the budget under the finding's text."""
 
     what: str
     measured: float
@@ -33,49 +35,28 @@ class Finding:
     reference: float | None = None
     """In the same unit."""
     against: str = ""
-    """What the reference is."""
-    limit: float | None = None
-    """The most that the budget allows, in the same unit."""
-    ratio_limit: float | None = None
-    """The most that the budget allows in terms of the reference."""
 
     @property
     def ratio(self) -> float | None:
-        """How much of the reference it is."""
         return self.measured / self.reference if self.reference else None
 
-    @property
-    def budget(self) -> str:
-        """The budget in words."""
-        limits = []
-        if self.limit is not None:
-            limits.append(f"≤ {number_text(self.limit)} {self.unit}")
-        if self.ratio_limit is not None:
-            limits.append(f"≤ {self.ratio_limit:g} ×")
-        return " and ".join(limits) or "–"
-
-    @property
-    def is_met(self) -> bool | None:
-        """Whether it keeps within its budget; None without one."""
-        if self.limit is None and self.ratio_limit is None:
+    def keeps(self, budget: Budget) -> bool | None:
+        if budget == Budget():
             return None
-        is_small = self.limit is None or self.measured <= self.limit
-        return is_small and (self.ratio_limit is None or (self.ratio or 0) <= self.ratio_limit)
+        return self.measured <= budget.limit and (self.ratio or 0) <= budget.ratio
 
-    def line(self) -> str:
-        """Return the line of the table."""
+    def line(self, budget: Budget) -> str:
         reference = "–" if self.reference is None else f"{number_text(self.reference)} {self.unit} {self.against}"
         ratio = "–" if self.ratio is None else f"{self.ratio:.2f}"
-        met = {True: "yes", False: "**no**", None: "–"}[self.is_met]
+        met = {True: "yes", False: "**no**", None: "–"}[self.keeps(budget)]
         measured = f"{number_text(self.measured)} {self.unit}"
-        return f"| {self.what} | {measured} | {reference} | {ratio} | {self.budget} | {met} |"
+        return f"| {self.what} | {measured} | {reference} | {ratio} | {str(budget) or '–'} | {met} |"
 
 
 def found_by(place: str) -> list[Finding]:
-    """Run one bench, named by its module and function, and return what it found.
+    """Run a bench by module and function, and return the findings.
 
-    To be called in a process of its own, which then has imported no other. What was imported is left out of garbage
-    collections from here on, as the dashboard does.
+    Needs a fresh process. Earlier imports are left out of garbage collections, as in the dashboard.
     """
     module, _, name = place.partition(".")
     run = getattr(import_module(module), name)
@@ -86,9 +67,9 @@ def found_by(place: str) -> list[Finding]:
 
 
 def in_turn(*works: Callable[[], object], times: int = 5) -> list[float]:
-    """Return the median CPU milliseconds of each work; they take turns, so that noise meets all of them alike.
+    """Return the median CPU milliseconds of each work; works take turns, so noise affects all alike.
 
-    What is garbage before is collected before, and what a work returns is dropped after its time is taken.
+    Excludes the collection of earlier garbage.
     """
     spent: list[list[float]] = [[] for _ in works]
     for _ in range(times):
@@ -102,12 +83,11 @@ def in_turn(*works: Callable[[], object], times: int = 5) -> list[float]:
 
 
 def share(values: Sequence[float], part: float) -> float:
-    """Return the value below which a part of them lie: 0.99 for p99."""
+    """Return a quantile: 0.99 for p99."""
     return sorted(values)[min(int(part * len(values)), len(values) - 1)]
 
 
 def number_text(value: float) -> str:
-    """Return a figure with three digits or so."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""Fleets to measure on: pages of bytes as an API sends them, and rows as the reference shows them."""
+"""Fleets to measure on: API pages as bytes, and rows for the reference."""
 
 from __future__ import annotations
 
@@ -26,23 +26,21 @@ PAGE = 100
 
 
 def plain_rows(count: int) -> list[dict[str, Any]]:
-    """Return rows of nothing but printable ASCII."""
     return wire_rows(count)
 
 
 def demo_rows(count: int) -> list[dict[str, Any]]:
-    """Return the rows of the demo's fleet, with names from all over the world."""
+    """Return the demo fleet's rows, with names from all over the world."""
     return simulated_fleet(FleetSpec(count, 7), int(NOW)).rows(int(NOW))
 
 
 def beating(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows five seconds later: one in six has a new heartbeat."""
     later = {"lastHeartbeat": NOW - 1_000, "lastSeenAt": NOW - 1_000}
     return [row if index % 6 else row | later for index, row in enumerate(rows)]
 
 
 def pages_of(rows: Sequence[dict[str, Any]]) -> list[bytes]:
-    """Return the bodies of a walk, written as servers do it: without blanks, and escapes only where JSON needs them."""
+    """Return a walk's bodies as servers write JSON: without blanks, and with minimal escapes."""
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
     return [
         listing_body(
@@ -53,12 +51,10 @@ def pages_of(rows: Sequence[dict[str, Any]]) -> list[bytes]:
 
 
 def decoded(pages: Sequence[bytes], known: Mapping[SafeText, Environment] | None = None) -> list[Environment]:
-    """Return the rows of a walk as the client decodes them."""
     return [row for page in pages for row in page_of(page, known).environments]
 
 
 def write_reference_rows(server: ChildServer, path: Path) -> None:
-    """Write what the reference shows of a server's fleet."""
     now = time.time() * 1000
     with Client(server.base_url, server.key) as client:
         listed = client.rows()

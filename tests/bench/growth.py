@@ -1,7 +1,6 @@
-"""What each thing costs from 100 to 100,000 rows, as a table and as `docs/pictures/growth.svg`.
+"""Costs from 100 to 100,000 rows, as a table and as `docs/pictures/growth.svg`.
 
-The reference is the same at 1,000 rows. Moving and ticking draw a screen of rows and must not grow; what a listing
-costs grows with its rows.
+The reference is 1,000 rows. Moves and ticks must not grow; a listing's cost grows with the rows.
 """
 
 from __future__ import annotations

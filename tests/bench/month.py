@@ -1,7 +1,7 @@
-"""How good alerts are: 30 days of 200 machines, on virtual time: `uv run python tests/bench month [--seeds N]`.
+"""Quality of alerts: 30 days of 200 machines, on virtual time: `uv run python tests/bench month [--seeds N]`.
 
-Prints one table in Markdown: envwatch with several alert policies, and two naive watchers. The same arguments give the
-same table. `--misses` also prints each missed need and each false message of envwatch, with the cause.
+Prints a Markdown table of several alert policies and two naive watchers. Equal arguments give equal tables. `--misses`
+also prints each missed need and each false message of envwatch, with the cause.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ _CORES = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Watch some months, and print how good the messages were."""
     parser = argparse.ArgumentParser("month", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many months (20)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (1)")

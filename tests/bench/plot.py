@@ -1,4 +1,4 @@
-"""A plot of lines on two logarithmic axes, as SVG that reads on light and on dark pages."""
+"""A plot of lines on two logarithmic axes, as SVG for light and dark pages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 800, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 560, 24, 344
 _LABEL_PX = 16
-"""The least distance between the labels of two lines."""
 _COLOURS = ("#d1495b", "#e28413", "#8f6ab8", "#2a9d8f", "#3d7ea6", "#6b7280")
 
 
 def log_plot(lines: Mapping[str, Mapping[int, float]], *, across: str, up: str) -> str:
-    """Return the picture of lines by name: what is measured by what it depends on, all of them positive."""
+    """Return the SVG of lines by name; each line maps x to y, all positive."""
     low_x, high_x = _decades(x for line in lines.values() for x in line)
     low_y, high_y = _decades(y for line in lines.values() for y in line.values())
 

@@ -1,6 +1,6 @@
-"""Programs under measurement: fresh processes, programs in a terminal, and what the system says they used.
+"""Measured programs: fresh processes, and programs in a terminal.
 
-Linux only: other systems do not tell so exactly what another process used.
+Linux only: other systems do not account for other processes as exactly.
 """
 
 from __future__ import annotations
@@ -32,18 +32,17 @@ SDK = [sys.executable, str(HERE / "sdk.py")]
 REFERENCE = [sys.executable, str(HERE / "data_table.py")]
 
 TIMEOUT_S = 120.0
-"""Seconds until a program that shows nothing has failed."""
+"""Seconds until a program without output has failed."""
 
 _CACHE = "PYTHONPYCACHEPREFIX"
 
 _ROW = re.compile(rb"(?:on|late|off)(?: |\x1b\[[0-9;]*[A-Za-z])*[0-9]+[smhd](?: |\x1b)")
-"""A state with an age behind it: the first row of data, of envwatch and of the reference."""
+"""A state followed by an age: the first row of data, in envwatch and in the reference."""
 _ASKS_FOR_FRAMES = b"\x1b[?2026$p"
 
 
 @contextmanager
 def served(size: int) -> Iterator[ChildServer]:
-    """Serve a demo fleet from a process of its own."""
     with ChildServer.start(FleetSpec(size, 7)) as server:
         server.ready()
         yield server
@@ -51,7 +50,6 @@ def served(size: int) -> Iterator[ChildServer]:
 
 @contextmanager
 def home_for(server: ChildServer) -> Iterator[dict[str, str]]:
-    """Return the environment of programs that ask a server, with a home of their own for so long."""
     with TemporaryDirectory() as home:
         cached = {_CACHE: os.environ[_CACHE]} if _CACHE in os.environ else {}
         credentials = {"LETTA_API_KEY": server.key, "LETTA_BASE_URL": server.base_url}
@@ -59,7 +57,7 @@ def home_for(server: ChildServer) -> Iterator[dict[str, str]]:
 
 
 def run(command: Sequence[str], environ: dict[str, str]) -> tuple[float, float]:
-    """Run a program to its end, and return its wall and CPU milliseconds."""
+    """Run a program; return wall and CPU milliseconds."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,7 +66,7 @@ def run(command: Sequence[str], environ: dict[str, str]) -> tuple[float, float]:
 
 
 def peak_of(command: Sequence[str], environ: dict[str, str]) -> float:
-    """Run a program to its end, and return the most memory that it had at once, in MiB."""
+    """Run a program; return the peak memory in MiB."""
     with subprocess.Popen(
         command, env=environ, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -88,19 +86,18 @@ class Glass(Terminal):
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU that it has used, in all its threads."""
-        # The clock of another process: what `clock_getcpuclockid` makes of its number.
+        """CPU seconds of all threads."""
+        # The other process's clock, as computed by `clock_getcpuclockid`.
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
     @property
     def peak(self) -> float:
-        """The most memory that it has had at once, in MiB."""
+        """Peak memory in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         peak = re.search(r"VmHWM:\s*(\d+) kB", status)
         return int(peak[1]) / 1024 if peak else float("nan")
 
     def take(self, seconds: float) -> bytes:
-        """Read what comes next; nothing if nothing comes in time."""
         if not select.select([self._master], [], [], seconds)[0]:
             return b""
         chunk = os.read(self._master, 1 << 16)
@@ -110,21 +107,20 @@ class Glass(Terminal):
         return chunk
 
     def run_for(self, seconds: float) -> None:
-        """Read what comes in so many seconds, and keep none of it."""
         deadline = time.perf_counter() + seconds
         while (left := deadline - time.perf_counter()) > 0:
             self.take(left)
             self.received.clear()
 
     def burst(self, quiet: float) -> int:
-        """Read until nothing comes for so many seconds, and return how many bytes there were."""
+        """Read until `quiet` seconds pass without a byte; return the number of bytes."""
         size = 0
         while chunk := self.take(quiet):
             size += len(chunk)
         return size
 
     def first_data(self) -> float:
-        """Return the milliseconds from its start until a row of data stood on the screen."""
+        """Return the milliseconds from the start to the first row of data."""
         deadline = self.started + TIMEOUT_S
         while not _ROW.search(self.received):
             if time.perf_counter() > deadline:
@@ -141,7 +137,7 @@ class Glass(Terminal):
         return sizes
 
     def answer_to(self, key: str) -> float:
-        """Press a key once nothing more comes, and return the milliseconds until the answer to it begins."""
+        """Wait for silence, press a key, and return the milliseconds until the first byte."""
         self.burst(0.03)
         started = time.perf_counter()
         self.press(key)

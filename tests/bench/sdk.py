@@ -1,4 +1,4 @@
-"""The official SDK listing every environment: the reference. Runs as a program as well, on `LETTA_BASE_URL`."""
+"""The official SDK listing every environment: the reference. Also runs as a program, on `LETTA_BASE_URL`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from letta_client import Letta
 
 
 def count_all(client: Letta) -> int:
-    """Walk over all pages of a hundred, and return how many rows there were."""
     page = client.environments.list(limit="100")
     count = len(page.connections)
     while page.has_next_page:

@@ -1,4 +1,4 @@
-"""A hundred thousand rows against ten thousand: choosing and sorting them, and moving through them on the screen."""
+"""100,000 rows against 10,000: filtering, sorting, and moving on the screen."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from support.builders import NOW, listed
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.fleet import Fleet
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import OrderInputs, arrange
-from envwatch.views.table.column_widths import fitting
+from envwatch.views.table.arrangement import arrange
+from envwatch.views.table.columns import fitting
 from envwatch.views.table.table_view import Preset, View
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ KEYS = {"down": "j", "page down": "pagedown", "end": "G", "top": "g"}
 
 
 def views_100k() -> list[Finding]:
-    """Choose, sort and move at 100,000 rows; the reference is the same at 10,000."""
     few, many = (decoded(pages_of(demo_rows(count))) for count in (FEW, MANY))
     found = []
     for what, measured, reference in (*_choosing(few, many), *_moving(few, many)):
@@ -58,7 +57,7 @@ def _choosing(few: Sequence[Environment], many: Sequence[Environment]) -> list[t
     small, large = (Fleet().apply(NO_PROFILE, listed(rows, NOW))[0] for rows in (few, many))
     times = []
     for what, view in VIEWS.items():
-        works = (partial(arrange, fleet, view, columns, OrderInputs(NOW)) for fleet in (small, large))
+        works = (partial(arrange, fleet, view, columns, NOW) for fleet in (small, large))
         reference, measured = in_turn(*works, times=3)
         times.append((f"{what}, the pure view (CPU)", measured, reference))
     return times
@@ -73,7 +72,7 @@ def _moving(few: Sequence[Environment], many: Sequence[Environment]) -> list[tup
 
 
 async def moves(rows: Sequence[Environment], view: View) -> dict[str, float]:
-    """Return the median CPU milliseconds of a listing taken in, of each key, and of a tick."""
+    """Return the median CPU milliseconds of a listing, of each key, and of a tick."""
     async with staged() as stage:
         stage.app.dashboard.set_view(view)
         times: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""What the command line accepts, and how it refuses the rest."""
+"""Accepted and refused command lines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from support.parsers import parsers
 
 from envwatch.cli import commands
-from envwatch.cli.arguments import HelpRequested, Options, StopError, load, options_in
-from envwatch.cli.registry import COMMANDS, DASHBOARD, GROUPS
+from envwatch.cli.arguments import COMMANDS, DASHBOARD, GROUPS, HelpRequested, Options, StopError, load, options_in
 
 
 @pytest.mark.parametrize(
@@ -210,7 +209,7 @@ def test_every_command_has_a_help_of_its_own(name: str) -> None:
 
 
 MAIN = {"list": "-o", "watch": "-o", "silence": "--filter", "check": "-w", "record": "-o", "wait": "--count"}
-"""The option that each of these commands is for: the first option of the help after `-h`."""
+"""Each command's main option: the first option of the help after `-h`."""
 
 
 @pytest.mark.parametrize("columns", [80, 200])
@@ -240,7 +239,7 @@ def test_the_help_of_a_small_command_is_one_screen(name: str, monkeypatch: pytes
 
 
 COMMANDS_IN_ALL = 16
-"""With those that are planned: all of them must fit."""
+"""Including planned commands: all must fit."""
 
 
 def test_the_help_is_one_screen_with_one_line_for_each_command_in_its_group() -> None:

@@ -1,4 +1,4 @@
-"""`envwatch check` as a monitoring system runs it: exit codes, and one line on standard output whatever happens."""
+"""`envwatch check` as a monitoring system runs it: exit codes, and always one line on standard output."""
 
 from __future__ import annotations
 
@@ -29,20 +29,16 @@ NEGATE = shutil.which("negate", path="/usr/lib/nagios/plugins:/usr/lib/monitorin
 
 
 class Ended(NamedTuple):
-    """What a check left behind."""
-
     code: int
     out: str
     err: str
 
     @property
     def text(self) -> str:
-        """The first line up to the performance data."""
         return self.out.split("\n")[0].split(" | ")[0]
 
     @property
     def failure(self) -> str:
-        """The only line there is, of a check that could not know."""
         assert (self.code, self.err) == (3, "")
         assert self.out.startswith("ENVWATCH UNKNOWN - ")
         assert self.out.count("\n") == 1
@@ -64,7 +60,6 @@ async def checked(
 
 
 def rows(*changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for each dictionary of changes, with times of now."""
     now = read_clocks().wall
     beating = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": now - 3_600_000}
     return [
@@ -203,7 +198,6 @@ async def test_times_in_another_unit_are_unknown_where_the_rows_could_decide(tmp
 
 
 def write_profiles(folder: Path, /, **urls: str) -> str:
-    """Write a configuration of profiles, and return its path."""
     config = folder / "config.toml"
     parts = [f'[profiles.{name}]\nbase_url = "{url}"\napi_key_env = "K"\n' for name, url in urls.items()]
     config.write_text("".join(parts), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`envwatch config`, and what a configuration does to the other commands: real processes."""
+"""`envwatch config`, and a configuration's effect on other commands: real processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from support.pty_terminal import Terminal, environment
 
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
 from envwatch.config.describe import starter
-from envwatch.config.schema import Command, Config, Document, HookSettings, document_of
+from envwatch.config.hooks import HookSettings
+from envwatch.config.schema import Command, Config, Document, document_of
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.tui.themes import THEMES
@@ -32,8 +33,6 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class Ended(NamedTuple):
-    """What a process left behind."""
-
     code: int
     out: str
     err: str
@@ -47,7 +46,6 @@ def config_file(home: Path, text: str) -> Path:
 
 
 def key_file(home: Path, name: str, mode: int = 0o600, content: str = KEY, *, at: Path | None = None) -> Path:
-    """A key file, by default beside the configuration file."""
     path = at or home / ".config" / "envwatch" / name
     path.write_text(f"{content}\n")
     path.chmod(mode)
@@ -61,7 +59,6 @@ def run(home: Path, *arguments: str, **environ: str) -> Ended:
 
 
 def rows(output: str) -> dict[str, list[str]]:
-    """What `show` printed: value and origin by name."""
     parts = [re.split(r" {2,}", line, maxsplit=2) for line in output.splitlines()]
     return {name: rest for name, *rest in parts}
 

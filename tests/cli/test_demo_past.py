@@ -112,7 +112,6 @@ def test_the_start_of_an_earlier_demo_counts_for_24_hours(
 
 
 def report(home: Path, *arguments: str) -> tuple[int, str, str]:
-    """Return exit code, output and messages of the report on the demo."""
     done = programs.run(
         [sys.executable, "-m", "envwatch", "report", "--profile", "demo", *arguments], environment(home)
     )

@@ -1,4 +1,4 @@
-"""`envwatch doctor` on real sockets: each thing that can be wrong is found, and the key is in no finding."""
+"""`envwatch doctor` on real sockets: finds each fault, and no finding has the key."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from support.pty_terminal import Terminal, environment
 
 import envwatch
 from envwatch.cli.arguments import StopError, options_in
-from envwatch.cli.doctor import machine, report
+from envwatch.cli.doctor import check, machine
 from envwatch.cli.doctor import server as way
 from envwatch.cli.doctor.check import CheckStatus, findings_of
 from envwatch.config.settings import Settings
 from envwatch.model.limits import Limits
+from envwatch.redactor import redactor
 from envwatch.sources.daemon_thread import run_in_daemon_thread
-from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -67,12 +67,12 @@ def closed_port() -> int:
 async def examined(
     url: str, environ: Mapping[str, str] | None = None, limits: Limits | None = None, **settings: Any
 ) -> dict[str, Finding]:
-    """The findings about the way to a server. None has a piece of the key, even before it is freed of secrets."""
+    """Return the findings about the way to a server, asserted free of the key even before redaction."""
     variables = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": url} if environ is None else {"LETTA_BASE_URL": url, **environ}
     subject = way.ServerContext(Settings(limits=limits or Limits(), **settings), variables)
     async with aclosing(subject):
         found = {id_: finding async for id_, finding in findings_of(way.PROFILE, subject)}
-    output = report.json_of(report.Result(id_, None, finding, str) for id_, finding in found.items())
+    output = check.json_of(check.Result(id_, None, finding, str) for id_, finding in found.items())
     assert [piece for piece in PIECES if piece in output] == []
     assert tuple(found) == WAY
     assert [id_ for id_, one in found.items() if one.status in {"warning", "failure"} and not one.fix] == []
@@ -80,7 +80,6 @@ async def examined(
 
 
 def amiss(findings: Mapping[str, Finding]) -> dict[str, str]:
-    """What is neither fine nor skipped."""
     return {
         id_: one.status.value
         for id_, one in findings.items()
@@ -93,7 +92,7 @@ def not_checked(findings: Mapping[str, Finding], because: str) -> list[str]:
 
 
 def after(id_: str) -> list[str]:
-    """The checks of the way to a server that come after one."""
+    """Return the later checks of the way to a server."""
     return [*WAY[WAY.index(id_) + 1 :]]
 
 
@@ -166,7 +165,7 @@ async def test_tls_is_reported_with_its_version_and_the_end_of_the_certificate(*
 
 
 async def test_a_name_without_an_address_is_a_failure_of_dns() -> None:
-    findings = await examined(f"https://{'a' * 64}.example")  # no such label exists, so no resolver is asked
+    findings = await examined(f"https://{'a' * 64}.example")  # an impossible label, so no resolver is asked
     assert amiss(findings) == {"dns": "failure"}
     assert not_checked(findings, "dns") == after("dns")
 
@@ -305,7 +304,7 @@ async def test_a_lookup_that_hangs_is_not_waited_for() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await run_in_daemon_thread(done.wait)
-    done.set()  # its late result disturbs no one
+    done.set()  # the late result disturbs nothing
     assert await run_in_daemon_thread(lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):
         await run_in_daemon_thread(lambda: 1 / 0)
@@ -317,7 +316,6 @@ ENVWATCH = (sys.executable, "-m", "envwatch")
 
 
 async def ended(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = ENVWATCH) -> tuple[int, str]:
-    """Exit code and standard output of the program."""
     done = await asyncio.to_thread(programs.run, [*command, *arguments], environ)
     assert done.stderr == b""
     assert [piece for piece in PIECES if piece.encode() in done.stdout] == []

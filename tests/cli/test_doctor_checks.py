@@ -1,4 +1,4 @@
-"""The checks of `envwatch doctor` at their boundaries, their order, and the printed findings."""
+"""The checks of `envwatch doctor` at boundaries, the order, and the printed findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from support.builders import NOW, beating, environment
 
-from envwatch.cli.doctor import report
+from envwatch.cli.doctor import check
 from envwatch.cli.doctor.check import (
     Check,
     CheckStatus,
@@ -45,8 +45,8 @@ from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import cells, clean
+from envwatch.redactor import Redactor
 from envwatch.sources.letta.probe import Connected, Exchange, Probe, Requests, TlsHandshake
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -61,8 +61,6 @@ TERMINAL: dict[str, Any] = {"term": "xterm-256color", "columns": 80, "lines": 24
 
 
 class Answers(Requests):
-    """Gives responses and a handshake in place of a server's."""
-
     def __init__(self, *pages: Exchange, health: Exchange | None = None, tls: TlsHandshake | None = None) -> None:
         self._pages = iter(pages)
         self._health = health or exchange()
@@ -76,8 +74,6 @@ class Answers(Requests):
 
 
 class Way(Probe):
-    """Gives a connection and answers in place of a server's."""
-
     def __init__(self, connected: Connected | None = None, answers: Answers | None = None) -> None:
         super().__init__(base_url="https://x", limits=Limits(), environ={}, wall=lambda: WALL, monotonic=lambda: 0.0)
         self._connected = connected
@@ -97,7 +93,6 @@ def exchange(**changes: Any) -> Exchange:
 
 
 def server(environ: Mapping[str, str] | None = None, **known: Any) -> ServerContext:
-    """The subject of the checks of a server, with the values that earlier checks found."""
     context = ServerContext(Settings(), environ or {}, lambda: WALL)
     for name, value in known.items():
         setattr(context, name, value)
@@ -172,7 +167,7 @@ async def test_tmux_itself_is_asked_for_its_settings(tmp_path: Path) -> None:
             subprocess.run([*tmux, "set-option", "-s", "set-clipboard", value], check=True)  # noqa: ASYNC221
             finding = await check_tmux(MachineContext({}, environ))
             assert finding.data["set_clipboard"] == value
-            assert finding.data["allow_passthrough"] in {"off", ""}  # the latter before tmux 3.3
+            assert finding.data["allow_passthrough"] in {"off", ""}  # empty before tmux 3.3
     finally:
         subprocess.run([*tmux, "kill-server"], check=True)  # noqa: ASYNC221
     silent = await check_tmux(MachineContext({}, environ))
@@ -372,8 +367,8 @@ async def test_a_check_that_takes_too_long_has_failed_and_the_others_run(error: 
 # Text and JSON.
 
 
-def results(*findings: Finding, redact: Callable[[str], str] = str) -> list[report.Result]:
-    return [report.Result(f"check{number}", None, finding, redact) for number, finding in enumerate(findings)]
+def results(*findings: Finding, redact: Callable[[str], str] = str) -> list[check.Result]:
+    return [check.Result(f"check{number}", None, finding, redact) for number, finding in enumerate(findings)]
 
 
 @pytest.mark.parametrize(
@@ -386,9 +381,9 @@ def results(*findings: Finding, redact: Callable[[str], str] = str) -> list[repo
     ],
 )
 def test_the_verdict_names_what_is_amiss(findings: list[Finding], verdict: str) -> None:
-    assert report.verdict_of(results(*findings)) == [verdict]
-    assert " ".join(report.verdict_of(results(*findings), 30)) == verdict
-    assert max(map(len, report.verdict_of(results(*findings), 30))) <= 30
+    assert check.verdict_of(results(*findings)) == [verdict]
+    assert " ".join(check.verdict_of(results(*findings), 30)) == verdict
+    assert max(map(len, check.verdict_of(results(*findings), 30))) <= 30
 
 
 @given(
@@ -399,10 +394,10 @@ def test_lines_fit_the_terminal_and_hold_no_control_characters(
 ) -> None:
     finding = make(summary) if make in {ok, skipped} else make(summary, fix)
     (result,) = results(finding)
-    lines = report.lines_of(result, width)
+    lines = check.lines_of(result, width)
     assert all(line.isprintable() and cells(line) <= max(width, 49) for line in lines)
     assert "".join("".join(lines)[19:].split()).startswith("".join(result.summary.split())[:20])
-    document = json.loads(report.json_of([result]))
+    document = json.loads(check.json_of([result]))
     assert [entry["status"] for entry in document] == [finding.status]
 
 
@@ -414,6 +409,6 @@ def test_no_piece_of_a_key_is_in_any_output_whatever_a_check_says(text: str) -> 
     finding = failure(text, text, one=text, many=[text, {text: text}], number=3)
     (result,) = results(finding, redact=Redactor(KEY))
     pieces = {KEY[at : at + 8] for at in range(len(KEY) - 7)}
-    for output in ("\n".join(report.lines_of(result, None)), report.json_of([result])):
+    for output in ("\n".join(check.lines_of(result, None)), check.json_of([result])):
         assert [piece for piece in pieces if piece in output] == []
-    assert json.loads(report.json_of([result]))[0]["data"]["number"] == 3
+    assert json.loads(check.json_of([result]))[0]["data"]["number"] == 3

@@ -1,4 +1,4 @@
-"""What `doctor` says of hooks that cannot run."""
+"""Findings of `doctor` about hooks that cannot run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading what was recorded before `watch --since` does not outlast the command."""
+"""Reading the past for `watch --since` does not outlast the command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Stalled(MemoryHistory):
-    """Begins to read, and gives nothing back for as long as it may not."""
+    """Starts reading, and returns nothing until allowed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A large listing is not looked through for garbage while it is read, and no garbage is kept for ever."""
+"""A large listing is read without garbage collections, and no garbage is kept forever."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 
 def pages_of_rows() -> list[bytes]:
-    """Many small ones: newer Pythons collect only between two instructions, so never while a page is parsed."""
+    """Return many small pages: newer Pythons collect only between two instructions, so never during the parsing of a
+    page.
+    """
     return [page_bytes([wire_row(id=f"env-{page}-{n}") for n in range(100)]) for page in range(150)]
 
 
 @contextmanager
 def looks() -> Iterator[list[int]]:
-    """The generations through which the collector looks meanwhile."""
     generations: list[int] = []
 
     def note(phase: str, info: dict[str, int]) -> None:
@@ -47,7 +48,6 @@ def looks() -> Iterator[list[int]]:
 
 @pytest.fixture(autouse=True)
 def _defaults() -> Iterator[None]:
-    """Python's own thresholds, which the tests compare with."""
     relaxed = gc.get_threshold()
     gc.set_threshold(*DEFAULTS)
     yield
@@ -56,7 +56,6 @@ def _defaults() -> Iterator[None]:
 
 @pytest.fixture
 def started() -> Iterator[None]:
-    """The collector as the dashboard sets it, and as it was before after the test."""
     thresholds = gc.get_threshold()
     gc_tuning.start()
     yield
@@ -75,7 +74,7 @@ def test_a_large_listing_is_read_without_full_collections(
     request.getfixturevalue("started")
     with looks() as generations:
         kept = [page_of(page) for page in pages]
-    # Python 3.13 collects every 2,000 new objects by itself, 3.11 and 3.12 every 700; we ask for every 20,000.
+    # Python 3.13 collects every 2,000 new objects, 3.11 and 3.12 every 700; envwatch sets 20,000.
     assert 0 < len(generations) * 5 < len(usual)
     assert 2 not in generations
     assert sum(len(page.environments) for page in kept) == 15_000
@@ -136,7 +135,7 @@ async def test_collections_start_once_when_the_first_outcome_has_been_judged() -
     frozen, done = gc.get_freeze_count(), asyncio.Event()
     gc_tuning.stop()
     try:
-        observe = gc_tuning.StartAfterFirstOutcome(delay_s=0)
+        observe = gc_tuning.start_after_first_outcome(delay_s=0)
         observe(NO_PROFILE, "the first outcome")
         assert not gc.isenabled()
         asyncio.get_running_loop().call_soon(done.set)

@@ -1,4 +1,4 @@
-"""The shipped files that `docs/generate.py` makes from the parser are up to date, and shipped."""
+"""The files of `docs/generate.py` from the parser are up to date, and shipped."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from envwatch.cli.arguments import Exit, Options, StopError, options_in
+from envwatch.cli.arguments import COMMANDS, Exit, Options, StopError, options_in
 from envwatch.cli.commands import completion
-from envwatch.cli.registry import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 GENERATE = ROOT / "docs" / "generate.py"
@@ -24,7 +23,8 @@ MANUAL = ROOT / "docs" / "envwatch.1"
 def test_the_generated_files_are_those_of_the_present_parser() -> None:
     generated: dict[Path, str] = runpy.run_path(str(GENERATE))["files"]()
     shipped = {MANUAL, *(completion.FOLDER / name for name in completion.SCRIPTS.values())}
-    assert set(generated) == shipped | {ROOT / "docs" / "filter.md", ROOT / "docs" / "configuration.md"}
+    pages = {ROOT / "docs" / name for name in ("filter.md", "configuration.md", "performance.md")}
+    assert set(generated) == shipped | pages
     stale = [path.name for path, content in generated.items() if path.read_text(encoding="utf-8") != content]
     assert stale == [], "run `uv run python docs/generate.py`"
 

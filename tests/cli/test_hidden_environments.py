@@ -1,4 +1,4 @@
-"""Settings of a profile that leave environments out, and what others get of it: with the real program."""
+"""Profile settings that leave out environments, and the effect on other commands: with the real program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hooks of `watch` send in one run and the next, step by step."""
+"""Messages of `watch` hooks in one run and the next, step by step."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ import pytest
 from support.builders import NOW, listed, reading
 from support.hooked import row
 
-from envwatch.cli.alert_files import AlertFiles, AlertPlace, FailingHooks
+from envwatch.cli.alert_files import AlertFiles, failing_hooks_of
 from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
 from envwatch.cli.monitoring import MonitorUpdate
+from envwatch.config.hooks import HookSettings
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.delivery import DeliveryError
-from envwatch.hooks.hook import Hook
-from envwatch.hooks.message import Context
+from envwatch.hooks.message import Context, DeliveryError
 from envwatch.hooks.runner import Runner
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.poller import Runtime
-from envwatch.storage.alert_state_file import HooksLock
+from envwatch.storage.state_file import HooksLock
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,7 +38,10 @@ if TYPE_CHECKING:
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
 SOURCE = f"{CONTEXT.source}#"
-HOOKS = (Hook(name=clean("soon")), Hook(name=clean("late"), filter="name:web", after=timedelta(minutes=30)))
+HOOKS = (
+    HookSettings.model_construct(name=clean("soon")),
+    HookSettings.model_construct(name=clean("late"), filter="name:web", after=timedelta(minutes=30)),
+)
 
 
 async def for_ever(event: asyncio.Event, _seconds: float) -> None:
@@ -48,8 +50,6 @@ async def for_ever(event: asyncio.Event, _seconds: float) -> None:
 
 @dataclass
 class Inbox:
-    """A delivery that takes everything, unless it is down."""
-
     name: str
     sent: list[str]
     is_down: bool
@@ -63,23 +63,18 @@ class Inbox:
 
 @dataclass
 class Run:
-    """One run of `watch --hooks` over an environment, at most one at a time."""
-
     folder: Path
-    """What is kept from run to run."""
     began_at: float
     is_down: bool = False
-    """Whether what takes messages is down."""
     sent: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def place(self) -> AlertPlace:
-        return AlertPlace(self.folder / "alerts" / "work.json", SOURCE)
+    def path(self) -> Path:
+        return self.folder / "alerts" / "work.json"
 
     async def watch(self, *is_up: bool) -> Run:
-        """Poll every minute."""
-        alerts = AlertFiles({NO_PROFILE: self.place}, self.warnings.append)
+        alerts = AlertFiles({NO_PROFILE: self.path}, {NO_PROFILE: SOURCE}, self.warnings.append)
         prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, alerts)
         monitor = Monitor.create({NO_PROFILE: Limits()})
         inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down) for hook in HOOKS}
@@ -105,7 +100,7 @@ class Run:
 
     @property
     def open_incidents(self) -> Mapping[str, Any]:
-        open_incidents: Mapping[str, Any] = json.loads(self.place.path.read_bytes())["open"]
+        open_incidents: Mapping[str, Any] = json.loads(self.path.read_bytes())["open"]
         return open_incidents
 
 
@@ -167,7 +162,7 @@ async def test_a_file_of_1_0_is_taken_over(tmp_path: Path, state_folder: Path) -
 
 async def test_only_one_process_runs_the_hooks_and_the_next_takes_over(tmp_path: Path) -> None:
     one, other = Run(tmp_path, NOW), Run(tmp_path, NOW)
-    lock = HooksLock(one.place.path.with_suffix(".lock"))
+    lock = HooksLock(one.path.with_suffix(".lock"))
     assert lock.acquire()
     assert (await other.watch(True, True, False, False, False, False)).sent == []
     assert other.warnings == [f"hooks run in process {os.getpid()}; this process takes over when it ends"]
@@ -178,9 +173,9 @@ async def test_only_one_process_runs_the_hooks_and_the_next_takes_over(tmp_path:
 async def test_a_process_that_takes_over_goes_on_from_the_file_of_the_other(tmp_path: Path) -> None:
     first = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
     assert first.sent == ["soon incident opened"]
-    lock = HooksLock(first.place.path.with_suffix(".lock"))
+    lock = HooksLock(first.path.with_suffix(".lock"))
     assert lock.acquire()
-    waiting = AlertFiles({NO_PROFILE: first.place}, lambda _line: None)
+    waiting = AlertFiles({NO_PROFILE: first.path}, {NO_PROFILE: SOURCE}, lambda _line: None)
     now = reading(NOW + 600_000)
     assert (waiting.take_over(now), waiting.held) == ({}, frozenset())
     lock.release()
@@ -201,14 +196,14 @@ async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: 
 
 @pytest.mark.parametrize(("later", "written"), [(59_999, 0), (60_000, 60_000), (-1, -1)])
 def test_an_unchanged_state_is_written_once_a_minute(later: float, written: float, tmp_path: Path) -> None:
-    """A clock that was set back is no reason to write nothing for hours."""
-    place = AlertPlace(tmp_path / "alerts" / "work.json", SOURCE)
-    files = AlertFiles({NO_PROFILE: place}, lambda _line: None)
+    """A clock that was set back must not stop writes for hours."""
+    path = tmp_path / "alerts" / "work.json"
+    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, lambda _line: None)
     files.take_over(reading(NOW))
     for at in (NOW, WallMs(NOW + later)):
         files.keep(NO_PROFILE, AlertState(looked_at=WallMs(at)), reading(at))
     files.close()
-    assert json.loads(place.path.read_bytes())["looked_at"] == NOW + written
+    assert json.loads(path.read_bytes())["looked_at"] == NOW + written
 
 
 @pytest.mark.parametrize(("later", "known"), [(299_999, True), (300_000, False)])
@@ -218,11 +213,11 @@ def test_a_dashboard_knows_the_failing_hooks_of_a_process_that_still_runs(
     path = state_folder / "alerts" / "work.json"
     monkeypatch.setattr("envwatch.cli.alert_files.alert_file_for", lambda *_profile: path)
     profiles = Profiles({NO_PROFILE: SelectedProfile(None, None)})  # type: ignore[arg-type]
-    hooks = FailingHooks(profiles)
-    assert hooks.newest(reading(NOW)) == {}
-    files = AlertFiles({NO_PROFILE: AlertPlace(path, SOURCE)}, lambda _line: None)
+    newest = failing_hooks_of(profiles)
+    assert newest(reading(NOW)) == {}
+    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, lambda _line: None)
     files.take_over(reading(NOW))
     since = {clean("page"): WallMs(NOW - 700_000)}
     files.keep(NO_PROFILE, AlertState(looked_at=WallMs(NOW - 1_000_000), failing=since), reading(NOW))
     files.close()
-    assert hooks.newest(reading(NOW + later)) == (since if known else {})
+    assert newest(reading(NOW + later)) == (since if known else {})

@@ -1,4 +1,4 @@
-"""`envwatch hooks test` and `watch --hooks`: real programs, a real server, a real web service that takes messages."""
+"""`envwatch hooks test` and `watch --hooks`: real programs, a real server, a real web service."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ ROUTING_KEY = "routing-key-0123456789abcdef"
 
 
 def environ_of(home: Path, text: str, **more: str) -> dict[str, str]:
-    """Variables that name a configuration file and a key."""
     path = home / "config.toml"
     path.write_text(text)
     named = {"ENVWATCH_CONFIG": str(path), "XDG_STATE_HOME": str(home / "state"), "PD_KEY": ROUTING_KEY}
@@ -105,7 +104,6 @@ def watching(environ: Mapping[str, str], home: Path, number: int) -> Iterator[pr
 
 
 async def listed(server: Faulty, count: int) -> None:
-    """Wait until a server has been asked for so many listings from now."""
     count += len(server.seen)
     async with asyncio.timeout(programs.TIMEOUT_S):
         while len(server.seen) < count:  # noqa: ASYNC110 - the server has no event for it

@@ -1,4 +1,4 @@
-"""Lines through real pipes: out at once, in order, and never in the way of anything else."""
+"""Lines through real pipes: immediate, ordered, and non-blocking."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.cli.line_writer import LineWriter
+from envwatch.cli.streams import LineWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How much memory `envwatch list` takes for each row of a large listing, in a process of its own."""
+"""Memory of `envwatch list` for each row of a large listing, in a separate process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 ROWS = 20_000
 KIB_A_ROW = 3.0
-"""100,000 rows and what the program itself takes, 50 MiB, are within 350 MiB then."""
+"""100,000 rows and the program's base of 50 MiB then fit into 350 MiB."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def servers() -> Iterator[tuple[ChildServer, ChildServer]]:
 
 
 def peak(server: ChildServer, home: Path, output: str) -> float:
-    """The most memory in KiB that a listing took."""
+    """Return a listing's peak memory in KiB."""
     environ = environment(home, LETTA_API_KEY=server.key, LETTA_BASE_URL=server.base_url)
     command = [sys.executable, "-m", "envwatch", "list", "--page-size", "1000", "-o", output]
     with subprocess.Popen(command, env=environ, cwd=home, stdout=subprocess.DEVNULL) as process:

@@ -1,4 +1,4 @@
-"""The command as its users run it: real processes, real servers, a real terminal where one is needed."""
+"""The command as users run it: real processes, real servers, a real terminal where needed."""
 
 from __future__ import annotations
 
@@ -44,15 +44,13 @@ ENVWATCH = (sys.executable, "-m", "envwatch")
 
 
 class Ended(NamedTuple):
-    """What a process left behind."""
-
     code: int
     out: bytes
     err: str
 
     @property
     def line(self) -> str:
-        """The only line on standard error, which nothing else came with."""
+        """The only line on standard error; asserts an empty standard output."""
         assert self.out == b""
         assert self.err.startswith("envwatch: ")
         assert self.err.count("\n") == 1
@@ -75,7 +73,6 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environ(server: Server, home: Path) -> dict[str, str]:
-    """The environment of a user whose key works, and of whom nothing else is known."""
     return clean_environ(home) | {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
 
 
@@ -87,7 +84,7 @@ def clean_environ(home: Path) -> dict[str, str]:
 
 
 CLOCK = re.compile(r"envwatch: this machine's clock is \S+( \S+)? (ahead of|behind) the server's; .*\n")
-"""What every listing says whose server is the one of these tests: that one's clock stands still at `START`."""
+"""The notice about the tests' server, whose clock stands still at `START`."""
 
 
 def run(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = ENVWATCH, **how: Any) -> Ended:
@@ -96,13 +93,11 @@ def run(environ: Mapping[str, str], *arguments: str, command: tuple[str, ...] = 
 
 
 async def run_beside(environ: Mapping[str, str], *arguments: str) -> Ended:
-    """Run the command while this loop goes on serving."""
     return await asyncio.to_thread(run, environ, *arguments)
 
 
 @contextmanager
 def terminal(environ: Mapping[str, str], *arguments: str, columns: int = 80) -> Iterator[tuple[programs.Program, int]]:
-    """Run the command in a terminal of its own; yield the process and the terminal's other end."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = programs.in_terminal([*ENVWATCH, *arguments], environ, theirs, folder=environ["HOME"])
@@ -116,14 +111,13 @@ def terminal(environ: Mapping[str, str], *arguments: str, columns: int = 80) -> 
 
 
 def screen_until(ours: int, wanted: bytes = b"\0never") -> bytes:
-    """Read from a terminal until something is there, or the other side has left."""
     seen = b""
     deadline = time.monotonic() + TIMEOUT_S
     while wanted not in seen:
         assert select.select([ours], [], [], max(deadline - time.monotonic(), 0))[0], seen[-2000:]
         try:
             some = os.read(ours, 65_536)
-        except OSError:  # Linux's way to say that the terminal's other end is closed
+        except OSError:  # Linux: the program's side is closed
             break
         seen += some
     return seen
@@ -136,7 +130,7 @@ def test_the_json_holds_every_environment_with_the_same_fields(environ: dict[str
     assert list(document) == promises()["A listing"]
     assert (document["filter"], document["total_unfiltered"]) == (None, 130)
     taken_at = datetime.fromisoformat(document["taken_at"])
-    assert abs(taken_at.timestamp() - START / 1000) < TIMEOUT_S  # by the server's clock, not by ours
+    assert abs(taken_at.timestamp() - START / 1000) < TIMEOUT_S  # by the server's clock, not this machine's
     assert document["complete"] is True
     states = [row["state"] for row in document["environments"]]
     total = document["counts"].pop("total")
@@ -189,7 +183,7 @@ FILTERS: dict[str, Callable[[Any], bool]] = {
     "conn-0": lambda row: "conn-0" in (row["connection_id"] or ""),
     "no-such-thing": lambda _: False,
 }
-"""Queries, and what each means in the words of the JSON."""
+"""Queries, each with the JSON values of the matches."""
 
 
 def test_a_filter_finds_what_it_says_and_changes_no_order(environ: dict[str, str]) -> None:
@@ -541,7 +535,7 @@ def test_a_reader_that_leaves_in_the_middle_is_noticed(environ: dict[str, str], 
 
 @contextmanager
 def listing_into_full_pipe(environ: dict[str, str], *, with_errors: bool) -> Iterator[tuple[programs.Program, int]]:
-    """A listing that writes to a pipe that does not wait, as parents that run Node make them, and is full."""
+    """Run a listing that writes to a full non-blocking pipe, as parents that run Node make pipes."""
     ours, theirs = os.pipe()
     os.set_blocking(theirs, False)
     with open(os.devnull, "rb") as stdin, open(f"{environ['HOME']}/errors", "wb") as errors:  # noqa: PTH123
@@ -571,7 +565,6 @@ def test_a_reader_that_leaves_a_pipe_that_does_not_wait_is_noticed(environ: dict
 
 
 def _wait_until_full(pipe: int) -> None:
-    """Wait until a pipe takes no more."""
     size = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
     deadline = time.monotonic() + TIMEOUT_S
     select.select([pipe], [], [], TIMEOUT_S)

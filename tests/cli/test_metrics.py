@@ -1,4 +1,4 @@
-"""`envwatch metrics` as its users run it: real programs, real servers, real files and signals."""
+"""`envwatch metrics` as users run it: real programs, real servers, real files and signals."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ UP = "envwatch_environment_up"
 
 
 class Ended(NamedTuple):
-    """What a run left behind."""
-
     code: int
     out: bytes
     err: str
@@ -65,7 +63,6 @@ def running(
 
 
 def written(path: Path) -> Series:
-    """The series of a file, none while there is none."""
     try:
         return Series.read(path.read_bytes())
     except FileNotFoundError:
@@ -77,7 +74,6 @@ def names_in(folder: Path) -> set[str]:
 
 
 async def series_when(path: Path, name: str, value: float | None, **labels: str) -> Series:
-    """The series of a file, as soon as one of them has a value."""
     series = Series({})
     deadline = time.monotonic() + programs.TIMEOUT_S
     while time.monotonic() < deadline:
@@ -89,7 +85,6 @@ async def series_when(path: Path, name: str, value: float | None, **labels: str)
 
 
 def fresh(count: int, down: Mapping[str, object] = OFF) -> list[dict[str, object]]:
-    """Rows that beat now, but the first one."""
     beating = {"lastHeartbeat": time.time() * 1000}
     return [wire_row("env-1", **down), *(row | beating for row in wire_rows(count)[1:])]
 
@@ -171,7 +166,7 @@ async def test_with_once_the_file_stays_and_everybody_may_read_it(tmp_path: Path
 
 
 async def end_by(process: programs.Program, number: signal.Signals, code: Exit, home: Path) -> None:
-    """End a run by a signal: its file goes, and nothing has shown the key."""
+    """End a run by a signal: the file is removed, and no output has the key."""
     process.send_signal(number)
     assert await asyncio.to_thread(process.wait, programs.TIMEOUT_S) == code
     assert [name for name in names_in(home) if "prom" in name] == []

@@ -1,4 +1,4 @@
-"""Commands that make one listing, in a terminal and without one: what they show while it is read."""
+"""Commands with a single listing, with a terminal and without: progress during the listing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Failed, Listed
 
 SLOW_S = 1.1
-"""Longer than a listing is read without a line of progress."""
+"""Longer than a listing without a line of progress."""
 READING = b"\rreading: 4 environments, 2 pages"
 
 
@@ -39,7 +39,6 @@ def late(reply: Reply) -> Reply:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Faulty]:
-    """A server whose second of three pages is slow."""
     async with faulty_server(wire_rows(5)) as faulty:
         faulty.break_page(1, late)
         yield faulty
@@ -83,8 +82,6 @@ async def test_a_check_that_is_ended_while_it_reads_leaves_only_its_result(tmp_p
 
 
 class Shown(ProgressLine):
-    """Keeps every text."""
-
     def __init__(self) -> None:
         super().__init__()
         self.texts: list[str] = []

@@ -1,4 +1,4 @@
-"""The dead man's switch before a real web service on loopback: what is fetched, and when."""
+"""The dead man's switch against a real web service on loopback: fetches and times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -23,13 +23,13 @@ from support.receiver import Answer, Receiver, receiver
 from envwatch.cli.arguments import Exit
 from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.monitoring import MonitorUpdate
-from envwatch.cli.pinging import DeadMansSwitch, SharedPing, pings_of
+from envwatch.cli.pinging import DeadMansSwitch, pings_of
 from envwatch.config.credentials import Credentials
+from envwatch.config.hooks import ping_of
 from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.hook import ping_of
-from envwatch.hooks.webhook import Ping
+from envwatch.hooks.webhook import WebService
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.sources.letta.network_settings import checked_hook_url
@@ -47,8 +47,6 @@ OK, FAIL = "/hook?token=t0", "/hook/fail?token=t0"
 
 @dataclass
 class Scene:
-    """A monitor of one profile, its switch, and the service."""
-
     service: Receiver
     switch: DeadMansSwitch
     failing: list[str]
@@ -69,10 +67,9 @@ class Scene:
         else:
             self.monitor, changes = before.apply(NO_PROFILE, outcome, now)
             update = MonitorUpdate(before, self.monitor, changes)
-        self.switch.take(update)
+        self.switch.take(update, self.warnings.append, has_failing_hooks=bool(self.failing))
 
     async def poll(self, *, at: float) -> None:
-        """Take a complete listing, and wait for the end of a fetch that it begins."""
         self.now = at
         await self._take(listed([row("web", self.at)], self.at))
         await self.settled()
@@ -83,7 +80,6 @@ class Scene:
         await self.settled()
 
     async def tick(self, *, at: float) -> None:
-        """Let time alone pass."""
         self.now = at
         await self._take(None)
         await self.settled()
@@ -94,8 +90,8 @@ class Scene:
         await self.settled()
 
     async def settled(self) -> None:
-        tasks = [each.task for each in self.switch._switches if each.task is not None]  # noqa: SLF001
-        await asyncio.gather(*tasks)
+        if self.switch.task is not None:
+            await self.switch.task
 
     @property
     def fetched(self) -> list[str]:
@@ -106,10 +102,10 @@ class Scene:
 async def scene(*answers: Answer) -> AsyncIterator[Scene]:
     failing, warnings = list[str](), list[str]()
     async with receiver(*answers) as service:
-        ping = replace(Ping(checked_hook_url(service.url), {}), time_limit=timedelta(seconds=20))
+        ping = WebService(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=20))
         yield Scene(
             service,
-            DeadMansSwitch([SharedPing(ping, [NO_PROFILE])], lambda: failing, warnings.append),
+            DeadMansSwitch(ping, [NO_PROFILE]),
             failing,
             warnings,
         )
@@ -173,16 +169,17 @@ async def test_an_address_that_several_profiles_have_is_a_failure_of_all_if_one_
     names = [clean("work"), clean("home")]
     monitor = Monitor.create({name: Limits() for name in names})
     async with receiver() as service:
-        ping = Ping(checked_hook_url(service.url), {})
-        switch = DeadMansSwitch([SharedPing(ping, names)], list, lambda _: None)
+        ping = WebService(checked_hook_url(service.url), {})
+        switch = DeadMansSwitch(ping, names)
 
         async def take(name: SafeText, at: float, *, is_up: bool = True) -> None:
             nonlocal monitor
             before, moment = monitor, NOW + at * 1000
             outcome = listed([row("web", moment)], moment) if is_up else failed(at=moment)
             monitor, changes = monitor.apply(name, outcome, reading(moment))
-            switch.take(MonitorUpdate(before, monitor, changes))
-            await asyncio.gather(*(each.task for each in switch._switches if each.task is not None))  # noqa: SLF001
+            switch.take(MonitorUpdate(before, monitor, changes), lambda _: None)
+            if switch.task is not None:
+                await switch.task
 
         work, home = names
         await take(work, 0)
@@ -239,7 +236,7 @@ async def test_fail_ends_the_path_before_the_query(address: str, target: str) ->
         ping = ping_of(SecretStr(service.url.replace("/hook?token=t0", address)), None, {})
         assert ping is not None
         assert ping.time_limit == timedelta(seconds=10)
-        await ping.fetch(is_failure=True)
+        await ping.ping(is_failure=True)
     assert [posted.target for posted in service.posted] == [target]
 
 

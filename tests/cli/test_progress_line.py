@@ -1,4 +1,4 @@
-"""The line of progress on standard error: where there is no terminal, and where that is gone."""
+"""The line of progress on standard error: without a terminal, and after the terminal is gone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_line_is_shown_and_erased_and_a_terminal_that_is_gone_ends_nothing(
             line.show("waiting")
             line.show("within the same second")
         expected, received = b"\rwaiting\r       \r", b""
-        while len(received) < len(expected):  # what was written in pieces may be read in pieces
+        while len(received) < len(expected):  # pieces may be read separately
             received += os.read(master, 100)
         assert received == expected
         with ProgressLine() as line:

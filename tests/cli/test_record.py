@@ -1,4 +1,4 @@
-"""`envwatch record` and `envwatch replay`: what goes into a file, what comes out of it, and what is refused."""
+"""`envwatch record` and `envwatch replay`: written content, read content, and refusals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.pty_terminal import environment as environment_of
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
-from envwatch.cli.monitoring import Deadline, updates
+from envwatch.cli.monitoring import deadline_after, updates
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -59,7 +59,7 @@ def snapshot(*rows: Environment) -> Snapshot:
 
 
 async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
-    """What `watch` prints while `record` records the same polls: changes, a failure, blindness, and what follows."""
+    """Return the output of `watch` while `record` records the same polls: changes, a failure, blindness, recovery."""
     world = World()
     rows = [environment(f"env-{number}", lastHeartbeat=NOW) for number in range(3)]
     rows.append(environment("env-3", **OFF))
@@ -77,7 +77,7 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     printed: list[bytes] = []
     async with Session({NO_PROFILE: target}) as session:
         with RecordingWriter(path, ABOUT) as writer:
-            deadline = Deadline.from_now(world.clocks(), timedelta(seconds=400))
+            deadline = deadline_after(world.clocks(), timedelta(seconds=400))
             async for update in updates(session, monitor, deadline, runtime=world.runtime()):
                 printed += stream.lines(update.before, update.monitor, update.changes.events, update.changes.now)
                 record.write_update(writer, update)
@@ -118,7 +118,6 @@ def test_a_replay_has_the_times_of_the_configured_zone(
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recording of a life."""
     path = tmp_path_factory.mktemp("life") / "life.rec"
     with RecordingWriter(path, ABOUT) as writer:
         for moment, result, events in plain_life().steps:
@@ -137,7 +136,6 @@ def test_a_replay_begins_at_a_time_and_keeps_what_a_filter_finds(life: Path, cap
 
 
 def steps_in(path: Path) -> list[tuple[str, list[str]]]:
-    """The polls in a recording, and the kinds of their events; none if there is no file yet."""
     if not path.exists() or not path.stat().st_size:
         return []
     with RecordedFile(path) as file:
@@ -153,8 +151,8 @@ async def run(environ: Mapping[str, str], folder: Path, *arguments: str) -> subp
 
 
 async def test_what_is_polled_is_in_the_file_until_the_end_or_a_signal(tmp_path: Path) -> None:
-    """The history has it as well; a killed recording has every poll until then."""
-    async with asyncio.TaskGroup() as group:  # beside each other, as each takes its time
+    """The history has the polls too; a killed recording has every poll so far."""
+    async with asyncio.TaskGroup() as group:  # concurrent, because each is slow
         group.create_task(_recorded_until_the_end(tmp_path))
         for number in (signal.SIGINT, signal.SIGKILL):
             group.create_task(_recorded_until_a_signal(tmp_path / f"home-{number}", number))
@@ -200,14 +198,12 @@ async def _recorded_until_a_signal(home: Path, number: signal.Signals) -> None:
 
 
 async def grown(path: Path, is_so: Callable[[list[tuple[str, list[str]]]], bool]) -> None:
-    """Wait until a recording has what is waited for."""
     async with asyncio.timeout(programs.TIMEOUT_S):
         while not is_so(steps_in(path)):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.02)
 
 
 def remember(home: Path, base_url: str, at: float, profile: str = "default") -> None:
-    """Put a life into the history that a process would find."""
     host = base_url.partition("://")[2]
     writer = FolderWriter(history_folder(home / ".local/state/envwatch", profile, host), Retention())
     writer.take()

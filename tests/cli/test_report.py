@@ -1,4 +1,4 @@
-"""`envwatch report`: on the history of this machine and on a recording."""
+"""`envwatch report` on this machine's history and on a recording."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.recording import RecordingWriter
 from envwatch.storage.history.schema import About
 from envwatch.storage.history.writer import FolderWriter
-from envwatch.storage.remembered import AcknowledgementsFile
+from envwatch.storage.remembered import ACKNOWLEDGEMENTS
+from envwatch.storage.state_file import StateFile
 from envwatch.views.report.values import VERSION
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ history = false
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without a key, with two profiles."""
     for name in [name for name in os.environ if name.startswith(("LETTA_", "ENVWATCH_"))]:
         monkeypatch.delenv(name)
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
@@ -51,7 +51,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def an_outage(now: float, name: str = "env-2") -> Iterator[Listed]:
-    """A quarter of an hour in which one of three is lost after ten minutes."""
+    """Yield 15 minutes in which one of three rows is lost after ten minutes."""
     for at in range(int(now) - 900_000, int(now) + 1, 5_000):
         rows = beating(3, at)
         if at > now - 300_000:
@@ -61,7 +61,6 @@ def an_outage(now: float, name: str = "env-2") -> Iterator[Listed]:
 
 
 def remember(machine: Path, host: str = "work.example", profile: str = "work") -> float:
-    """Record it on a machine, and return when it ended."""
     now = time.time() * 1000
     writer = FolderWriter(history_folder(machine / "envwatch", profile, host), Retention())
     record(writer, an_outage(now))
@@ -104,7 +103,7 @@ def test_what_was_acknowledged_after_the_last_poll_is_reported(
     machine: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     now = remember(machine)
-    acknowledgements = AcknowledgementsFile(machine / "envwatch" / "acknowledged.json", print)
+    acknowledgements = StateFile(ACKNOWLEDGEMENTS, machine / "envwatch" / "acknowledged.json", print)
     acknowledgements.keep({key_of("env-2"): Ack(now + 1_000, clean("Ana looks into it"))})
     acknowledgements.close()
     out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]
@@ -119,7 +118,7 @@ def test_what_was_acknowledged_on_another_server_is_not_reported(
     machine: Path, capfd: pytest.CaptureFixture[str], server: str, *, is_known: bool
 ) -> None:
     now = remember(machine)
-    acknowledgements = AcknowledgementsFile(machine / "envwatch" / "acknowledged.json", print)
+    acknowledgements = StateFile(ACKNOWLEDGEMENTS, machine / "envwatch" / "acknowledged.json", print)
     acknowledgements.keep({(clean(server), clean("env-2")): Ack(now + 1_000, clean("Ana looks into it"))})
     acknowledgements.close()
     out = run(capfd, machine, "--profile", "work", "--since", "10m")[1]
@@ -164,7 +163,6 @@ def test_a_wrong_period_or_format_is_one_line(machine: Path, arguments: tuple[st
 
 
 def recording(machine: Path, ends: float) -> Path:
-    """A recording that ended then."""
     path = machine / "night.rec"
     about = About(profile=clean("acme"), base_url=clean("https://acme.example/v1"), version=clean("1"))
     history = recorded(an_outage(ends))

@@ -1,4 +1,4 @@
-"""`envwatch serve` as its users run it: the real program before a real server, and real viewers before it."""
+"""`envwatch serve` as users run it: the real program between a real server and real viewers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,6 @@ def serve(environ: dict[str, str], tmp_path: Path) -> Iterator[ServeProgram]:
 
 
 def listing(home: Path, url: str, key: str) -> list[dict[str, Any]]:
-    """What `envwatch list` says of each environment, beside its ages."""
     ended = run(upstream(home, url, key), "list", "-o", "json")
     assert ended.returncode == Exit.FINE, ended.stderr
     rows = json.loads(ended.stdout)["environments"]
@@ -85,7 +84,7 @@ def test_a_viewer_sees_the_rows_and_states_that_it_would_see_upstream(
     assert serve.urls == [f"http://127.0.0.1:{serve.port}"]
 
     def is_same() -> bool:
-        # The fleet goes on meanwhile: what changed between the first and the last look cannot be compared.
+        # The fleet goes on meanwhile: rows that changed between the first and the last look are not compared.
         before = listing(home, demo.base_url, KEY)
         served = listing(home, serve.urls[0], TOKEN)
         return before == served and len(served) >= 60
@@ -144,7 +143,7 @@ def test_a_signal_ends_it_gracefully(serve: ServeProgram) -> None:
         assert viewer.ask(LISTING).status == 200
         serve.process.send_signal(signal.SIGTERM)
         while (stopping := viewer.ask(LISTING)).status == 200:
-            pass  # without a pause: the moment in which it is said is short
+            pass  # no pause: the notice is visible only briefly
         assert (stopping.status, stopping.json["errorCode"]) == (503, "envwatch_stopping")
         assert int(stopping.headers["Retry-After"]) >= 1
         assert serve.process.wait(TIMEOUT_S) == Exit.TERMINATED
@@ -180,9 +179,6 @@ def test_systemd_is_notified_of_the_start_each_listing_and_the_end(environ: dict
         assert set(messages[:-1]) <= {b"WATCHDOG=1"}
 
 
-# Upstream.
-
-
 @pytest.mark.parametrize(
     ("key", "cause"), [("wrong-key-0123456789", "Is the key from LETTA_API_KEY right"), (KEY, "nothing listens at")]
 )
@@ -212,14 +208,13 @@ LISTED = 60
 
 
 def in_order(seed: int) -> list[dict[str, Any]]:
-    """Rows in an order of their own; the pod names the seed."""
+    """Return rows in the seed's order; the pod names the seed."""
     rows = [up(f"env-{number}", time.time() * 1_000, podId=f"pod-{seed}") for number in range(LISTED)]
     random.Random(seed).shuffle(rows)
     return rows
 
 
 def let_upstream_list(server: Scripted, rows: list[dict[str, Any]]) -> None:
-    """Let upstream list other rows, and wait until `serve` has polled these rows."""
     polls = len(server.seen)
     server.script = lambda _: rows
     # Requests for single devices come between two polls.
@@ -238,7 +233,7 @@ async def test_each_of_60_walks_reads_one_whole_listing_while_upstream_reorders_
             walks, found = [client.pages("", 7) for client in clients], [list[dict[str, Any]]() for _ in clients]
             for turn in range(10):
                 for number, pages in enumerate(walks):
-                    if turn or number % 2:  # the other half begins with the next listing
+                    if turn or number % 2:  # the second half begins with the next listing
                         found[number] += next(pages, [])
                 if turn < 3:
                     let_upstream_list(server, in_order(turn + 1))
@@ -254,7 +249,7 @@ async def test_each_of_60_walks_reads_one_whole_listing_while_upstream_reorders_
 
 async def test_a_quarantined_listing_reaches_no_viewer(tmp_path: Path) -> None:
     config = tokens_file(tmp_path).with_name("config.toml")
-    config.write_text("requests_per_minute = 6000\n")  # asking for each row that vanished stretches no interval
+    config.write_text("requests_per_minute = 6000\n")  # requests for vanished rows then stretch no interval
     first = in_order(0)
     server = Scripted(lambda _: first)
     server.unlisted = first
@@ -305,7 +300,7 @@ def test_several_profiles_have_a_base_url_each_that_envwatch_takes(demo: Server,
 
             with work, home:
                 until(has_polled)
-            assert rows[0] & rows[1] == set()  # at no time has one shown what is the other's
+            assert rows[0] & rows[1] == set()  # no profile ever served another profile's rows
             ended = run(upstream(viewer, root, TOKEN), "list")
             assert ended.returncode == Exit.UNREACHABLE
             assert b"/profiles/work or /profiles/home" in program.ask().body
@@ -336,9 +331,6 @@ def test_it_serves_https(environ: dict[str, str], tmp_path: Path) -> None:
         until(lambda: run(viewer, "list", "-o", "json").returncode == Exit.FINE)
 
 
-# Viewers that mean harm.
-
-
 def test_polls_go_on_while_viewers_flood(environ: dict[str, str], tmp_path: Path) -> None:
     with serve_program(environ, tmp_path) as program:
         until(lambda: program.ask().status == 200)
@@ -357,7 +349,7 @@ def test_polls_go_on_while_viewers_flood(environ: dict[str, str], tmp_path: Path
                     connection.recv(1 << 20)
                 except BlockingIOError:
                     continue
-                except OSError:  # it was cut
+                except OSError:  # the server cut the connection
                     pass
             return log.read_text().count(" info poll: ") >= polls + 3
 

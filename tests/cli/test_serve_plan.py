@@ -1,4 +1,4 @@
-"""What `envwatch serve` refuses before it asks anything, and new tokens: the real program."""
+"""Early refusals of `envwatch serve`, and new tokens: the real program."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from support.serving import until
 
 from envwatch.cli.arguments import Exit, options_in
 from envwatch.cli.bootstrap import profiles_for
-from envwatch.cli.serve_plan import Plan
-from envwatch.storage.redactor import redactor
+from envwatch.cli.serving import Plan
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

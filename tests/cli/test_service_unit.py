@@ -1,4 +1,4 @@
-"""The systemd units that are shipped for `envwatch watch --hooks`, `envwatch serve` and the listener of Letta Code."""
+"""The shipped systemd units of `envwatch watch --hooks`, `envwatch serve` and the listener of Letta Code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unit(request: pytest.FixtureRequest) -> Path:
 
 
 def sections(unit: Path) -> ConfigParser:
-    parser = ConfigParser(strict=False, interpolation=None)  # a setting may stand twice
+    parser = ConfigParser(strict=False, interpolation=None)  # a setting may be repeated
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(unit, encoding="utf-8")
     return parser
@@ -59,7 +59,7 @@ def test_only_a_wrong_configuration_is_not_restarted(service: dict[str, str]) ->
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
 def test_systemd_takes_the_unit_and_finds_it_hardened(unit: Path, tmp_path: Path) -> None:
-    # The program need not be installed where the unit has it.
+    # The unit's program may not be installed here.
     text = unit.read_text(encoding="utf-8").replace("/usr/local/bin/envwatch", "/bin/sh")
     unit = tmp_path / unit.name
     unit.write_text(text, encoding="utf-8")

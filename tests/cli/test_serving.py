@@ -1,4 +1,4 @@
-"""What runs beside the polls of `envwatch serve`: files that change while it runs."""
+"""Work next to the polls of `envwatch serve`: files that change meanwhile."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import pytest
 from support.demo_client import Client
 from support.upstream import wait_until
 
-from envwatch.cli.serve_plan import Plan
-from envwatch.cli.serving import Service
+from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
 from envwatch.model.text import clean
+from envwatch.redactor import Redactor
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.tokens import TokensFile
 from envwatch.storage.log import PollLog
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +36,6 @@ def write_token(path: Path, token: str) -> None:
 
 
 class Running:
-    """A service, its port, and what it warned of."""
-
     def __init__(self, tokens: dict[str, TokensFile]) -> None:
         listening = listen(Address("127.0.0.1", 0))
         self.port: int = listening.getsockname()[1]
@@ -55,7 +52,6 @@ class Running:
 
 @contextmanager
 def running(tokens: dict[str, TokensFile]) -> Iterator[Running]:
-    """Serve until the context ends."""
     found = Running(tokens)
     found.service.start()
     try:

@@ -1,4 +1,4 @@
-"""`envwatch silence`: what it prints, keeps and refuses."""
+"""`envwatch silence`: output, storage and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The setting `timezone`: which zone commands have, and what it changes in their options and lines."""
+"""The setting `timezone` in commands, options and lines."""
 
 from __future__ import annotations
 

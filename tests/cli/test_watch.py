@@ -1,4 +1,4 @@
-"""`envwatch watch` and `envwatch wait` as their users run them: real programs, real servers, real pipes and signals."""
+"""`envwatch watch` and `envwatch wait` as users run them: real programs, real servers, real pipes and signals."""
 
 from __future__ import annotations
 
@@ -42,8 +42,6 @@ def environ_for(server: Faulty, home: Path, key: str = KEY, **more: str) -> dict
 
 @dataclass
 class Running:
-    """A program whose standard output is a pipe."""
-
     process: programs.Program
     reader: asyncio.StreamReader
     reading: int
@@ -51,7 +49,6 @@ class Running:
     lines: list[str] = field(default_factory=list)
 
     async def line(self) -> str:
-        """The next line, as soon as it is there."""
         async with asyncio.timeout(TIMEOUT_S):
             line = (await self.reader.readline()).decode()
         assert line.endswith("\n"), self.errors.read_text()
@@ -83,13 +80,13 @@ async def running(environ: Mapping[str, str], home: Path, *arguments: str) -> As
 
 
 def fresh(count: int, **of_first: object) -> list[dict[str, object]]:
-    """Rows that need no true clock: they do not beat, and are judged by their connection alone."""
+    """Return rows that need no true clock: without heartbeats, only the connection counts."""
     rows = wire_rows(count)
     return [wire_row("env-1", **of_first), *rows[1:]]
 
 
 async def test_a_line_is_in_the_pipe_when_its_poll_is_judged_and_a_signal_ends_it(tmp_path: Path) -> None:
-    """Also: what the dashboard has acknowledged on this server is known, and ends when its environment is back."""
+    """The dashboard's acknowledgement on this server is known, and ends when the environment is back."""
     notify, acks = tmp_path / "notify", tmp_path / ".local/state/envwatch/acknowledged.json"
     acks.parent.mkdir(parents=True)
     ack = Ack(time.time() * 1000, clean("new disks"))
@@ -162,7 +159,7 @@ async def test_it_survives_a_server_that_fails_and_tells_people_beside_the_lines
 
 
 async def test_since_tells_what_was_recorded_and_then_goes_on_without_a_gap_or_a_repetition(tmp_path: Path) -> None:
-    """Also beside a process that records; without a history it is a mistake."""
+    """Also next to a recording process; without a history, `--since` is a mistake."""
 
     async def event(watch: Running) -> dict[str, Any]:
         found = json.loads(await watch.line())
@@ -210,7 +207,7 @@ async def test_a_key_that_stays_refused_ends_it_with_4(tmp_path: Path) -> None:
     async with faulty_server(fresh(1)) as server:
         async with running(environ_for(server, tmp_path, key="wrong-key-wrong-key"), tmp_path, "watch") as watch:
             assert (await watch.line()).split()[1] == "refused"
-            assert await watch.ended(within=30 + TIMEOUT_S) == Exit.AUTHENTICATION  # it tries again after 30 s
+            assert await watch.ended(within=30 + TIMEOUT_S) == Exit.AUTHENTICATION  # retries after 30 s
             assert "envwatch: refused again: " in watch.errors.read_text()
         assert len(server.seen) == 2
 

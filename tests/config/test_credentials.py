@@ -1,4 +1,4 @@
-"""The search for the key: the order of candidates, every state of the CLI's login file, no key in any message."""
+"""The key search: order of candidates, every state of the CLI's login file, no key in any message."""
 
 from __future__ import annotations
 
@@ -200,9 +200,6 @@ def test_reading_the_login_changes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-# What the profile names.
-
-
 def key_file(folder: Path, content: bytes = KEY.encode(), mode: int = 0o600) -> Path:
     path = folder / "key file"
     path.write_bytes(content)
@@ -296,7 +293,7 @@ BY_OPTION = {"profile": clean("--profile")}
 
 
 def both(is_by_option: bool, own: str, ambient: str) -> tuple[str, str]:  # noqa: FBT001 - a table reads best so
-    """Which key goes where, if a profile and the variables have a key, an address, or both."""
+    """Return destination and key if profile and variables have a key, an address, or both."""
     names = {"key": "api_key_env", "url": "base_url"}
     settings = Settings(
         api_key_env="WORK_KEY" if "key" in own else None,
@@ -357,9 +354,6 @@ def test_a_key_for_all_profiles_comes_after_the_variable_and_goes_to_its_address
 def test_a_profile_that_names_lettas_own_variable_has_the_address_beside_it() -> None:
     settings = Settings(api_key_env="LETTA_API_KEY", own=frozenset({"api_key_env"}), origins=BY_OPTION)
     assert found(settings, AMBIENT).base_url == AMBIENT["LETTA_BASE_URL"]
-
-
-# The person at the terminal.
 
 
 def test_the_person_is_asked_only_if_no_other_candidate_has_a_key(tmp_path: Path) -> None:
@@ -424,7 +418,6 @@ def test_after_three_refused_keys_the_program_ends_with_one_line(tmp_path: Path)
 
 
 def settings_in(folder: Path, text: str, **options: str) -> Settings:
-    """The settings that a configuration file and options give."""
     path = folder / "config.toml"
     path.write_text(text)
     (settings,) = all_settings_of({"config": str(path), **options}, {})
@@ -484,7 +477,7 @@ def test_a_listing_never_prompts(tmp_path: Path) -> None:
         assert "API key (" not in terminal.text
 
 
-# The system's keyring: the package `keyring` as other programs find it, with a backend of our own.
+# The system's keyring: the package `keyring` as programs find it, with a test backend.
 
 KEYRING = """
 import os

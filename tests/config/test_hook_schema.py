@@ -1,4 +1,4 @@
-"""The tables `[[hooks]]`: what they mean, every mistake in one go, and what is never shown of them."""
+"""The tables `[[hooks]]`: meaning, all mistakes together, and secrets that are never shown."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from pydantic import SecretStr
 
 from envwatch.config.describe import settings_table
+from envwatch.config.hooks import KINDS, HookSettings, deliveries_of, ping_of
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.hooks.command import HookCommand
-from envwatch.hooks.hook import KINDS, Hook, deliveries_of, ping_of
-from envwatch.hooks.webhook import PAGERDUTY, Webhook
+from envwatch.hooks.webhook import PAGERDUTY, WebService
 from envwatch.model.text import clean
+from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,9 +78,9 @@ def test_what_delivers_a_message_follows_from_the_hook(tmp_path: Path) -> None:
     pager, chat, duty, secret, _ = found.values()
     assert isinstance(pager, HookCommand)
     assert pager.environ == {"HOME": "/h"}, "no key of the API, and no secret of another hook"
-    assert isinstance(chat, Webhook)
-    assert isinstance(duty, Webhook)
-    assert isinstance(secret, Webhook)
+    assert isinstance(chat, WebService)
+    assert isinstance(duty, WebService)
+    assert isinstance(secret, WebService)
     assert (str(duty.url), duty.key and duty.key.get_secret_value()) == (PAGERDUTY, "c" * 32)
     assert str(secret.url) == "https://chat.example/x"
 
@@ -101,7 +101,9 @@ def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_short_password_of_a_service_is_a_secret_and_its_user_is_none() -> None:
-    mail = Hook(name=clean("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),))
+    mail = HookSettings.model_construct(
+        name=clean("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),)
+    )
     deliveries_of([mail], {}, ())
     assert redactor()("oncaller w0rd-pass mail.test") == "oncaller … mail.test"
 

@@ -1,4 +1,4 @@
-"""The expected inventory and the alert policy, as the configuration has them."""
+"""The expected inventory and the alert policy in the configuration."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_machine_without_data_of_time_zones_says_so_and_knows_utc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in {"tzdata", *(name for name in sys.modules if name.startswith("tzdata."))}:
-        monkeypatch.setitem(sys.modules, name, None)  # its import fails
+        monkeypatch.setitem(sys.modules, name, None)  # the import fails
     zoneinfo.reset_tzpath([])
     zoneinfo.ZoneInfo.clear_cache()
     try:

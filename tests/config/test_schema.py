@@ -1,4 +1,4 @@
-"""The configuration file: its settings, the messages about mistakes in it, and which of several values holds."""
+"""The configuration file: settings, messages about mistakes, and precedence of values."""
 
 from __future__ import annotations
 
@@ -66,7 +66,6 @@ def config_file(folder: Path, text: str | bytes) -> Path:
 
 
 def mistakes(folder: Path, text: str | bytes) -> list[str]:
-    """The lines about mistakes in a file, without its path."""
     path = config_file(folder, text)
     with pytest.raises(ConfigError) as caught:
         document_at(path, must_exist=False)
@@ -334,7 +333,6 @@ def test_a_file_that_cannot_be_read_is_an_error_in_any_place(tmp_path: Path, nam
 
 
 def described(name: str) -> dict[str, Any]:
-    """What the JSON schema says of a setting, without title and description."""
     properties = schema()["$defs"]["Profile"]["properties"][name]
     return {word: value for word, value in properties.items() if word not in {"title", "description"}}
 

@@ -1,4 +1,4 @@
-"""The demo API as a child process: it starts, and it always ends."""
+"""The demo API as a child process: starts, and always ends."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_child_says_where_it_is_and_ends_within_2_seconds_of_its_input() -> No
         assert process.stdout is not None
         line = json.loads(process.stdout.readline())
         assert line == {"base_url": line["base_url"], "key": KEY, "started_at": line["started_at"]}
-        with Client(line["base_url"]) as plain:  # an open connection does not keep it alive
+        with Client(line["base_url"]) as plain:  # an open connection does not keep the child alive
             assert plain.ask(LISTING).status == 200
             process.stdin.close()
             assert process.wait(scaled(2)) == 0
@@ -89,7 +89,7 @@ def test_a_child_is_out_of_reach_of_ctrl_c_and_ctrl_z_in_the_terminal() -> None:
         "from envwatch.demo.scenarios import FleetSpec\n"
         "signal.signal(signal.SIGINT, print)\n"
         "with ChildServer.start(FleetSpec(3, 1)) as child:\n"
-        "    os.killpg(0, signal.SIGINT)\n"  # before the child has set its own handler
+        "    os.killpg(0, signal.SIGINT)\n"  # before the child has set a handler
         "    print(child.ready(), flush=True)"
     )
     command = [sys.executable, "-c", program]

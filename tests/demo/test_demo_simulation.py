@@ -1,4 +1,4 @@
-"""The demo fleet: what its opening shows, and that its story does not depend on when clients poll."""
+"""The demo fleet's opening; the story does not depend on poll times."""
 
 from __future__ import annotations
 

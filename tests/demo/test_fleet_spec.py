@@ -1,4 +1,4 @@
-"""Which fleet is simulated: a value that reaches other processes as arguments."""
+"""The simulated fleet's specification, passed to other processes as arguments."""
 
 from __future__ import annotations
 

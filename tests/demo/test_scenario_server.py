@@ -1,4 +1,4 @@
-"""The server of a scenario over real sockets: its failures, its wrong `Date`, and the listeners that it starts."""
+"""A scenario's server over real sockets: failures, wrong `Date`, and started listeners."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ def client(outage: Server) -> Iterator[Client]:
 
 
 def lost(client: Client, clock: Clock) -> list[str]:
-    """Let the pod be lost, and return the ids of those of its machines that are no sandboxes."""
     before = {row["id"] for row in client.rows() if row["connectionId"]}
     clock.now = START + 20_000
     return [
@@ -47,7 +46,6 @@ def lost(client: Client, clock: Clock) -> list[str]:
 
 
 def command(base_url: str, id_: str, key: str = KEY) -> tuple[int, str]:
-    """Return how the demo's command for a row ends, and what it says."""
     environ = {start_listener.KEY_VARIABLE: key, "ENVWATCH_ID": id_}
     arguments = [sys.executable, "-P", start_listener.__file__, base_url]
     done = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The demo's scenarios: what each promises, judged by the program's own monitor in simulated time."""
+"""The demo's scenarios keep their promises, judged by the program's monitor in simulated time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server of a demo fleet, and the environment of a program that asks it."""
+"""A demo server, and the environment of a program that polls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The advice in the detail pane of the real program, for each kind of row; what it offers for copying."""
+"""The advice in the detail pane of the real program by kind of row, and the offered copies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ METADATA: dict[str, Any] = wire_row()["metadata"]
 
 @contextmanager
 def dashboard(home: Path, **changes: Any) -> Iterator[Terminal]:
-    """Show one row above two healthy rows, with the pane at the right."""
     now = time.time() * 1000
     beat = {"lastHeartbeat": now, "lastSeenAt": now, "firstSeenAt": now - 86_400_000, "connectedAt": now - 60_000}
     newest = {"metadata": METADATA | {"lettaCodeVersion": "0.35.0"}}
@@ -38,7 +37,6 @@ def dashboard(home: Path, **changes: Any) -> Iterator[Terminal]:
 
 
 def pane(terminal: Terminal) -> str:
-    """The pane's words in one line."""
     starts = [line.rpartition("▏")[2] for line in terminal.display]
     return re.sub(" +", " ", " ".join(starts))
 

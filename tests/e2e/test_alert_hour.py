@@ -1,4 +1,4 @@
-"""An hour of the real `envwatch watch --hooks` on a fast clock: which needs are met, and by how many messages."""
+"""An hour of the real `envwatch watch --hooks` on a fast clock: met needs, and number of messages."""
 
 from __future__ import annotations
 

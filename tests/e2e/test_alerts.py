@@ -1,7 +1,7 @@
-"""Which messages the hooks of the real `envwatch watch --hooks` deliver, when something happens to machines.
+"""The messages of hooks under the real `envwatch watch --hooks`.
 
-The stories wait most of the time, so all stories of this file run at once. Minutes are told on a fast clock (faketime).
-A machine `sentinel` is lost at the end of most stories: messages that were due before have come before its message.
+All stories run at once, on a fast clock (faketime) if a story takes minutes. Most stories end with the loss of a
+machine `sentinel`, whose message arrives after all messages due before.
 """
 
 from __future__ import annotations
@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _STORIES: dict[str, Story] = {}
-"""By the names of the tests."""
 
 SENTINEL = ("opened", ["sentinel"])
 
 
 def of(story: Story) -> Callable[[Any], Any]:
-    """Give a test the tale of a story."""
 
     def register(test: Any) -> Any:
         _STORIES[test.__name__] = story
@@ -43,7 +41,7 @@ def of(story: Story) -> Callable[[Any], Any]:
 def tales(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Tale]]]:
-    """Begin the stories of all tests that will run, after the program from which others are forked."""
+    """Begin the stories of all selected tests, after the program that later programs are forked from."""
     programs.run([sys.executable, "-m", "envwatch", "--version"], environment(tmp_path_factory.mktemp("first")))
     names = [item.name for item in request.session.items if item.path == request.path and item.name in _STORIES]
     with ThreadPoolExecutor(len(names)) as threads:
@@ -113,7 +111,7 @@ def test_a_dead_heartbeat_that_two_replicas_round_differently_is_no_sign_of_life
 def test_a_row_that_goes_off_and_on_is_one_message_and_one_more_once_the_row_is_steady(tale: Tale) -> None:
     assert tale.distinct_names == [("opened", ["shaky"]), ("resolved", ["shaky"]), SENTINEL], tale.text
     resolved_at = next(told.at for told in tale.told if told.what == "resolved")
-    assert resolved_at - tale.notes["steady_at"] >= 59, tale.text  # 60 s, as the clock of `date` is cut to the second
+    assert resolved_at - tale.notes["steady_at"] >= 59, tale.text  # 60 s, as `date` cuts to the second
     assert len({told.incident for told in tale.told}) == 2, tale.text
 
 
@@ -145,5 +143,5 @@ def test_a_revoked_key_is_one_message_about_envwatch_and_one_more_once_the_key_w
     assert tale.notes["ended_with"] is None, f"ended with {Exit.AUTHENTICATION}?\n{tale.text}"
     assert tale.distinct_names == [("opened", []), ("resolved", [])], tale.text
     assert len({told.incident for told in tale.told}) == 1, tale.text
-    # The time counts from the last listing, which may be an interval of 60 s and its spread older.
+    # The time counts from the last listing, which may be older by the interval of 60 s and the jitter.
     assert tale.told[0].at - tale.notes["revoked_at"] >= 13 * alert_stories.MINUTE, tale.text

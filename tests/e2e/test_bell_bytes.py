@@ -1,4 +1,4 @@
-"""The bell of the real program in bytes: one for a loss that lasts, none if it is off."""
+"""The real program's bell in bytes: one bell for a lasting loss, none if switched off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ BELL = "control '\\x07'"
 
 
 def profile_state(lost: int = 0) -> list[dict[str, Any]]:
-    """Return online rows, the first `lost` of them offline."""
     now = time.time() * 1000
     up = [{**row, "lastHeartbeat": now, "lastSeenAt": now} for row in wire_rows(COUNT)]
     return [{**row, "connectionId": None, "connectedAt": None, "lastHeartbeat": None} for row in up[:lost]] + up[lost:]

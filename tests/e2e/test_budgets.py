@@ -1,29 +1,28 @@
-"""Budgets of the real program: modules before the first frame, and bytes of a tick for each table arrangement."""
+"""Budgets of the real program: modules before the first frame, and bytes of a tick for each table arrangement. Also
+faults of the budgets file.
+"""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.budgets import BUDGETS, OTHER_TESTS, Budget, faults
 from support.builders import wire_rows
 from support.byte_scanner import credentials, serving
 from support.pty_terminal import ENTER, Terminal, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 TICKS = 8
-BUDGET = 300
-"""Bytes per tick at 80x24, as for the plain table in `test_frame_writer`."""
-
-MODULES = 163
-"""Own modules that the dashboard may import before the first frame with data."""
-
 NOTE_MODULES = """
 import os, sys
 from pathlib import Path
@@ -41,7 +40,7 @@ def note(app):
 App.post_display_hook = note
 sys.exit(main())
 """
-"""The program, which writes the names of its own modules to a file after its first frame with data."""
+"""The program, which writes the names of envwatch's loaded modules to a file after the first frame with data."""
 
 
 def test_the_first_frame_imports_few_own_modules(tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ def test_the_first_frame_imports_few_own_modules(tmp_path: Path) -> None:
             terminal.wait_until((tmp_path / "modules").exists, "a frame with data")
             imported = (tmp_path / "modules").read_text().split()
     assert "envwatch.tui.app" in imported
-    assert len(imported) <= MODULES, imported
+    assert len(imported) <= BUDGETS[OTHER_TESTS]["own modules before the first frame with data"].limit, imported
 
 
 def profile_state(count: int = 40) -> list[dict[str, Any]]:
@@ -76,7 +75,6 @@ ARRANGEMENTS: dict[str, Sequence[tuple[str, str]]] = {
     "all folded": (*GROUPS, ("x", "^ ►▸"), ("x", "^  ▸ branch branch-3  ● 10")),
     "baseline": (("m", "baseline marked"), ("=", "Nothing differs from the baseline")),
 }
-"""Keys, and what is shown afterwards."""
 
 
 @pytest.mark.slow
@@ -100,7 +98,8 @@ def test_a_tick_stays_within_the_byte_budget(tmp_path: Path) -> None:
             start, received = before[name]
             terminal.wait_until(partial(is_old, terminal, start + TICKS), f"{TICKS} ticks")
             spent[name] = (len(terminal.received) - received) / (age_of(terminal) - start)
-    assert {name: each for name, each in spent.items() if each > BUDGET} == {}
+    budget = BUDGETS["idle-arranged"]["bytes a tick, 80x24, 40 rows filtered, sorted and grouped"].limit
+    assert {name: each for name, each in spent.items() if each > budget} == {}
 
 
 def age_of(terminal: Terminal) -> int:
@@ -109,3 +108,53 @@ def age_of(terminal: Terminal) -> int:
 
 def is_old(terminal: Terminal, seconds: int) -> bool:
     return age_of(terminal) >= seconds
+
+
+TIME = Budget(limit=5, unit="ms")
+RATIO = Budget(ratio=2, against="a copy")
+
+
+@pytest.mark.slow
+def test_a_bench_ends_with_1_and_names_the_entry_without_a_finding(tmp_path: Path) -> None:
+    for name in ("bench", "support"):
+        shutil.copytree(Path(__file__).parents[1] / name, tmp_path / name)
+    budgets = tmp_path / "bench" / "budgets.toml"
+    for added, code, error in (
+        ("", 0, ""),
+        ('"scrape of a row" = {}', 1, "budgets.toml, [scrape]: no finding reads 'scrape of a row'\n"),
+    ):
+        budgets.write_text(budgets.read_text().replace("[scrape]", f"[scrape]\n{added}"))
+        done = subprocess.run(
+            [sys.executable, "bench", "scrape"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (code, error)
+        assert "| scrape of 1,000 rows (CPU) |" in done.stdout
+
+
+def test_an_entry_without_a_finding_and_a_finding_without_an_entry_are_faults() -> None:
+    entries = {"read": TIME, "write": Budget()}
+    assert faults(entries, {"read": ("ms", ""), "write": ("ms", "a copy")}) == []
+    assert faults(entries, {"read": ("ms", "")}) == ["no finding reads 'write'"]
+    assert faults(entries, {"read": ("ms", ""), "write": ("ms", ""), "list": ("ms", "")}) == ["no entry reads 'list'"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "unit", "against", "is_fitting"),
+    [
+        (TIME, "ms", "a copy", True),
+        (TIME, "s", "a copy", False),
+        (RATIO, "ms", "a copy", True),
+        (RATIO, "ms", "a sum", False),
+        (RATIO, "ms", "", False),
+        (Budget(limit=5), "ms", "", False),
+        (Budget(unit="ms"), "ms", "", False),
+    ],
+)
+def test_a_budget_in_another_unit_than_the_finding_is_a_fault(
+    budget: Budget, unit: str, against: str, *, is_fitting: bool
+) -> None:
+    assert (faults({"read": budget}, {"read": (unit, against)}) == []) == is_fitting
+
+
+def test_a_bench_without_budgets_has_no_faults() -> None:
+    assert faults({}, {"read": ("ms", "")}) == []

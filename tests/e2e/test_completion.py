@@ -1,4 +1,4 @@
-"""The completion scripts in the shells that they are for, each in a terminal of its own."""
+"""The completion scripts in real shells, each in a separate terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLACES: Final = {
     "zsh": ".zfunc/_envwatch",
     "fish": ".config/fish/completions/envwatch.fish",
 }
-"""Where the help of the command says that the scripts go, in the home."""
+"""Paths of the scripts in the home, from the command's help."""
 
 COMMANDS: Final = {
     "bash": ("bash", "--norc", "--noprofile", "-i"),
@@ -46,7 +46,7 @@ TYPED: Final = {
     "envwatch list --filter stat": "envwatch list --filter status:",
     "envwatch --config conf": "envwatch --config config.toml ",
 }
-"""What is typed, and the pattern of the line after the tabulator, with the blank that the shell adds."""
+"""Typed text, and a pattern of the line after the tab key, including the shell's blank."""
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
@@ -65,11 +65,11 @@ def test_a_shell_completes_commands_options_profiles_and_fields(shell: str, tmp_
     environ["PATH"] = f"{program.parent}:{environ['PATH']}"
     with Terminal(COMMANDS[shell], environ, columns=100) as terminal:
         terminal.press(f"{STARTS[shell]}\r", "clear; echo rea''dy\r")
-        terminal.wait_for("^ready\n+>$")  # before its prompt the terminal itself would echo what is typed
+        terminal.wait_for("^ready\n+>$")  # before the prompt, the terminal would echo the typed text
         for typed, completed in TYPED.items():
             terminal.press(f"{typed}{TAB}")
             terminal.wait_for(f"> {completed.rstrip()}")
-            terminal.press("x")  # shows whether a blank stands before it
+            terminal.press("x")  # shows a blank before the cursor
             terminal.wait_for(f"> {completed}x$")
             terminal.press(CLEAR)
             terminal.wait_for_no(f"> {typed}")

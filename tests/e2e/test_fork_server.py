@@ -1,4 +1,4 @@
-"""A forked program cannot tell that it is one."""
+"""A forked program cannot detect the fork."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hints of the demo in a real terminal: one key after the other, and an end that lasts."""
+"""The demo's hints in a real terminal: key by key, with a permanent end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def demo(
 
 
 def assert_no_hints(terminal: Terminal) -> None:
-    """None is there, nor comes later: the hints are put on the screen before the first key is handled."""
+    """Assert that no hint appears: hints are drawn before the first key is handled."""
     terminal.press(":")
     terminal.wait_for("Search for commands")
     terminal.press(ESC)
@@ -50,7 +50,7 @@ def test_each_hint_comes_when_the_key_of_the_one_before_was_used(tmp_path: Path)
         terminal.wait_for("hint 3 of 5: / filters: web mode:unrestricted beat:>90s +H no more hints")
         terminal.press("/")
         terminal.wait_for("hint 4 of 5: the table shows at once what is typed *$")
-        terminal.press("H")  # is text there
+        terminal.press("H")  # types a letter in the prompt
         terminal.wait_for("^ H *$")
         terminal.press(ESC)
         terminal.wait_for("hint 4 of 5: e shows all events, any of them leads to its row +H no more hints")

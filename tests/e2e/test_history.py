@@ -1,4 +1,4 @@
-"""What the real program records, and what the next run of it shows: real files, a real terminal, a scripted server."""
+"""The real program's recordings, and the next run's view: real files, a real terminal, a scripted server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOUR = 3_600_000
 
 
 def listing(now: float, lost: Sequence[str] = (), lost_at: float | None = None, **of_dora: Any) -> list[dict[str, Any]]:
-    """Rows, some of them down since a moment; the changes are those of `dora-box`."""
+    """Return rows, some down since a moment; `of_dora` changes the row `dora-box`."""
     seen_at = now - 6_000 if lost_at is None else lost_at
     return [
         down(name, seen_at) if name in lost else up(name, now, **(of_dora if name == "dora-box" else {}))
@@ -56,7 +56,6 @@ def dashboard(server: Scripted, home: Path, *options: str, columns: int = 80) ->
 
 
 def wait_until_recorded(terminal: Terminal, server: Scripted, home: Path, polls: int) -> None:
-    """Wait until so many polls can be read, while the program draws."""
     terminal.wait_until(lambda: len(past_of(server, home).polls(*ALWAYS)) >= polls, f"{polls} polls")
 
 
@@ -199,11 +198,11 @@ def test_what_keeps_the_history_from_being_written_is_said_once_and_nothing_else
 
 def test_the_line_of_events_belongs_to_the_moment_however_fast_the_keys_come(tmp_path: Path) -> None:
     def end_of_line() -> str:
-        """The label at the end of the line of events; empty while the line is being read."""
+        """Return the label at the end of the line of events; empty during loading."""
         return found[1] if (found := re.fullmatch(r" .*─.*  ([0-9]{2}:[0-9]{2}) *", terminal.display[2])) else ""
 
     def hours_ago(hours: float) -> set[str]:
-        """The labels of a moment that long ago, give or take a minute."""
+        """Return the possible labels of that time, give or take a minute."""
         now = datetime.now(UTC) - timedelta(hours=hours)
         return {f"{now + timedelta(minutes=minutes):%H:%M}" for minutes in (-1, 0, 1)}
 

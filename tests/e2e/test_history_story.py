@@ -1,6 +1,5 @@
-"""One loss from its first minute to the handover, in the real program.
-
-It is seen, looked at again by the next run, explained, cut out of the history, replayed elsewhere, and reported.
+"""One loss from the first minute to the handover, in the real program: screen, next run, explanation, recording,
+replay, report.
 """
 
 from __future__ import annotations
@@ -24,8 +23,6 @@ OTHERS = [f"web-{number:02}" for number in range(20)]
 
 
 class Fleet:
-    """A fleet that loses a pod and gets it back."""
-
     def __init__(self) -> None:
         self.lost_at: float | None = None
         self.back_at: float | None = None
@@ -46,7 +43,6 @@ def dashboard(server: Scripted, home: Path) -> Terminal:
 
 
 def run(server: Scripted, home: Path, *arguments: str) -> str:
-    """Run a command to its end, and return what it printed."""
     command = [sys.executable, "-m", "envwatch", *arguments]
     done = programs.run(command, environment(home, **credentials(server)))
     assert done.returncode == 0, done.stderr.decode()
@@ -59,14 +55,13 @@ def quit_from(terminal: Terminal) -> None:
 
 
 def badge(terminal: Terminal) -> str:
-    """Which moment is shown; empty while it is the present."""
     found = re.search("(REWOUND|PAUSED) [0-9:]+", terminal.display[0])
     return found[0] if found else ""
 
 
 def go_back_to_the_loss(terminal: Terminal) -> None:
-    """Step from event to event, back from the return of the pod to its loss."""
-    for _ in range(2):  # or one step, while the newest moment is that of the return
+    """Step by event from the pod's return back to the loss."""
+    for _ in range(2):  # or one step, if the newest moment is the return
         before = badge(terminal)
         terminal.press("{")
         terminal.wait_until(lambda before=before: badge(terminal) != before, "another moment")  # type: ignore[misc]
@@ -115,7 +110,7 @@ def test_a_loss_is_found_again_explained_cut_out_replayed_and_reported(tmp_path:
         report = run(server, home, "report", "--since", "1h")
 
     with Terminal.of_envwatch("replay", str(file), home=elsewhere) as terminal:
-        terminal.press("L")  # to its end
+        terminal.press("L")  # to the end
         terminal.wait_for("PAUSED")
         go_back_to_the_loss(terminal)
         quit_from(terminal)

@@ -1,7 +1,7 @@
-"""Strangers' text against the real program in a real terminal: not one byte of theirs arrives as more than text.
+"""Hostile text against the real program in a real terminal: no byte acts as anything but text.
 
-A tour visits every place that shows what came from outside, and every byte that the program sent is read. What it may
-send is what it sends on the same tour over a fleet of people who mean well.
+A tour visits every place that shows outside text. The program may send only sequences of the same tour over a benign
+fleet.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 SIZES = [(80, 24), *(pytest.param(*size, marks=pytest.mark.slow) for size in ((120, 36), (200, 50)))]
 WIDE = 120
-"""Columns from which on the pane stands beside the table."""
+"""Minimum columns for the pane next to the table."""
 
 
 # -- the tour ----------------------------------------------------------------------------------------------------------
 def changed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same fleet a little later: modes, versions, branches and names have changed places, and some rows left."""
+    """Return the same fleet a little later: modes, versions, branches and names rotated, some rows removed."""
     others = [*rows[1:], rows[0]]
     mixed = [
         {
@@ -65,12 +65,10 @@ def name_under_cursor(terminal: Terminal) -> str:
 
 
 def is_row(line: str) -> bool:
-    """Whether a line of the screen is a row of the table."""
     return re.match(r"[▌ ][► ][●◐○·?] ", line) is not None
 
 
 def is_on_member(terminal: Terminal) -> bool:
-    """Whether the cursor stands on a member of an unfolded incident."""
     return terminal.display[terminal.cursor_line].startswith(" ►   ")
 
 
@@ -89,7 +87,7 @@ def take_from_palette(terminal: Terminal, command: str) -> None:
 
 
 def see_rows(terminal: Terminal, *, is_wide: bool) -> None:
-    """Go to the last row and back to the top; on a wide screen, see each line of block and table in the pane."""
+    """Go to the last row and back; on a wide screen, see each line of block and table in the pane."""
     terminal.press("G")
     terminal.wait_until(lambda: not any(map(is_row, terminal.display[terminal.cursor_line + 1 :])), "the last row")
     last = terminal.cursor_line
@@ -103,12 +101,12 @@ def see_rows(terminal: Terminal, *, is_wide: bool) -> None:
 
 
 def tour(terminal: Terminal, server: Faulty) -> None:
-    """Visit every place that shows what came from outside while all is well; events come last."""
+    """Visit every place that shows outside text while polls succeed; events come last."""
     is_wide = terminal.screen.columns >= WIDE
     terminal.wait_for("  STATE    FOR BEAT NAME")
     terminal.wait_for("►(● on|◐ late|○ ([0-9]+ )?off)")
     if is_wide:
-        for is_shown in (False, True):  # the table alone, in all its width
+        for is_shown in (False, True):  # the table alone, in full width
             take_from_palette(terminal, "Detail pane on or off")
             (terminal.wait_for if is_shown else terminal.wait_for_no)("▏")
     see_rows(terminal, is_wide=is_wide)
@@ -153,7 +151,6 @@ def tour(terminal: Terminal, server: Faulty) -> None:
 
 
 def tour_of_errors(terminal: Terminal, server: Faulty, error: str) -> None:
-    """See every kind of failure that can carry words of the server."""
     for status, words in ((500, "server error:"), (403, "forbidden:")):
         server.break_every_page(
             says(status, error, Retry_After=error[:200].replace("\n", " "), X_Odd="\x1b]0;pwned\x07")
@@ -163,7 +160,7 @@ def tour_of_errors(terminal: Terminal, server: Faulty, error: str) -> None:
 
 @pytest.fixture(scope="module")
 def usual_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], bytes]:
-    """What the program sends at a width when everybody means well: the tour of a wide screen is longer."""
+    """The program's bytes over a benign fleet at a width: a wide screen has a longer tour."""
 
     @cache
     def sent(*, is_wide: bool) -> bytes:
@@ -178,7 +175,6 @@ def usual_at(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], bytes]
 
 @pytest.fixture(scope="module")
 def usual(usual_at: Callable[[int], bytes]) -> bytes:
-    """What it sends on a terminal of the usual size."""
     return usual_at(80)
 
 
@@ -240,7 +236,7 @@ def test_each_hostile_name_is_copied_as_clean_text(usual: bytes, tmp_path: Path)
     assert findings(sent, usual, ["OSC 52"]) == set()
 
 
-# -- whether the tests above can fail ----------------------------------------------------------------------------------
+# -- checks that the tests above can fail ------------------------------------------------------------------------------
 INJECTED = [
     weapon.replace("\t", "")
     for weapon in WEAPONS
@@ -249,7 +245,6 @@ INJECTED = [
 
 
 def into(sent: bytes, injected: str) -> bytes:
-    """Return the bytes with something more in their middle, between two sequences."""
     middle = sent.index(b"\x1b", len(sent) // 2)
     return sent[:middle] + injected.encode() + sent[middle:]
 

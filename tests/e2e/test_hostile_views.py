@@ -1,8 +1,7 @@
-"""Strangers' text in what a person makes of the table: groups, columns, differences, copies, exports, notifications.
+"""Hostile text in arrangements of the table: groups, columns, differences, copies, exports, notifications.
 
-The same rule as on the first tour (`test_hostile`): what may be sent is what is sent over a fleet of people who mean
-well. A notification is the only OSC beside the clipboard, and exports are files without one character of theirs that
-means anything to what reads them.
+As in `test_hostile`, only bytes sent over a benign fleet are allowed. A notification is the only OSC besides the
+clipboard. Exported files hold no hostile character with a meaning in the file's format.
 """
 
 from __future__ import annotations
@@ -38,11 +37,10 @@ if TYPE_CHECKING:
 
 HEADER = "  STATE    FOR BEAT NAME"
 PASTED = "\x1b[200~pwned \x9b31m\x9d0;x\x9c\x07\x00\u202e\u200d[/]\x1b[201~"
-"""A text from a clipboard that somebody else has filled, as a terminal brackets it."""
 
 
 def later(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The same fleet a little later: all that a baseline compares has changed places, and some rows have left."""
+    """Return the same fleet a little later: all fields of a baseline rotated, some rows removed."""
     others = [*rows[1:], rows[0]]
     links = ("connectionId", "connectedAt", "lastHeartbeat")
     fields = [name for name in TEXT_MEMBERS if name not in links]
@@ -65,26 +63,18 @@ def to_the_dashboard(terminal: Terminal) -> None:
 
 
 class Extent(NamedTuple):
-    """How much of a tour is gone through."""
-
     groups: tuple[str, ...]
-    """Columns to group by."""
     columns: int
-    """How many of the sets of `COLUMNS`."""
     rows: int
-    """How many rows are looked at one by one."""
 
 
 WHOLE = Extent(("BRANCH", "MODE", "VERSION", "USER", "POD", "OS"), 7, 12)
 BRIEF = Extent(("BRANCH", "USER"), 1, 3)
-"""The same places, each with fewer examples."""
 
 
 def tour(terminal: Terminal, server: Faulty, rows: Callable[[], list[dict[str, Any]]], extent: Extent) -> int:
-    """Arrange the table in every way, then let the fleet change and look at what is said of that.
-
-    Returns:
-        how many environments are acknowledged at the end.
+    """Arrange the table in every way, let the fleet change, and view the changes; return the number of acknowledged
+    environments.
     """
     terminal.wait_for(HEADER)
     terminal.wait_for("►(● on|◐ late|○ ([0-9]+ )?off)")
@@ -149,7 +139,7 @@ def see_columns(terminal: Terminal, titles: Sequence[str]) -> None:
 
 
 def see_differences(terminal: Terminal, count: int) -> None:
-    """Look at the block and at some rows that differ, on the screen and from top to bottom in the pane."""
+    """View the block and some differing rows, on the screen and from top to bottom in the pane."""
     terminal.press("=")
     terminal.wait_for("SINCE THE BASELINE")
     terminal.wait_for("BASELINE .* [1-9][0-9]*/")
@@ -184,7 +174,6 @@ def see_events(terminal: Terminal) -> None:
 
 
 def see_copies(terminal: Terminal, count: int) -> None:
-    """Show each text of the block's lines and of some rows as it is."""
     terminal.press("g")
     terminal.wait_for_cursor(1)
     for _ in range(block_height(terminal) + count):
@@ -199,12 +188,11 @@ def see_copies(terminal: Terminal, count: int) -> None:
 
 
 def acknowledge(terminal: Terminal) -> int:
-    """Acknowledge three lines of the block, and return how many environments these are."""
     terminal.press("4")
     terminal.wait_for("[0-9]/[0-9]+  ")
     terminal.wait_until(lambda: all("● on" not in line for line in terminal.display), "those that are offline")
     for count in range(1, 4):
-        terminal.press("g", "a")  # lines that are acknowledged come last
+        terminal.press("g", "a")  # acknowledged lines come last
         terminal.wait_for("Acknowledge .*")
         terminal.press(PASTED)
         terminal.wait_for("pwned")
@@ -218,7 +206,6 @@ def acknowledge(terminal: Terminal) -> int:
 
 
 def acknowledged(terminal: Terminal) -> list[int]:
-    """How many environments each acknowledged line of the block is about."""
     found = (re.match(r".[► ]✓ (([0-9]+) )?", line) for line in terminal.display)
     return [int(match[2] or 1) for match in found if match is not None]
 
@@ -232,7 +219,6 @@ def export(terminal: Terminal, form: str, *keys: str) -> None:
 
 @pytest.fixture(scope="module")
 def usual_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Extent], bytes]:
-    """What the program sends on a tour when everybody means well."""
 
     @cache
     def sent(extent: Extent) -> bytes:
@@ -268,7 +254,6 @@ def test_nothing_of_a_hostile_fleet_gets_out_of_what_a_person_makes_of_it(
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """Every key and text in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -280,7 +265,7 @@ def texts_in(value: object) -> Iterator[str]:
 
 
 def raw(path: Path) -> str:
-    """A file's text, which has no control or invisible character but the ends of lines."""
+    """Return a file's text, asserted free of control and invisible characters except newlines."""
     text = path.read_bytes().decode()
     assert {c for c in text if category(c) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}} <= {"\n"}
     assert KEY not in text
@@ -309,7 +294,6 @@ def assert_csv_is_text(path: Path) -> None:
 
 
 DRAWN = {"svg", "style", "defs", "clipPath", "rect", "g", "text", "circle", "title"}
-"""Elements of a picture."""
 
 
 def assert_picture_is_a_picture(path: Path) -> None:
@@ -327,13 +311,12 @@ BELL = "control '\\x07'"
 NOTIFICATION = re.compile(
     rb"\x1b\](?:9;envwatch: (?P<nine>[^\x00-\x1f\x7f]*)|777;notify;envwatch;(?P<many>[^\x00-\x1f\x7f;]*))\x07"
 )
-"""A notification of ours, to the end that we gave it."""
+"""A notification of envwatch, to the intended end."""
 COMPACT = f";{OSC_52[:5]}\x07\x1b\\\x9c{TITLE}\n9;4;\u202e"
 """A name that tries every way out of an OSC."""
 
 
 def notified(sent: bytes) -> list[str]:
-    """What desktops were asked to show."""
     return [(match["nine"] or match["many"]).decode() for match in NOTIFICATION.finditer(sent)]
 
 

@@ -28,7 +28,7 @@ from support.shells import (
 
 
 def wait_for_stopped_job(terminal: Terminal) -> None:
-    """List the shell's jobs until it reports a stopped one, which it does some time after the process has stopped."""
+    """List the shell's jobs until a stopped job appears, which happens some time after the process has stopped."""
     before = terminal.received.count(b"Stopped")
     deadline = time.monotonic() + TIMEOUT_S
     while terminal.received.count(b"Stopped") == before:
@@ -39,14 +39,14 @@ def wait_for_stopped_job(terminal: Terminal) -> None:
 
 
 def kill_and_tell(child: int) -> str:
-    """A line for the shell that ends its job and tells the code: at a prompt it would forget a job that has ended."""
+    """Return a shell line that kills the job and prints the exit code: at a prompt, the shell forgets ended jobs."""
     return f"kill %1; while kill -0 {child} 2>&-; do :; done; wait %1; echo code $?\n"
 
 
 def press_until_shown(terminal: Terminal, key: str, pattern: str) -> None:
-    """Press a key until its effect is seen: while the terminal is given back or taken again, what is typed is dropped.
+    """Press a key until the effect is visible: input is dropped while the terminal changes hands.
 
-    The key must do no more when it is pressed twice.
+    The key must be idempotent.
     """
     deadline = time.monotonic() + TIMEOUT_S
     while not re.search(pattern, terminal.text):
@@ -60,7 +60,7 @@ TAKEN = b"\x1b[?1049h"
 
 
 def is_drawn_again(terminal: Terminal, times: int) -> bool:
-    """Whether the terminal was taken more often than `times`, and the whole screen drawn since."""
+    """Whether the terminal was taken more than `times` times, and the whole screen drawn since."""
     drawn = terminal.received.rpartition(TAKEN)[2]
     return terminal.received.count(TAKEN) > times and b" on " in drawn and b"Filter" in drawn
 
@@ -151,8 +151,6 @@ def test_20_stops_and_continues_30_ms_apart_leave_the_program_running(environ: d
         terminal.press("q")
         assert_sane(terminal, 0)
 
-
-# A start in the background.
 
 COMMANDS = {"envwatch": ENVWATCH, "demo": (*ENVWATCH, "demo", "--no-history", "--size", "20")}
 

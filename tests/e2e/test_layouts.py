@@ -1,4 +1,4 @@
-"""The real program on its demo fleet in real terminals of several sizes: what stands where, and how it looks."""
+"""The layout of the real program on the demo fleet, in terminals of several sizes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SIZES = [(200, 50), (80, 24), (120, 36)]
 FOLDED = re.compile("  ▸ offline for over 24 h  ○ ([0-9]+)")
-"""The line at the end of the table for those that are offline for long."""
 
 
 def assert_every_part_is_in_its_place(terminal: Terminal) -> None:
@@ -102,7 +101,7 @@ def test_the_pane_and_sizes_at_120_by_36(tmp_path: Path) -> None:
 
 
 def wait_for_layout(terminal: Terminal, check: Callable[[], None]) -> None:
-    """Wait until the assertions about a layout hold: some of it may come a frame later."""
+    """Wait until a layout's assertions hold: parts may come a frame later."""
 
     def is_right() -> bool:
         with suppress(AssertionError):
@@ -157,7 +156,6 @@ def test_within_twenty_seconds_the_demo_shows_what_envwatch_is_for(tmp_path: Pat
 
 
 def first_beat(terminal: Terminal) -> str:
-    """The age of the heartbeat of the first row that is online."""
     return next((match[1] for row in rows(terminal) if (match := re.search(r"● on +[0-9dhms ]+ ([0-9]+s) ", row))), "")
 
 
@@ -189,7 +187,7 @@ def test_the_pane_answers_first_beside_the_table_and_below_it(tmp_path: Path) ->
 
 
 def assert_pane_answers_first(terminal: Terminal, *, left: int) -> None:
-    """The name and the state in bold, then what helps with its letter, then the rest; read from the cells."""
+    """Assert bold name and state, then the advice with its letter, then the rest; read from the cells."""
     states = [
         y for y in range(terminal.screen.lines) if re.match("[○?] (OFFLINE|UNKNOWN) for ", terminal.part(y, left))
     ]

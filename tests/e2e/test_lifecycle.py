@@ -93,7 +93,7 @@ from envwatch.tui.terminal import driver
 driver._INPUT_POLL_S = 3600
 sys.exit(main())
 """
-"""The program, with an input thread that looks up once an hour of itself."""
+"""The program, with an input thread that wakes up only once an hour."""
 
 
 def test_the_end_does_not_wait_until_the_input_thread_looks_up(environ: dict[str, str], tmp_path: Path) -> None:
@@ -191,14 +191,14 @@ SIZES = [(1, 1), (2, 1), (1, 24), (80, 1), (3, 2), (10, 5), (39, 8), (40, 7), (4
 def test_any_size_from_one_cell_up_keeps_the_app_and_the_selection(environ: dict[str, str]) -> None:
     with with_parent(environ, *ENVWATCH) as terminal:
         terminal.wait_for(SHOWN)
-        terminal.press("pjjj")  # paused, or what happens to the fleet meanwhile would move the rows
+        terminal.press("pjjj")  # paused, because changes of the fleet would move the rows
         selected = cursor_line(terminal, after=3)
         for columns, lines in SIZES:
             terminal.resize(columns, lines)
             os.kill(child_of(terminal), signal.SIGWINCH)
         terminal.wait_for("PAUSED")
         terminal.wait_for("^ / Filter .* q Quit$")
-        terminal.wait_for(f"^[▌ ]►.{{18}}{re.escape(selected[20:40])}")  # below a loss the small sizes have scrolled
+        terminal.wait_for(f"^[▌ ]►.{{18}}{re.escape(selected[20:40])}")  # below a loss, small sizes have scrolled
         terminal.press("q")
         assert_sane(terminal, 0)
 
@@ -230,7 +230,7 @@ def test_300_resizes_in_ten_packs_end_in_the_last_size_with_every_row_in_its_pla
             received = len(terminal.received)
             for number in range(pack * 30, pack * 30 + 30):
                 terminal.resize(20 + number * 7 % 150, 3 + number * 11 % 60)
-            # The kernel may make one signal of many: at least one size of each pack is drawn.
+            # The kernel may merge signals: each batch draws at least one size.
             terminal.wait_until(partial(has_more_than, terminal, received), "a frame")
         terminal.screen.reset()
         terminal.resize(80, 24)
@@ -245,13 +245,13 @@ def has_more_than(terminal: Terminal, received: int) -> bool:
 
 
 def parts_of(terminal: Terminal) -> list[str]:
-    """Return each line of the screen without what changes as time passes: cursor and name, tallies, keys."""
+    """Return each line of the screen without parts that change with time: cursor and name, tallies, keys."""
     head, *table, _, foot = terminal.display
     return [head.partition("●")[0], *(line[:3] + line[20:40] for line in table), foot]
 
 
 def cursor_line(terminal: Terminal, *, after: int) -> str:
-    """Wait for the cursor `after` lines below the first line of block and table, and return the cursor's line."""
+    """Wait for the cursor `after` lines below the first line of block and table; return the cursor's line."""
 
     def rows() -> list[str]:
         return [line for line in terminal.display if re.match("[▌ ][► ][●◐○] ", line)]
@@ -297,13 +297,13 @@ def test_an_ascii_terminal_gets_only_ascii(
 
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-"""What the thumb of a scrollbar ends with."""
+"""The ends of a scrollbar's thumb."""
 
 
 def assert_legible(terminal: Terminal, name: str) -> None:
-    """Assert that nothing has the colour of its background.
+    """Assert that no character has the colour of the background.
 
-    Of 16 colours, a scrollbar's thumb and track have the same one; a screen has two ends of thumbs at most.
+    With 16 colours, a scrollbar's thumb and track match; a screen has at most two thumb ends.
     """
     rows = terminal.screen.buffer.values()
     cells = [(x, cell) for row in rows for x, cell in row.items() if not cell.data.isspace()]
@@ -352,7 +352,7 @@ def is_grey(colour: tuple[int, ...]) -> bool:
 
 
 TITLE = re.compile(rb"\x1b\][012];|\x1b\[2[23];[012]?t")
-"""A title that is set, saved or restored."""
+"""Sets, saves or restores a title."""
 
 
 @pytest.mark.parametrize(

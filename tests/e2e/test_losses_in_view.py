@@ -1,6 +1,6 @@
-"""Losses in the real program, whatever the user has done before: the losses are named, and few keys deal with a loss.
+"""Losses in the real program after any user action: the screen names the losses, and few keys handle a loss.
 
-The programs wait most of the time, so the programs of all tests run at once.
+All tests' programs run at once.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from support.losses import Dealt
 
 AT_ONCE = 24
-"""Programs that run at the same time."""
 
 
 @pytest.fixture(scope="module")
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[Any]]]:
-    """Begin the runs of all tests that were selected, after the program from which others are forked."""
+    """Begin the runs of all selected tests, after the program that later programs are forked from."""
     programs.run([sys.executable, "-m", "envwatch", "--version"], environment(tmp_path_factory.mktemp("first")))
     items = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
     runs: dict[str, Any] = {item.nodeid: item.callspec.params["outcome"] for item in items}

@@ -1,4 +1,4 @@
-"""A night on the real program at 80x24: after each poll, all that a person sees without pressing a key."""
+"""A night on the real program at 80x24: the screen after each poll, without pressing a key."""
 
 from __future__ import annotations
 
@@ -32,16 +32,14 @@ requests_per_minute = 6000
 
 @dataclass
 class Fleet:
-    """What the server lists, changed by the steps of the night."""
-
     lost_at: dict[str, float] = field(default_factory=dict)
-    """When a row was last seen, by its id; milliseconds."""
+    """Last sign of life by id, in milliseconds."""
     back_at: dict[str, float] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     is_empty: bool = False
     at_once: RLock = field(default_factory=RLock)
-    """Held over changes that are in the same listing."""
+    """Held over changes for the same listing."""
 
     def rows(self, now: float) -> list[dict[str, Any]]:
         with self.at_once:
@@ -68,20 +66,16 @@ class Fleet:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a person sees without a key, without what changes every second."""
+    """The visible screen, without parts that change every second."""
 
     status: str = "● 200 on live"
-    """The status line, from its counts on."""
     block: str = ""
-    """The lines of the block."""
     rule: str = "200 online"
-    """The line below the block."""
     tags: Mapping[str, int] = field(default_factory=dict)
-    """How many visible rows of the table have each tag, behind the bar of the row."""
+    """The number of visible rows by tag (after the row's bar)."""
     cursor: str = "web-060"
-    """The name of the table's row under the cursor; empty if the cursor is in the block."""
+    """Name of the table row under the cursor; empty if the cursor is in the block."""
     newest: str = "nothing has changed since TIME, when envwatch began to watch"
-    """The message below the table."""
 
 
 _ROW = re.compile(
@@ -110,7 +104,7 @@ def _text(shown: str) -> str:
 
 
 def expect(terminal: Terminal, seen: Seen, *, lines: Sequence[int] = (1,)) -> None:
-    """Wait until a person sees this; meanwhile the cursor stands on one of some lines of the screen in every frame."""
+    """Wait for a screen; in every frame meanwhile, the cursor must stand on a line of `lines`."""
 
     def is_seen() -> bool:
         (line,) = [y for y, text in enumerate(terminal.display) if text[1] == "►"]
@@ -146,7 +140,7 @@ def test_a_night_shows_at_each_poll_what_is_wrong_and_moves_nothing(tmp_path: Pa
 
 
 def lose_a_pod(terminal: Terminal, profile_state: Fleet, quiet: Seen) -> Seen:
-    """The losses take one line above the table; one key goes there, and one key to the top of the table."""
+    """The losses take one line above the table; one key goes to that line, and one key to the table's top."""
     profile_state.lose(*POD)
     lost = replace(
         quiet,
@@ -163,7 +157,7 @@ def lose_a_pod(terminal: Terminal, profile_state: Fleet, quiet: Seen) -> Seen:
 
 
 def change_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> Seen:
-    """Two come back into the table, and a lost one gets another name."""
+    """Two rows return to the table, and a lost row is renamed."""
     terminal.press("g")
     terminal.wait_for("^  ● on .* web-000 ")
     profile_state.bring_back("db-03", "db-04")
@@ -183,7 +177,7 @@ def change_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> Seen:
 
 
 def hide_it(terminal: Terminal, profile_state: Fleet, server: Scripted, lost: Seen) -> None:
-    """While the key is refused and while the list is empty, nothing changes but what says so."""
+    """While the key is refused and while the list is empty, only the notices change."""
     server.break_page(0, says(401, '{"message":"Unauthorized"}'))
     host = server.url.removeprefix("http://")
     refused = (
@@ -206,7 +200,7 @@ def hide_it(terminal: Terminal, profile_state: Fleet, server: Scripted, lost: Se
 
 
 def end_it(terminal: Terminal, profile_state: Fleet, lost: Seen) -> None:
-    """One is deleted; then all are back, and the cursor is still on their line."""
+    """One row is deleted; then all return, and the cursor is still on the incident's line."""
     profile_state.deleted = {"db-05"}
     gone = replace(
         lost,

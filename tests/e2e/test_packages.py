@@ -1,4 +1,4 @@
-"""What people install: wheel, sdist and the one-file executable, in fresh environments, run far from the repository."""
+"""The installed packages: wheel, sdist and one-file executable, in fresh environments away from the repository."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT_S: Final = 300.0
-"""For what downloads; an index may be slow."""
+"""For downloads; an index may be slow."""
 
 SHARED: Final = {
     "share/man/man1/envwatch.1",
@@ -33,7 +33,7 @@ SHARED: Final = {
     "share/zsh/site-functions/_envwatch",
     "share/fish/vendor_completions.d/envwatch.fish",
 }
-"""What a system looks for beside the program, from the environment's root."""
+"""System files by path from the environment's root."""
 
 EXECUTABLE_BYTES: Final = 8_000_000
 
@@ -41,7 +41,6 @@ pytestmark = pytest.mark.slow
 
 
 def run(command: Sequence[str | Path], folder: Path, environ: Mapping[str, str] | None = None) -> str:
-    """Run a command that must succeed, and return what it prints."""
     outside = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     done: subprocess.CompletedProcess[str] = subprocess.run(
         command,
@@ -58,7 +57,7 @@ def run(command: Sequence[str | Path], folder: Path, environ: Mapping[str, str] 
 
 @pytest.fixture(scope="module", autouse=True)
 def package_index() -> None:
-    """Skip where no package index can be asked: without what is built and installed with, nothing can be said."""
+    """Skip without a package index: builds and installs need one."""
     asking = ["uv", "pip", "compile", "--quiet", "--no-cache", "-"]
     if shutil.which("uv") is None:
         pytest.skip("uv is not installed")
@@ -68,7 +67,6 @@ def package_index() -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist, and the wheel that is made from it."""
     folder = tmp_path_factory.mktemp("dist")
     run(["uv", "build", "--quiet", "--out-dir", folder, ROOT], folder)
     return folder
@@ -80,12 +78,11 @@ def only(folder: Path, pattern: str) -> Path:
 
 
 def outside_environ(home: Path) -> dict[str, str]:
-    """The environment of a user, without the repository."""
     return {name: value for name, value in environment(home).items() if name != "PYTHONPATH"}
 
 
 def works(program: Path, home: Path) -> None:
-    """The program runs away from the repository: its version, a completion script, and the dashboard on the demo."""
+    """Assert that the version, a completion script, and the dashboard on the demo work."""
     home.mkdir()
     environ = outside_environ(home)
     assert run([program, "--version"], home, environ) == f"envwatch {__version__}\n"
@@ -154,12 +151,12 @@ def test_the_executable_is_one_small_file_that_starts_fast_once_it_is_unpacked(t
     assert program.stat().st_size <= EXECUTABLE_BYTES
     works(program, tmp_path / "home")
     environ = outside_environ(tmp_path / "home")
-    # It takes some 40 ms, a quarter of which is Python itself; unpacking takes a hundred times as long.
+    # About 40 ms, a quarter for Python; unpacking takes a hundred times as long.
     assert cpu_s([program, "--version"], environ) <= 8 * cpu_s([sys.executable, "-c", "pass"], environ)
 
 
 def cpu_s(command: Sequence[str | Path], environ: Mapping[str, str]) -> float:
-    """Return the processor's time that a command takes, which other programs on the machine change little."""
+    """Return a command's CPU time, which other programs on the machine change little."""
     taken = []
     for _ in range(9):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""The plain-text view in the real program: the mouse belongs to the terminal while it is open, and to us afterwards."""
+"""The plain-text view in the real program: the mouse belongs to the terminal meanwhile, and to envwatch afterwards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 OURS = {1000, 1006}
-"""Modes that switch mouse reports on; others only choose their form."""
+"""Modes that switch mouse reports on; further modes only choose the format."""
 PLAIN = r'^\s+"connected_at": '
 
 
@@ -35,7 +35,6 @@ def server() -> Iterator[Server]:
 
 @contextmanager
 def shown(server: Server, home: Path, *options: str) -> Iterator[Terminal]:
-    """Run a dashboard."""
     environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url}
     with Terminal.of_envwatch(*options, home=home, environ=environ, lines=60) as terminal:
         terminal.wait_for("● [0-9]+ on")
@@ -43,12 +42,10 @@ def shown(server: Server, home: Path, *options: str) -> Iterator[Terminal]:
 
 
 def reports(terminal: Terminal) -> set[int]:
-    """Return the mouse modes that are set."""
     return modes_after(terminal.received).private & OURS
 
 
 def open_text(terminal: Terminal) -> None:
-    """Show a row's JSON as plain text."""
     terminal.press("y")
     terminal.wait_for("Show as plain text")
     terminal.press("\x1b[A", " ")
@@ -66,7 +63,7 @@ def test_the_mouse_is_the_terminals_while_a_text_is_shown_and_ours_afterwards(se
         for key in (ESC, "q", ENTER):
             assert reports(terminal) == OURS
             open_text(terminal)
-            # Above the text stand the status line and the newest loss only.
+            # Above the text, only the status line and the newest loss are visible.
             assert all(not line.startswith(("▌", "▏")) for line in terminal.display[2:])
             terminal.press(key)
             terminal.wait_for("STATE    FOR BEAT NAME")

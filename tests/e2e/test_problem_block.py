@@ -1,4 +1,4 @@
-"""Rules 1 to 6 of the screen on the real program: what a person sees, with the attributes of its cells."""
+"""Rules 1 to 6 of the screen on the real program, with the cells' attributes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CURSOR = "3a3a3a"
 
 
 def rows(lost: Collection[str]) -> list[dict[str, Any]]:
-    """Return 40 rows, of which some are offline, and one that has been so for two days."""
+    """Return 40 rows: `lost` offline, and one row offline for two days."""
     now = time.time() * 1000
     changes: dict[str, Any] = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": STARTED}
     down = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": now - 5_000}
@@ -43,7 +43,7 @@ def lose(server: Faulty, lost: Collection[str], *terminals: Terminal) -> None:
 
 
 def assert_marks(usual: Terminal, plain: Terminal, ansi: Terminal) -> None:
-    """The loss with its bar, its tag and its reason below the status line, beside the cursor; then the rule."""
+    """Assert the loss with bar, tag and reason below the status line, next to the cursor; then the rule."""
     for terminal, marks in ((usual, "▌►○"), (plain, "!>x"), (ansi, "▌►○")):
         terminal.wait_for(rf"^{re.escape(marks)} off +[0-9]+s NEW +host-20 +disconnected$")
         assert " host-20 " in terminal.display[1]
@@ -58,7 +58,7 @@ def assert_marks(usual: Terminal, plain: Terminal, ansi: Terminal) -> None:
 
 
 def assert_one_place(server: Faulty, usual: Terminal) -> None:
-    """The cursor follows a row into the block and stays on its line when the row is back; the table lacks the row."""
+    """The cursor follows a row into the block and stays on the line when the row returns; the table omits the row."""
     usual.press("jjj")
     usual.wait_for("^ ►● on .* host-02 ")
     lose(server, {"host-20", "host-02"}, usual)
@@ -114,7 +114,6 @@ def test_losses_stand_in_the_block_with_marks_and_in_one_place(tmp_path: Path, *
 
 
 def block_of(terminal: Terminal) -> list[str]:
-    """The lines between the status line and the rule, or the table's titles where there is no rule."""
     lines = terminal.display[1:]
     return lines[: next((y for y, line in enumerate(lines) if re.match("──| +STATE ", line)), 0)]
 
@@ -139,7 +138,7 @@ def test_the_block_takes_a_third_of_the_screen_and_counts_the_lines_without_room
 
 
 def changing(late_since: float, gone: Collection[str] = (), back: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Return a late row, one that was offline at first, and 20 others."""
+    """Return a late row, a row that was offline at first, and 20 more."""
     now = time.time() * 1000
     alive: dict[str, Any] = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": STARTED}
     down = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": STARTED}
@@ -151,7 +150,7 @@ def changing(late_since: float, gone: Collection[str] = (), back: Collection[str
 
 
 def assert_tagged(terminal: Terminal, pattern: str, tag: str, colour: str) -> None:
-    """The row has a bar and a bold tag of a colour, or the tag in reverse video where there are few colours or none."""
+    """Assert a bar and a bold coloured tag, or a tag in reverse video with few colours or none."""
     terminal.wait_for(pattern)
     y = next(y for y, line in enumerate(terminal.display) if re.match(pattern, line))
     bar, mark = terminal.screen.buffer[y][0], terminal.screen.buffer[y][terminal.display[y].index(tag)]
@@ -177,7 +176,7 @@ def test_gone_and_returned_rows_stand_in_the_block_and_late_rows_below(tmp_path:
         usual = start("usual", 80, 24)
         small = start("small", 60, 15, "--ascii", NO_COLOR="1")
         ansi = start("ansi", 80, 24, ENVWATCH_THEME="envwatch-ansi")
-        for awaited in ("BACK", "gone"):  # two listings that lack a row prove that it is gone
+        for awaited in ("BACK", "gone"):  # two listings without a row prove that the row is gone
             server.rows = changing(late_since, {"host-07"}, back={"weak"})
             for terminal in (usual, small, ansi):
                 terminal.press("r")

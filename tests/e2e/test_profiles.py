@@ -1,4 +1,4 @@
-"""Several profiles in the real program: side by side on one screen, and each with its own trouble."""
+"""Several profiles in the real program: on one screen, each with separate failures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ SIZES = {"acme": 8, "bolt": 11}
 
 @contextmanager
 def two_servers() -> Iterator[dict[str, Server]]:
-    """Two fleets, each behind a key of its own."""
     with (
         still_server(SIZES["acme"], 7, KEYS["acme"]) as acme,
         still_server(SIZES["bolt"], 3, KEYS["bolt"]) as bolt,
@@ -46,13 +45,12 @@ def two_servers() -> Iterator[dict[str, Server]]:
 
 @pytest.fixture
 def servers() -> Iterator[dict[str, Server]]:
-    # Fresh for each test: environments join a simulated fleet as time passes, and the tests count them.
+    # Fresh for each test: environments join a simulated fleet as time passes, and the tests count environments.
     with two_servers() as running:
         yield running
 
 
 def credentials(home: Path, servers: Mapping[str, Server], **keys: str) -> dict[str, str]:
-    """Write a configuration file with a profile for each server; return what else the environment needs."""
     lines = ['interval = "1s"']
     for name, server in servers.items():
         lines += [f"[profiles.{name}]", f'base_url = "{server.base_url}"', f'api_key_env = "{name.upper()}_KEY"']
@@ -95,7 +93,6 @@ def test_profiles_stand_side_by_side_and_the_end_of_one_leaves_the_other_live(tm
 
 
 def profiles_of(terminal: Terminal) -> dict[str, int]:
-    """How many environments of each profile are in the block and in the table."""
     titles, counts = titles_line(terminal), Counter[str]()
     place = terminal.display[titles].index("PROFILE")
     for y, line in enumerate(terminal.display):
@@ -179,7 +176,6 @@ def test_a_key_refused_under_one_profile_is_reported_with_its_name_beside_the_ot
 
 @pytest.fixture(scope="module")
 def gone() -> Server:
-    """A server that is not there any more."""
     with Server(FleetSpec(3, 1), key=KEYS["bolt"]) as server:
         return server
 

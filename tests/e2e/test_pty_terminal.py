@@ -1,4 +1,4 @@
-"""The emulated terminal shows what its library shows, though it reads only the lines that have changed."""
+"""Compares the emulated terminal, which reads changed lines only, with the library's screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the real program remembers from one run to the next, and what it does not."""
+"""State that the real program keeps between runs, and state that is dropped."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with still_server(size=40, seed=7, key=KEY) as running:  # whose columns have the same width in every run
+    with still_server(size=40, seed=7, key=KEY) as running:  # columns have the same width in every run
         yield running
 
 
 @contextmanager
 def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Terminal]:
-    """A dashboard that is slow to poll, whose state lies in a folder of its own; it is quit at the end."""
     environ = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": server.base_url, "XDG_STATE_HOME": str(home / "state")}
     environ |= own_keys(home)
     with Terminal.of_envwatch("--interval", "60", home=home, columns=columns, lines=26, environ=environ) as terminal:
@@ -44,12 +43,10 @@ def dashboard(server: Server, home: Path, columns: int = 140) -> Iterator[Termin
 
 
 def header(terminal: Terminal) -> str:
-    """The line over the table, up to the pane beside it."""
     return terminal.display[titles_line(terminal)].partition("▏")[0]
 
 
 def kept(home: Path, name: str) -> dict[str, Any]:
-    """What a file of state holds."""
     path = home / "state" / "envwatch" / name
     if not path.exists():
         return {}
@@ -60,17 +57,15 @@ def kept(home: Path, name: str) -> dict[str, Any]:
 
 
 def wait_for_mark(terminal: Terminal, name: str) -> None:
-    """Wait until the row is marked as acknowledged."""
     terminal.wait_for(rf"^.►○ off .* {name} +✓ ")
 
 
 def find(terminal: Terminal, name: str) -> None:
-    """Filter for one environment by how its name begins, and let the cursor stand on it."""
     terminal.press(f"/{name[:4]}")
     terminal.wait_for(" 1/[0-9]+ ")
     terminal.press(ENTER)
     terminal.wait_for("/ Filter")
-    terminal.press("G")  # below the block, which no filter acts on
+    terminal.press("G")  # below the block, which no filter changes
     terminal.wait_for(rf"^.►○ off .* {name} ")
 
 
@@ -141,7 +136,7 @@ def test_columns_and_bell_are_those_of_the_last_run(server: Server, tmp_path: Pa
         wanted = {"KEY OWNER", "UPDATE"}
         for mark, title in re.findall(r"\[([x ])\] ([A-Z0-9 ]*[A-Z])", terminal.text):
             terminal.press(" j" if (mark == "x") != (title in wanted) else "j")
-        terminal.press("k", "KK", ENTER)  # the last that is in sight goes up by two
+        terminal.press("k", "KK", ENTER)  # the last visible column moves up by two
         terminal.wait_for("^  STATE    FOR BEAT NAME +UPDATE +KEY OWNER.*▏")
         chosen = header(terminal).split()
     assert kept(tmp_path, "state.json") == {"bell": True, "columns": ["state", "name", "update", "owner"]}

@@ -1,4 +1,4 @@
-"""The dashboard on a Textual in which a private part has another name, as after a release that renamed it."""
+"""The dashboard on a Textual with one renamed private part, as after a release."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ OPTIONAL: Final = {
     "_print_error_renderables",
     "_queue",
 }
-"""Parts that are used where they are there, and whose modules say what is missing without them."""
+"""Optional parts; the module of each part says what is missing without the part."""
 
 OWN: Final = {"_size"}
-"""Names that parts of our own share with Textual's."""
+"""Private names that envwatch's classes share with Textual."""
 
 OFTEN: Final = "_run_input_thread"
-"""What the usual run of the tests tries."""
+"""Tested in every run."""
 
 
 def names(found: Iterable[str]) -> list[Any]:
@@ -86,7 +86,7 @@ def test_where_a_part_for_bindings_is_missing_one_line_says_what_to_do(name: str
 
 
 def private_names(source: str) -> Iterator[str]:
-    """The private names that a module reads of anything, or gives to what a base of Textual may have."""
+    """Return the private names that a module reads, or defines on a subclass of a Textual base."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute | ast.FunctionDef | ast.AsyncFunctionDef):
             name = node.attr if isinstance(node, ast.Attribute) else node.name

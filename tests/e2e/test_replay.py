@@ -1,4 +1,4 @@
-"""A recording in the real program: on a machine that knows nothing of it, made by somebody who is not to be trusted."""
+"""A stranger's recording in the real program, on a machine without matching settings."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x9b5n"
-"""Sets a terminal's clipboard, and asks it a question."""
+"""Sets a terminal's clipboard, and queries the terminal."""
 
 
 def test_a_recording_of_a_stranger_plays_without_key_network_or_settings(tmp_path: Path) -> None:
-    """From a time on, at a speed; `p` pauses it; what is no text in it does not reach the terminal."""
+    """From a start time, at a speed; `p` pauses; control characters do not reach the terminal."""
     path, home = tmp_path / "night.rec", tmp_path / "home"
     home.mkdir()
     rows = [*beating(3), environment("env-9", lastHeartbeat=NOW)]

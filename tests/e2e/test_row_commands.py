@@ -1,4 +1,4 @@
-"""A command of the user's own for a row: the terminal is its own meanwhile, and the dashboard comes back whole."""
+"""A user-defined command for a row: the command gets the terminal, and the dashboard is restored afterwards."""
 
 from __future__ import annotations
 

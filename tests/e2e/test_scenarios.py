@@ -1,4 +1,4 @@
-"""The scenarios of the demo in a real terminal: what the pane says helps does help."""
+"""The demo's scenarios in a real terminal: the pane's advice helps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 def test_in_the_outage_the_key_in_the_pane_brings_the_pod_back(tmp_path: Path) -> None:
-    # Of all fleets, one whose pod is lost early and comes back fast.
+    # The seed's fleet loses a pod early, and the pod returns fast.
     arguments = ("demo", "--scenario", "outage", "--seed", "262", "--no-history", "--interval", "1s")
     with Terminal.of_envwatch(*arguments, home=tmp_path, columns=80, lines=24) as terminal:
         terminal.wait_for("[0-9]+ went offline together: all pod p-7")

@@ -1,4 +1,4 @@
-"""The real program on its demo fleet in a real terminal of 80x24, as a person would use it."""
+"""The real program on the demo fleet in a terminal of 80x24, used like a person would."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ def is_cursor_from(terminal: Terminal, line: int) -> bool:
 
 
 def wait_for_rows(terminal: Terminal, pattern: str) -> None:
-    """Wait until every row of the table starts with something, and there is one."""
     terminal.wait_until(lambda: (found := rows(terminal)) and all(re.match(pattern, row) for row in found), pattern)
 
 
 @pytest.fixture(scope="module")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    """A dashboard at 80x24 that is paused, so that what is seen is the answer to the keys. One run for many tests."""
+    """A paused dashboard at 80x24: only keys change the screen. Many tests share the run."""
     with demo(tmp_path_factory.mktemp("home"), 80, 24) as terminal:
         terminal.press("p")
         terminal.wait_for("PAUSED")
@@ -39,7 +38,6 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
 
 @pytest.fixture
 def terminal(still: Terminal) -> Terminal:
-    """The same, back at the start."""
     still.press("0", "g")
     still.wait_for(HEADER)
     still.wait_for_cursor(1)
@@ -50,7 +48,7 @@ def terminal(still: Terminal) -> Terminal:
 def test_keys_move_the_cursor(terminal: Terminal) -> None:
     names = [cursor_name(terminal)]
     below = titles_line(terminal)
-    for line in (below + 1, below + 2):  # behind the rule and the titles
+    for line in (below + 1, below + 2):  # below the rule and the titles
         terminal.press("j")
         terminal.wait_until(partial(is_cursor_from, terminal, line), f"the cursor on line {line}")
         names.append(cursor_name(terminal))

@@ -1,4 +1,4 @@
-"""A bug or a mistake never shows the key: not on the screen, not in the log, not in any file."""
+"""A bug or a mistake never shows the key: not on the screen, in the log, or in any file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from support.terminal_modes import is_fresh, modes_after
 
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
+from envwatch.redactor import FRAGMENT, Redactor
 from envwatch.storage.log import screen_report, whole_report
-from envwatch.storage.redactor import FRAGMENT, Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 BROKEN = str(Path(__file__).parents[1] / "support" / "broken_app.py")
 
 AT_ONCE = ("client", "poller")
-"""Places where the bug waits for no key."""
+"""Places where the bug needs no key press."""
 
 PLACES_AND_KEYS = {
     "client": "sk-let-0123456789abcdefghijklmnopqrstuvwxyz",
@@ -53,10 +53,9 @@ def fragments(key: str) -> set[str]:
 
 
 def traces(key: str, terminal: Terminal, home: Path) -> Iterator[str]:
-    """Where any part of the key can be read."""
     places = {"terminal": bytes(terminal.received), "screen": terminal.text.encode()}
     for path in home.rglob("*"):
-        with suppress(FileNotFoundError, IsADirectoryError):  # the program may rename one meanwhile
+        with suppress(FileNotFoundError, IsADirectoryError):  # the program may rename files meanwhile
             places[str(path)] = path.read_bytes()
     for place, content in places.items():
         yield from (f"{fragment} in {place}" for fragment in fragments(key) if fragment.encode() in content)
@@ -73,7 +72,7 @@ def test_a_bug_that_throws_the_key_ends_in_a_report_without_it(place: str, key: 
         code = terminal.wait_for_end()
         assert list(traces(key, terminal, tmp_path)) == []
         assert is_fresh(modes_after(terminal.received))
-        # An error in a task that is not awaited ends nothing, and is in the log.
+        # An error in a task that is not awaited is logged, and the app goes on.
         assert code == (0 if place == "task" else 1)
         assert ("a bug with {'Authorization':" in terminal.text) == (place != "task"), terminal.text
     logged = log.read_text()
@@ -256,7 +255,7 @@ def test_under_two_profiles_neither_key_is_in_an_export_a_file_of_state_or_the_l
             assert written >= {"acknowledged.json", "state.json", "envwatch.log", "envwatch"}
             for key in KEYS:
                 assert list(traces(key, terminal, tmp_path)) == []
-        # A key that the other server refuses, and a server that is away.
+        # A key that the other server refuses, and an unreachable server.
         swapped = environment(tmp_path, **environ) | {"ONE": KEYS[1]}
         for output in ("table", "json"):
             with Terminal(
@@ -335,7 +334,6 @@ def test_what_only_resembles_a_key_is_shown(text: str) -> None:
 
 
 def caught(depth: int) -> BaseException:
-    """An exception from deep down, in whose frames a local variable stands."""
     secret_local = "local-" + "variable"
     error = caught(depth - 1) if depth else ValueError("\x1b[2Jfrom afar\nin two lines")
     try:

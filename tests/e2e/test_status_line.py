@@ -1,4 +1,4 @@
-"""The status line and the news lines of the real program, with their attributes, while a fleet has a bad night."""
+"""The status line and the news lines of the real program with attributes, during a fleet's bad night."""
 
 from __future__ import annotations
 
@@ -27,16 +27,14 @@ SIZES = [(60, 15), (80, 24), (200, 50)]
 DAY_MS = 86_400_000
 
 ORANGE, GREY, YELLOW = "ff8700", "c6c6c6", "ffd75f"
-"""What is down, what is unknown, and what to be careful with; reverse as a badge."""
+"""Colours of down, unknown and warnings; reversed in a badge."""
 
 REFUSED = "Unauthorized"
 BROKEN = f"all connections are taken, ask again later {'and later ' * 11}END"
-"""A message of an error that no size but the largest can show in two lines."""
+"""An error message that fits into two lines only at the largest size."""
 
 
 class Beating(Sequence[dict[str, Any]]):
-    """Rows that have a fresh heartbeat whenever they are listed."""
-
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
         self._rows = rows
 
@@ -60,7 +58,7 @@ class Beating(Sequence[dict[str, Any]]):
 
 
 def profile_state() -> Beating:
-    """34 up, 2 down since a moment ago, 3 for a month, and one whose time cannot be true."""
+    """Return rows: 34 up, 2 just down, 3 down for a month, and one with an impossible time."""
     now = time.time() * 1000
     rows = [wire_row(f"env-{number}") for number in range(40)]
     for row in rows[:2]:
@@ -72,7 +70,7 @@ def profile_state() -> Beating:
 
 
 def look(terminal: Terminal, line: int, pattern: str) -> tuple[str, str, bool, bool]:
-    """Foreground, background, bold and reverse of the first match in a line, which must have one look."""
+    """Return foreground, background, bold and reverse of the first match in a line, which must be uniform."""
     found = re.search(pattern, terminal.display[line])
     assert found is not None, (pattern, terminal.text)
     cells = [terminal.screen.buffer[line][x] for x in range(found.start(), found.end())]
@@ -82,13 +80,12 @@ def look(terminal: Terminal, line: int, pattern: str) -> tuple[str, str, bool, b
 
 
 def badge_colour(terminal: Terminal, pattern: str) -> str:
-    """The colour of the field of a badge in the status line."""
     foreground, background, _, is_reversed = look(terminal, 0, pattern)
     return foreground if is_reversed else background
 
 
 def at_each_size(terminal: Terminal, status: str, news: str = "") -> Iterator[tuple[int, int]]:
-    """Resize the terminal, wait for the status line and the news, and check whose fleet it is."""
+    """Resize the terminal, wait for the status line and the news, and check the profile."""
     for columns, lines in SIZES:
         terminal.resize(columns, lines)
         terminal.wait_until(
@@ -114,7 +111,7 @@ def server() -> Iterator[Faulty]:
 
 
 def events(terminal: Terminal) -> str:
-    """All lines of the event log but the one that repeats the event under the cursor; the log is closed again."""
+    """Return the event log's lines without the repeated event under the cursor; close the log again."""
     terminal.press("e")
     terminal.wait_for("^ events  watched since")
     found = re.sub(r"(?m)^ *[0-9]{4}-[0-9]{2}-[0-9]{2} .*$", "", terminal.text)
@@ -169,7 +166,7 @@ def _an_empty_list_is_held(terminal: Terminal, server: Faulty) -> None:
 
 def _a_long_failure_is_in_two_lines_and_whole_in_the_log(terminal: Terminal, server: Faulty) -> None:
     server.break_every_page(says(500, f'{{"detail":"{BROKEN}"}}'))
-    # A change of the terminal's size takes several frames: in the first ones, events stand below the message.
+    # A resize takes several frames; in the first frames, events are below the message.
     in_two_lines = r"server error:.* next try in [0-9]+s, r tries now\n(.* e: all of it\n / Filter|.* END\n)"
     for columns, _ in at_each_size(terminal, "live|STALE", in_two_lines):
         line = next(number for number, text in enumerate(terminal.display) if "server error:" in text)
@@ -202,7 +199,6 @@ def _a_refused_key_says_what_to_do(terminal: Terminal, server: Faulty) -> None:
 
 
 def test_title_list_line_and_check_say_the_numbers_of_the_dashboard(tmp_path: Path, server: Faulty) -> None:
-    """One loss is acknowledged, and one loss is silenced."""
     variables = unlimited(server)
     command = [sys.executable, "-m", "envwatch"]
 

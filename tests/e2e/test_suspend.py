@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEY = "demo-key-of-the-test"
 STOPPED_FOR = 9.0
-"""Seconds: more than three intervals, and long enough for changes of the demo fleet."""
+"""Seconds: more than three intervals, enough for changes of the demo fleet."""
 
 
 @pytest.mark.slow
@@ -55,17 +55,17 @@ def test_a_wall_clock_that_is_set_by_three_days_is_a_notice_between_events_of_th
             FAKETIME_TIMESTAMP_FILE=str(shift),
             FAKETIME_NO_CACHE="1",
             FAKETIME_DONT_FAKE_MONOTONIC="1",
-            FAKETIME_FORCE_MONOTONIC_FIX="0",  # with the fix, a thread waits seconds for another one's lock
+            FAKETIME_FORCE_MONOTONIC_FIX="0",  # with the fix, a thread waits seconds for a lock
         )
         program = [sys.executable, "-m", "envwatch", "--interval", "1"]
-        # The file that changes counts only without the variable that `faketime` sets.
+        # A changed file counts only without the variable that `faketime` sets.
         command = ["faketime", "-m", "-f", "+0", "env", "-u", "FAKETIME", *program]
         with Terminal(command, environ, columns=110, may_fork=False) as terminal:
             terminal.wait_for("● [0-9]+ on")
-            # The file is replaced at once: the program ends if a reading finds the file empty.
+            # The file is replaced atomically: the program ends on reading an empty file.
             (tmp_path / "next").write_text("+3d", encoding="ascii")
             (tmp_path / "next").replace(shift)
             terminal.press("e")
             terminal.wait_for("this machine's clock was set ahead by 3d")
-            # A busy machine may stop the program for some seconds, which is a sleep, too.
+            # A busy machine may stop the program for some seconds, which counts as a sleep.
             assert not re.search("(slept|blind) for [0-9]+d", terminal.text)

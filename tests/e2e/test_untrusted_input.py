@@ -15,7 +15,7 @@ from support.shells import ENVWATCH, SHOWN, restored
 from support.terminal_modes import IN_BAND_RESIZE, modes_after
 
 REPORTS_SIZES = b"\x1b[?2048;2$y"
-"""A terminal's answer that it can report its size."""
+"""A terminal's answer that size reports are supported."""
 
 NONSENSE = {
     "a Latin-1 letter": b"\xe9",
@@ -34,7 +34,7 @@ NONSENSE = {
 
 
 SIZES = ("an enormous screen", "another screen than the kernel's", "a screen of no pixels, and a click")
-"""What changes how the program learns its size: each of them needs a program of its own."""
+"""Inputs that change how the program learns the size; each needs a separate program."""
 
 RUNS = [*([name] for name in SIZES), [name for name in NONSENSE if name not in SIZES]]
 
@@ -82,7 +82,7 @@ def test_the_kernels_signal_reports_a_resize_even_if_the_terminal_offered_to(
         terminal.wait_for(SHOWN)
         terminal.send(REPORTS_SIZES + b"\x1b[48;24;80;480;800t")
         terminal.wait_until(lambda: IN_BAND_RESIZE in modes_after(terminal.received).private, "the mode set")
-        for _ in range(rounds):  # the offer again in the very moment of the signal
+        for _ in range(rounds):  # the offer again at the moment of the signal
             for (columns, lines), shown in (((30, 7), "too small"), ((80, 24), SHOWN)):
                 terminal.send(REPORTS_SIZES)
                 terminal.resize(columns, lines)
@@ -90,8 +90,6 @@ def test_the_kernels_signal_reports_a_resize_even_if_the_terminal_offered_to(
         terminal.press("\x03")
         assert terminal.wait_for_end() == 130
 
-
-# Fuzzing.
 
 PIECES = [
     *(bytes([byte]) for byte in range(256)),
@@ -111,7 +109,7 @@ def test_after_random_bytes_keys_work(tmp_path: Path, seed: int) -> None:
         terminal.wait_for(SHOWN)
         for _ in range(FUZZED // 100):
             terminal.send(b"".join(chance.choices(PIECES, k=100))[:100])
-        # Ends whatever is incomplete, and closes whatever is open.
+        # Ends an incomplete sequence, and closes open boxes.
         terminal.send(b"\x18\x1b[201~")
         terminal.press(ESC * 20, "?")
         terminal.wait_for("approves everything")

@@ -29,8 +29,6 @@ SIZES = [(80, 24), (120, 36)]
 
 
 class Team(NamedTuple):
-    """An upstream, `serve`, and the homes of its viewers."""
-
     upstream: Upstream
     key: str
     served: ServeProgram
@@ -38,7 +36,7 @@ class Team(NamedTuple):
 
     @property
     def polls(self) -> int:
-        """Complete listings that `serve` has logged."""
+        """Number of complete listings in the log of `serve`."""
         log = self.home / "serve.log"
         return log.read_text().count(" poll: ") if log.exists() else 0
 
@@ -51,7 +49,6 @@ class Team(NamedTuple):
         return asking(self.home / "direct", self.upstream.url, self.key)
 
     def states(self, environ: dict[str, str]) -> dict[str, str]:
-        """What `envwatch list` says."""
         done = run(environ, "list", "-o", "json")
         assert done.returncode == 0, done.stderr
         return {row["id"]: row["state"] for row in json.loads(done.stdout)["environments"]}
@@ -80,7 +77,6 @@ def dashboard(environ: dict[str, str], *arguments: str) -> Iterator[Terminal]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """A team for tests after which it is as before."""
     with team(tmp_path_factory.mktemp("team")) as running:
         wait_until(lambda: running.polls, "a first listing")
         yield running
@@ -97,7 +93,7 @@ def test_a_viewer_says_why_there_is_no_listing_yet_and_has_one_with_the_server(t
 
 @pytest.mark.parametrize("changes", first_quick([1, 5]))
 def test_a_change_is_on_the_screen_of_a_viewer_soon_after(shared: Team, changes: int) -> None:
-    """Most of the time is the interval of the server, one second here, and that of the viewer, another one."""
+    """The delay is mostly the server's interval, one second here, plus the viewer's."""
     with dashboard(shared.viewer()) as terminal:
         terminal.wait_for(r"● \d\d on .* live ")
         lags = list[float]()
@@ -156,7 +152,7 @@ def test_a_date_that_is_an_hour_off_gives_a_viewer_the_verdicts_of_a_direct_obse
             one, other = here.states(here.viewer()), here.states(here.direct())
             return {id_ for id_ in one.keys() | other.keys() if one.get(id_) != other.get(id_)}
 
-        # One that changes between the two is the same a moment later.
+        # A row that changes between both listings agrees a moment later.
         wait_until(lambda: not differing(), "verdicts that are the same")
         for terminal in (viewer, direct):
             shown = terminal.wait_for(r"● (\d\d) on")
@@ -172,7 +168,7 @@ def test_blindness_reaches_a_viewer_with_its_cause_and_ends_within_two_polls(tmp
         for columns, lines in SIZES:
             terminal.resize(columns, lines)
             terminal.wait_for(r" \? \d\d unknown {2,}BLIND \d+s", within=BLIND_WITHIN_S)
-            # The message takes two lines, and breaks at a word that depends on its numbers.
+            # The message takes two lines; the break depends on the numbers.
             terminal.wait_for(r"(?s)envwatch serve has.*had no.*listing for.*\d+ s:.*nothing.*listens at")
         answer = here.served.ask()
         assert (answer.status, answer.json["errorCode"]) == (503, "envwatch_blind")
@@ -206,6 +202,6 @@ def test_a_server_that_ends_is_told_from_one_that_is_blind(tmp_path: Path) -> No
         terminal.wait_for(r"● \d\d on .* live ")
         assert here.served.end() == 143
         port = here.served.port
-        # When the server is tried next stands at the end of the first of two lines.
+        # The next try's time is at the end of the first of two lines.
         stopping = r"envwatch serve is +(next try in \d+s)?\s+stopping"
         terminal.wait_for(rf"(?s)nothing\s+listens at\s+127\.0\.0\.1:{port}|{stopping}", within=60)

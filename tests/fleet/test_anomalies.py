@@ -27,7 +27,6 @@ STEP = 5_000.0
 
 
 def story(*listings: list[Environment]) -> Iterable[Outcome]:
-    """The listings, one every five seconds."""
     return [listed(rows, NOW + number * STEP) for number, rows in enumerate(listings)]
 
 
@@ -40,15 +39,11 @@ def kinds(events: list[Event]) -> list[Kind]:
 
 
 def quarantined(profile_state: ProfileState) -> tuple[Anomaly, int] | None:
-    """The anomaly of the quarantined listings, and their number."""
     return (
         None
         if profile_state.quarantine is None
         else (profile_state.quarantine.anomaly, profile_state.quarantine.listings)
     )
-
-
-# An emptied list
 
 
 @pytest.mark.parametrize(
@@ -117,9 +112,6 @@ def test_the_data_on_the_screen_grows_old_while_a_listing_is_quarantined() -> No
     assert profile_state.age(reading(NOW + 2 * STEP)) == profile_state.interval * 2
 
 
-# Rows that vanish together
-
-
 def lacking(
     count: int,
     first: int,
@@ -129,7 +121,6 @@ def lacking(
     confirmed_absent: frozenset[SafeText] = frozenset(),
     in_doubt: frozenset[SafeText] = frozenset(),
 ) -> Listed:
-    """A listing of so many beating rows that lacks those from the first number to the last."""
     missing = ids(first, last)
     outcome = listed([row for row in beating(count, at) if row.id not in missing], at)
     snapshot = replace(outcome.snapshot, confirmed_absent=confirmed_absent, in_doubt=in_doubt)
@@ -189,7 +180,7 @@ def test_the_rows_that_are_listed_are_watched_while_the_others_are_quarantined()
 
 
 def test_rows_that_come_back_while_quarantined_were_never_away() -> None:
-    """60 rows are missing each time, and not quite the same ones: 54 of them are missing all the time."""
+    """60 rows are missing each time, with variations: 54 rows are missing all the time."""
     moments = [NOW + step * STEP for step in range(1, 14)]
     others = [lacking(250, 1 + step // 2, 60 + step // 2, at) for step, at in enumerate(moments)]
     profile_state, events = watched([listed(beating(250)), *others])
@@ -201,7 +192,7 @@ def test_rows_that_come_back_while_quarantined_were_never_away() -> None:
 
 
 def test_a_row_that_comes_back_while_quarantined_is_judged_by_when_it_was_listed_and_not_by_the_gap() -> None:
-    """Its heartbeat advanced some time since it was last listed, and not since the listing before."""
+    """The heartbeat advanced some time since the row was last listed, not since the previous listing."""
     beat = NOW + 31_000
     rows = [environment(f"env-{number}", lastHeartbeat=beat) for number in range(1, 11)]
     outcomes = [lacking(10, 1, 5, NOW + at) for at in (STEP, 90_000.0)]
@@ -257,7 +248,7 @@ def test_rows_whose_absence_is_confirmed_are_gone_after_two_listings() -> None:
 
 
 def test_confirmations_add_up_until_no_more_than_a_fifth_is_left() -> None:
-    """60 of 250 vanish, 9 are confirmed each time: after two times 42 are left, which is less than a fifth."""
+    """60 of 250 vanish, 9 are confirmed each time: after two times 42 are left, less than a fifth."""
     profile_state, _ = watched([listed(beating(250)), lacking(250, 1, 60, NOW + STEP, confirmed_absent=ids(1, 9))])
     assert quarantined(profile_state) == (Anomaly.VANISHED, 1)
 
@@ -293,9 +284,6 @@ def test_another_anomaly_in_between_starts_the_count_over_and_makes_nothing_gone
     assert kinds(events) == [Kind.HELD] * 3
 
 
-# Lost heartbeats
-
-
 @pytest.mark.parametrize(("lost", "of", "quarantined"), [(2, 4, False), (3, 4, True), (3, 14, True), (3, 15, False)])
 def test_many_heartbeats_lost_on_a_kept_connection_are_quarantined(lost: int, of: int, *, quarantined: bool) -> None:
     rows = beating(of)
@@ -327,7 +315,7 @@ def test_heartbeats_lost_with_their_connections_are_no_anomaly() -> None:
 
 
 def test_new_connections_that_have_not_beaten_yet_are_no_anomaly() -> None:
-    """A heartbeat is lost only where its connection was kept."""
+    """A heartbeat counts as lost only if the connection was kept."""
     rows = beating(5)
     new = [environment(row.id, connectionId=f"new-{row.id}", lastHeartbeat=None) for row in rows]
     profile_state, events = watched(story(rows, new))
@@ -343,13 +331,10 @@ def test_one_anomaly_does_not_confirm_another() -> None:
     assert quarantined(profile_state) == (Anomaly.EMPTIED, 1)
 
 
-# Stalled heartbeats
-
-
 def standing_still(
     count: int, until: float, *, dated: bool = True, skew: float = 0.0
 ) -> tuple[ProfileState, list[Event]]:
-    """A fleet that beat once more five seconds after it was first listed, and then never again."""
+    """Return a fleet that beat once more five seconds after the first listing, then never again."""
     rows = beating(count, NOW + STEP)
     moments = [NOW + STEP * n for n in range(1, 1000) if NOW + STEP * n < until]
     moments.append(until)
@@ -413,7 +398,7 @@ def test_stalled_rows_are_counted_as_unknown_and_those_that_are_down_by_their_pr
 
 @pytest.mark.parametrize("gap", ["failures", "blindness", "sleep"])
 def test_a_time_without_successful_polls_proves_no_stall(gap: str) -> None:
-    """Ten minutes later all heartbeats are ten minutes old, and one listing says so: they were lost meanwhile."""
+    """Ten minutes later one listing has ten-minute-old heartbeats: the heartbeats were lost meanwhile."""
     before, _ = standing_still(12, NOW + 2 * STEP)
     later = NOW + 600_000
     between: dict[str, list[Outcome]] = {
@@ -437,7 +422,7 @@ def test_a_short_sleep_proves_no_stall() -> None:
 
 @pytest.mark.parametrize(("seconds", "stalled"), [(69.999, False), (70, True)])
 def test_a_failed_poll_in_between_stops_the_count_and_does_not_start_it_over(seconds: float, *, stalled: bool) -> None:
-    """Once a minute a poll fails: a stall must be known before the heartbeats are two minutes old all the same."""
+    """A poll fails once a minute; a stall must still be known before the heartbeats are two minutes old."""
     rows = beating(10, NOW + STEP)
     before, _ = standing_still(10, NOW + STEP + 30_000)
     moments = [NOW + STEP + second * 1000 for second in (40, 45, 50, 55, 60, 65, seconds)]
@@ -464,7 +449,7 @@ def test_a_disconnect_is_believed_while_heartbeats_stand_still() -> None:
 
 
 def test_when_heartbeats_resume_every_row_has_time_to_beat() -> None:
-    """One after the other they beat again within 30 s; the one that does not is offline, once the others had time."""
+    """The rows beat again within 30 s; a row that does not is offline once the rest had time."""
     resumed = NOW + 600_000
     profile_state, all_events = standing_still(10, resumed - STEP)
     for second in range(0, 60, 5):
@@ -484,7 +469,7 @@ def test_when_heartbeats_resume_every_row_has_time_to_beat() -> None:
 
 
 def _last_beat(second: int, n: int) -> float:
-    """The newest of the beats that come every 30 s, the n-th row's three seconds after the one before."""
+    """Return the newest beat: every 30 s, with each row three seconds after the previous row."""
     return ((second - 3 * n) // 30 * 30 + 3 * n) * 1000
 
 
@@ -515,7 +500,7 @@ def test_one_heartbeat_from_the_future_stalls_nothing(future: float) -> None:
 
 @pytest.mark.parametrize("skew", [-86_400_000, -300_000, 300_000, 86_400_000])
 def test_a_wrong_local_clock_stalls_nothing(skew: float) -> None:
-    """Even when no answer tells the time: each heartbeat is compared with the one before, not with a clock."""
+    """Even without dated answers: each heartbeat is compared with the previous heartbeat, not with a clock."""
     profile_state = ProfileState()
     for second in range(0, 300, 5):
         beat = NOW + second // 30 * 30_000

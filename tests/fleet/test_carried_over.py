@@ -1,4 +1,4 @@
-"""What a run takes over from the run before: as if it had watched all the time, as far as the rows prove that."""
+"""State carried over from the previous run, as if watched all the time, if the rows prove that."""
 
 from __future__ import annotations
 
@@ -27,12 +27,10 @@ DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt
 
 
 def row(at: float, id_: str = "env-1", **changes: Any) -> Environment:
-    """A row that beat just before a moment."""
     return environment(id_, **({"lastHeartbeat": at - 1_000} | changes))
 
 
 def lives(*listings: tuple[float, Sequence[Environment]]) -> ProfileState:
-    """A fleet after listings at some moments after `NOW`."""
     return watched([listed(rows, NOW + after) for after, rows in listings])[0]
 
 
@@ -41,7 +39,6 @@ def taken_over(before: ProfileState, first: ProfileState, id_: str = "env-1") ->
 
 
 LOST = lives((0, [row(NOW)]), (5_000, [row(NOW, **DOWN)]))
-"""The run before has seen the environment go."""
 
 
 @pytest.mark.parametrize(("gap", "tag"), [(5 * MINUTE, "NEW"), (15 * MINUTE - 1, "NEW"), (15 * MINUTE, None)])
@@ -68,7 +65,7 @@ def test_a_loss_that_the_run_before_saw_is_marked_as_long_as_it_is_recent(gap: i
 def test_what_happened_in_a_long_gap_is_marked_if_the_row_says_when(
     changes: dict[str, Any], tag: str | None, changed_at: float | None
 ) -> None:
-    """Of a mode that changed within hours, nothing says that it did so lately."""
+    """A mode that changed within hours has no proof of a recent change."""
     at = NOW + HOUR + 5 * MINUTE
     found = taken_over(lives((0, [row(NOW)])), lives((at - NOW, [row(at, **changes)])))
     assert found.tag(at) == tag
@@ -136,7 +133,6 @@ def test_a_row_that_flaps_goes_on_flapping_without_another_event() -> None:
 
 
 GONE = lives((0, beating(2)), (5_000, beating(1)), (10_000, beating(1)))
-"""The run before has seen `env-2` go."""
 
 
 @pytest.mark.parametrize(("before", "since_at"), [(GONE, NOW + 10_000), (lives((0, beating(2))), NOW + 20_000)])
@@ -167,7 +163,7 @@ def test_what_is_gone_is_kept_for_an_hour(gap: int, *, is_kept: bool) -> None:
 
 
 def test_the_heartbeat_of_what_was_gone_is_no_proof_when_it_returns() -> None:
-    """It has not advanced between two listings of this run, so that the server's clock alone says how old it is."""
+    """The heartbeat has not advanced between two listings of this run, so only the server's clock gives an age."""
     first = with_run_before(lives((MINUTE, beating(1, NOW + MINUTE))), lives((0, beating(2))))
     rows = [*beating(1, NOW + 10 * MINUTE), row(NOW + MINUTE / 2, "env-2")]
     after, _ = watched([failed(at=NOW + 9 * MINUTE), listed(rows, NOW + 10 * MINUTE)], first)

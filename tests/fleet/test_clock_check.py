@@ -1,4 +1,4 @@
-"""The skew check: no wrong `Date` takes a fleet offline, and none hides a machine that stopped."""
+"""The skew check: no wrong `Date` takes a fleet offline or hides a stopped machine."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ DAY = 24 * HOUR
 
 
 def beat_of(number: int, at: float) -> float:
-    """When a machine last beat: every 30 s, each at another moment."""
+    """Return a machine's newest heartbeat: every 30 s, with an offset per machine."""
     return at - (at + number * 6_000) % 30_000
 
 
 def rows_at(at: float, stopped: Mapping[int, float] | None = None, count: int = 12) -> list[Environment]:
-    """Machines that beat, some of them up to a moment and no longer."""
+    """Return beating machines; `stopped` has the last moment of some."""
     ends = stopped or {}
     return [
         environment(f"env-{n}", lastHeartbeat=beat_of(n, min(at, ends.get(n, at))), connectedAt=NOW - HOUR)
@@ -43,7 +43,6 @@ def rows_at(at: float, stopped: Mapping[int, float] | None = None, count: int = 
 
 
 def dated(rows: list[Environment], at: float, error: float = 0.0) -> Listed:
-    """A listing whose `Date` is wrong."""
     outcome = listed(rows, at)
     return replace(outcome, snapshot=replace(outcome.snapshot, clock=(OffsetBounds(error - 500, error + 500),)))
 
@@ -51,7 +50,6 @@ def dated(rows: list[Environment], at: float, error: float = 0.0) -> Listed:
 def story(
     listings: int, errors: Mapping[int, float], stopped: Mapping[int, float] | None = None
 ) -> tuple[ProfileState, list[Event]]:
-    """Listings five seconds apart, some of them with a wrong `Date`."""
     moments = [(number, NOW + number * STEP) for number in range(listings)]
     return watched(dated(rows_at(at, stopped), at, errors.get(number, 0.0)) for number, at in moments)
 
@@ -60,12 +58,9 @@ def kinds_and_ids(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
     return sorted((leaf.kind, leaf.id) for leaf in flatten(events))
 
 
-# Its bounds
-
-
 @pytest.mark.parametrize(("age", "is_ruled_out"), [(29_999, True), (30_000, False), (1e12, False)])
 def test_a_heartbeat_is_no_younger_than_the_listing_that_first_held_it(age: float, *, is_ruled_out: bool) -> None:
-    """One minute old by the listings, of which one whole beat is tolerated."""
+    """The listings prove an age of one minute, and one whole beat is tolerated."""
     skew_check = SkewCheck.for_heartbeat(NOW, MonotonicS(40.0))
     assert skew_check.contradicts(ServerMs(NOW + age), MonotonicS(100.0), 100_000.0) is is_ruled_out
 
@@ -79,13 +74,10 @@ def test_a_heartbeat_seen_to_advance_is_no_older_than_the_listing_that_held_the_
 
 
 def test_what_a_clock_slept_through_makes_no_heartbeat_too_old() -> None:
-    """The monotonic clock stood still for an hour: the heartbeat may be older than it says, by as much."""
+    """The monotonic clock stood still for an hour, so the heartbeat may be an hour older than measured."""
     skew_check = SkewCheck.for_heartbeat(NOW, MonotonicS(40.0), 35_000.0)
     assert not skew_check.contradicts(ServerMs(NOW + HOUR), MonotonicS(100.0), HOUR + 100_000)
     assert skew_check.contradicts(ServerMs(NOW + HOUR), MonotonicS(100.0), 100_000.0)
-
-
-# A wrong `Date`
 
 
 @pytest.mark.parametrize("error", [-DAY, -HOUR, HOUR, DAY])
@@ -100,7 +92,7 @@ def test_one_wrong_date_takes_no_fleet_offline_and_brings_none_back(error: float
 
 
 def test_a_date_that_stays_wrong_hides_no_machine_that_stopped() -> None:
-    """It beats once after it was first listed; two minutes after that it is offline, whatever `Date` says."""
+    """The machine beats once after the first listing; two minutes later it is offline, whatever `Date` says."""
     stopped = {3: NOW + 20_000}
     profile_state, events = story(60, dict.fromkeys(range(10, 60), -HOUR), stopped)
 
@@ -114,7 +106,7 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_stopped() -> None:
 def test_a_date_that_stays_wrong_hides_no_machine_that_never_advanced(
     error: float, seconds: int, *, is_up: bool
 ) -> None:
-    """That it was first listed two minutes ago proves it as old as that."""
+    """A first listing two minutes ago proves an age of two minutes."""
     dead = environment("env-1", lastHeartbeat=NOW - 1_000)
     moments = range(0, seconds + 1, 5)
     profile_state, _ = watched(dated([dead], NOW + second * 1000, error if second else 0.0) for second in moments)
@@ -124,7 +116,7 @@ def test_a_date_that_stays_wrong_hides_no_machine_that_never_advanced(
 
 
 def test_what_was_lost_stays_lost_when_the_clock_turns_back() -> None:
-    """The skew check has existed for ten seconds only: that does not prove the heartbeat so young."""
+    """The skew check is only ten seconds old, which does not prove a young heartbeat."""
     lost = [environment("env-1", lastHeartbeat=NOW - 1_800_000)]
     _, events = watched(dated(lost, NOW + number * STEP, -HOUR if number == 2 else 0.0) for number in range(4))
     assert events == []
@@ -152,7 +144,7 @@ def test_waking_without_a_date_on_a_wrong_clock_takes_nothing_offline() -> None:
 
 
 def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() -> None:
-    """No answer tells the time, the clock is an hour ahead, and a row is absent just when it beats."""
+    """No answer has a time, the clock is an hour ahead, and a row is absent just at a beat."""
 
     def rows(number: int) -> list[Environment]:
         every = rows_at(NOW + number * STEP)
@@ -166,7 +158,7 @@ def test_a_row_that_a_listing_lacked_is_still_known_by_its_heartbeat_before() ->
 
 
 def wrong_by(sign: int) -> st.SearchStrategy[float]:
-    """An error that the skew check can detect: more than one beat and one interval."""
+    """An error beyond one beat and one interval, which the skew check can detect."""
     return st.integers(36_000, int(DAY)).map(lambda error: float(sign * error))
 
 

@@ -1,4 +1,4 @@
-"""The counts of the status line are those of the rows."""
+"""The status line's counts equal the rows' counts."""
 
 from __future__ import annotations
 

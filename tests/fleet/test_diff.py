@@ -1,4 +1,4 @@
-"""What a person would call changed between two sightings of a row."""
+"""Changes of a row between two sightings, in a person's words."""
 
 from __future__ import annotations
 

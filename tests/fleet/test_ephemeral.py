@@ -1,4 +1,4 @@
-"""Rows that end by design: managed sandboxes, and what the alert policy's `ephemeral` finds."""
+"""Rows that end by design: managed sandboxes, and rows that match the alert policy's `ephemeral`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.alert_policy import Matcher
@@ -28,7 +28,7 @@ DOWN: dict[str, Any] = {"connectionId": None, "lastHeartbeat": None}
 
 
 class Watch:
-    """A monitor over one row and another that stays up, five seconds from listing to listing."""
+    """A monitor over a test row and a row that stays up, with listings five seconds apart."""
 
     def __init__(self, ephemeral: Matcher = CI, expect: str = "", **row: Any) -> None:
         policies = soon(ephemeral=ephemeral, expect=(clean(expect),) if expect else ())
@@ -55,7 +55,6 @@ class Watch:
 
     @property
     def alerts(self) -> bool:
-        """Whether the row needs a person; the counts say the same."""
         now = reading(self.at)
         found = self.monitor.is_alerting(self.tracked, now)
         profile_state = self.monitor.fleet.by_profile[NO_PROFILE]

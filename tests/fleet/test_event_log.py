@@ -1,4 +1,4 @@
-"""What is kept of the events, and what is known of one environment."""
+"""The kept events, and an environment's events."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_log_with_a_past_is_one_that_had_it_from_the_start(
 
 
 def test_what_came_since_the_start_is_no_part_of_a_poll_of_the_past() -> None:
-    """The past of another profile is read later, and parts the events of a poll."""
+    """Another profile's past is read later, and splits the events of a poll."""
     first = EventLog().with_past([lost("ada", 1_000), lost("bob", 1_500)])
     event_log = first.with_events([lost("cyd", 9_000)]).with_past(of_profile("other", 1_200))
     assert event_log.with_poll_of(event_log[-1]) == (event_log[-1],)

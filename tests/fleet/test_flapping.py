@@ -1,4 +1,4 @@
-"""Nagios' flap detection, on percentages worked out by hand."""
+"""Nagios' flap detection, on percentages calculated by hand."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SLOT = 30_000
 
 
 def changes_in(*slots: int) -> list[float]:
-    """A change in the middle of each slot, 0 for the newest."""
+    """Return a change in the middle of each slot, 0 for the newest."""
     return [NOW - slot * SLOT - SLOT / 2 for slot in slots]
 
 
-# The newest of the 20 possible changes weighs 1.25, the oldest 0.75, each a step of 0.5/19 less than the one after it.
+# The newest of the 20 possible changes weighs 1.25, the oldest 0.75, each step 0.5/19.
 @pytest.mark.parametrize(
     ("slots", "percent"),
     [

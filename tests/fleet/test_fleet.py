@@ -1,4 +1,4 @@
-"""Several profiles side by side: each with its own clock, its own listings, its own doubts."""
+"""Several profiles side by side, each with a clock, listings and doubts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.table_view import View
 
 WORK, HOME = clean("work"), clean("home")
@@ -68,7 +68,7 @@ def test_each_is_polled_at_its_own_pace() -> None:
 
 def test_each_is_judged_by_its_own_server_s_clock() -> None:
     fleet, _ = both().apply(WORK, listed(beating(1), skew=0))
-    # The other server's clock is an hour behind ours: its heartbeats read an hour old by ours, and are ten seconds old.
+    # The second server's clock is an hour behind: the heartbeats read as an hour old here, and are ten seconds old.
     fleet, _ = fleet.apply(HOME, listed(beating(1), NOW, skew=3_600_000))
     assert all(tracked.presence is Presence.ONLINE for tracked in fleet.environments)
     assert [profile_state.clock.server_time(WallMs(NOW + 3_600_000)) - NOW for profile_state in fleet] == [
@@ -114,16 +114,14 @@ def test_what_happens_under_one_profile_is_what_would_happen_without_the_other(
 def test_a_filter_asks_for_a_profile_and_uses_each_fleets_clock() -> None:
     fleet, _ = both().apply(WORK, listed([environment("a", lastHeartbeat=NOW - 50_000)]))
     fleet, _ = fleet.apply(HOME, listed([environment("b", lastHeartbeat=NOW - 50_000)], NOW, skew=3_600_000))
-    assert [tracked.key for tracked in arrange(fleet, View(query=parse("profile:wo")), ALL, OrderInputs(NOW)).rows] == [
-        (WORK, "a")
+    assert [tracked.key for tracked in arrange(fleet, View(query=parse("profile:wo")), ALL, NOW).rows] == [(WORK, "a")]
+    assert [tracked.key for tracked in arrange(fleet, View(query=parse("!profile:=work")), ALL, NOW).rows] == [
+        (HOME, "b")
     ]
-    assert [
-        tracked.key for tracked in arrange(fleet, View(query=parse("!profile:=work")), ALL, OrderInputs(NOW)).rows
-    ] == [(HOME, "b")]
-    # By the first server's clock it is now NOW, by the other's an hour before.
-    found = arrange(fleet, View(query=parse("beat:45s..55s")), ALL, OrderInputs(NOW)).rows
+    # By the first server's clock the time is NOW, by the second server's an hour before.
+    found = arrange(fleet, View(query=parse("beat:45s..55s")), ALL, NOW).rows
     assert [tracked.key for tracked in found] == [(WORK, "a")]
-    assert arrange(fleet, View(query=parse("profile:none")), ALL, OrderInputs(NOW)).rows == []
+    assert arrange(fleet, View(query=parse("profile:none")), ALL, NOW).rows == []
 
 
 @pytest.mark.parametrize(
@@ -134,7 +132,7 @@ def test_the_rows_of_a_single_profile_are_found_by_its_name(query: str, found: i
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, profile_name=WORK).apply(
         NO_PROFILE, listed(beating(2)), reading()
     )
-    assert len(arrange(monitor.fleet, View(query=parse(query)), ALL, OrderInputs(NOW)).rows) == found
+    assert len(arrange(monitor.fleet, View(query=parse(query)), ALL, NOW).rows) == found
 
 
 @pytest.mark.parametrize("minutes", [1, 10, 600])

@@ -1,4 +1,4 @@
-"""What holds of a fleet whatever happens, and in whatever order; see `fleet_machine`."""
+"""Invariants of a fleet under any events in any order; see `fleet_machine`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The expected inventory: what must exist, and is missing."""
+"""The expected inventory: required environments that are missing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """A monitor that expects some environments, and all that it says."""
-
     def __init__(self, *expect: str) -> None:
         policies = {NO_PROFILE: AlertPolicy(expect=tuple(map(clean, expect)))}
         self.monitor = Monitor.create({NO_PROFILE: Limits()}, policies=policies)
@@ -36,7 +34,6 @@ class Watch:
         self.opened = 0
 
     def poll(self, *names: str, after: float = 5, rejected: int = 0) -> Watch:
-        """List some environments, beside nine that are always there, some seconds later."""
         self.now += after * 1000
         rows = [*beating(9, self.now), *(named(name, self.now) for name in names)]
         outcome = listed(rows, self.now)
@@ -48,7 +45,6 @@ class Watch:
 
     @property
     def missing(self) -> dict[str, str]:
-        """The names of what is missing, with the reasons."""
         tracked = self.monitor.fleet.environments
         return {
             each.environment.name: each.verdict.reason.value for each in tracked if each.presence is Presence.MISSING

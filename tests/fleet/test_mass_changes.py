@@ -1,4 +1,4 @@
-"""Mass changes: many events as one, and what the affected rows have in common."""
+"""Mass changes: grouped events, and the affected rows' common values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def same(kind: Kind, count: int, before: str = "online") -> list[Event]:
 
 
 def cut_off(rows: list[Environment], count: int) -> list[Environment]:
-    """The rows, the first few of which lost their connection."""
     gone = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None, "podId": None}
     return [environment(row.id, **gone) for row in rows[:count]] + rows[count:]
 

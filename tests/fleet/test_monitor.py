@@ -1,4 +1,4 @@
-"""The one state machine that every front end drives."""
+"""The state machine that every front end drives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ def down() -> list[Environment]:
 
 
 def driven(monitor: Monitor, outcomes: Sequence[Outcome]) -> tuple[Monitor, list[MonitorChanges]]:
-    """The monitor after some outcomes, and what each changed."""
     all_changes = []
     for outcome in outcomes:
         now = reading(NOW + outcome.started.monotonic * 1000)  # type: ignore[union-attr]  # none of them is a sleep
@@ -99,7 +98,6 @@ def test_an_environment_is_silenced_by_the_silence_that_ends_last_and_by_none_af
 
 
 def opened(monitor: Monitor, at_ms: float) -> tuple[Monitor, list[str]]:
-    """The monitor when time alone has passed, and the environments whose incidents open then."""
     monitor, changes = monitor.tick(reading(at_ms))
     return monitor, [loss.id or "" for incident in changes.opened for loss in incident.losses]
 
@@ -127,7 +125,8 @@ def test_none_opens_while_blind() -> None:
 
 
 def test_what_ends_in_the_first_listing_is_no_loss() -> None:
-    # It showed a sign of life after it was acknowledged: that problem is over, and this one is the silent baseline.
+    # The row had a sign of life after the acknowledgement: that problem is over, and the present problem is the silent
+    # baseline.
     monitor = Monitor.create({NO_PROFILE: Limits()}, {KEY: Ack(NOW - 90_000, clean("on it"), NOW - 90_000)}, soon())
     monitor, (changes,) = driven(monitor, [listed(down(), at(0))])
     assert changes.ended_acks == {KEY}

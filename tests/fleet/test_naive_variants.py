@@ -1,4 +1,4 @@
-"""The invariants can fail: six reducers, each with a mistake that is easily made, are found out by `fleet_machine`."""
+"""`fleet_machine` finds six reducers with common mistakes, so the invariants can fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an environment was at each time: from its events, its state now, and when it was watched."""
+"""An environment's states over time, from events, the present state and the watched time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,6 @@ def watched(*spans: tuple[float, float]) -> WatchedTime:
 
 
 def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime = ALWAYS, end: float = 10) -> str:
-    """States from `NOW` on with the second at which each begins."""
     return " ".join(
         f"{each.state}@{(each.since - NOW) / 1000:g}" for each in states(one, events, times, at(0), at(end))
     )
@@ -106,7 +105,7 @@ def said(one: TrackedEnvironment | None, events: list[Event], times: WatchedTime
             "up@0 flapping@2 down@4 flapping@5 up@7",
         ),
         (LOST, [event(Kind.FLAPPING, 2), event(Kind.GONE, 4, "online", "gone")], "up@0 flapping@2 down@4"),
-        # A row that another one replaces is neither up nor down: its machine goes on under another name.
+        # A replaced row is neither up nor down: the machine goes on under another name.
         (MOVED, [fell(2), event(Kind.RENAMED, 4, "old", "new")], "up@0 down@2 absent@4"),
         (UP, [fell(2), event(Kind.RENAMED, 4, "old", "new"), rose(8)], "up@0 down@2 absent@4 up@8"),
         (
@@ -142,13 +141,13 @@ def test_what_it_was_follows_from_its_events_and_from_what_it_is(
         (DOWN, [fell(5)], watched((0, 4), (6, 10)), "up@0 unknown@4 down@6"),
         (UP, [], watched((0, 0), (3, 3)), "unknown@0"),
         (UP, [], watched((0, 5), (5, 10)), "up@0"),
-        # A change that no event tells of happened in the gap, if there is one.
+        # A change without an event happened in the gap, if there is one.
         (UP, [fell(2)], watched((0, 4), (6, 10)), "up@0 down@2 unknown@4 up@6"),
         (UP, [fell(2)], watched((0, 10)), "up@0"),
         (DOWN, [fell(2), fell(7)], watched((0, 4), (6, 10)), "up@0 down@2 unknown@4 up@6 down@7"),
         (UP, [event(Kind.FLAPPING, 2)], watched((0, 4), (6, 10)), "up@0 flapping@2 unknown@4 up@6"),
         (FLAPS, [event(Kind.FLAPPING, 2)], watched((0, 4), (6, 10)), "up@0 flapping@2 unknown@4 flapping@6"),
-        # A run takes it over from the one before that something flaps.
+        # A run takes over flapping from the previous run.
         (FLAPS, [], watched((0, 4), (6, 10)), "up@0 unknown@4 flapping@6"),
         (UP, [event(Kind.STEADY, 8)], watched((0, 4), (6, 10)), "up@0 unknown@4 flapping@6 up@8"),
         (UP, [event(Kind.STEADY, 5)], watched((0, 4), (6, 10)), "up@0 unknown@4 up@6"),
@@ -199,7 +198,6 @@ def test_nothing_was_in_no_time() -> None:
 
 
 def spoken(*parts: tuple[UptimeState, float]) -> str:
-    """Outages in a sequence of states with their lengths in seconds."""
     begin, intervals = 0.0, []
     for state, length in parts:
         intervals.append(Interval(state, at(begin), at(begin + length)))
@@ -232,7 +230,7 @@ def test_an_outage_lasts_until_it_was_seen_up(parts: list[tuple[UptimeState, flo
     assert spoken(*parts) == expected
 
 
-# Against a simulation that looks at each second.
+# Against a simulation of each second.
 
 
 class Life(NamedTuple):
@@ -240,7 +238,6 @@ class Life(NamedTuple):
     events: list[Event]
     watched: WatchedTime
     expected: list[UptimeState]
-    """In each second."""
 
 
 _PRESENCES = {UptimeState.UP: "online", UptimeState.DOWN: "offline", UptimeState.ABSENT: None}
@@ -248,7 +245,7 @@ _PRESENCES = {UptimeState.UP: "online", UptimeState.DOWN: "offline", UptimeState
 
 @st.composite
 def lives(draw: st.DrawFn) -> Life:
-    """A life in whole seconds, of which changes in a gap are found at its end."""
+    """Draw a life in whole seconds; changes in a gap are found at the gap's end."""
     length = draw(st.integers(1, 60))
     was = draw(st.sampled_from([UptimeState.UP, UptimeState.DOWN, UptimeState.ABSENT]))
     actual: list[UptimeState] = []
@@ -280,7 +277,7 @@ def lives(draw: st.DrawFn) -> Life:
 @given(lives(), st.integers(0, 30), st.integers(1, 60))
 def test_the_states_are_what_looking_each_second_finds(life: Life, since: int, length: int) -> None:
     if all(state in (UptimeState.ABSENT, UptimeState.UNKNOWN) for state in life.expected):
-        return  # it is not tracked yet
+        return  # not tracked yet
     until = since + length
     intervals = states(life.one, life.events, life.watched, at(since), at(until))
 
@@ -292,13 +289,10 @@ def test_the_states_are_what_looking_each_second_finds(life: Life, since: int, l
     assert found == expected
 
 
-# What real fleets give.
-
 ALL_TIMES = (WallMs(0), WallMs(1e15))
 
 
 def seeded(history: MemoryHistory, *outcomes: Outcome) -> Monitor:
-    """A monitor after some outcomes, which then reads its past."""
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for outcome in outcomes:
         assert not isinstance(outcome, Slept)

@@ -42,7 +42,6 @@ def refused(seconds: float) -> Outcome:
 
 
 def driven(*steps: Outcome | Clocks | float) -> tuple[Monitor, list[Event]]:
-    """A monitor after outcomes and moments (seconds, or clocks) at which its time passed, and its events of periods."""
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for step in steps:
         if isinstance(step, float | int):
@@ -128,12 +127,10 @@ def test_after_a_sleep_a_failed_poll_makes_it_blind() -> None:
 
 
 def clocks(seconds: float, *, asleep_s: float = 0.0, ahead_s: float = 0.0) -> Clocks:
-    """This machine's clocks at a time of the server's, after a sleep, with the wall clock set ahead."""
     return Clocks(WallMs(at(seconds + ahead_s)), MonotonicS(seconds - asleep_s))
 
 
 def listed_by(now: Clocks, seconds: float, rows: int = 3, *, is_dated: bool = True) -> Listed:
-    """A listing that was asked for at a time of the server's, when this machine's clocks were as given."""
     outcome = listed(beating(rows, at(seconds)), at(seconds), skew=now.wall - at(seconds), dated=is_dated)
     return replace(outcome, started=now, ended=now)
 

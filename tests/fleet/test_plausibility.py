@@ -1,4 +1,4 @@
-"""Times that cannot be true: no verdict and no event follows from them, whatever the schema of the listing became."""
+"""Impossible times: no verdict and no event follows, whatever the listing's schema became."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.data_warnings import doubt_text
 from envwatch.views.output.formats import json_of, summary_of, table_of
 from envwatch.views.pane.explanation import answer, trace
-from envwatch.views.state_details import headline, proof
+from envwatch.views.pane.state_details import headline, proof
 from envwatch.views.state_style import style_of
+from envwatch.views.status_text import doubt_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,7 +44,7 @@ ABOUT_THE_PLATFORM = {Kind.STALLED, Kind.RESUMED}
 
 
 def fleet_rows(at: float, count: int = 150) -> list[Environment]:
-    """A fleet of which 1 in 5 is disconnected, 1 in 5 is connected and silent, and the others beat every 30 s."""
+    """Return a fleet: 1 in 5 disconnected, 1 in 5 connected and silent, the rest beat every 30 s."""
     kinds: list[Callable[[int], dict[str, Any]]] = [
         lambda _: {"connectionId": None, "connectedAt": None, "lastHeartbeat": None},
         lambda number: {"lastHeartbeat": NOW - 600_000 - number},
@@ -58,12 +58,10 @@ def with_times(row: Environment, times: Mapping[str, Any]) -> Environment:
 
 
 def in_unit(row: Environment, factor: float) -> Environment:
-    """The same row from a platform that counts in another unit."""
     return with_times(row, {name: getattr(row, name) and getattr(row, name) * factor for name in TIMES})
 
 
 def listings(factors: Iterable[float], count: int = 150) -> Iterator[Listed]:
-    """Listings five seconds apart, each in a unit of its own."""
     for number, factor in enumerate(factors):
         at = NOW + number * STEP
         yield listed([in_unit(row, factor) for row in fleet_rows(at, count)], at)
@@ -79,9 +77,6 @@ def presences(profile_state: ProfileState) -> dict[str, Presence]:
 
 def unknown_in(profile_state: ProfileState, at: float) -> int:
     return sum(profile_state.is_unknown(tracked, reading(at)) for tracked in profile_state.environments.values())
-
-
-# A schema that changes
 
 
 @pytest.mark.parametrize("factor", [0.001, 1000.0, -1.0])
@@ -132,9 +127,6 @@ def test_one_row_in_another_unit_costs_that_row_alone(number: int) -> None:
     assert (events, unknown_in(profile_state, NOW + 19 * STEP)) == ([], 0)
 
 
-# What still can be said
-
-
 def test_a_link_that_is_closed_is_a_loss_whatever_the_times_are() -> None:
     row = environment("env-1", lastHeartbeat=NOW / 1000)
     left = environment("env-1", connectionId=None, connectedAt=None, lastHeartbeat=None)
@@ -179,9 +171,6 @@ def test_what_is_gone_stays_gone_until_its_times_can_be_true() -> None:
     assert [(event.kind, event.at - NOW) for event in events] == [(Kind.GONE, 10_000), (Kind.RETURNED, 25_000)]
 
 
-# Boundaries
-
-
 @pytest.mark.parametrize(
     ("beat", "is_unknown"),
     [(YEAR_2020, False), (YEAR_2020 - 1, True), (NOW + DAY, False), (NOW + DAY + 1, True), (0.0, True)],
@@ -202,7 +191,7 @@ def test_a_wrong_local_clock_changes_nothing_of_that(beat: float, skew: float) -
 
 
 def test_without_a_server_time_nothing_is_too_far_ahead() -> None:
-    """This machine's clock may have lost its battery: that it stands in 1970 says nothing of the rows."""
+    """This machine's clock may have lost battery power: a clock in 1970 says nothing about the rows."""
     profile_state, _ = watched([listed([environment()], skew=-NOW, dated=False)])
     (tracked,) = profile_state.environments.values()
     assert (tracked.presence, profile_state.is_unknown(tracked, reading(skew=-NOW))) == (Presence.ONLINE, False)
@@ -248,7 +237,7 @@ def test_the_instants_beside_one_that_cannot_be_true_stay(possible: float) -> No
     [
         # By the `Date`, a row that beat 10 s ago by the wall clock may be up from -30 s to 120 s.
         *((-40.001, 0, True), (-40, 0, False), (109.999, 0, False), (110, 0, True)),
-        # By the clock before, it is surely up from -30 s to 45 s.
+        # By the previous clock, the row is certainly up from -30 s to 45 s.
         *((200, -40.001, False), (200, -40, True), (200, 34.999, True), (200, 35, False)),
     ],
 )
@@ -257,9 +246,6 @@ def test_a_date_is_wrong_if_the_clock_before_fits_and_the_date_does_not(
 ) -> None:
     pages = listed([environment(lastHeartbeat=NOW - 10_000), environment("env-2", connectionId=None)]).snapshot.pages
     assert is_date_wrong(pages, 1000 * date_offset_s, 1000 * believed_offset_s, Limits()) is is_wrong
-
-
-# What people see
 
 
 def test_a_row_with_an_impossible_heartbeat_is_marked_and_says_why() -> None:

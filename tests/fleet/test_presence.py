@@ -1,4 +1,4 @@
-"""The verdict over one row, against the official rule written a second time."""
+"""The verdict over one row, against a second implementation of the official rule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JUDGE = PresenceRule(Limits())
 
 
 def official_rule(connection_id: str | None, last_heartbeat: float | None, now: float) -> str:
-    """What the official client shows, in the order in which its users would explain it."""
+    """Return the official client's state, in the order of a user's explanation."""
     has_connection = connection_id is not None and len(connection_id) > 0
     is_fresh = last_heartbeat is not None and (now - last_heartbeat) < 120 * 1000
     return "online" if has_connection and is_fresh else "offline"

@@ -1,4 +1,4 @@
-"""Which environments are problems at a moment, and since when."""
+"""Problems of a moment, and each problem's begin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fleet from outcome to outcome: what is believed, which events follow, and how fresh the data is."""
+"""The fleet from outcome to outcome: believed rows, events, and freshness."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.outcome import Cause, ListedPage
 from envwatch.model.text import clean
-from envwatch.views.state_details import proof
+from envwatch.views.pane.state_details import proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +30,6 @@ DAY = 24 * HOUR
 
 def kinds(events: list[Event]) -> list[Kind]:
     return [event.kind for event in events]
-
-
-# Listings
 
 
 def test_the_first_listing_is_a_silent_baseline() -> None:
@@ -129,16 +126,13 @@ def test_of_duplicates_the_newest_heartbeat_wins_in_whatever_order_they_come() -
 
 
 def test_a_page_speaks_for_the_moment_at_which_it_was_asked_for() -> None:
-    """A walk over many pages takes time, in which the rows of the first page grow no older."""
+    """During a walk over many pages, the first page's rows grow no older."""
     walk = listed([], NOW + 119_999)
     first, second = beating(2, NOW + 10_000)
     pages = (ListedPage([first], WallMs(NOW + 119_999)), ListedPage([second], WallMs(NOW + 120_000)))
     profile_state, _ = watched([replace(walk, snapshot=replace(walk.snapshot, pages=pages))])
 
     assert [tracked.presence for tracked in profile_state.environments.values()] == [Presence.LATE, Presence.OFFLINE]
-
-
-# Failed polls
 
 
 @pytest.mark.parametrize("cause", Cause)
@@ -220,8 +214,6 @@ def test_the_first_failure_at_a_shorter_pace_ends_the_patience_of_the_longer_one
     ]
 
 
-# Back again after blindness or sleep
-
 AFTER = NOW + HOUR
 CHANGED = [environment("env-1", connectionId=None), environment("env-2", lastHeartbeat=AFTER, currentMode="strict")]
 
@@ -285,11 +277,8 @@ def test_sleep_starts_the_offset_over() -> None:
     assert not profile_state.clock.is_known
 
 
-# Clocks
-
-
 def beats_every_thirty_seconds(minutes: int, *, dated: bool, skew: float) -> Iterator[Outcome]:
-    """Ten machines that beat and `env-0`, which stops in the third minute; by a local clock that is wrong."""
+    """Yield listings of ten beating machines and `env-0`, which stops in the third minute, on a wrong local clock."""
     for second in range(0, minutes * 60, 5):
         rows = beating(10, NOW + (second // 30 * 30 + 10) * 1000)
         last = NOW + min(second // 30 * 30, 150) * 1000
@@ -309,7 +298,7 @@ def test_no_local_clock_changes_a_verdict_as_long_as_the_server_tells_the_time(s
 
 
 def test_a_local_clock_that_is_five_minutes_ahead_does_not_declare_a_beating_fleet_down_for_good() -> None:
-    """No response is dated, and all heartbeats look five minutes old: that they advance is better evidence."""
+    """No response is dated, and all heartbeats look five minutes old; the advancing heartbeats are better evidence."""
     profile_state, events = watched(beats_every_thirty_seconds(1, dated=False, skew=300_000))
 
     assert profile_state.counts() == {Presence.ONLINE: 11}
@@ -326,7 +315,6 @@ def test_a_wrong_local_clock_hides_no_machine_that_stopped(skew: float) -> None:
 
 
 def test_every_kind_of_event_about_an_environment_can_happen() -> None:
-    """A day in the life of one environment."""
     days = [
         environment("env-2", lastHeartbeat=NOW + 5_000, connectionId="conn-2"),
         environment("env-2", lastHeartbeat=NOW + 10_000, connectionId="conn-3", listenerInstanceId="server-3"),
@@ -351,7 +339,7 @@ def test_an_outcome_leaves_the_fleet_before_it_as_it_was() -> None:
 
 
 def test_a_newcomer_in_a_listing_that_lacks_the_other_is_named_beside_it() -> None:
-    """Its twin is one that is listed beside it; what is gone was not offline, so nothing replaces it."""
+    """A twin must be in the same listing; a gone row was not offline, so no row replaces it."""
     old = environment(id="old", connectionName="nas", deviceId="d-1")
     new = environment(id="new", connectionName="nas", deviceId="d-1")
     moments = ([old], [new], [new])

@@ -1,4 +1,4 @@
-"""Which change marks a row, and for how long."""
+"""The change that marks a row, and the mark's duration."""
 
 from __future__ import annotations
 

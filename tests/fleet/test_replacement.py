@@ -1,4 +1,4 @@
-"""A renamed computer leaves an old row behind, which is no loss; a twin that dies is one."""
+"""Replacement: a renamed computer's old row is no loss; a dead twin is a loss."""
 
 from __future__ import annotations
 
@@ -34,13 +34,11 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 A, B, C = (f"server-{letter * 16}" for letter in "abc")
-"""The instances of one computer under three names."""
+"""Instances of one computer under three names."""
 LOST: Final = NOW - 10_000
-"""The last sign of life of the old row."""
 
 
 def row(id_: str, instance: str | None = A, *, up: bool = True, beat: float = NOW, **changes: Any) -> Environment:
-    """A row of one machine; one that is down was seen last at `beat`."""
     live = {"lastHeartbeat": beat, "lastSeenAt": beat}
     lost = {"connectionId": None, "connectedAt": None, "lastHeartbeat": None, "lastSeenAt": beat, "podId": None}
     names = {"connectionName": f"nas {id_}", "deviceId": "machine", "listenerInstanceId": instance}
@@ -62,7 +60,6 @@ def after(*rows: Environment) -> ProfileState:
 
 
 def replaced(profile_state: ProfileState) -> dict[str, str]:
-    """The replaced rows, each with the row that replaces it."""
     return {
         id_: tracked.replaced_by
         for id_, tracked in profile_state.environments.items()
@@ -71,15 +68,11 @@ def replaced(profile_state: ProfileState) -> dict[str, str]:
 
 
 def lives(*listings: Iterable[Environment], every: float = 5_000) -> tuple[ProfileState, list[Event]]:
-    """What is known after some listings, and the events on the way."""
     return watched(listed([*rows], NOW + every * number) for number, rows in enumerate(listings))
 
 
 def seen(events: Iterable[Event]) -> list[tuple[Kind, str | None]]:
     return [(event.kind, event.id) for event in flatten(events)]
-
-
-# The conditions
 
 
 def test_one_listing_shows_that_a_computer_was_renamed() -> None:
@@ -155,7 +148,7 @@ def test_a_computer_that_was_renamed_twice_leaves_two_replaced_rows() -> None:
 
 
 def test_two_rows_of_a_moment_do_not_replace_each_other() -> None:
-    """Both lived for 2 s, and either is new by the tolerance: one of the two is a loss."""
+    """Both rows lived for 2 s, and both count as new within the tolerance: one row is a loss."""
     one = row("one", A, up=False, beat=LOST, firstSeenAt=LOST - 2_000)
     other = row("other", B, up=False, beat=LOST - 1_000, firstSeenAt=LOST - 2_500)
     assert replaced(after(one, other)) == {"other": "one"}
@@ -165,9 +158,6 @@ def test_two_rows_of_a_moment_do_not_replace_each_other() -> None:
 def test_a_device_id_of_many_rows_is_that_of_an_image(count: int, *, is_one: bool) -> None:
     rest = [row(f"clone-{number}", f"server-{number:016x}") for number in range(count - 2)]
     assert bool(replaced(after(old(), new(), *rest))) is is_one
-
-
-# From listing to listing
 
 
 def test_a_row_that_goes_and_one_that_comes_are_one_renamed_computer() -> None:
@@ -187,7 +177,7 @@ def test_a_row_that_goes_and_one_that_comes_are_one_renamed_computer() -> None:
 
 
 def test_the_new_row_may_come_first() -> None:
-    """The server registers the new row 3 s before the server notes that the old connection is closed."""
+    """The server registers the new row 3 s before noting the old connection's end."""
     there = [old(beat=NOW + 4_000), new(firstSeenAt=NOW + 1_000, beat=NOW + 1_000)]
     profile_state, events = lives([old(up=True, beat=NOW)], there, there)
     assert replaced(profile_state) == {"old": "new"}
@@ -267,19 +257,16 @@ def test_twins_are_twins_until_one_of_them_leaves_the_list() -> None:
     third = row("third", C, firstSeenAt=NOW + 14_000, beat=NOW + 14_000)
     up, twin, down = old(up=True, beat=NOW + 9_000), row("twin", B), old(beat=NOW + 13_000)
     profile_state, _ = lives([up, twin], [up], [up, twin], [down, third])
-    assert replaced(profile_state) == {}  # one listing may have shifted during its walk
+    assert replaced(profile_state) == {}  # one listing may have shifted during the walk
     profile_state, _ = lives([up, twin], [up], [up], [down, third])
     assert replaced(profile_state) == {"old": "third"}
 
 
 def test_rows_of_another_surface_are_no_twins() -> None:
-    """The desktop app of a computer is online beside its listener, and the computer may be renamed."""
+    """A computer's desktop app is online next to the listener, and the computer may be renamed."""
     app = row("app", "desktop-direct-cloud:1")
     profile_state, _ = lives([old(up=True), app], [old(beat=NOW), new(firstSeenAt=NOW), app])
     assert replaced(profile_state) == {"old": "new"}
-
-
-# Renamed back
 
 
 def test_a_computer_that_gets_its_old_name_back_is_a_renamed_computer() -> None:
@@ -306,7 +293,7 @@ def test_an_old_row_that_stays_dead_replaces_nothing() -> None:
 
 
 def test_a_name_that_was_given_up_long_ago_replaces_nothing() -> None:
-    """The row of that name was offline beside the lost row, as a row must be that comes back: but it stays dead."""
+    """The row was offline at the same time as the lost row, as a returning row must be, but never comes up."""
     b_down = row("b", B, up=False, beat=NOW - 60_000, firstSeenAt=NOW - 90_000)
     profile_state, _ = lives([row("a", A), b_down], [row("a", A, up=False, beat=NOW + 2_000), b_down])
     assert replaced(profile_state) == {}
@@ -326,9 +313,6 @@ def test_a_twin_that_comes_back_replaces_nothing() -> None:
     a_down, b_down = row("a", A, up=False), row("b", B, up=False, beat=NOW + 7_000)
     profile_state, _ = lives([a, b], [a_down, b], [row("a", A, beat=NOW + 9_000), b_down])
     assert replaced(profile_state) == {}
-
-
-# A server that moves `firstSeenAt`
 
 
 @pytest.mark.parametrize(("moved_ms", "is_off"), [(999, False), (-999, False), (1_000, True), (-1_000, True)])
@@ -392,9 +376,6 @@ def test_the_loss_of_the_new_row_alerts_and_the_old_row_stays_quiet() -> None:
     listings = [[old(up=True)], [down, new(firstSeenAt=NOW + 4_000)], *[[down, gone]] * 4]
     _, opened, _ = monitored(*(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings)))
     assert [[loss.id for loss in incident.losses] for incident in opened] == [["new"]]
-
-
-# From run to run
 
 
 def test_a_run_knows_the_twins_of_the_run_before() -> None:
@@ -462,13 +443,8 @@ def test_a_failed_poll_and_a_sleep_change_nothing() -> None:
     assert before.apply(slept(NOW, NOW + 5_000))[0].environments is before.environments
 
 
-# Random lives
-
-
 @dataclass
 class Listener:
-    """A listener on one device, as the platform knows it."""
-
     number: int
     device: int
     first_seen_at: float = 0.0
@@ -477,7 +453,7 @@ class Listener:
     seen_at: float = 0.0
     connections: int = 0
     rows: int = 0
-    """How many rows it has had: a row that the server dropped is listed anew as another one."""
+    """Number of rows so far: the server lists a dropped row again under another id."""
 
     @property
     def id(self) -> str:
@@ -508,14 +484,14 @@ class Listener:
 
 @dataclass
 class Specified:
-    """The rule of the specification, written once more, over all listings that came."""
+    """A second implementation of the specified rule over all listings."""
 
     together: set[frozenset[str]] = field(default_factory=set)
-    """Pairs that were online in one listing, until one of the rows leaves the listing."""
+    """Pairs that were online in one listing, until a row of the pair leaves the listing."""
     offline_while_up: set[tuple[str, str]] = field(default_factory=set)
-    """Pairs of a row that was listed offline, and the row that was online then."""
+    """Pairs of a row listed as offline and a row online at that time."""
     rows: dict[str, Environment] = field(default_factory=dict)
-    """The rows that have not left the listing, which one listing alone does not prove."""
+    """Rows that have not left the listing; one listing alone proves no absence."""
     lacked: dict[str, int] = field(default_factory=dict)
 
     def apply(self, rows: Iterable[Environment]) -> dict[str, str]:
@@ -555,7 +531,7 @@ class Specified:
             return True
         if (new_row.id, lost.id) not in self.offline_while_up:
             return False
-        # Offline beside it, and online since: now, or at a time when the other one was offline.
+        # Offline next to the lost row, and online later: now, or while the lost row was offline.
         is_later = (lost.id, new_row.id) in self.offline_while_up and new_row.last_seen_at > lost.last_seen_at
         return bool(new_row.connection_id) or is_later
 
@@ -578,7 +554,7 @@ STEPS = st.lists(
 def test_random_lives_of_listeners_agree_with_the_specification(
     steps: list[tuple[str, int, int, int]], devices: list[int]
 ) -> None:
-    """Renames, names that are back, twins that reconnect, cloned device ids, power cycles."""
+    """Renames, returning names, reconnecting twins, cloned device ids, power cycles."""
     at: float = NOW
     listeners = [Listener(number, device) for number, device in enumerate(devices)]
     listeners[1].start(at)
@@ -615,7 +591,7 @@ def test_random_lives_of_listeners_agree_with_the_specification(
 
 
 def _in_circles(found: dict[str, str]) -> set[str]:
-    """The rows that replace each other in a circle: one of each circle is the loss."""
+    """Return rows that replace each other in a circle: one row of each circle is the loss."""
     inside = set()
     for start, first in found.items():
         id_, steps = first, 0
@@ -627,7 +603,6 @@ def _in_circles(found: dict[str, str]) -> set[str]:
 
 
 def after_restart(monitor: Monitor, at: float, *, with_state: bool = True) -> Monitor:
-    """Another run, which has the alert state of the one before and no history."""
     now = reading(at)
     content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
     state = alert_state(content, NO_PROFILE, now)
@@ -638,7 +613,7 @@ def after_restart(monitor: Monitor, at: float, *, with_state: bool = True) -> Mo
 
 @pytest.mark.parametrize("with_state", [True, False])
 def test_a_name_that_comes_back_while_envwatch_restarts_is_known_by_the_alert_state(*, with_state: bool) -> None:
-    """The row of the name was listed offline while the other row was online, and both were never online at once."""
+    """The named row was listed offline while the second row was online; both were never online at once."""
     monitor, _, _ = monitored(listed([old(beat=NOW - 60_000), new(firstSeenAt=NOW - 50_000)]))
     at = NOW + 60_000
     monitor = after_restart(monitor, at, with_state=with_state)

@@ -1,4 +1,4 @@
-"""What changed between two runs: as one run that was blind meanwhile would have seen it."""
+"""Changes between two runs, as a single run would see them after a blind time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ LATER = NOW + 3 * HOUR
 
 
 def moment(*outcomes: Outcome, profile_state: ProfileState | None = None) -> Moment:
-    """What was known after some outcomes."""
     last = outcomes[-1]
     return Moment(last.started if not hasattr(last, "awake") else last.awake, watched(outcomes, profile_state)[0])
 
@@ -36,7 +35,7 @@ def moment(*outcomes: Outcome, profile_state: ProfileState | None = None) -> Mom
 def between(
     before: Sequence[Environment], first: Sequence[Environment], *, at: float = LATER, **profile_state: Any
 ) -> list[Event]:
-    """What changed between two runs, the first of which ended with a listing `at` minus three hours."""
+    """Return the changes between two runs; the first run ended with a listing three hours before `at`."""
     return list(
         changes_between_runs(
             moment(listed(before)), moment(listed(first, at), profile_state=ProfileState(**profile_state))
@@ -78,7 +77,7 @@ def test_what_changed_between_two_runs_is_one_group_with_its_beginning_and_end()
 def test_what_changed_comes_after_the_run_before_if_the_estimates_of_the_clock_may_both_be_right(
     offset_ms: float, at_ms: float
 ) -> None:
-    """Where they cannot, a clock was set back, and no event has a time that has not come yet."""
+    """If the estimates contradict each other, a clock was set back, and no event has a future time."""
 
     def dated(listing: Listed, offset_ms: float) -> Listed:
         return replace(listing, snapshot=replace(listing.snapshot, clock=(OffsetBounds(offset_ms, offset_ms),)))
@@ -187,7 +186,7 @@ def test_an_expected_environment_that_is_missing_in_both_runs_is_no_change() -> 
 ROW = st.sampled_from(
     [{}, {"connectionId": None}, {"connectionId": "another"}, {"currentMode": "unrestricted"}, {"lastHeartbeat": NOW}]
 )
-"""How a row is in a listing three hours later; its heartbeat of then is lost."""
+"""States of a row three hours later; the earlier heartbeat is lost."""
 
 
 @given(
@@ -198,7 +197,7 @@ ROW = st.sampled_from(
 def test_two_runs_see_what_one_run_that_was_blind_meanwhile_sees(
     before: list[bool], after: list[dict[str, Any]], vanished: set[int]
 ) -> None:
-    """But that it needs a second listing for what is gone, and knows for how long a state lasted."""
+    """Except that a gone row needs a second listing, and the duration of a state is known."""
     old = [
         environment(f"env-{n}", **({} if is_up else {"connectionId": None, "lastHeartbeat": None}))
         for n, is_up in enumerate(before, 1)

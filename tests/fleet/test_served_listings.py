@@ -1,6 +1,5 @@
-"""A listing that `envwatch serve` hands on: it is as old as it is, and may come again and again.
-
-What a viewer concludes must be what a direct observer concludes who asks the platform when the server did.
+"""Listings relayed by `envwatch serve`: a viewer must conclude the same as a direct observer at the server's poll
+times.
 """
 
 from __future__ import annotations
@@ -51,13 +50,13 @@ def after(profile_state: ProfileState, *outcomes: Outcome) -> tuple[ProfileState
 
 
 class ViewerMachine(FleetMachine):
-    """The platform in any state, and beside the direct observer a viewer that is served each of its listings late."""
+    """The platform in any state, a direct observer, and a viewer that gets each listing late."""
 
     def __init__(self) -> None:
         super().__init__()
         self.viewer = ProfileState()
         self.late_viewer = ProfileState()
-        """Its requests take up to 2 s, now more, now less."""
+        """A viewer whose requests take up to 2 s, varying."""
 
     def after(self, profile_state: ProfileState, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
         if profile_state is self.profile_state and isinstance(outcome, Slept):
@@ -114,8 +113,8 @@ class ViewerMachine(FleetMachine):
         assert all(event.since is None or event.since <= event.at for event in seen)
         states = (self.profile_state, self.late_viewer)
         if any(each.quarantine is not None or not each.stall_detector.beats_count for each in states):
-            return  # either may believe or doubt the platform a poll before the other
-        # A row that the listing lacks keeps its verdict, maybe from a listing that only one of both believed.
+            return  # either may believe or doubt the platform a poll earlier
+        # A row missing from the listing keeps the verdict, maybe from a listing that only one side believed.
         for id_ in {row.id for page in direct.snapshot.pages for row in page.environments}:
             tracked, was = self.late_viewer.environments[id_], self.profile_state.environments.get(id_)
             if was is not None and was.verdict.is_up and tracked.presence is Presence.OFFLINE:
@@ -149,9 +148,6 @@ def test_a_monitor_behind_a_cache_comes_to_the_verdicts_of_a_direct_one(
         assert viewed.environments == asked.environments
         assert of_rows(seen.events) == of_rows(changes.events)
         assert viewer.watched[NO_PROFILE] == direct.watched[NO_PROFILE]
-
-
-# Freshness
 
 
 @pytest.mark.parametrize("age_s", [0, 4, 14, 16, 59])
@@ -200,9 +196,6 @@ def test_a_failing_period_ends_when_the_server_is_reached_however_old_its_listin
         assert [(event.at, event.lasted) for event in over] == [(NOW + 25_000, timedelta(seconds=15))]
 
 
-# Once is not twice
-
-
 def test_a_row_is_not_gone_because_one_listing_without_it_was_served_twice() -> None:
     whole, less = listed(beating(3)), listed(beating(2, NOW + 5_000), NOW + 5_000)
     viewer, _ = after(
@@ -239,9 +232,6 @@ def test_what_a_listing_from_before_a_sleep_shows_did_not_begin_after_it_was_sho
 
     assert of_rows(events)
     assert all(event.since is None or event.since <= event.at for event in events)
-
-
-# The clocks of this machine
 
 
 def test_time_does_not_go_backwards_where_a_request_took_longer_than_the_one_before() -> None:

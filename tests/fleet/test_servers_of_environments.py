@@ -1,4 +1,4 @@
-"""One environment is (server, id): two profiles of one server list one, and two servers with one id have two."""
+"""An environment is (server, id): two profiles of one server share an environment; two servers with one id have two."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ ID, OTHER_ID = clean("env-1"), clean("env-2")
 ONE, OTHER = clean("one.example"), clean("other.example:8283/prod")
 HOME, WORK, AWAY = clean("home"), clean("work"), clean("away")
 SERVERS = {HOME: ONE, WORK: ONE, AWAY: OTHER}
-"""Two profiles of one server, and one of another server."""
 ACK = Ack(NOW, clean("disk"))
 
 
@@ -46,7 +45,6 @@ def row(id_: SafeText, *, is_up: bool = False) -> Environment:
 
 
 def monitor_of(servers: Mapping[SafeText, SafeText], acks: Acks | None = None, *rows: Environment) -> Monitor:
-    """A monitor whose profiles have listed the same rows."""
     monitor = Monitor.create(dict.fromkeys(servers, Limits()), acks or {}, servers=servers)
     for profile in servers:
         monitor, _ = monitor.apply(profile, listed(rows or [row(ID)]), reading())
@@ -54,7 +52,6 @@ def monitor_of(servers: Mapping[SafeText, SafeText], acks: Acks | None = None, *
 
 
 def loud(monitor: Monitor) -> set[SafeText]:
-    """The profiles of the rows that alert."""
     return {each.profile for each in monitor.fleet.environments if monitor.is_alerting(each, reading())}
 
 
@@ -164,7 +161,7 @@ KEYS = [*product((EMPTY, ONE, OTHER), (ID, OTHER_ID))]
 LISTINGS = st.fixed_dictionaries(
     {profile: st.dictionaries(st.sampled_from([ID, OTHER_ID]), st.booleans()) for profile in SERVERS}
 )
-"""By profile, whether each id that is listed is up."""
+"""Listed ids with up (true) or down, by profile."""
 
 
 @given(keys=st.sets(st.sampled_from(KEYS)), listings=LISTINGS, order=st.permutations([*SERVERS]))
@@ -175,12 +172,12 @@ def test_whatever_is_acknowledged_the_right_rows_are_quiet_until_the_right_rows_
     seen: list[tuple[SafeText, SafeText, bool]] = []
     left = set(keys)
     for profile in order:
-        # One row is up everywhere: a listing that is empty proves nothing.
+        # One row is up everywhere, because an empty listing proves nothing.
         rows = [row(clean("env-0"), is_up=True), *(row(id_, is_up=is_up) for id_, is_up in listings[profile].items())]
         monitor, changes = monitor.apply(profile, listed(rows), reading())
         seen += [(SERVERS[profile], id_, is_up) for id_, is_up in listings[profile].items()]
         found = {key: [up for server, id_, up in seen if key in {(server, id_), (EMPTY, id_)}] for key in left}
-        # Before the last profile is listed, the environment may still be down under that profile.
+        # Before the last profile's listing, the environment may still be down under that profile.
         ended = {key for key, ups in found.items() if ups and all(ups) and (key[0] or profile == order[-1])}
         left -= ended
         assert (set(changes.ended_acks), set(monitor.acks)) == (ended, left)
@@ -191,9 +188,6 @@ def test_whatever_is_acknowledged_the_right_rows_are_quiet_until_the_right_rows_
         if not is_up and not left & {(SERVERS[profile], id_), (EMPTY, id_)}
     }
     assert {each.key for each in monitor.fleet.environments if monitor.is_alerting(each, reading())} == expected
-
-
-# The files
 
 
 def test_an_entry_of_the_first_version_counts_for_every_server_and_is_written_as_it_was() -> None:

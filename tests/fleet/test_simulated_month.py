@@ -1,4 +1,4 @@
-"""The simulated month, by which alerts are measured: what counts as a need, what watchers see, and how both compare."""
+"""The simulated month for measuring alerts: needs, watchers' input, and the comparison."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ POLICY = AlertPolicy(alert_after=timedelta(seconds=90))
 def some_script(rows: int = 3, length: int = HOUR) -> Script:
     script = Script(length)
     for number in range(rows):
-        # Away from each other by more than a second, as pings of machines are.
+        # More than a second apart, as machines' pings are.
         script.row(f"machine-{number}", -HOUR + number * 1_700)
     return script
 
 
 def eventful_script() -> Script:
-    """Six hours in which nearly everything happens."""
     script, chance = some_script(rows=14, length=6 * HOUR), Random(1)
     script.down(0, 20 * MINUTE, 30 * MINUTE, Cause.CRASH)
     script.down(1, 25 * MINUTE, 25 * MINUTE + 40 * SECOND, Cause.UPGRADE)
@@ -48,9 +47,6 @@ def eventful_script() -> Script:
     script.trouble(310 * MINUTE, 312 * MINUTE, Fault.STOPPED)
     script.trouble(320 * MINUTE, 340 * MINUTE, Fault.ASLEEP)
     return script
-
-
-# When a person is needed.
 
 
 @pytest.mark.parametrize(("lasts", "are_needed"), [(5 * MINUTE - 1, 0), (5 * MINUTE, 1)])
@@ -105,9 +101,6 @@ def test_a_machine_that_is_set_up_anew_is_needed_until_then_and_has_another_row_
     assert (need.name, need.since, need.until) == ("machine-0", 10 * MINUTE, 20 * MINUTE)
     assert script.first[new].device_id == script.first[0].device_id
     assert script.first[new].id != script.first[0].id
-
-
-# What a monitor gets.
 
 
 def test_a_row_that_falls_silent_keeps_its_connection_and_its_last_ping() -> None:
@@ -198,9 +191,6 @@ def test_looking_seldom_while_nothing_happens_changes_no_message() -> None:
         assert watcher.messages == often[name].messages, name
 
 
-# Watchers.
-
-
 def test_a_naive_watcher_writes_a_message_for_each_machine_of_a_power_cut() -> None:
     script, watcher = some_script(rows=40), Naive(1)
     script.cut(range(5, 35), 10 * MINUTE, [30 * MINUTE] * 30)
@@ -251,9 +241,6 @@ def test_monitors_that_share_their_state_write_what_each_would_write_alone() -> 
                 Message(step.at, frozenset(str(loss.id) for loss in incident.losses)) for incident in changes.opened
             ]
         assert together[name].messages == messages
-
-
-# How messages are compared with needs.
 
 
 @pytest.mark.parametrize(

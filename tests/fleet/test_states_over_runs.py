@@ -1,4 +1,4 @@
-"""What a run knows of the time before it is what the run before knew."""
+"""A run knows as much of the earlier time as the previous run did."""
 
 from __future__ import annotations
 
@@ -30,12 +30,10 @@ _ROWS = st.lists(st.sampled_from(["up", "up", "up", "down", "absent"]), min_size
 
 
 class Step(NamedTuple):
-    """What happens after some seconds."""
-
     seconds: int
     what: str
     rows: list[str]
-    """The states of all machines from then on."""
+    """States of all machines from then on."""
 
 
 STEPS = st.lists(
@@ -58,7 +56,7 @@ def rows_of(states_: list[str], now: float) -> list[Environment]:
 
 
 def run(steps: list[Step], second: float, history: MemoryHistory) -> tuple[Monitor, float]:
-    """Let a monitor take a life, recorded, which reads after its first listing what was recorded before."""
+    """Play a life on a recorded monitor, which reads the earlier records after the first listing."""
     history.start_run()
     monitor, is_seeded = Monitor.create({NO_PROFILE: Limits()}), False
     for step in steps:
@@ -85,7 +83,7 @@ def _outcome(step: Step, before: float, second: float) -> Outcome:
 
 
 def up_or_down(intervals: Iterable[Interval]) -> list[tuple[UptimeState, float]]:
-    """The states with their begins, in seconds. No event says that something still flaps after a gap."""
+    """Return states with begins in seconds. No event says that a row still flaps after a gap."""
     found = [
         (UptimeState.UP if each.state is UptimeState.FLAPPING else each.state, (each.since - NOW) / 1000)
         for each in intervals

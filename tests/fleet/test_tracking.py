@@ -1,4 +1,4 @@
-"""One environment from listing to listing: its verdict, its skew check, its events."""
+"""One environment from listing to listing: verdict, skew check, events."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_row_that_says_nothing_new_leaves_the_very_same_value(row: dict[str, A
 
 @pytest.mark.parametrize(("at", "clock_suspect"), [(NOW - 37_000, False), (NOW - 37_001, True)])
 def test_a_row_that_does_not_change_makes_a_clock_that_goes_back_suspect(at: float, *, clock_suspect: bool) -> None:
-    """A listing held its heartbeat of NOW - 12 s five seconds ago already, and one whole beat is tolerated."""
+    """A listing already held the heartbeat of NOW - 12 s five seconds ago, and one whole beat is tolerated."""
     again = next_value(first_value(), at, listing_at(NOW + 5_000))
 
     assert again.clock_suspect is clock_suspect
@@ -87,9 +87,6 @@ def test_the_pod_of_a_lost_row_is_remembered_until_it_has_another() -> None:
     assert [tracked.pod_id for tracked in (lost, still, back)] == ["p-7", "p-7", "p-8"]
     assert next_value(back, NOW + 20_000, podId=None).pod_id == "p-8"
     assert first_value(podId=None).pod_id is None
-
-
-# Heartbeats
 
 
 def test_a_heartbeat_does_not_go_backwards_on_one_connection() -> None:
@@ -121,7 +118,7 @@ def test_a_dead_row_stays_dead_unless_its_heartbeat_advances_by_half_a_beat(adva
 
 @pytest.mark.parametrize("between", [{"lastHeartbeat": None}, {"connectionId": None}, {"connectionId": None} | NO_BEAT])
 def test_a_heartbeat_does_not_go_backwards_after_a_row_without_one(between: dict[str, Any]) -> None:
-    """A copy of the row from before may answer at any time."""
+    """An earlier copy of the row may answer at any time."""
     tracked = next_value(first_value(lastHeartbeat=NOW), NOW + 5_000, **({"lastHeartbeat": NOW} | between))
     tracked = next_value(tracked, NOW + 10_000, **({"lastHeartbeat": NOW} | between))
     tracked = next_value(tracked, NOW + 15_000, lastHeartbeat=NOW - 110_000)
@@ -144,7 +141,7 @@ def test_a_new_connection_brings_its_own_heartbeat() -> None:
     assert tracked.environment.last_heartbeat_at == NOW - 30_000
 
 
-# A beat that advanced between two listings 5 s apart can be no older than these 5 s; one whole beat is tolerated.
+# A beat that advanced between two listings is no older than these 5 s; one whole beat is tolerated.
 @pytest.mark.parametrize(
     ("age", "clock_suspect"), [(-30_001, True), (-30_000, False), (0, False), (35_000, False), (35_001, True)]
 )
@@ -175,7 +172,7 @@ def test_doubt_ends_when_the_clocks_agree_again() -> None:
 
 
 def test_an_old_heartbeat_is_no_contradiction_when_nobody_looked_meanwhile() -> None:
-    """Blind for an hour, in which it beat on for half an hour: it is offline, and no clock is wrong."""
+    """Blind for an hour, in which the row beat for half an hour: the row is offline, and no clock is wrong."""
     at = NOW + 3_600_000
     tracked = next_value(first_value(), at, listing_at(at, gap_ms=3_600_000.0), lastHeartbeat=at - 1_800_000)
 
@@ -204,9 +201,6 @@ def test_silence_proves_nothing_while_the_platforms_heartbeats_stand_still() -> 
 
     assert next_value(first_value(), at, stalled).verdict.is_up
     assert not next_value(first_value(), at, stalled, connectionId=None).verdict.is_up
-
-
-# Coming and going
 
 
 @pytest.mark.parametrize(
@@ -345,8 +339,8 @@ def test_flapping_begins_and_ends_with_an_event() -> None:
             (minute, kind) for kind in kinds(events_to(before, tracked, at)) if kind in (Kind.FLAPPING, Kind.STEADY)
         ]
 
-    # Samples 0, 2, 4, 6, 8 weigh 28.6 % together, the sixth change makes it 33.6 %. Minutes later the last five, in
-    # samples 10 to 18, still weigh 22.0 %, and the last four 17.1 %.
+    # Samples 0, 2, 4, 6, 8 weigh 28.6 %, the sixth change makes 33.6 %. Minutes later the last five, in samples 10 to
+    # 18, weigh 22.0 %, and the last four 17.1 %.
     assert events == [(6, Kind.FLAPPING), (14, Kind.STEADY)]
 
 
@@ -377,15 +371,12 @@ def test_what_is_down_for_another_reason_has_been_down_since_it_went() -> None:
     assert (then_lost.verdict, then_lost.since_at) == (HEARTBEAT_LOST, NOW + 5_000)
 
 
-# Values from a disk
-
-
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 @pytest.mark.parametrize("row", [{}, {"connectionId": None}, NO_BEAT, {"lastHeartbeat": NOW / 1000}])
 def test_a_copy_of_a_tracked_environment_changes_as_the_original_does(
     copied: Callable[[TrackedEnvironment], TrackedEnvironment], row: dict[str, Any]
 ) -> None:
-    """Nothing depends on the identity of a verdict, a row or a skew check."""
+    """Results do not depend on the identity of a verdict, a row or a skew check."""
     first = first_value(**row)
     gone = marked_absent(marked_absent(first, NOW, listing_at(NOW)), NOW, listing_at(NOW))
     lost = next_value(first, ServerMs(NOW + 200_000), listing_at(NOW + 200_000, elapsed_ms=5_000.0), **row)

@@ -1,4 +1,4 @@
-"""When a profile was watched, from outcomes as they come and from recorded polls."""
+"""A profile's watched time, from live outcomes and from recorded polls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ ALL = (WallMs(0), WallMs(1e15))
 
 
 def spans(*moments: tuple[float, float]) -> WatchedTime:
-    """Spans in seconds since `NOW`."""
     return WatchedTime(tuple(Span(ServerMs(NOW + 1000 * a), ServerMs(NOW + 1000 * b)) for a, b in moments))
 
 
@@ -102,7 +101,7 @@ def test_recorded_polls_say_what_was_watched_live(steps: list[tuple[str, int]]) 
 
 @pytest.mark.parametrize(("interval", "step"), [(5, 65), (30, 85)])
 def test_a_time_in_which_no_listing_was_believed_is_a_gap_though_polls_succeeded(interval: int, step: int) -> None:
-    """In the longer interval they come often enough, and only the event says that nothing was seen."""
+    """In the longer interval the polls are frequent enough, and only the event proves the blind time."""
     quarantined = [listed([], at, interval=timedelta(seconds=interval)) for at in at_seconds(step, 2 * step)]
     outcomes = [*lists(0, interval=interval), *quarantined, *lists(3 * step, interval=interval)]
     past = recorded(outcomes)
@@ -189,7 +188,7 @@ def test_what_is_left_beside_a_time_keeps_its_moments_at_both_ends(
     ],
 )
 def test_a_span_begins_when_its_first_listing_was_asked_for(asked_at: float, began: WatchedTime) -> None:
-    """Its poll was recorded with the answer, which takes a minute at most."""
+    """The poll was recorded with the answer, which takes a minute at most."""
     (asked_at_ms,) = at_seconds(asked_at)
     assert spans((10, 20), (90, 95)).begun_by(ServerMs(asked_at_ms)) == began
 

@@ -1,4 +1,4 @@
-"""A server's `Date` that contradicts every heartbeat while this machine's clocks explain them: it is not believed."""
+"""A `Date` that contradicts every heartbeat is not believed if this machine's clocks explain the heartbeats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from envwatch.model.text import clean
 from envwatch.views.output.environment_list import merged
 from envwatch.views.output.formats import summary_of
 from envwatch.views.pane.explanation import trace
-from envwatch.views.state_details import proof
+from envwatch.views.pane.state_details import proof
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,9 @@ SKEWS = {"far": HOUR, "right": 0.0, "near": -7_000.0}
 
 
 def rows_at(at: float, up: int = 39, stopped_at: float | None = None) -> list[Environment]:
-    """39 machines that beat every 30 s, `env-0` up to a moment; 11 asleep for 10 minutes or more, 10 disconnected."""
+    """Return 39 machines that beat every 30 s (`env-0` until a moment), 11 asleep for 10 minutes or more, 10
+    disconnected.
+    """
     missed_beats = [at - (at + number * 6_000) % 30_000 for number in range(up)]
     if stopped_at is not None:
         missed_beats[0] = min(missed_beats[0], stopped_at)
@@ -48,7 +50,7 @@ def rows_at(at: float, up: int = 39, stopped_at: float | None = None) -> list[En
 
 
 def dated(rows: list[Environment], at: float = NOW, *, error: float = 0.0, skew: float = 0.0) -> Listed:
-    """A listing whose `Date` is wrong by `error`, on a machine whose clock is wrong by `skew`."""
+    """Return a listing with `Date` wrong by `error`, on a machine whose clock is wrong by `skew`."""
     outcome = listed(rows, at, skew=skew)
     bounds = OffsetBounds(error - skew - 500, error - skew + 500)
     return replace(outcome, snapshot=replace(outcome.snapshot, clock=(bounds,)))
@@ -56,9 +58,6 @@ def dated(rows: list[Environment], at: float = NOW, *, error: float = 0.0, skew:
 
 def presences(profile_state: ProfileState) -> dict[str, Presence]:
     return {id_: tracked.presence for id_, tracked in profile_state.environments.items()}
-
-
-# The rule
 
 
 @pytest.mark.parametrize(
@@ -81,9 +80,6 @@ def test_the_date_must_make_every_machine_lost_or_of_the_future(age: float, *, i
 def test_a_row_without_a_link_or_a_heartbeat_says_nothing() -> None:
     rows = [environment(connectionId=None), environment("env-2", lastHeartbeat=None)]
     assert not is_date_wrong([ListedPage(rows, WallMs(NOW))], HOUR, 0.0, Limits())
-
-
-# The first listing
 
 
 @pytest.mark.parametrize("error", [-DAY, -HOUR, 150_000, HOUR, DAY, 400 * DAY])
@@ -122,7 +118,7 @@ def test_where_both_clocks_are_wrong_the_date_holds() -> None:
 
 
 def test_a_clock_that_is_behind_by_just_the_silence_of_all_is_found_out_within_75_seconds() -> None:
-    """The one case in which a right `Date` looks wrong: the rows are doubted, and offline once they are late there."""
+    """The only case in which a correct `Date` looks wrong: rows are doubted, and offline once late."""
     silent, skew = [environment("env-1", lastHeartbeat=NOW - 600_000)], -630_000.0
     before = [dated(silent, NOW + second * 1000, skew=skew) for second in range(0, 75, 5)]
     profile_state, _ = watched(before)
@@ -133,13 +129,10 @@ def test_a_clock_that_is_behind_by_just_the_silence_of_all_is_found_out_within_7
     assert (event.kind, event.reason, profile_state.date_error) == (Kind.OFFLINE, "heartbeat lost (675 s)", None)
 
 
-# Later ones
-
-
 @pytest.mark.parametrize("error", [-HOUR, 100_000, 150_000, HOUR, DAY])
 @pytest.mark.parametrize("skew", [-HOUR, 0.0, HOUR])
 def test_a_wrong_date_takes_nothing_offline_before_any_heartbeat_was_seen_to_advance(error: float, skew: float) -> None:
-    """By the clock that explained the heartbeats before, whatever this machine's own one says."""
+    """By the clock that explained earlier heartbeats, whatever this machine's clock says."""
     moments = [NOW + number * STEP for number in range(4)]
     profile_state, events = watched(
         dated(rows_at(NOW), at, error=error if number == 1 else 0.0, skew=skew) for number, at in enumerate(moments)
@@ -191,15 +184,12 @@ def test_whatever_listings_have_a_wrong_date_no_machine_that_beats_is_lost(error
     wrongs = [dated(rows_at(at, 12), at, error=error if number in wrong else 0.0) for number, at in enumerate(moments)]
     right, _ = watched(rights)
     profile_state, events = watched(wrongs)
-    # A silent machine may look late by one `Date` that is behind by as long as it has been silent.
+    # A `Date` that is behind by a machine's silence makes the silent machine look late.
     beating = {clean(f"env-{number}") for number in range(12)}
     assert [event for event in flatten(events) if event.id in beating] == []
     found, expected = presences(profile_state), presences(right)
     assert {id_: found[id_] for id_ in beating} == {id_: expected[id_] for id_ in beating}
     assert all(found[id_] in (presence, Presence.LATE) for id_, presence in expected.items())
-
-
-# What people see
 
 
 def test_a_date_that_jumps_is_named_where_a_verdict_is_explained() -> None:
@@ -270,7 +260,7 @@ def test_of_several_profiles_each_says_what_is_wrong_with_its_clocks() -> None:
 def test_after_the_servers_clock_was_ahead_for_ten_seconds_no_row_is_lost_and_all_recover_with_their_next_beat(
     ahead: float,
 ) -> None:
-    """Its `Date` and the heartbeats of these ten seconds are ahead; a row is in doubt while it is listed with one."""
+    """`Date` and the heartbeats of these ten seconds are ahead; a row with such a heartbeat is in doubt."""
     profile_state, story, until = None, list[Event](), 100_000.0 + 10_000
     for number in range(40):
         elapsed = number * STEP

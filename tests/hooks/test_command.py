@@ -1,4 +1,4 @@
-"""Running a hook's command: what it gets, and that nothing it does gets out of hand."""
+"""A hook's command: input, environment, and limits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from support.messages import message
 from support.receiver import Answer, receiver
 
-from envwatch.hooks.command import Apprise, HookCommand
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.command import HookCommand, apprise_command
+from envwatch.hooks.message import DeliveryError
 from envwatch.model.text import composed
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ENVIRON = {"PATH": os.environ["PATH"], "HOME": "/nowhere"}
 PATIENCE_S = 20.0
-"""How long a test waits for a process that should do something at once."""
 
 
 def shell(script: str, **settings: Any) -> HookCommand:
@@ -144,7 +143,7 @@ async def test_a_command_is_killed_with_its_children_when_its_caller_is_cancelle
 async def test_apprise_delivers_from_a_process_of_its_own() -> None:
     async with receiver() as service:
         url = service.url.replace("http://", "json://")
-        await Apprise([SecretStr(url)], ENVIRON).send(message())
+        await apprise_command([SecretStr(url)], ENVIRON).send(message())
     (posted,) = service.posted
     assert (posted.json["title"], posted.json["message"]) == ("web went offline", "web went offline")
 
@@ -153,9 +152,9 @@ async def test_what_apprise_does_not_deliver_or_know_is_a_failure_that_shows_no_
     async with receiver(Answer(500)) as service:
         url = service.url.replace("http://", "json://")
         with pytest.raises(DeliveryError) as caught:
-            await Apprise([SecretStr(url)], ENVIRON).send(message())
+            await apprise_command([SecretStr(url)], ENVIRON).send(message())
     assert "a service did not take the message" in (caught.value.output or "")
     with pytest.raises(DeliveryError) as caught:
-        await Apprise([SecretStr("nosuch://secret")], ENVIRON).send(message())
+        await apprise_command([SecretStr("nosuch://secret")], ENVIRON).send(message())
     assert "address 1 is none that apprise knows" in (caught.value.output or "")
     assert "secret" not in (caught.value.output or "")

@@ -1,4 +1,4 @@
-"""Which hook fires for what, and when."""
+"""The hook for each event, and the time of firing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.views.matching import event_test, matcher_of
+from envwatch.views.events.matching import event_test, matcher_of
 
 BOTH = (Kind.OFFLINE, Kind.ONLINE)
 

@@ -1,4 +1,4 @@
-"""What holds of hooks whatever happens, and a month of faults in which nothing is lost."""
+"""Invariants of hooks, and a month of faults without a lost message."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SPANS = st.sampled_from([0.0, 5.0, 60.0, 300.0])
 
 
 def play(one: Hooked, steps: list[tuple[str, set[str], int]]) -> None:
-    """Let things happen; while nothing can be seen, nothing about an environment may fire."""
+    """Play steps; during blind times, nothing about an environment may fire."""
     for what, down, seconds in steps:
         count = len(one.fired)
         match what:
@@ -101,7 +101,7 @@ def test_of_one_environment_losses_and_returns_alternate_and_keep_to_the_cooldow
 
 
 ROWS = beating(12)
-"""Made once: parsing them for each of 10,000 polls would take most of the time."""
+"""Made once: parsing for each of 10,000 polls would take most of the time."""
 
 
 def beating_at(at: float | None) -> list[Environment]:

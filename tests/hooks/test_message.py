@@ -1,4 +1,4 @@
-"""What hooks send: CloudEvents, variables, PagerDuty's events, text."""
+"""Messages of hooks: CloudEvents, variables, PagerDuty's events, text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def messages(one: Hooked) -> list[Message]:
 
 
 def event_of(message: Message) -> Mapping[str, Any]:
-    """The event as the official SDK reads it, which refuses what is no CloudEvent."""
+    """Return the event as read by the official SDK, which refuses invalid CloudEvents."""
     event = JSONFormat().read(CloudEvent, message.cloud_event)
     assert event.get_specversion() == "1.0"
     data = event.get_data()

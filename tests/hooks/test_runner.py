@@ -1,4 +1,4 @@
-"""The queues of hooks: order, retries, bounds, what is reported, and how it ends. No real time passes here."""
+"""The hooks' queues: order, retries, bounds, reports, and end. No real time passes here."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from support.messages import message
 from support.receiver import Answer, receiver
 from support.virtual_time import VirtualTime
 
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.hooks.runner import HookReport, Runner
-from envwatch.hooks.webhook import Webhook
+from envwatch.hooks.webhook import WebService
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 from envwatch.sources.letta.network_settings import checked_hook_url
@@ -34,13 +34,11 @@ WRONG = DeliveryError("no such team", is_final=True)
 
 @dataclass
 class Receiver:
-    """A delivery that fails as scripted, then takes everything while it is up."""
-
     time: VirtualTime
     failures: list[Exception] = field(default_factory=list)
     is_up: bool = True
     rejects: str = ""
-    """The summary of a message that is never taken."""
+    """Summary of a message that is never accepted."""
     takes_s: float = 0.0
     tried_at: list[float] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
@@ -64,14 +62,11 @@ class Receiver:
 
     @property
     def gaps(self) -> list[float]:
-        """Seconds from try to try."""
         return [later - earlier for earlier, later in zip(self.tried_at, self.tried_at[1:], strict=False)]
 
 
 @dataclass
 class Scene:
-    """One hook, its receiver, and what was reported."""
-
     time: VirtualTime
     receiver: Receiver
     runner: Runner
@@ -378,7 +373,7 @@ async def test_a_service_that_refuses_stalls_is_busy_and_fails_gets_its_message_
         time.now += seconds
 
     async with receiver(*answers, Answer(stalls=True)) as service:
-        webhook = Webhook(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=2))
+        webhook = WebService(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=2))
         async with Runner({H: webhook}, reports.append, Runtime(time.clocks, wait, lambda: 1.0)) as runner:
             runner.put(H, message(incident=clean("1")))
             await runner.all_done()

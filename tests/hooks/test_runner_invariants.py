@@ -1,4 +1,4 @@
-"""The queues of hooks, with random puts, failures and hangs: the order of each incident, its newest state, no loss."""
+"""The hooks' queues under random puts, failures and hangs: each incident's order and newest state, no loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.budget import examples
 from support.messages import message
 from support.virtual_time import VirtualTime
 
-from envwatch.hooks.delivery import DeliveryError
+from envwatch.hooks.message import DeliveryError
 from envwatch.hooks.runner import Runner
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
@@ -27,13 +27,10 @@ if TYPE_CHECKING:
 
 HOOKS = tuple(clean(name) for name in ("one", "two"))
 HOW = ("takes", "refuses", "hangs", "hangs and takes")
-"""What a receiver does with messages."""
 OPEN, END = "open", "end"
 
 
 class Sent(NamedTuple):
-    """A delivered message."""
-
     at: float
     incident: SafeText | None
     is_end: bool
@@ -42,8 +39,6 @@ class Sent(NamedTuple):
 
 @dataclass
 class Receiver:
-    """A delivery that takes everything, refuses everything, or hangs and then refuses."""
-
     time: VirtualTime
     how: str = "takes"
     sent: list[Sent] = field(default_factory=list)
@@ -59,8 +54,6 @@ class Receiver:
 
 
 class Step(NamedTuple):
-    """Something that happens to a hook, or time that passes."""
-
     what: str
     hook: SafeText
     incident: int
@@ -82,18 +75,15 @@ STEPS = st.lists(
 
 @dataclass
 class Hook:
-    """What was put for one hook, and what the receiver got."""
-
     receiver: Receiver
     incidents: dict[SafeText, str] = field(default_factory=dict)
     newest: dict[SafeText, int] = field(default_factory=dict)
     ended_at: dict[SafeText, float] = field(default_factory=dict)
     generations: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    """An incident that is over does not open again."""
+    """A resolved incident does not open again."""
     healed_at: float = 0.0
 
     def take(self, step: Step, number: int, runner: Runner) -> None:
-        """Take a step; the number is the state of the message."""
         id_ = clean(f"{step.incident}-{self.generations[step.incident]}")
         if step.what in HOW:
             self.receiver.how = step.what
@@ -110,7 +100,6 @@ class Hook:
 
 
 async def played(steps: Sequence[Step], hooks: Sequence[SafeText], random: float) -> dict[SafeText, Hook]:
-    """Play the steps of some hooks, let time pass with the steps of all, and heal every receiver at the end."""
     time = VirtualTime(random=random)
     found = {name: Hook(Receiver(time)) for name in hooks}
     deliveries = {name: hook.receiver for name, hook in found.items()}
@@ -139,7 +128,6 @@ def check_nothing_open_is_lost(hook: Hook, unsent: Collection[Message]) -> None:
 
 
 def check(hook: Hook) -> None:
-    """Check what a hook's receiver got in the end."""
     for id_, state in hook.incidents.items():
         got = [sent for sent in hook.receiver.sent if sent.incident == id_]
         assert all(earlier.state < later.state for earlier, later in pairwise(got)), "an old state, or one twice"

@@ -1,4 +1,4 @@
-"""Posting to a real web service on loopback: what goes there, and what each answer means."""
+"""Posts to a real web service on loopback: requests, and the meaning of answers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pydantic import SecretStr
 from support.messages import message
 from support.receiver import Answer, receiver
 
-from envwatch.hooks.delivery import DeliveryError
-from envwatch.hooks.webhook import Webhook
+from envwatch.hooks.message import DeliveryError
+from envwatch.hooks.webhook import WebService
 from envwatch.sources.letta.network_settings import checked_hook_url
 
 if TYPE_CHECKING:
     from typing import Any
 
 
-def webhook(url: str, **settings: Any) -> Webhook:
-    return Webhook(checked_hook_url(url), {}, **settings)
+def webhook(url: str, **settings: Any) -> WebService:
+    return WebService(checked_hook_url(url), {}, **settings)
 
 
 async def refusal(answer: Answer, **settings: Any) -> DeliveryError:

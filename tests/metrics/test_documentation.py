@@ -1,4 +1,4 @@
-"""The page of the series: it has every one with its labels, and its queries are queries."""
+"""The page of the series has every series with labels, and valid queries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from support.series import PROMTOOL, eventful, needs_promtool
 
-from envwatch.metrics.poll_counts import RESULTS
+from envwatch.metrics.exposition import RESULTS
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 QUERIES: Final = re.findall(r"^```promql\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -19,7 +19,7 @@ DOCUMENTED: Final = {
     name: set(re.findall(r"`([^`]+)`", rest))
     for name, rest in re.findall(r"^\| `(envwatch_\w+)` \|(.*)$", PAGE, re.MULTILINE)
 }
-"""The series in the tables, each with what stands in backticks in its line."""
+"""The series in the tables, each with the backticked words of the line."""
 
 
 def test_the_page_has_every_series_with_its_labels_and_their_values_and_no_other() -> None:

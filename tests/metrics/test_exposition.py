@@ -1,4 +1,4 @@
-"""The series of a moment: what they say, when they are absent, and which environments have some."""
+"""The series of a moment: values, absence, and the environments with series."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
-from envwatch.metrics.exposition import exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import PollCounts, exposition
 from envwatch.model.clock import OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
@@ -124,9 +123,6 @@ def test_several_profiles_are_told_apart_by_their_label_alone() -> None:
     assert len(series.of(UP)) == 5
 
 
-# What is not known
-
-
 def test_before_the_first_listing_nothing_is_said_of_environments() -> None:
     for watch in (Watch(), Watch().take(failed())):
         series = watch.series()
@@ -204,9 +200,6 @@ def test_heartbeats_are_by_the_platforms_clock_and_listings_by_that_of_this_mach
     assert series.value("envwatch_last_success_timestamp_seconds") == (NOW + skew) / 1000
     assert series.by_id("envwatch_environment_last_heartbeat_timestamp_seconds") == {"env-01": (NOW - 1_000) / 1000}
     assert OffsetBounds(-skew - 500, -skew + 500) in monitor.fleet.by_profile[NO_PROFILE].clock.samples
-
-
-# What needs a person
 
 
 def test_what_is_down_says_since_when_and_what_is_up_does_not() -> None:

@@ -1,4 +1,4 @@
-"""The text formats: whatever is in the values, Prometheus' own tools and parsers read what was meant."""
+"""The text formats: Prometheus' tools and parsers read any value correctly."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_eventful_moment_has_every_family() -> None:
     )
 )
 def test_no_name_can_break_the_format(texts: list[tuple[str, str]]) -> None:
-    """Even text that was not cleaned: what is written is read back as it was, by both parsers."""
+    """Even uncleaned text: both parsers read the written text back."""
     named = [
         replace(environment(f"env-{n}"), name=uncleaned(name or "x"), pod_id=uncleaned(pod))
         for n, (name, pod) in enumerate(texts)

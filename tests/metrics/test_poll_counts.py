@@ -8,7 +8,7 @@ import pytest
 from support.builders import NOW, failed, listed, reading, slept
 
 from envwatch.fleet.events import NO_PROFILE
-from envwatch.metrics.poll_counts import BOUNDS_S, RESULTS, PollCounts
+from envwatch.metrics.exposition import BOUNDS_S, RESULTS, PollCounts
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
 

@@ -1,4 +1,4 @@
-"""What holds of the series whatever happens to the platform, its polls and this machine."""
+"""Invariants of the series under any state of the platform, polls and this machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness
-from envwatch.metrics.exposition import exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import PollCounts, exposition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +27,6 @@ LARGEST = 6
 
 
 class SeriesMachine(MonitoredMachine):
-    """The simulated platform of the fleets' invariants; after each step all series are read."""
-
     def _take(self, rows: list[Environment], seed: int) -> None:
         if not self._could_be_either_clock(rows):
             self._poll(self._listed(rows, 0))

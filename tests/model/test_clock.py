@@ -1,4 +1,4 @@
-"""The server's clock from its answers, and a machine that slept."""
+"""The server's clock from answers, and a machine that slept."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_person_is_warned_from_five_seconds(offset: float, sign: int, *, warns
 def test_the_bounds_hold_the_truth_whatever_the_network_and_the_local_clock_do(
     skew: int, answers: list[tuple[int, int, int]]
 ) -> None:
-    """`Date` is cut to the second, and the ways there and back may take any time."""
+    """`Date` is cut to the second, and both directions may take any time."""
     clock = ServerClock()
     for since, there, back in answers:
         date = (NOW + since + there) // 1000 * 1000

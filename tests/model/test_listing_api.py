@@ -1,4 +1,4 @@
-"""What a request for the listing means."""
+"""The meaning of a listing request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranges against the text of the Monitoring Plugins Development Guidelines."""
+"""Ranges against the Monitoring Plugins Development Guidelines."""
 
 from __future__ import annotations
 

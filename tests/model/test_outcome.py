@@ -1,4 +1,4 @@
-"""What a failed poll says of its cause."""
+"""A failed poll's message about the cause."""
 
 from __future__ import annotations
 

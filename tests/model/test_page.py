@@ -1,4 +1,4 @@
-"""What a page of bytes becomes, however hostile the bytes are."""
+"""Decoding of page bytes, however hostile."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ if TYPE_CHECKING:
 quick = settings(max_examples=examples(100), deadline=None)
 
 CAREFUL = b'{"\\u0020": 0, '
-"""How a page begins whose escape proves nothing, so that its rows are read one by one."""
+"""Start of a page with a pointless escape, so that rows are read one by one."""
 
 
 def with_member(member: str, row: dict[str, Any] | None = None) -> bytes:
-    """A page of one row that ends with a member written by hand."""
     written = json.dumps(row or wire_row())
     return f'{{"connections": [{written[:-1]}, {member}}}], "hasNextPage": false}}'.encode()
 
 
 def page_of_both_ways(data: bytes) -> Page:
-    """The page, after a proof that it reads the same where its rows are read one by one."""
+    """Return the page, asserted equal to a reading row by row."""
     page = page_of(data)
     assert page_of(CAREFUL + data.removeprefix(b"{")) == page
     return page
@@ -118,7 +117,7 @@ def test_the_cursor_of_an_empty_page_is_none() -> None:
     assert page_of_both_ways(page_bytes([])) == Page([], has_next_page=False, cursor=None, rejected=0)
 
 
-# A row that does not fit is rejected, and the others stay
+# Rejected rows
 
 
 @pytest.mark.parametrize(
@@ -184,7 +183,7 @@ def test_long_text_is_cut_wherever_it_stands() -> None:
     assert row.metadata == row.unknown == {cut: cut}
 
 
-# A row that no parser takes costs that row alone
+# Rows that no parser takes
 
 BAD_MEMBERS: dict[str, bytes] = {
     "not UTF-8": b'"podId": "caf\xe9"',
@@ -242,7 +241,7 @@ def test_a_row_whose_id_cannot_be_read_is_counted_without_it() -> None:
     assert (page.rejected, page.rejected_ids, page.cursor) == (1, (), "env-1")
 
 
-# A page that cannot be read is an error with a plain cause
+# Unreadable pages
 
 
 @pytest.mark.parametrize(
@@ -359,7 +358,7 @@ def test_the_last_of_two_lists_of_rows_holds_where_rows_are_set_aside() -> None:
         page_of(unreadable + b'"connections": 5, "hasNextPage": false}')
 
 
-# Distinct ids stay distinct
+# Distinct ids
 
 IDS = (
     st.text(max_size=12)
@@ -376,7 +375,7 @@ IDS = (
 @example(ids=["a\ufe0f", "a"], hashed=False)
 @example(ids=["\ud800", "\ud801"], hashed=True)
 def test_distinct_ids_are_distinct_keys_in_every_listing(*, ids: list[str], hashed: bool) -> None:
-    if hashed:  # ids of other rows that read as our keys do
+    if hashed:  # ids of other rows that look like replacement keys
         ids = list(
             dict.fromkeys([*ids, *(row.id for row in page_of(page_bytes([wire_row(id_) for id_ in ids])).environments)])
         )
@@ -397,7 +396,7 @@ def test_an_id_as_servers_send_them_is_its_own_key(id_: str) -> None:
     assert key == id_ or id_[-9:-8] == "~"
 
 
-# Rows that have not changed are shared with the listing before
+# Rows shared with the previous listing
 
 
 def test_a_row_that_has_not_changed_is_the_very_same_object() -> None:
@@ -437,7 +436,7 @@ def test_half_a_surrogate_pair_excuses_nothing_else() -> None:
     assert page_of(with_member(r'"x": NaN, "y": "\ud800"')).rejected == 1
 
 
-# Ids that cleaning changes are kept as received, where they can be sent back
+# Ids that cleaning changes
 
 
 def test_ids_that_cleaning_changed_are_kept_as_received() -> None:

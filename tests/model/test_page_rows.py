@@ -1,4 +1,4 @@
-"""How a page that cannot be parsed as a whole falls into its rows."""
+"""Splitting of an unparsable page into rows."""
 
 from __future__ import annotations
 
@@ -107,5 +107,5 @@ def test_the_time_grows_with_the_size_of_a_page_and_not_with_its_square(page: by
         id_in(page[:size])
         return time.process_time() - started
 
-    # A sixteenth takes less than a sixteenth if the time is linear, a 256th if it grows with the square.
+    # A sixteenth of the page takes a sixteenth of a linear time, a 256th of a quadratic time.
     assert cost(len(page)) <= 64 * max(cost(len(page) // 16), 0.02)

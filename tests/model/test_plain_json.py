@@ -1,4 +1,4 @@
-"""Which documents need no cleaning, judged by their bytes alone."""
+"""Documents that need no cleaning, judged by their bytes alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from envwatch.model.text import clean
 quick = settings(max_examples=examples(150), deadline=None)
 
 CHARACTERS = 'aé東가🚀 \\"\u0301\u0302\u05b0\u1161\u1162\u1163\u200b\ufe0f\x1b\ud800'
-"""Letters of one and two cells, marks, vowels that join the letter before, and what is not printable."""
+"""Letters of one and two cells, marks, vowels that join the previous letter, and unprintable characters."""
 PIECES = (*'\\"/ubfnrt01eaA \n\t\x00\x1b\x7fé.\u0301\u0302\u1161', "\\u202", "\\u001b", "NaN")
 
 
@@ -46,7 +46,7 @@ def test_no_bytes_that_parse_are_wrongly_proven_plain(pieces: list[str]) -> None
         try:
             assert in_which_strings_are_clean(data)
         except json.JSONDecodeError:
-            return  # a raw control character or a lone backslash: the parser refuses it
+            return  # the parser refuses a raw control character or a lone backslash
 
 
 @pytest.mark.parametrize(

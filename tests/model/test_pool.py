@@ -1,4 +1,4 @@
-"""Equal values of many rows made one."""
+"""Equal values of many rows are shared."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_what_is_shared_reads_as_it_did(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         before = copy.deepcopy(row)
         pool.share(row)
-        assert json.dumps(row) == json.dumps(before)  # which tells 1, 1.0 and true apart
+        assert json.dumps(row) == json.dumps(before)  # distinguishes 1, 1.0 and true
 
 
 def test_rows_of_different_pages_share_what_is_equal_in_their_metadata() -> None:

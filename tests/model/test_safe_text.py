@@ -1,4 +1,4 @@
-"""Only the functions that clean text make a `SafeText`: nothing else calls the type, or casts to it."""
+"""Only the cleaning functions make a `SafeText`: no other code calls the type or casts to the type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ MODULES: Final = sorted(
 
 
 def casts_in(source: str) -> Iterator[str]:
-    """Each call of `SafeText`, each call that is given it, as `map` may be, and each cast to a type that names it."""
+    """Yield each call of `SafeText`, each call with `SafeText` as an argument (such as `map`), and each cast to the
+    type.
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             given = [node.func, *node.args, *(keyword.value for keyword in node.keywords)]

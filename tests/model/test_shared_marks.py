@@ -12,7 +12,7 @@ from support.builders import NOW, environment
 from envwatch.model.clock import WallMs
 from envwatch.model.shared_marks import SharedAck, SharedSilence, shared_ack_of, shared_silence_of
 from envwatch.model.text import cells, clean
-from envwatch.views.state_details import shared_text
+from envwatch.views.state_style import shared_text
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment

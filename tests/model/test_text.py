@@ -1,4 +1,4 @@
-"""What terminals, spreadsheets and readers are shown of strangers' text, and how wide it is."""
+"""Foreign text for terminals, spreadsheets and readers, and the width."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_escapes_count_towards_the_limit() -> None:
 
 PLANE = 0x1_0000
 ASSIGNED = (0, 1, 14)
-"""Planes of many scripts and of marks; in the others all is ideographs, private or not assigned."""
+"""Planes of many scripts and of marks; further planes have only ideographs, private or unassigned characters."""
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_shortened_text_fits_and_is_whole_when_it_can_be(text: SafeText, width: 
     if cells(text) <= room:
         assert short is text
     else:
-        # A wide character that does not fit leaves one cell free, at each end that was kept.
+        # A wide character that does not fit leaves one cell free, at each kept end.
         assert room - (2 if keep == "ends" else 1) <= cells(short) <= room
     assert cell_len(short) == cells(short)
     assert not is_mark(short[:1] or "a")
@@ -421,7 +421,7 @@ def test_the_order_of_names_decides_nothing(names: list[SafeText]) -> None:
 
 @pytest.mark.parametrize("width", [-3, 0, 1, 2])
 def test_a_text_is_wrapped_where_there_is_no_room_too(width: int) -> None:
-    """A pane is drawn before its first layout gives it cells."""
+    """A pane is drawn before the first layout gives the pane cells."""
     assert wrapped(clean("東京 build"), width) == ["東", "京", "bu", "il", "d"]
 
 

@@ -1,4 +1,4 @@
-"""Moments as people write them."""
+"""Moments in people's notation."""
 
 from __future__ import annotations
 
@@ -99,7 +99,6 @@ def test_at_the_ends_of_the_calendar_there_may_be_no_past_moment() -> None:
 
 
 def berlin(text: str, utc: str) -> str:
-    """Return a moment as UTC, where now is given as UTC too."""
     at = past_moment_of(text, datetime.fromisoformat(utc).replace(tzinfo=UTC), BERLIN)
     assert at is not None
     return f"{at:%dT%H:%M}"
@@ -130,7 +129,7 @@ def test_a_time_that_comes_on_no_clock_of_yesterday_was_the_day_before() -> None
 ZONES = st.sampled_from(
     [BERLIN, UTC, *map(ZoneInfo, ("America/St_Johns", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kathmandu"))]
 )
-"""Lord Howe moves its clocks by half an hour. St. John's did at 0:01 until 2011, São Paulo at 0:00 until 2018."""
+"""Lord Howe changes clocks by half an hour. St. John's did at 0:01 until 2011, São Paulo at 0:00 until 2018."""
 
 MINUTES = st.datetimes(datetime(2005, 1, 1), datetime(2026, 1, 1)).map(  # noqa: DTZ001  # it gets UTC here
     lambda at: at.replace(second=0, microsecond=0, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Which texts are versions, how they are ordered, and what is behind."""
+"""Versions: recognition, order, and outdated machines."""
 
 from __future__ import annotations
 
@@ -69,7 +69,6 @@ def test_any_texts_can_be_compared_as_versions(versions: list[str]) -> None:
 
 
 def running(*versions: str | None) -> list[TrackedEnvironment]:
-    """Machines that are up, each with its version."""
     return [
         tracked(id=f"env-{n}", deviceId=f"device-{n}", metadata={"lettaCodeVersion": version})
         for n, version in enumerate(versions)

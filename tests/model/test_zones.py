@@ -12,11 +12,11 @@ import pytest
 from support.builders import NOW
 from support.tracked_environments import matches, tracked
 
+from envwatch.files import export, export_here
 from envwatch.model.times import clock_text, date_text, in_zone, moment, moment_of, past_moment_of, use_zone, with_zone
 from envwatch.query.language import parse
-from envwatch.storage.export import export, export_here
+from envwatch.redactor import Redactor
 from envwatch.storage.log import PollLog
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ USUAL = [("UTC0", "Z"), ("XXX-5:30", "+05:30"), ("XXX+23:59", "-23:59"), ("garba
 
 @contextmanager
 def local_zone(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let this process run in a zone."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", name)
         time.tzset()
@@ -57,7 +56,7 @@ def test_every_other_zone_is_shown_as_it_is(name: str, offset: str, monkeypatch:
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_a_date_in_a_filter_is_then_utc_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the screen shows and what the filter means is one and the same."""
+    """Screen and filter use the same zone."""
     with local_zone(name, monkeypatch):
         for query in ("beat:>=2025-10-09T08:53:08", "beat:<2025-10-09T08:53:09", "beat:2025-10-09"):
             assert matches(parse(query), tracked()), query

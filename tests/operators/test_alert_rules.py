@@ -1,4 +1,4 @@
-"""The alert rules and the examples of configurations, by the programs that read them."""
+"""The alert rules and example configurations, checked by the programs that read them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ CASES = sorted(OPERATORS.glob("*_test.yml"))
 
 
 def said(*command: str | Path | None) -> str:
-    """What a program says; it must be content."""
     ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=120)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

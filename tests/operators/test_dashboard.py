@@ -1,4 +1,4 @@
-"""The Grafana dashboard and the alert rules: the first can be imported, and each query is about series that exist."""
+"""The Grafana dashboard and the alert rules: the dashboard can be imported, and each query uses existing series."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from support.prometheus_programs import OPERATORS, PROMTOOL, needs_promtool
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import PollCounts, exposition
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 OF_PROMETHEUS = {"up", "ALERTS", "node_textfile_mtime_seconds"}
-"""Series that come from Prometheus itself, or from node_exporter."""
+"""Series of Prometheus or node_exporter."""
 
 RULES = (OPERATORS / "alerts.yml").read_text(encoding="utf-8")
 
 _NAME = re.compile(r"\b(?:envwatch[\w:]*|ALERTS\w*|node_\w+|up)\b(?!\")")
-"""What can be a series in an expression; the names of alerts, jobs and files stand in quotes."""
+"""Possible series in an expression; names of alerts, jobs and files are quoted."""
 
 
 def names_in(expression: str) -> set[str]:
@@ -41,7 +40,6 @@ def names_in(expression: str) -> set[str]:
 
 
 def rows(at: float, *, flapping_is_up: bool, pod_is_up: bool) -> list[Environment]:
-    """Twelve rows: one that comes and goes, and eight of one pod."""
 
     def row(number: int) -> Environment:
         is_up = {0: flapping_is_up, 1: True, 2: True, 3: True}.get(number, pod_is_up)
@@ -53,7 +51,7 @@ def rows(at: float, *, flapping_is_up: bool, pod_is_up: bool) -> list[Environmen
 
 @pytest.fixture(scope="module")
 def existing() -> set[str]:
-    """The names of all series of a fleet in which everything happens, and those that the rules record."""
+    """Return all series of a fleet with every event, and the recorded series of the rules."""
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon(), profile_name=clean("work"))
     polls = PollCounts()
     at: float = NOW

@@ -1,6 +1,6 @@
-"""What an operations team sees: real polls, a real Prometheus with the shipped rules, a real Alertmanager, one message.
+"""An operations team's view: real polls, a real Prometheus with the shipped rules, a real Alertmanager, one message.
 
-The rules and the route are the shipped ones with all their times divided, and are evaluated every second.
+All times of the shipped rules and route are divided.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, needs_both_servers]
 
 FASTER: Final = 40
-"""By how much the times of the rules are divided: 10 minutes become 15 seconds."""
+"""Divisor of the rules' times: 10 minutes become 15 seconds."""
 
 SERVE: Final = (sys.executable, "-m", "envwatch", "serve")
 CERTIFICATE: Final = Path(__file__).parents[1] / "support" / "certs" / "localhost.pem"
@@ -44,7 +44,7 @@ _TIME: Final = re.compile(r"^( +(?:for|keep_firing_for|group_wait|group_interval
 
 
 def hurried(name: str, *, after: str = "") -> str:
-    """A shipped file with its times divided, from a text on."""
+    """Return a shipped file with times divided after a text."""
     text = (OPERATORS / name).read_text(encoding="utf-8")
     start = text.index(after)
     hurry = _TIME.sub(lambda at: f"{at[1]}{int(at[2]) * {'s': 1, 'm': 60}[at[3]] * 1000 // FASTER}ms", text[start:])
@@ -68,9 +68,9 @@ def started(command: Sequence[str], environ: Mapping[str, str], log: Path) -> pr
 
 @asynccontextmanager
 async def served(platform: Scripted, home: Path) -> AsyncIterator[str]:
-    """Let `envwatch serve` poll a platform each second; give the port at which it serves with TLS.
+    """Let `envwatch serve` poll a platform each second; yield the TLS port.
 
-    The token of Prometheus is in the file `token`.
+    Prometheus' token is in the file `token`.
     """
     (home / "config.toml").write_text('alert_after = "1s"\n', encoding="utf-8")
     known = {"LETTA_API_KEY": KEY, "LETTA_BASE_URL": platform.url, "ENVWATCH_CONFIG": str(home / "config.toml")}
@@ -95,7 +95,7 @@ async def served(platform: Scripted, home: Path) -> AsyncIterator[str]:
 
 
 def changed(text: str, **changes: str) -> str:
-    """A shipped configuration, with what a user adapts: each setting of a name gets another value."""
+    """Return a shipped configuration with a user's values of settings."""
     for name, value in changes.items():
         text, count = re.subn(rf"(?m)^([ -]*{name}: ).*$", rf"\g<1>{value}", text)
         assert count, name
@@ -104,31 +104,26 @@ def changed(text: str, **changes: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Everything that runs."""
-
     platform: Scripted
     prometheus: Prometheus
     alertmanager_url: str
     pager: Receiver
 
     async def suppressed(self) -> list[str]:
-        """The names of the alerts that Alertmanager inhibits."""
         async with httpx.AsyncClient(base_url=self.alertmanager_url) as client:
             alerts = (await client.get("/api/v2/alerts")).json()
         return [each["labels"]["alertname"] for each in alerts if each["status"]["inhibitedBy"]]
 
     async def lose_the_pod(self) -> None:
-        """Let the platform lose a pod, and wait for the message."""
         self.platform.script = partial(without_the_pod, time.time() * 1000)
         await self.pager.have_come(1)
 
 
 @asynccontextmanager
 async def stack(folder: Path) -> AsyncIterator[Stack]:
-    """Run the platform, envwatch, Prometheus, Alertmanager, and who gets its messages."""
     platform = Scripted(healthy)
     async with receiver() as pager, serving(platform), served(platform, folder) as port:
-        # A busy machine may miss scrapes for some seconds, so the rule about that keeps its time.
+        # A busy machine may miss scrapes for some seconds, so the rule about missed scrapes keeps the full time.
         (folder / "alerts.yml").write_text(hurried("alerts.yml", after="- alert: EnvwatchBlind"), encoding="utf-8")
         route = changed(hurried("alertmanager.yml"), url=pager.url)
         async with alertmanager(route, folder) as alertmanager_url:
@@ -155,7 +150,7 @@ async def test_a_lost_pod_is_one_message_and_one_more_when_it_is_back(tmp_path: 
         assert alert["labels"]["alertname"] == "EnvironmentMassLoss"
         assert alert["annotations"]["summary"] == "8 environments of default are down, lost together: all pod p-7"
 
-        # Long enough for EnvironmentDown, if it were about one of them.
+        # Long enough for EnvironmentDown about a single environment.
         await until(lambda: running.prometheus.holds('time() - ALERTS_FOR_STATE{alertname="EnvironmentMassLoss"} > 20'))
         others = 'count_over_time(ALERTS{alertname!="EnvironmentMassLoss", alertstate="firing"}[1h])'
         assert await running.prometheus.result(others) == []
@@ -175,7 +170,7 @@ async def test_while_envwatch_is_blind_a_loss_is_neither_repeated_nor_resolved(t
     async with stack(tmp_path) as running:
         await running.lose_the_pod()
         running.platform.break_every_page(says(503))
-        # A fleet is blind once its newest listing is a minute old.
+        # A fleet is blind once the newest listing is a minute old.
         is_blind = 'ALERTS{alertname="EnvwatchBlind", alertstate="firing"}'
         await until(lambda: running.prometheus.holds(is_blind), within=180.0)
         blind = (await running.pager.have_come(2))[1].json

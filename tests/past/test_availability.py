@@ -1,4 +1,4 @@
-"""The share of the time watched in which an environment was up."""
+"""An environment's uptime as a share of the watched time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ def vanished(at: float) -> Event:
 
 
 def found(one: TrackedEnvironment, events: list[Event], minutes: float, since: float = NOW) -> Availability:
-    """Its availability in the minutes from `NOW` on, which were watched from `since` on."""
     end = ServerMs(NOW + minutes * MINUTE)
     watched = WatchedTime((Span(ServerMs(since), end),))
     return Availability.from_intervals(states(one, events, watched, NOW, end))

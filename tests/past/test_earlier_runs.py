@@ -1,4 +1,4 @@
-"""What earlier runs recorded: what is read of it, where nothing was recorded, and the seam to a run that begins."""
+"""Recordings of earlier runs: reading, gaps, and the seam to a new run."""
 
 from __future__ import annotations
 
@@ -41,12 +41,10 @@ def read(history: MemoryHistory, began: float, lasts: timedelta = DAY) -> Earlie
 
 
 def polls_at(*moments: float, history: MemoryHistory | None = None, count: int = 2) -> MemoryHistory:
-    """One run of listings at some milliseconds after `NOW`."""
     return recorded((listed(beating(count, NOW + ms), NOW + ms) for ms in moments), history)
 
 
 def first_at(ms: float, rows: Iterable[Environment] | None = None) -> Moment:
-    """What is known after a first listing."""
     history = recorded([listed([*(beating(2, NOW + ms) if rows is None else rows)], NOW + ms)])
     (poll,) = history.polls(WallMs(0), at(ms))
     return history.moment(poll)
@@ -162,7 +160,7 @@ def listing(states: Iterable[dict[str, Any]], ms: float) -> Listed:
 def test_over_the_seam_no_change_is_missing_and_none_comes_twice(
     life: list[Any], start: int, offset: float, pause: int
 ) -> None:
-    """One process records; another one that began later, or after it, tells of all changes in a chain."""
+    """One process records; a process that begins later, or after the first, reports all changes in a chain."""
     start = min(start, len(life) - 1)
     history = recorded(listing(states, n * 5_000) for n, states in enumerate(life[:start] if pause else life))
     began = start * 5_000 - 1_000 + pause
@@ -197,7 +195,7 @@ def _differ(before: Any, after: Any, kinds: set[Kind], place: int) -> bool:
 
 
 def test_what_was_recorded_of_another_account_is_no_past_of_this_one() -> None:
-    """Its events are of other environments, and these were not watched then."""
+    """The events are of another account's environments; this account's were not watched then."""
     gone = [environment(connectionId=None, organizationId="org-2")]
     history = recorded([listed([environment(organizationId="org-2")]), listed(gone, NOW + 5_000)])
     outcome = listed(beating(2, NOW + HOUR), NOW + HOUR)

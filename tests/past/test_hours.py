@@ -1,4 +1,4 @@
-"""The last 24 hours as cells: the worst in each hour of the clock, and what is kept from one moment to the next."""
+"""The last 24 hours as cells: the worst state of each clock hour, and reuse between moments."""
 
 from __future__ import annotations
 
@@ -107,15 +107,11 @@ def test_the_worst_of_a_cell_is_the_worst_that_looking_each_minute_finds(
     assert worst_states(intervals, MIDNIGHT, cell * MINUTE, count) == tuple(expected)
 
 
-# Of a monitor.
-
-
 def at(hours: float) -> ServerMs:
     return ServerMs(MIDNIGHT + hours * HOUR_MS)
 
 
 def monitor_at(hours: float, *events: Event, rows: int = 3, since: float = -20.0) -> Monitor:
-    """A monitor whose newest listing came at an hour, and that was watching since another."""
     outcome = listed(beating(rows, at(hours)), at(hours))
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)
     monitor = replace(monitor, watched={NO_PROFILE: WatchedTime((Span(at(since), at(hours)),))})

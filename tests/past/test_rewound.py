@@ -1,4 +1,4 @@
-"""The monitor of a moment, and the polls that lead there."""
+"""The monitor of a past moment, and the polls used to rebuild the monitor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ def poll(number: int, at: float) -> RecordedPoll:
 
 
 def timeline(**polls: tuple[float, ...]) -> Timeline:
-    """Polls at some moments, by profile."""
     by_profile: Mapping[SafeText, list[RecordedPoll]] = {
         clean(profile): [poll(number, at) for number, at in enumerate(times, 1)] for profile, times in polls.items()
     }
@@ -74,7 +73,6 @@ def test_a_poll_is_found_by_its_profile_and_number() -> None:
 
 
 def lived(history: MemoryHistory, outcomes: list[Outcome]) -> list[Monitor]:
-    """Record outcomes, and return the monitor after each."""
     monitors = [Monitor.create({NO_PROFILE: Limits()})]
     for outcome in outcomes:
         monitor, changes = monitors[-1].apply(NO_PROFILE, outcome, outcome.ended)  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What the filter box offers while a person types."""
+"""Completions in the filter box during typing."""
 
 from __future__ import annotations
 

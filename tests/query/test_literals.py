@@ -1,4 +1,4 @@
-"""Durations, dates and versions in a query, at their boundaries."""
+"""Durations, dates and versions in a query, at boundaries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filter language by examples: what a line finds, and what it refuses."""
+"""The filter language by examples: matches and refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from envwatch.model.text import clean
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import SearchCache, parse, partial_query
 from envwatch.query.lexer import QueryError
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS, searched_in
 
 if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -122,12 +122,12 @@ def test_a_word_does_not_match_across_two_columns() -> None:
 
 def test_a_text_is_looked_up_once_and_again_in_other_columns() -> None:
     one, cache = tracked(connectionName="web", podId="p-7"), SearchCache()
-    names = (COLUMNS["name"],)
+    names = searched_in((COLUMNS["name"],))
 
     text = cache.reader(names)(one)
     assert text == "web"
     assert cache.reader(names)(one) is text
-    assert cache.reader((COLUMNS["pod"],))(one) == "p-7"
+    assert cache.reader(searched_in((COLUMNS["pod"],)))(one) == "p-7"
     assert cache.reader(names)(one) == "web"
     assert cache.reader(names)(tracked(connectionName="db")) == "db"
 
@@ -308,7 +308,7 @@ def test_what_is_acknowledged_here_or_on_the_serving_host_is_found() -> None:
     here, there, neither = tracked(), tracked(id="env-2", envwatch={"ack": {"by": "ops-1"}}), tracked(id="env-3")
     context = MatchContext(NOW, is_acked=lambda row: row is here)
 
-    acked = parse("status:acked").test(context, (COLUMNS["name"],))
+    acked = parse("status:acked").test(context, ())
     assert [acked(one) for one in (here, there, neither)] == [True, True, False]
 
 
@@ -514,7 +514,7 @@ def test_an_error_points_at_the_mistake_and_says_what_to_do(text: str, place: st
     error = raised.value
     assert text[error.start : error.end] == place
     assert error.message.isprintable()
-    assert len(error.message) <= 78  # what 80 columns have room for
+    assert len(error.message) <= 78  # fits into 80 columns
 
 
 @pytest.mark.parametrize(

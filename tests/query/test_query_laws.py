@@ -1,4 +1,4 @@
-"""Properties of the filter language: any text parses or raises one error within it, and a query finds what it says."""
+"""Properties of the filter language: any text parses or raises one located error, and queries find the right rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from envwatch.model.versions import version_key
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query, SearchCache, parse
 from envwatch.query.lexer import QueryError, quote_if_needed, quoted, tokens
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS, searched_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ AGES = (0, 1, 59, 60, 61, 119, 120, 3599, 3600, None)
 SYSTEMS = ("linux", "darwin", "win32", None)
 
 Sample = tuple[str, str, "Callable[[TrackedEnvironment], bool]"]
-"""A field (empty for a word), what is typed, and the expected test."""
+"""A field (empty for a word), the typed text, and the expected test."""
 
 
 def texts() -> st.SearchStrategy[Sample]:
@@ -324,23 +324,22 @@ def test_a_search_cache_changes_no_result(
         return
     cache = SearchCache()
     for ones, columns in ((before, SHOWN), (after, SHOWN), (after, SHOWN[:2]), (after, ALL)):
-        test = query.test(MatchContext(NOW), columns, cache)
+        test = query.test(MatchContext(NOW), searched_in(columns), cache)
         assert [test(one) for one in ones] == [matches(query, one, columns=columns) for one in ones]
 
 
 def test_a_cached_text_is_read_once_while_the_row_stays_the_same() -> None:
     reads: list[TrackedEnvironment] = []
 
-    def text(one: TrackedEnvironment, _: float) -> Any:
+    def text(one: TrackedEnvironment) -> Any:
         reads.append(one)
         return one.environment.name
 
-    columns = (replace(COLUMNS["name"], text=text),)
     one, cache = tracked(connectionName="web-1"), SearchCache()
 
     for typed in ("w", "we", "web"):
-        assert parse(typed).test(MatchContext(NOW), columns, cache)(one)
+        assert parse(typed).test(MatchContext(NOW), (text,), cache)(one)
     assert len(reads) == 1
     renamed = replace(one, environment=environment_of(wire_row(connectionName="api-1")))
-    assert not parse("web").test(MatchContext(NOW), columns, cache)(renamed)
+    assert not parse("web").test(MatchContext(NOW), (text,), cache)(renamed)
     assert len(reads) == 2

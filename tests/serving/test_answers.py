@@ -1,4 +1,4 @@
-"""Statuses and headers: how old an answer is, when it may be kept, and why there is none."""
+"""Statuses and headers: an answer's age, caching, and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from envwatch.model.clock import OffsetBounds, ServerClock, WallMs
 from envwatch.model.listing_api import LISTING_PATH
 from envwatch.model.outcome import Cause
 from envwatch.model.page import page_of
-from envwatch.serving.bodies import PageBodies
+from envwatch.serving.answers import PageBodies
 from envwatch.serving.listing import ServedListing
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_refusals_have_no_age_and_no_tag() -> None:
     st.integers(-86_400_000, 86_400_000),
     st.integers(0, 999),
     st.integers(0, 5_000),
-    st.integers(0, 119_999),  # older ones, all at once, look like a wrong `Date`
+    st.integers(0, 119_999),  # older heartbeats together look like a wrong `Date`
 )
 def test_a_viewer_sees_a_heartbeat_as_old_as_it_is_whatever_its_clock_and_that_of_this_machine_say(
     skew: int, viewers_skew: int, fraction: int, later: int, age: int
@@ -265,9 +265,6 @@ def test_other_paths_devices_and_values_are_refused_like_the_demo_does() -> None
     assert refusal(served().ask(path="/v1/agents")) == (404, {"detail": "Not Found"})
     assert refusal(served().ask(path=f"{LISTING_PATH}/unknown")) == (404, {"error": "Environment connection not found"})
     assert refusal(served().ask("limit=0")) == (400, {"error": "limit must be a positive whole number"})
-
-
-# Without a listing that can be believed
 
 
 def test_before_the_first_listing_there_is_none() -> None:

@@ -1,4 +1,4 @@
-"""Who may ask what, over real connections: paths, tokens, refusals, metrics."""
+"""Access control over real connections: paths, tokens, refusals, metrics."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_no_header_makes_guesses_come_from_elsewhere() -> None:
 def test_tokens_that_are_taken_away_stop_working_on_connections_that_are_open() -> None:
     with serving() as served, Client(served.url, TOKEN) as client:
         assert client.ask(LISTING).status == 200
-        served.profiles["office"].tokens = tokens_of(ben=OTHER)
+        served.tokens["office"] = tokens_of(ben=OTHER)
         assert client.ask(LISTING).status == 401
 
 
@@ -116,9 +116,9 @@ def test_requests_are_counted_by_status_and_token() -> None:
     with serving() as served:
         for token in (TOKEN, TOKEN, OTHER, WRONG):
             served.ask(token=token)
-        line = served.app.counts.taken().line()
+        line = served.app.take_counts()
         assert line == "answered 3 x 200, 1 x 401; requests by token: ann 2, ben 1"
-        assert served.app.counts.line() == "answered nothing; requests by token: none"
+        assert served.app.take_counts() == "answered nothing; requests by token: none"
 
 
 # Several profiles.
@@ -126,7 +126,7 @@ def test_requests_are_counted_by_status_and_token() -> None:
 
 def test_several_profiles_have_paths_which_the_root_names_to_those_who_have_a_token() -> None:
     with serving("office", "home") as served:
-        served.profiles["home"].tokens = tokens_of(ben=OTHER)
+        served.tokens["home"] = tokens_of(ben=OTHER)
         assert rows_in(served.ask("/profiles/office/v1/environments")) == ["env-1", "env-2"]
         assert served.ask("/profiles/home/v1/environments").status == 401
         assert served.ask("/profiles/home/v1/environments", OTHER).status == 200
@@ -157,7 +157,7 @@ def test_a_blind_server_answers_503_with_the_cause_and_a_stopping_one_says_so() 
         assert "61 s" in blind.json["error"]
         assert 1 <= int(blind.headers["Retry-After"]) <= 30
         assert served.ask("/v1/health").status == 200
-        served.server.call(served.profiles["office"].endpoint.end)
+        served.server.call(served.endpoints["office"].end)
         assert served.ask().json["errorCode"] == "envwatch_stopping"
 
 
@@ -179,7 +179,7 @@ def test_metrics_need_a_token_of_every_profile_and_are_made_once_a_second() -> N
         return b"up 1\n", "text/plain"
 
     with serving("office", "home", metrics=metrics) as served:
-        served.profiles["home"].tokens = tokens_of(ben=OTHER)
+        served.tokens["home"] = tokens_of(ben=OTHER)
         assert [served.ask("/metrics", token).status for token in (None, WRONG, TOKEN)] == [401] * 3
         first = served.ask("/metrics", OTHER, Accept="text/plain")
         assert (first.status, first.body, first.headers["Content-Type"]) == (200, b"up 1\n", "text/plain")

@@ -1,4 +1,4 @@
-"""Bugs in the server's thread: each must end the program, as what is served would grow old unnoticed."""
+"""Bugs in the server's thread end the program; otherwise stale answers would go unnoticed."""
 
 from __future__ import annotations
 

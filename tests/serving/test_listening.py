@@ -1,4 +1,4 @@
-"""Connections on which TLS is never agreed on: the oldest make room, and those of viewers stay."""
+"""Connections without a finished TLS handshake: the oldest make room, and viewers' connections stay."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from support.serving import TIMEOUT_S, TOKEN, ends, serving
 
-from envwatch.serving.listening import Address, listen
-from envwatch.serving.tls import Certificate
+from envwatch.serving.listening import Address, Certificate, listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,6 @@ REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {T
 
 @contextmanager
 def open_files(most: int) -> Iterator[None]:
-    """Let this process open no more files than that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     try:

@@ -1,4 +1,4 @@
-"""What is served are the rows that upstream sent: all of them, in its order, as they were."""
+"""Served rows are upstream's rows: all rows, in order, unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 deep = settings(max_examples=examples(300), deadline=None)
 
 LATER_MS = 50_000
-"""For how long a listing is surely served."""
+"""Guaranteed serving time of a listing."""
 
 
 @deep
@@ -51,7 +51,7 @@ def test_a_viewer_reads_exactly_what_the_poller_read_whatever_the_rows_and_the_s
 @deep
 @given(any_rows())
 def test_what_is_served_again_stays_the_same(rows: list[Row]) -> None:
-    """One serving process may be the upstream of another."""
+    """A serving process may be the upstream of another."""
     first, second = Served(), Served()
     first.poll(rows)
     second.poll(first.rows())
@@ -127,7 +127,7 @@ def test_two_rows_never_share_an_id() -> None:
 
 @pytest.mark.parametrize("name", ["id", "currentMode", "lastHeartbeat", "metadata"])
 def test_an_unknown_field_never_becomes_a_known_one(name: str) -> None:
-    """Cleaning removes a hint from its name, which then is that of a known field."""
+    """Cleaning removes a mark from the name, which then equals a known field's name."""
     sent = wire_row(**{f"{name}\ufe0f": "forged"})
     del sent["currentMode"]
     served = Served()
@@ -211,7 +211,7 @@ def test_a_page_of_very_large_rows_ends_early_and_says_that_there_are_more() -> 
 
 
 def official(row: Row, now: float, params: dict[str, str]) -> bool:
-    """Whether the parameters let a row pass: written down a second time, from the API's description."""
+    """Whether the parameters select a row: a second implementation, from the API's description."""
     beat, connection = row["lastHeartbeat"], row["connectionId"]
     if params.get("onlineOnly") == "true" and not (
         isinstance(connection, str) and connection != "" and isinstance(beat, int | float) and now - beat < 120_000
@@ -252,9 +252,6 @@ def test_a_row_is_filtered_out_when_its_heartbeat_is_120_seconds_old() -> None:
     assert [row["id"] for row in served.rows(1, NOW + 19_999, onlineOnly="true")] == ["a", "b"]
     assert [row["id"] for row in served.rows(1, NOW + 20_000, onlineOnly="true")] == ["b"]
     assert [row["id"] for row in served.rows(1, NOW + 19_999, onlineOnly="true")] == ["a", "b"]
-
-
-# The demo and the server have one meaning
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +326,7 @@ def test_a_row_in_doubt_is_retrieved_as_it_was_last_known_and_not_listed() -> No
 
 
 def test_a_listing_that_another_server_hands_on_twice_takes_no_doubt_away() -> None:
-    """Absences are not looked up where a listing only shows that the server can be reached."""
+    """Absences are not looked up if a listing only shows that the server is reachable."""
     served = Served()
     served.poll(wire_rows(9), served=HandedOn(0.0))
     rows = [row for row in wire_rows(9) if row["id"] != "env-3"]
@@ -362,9 +359,6 @@ def test_a_row_that_could_never_be_read_is_set_aside_by_viewers_too() -> None:
     served.poll([wire_row("a\u202eb", firstSeenAt=None), *wire_rows(20)])
     assert [id_ for page in served.pages(7) for id_ in page.rejected_ids] == [clean_key("a\u202eb")]
     assert served.ask(path=f"{LISTING_PATH}/").status == 404
-
-
-# What is kept from listing to listing
 
 
 def test_the_bytes_of_a_row_that_has_not_changed_are_kept() -> None:

@@ -1,4 +1,4 @@
-"""The server under clients that are slow, greedy or broken, and its end: real sockets, and a clock that a test sets."""
+"""The server under slow, greedy or broken clients, and the server's end: real sockets, and a clock set by the test."""
 
 from __future__ import annotations
 
@@ -7,23 +7,37 @@ import re
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.builders import environment
 from support.demo_client import Client
 from support.serving import TIMEOUT_S, TOKEN, Serving, ends, serving, until
+from uvicorn import Config
+from uvicorn.server import ServerState
 
-from envwatch.serving.connections import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
-from envwatch.serving.listening import Address, ServerError, address_of, listen
-from envwatch.serving.tls import Certificate
+from envwatch.serving.listening import Address, Certificate, ServerError, address_of, listen
+from envwatch.serving.server import ANSWER_S, HEAD_BYTES, HEAD_S, IDLE_S, Connections, Phase, longest_s
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 REQUEST = f"GET /v1/environments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
 
 
-class Clock:
-    """A clock that stands still between two lines of a test."""
+async def test_uvicorn_has_the_private_parts_that_the_server_uses() -> None:
+    async def app(_scope: object, _receive: object, _send: object) -> None:
+        """Answer nothing."""
 
+    config = Config(app, http="httptools", log_config=None)
+    config.load()
+    state = ServerState()
+    make: Any = config.http_protocol_class
+    protocol = make(config=config, server_state=state, app_state={})
+    assert callable(protocol.shutdown)
+    assert isinstance(protocol, asyncio.Protocol)
+    assert state.connections == set()
+
+
+class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
@@ -56,12 +70,12 @@ def test_idle_and_half_sent_requests_delay_no_viewer_and_are_cut() -> None:
         until(lambda: len(connections) == 301 and connections.reading == 100)
         assert served.ask().status == 200
         clock.now += HEAD_S
-        served.server.call(connections.cut_overdue)  # as it does each second
+        served.server.call(connections.cut_overdue)  # as each second
         for connection in idle:
             assert ends(connection) == b""
             connection.close()
         assert viewer.ask("/v1/environments").status == 200  # the same connection: a viewer may be idle for longer
-        assert served.ask().status == 200  # so the server is done with the answer before
+        assert served.ask().status == 200  # so the server has finished the previous answer
         clock.now += IDLE_S
         served.server.call(connections.cut_overdue)
         assert ends(viewer.connection.sock) == b""
@@ -144,7 +158,7 @@ def test_a_client_that_reads_nothing_is_cut_and_holds_no_other() -> None:
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
         greedy.connect(("127.0.0.1", served.port))
         greedy.sendall(REQUEST.replace(b"environments ", b"environments?limit=1000 ") * 20)  # 20 MB of answers
-        for _ in range(25):  # as many turns, after which no more is taken of them
+        for _ in range(25):  # as many turns, after which no more is read
             assert served.ask("/v1/environments?limit=1").status == 200
         clock.now += ANSWER_S
         until(lambda: len(connections) == 0)
@@ -169,7 +183,7 @@ def test_pipelined_requests_are_answered_in_their_order() -> None:
 def test_after_the_end_the_port_is_closed_and_connections_too() -> None:
     with serving() as served, Client(served.url, TOKEN) as viewer:
         assert viewer.ask("/v1/environments").status == 200
-        served.server.call(served.profiles["office"].endpoint.end)
+        served.server.call(served.endpoints["office"].end)
         assert viewer.ask("/v1/environments").json["errorCode"] == "envwatch_stopping"
         asyncio.run(served.server.close())
         assert ends(viewer.connection.sock) == b""
@@ -259,7 +273,7 @@ def test_it_speaks_tls_and_takes_over_a_renewed_certificate(tmp_path: Path) -> N
         files.write_bytes(b"half a fi")
         with pytest.raises(ServerError, match="cannot be used for TLS: a certificate or its key is missing"):
             tls.is_renewed()
-        assert not tls.is_renewed()  # said once
+        assert not tls.is_renewed()  # reported once
         assert _certificate(served) != first
         with served.connect() as plain:
             plain.sendall(REQUEST)

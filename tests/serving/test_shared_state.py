@@ -1,4 +1,4 @@
-"""What the serving host knows of an environment reaches its viewers, and changes nothing else."""
+"""The serving host's marks of an environment reach viewers, and change nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.model.times import MS
-from envwatch.serving.shared_state import SharedState
+from envwatch.serving.listing import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

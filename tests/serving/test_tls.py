@@ -1,4 +1,4 @@
-"""Certificates that are renewed while the server runs."""
+"""Renewal of certificates while the server runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from envwatch.serving.listening import ServerError
-from envwatch.serving.tls import Certificate
+from envwatch.serving.listening import Certificate, ServerError
 
 CERTS = Path(__file__).parents[1] / "support" / "certs"
 

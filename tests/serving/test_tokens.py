@@ -1,4 +1,4 @@
-"""Tokens of viewers: their file, whose a request is, and the limit on guessing."""
+"""Viewers' tokens: the file, the owner of a request, and the limit on guessing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envwatch.model.clock import MonotonicS
+from envwatch.serving.listening import ServerError
 from envwatch.serving.tokens import (
     FILE_BYTES,
     GUESSES,
@@ -17,7 +18,6 @@ from envwatch.serving.tokens import (
     MOST_TOKENS,
     GuessLimit,
     Tokens,
-    TokensError,
     add_token,
     tokens_in,
 )
@@ -67,7 +67,7 @@ def test_no_token_stays_in_memory_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])
 def test_a_file_that_others_may_open_is_refused_with_the_remedy(mode: int, tmp_path: Path) -> None:
     path = tokens_file(tmp_path, f"ann {ANN}\n", mode)
-    with pytest.raises(TokensError, match=r"can be read by others: `chmod 600 .*tokens`"):
+    with pytest.raises(ServerError, match=r"can be read by others: `chmod 600 .*tokens`"):
         read(path)
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_others_may_open_is_refused_with_the_remedy(mode: int, tmp_p
     ],
 )
 def test_a_mistake_is_one_line_with_its_place_and_without_the_token(text: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(TokensError) as caught:
+    with pytest.raises(ServerError) as caught:
         read(tokens_file(tmp_path, text))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -102,7 +102,7 @@ def test_what_is_no_file_is_refused_and_does_not_block(tmp_path: Path) -> None:
         (tmp_path, "Is a directory"),
         (tmp_path / "missing", "`envwatch serve --new-token NAME` makes one"),
     ):
-        with pytest.raises(TokensError, match=message):
+        with pytest.raises(ServerError, match=message):
             read(path)
 
 
@@ -114,7 +114,7 @@ def test_a_new_token_is_added_to_a_private_file_and_taken(tmp_path: Path) -> Non
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600
-    path.write_text(path.read_text().rstrip("\n"))  # as some editors leave it
+    path.write_text(path.read_text().rstrip("\n"))  # as some editors leave the file
     second = add_token(path, "ben")
     tokens, _ = read(path)
     assert (tokens.name_of(f"Bearer {first}"), tokens.name_of(f"Bearer {second}")) == ("ann", "ben")
@@ -127,13 +127,13 @@ def test_a_new_token_is_added_to_a_private_file_and_taken(tmp_path: Path) -> Non
 )
 def test_a_token_is_not_added_to_a_file_that_cannot_be_used(text: str, mode: int, user: str, tmp_path: Path) -> None:
     path = tokens_file(tmp_path, text, mode)
-    with pytest.raises(TokensError):
+    with pytest.raises(ServerError):
         add_token(path, user)
     assert path.read_text() == text
 
 
 def wait_s(limit: GuessLimit, address: str, seconds: float) -> int:
-    return limit.count_wrong(address, MonotonicS(seconds)).wait_s
+    return limit.count_wrong(address, MonotonicS(seconds))[0]
 
 
 def test_the_eleventh_wrong_token_of_an_address_in_a_minute_must_wait_for_the_first_to_be_a_minute_old() -> None:
@@ -165,7 +165,7 @@ def test_the_addresses_that_are_counted_are_bounded() -> None:
 
 def test_it_is_said_once_that_an_address_must_wait_until_it_has_sent_nothing_wrong_for_a_minute() -> None:
     limit = GuessLimit()
-    news = [limit.count_wrong("192.0.2.1", MonotonicS(i)).is_news for i in range(200)]
+    news = [limit.count_wrong("192.0.2.1", MonotonicS(i))[1] for i in range(200)]
     assert (news.count(True), news.index(True)) == (1, GUESSES)
-    assert not any(limit.count_wrong("192.0.2.1", MonotonicS(300)).is_news for _ in range(GUESSES))
-    assert limit.count_wrong("192.0.2.1", MonotonicS(300)).is_news
+    assert not any(limit.count_wrong("192.0.2.1", MonotonicS(300))[1] for _ in range(GUESSES))
+    assert limit.count_wrong("192.0.2.1", MonotonicS(300))[1]

@@ -1,4 +1,4 @@
-"""The pages of a walk are pages of one listing, however often upstream reorders its rows meanwhile."""
+"""A walk's pages belong to one listing, although upstream reorders rows meanwhile."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ deep = settings(max_examples=examples(300), deadline=None)
 def page_of_walk(
     served: Served, at: float, cursor: str | None = None, viewer: str = "ann", connection: str = "1", **params: str
 ) -> list[str]:
-    """The ids of the page of three rows after a cursor."""
     query = {"limit": "3"} | params | ({} if cursor is None else {"after": cursor})
     body = served.ask(urlencode(query), at, viewer=viewer, connection=connection).body
     return [row["id"] for row in json.loads(body)["connections"]]
 
 
 def whole(ids: Iterable[str]) -> list[Row]:
-    """Rows of two users in turn, whose heartbeats change from listing to listing."""
+    """Return rows of two alternating users, with values that change from listing to listing."""
     order = list(ids)
     return [wire_row(id_, userId=f"user-{ord(id_) % 2}", branch="".join(order)) for id_ in order]
 
@@ -142,7 +141,7 @@ def test_a_walk_goes_on_after_a_first_page_that_the_viewer_had_already() -> None
 
 
 def test_only_the_newest_walks_of_a_listing_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("envwatch.serving.bodies.WALKS_KEPT", 4)
+    monkeypatch.setattr("envwatch.serving.answers.WALKS_KEPT", 4)
     served = Served()
     served.poll(whole("abcdefghi"))
     for viewer in ("ann", "ben", "cay"):

@@ -1,4 +1,4 @@
-"""Rows that a listing lacks: the server is asked for them before their absence is believed."""
+"""Rows missing from a listing: the client asks the server before an absence is believed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
-from envwatch.sources.letta.client import Client, ListParams
+from envwatch.sources.letta.client import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,12 +34,12 @@ def client_of(server: Faulty, limits: Limits | None = None, **changes: Any) -> C
 
 
 async def gone_in(server: Shifting, walks: int, *, leave: frozenset[str] = frozenset()) -> list[tuple[int, str | None]]:
-    """What is gone in which of so many walks, one every 30 s from start to start, and the first one 15 s before them.
+    """Return the gone rows with the number of the walk, for walks every 30 s, the first 15 s earlier.
 
     Args:
         server: the listing.
-        walks: how many.
-        leave: ids of machines that are deleted after the second walk.
+        walks: number of walks.
+        leave: ids deleted after the second walk.
     """
     profile_state = ProfileState()
     gone: list[tuple[int, str | None]] = []
@@ -59,7 +59,7 @@ async def gone_in(server: Shifting, walks: int, *, leave: frozenset[str] = froze
     ("count", "walks"), [(600, 15), pytest.param(3_000, 50, marks=pytest.mark.slow)], ids=["some", "many"]
 )
 async def test_no_row_is_falsely_gone_where_the_order_shifts_in_step_with_the_polls(count: int, walks: int) -> None:
-    """At the default page size, each walk takes 0.54 s, in which of 3,000 rows 54 beat and jump ahead."""
+    """At the default page size, 54 of 3,000 rows beat and jump ahead during each walk of 0.54 s."""
     server = Shifting(count, page_ms=54_000 / count)
     async with serving(server):
         gone = await gone_in(server, walks)
@@ -68,16 +68,13 @@ async def test_no_row_is_falsely_gone_where_the_order_shifts_in_step_with_the_po
 
 
 async def test_rows_that_left_such_a_listing_are_gone_with_the_second_walk_that_lacks_them() -> None:
-    """Of 300 rows five are missed each time, and asked about each time."""
+    """Of 300 rows, each walk misses five and asks about five."""
     server = Shifting(300, page_ms=180.0)
     async with serving(server):
         gone = await gone_in(server, walks=10, leave=frozenset({"env-7", "env-140", "env-299"}))
 
     assert set(gone) == {(3, "env-299"), (3, "env-140"), (3, "env-7")}
     assert len(gone) == 3
-
-
-# What is asked, and what the answers prove
 
 
 @pytest.fixture
@@ -87,14 +84,13 @@ async def server() -> AsyncIterator[Faulty]:
 
 
 def loses(server: Faulty, *numbers: int, exist: bool) -> None:
-    """Let the listing lack some of its rows, by their numbers from 1 on; the server may have them still."""
+    """Remove rows from the listing, by number from 1; with `exist` the server still knows the rows."""
     lost = [server.rows[number - 1] for number in numbers]
     server.rows = [row for row in server.rows if row not in lost]
     server.unlisted = lost if exist else ()
 
 
 def asked_about(server: Faulty) -> list[str]:
-    """What was asked about single devices, as it stands in the path."""
     return [seen.path.removeprefix(DEVICE_ROUTE) for seen in server.seen if seen.path.startswith(DEVICE_ROUTE)]
 
 
@@ -122,7 +118,7 @@ async def test_a_row_that_exists_is_added_to_the_listing_that_lacks_it(server: F
 
 
 async def test_rows_that_come_back_during_a_poll_are_in_the_next_poll(server: Faulty) -> None:
-    """The tests' server answers a whole poll from the same rows: a test cannot know how far a poll has come."""
+    """The tests' server answers a whole poll from the same rows, because a test cannot know a poll's progress."""
     rows, ids = server.rows, {"env-1", "env-2", "env-3", "env-4", "env-5"}
 
     def bring_back(reply: Reply) -> Reply:
@@ -224,7 +220,7 @@ async def test_a_slow_device_route_takes_at_most_half_a_page_deadline(server: Fa
         await client.snapshot()
         loses(server, 2, exist=False)
         server.break_devices(lambda reply: Reply(body=reply.body, byte_every=0.05))
-        async with asyncio.timeout(10):  # all of the answer would take twice that
+        async with asyncio.timeout(10):  # the whole answer would take twice that
             snapshot = await client.snapshot()
     assert (ids_in(snapshot), snapshot.confirmed_absent) == ({"env-1", "env-3", "env-4", "env-5"}, frozenset())
 
@@ -249,7 +245,7 @@ async def test_ten_listings_without_a_row_that_exists_are_proof_enough_of_the_ot
 
 
 async def test_one_row_that_exists_keeps_all_others_in_doubt() -> None:
-    """A listing that is cut short for long lacks rows that exist, and each poll finds some of them."""
+    """A listing truncated for long lacks existing rows, and each poll finds some."""
     async with faulty_server(wire_rows(300)) as server, client_of(server) as client:
         await client.snapshot()
         loses(server, *range(1, 201), exist=True)
@@ -335,8 +331,8 @@ async def test_a_device_id_is_quoted_in_the_path(server: Faulty, device_id: str,
 
 
 async def test_no_row_is_requested_in_a_listing_of_online_rows_only(server: Faulty) -> None:
-    """There a row leaves the listing by going offline."""
-    async with client_of(server, query=ListParams(online_only=True)) as client:
+    """In such a listing, a row that goes offline leaves."""
+    async with client_of(server, online_only=True) as client:
         await client.snapshot()
         loses(server, 1, exist=True)
         snapshot = await client.snapshot()

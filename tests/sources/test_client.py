@@ -1,4 +1,4 @@
-"""The client against a server of our own that does everything right, or is only slow, busy or far away."""
+"""The client against a test server that is correct, or only slow, busy or far away."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ from support.letta_client_calls import PATIENT, client_of, failure_of, failure_o
 from envwatch.model import limits
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Snapshot, SourceError
-from envwatch.sources.letta.client import ListParams
 from envwatch.sources.letta.pagination import ListingFetch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 HASTY = Limits(page_size=2, page_deadline=timedelta(seconds=0.5))
-"""What hangs costs this time; pages that do not hang must keep it, on a busy machine too."""
+"""A hang costs this time; other pages must be faster, even on a busy machine."""
 
 
 @pytest.fixture
@@ -72,7 +71,7 @@ async def test_a_refused_key_is_looked_for_again_before_the_next_listing(server:
         assert (await failure_of(client)).cause is Cause.UNAUTHORIZED
         assert keys == [SecretStr(KEY)]
         assert len(ids_in(await client.snapshot())) == 3
-        await client.snapshot()  # a key that is taken is not looked for: there would be none left
+        await client.snapshot()  # an accepted key is kept: a second search would find no key
     assert keys == []
 
 
@@ -120,8 +119,7 @@ async def test_an_empty_listing_is_a_complete_one() -> None:
 
 
 async def test_the_query_has_the_names_of_the_api(server: Faulty) -> None:
-    query = ListParams(online_only=True, source="remote", user_id="user 1&2")
-    async with client_of(server, query=query) as client:
+    async with client_of(server, online_only=True, source="remote", user="user 1&2") as client:
         await client.snapshot()
     assert all(
         seen.query.items() >= {"onlineOnly": "true", "source": "remote", "userId": "user 1&2"}.items()
@@ -334,7 +332,7 @@ async def test_a_page_may_have_eight_mebibytes(encoding: str, excess: int, fits:
 
 @pytest.mark.parametrize(("excess", "fits"), [(0, True), (1, False)])
 async def test_a_page_may_be_as_many_bytes_on_the_wire_however_few_they_become(excess: int, fits: bool) -> None:  # noqa: FBT001
-    """A gzip stream may hold what inflates to nothing: here, a file's name of eight mebibytes."""
+    """A gzip stream may hold parts that inflate to nothing: here, a file name of eight mebibytes."""
     stream = gzip.compress(page_bytes([]))[10:]
     name = b"x" * (limits.PAGE_BYTES + excess - len(stream) - 11)
     reply = Reply(
@@ -368,7 +366,6 @@ async def test_an_endless_error_text_is_not_read(server: Faulty) -> None:
     ],
 )
 async def test_a_poll_that_breaks_anywhere_fails_alone(server: Faulty, how: How, *, is_warm: bool) -> None:
-    """Break the n-th thing that the server does during a poll, for every n until none is left to break."""
     limits = HASTY if how is How.HANG else PATIENT
     operation, was_reached = 0, True
     while was_reached:

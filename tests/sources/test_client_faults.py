@@ -1,4 +1,4 @@
-"""Every way in which a server, or what stands before it, can answer wrongly: one plain cause each, and no more harm."""
+"""All wrong answers of a server or a proxy: one plain cause each, and no further harm."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def field(name: str, value: Any) -> Fault:
 
 
 def number(text: str) -> Fault:
-    """Write a number into the first row as it stands here."""
     return lambda reply: replace(
         reply, body=reply.body.replace(b'"lastHeartbeat": ', f'"x": {text}, "y": '.encode(), 1)
     )
@@ -121,11 +120,9 @@ FAULTS: dict[str, tuple[Cause, list[Fault]]] = {
         [edits(lambda page: page.update(connections=[*page["connections"], {"id": "x" * 70_000}], hasNextPage=True))],
     ),
 }
-"""Every fault by its name, with the cause that it must be given."""
 
 
 async def message_of(*faults: Fault) -> str:
-    """What is said of a fault on the only page, the server being called HOST."""
     async with faulty_server([]) as server, client_of(server, Limits()) as client:
         server.break_page(0, *faults)
         return (await failure_of(client)).message.replace(server.url.removeprefix("http://"), "HOST")
@@ -260,7 +257,7 @@ async def test_pages_beyond_the_budget_of_a_minute_are_requested_five_millisecon
 
 
 async def test_an_endless_first_listing_is_ended_by_its_deadline_before_it_has_cost_much() -> None:
-    """In a fifth of a second, a page every 5 ms and the burst; a busy machine asks for fewer."""
+    """In a fifth of a second: a page every 5 ms and the burst; a busy machine requests fewer."""
     invented = iter(range(10_000))
     more = edits(lambda page: page.update(connections=[wire_row(f"new-{next(invented)}")], hasNextPage=True))
     limits = Limits(page_size=1, requests_per_minute=5, walk_deadline=timedelta(seconds=0.2))

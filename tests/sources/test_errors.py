@@ -1,4 +1,4 @@
-"""What is said of failures that no server on this machine can be made to cause."""
+"""Messages about failures that no local server can cause."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from support.faulty_server import KEY
 
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of
-from envwatch.sources.letta.httpx_import import httpx
 
 DIRECT = Endpoint(clean("api.letta.com"), None, SecretStr(KEY), clean("a test"))
 BEHIND_A_PROXY = Endpoint(clean("api.letta.com"), clean("proxy:3128"), SecretStr(KEY), clean("a test"))
 
 
 def connect_error(*reasons: OSError) -> httpx.ConnectError:
-    """A failed connection as httpx reports it: the reasons are some layers away, and several if there are addresses."""
+    """Return a failed connection as httpx reports it: the reasons are nested, one for each address."""
     error = httpx.ConnectError("All connection attempts failed")
     error.__context__ = OSError("All connection attempts failed")
     error.__context__.__cause__ = ExceptionGroup("multiple", reasons) if len(reasons) > 1 else reasons[0]

@@ -1,4 +1,4 @@
-"""Which addresses the key may go to, and what is said of settings that lead nowhere."""
+"""Allowed addresses for the key, and messages about settings that lead nowhere."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from support.faulty_server import KEY, How, everything_in, faulty_server, proxy_
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, SourceError
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.client import Client
-from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import (
     SettingsError,
     checked_base_url,

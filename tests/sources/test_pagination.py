@@ -1,4 +1,4 @@
-"""Pages put together, without any HTTP."""
+"""Assembly of pages, without HTTP."""
 
 from __future__ import annotations
 
@@ -102,7 +102,6 @@ def test_a_walk_has_a_most_of_rows_good_or_bad(rows: int, *, fits: bool) -> None
 
 
 def read_endlessly(walk: ListingFetch) -> None:
-    """Read a listing that never ends."""
     for number in range(1, 10_000):
         add(walk, page(number, number, has_next=True))
 
@@ -140,7 +139,7 @@ def test_the_first_walk_has_no_bound() -> None:
 
 
 def test_after_five_endless_walks_one_is_read_without_a_bound() -> None:
-    """A fleet that did grow, or a server that sends smaller pages now, must not leave us blind for ever."""
+    """A fleet that grew, or a server with smaller pages, must not leave envwatch blind forever."""
     history = PageHistory()
     history.note_complete(7)
     found = []

@@ -18,7 +18,7 @@ from support.fake_clock import Script, World, error, outcomes_of, poller_of, wal
 
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, Slept, Snapshot
-from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, PollState, RefreshDelay, Runtime
+from envwatch.sources.poller import FASTEST, SLOWEST, Poller, PollSchedule, RefreshDelay, Runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 async def no_task_and_no_complaint_is_left() -> AsyncIterator[None]:
-    """After every test: nothing runs on, and asyncio reports no exception that was never retrieved."""
+    """Assert after every test that no task is left, and no exception unretrieved."""
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     yield
@@ -36,7 +36,6 @@ async def no_task_and_no_complaint_is_left() -> AsyncIterator[None]:
 
 
 def gaps(script: Script) -> list[float]:
-    """Seconds between one poll's start and the next's."""
     return [later - earlier for earlier, later in zip(script.asked_at, script.asked_at[1:], strict=False)]
 
 
@@ -83,7 +82,7 @@ async def test_the_interval_stretches_to_keep_within_a_request_a_second(requests
 async def test_polls_come_somewhat_early_or_late_and_never_before_the_budget_allows(
     random: float, requests: int, gap: float
 ) -> None:
-    """A listing that shifts with the heartbeats, asked for in step with them, would lack the same rows each time."""
+    """A listing that shifts with the heartbeats would lack the same rows each time if polled in step."""
     script = Script(world := World(random), walk(requests))
     await outcomes_of(poller_of(world, script, Limits(interval=timedelta(seconds=30))), 3)
 
@@ -148,7 +147,7 @@ async def test_a_wanted_interval_has_bounds(wanted: timedelta, interval: timedel
 @pytest.mark.parametrize(
     ("random", "waits"),
     [
-        (0.0, [0, 1, 1, 1, 1, 1, 1, 1]),  # the request budget goes before the shortest waits
+        (0.0, [0, 1, 1, 1, 1, 1, 1, 1]),  # the request budget precedes the shortest waits
         (0.5, [0.5, 1, 2, 4, 7.5, 7.5, 7.5, 7.5]),
         (1.0, [1, 2, 4, 8, 15, 15, 15, 15]),
     ],
@@ -201,19 +200,19 @@ _OUTAGES = [
     for takes in (0.0, 0.3, 5.0, 10.0)
     for pages_read in (0, 1, 15)
 ]
-"""Failures that a server does not ask for itself: the cause, the seconds until the poll fails, and pages before it."""
+"""Failures without a server's request to wait: cause, seconds until the poll fails, pages before."""
 
 
 _ROLLS = st.lists(st.floats(0, 1, exclude_max=True), min_size=20, max_size=20)
 
 
 async def recovery(outage: tuple[Cause, float, int], lasts: float, rolls: Sequence[float]) -> tuple[int, float]:
-    """How many polls start after a server's recovery until a listing is in, and how many seconds that takes.
+    """Return the polls and seconds from a server's recovery to a listing.
 
     Args:
-        outage: what each poll gives that starts before the recovery.
+        outage: the result of each poll that starts before the recovery.
         lasts: seconds until the recovery.
-        rolls: of the dice, which begin again when all are used.
+        rolls: random values, repeated.
     """
     cause, takes, pages_read = outage
     world, random = World(), cycle(rolls)
@@ -264,7 +263,7 @@ def test_the_next_listing_comes_within_twenty_seconds_of_a_servers_recovery(
 def test_it_comes_within_little_more_than_a_minute_after_any_outage_and_any_walk(
     cause: Cause, takes: float, pages_read: int, lasts: float, rolls: list[float]
 ) -> None:
-    """A poll that began just before the recovery, a minute, and the walk."""
+    """A poll just before the recovery, a minute, and the walk."""
     polls, seconds = asyncio.run(recovery((cause, takes, pages_read), lasts, rolls))
     assert polls <= 2
     assert seconds <= takes + 60 + 1
@@ -336,7 +335,7 @@ async def test_a_refused_key_is_tried_again_after_thirty_seconds_and_then_every_
 
     assert script.asked_at == [0, 30, 330, 630, 930]
     assert isinstance(outcomes[-1], Listed)
-    assert schedules == [PollSchedule(PollState.WAITING, timedelta(0, 5), at) for at in (30, 330)]
+    assert schedules == [PollSchedule(False, timedelta(0, 5), at) for at in (30, 330)]
 
 
 async def test_how_often_a_refused_key_is_tried_again_can_be_set() -> None:
@@ -404,7 +403,7 @@ async def test_a_pause_lasts_until_it_is_ended() -> None:
     await outcomes_of(poller, 4)
 
     assert script.asked_at == [0, 5, 1_001, 1_006]
-    assert stances == [PollSchedule(PollState.WAITING, timedelta(seconds=5), is_paused=True)]
+    assert stances == [PollSchedule(False, timedelta(seconds=5), is_paused=True)]
 
 
 async def test_a_pause_can_be_ended_while_a_poll_is_under_way() -> None:
@@ -417,10 +416,10 @@ async def test_a_pause_can_be_ended_while_a_poll_is_under_way() -> None:
     world.schedule(100, lambda: poller.pause(paused=False))
     await outcomes_of(poller, 3)
 
-    assert [(schedule.state, schedule.is_paused) for schedule in schedules] == [
-        (PollState.POLLING, True),
-        (PollState.POLLING, False),
-        (PollState.POLLING, True),
+    assert [(schedule.is_polling, schedule.is_paused) for schedule in schedules] == [
+        (True, True),
+        (True, False),
+        (True, True),
     ]
     assert script.asked_at == [0, 5, 100]
 
@@ -484,7 +483,7 @@ async def test_of_many_refreshes_one_poll_comes_at_once_and_the_budget_is_kept_i
 
 
 async def test_pages_of_a_failed_walk_delay_a_second_refresh() -> None:
-    """The one that failed was asked for too."""
+    """The failed walk was requested too."""
     script = Script(world := World(), error(pages_read=4))
     poller = poller_of(world, script)
     world.schedule(0.1, lambda: poller.pause(paused=True))
@@ -605,8 +604,8 @@ async def test_the_schedule_has_the_time_of_the_next_poll() -> None:
     await outcomes_of(poller, 2)
 
     assert schedules == [
-        PollSchedule(PollState.POLLING, timedelta(0, 5)),
-        PollSchedule(PollState.WAITING, timedelta(0, 5), 5),
+        PollSchedule(True, timedelta(0, 5)),
+        PollSchedule(False, timedelta(0, 5), 5),
     ]
 
 
@@ -769,9 +768,6 @@ async def test_closing_between_two_polls_leaves_nothing_behind() -> None:
     assert (script.asked_at, script.dropped) == ([0], 0)
 
 
-# In general
-
-
 def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
     return st.lists(st.tuples(st.floats(0, 300), st.sampled_from(["pause", "resume", "refresh", "slow", "suspend"])))
 
@@ -782,12 +778,12 @@ def _actions() -> st.SearchStrategy[list[tuple[float, str]]]:
     random=st.floats(0, 1, exclude_max=True),
     actions=_actions(),
 )
-@example(answers=[error()], takes=0.0, random=0.9609375, actions=[])  # after which a tick is a rounding early
+@example(answers=[error()], takes=0.0, random=0.9609375, actions=[])  # causes a tick early by a rounding error
 @settings(max_examples=examples(60), deadline=None)
 def test_there_is_never_more_than_one_poll_and_never_too_many(
     answers: list[Any], takes: float, random: float, actions: list[tuple[float, str]]
 ) -> None:
-    """`Script` fails on two polls at once; a poll without a refresh waits for its tick, or 10 % less."""
+    """`Script` fails on two concurrent polls; a poll without a refresh waits for the tick, or 10 % less."""
 
     async def run() -> Script:
         script = Script(world := World(random), *answers, walk(), takes=takes)
@@ -808,9 +804,6 @@ def test_there_is_never_more_than_one_poll_and_never_too_many(
     script = asyncio.run(run())
     asked_for = sum(action in ("refresh", "suspend") for _, action in actions) + len(answers)
     assert sum(round(gap, 6) < 4.5 for gap in gaps(script)) <= asked_for
-
-
-# The real world
 
 
 async def test_the_real_runtime_waits_for_an_event_or_for_a_time() -> None:

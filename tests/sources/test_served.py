@@ -1,4 +1,4 @@
-"""A server that answers from a listing of its own, as `envwatch serve` does: how old that is, and what it refuses."""
+"""A server that answers from a cached listing, like `envwatch serve`: the listing's age, and refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, RelayInfo, Snapshot, SourceError
 from envwatch.model.text import clean
 from envwatch.sources.letta.client import Client
-from envwatch.sources.letta.relayed import age_in
+from envwatch.sources.letta.pagination import age_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,16 +28,15 @@ PATIENT = Limits(page_size=2)
 
 
 class Serving:
-    """A fault of `Faulty` that says how old the listing is: none at all for None."""
+    """A fault of `Faulty` that adds the listing's age; None adds nothing."""
 
     def __init__(self) -> None:
         self.listed_at: float | None = time.monotonic() - 100
-        """When upstream was asked; each new value is a new listing."""
         self.headers: dict[str, str | None] = {}
         self.on_page: Callable[[], None] = lambda: None
 
     def list_anew(self, after_s: float = 0.9) -> None:
-        """Let the server have a new listing; 0.9 s is the soonest that there can be one."""
+        """Publish a new listing; 0.9 s is the shortest interval."""
         self.listed_at = (self.listed_at or 0.0) + after_s
 
     def __call__(self, reply: Reply) -> Reply:
@@ -190,9 +189,6 @@ async def test_the_interval_of_the_server_is_read(
     serving.headers = {"Envwatch-Listing-Interval": text}
     async with client_of(server) as client:
         assert served(await client.snapshot()).interval == interval
-
-
-# What it refuses
 
 
 def refusal(code: str, words: Any = "envwatch serve has had no listing for 62 s: nothing listens at up:1") -> str:

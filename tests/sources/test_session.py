@@ -26,8 +26,6 @@ A, B = clean("a"), clean("b")
 
 
 class QueuePoller(Poller):
-    """A poller whose outcomes come when the test says so."""
-
     def __init__(self) -> None:
         super().__init__(Script(World()), Limits())
         self.asked = 0

@@ -1,7 +1,6 @@
-"""Polling for hours on fast clocks, and the real dashboard for a minute: memory, descriptors and tasks stay flat.
+"""Hours of polls on fast clocks, and the real dashboard for a minute: memory, descriptors and tasks stay flat.
 
-The whole day, 17,280 polls, is `tests/bench/soak.py`, run by hand; ten minutes of the real dashboard are the bench
-`soak`, run by its name.
+`tests/bench/soak.py` runs the whole day, 17,280 polls; the bench `soak` runs ten minutes of the real dashboard.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from support.builders import environment
 from support.fake_clock import World, error
 from support.pty_terminal import Terminal
 
-from envwatch.cli.line_writer import LineWriter
 from envwatch.cli.monitoring import updates
+from envwatch.cli.streams import LineWriter
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
@@ -45,33 +44,32 @@ pytestmark = pytest.mark.slow
 
 ROWS = 500
 WARM = 500
-"""Polls after which memory may grow by 16 MiB and nothing else may grow."""
+"""Polls after which memory may grow by 16 MiB, and nothing else may grow."""
 
 FULL_LOG = 600
-"""Polls with 40 changes each after which the event log is full."""
+"""Polls with 40 changes each that fill the event log."""
 
 MIB = 2**20
 
 DAY = 17_280
-"""Polls of a day."""
 WARM_WATCH = 2_000
-"""Polls after which rows that are gone leave as fast as they come: they are kept for an hour, which has 720."""
+"""Polls until gone rows leave at the rate of new ones: rows are kept for an hour (720 polls)."""
 
 WARM_SCREEN = 15
-"""Polls after which the real dashboard has shown most of what it shows; its caches still fill for some minutes."""
+"""Polls until the real dashboard has shown most parts; caches still fill for some minutes."""
 MEASURED = 30
-"""Polls from then on over which its growth is measured."""
+"""Polls of the growth measurement, after the warm-up."""
 MOST_A_POLL = 0.15
-"""MiB. Filling caches take 0.05; freezing what was alive after each outcome took 0.35."""
+"""MiB. Filling caches take 0.05; freezing live objects after each outcome took 0.35."""
 
 
 class BusyPlatform:
-    """A source whose rows beat, reconnect, change, disconnect and leave for ever, and that sometimes fails.
+    """A source whose rows beat, reconnect, change, disconnect and leave, with occasional failures.
 
     Args:
         world: the clocks.
-        rows: how many there are.
-        every: polls from one round of changes to the next.
+        rows: number of rows.
+        every: polls between rounds of changes.
     """
 
     def __init__(self, world: World, rows: int = ROWS, every: int = 1) -> None:
@@ -109,8 +107,6 @@ class BusyPlatform:
 
 
 class RestlessPlatform(BusyPlatform):
-    """A source in which 40 of 100 rows have another mode in each listing."""
-
     def __init__(self, world: World) -> None:
         super().__init__(world, rows=100)
 
@@ -122,12 +118,9 @@ class RestlessPlatform(BusyPlatform):
 
 @dataclass(frozen=True)
 class Use:
-    """What the process holds at one moment."""
-
     peak: int
-    """Bytes of memory, at most until now."""
     blocks: int
-    """Pieces of memory that Python has handed out: what leaks, leaks these, whatever the peak was before."""
+    """Memory blocks allocated by Python: leaks increase this number, whatever the earlier peak."""
     descriptors: int
     tasks: int
 
@@ -140,7 +133,6 @@ class Use:
 
 
 async def soak(polls: int) -> tuple[Use, Use]:
-    """Watch a busy platform, and return what was in use after the first `WARM` polls and after the last."""
     world = World()
     poller = Poller(BusyPlatform(world), Limits(), world.runtime())
     profile_state, events_count, asleep = ProfileState(), 0, 0
@@ -166,7 +158,6 @@ async def soak(polls: int) -> tuple[Use, Use]:
 
 
 def assert_flat(warm: Use, end: Use) -> None:
-    """Hold what grew against what may grow."""
     assert end.peak - warm.peak <= 16 * MIB
     assert end.blocks - warm.blocks <= warm.blocks * 0.1
     assert end.descriptors <= warm.descriptors
@@ -178,7 +169,7 @@ async def test_two_hours_of_polls_leave_nothing_behind() -> None:
 
 
 async def test_a_day_of_watching_leaves_nothing_behind(tmp_path: Path) -> None:
-    """17,280 polls, as `watch -o jsonl` has them in a day: its loop, its monitor, its writer and its history."""
+    """17,280 polls, a day of `watch -o jsonl`: loop, monitor, writer and history."""
     world = World()
     history = FolderWriter(tmp_path, Retention())
     assert history.take()
@@ -234,14 +225,13 @@ async def test_a_full_event_log_takes_no_more_memory() -> None:
 
 
 def open_sink() -> BinaryIO:
-    """What takes every line at once."""
     return Path(os.devnull).open("wb")
 
 
 def test_the_real_dashboard_keeps_next_to_nothing_of_a_poll(tmp_path: Path) -> None:
     log = tmp_path / "polls.log"
     command = ("demo", "--interval", "1s", "--log-file", str(log))
-    # Wide enough for the detail pane, which makes most of the garbage; each poll is recorded, too.
+    # Wide enough for the detail pane, which makes most of the garbage; each poll is also recorded.
     with Terminal.of_envwatch(*command, home=tmp_path, columns=120, lines=40) as terminal:
 
         def wait_for_polls(count: int) -> None:

@@ -1,4 +1,4 @@
-"""The alert state file and the lock of the hooks: what a killed process leaves, and who runs the hooks."""
+"""The alert state file and the hooks' lock: state after a kill, and the process that runs the hooks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from support import programs
 
-from envwatch.storage.alert_state_file import ALERT_STATE, AlertStateFile, HooksLock
-from envwatch.storage.state_file import merge
+from envwatch.storage.remembered import ALERT_STATE
+from envwatch.storage.state_file import HooksLock, StateFile, merge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KILLED_AT_EVERY_STEP = """
 import json, os, signal, sys
 from pathlib import Path
-from envwatch.storage.alert_state_file import ALERT_STATE
+from envwatch.storage.remembered import ALERT_STATE
 from envwatch.storage.state_file import merge
 
 path, step, steps = Path(sys.argv[1]), 0, 0
@@ -65,7 +65,7 @@ def test_the_file_is_private_and_a_damaged_one_is_set_aside(tmp_path: Path) -> N
     path, notes = tmp_path / "alerts" / "work.json", list[str]()
     path.parent.mkdir()
     path.write_text("{damaged")
-    file = AlertStateFile(path, notes.append)
+    file = StateFile(ALERT_STATE, path, notes.append)
     file.keep({"looked_at": 1.0})
     file.close()
     assert json.loads(path.read_bytes()) == {"looked_at": 1.0}
@@ -97,7 +97,7 @@ def test_one_process_has_the_lock_until_it_ends(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from envwatch.storage.alert_state_file import HooksLock; "
+        "import os, signal, sys; from pathlib import Path; from envwatch.storage.state_file import HooksLock; "
         "print(HooksLock(Path(sys.argv[1])).acquire(), flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = tmp_path / "work.lock"

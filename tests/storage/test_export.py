@@ -1,4 +1,4 @@
-"""Exports: their names, their modes, and that each is whole or not there."""
+"""Exports: names, modes, and atomic writes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envwatch.storage.export import export
+from envwatch.files import export
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 AT = datetime(2026, 11, 24, 17, 18, 30).astimezone()
-"""A moment, as the clock on the wall shows it."""
 
 
 def names(folder: Path) -> list[str]:
@@ -77,7 +76,7 @@ def test_an_export_is_private_under_any_umask(tmp_path: Path, umask: int) -> Non
 def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path: Path) -> None:
     script = (
         "import sys, resource, datetime, pathlib\n"
-        "from envwatch.storage.export import export\n"
+        "from envwatch.files import export\n"
         "folder, size, now = pathlib.Path(sys.argv[1]), int(sys.argv[2]), datetime.datetime.now().astimezone()\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "try: export(bytes(size), folder, '.json', now)\n"

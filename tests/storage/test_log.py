@@ -1,7 +1,8 @@
-"""The log: its lines, its size, its modes, and that a failure to write it disturbs nothing else."""
+"""The log: lines, size, modes; a failing write disturbs nothing else."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -15,13 +16,13 @@ from support.builders import NOW, beating, failed, listed, reading, slept
 from support.pty_terminal import Terminal
 from support.served_listings import served
 
+from envwatch.files import make_private_folder, open_private
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, Listed, Slept
 from envwatch.model.text import clean, composed
-from envwatch.storage.log import LIMIT, BlindnessLog, Level, LogLine, PollLog, log_line_of
-from envwatch.storage.private_files import make_private_folder, open_private
-from envwatch.storage.redactor import Redactor
+from envwatch.redactor import Redactor
+from envwatch.storage.log import LIMIT, BlindnessLog, LogLine, PollLog, log_line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 def test_a_listing_is_one_line_with_duration_pages_bytes_and_rows() -> None:
     whole = listed(beating(250), page_size=100)
     outcome = Listed(replace(whole.snapshot, received=28_114), reading(NOW), reading(NOW + 213), timedelta(seconds=5))
-    assert log_line_of(outcome) == (Level.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
+    assert log_line_of(outcome) == (logging.INFO, "poll: 0.213 s, 3 pages, 28114 bytes, 250 rows")
     outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected=2))
     assert log_line_of(outcome).text.endswith(", 250 rows, 2 rows set aside")
     outcome = replace(outcome, snapshot=replace(outcome.snapshot, rejected_ids=frozenset({clean("env-7")})))
@@ -56,7 +57,7 @@ def test_blindness_of_a_viewer_counts_from_when_the_platform_was_asked() -> None
 def test_a_failure_is_one_line_with_its_cause_and_what_the_server_asked_for() -> None:
     outcome = replace(failed(Cause.RATE_LIMITED, pages_read=2), retry_after=timedelta(seconds=60))
     assert log_line_of(outcome) == (
-        Level.WARNING,
+        logging.WARNING,
         "poll failed: 0.000 s, 2 pages, rate limited: rate limited, asked to wait 1m",
     )
 
@@ -122,7 +123,7 @@ def test_every_file_is_private_under_any_umask(tmp_path: Path) -> None:
     log = tmp_path / "state" / "envwatch" / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for _ in range(3):
-        poll_log.write(LogLine(Level.INFO, composed("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(logging.INFO, composed("x" * (LIMIT // 2))))
     poll_log.close()
     assert mode(log) == mode(log.with_name("envwatch.log.1")) == 0o600
     assert mode(log.parent) == mode(log.parent.parent) == 0o700
@@ -137,7 +138,7 @@ def test_a_log_that_others_can_read_becomes_private(tmp_path: Path) -> None:
 
 
 def link_to_a_shared_file(folder: Path) -> tuple[Path, Path]:
-    """A link in place of the log, and the file that others read to which it leads."""
+    """Return a link in place of the log, and the link's target, which others read."""
     shared = folder / "shared.log"
     shared.write_text("before\n")
     shared.chmod(0o644)
@@ -175,7 +176,7 @@ def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_pat
     link.symlink_to("elsewhere/log")
     poll_log = PollLog(link, Redactor(), follows_link=True)
     for _ in range(3):
-        poll_log.write(LogLine(Level.INFO, composed("x" * (LIMIT // 2))))
+        poll_log.write(LogLine(logging.INFO, composed("x" * (LIMIT // 2))))
     poll_log.close()
     assert link.is_symlink()
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["log", "log.1"]
@@ -183,7 +184,7 @@ def test_a_full_log_behind_a_link_becomes_the_old_one_and_the_link_stays(tmp_pat
 
 
 def test_a_log_of_another_user_keeps_its_mode(tmp_path: Path) -> None:
-    if os.geteuid():  # only root can give a file away, and others cannot even open what is not theirs
+    if os.geteuid():  # only root can give a file away, and others cannot open foreign files
         with pytest.raises(PermissionError):
             open_private(Path("/etc/passwd"), follows_link=True)
         return
@@ -223,7 +224,7 @@ def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -
     log = tmp_path / "envwatch.log"
     poll_log = PollLog(log, Redactor())
     for number in range(40):
-        poll_log.write(LogLine(Level.INFO, composed(f"{number} " + "x" * (LIMIT // 10))))
+        poll_log.write(LogLine(logging.INFO, composed(f"{number} " + "x" * (LIMIT // 10))))
     poll_log.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["envwatch.log", "envwatch.log.1"]
     assert all(path.stat().st_size <= LIMIT for path in tmp_path.iterdir())
@@ -232,9 +233,9 @@ def test_a_full_file_becomes_the_old_one_and_both_stay_bounded(tmp_path: Path) -
 
 def test_lines_below_the_level_are_left_out(tmp_path: Path) -> None:
     log = tmp_path / "envwatch.log"
-    poll_log = PollLog(log, Redactor(), least=Level.WARNING)
+    poll_log = PollLog(log, Redactor(), least=logging.WARNING)
     poll_log.note("started")
-    poll_log.write(LogLine(Level.WARNING, clean("late")))
+    poll_log.write(LogLine(logging.WARNING, clean("late")))
     poll_log.close()
     assert log.read_text().endswith(" warning late\n")
     assert log.read_text().count("\n") == 1
@@ -249,7 +250,6 @@ def test_nothing_is_written_without_a_path_nor_before_the_first_line(tmp_path: P
 
 
 def unwritable(folder: Path, kind: str) -> Path:
-    """A place where no log can be kept."""
     match kind:
         case "a folder":
             return folder
@@ -275,7 +275,7 @@ def unwritable(folder: Path, kind: str) -> Path:
 def test_what_cannot_be_written_is_dropped_and_a_crash_says_why(tmp_path: Path, kind: str, why: str) -> None:
     log = unwritable(tmp_path, kind)
     poll_log = PollLog(log, Redactor())
-    for _ in range(3_000):  # more than may wait
+    for _ in range(3_000):  # more than the queue's limit
         poll_log.note("a line")
     poll_log.close()
     report = poll_log.screen_report(ValueError("bug"), columns=200, lines=24)

@@ -1,4 +1,4 @@
-"""A pipe, a device, a folder or a huge file where a file of ours is expected: one line at once, nothing read."""
+"""A pipe, a device, a folder or a huge file in place of an envwatch file: one line at once, nothing read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from support import programs
 from support.pty_terminal import environment
 
-from envwatch.storage.regular_files import open_regular, read_regular
+from envwatch.files import open_regular, read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 MEMORY = 1 << 30
-"""Bytes of address space: some times what envwatch takes, half of the huge file."""
+"""Bytes of address space: several times envwatch's need, half of the huge file."""
 
 
 def pipe(folder: Path) -> Path:
@@ -50,7 +50,6 @@ ODD: Mapping[str, tuple[Callable[[Path], Path], str]] = {
 
 
 def run(home: Path, *arguments: str, **environ: str) -> tuple[int, str]:
-    """Run envwatch in little memory; return its exit code and its standard error."""
     done = programs.run([sys.executable, "-m", "envwatch", *arguments], environment(home, **environ), memory=MEMORY)
     return done.returncode, done.stderr.decode()
 

@@ -1,4 +1,4 @@
-"""State files: instances lose no changes of each other, and neither damage nor a full disk stops the program."""
+"""State files: concurrent instances lose no changes, and neither damage nor a full disk stops the program."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ from envwatch.model.text import clean
 from envwatch.storage.remembered import (
     ACKNOWLEDGEMENTS,
     MOST_ACKS,
-    AcknowledgementsFile,
+    REMEMBERED,
     Remembered,
-    RememberedFile,
     acknowledged,
     remembered,
 )
@@ -46,7 +45,6 @@ KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def finish(file: StateFile) -> None:
-    """Close a file, and wait for what it writes even where a disk is slow."""
     file.close()
     for thread in threading.enumerate():
         if thread.name == "state file":
@@ -54,9 +52,8 @@ def finish(file: StateFile) -> None:
 
 
 def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
-    """Keep changes one by one, and return what was noted."""
     notes: list[str] = []
-    memory = RememberedFile(path, notes.append)
+    memory = StateFile(REMEMBERED, path, notes.append)
     for change in changes:
         memory.keep(**change)
     finish(memory)
@@ -64,12 +61,11 @@ def kept(path: Path, *changes: dict[str, Any]) -> list[str]:
 
 
 def acks(count: int, first: int = 1) -> dict[ServerKey, Ack | None]:
-    """Acknowledgements of `env-1`, `env-2`, …, each newer than the one before."""
+    """Return acknowledgements of `env-1`, `env-2`, …, each newer than the previous."""
     return {key_of(f"env-{n}"): Ack(float(n), clean(f"note {n}")) for n in range(first, first + count)}
 
 
 def run_at_once(home: Path, script: str, path: Path, names: Sequence[str]) -> None:
-    """Run a script in processes of their own, each with the path of a file and a name."""
     program = home / "program.py"
     program.write_text(script)
     with open(os.devnull, "r+b") as null, (home / "errors").open("wb") as errors:  # noqa: PTH123 - a device
@@ -249,9 +245,9 @@ def test_keeping_waits_for_no_lock_and_ending_not_for_long(tmp_path: Path) -> No
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
-        memory = RememberedFile(path, print)
+        memory = StateFile(REMEMBERED, path, print)
         with at_most(3):
-            with at_most(0.5):  # all thousand of them; one may take 50 ms
+            with at_most(0.5):  # all thousand; one may take 50 ms
                 for _ in range(1000):
                     memory.keep(theme="nord")
             memory.close()
@@ -277,7 +273,7 @@ def test_what_was_acknowledged_is_remembered_until_it_is_forgotten(tmp_path: Pat
     path = tmp_path / "deep" / "acknowledged.json"
     assert acknowledged(path) == {}
     notes: list[str] = []
-    book = AcknowledgementsFile(path, notes.append)
+    book = StateFile(ACKNOWLEDGEMENTS, path, notes.append)
     book.keep(acks(3))
     book.keep({key_of("env-2"): None, key_of("env-3"): Ack(9.5, clean("")), key_of("env-4"): None})
     finish(book)
@@ -321,7 +317,7 @@ def test_ids_of_any_length_never_make_a_file_that_is_too_large_to_be_read(tmp_pa
     merge(path, ACKNOWLEDGEMENTS, long)
     left = acknowledged(path)
     room = ACKNOWLEDGEMENTS.limit - path.stat().st_size
-    assert 0 <= room < path.stat().st_size / len(left) + len(left) * 8  # not one more would have fitted, by and large
+    assert 0 <= room < path.stat().st_size / len(left) + len(left) * 8  # roughly: one more would not have fitted
     assert left == dict(list(long.items())[-len(left) :])
 
 
@@ -373,14 +369,14 @@ def test_acknowledgements_with_and_without_a_server_stand_side_by_side_and_each_
 
 def test_an_unknown_entry_that_is_too_large_displaces_no_acknowledgement(tmp_path: Path) -> None:
     path = tmp_path / "a"
-    large = "\N{PILE OF POO}" * 100_000  # three times as long as it is read when it is written
+    large = "\N{PILE OF POO}" * 100_000  # written three times as long as the read limit
     path.write_text(json.dumps({"_v": large, "env-1": {"at": 1, "note": "note 1"}}, ensure_ascii=False))
     merge(path, ACKNOWLEDGEMENTS, acks(1, first=2))
     assert json.loads(path.read_text()) == {f"env-{n}": {"at": n, "note": f"note {n}"} for n in (1, 2)}
 
 
 NAMES = [*(each.name for each in fields(Ack)), "by"]
-"""The names in an acknowledgement, and one of a later version."""
+"""The names in an acknowledgement, and a name of a later version."""
 
 
 @given(
@@ -411,7 +407,7 @@ def test_a_damaged_file_of_acknowledgements_is_noted_and_stops_nothing(tmp_path:
     path = tmp_path / "a"
     path.write_bytes(content)
     notes: list[str] = []
-    book = AcknowledgementsFile(path, notes.append)
+    book = StateFile(ACKNOWLEDGEMENTS, path, notes.append)
     assert notes == [f"forgot which problems were acknowledged: damaged ({path})"]
     book.keep(acks(1))
     finish(book)

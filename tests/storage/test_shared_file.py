@@ -1,4 +1,4 @@
-"""A file that programs of other users read: whole at any moment, and readable for them."""
+"""A file for other users' programs: whole at any moment, and readable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envwatch.storage.shared_file import SharedFile
+from envwatch.files import SharedFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_reader_finds_all_of_the_version_that_it_opened(tmp_path: Path) -> Non
 
 def test_what_is_being_written_has_no_name_that_a_collector_reads(tmp_path: Path) -> None:
     file, path = SharedFile(tmp_path / "a.prom"), tmp_path / "a.prom"
-    path.mkdir()  # so that the last step fails
+    path.mkdir()  # makes the last step fail
     (path / "in the way").touch()
     seen: list[str] = []
     with pytest.raises(OSError):  # noqa: PT011  which one depends on the system

@@ -1,9 +1,10 @@
-"""The file of silences: two instances at once lose nothing, and neither damage nor age stops the program."""
+"""The silences file: concurrent instances lose nothing, and neither damage nor age stops the program."""
 
 from __future__ import annotations
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,9 @@ from support.builders import key_of
 from envwatch.fleet.alerting.silences import Silence, content_of, silence_of_environments, silence_of_query, silences_of
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
-from envwatch.storage.silences_file import MOST_SILENCES, SILENCES, SilencesReader, silences_in
-from envwatch.storage.state_file import merge
-from envwatch.views.matching import matcher_of, matcher_or_none
+from envwatch.storage.remembered import MOST_SILENCES, SILENCES, silences_in
+from envwatch.storage.state_file import ChangedFile, merge
+from envwatch.views.events.matching import matcher_of, matcher_or_none
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ def made(query: str = "pod:p-7", at: float = 0.0, lasts: timedelta = HOUR) -> Si
 
 def test_what_two_instances_make_stands_in_the_file_and_each_reads_the_other_once(tmp_path: Path) -> None:
     path = tmp_path / "silences.json"
-    reader = SilencesReader(path, matcher_or_none)
+    reader = ChangedFile(path, partial(silences_in, matcher_of=matcher_or_none))
     assert reader.changed() == {}
     assert reader.changed() is None
     one, other = made(), silence_of_environments([key_of("env-1")], WallMs(1), HOUR, clean(""), clean("bob"))

@@ -1,7 +1,7 @@
-"""An hour of 60 machines, the real `watch --hooks` in front of the machines, and the needs for a person.
+"""An hour of 60 machines under the real `watch --hooks`, and the times when a person is needed.
 
-A person is needed for a machine that should be up and is down or flaps for 5 minutes. No person is needed for what the
-platform's outage and a rename do. `python alert_hour.py hour FOLDER SPEED` lives the hour; see `fast_clock`.
+A machine needs a person after 5 minutes of being down or flapping, except after the platform's outage or a rename.
+`python alert_hour.py hour FOLDER SPEED` lives the hour; see `fast_clock`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MINUTE: Final = 60.0
 
 NEED_AFTER_S: Final = 5 * MINUTE
-"""How long a machine is down until a person is needed."""
+"""Downtime until a person is needed."""
 
 RACK: Final = [f"rack-{number:02}" for number in range(12)]
 SHOP: Final = [f"shop-{number}" for number in range(8)]
@@ -38,26 +38,24 @@ CALM: Final = [f"calm-{number:02}" for number in range(15)]
 
 
 class Need(NamedTuple):
-    """A person is needed for a machine from one moment to another; seconds since the epoch."""
+    """A machine's need for a person between two moments, in seconds since the epoch."""
 
     name: str
     began_at: float
     ended_at: float
     blind_s: float
-    """For how long of this time envwatch could not see, because the platform was down or envwatch did not run."""
+    """Blind seconds: the platform was down, or envwatch did not run."""
 
     def met_after(self, told: list[Told]) -> float | None:
         """Return the seconds until a message named the machine; None without a message in time."""
         return next((each.at - self.began_at for each in told if self.is_met_by(each)), None)
 
     def is_met_by(self, told: Told) -> bool:
-        # The clock of `date` is cut to the second.
+        # `date` cuts to the second.
         return told.what == "opened" and self.name in told.names and self.began_at - 1 <= told.at <= self.ended_at
 
 
 class Hour:
-    """The machines, what happens to the machines, and which needs come of that."""
-
     def __init__(self, home: Path, speed: float) -> None:
         self.site = Site(*RACK, *SHOP, *APPS, *BENCH, *LONE, *CALM)
         self.site.machines[CALM[0]].fields = listener(CALM[0], 0)
@@ -68,10 +66,9 @@ class Hour:
         self._runs = ExitStack()
         self._watch: Watch | None = None
         self._connected: list[str] = []
-        """The machines that the outage of the platform disconnects."""
+        """Machines that the platform's outage disconnects."""
 
     def live(self) -> None:
-        """Let everything happen, each at its time."""
         with self.desk, self._runs:
             self._start()
             began = time.time()
@@ -82,14 +79,13 @@ class Hour:
             self._end(signal.SIGTERM)
 
     def _plan(self) -> Iterator[tuple[float, Callable[[], object]]]:
-        """Yield what happens, and after how many seconds."""
         yield from self._outage(self.site.close, [LONE[0]], 2, 10)
         yield from self._outage(self.site.cut, [LONE[1]], 4, 14)
         for number, name in enumerate(APPS):  # a rolling upgrade
             yield from self._outage(self.site.close, [name], 5 + number / 3, 5.25 + number / 3)
         yield from self._outage(self.site.close, [LONE[2]], 6, 6.75)
         yield from self._outage(self.site.cut, RACK, 12, 19)
-        yield from self._restart(signal.SIGTERM, 13.75, 14.25)  # the first heartbeats have run out
+        yield from self._restart(signal.SIGTERM, 13.75, 14.25)  # the first heartbeats have expired
         yield from self._restart(signal.SIGKILL, 20, 21)
         yield from self._outage(self.site.close, [LONE[3]], 20.3, 30)
         yield 23 * MINUTE, self._rename
@@ -147,7 +143,6 @@ class Hour:
         yield to_minute * MINUTE, start
 
     def _rename(self) -> None:
-        """The listener of a machine ends, and starts with another name."""
         self.site.close(CALM[0])
         time.sleep(10)
         now = time.time() * 1000
@@ -156,19 +151,18 @@ class Hour:
     def _begin_platform_outage(self) -> None:
         self._blind.append((time.time(), time.time() + 6 * MINUTE))
         self.site.server.break_every_page(says(503, '{"errorCode":"cloud_api_shutting_down","retryable":true}'))
-        # The platform receives no heartbeat either, and has lost all connections when it is back.
+        # During the outage the platform receives no heartbeat; afterwards all connections are lost.
         self._connected = [id_ for id_ in self.site.machines if id_ not in {CALM[0], *self._down}]
         self.site.close(*self._connected)
 
     def _end_platform_outage(self) -> None:
         self.site.server.heal()
         connected = [id_ for id_ in self._connected if id_ not in self._down]
-        for number in range(10):  # listeners connect anew over 20 s
+        for number in range(10):  # listeners reconnect over 20 s
             time.sleep(2)
             self.site.restore(*connected[number::10])
 
     def needs(self) -> list[Need]:
-        """Return the needs in the order of their beginnings."""
         return [
             Need(name, began_at, ended_at, self._blind_between(began_at, ended_at))
             for name, began_at, ended_at in sorted(self._downs, key=itemgetter(1))
@@ -180,7 +174,6 @@ class Hour:
 
 
 def outcome(home: Path, speed: float) -> dict[str, Any]:
-    """Live an hour, and return the needs and the messages."""
     hour = Hour(home, speed)
     hour.live()
     return {"needs": hour.needs(), "told": hour.desk.told(), "said": hour.desk.said()}

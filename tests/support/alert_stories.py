@@ -1,6 +1,6 @@
-"""What happens to machines while the real `watch --hooks` runs, and which messages are delivered then.
+"""Stories of machines under the real `watch --hooks`, with the delivered messages.
 
-A story takes an empty folder and the speed of the clock. The speed changes how often a story looks, and no duration.
+A story takes an empty folder and the clock's speed. No duration depends on the speed.
 `python alert_stories.py STORY FOLDER SPEED` tells one story; see `fast_clock`.
 """
 
@@ -26,32 +26,26 @@ MINUTE = 60
 
 
 class Tale(NamedTuple):
-    """What came of a story."""
-
     told: list[Told]
     notes: dict[str, Any]
-    """What a test wants to know beside the messages."""
     said: str = ""
-    """What envwatch said on standard error."""
 
     @property
     def names(self) -> list[tuple[str, list[str]]]:
-        """What each message said of whom."""
         return [(each.what, list(each.names)) for each in self.told]
 
     @property
     def distinct_names(self) -> list[tuple[str, list[str]]]:
         """The same without repetitions.
 
-        A hook is killed after 30 s of envwatch's clock, and the message is sent again. On a fast clock a busy machine
-        may need so long for a hook that does its work.
+        envwatch kills a hook after 30 s of envwatch's clock and sends the message again; a busy machine may be that
+        slow on a fast clock.
         """
         distinct = {(each.what, each.incident): each for each in self.told}
         return [(each.what, list(each.names)) for each in distinct.values()]
 
     @property
     def text(self) -> str:
-        """Everything, for the message of a failure."""
         return f"{in_lines(self.told)}\nnotes: {self.notes}\n{self.said}"
 
 
@@ -64,14 +58,14 @@ def tale_of(desk: Desk, **notes: Any) -> Tale:
 
 @dataclass(frozen=True)
 class PowerCut:
-    """40 of 120 machines lose power at once; their heartbeats run out one after the other."""
+    """40 of 120 machines lose power at once; heartbeats expire one after the other."""
 
     period_s: float
     settings: str
 
     def __call__(self, home: Path, speed: float) -> Tale:
         dark = [f"dark-{number:02}" for number in range(40)]
-        # The dark ones take turns with the others in the order of their heartbeats.
+        # Dark and lit machines alternate in the order of heartbeats.
         ids = [id_ for number in range(40) for id_ in (f"lit-{number:02}", dark[number], f"lit-{number + 40}")]
         site = Site(*ids[:-1], "sentinel", period_ms=self.period_s * 1000)
         with Desk(home, {"work": site}, self.settings, speed=speed) as desk, desk.watching() as watch:
@@ -83,7 +77,7 @@ class PowerCut:
 
 
 def rename(home: Path, speed: float) -> Tale:
-    """Two listeners get other names; the new rows connect 3 and 6 s after the old ones have lost their connections."""
+    """Two listeners are renamed; the new rows connect 3 and 6 s after the old rows disconnect."""
     site = Site("old-a", "old-b", "other", "sentinel")
     for number, id_ in enumerate(("old-a", "old-b")):
         site.machines[id_].fields = listener(id_, number)
@@ -103,14 +97,14 @@ def rename(home: Path, speed: float) -> Tale:
 
 
 def listener(name: str, device: int) -> dict[str, Any]:
-    """Return the fields of a row by which its listener is known: the instance is a hash of the computer's name."""
+    """Return the fields that identify a row's listener; the instance is a hash of the computer's name."""
     instance = f"server-{name.encode().hex():0>16}"
     return {"deviceId": f"device-{device}", "listenerInstanceId": instance}
 
 
 @dataclass(frozen=True)
 class Restart:
-    """A machine goes down while envwatch does not run."""
+    """A machine goes down while envwatch is not running."""
 
     ended_by: int
 
@@ -127,7 +121,7 @@ class Restart:
 
 
 def lost_before_the_end(home: Path, speed: float) -> Tale:
-    """A machine goes down, and envwatch ends before the loss has lasted `alert_after`."""
+    """A machine goes down, and envwatch ends before `alert_after` has passed."""
     site = Site("box", "other", "sentinel")
     settings = 'interval = "1s"\nalert_after = "7s"'
     with Desk(home, {"work": site}, settings, speed=speed) as desk:
@@ -143,9 +137,9 @@ def lost_before_the_end(home: Path, speed: float) -> Tale:
 
 @dataclass
 class _Dead(Machine):
-    """A machine without power since 22 s before the first listing; two replicas round the heartbeat differently.
+    """A machine without power since 22 s before the first listing.
 
-    The replica that rounds upwards answers every second request once the heartbeat is 35 s old.
+    A second replica rounds the heartbeat up, and answers every second request once the heartbeat is 35 s old.
     """
 
     age_s: float = 0.0
@@ -173,7 +167,7 @@ def wobble(home: Path, speed: float) -> Tale:
 
 
 def flapping(home: Path, speed: float) -> Tale:
-    """A row goes off and on every 7 s for 80 s, and then is steady."""
+    """A row goes off and on every 7 s for 80 s, then is steady."""
     site = Site("shaky", "other", "sentinel")
     settings = 'interval = "2s"\nalert_after = "2s"'
     with Desk(home, {"work": site}, settings, speed=speed) as desk, desk.watching():
@@ -212,7 +206,7 @@ def hanging_hook(home: Path, speed: float) -> Tale:
 
 
 class _Service(ThreadingHTTPServer):
-    """A web service that answers 503 until it is opened."""
+    """A web service that answers 503 until opened."""
 
     daemon_threads = True
 
@@ -243,7 +237,7 @@ class _Posted(BaseHTTPRequestHandler):
 
 
 def service_down(home: Path, speed: float) -> Tale:
-    """The services behind a command and behind a web hook are down for 31 minutes; the machine stays lost."""
+    """A command's service and a web hook are down for 31 minutes; the machine stays lost."""
     site = Site("box", "other")
     hooks = {"page": f'if [ -e "$0.up" ]; then {APPENDS}; else echo tried >> "$0.tried"; exit 1; fi'}
     with _Service() as service:
@@ -260,7 +254,7 @@ def service_down(home: Path, speed: float) -> Tale:
             time.sleep(31 * MINUTE)
             service.is_open = True
             is_up.touch()
-            # The longest wait between two tries is 5 minutes. A clock that is fast leaves a busy machine little time.
+            # Retries are up to 5 minutes apart. A fast clock leaves a busy machine little time.
             desk.wait_until(lambda: service.taken and desk.told(), "", at_most_s=30 * MINUTE)
             posted = [(each.what, list(each.names)) for each in service.taken]
             tale = tale_of(desk, posted=posted, refused=service.refused, runs=watch.process.poll() is None)
@@ -269,7 +263,7 @@ def service_down(home: Path, speed: float) -> Tale:
 
 
 def one_id_on_two_servers(home: Path, speed: float) -> Tale:
-    """Two servers list a row with one id; both rows are lost, and one of the rows is acknowledged on the dashboard."""
+    """Two servers list the same id; both rows are lost, and one row is acknowledged on the dashboard."""
     sites = {name: Site("box", "other", "sentinel") for name in ("acme", "bolt")}
     settings = 'interval = "1s"\nalert_after = "2s"'
     with Desk(home, sites, settings, speed=speed) as desk:
@@ -300,7 +294,7 @@ def _acknowledge_on_the_dashboard(desk: Desk, profile: str) -> None:
 
 
 def key_revoked(home: Path, speed: float) -> Tale:
-    """The key is refused (401), until envwatch has said so and 30 minutes have passed; then the key works again."""
+    """The key is refused (401) until envwatch reports so and 30 minutes have passed; then the key works again."""
     site = Site("box", "other")
     with Desk(home, {"work": site}, 'interval = "60s"', speed=speed) as desk, desk.watching() as watch:
         revoked_at = time.time()
@@ -322,13 +316,10 @@ STORIES: dict[str, Story] = {
     "service_down": service_down,
     "key_revoked": key_revoked,
 }
-"""Stories for a fast clock."""
 
 
 @dataclass(frozen=True)
 class Fast:
-    """A story that is told on a fast clock."""
-
     name: str
     speed: int
 

@@ -1,6 +1,6 @@
-"""Machines on scripted servers, the real `watch --hooks` before the servers, and the messages of its hooks.
+"""Machines on scripted servers, the real `watch --hooks`, and the messages of the hooks.
 
-All waiting is by `time`, so that a story about these machines can also run under faketime, where a second is shorter.
+All waits use `time`, so a story can also run under faketime.
 """
 
 from __future__ import annotations
@@ -28,25 +28,23 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PERIOD_MS: Final = 30_000.0
-"""From heartbeat to heartbeat."""
+"""Milliseconds between heartbeats."""
 
 PATIENCE_S: Final = 60.0
-"""Real seconds that a story waits: a busy machine is slow and not wrong."""
+"""Real seconds that a story waits: generous, because a busy machine is slow."""
 
 _ENVWATCH: Final = (sys.executable, "-m", "envwatch")
 
 _FAKETIME: Final = ("LD_PRELOAD", "FAKETIME", "FAKETIME_SHARED")
-"""Variables by which a program has the clock of the program that starts it."""
+"""Variables that pass a parent's clock to child processes."""
 
 APPENDS: Final = 'at=$(date +%s); printf "%s %s\\n" "$at" "$(cat)" >> "$0"'
-"""A hook's script that appends a line to its file: the second of the delivery, and the CloudEvent."""
+"""A hook's script that appends a line to the hook's file: the second of delivery, and the CloudEvent."""
 
 
 class Told(NamedTuple):
-    """A message that a hook was given."""
-
     at: float
-    """When; seconds since the epoch."""
+    """Seconds since the epoch."""
     what: str
     """`opened` or `resolved`."""
     names: tuple[str, ...]
@@ -57,7 +55,6 @@ class Told(NamedTuple):
 
 
 def told_by(cloud_event: str, at: float) -> Told:
-    """Return the message that a CloudEvent is."""
     event = json.loads(cloud_event)
     data = event["data"]
     names = tuple(sorted(each["name"] for each in data.get("environments") or ()))
@@ -66,14 +63,11 @@ def told_by(cloud_event: str, at: float) -> Told:
 
 
 def told_again(values: Sequence[Any]) -> Told:
-    """Return a message that was JSON in between."""
     at, what, names, *rest = values
     return Told(at, what, tuple(names), *rest)
 
 
 class Seen(NamedTuple):
-    """An event of an environment that `watch` printed."""
-
     word: str
     """`offline`, `renamed`, …."""
     name: str
@@ -87,16 +81,16 @@ class Machine:
 
     id: str
     beat_at: float = 0.0
-    """A heartbeat; the others are whole periods away."""
+    """Time of one heartbeat; all heartbeats are whole periods apart."""
     period_ms: float = PERIOD_MS
     fields: dict[str, Any] = field(default_factory=dict)
-    """Of the row, by their names on the wire."""
+    """Fields of the row, by wire name."""
     connected_at: float | None = None
-    """When it connected; None for a day before the test."""
+    """None: a day before the test."""
     silent_at: float | None = None
-    """When its power failed: the row keeps its connection."""
+    """When the power failed: the row keeps the connection."""
     closed_at: float | None = None
-    """When its connection was closed: the row loses its connection."""
+    """When the connection closed: the row loses the connection."""
 
     def row(self, now: float) -> dict[str, Any]:
         if self.closed_at is not None:
@@ -111,15 +105,13 @@ class Machine:
 
 
 class Site:
-    """Machines, and the server that lists their rows."""
-
     def __init__(self, *ids: str, period_ms: float = PERIOD_MS) -> None:
         started, count = time.time() * 1000, len(ids)
         self.machines = {
             id_: Machine(id_, started - place * period_ms / count, period_ms) for place, id_ in enumerate(ids)
         }
         self.at_once = RLock()
-        """Held over changes that are in the same listing."""
+        """Held over changes for the same listing."""
         self.server = Scripted(self._rows)
 
     def _rows(self, now: float) -> Sequence[dict[str, Any]]:
@@ -131,19 +123,16 @@ class Site:
             self.machines[machine.id] = machine
 
     def close(self, *ids: str) -> None:
-        """Close the connections of machines, as when their listeners end."""
         with self.at_once:
             for id_ in ids:
                 self.machines[id_].closed_at = time.time() * 1000
 
     def cut(self, *ids: str) -> None:
-        """Cut the power of machines."""
         with self.at_once:
             for id_ in ids:
                 self.machines[id_].silent_at = time.time() * 1000
 
     def restore(self, *ids: str) -> None:
-        """Let machines connect anew."""
         with self.at_once:
             for id_ in ids:
                 machine = self.machines[id_]
@@ -152,7 +141,6 @@ class Site:
 
     @property
     def listings(self) -> int:
-        """How many listings were asked for."""
         return sum(1 for seen in self.server.seen if "after" not in seen.query)
 
 
@@ -165,12 +153,10 @@ class Watch:
         self._err = err
 
     def events(self) -> list[Seen]:
-        """Return the events of environments that the program has printed, the members of groups among them."""
         lines = self._out.read_bytes().split(b"\n")[:-1]
         return [event for line in lines for event in _events_in(json.loads(line))]
 
     def names(self, word: str) -> list[str]:
-        """Return the names of the environments that have had such an event."""
         return [event.name for event in self.events() if event.word == word]
 
     @property
@@ -178,7 +164,6 @@ class Watch:
         return self._err.read_text(encoding="utf-8")
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """End the program by a signal, and return the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE_S)
 
@@ -190,14 +175,14 @@ def _events_in(event: dict[str, Any]) -> Iterator[Seen]:
 
 
 class Desk:
-    """The machine on which envwatch runs: a configuration, a state folder, and the files of its hooks.
+    """A machine that runs envwatch: configuration, state folder, and hook files.
 
     Args:
         home: an empty folder.
-        sites: what is watched, by the names of the profiles.
-        settings: lines of the configuration for every profile.
-        speed: how many seconds of this process pass in a real second.
-        hooks: the scripts of the hooks by their names; `$0` is a hook's file.
+        sites: by profile name.
+        settings: configuration lines for every profile.
+        speed: seconds of this process in a real second.
+        hooks: scripts by hook name; `$0` is the hook's file.
         more: further lines of the configuration.
     """
 
@@ -248,14 +233,14 @@ class Desk:
         return ",".join(self.sites)
 
     def check(self) -> tuple[int, str]:
-        """Return the exit code of `envwatch check` for all machines but the sentinels, and the output."""
+        """Return exit code and output of `envwatch check` for all machines except sentinels."""
         command = [*_ENVWATCH, "check", "--profile", self.profiles, "--filter", "!sentinel"]
         done = programs.run(command, self.environ, folder=self.home)
         return done.returncode, done.stdout.decode()
 
     @contextmanager
     def watching(self) -> Iterator[Watch]:
-        """Run `envwatch watch --hooks` as long as the context lasts, from the program's third listing on."""
+        """Run `envwatch watch --hooks` for the context's duration; enter at the program's third listing."""
         self._runs += 1
         out, err = self.home / f"out-{self._runs}", self.home / f"err-{self._runs}"
         command = [*_ENVWATCH, "watch", "--hooks", "-o", "jsonl", "--profile", self.profiles]
@@ -271,7 +256,7 @@ class Desk:
             process.wait()
 
     def let_list(self, count: int, watch: Watch) -> None:
-        """Wait until so many listings of each site were asked for from now, or the program has ended."""
+        """Wait for `count` more listings of each site, or for the program's end."""
         wanted = {name: site.listings + count for name, site in self.sites.items()}
 
         def are_listed() -> bool:
@@ -281,7 +266,6 @@ class Desk:
         self.wait_until(are_listed, f"{count} listings")
 
     def told(self, hook: str = "page") -> list[Told]:
-        """Return the messages that a hook was given."""
         path = self.file_of(hook)
         lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
         return [told_by(event, float(at)) for at, event in (line.split(" ", 1) for line in lines)]
@@ -290,16 +274,16 @@ class Desk:
         return any(name in told.names for told in self.told() if (told.what, told.profile) == (what, profile))
 
     def lose_sentinel(self, site: Site, profile: str = "work") -> None:
-        """Lose one more machine, and wait for the message: every message that was due before has come then."""
+        """Lose the sentinel and wait for the message: all messages due before have then arrived."""
         site.close("sentinel")
         what = f"the message about the last machine of {profile}"
         self.wait_until(lambda: self.is_told_of("sentinel", profile=profile), what)
 
     def wait_until(self, condition: Callable[[], object], what: str, at_most_s: float = math.inf) -> bool:
-        """Wait until something holds; return whether it does, where there is a limit in seconds of this process.
+        """Wait until a condition holds; return whether the condition held within `at_most_s` seconds of this process.
 
         Raises:
-            AssertionError: if it does not hold for long, and there is no limit.
+            AssertionError: after `PATIENCE_S`, without `at_most_s`.
         """
         started, patience_s = time.time(), PATIENCE_S * self.speed
         while not condition():
@@ -310,15 +294,12 @@ class Desk:
         return True
 
     def report(self) -> str:
-        """Return everything that was delivered and said, for the message of a failure."""
         return f"{in_lines(self.told())}\n{self.said()}"
 
     def said(self) -> str:
-        """Return the end of what the runs said on standard error."""
         return "\n".join(path.read_text(encoding="utf-8")[-1500:] for path in sorted(self.home.glob("err-*")))
 
 
 def in_lines(told: Iterable[Told]) -> str:
-    """Return messages for people, one a line."""
     lines = [f"  {each.at:.0f} {each.what} {each.incident}: {', '.join(each.names)} ({each.summary})" for each in told]
     return "\n".join(["delivered:", *lines])

@@ -1,4 +1,4 @@
-"""The app without a terminal, on outcomes and clocks that the test hands out."""
+"""The app without a terminal, on outcomes and clocks from the test."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from support.own_keys import OWN_KEYS
 from textual.events import Key
 from textual.keys import REPLACED_KEYS, key_to_character
 
+from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Target
-from envwatch.storage.export import export_here
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 from envwatch.tui.widgets.news_bar import NewsBar
 from envwatch.tui.widgets.problem_block import ProblemBlock
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.grouping import GroupHeader
+from envwatch.views.table.table_view import GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -57,22 +57,21 @@ _KEYS = {
     ".": "full_stop",
     "=": "equals_sign",
 }
-"""Textual's names of the keys that type punctuation."""
+"""Textual's names of punctuation keys."""
 
 
 def target_of(poller: Poller, profile: str = "default", limits: Limits | None = None) -> Target:
-    """Return a target for a poller."""
     limits = limits or Limits()
     return Target(profile=profile, host="api.example", key_origin="a test", poller=poller, limits=limits)
 
 
 def _taken(kind: type[_Arguments], options: dict[str, Any]) -> _Arguments:
-    """Move the options that are fields of a dataclass into one."""
+    """Move the options that are fields of a dataclass into an instance."""
     return kind(**{each.name: options.pop(each.name) for each in fields(kind) if each.name in options})
 
 
 class RecordingApp(EnvwatchApp):
-    """The App, recording what it sends to the terminal beside its frames."""
+    """An app that records sequences sent to the terminal, except frames."""
 
     def __init__(self, inputs: Inputs, saved: Persistence, preferences: Preferences) -> None:
         super().__init__(inputs, saved, preferences)
@@ -80,7 +79,7 @@ class RecordingApp(EnvwatchApp):
         self.titles: list[str] = []
 
     def bell(self) -> None:
-        """Without a terminal, Textual rings no bell."""
+        """Textual rings no bell without a terminal."""
         self.send(BELL)
 
     def send(self, sequence: str) -> None:
@@ -91,8 +90,6 @@ class RecordingApp(EnvwatchApp):
 
 
 class Stage:
-    """An App with its clock and its outcomes."""
-
     def __init__(
         self,
         *,
@@ -104,7 +101,7 @@ class Stage:
         """Seconds since `NOW`, on all clocks."""
         self._queue: asyncio.Queue[tuple[SafeText, Outcome]] = asyncio.Queue()
         self.poller = poller or Poller(Script(World(), walk()), Limits())
-        """Has not polled yet, unless the test brings its own."""
+        """Has not polled yet, unless the test passes a poller."""
         targets = {profile: target_of(self.poller, profile or "default") for profile in profiles}
         inputs = {"targets": targets, "outcomes": self._outcomes(), "clocks": self.clocks}
         options = {"export": export_here, "keymap": OWN_KEYS, **inputs, **options}
@@ -114,7 +111,7 @@ class Stage:
 
     @property
     def at(self) -> float:
-        """Now in milliseconds since the epoch."""
+        """Milliseconds since the epoch."""
         return NOW + self.now * 1000
 
     def clocks(self) -> Clocks:
@@ -126,27 +123,24 @@ class Stage:
             self._queue.task_done()
 
     def hand_out(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
-        """Queue an outcome for the App."""
         self._queue.put_nowait((profile, outcome))
 
     async def take(self, outcome: Outcome, profile: SafeText = NO_PROFILE) -> None:
-        """Queue an outcome, and wait until the App shows it."""
+        """Queue an outcome, and wait until the app shows the result."""
         self.hand_out(outcome, profile)
         await self._queue.join()
         await self.pilot.pause()
 
     async def show(self, rows: Sequence[Environment], profile: SafeText = NO_PROFILE) -> None:
-        """Queue a listing, and wait until the App shows it."""
+        """Queue a listing, and wait until the app shows the rows."""
         await self.take(listed(rows, self.at), profile)
 
     async def tick(self, seconds: float = 1.0) -> None:
-        """Advance the clock in one tick of the App."""
         self.now += seconds
         self.app._tick()  # noqa: SLF001  its timer waits for real seconds
         await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        """Press keys, which arrive in one packet, and wait until they are handled."""
         for key in keys:
             event = Key(key, key_to_character(REPLACED_KEYS.get(key, key)))
             event.set_sender(self.app)
@@ -154,23 +148,21 @@ class Stage:
         await self.turns()
 
     async def turns(self) -> None:
-        """Wait until every key has been handled and nothing is pending."""
+        """Wait until every key is handled and no work is pending."""
         await self.pilot.pause()
         while not self.app.input_queue.is_empty:
             await self.pilot.pause()
             await self.pilot.pause()
 
     async def type(self, text: str) -> None:
-        """Type a text, and wait until it is handled."""
         await self.press(*(_KEYS.get(letter, letter) for letter in text))
 
     def go_to(self, id_: str) -> None:
-        """Put the cursor on the line of an environment."""
         self.app.dashboard.select((NO_PROFILE, clean(id_)))
 
     @property
     def copied(self) -> list[str]:
-        """The texts that the terminal was asked to take."""
+        """Texts sent to the terminal's clipboard."""
         found = [re.fullmatch(r"\x1b\]52;c;(.*)\x07", sequence) for sequence in self.app.sent]
         return [base64.b64decode(match[1]).decode() for match in found if match]
 
@@ -180,12 +172,12 @@ class Stage:
 
     @property
     def names(self) -> list[str]:
-        """Names of the environments that the view shows, folded or not, in order."""
+        """Names of the environments in the view, in order, including folded rows."""
         return [tracked.environment.name for tracked in self.table.rows]
 
     @property
     def cursor(self) -> str | None:
-        """The name of the environment under the cursor, the names of an incident, or the title of a group's header."""
+        """The environment under the cursor, an incident's names, or a group header's title."""
         line = self.table.line
         if isinstance(line, BlockLine):
             return ", ".join(tracked.environment.name for tracked in line.members)
@@ -193,62 +185,53 @@ class Stage:
 
     @property
     def matching(self) -> list[str]:
-        """Names of the environments that match the view, in the table and in the block, in order."""
+        """Names of the environments that match the view, in table and block, in order."""
         return [tracked.environment.name for tracked in self.table.matching]
 
     @property
     def text(self) -> str:
-        """The top screen as text."""
         return "\n".join(line.rstrip() for line in self.lines)
 
     @property
     def news(self) -> str:
-        """The first line of the news bar, where keys are answered, without the rule above the events."""
+        """The news bar's first line, which answers keys, without the rule above the events."""
         first = self.app.dashboard.query_one(NewsBar).region.y
         return next(line.strip() for line in self.lines[first:] if line.strip("─"))
 
     @property
     def body(self) -> list[str]:
-        """The lines of the table below its titles, without empty ones."""
         return [line.strip(" ▌►") for line in self.lines_of(self.table)[1:] if line.strip()]
 
     @property
     def titles(self) -> str:
-        """The titles of the table's columns."""
         return self.lines_of(self.table)[0]
 
     @property
     def block(self) -> list[str]:
-        """The lines of the block."""
         block = self.app.dashboard.query_one(ProblemBlock)
         return self.lines_of(block)[: len(block.content.lines)]
 
     @property
     def rule(self) -> str:
-        """The rule below the block."""
         return self.lines_of(self.app.dashboard.query_one(ProblemBlock))[-1]
 
     def lines_of(self, widget: Widget) -> list[str]:
-        """Return the lines of the screen that a widget takes."""
         return self.lines[widget.region.y : widget.region.bottom]
 
     @property
     def lines(self) -> list[str]:
-        """The lines of the top screen."""
         return ["".join(segment.text for segment in strip) for strip in self.strips]
 
     @property
     def strips(self) -> list[Strip]:
-        """The lines of the top screen with their styles."""
         return self.app.screen._compositor.render_strips()  # noqa: SLF001  Textual has no other way to the drawn text
 
     def line_of(self, text: str) -> Strip:
-        """Return the first line of the top screen that has a text."""
         return next(strip for strip in self.strips if text in strip.text)
 
 
 def style_in(strip: Strip, text: str) -> Style:
-    """Return the style of a text in a line, which has only one; the line has narrow characters only."""
+    """Return the single style of a text in a line of narrow characters."""
     place = strip.text.index(text)
     styles = [segment.style for segment in strip for _ in segment.text][place : place + len(text)]
     assert len(set(styles)) == 1, (text, styles)
@@ -258,14 +241,12 @@ def style_in(strip: Strip, text: str) -> Style:
 
 @asynccontextmanager
 async def staged(size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Stage]:
-    """Run an App in a terminal of some size."""
     async with running(Stage(**options), size) as stage:
         yield stage
 
 
 @asynccontextmanager
 async def running(stage: Stage, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
-    """Run a prepared stage."""
     async with stage.app.run_test(size=size) as stage.pilot:
         await stage.pilot.pause()
         yield stage

@@ -1,4 +1,4 @@
-"""A fleet that is listed as a test says, and the block after each listing."""
+"""A scripted fleet, and the block after each listing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DAY = 86_400.0
 
 
 def row(name: str, state: str, at: float, seen_at: float, **changes: Any) -> Environment:
-    """A row in one of the states `+` up, `~` late, `x` disconnected, `h` heartbeat lost, `?` an impossible time."""
+    """Return a row in a state: `+` up, `~` late, `x` disconnected, `h` heartbeat lost, `?` an impossible time."""
     seen_at = {"+": at - 1_000, "~": at - 50_000, "h": min(seen_at, at - 130_000)}.get(state, seen_at)
     beat: dict[str, Any] = {"lastHeartbeat": seen_at, "lastSeenAt": seen_at}
     match state:
@@ -42,16 +42,13 @@ def row(name: str, state: str, at: float, seen_at: float, **changes: Any) -> Env
 
 @dataclass
 class BlockNight:
-    """A monitor that takes listings, and the block that follows."""
-
     monitor: Monitor = field(default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}))
     block: Block = NO_BLOCK
     now: float = 0.0
     """Seconds since `NOW`."""
     seen_at: dict[EnvironmentKey, float] = field(default_factory=dict)
-    """The last sign of life of each row that was listed."""
     changes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    """Changes to the row of a name, by the names of the fields on the wire."""
+    """Changes to rows by name, with wire names of fields."""
 
     @property
     def clocks(self) -> Clocks:
@@ -65,13 +62,13 @@ class BlockNight:
         profile: SafeText = NO_PROFILE,
         lost: Mapping[str, float] | None = None,
     ) -> Self:
-        """Poll some seconds later.
+        """Poll `after` seconds later.
 
         Args:
             rows: names with a state each, as in `row`: `web-1+ web-2x`. A row in the state `-` is not listed.
             after: seconds.
-            profile: whose listing it is.
-            lost: how many seconds ago the rows of these names gave the last sign of life.
+            profile: of the listing.
+            lost: seconds since the last sign of life, by row name.
         """
         states = {word[:-1]: word[-1] for word in rows.split()} if isinstance(rows, str) else rows
         self.now += after
@@ -89,7 +86,6 @@ class BlockNight:
         return self.look()
 
     def hold(self, seconds: float, rows: str) -> Self:
-        """Poll every five seconds for a time."""
         for _ in range(round(seconds / 5)):
             self.poll(rows)
         return self
@@ -100,7 +96,6 @@ class BlockNight:
         return self.look()
 
     def wait(self, seconds: float) -> Self:
-        """Let time alone pass."""
         self.now += seconds
         self.monitor, _ = self.monitor.tick(self.clocks)
         return self.look()
@@ -124,13 +119,12 @@ class BlockNight:
         return self.wait(0)
 
     def look(self) -> Self:
-        """Take the block at this moment."""
         self.block = block_of(self.monitor, self.clocks, self.block)
         return self
 
     @property
     def lines(self) -> list[str]:
-        """The lines: state, names, whether the line is marked as new, and how many members are acknowledged."""
+        """The lines: state, names, mark of a new line, and number of acknowledged members."""
         return [self._text(line) for line in self.block.lines]
 
     def _text(self, line: BlockLine) -> str:
@@ -145,5 +139,5 @@ class BlockNight:
 
     @property
     def asides(self) -> dict[str, int]:
-        """The rows that the rule line counts, by their words."""
+        """The rule line's counts by word."""
         return {aside.value: count for aside, count in self.block.asides.items() if count}

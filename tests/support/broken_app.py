@@ -1,7 +1,7 @@
-"""The dashboard with a bug in it: `python broken_app.py PLACE LOG`, the key in the environment.
+"""The dashboard with a bug: `python broken_app.py PLACE LOG`, with the key in the environment.
 
-It breaks when `t` is pressed, or at once in places that no key reaches. The exception's message and local variables
-hold the API key, as those of real bugs do.
+The app breaks at the key `t`, or at once in places that no key reaches. The exception and local variables hold the API
+key, as in real bugs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from textual.widgets import Static
 
 from envwatch.cli.bootstrap import report_crash
 from envwatch.cli.commands.dashboard import show
+from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
+from envwatch.redactor import Redactor
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session
-from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
-from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence, Preferences
 
@@ -45,25 +45,20 @@ KEY = os.environ.get("LETTA_API_KEY", "")
 
 
 def fail() -> NoReturn:
-    """Raise."""
     header = {"Authorization": f"Bearer {KEY}"}
     raise RuntimeError(f"a bug with {header}, {KEY[2:15]}, {KEY!r} and {KEY}")
 
 
 def get_stuck() -> None:
-    """Block the event loop."""
     os.write(2, b"\x1b[Hstuck")
     time.sleep(600)
 
 
 class BrokenClient:
-    """Lists three environments, or raises."""
-
     def __init__(self, place: str) -> None:
         self._place = place
 
     async def snapshot(self) -> Snapshot:
-        """List the environments."""
         if self._place == "client":
             fail()
         now = time.time() * 1000
@@ -72,39 +67,27 @@ class BrokenClient:
 
 
 class BrokenPoller(Poller):
-    """Yields one outcome and raises."""
-
     async def outcomes(self) -> AsyncGenerator[Outcome]:
-        """Poll."""
         async for outcome in super().outcomes():
             yield outcome
             fail()
 
 
 class BrokenWidget(Static):
-    """Raises when it is drawn."""
-
     def render(self) -> NoReturn:
-        """Raise."""
         fail()
 
 
 class BrokenScreen(Screen[None]):
-    """Raises when it is composed."""
-
     def compose(self) -> ComposeResult:
-        """Yield a widget, then raise."""
         yield Static("one")
         fail()
 
 
 class BrokenApp(EnvwatchApp):
-    """Raises in `place`."""
-
     place: ClassVar[str] = ""
 
     def action_times(self) -> None:
-        """Raise in `place`."""
         ways: dict[str, Callable[[], object]] = {
             "action": fail,
             "worker": lambda: self.run_worker(self._fail_later()),
@@ -123,13 +106,11 @@ class BrokenApp(EnvwatchApp):
         fail()
 
     def on_unmount(self) -> None:
-        """Raise while the app ends."""
         if self.place == "leave":
             fail()
 
 
 async def main(place: str, poll_log: PollLog) -> int:
-    """Run the app with its bug."""
     BrokenApp.place = place
     poller_class = BrokenPoller if place == "poller" else Poller
     targets = {NO_PROFILE: target_of(poller_class(BrokenClient(place), Limits()))}

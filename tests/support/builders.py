@@ -1,4 +1,4 @@
-"""Rows and pages as the API sends them, for tests that need some."""
+"""Rows and pages in the API's form."""
 
 from __future__ import annotations
 
@@ -30,20 +30,17 @@ if TYPE_CHECKING:
     from envwatch.views.output.environment_list import EnvironmentList
 
 TEXT_MEMBERS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.wire != "id"]
-"""The texts of a row by their names on the wire, all but the id."""
 
 TEXT_KEYS: Final = [key for key, each in METADATA_FIELDS.items() if each.kind is str]
-"""The texts in a row's metadata."""
 
 NOW = ServerMs(1_760_000_000_000.0)
-"""A moment of the server's clock."""
 
 PERIODS = frozenset({*ENDS, *ENDS.values(), Kind.SLEPT}) - {Kind.HELD, Kind.STALLED, Kind.RESUMED}
-"""Begins and ends of periods, which are no events of rows; `tests/fleet/test_periods.py` has them all."""
+"""Begins and ends of periods, which are no events of rows; `tests/fleet/test_periods.py` covers all periods."""
 
 
 def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002  # the field's name on the wire
-    """A healthy row with every field that the platform sends; `changes` by their names on the wire."""
+    """Return a healthy row with every field of the platform; `changes` use wire names."""
     return {
         "id": id,
         "connectionName": f"laptop of {id}",
@@ -71,22 +68,20 @@ def wire_row(id: str = "env-1", **changes: Any) -> dict[str, Any]:  # noqa: A002
 
 
 def wire_rows(count: int) -> list[dict[str, Any]]:
-    """Healthy rows with the ids `env-1`, `env-2`, …."""
     return [wire_row(f"env-{number}") for number in range(1, count + 1)]
 
 
 def page_bytes(rows: Sequence[Any], has_next: bool = False) -> bytes:  # noqa: FBT001, FBT002  # as the wire has it
-    """The body of one page."""
     return json.dumps({"connections": list(rows), "hasNextPage": has_next}).encode()
 
 
 def environment(id: str = "env-1", **changes: Any) -> Environment:  # noqa: A002  # the field's name on the wire
-    """A healthy row as a value; `changes` by their names on the wire."""
+    """Return a healthy row as a value; `changes` use wire names."""
     return environment_of(wire_row(id, **changes))
 
 
 def reading(at: float = NOW, skew: float = 0.0) -> Clocks:
-    """This machine's clocks at a moment of the server's, its wall clock wrong by `skew` milliseconds."""
+    """Return this machine's clocks at a server's moment; the wall clock is wrong by `skew` milliseconds."""
     return Clocks(WallMs(at + skew), MonotonicS((at - NOW) / 1000))
 
 
@@ -99,7 +94,7 @@ def listed(
     page_size: int = 100,
     interval: timedelta = timedelta(seconds=5),
 ) -> Listed:
-    """A complete listing, asked for at a moment of the server's; `dated` responses date it exactly."""
+    """Return a complete listing, requested at a server's moment; `dated` responses have an exact `Date`."""
     started = reading(at, skew)
     pages = [
         ListedPage(list(rows[first : first + page_size]), started.wall) for first in range(0, len(rows), page_size)
@@ -110,7 +105,6 @@ def listed(
 
 
 def failed(cause: Cause = Cause.TIMEOUT, at: float = NOW, *, skew: float = 0.0, pages_read: int = 0) -> Failed:
-    """A poll that failed at a moment of the server's."""
     return Failed(
         cause=cause,
         message=clean(cause),
@@ -122,17 +116,17 @@ def failed(cause: Cause = Cause.TIMEOUT, at: float = NOW, *, skew: float = 0.0, 
 
 
 def slept(last_awake_at: float, awake_at: float, *, skew: float = 0.0) -> Slept:
-    """This machine slept from one moment of the server's to another, and its monotonic clock went on."""
+    """Return a sleep of this machine between two server's moments; the monotonic clock went on."""
     return Slept(reading(last_awake_at, skew), reading(awake_at, skew))
 
 
 def beating(count: int, at: float = NOW, **changes: Any) -> list[Environment]:
-    """Rows `env-1`, `env-2`, …, each with a heartbeat ten seconds before a moment."""
+    """Return rows `env-1`, `env-2`, …, each with a heartbeat ten seconds before a moment."""
     return [environment(f"env-{n}", **({"lastHeartbeat": at - 10_000} | changes)) for n in range(1, count + 1)]
 
 
 def watched(outcomes: Iterable[Outcome], profile_state: ProfileState | None = None) -> tuple[ProfileState, list[Event]]:
-    """A fleet after some outcomes, and the events on the way: those of rows, and of what is held or stalled."""
+    """Return a fleet after some outcomes, with the events of rows, holds and stalls."""
     profile_state = profile_state or ProfileState()
     all_events: list[Event] = []
     for outcome in outcomes:
@@ -142,12 +136,12 @@ def watched(outcomes: Iterable[Outcome], profile_state: ProfileState | None = No
 
 
 def list_of(outcome: Listed, profile: SafeText = NO_PROFILE) -> EnvironmentList:
-    """The environments of a first listing, as commands print them."""
+    """Return the environments of a first listing, as commands print them."""
     monitor, _ = Monitor.create({profile: Limits()}).apply(profile, outcome, outcome.asked)
     listing = environment_list(outcome, monitor.fleet.by_profile[profile])
     return replace(listing, block=block_of(monitor, outcome.asked))
 
 
 def key_of(id_: str) -> ServerKey:
-    """The key of an environment on a server that is unknown, as in every monitor without `servers`."""
+    """Return an environment's key on an unknown server, as in every monitor without `servers`."""
     return EMPTY, clean(id_)

@@ -1,7 +1,6 @@
-"""Classifies the bytes that a program sent to its terminal, and runs the real program on a server of some rows.
+"""Classifies the bytes from a program to its terminal, and runs the real program on a server of given rows.
 
-Everything that is not text is counted by kind. What the program sends of itself is learned from a run over a harmless
-fleet.
+A run over a harmless fleet gives the expected counts.
 """
 
 from __future__ import annotations
@@ -39,20 +38,19 @@ _BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 _TITLE = re.compile(r"(?:[○!·◐≈●?x~w+-][0-9]* )+(?:default|demo)")
 """A title of counts and the profile alone."""
 _PEN = re.compile(r"(?:[34]8;5;[0-9]+|[34]9|2?[123479]|0|)(?:;(?:[34]8;5;[0-9]+|[34]9|2[23479]|[123479]|0))*")
-"""SGR of envwatch on a terminal of 256 colours: no blinking, no hiding, no named colours."""
+"""envwatch's SGR on a terminal of 256 colours: no blinking, no hiding, no named colours."""
 
 
 def kinds_in(sent: bytes) -> Counter[str]:
-    """Count what a program sent besides text, by kind; modes by number.
+    """Count sequences by kind, modes by number.
 
     Raises:
-        UnicodeDecodeError: if it is not UTF-8.
+        UnicodeDecodeError: if the bytes are not UTF-8.
     """
     return Counter(filter(None, map(_kind, _TOKEN.finditer(sent.decode()))))
 
 
 def _kind(token: re.Match[str]) -> str:
-    """Return the kind of a token; nothing for layout characters."""
     if token["command"] == "2" and _TITLE.fullmatch(token["payload"]):
         return "OSC 2"
     if token["command"] is not None:
@@ -69,18 +67,18 @@ def _kind(token: re.Match[str]) -> str:
 
 
 def foreign_characters(sent: bytes) -> set[str]:
-    """Return the characters that no terminal should get: invisible ones and bidirectional controls."""
+    """Return characters that no terminal should get: invisible characters and bidirectional controls."""
     text = _TOKEN.sub("", sent.decode())
     return {c for c in set(text) if category(c) in {"Cf", "Cs", "Co", "Cn", "Zl", "Zp"} or bidirectional(c) in _BIDI}
 
 
 def findings(sent: bytes, usual: bytes = b"", also: Sequence[str] = ()) -> set[str]:
-    """Return everything that the program had no reason to send.
+    """Return all sequences that the program had no reason to send.
 
     Args:
-        sent: what it sent.
-        usual: what it sends in the same session with a harmless fleet; the limit for changes of each mode.
-        also: kinds of which one more is right.
+        sent: bytes under test.
+        usual: bytes of the same session with a harmless fleet, which limit the changes of each mode.
+        also: kinds that may occur once more.
     """
     found, expected = kinds_in(sent), kinds_in(usual) + Counter(also)
     modes = {kind for kind in found if _MODE.fullmatch(kind) and found[kind] > expected[kind]}
@@ -88,13 +86,11 @@ def findings(sent: bytes, usual: bytes = b"", also: Sequence[str] = ()) -> set[s
 
 
 def clipboard(sent: bytes) -> list[str]:
-    """Return the texts written to the clipboard."""
     return [base64.b64decode(text).decode() for text in re.findall(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07", sent)]
 
 
 @contextmanager
 def serving(rows: Sequence[Mapping[str, Any]]) -> Iterator[Faulty]:
-    """Run a server of some rows in a thread."""
     server = Faulty(rows)
     with running(server):
         yield server
@@ -102,7 +98,6 @@ def serving(rows: Sequence[Mapping[str, Any]]) -> Iterator[Faulty]:
 
 @contextmanager
 def running(server: Faulty) -> Iterator[None]:
-    """Run a server in a thread."""
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def serve() -> None:
@@ -126,12 +121,11 @@ def credentials(server: Faulty) -> dict[str, str]:
 
 
 def unlimited(server: Faulty) -> dict[str, str]:
-    """Let a program ask a server as often as it wants: one request a second is what it keeps to else."""
+    """Lift the limit of requests, by default one a second."""
     return credentials(server) | {"ENVWATCH_REQUESTS_PER_MINUTE": "6000"}
 
 
 def wait_for_clipboard(terminal: Terminal, before: int) -> None:
-    """Wait for a clipboard sequence after the first `before` bytes."""
     terminal.wait_until(lambda: b"\x1b]52;" in terminal.received[before:], "the clipboard")
 
 

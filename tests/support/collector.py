@@ -1,11 +1,11 @@
-"""The garbage collector while tests run: what a suite allocates mostly lives on, so that it is asked less often."""
+"""Tunes the garbage collector for tests: most objects of a suite live on, so fewer collections are needed."""
 
 from __future__ import annotations
 
 import gc
 
 DEFAULTS = gc.get_threshold()
-"""Python's own thresholds, for the tests that compare with them."""
+"""Python's thresholds, for tests that compare."""
 
 
 def relax() -> None:

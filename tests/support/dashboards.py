@@ -1,4 +1,4 @@
-"""The shipped Grafana dashboard, and its queries as Prometheus gets them."""
+"""The shipped Grafana dashboard, with queries as Prometheus gets them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.prometheus_programs import OPERATORS
 DASHBOARD: Final = OPERATORS / "grafana-dashboard.json"
 
 _VARIABLES: Final = {"$__rate_interval": "1m", "$instance": ".*", "$profile": ".*"}
-"""What Grafana puts in place of each variable, where everything is chosen."""
+"""Grafana's values of the variables when all choices are selected."""
 
 
 def dashboard() -> Any:
@@ -18,7 +18,6 @@ def dashboard() -> Any:
 
 
 def concrete(expression: str) -> str:
-    """Return an expression with values in place of Grafana's variables."""
     for name, value in _VARIABLES.items():
         expression = expression.replace(name, value)
     assert "$" not in expression, expression
@@ -26,7 +25,6 @@ def concrete(expression: str) -> str:
 
 
 def expressions() -> dict[str, str]:
-    """The queries of all panels, by the panel's title and the query's letter."""
     return {
         f"{panel['title']} {target['refId']}": concrete(target["expr"])
         for panel in dashboard()["panels"]

@@ -1,4 +1,4 @@
-"""A plain HTTP client for the tests of the demo API, and a clock for its server."""
+"""A plain HTTP client for tests of the demo API, and a clock for the demo server."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """A plain HTTP client on one connection."""
-
     def __init__(self, base_url: str, key: str | None = KEY) -> None:
         self.connection = http.client.HTTPConnection(base_url.removeprefix("http://"), timeout=60)
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -58,8 +56,6 @@ class Client:
 
 
 class Clock:
-    """A clock that a test moves."""
-
     def __init__(self) -> None:
         self.now = START
 

@@ -1,4 +1,4 @@
-"""The dashboard on the demo fleet in a terminal, and what can be read there."""
+"""The dashboard on the demo fleet in a terminal, and readers of the screen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ HEADER = r"^  STATE    FOR BEAT NAME"
 
 @contextmanager
 def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Terminal]:
-    """The dashboard on the demo fleet, its first listing drawn."""
     arguments = ("demo", "--seed", "7", "--no-history", "--no-hints", *options)
     with Terminal.of_envwatch(*arguments, home=home, columns=columns, lines=lines, environ=own_keys(home)) as terminal:
         terminal.wait_for(HEADER)
@@ -28,24 +27,21 @@ def demo(home: Path, columns: int, lines: int, *options: str) -> Iterator[Termin
 
 
 def cursor_name(terminal: Terminal) -> str:
-    """The name of the environment under the cursor, as far as the table shows it."""
     line = terminal.cursor_line
     assert line is not None, terminal.text
     return re.sub(" +(NEW|BACK|JOIN|MODE|VER|CONN)$", "", terminal.part(line, 20, 40).rstrip())
 
 
 def titles_line(terminal: Terminal) -> int:
-    """The line of the columns' titles: the block and its rule are above, the rows below."""
+    """Return the line of the column titles, between block and rows."""
     return next(y for y, line in enumerate(terminal.display) if re.match(HEADER, line))
 
 
 def block_height(terminal: Terminal) -> int:
-    """How many lines the block has, on a terminal with a rule below."""
     return titles_line(terminal) - 2
 
 
 def rows(terminal: Terminal) -> list[str]:
-    """The lines of the table."""
     below = terminal.display[titles_line(terminal) + 1 : -2]
     return [line for line in below if re.match(r"[▌ ][► ][●◐○·?] ", line)]
 
@@ -59,7 +55,6 @@ def quit_with(terminal: Terminal, key: str, code: int) -> None:
 
 
 def assert_help_opens_and_q_ends(terminal: Terminal) -> None:
-    """From the dashboard to the help and back, and out."""
     terminal.press("?")
     terminal.wait_for("^ States of environments")
     terminal.press("q")

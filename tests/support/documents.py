@@ -1,4 +1,4 @@
-"""Reads README.md and the pages in docs/: their examples, the names in them, their links and sentences."""
+"""Reads README.md and the pages in docs/: examples, names, links and sentences."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ _END_OF_COMMAND: Final = re.compile(r"[|&;<>()]+")
 
 
 class Block(NamedTuple):
-    """An example: a part of a page in a fence."""
-
     page: str
     language: str
     text: str
 
 
 def pages() -> dict[str, str]:
-    """Return the text of every page by its path from the root."""
     return {
         path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
         for path in (README, *sorted(DOCS.rglob("*.md")))
@@ -36,42 +33,37 @@ def pages() -> dict[str, str]:
 
 
 def page(name: str) -> str:
-    """Return the text of a page in docs/."""
     return (DOCS / name).read_text(encoding="utf-8")
 
 
 def section(text: str, heading: str) -> str:
-    """Return what stands under a heading of the second level.
+    """Return the text under a heading of the second level.
 
     Raises:
-        ValueError: if there is no such heading, or several.
+        ValueError: if the page has no such heading, or several.
     """
     (_, found) = f"\n{text}".split(f"\n## {heading}\n")
     return found.split("\n## ")[0]
 
 
 def blocks(text: str, name: str = "") -> list[Block]:
-    """Return the examples of a page."""
     return [Block(name, language, body) for language, body in _FENCE.findall(text)]
 
 
 def prose(text: str) -> str:
-    """Return a page without its examples."""
     return _FENCE.sub("", text)
 
 
 def spans(text: str) -> list[str]:
-    """Return what stands in backticks in the prose of a page."""
     return [span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose(text))]
 
 
 def names(text: str) -> set[str]:
-    """Return the words in backticks in the prose of a page."""
     return {name for span in spans(text) for name in span.split()}
 
 
 def tables(text: str) -> list[list[str]]:
-    """Return the rows of the tables of a page without their heads, as cells."""
+    """Return the rows of a page's tables as cells, without heads."""
     rows = re.findall(r"^\|(.+)\|$", prose(text), re.MULTILINE)
     cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)] for row in rows]
     rules = [number for number, row in enumerate(cells) if all(re.fullmatch("-+", cell) for cell in row)]
@@ -80,24 +72,24 @@ def tables(text: str) -> list[list[str]]:
 
 
 def lists(text: str) -> dict[str, list[str]]:
-    """Return the names of each list of a page, a paragraph "**what it is of**: `name name`", by what it is of."""
+    """Return the lists of a page, paragraphs "**label**: `name name`", by label."""
     found = re.findall(r"^\*\*(.+?)\*\*: `([^`]+)`", text, re.DOTALL | re.MULTILINE)
     return {" ".join(label.split()): listed.split() for label, listed in found}
 
 
 def promises() -> dict[str, list[str]]:
-    """Return the names of each list of docs/stability.md; tests/test_stability.py compares them with the program."""
+    """Return the lists of docs/stability.md, which tests/test_stability.py compares with the program."""
     return lists(page("stability.md"))
 
 
 def command_lines(text: str) -> list[list[str]]:
-    """Return the arguments of every call of envwatch in the examples of a page, without the program's name."""
+    """Return the arguments of every envwatch call in a page's examples."""
     sources = [block.text for block in blocks(text) if block.language in {"sh", "tmux"}]
     return [call for source in sources for line in source.splitlines() for call in _calls(line)]
 
 
 def mentioned_commands(text: str) -> list[list[str]]:
-    """Return the arguments of envwatch where the prose of a page names a command, maybe without some that it needs."""
+    """Return the arguments of every envwatch command in a page's prose, where required arguments may be missing."""
     mentions = [span.replace("\\|", "|") for span in spans(text) if span.startswith("envwatch ") and ": " not in span]
     return [call for mention in mentions for call in _calls(mention)]
 
@@ -117,18 +109,16 @@ def _calls(line: str) -> Iterator[list[str]]:
 
 
 def links(text: str) -> list[str]:
-    """Return the targets of the links and pictures of a page that lead to the repository."""
     return [link for link in _LINK.findall(prose(text)) if "://" not in link]
 
 
 def anchors(text: str) -> set[str]:
-    """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def sentences(text: str) -> list[str]:
-    """Return the sentences of a page, and the cells of its tables, in small letters, without marks and what is code."""
+    """Return a page's sentences and table cells in lower case, without marks and code."""
     words = re.sub(r"`[^`]+`", "code", prose(text))
     cells = re.sub(r"(?<!\\)\|", "\n\n", re.sub(r"^[|-]+$", "", words, flags=re.MULTILINE))
     paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n|\n(?=[#*]|\d+\. )", cells)]

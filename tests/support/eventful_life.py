@@ -1,4 +1,4 @@
-"""A fleet in which everything happens at least once, as moments and events."""
+"""A fleet with every kind of event at least once, as moments and events."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Outcome
 
 CAST: Final = 61
-"""Texts that it takes before it takes the first one again."""
+"""Number of texts before the first is used again."""
 
 
 class Life:
-    """A fleet in which everything happens at least once, and every text of others is one of the given ones."""
+    """A fleet with every kind of event; every text from outside is one of the given texts."""
 
     def __init__(self, texts: Collection[str], at: float = NOW) -> None:
         self._texts = iter(cycle(texts))

@@ -1,4 +1,4 @@
-"""Every value that another one holds, with its type, in its order: what equality in Python does not see."""
+"""Compares values including types and order, which Python's equality ignores."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def exact(value: Any) -> Any:
-    """A form of a value that is equal to another one's only if no type differs either, int or float, nor any order."""
+    """Return a form of a value that differs if a type (int or float) or an order differs."""
     if isinstance(value, str):
-        return value + ""  # a member of an enumeration is its word
+        return value + ""  # an enumeration's member becomes text
     if is_dataclass(value):
         return (type(value).__name__, [(field.name, exact(getattr(value, field.name))) for field in fields(value)])
     if isinstance(value, Mapping):

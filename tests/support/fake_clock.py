@@ -1,4 +1,4 @@
-"""A fake clock that advances only while something waits, and a scripted source, for tests of the poller."""
+"""A fake clock that advances only during waits, and a scripted source, for tests of the poller."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Snapshot | SourceError
 
 _TURNS = 5
-"""Turns of the event loop in which everything settles that does not wait for time."""
+"""Turns of the event loop that settle everything except waits for time."""
 
 
 class World:
-    """Clocks that stand still until something waits; scheduled calls happen on the way."""
+    """Clocks that stand still between waits; scheduled calls happen during waits."""
 
     def __init__(self, random: float = 0.5) -> None:
         self.now = 0.0
@@ -48,11 +48,11 @@ class World:
         self._plans.sort(key=lambda schedule: schedule[0])
 
     def suspend(self, seconds: float) -> None:
-        """The machine sleeps, and its monotonic clock with it."""
+        """Let the machine sleep; the monotonic clock stops."""
         self.unmeasured += seconds
 
     def stop(self, seconds: float) -> None:
-        """The process is stopped, and all clocks go on."""
+        """Stop the process; all clocks go on."""
         self.now += seconds
 
     async def sleep(self, seconds: float) -> None:
@@ -76,12 +76,12 @@ class World:
 
 
 class Script:
-    """A source that returns its snapshots and errors one by one, and the last of them for ever."""
+    """A source that returns snapshots and errors in order, then repeats the last."""
 
     def __init__(self, world: World, *answers: Answer, takes: float = 0.0) -> None:
         self.asked_at: list[float] = []
         self.dropped = 0
-        """Polls that were cancelled before they had a result."""
+        """Polls cancelled before a result."""
         self._world = world
         self._answers: Iterator[Answer] = iter(answers)
         self._answer: Answer = Snapshot(pages=())
@@ -107,22 +107,18 @@ class Script:
 
 
 def walk(requests: int = 1) -> Snapshot:
-    """An empty listing that took some requests."""
     return Snapshot(pages=(), requests=requests)
 
 
 def error(cause: Cause = Cause.SERVER, retry_after: timedelta | None = None, pages_read: int = 0) -> SourceError:
-    """A failed poll."""
     return SourceError(cause, clean(cause), retry_after=retry_after, pages_read=pages_read)
 
 
 def poller_of(world: World, script: Script, settings: Limits | None = None) -> Poller:
-    """A poller of the script on the fake clock."""
     return Poller(script, settings or Limits(), world.runtime())
 
 
 async def outcomes_of(poller: Poller, count: int) -> list[Outcome]:
-    """The poller's first outcomes."""
     found: list[Outcome] = []
     async with aclosing(poller.outcomes()) as outcomes:
         async for outcome in outcomes:

@@ -1,6 +1,6 @@
-"""Programs on a fast clock: faketime gives a program, and all programs that it starts, a clock with short seconds.
+"""Programs on a fast clock: faketime gives a program and all children a clock with short seconds.
 
-Such a program takes a word, a folder and the speed as its arguments, and prints an outcome as JSON.
+A program takes a word, a folder and the speed, and prints an outcome as JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PATIENCE_S: Final = 300.0
-"""Real seconds until a program has ended: a busy machine is slow and not wrong."""
+"""Real seconds until a program must end: generous, because a busy machine is slow."""
 
 HAS_FAKETIME: Final = which("faketime") is not None
 
@@ -29,12 +29,12 @@ needs_faketime = pytest.mark.skipif(not HAS_FAKETIME, reason="faketime is not in
 
 
 def outcome_of(arguments: Sequence[str], home: Path, speed: int) -> Any:
-    """Run a Python program to its end, on a clock that is faster by a factor, and return the outcome.
+    """Run a Python program on a fast clock, and return the outcome.
 
     Args:
-        arguments: the file of the program, and its word.
+        arguments: the program's file and word.
         home: an empty folder.
-        speed: the factor.
+        speed: factor of the clock.
     """
     command = ["faketime", "-f", f"+0 x{speed}", sys.executable, *arguments, str(home), str(speed)]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests")))}
@@ -48,7 +48,7 @@ def outcome_of(arguments: Sequence[str], home: Path, speed: int) -> Any:
 
 
 def give_outcome(program: Callable[[Path, float], Any]) -> None:
-    """Call the function of such a program, and print the outcome; SIGTERM ends the programs that it has started."""
+    """Call a program's function and print the outcome; SIGTERM ends the started programs."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     _, _, folder, speed = sys.argv
     json.dump(program(Path(folder), float(speed)), sys.stdout)

@@ -1,8 +1,8 @@
-"""A server of our own for tests: it lists environments as the platform does, and breaks wherever a test wants it to.
+"""A test server that lists environments as the platform does, with faults at chosen places.
 
-HTTP/1.1 over asyncio's streams, written without any HTTP library, so that it can also speak it wrongly. A fault is a
-function from the reply that would have been right to the one that is sent; `Faulty.break_page` puts faults on one page
-of the listing, `Faulty.stop_at` breaks the n-th thing that the server does, and `Faulty.heal` ends all of it.
+Uses no HTTP library, so that replies can violate HTTP. A fault maps the correct reply to a faulty reply:
+`Faulty.break_page` adds faults to one page, `Faulty.stop_at` breaks off at the n-th operation, and `Faulty.heal`
+removes all faults.
 """
 
 from __future__ import annotations
@@ -28,59 +28,51 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
-"""The key that is accepted, and that must never be seen anywhere else."""
+"""The accepted key, which must appear nowhere else."""
 
 DEVICE_ROUTE = "/v1/environments/"
 
 TIMEOUT_S = 30.0
-"""Seconds after which a test that waits for the server has failed: a busy machine is slow and not wrong."""
+"""Seconds after which a wait for the server fails: generous, because a busy machine is slow."""
 
 
 class How(Enum):
-    """How a connection ends before its time."""
-
     HANG = auto()
-    """Not at all: nothing comes any more."""
+    """The connection stays open and silent."""
     CLOSE = auto()
     RESET = auto()
 
 
 class Where(Enum):
-    """How far an exchange gets."""
-
     ACCEPT = auto()
-    """A new connection, before anything is read."""
+    """New connection, nothing read."""
     REQUEST = auto()
-    """The request is read, nothing is sent."""
+    """Request read, nothing sent."""
     HEAD = auto()
-    """Half of the head is sent."""
+    """Half of the head sent."""
     HEADED = auto()
-    """The head is sent, nothing of the body."""
+    """Head sent, no body."""
     BODY = auto()
-    """Half of the body is sent."""
+    """Half of the body sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What goes over the wire for one request."""
-
     status: int = 200
     headers: Mapping[str, str | None] = field(default_factory=dict)
-    """Beyond the usual ones, or instead of them; None leaves one out."""
+    """Headers that add to or replace the defaults; None removes a default."""
     body: bytes = b""
     raw: bytes | None = None
-    """Everything, instead of status, headers and body."""
+    """Bytes sent instead of status, headers and body."""
     chunked: bool = False
     latency: float = 0.0
-    """Seconds before anything is sent."""
+    """Seconds before the first byte."""
     byte_every: float | None = None
     """Seconds between bytes of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The fault of breaking off somewhere."""
-
     where: Where
     how: How
 
@@ -90,28 +82,24 @@ Fault: TypeAlias = "Callable[[Reply], Reply] | Stop"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request that came."""
-
     path: str
     query: dict[str, str]
     headers: dict[str, str]
-    """Names in lower case."""
+    """Keys in lower case."""
 
 
 def says(status: int, body: str | bytes = b"", **headers: str | None) -> Fault:
-    """Answer something else; `Retry_After` stands for the header `Retry-After`."""
+    """Reply with another status, body and headers; `Retry_After` becomes the header `Retry-After`."""
     content = body.encode() if isinstance(body, str) else body
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda reply: replace(reply, status=status, body=content, headers={**reply.headers, **named})
 
 
 def sends(raw: bytes) -> Fault:
-    """Send these bytes, which need not be HTTP, and close."""
     return lambda reply: replace(reply, raw=raw)
 
 
 def edits(change: Callable[[dict[str, Any]], None]) -> Fault:
-    """Change the decoded page before it is sent."""
 
     def fault(reply: Reply) -> Reply:
         page = json.loads(reply.body)
@@ -122,7 +110,7 @@ def edits(change: Callable[[dict[str, Any]], None]) -> Fault:
 
 
 def skewed(seconds: float, **headers: str) -> Fault:
-    """Answer with the clock set forward, or back if negative."""
+    """Shift the reply's `Date` by seconds; negative is back."""
     return lambda reply: replace(
         reply, headers={**reply.headers, "Date": formatdate(time.time() + seconds, usegmt=True), **headers}
     )
@@ -135,22 +123,20 @@ class _StoppedError(Exception):
 
 
 class Faulty:
-    """A listing of rows behind a key, and the faults in it. Made by `faulty_server`."""
+    """A listing behind a key, with faults. Made by `faulty_server`."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows = rows
-        """Rows of the next poll. The server answers all requests of one poll from the rows at the first request."""
+        """Rows of the next poll. All requests of a poll get the rows at the poll's first request."""
         self._polled_rows = rows
-        """Rows of the newest poll."""
         self.unlisted: Sequence[Mapping[str, Any]] = ()
-        """Rows that exist and that the listing lacks."""
+        """Existing rows that the listing omits."""
         self.url = ""
         self.seen: list[Seen] = []
-        """Requests, oldest first."""
         self.operations = 0
-        """Things done since the last `stop_at`: connections taken, requests read, pieces sent."""
+        """Operations since the last `stop_at`: connections taken, requests read, pieces sent."""
         self.answers_devices = True
-        """Whether there is `GET /v1/environments/{deviceId}`."""
+        """Whether `GET /v1/environments/{deviceId}` exists."""
         self._spoil: dict[int, list[Callable[[Reply], Reply]]] = {}
         self._device_faults: list[Callable[[Reply], Reply]] = []
         self._health_faults: list[Callable[[Reply], Reply]] = []
@@ -161,32 +147,28 @@ class Faulty:
         self._changed = asyncio.Condition()
 
     def break_page(self, index: int, *faults: Fault) -> None:
-        """Let faults, the first one first, spoil every reply for one page; the first page is 0."""
+        """Apply faults, in order, to each reply for one page; the first page is 0."""
         self._spoil[index] = [fault for fault in faults if not isinstance(fault, Stop)]
         for fault in faults:
             if isinstance(fault, Stop):
                 self._stops[index] = fault
 
     def break_every_page(self, *faults: Fault) -> None:
-        """Let faults spoil the replies for the first hundred pages."""
         for index in range(100):
             self.break_page(index, *faults)
 
     def break_devices(self, *faults: Callable[[Reply], Reply]) -> None:
-        """Let faults spoil every reply for a single device."""
         self._device_faults = list(faults)
 
     def break_health(self, *faults: Callable[[Reply], Reply]) -> None:
-        """Let faults spoil every reply to `GET /v1/health`."""
         self._health_faults = list(faults)
 
     def stop_at(self, operation: int, how: How) -> None:
-        """Break off at the n-th operation from now, the first one being 1."""
+        """Break off at the n-th operation from now; the next operation is 1."""
         self._stop_at = (operation, how)
         self.operations = 0
 
     def heal(self) -> None:
-        """Answer rightly from now on."""
         self._spoil = {}
         self._device_faults = []
         self._health_faults = []
@@ -195,12 +177,10 @@ class Faulty:
         self._turn = 0
 
     async def settled(self, connections: int) -> None:
-        """Wait until so many connections are open."""
         async with asyncio.timeout(TIMEOUT_S), self._changed:
             await self._changed.wait_for(lambda: self._open == connections)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end."""
         await self._count(1)
         try:
             await self._operate()
@@ -209,12 +189,12 @@ class Faulty:
                 pass
         except _StoppedError as stopped:
             if stopped.how is How.HANG:
-                await reader.read()  # until the other side has had enough
+                await reader.read()  # until the client closes
             if stopped.how is How.RESET:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the other side left, which it may at any time
+            pass  # a client may leave at any time
         finally:
             writer.close()
             with suppress(OSError):
@@ -236,10 +216,10 @@ class Faulty:
             raise _StoppedError(stop.how)
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Read a request and answer it; return whether the connection goes on."""
+        """Answer a request; return whether the connection stays open."""
         first = await reader.readexactly(1)
         if not first.isalpha():
-            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # as plain servers answer to TLS
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")  # the answer of plain servers to TLS
             return False
         head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         target = urlsplit(head[0].split(" ")[1])
@@ -254,7 +234,7 @@ class Faulty:
             await self._send(writer, reply.raw)
             return False
         following = self._stops.get(self._turn + 1)
-        ends = following is not None and following.where is Where.ACCEPT  # which takes a new connection
+        ends = following is not None and following.where is Where.ACCEPT  # this fault needs a new connection
         start, body = _encoded(reply, takes_gzip="gzip" in headers.get("accept-encoding", ""), ends=ends)
         await self._send(writer, start[: len(start) // 2])
         self._reach(Where.HEAD)
@@ -274,9 +254,8 @@ class Faulty:
             await writer.drain()
 
     def _answer(self, seen: Seen) -> Reply:
-        """Return the reply to a request, with its faults."""
         if seen.path == "/v1/health":  # needs no key
-            self._turn = -1  # no page's faults are its own
+            self._turn = -1
             reply = Reply(body=b'{"version":"0.16.4","status":"ok"}')
             for fault in self._health_faults:
                 reply = fault(reply)
@@ -290,7 +269,6 @@ class Faulty:
         return self._listing(seen)
 
     def _device(self, device_id: str) -> Reply:
-        """Return the reply to a question for one device: its newest row, as the list has it."""
         row = next((row for row in self._devices() if row.get("deviceId") == device_id), None)
         reply = Reply(status=404, body=b'{"error":"Environment connection not found"}')
         if row is not None:
@@ -300,7 +278,6 @@ class Faulty:
         return reply
 
     def _devices(self) -> Sequence[Mapping[str, Any]]:
-        """Return the rows that the server has, listed or not."""
         return [*self._polled_rows, *self.unlisted]
 
     def _listing(self, seen: Seen) -> Reply:
@@ -321,7 +298,6 @@ class Faulty:
 
 
 def _encoded(reply: Reply, *, takes_gzip: bool, ends: bool) -> tuple[bytes, bytes]:
-    """Return head and body as bytes."""
     headers: dict[str, str | None] = {"Date": formatdate(usegmt=True), "Content-Type": "application/json"}
     body = reply.body
     if takes_gzip and "Content-Encoding" not in reply.headers:
@@ -345,7 +321,7 @@ def _encoded(reply: Reply, *, takes_gzip: bool, ends: bool) -> tuple[bytes, byte
 
 @asynccontextmanager
 async def faulty_server(rows: Sequence[Mapping[str, Any]], tls: ssl.SSLContext | None = None) -> AsyncIterator[Faulty]:
-    """Serve rows on a free port of this machine, over TLS if a context is given."""
+    """Serve rows on a free local port, over TLS if a context is given."""
     faulty = Faulty(rows)
     async with serving(faulty, tls):
         yield faulty
@@ -353,7 +329,6 @@ async def faulty_server(rows: Sequence[Mapping[str, Any]], tls: ssl.SSLContext |
 
 @asynccontextmanager
 async def serving(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIterator[None]:
-    """Let a server listen on a free port of this machine."""
     server = await asyncio.start_server(faulty.serve, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     faulty.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
@@ -366,7 +341,7 @@ async def serving(faulty: Faulty, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 @asynccontextmanager
 async def proxy_to(server: Faulty) -> AsyncIterator[str]:
-    """A proxy (`http://…`) that leads to one server, whatever name it is asked for."""
+    """Run a proxy that leads every name to one server; yield the proxy's `http://` URL."""
     port = int(server.url.rpartition(":")[2])
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -387,7 +362,7 @@ async def proxy_to(server: Faulty) -> AsyncIterator[str]:
 
 
 def everything_in(error: BaseException | None) -> str:
-    """All that anything could print of an error: it, what led to it, and every local variable on its way."""
+    """Return all text that an error could expose: message, causes, and local variables of every frame."""
     if error is None:
         return ""
     report = traceback.TracebackException.from_exception(error, capture_locals=True)

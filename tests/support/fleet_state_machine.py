@@ -1,8 +1,8 @@
-"""A simulated platform in any state, and the invariants of every fleet that polls it.
+"""A simulated platform in any state, and the invariants of every fleet that polls the platform.
 
-`FleetMachine` is Hypothesis' state machine: its rules let time pass, change environments and poll, well or badly; after
-each poll it compares the fleet with its own state. It applies the official rule, written here once more, and replays
-the events on a copy. A variant overrides `after` or `after_partial` with a reducer of its own.
+`FleetMachine` is a Hypothesis state machine: rules let time pass, change environments and poll, well or badly. Each
+poll compares the fleet with the platform by a second implementation of the official rule, and replays events on a copy.
+A variant overrides `after` or `after_partial` with another reducer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from envwatch.model.outcome import Failed, Outcome
 
 SIZE = 14
-"""Enough environments for a mass and for a stall, few enough for surprises to meet."""
+"""Enough environments for a mass loss and a stall, few enough for coincidences."""
 
 DAY = 86_400_000
 
@@ -52,13 +52,11 @@ _FIELDS = {
     Kind.RECONNECTED: "connection",
     Kind.RESTARTED: "connection",
 }
-"""What the kinds of events that carry a value change; all other kinds with a value carry a presence."""
+"""Fields that events with a value change; events of kinds not listed here carry a presence."""
 
 
 @dataclass
 class Box:
-    """A machine somewhere, as the platform knows it."""
-
     number: int
     is_listed: bool = True
     is_beating: bool = True
@@ -70,7 +68,7 @@ class Box:
     version: int | None = 1
     branch: int | None = 1
     others: int = 0
-    """Stands for directory, Node.js, OS, user and pod; the platform knows no pod while it is offline."""
+    """Stands for directory, Node.js, OS, user and pod; the platform knows no pod of an offline machine."""
 
     @property
     def id(self) -> SafeText:
@@ -102,7 +100,6 @@ class Box:
 
 
 def values_in_events(tracked: TrackedEnvironment) -> dict[str, str | None]:
-    """What events report of an environment."""
     row = tracked.environment
     return {
         "presence": "online" if tracked.verdict.is_up else tracked.presence.value,
@@ -115,13 +112,11 @@ def values_in_events(tracked: TrackedEnvironment) -> dict[str, str | None]:
 
 
 def _of_rows(events: tuple[Event, ...]) -> list[Event]:
-    """The events that are about environments; those of a sleep are timed by a local clock alone."""
+    """Return the events about environments; sleeps are timed by a local clock alone."""
     return [event for event in events if event.id is not None or event.members]
 
 
 class FleetMachine(RuleBasedStateMachine):
-    """See the module."""
-
     def __init__(self) -> None:
         super().__init__()
         self.now: float = NOW
@@ -130,27 +125,26 @@ class FleetMachine(RuleBasedStateMachine):
         self.boxes = [Box(number) for number in range(SIZE)]
         self.profile_state = ProfileState()
         self.skewed = ProfileState()
-        """The same fleet on a machine whose wall clock is wrong."""
+        """The same fleet on a machine with a wrong wall clock."""
         self.replayed: dict[SafeText, dict[str, str | None]] = {}
-        """What the events alone report since the first listing."""
+        """Values known from events alone, since the first listing."""
         self.lacked: Counter[SafeText] = Counter()
-        """Complete listings in a row that lacked an id."""
+        """Consecutive complete listings that lacked an id."""
         self.lacked_since: dict[SafeText, float] = {}
-        """Monotonic seconds of the first of those."""
+        """Monotonic seconds of the first listing in `lacked`."""
         self.confirmed: set[SafeText] = set()
-        """Ids that were confirmed to be absent since they were last listed."""
+        """Ids confirmed absent since they were last listed."""
         self.confirmed_absent: frozenset[SafeText] = frozenset()
         self.in_doubt: frozenset[SafeText] = frozenset()
-        """What the poll under way says of ids that its listing lacks."""
+        """Missing ids that the poll in progress leaves in doubt."""
 
     def after(self, profile_state: ProfileState, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
-        """The reducer under test."""
         return profile_state.apply(outcome)
 
     def after_partial(
         self, profile_state: ProfileState, outcome: Failed, read: Listed
     ) -> tuple[ProfileState, tuple[Event, ...]]:
-        """The reducer under test on a walk that broke off; `read` is what it had read."""
+        """Apply the reducer under test to a partial walk; `read` has the rows read before the break."""
         del read
         return profile_state.apply(outcome)
 
@@ -159,8 +153,6 @@ class FleetMachine(RuleBasedStateMachine):
         self.skew = skew
         for box in self.boxes[count:]:
             box.is_listed = False
-
-    # What happens to the platform
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: int) -> None:
@@ -214,8 +206,6 @@ class FleetMachine(RuleBasedStateMachine):
     def other_fields_change(self, number: int, value: int) -> None:
         self.boxes[number].others = value
 
-    # What happens to polls
-
     @rule(lacking=SOME, doubled=SOME, withheld=SOME, seed=SEEDS)
     def a_poll_succeeds(self, lacking: set[int], doubled: set[int], withheld: set[int], seed: int) -> None:
         rows = self._rows(lacking, doubled, withheld, seed)
@@ -229,7 +219,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     @rule(lacking=st.sets(NUMBERS), asked=SOME, times=st.integers(1, 4))
     def polls_ask_about_some_that_are_missing(self, lacking: set[int], asked: set[int], times: int) -> None:
-        """Of the boxes that the listing lacks some are asked about: those that exist are found."""
+        """Ask about some boxes that the listing lacks; existing boxes are found."""
         for seed in range(times):
             rows = self._rows(lacking - asked, set(), set(), seed)
             self.confirmed_absent = frozenset(self.boxes[number].id for number in asked) - {row.id for row in rows}
@@ -291,7 +281,7 @@ class FleetMachine(RuleBasedStateMachine):
         )
 
     def _rows(self, lacking: set[int], doubled: set[int], withheld: set[int], seed: int) -> list[Environment]:
-        """A listing in any order, with rows lacking, rows without their heartbeats, and older copies of rows."""
+        """Return a listing in any order: rows missing, rows without heartbeats, older copies of rows."""
         rows = [
             box.row(**({"lastHeartbeat": None} if box.number in withheld else {}))
             for box in self.boxes
@@ -316,17 +306,15 @@ class FleetMachine(RuleBasedStateMachine):
         return replace(outcome, snapshot=known, started=clocks, ended=clocks)
 
     def _could_be_either_clock(self, rows: list[Environment]) -> bool:
-        """Whether all machines fell silent just so long ago as the skewed clock is behind, and nothing else is known.
+        """Whether all heartbeats are as old as the skewed clock is behind, and no other sign exists.
 
-        Then a right `Date` and a wrong clock look like a wrong `Date` and a right clock, and no rule tells them apart.
+        No rule can then tell a wrong clock from a wrong `Date`.
         """
         ages = [
             self.now - row.last_heartbeat_at for row in rows if row.connection_id and row.last_heartbeat_at is not None
         ]
         is_fresh_there = any(-30_000 <= age + self.skew < 45_000 for age in ages)
         return not self.skewed.clock.is_known and is_fresh_there and all(age >= 120_000 for age in ages)
-
-    # What must hold
 
     def _take(self, rows: list[Environment], seed: int) -> None:
         if self._could_be_either_clock(rows):
@@ -424,7 +412,7 @@ class FleetMachine(RuleBasedStateMachine):
         assert self.replayed.keys() >= after.environments.keys(), "no event for a new environment"
 
     def _replay(self, id_: SafeText, event: Event, listed_as: dict[str, str | None]) -> None:
-        """Apply one event to the replayed values; one that changes the presence brings the connection of its row."""
+        """Apply an event to the replayed values; a change of presence also brings the row's connection."""
         if event.kind is Kind.APPEARED:
             assert id_ not in self.replayed or self.replayed[id_]["presence"] == "gone", "appeared, and was there"
             assert (event.before, event.after) == (None, listed_as["presence"])
@@ -439,7 +427,7 @@ class FleetMachine(RuleBasedStateMachine):
 
 
 class MonitoredMachine(FleetMachine):
-    """The same platform, whose failures and sleeps a monitor takes as well; `_take` of a subclass has the listings."""
+    """The same platform with a monitor that also takes failures and sleeps; `_take` in a subclass has the listings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -447,7 +435,7 @@ class MonitoredMachine(FleetMachine):
 
     @abstractmethod
     def _poll(self, outcome: Outcome) -> None:
-        """Give the monitor an outcome, and check what it makes of it."""
+        """Give the monitor an outcome, and check the result."""
 
     def after(self, profile_state: ProfileState, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
         if profile_state is self.profile_state and not isinstance(outcome, Listed):
@@ -456,6 +444,6 @@ class MonitoredMachine(FleetMachine):
 
 
 def _newest(rows: list[Environment]) -> dict[SafeText, Environment]:
-    """Each id's row with the newest heartbeat."""
+    """Return each id's row with the newest heartbeat."""
     by_beat = sorted(rows, key=lambda row: -1.0 if row.last_heartbeat_at is None else row.last_heartbeat_at)
     return {row.id: row for row in by_beat}

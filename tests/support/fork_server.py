@@ -1,11 +1,9 @@
-"""Programs of ours without the half second that each start spends on imports.
+"""Starts programs without the half second of imports.
 
-A server has imported all that envwatch needs, once, and forks for each program. What a test gets is a process like any
-other: with descriptors, variables, working directory, session, signals and an end of its own. Only what happens before
-the first line of the program is missing, and the clearing of modules after the last one; `starts_alike` says what needs
-a real start.
+A server imports all that envwatch needs, and forks for each program. A forked program differs from a real process only
+before the first line and after the last. `starts_alike` excludes programs that need a real start.
 
-`python fork_server.py DESCRIPTOR`: the server, which serves one socket to its end.
+`python fork_server.py DESCRIPTOR` runs the server on a socket until the socket closes.
 """
 
 from __future__ import annotations
@@ -44,13 +42,12 @@ ROOT = Path(__file__).resolve().parents[2]
 _AT_START = re.compile(
     r"PYTHON(?!HASHSEED$|PYCACHEPREFIX$|DONTWRITEBYTECODE$|PATH$).*|COVERAGE.*|TEXTUAL.*|ESCDELAY|LD_PRELOAD"
 )
-"""Variables that the loader, Python or Textual reads once: at the start, or when a module is imported."""
+"""Variables that the loader, Python or Textual reads only at the start or at import."""
 
 _LOCALES = ("LC_ALL", "LC_CTYPE", "LANG")
-"""Variables of the locale, the first one that is set decides."""
+"""Locale variables; the first set variable decides."""
 
 _LOCALE = "C.UTF-8"
-"""The locale that the server starts in."""
 
 _MODULE = ("-m", "envwatch")
 
@@ -66,22 +63,22 @@ _LATE = (
     "textual.pilot",
     "textual.scrollbar",
 )
-"""Modules of others that are imported where they are first used."""
+"""Third-party modules that are imported at first use."""
 
 
 def starts_alike(command: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Whether a program is envwatch or a script, in an environment of which the start of Python takes no notice."""
+    """Whether a program is envwatch or a script, and no variable changes Python's start."""
     locale = next((environ[name] for name in _LOCALES if environ.get(name)), "")
     is_ours = command[0] == sys.executable and (tuple(command[1:3]) == _MODULE or command[1].endswith(".py"))
     return is_ours and locale == _LOCALE and not any(map(_AT_START.fullmatch, environ))
 
 
 class Forked:
-    """A program that the server has forked; the part of `subprocess.Popen` that tests use."""
+    """A forked program with the part of `subprocess.Popen` that tests use."""
 
     def __init__(self, status: int) -> None:
         self._status = status
-        """A descriptor: first the process id, then, when the program has ended, its exit code, each in a line."""
+        """A descriptor with two lines: the process id, then the exit code after the program's end."""
         self._lines = b""
         while b"\n" not in self._lines:
             self._read()
@@ -99,7 +96,7 @@ class Forked:
         return self._wait(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end, for so many seconds at most, and return the exit code."""
+        """Wait up to `timeout` seconds for the end, and return the exit code."""
         code = self._wait(timeout)
         if code is None:
             raise subprocess.TimeoutExpired("a forked program", timeout or 0)
@@ -116,17 +113,15 @@ class Forked:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless the program has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End the program at once."""
         self.send_signal(signal.SIGKILL)
 
 
 class _Request(NamedTuple):
-    """What the server is asked for; the descriptors come beside it: three of the program, and that of its status."""
+    """A request to the server. Four descriptors accompany the request: the program's three streams, and the status."""
 
     command: list[str]
     """Without the interpreter."""
@@ -136,12 +131,10 @@ class _Request(NamedTuple):
     has_terminal: bool
     """Whether standard input becomes the controlling terminal."""
     memory: int | None
-    """Bytes of address space that the program may take."""
+    """Limit of the program's address space in bytes."""
 
 
 class _Server:
-    """The end of the socket in the tests."""
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
@@ -161,7 +154,6 @@ class _Server:
         self._process.wait()
 
     def fork(self, request: _Request, streams: Sequence[int]) -> Forked:
-        """Start a program."""
         ours, theirs = os.pipe()
         try:
             with self._lock:
@@ -189,11 +181,11 @@ def start(
     Args:
         command: with the interpreter.
         environ: all variables of the program.
-        streams: descriptors of its standard input, output and error.
-        folder: its working directory.
-        leads_session: whether it gets a session of its own.
-        has_terminal: whether its standard input becomes its controlling terminal.
-        memory: bytes of address space that it may take.
+        streams: descriptors of standard input, output and error.
+        folder: the working directory.
+        leads_session: whether the program gets a new session.
+        has_terminal: whether standard input becomes the controlling terminal.
+        memory: limit of the address space in bytes.
     """
     request = _Request(list(command[1:]), dict(environ), str(folder), leads_session, has_terminal, memory)
     return _server().fork(request, streams)
@@ -203,7 +195,7 @@ def start(
 
 
 def _serve(requests: socket.socket) -> _Request | None:
-    """Fork for each request; return the request in the program forked for it, and None in the server at its end."""
+    """Fork for each request. Return the request in the forked program, and None in the server at the end."""
     woken, wakes = os.pipe()
     for descriptor in (woken, wakes):
         os.set_blocking(descriptor, False)
@@ -235,11 +227,10 @@ def _serve(requests: socket.socket) -> _Request | None:
 
 
 def _report(running: dict[int, int]) -> None:
-    """Write the exit codes of the programs that have ended."""
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             status = running.pop(ended[0])
-            with contextlib.suppress(BrokenPipeError):  # a test that has forgotten its program
+            with contextlib.suppress(BrokenPipeError):  # the test has forgotten the program
                 os.write(status, b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
             os.close(status)
 
@@ -248,9 +239,9 @@ def _become(request: _Request, descriptors: Sequence[int], foreign: Sequence[int
     """Give a forked process what `execve` gives a program.
 
     Args:
-        request: what the program gets.
-        descriptors: its three streams, and that of its status.
-        foreign: descriptors of the server.
+        request: variables, folder and limits of the program.
+        descriptors: the three streams and the status.
+        foreign: the server's descriptors.
     """
     if request.leads_session:
         os.setsid()
@@ -271,7 +262,7 @@ def _become(request: _Request, descriptors: Sequence[int], foreign: Sequence[int
 
 
 def _reopen(descriptor: int, name: str) -> None:
-    """Open a stream as Python does at its start."""
+    """Open a stream as Python does at the start."""
     old: Any = getattr(sys, f"__{name}__")
     new: Any = open(  # noqa: SIM115  a stream of the process, to its end
         descriptor,
@@ -297,16 +288,15 @@ def _import_everything() -> None:
 
 
 def _leave_modules() -> None:
-    """Let the modules that a program shares with the server outlive it, as they are.
-
-    Python takes every module apart when it ends, which here would first copy most of the memory.
+    """Keep modules shared with the server alive: at exit, Python takes every module apart, which would copy most of the
+    memory.
     """
     kept = [sys.modules.pop(name) for name in set(sys.modules) - {"builtins", "sys"}]
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
 def run_here(command: list[str]) -> None:
-    """Run in this process the program that a command names, without its interpreter, to its `SystemExit`."""
+    """Run a command's program in this process, without the interpreter, to the program's `SystemExit`."""
     if tuple(command[:2]) == _MODULE:
         sys.argv = [str(ROOT / "envwatch" / "__main__.py"), *command[2:]]
         runpy.run_module("envwatch", run_name="__main__", alter_sys=True)
@@ -316,7 +306,7 @@ def run_here(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    atexit.register(_leave_modules)  # the first, to be called last
+    atexit.register(_leave_modules)  # registered first, called last
     _import_everything()
     gc.collect()
     gc.freeze()

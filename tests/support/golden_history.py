@@ -1,8 +1,7 @@
-"""Makes the golden files of a version of the format: `uv run python tests/support/golden_history.py FOLDER`.
+"""Makes the golden files of a format version: `uv run python tests/support/golden_history.py FOLDER`.
 
-A recording and the compressed file of a day, with the same minutes of 26 machines of the demo, and what they hold in
-JSON. They are made once for each version of the format, and read by each later envwatch; see
-`tests/storage/history/test_golden.py`.
+The files hold a recording and a day of 26 demo machines, and the contents in JSON. Made once per version and read by
+every later envwatch; see `tests/storage/history/test_golden.py`.
 """
 
 from __future__ import annotations
@@ -53,8 +52,6 @@ _EVERY = 10_000
 
 
 class _Step:
-    """One poll, as it is recorded."""
-
     def __init__(self, run: int, moment: Moment, outcome: Outcome, events: Sequence[Event]) -> None:
         self.run, self.moment, self.events = run, moment, events
         self.result = PollResult.from_outcome(outcome)
@@ -62,7 +59,6 @@ class _Step:
 
 
 def main(folder: Path) -> None:
-    """Write the golden files of the present version."""
     steps = [*_steps()]
     name = f"version-{FORMAT_VERSION}"
     for old in folder.glob(f"{name}.*"):
@@ -91,13 +87,12 @@ def main(folder: Path) -> None:
 
 
 def held_by_past(past: Past) -> dict[str, Any]:
-    """What a past holds, in JSON."""
     polls = past.polls(*ALWAYS)
     return held_by([*past.moments(polls)], past.events(*ALWAYS))
 
 
 def held_by(moments: Sequence[Moment], events: Sequence[Event]) -> dict[str, Any]:
-    """Moments and events in JSON, by names and fields of their own: they outlive those of the code."""
+    """Return moments and events in JSON, with names independent of the code's names."""
     held = {
         "moments": [_moment(moment) for moment in moments],
         "rows": [_row(tracked) for tracked in moments[-1].profile_state.environments.values()][:5],
@@ -149,7 +144,6 @@ def _event(event: Event) -> list[Any]:
 
 
 def _steps() -> Iterator[_Step]:
-    """Two runs, between which envwatch did not run for ten minutes."""
     server = SimulatedServer(26)
     at = server.opened_at
     policy = AlertPolicy(expect=(clean("sandbox that never was"),))
@@ -241,7 +235,7 @@ _STORIES: list[list[tuple[int, Callable[[SimulatedServer, float], Outcome]]]] = 
         *[(_EVERY, _listed)] * 3,
     ],
 ]
-"""What each poll of a run gives, and how long after the one before (ms)."""
+"""Each poll's outcome, and milliseconds since the previous poll."""
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))

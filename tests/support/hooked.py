@@ -1,4 +1,4 @@
-"""A monitor with one hook over environments that are listed as a test wants: what fires, and when."""
+"""A monitor with one hook over scripted environments, with the time of each firing."""
 
 from __future__ import annotations
 
@@ -29,18 +29,16 @@ def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environm
 
 @dataclass
 class Hooked:
-    """Environments, a monitor of them, and one hook."""
-
     names: list[str]
     state: HookState
     monitor: Monitor
     now: float = 0.0
     """Seconds since `NOW`."""
     fired: list[tuple[float, Fired]] = field(default_factory=list)
-    """With the second in which each fired."""
+    """With the second of firing."""
 
     def poll(self, *down: str, after: float = 5.0, **changes: Any) -> Hooked:
-        """Poll some seconds later; `changes` are of every row that is up, by their names on the wire."""
+        """Poll `after` seconds later; `changes` apply to every row that is up, by wire name."""
         self.now += after
         at = NOW + self.now * 1000
         rows = [row(name, at, is_up=name not in down, **({} if name in down else changes)) for name in self.names]
@@ -59,12 +57,10 @@ class Hooked:
         return self.take(slept(asleep_at, NOW + self.now * 1000))
 
     def wait(self, seconds: float) -> Hooked:
-        """Let time alone pass."""
         self.now += seconds
         return self._step(*self.monitor.tick(self._reading()))
 
     def hold(self, seconds: float, *down: str) -> Hooked:
-        """Poll every five seconds for a time."""
         for _ in range(round(seconds / 5)):
             self.poll(*down)
         return self
@@ -80,7 +76,7 @@ class Hooked:
 
     @property
     def said(self) -> list[str]:
-        """What fired, in words: `opened a+b`, `resolved a`, `offline a`."""
+        """The firings in words: `opened a+b`, `resolved a`, `offline a`."""
         return [text_of(fired) for _, fired in self.fired]
 
 
@@ -97,7 +93,7 @@ def text_of(fired: Fired) -> str:
 def hooked(
     *names: str, on: Iterable[Kind] = (), after: float = 0, cooldown: float = 0, rule: Any = None, **settings: Any
 ) -> Hooked:
-    """A hook after the first listing, in which all are up; it is about incidents where no kinds are given."""
+    """Return a hook after the first listing, with all rows up; without kinds, the hook is about incidents."""
     rule = {
         "kinds": frozenset(on),
         "has_incidents": not on,

@@ -1,4 +1,4 @@
-"""A fleet of strangers who want the terminal: text in every field that a careless program would hand on to it."""
+"""A fleet that attacks the terminal: hostile text in every field that a careless program would print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from support.builders import TEXT_KEYS, TEXT_MEMBERS
 
 OSC_52 = "\x1b]52;c;cHduZWQ=\x07"
-"""Write to the clipboard."""
+"""Writes to the clipboard."""
 
 TITLE = "\x1b]0;pwned\x07"
 
@@ -49,11 +49,9 @@ WEAPONS = (
     "-",
     "' OR 1=1 --",
 )
-"""What stands in the fields, one after the other."""
 
 
 def hostile_row(number: int, weapon: str, *, now: float) -> dict[str, Any]:
-    """A row, as it would stand on the wire, with one text everywhere."""
     states = [now - 5_000, now - 60_000, now - 500_000, None]
     beat = states[number % 4]
     return {
@@ -90,22 +88,21 @@ def hostile_row(number: int, weapon: str, *, now: float) -> dict[str, Any]:
 
 
 def hostile_rows(now: float | None = None) -> list[dict[str, Any]]:
-    """One row for each weapon; `now` in milliseconds since the epoch."""
+    """Return one row for each weapon; `now` is in milliseconds since the epoch."""
     now = time.time() * 1000 if now is None else now
     return [hostile_row(number, weapon, now=now) for number, weapon in enumerate(WEAPONS)]
 
 
 def benign_rows(now: float | None = None) -> list[dict[str, Any]]:
-    """As many rows of the same shape by people who mean well."""
+    """Return the same number of harmless rows of the same shape."""
     now = time.time() * 1000 if now is None else now
     return [hostile_row(number, f"word{number}", now=now) for number in range(len(WEAPONS))]
 
 
 SURROGATE = "lone\ud800surrogate"
-"""What `json.dumps` writes as an escape that stands for no character: a page with it cannot be read as a whole."""
+"""`json.dumps` writes an escape without a character: the page cannot be read as a whole."""
 
 
 def hostile_error() -> str:
-    """The body of an error."""
     words = "".join(weapon for weapon in WEAPONS if len(weapon) < 60)
     return json.dumps({"message": f"denied {words}", "error": words, "errorCode": words})

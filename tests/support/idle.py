@@ -1,10 +1,8 @@
-"""When an app under test is idle: a condition of its event loop, not of the time or the CPU that it takes.
+"""Idle detection for an app under test, by the state of the event loop.
 
-Textual's own pilot calls an app idle that hardly used the CPU for some milliseconds. A process that other programs
-keep from running hardly uses the CPU either, so on a busy machine its answer is a guess.
+Textual's pilot calls an app idle after some milliseconds of little CPU use, which is wrong on a busy machine.
 
-Nothing waits for a frame either: where nothing but its moment is missing, the clock of the loop goes on to it. While a
-thread is at work, it goes on as any clock does, or reading would seem slow.
+When only a frame's time is missing, the loop's clock jumps ahead. While a thread works, the clock runs normally.
 """
 
 from __future__ import annotations
@@ -28,14 +26,14 @@ if TYPE_CHECKING:
     from textual.message_pump import MessagePump
 
 FRAME_S = 2 * UPDATE_PERIOD + 0.001
-"""Seconds within which a timer that is due is waited for: that of the next frame. It waits for up to two periods, as a
-timer of Textual that comes late leaves out the period it is in and one more. A test waits for longer ones itself."""
+"""Seconds within which a timer counts as due. A late Textual timer skips the present period and one more, so the next
+frame takes up to two periods. A test waits for longer timers explicitly."""
 
 MOST_FRAMES = 30
-"""What still draws after so many frames draws for ever, as a layout does that has no room for its scrollbar."""
+"""An app that still draws after this number of frames draws forever, such as a layout without room for a scrollbar."""
 
 LONGEST_S = 10.0
-"""A loop that never comes to rest is given up after this time."""
+"""Seconds after which a restless loop is given up."""
 
 _held: set[int] = set()
 """Threads that wait for the test."""
@@ -43,7 +41,7 @@ _held: set[int] = set()
 
 @contextmanager
 def held_by_the_test() -> Iterator[None]:
-    """Let this thread of the loop, which waits until the test lets it go on, not count as being at work."""
+    """Exclude this thread of the loop, which the test holds, from the working threads."""
     _held.add(threading.get_ident())
     try:
         yield
@@ -52,11 +50,11 @@ def held_by_the_test() -> Iterator[None]:
 
 
 async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) -> None:
-    """Wait until no callback is ready, no frame is due, and no thread of the loop is at work.
+    """Wait until no callback is ready, no frame is due, and no thread of the loop is working.
 
     Args:
-        min_sleep: seconds that the wait takes at least.
-        max_sleep: ignored; Textual's callers pass none.
+        min_sleep: minimum seconds of the wait.
+        max_sleep: ignored.
     """
     del max_sleep
     loop: Any = asyncio.get_running_loop()
@@ -80,19 +78,15 @@ async def wait_for_idle(min_sleep: float = 0.0, max_sleep: float = LONGEST_S) ->
 
 
 async def wait_for_screen(pilot: Pilot[Any], timeout: float = 30.0) -> bool:  # noqa: ASYNC109  Textual's name
-    """Wait until the app and all that is on its screen wait for their next message.
+    """Wait until the app and all widgets on the screen wait for a message.
 
-    Textual's own pilot sends each of them a message, and waits until all have handled it, for every key again.
-
-    Args:
-        pilot: the app's.
-        timeout: seconds after which it gives up.
+    Textual's pilot sends every widget a message and waits for all handlers, again for every key.
 
     Returns:
-        False if there is no screen, or after an exception, as Textual's.
+        False if there is no screen, or after an exception, as in Textual.
 
     Raises:
-        WaitForScreenTimeout: if one of them is still busy then.
+        WaitForScreenTimeout: if a widget is busy after `timeout` seconds.
     """
     app: Any = pilot.app
     give_up_at = time.monotonic() + timeout
@@ -110,7 +104,6 @@ async def wait_for_screen(pilot: Pilot[Any], timeout: float = 30.0) -> bool:  # 
 
 
 def _is_at_rest(pump: MessagePump) -> bool:
-    """Whether a message pump is waiting for its next message, or takes none any more."""
     ready: Any = pump._message_queue.ready_event  # noqa: SLF001
     return pump._closing or pump._closed or (bool(ready._waiters) and not ready.is_set())  # noqa: SLF001
 
@@ -124,7 +117,6 @@ def _has_busy_thread(loop: Any) -> bool:
 
 
 def skip(loop: Any, seconds: float) -> None:
-    """Let the clock of the loop go on by so many seconds at once."""
     loop.skipped = getattr(loop, "skipped", 0.0) + seconds
 
 
@@ -133,7 +125,6 @@ def _time_of(loop: object) -> float:
 
 
 def install() -> None:
-    """Let every pilot wait like this."""
     asyncio.BaseEventLoop.time = _time_of  # type: ignore[method-assign,assignment]
     textual._time.get_time = lambda: _time_of(asyncio._get_running_loop())  # noqa: SLF001  Textual's timers ask it
     Pilot._wait_for_screen = wait_for_screen  # type: ignore[method-assign,assignment]  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""What a process can see of itself: `python introspection.py ARGUMENT...` prints it as JSON."""
+"""A process's view of itself: `python introspection.py ARGUMENT...` prints JSON."""
 
 from __future__ import annotations
 

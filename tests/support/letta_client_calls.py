@@ -1,4 +1,4 @@
-"""The client of the API before a server of a test, and what it fails with."""
+"""The API client with a test server, and the client's errors."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ if TYPE_CHECKING:
     from support.faulty_server import Faulty
 
 PATIENT = Limits(page_size=2)
-"""Pages of two rows, deadlines that a busy machine keeps."""
+"""Pages of two rows, and deadlines that a busy machine keeps."""
 
 
 def client_of(server: Faulty, limits: Limits = PATIENT, **changes: Any) -> Client:
-    """A client of a server, with the key that it takes and nothing from variables, unless a test changes that."""
+    """Return a client with the server's key, without variables from the environment."""
     settings: dict[str, Any] = {"base_url": server.url, "key": SecretStr(KEY), "limits": limits, "environ": {}}
     return Client(**settings | changes)
 
 
 async def failure_or_none(client: Client) -> SourceError | None:
-    """Let a client list, and return what it fails with."""
     try:
         await client.snapshot()
     except SourceError as error:
@@ -34,7 +33,7 @@ async def failure_or_none(client: Client) -> SourceError | None:
 
 
 async def failure_of(client: Client) -> SourceError:
-    """Let a client list, and return what it must fail with, which never holds the key."""
+    """Return the error of a listing, which must fail without exposing the key."""
     error = await failure_or_none(client)
     assert error is not None
     assert KEY not in everything_in(error)

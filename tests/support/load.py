@@ -1,4 +1,4 @@
-"""How much longer a promised time may take on a machine that other programs keep busy."""
+"""Time limits on a machine that other programs keep busy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Assert that something takes less than so many seconds on an idle machine; others may come and go meanwhile."""
+    """Assert that the context takes less than `seconds` of an idle machine; other load may come and go."""
     longest, started = scaled(seconds), time.monotonic()
     yield
     took = time.monotonic() - started
@@ -23,15 +23,12 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def scaled(seconds: float) -> float:
-    """Return how long something may take now that takes at most so many seconds on an idle machine.
-
-    A program that has to share its core with as many others as are runnable gets only its share of each second.
-    """
+    """Return a limit for now from a limit in seconds of an idle machine: runnable programs share the cores."""
     return seconds * (1 + max(os.getloadavg()[0], _runnable()))
 
 
 def _runnable() -> int:
-    """Count the threads that want a core at this moment; the average over a minute comes too late for a new load."""
+    """Count the threads that want a core now; the load average over a minute lags behind."""
     if sys.platform != "linux":
         return 0
     return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0])

@@ -1,6 +1,6 @@
-"""A fleet that loses machines, and the dashboard in the situations in which a person may be when that happens.
+"""A fleet that loses machines, and the dashboard in a person's likely situations at that time.
 
-Losses are scheduled by the number of the listing. A test waits for a number of listings and then reads the screen.
+Losses are scheduled by listing number.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ NEWEST: Final = "lost-two"
 OLDER: Final = "older-01"
 
 POLLS_BETWEEN: Final = 3
-"""Polls from the first loss to the second loss. One poll a second."""
+"""Polls from the first to the second loss, at one poll a second."""
 
 TOGETHER: Final = [f"pod-{number:02}" for number in range(1, 13)]
-"""Machines of one pod."""
 
 USUAL: Final = [f"{kind}-{number:03}" for kind in ("api", "web") for number in range(1, 75)]
-"""148 machines that stay up. By name, the lost machines stand in the middle, outside every viewport."""
+"""148 machines that stay up. By name, lost machines sort into the middle, outside every viewport."""
 
 CONFIG: Final = """
 interval = "1s"
@@ -45,23 +44,19 @@ MINUTE_MS: Final = 60_000
 
 @dataclass
 class Fleet:
-    """Machines, and the losses by the number of the first listing that shows the loss."""
+    """Machines, and each loss by the number of the first listing that shows the loss."""
 
     names: Sequence[str]
     older: int = 0
-    """How many machines were lost before the first listing: `older-01` 20 minutes ago, `older-02` 30 minutes ago, …
-
-    The losses are so far apart that each loss is an incident of its own.
-    """
+    """Number of losses before the first listing: `older-01` 20 minutes ago, `older-02` 30 minutes ago, … Each loss is
+    an incident alone."""
     listings: int = 0
-    """Listings that were asked for."""
     _lost_from: dict[str, int] = field(default_factory=dict)
     _seen_at: dict[str, float] = field(default_factory=dict)
-    """When a lost machine was last seen, in milliseconds."""
+    """A lost machine's last sign of life, in milliseconds."""
     _lock: RLock = field(default_factory=RLock)
 
     def rows(self, now: float) -> list[dict[str, Any]]:
-        """Return the rows of the next listing."""
         with self._lock:
             self.listings += 1
             rows = [self._row(name, now) for name in self.names]
@@ -77,11 +72,11 @@ class Fleet:
         return down(name, self._seen_at.setdefault(name, now - 2_000), podId=_pod_of(name))
 
     def lose(self, *names: str, apart: int = 0) -> int:
-        """Drop the connections of machines, and return the number of the first listing that shows a loss.
+        """Drop the connections of machines; return the number of the first listing that shows a loss.
 
         Args:
             names: of the machines.
-            apart: listings from one loss to the next one.
+            apart: listings between losses.
         """
         with self._lock:
             first = self.listings + 1
@@ -95,7 +90,7 @@ def _pod_of(name: str) -> str:
 
 @contextmanager
 def watched(home: Path, *fleets: Fleet, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
-    """Run the dashboard on one profile a fleet; the first three listings of each fleet are drawn."""
+    """Run the dashboard with one profile per fleet, from the third drawn listing of each fleet on."""
     with ExitStack() as stack:
         config = [CONFIG]
         for number, fleet in enumerate(fleets, start=1):
@@ -115,16 +110,15 @@ def watched(home: Path, *fleets: Fleet, columns: int = 80, lines: int = 24) -> I
 
 
 def wait_for_listing(terminal: Terminal, fleet: Fleet, number: int) -> None:
-    """Wait until a listing is asked for; every listing before it is then drawn, or about to be."""
+    """Wait for the request of a listing; every earlier listing is then drawn or about to be drawn."""
     terminal.read_until(lambda: fleet.listings >= number, f"{number} listings")
 
 
 Steps: TypeAlias = "Sequence[tuple[str, str]]"
-"""Keys, each with the pattern that shows the keys' effect."""
+"""Keys, each with a pattern that shows the effect."""
 
 
 def do(terminal: Terminal, steps: Steps) -> None:
-    """Press keys, and wait for the effect of each."""
     for keys, pattern in steps:
         terminal.press(keys)
         terminal.wait_for(pattern)
@@ -138,19 +132,15 @@ FILTER: Final = (f"/web{ENTER}", ONLY_WEB)
 
 @dataclass(frozen=True)
 class Situation:
-    """What a person has done before two machines are lost."""
-
     steps: Steps = ()
     leave: str = ""
     """Keys that lead back to the table."""
     is_covered: bool = False
-    """Whether another screen or the past covers the table. Only the newest loss must be in view then."""
+    """Whether a screen or the past covers the table; only the newest loss must then be visible."""
     older: int = 0
-    """Machines that were lost before."""
     is_second_profile: bool = False
-    """Whether the lost machines belong to a second profile."""
     mark: str = ""
-    """A pattern before the state of a loss."""
+    """Pattern before the state of a loss."""
 
 
 SITUATIONS: Final = {
@@ -176,26 +166,21 @@ SITUATIONS: Final = {
 
 
 def is_named(terminal: Terminal, *names: str, mark: str = "") -> bool:
-    """Whether each machine is named in a line that says that it is off."""
     lines = terminal.display
     return all(any(re.search(rf"{mark}\boff\b.*\b{name}\b", line) for line in lines) for name in names)
 
 
 def is_on(terminal: Terminal, name: str) -> bool:
-    """Whether the cursor stands on the line of a machine."""
     return terminal.cursor_line >= 0 and f" {name}" in terminal.display[terminal.cursor_line]
 
 
 @dataclass
 class Sight:
-    """Notes which losses the screen does not name."""
-
     terminal: Terminal
     misses: list[str] = field(default_factory=list)
-    """What was missing when, with the screen; nothing if all was in view."""
 
     def look(self, when: str, *names: str, mark: str = "", within: float = 1.0) -> None:
-        """Read until the screen names the losses; note the losses that are not named after some seconds."""
+        """Read until the screen names the losses; note losses that stay unnamed for `within` seconds."""
         terminal = self.terminal
         try:
             terminal.wait_until(lambda: is_named(terminal, *names, mark=mark), within=within)
@@ -225,13 +210,9 @@ class Sight:
 
 
 def misses_of(home: Path, situation: Situation, columns: int, lines: int) -> list[str]:
-    """Lose two machines, 3 s apart, and return what the screen did not name.
+    """Lose two machines, 3 s apart, and return the losses that the screen did not name.
 
-    Args:
-        home: an empty folder.
-        situation: what a person has done before.
-        columns: of the terminal.
-        lines: of the terminal. Below 10 lines the block has two lines: only the newest loss must be named.
+    On fewer than 10 lines the block has two lines: only the newest loss must be named.
     """
     fleets = [Fleet([*USUAL, FIRST, NEWEST], situation.older)]
     if situation.is_second_profile:
@@ -260,8 +241,6 @@ NOTE: Final = "swap"
 
 
 class Loss(NamedTuple):
-    """Machines that are lost in one poll, and what a person has done before."""
-
     names: Sequence[str]
     steps: Steps = ()
 
@@ -277,24 +256,20 @@ CURSORS: Final[dict[str, Steps]] = {
     "cursor moved": [("jj", r"^.►.* (api|web)-003\b")],
     "cursor on an acknowledged loss": [TO_OLDER, ASK, (f"known{ENTER}", f"^(?=.*✓).* {OLDER}")],
 }
-"""Where the cursor stands when the loss comes."""
+"""Steps to the cursor's place at the loss."""
 
 
 class Dealt(NamedTuple):
-    """How a person has dealt with a loss."""
-
     commands: list[str]
-    """Keys that a person needs, without the note; a letter that follows in a menu belongs to the menu's key."""
+    """Keys pressed, without the note; a letter in a menu counts with the menu's key."""
     lines: list[str]
-    """The lines that name the loss, before the person does anything."""
+    """Lines that name the loss before the person acts."""
     acknowledged: str
-    """The line of the loss at the end."""
     copied: str
-    """The text for a chat."""
 
 
 def deal_with(home: Path, loss: Loss, cursor: Steps) -> Dealt:
-    """Lose machines; go to the loss, acknowledge the loss with a note, and copy the sentence for a chat."""
+    """Lose machines, go to the loss, acknowledge with a note, and copy the sentence for a chat."""
     fleet = Fleet([*USUAL, *loss.names], older=int(TO_OLDER in cursor))
     with watched(home, fleet) as terminal:
         do(terminal, [*loss.steps, *cursor])

@@ -1,4 +1,4 @@
-"""Text that acts in Markdown or in a chat, and what a text is without it."""
+"""Checks texts for Markdown and chat syntax."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HOSTILE = (
 
 
 def assert_is_harmless(text: str) -> None:
-    """Outside of code spans there are words of our own only, and nowhere is there what a chat acts on."""
+    """Assert that text outside code spans has envwatch's words only, and that no text triggers a chat."""
     assert not re.search(r"(?<![0-9A-Za-z])@", text)
     assert not re.search(r"[<>|\x00-\x09\x0b-\x1f\x7f]|://", text)
     for line in text.splitlines():

@@ -1,6 +1,5 @@
-"""Values of the package's classes with a marker in every text, made from the declared types of the fields.
-
-A new field of text gets its marker by itself, and so do the fields of a class that a field leads to.
+"""Values of the package's classes with a marker in every text, made from the declared field types. New fields get
+markers automatically.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ from pydantic import JsonValue
 from envwatch.model.text import clean
 
 MARK: Final = "≈"
-"""Begins every marker, and stands in no text of the package."""
+"""Begins every marker, and appears in no text of the package."""
 
 _PLAIN: Final = {bool: True, int: 1, float: 1.0, timedelta: timedelta(seconds=1)}
 
 
 def marked(hint: Any, path: str = "", outer: tuple[type, ...] = ()) -> Any:
-    """Return a value of a type; each text in it is a marker that names the class and the field.
+    """Return a value of a type; each text is a marker that names class and field.
 
     Args:
-        hint: the type, or the annotation of a field.
-        path: the class and the field that the value is for.
-        outer: the classes around it. A class within itself stays out, as the members of an event.
+        hint: the type, or a field's annotation.
+        path: class and field of the value.
+        outer: enclosing classes; a class nested in itself is left out, such as an event's members.
     """
     hint = getattr(hint, "__supertype__", hint)
     if hint in _PLAIN:
         return _PLAIN[hint]
     if hint is str:
         return clean(f"{MARK}{path}")
-    if hint in {JsonValue, Any}:  # a class that does without pydantic has Any for a JSON value
+    if hint in {JsonValue, Any}:  # classes without pydantic declare JSON values as Any
         return {clean(f"{MARK}key in {path}"): [clean(f"{MARK}{path}")]}
     if get_origin(hint) is not None:
         return _composed(get_origin(hint), get_args(hint), path, outer)
@@ -51,7 +50,7 @@ def marked(hint: Any, path: str = "", outer: tuple[type, ...] = ()) -> Any:
 
 
 def _composed(origin: Any, arguments: tuple[Any, ...], path: str, outer: tuple[type, ...]) -> Any:
-    """A value of a type that other types are the arguments of; no optional value is None."""
+    """Return a value of a generic type; no optional value is None."""
     if origin in {Union, UnionType}:
         return marked(next(each for each in arguments if each is not NoneType), path, outer)
     if issubclass(origin, Mapping):
@@ -60,26 +59,24 @@ def _composed(origin: Any, arguments: tuple[Any, ...], path: str, outer: tuple[t
 
 
 def field_names(type_: type) -> tuple[str, ...]:
-    """Return the names of the fields of a dataclass or a named tuple; of any other class, none."""
+    """Return the field names of a dataclass or named tuple; empty for another class."""
     if dataclasses.is_dataclass(type_):
         return tuple(field.name for field in dataclasses.fields(type_))
     return getattr(type_, "_fields", ())
 
 
 def fields_of_type(type_: type, wanted: Any) -> list[str]:
-    """Return the names of the fields of a class that hold a type, or hold that type or None."""
     return [name for name, hint in type_hints(type_).items() if hint in {wanted, wanted | None}]
 
 
 @cache
 def type_hints(type_: type) -> dict[str, Any]:
-    """Return the types of the fields, also where the module imports them for the type checker alone."""
+    """Return the field types, including types imported for the type checker alone."""
     return get_type_hints(type_, _names_in(sys.modules[type_.__module__]))
 
 
 @cache
 def _names_in(module: ModuleType) -> dict[str, Any]:
-    """The names that annotations in a module may have."""
     blocks = [block for block in ast.parse(getsource(module)).body if isinstance(block, ast.If)]
     imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
     return {
@@ -89,7 +86,7 @@ def _names_in(module: ModuleType) -> dict[str, Any]:
 
 
 def _value_of(name: str, module_name: str) -> Any:
-    """A name in a module; an alias of a type that stands there as a text is read there."""
+    """Return a name of a module; an alias written as text is evaluated there."""
     module = import_module(module_name)
     value = getattr(module, name)
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""A history in memory: what the real one on a disk has to give back, and pasts to test with."""
+"""A history in memory: the reference for the history on disk, and pasts for tests."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 
 class MemoryHistory:
-    """Records one profile, and gives it back: a `Recorder` and a `Past`."""
-
     def __init__(self, profile: SafeText = NO_PROFILE) -> None:
         self._profile = profile
         self._run = 1
@@ -32,11 +30,10 @@ class MemoryHistory:
         self._steps: list[RecordedStep] = []
 
     def start_run(self) -> None:
-        """Let what is recorded next be of another run."""
         self._run = len(self._polls) + 1
 
     def record(self, monitor: Monitor, changes: MonitorChanges) -> None:
-        """Record one outcome, or what time alone changed."""
+        """Record an outcome, or changes by time alone."""
         profile, outcome, now = changes.profile, changes.outcome, changes.now
         poll: RecordedPoll | None = None
         if profile == self._profile and outcome is not None:
@@ -49,30 +46,26 @@ class MemoryHistory:
         self._steps.append(RecordedStep(now.wall, poll, events))
 
     def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
-        """Return the polls of a time."""
         return [poll for poll in self._polls if since <= poll.at <= until]
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return what was known right after a poll."""
         return self._moments[poll.number - 1]
 
     def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        """Yield what was known after each of consecutive polls."""
         return map(self.moment, polls)
 
     def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
-        """Return the events of a time."""
         return [event for step in self.steps(since, until) for event in step.events]
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
-        """Yield the polls of a time with their events, and what time alone changed."""
+        """Yield the polls of a time with events, and changes by time alone."""
         return (step for step in list(self._steps) if since <= step.at <= until)
 
 
 def recorded(
     outcomes: Iterable[Outcome], history: MemoryHistory | None = None, limits: Limits | None = None
 ) -> MemoryHistory:
-    """Record what a monitor makes of outcomes in one run, each taken when it ended."""
+    """Record a monitor's results of outcomes in one run; the monitor takes each outcome when it ended."""
     history = history or MemoryHistory()
     history.start_run()
     monitor = Monitor.create({NO_PROFILE: limits or Limits()})

@@ -1,4 +1,4 @@
-"""Messages of hooks, for tests that deliver them."""
+"""Hook messages for tests of delivery."""
 
 from __future__ import annotations
 

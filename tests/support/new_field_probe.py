@@ -53,7 +53,7 @@ def site_of(row: Environment) -> str | None:
 
 def decoded_and_served() -> None:
     whole = wire_row(site=HOSTILE)
-    for sent in (whole, whole | {"unknown": 1}):  # with an unknown field a page is read row by row
+    for sent in (whole, whole | {"unknown": 1}):  # an unknown field makes the reader take a page row by row
         (row,) = page_of(page_bytes([sent])).environments
         assert site_of(row) == SAFE
         assert "site" not in row.unknown
@@ -93,7 +93,7 @@ def older_recordings_open(copy: Path) -> None:
 
 def drawn_and_found() -> None:
     one, now = tracked(site=HOSTILE), float(NOW)
-    assert COLUMNS["site"].shown(one, now, Limits()) == SAFE
+    assert COLUMNS["site"].text(one, now, Limits()) == SAFE
     assert [*COLUMNS][-1] == "site"
     assert parse("site:eu*-1").test(MatchContext(now), ())(one)
     assert not parse("site:us*").test(MatchContext(now), ())(one)

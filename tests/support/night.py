@@ -1,4 +1,4 @@
-"""A night on call, minute by minute: what a fleet did, as a history in memory has it."""
+"""A night on call, minute by minute, as a history in memory."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ EDGES: Final = tuple(f"edge-{number}" for number in range(1, 13))
 
 
 class Night:
-    """Machines by their names; each method that does something to them takes effect with the next poll.
+    """Machines by name; a change of a machine takes effect at the next poll.
 
     Args:
         begins: local time of the first poll.
-        step_ms: from poll to poll.
-        compares_runs: whether what changed while envwatch did not run is recorded.
-        skew_ms: by how much this machine's clock is ahead of the server's.
-        latency_ms: from the request of a listing to its answer.
+        step_ms: interval of polls.
+        compares_runs: whether changes between two runs are recorded.
+        skew_ms: how far this machine's clock is ahead of the server's.
+        latency_ms: from a listing's request to the answer.
     """
 
     def __init__(
@@ -70,18 +70,15 @@ class Night:
 
     @property
     def moment(self) -> Moment:
-        """What is known now."""
         return self.history.moment(self.history.polls(WallMs(0), WallMs(self.wall + self._latency_ms))[-1])
 
     @property
     def wall(self) -> WallMs:
-        """What this machine's clock shows at the next poll."""
+        """This machine's wall clock at the next poll."""
         return WallMs(self.at + self._skew_ms)
 
-    # What happens to the machines.
-
     def add(self, *names: str, down_h: float | None = None, **changes: Any) -> Self:
-        """Register machines, each named like its id; `down_h` is for how many hours they have been offline."""
+        """Register machines named like the id; `down_h` is the number of hours offline."""
         for name in names:
             row = {"connectionName": name, "connectedAt": self.at - 9 * HOUR_MS, "deviceId": f"device-{name}"}
             self._rows[name] = row | changes
@@ -90,12 +87,12 @@ class Night:
         return self
 
     def remove(self, *names: str) -> Self:
-        """Let machines leave the list; `restore` brings them back."""
+        """Remove machines from the listing; undone by `restore`."""
         self._unlisted.update(names)
         return self
 
     def change(self, name: str, **changes: Any) -> Self:
-        """Change fields by their names on the wire; `version` is one of them."""
+        """Change fields by wire name, and `version`."""
         if version := changes.pop("version", None):
             changes["metadata"] = {**(self._rows[name].get("metadata") or {}), "lettaCodeVersion": version}
         self._rows[name] |= changes
@@ -108,7 +105,6 @@ class Night:
         return self
 
     def freeze(self, name: str) -> Self:
-        """Let a machine send no heartbeat any more."""
         self._rows[name] |= {"lastHeartbeat": self.at - 10_000}
         return self
 
@@ -127,15 +123,13 @@ class Night:
         self.monitor = self.monitor.with_acks({key_of(name): ack})
         return self
 
-    # What envwatch does.
-
     def poll(self, count: int = 1) -> Self:
         for _ in range(count):
             self._take(self._listed(self._listing()))
         return self
 
     def until(self, clock: str) -> Self:
-        """Poll up to the next time of day, and be there before it."""
+        """Poll until the next time of day; stop before that poll."""
         end = self._next(clock)
         while self.at < end:
             self.poll()
@@ -158,7 +152,7 @@ class Night:
         return self
 
     def stop(self, until: str) -> Self:
-        """Stop envwatch, and start it again."""
+        """Stop envwatch, and start again at a time."""
         return self.stop_for(self._next(until) - self.at)
 
     def stop_for(self, milliseconds: int) -> Self:
@@ -167,7 +161,6 @@ class Night:
         return self
 
     def empty(self, count: int) -> Self:
-        """List nothing for some polls."""
         for _ in range(count):
             self._take(self._listed([]))
         return self
@@ -213,7 +206,6 @@ class Night:
 
 @cache
 def eventful_night() -> Night:
-    """From 22:00 to 6:00: a bit of everything."""
     night = Night()
     machines = ("ana-devbox", "ben-box", "chen-imac", "divya-mini", "eve-laptop", "fra-1", "fra-2", "hiro-gpu-3")
     night.add(*machines, podId="p-5").add(*EDGES, podId="p-7").add("sandbox-4f2a", podId="p-5")

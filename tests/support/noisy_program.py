@@ -1,4 +1,4 @@
-"""envwatch beside code that writes to standard error in every way there is: `python noisy_program.py ARGUMENT...`."""
+"""envwatch next to code that writes to standard error in every way: `python noisy_program.py ARGUMENT...`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from typing import NoReturn
 from envwatch.cli.main import main
 
 KEPT = ("noise of logging", "noise of warnings", "noise of a descriptor", "noise of a child")
-"""What the log must hold; what is printed to `sys.stderr` itself Textual takes."""
+"""Expected content of the log; Textual takes prints to `sys.stderr`."""
 
 
 def make_noise() -> NoReturn:
-    """Write to standard error ten times a second."""
     warnings.simplefilter("always")
     pause = threading.Event()
     while True:

@@ -1,7 +1,7 @@
-"""A night of 30 minutes on call: 200 machines, a script of what happens to them, and the truth at every moment.
+"""A night of 30 minutes on call: 200 machines, a script of events, and the truth at every moment.
 
-The truth is plain data. It knows nothing of envwatch but the rows of the API, and three rules of docs: two complete
-listings make a row gone, data of over 60 s is blind, and a heartbeat of over 120 s is lost.
+The truth knows only the rows of the API and three documented rules: a row is gone after two complete listings, data
+older than 60 s is blind, and a heartbeat older than 120 s is lost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 END_S: Final = 1_800
-"""A silence of 30 minutes that begins with the night ends with the night."""
+"""A silence of 30 minutes from the start ends with the night."""
 FRESH_S: Final = 900
 BACK_S: Final = 60
 _BLIND_S: Final = 60
@@ -30,62 +30,52 @@ _DOWN: Final[dict[str, Any]] = {"connectionId": None, "lastHeartbeat": None, "po
 
 POD: Final = "p-7"
 EDGES: Final = tuple(f"edge-{number}" for number in range(1, 13))
-"""Machines of one pod, which has no other machine."""
 
 OLD: Final = tuple(f"old-{number}" for number in range(1, 13))
 SANDBOXES: Final = ("sandbox-1", "sandbox-2")
 RENAMED, NEW_NAME = "ana-mac", "ana-mini"
 
 BEFORE: Final = {"nas-1": 1_200, "nas-2": 1_200, "plotter": 2_400}
-"""Machines that were lost before the first listing, and how many seconds before."""
+"""Machines lost before the first listing, and the seconds since each loss."""
 
 _ALONE: Final = ("lone-1", "lone-2", "lone-3", "blip", "dark", "drop", "slow")
 _USUAL: Final = tuple(f"web-{number}" for number in range(1, 164))
 
 INCIDENTS: Final = (EDGES, ("nas-1", "nas-2"), ("plotter",), *((name,) for name in _ALONE))
-"""Machines that are lost together, or alone: the lines that the block may have."""
+"""Machines lost together or alone: the possible lines of the block."""
 
 
 @dataclass
 class Machine:
-    """A machine, and how the last believed listing showed the machine."""
-
     name: str
     row: dict[str, Any] = field(default_factory=dict)
-    """The fields of its row that are its own."""
+    """Fields that differ from the default row."""
     lost_s: float | None = None
-    """When its connection was closed."""
     beat_s: float | None = None
-    """When a machine that is connected sent its last heartbeat; None while it sends heartbeats."""
+    """The last heartbeat of a connected machine; None while heartbeats continue."""
     is_listed: bool = True
     lacking: int = 0
-    """How many listings lacked its row."""
     is_down: bool = False
     changed_s: float | None = None
-    """When the first listing showed the state."""
 
 
 class Incident(NamedTuple):
-    """Machines that are lost together."""
-
     names: tuple[str, ...]
-    """All members, also members that are back."""
+    """All members, including machines that are back."""
     off: tuple[str, ...]
-    """The members that are down and not silenced."""
+    """Members that are down and not silenced."""
     is_acked: bool
     lost_s: float
-    """When the first listing showed the newest loss."""
+    """When a listing first showed the newest loss."""
 
 
 @dataclass
 class OnCall:
-    """What is true now, and what the last believed listing showed."""
+    """The present truth, and the content of the last believed listing."""
 
     now: float = 0.0
     seen_s: float | None = None
-    """When the last believed listing came."""
     failure: Cause | None = None
-    """Why polls fail now."""
     acked: set[str] = field(default_factory=set)
     silenced: set[str] = field(default_factory=set)
     is_renamed: bool = False
@@ -104,8 +94,6 @@ class OnCall:
     def _add(self, name: str, **row: Any) -> None:
         self.machines[name] = Machine(name, {"connectionName": name, **row})
 
-    # What happens.
-
     def lose(self, *names: str) -> None:
         for name in names:
             self.machines[name].lost_s = self.now - 1
@@ -116,28 +104,22 @@ class OnCall:
             self.machines[name].row |= {"connectionId": f"again-{name}", "connectedAt": NOW + self.now * 1000}
 
     def freeze(self, name: str) -> None:
-        """Let a machine send no heartbeat any more, and keep its connection."""
+        """Stop a machine's heartbeats; the connection stays open."""
         self.machines[name].beat_s = self.now - _BEAT_AGE_S
 
     def drop(self, name: str) -> None:
-        """Let a row leave the list."""
         self.machines[name].is_listed = False
 
     def rename(self) -> None:
-        """Let a machine close its connection and register under another name."""
         self.lose(RENAMED)
         own = {"listenerInstanceId": f"server-{'b' * 16}", "firstSeenAt": NOW + self.now * 1000}
         self._add(NEW_NAME, **(self.machines[RENAMED].row | own | {"connectionName": NEW_NAME}))
         self.is_renamed = True
 
     def fail(self, cause: Cause | None) -> None:
-        """Let polls fail, or answer again."""
         self.failure = cause
 
-    # The listing.
-
     def rows(self) -> list[Environment]:
-        """Return the rows of a listing now."""
         return [self._row(machine) for machine in self.machines.values() if machine.is_listed]
 
     def _row(self, machine: Machine) -> Environment:
@@ -147,7 +129,7 @@ class OnCall:
         return environment(machine.name, **(times | machine.row | ({} if machine.lost_s is None else _DOWN)))
 
     def believe(self) -> None:
-        """Take what a listing shows now; a return ends an acknowledgement."""
+        """Take a listing's content; a return ends an acknowledgement."""
         is_first, self.seen_s = self.seen_s is None, self.now
         for machine in self.machines.values():
             machine.lacking = 0 if machine.is_listed else machine.lacking + 1
@@ -159,14 +141,12 @@ class OnCall:
             if not is_down:
                 self.acked.discard(machine.name)
 
-    # The truth.
-
     @property
     def is_blind(self) -> bool:
         return self.seen_s is None or self.now - self.seen_s > _BLIND_S
 
     def incidents(self) -> list[Incident]:
-        """Return the incidents with a member that is down and not silenced, the newest loss first."""
+        """Return incidents with a member that is down and not silenced, newest loss first."""
         found = []
         for names in INCIDENTS:
             off = tuple(name for name in names if self.machines[name].is_down and name not in self.silenced)
@@ -177,11 +157,10 @@ class OnCall:
 
     @property
     def newest(self) -> Incident | None:
-        """The newest incident that is not acknowledged."""
         return next((incident for incident in self.incidents() if not incident.is_acked), None)
 
     def resolved(self) -> list[tuple[str, ...]]:
-        """Return the machines of incidents without a member in the block, whose last member came back a minute ago."""
+        """Return the machines of resolved incidents whose last member came back up to a minute ago."""
         active = {incident.names for incident in self.incidents()}
         return [names for names in INCIDENTS if names not in active and any(map(self._is_just_back, names))]
 
@@ -190,7 +169,7 @@ class OnCall:
         return not machine.is_down and machine.changed_s is not None and self.now - machine.changed_s <= BACK_S
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many rows there are, by the words of the status line and the rule line; late rows are online."""
+        """Return the number of rows by the words of the status line and the rule line; late rows are online."""
         if self.is_blind:
             return {"unknown": len(self.machines)}
         in_block = {name for incident in self.incidents() for name in incident.off}
@@ -225,10 +204,10 @@ SCRIPT: Final[Mapping[int, Callable[[OnCall], None]]] = {
     1_440: lambda night: night.restore(*EDGES[6:]),
     1_600: lambda night: night.lose("lone-3"),
 }
-"""What happens, by the seconds since the first listing."""
+"""Events by seconds since the first listing."""
 
 
 def polls() -> Iterable[int]:
-    """Return the seconds of the polls: every 5 s around an event, every 30 s in quiet times."""
+    """Return the seconds of the polls: every 5 s around an event, otherwise every 30 s."""
     around = {second + after for second in (0, 1_490, *SCRIPT) for after in (-5, 0, 5, 10, 15, 20, 60, 65)}
     return sorted(second for second in around | {*range(0, END_S, 30)} if 0 <= second < END_S)

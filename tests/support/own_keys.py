@@ -1,4 +1,4 @@
-"""Keys of the user's own for what has none by default."""
+"""User-defined keys for actions without a default key."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ OWN_KEYS = {
     "app.bell": "B",
     "app.times": "t",
 }
-"""The keys by the ids of their actions."""
 
 
 def own_keys(home: Path) -> dict[str, str]:
-    """Write a configuration with these keys; return the variable that names it."""
     path = home / "own_keys.toml"
     lines = (f"{id_} = '{key}'\n" for id_, key in OWN_KEYS.items())
     path.write_text(f"[keys]\n{''.join(lines)}", encoding="utf-8")

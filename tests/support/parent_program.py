@@ -1,7 +1,7 @@
-"""The parent of a program of ours, as a shell without job control is one: `python parent_program.py COMMAND...`.
+"""A parent process like a shell without job control: `python parent_program.py COMMAND...`.
 
-Prints the terminal's settings, runs the command without its interpreter, and prints its exit code and the settings
-again. Unlike a shell it can be forked, and then its child shares all that is imported.
+Prints the terminal's settings before and after the command, and the exit code. Unlike a shell, the parent can be
+forked, so the child shares all imports.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from support import fork_server
 
 
 def main() -> None:
-    """Run the command in a child."""
     print_settings()
     child = os.fork()
     if not child:
@@ -33,7 +32,6 @@ def main() -> None:
 
 
 def print_settings() -> None:
-    """Print the terminal's settings as one word."""
     subprocess.run(["stty", "-g"], check=True)
 
 

@@ -1,4 +1,4 @@
-"""The parsers of the command line: every command, and every action of one, with what it takes."""
+"""The command line's parsers, by command and action."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Return what a parser takes; argparse has no public way to it."""
+    """Return a parser's actions; argparse has no public access."""
     return parser._actions  # noqa: SLF001
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    """Return the parser of each command by its name, `list`, and of each action by both, `config show`."""
+    """Return the parsers by command (`list`) and by command with action (`config show`)."""
     return {name.strip(): parser for name, parser in _within(whole_parser(), "") if name}
 
 
@@ -30,6 +30,5 @@ def _within(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, a
 
 
 def options_of(parser: argparse.ArgumentParser) -> set[str]:
-    """Return the options of a parser that its help shows, but for `--help`."""
     shown = [action for action in actions_of(parser) if action.help != argparse.SUPPRESS]
     return {flag for action in shown for flag in action.option_strings} - {"-h", "--help"}

@@ -1,4 +1,4 @@
-"""A day of a small fleet, as it was recorded, and what it looks like."""
+"""The recorded day of a small fleet."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ _EVERY: Final = timedelta(minutes=3)
 
 
 def at(hours: float) -> ServerMs:
-    """The moment so many hours after `NOW`."""
     return ServerMs(NOW + hours * 3_600_000)
 
 
 def rows_at(hours: float) -> list[Environment]:
-    """Four machines: one is always up, one was down from 15 to 12 hours ago, one is down, one came 10 hours ago."""
+    """Return four machines: always up; down from 15 to 12 hours ago; down; registered 10 hours ago."""
     beat = at(hours) - 10_000
 
     def row(name: str, *, is_up: bool = True) -> Environment:
@@ -43,9 +42,8 @@ def rows_at(hours: float) -> list[Environment]:
 
 @cache
 def day() -> MemoryHistory:
-    """The day before `NOW`, recorded by two runs of envwatch, between which it did not run from 8 to 5 hours ago.
-
-    It is made once, and not to be changed.
+    """Return the day before `NOW`, recorded in two runs with a gap from 8 to 5 hours ago. Cached: do not change the
+    history.
     """
     history = MemoryHistory()
     for moments in (_hours(-24, -8), _hours(-5, -0.05)):
@@ -59,12 +57,10 @@ def day() -> MemoryHistory:
 
 
 def with_past(monitor: Monitor, history: MemoryHistory) -> Monitor:
-    """A monitor that has read a history."""
     return monitor.with_past(NO_PROFILE, history.events(*ALL_TIMES), history.polls(*ALL_TIMES))
 
 
 def monitor_now() -> Monitor:
-    """A monitor after its first listing, at `NOW`, without a past."""
     outcome = listed(rows_at(0), NOW)
     return Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outcome, outcome.ended)[0]
 

@@ -1,4 +1,4 @@
-"""Alert policies of tests in which time is short."""
+"""Alert policies with short times, for tests."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 
 def soon(**settings: Any) -> dict[SafeText, AlertPolicy]:
-    """The policies of a single profile whose losses count after ten seconds."""
+    """Return the policy of a single profile: losses count after ten seconds."""
     return {NO_PROFILE: AlertPolicy(alert_after=timedelta(seconds=10), **settings)}

@@ -1,4 +1,4 @@
-"""Programs that tests start: forked where that makes no difference, else by Python's own means."""
+"""Programs started by tests: forked where a fork makes no difference, else with `subprocess`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 TIMEOUT_S = 30.0
-"""How long a test waits for a program: a busy machine is slow and not wrong."""
+"""Seconds to wait for a program: generous, because a busy machine is slow."""
 
 
 Program = fork_server.Forked | subprocess.Popen[bytes]
@@ -28,7 +28,7 @@ Program = fork_server.Forked | subprocess.Popen[bytes]
 def in_terminal(
     command: Sequence[str], environ: Mapping[str, str], terminal: int, *, folder: str | Path, may_fork: bool = True
 ) -> Program:
-    """Start a program that leads a session and has a terminal for its three streams, which controls it."""
+    """Start a program that leads a session, with the terminal as three streams and as controlling terminal."""
     if may_fork and fork_server.starts_alike(command, environ):
         return fork_server.start(command, environ, [terminal] * 3, folder=folder, leads_session=True, has_terminal=True)
     return subprocess.Popen(
@@ -44,7 +44,6 @@ def in_terminal(
 
 
 def _take_terminal() -> None:
-    """Make the terminal at standard input the controlling terminal."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
@@ -57,15 +56,15 @@ def run(
     stderr: int | None = None,
     memory: int | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program without input to its end, and return its exit code and what it has written.
+    """Run a program without input; return the exit code and the output.
 
     Args:
-        command: what to run.
-        environ: its whole environment.
-        folder: its working directory.
-        stdout: a descriptor for its standard output; kept and returned if None.
+        command: the program.
+        environ: the whole environment.
+        folder: the working directory.
+        stdout: a descriptor for standard output; None returns the output.
         stderr: the same for standard error.
-        memory: bytes of address space that it may take.
+        memory: limit of the address space in bytes.
     """
     with Path(os.devnull).open("rb") as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         streams = (
@@ -92,7 +91,7 @@ def start(
     folder: str | Path = ".",
     memory: int | None = None,
 ) -> Program:
-    """Start a program with three descriptors as its streams; the caller ends it."""
+    """Start a program with three descriptors as streams; the caller must end the program."""
     if fork_server.starts_alike(command, environ):
         return fork_server.start(command, environ, streams, folder=folder, memory=memory)
     limit = None if memory is None else partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory))
@@ -109,7 +108,7 @@ def start(
 
 
 class Piped(NamedTuple):
-    """A program, and the ends of two pipes to which it writes."""
+    """A program, and the reading ends of the output pipes."""
 
     process: Program
     out: BinaryIO
@@ -118,7 +117,7 @@ class Piped(NamedTuple):
 
 @contextmanager
 def piped(command: Sequence[str], environ: Mapping[str, str], *, folder: str | Path = ".") -> Iterator[Piped]:
-    """Start a program whose output a test reads while it runs; it ends with the context at the latest."""
+    """Start a program whose output a test reads meanwhile; the context's end kills the program."""
     out, written_out = os.pipe()
     err, written_err = os.pipe()
     with os.fdopen(out, "rb", 0) as read_out, os.fdopen(err, "rb", 0) as read_err, Path(os.devnull).open("rb") as stdin:

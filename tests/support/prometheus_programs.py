@@ -1,6 +1,6 @@
-"""The real Prometheus and Alertmanager, where installed, on free ports of loopback and in folders of their own.
+"""The real Prometheus and Alertmanager, if installed, on free loopback ports and in separate folders.
 
-Debian's packages `prometheus` and `prometheus-alertmanager` have them; other systems may name Alertmanager otherwise.
+From Debian's packages `prometheus` and `prometheus-alertmanager`; other systems may name Alertmanager differently.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 OPERATORS: Final = Path(__file__).parents[2] / "docs" / "operators"
-"""What is shipped for Prometheus, Alertmanager and Grafana."""
 
 TIMEOUT_S = 60.0
-"""How long a test waits for a condition: a busy machine is slow and not wrong."""
+"""Seconds to wait for a condition: generous, because a busy machine is slow."""
 
 PROMETHEUS: Final = shutil.which("prometheus")
 PROMTOOL: Final = shutil.which("promtool")
@@ -41,7 +40,6 @@ _LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within: float = TIMEOUT_S) -> None:
-    """Wait for a condition."""
     async with asyncio.timeout(within):
         while not await condition():  # noqa: ASYNC110  what is asked is another process
             await asyncio.sleep(0.1)
@@ -49,7 +47,7 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within: float = TIM
 
 @asynccontextmanager
 async def running(*command: str | Path, folder: Path) -> AsyncIterator[str]:
-    """Run a program that says where it listens; give its base URL, and end it afterwards."""
+    """Run a program that prints a listening address; yield the base URL, and end the program afterwards."""
     log = folder / f"{Path(command[0]).name}.log"
     process = await _started(command, log)
     try:
@@ -90,7 +88,6 @@ def _text(path: Path) -> str:
 
 @asynccontextmanager
 async def alertmanager(config: str, folder: Path) -> AsyncIterator[str]:
-    """Run Alertmanager with a configuration; give its base URL."""
     assert ALERTMANAGER is not None
     path = folder / "alertmanager.yml"
     path.write_text(config, encoding="utf-8")
@@ -101,30 +98,26 @@ async def alertmanager(config: str, folder: Path) -> AsyncIterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """A running Prometheus."""
-
     client: httpx.AsyncClient
 
     async def result(self, expression: str) -> list[dict[str, Any]]:
-        """The samples of an expression at present."""
         answer = await self.client.get("/api/v1/query", params={"query": expression})
         assert answer.status_code == 200, answer.text
         result: list[dict[str, Any]] = answer.json()["data"]["result"]
         return result
 
     async def holds(self, expression: str) -> bool:
-        """Whether an expression has any sample at present."""
         return bool(await self.result(expression))
 
 
 @asynccontextmanager
 async def prometheus(config: str, folder: Path) -> AsyncIterator[Prometheus]:
-    """Run Prometheus with a configuration, until it is ready to be asked."""
+    """Run Prometheus with a configuration; enter when Prometheus is ready."""
     assert PROMETHEUS is not None
     path = folder / "prometheus.yml"
     path.write_text(config, encoding="utf-8")
     options = (f"--config.file={path}", f"--storage.tsdb.path={folder / 'series'}")
-    # An alert that began before Alertmanager was discovered would be sent again after a minute only.
+    # Without this option, an alert that began before Alertmanager's discovery is sent again only after a minute.
     more = ("--rules.alert.resend-delay=1s", "--web.listen-address=127.0.0.1:0")
     async with running(PROMETHEUS, *options, *more, folder=folder) as url, httpx.AsyncClient(base_url=url) as client:
 

@@ -1,7 +1,7 @@
-"""A real pseudo-terminal around a real program, and a readable copy of its screen.
+"""A real pseudo-terminal around a real program, with a readable copy of the screen.
 
-Tests wait for something on the screen, with a deadline; there are no pauses. The child is always killed and reaped. It
-gets an environment of its own: no key, proxy or setting of the test runner reaches it.
+Tests wait with a deadline, without pauses. The child is always killed and reaped, and inherits no key, proxy or
+setting.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 ESC, ENTER = "\x1b[27u", "\r"
-"""Escape in Kitty's protocol, which cannot be taken for the start of the next key."""
+"""Escape in Kitty's protocol, which cannot be mistaken for the start of another key."""
 
 _KEPT = re.compile(r"PATH|COVERAGE\w*|PYTHON(HASHSEED|DONTWRITEBYTECODE|PYCACHEPREFIX)")
 """Variables that a child inherits from the test runner."""
@@ -38,28 +38,23 @@ _UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>=][0-9;]*[a-z]|\?[0-9;]*\$p)|\x1bP.
 """Sequences that `pyte` would print as text."""
 
 _LOOK_S = 0.05
-"""Seconds from look to look at a condition that is not about the screen."""
 
 _ASKS_FOR_FRAMES = b"\x1b[?2026$p"
 _FRAME = re.compile(rb"\x1b\[\?2026([hl])")
-"""The query whether the terminal supports frames, and the marks around one."""
+"""The query for frame support, and the marks around a frame."""
 
 _UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>=$]*|P[^\x1b]*\x1b?|\][^\x07\x1b]*\x1b?)?\Z")
-"""An incomplete sequence."""
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Return an environment for a child: a path, a home of its own and a capable terminal."""
+    """Return a child's environment: a path, a separate home and a capable terminal."""
     kept = {name: value for name, value in os.environ.items() if _KEPT.fullmatch(name)}
     usual = {"HOME": str(home), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "TZ": "UTC", "PYTHONPATH": str(ROOT)}
     return {**kept, **usual, **more}
 
 
 class ChangedScreen(pyte.Screen):
-    """A screen that takes no notice of half a sequence; a terminal that is flushed at a stop gets some.
-
-    Its text is put together from the lines that have changed since it was last read.
-    """
+    """A screen that ignores half a sequence, as after a flush at a stop, and renders only changed lines."""
 
     def __init__(self, columns: int, lines: int) -> None:
         self._text: list[str] = []
@@ -67,7 +62,6 @@ class ChangedScreen(pyte.Screen):
 
     @property
     def display(self) -> list[str]:
-        """The lines as text."""
         # A combining character at the start of a line belongs to the end of the line above.
         if len(self._text) == self.lines:
             changed = self.dirty | {y - 1 for y in self.dirty}
@@ -88,20 +82,20 @@ class ChangedScreen(pyte.Screen):
         return "".join(found)
 
     def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
-        """Change colours, unless the sequence is one of those with a question mark."""
+        """Change colours, except for private sequences (with a question mark)."""
         if not private:
             super().select_graphic_rendition(*attributes)
 
 
 class Terminal:
-    """A program in a terminal of its own.
+    """A program in a separate terminal.
 
     Args:
-        command: what to run.
-        environ: its whole environment; see `environment`.
+        command: the program.
+        environ: the whole environment; see `environment`.
         columns: of the terminal.
         lines: of the terminal.
-        may_fork: whether it may be forked from a server; its start and its memory differ then from a user's.
+        may_fork: whether a fork server may start the program, with another start and memory than a user's.
     """
 
     def __init__(
@@ -115,7 +109,6 @@ class Terminal:
     ) -> None:
         self.screen = ChangedScreen(columns, lines)
         self.received = bytearray()
-        """Every byte so far."""
         self._stream = pyte.ByteStream(self.screen)
         self._rest = b""
         self._is_drawing = False
@@ -133,7 +126,6 @@ class Terminal:
     def of_envwatch(
         cls, *arguments: str, home: Path, columns: int = 80, lines: int = 24, environ: Mapping[str, str] | None = None
     ) -> Self:
-        """Run envwatch itself."""
         command = [sys.executable, "-m", "envwatch", *arguments]
         return cls(command, environment(home, **(environ or {})), columns=columns, lines=lines)
 
@@ -144,43 +136,35 @@ class Terminal:
         self.close()
 
     def close(self) -> None:
-        """Kill the program if it still runs; reap it."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Take the terminal away from the program."""
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
 
     def press(self, *keys: str) -> None:
-        """Type."""
         self.send("".join(keys).encode())
 
     def send(self, data: bytes) -> None:
-        """Send raw bytes to the program."""
         os.write(self._master, data)
 
     def click(self, x: int, y: int) -> None:
-        """Click with the left mouse button on a cell."""
         self.press(f"\x1b[<0;{x + 1};{y + 1}M", f"\x1b[<0;{x + 1};{y + 1}m")
 
     def resize(self, columns: int, lines: int) -> None:
-        """Change the size of the terminal and signal the program."""
         self.screen.resize(lines, columns)
         self._set_size(columns, lines)
         self.send_signal(signal.SIGWINCH)
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program."""
         self.process.send_signal(number)
 
     @property
     def display(self) -> list[str]:
-        """The lines of the screen as text."""
         return self.screen.display
 
     @property
@@ -190,7 +174,7 @@ class Terminal:
 
     @property
     def cursor_line(self) -> int:
-        """The line on which the table's cursor stands; -1 if it is not in sight."""
+        """The line of the table's cursor; -1 if the cursor is invisible."""
         return next((y for y, line in enumerate(self.display) if line[1:2] in {"►", ">"}), -1)
 
     @property
@@ -202,11 +186,10 @@ class Terminal:
 
     @property
     def echoes(self) -> bool:
-        """Whether the terminal echoes input."""
         return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
     def part(self, line: int, start: int, stop: int | None = None) -> str:
-        """Return the text of a line between two columns, whatever the width of the characters before."""
+        """Return a line's text between two columns, whatever the width of earlier characters."""
         row = self.screen.buffer[line]
         return "".join(row[x].data for x in range(start, self.screen.columns if stop is None else stop))
 
@@ -227,50 +210,47 @@ class Terminal:
         return found[0]
 
     def wait_for_no(self, pattern: str, *, within: float = TIMEOUT_S) -> None:
-        """Read until the screen no longer shows a pattern."""
         self.wait_until(lambda: re.search(pattern, self.text, re.MULTILINE) is None, f"no {pattern}", within=within)
 
     def wait_until(self, condition: Callable[[], object], what: str = "", *, within: float = TIMEOUT_S) -> None:
-        """Read until a condition holds."""
         deadline = time.monotonic() + within
         while self._is_drawing or not condition():
-            # What the program has sent in time is read, however late the test comes to it on a busy machine.
+            # Data sent in time is read, however late a busy machine gets to the test.
             if not self._read(max(deadline - time.monotonic(), 0)):
                 raise AssertionError(f"not within {within:g} s: {what}\n{self.text}")
 
     def read_until(self, condition: Callable[[], object], what: str, *, within: float = TIMEOUT_S) -> None:
-        """Read until a condition holds that is not about the screen; the program need not draw meanwhile."""
+        """Read until a condition holds that needs no drawing."""
         deadline = time.monotonic() + within
         while not condition():
             assert time.monotonic() < deadline, f"not within {within:g} s: {what}\n{self.text}"
             self._read(_LOOK_S)
 
     def wait_for_cursor(self, line: int) -> None:
-        """Read until the table's cursor stands on a line."""
         self.wait_until(lambda: self.cursor_line == line, f"the cursor on line {line}")
 
     def wait_for_end(self, *, within: float = TIMEOUT_S) -> int:
-        """Read to the end of the program and return its exit code, negative for a signal."""
+        """Read to the program's end and return the exit code, negative for a signal."""
         deadline = time.monotonic() + within
         while self._read(max(deadline - time.monotonic(), 0)):
             pass
         return self.process.wait(max(deadline - time.monotonic(), 0.1))
 
     def _read(self, seconds: float) -> bool:
-        """Read what is available; return False at the end or on a timeout."""
+        """Read available data; return False at the end or on a timeout."""
         ready, _, _ = select.select([self._master], [], [], seconds)
         if not ready:
             return False
         try:
             chunk = os.read(self._master, 1 << 16)
-        except OSError:  # on Linux, the other end is closed
+        except OSError:  # Linux: the child's side is closed
             return False
         self.received += chunk
         data = self._rest + chunk
         self._rest = match[0] if (match := _UNFINISHED.search(data)) else b""
         whole = data.removesuffix(self._rest)
         if _ASKS_FOR_FRAMES in whole:
-            self.press("\x1b[?2026;2$y")  # supported: so the end of each frame is visible
+            self.press("\x1b[?2026;2$y")  # supported: so each frame's end is visible
         for mark in _FRAME.finditer(whole):
             self._is_drawing = mark[1] == b"h"
         self._stream.feed(_UNKNOWN_TO_PYTE.sub(b"", whole))

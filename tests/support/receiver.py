@@ -1,4 +1,4 @@
-"""A web service on loopback that takes messages, or refuses, stalls, and breaks off as a test wants it to."""
+"""A web service on loopback that takes messages, or refuses, stalls, and breaks off on demand."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 TIMEOUT_S = 60.0
-"""How long a test waits for a request: a busy machine is slow and not wrong."""
+"""Seconds to wait for a request: generous, because a busy machine is slow."""
 
 
 class Posted(NamedTuple):
-    """A request that came."""
-
     target: str
     headers: dict[str, str]
-    """Names in lower case."""
+    """Keys in lower case."""
     body: bytes
     method: str
 
@@ -30,8 +28,6 @@ class Posted(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a request is answered with."""
-
     status: int = 202
     body: str = ""
     headers: tuple[str, ...] = ()
@@ -40,7 +36,7 @@ class Answer(NamedTuple):
     breaks: bool = False
     """The connection is closed without an answer."""
     missing: int = 0
-    """Bytes at the end of the body that never come; with `stalls`, the connection stays open."""
+    """Missing bytes at the end of the body; with `stalls`, the connection stays open."""
 
 
 TAKEN = Answer()
@@ -48,7 +44,7 @@ TAKEN = Answer()
 
 @dataclass
 class Receiver:
-    """What came, and what comes next is answered with; then everything is taken."""
+    """Received requests, and the next answers; further requests are accepted."""
 
     answers: list[Answer] = field(default_factory=list)
     posted: list[Posted] = field(default_factory=list)
@@ -72,13 +68,13 @@ class Receiver:
                 writer.write(("\r\n".join(lines) + "\r\n\r\n" + answer.body).encode())
                 await writer.drain()
             if answer.stalls:
-                await reader.read()  # until the other side has had enough
+                await reader.read()  # until the client closes
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
 
     async def have_come(self, count: int) -> list[Posted]:
-        """Wait until so many requests have come in all, and return them."""
+        """Wait for `count` requests in total, and return all."""
         async with asyncio.timeout(TIMEOUT_S):
             while len(self.posted) < count:
                 self._came.clear()
@@ -86,13 +82,11 @@ class Receiver:
         return self.posted
 
     async def settled(self) -> None:
-        """Wait until every connection has ended."""
         await asyncio.gather(*filter(None, self._open))
 
 
 @asynccontextmanager
 async def receiver(*answers: Answer) -> AsyncIterator[Receiver]:
-    """Serve on a free port of loopback."""
     found = Receiver(list(answers))
     server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
     found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?token=t0"

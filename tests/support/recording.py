@@ -1,4 +1,4 @@
-"""Records outcomes with the real recorder, and what it has to give back."""
+"""Records outcomes with the real recorder, and with a history in memory as the reference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from envwatch.storage.history.writer import FolderWriter
 
 ALWAYS = (WallMs(float("-inf")), WallMs(float("inf")))
-"""A time that holds every poll."""
 
 
 PATIENCE_S = 60.0
@@ -34,7 +33,7 @@ DAY = 86_400_000
 
 
 def life(count: int = 12, at: float = NOW, rows: int = 8) -> list[Outcome]:
-    """Polls of a fleet whose rows come and go, every 5 s from a moment on; some fail, and this machine sleeps."""
+    """Return polls every 5 s of a fleet whose rows come and go; some polls fail, and this machine sleeps."""
     outcomes: list[Outcome] = []
     for number in range(count):
         now = at + number * 5000
@@ -49,7 +48,6 @@ def life(count: int = 12, at: float = NOW, rows: int = 8) -> list[Outcome]:
 
 
 def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHistory | None = None) -> MemoryHistory:
-    """Record one run into a folder and into memory, and return the latter."""
     history = history or MemoryHistory()
     history.start_run()
     assert writer.take()
@@ -65,13 +63,11 @@ def record(writer: FolderWriter, outcomes: Iterable[Outcome], history: MemoryHis
 
 
 def content(past: Past) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return polls, moments and events of a past."""
     polls = past.polls(*ALWAYS)
     return [*polls], [*past.moments(polls)], [*past.events(*ALWAYS)]
 
 
 def kinds(path: Path) -> list[FrameKind]:
-    """The kinds of a day's frames, in the order of recording."""
     connection = sqlite3.connect(path)
     rows = connection.execute("SELECT kind FROM polls ORDER BY number").fetchall()
     connection.close()

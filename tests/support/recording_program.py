@@ -1,6 +1,6 @@
-"""Records a life into a folder until it is killed, and says the number of each poll that is written, a line each.
+"""Records a life into a folder until killed, and prints each written poll's number in a line.
 
-Arguments: the folder, the moment of the first poll, how many polls.
+Arguments: the folder, the moment of the first poll, the number of polls.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from envwatch.storage.history.writer import FolderWriter
 
 
 def main() -> None:
-    """Record."""
     folder, at, count = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     history, writer = recorded(life(count, at)), FolderWriter(folder, Retention())
     assert writer.take()

@@ -1,6 +1,6 @@
-"""envwatch on a Textual in which a name is another one: `python renamed_in_textual.py NAME ARGUMENT …`.
+"""envwatch on a Textual with one renamed name: `python renamed_in_textual.py NAME ARGUMENT …`. NAME may be a module.
 
-As after a release that renamed it everywhere, Textual itself works. NAME may be a module of Textual.
+Textual still works, as after a release with a consistent rename.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 class _Renamed(SourceFileLoader):
-    """Loads a module from its source with the other name in it."""
-
     pattern: re.Pattern[str]
 
     def get_code(self, fullname: str) -> CodeType:
@@ -25,7 +23,7 @@ class _Renamed(SourceFileLoader):
 
 
 class _Finder:
-    """Finds the modules of Textual, of which one has another name if that is the name."""
+    """Finds Textual's modules with the new name, and hides the old name."""
 
     def find_spec(self, fullname: str, path: Any = None, _: Any = None) -> ModuleSpec | None:
         if not fullname.startswith("textual"):

@@ -1,4 +1,4 @@
-"""A dashboard with a past, and the keys that go through it."""
+"""A dashboard with a past, and the keys for the past."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVENT_BACK, EVENT_FORWARD = "left_curly_bracket", "right_curly_bracket"
 Life = tuple[tuple[float, tuple[int, ...]], ...]
 
 LIFE: Life = ((0, ()), (5, (1,)), (10, (1,)), (15, (1, 2)), (20, (2,)))
-"""Seconds after `NOW`, and which environments are down then: 1 is lost and comes back, 2 is lost."""
+"""Seconds after `NOW`, with the environments down then: 1 is lost and comes back, 2 is lost."""
 
 
 ESTIMATED_ANEW: tuple[tuple[float, tuple[int, ...], tuple[float, float]], ...] = (
@@ -40,14 +40,13 @@ ESTIMATED_ANEW: tuple[tuple[float, tuple[int, ...], tuple[float, float]], ...] =
     (9, (), (-500, -300)),
     (14, (), (-500, -300)),
 )
-"""The event of the poll after 9 seconds is dated before the answer to the poll before it, by the estimate of that one.
+"""Seconds after `NOW`, the rows down, and the bounds of the server's clock.
 
-Seconds after `NOW`, what is down, and the bounds of the server's clock.
-"""
+The event of the poll at 9 seconds is dated before the answer to the previous poll, by the previous poll's estimate."""
 
 
 def rows(at: float, *down: int, count: int = 4) -> list[Environment]:
-    """So many rows that beat just before a moment (ms), some of them down."""
+    """Return rows that beat just before a moment (ms), some down."""
     return [
         environment(f"env-{n}", **(DOWN | {"lastSeenAt": NOW + 1_000} if n in down else {"lastHeartbeat": at - 1_000}))
         for n in range(count)
@@ -55,20 +54,17 @@ def rows(at: float, *down: int, count: int = 4) -> list[Environment]:
 
 
 def estimated_anew(at: float, down_then: Sequence[int], offsets: tuple[float, float]) -> Listed:
-    """A listing at a time, with what is down and the bounds of the server's clock then."""
     came = listed(rows(NOW + at * 1000, *down_then), NOW + at * 1000)
     return replace(came, snapshot=replace(came.snapshot, clock=(OffsetBounds(*offsets),)))
 
 
 async def until(stage: Stage, condition: Callable[[], object]) -> None:
-    """Wait until threads and the screen have done their part."""
     async with asyncio.timeout(30):
         while not condition():
             await stage.pilot.pause()
 
 
 async def settle(stage: Stage) -> None:
-    """Wait until the screen is where the keys lead."""
     await until(stage, lambda: not stage.app.time_machine.is_moving)
     await stage.turns()
 
@@ -88,7 +84,7 @@ async def go_to(stage: Stage, text: str) -> None:
 async def lived(
     life: Life = LIFE, size: tuple[int, int] = (80, 24), history: MemoryHistory | None = None, **options: Any
 ) -> AsyncIterator[Stage]:
-    """A dashboard that has recorded a life, and has just shown the last of its listings."""
+    """Run a dashboard that has recorded a life; enter at the last listing."""
     history = history or MemoryHistory()
     async with staged(size, **({"recorder": history, "pasts": {NO_PROFILE: history}} | options)) as stage:
         for at, down in life:
@@ -97,13 +93,12 @@ async def lived(
 
 
 async def show(stage: Stage, at: float, *down: int, count: int = 4) -> None:
-    """Let a listing come some seconds after `NOW`."""
     await stage.tick(at - stage.now)
     await stage.show(rows(stage.at, *down, count=count))
 
 
 def down_keys(stage: Stage) -> set[tuple[str, str]]:
-    """What the block and the table show as down, by profile and id."""
+    """Return the rows shown as down in block and table, by profile and id."""
     return {*stage.table.state.block.homes, *(each.key for each in stage.table.rows if not each.verdict.is_up)}
 
 
@@ -112,17 +107,15 @@ def down(stage: Stage) -> set[str]:
 
 
 def seconds(stage: Stage) -> float:
-    """Which moment the screen shows, in seconds after `NOW`."""
     return (stage.app.state.now.wall - NOW) / 1000
 
 
 def day_line(stage: Stage) -> str:
-    """The line of events around the moment that is shown."""
     return stage.lines_of(stage.app.dashboard.query_one(DayBar))[0]
 
 
 def now_line(stage: Stage) -> str:
-    """The line of the newest loss of the present; empty if there is none."""
+    """Return the line of the present's newest loss; empty without a loss."""
     return next((line for line in stage.lines if line.startswith(" now ")), "")
 
 

@@ -1,4 +1,4 @@
-"""A process without the right to write, also where root runs the tests."""
+"""A process without write permission, even where root runs the tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOBODY = 65_534
 
 @contextmanager
 def folder_for_anyone() -> Iterator[Path]:
-    """Give a folder that every user can enter, unlike those of pytest; this user owns it."""
+    """Yield this user's folder that every user can enter, unlike pytest's folders."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)  # noqa: PTH101
         yield Path(folder)
@@ -24,7 +24,7 @@ def folder_for_anyone() -> Iterator[Path]:
 
 @contextmanager
 def without_rights(*folders: Path) -> Iterator[None]:
-    """Let folders and what is in them be read only, for every thread of this process."""
+    """Make folders and contents read-only for every thread of this process."""
     paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
     modes = {path: path.stat().st_mode for path in paths}
     for path in paths:

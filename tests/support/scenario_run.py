@@ -1,4 +1,4 @@
-"""A scenario of the demo as a monitor sees it that polls it in simulated time."""
+"""A demo scenario under a monitor that polls in simulated time."""
 
 from __future__ import annotations
 
@@ -32,14 +32,12 @@ EVERY = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Step:
-    """What is known after a poll."""
-
     elapsed_s: float
     monitor: Monitor
     now: Clocks
     outcome: Outcome
     events: tuple[Event, ...]
-    """What the poll brought, the members of groups each on its own too."""
+    """The poll's events, including each member of a group."""
 
     @property
     def profile_state(self) -> ProfileState:
@@ -47,13 +45,13 @@ class Step:
 
     @property
     def down(self) -> set[SafeText]:
-        """The ids of those that are down and were not so for a day already."""
+        """Return the ids of rows that went down less than a day ago."""
         at = self.profile_state.clock.server_time(self.now.wall)
         return {id_ for id_, each in self.profile_state.environments.items() if is_problem(each, at)}
 
 
 class ScenarioRun:
-    """Polls a scenario from its start on, every 5 seconds or so."""
+    """Polls a scenario from the start, about every 5 seconds."""
 
     def __init__(self, scenario: Scenario, *, size: int = 40, seed: int = 7) -> None:
         self.demo = simulated_fleet(FleetSpec(size, seed, scenario), START)
@@ -64,7 +62,6 @@ class ScenarioRun:
         self._pool = Pool()
 
     def until(self, seconds: float) -> Iterator[Step]:
-        """Yield each poll up to a moment after the start."""
         while self._at < START + seconds * 1_000:
             outcome = self._poll()
             self._monitor, changes = self._monitor.apply(NO_PROFILE, outcome, outcome.ended)

@@ -1,7 +1,7 @@
-"""What a screen may say during a night on call, judged by the truth and the screen's text alone.
+"""The rules of a screen during a night on call, judged by the truth and the screen's text.
 
-The rules are rules of the screen: the block never scrolls away, the newest loss is named everywhere, an environment is
-in one place, a fresh loss is marked, and the counts add up to all rows.
+The block never scrolls away, the newest loss is named everywhere, an environment is in one place, a fresh loss is
+marked, and the counts add up to all rows.
 """
 
 from __future__ import annotations
@@ -32,15 +32,13 @@ _PAST: Final = re.compile(r" (?:REWOUND|REPLAY|PAUSED \d)")
 _ASIDES: Final = ("old", "silenced", "ephemeral", "replaced")
 _NOW: Final = " now "
 _STEADY_S: Final = 5
-"""Seconds for which lines may keep their places after the cursor has moved."""
+"""Seconds after a cursor move in which lines may keep places."""
 _COUNTED: Final = {"off": "off", "gone": "gone in block", "unknown": "unknown"}
-"""Words of the status line, each with its key in `OnCall.counts`."""
+"""Words of the status line, each with the key in `OnCall.counts`."""
 _GLYPHS: Final = {"●": "on", "◐": "late", "○": "off", "·": "gone", "?": "unknown"}
 
 
 class _Line(NamedTuple):
-    """A line of the block that stands for an incident."""
-
     incident: Incident | None
     """None if all members are back."""
     names: tuple[str, ...]
@@ -51,15 +49,12 @@ class _Line(NamedTuple):
 
 
 class Oracle:
-    """Judges the screens of one night, one after the other."""
-
     def __init__(self, night: OnCall) -> None:
         self._night = night
         self._left_s: dict[str, float] = {}
-        """When the cursor was last seen on the line of an incident, by the incident's first member."""
+        """When the cursor was last seen on an incident's line, by the incident's first member."""
 
     def check(self, screen: Sequence[str]) -> None:
-        """Raise an `AssertionError` if a screen breaks a rule."""
         night = self._night
         try:
             self._check(screen)
@@ -97,9 +92,6 @@ class Oracle:
         return {*self._night.resolved(), *(names for names in INCIDENTS if names[0] in held)} - active
 
 
-# Rules 1 and 2.
-
-
 def _names_newest(lines: Sequence[str], night: OnCall) -> None:
     if (newest := night.newest) is None:
         return
@@ -108,15 +100,11 @@ def _names_newest(lines: Sequence[str], night: OnCall) -> None:
 
 
 def _is_about(text: str, names: Sequence[str]) -> bool:
-    """Whether a text has one of some names."""
     return any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in names)
 
 
-# The block.
-
-
 def _check_block(lines: Sequence[str], night: OnCall, back: Collection[tuple[str, ...]]) -> list[_Line]:
-    """Return the lines that stand for incidents. `back` has the machines of lines that may say `back`."""
+    """Return the incidents' lines. `back` has the machines of lines that may say `back`."""
     shown, hidden, fresh_hidden = list[_Line](), 0, 0
     for line in lines:
         if match := _MORE.fullmatch(line):
@@ -147,7 +135,7 @@ def _check_block(lines: Sequence[str], night: OnCall, back: Collection[tuple[str
 
 
 def _incident(line: str, match: re.Match[str], night: OnCall) -> _Line:
-    """Return what a line of the block stands for, and check what the line says."""
+    """Return the incident of a line in the block, and check the line's words."""
     has_cursor, tag, rest = line[1] in "►◆", match["tag"] or "", match["rest"]
     found = [each for each in night.incidents() if _is_about(rest, each.names)]
     if not found:
@@ -169,7 +157,7 @@ def _incident(line: str, match: re.Match[str], night: OnCall) -> _Line:
 
 
 def _check_member(name: str, word: str, head: _Line | None, night: OnCall) -> None:
-    """Check a member of an unfolded incident. `head` is None where the incident's own line may have no room."""
+    """Check a member of an unfolded incident. `head` is None if the incident's line may lack room."""
     if word in {"on", "late"}:
         assert head is None or head.incident is None, f"up, and a member of what is lost: {name}"
         assert not night.machines[name].is_down, f"down: {name}"
@@ -186,11 +174,7 @@ def _fresh(night: OnCall) -> int:
     return sum(_is_fresh(incident, night) for incident in night.incidents())
 
 
-# The table.
-
-
 def _check_table(lines: Sequence[str], block: Sequence[_Line], night: OnCall) -> None:
-    """Check that no row stands in the block, too."""
     column = lines[0].index(" NAME") + 1
     lost = {name for incident in night.incidents() for name in incident.off}
     back = {line.names[0] for line in block if line.incident is None and len(line.names) == 1}
@@ -207,11 +191,8 @@ def _names_of(lines: Sequence[str], column: int) -> Iterator[str]:
             return
 
 
-# Rules 6 and 11.
-
-
 def _check_counts(status: str, rule: str | None, night: OnCall) -> None:
-    """Check each visible number, and that all numbers are there where they have room."""
+    """Check each visible number, and that all numbers that fit are visible."""
     counts = night.counts()
     shown = {_GLYPHS[glyph]: _number(count) for glyph, count in re.findall(r" ([●◐○·?]) ([\d,]+)(?= )", status)}
     new = re.search(r" (\d+) new ", status)

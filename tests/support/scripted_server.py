@@ -1,4 +1,4 @@
-"""A listing that a test writes poll by poll: made anew for each request, so that its rows beat while it lasts."""
+"""A listing scripted poll by poll and rebuilt for each request, so rows keep beating."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 Script: TypeAlias = "Callable[[float], Sequence[Mapping[str, Any]]]"
-"""Returns the rows of a listing that is asked for at an instant, in milliseconds."""
+"""Returns the rows of a listing at an instant in milliseconds."""
 
 
 class Scripted(Faulty):
-    """A server whose every listing is what its script says at that moment."""
-
     def __init__(self, script: Script) -> None:
         super().__init__(())
         self.script = script
@@ -33,11 +31,11 @@ _STARTED = time.time() * 1000
 
 
 def up(id_: str, now: float, **changes: Any) -> dict[str, Any]:
-    """Return a row that connected a day ago and beat 5 s ago; it has its id as its name, unless `changes` have one."""
+    """Return a row that connected a day ago and beat 5 s ago; the default name is the id."""
     beat = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": _STARTED - 86_400_000}
     return wire_row(id_, **({"connectionName": id_} | beat | changes))
 
 
 def down(id_: str, seen_at: float, **changes: Any) -> dict[str, Any]:
-    """Return a row without connection that was last seen at an instant, in milliseconds."""
+    """Return a row without connection, last seen at an instant in milliseconds."""
     return up(id_, seen_at, connectionId=None, lastHeartbeat=None, lastSeenAt=seen_at, **changes)

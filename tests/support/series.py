@@ -1,4 +1,4 @@
-"""Series as Prometheus reads them: by the parsers of its own client, and by promtool where it is installed."""
+"""Series as Prometheus reads them: with the official client's parsers, and with promtool if installed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from support.policies import soon
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.metrics.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, exposition
-from envwatch.metrics.poll_counts import PollCounts
+from envwatch.metrics.exposition import LARGEST, NO_HOOKS, OPENMETRICS, TEXT, PollCounts, exposition
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause
 from envwatch.model.text import SafeText, clean
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 PROMTOOL: Final = shutil.which("promtool")
 MINUTE: Final = 60_000
 DOWN: Final = {"connectionId": None, "lastHeartbeat": None, "podId": None}
-"""What a row loses when its connection is lost."""
 
 needs_promtool: Final = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
 
@@ -63,18 +61,18 @@ class Series:
         largest: int = LARGEST,
         hooks: Mapping[SafeText, bool] = NO_HOOKS,
     ) -> Series:
-        """Read the exposition of a moment; both formats say the same."""
+        """Read the exposition of a moment; both formats must agree."""
         text = cls.read(*exposition(monitor, polls, now, largest=largest, hooks=hooks))
         openmetrics = cls.read(*exposition(monitor, polls, now, largest=largest, hooks=hooks, accept=OPENMETRICS))
         assert text.samples == openmetrics.samples
         return text
 
     def of(self, name: str) -> list[dict[str, str]]:
-        """The labels of each sample of a name, in no order."""
+        """Return the labels of each sample of a name, unordered."""
         return [dict(labels) for each, labels in self.samples if each == name]
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The value of the sample that has these labels among others; None if there is none."""
+        """Return the value of the sample whose labels include the given labels, or None."""
         found = [
             value
             for (each, of_each), value in self.samples.items()
@@ -84,17 +82,14 @@ class Series:
         return found[0] if found else None
 
     def by_id(self, name: str) -> dict[str, float]:
-        """The values of an environment's series, by the environment's id."""
         return {dict(labels)["id"]: value for (each, labels), value in self.samples.items() if each == name}
 
     @property
     def of_environments(self) -> set[str]:
-        """The names of the series that any environment has."""
         return {name for name, labels in self.samples if "id" in dict(labels)}
 
 
 def complaints_of_promtool(body: bytes) -> str:
-    """What promtool says against a body: errors and lint warnings; empty if it is content."""
     assert PROMTOOL is not None
     checked = subprocess.run([PROMTOOL, "check", "metrics"], input=body, capture_output=True, check=False)
     said = (checked.stdout + checked.stderr).decode()
@@ -103,8 +98,6 @@ def complaints_of_promtool(body: bytes) -> str:
 
 @dataclass
 class Watch:
-    """A monitor of one profile and the counts of its polls."""
-
     monitor: Monitor = field(
         default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, policies=soon(), profile_name=clean("default"))
     )
@@ -132,14 +125,14 @@ class Watch:
 
 
 def rows(count: int, at: float = NOW, *, down: tuple[int, ...] = (), **changes: Any) -> list[Environment]:
-    """Rows `env-01`, `env-02`, …, that beat, or were last seen a minute before `NOW`."""
+    """Return rows `env-01`, `env-02`, …, that beat, or were last seen a minute before `NOW`."""
     beats = {"lastHeartbeat": at - 1_000, "lastSeenAt": at - 1_000}
     lost = {**DOWN, "lastSeenAt": NOW - MINUTE}
     return [environment(f"env-{n:02}", **(beats | changes | (lost if n in down else {}))) for n in range(1, count + 1)]
 
 
 def eventful() -> Watch:
-    """A moment with every family: names that try to break the format, a mass loss, what flaps, what is missing."""
+    """Return a moment with every family: names that attack the format, a mass loss, flapping and missing rows."""
     policies = soon(expect=(clean("backup"),))
     watch = Watch(Monitor.create({NO_PROFILE: Limits()}, policies=policies, profile_name=clean("default")))
     hostile = 'a"} 1\n# EOF\nenvwatch_up{profile="default"} 1\\'

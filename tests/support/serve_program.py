@@ -1,4 +1,4 @@
-"""`envwatch serve` as a program, and the files that it needs."""
+"""`envwatch serve` as a program, with required files."""
 
 from __future__ import annotations
 
@@ -27,22 +27,18 @@ ENVWATCH = (sys.executable, "-m", "envwatch")
 TOKEN = "token-of-ann-0123456789"
 LISTING = "/v1/environments"
 UPSTREAM_KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
-"""The key of the server that is asked."""
 
 
 def demo_server() -> Server:
-    """A server to be asked, which lasts as long as its context."""
     return Server(FleetSpec(60, 7), key=UPSTREAM_KEY)
 
 
 def environ_with_tokens(demo: Server, home: Path) -> dict[str, str]:
-    """The environment of a program that asks the demo, with a file of tokens."""
     tokens_file(home)
     return upstream(home, demo.base_url, UPSTREAM_KEY)
 
 
 def tokens_file(home: Path, content: str = f"ann {TOKEN}\n", mode: int = 0o600) -> Path:
-    """Write the file of tokens where it is looked for."""
     path = home / ".config" / "envwatch" / "serve-tokens"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
@@ -51,7 +47,6 @@ def tokens_file(home: Path, content: str = f"ann {TOKEN}\n", mode: int = 0o600) 
 
 
 def upstream(home: Path, url: str, key: str, **more: str) -> dict[str, str]:
-    """The environment of a program that asks a server."""
     return environment(home, LETTA_BASE_URL=url, LETTA_API_KEY=key, **more)
 
 
@@ -61,16 +56,13 @@ def run(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProc
 
 @dataclass
 class ServeProgram:
-    """A running `envwatch serve`."""
-
     process: programs.Program
     urls: list[str]
-    """What viewers set LETTA_BASE_URL to."""
+    """Values of LETTA_BASE_URL for viewers."""
     errors: Path
 
     @property
     def said(self) -> str:
-        """What it has written to standard error."""
         return self.errors.read_text()
 
     @property
@@ -88,7 +80,7 @@ class ServeProgram:
 
 @contextmanager
 def serve_program(environ: Mapping[str, str], home: Path, *arguments: str, profiles: int = 1) -> Iterator[ServeProgram]:
-    """Start it on a free port, and wait until it listens."""
+    """Start the program on a free port, and wait until the port is open."""
     reading, writing = os.pipe()
     errors = home / f"errors-{reading}"
     with Path(os.devnull).open("rb") as stdin, errors.open("wb") as err:

@@ -1,4 +1,4 @@
-"""What `envwatch serve` answers, for tests: rows as upstream sends them go in, and answers come out."""
+"""Answers of `envwatch serve` to rows in upstream's form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from envwatch.model.outcome import Listed, ListedPage, Snapshot
 from envwatch.model.page import page_of
 from envwatch.model.times import MS
 from envwatch.serving.answers import Answer, ProfileEndpoint, Request
-from envwatch.serving.shared_state import NOTHING_SHARED
+from envwatch.serving.listing import NOTHING_SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,31 +27,27 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Outcome
     from envwatch.model.page import Page
-    from envwatch.serving.shared_state import SharedState
+    from envwatch.serving.listing import SharedState
 
 Row = dict[str, Any]
 
 MISSING = object()
-"""A field that a row leaves out."""
 
 
 class Served:
-    """One profile that is served, moved on by the outcomes of its polls."""
-
     def __init__(self, *, skew: float = 0.0) -> None:
         self.endpoint = ProfileEndpoint()
         self.profile_state = ProfileState()
         self.skew = skew
-        """By how many ms this machine's wall clock is wrong."""
+        """Error of this machine's wall clock, ms."""
         self._pages: list[Page] = []
 
     @property
     def environments(self) -> list[Environment]:
-        """The rows of the newest poll, as the poller has them."""
         return [environment for page in self._pages for environment in page.environments]
 
     def poll(self, rows: Sequence[Row], at: float = NOW, *, shared: SharedState = NOTHING_SHARED, **parts: Any) -> None:
-        """A poll at a moment of upstream's clock; `parts` of its snapshot."""
+        """Poll at a moment of upstream's clock; `parts` go to the snapshot."""
         known = {environment.id: environment for environment in self.environments}
         self._pages = [page_of(page_bytes(rows[first : first + 100]), known) for first in range(0, len(rows), 100)]
         started = reading(at, self.skew)
@@ -65,21 +61,18 @@ class Served:
         self.step(Listed(snapshot, started, started, 5_000 * MS), at, shared)
 
     def step(self, outcome: Outcome | None, at: float, shared: SharedState = NOTHING_SHARED) -> None:
-        """A step of monitoring."""
         if outcome is not None:
             self.profile_state, _ = self.profile_state.apply(outcome)
         self.endpoint.update(self.profile_state, outcome, self.now(at), shared)
 
     def now(self, at: float) -> Clocks:
-        """This machine's clocks at a moment of upstream's."""
+        """Return this machine's clocks at a moment of upstream's."""
         return reading(at, self.skew)
 
     def ask(self, query: str = "", at: float = NOW, *, path: str = LISTING_PATH, **headers: str) -> Answer:
-        """The answer at a moment of upstream's clock."""
         return self.endpoint.answer(Request(path=path, query=query, **headers), self.now(at))
 
     def pages(self, limit: int = 100, at: float = NOW, **params: str) -> Iterator[Page]:
-        """All pages, decoded as a viewer does it."""
         after: dict[str, str] = {}
         while True:
             answer = self.ask(urlencode({"limit": limit, **params, **after}), at)
@@ -92,7 +85,6 @@ class Served:
             after = {"after": page.cursor}
 
     def rows(self, limit: int = 100, at: float = NOW, **params: str) -> list[Row]:
-        """The rows of all pages as decoded JSON."""
         after: dict[str, str] = {}
         rows: list[Row] = []
         while True:
@@ -104,14 +96,12 @@ class Served:
 
 
 def header(answer: Answer, name: str) -> str | None:
-    """The value of a header; None if there is none."""
     values = [value for each, value in answer.headers if each.lower() == name.lower()]
     assert len(values) < 2
     return values[0] if values else None
 
 
 def inflated(answer: Answer) -> bytes:
-    """The body before it was compressed."""
     return gzip.decompress(answer.body) if header(answer, "Content-Encoding") == "gzip" else answer.body
 
 
@@ -131,13 +121,13 @@ _AGES = st.sampled_from([0.0, 30_000.0, 119_999.0, 119_999.75, 120_000.0, 120_00
     -1e6, 1e6, allow_nan=False
 )
 _DRAWN = frozenset({"connectionName", "deviceId", "organizationId", "userId"})
-"""The texts of a row that are drawn in a way of their own."""
+"""Texts of a row with a separate strategy."""
 _MAYBE_TEXT = st.just(MISSING) | st.none() | _TEXTS
 
 
 @st.composite
 def _any_row(draw: st.DrawFn, id_: str) -> Row:
-    """A row that fits, with anything in it that upstream may send."""
+    """Draw a row within the limits, with any content that upstream may send."""
     row: Row = {
         "connectionName": draw(_TEXTS),
         "deviceId": draw(_TEXTS),
@@ -165,14 +155,14 @@ _IDS = st.sampled_from(["a", "b", "a\u202eb", "a\u202ec", "a~12345678", "Ã¼", "æ
 
 @st.composite
 def any_rows(draw: st.DrawFn, largest: int = 12) -> list[Row]:
-    """A listing of rows with distinct ids that fit, with anything in them that upstream may send."""
+    """Draw a listing with distinct ids and any content that upstream may send."""
     ids = draw(st.lists(_IDS, unique=True, max_size=largest))
     return [draw(_any_row(id_)) for id_ in ids]
 
 
 @st.composite
 def plain_listing(draw: st.DrawFn, largest: int = 12) -> list[Row]:
-    """A listing of usual rows, which differ in what the parameters look at."""
+    """Draw a listing of usual rows that differ in the parameters' fields."""
     rows = []
     for number in range(draw(st.integers(0, largest))):
         is_connected = draw(st.booleans())

@@ -17,7 +17,7 @@ def later(at: Clocks, seconds: float) -> Clocks:
 
 
 def served(outcome: Listed, age_s: float, *, is_repeat: bool = False, jitter_s: float = 0.0) -> Listed:
-    """A listing as a viewer gets it when it has become so old; it is taken for older by `jitter_s`."""
+    """Return a viewer's copy of a listing at an age; the viewer overestimates the age by `jitter_s`."""
     snapshot = replace(outcome.snapshot, served=RelayInfo(age_s + jitter_s, is_repeat=is_repeat))
     pages = tuple(replace(page, asked_at=WallMs(page.asked_at - jitter_s * 1000)) for page in snapshot.pages)
     return replace(

@@ -1,4 +1,4 @@
-"""The server of `envwatch serve` in this process, on a real socket, with boards that a test fills."""
+"""The server of `envwatch serve` in this process, on a real socket, with boards filled by the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.demo_client import Answer, Client
 
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.serving.answers import ProfileEndpoint
-from envwatch.serving.app import ServedProfile, ServingApp
+from envwatch.serving.app import ServingApp
 from envwatch.serving.listening import Address, listen
 from envwatch.serving.server import HttpServer
 from envwatch.serving.tokens import Tokens
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
     from envwatch.model.environment import Environment
     from envwatch.serving.app import Metrics
-    from envwatch.serving.connections import Connections
+    from envwatch.serving.server import Connections
 
 TOKEN = "token-of-ann-0123456789"
 OTHER = "token-of-ben-0123456789"
@@ -42,14 +42,13 @@ def tokens_of(**tokens: str) -> Tokens:
 
 @dataclass
 class Serving:
-    """A running server."""
-
     server: HttpServer
     app: ServingApp
-    profiles: dict[str, ServedProfile]
+    endpoints: dict[str, ProfileEndpoint]
+    tokens: dict[str, Tokens]
     port: int
     clock: list[Clocks]
-    """One reading: what the server's clocks show."""
+    """A single reading: the server's clocks."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -57,15 +56,13 @@ class Serving:
         return f"http://127.0.0.1:{self.port}"
 
     def show(self, rows: Sequence[Environment], profile: str = "office") -> None:
-        """Let a listing be the newest one."""
         outcome = listed(rows)
         profile_state, _ = ProfileState().apply(outcome)
-        self.server.call(partial(self.profiles[profile].endpoint.update, profile_state, outcome, reading()))
+        self.server.call(partial(self.endpoints[profile].update, profile_state, outcome, reading()))
 
     def ask(
         self, target: str = "/v1/environments", token: str | None = TOKEN, method: str = "GET", **headers: str
     ) -> Answer:
-        """Ask on a connection of its own."""
         with Client(self.url, token) as client:
             return client.ask(target, method=method, **headers)
 
@@ -74,7 +71,6 @@ class Serving:
 
 
 def until(holds: Callable[[], object]) -> None:
-    """Wait until something holds."""
     end = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < end, "it does not hold in time"
@@ -82,7 +78,7 @@ def until(holds: Callable[[], object]) -> None:
 
 
 def ends(connection: socket.socket) -> bytes:
-    """Read to the end of a connection, which a reset is too, and return what came."""
+    """Read to the end or reset of a connection, and return the bytes."""
     received = b""
     try:
         while data := connection.recv(1 << 16):
@@ -100,18 +96,19 @@ def serving(
     tls: ssl.SSLContext | None = None,
     connections: Connections | None = None,
 ) -> Iterator[Serving]:
-    """Serve profiles, by default one of two rows, until the context ends."""
+    """Serve profiles for the context's duration; the default is one profile with two rows."""
     tokens = tokens or tokens_of(ann=TOKEN, ben=OTHER)
-    profiles = {name: ServedProfile(ProfileEndpoint(), tokens) for name in names or ("office",)}
+    endpoints = {name: ProfileEndpoint() for name in names or ("office",)}
+    tokens_by_profile = dict.fromkeys(endpoints, tokens)
     clock, notes = [reading()], list[str]()
-    app = ServingApp(profiles, lambda: clock[0], notes.append, metrics)
+    app = ServingApp(endpoints, tokens_by_profile, lambda: clock[0], notes.append, metrics)
     listening = listen(Address("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
     server = HttpServer(app, listening, notes.append, tls, connections)
-    running = Serving(server, app, profiles, port, clock, notes)
+    running = Serving(server, app, endpoints, tokens_by_profile, port, clock, notes)
     server.start()
     try:
-        for name in profiles:
+        for name in endpoints:
             running.show([environment("env-1"), environment("env-2")], name)
         yield running
     finally:

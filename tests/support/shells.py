@@ -1,4 +1,4 @@
-"""envwatch as the child of a shell or of a parent that prints the terminal's settings before and after."""
+"""envwatch as the child of a shell, or of a parent that prints the terminal's settings before and after."""
 
 from __future__ import annotations
 
@@ -22,28 +22,25 @@ PARENT = str(Path(__file__).with_name("parent_program.py"))
 
 
 def wait_until_restored(terminal: Terminal) -> None:
-    """Wait for the terminal as it was, a second at most, or its share of a busy machine."""
+    """Wait up to a second, or longer on a busy machine, for the terminal's original state."""
     with at_most(1.0):
         terminal.wait_until(lambda: restored(terminal), "the terminal as it was")
 
 
 def with_parent(environ: dict[str, str], *command: str, **size: Any) -> Terminal:
-    """Run one of our programs as a shell would, with the terminal's settings before and after and its exit code."""
+    """Run a program as a shell would; print the terminal's settings before and after, and the exit code."""
     return Terminal([sys.executable, PARENT, *command[1:]], environ, **size)
 
 
 def by_script(environ: dict[str, str], script: str, *command: str) -> Terminal:
-    """Let a script of the shell start a program, its `"$@"`."""
     return Terminal(["sh", "-c", script, "sh", *command], environ)
 
 
 def bash(environ: dict[str, str]) -> Terminal:
-    """Run an interactive shell with job control."""
     return Terminal(["bash", "--norc", "--noediting", "-i"], environ | {"PS1": "$ ", "HISTFILE": ""})
 
 
 def child_of(terminal: Terminal, *, within: float = TIMEOUT_S) -> int:
-    """Wait for the program that the parent runs, and return its process id."""
     pid = terminal.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children")
     deadline = time.monotonic() + within
@@ -53,19 +50,19 @@ def child_of(terminal: Terminal, *, within: float = TIMEOUT_S) -> int:
 
 
 def states_of(pid: int) -> set[str]:
-    """Return the letters of the states of a process's threads: T when one is stopped."""
+    """Return the state letters of a process's threads; T is stopped."""
     return set(filter(None, map(_state_in, Path(f"/proc/{pid}/task").glob("*/stat"))))
 
 
 def _state_in(stat: Path) -> str:
     try:
         return stat.read_text(encoding="ascii").rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+    except (FileNotFoundError, ProcessLookupError):  # the thread has ended
         return ""
 
 
 def wait_for_stop(pid: int, *, within: float = TIMEOUT_S) -> None:
-    """Wait until all threads of a process are stopped: the shell is notified by the last one."""
+    """Wait until all threads of a process are stopped: the last thread notifies the shell."""
     deadline = time.monotonic() + within
     while states_of(pid) != {"T"}:
         assert time.monotonic() < deadline
@@ -76,12 +73,10 @@ def restored(terminal: Terminal) -> bool:
 
 
 def settings(terminal: Terminal) -> list[bytes]:
-    """Return the terminal's settings that the parent printed, before and after."""
     return re.findall(rb"^(?:\S*:){10,}\S*(?=\r\n)", terminal.received, re.MULTILINE)
 
 
 def assert_sane(terminal: Terminal, code: int) -> None:
-    """Read to the parent's end and assert that the terminal is restored and the exit code is right."""
     assert terminal.wait_for_end() == 0
     assert f"code {code}\r\n".encode() in terminal.received, terminal.text
     assert restored(terminal), modes_after(terminal.received)

@@ -1,7 +1,7 @@
-"""A listing that is ordered by the last sign of life, so that it shifts while it is walked; on a clock of its own.
+"""A listing ordered by the last sign of life, so that rows shift during a walk; with a separate clock.
 
-A row with a new heartbeat moves to the front. A walk that was about to read it misses it: the row is now on a page that
-was read before. Paging is by position of the cursor in the order, as with a database's index.
+A row with a new heartbeat moves to the front, and a walk may miss the row. Paging uses the cursor's position in the
+order.
 """
 
 from __future__ import annotations
@@ -13,26 +13,21 @@ from support.builders import NOW, page_bytes, wire_row
 from support.faulty_server import Faulty, Reply, Seen
 
 PERIOD_MS = 30_000.0
-"""From heartbeat to heartbeat."""
+"""Interval of heartbeats."""
 
 
 class Shifting(Faulty):
-    """Machines that all beat every 30 s, one after the other, and a clock that moves with each page."""
+    """Machines that beat every 30 s, one after the other, and a clock that moves with each page."""
 
     def __init__(self, count: int, page_ms: float) -> None:
-        """Prepare the listing.
-
-        Args:
-            count: how many machines there are.
-            page_ms: how long one page takes, in milliseconds.
-        """
+        """Prepare `count` machines and `page_ms` milliseconds per page."""
         super().__init__([wire_row(f"env-{number}", metadata=None) for number in range(count)])
         self.now: float = NOW
         self.left: frozenset[str] = frozenset()
-        """Ids of the machines that were deleted."""
+        """Ids of deleted machines."""
         self._page_ms = page_ms
         self._positions: dict[str, float] = {}
-        """The heartbeat with which a row was last sent, by id."""
+        """The heartbeat last sent with a row, by id."""
 
     def _beat(self, number: int) -> float:
         phase = number * PERIOD_MS / len(self.rows)
@@ -42,7 +37,7 @@ class Shifting(Faulty):
         return dict(self.rows[number], lastHeartbeat=self._beat(number))
 
     def _order(self) -> list[int]:
-        """Return the numbers of the machines that exist, the newest sign of life first."""
+        """Return the numbers of existing machines, newest sign of life first."""
         count = len(self.rows)
         newest = int((self.now - NOW) % PERIOD_MS * count / PERIOD_MS)
         order = [*range(newest, -1, -1), *range(count - 1, newest, -1)]

@@ -1,4 +1,4 @@
-"""The demo's fleet as a monitor sees it, in simulated time: fractions of a ms, and each `Date` cut to the second."""
+"""The demo's fleet under a monitor in simulated time: fractions of a ms, and each `Date` cut to the second."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 PAGE = 100
 _SKEW_MS = -317.0
-"""This machine's wall clock is behind the server's by so much."""
+"""Offset of this machine's wall clock from the server's."""
 _BOOTED_AT = NOW / 1000 - 345_678.9
 
 
 def simulated_life(
     size: int, polls: int, *, seed: int = 7, every_s: float = 5.0
 ) -> Iterator[tuple[Moment, Listed, MonitorChanges]]:
-    """Yield what is known after each poll of a fleet from its opening on, the listing, and what that changed."""
+    """Yield each poll's moment, listing and changes, from the fleet's opening on."""
     server, chance = SimulatedServer(size, seed), random.Random(seed)
     monitor = Monitor.create({NO_PROFILE: Limits()})
     for number in range(polls):
@@ -49,13 +49,13 @@ def simulated_life(
 
 
 def clocks(at: float) -> Clocks:
-    """This machine's clocks at a moment of the server's, as `time` gives them: nanoseconds cut to a float."""
+    """Return this machine's clocks at a server's moment, as `time` gives them: nanoseconds cut to a float."""
     seconds = (at + _SKEW_MS) / 1000
     return Clocks(WallMs(round(seconds, 7) * 1000), MonotonicS(round(at / 1000 - _BOOTED_AT, 9)))
 
 
 class SimulatedServer:
-    """Answers as the demo's server does, at moments of the server's clock that only grow."""
+    """Answers as the demo's server does; moments of the server's clock only grow."""
 
     def __init__(self, size: int, seed: int = 7) -> None:
         self.opened_at = NOW + 1_234.5
@@ -65,7 +65,6 @@ class SimulatedServer:
         self._pool = Pool()
 
     def listing(self, at: float) -> Listed:
-        """Walk over all pages, from a moment on."""
         started = clocks(at)
         pages, bounds, received = [], [], 0
         after: str | None = None

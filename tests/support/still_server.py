@@ -1,4 +1,4 @@
-"""A demo server whose listing keeps the rows of its first moment: a test can count them, however long it takes."""
+"""A demo server whose listing keeps the first rows, so that a slow test can count the rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from envwatch.demo.server import Server
 
 
 class _StillFleet(SimulatedFleet):
-    """A fleet of which every moment looks like the first; only the ages of the heartbeats grow."""
+    """A fleet whose rows never change; only the heartbeats' ages grow."""
 
     def page(self, now: int, **wanted: Any) -> tuple[list[bytes], bool]:
         del now
@@ -24,7 +24,7 @@ class _StillFleet(SimulatedFleet):
 
 
 def still_server(size: int, seed: int, key: str) -> Server:
-    """Start a server on such a fleet; its clock is the machine's, so that nothing is said of a clock that stands."""
+    """Start a server on such a fleet with the machine's clock, so that no clock appears to stand still."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("envwatch.demo.server.SimulatedFleet", _StillFleet)
         return Server(FleetSpec(size, seed), key=key)

@@ -1,4 +1,4 @@
-"""Textual parses its default CSS anew for every app; the apps of the tests share what has been parsed once."""
+"""Shares parsed default CSS among the tests' apps; Textual parses the text again for every app."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def share() -> None:
-    """Keep the parsed rules of each text under each set of variables: a rule set does not change once parsed."""
+    """Cache the parsed rules of each text and set of variables: a rule set does not change after parsing."""
     parse = Stylesheet._parse_rules  # noqa: SLF001  it has a cache, but one for each stylesheet
     parsed: dict[Any, list[RuleSet]] = {}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 _SEQUENCE = re.compile(rb"\x1b\[([<>?=]?)([0-9;:]*)([a-zA-Z])")
 
 USUAL = {7, 25}
-"""Private modes that are set in a fresh terminal: line wrap and a visible cursor."""
+"""Private modes set in a fresh terminal: line wrap and a visible cursor."""
 
 ALTERNATE_SCREEN, SYNCHRONISED, BRACKETED_PASTE, FOCUS, IN_BAND_RESIZE = 1049, 2026, 2004, 1004, 2048
 MOUSE = {1000, 1002, 1003, 1005, 1006, 1015, 1016}
@@ -16,8 +16,6 @@ MOUSE = {1000, 1002, 1003, 1005, 1006, 1015, 1016}
 
 @dataclass
 class Modes:
-    """The state of a terminal."""
-
     private: set[int] = field(default_factory=lambda: set(USUAL))
     keyboard: int = 0
     """Depth of the stack of keyboard protocols."""
@@ -26,11 +24,9 @@ class Modes:
     titles: int = 0
     """Depth of the stack of titles."""
     ever: set[int] = field(default_factory=set)
-    """Private modes that were ever set."""
 
 
 def modes_after(received: bytes | bytearray) -> Modes:
-    """Return the state of a fresh terminal after these bytes."""
     modes = Modes()
     saved = b""
     for prefix, numbers, final in (match.groups() for match in _SEQUENCE.finditer(received)):
@@ -52,5 +48,4 @@ def modes_after(received: bytes | bytearray) -> Modes:
 
 
 def is_fresh(modes: Modes) -> bool:
-    """Whether a terminal is in its initial state."""
     return (modes.private, modes.keyboard, modes.rendition, modes.titles) == (USUAL, 0, b"", 0)

@@ -1,6 +1,6 @@
-"""A small dashboard for a terminal of its own: a table of ages that ticks, a status line, a box with an input.
+"""A small dashboard for a terminal: a table of ages that ticks, a status line, a box with an input.
 
-`python ticking_app.py frames|plain [seconds a tick]`: without seconds it ticks when `t` is pressed.
+`python ticking_app.py frames|plain [seconds a tick]`: without seconds, the key `t` ticks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TEXT = Style(color="#e0e0e0", bgcolor="#1e1e1e")
 
 
 class Ages(Widget):
-    """One line per environment, with the age at the left, where it is cheap to draw."""
+    """One line per environment, with the age at the left, where drawing is cheap."""
 
     tick = 0
     flood = 0
@@ -50,8 +50,6 @@ class Ages(Widget):
 
 
 class Box(ModalScreen[None]):
-    """A modal box over the table."""
-
     DEFAULT_CSS = "Box { align: center middle; } Box Input { width: 30; }"
     BINDINGS: ClassVar = [("escape", "dismiss", "Close")]
 
@@ -89,7 +87,7 @@ class TickingApp(App[None]):
         ages = self.query_one(Ages)
         ages.flood += 1
         ages.refresh()
-        # Reports each flood past a terminal that is not read: one byte per frame, sent to the terminal or not.
+        # Reports each flood even if nobody reads the terminal: one byte per frame, sent to the terminal or not.
         self.call_after_refresh(os.write, int(os.environ["FLOODS_FD"]), b".")
 
     def action_box(self) -> None:
@@ -100,7 +98,7 @@ class TickingApp(App[None]):
 
 
 class FramesTickingApp(TickingApp):
-    """The same with a `FrameWriter`, wired as in `TerminalApp`, but with Textual's own driver and input."""
+    """The same with a `FrameWriter`, wired as in `TerminalApp`, but with Textual's driver and input."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,27 +15,27 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.limits import Limits
 from envwatch.query.field_types import MatchContext
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS, searched_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from envwatch.query.language import Query, Searchable
+    from envwatch.query.language import Query
+    from envwatch.views.table.columns import Column
 
 JUDGE = PresenceRule(Limits())
 ALL = tuple(COLUMNS.values())
 
 
 def tracked(*, metadata: dict[str, Any] | None = None, **changes: Any) -> TrackedEnvironment:
-    """A tracked environment; `metadata` is merged over that of a healthy row, None removes a key."""
+    """Return a tracked environment; `metadata` is merged into a healthy row's metadata, None removes a key."""
     merged = wire_row()["metadata"] | (metadata or {})
     row = environment(**{"metadata": {key: value for key, value in merged.items() if value is not None}} | changes)
     return TrackedEnvironment(environment=row, verdict=JUDGE.verdict(row, NOW))
 
 
-def matches(query: Query, one: TrackedEnvironment, now: float = NOW, columns: Sequence[Searchable] = ALL) -> bool:
-    """Whether a query matches one environment."""
-    return query.test(MatchContext(now), columns)(one)
+def matches(query: Query, one: TrackedEnvironment, now: float = NOW, columns: Sequence[Column] = ALL) -> bool:
+    return query.test(MatchContext(now), searched_in(columns))(one)
 
 
 BARE = tracked(
@@ -47,7 +47,7 @@ BARE = tracked(
     currentMode=None,
     listenerInstanceId=None,
 )
-"""A row that has nothing but what every row has."""
+"""A row with mandatory fields only."""
 
 
 def named(name: str, **changes: Any) -> TrackedEnvironment:

@@ -16,15 +16,15 @@ from support.builders import environment
 
 from envwatch.cli.bootstrap import report_crash
 from envwatch.cli.commands.dashboard import show
+from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import ListedPage, Snapshot
+from envwatch.redactor import Redactor
 from envwatch.sources.poller import Poller
 from envwatch.sources.session import Session
-from envwatch.storage.export import export_here
 from envwatch.storage.log import PollLog
-from envwatch.storage.redactor import Redactor
 from envwatch.tui.app import EnvwatchApp
 from envwatch.tui.arguments import Inputs, Persistence
 
@@ -33,26 +33,21 @@ if TYPE_CHECKING:
 
 
 class SmallClient:
-    """Lists a few environments, one of them offline."""
-
     async def snapshot(self) -> Snapshot:
-        """List the environments."""
         now = time.time() * 1000
         rows = [environment(f"env-{number}", lastHeartbeat=now) for number in range(12)]
         return Snapshot(pages=(ListedPage([*rows, environment("off-1", connectionId=None)], WallMs(now)),), requests=1)
 
 
 class UnendingApp(EnvwatchApp):
-    """Ignores every key that would end it."""
+    """Ignores every key that ends an app."""
 
     def exit(self, result: int | None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
-        """End after TERM only."""
         if return_code == 128 + signal.SIGTERM:
             super().exit(result, return_code, message)
 
 
 async def main(poll_log: PollLog) -> int:
-    """Run the app."""
     targets = {NO_PROFILE: target_of(Poller(SmallClient(), Limits()))}
     async with Session(targets, poll_log.observe) as session:
         app = UnendingApp(Inputs(targets=targets, outcomes=session), Persistence(export=export_here))

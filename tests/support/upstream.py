@@ -1,4 +1,4 @@
-"""The demo's server as the platform that `envwatch serve` asks, which can be shut, held up, and made to lie."""
+"""The demo's server as upstream of `envwatch serve`, behind a proxy that can be shut, held up, and made to lie."""
 
 from __future__ import annotations
 
@@ -23,22 +23,17 @@ T = TypeVar("T")
 
 
 class Upstream:
-    """A proxy before the demo's server: it counts requests, and can be shut, held up, and made to lie.
-
-    Args:
-        url: of the demo.
-    """
+    """A proxy that counts requests, and can be shut, held up, and made to lie."""
 
     def __init__(self, url: str) -> None:
         self.demo = url.removeprefix("http://")
         self.requests = 0
-        """Requests for the listing that came."""
         self.date_error_s = 0.0
-        """By how much its `Date` is wrong."""
+        """Error of the answers' `Date`."""
         self.renamed: tuple[bytes, bytes] = (b"", b"")
-        """A text in its answers, and what stands there instead."""
+        """A text in the answers, and the replacement."""
         self.renamed_at: float | None = None
-        """The monotonic second of the first answer with that."""
+        """Monotonic second of the first answer with the replacement."""
         self.going_on = Event()
         """Unset while every answer is held up."""
         self.going_on.set()
@@ -52,7 +47,6 @@ class Upstream:
         return f"http://127.0.0.1:{self._port}"
 
     def rename(self, before: bytes, after: bytes) -> None:
-        """Let another text stand in its answers from now on."""
         self.renamed_at, self.renamed = None, (before, after)
 
     def count(self) -> None:
@@ -60,14 +54,13 @@ class Upstream:
             self.requests += 1
 
     def open(self) -> None:
-        """Listen, again on the same port."""
+        """Listen on the same port again."""
         self._server = _Server(("127.0.0.1", self._port), _Exchange)
         self._server.upstream = self
         self._port = self._server.server_address[1]
         Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def shut(self) -> None:
-        """Close the port and all connections."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -96,7 +89,7 @@ class _Server(ThreadingHTTPServer):
         self._connections.clear()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves is no error."""
+        """Ignore a client that leaves."""
 
 
 class _Exchange(BaseHTTPRequestHandler):
@@ -134,7 +127,6 @@ class _Exchange(BaseHTTPRequestHandler):
 
 @contextmanager
 def demo_upstream(size: int = 40, seed: int = 7) -> Iterator[tuple[Upstream, str]]:
-    """Run the demo's server behind an `Upstream`; give that and the key."""
     with ChildServer.start(FleetSpec(size, seed)) as demo:
         upstream = Upstream(demo.base_url)
         try:
@@ -145,7 +137,7 @@ def demo_upstream(size: int = 40, seed: int = 7) -> Iterator[tuple[Upstream, str
 
 
 def wait_until(condition: Callable[[], T | None], what: str, within: float = TIMEOUT_S) -> T:
-    """Return the first result of a condition that is true."""
+    """Return the first true result of a condition."""
     deadline = time.monotonic() + within
     while not (result := condition()):
         assert time.monotonic() < deadline, f"not within {within:g} s: {what}"

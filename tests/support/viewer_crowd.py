@@ -22,22 +22,17 @@ POLL_S = 1.0
 
 @dataclass
 class Crowd:
-    """What became of the requests."""
+    """Counts of answers."""
 
     answers: int = 0
     official: int = 0
-    """Listings that the SDK has read."""
     refused: list[str] = field(default_factory=list)
 
 
 @asynccontextmanager
 async def crowd(url: str, viewers: int, official: int = 0) -> AsyncIterator[Crowd]:
-    """Let viewers poll every second as long as the context lasts.
-
-    Args:
-        url: of the server.
-        viewers: light clients, each on a connection of its own.
-        official: clients of the SDK, each in a thread.
+    """Let viewers poll every second: `viewers` light clients with a connection each, and `official` SDK clients in
+    threads.
     """
     seen, over = Crowd(), Event()
     threads = [Thread(target=_official, args=(url, seen, over), daemon=True) for _ in range(official)]

@@ -1,4 +1,4 @@
-"""A clock for several tasks that wait at once: time passes only when the test says so."""
+"""A clock for concurrently waiting tasks: time passes only at the test's command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from envwatch.model.clock import Clocks, MonotonicS, WallMs
 from envwatch.sources.poller import Runtime
 
 _TURNS = 12
-"""Turns of the event loop in which everything settles that does not wait for time."""
+"""Turns of the event loop that settle everything except waits for time."""
 
 
 class _Alarm(NamedTuple):
@@ -22,8 +22,6 @@ class _Alarm(NamedTuple):
 
 @dataclass
 class VirtualTime:
-    """Clocks that stand still until `pass_to`."""
-
     now: float = 0.0
     """Monotonic seconds."""
     random: float = 1.0
@@ -52,7 +50,7 @@ class VirtualTime:
         await self.wait(asyncio.Event(), seconds)
 
     async def settle(self) -> None:
-        """Let every task do what needs no time."""
+        """Run every task up to the next wait for time."""
         for _ in range(_TURNS):
             await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""The key that acknowledges: a note is asked for, and the problem is no news until it recovers."""
+"""The acknowledging key: asks for a note; the problem is no news until recovery."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def lost(name: str, ago: float = 300_000, **changes: Any) -> Environment:
 
 
 def rows(at: float = NOW) -> list[Environment]:
-    """Two that are offline, `ada` since later, one that is late, one that is well."""
+    """Return two offline rows (`ada` more recently), a late row, and a healthy row."""
     return [lost("ada"), lost("bob", 600_000), named("cyd", lastHeartbeat=at - 60_000), named("dan", at)]
 
 
 def late_rows() -> list[Environment]:
-    """Three that are late and stand in the table, and one that is well."""
+    """Return three late rows, which are in the table, and a healthy row."""
     return [*(named(name, lastHeartbeat=NOW - 60_000) for name in ("cyd", "fay", "guy")), named("dan")]
 
 
@@ -64,7 +64,6 @@ async def dashboard(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIte
 
 
 def in_block(stage: Stage) -> list[str]:
-    """The names in the block, each the only one of its line."""
     return [name_in(line) for line in stage.block]
 
 
@@ -73,19 +72,17 @@ def name_in(line: str) -> str:
 
 
 def glyphs(stage: Stage) -> dict[str, str]:
-    """The glyph of each line of the block, and the sign behind each name in the table."""
+    """Return the glyph of each block line, and the sign behind each name in the table."""
     place, top = stage.titles.index("MODE") - 2, stage.lines.index(stage.titles) + 1
     rows = [line for line in stage.lines[top:-2] if re.match(r".[> ►][^ ─-] ", line)]
     return {name_in(line): line[2] for line in stage.block} | {name_in(line): line[place] for line in rows}
 
 
 def go_to_group(stage: Stage) -> None:
-    """Put the cursor on the header of the first group."""
     assert stage.table.select(stage.table.headers[0].key)
 
 
 def notes(stage: Stage) -> dict[str, str]:
-    """The note of each acknowledged environment."""
     return {id_.removeprefix("env-"): ack.note for (_, id_), ack in stage.app.state.monitor.acks.items()}
 
 
@@ -530,7 +527,7 @@ async def test_a_key_that_comes_with_the_enter_acknowledges_once() -> None:
 
 
 def web(n: int, at: float | None = None) -> Environment:
-    """A machine of a pod; it is lost without the time of its last heartbeat."""
+    """Return a machine of a pod; a lost machine has no last heartbeat."""
     changes = {"connectionId": None, "lastHeartbeat": None} if at is None else {"lastHeartbeat": at - 1_000}
     return named(f"web-{n}", podId="p-7", lastSeenAt=NOW, **changes)
 
@@ -548,7 +545,6 @@ async def power_cut(*others: Environment, **wishes: Any) -> AsyncIterator[Stage]
 
 
 def style_of(stage: Stage, name: str, text: str) -> Style:
-    """The style of a text in the first line that contains a name."""
     strips = stage.app.screen._compositor.render_strips()  # noqa: SLF001  as `Stage.lines`
     line = next(strip for strip, drawn in zip(strips, stage.lines, strict=True) if name in drawn)
     style = next(segment.style for segment in line if text in segment.text)
@@ -675,7 +671,7 @@ SERVERS = {HOME: ONE, WORK: ONE, AWAY: OTHER}
 
 @asynccontextmanager
 async def dashboard_of_servers(**wishes: Any) -> AsyncIterator[Stage]:
-    """Two profiles of one server and one of another one; all list `ada`, who is offline."""
+    """Run two profiles of one server and a profile of another server; all list `ada`, who is offline."""
     async with staged((120, 24), profiles=tuple(SERVERS), servers=SERVERS, **wishes) as stage:
         for profile in SERVERS:
             await stage.show([lost("ada"), named("bob")], profile)
@@ -683,7 +679,6 @@ async def dashboard_of_servers(**wishes: Any) -> AsyncIterator[Stage]:
 
 
 async def go_to_home(stage: Stage) -> None:
-    """Put the cursor on the row of `ada` under the profile `home`."""
     for _ in SERVERS:
         if [tracked.key for tracked in stage.app.dashboard.target.environments] == [(HOME, ADA)]:
             return
@@ -697,7 +692,6 @@ def alerting(stage: Stage) -> set[SafeText]:
 
 
 def marked(stage: Stage) -> set[str]:
-    """The profiles whose line of `ada` is marked as acknowledged."""
     return {name for name in SERVERS for line in stage.block if f"{name} ada" in line and "✓" in line}
 
 

@@ -16,7 +16,7 @@ from envwatch.tui.screens.event_log import EventLogScreen, WholeEvent
 from envwatch.tui.screens.menu import CopyMenu, Menu
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.event_list import EventList
-from envwatch.views.events.rewound_text import NOT_NOW
+from envwatch.views.status_text import NOT_NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ def rows(at: float, *down: str, mode: str = "standard") -> list[Environment]:
 
 @asynccontextmanager
 async def log(*listings: tuple[str, ...]) -> AsyncIterator[Stage]:
-    """An open log after listings five seconds apart, each with the names that are down; the first has all up."""
+    """Open a log after listings five seconds apart, each with the names down; the first has all up."""
     async with staged((80, 24)) as stage:
         await stage.show(rows(stage.at))
         for down in listings:
@@ -64,7 +64,6 @@ def events(stage: Stage) -> EventList:
 
 
 def answer(stage: Stage) -> str:
-    """What stands below the list; the log is on top."""
     assert isinstance(stage.app.screen, EventLogScreen)
     return " ".join(str(stage.app.screen.query_one(WholeEvent).content).split())
 

@@ -1,4 +1,4 @@
-"""The real app on scripted outcomes: what it shows of a poll, what keys do to it and to the poller."""
+"""The real app on scripted outcomes: the screen, and the effect of keys on screen and poller."""
 
 from __future__ import annotations
 
@@ -332,7 +332,7 @@ async def test_help_names_every_key_once() -> None:
     async with staged((80, 110)) as stage:
         await stage.press("question_mark")
         text = "\n".join(stage.lines)
-        titles = {title for section, title in SECTIONS.items() if section != "command"}  # which needs one of the user
+        titles = {title for section, title in SECTIONS.items() if section != "command"}  # needs a user-defined command
         assert titles <= {line.strip() for line in stage.lines}
         entries = ("n +Next loss", "N +Back from the next loss", "p +Pause", "r +Refresh now", "E +Explain", "0 +Reset")
         for line in entries:
@@ -522,7 +522,6 @@ async def test_reset_shows_everything_as_one_list_but_keeps_columns_and_baseline
 
 
 def pane_of(stage: Stage) -> list[str]:
-    """The lines of the detail pane beside the table."""
     return [line.partition("▏")[2].strip() for line in stage.lines if "▏" in line]
 
 

@@ -1,4 +1,4 @@
-"""What an ASCII terminal gets for characters that it cannot show."""
+"""Replacements for characters that an ASCII terminal cannot show."""
 
 from __future__ import annotations
 

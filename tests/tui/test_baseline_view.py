@@ -1,4 +1,4 @@
-"""The keys of the baseline: marking a moment, and seeing only what differs from it."""
+"""The baseline keys: mark a moment, and show only differing rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 SANDBOXES = {"bob", "cyd"}
-"""Rows whose end needs nobody, so that they stay in the table."""
+"""Rows whose end needs nobody, so they stay in the table."""
 
 
 def named(name: str, at: float, **changes: Any) -> Environment:
@@ -42,7 +42,6 @@ def those(at: float, *names: str) -> list[Environment]:
 
 @asynccontextmanager
 async def marked(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterator[Stage]:
-    """A dashboard whose baseline is a fleet of four, all well."""
     async with staged(size, **wishes) as stage:
         await stage.show(those(stage.at, "ada", "bob", "cyd", "dan"))
         await stage.press("m")
@@ -50,7 +49,7 @@ async def marked(size: tuple[int, int] = (80, 24), **wishes: Any) -> AsyncIterat
 
 
 async def change(stage: Stage) -> None:
-    """A minute later: `ada` has another mode, `bob` is off, `cyd` is gone, `dan` is as he was and `eve` is new."""
+    """A minute later: `ada` has another mode, `bob` is off, `cyd` is gone, `dan` is unchanged and `eve` is new."""
     for stage.now in (60, 65):
         await stage.show(
             [
@@ -62,7 +61,6 @@ async def change(stage: Stage) -> None:
 
 
 def differences(stage: Stage) -> dict[str, str]:
-    """What the table says of each row."""
     start = stage.titles.index("SINCE THE BASELINE")
     rows = [line for line in stage.lines_of(stage.table) if re.match(r"[▌ ][► ][●◐○·?] ", line)]
     return {line[20:].split()[0]: line[start:].strip() for line in rows}

@@ -1,4 +1,4 @@
-"""The bell: a key turns it on, and what reaches the terminal then."""
+"""The bell: the key, and the bytes to the terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 def profile_state(at: float, lost: int = 0, count: int = 4) -> list[Environment]:
-    """So many environments, the first few of them offline."""
     return [
         environment(
             f"env-{n}", **({"connectionId": None, "lastHeartbeat": None} if n < lost else {"lastHeartbeat": at})
@@ -37,7 +36,6 @@ def profile_state(at: float, lost: int = 0, count: int = 4) -> list[Environment]
 
 @asynccontextmanager
 async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator[Stage]:
-    """A dashboard whose bell is on, just when some were lost."""
     async with staged(**{"bell": True, "policies": soon(), **wishes}) as stage:
         await stage.show(profile_state(stage.at, 0, count))
         stage.now = 5
@@ -46,7 +44,6 @@ async def ringing(lost: int = 1, count: int = 4, **wishes: Any) -> AsyncIterator
 
 
 async def pass_on(stage: Stage, seconds: int, lost: int, count: int = 4) -> None:
-    """Let time pass in steps of five seconds with a listing each, and nothing new in them."""
     for _ in range(seconds // 5):
         await stage.tick(5)
         await stage.show(profile_state(stage.at, lost, count))
@@ -145,7 +142,7 @@ async def test_what_was_acknowledged_before_and_fails_anew_rings() -> None:
 
 
 async def test_an_acknowledged_flapper_that_stays_down_rings_once_as_it_begins_to_flap() -> None:
-    """Its incident opened then, and stays open as long as the environment is down."""
+    """The incident opened at the begin of flapping, and stays open while the environment is down."""
 
     def down(at: float) -> list[Environment]:
         return [

@@ -1,4 +1,4 @@
-"""The keys that copy: the name, what is selected, or one of the texts in a menu; by the clipboard or as plain text."""
+"""The copy keys: name, selection, or a text from the menu; to the clipboard or as plain text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from support.app_harness import Stage
 
 LABELS = COPY_LETTERS.keys() - {"update command", "names", "environment ids"}
-"""The texts of one row, which updates itself."""
+"""Texts of one row that updates itself."""
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ def _no_tmux(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plain(stage: Stage) -> list[str]:
-    """The lines of the plain text, without the present above it and the keys below it."""
+    """Return the plain text's lines, without the present's lines above and the keys below."""
     assert isinstance(stage.app.screen, PlainText)
     return stage.lines[stage.app.screen.query_one(PresentLines).region.bottom : -1]
 
@@ -202,7 +202,6 @@ async def test_where_no_environment_is_a_row_key_says_so() -> None:
 
 @asynccontextmanager
 async def on_a_group() -> AsyncIterator[Stage]:
-    """The cursor on the header of a group of two environments."""
     async with staged((80, 24)) as stage:
         await stage.show([environment(f"env-{name}", connectionName=name) for name in ("ada", "bob")])
         await stage.press("b", "p", "enter", "g")

@@ -1,4 +1,4 @@
-"""Where steps from event to event lead: to the polls that brought them, as they were recorded."""
+"""Steps from event to event lead to the polls that recorded the events."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ DAY = timedelta(days=1) / timedelta(seconds=1)
 
 
 class Recorded(NamedTuple):
-    """What is recorded at a time, in seconds after `NOW`."""
+    """A recorded step, in seconds after `NOW`."""
 
     at: float
     events: int = 0
     is_poll: bool = True
     profile: SafeText = NO_PROFILE
     estimate_is_off_by: float = 0.0
-    """Seconds by which the server's clock is estimated wrong then."""
+    """Error of the estimated server clock in seconds."""
 
 
 class Shortening(MemoryHistory):
@@ -53,7 +53,7 @@ class Shortening(MemoryHistory):
 
 
 def pasts_of(*steps: Recorded) -> Mapping[SafeText, Shortening]:
-    """Pasts of the profiles in their order; the events of a step are named by its time."""
+    """Return the profiles' pasts; a step's events are named by time."""
     pasts = {each.profile: Shortening(each.profile) for each in steps}
     for at, events, is_poll, profile, off_by in steps:
         happened = ServerMs(NOW + (at + off_by) * 1000)
@@ -67,8 +67,6 @@ def pasts_of(*steps: Recorded) -> Mapping[SafeText, Shortening]:
 
 
 class Walk:
-    """Goes through pasts, from the present or from the end of a replay."""
-
     def __init__(self, *steps: Recorded, is_replay: bool = False) -> None:
         self.pasts = pasts_of(*steps)
         self._destinations = Destinations(PastReader(self.pasts), has_several=len(self.pasts) > 1)
@@ -85,19 +83,17 @@ class Walk:
         self.text = ""
 
     async def go(self, at: float) -> None:
-        """Go to a time."""
         self.place, self.text, _ = await self._destinations.find(
             AtTime(WallMs(NOW + at * 1000)), self.place, self._present
         )
 
     async def event(self, by: int) -> float | None:
-        """Go so many events on, and return where that is; None for the present."""
+        """Go `by` events on, and return the time; None for the present."""
         goal = EventSteps(by, is_wanted=lambda _: True)
         self.place, self.text, _ = await self._destinations.find(goal, self.place, self._present)
         return None if self.place is None else (self.place.wall - NOW) / 1000
 
     async def all_events(self, by: int) -> list[float | None]:
-        """Go from event to event until there is none."""
         found = list[float | None]()
         while not self.text.startswith("no "):
             assert len(found) < 100, "it leads to the same places for ever"
@@ -107,7 +103,7 @@ class Walk:
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[Recorded]:
-    """Polls and what time alone brought, also days apart, under one or two profiles."""
+    """Draw polls and changes by time alone, also days apart, under one or two profiles."""
     profiles = draw(st.sampled_from([(NO_PROFILE,), (HOME, WORK)]))
     steps, at = [Recorded(-1, profile=profiles[0])], 0.0
     for _ in range(draw(st.integers(1, 12))):
@@ -121,7 +117,7 @@ def lives(draw: st.DrawFn) -> list[Recorded]:
 
 
 def eventful(steps: Sequence[Recorded]) -> list[float]:
-    """The polls that brought events, by the order of recording alone."""
+    """Return the polls with events, by the order of recording alone."""
     order = list(dict.fromkeys(each.profile for each in steps))
     found = set[tuple[float, int]]()
     for place, each in enumerate(steps):

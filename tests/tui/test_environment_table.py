@@ -1,4 +1,4 @@
-"""The table alone: its cursor, its ghosts, its order, its columns, its mouse, and how little it draws."""
+"""The table alone: cursor, ghosts, order, columns, mouse, and amount of drawing."""
 
 from __future__ import annotations
 
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 
 class CountingTable(EnvironmentTable):
-    """A table that remembers which of its lines were drawn, and what was to be drawn anew."""
-
     drawn: ClassVar[list[int]] = []
     stale: ClassVar[list[Region]] = []
 
@@ -74,8 +72,6 @@ class TableApp(App[None]):
 
 
 class Stand:
-    """A table with the fleet that it shows and the clock that it knows."""
-
     def __init__(self, app: TableApp, pilot: Pilot[None]) -> None:
         self.app = app
         self.pilot = pilot
@@ -84,7 +80,6 @@ class Stand:
         self.now = 0.0
 
     async def show(self, rows: Sequence[Environment]) -> None:
-        """Let a listing come, now."""
         self.profile_state, _ = self.profile_state.apply(listed(rows, NOW + self.now * 1000))
         await self.wait(0)
         monitor, state = Monitor(Fleet({NO_PROFILE: self.profile_state})), self.table.state
@@ -92,7 +87,6 @@ class Stand:
         await self.pilot.pause()
 
     async def wait(self, seconds: float) -> None:
-        """Let time pass."""
         self.now += seconds
         self.table.state = replace(self.table.state, now=reading(NOW + self.now * 1000))
         await self.pilot.pause()
@@ -143,12 +137,12 @@ def lost(name: str, ago: float = 300_000) -> Environment:
 
 
 def quiet(name: str) -> Environment:
-    """A row that is late from half a second after `NOW`."""
+    """Return a row that is late from half a second after `NOW`."""
     return named(name, lastHeartbeat=NOW - 44_500)
 
 
 def ended(name: str) -> Environment:
-    """A row that is down and stays in the table, as its end needs nobody."""
+    """Return a down row that stays in the table, because the end needs nobody."""
     return named(name, deviceId=f"{SANDBOX_DEVICE}{name}", connectionId=None, lastHeartbeat=None)
 
 
@@ -247,7 +241,7 @@ async def test_a_row_that_vanishes_under_the_cursor_stays_as_a_ghost_until_it_is
             table.now += 5
             await table.show(gone)
         assert table.cursor == "b"
-        table.now += 3_700  # the fleet forgets it
+        table.now += 3_700  # the fleet forgets the row
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         await table.show(several("a", "c", at=NOW + table.now * 1000))
         assert "env-b" not in table.profile_state.environments

@@ -1,4 +1,4 @@
-"""The bytes of escape sequences: no text gets out of its payload."""
+"""The bytes of escape sequences: no text escapes from a payload."""
 
 import base64
 import re

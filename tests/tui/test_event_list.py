@@ -1,10 +1,10 @@
-"""The list of events alone: which groups are open, and what is filtered when."""
+"""The list of events: open groups, and times of filtering."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -85,23 +85,14 @@ async def test_groups_of_other_moments_environments_and_kinds_open_apart() -> No
         assert sum("web-" in line and "together" not in line for line in lines(events)) == 3
 
 
-@dataclass(frozen=True, slots=True)
-class AnyWord(Word):
-    """A word that every text contains, and the texts that were searched for the word."""
-
-    texts: list[str] = field(default_factory=list, compare=False)
-
-    def matches(self, text: str) -> bool:
-        self.texts.append(text)
-        return True
-
-
 class Searched(list[str]):
-    """The texts that were searched by a query."""
-
     @property
     def query(self) -> Query:
-        return Query((AnyWord("any", "", wildcards=None, state=None, texts=self),))
+        def matches(text: str) -> bool:
+            self.append(text)
+            return True
+
+        return Query((Word("any", "", matches, state=None),))
 
 
 def singles(count: int, start: int = 0) -> list[Event]:

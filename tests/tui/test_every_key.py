@@ -1,4 +1,4 @@
-"""Every key: that the help shows it, that it is its own, that it does something, and that it never ends the program."""
+"""Every key is in the help, is unique, has an effect, and never ends the program."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NODES: Final[tuple[type[DOMNode], ...]] = (EnvironmentTable, DetailPane, FilterB
 
 
 def declared(*nodes: type[DOMNode]) -> list[Binding]:
-    """Every binding that some classes and our bases of theirs declare, once for all of its keys."""
+    """Return every binding of the classes and of envwatch's base classes, once for all keys."""
     ours = dict.fromkeys(base for node in nodes for base in node.__mro__ if base.__module__.startswith("envwatch."))
     bindings = [binding for base in ours for binding in vars(base).get("BINDINGS", ())]
     assert all(isinstance(binding, Binding) for binding in bindings)
@@ -56,11 +56,11 @@ EVERYWHERE: Final = declared(*dict.fromkeys(node for nodes in binding_scopes() f
 IDS: Final = {binding.id: binding for binding in ALL if binding.id}
 
 LEAVES: Final = {"app.quit", "app.interrupt", "app.suspend"}
-"""What ends the program or stops it: with its own tests in `test_app`, `test_lifecycle` and `test_suspend`."""
+"""Keys that end or stop the program, tested in `test_app`, `test_lifecycle` and `test_suspend`."""
 
 
 def problems_and_old(at: float) -> list[Environment]:
-    """Forty rows, of every presence, some of them in pods, one of them offline for days."""
+    """Return forty rows of every presence, some in pods, one offline for days."""
     return [
         *beating(34, at, metadata={"gitBranch": "main", **{f"more{n}": n for n in range(20)}}),
         *(environment(f"late-{n}", lastHeartbeat=at - 60_000, podId=f"p-{n}") for n in range(3)),
@@ -74,15 +74,12 @@ async def settle(stage: Stage) -> None:
     await stage.pilot.pause()
 
 
-# What is declared.
-
-
 def test_every_binding_of_every_screen_and_dialog_has_an_id_of_its_own_and_a_description() -> None:
     assert all(binding.id and binding.description for binding in EVERYWHERE)
     counts = Counter(binding.id for binding in dict.fromkeys(EVERYWHERE))
-    assert [id_ for id_, count in counts.items() if count > 1] == ["app.help"]  # the app's, and that of its screens
+    assert [id_ for id_, count in counts.items() if count > 1] == ["app.help"]  # the app's key, and the screens' key
     assert {binding.id for binding in EVERYWHERE} == set(binding_ids())
-    assert {id_.partition(".")[0] for id_ in IDS} == SECTIONS.keys() - {"command"}  # keys of the user's own commands
+    assert {id_.partition(".")[0] for id_ in IDS} == SECTIONS.keys() - {"command"}  # for user-defined commands
 
 
 def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
@@ -97,10 +94,7 @@ def test_every_screen_and_widget_with_bindings_is_known_to_the_keymap() -> None:
 
 
 def test_the_table_has_at_most_32_keys_by_default_and_6_of_the_time_machine() -> None:
-    """Count a binding with several keys once, and the digits that show a part of the fleet as one.
-
-    Not counted are ctrl+c and ctrl+z, which are the terminal's.
-    """
+    """A binding with several keys counts once, as do the digits for parts of the fleet. ctrl+c and ctrl+z do not."""
     bound = [binding for binding in declared(EnvironmentTable, Dashboard, EnvwatchApp) if has_key(binding)]
     kinds = {"preset" if binding.action.startswith("preset(") else binding.id for binding in bound}
     history = {binding.id for binding in bound if (binding.id or "").startswith("history.")}
@@ -168,7 +162,6 @@ async def test_q_closes_layers_and_quits_only_on_the_table(size: tuple[int, int]
 
 
 async def begin_again(stage: Stage, view: View) -> None:
-    """Leave whatever keys opened, and take back what they changed in the dashboard."""
     app, dashboard = stage.app, stage.app.dashboard
     while len(app.screen_stack) > 1:
         await stage.press("escape")
@@ -195,9 +188,6 @@ async def test_a_key_that_can_do_nothing_now_says_so() -> None:
             assert stage.lines == start, keys
 
 
-# What is documented.
-
-
 async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters() -> None:
     async with staged((80, 24), keymap={"find.filter": "f"}) as stage:
         await stage.press("question_mark")
@@ -208,7 +198,7 @@ async def test_the_first_page_of_the_help_has_legend_ten_keys_and_three_filters(
             assert f"   {mark} " in stage.text
         assert len(FIRST_KEYS) == 10
         assert all(text in stage.text for text in FIRST_KEYS.values())
-        assert re.search("  f +filter", stage.text)  # the user's own key
+        assert re.search("  f +filter", stage.text)  # the user-defined key
         assert len(FIRST_FILTERS) == 3
         assert all(f"  {example} " in stage.text for example in FIRST_FILTERS)
 
@@ -268,11 +258,10 @@ async def test_help_shows_every_binding_once_with_all_of_its_keys() -> None:
 
 
 NOT_OFFERED: Final = {"app.palette", "app.interrupt"}
-"""The palette itself, and ctrl+c, which quits like `q`."""
+"""The palette key, and ctrl+c, which quits like `q`."""
 
 
 async def offered(stage: Stage) -> dict[str, str]:
-    """What the palette offers now: keys by the descriptions."""
     hits = [hit async for hit in Commands(stage.app.screen).discover()]
     return {hit.text or "": str(hit.prompt).removeprefix(hit.text or "").strip() for hit in hits}
 
@@ -346,8 +335,6 @@ async def test_the_palette_finds_each_action_by_its_description() -> None:
             assert "Search for commands" not in stage.text, key
 
 
-# What is done.
-
 ACTS: Final[dict[str, tuple[str, ...]]] = {
     "move.down": (),
     "move.up": ("G",),
@@ -403,7 +390,7 @@ ACTS: Final[dict[str, tuple[str, ...]]] = {
     "app.palette": (),
     "app.quit": (),
 }
-"""For each binding, the keys that bring the dashboard where its own must act."""
+"""For each binding, the keys to a state where the binding has an effect."""
 
 
 def test_every_binding_is_tried() -> None:
@@ -411,7 +398,6 @@ def test_every_binding_is_tried() -> None:
 
 
 def state(stage: Stage) -> tuple[Any, ...]:
-    """Everything by which a person, or the poller, could tell that a key did something."""
     app = stage.app
     return (
         stage.lines,
@@ -425,7 +411,6 @@ def state(stage: Stage) -> tuple[Any, ...]:
 
 
 async def is_seen(stage: Stage, id_: str) -> bool:
-    """Whether the key of a binding changes something where it must act."""
     await stage.press(*ACTS[id_])
     await settle(stage)
     was = state(stage)
@@ -453,14 +438,11 @@ async def test_every_key_that_ends_the_program_does(id_: str) -> None:
         assert not stage.app.is_running
 
 
-# What is survived.
-
 KEYS: Final = [keys_of(binding)[0] for binding in ALL if binding.id not in LEAVES]
-"""One key of each binding: the others do the same."""
+"""One key of each binding; the remaining keys do the same."""
 
 
 async def press_every_key(stage: Stage, *before: str) -> None:
-    """Press each key in the same place, and come back there."""
     dashboard = stage.app.dashboard
     view = dashboard.view
     for key in dict.fromkeys(KEYS):

@@ -1,4 +1,4 @@
-"""The key that exports what is shown: a file in the folder where envwatch was started, and nothing else in it."""
+"""The export key: a file of the visible rows in the start folder, and no further file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ def rows() -> list[Environment]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which envwatch was started."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -57,7 +56,6 @@ async def dashboard(**wishes: Any) -> AsyncIterator[Stage]:
 
 
 async def export(stage: Stage, kind: str) -> None:
-    """Choose a format, and wait until the file is written."""
     await stage.press("ctrl+s")
     for _ in "jcs":
         await stage.press(FIRST_LETTER[kind])

@@ -1,4 +1,4 @@
-"""The box to type a filter into: what it hints at, and where it points."""
+"""The filter box: completions and error positions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ def named(name: str, **changes: Any) -> Any:
 
 @asynccontextmanager
 async def box(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
-    """An open box over a small fleet."""
     async with staged(size) as stage:
         await stage.show([named("ada"), named("bob", currentMode="unrestricted"), named("build box")])
         await stage.press("slash")
@@ -32,7 +31,6 @@ async def box(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
 
 
 async def typed(stage: Stage, text: str, cursor: int | None = None) -> tuple[str, str]:
-    """What stands above the line and in it, once a text was typed and the cursor moved."""
     line = stage.app.dashboard.query_one(FilterBar).input
     line.value = text
     line.cursor_position = len(text) if cursor is None else cursor
@@ -41,7 +39,6 @@ async def typed(stage: Stage, text: str, cursor: int | None = None) -> tuple[str
 
 
 async def opened_anew(stage: Stage) -> None:
-    """Close the box, which takes away what was typed, and open it again."""
     await stage.press("escape")
     assert "/3" not in stage.lines[0]
     assert len(stage.names) == 3
@@ -62,7 +59,6 @@ async def test_a_mistake_is_readable_at_every_width_and_its_pointer_is_right() -
 
 
 def columns(line: str) -> str:
-    """A line with one character a cell."""
     return line.replace("東", "東_")
 
 

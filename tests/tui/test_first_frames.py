@@ -1,4 +1,4 @@
-"""The first frames of the dashboard and of the help: complete and true from the start, whenever the data comes."""
+"""The first frames of dashboard and help: complete and true, whenever the data comes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from support.app_harness import Stage, running
 from support.builders import beating, environment, listed
 
 LONG_AGO = 3 * 86_400_000
-"""Milliseconds since some of the fleet were lost."""
+"""Milliseconds since the old losses."""
 
 
 def recorded(stage: Stage) -> list[list[str]]:
-    """The lines of every frame from now on."""
     frames: list[list[str]] = []
     stage.app.post_display_hook = lambda: frames.append(stage.lines)  # type: ignore[method-assign]  # Textual's hook for tests
     return frames

@@ -1,4 +1,4 @@
-"""The keys at the foot of a screen: what they say, in what order, and clicks on them; and help on every screen."""
+"""The keys at the foot of a screen: labels, order and clicks; and help on every screen."""
 
 from __future__ import annotations
 
@@ -29,18 +29,13 @@ def foot(stage: Stage) -> str:
 
 
 async def click(stage: Stage, label: str) -> None:
-    """Click on a key of the footer by the first letter of what it does."""
     await stage.pilot.click(KeyFooter, offset=(stage.lines[-1].index(label), 0))
     await stage.turns()
 
 
 async def close(stage: Stage) -> None:
-    """Close the screen over the dashboard."""
     await stage.press("escape")
     assert isinstance(stage.app.screen, Dashboard)
-
-
-# What they say.
 
 
 async def test_on_a_group_header_enter_folds_or_opens_it() -> None:
@@ -241,9 +236,6 @@ async def test_the_palette_finds_words_and_beginnings_of_words_alone(query: str,
         await stage.show(beating(3))
         hits = [hit async for hit in Commands(stage.app.screen).search(query)]
         assert [hit.text for hit in sorted(hits, key=lambda hit: hit.score, reverse=True)] == found
-
-
-# Themes, and the way to a hidden row.
 
 
 async def test_the_themes_begin_with_our_own_and_the_one_that_is_seen_is_marked() -> None:

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.text import Text
+from support.budgets import BUDGETS
 from support.pty_terminal import environment
 from support.ticking_app import Ages, FramesTickingApp
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 HOME = (0, 0)
 IN_BAND_SIZES = "\x1b[?2048;2$y"
-"""A terminal's answer that it can report its size in band."""
+"""A terminal's answer that in-band size reports are supported."""
 
 STYLES = [
     None,
@@ -58,15 +59,12 @@ STYLES = [
     Style(color="#ff8000", meta={"@click": "app.bell"}),
     Style(underline2=True, overline=True, color="#ff8000"),
 ]
-# Characters of one and two cells, with and without marks, on whose width everyone agrees.
+# Characters of one and two cells, with and without marks, whose width is undisputed.
 GRAPHEMES = ["a", "Z", "0", " ", " ", "·", "│", "●", "漢", "字", "한", "🤖", "e\u0301", "漢\u0301", " \u0301"]
 
 
-# What a terminal shows.
-
-
 def look(char: Char) -> tuple[Any, ...]:
-    """Return what is visible of a cell: a blank shows no colour and no weight."""
+    """Return a cell's visible attributes: a blank shows no colour and no weight."""
     drawn_over = (char.bg, char.underscore, char.reverse, char.strikethrough)
     if char.data == " ":
         return (" ", *drawn_over, char.fg if char.reverse else "")
@@ -80,7 +78,7 @@ def looks(screen: pyte.Screen) -> list[list[tuple[Any, ...]]]:
 def terminal(width: int, height: int) -> tuple[pyte.Screen, pyte.Stream]:
     screen = pyte.Screen(width, height)
     stream = pyte.Stream(screen)
-    stream.feed("\x1b[?7l")  # As Textual's driver sets it.
+    stream.feed("\x1b[?7l")  # as Textual's driver sets
     return screen, stream
 
 
@@ -99,7 +97,6 @@ def put(shadow: ScreenBuffer, frame: ScreenFrame | None, color_system: ColorSyst
 
 
 def shadow_of(*lines: Strip) -> ScreenBuffer:
-    """Return the buffer of a terminal that shows these lines."""
     shadow = ScreenBuffer(lines[0].cell_length, len(lines))
     want(shadow, *lines)
     shadow.update(HOME)
@@ -116,7 +113,6 @@ def strip(text: str, style: Style | None = None) -> Strip:
 
 
 def strips(width: int) -> st.SearchStrategy[Strip]:
-    """Generate strips of exactly `width` cells."""
 
     def filled(parts: list[tuple[str, Style | None]]) -> Strip:
         segments: list[Segment] = []
@@ -135,7 +131,7 @@ def strips(width: int) -> st.SearchStrategy[Strip]:
 # -- the difference between frames -------------------------------------------------------------------------------------
 @st.composite
 def updates(draw: st.DrawFn, lines: list[list[Strip]], cut: int, width: int) -> ChopsUpdate:
-    """Textual's update after a span changed in some lines, which are two strips that meet at `cut`; changes `lines`."""
+    """Draw Textual's update of changed spans; a line is two strips that meet at `cut`. Changes `lines`."""
     chops: list[dict[int, Strip | None]] = [{0: None, cut: None} for _ in lines]
     spans = []
     for y in sorted(draw(st.sets(st.integers(0, len(lines) - 1)))):
@@ -338,12 +334,7 @@ def test_updates_other_than_full_screen_frames_are_left_to_textual(foreign: obje
     assert frame_of(foreign) is None
 
 
-# The app in a terminal.
-
-
 class Terminal:
-    """A real pseudo-terminal around the ticking app."""
-
     UNKNOWN_TO_PYTE = re.compile(rb"\x1b\[(?:[<>][0-9;]*u|\?[0-9;]*\$p)")
     UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;?<>$]*)?\Z")
 
@@ -421,35 +412,32 @@ class Terminal:
         self.wait(lambda: self.screen.display[-1].rstrip() == f"tick {number}")
 
     def tick_to(self, number: int) -> None:
-        """Tick once more, up to this number."""
         self.press("t")
         self.wait_for_tick(number)
 
 
 def reference(columns: int = 80, lines: int = 24, *, ticks: int = 0) -> list[list[tuple[Any, ...]]]:
-    """Return what plain Textual shows."""
     with Terminal("plain", columns, lines) as textual:
         for tick in range(1, ticks + 1):
             textual.tick_to(tick)
         return looks(textual.screen)
 
 
-@pytest.mark.parametrize(
-    ("columns", "lines", "budget"), [(80, 24, 300), pytest.param(200, 50, 550, marks=pytest.mark.slow)]
-)
-def test_a_tick_of_all_ages_stays_within_the_byte_budget(columns: int, lines: int, budget: int) -> None:
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), pytest.param(200, 50, marks=pytest.mark.slow)])
+def test_a_tick_of_all_ages_stays_within_the_byte_budget(columns: int, lines: int) -> None:
     with Terminal("frames", columns, lines) as frames:
         started = len(frames.received)
         for tick in range(1, 21):
             frames.tick_to(tick)
-        assert (len(frames.received) - started) / 20 <= budget
+        budget = BUDGETS["idle"][f"bytes a tick, {columns}x{lines}, 40 rows"]
+        assert (len(frames.received) - started) / 20 <= budget.limit
         assert looks(frames.screen) == reference(columns, lines, ticks=20)
 
 
 def test_the_start_stays_within_the_byte_budget() -> None:
     with Terminal() as frames:
         frames.tick_to(1)
-        assert len(frames.received) <= 8 * 1024
+        assert len(frames.received) <= BUDGETS["idle"]["bytes to start, 80x24, 40 rows"].limit
 
 
 @pytest.mark.parametrize(

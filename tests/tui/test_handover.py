@@ -1,4 +1,4 @@
-"""The handover report on the last hours: asked for in the palette, read from the history, shown, and written."""
+"""The handover report: requested in the palette, read from the history, shown and written."""
 
 from __future__ import annotations
 
@@ -42,15 +42,12 @@ HOUR_MS = 3_600_000
 
 
 class Unreadable(MemoryHistory):
-    """A history on a disk that fails."""
-
     def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:  # noqa: ARG002
         raise HistoryError("the disk is gone")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which envwatch was started."""
     started = tmp_path / "started"
     started.mkdir()
     monkeypatch.chdir(started)
@@ -67,13 +64,11 @@ def text_of(folder: Path) -> str:
 
 
 async def open_menu(stage: Stage) -> None:
-    """Run the command, as the palette does."""
     await stage.app.run_action("handover")
     await stage.turns()
 
 
 async def ask(stage: Stage, *keys: str) -> HandoverScreen:
-    """Choose the hours in the menu with some keys, and wait for the report."""
     await open_menu(stage)
     await stage.press(*keys, "enter")
     screen = stage.app.screen
@@ -83,7 +78,6 @@ async def ask(stage: Stage, *keys: str) -> HandoverScreen:
 
 
 def expected(past: Past, at: float, hours: int, host: str = "api.example", profile: str = "default") -> str:
-    """The report that `envwatch report` prints of a past."""
     since, end = WallMs(at - hours * HOUR_MS), WallMs(at)
     what = recorded_in(past, since, end, profile=clean(profile), host=clean(host))
     assert what is not None
@@ -190,9 +184,6 @@ async def test_a_replay_reports_on_its_recording_under_the_names_in_it() -> None
         assert shown(stage)[: len(text.splitlines())] == text.splitlines()
 
 
-# What cannot be reported.
-
-
 async def test_without_a_history_it_says_what_it_needs_and_what_is_there_instead() -> None:
     async with staged((120, 24)) as stage:
         await stage.show(rows(stage.at))
@@ -238,12 +229,7 @@ async def test_profiles_that_cannot_be_reported_are_named_after_those_that_can()
         ) in text
 
 
-# While it is read.
-
-
 class Slow(MemoryHistory):
-    """A history that waits until the test lets it go."""
-
     def __init__(self) -> None:
         super().__init__()
         self.may_go = threading.Event()
@@ -256,7 +242,6 @@ class Slow(MemoryHistory):
 
 @asynccontextmanager
 async def reading() -> AsyncIterator[tuple[Stage, Slow]]:
-    """A dashboard that reads the history for a report."""
     history = Slow()
     async with staged(pasts={NO_PROFILE: history}, recorder=history) as stage:
         try:

@@ -1,4 +1,4 @@
-"""What tests wait for: messages are handled and frames drawn before an app counts as idle, however long that takes."""
+"""An app counts as idle once messages are handled and frames drawn, however long that takes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_a_frame_that_a_late_timer_puts_off_is_waited_for(late_periods: fl
 
 
 class Slow(App[None]):
-    """An app that is busy with a key, and with nothing else, for longer than a frame."""
+    """An app that is busy with a key for longer than a frame."""
 
     handled = 0
 

@@ -1,4 +1,4 @@
-"""Keys on a line of the block that is an incident of several environments, and keys that do nothing."""
+"""Keys on an incident's line in the block, and keys without effect."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_help_and_quit_stay_in_the_footer_at_any_width(columns: int) -> No
 
 
 async def test_two_hundred_losses_in_ten_minutes_are_all_counted_and_the_newest_is_named() -> None:
-    """Five rows are lost every 15 s, so that each wave is an incident, and from the storm on a part of one."""
+    """Five rows are lost every 15 s: each wave is an incident, and part of a storm from the storm's begin on."""
 
     def row(number: int, at: float) -> Environment:
         is_lost = number < lost_rows

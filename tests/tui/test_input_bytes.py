@@ -1,4 +1,4 @@
-"""What bytes from the terminal mean, and that keys work after any of them."""
+"""The meaning of bytes from the terminal; keys work after any bytes."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_keys_are_recognised_however_they_are_split(data: str, expected: list[st
 def test_every_sequence_that_textual_knows_is_still_a_key() -> None:
     known = {sequence for sequence, key in ANSI_SEQUENCES_KEYS.items() if key is not IGNORE_SEQUENCE}
     lost = {sequence for sequence in known if not messages(sequence.encode())}
-    # Textual itself takes F3 with shift or ctrl for a cursor position report: both have the same form.
+    # Textual takes F3 with shift or ctrl for a cursor position report: both have the same form.
     assert lost == {"\x1b[1;2R", "\x1b[1;5R", "\x1b[1;6R"}
 
 

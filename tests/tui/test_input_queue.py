@@ -1,4 +1,4 @@
-"""Input that arrives in one packet has the same effect as one event at a time."""
+"""Input in one packet acts like separate events."""
 
 from __future__ import annotations
 
@@ -26,17 +26,14 @@ KEYS = {" ": "space", "/": "slash", "\t": "tab", "\r": "enter", "\x1b": "escape"
 
 
 def typed(text: str) -> list[Event]:
-    """Return the driver's events for typed text."""
     return [Key(KEYS.get(letter, letter), letter if letter.isprintable() else None) for letter in text]
 
 
 def mouse(kind: type[MouseEvent], y: int = 1) -> MouseEvent:
-    """Return a mouse event on a line of the screen."""
     return kind(None, 5, y, 0, 0, button=1, shift=False, meta=False, ctrl=False, screen_x=5, screen_y=y)
 
 
 async def packet(stage: Stage, events: Sequence[Event]) -> None:
-    """Post events at once."""
     for event in events:
         event.set_sender(stage.app)
         stage.app.post_message(event)
@@ -44,7 +41,7 @@ async def packet(stage: Stage, events: Sequence[Event]) -> None:
 
 
 async def prepare(stage: Stage) -> None:
-    """Show a fleet with one environment that went offline, and so with events."""
+    """Show a fleet with an environment that went offline, which gives events."""
     await stage.show(beating(4))
     stage.now = 5
     lost = environment("env-1", connectionId=None)
@@ -78,7 +75,7 @@ async def test_keys_in_one_packet_have_the_same_effect_as_one_by_one(text: str) 
         for event in typed(text):
             await packet(slow, [event])
         await packet(fast, typed(text))
-        for stage in (slow, fast) * 3:  # a scrollbar appears some frames after its content
+        for stage in (slow, fast) * 3:  # a scrollbar appears some frames after the content
             await stage.pilot.pause()
         assert fast.text == slow.text
         assert fast.app.state.monitor.acks.keys() == slow.app.state.monitor.acks.keys()
@@ -150,7 +147,7 @@ async def test_a_key_handled_while_the_app_ends_does_not_crash() -> None:
     async with staged() as stage:
         await prepare(stage)
     assert not stage.app.screen_stack
-    await stage.app.input_queue.settle()  # called directly: which of the two comes first varies by milliseconds
+    await stage.app.input_queue.settle()  # called directly: the order varies by milliseconds
 
 
 @pytest.mark.parametrize(

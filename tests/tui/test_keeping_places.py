@@ -1,4 +1,4 @@
-"""What stays where it is on the screen while keys arrange the table, and the order that no key takes away."""
+"""Rows keep their places while keys arrange the table; no key removes the order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the keys of the user's own commands."""
+"""Faults in the keys of user-defined commands."""
 
 from __future__ import annotations
 

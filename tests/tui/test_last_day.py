@@ -20,7 +20,6 @@ SHOWN = ("24h", "version")
 
 
 async def seed(stage: Stage) -> None:
-    """Let the app read a past, as it does after its first listing."""
     await stage.show(rows_at(0))
     await stage.tick(0.5)
     stage.app._monitor = with_past(stage.app._monitor, day())  # noqa: SLF001  what reads the disk does it
@@ -29,13 +28,12 @@ async def seed(stage: Stage) -> None:
 
 
 async def silence(stage: Stage) -> None:
-    """Silence the row that is down, which then stands in the table."""
+    """Silence the down row, which then is in the table."""
     stage.app.dashboard.post_message(RowActions.Silenced([(NO_PROFILE, clean("env-lost"))], timedelta(days=1), EMPTY))
     await stage.pilot.pause()
 
 
 def hours_of(stage: Stage, name: str) -> str:
-    """The cells of the row of a name."""
     (line,) = [line for line in stage.body if f" {name} " in line]
     return next(word for word in line.split() if len(word) == 24)
 
@@ -119,7 +117,7 @@ async def test_ascii_has_no_block(size: tuple[int, int]) -> None:
 
 
 async def test_an_outage_is_a_full_block_without_colours_too() -> None:
-    """The state offline is reverse there, and a full block in reverse is an empty cell."""
+    """Without colours the state offline is reverse, and a full block in reverse is an empty cell."""
     async with staged((100, 24), columns=SHOWN) as stage:
         await seed(stage)
         await silence(stage)

@@ -1,4 +1,4 @@
-"""What stays of a line where room is short."""
+"""Shortening of a line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.tui.widgets.line import Row
 
 GROUPS = st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=3), max_size=6)
-"""Groups of joined parts by their weights."""
+"""Groups of joined parts by weight."""
 
 
 def parts_of(groups: list[list[int]]) -> list[Part]:
@@ -75,8 +75,6 @@ def test_a_part_that_was_cut_has_back_what_dropping_others_has_made_free() -> No
 
 
 class Lines(TextLine):
-    """Lines of a text each, which remember when they were drawn."""
-
     DEFAULT_CSS = "Lines { height: 3; }"
 
     def __init__(self) -> None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 NAMES = ("ada", "bob", "cyd", "dan")
 CHANGE_OF_ADA = ("g", "j")
-"""The keys that go to the event about `ada` in the log."""
 
 
 def named(name: str, at: float, **changes: Any) -> Environment:
@@ -39,7 +38,7 @@ def lost(name: str, at: float, **changes: Any) -> Environment:
 
 @asynccontextmanager
 async def log(size: tuple[int, int] = (80, 24)) -> AsyncIterator[Stage]:
-    """An open log: ten seconds ago `bob` was lost, then `ada` got another mode, and `mass-0` to `mass-11` came."""
+    """Open a log: ten seconds ago `bob` was lost, then `ada` changed mode, and `mass-0` to `mass-11` came."""
     async with staged(size) as stage:
         await stage.show([named(name, stage.at) for name in NAMES])
         stage.now = 5
@@ -60,19 +59,16 @@ def last_listing(at: float) -> list[Environment]:
 
 
 def title(stage: Stage) -> str:
-    """The line above the list of events."""
     return stage.lines_of(stage.app.screen.query_one(LogTitle))[0]
 
 
 def events(stage: Stage) -> list[str]:
-    """What the log shows of each event: the name if it has one, and what happened."""
     drawn = stage.lines_of(stage.app.screen.query_one(EventList))
     lines = [re.sub(r"^\W*[0-9]{2}:[0-9]{2}(:[0-9]{2})? +\S ", "", line) for line in drawn]
     return [re.sub(r"\s+", " ", line).strip() for line in lines if line.strip()]
 
 
 def whole(stage: Stage) -> str:
-    """All of the event under the cursor, without the date before it."""
     log = stage.app.screen
     assert isinstance(log, EventLogScreen)
     text = " ".join(line.strip() for line in str(log.query_one(WholeEvent).content).split("\n"))
@@ -227,7 +223,7 @@ async def test_new_events_are_counted_and_shown_if_they_match() -> None:
 
 
 async def cursor_after_the_jump(stage: Stage, *keys: str, event: Sequence[str] = ("G",)) -> str | None:
-    """Open the log with some keys before, and go to the row of an event, or else of the oldest, about `bob`."""
+    """Open the log after some keys, and go to an event's row; the default is the oldest event, about `bob`."""
     await stage.press("escape", *keys, "e", *event, "enter")
     await stage.pilot.pause()
     assert isinstance(stage.app.screen, Dashboard)
@@ -280,9 +276,6 @@ async def test_an_environment_that_is_no_longer_known_says_so_and_changes_nothin
         await stage.press("2", "e", "G", "enter")
         assert stage.app.dashboard.view.preset == "online"
         assert stage.news == "it has left the fleet: nothing is known of it any more"
-
-
-# What the log shows of an event.
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(5, marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""Marked environments: keys that act on rows act on all marked environments, wherever the rows stand."""
+"""Marked environments: row keys act on all marked environments, wherever the rows stand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.rewinding import BACK, is_rewound, lived, press
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.text import clean
 from envwatch.tui.screens.prompt import Prompt
-from envwatch.views.events.rewound_text import NOT_NOW
+from envwatch.views.status_text import NOT_NOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,6 @@ def row(name: str, at: float, *, is_up: bool = True, **changes: Any) -> Environm
 
 
 def rows(at: float, *up: str) -> list[Environment]:
-    """Four rows, lost one after the other, but for some that are up."""
     return [row(name, at, is_up=name in up, lastSeenAt=NOW - 300_000 - n * 100_000) for n, name in enumerate(NAMES)]
 
 

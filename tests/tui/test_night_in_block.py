@@ -1,4 +1,4 @@
-"""A night of 30 minutes on the dashboard: whatever keys are pressed, every screen keeps the rules of the block."""
+"""A night of 30 minutes on the dashboard: under any keys, every screen keeps the rules of the block."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KEYS: Final = [
     "a", "a k enter", "n a enter", "M", "M enter enter", "n M enter enter", "space", "y", "y s",
     "left_square_bracket", "L", "p", "m", "equals_sign",
 ]  # fmt: skip
-"""What may be pressed between two polls; the first is the simplest."""
+"""Keys between two polls, simplest first."""
 
 PER_POLL: Final = 2
 POLLS: Final = [*polls()]
@@ -43,13 +43,13 @@ PRESSED: Final = st.lists(st.sampled_from(KEYS), min_size=PER_POLL * len(POLLS),
 
 
 class Person:
-    """Presses keys, and tells the truth what they acknowledge and silence: the machines that a prompt names."""
+    """Presses keys, and records in the truth which machines a prompt acknowledges or silences."""
 
     def __init__(self, stage: Stage, night: OnCall) -> None:
         self._stage = stage
         self._night = night
         self._down: frozenset[str] = frozenset()
-        """The machines that were down when a silence was asked for."""
+        """Machines that were down when the silence was requested."""
 
     async def press(self, keys: str) -> None:
         for key in keys.split():
@@ -64,7 +64,7 @@ class Person:
         await settle(self._stage)
 
     def _answer(self) -> str:
-        """Return the key that answers the question on the screen; `esc` if it names no known machine."""
+        """Return the key that answers the prompt; `esc` if the prompt names no known machine."""
         night = self._night
         box = " ".join(re.findall(r"[│] (.*?) +│", "\n".join(self._stage.lines)))
         if isinstance(self._stage.app.screen, CommandPalette):
@@ -85,7 +85,7 @@ class Person:
         return "enter"
 
     def _named(self, target: str) -> Sequence[str]:
-        """Return the machines that a prompt names: one of them, or all of an incident that are down."""
+        """Return the machines in a prompt: a single machine, or the down members of an incident."""
         if target in self._night.machines:
             return [target]
         first = re.sub(r"^pod \S+: ", "", target).partition(",")[0].partition(" and ")[0]
@@ -118,7 +118,6 @@ async def live_through(pressed: Sequence[str], size: tuple[int, int]) -> None:
 
 
 def named(pressed: Sequence[str]) -> str:
-    """Return the keys with the seconds of the polls before them."""
     return "  ".join(f"{POLLS[place // PER_POLL]}s: {keys}" for place, keys in enumerate(pressed) if keys)
 
 
@@ -141,11 +140,7 @@ async def test_without_a_key_the_block_is_true_all_night() -> None:
     await live_through([NOTHING] * (PER_POLL * len(POLLS)), (80, 24))
 
 
-# What the night found.
-
-
 async def listen(stage: Stage, night: OnCall) -> None:
-    """Let the next listing come after 5 s."""
     night.now = stage.now = stage.now + 5
     night.believe()
     await stage.show(night.rows())
@@ -161,7 +156,7 @@ async def test_the_palette_names_a_loss_that_comes_while_the_palette_is_open() -
         await listen(stage, night)
         Oracle(night).check(stage.lines)
         (line,) = stage.app.screen.query(NewestLoss)
-        assert line.region.size == (80, 1)  # its own line, not a line of the dashboard that shows through
+        assert line.region.size == (80, 1)  # a separate line, not a line of the dashboard below
 
 
 async def test_an_answer_of_two_lines_takes_no_column_of_a_low_screen() -> None:

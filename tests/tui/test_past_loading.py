@@ -1,4 +1,4 @@
-"""What earlier runs recorded, on the screen of this one: events, marks, and what changed since the last run."""
+"""Recordings of earlier runs on this run's screen: events, marks, and changes since the last run."""
 
 from __future__ import annotations
 
@@ -34,13 +34,12 @@ EVER = (WallMs(float("-inf")), WallMs(float("inf")))
 
 
 def rows(at: float, *, count: int = 4, **of_first: Any) -> list[Environment]:
-    """Rows that beat just before a moment, in seconds after `NOW`; `env-1` has changes."""
+    """Return rows that beat just before a moment, in seconds after `NOW`; `of_first` changes `env-1`."""
     first, *others = beating(count, NOW + at * 1000)
     return [environment("env-1", **({"lastHeartbeat": first.last_heartbeat_at} | of_first)), *others]
 
 
 def ran(*listings: tuple[float, Sequence[Environment]]) -> MemoryHistory:
-    """What a run recorded: listings at some seconds after `NOW`."""
     return recorded(listed(each, NOW + at * 1000) for at, each in listings)
 
 
@@ -51,7 +50,7 @@ BEFORE = ((0, rows(0)), (5, rows(5, **LOST)), (10, rows(10, **LOST)))
 
 @asynccontextmanager
 async def second_run(history: MemoryHistory, at: float, **options: Any) -> AsyncIterator[Stage]:
-    """An app that starts some seconds after `NOW`, with what was recorded."""
+    """Run an app that starts some seconds after `NOW`, with the recording."""
     history.start_run()
     inputs = {"recorder": history, "pasts": {NO_PROFILE: history}, "readable": asyncio.Queue()}
     async with staged(**{**inputs, **options}) as stage:
@@ -60,14 +59,13 @@ async def second_run(history: MemoryHistory, at: float, **options: Any) -> Async
 
 
 async def until(stage: Stage, condition: Callable[[], object]) -> None:
-    """Wait until threads and the screen have done their part."""
     async with asyncio.timeout(30):
         while not condition():
             await stage.pilot.pause()
 
 
 async def begin(stage: Stage, first: Sequence[Environment]) -> None:
-    """Show a first listing, then let the past be read, and wait until it is known."""
+    """Show a first listing, then let the app read the past, and wait for the end."""
     await stage.show(first)
     stage.app._inputs.readable.put_nowait(NO_PROFILE)  # noqa: SLF001  what the recorder does
     await until(stage, lambda: stage.app.state.monitor.watched[NO_PROFILE].began_at != NOW + stage.now * 1000)
@@ -176,7 +174,7 @@ async def test_every_outcome_is_recorded_and_what_time_alone_changes() -> None:
 
 
 async def test_what_happens_while_the_past_is_read_is_not_lost() -> None:
-    """The monitor with the past is computed in a thread, from one that may not be the newest any more."""
+    """A thread computes the monitor with the past from a monitor that may be outdated by then."""
     before, first = ran(*BEFORE), listed(rows(HOUR), NOW + HOUR * 1000)
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, first, first.ended)
     later = listed(rows(HOUR + 5, **DOWN), NOW + (HOUR + 5) * 1000)

@@ -1,4 +1,4 @@
-"""The polling keys: what they change in the poller, and the answer in the news bar."""
+"""The polling keys: effects on the poller, and the answer in the news bar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from support.fake_clock import Answer, Script, World, error, outcomes_of, poller
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
-from envwatch.sources.poller import PollState
 from envwatch.tui.poll_control import PollControl
 from envwatch.tui.widgets.news_bar import NewsBar
 
@@ -28,14 +27,13 @@ ASKED_TO_WAIT = error(Cause.RATE_LIMITED, timedelta(seconds=600))
 
 
 async def poller_after(world: World, answer: Answer) -> Poller:
-    """Return a poller after its first answer."""
     poller = poller_of(world, Script(world, answer))
     await outcomes_of(poller, 1)
     return poller
 
 
 async def give(stage: Stage, poller: Poller) -> None:
-    """Let the polling keys act on another poller, and take the answer to the last one away."""
+    """Let the polling keys act on another poller, and clear the last answer."""
     stage.app.poll_control = PollControl({NO_PROFILE: target_of(poller)})
     stage.app.answer("")
     await stage.pilot.pause()
@@ -118,7 +116,7 @@ async def test_a_pause_can_be_undone_during_a_poll() -> None:
         await stage.show(beating(1))
         for message, has_badge in (("paused: p goes on", True), ("polling again", False), ("paused: p goes on", True)):
             await stage.press("p")
-            assert stage.poller.schedule.state is PollState.POLLING
+            assert stage.poller.schedule.is_polling
             assert stage.news.startswith(message)
             assert (" PAUSED " in stage.lines[0]) is has_badge
 
@@ -177,14 +175,13 @@ async def test_the_news_bar_shows_the_next_try_after_a_failure() -> None:
 
 
 def news_lines(stage: Stage) -> list[str]:
-    """Return all lines of the news bar."""
     region = stage.app.dashboard.query_one(NewsBar).region
     return [line.strip() for line in stage.lines[region.y : region.bottom]]
 
 
 @pytest.mark.parametrize("length", [43, 48, 70])
 async def test_a_failure_breaks_at_the_same_word_at_every_second_before_the_next_try(length: int) -> None:
-    """The countdown gets shorter, from `next try in 9m 59s` to `next try in 9s`, and the table keeps its height."""
+    """The countdown shortens, from `next try in 9m 59s` to `next try in 9s`, and the table keeps the height."""
     message = clean(("word " * 20)[:length])
     poller = await poller_after(world := World(), ASKED_TO_WAIT)
     async with staged(poller=poller) as stage:
@@ -211,7 +208,7 @@ async def test_a_failure_is_readable_from_its_first_word_where_the_next_try_leav
 
 
 async def test_a_failure_that_needs_two_lines_is_drawn_once_it_has_both() -> None:
-    """Until then a repaint draws the previous line. A change of the terminal's size causes such a repaint."""
+    """Until then a repaint, such as after a resize, draws the previous line."""
     async with staged((60, 15)) as stage:
         await stage.show(beating(30))
         before = news_lines(stage)

@@ -1,4 +1,4 @@
-"""A replaced row on the screen: its tag, its place, its explanation, and where the status line counts it."""
+"""A replaced row on the screen: tag, place, explanation and count."""
 
 from __future__ import annotations
 

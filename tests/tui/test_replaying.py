@@ -1,4 +1,4 @@
-"""A replay: the dashboard on a recording alone, which plays, pauses, and is gone through with the same keys."""
+"""A replay: the dashboard on a recording alone, with play, pause and the keys of the past."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.past.history import HistoryError
 from envwatch.tui.arguments import Replay
-from envwatch.views.events.rewound_text import EMPTY_RECORDING, REPLAY_POLLS_NOTHING, REPLAYED
+from envwatch.views.status_text import EMPTY_RECORDING, REPLAY_POLLS_NOTHING, REPLAYED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -43,7 +43,6 @@ def recording(life: Life = LIFE) -> MemoryHistory:
 
 @asynccontextmanager
 async def replayed(history: MemoryHistory | None = None, later: float = 86_400, **replay: Any) -> AsyncIterator[Stage]:
-    """A replay so many seconds after what was recorded, at its first moment."""
     wanted = Replay(**({"name": "night.envwatch", "profile": "acme", "host": "api.example"} | replay))
     pasts = {NO_PROFILE: recording() if history is None else history}
     stage = Stage(targets={}, pasts=pasts, replay=wanted)

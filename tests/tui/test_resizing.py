@@ -1,4 +1,4 @@
-"""Sizes that are on their way to a screen at once."""
+"""Several sizes in transit to a screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 
 class Other(Message):
-    """Stands between two sizes: of two in a row, Textual drops the first."""
+    """Separates two sizes: of two in a row, Textual drops the first."""
 
 
 MANY = 50
@@ -29,7 +29,7 @@ async def test_sizes_that_overtake_each_other_end_with_the_present_one() -> None
         def count(laid_out: Screen[Any]) -> None:
             layouts.append(laid_out)
             if len(layouts) == MANY:
-                stage.app.exit()  # else it would never end
+                stage.app.exit()  # else the app would never end
 
         screen.screen_layout_refresh_signal.subscribe(screen, count)
         for size in (SMALL, PRESENT, SMALL, PRESENT):

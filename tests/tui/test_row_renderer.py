@@ -1,4 +1,4 @@
-"""What is drawn of a row as time passes: only what differs, and never anything else than at once."""
+"""Row drawing over time: only changed cells are drawn, with the same result as a full drawing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from envwatch.query.language import Query, parse
 from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
-from envwatch.views.matching import matcher_of
-from envwatch.views.table.column_widths import LEFT, fitting
+from envwatch.views.events.matching import matcher_of
+from envwatch.views.table.columns import LEFT, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def rows(at: float) -> list[Environment]:
 
 
 def monitors() -> list[Monitor]:
-    """One after the first listing, one after the next, and one with a mark and a silence of the user's own."""
+    """Return monitors: after the first listing, after the second, and with the user's mark and silence."""
     first, _ = Monitor().apply(NO_PROFILE, listed(rows(NOW), NOW), reading())
     second, _ = first.apply(NO_PROFILE, listed(rows(NOW + 5_000), NOW + 5_000), reading(NOW + 5_000))
     silence = Silence(
@@ -106,7 +106,6 @@ def drawn(renderer: RowRenderer, state: MonitorState) -> list[Strip]:
 
 
 def changed(state: MonitorState, seconds: float) -> dict[str, int]:
-    """Return how many cells of each row differ some seconds later."""
     after = replace(state, now=reading(state.now.wall + seconds * 1000))
     renderer = fresh(state)
     tracked: Sequence[TrackedEnvironment] = [*state.monitor.fleet.environments]

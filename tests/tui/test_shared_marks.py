@@ -1,4 +1,4 @@
-"""What the serving host knows of a row, on the screen of a viewer."""
+"""The serving host's marks of a row, on a viewer's screen."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ def silence(stage: Stage, hours: float = 2) -> dict[str, Any]:
 
 
 def row_of(stage: Stage, name: str) -> str:
-    """The line of an environment in the block or in the table."""
     return next(line for line in (*stage.block, *stage.body) if f" {name} " in line)
 
 

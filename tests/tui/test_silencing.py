@@ -1,4 +1,4 @@
-"""Silences on the screen: what posts them, and what other processes make meanwhile."""
+"""Silences on the screen: made here, and made by concurrent processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def rows(at: float, *, is_lost: bool = False) -> list[Environment]:
 
 
 async def lose(stage: Stage) -> None:
-    """Lose one environment for 20 seconds."""
     for _ in range(5):
         stage.now += 5
         await stage.show(rows(stage.at, is_lost=True))

@@ -1,4 +1,4 @@
-"""The keys that arrange the table: groups and what is folded, columns, the order."""
+"""The keys that arrange the table: groups, folding, columns, order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from envwatch.model.text import clean
 from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.menu import Menu, SortMenu
-from envwatch.views.table.grouping import OLD
+from envwatch.views.table.table_view import OLD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -32,7 +32,6 @@ def named(name: str, at: float = NOW, **changes: Any) -> Environment:
 
 
 def off(name: str, seconds: float, **changes: Any) -> Environment:
-    """An environment that was last seen so many seconds ago."""
     return named(name, connectionId=None, lastHeartbeat=None, lastSeenAt=NOW - seconds * 1000, **changes)
 
 
@@ -50,7 +49,6 @@ async def dashboard(
 
 
 def offered(stage: Stage) -> dict[str, str]:
-    """What the menu on top offers, by its title."""
     menu = stage.app.screen
     assert isinstance(menu, Menu | SortMenu)
     return {choice.title: choice.note for choice in menu._choices}  # noqa: SLF001
@@ -64,7 +62,7 @@ async def group_by_pod(stage: Stage) -> None:
 
 
 async def begin_again(stage: Stage) -> None:
-    """Show everything as one list, with the cursor as if it had never been moved."""
+    """Show all rows as one list, with the cursor in the initial state."""
     await stage.press("0")
     assert not stage.app.dashboard.view.group
     assert stage.cursor == stage.names[0]
@@ -73,7 +71,7 @@ async def begin_again(stage: Stage) -> None:
 async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_makes() -> None:
     async with dashboard(in_pods()) as stage:
         before = stage.app.dashboard.view
-        for key in ("escape", "q"):  # a menu that is left changes nothing
+        for key in ("escape", "q"):  # leaving a menu changes nothing
             await stage.press("b", "p")
             assert isinstance(stage.app.screen, Menu), key
             await stage.press(key)
@@ -89,7 +87,7 @@ async def test_b_offers_what_rows_can_be_grouped_by_and_how_many_groups_that_mak
             "MODE": "1 group",
             "BRANCH": "1 group",
         }
-        await stage.press("escape", "slash", *"ada", "enter", "b")  # only what is shown counts
+        await stage.press("escape", "slash", *"ada", "enter", "b")  # only visible rows count
         assert offered(stage)["POD"] == "1 group"
 
 
@@ -129,7 +127,7 @@ async def test_profiles_are_offered_where_there_are_several_and_have_a_column_th
         assert offered(stage)["PROFILE"] == "2 groups"
         await stage.press("p", "enter")
         assert [line.split("  ")[0] for line in stage.body if "▾" in line] == ["▾ profile work", "▾ profile home"]
-        # Their column can be put elsewhere, but not hidden.
+        # The profile columns can move, but cannot be hidden.
         await begin_again(stage)
         assert titles(stage)[4] == "profile"
         await choose(stage, "J", "enter")
@@ -225,9 +223,9 @@ async def test_big_x_folds_all_and_the_cursor_goes_to_its_group_and_opens_all_ag
         assert stage.cursor == "pod p-2"
         await begin_again(stage)
         await group_by_pod(stage)
-        await stage.press("x", "X")  # the rest, while one is open
+        await stage.press("x", "X")  # the rest, while one group is open
         assert not any(heading.is_open for heading in stage.table.headers)
-        # What was folded stays so through listings, and a new group is open.
+        # Folded groups stay folded through listings, and a new group is open.
         stage.now = 5
         await stage.show([*in_pods(), named("eve", podId="p-3")])
         assert {heading.title: heading.is_open for heading in stage.table.headers} == {
@@ -280,7 +278,7 @@ async def test_the_long_offline_can_be_opened_and_folded_again() -> None:
             assert stage.body[-1] == "▸ offline for over 24 h  ○ 1", keys
             await stage.press("0")
             assert stage.cursor == "ada"
-        # A filter finds them as any other.
+        # A filter finds folded rows.
         await stage.press("4")
         assert [line.split()[4] for line in stage.body] == ["old"]
 
@@ -319,7 +317,7 @@ async def test_columns_can_be_hidden_shown_and_put_in_order_and_zero_goes_back_t
         await choose(stage, "0")
         assert titles(stage) == FITTING
         assert stage.news == "columns: those that fit"
-        # The first and the last column go no further.
+        # The first and the last column cannot move further.
         await choose(stage, "K", "J", "J", "J", "shift+up", "shift+down", "enter")
         assert titles(stage) == ["state", "for", "beat", "name", "version", "branch", "mode"]
         await choose(stage, "end", "J", "J", "enter")
@@ -407,7 +405,7 @@ async def test_the_order_is_chosen_from_the_columns_that_show_and_not_remembered
         await stage.press("o", "p", "enter")
         assert "▲" not in stage.titles
         assert stage.news == "sorted problems first"
-        # `o` again inverts what is in force.
+        # A second `o` inverts the present order.
         await stage.press("o", "n", "o")
         assert stage.news == "sorted by NAME"
         await stage.press("o", "o")
@@ -432,7 +430,7 @@ async def test_what_differs_from_a_baseline_is_no_column_to_sort_by() -> None:
         await stage.pilot.click("#table", offset=(stage.titles.index("SINCE THE BASELINE"), 0))
         await stage.pilot.pause()
         assert stage.app.dashboard.view is before
-        # Columns that are chosen while comparing start from those of the other view.
+        # While comparing, the column menu starts from the other view's columns.
         await choose(stage, "enter")
         assert stage.news == "5 columns"
         await stage.press("equals_sign")
@@ -440,7 +438,7 @@ async def test_what_differs_from_a_baseline_is_no_column_to_sort_by() -> None:
 
 
 async def test_for_sorts_by_the_shortest_time_in_a_state_and_its_mark_fits() -> None:
-    ended = off("cyd", 300, deviceId=f"{SANDBOX_DEVICE}cyd")  # in the table, as its end needs nobody
+    ended = off("cyd", 300, deviceId=f"{SANDBOX_DEVICE}cyd")  # in the table, because the end needs nobody
     async with dashboard([named("ada"), named("bob", connectedAt=NOW - 40_000), ended]) as stage:
         await stage.app.dashboard.run_action("sort(1)")
         await stage.app.dashboard.run_action("sort(1)")

@@ -1,4 +1,4 @@
-"""What the app in the terminal does with errors."""
+"""Errors in the terminal app."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 
 class Searching(TerminalApp):
-    """Looks in a worker for a widget that is not there."""
-
     def __init__(self, *, ends: bool) -> None:
         super().__init__(ascii_only=False, has_title=False)
         self._ends = ends

@@ -1,4 +1,4 @@
-"""Every use of Textual's private parts stands in envwatch/tui/terminal."""
+"""Textual's private parts are used in envwatch/tui/terminal only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import envwatch
 PACKAGE = Path(envwatch.__file__).parent
 
 SUPPRESSED = re.compile(r"noqa:?[^\n]*SLF001")
-"""Ruff reports other private members outside the package."""
+"""Ruff reports private members unless suppressed."""
 UNSEEN_BY_RUFF = re.compile(r"(from|import) textual\S*\._|getattr\([^)\n]*, [\"']_")
-"""Private modules of Textual, and private attributes by name."""
+"""Textual's private modules, and private attributes by name."""
 
 
 def test_only_the_terminal_package_uses_private_parts_of_textual() -> None:

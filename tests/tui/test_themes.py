@@ -48,10 +48,10 @@ TRUE = [theme for theme in THEMES if not theme.ansi]
 AA = 4.5
 """WCAG 2's minimum contrast of text (1.4.3)."""
 AAA = 7.0
-"""Its enhanced contrast (1.4.6)."""
+"""WCAG 2's enhanced contrast (1.4.6)."""
 
 HIGHLIGHT = 1.3
-"""The least contrast of a highlighted row against its neighbours."""
+"""Minimum contrast of a highlighted row against neighbours."""
 
 APART = 12.0
 """CIE76 distance of clearly different colours side by side; 2.3 is just noticeable."""
@@ -75,7 +75,6 @@ VISIONS: dict[str, tuple[Rgb, Rgb, Rgb]] = {
         (-0.011820, 0.042940, 0.968881),
     ),
 }
-"""The visions for which every theme is made."""
 _BLUE_BLIND: tuple[Rgb, Rgb, Rgb] = (
     (1.255528, -0.076749, -0.178779),
     (-0.078411, 0.930809, 0.147602),
@@ -101,7 +100,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def perceived(colour: str, vision: str) -> Rgb:
-    """Return a colour as it is perceived, in CIE L*a*b*."""
+    """Return a perceived colour in CIE L*a*b*."""
     whole = linear(colour)
     red, green, blue = (
         min(max(sum(a * b for a, b in zip(row, whole, strict=True)), 0.0), 1.0)
@@ -356,15 +355,12 @@ async def test_tags_and_bars_are_legible_as_drawn_with_and_without_the_cursor(th
 
 
 def colours(style: Style) -> tuple[str, str]:
-    """Return the colours of a text and of its background."""
     assert style.color is not None
     assert style.bgcolor is not None
     return style.color.get_truecolor().hex, style.bgcolor.get_truecolor().hex
 
 
 class Case(NamedTuple):
-    """One way to draw the screen."""
-
     theme: Theme
     is_colourless: bool = False
     is_ascii: bool = False
@@ -378,7 +374,6 @@ class Case(NamedTuple):
 
     @property
     def loss(self) -> RichColor:
-        """The colour of a loss that needs a person."""
         return Color.parse(self.theme.variables["state-offline"]).rich_color
 
     def is_dimmer(self, one: Style, other: Style) -> bool:
@@ -388,7 +383,7 @@ class Case(NamedTuple):
         return contrast(*colours(one)) < contrast(*colours(other))
 
     def is_legible(self, style: Style) -> bool:
-        """Whether a tag or a bar is legible; the contrast of the 16 colours is the terminal's."""
+        """Whether a tag or a bar is legible; the terminal defines the contrast of the 16 colours."""
         if self.theme.ansi:
             return style.color == self.loss and bool(style.bold) and not style.dim
         return contrast(*colours(style)) >= AA
@@ -403,7 +398,6 @@ CASES = [
 
 
 def off(name: str, at: float) -> Environment:
-    """An environment that is off, with the last sign of life at a moment (ms)."""
     return environment(name, connectionName=name, connectionId=None, lastHeartbeat=None, lastSeenAt=at)
 
 
@@ -434,7 +428,6 @@ async def acknowledge(stage: Stage, name: str, note: str = "") -> None:
 
 @asynccontextmanager
 async def every_look(case: Case, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    """A screen with a row of each look, and the cursor on the fresh loss."""
     if case.is_colourless:
         monkeypatch.setenv("NO_COLOR", "1")
     wishes = {"theme": case.theme.name, "ascii_only": case.is_ascii, "columns": ("why",)}
@@ -452,8 +445,6 @@ async def every_look(case: Case, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 class Look(NamedTuple):
-    """The parts of a row that depend on its look."""
-
     bar: str
     glyph: str
     mark: str
@@ -526,7 +517,6 @@ async def test_bar_and_tag_of_a_fresh_loss_are_visible_together_with_the_cursor(
 
 
 def cells_of_loss(stage: Stage, case: Case) -> list[str]:
-    """The texts in the colour of a loss, from the status line to the end of the table."""
     return [
         segment.text.strip()
         for strip in stage.strips[: stage.table.region.bottom]

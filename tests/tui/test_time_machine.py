@@ -1,4 +1,4 @@
-"""Going back in time: every key, what the screen shows then, and that the present goes on meanwhile."""
+"""Going back in time: every key, the screen of the past, and the continuing present."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ from envwatch.past.history import HistoryError
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.widgets.day_bar import DayBar
-from envwatch.views.events.rewound_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
 from envwatch.views.output.command_context import CommandSettings, RowCommand
 from envwatch.views.pane.legend import day_entries
+from envwatch.views.status_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment, RecordedStep
 
 DAY_MEANINGS: Final = [entry.meaning for entry in day_entries(ascii_only=False)]
-"""What the signs on the line of events mean."""
+"""Meanings of the signs on the line of events."""
 
 # Steps.
 
@@ -200,7 +200,7 @@ async def go_to_without_waiting(stage: Stage, text: str) -> None:
 
 
 class Gated(MemoryHistory):
-    """Gives single moments back when the test lets it, and those that are read ahead at any time."""
+    """Waits for the test before returning single moments; moments read ahead come at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -540,9 +540,6 @@ async def test_a_moment_of_another_day_has_its_date() -> None:
         assert " REWOUND 2025-10-09 08:53:40 (−1 d 0 h) " in stage.lines[0]
 
 
-# What the screen shows.
-
-
 @settings(max_examples=examples(16), deadline=None)
 @given(st.lists(st.sampled_from([BACK, BACK, FORWARD, EVENT_BACK, EVENT_FORWARD, "L"]), min_size=1, max_size=14))
 def test_wherever_keys_lead_the_screen_shows_what_was_known_there(keys: list[str]) -> None:
@@ -651,8 +648,6 @@ async def test_a_wide_line_of_events_has_a_legend_and_the_help_always_has_all_of
 
 async def test_the_line_of_events_belongs_to_the_moment_also_if_the_line_of_another_day_was_being_read() -> None:
     class Held(MemoryHistory):
-        """Gives no events before the gate is open."""
-
         gate = threading.Event()
 
         def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
@@ -723,9 +718,6 @@ async def test_the_badge_wins_over_all_others() -> None:
         assert "REWOUND 08:55:10" in stage.lines[0]
         assert " 3 off " in now_line(stage)
         assert "default" in stage.lines[0]
-
-
-# The present goes on.
 
 
 async def test_what_comes_meanwhile_changes_nothing_on_the_screen_and_is_there_afterwards() -> None:

@@ -1,4 +1,4 @@
-"""What an acknowledgement is answered with: whether a message about the loss can still be sent."""
+"""The answer to an acknowledgement: whether a message about the loss can still be sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import EMPTY, clean
-from envwatch.views.pane.sentence import acknowledged_text
+from envwatch.views.report.chat import acknowledged_text
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.losses import Key
@@ -30,7 +30,7 @@ def rows(at: float, *down: str) -> list[Environment]:
 
 
 def lose(*down: str, held: float = 0.0, interval: float = 2.0) -> Monitor:
-    """Lose some environments, whose incident opens after ten seconds; poll twice in the time that the loss holds."""
+    """Lose environments whose incident opens after ten seconds; poll twice in the time of the loss."""
     monitor = Monitor.create({NO_PROFILE: Limits()}, policies=soon())
     for seconds, lost in ((-2.0, ()), (0.0, down), (held, down)):
         at = NOW + seconds * 1000
@@ -40,7 +40,6 @@ def lose(*down: str, held: float = 0.0, interval: float = 2.0) -> Monitor:
 
 
 def answer(monitor: Monitor, *names: str, held: float = 0.0) -> str:
-    """Return what is said of a message after some environments are acknowledged."""
     acks = {(EMPTY, clean(name)): Ack(NOW, EMPTY, NOW) for name in names}
     keys: list[Key] = [(NO_PROFILE, clean(name)) for name in names]
     text = acknowledged_text("it", keys, monitor.with_acks(acks), reading(NOW + held * 1000))

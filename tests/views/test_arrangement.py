@@ -1,4 +1,4 @@
-"""The rows of the table: which are in it, in which order, and that the rows of the block are not."""
+"""The table's rows and order, without the block's rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import Arrangement, OrderInputs, arrange
+from envwatch.views.table.arrangement import Arrangement, arrange
 from envwatch.views.table.columns import for_text
 from envwatch.views.table.table_view import Preset, View
 
@@ -36,7 +36,7 @@ DAY = 86_400
 def arranged(
     rows: Iterable[TrackedEnvironment], view: View | None = None, in_block: Collection[EnvironmentKey] = ()
 ) -> Arrangement:
-    return arrange(fleet_of(rows), view or View(), ALL, OrderInputs(NOW, in_block=in_block))
+    return arrange(fleet_of(rows), view or View(), ALL, NOW, in_block=in_block)
 
 
 def names(arrangement: Arrangement) -> list[str]:
@@ -75,7 +75,7 @@ def test_the_order_of_the_parts_cannot_be_inverted_and_a_sort_by_a_column_mixes_
 
 
 def of_two_profiles(late_after_s: float, hours_ahead: float) -> Fleet:
-    """A fleet of `a`, late for 60 s, and `b`, silent for 119 s; the profile of `b` has its own limits and clock."""
+    """Return a fleet of `a`, late for 60 s, and `b`, silent for 119 s, whose profile has separate limits and clock."""
     ahead_ms = hours_ahead * 3_600_000
     profile_states = {}
     for name, silent_s, limits, at in (
@@ -101,7 +101,7 @@ def test_a_sort_by_for_compares_the_times_that_for_shows_under_the_limits_and_th
     moments = fleet.moments(WallMs(NOW))
     for is_inverted in (False, True):
         view = View(sort="for", is_inverted=is_inverted)
-        rows = arrange(fleet, view, ALL, OrderInputs(NOW)).rows
+        rows = arrange(fleet, view, ALL, NOW).rows
         texts = [for_text(row, moments[row.profile], fleet.for_environment(row).limits) for row in rows]
         assert [row.environment.name for row in rows] == (order[::-1] if is_inverted else order)
         assert texts == (shown[::-1] if is_inverted else shown)

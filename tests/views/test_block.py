@@ -1,4 +1,4 @@
-"""The block: which losses need a person, which are one line, how long a line stays, and what is counted outside it."""
+"""The block: losses that need a person, grouping into lines, a line's duration, and counts outside the block."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_problem
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
 from envwatch.views.output.environment_list import EnvironmentList
 from envwatch.views.output.formats import line_of, summary_of
 from envwatch.views.state_style import glyph_of
-from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import NO_BLOCK, Aside, block_of
 from envwatch.views.table.block_text import window_title
 from envwatch.views.table.table_view import View
@@ -46,13 +46,12 @@ MINUTE, HOUR = 60.0, 3_600.0
 
 
 def night(rows: str, **settings: Any) -> BlockNight:
-    """A monitor after its first listing, in which all rows are usually up."""
     monitor = Monitor.create({NO_PROFILE: Limits()}, **({"policies": soon()} | settings))
     return BlockNight(monitor).poll(rows, after=0)
 
 
 def found(lost: Mapping[str, float], **settings: Any) -> BlockNight:
-    """A monitor after its first listing, with rows whose last sign of life was so many seconds ago, beside one row."""
+    """Return a monitor after the first listing, with a healthy row and rows last seen some seconds ago."""
     monitor = Monitor.create({NO_PROFILE: Limits()}, **settings)
     return BlockNight(monitor).poll({"up": "+"} | dict.fromkeys(lost, "x"), after=0, lost=lost)
 
@@ -65,9 +64,6 @@ POLICY = AlertPolicy(
     alert=Matcher(clean("!toy"), lambda row, _: row.environment.label != "toy"),
     ephemeral=query("job"),
 )
-
-
-# Which losses are one line
 
 
 def test_the_first_listing_that_shows_a_loss_gives_the_line() -> None:
@@ -242,7 +238,7 @@ def test_a_line_is_acknowledged_when_all_members_that_are_off_are() -> None:
 
 
 def test_the_newest_line_is_the_latest_loss_that_is_not_acknowledged() -> None:
-    """A loss that is acknowledged makes its line no newer."""
+    """An acknowledged loss makes the line no newer."""
     monitor = Monitor.create({HOME: Limits(), WORK: Limits()})
     one = BlockNight(monitor).poll("a+ b+ x+", after=0, profile=HOME).poll("c+ y+", after=0, profile=WORK)
     one.poll("ax b+ x+", profile=HOME).poll("cx y+", after=3, profile=WORK).poll("ax bx x+", after=2, profile=HOME)
@@ -349,8 +345,6 @@ def test_each_profile_has_lines_of_its_own() -> None:
     assert found_down.lines == ["2 off: a b NEW", "2 off: a b NEW"]
 
 
-# Whatever happens
-
 NAMES = ("a", "b", "c", "d", "job", "toy")
 STATES = st.fixed_dictionaries({name: st.sampled_from("+++~xxxhh-?") for name in NAMES})
 PAUSES = st.sampled_from([5.0, 5.0, 5.0, 30.0, 61.0, 130.0, 15 * MINUTE, HOUR, DAY])
@@ -366,8 +360,6 @@ STEPS = st.one_of(
 
 
 class RemindedNight(BlockNight):
-    """A night in which no line may forget a member."""
-
     def look(self) -> Self:
         earlier = {line.key: line.member_keys for line in self.block.lines}
         super().look()
@@ -378,7 +370,7 @@ class RemindedNight(BlockNight):
 
 
 class Life:
-    """Two profiles, in which two rows are of one machine, through the same steps in one order of rows and profiles."""
+    """Two profiles, two rows of one machine, and the same steps in a given order of rows and profiles."""
 
     def __init__(self, order: Sequence[str], profiles: Sequence[SafeText]) -> None:
         self.order = order
@@ -407,7 +399,7 @@ class Life:
 
 
 def needs_a_person(one: BlockNight) -> set[EnvironmentKey]:
-    """The rows that are down by the rules of a single row, acknowledged or not, and neither silenced nor ephemeral."""
+    """Return the down rows by the rules of a single row, acknowledged or not, but neither silenced nor ephemeral."""
     monitor, now = one.monitor, one.clocks
     return {
         row.key
@@ -460,7 +452,7 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
         assert (block.newest is None) is (not opened)
 
         for view in (View(), View(sort="name"), View(group="os")):
-            table = arrange(fleet, view, ALL, OrderInputs(one.clocks.wall, one.monitor.acks, block.keys)).rows
+            table = arrange(fleet, view, ALL, one.clocks.wall, acks=one.monitor.acks, in_block=block.keys).rows
             in_table = {tracked.key for tracked in table}
             assert len(table) == len(in_table)
             assert in_table.isdisjoint(block.keys)
@@ -469,7 +461,6 @@ def test_every_row_is_counted_once_and_each_loss_is_in_one_line(
 
 
 def numbers(text: str) -> dict[str, int]:
-    """The counts of a title or a status bar by their glyphs."""
     return {word[0]: int(word[1:]) for word in text.split() if word[0] in "○◐●!·?" and word[1:].isdigit()}
 
 

@@ -1,4 +1,4 @@
-"""The words of a line of the block: state and count, the names that fit, the reason and the acknowledgements."""
+"""A block line's words: state, count, fitting names, reason and acknowledgements."""
 
 from __future__ import annotations
 
@@ -18,15 +18,9 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
+from envwatch.views.pane.group_details import member_line
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.block_text import (
-    lasted_text,
-    member_line,
-    names_text,
-    nothing_open_text,
-    state_of,
-    why_text,
-)
+from envwatch.views.table.block_text import lasted_text, names_text, nothing_open_text, state_of, why_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +47,6 @@ def named(line: BlockLine, room: int, *, has_profiles: bool = False, ellipsis: s
 
 
 def said(one: BlockNight, place: int = 0) -> tuple[str, str, str]:
-    """State, duration and reason of a line."""
     line = one.block.lines[place]
     _, words = state_of(line, one.monitor, one.clocks)
     return words, lasted_text(line, one.clocks.wall), why_text(line, one.monitor, one.clocks)
@@ -193,7 +186,7 @@ def test_the_names_never_take_more_than_their_room_and_never_hide_how_many_there
         assert int(text) == len(names)
         return
     if room < len(str(len(names))):
-        return  # the state counts them
+        return  # the state has the count
     hidden = re.search(r" and (\d+) more$| \+(\d+)$", text)
     count = int(hidden[1] or hidden[2]) if hidden else 0
     assert len(text.split(", ")) + count == len(names)
@@ -204,9 +197,6 @@ def test_a_wider_room_shows_at_least_as_many_names() -> None:
     counts = [named(line, room).count("web-") for room in range(16, 120)]
     assert counts[0] == 1
     assert max(counts) == counts[-1] == 12
-
-
-# Where no other line is open.
 
 
 @pytest.mark.parametrize(

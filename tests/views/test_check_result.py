@@ -1,4 +1,4 @@
-"""What `check` counts, what it does not know, and the verdict and words that follow."""
+"""The counts of `check`, the unknown rows, the verdict and the words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.page import environment_of
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 from envwatch.views.output.check_result import (
     CheckResult,
     Metric,
@@ -86,7 +86,7 @@ def unreadable(rows: list[Environment], count: int = 1, ids: Sequence[str] = ())
 
 
 def names(found: CheckResult) -> list[str]:
-    return [each.name for each in found.named]
+    return [name for name, _ in found.named]
 
 
 def metrics(found: CheckResult) -> Mapping[str, float]:

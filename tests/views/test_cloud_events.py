@@ -1,4 +1,4 @@
-"""Events as CloudEvents: what the specification demands, read by its own SDK, and what users rely on."""
+"""Events as CloudEvents: the specification's requirements, read by the official SDK, and users' expectations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ SOURCE = "https://api.letta.com/v1/environments"
 
 
 def after(*listings: Sequence[Environment]) -> tuple[Monitor, list[Event]]:
-    """A monitor after listings five seconds apart, and the events of the last one."""
     monitor, events = Monitor.create({NO_PROFILE: Limits()}), []
     for number, rows in enumerate(listings):
         at = NOW + 5_000 * number
@@ -44,7 +43,7 @@ def of(event: Event, monitor: Monitor) -> CloudEvent:
 
 
 def read(event: CloudEvent) -> dict[str, Any]:
-    """The attributes and the data, as the SDK of the specification reads the line."""
+    """Return attributes and data, as the official SDK reads the line."""
     line = line_of(event)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1

@@ -1,4 +1,4 @@
-"""The columns: what they show, how they sort, and how they fit into a width."""
+"""The columns: content, sorting, and widths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from support.tracked_environments import ALL, BARE, gone, late, named, offline, 
 
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean, shortened
-from envwatch.views.table.column_widths import LEFT, SCROLLBAR, fitting
-from envwatch.views.table.columns import COLUMNS, FIXED, for_text, mode_text
+from envwatch.views.table.columns import COLUMNS, FIXED, LEFT, SCROLLBAR, fitting, for_text, mode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 PANE = 0.38
-"""The part of a wide terminal that the detail pane takes, and at least 46 cells: see the stylesheet."""
+"""The detail pane's share of a wide terminal, but at least 46 cells: see the stylesheet."""
 
 
 def name_in(fit: Sequence[tuple[Column, int]]) -> int:
@@ -47,7 +46,7 @@ def test_columns_never_take_more_than_the_table_has(width: int, has_profiles: bo
 )
 def test_a_wider_terminal_never_makes_a_name_shorter(width: int, has_profiles: bool, ids: tuple[str, ...]) -> None:  # noqa: FBT001
     def names(terminal: int) -> list[int]:
-        """Return the widths of NAME without the pane, and beside it where the columns are the default ones."""
+        """Return the widths of NAME without the pane, and next to the pane with default columns."""
         has_pane = terminal >= 120 and not ids
         beside = terminal - max(round(terminal * PANE), 46) if has_pane else terminal
         tables = (terminal, beside)
@@ -108,18 +107,18 @@ def test_cells_that_no_column_takes_widen_branch() -> None:
 @pytest.mark.parametrize("column", ALL, ids=lambda column: column.id)
 def test_every_column_can_show_a_bare_row_and_a_full_one(column: Any) -> None:
     for row in (BARE, tracked()):
-        text = column.text(row, NOW)
+        text = column.text(row, NOW, LIMITS)
         assert text is None or text
         assert (column.rank(row) is None) <= (text is None)
     assert cells(column.title) <= column.width + 1
 
 
 def test_ages_are_those_at_the_given_moment() -> None:
-    assert COLUMNS["beat"].text(tracked(), NOW) == "12s"
-    assert COLUMNS["up"].text(tracked(), NOW) == "1h"
-    assert COLUMNS["up"].text(tracked(connectedAt=NOW - 59_999), NOW) == "<1m"
-    assert COLUMNS["up"].text(tracked(), NOW + 60 * 60_000) == "2h"
-    assert COLUMNS["beat"].text(tracked(), NOW - 10**9) == "0s"
+    assert COLUMNS["beat"].text(tracked(), NOW, LIMITS) == "12s"
+    assert COLUMNS["up"].text(tracked(), NOW, LIMITS) == "1h"
+    assert COLUMNS["up"].text(tracked(connectedAt=NOW - 59_999), NOW, LIMITS) == "<1m"
+    assert COLUMNS["up"].text(tracked(), NOW + 60 * 60_000, LIMITS) == "2h"
+    assert COLUMNS["beat"].text(tracked(), NOW - 10**9, LIMITS) == "0s"
 
 
 YEAR_2020 = 1_577_836_800_000
@@ -138,7 +137,7 @@ def test_a_loss_at_an_impossible_time_has_no_duration(seen_at: float, text: str 
 @pytest.mark.parametrize(("age", "text"), [(119_999, "1h"), (120_000, None)])
 def test_an_environment_that_is_down_has_no_up_time(age: float, text: str | None) -> None:
     row = tracked(lastHeartbeat=NOW - age)
-    assert COLUMNS["up"].text(row, NOW) == text
+    assert COLUMNS["up"].text(row, NOW, LIMITS) == text
     assert COLUMNS["up"].rank(row) == (text and 3_600_000 - NOW)
 
 
@@ -172,7 +171,7 @@ def test_modes_have_their_current_name_and_the_one_that_approves_everything_is_m
     ],
 )
 def test_self_updates_are_shown_in_one_word(update: dict[str, Any] | None, text: str | None) -> None:
-    assert COLUMNS["update"].text(tracked(metadata={"self_update": update}), NOW) == text
+    assert COLUMNS["update"].text(tracked(metadata={"self_update": update}), NOW, LIMITS) == text
 
 
 def test_wanted_columns_keep_their_order_at_any_width() -> None:
@@ -209,7 +208,7 @@ LIMITS = Limits(online_for=timedelta(seconds=100), late_after=timedelta(seconds=
     ],
 )
 def test_how_long_and_why(row: TrackedEnvironment, lasted: str | None, beat: str | None, cause: str | None) -> None:
-    found = [COLUMNS[id_].shown(row, NOW, LIMITS) for id_ in ("for", "beat", "why")]
+    found = [COLUMNS[id_].text(row, NOW, LIMITS) for id_ in ("for", "beat", "why")]
     assert found[1:] == [beat.replace("1m", "60s") if beat else None, cause]
     assert found[0] == lasted
 
@@ -219,7 +218,7 @@ def test_how_long_and_why(row: TrackedEnvironment, lasted: str | None, beat: str
 def test_what_ticks_fits_its_cells(kind: Callable[[str], TrackedEnvironment], ago: float) -> None:
     row = kind("a")
     for id_ in ("for", "beat", "why"):
-        text = COLUMNS[id_].shown(row, NOW + ago, LIMITS)
+        text = COLUMNS[id_].text(row, NOW + ago, LIMITS)
         assert cells(text or clean("")) <= COLUMNS[id_].width
 
 

@@ -1,4 +1,4 @@
-"""What a command for a row gets to know, and what it does not."""
+"""The variables of a row's command."""
 
 from __future__ import annotations
 

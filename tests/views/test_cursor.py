@@ -1,4 +1,4 @@
-"""The cursor among the lines of block and table: it, and what is visible, keep their places through every change."""
+"""The cursor among the lines of block and table: cursor and visible lines keep their places through every change."""
 
 from __future__ import annotations
 
@@ -15,18 +15,16 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import OrderInputs, arrange, lines_of
+from envwatch.views.table.arrangement import arrange, lines_of
 from envwatch.views.table.block import Block, BlockLine
-from envwatch.views.table.cursor import More, MoreMembers, RowCursor, kept_top
-from envwatch.views.table.grouping import GroupHeader, group_key
-from envwatch.views.table.table_view import Preset, View
+from envwatch.views.table.cursor import More, RowCursor, kept_top
+from envwatch.views.table.table_view import GroupHeader, Preset, View, group_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.table.cursor import Line
-    from envwatch.views.table.grouping import TableLine
+    from envwatch.views.table.table_view import Line, TableLine
 
 KINDS = {"+": online, "~": late, "x": offline}
 OS = group_key("os", clean("linux"))
@@ -37,13 +35,13 @@ def row(name: str, kind: str) -> TrackedEnvironment:
 
 
 def incident(names: str, at: float = 0.0, *, state: str = "", id_: str = "") -> BlockLine:
-    """A line of the environments whose names are the letters.
+    """Return a block line of environments named by single letters.
 
     Args:
         names: one letter a name.
         at: when the newest loss was noticed, in seconds.
         state: `acked`, or `back` for a line whose members are back.
-        id_: of the incident, if the id is not made of the names.
+        id_: the incident's id; the default is made of the names.
     """
     rows = tuple(online(name) if state == "back" else offline(name) for name in names)
     return BlockLine(
@@ -60,9 +58,9 @@ def incident(names: str, at: float = 0.0, *, state: str = "", id_: str = "") -> 
 
 
 class Screen:
-    """A cursor over the lines of a block and of a fleet, whose rows are written as `a+ b~ cx`: online, late, offline.
+    """A cursor over a block and a fleet, whose rows are written as `a+ b~ cx`: online, late, offline.
 
-    Offline rows that are in no line of the block are those that need nobody.
+    Offline rows outside the block need nobody.
     """
 
     def __init__(self, height: int = 3) -> None:
@@ -79,7 +77,6 @@ class Screen:
         is_steady: bool = False,
         at: float = NOW,
     ) -> Screen:
-        """Show a listing as the widget does."""
         kinds = {word[0]: word[1] for word in rows.split()} if isinstance(rows, str) else rows
         is_held = view is None
         self.view = view or self.view
@@ -93,7 +90,7 @@ class Screen:
         if order_reason is not None and order_reason.tracked.key in in_block:
             order_reason = None
         cursor.take(
-            arrange(fleet, self.view, ALL, OrderInputs(at, in_block=in_block), order_reason=order_reason),
+            arrange(fleet, self.view, ALL, at, in_block=in_block, order_reason=order_reason),
             lambda arrangement: lines_of(arrangement, self.view),
             block_lines,
             is_steady=is_steady,
@@ -104,35 +101,30 @@ class Screen:
         return self
 
     def go(self, place: int) -> None:
-        """Move the cursor, and scroll the table until the cursor is visible."""
         self.cursor.move_to(place)
         if (table_place := self.cursor.table_place) is not None:
             self.top = min(max(self.top, table_place - self.height + 1), table_place)
 
     @property
     def line(self) -> int | None:
-        """Where the cursor is among the visible lines of the screen."""
         place = self.cursor.table_place
         return None if place is None or not self.top <= place < self.top + self.height else place - self.top
 
     @property
     def on(self) -> str | None:
-        """What the cursor is on."""
         return None if self.cursor.cursor is None else name_of(self.cursor.cursor)
 
     @property
     def shown(self) -> str:
-        """All lines of the screen."""
         return "".join(map(name_of, self.cursor.table_lines))
 
     @property
     def block(self) -> list[str]:
-        """The lines of the block."""
         return [name_of(line) for line in self.cursor.lines[: self.cursor.pinned]]
 
 
 def name_of(line: Line | TableLine) -> str:
-    """A line's name; the name of an incident is written as `<names>`."""
+    """Return a line's name; an incident's name is `<names>`."""
     if isinstance(line, BlockLine):
         return f"<{''.join(tracked.environment.name or '' for tracked in line.members)}>"
     return f"[{line.title}]" if isinstance(line, GroupHeader) else line.environment.name or ""
@@ -300,7 +292,7 @@ KINDS_OF_ROWS = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from("
 def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
     steps: Sequence[tuple[Mapping[str, str], frozenset[str], bool, int | None]], height: int, view: View
 ) -> None:
-    """Rows that are off and need a person stand in the block, one line each, whatever the view shows."""
+    """Rows that are off and need a person have one block line each, in every view."""
     screen = Screen(height)
     screen.view = view
     for kinds, needs_a_person, is_steady, move in steps:
@@ -321,7 +313,7 @@ def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
             assert screen.on == on
         elif was_moved and on is not None and on in screen.shown and line is not None and place is not None:
             assert screen.on == on
-            # Nothing but an end of the list moves it.
+            # Only an end of the list moves the cursor.
             assert screen.line == line or screen.top in (0, max(count - height, 0))
             assert screen.line == line or not 0 <= place - line <= max(count - height, 0)
         if not was_moved:
@@ -331,12 +323,9 @@ def test_the_row_under_the_cursor_keeps_its_line_and_no_row_is_lost(
             )
         if move is not None and screen.cursor.lines:
             screen.go(move)
-            # The header of a group goes with the ghost that was all of it.
+            # A group's header disappears with the ghost that was the only member.
             assert screen.line is not None or screen.cursor.is_in_block or not screen.cursor.table_lines
             assert screen.cursor.cursor is not None or not screen.cursor.lines
-
-
-# Into the block, through it, and out of it.
 
 
 def test_until_it_is_moved_the_cursor_stands_on_the_newest_loss() -> None:
@@ -375,7 +364,7 @@ def test_the_cursor_follows_its_line_wherever_the_line_goes() -> None:
 
 
 def test_the_cursor_follows_the_members_of_its_line_into_another_line() -> None:
-    """Unrelated losses become one incident where there are too many."""
+    """Unrelated losses become one incident if there are too many."""
     screen = Screen().take("ax bx cx", incident("a", 3), incident("b", 2), incident("c", 1))
     screen.go(2)
     screen.take("ax bx cx", incident("ac", 3, id_="storm"), incident("b", 2))
@@ -485,11 +474,8 @@ def test_without_that_the_cursor_stays_on_the_line_that_is_acknowledged() -> Non
     assert screen.take("d+", incident("b"), incident("a", state="acked")).on == "<a>"
 
 
-# From one open line to the next.
-
-
 def visited(screen: Screen, direction: int, count: int) -> str:
-    """Go on some times; return the names of the lines, `.` where there was no other line."""
+    """Return the lines' names of `count` steps, `.` for a step without another line."""
     found = ""
     for _ in range(count):
         place = screen.cursor.next_open() if direction > 0 else screen.cursor.previous_open()
@@ -554,17 +540,14 @@ def test_going_on_visits_every_open_line_once_before_any_line_twice(count: int, 
         assert set(visited(screen, direction, 2 * count)) == (set(names) if count > 1 else {"."})
 
 
-# The lines of the block that have room.
-
-
 def shown_block(screen: Screen, most: int) -> list[str]:
-    """The visible lines of the block; `+5,2` for the number of hidden ones and of fresh ones among them, `3 more`."""
+    """Return the block's visible lines; `+5,2` counts hidden lines and fresh hidden lines, `3 more`."""
     found = []
     for each in screen.cursor.visible_block(most, NOW):
         match each:
-            case More():
+            case More(members=0):
                 found.append(f"+{each.lines},{each.fresh}")
-            case MoreMembers():
+            case More():
                 found.append(f"{each.members} more")
             case _:
                 found.append(name_of(screen.cursor.lines[each]))
@@ -661,11 +644,11 @@ def test_the_newest_loss_and_the_cursors_line_are_always_visible_and_every_other
         assert 0 in places
     if most >= 2 and cursor.is_in_block:
         assert cursor.place in places
-    (more,) = [each for each in shown if isinstance(each, More)] or [More(0, 0)]
+    (more,) = [each for each in shown if isinstance(each, More) and each.lines] or [More()]
     hidden = [line for place in heads.difference(places) if isinstance(line := cursor.lines[place], BlockLine)]
     if most >= 3 or (most == 2 and not (cursor.is_in_block and cursor.place)):
-        assert more == (len(hidden), sum(line.is_fresh(NOW) for line in hidden))
-        (more_members,) = [each.members for each in shown if isinstance(each, MoreMembers)] or [0]
+        assert more == More(len(hidden), sum(line.is_fresh(NOW) for line in hidden))
+        (more_members,) = [each.members for each in shown if isinstance(each, More) and each.members] or [0]
         assert more_members == (0 if hidden else len(members.difference(places)))
     if most >= cursor.pinned:
         assert shown == list(range(cursor.pinned))

@@ -15,10 +15,13 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.events.day_line import Day, Run, day_cells, day_of, day_runs, ends_of, hour_labels
+from envwatch.views.events.day_line import Day, day_cells, day_of, day_runs, ends_of, hour_labels
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+
+    from envwatch.views.state_style import Piece
+
 
 HOUR = 3_600_000.0
 BEGIN = 1_760_000_400_000.0
@@ -42,7 +45,7 @@ def text(day: Day, at: float | None = None, width: int = 10, *, ascii_only: bool
     return "".join(run.text for run in runs(day, instant, width, ascii_only=ascii_only))
 
 
-def runs(day: Day, at: float | None, width: int, *, ascii_only: bool = False) -> list[Run]:
+def runs(day: Day, at: float | None, width: int, *, ascii_only: bool = False) -> list[Piece]:
     return day_runs(day, day_cells(day, width, ascii_only=ascii_only), at, ascii_only=ascii_only)
 
 
@@ -98,7 +101,6 @@ def test_labels_have_a_date_or_seconds_where_they_are_needed(
 
 
 def labelled(line: Day, width: int, at: float | None = None, zone: tzinfo = UTC) -> list[tuple[int, str]]:
-    """Return the labels of hours on a line, each with its cell."""
     instant = None if at is None else BEGIN + at * HOUR
     cells = day_cells(line, width, ascii_only=False)
     written = "".join(
@@ -124,7 +126,7 @@ def test_labels_of_hours_are_ten_cells_apart_at_least(hours: float, width: int, 
 
 def test_another_hour_has_a_label_where_a_mark_or_the_visible_moment_is_in_the_way() -> None:
     clear = [(5, "10h"), (15, "12h"), (25, "14h"), (35, "16h"), (45, "18h")]
-    assert labelled(day(event(3.2)), 50) == [(5, "10h"), *clear[2:]]  # no other hour is ten cells from its neighbours
+    assert labelled(day(event(3.2)), 50) == [(5, "10h"), *clear[2:]]  # no hour is ten cells from the neighbours
     assert labelled(day(event(3.2), event(5.2)), 50) == [(5, "10h"), (20, "13h"), *clear[3:]]
     assert labelled(day(event(3.2)), 50, at=5.2) == [(5, "10h"), (20, "13h"), *clear[3:]]
 

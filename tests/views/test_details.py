@@ -1,4 +1,4 @@
-"""Everything about one environment, as labelled lines."""
+"""An environment's details as labelled lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean
 from envwatch.model.times import TimeStyle, zone_of
 from envwatch.views.pane.details import COPY_LETTERS, Copy, about_lines, copies, event_line, help_lines, id_lines
-from envwatch.views.pane_layout import DetailLine, Fit
+from envwatch.views.pane.layout import DetailLine, Fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,6 @@ def by_label(lines: Iterable[DetailLine]) -> dict[str, str]:
 
 
 def all_lines(tracked: TrackedEnvironment, profile_state: ProfileState) -> list[DetailLine]:
-    """The lines that only a listing changes, from the top of the pane to its end."""
     return [*about_lines(tracked, profile_state, None, TimeStyle.UTC), *id_lines(tracked)]
 
 
@@ -179,7 +178,6 @@ def test_the_model_and_the_graphics_processors_of_a_machine_are_shown(gpus: Any,
 
 
 def tree_of(metadata: dict[str, Any], **changes: Any) -> list[str]:
-    """The lines between those that every environment has, with their indentation."""
     row = environment("env-1", metadata=metadata, **changes)
     profile_state = fleet_of(row)
     lines = all_lines(profile_state.environments[row.id], profile_state)
@@ -291,7 +289,7 @@ def test_no_metadata_of_any_shape_breaks_the_pane(metadata: dict[str, Any]) -> N
     lines = all_lines(profile_state.environments[row.id], profile_state)
     assert all(line.text.isprintable() and line.label.isprintable() for line in lines)
     for line, following in pairwise([*lines, DetailLine("", clean("end"))]):
-        # Only a line with others below it may be empty, unless those are omitted.
+        # Only a line with lines below may be empty, unless those are omitted.
         assert line.text or following.depth == line.depth + 1 or following.label == "…"
 
 

@@ -1,4 +1,4 @@
-"""Filtering the event log: words match the text of an event, terms the environment as it was then."""
+"""Filtering the event log: words match the event's text, terms the environment at that time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import Term, Word, parse
-from envwatch.views.events.event_filter import EventFilter
 from envwatch.views.events.event_text import event_text
+from envwatch.views.events.matching import EventFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ ROWS = {
     "env-2": environment("env-2", currentMode="unrestricted"),
     "env-3": environment("env-3", lastHeartbeat=NOW - 100_000),
 }
-"""The environments that events know; other events have none."""
+"""Environments known to events; further events have none."""
 
 
 def event(kind: Kind, id_: str | None = "env-1", name: str | None = None, profile: str = "", **changes: Any) -> Event:
@@ -148,7 +148,6 @@ def test_the_profile_is_that_of_the_event() -> None:
 
 
 def events_of(*listings: Sequence[Environment]) -> list[Event]:
-    """The events of some listings, five seconds apart, after the first."""
     _, events = watched(listed(rows, NOW + 5_000 * number) for number, rows in enumerate(listings))
     return events
 
@@ -260,7 +259,7 @@ LINES = st.lists(st.tuples(st.sampled_from(["", "!"]), TYPED).map("".join), max_
 
 
 def expected(text: str, one: Event, group: Event | None = None) -> bool:
-    """An independent test of one event without members, alone or in a group."""
+    """Return an independent test of one event without members, alone or in a group."""
     events = [one] if group is None else [group, one]
     texts = ((each.name or "", event_text(each, UTC), each.kind.value, each.profile) for each in events)
     parts = list(chain.from_iterable(texts))

@@ -1,4 +1,4 @@
-"""What `watch` writes: replayed over its first lines, it gives the fleet; and what filters leave out."""
+"""The lines of `watch`: a replay over the first lines gives the fleet; and the effect of filters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UP = {"online", "late"}
 
 
 def fields_of_row(row: dict[str, Any]) -> dict[str, Any]:
-    """What a reader of the lines knows of an environment; pod and connection only while it is up."""
+    """Return a line reader's fields of an environment; pod and connection only while up."""
     state = row["last_state"] or row["state"]
     is_up = state in UP
     return {
@@ -69,7 +69,7 @@ def fields_of(tracked: TrackedEnvironment) -> dict[str, Any]:
 
 
 class ReplayMachine(MonitoredMachine):
-    """The simulated platform of the fleets' invariants, whose lines a reader replays."""
+    """The simulated platform of the fleet's invariants, with a reader that replays the lines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +108,6 @@ TestReplay.settings = settings(
 
 
 def lines(stream: EventStream, *outcomes: Outcome) -> list[str]:
-    """The lines of all outcomes."""
     monitor, found = Monitor.create({NO_PROFILE: Limits()}), []
     for outcome in outcomes:
         now = outcome.ended if isinstance(outcome, Listed) else reading(NOW + 100_000)
@@ -171,7 +170,7 @@ def test_each_profile_has_its_own_first_lines_and_source() -> None:
 
 @pytest.mark.parametrize(("query", "ids"), [("", ["env-1", "env-3"]), ("pod:p-7", ["env-3"])])
 def test_events_of_earlier_runs_have_the_same_lines_without_their_fleet(query: str, ids: list[str]) -> None:
-    """Of a row, what the event keeps: as it was then, whatever became of it."""
+    """The line has the event's fields of the row at that time, whatever happened later."""
     stream = EventStream(sources=SOURCES, format=EventFormat.JSONL, query=parse(query))
     live = [json.loads(line) for line in lines(stream, FIRST, THEN)]
     first, _ = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, FIRST, FIRST.ended)

@@ -1,4 +1,4 @@
-"""The rule trace: every rule with its inputs and its result, consistent with the verdict."""
+"""The rule trace: every rule with inputs and result, consistent with the verdict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean
 from envwatch.views.pane.explanation import RuleResult, answer, explanation_rows, trace
-from envwatch.views.pane_layout import PaneLayout
+from envwatch.views.pane.layout import PaneLayout
 
 if TYPE_CHECKING:
     from envwatch.model.environment import Environment
@@ -41,7 +41,7 @@ RULES = [
 
 
 def results(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str, RuleResult]:
-    """The trace of `env-1` after some outcomes, with the answer as the result of `verdict`."""
+    """Return the trace of `env-1` after some outcomes, with the answer as the result of `verdict`."""
     profile_state, _ = watched(outcomes)
     arguments = (profile_state.environments[environment().id], profile_state, reading(at, skew), UTC)
     found = trace(*arguments)
@@ -52,7 +52,6 @@ def results(*outcomes: Outcome, at: float = NOW, skew: float = 0.0) -> dict[str,
 
 
 def result(sentence: str) -> SafeText:
-    """The state in an answer: `It is offline: disconnected, since …`."""
     match = re.fullmatch(r"It is ([a-z, ]+): .+, since .+\.", sentence)
     assert match, sentence
     return clean(match[1])
@@ -282,7 +281,6 @@ LOST: dict[str, Any] = {**MACHINE, "connectionId": None, "lastHeartbeat": None, 
 
 
 def beside(id_: str = "env-2", **changes: Any) -> Environment:
-    """Another row of the machine of `env-1`."""
     return environment(id_, **(MACHINE | {"listenerInstanceId": "server-" + "b" * 16} | changes))
 
 

@@ -1,4 +1,4 @@
-"""The detail pane of a group: its presences, its problems, and the values of its members."""
+"""A group's detail pane: presences, problems, and the members' values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ def off(name: str, seconds: float) -> Environment:
 
 
 def lines_of(rows: Sequence[Environment], *, acks: Sequence[str] = (), after: float = 0.0) -> dict[str, str]:
-    """The lines of a group by their labels, from top to bottom, and its headline as `head`."""
     fleet, _ = Fleet().apply(NO_PROFILE, listed(rows))
     members = list(fleet.environments)
     acked = {key_of(f"env-{name}"): Ack(NOW, clean("")) for name in acks}

@@ -1,4 +1,4 @@
-"""The lines of the table: what is grouped, what is folded, and that no row is lost."""
+"""The table's lines: grouped, folded, and without a lost row."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from support.tracked_environments import ALL, fleet_of, tracked
 from envwatch.fleet.presence import GONE
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import OrderInputs, arrange, lines_of
-from envwatch.views.table.grouping import GROUPINGS, OLD, GroupHeader, group_key, groups_of
-from envwatch.views.table.table_view import Preset, View
+from envwatch.views.table.arrangement import arrange, lines_of
+from envwatch.views.table.table_view import GROUPINGS, OLD, GroupHeader, Preset, View, group_key, groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.views.table.grouping import LineKey, TableLine
+    from envwatch.views.table.block import LineKey
+    from envwatch.views.table.table_view import TableLine
 
 DAY = 86_400_000
 
@@ -45,11 +45,10 @@ def shape(lines: Iterable[TableLine]) -> list[str]:
 
 
 def lines(rows: Iterable[TrackedEnvironment], view: View, at: float = NOW, skew: float = 0.0) -> Sequence[TableLine]:
-    return lines_of(arrange(fleet_of(rows, skew=skew), view, ALL, OrderInputs(at)), view)
+    return lines_of(arrange(fleet_of(rows, skew=skew), view, ALL, at), view)
 
 
 def members(lines: Iterable[TableLine]) -> list[TrackedEnvironment]:
-    """The rows in groups, folded or not."""
     found: list[TrackedEnvironment] = []
     for line in lines:
         if isinstance(line, GroupHeader):
@@ -90,8 +89,8 @@ def test_a_group_with_a_late_row_is_first_and_rows_of_the_block_are_in_no_group(
     ]
     view = View(group="pod")
     assert shape(lines(rows, view))[:4] == ["-pod p-2 (1)", "b", "-pod p-1 (1)", "a"]
-    order_inputs = OrderInputs(NOW, in_block={rows[0].key, rows[3].key})
-    found = lines_of(arrange(fleet_of(rows), view, ALL, order_inputs), view)
+    in_block = {rows[0].key, rows[3].key}
+    found = lines_of(arrange(fleet_of(rows), view, ALL, NOW, in_block=in_block), view)
     assert shape(found) == ["-pod p-2 (1)", "b", "-pod p-3 (1)", "c"]
 
 
@@ -146,7 +145,7 @@ def test_every_row_appears_once_in_order_under_its_header(
     *, rows: Sequence[TrackedEnvironment], group: str | None, folded: frozenset[LineKey], sort: str | None
 ) -> None:
     view = View(group=group, folded=folded, sort=sort)
-    arrangement = arrange(fleet_of(rows), view, ALL, OrderInputs(NOW))
+    arrangement = arrange(fleet_of(rows), view, ALL, NOW)
     found = lines_of(arrangement, view)
     assert len({line.key for line in found}) == len(found)
     below: list[TrackedEnvironment] | None = None

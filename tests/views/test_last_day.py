@@ -1,4 +1,4 @@
-"""The strip of the last 24 hours in the detail pane, and what it says in words."""
+"""The strip of the last 24 hours in the detail pane, and the words for it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import cells, clean
 from envwatch.views.events.event_text import watched_text
-from envwatch.views.pane.last_day import hour_marks, last_day_rows, uptime_text
+from envwatch.views.pane.layout import PaneLayout
 from envwatch.views.pane.legend import hour_entries
-from envwatch.views.pane_layout import PaneLayout
+from envwatch.views.pane.state_details import hour_marks, last_day_rows, uptime_text
 from envwatch.views.state_style import HOUR_STYLES
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 @cache
 def day_watched() -> Monitor:
-    """The monitor of now, which knows the day before."""
     return with_past(monitor_now(), day())
 
 

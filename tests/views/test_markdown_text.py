@@ -1,4 +1,4 @@
-"""Names in Markdown: whatever they are, they stay names."""
+"""Names in Markdown stay plain names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.markdown import HOSTILE, assert_is_harmless
 
 from envwatch.model.text import clean
-from envwatch.views.markdown_text import code, code_note, code_text, listed
+from envwatch.views.report.chat import code, code_note, code_text, listed
 
 
 @given(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=90), st.text("@`<>|:/a \\*_", max_size=90)))

@@ -9,7 +9,7 @@ from support.tracked_environments import tracked
 from envwatch.fleet.events import Event, EventState, Kind
 from envwatch.model.text import clean
 from envwatch.query.lexer import QueryError
-from envwatch.views.matching import event_test, matcher_of, matcher_or_none
+from envwatch.views.events.matching import event_test, matcher_of, matcher_or_none
 
 
 def test_an_age_is_that_of_the_moment() -> None:

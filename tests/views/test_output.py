@@ -1,4 +1,4 @@
-"""Environments as bytes: the exact JSON, JSON lines and CSV, a table that fits any terminal, and filters."""
+"""Environments as bytes: exact JSON, JSON lines and CSV, a table that fits any terminal, and filters."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ids(listing: EnvironmentList) -> list[str]:
 
 
 def blind(listing: EnvironmentList) -> EnvironmentList:
-    """What a dashboard shows of the same rows after a minute without a listing."""
+    """Return the same rows as a dashboard shows them after a minute without a listing."""
     return replace(listing, rows=[row._replace(is_unknown=True) for row in listing.rows])
 
 
@@ -527,7 +527,7 @@ TERMS = st.sampled_from(
 def test_a_filter_keeps_exactly_the_rows_that_match_in_their_order(
     pages: list[list[dict[str, Any]]], query: str
 ) -> None:
-    # Each page is requested later than the one before, so that ages differ between them.
+    # Each page is requested later than the previous page, so ages differ between pages.
     listed_pages = [
         ListedPage(
             [environment(f"env-{page}-{row}", **changes) for row, changes in enumerate(rows)], WallMs(NOW + page * 1500)

@@ -1,4 +1,4 @@
-"""The rows of the detail pane: they fit at every width, and nothing that is read as one thing is broken."""
+"""The detail pane's rows fit at every width, and no unit of text is broken."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from envwatch.model.times import TimeStyle
 from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.views.pane.details import about_lines, event_line, help_lines, id_lines
 from envwatch.views.pane.explanation import explanation_rows
-from envwatch.views.pane_layout import DetailLine, Fit, PaneLayout, Piece, command_rows, shell_arguments
-from envwatch.views.state_details import headline, proof
+from envwatch.views.pane.layout import DetailLine, Fit, PaneLayout, command_rows, shell_arguments
+from envwatch.views.pane.state_details import headline, proof
+from envwatch.views.state_style import Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.tui.glyphs import Glyphs
-    from envwatch.views.pane_layout import Row
+    from envwatch.views.pane.layout import Row
 
 NARROWEST = 33
 ROWS = [environment_of(row) for row in hostile_rows(NOW)]
@@ -39,7 +40,6 @@ MONITOR = Monitor(Fleet({NO_PROFILE: FLEET}))
 LATER = reading(NOW + 13_000)
 
 KNOWN = ("mode", "disconnected", "unrestricted", "heartbeat", "connectionId", "nothing:", "reconnects", "0.34.12", "·")
-"""Words that the pane shows."""
 
 
 def text_of(row: Row) -> str:
@@ -51,7 +51,6 @@ def texts(rows: Iterable[Row]) -> list[str]:
 
 
 def rows_of(tracked: TrackedEnvironment, layout: PaneLayout) -> Iterator[Row]:
-    """Everything that the pane can show of an environment."""
     own = [event for event in flatten(EVENTS) if event.id == tracked.environment.id]
     yield from layout.title(tracked.environment.name)
     yield from layout.sentence(headline(tracked, FLEET, own, LATER, is_ascii=layout.is_ascii))

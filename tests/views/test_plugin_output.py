@@ -1,4 +1,4 @@
-"""The output of a monitoring plugin, read back by a reader that is written from the guidelines' text alone."""
+"""A monitoring plugin's output, parsed by a reader written from the guidelines alone."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Item(NamedTuple):
 
 
 def performance_data_of(text: str) -> dict[str, Item]:
-    """`'label'=value[UOM];[warn];[crit];[min];[max]`, separated by spaces.
+    """Parse `'label'=value[UOM];[warn];[crit];[min];[max]`, separated by spaces.
 
-    Quotes around a label are optional, and required around one with spaces; a quote in it is doubled. Value, min and
-    max are of the class [-0-9.], trailing semicolons may be dropped.
+    Quotes around a label are optional, but required around spaces; a quote in a label is doubled. Value, min and max
+    are of the class [-0-9.], trailing semicolons may be dropped.
     """
     items = {}
     rest = text.strip()
@@ -49,7 +49,6 @@ def performance_data_of(text: str) -> dict[str, Item]:
 
 
 def parsed(output: str) -> tuple[str, dict[str, Item], list[str]]:
-    """Text, performance data and further lines, as callers split them."""
     assert output.endswith("\n")
     first, *others = output.removesuffix("\n").split("\n")
     text, _, performance = first.partition("|")
@@ -93,7 +92,7 @@ def test_whatever_names_say_the_data_is_read_back_and_each_text_is_one_line(
         assert [item.warning, item.critical] == ranges
         assert all(parse_nagios_range(each).text == each for each in ranges if each)
     rest = re.fullmatch("and ([0-9,]+) more", others[-1]) if others else None
-    left_out = int(rest[1].replace(",", "")) - 1 if rest else 0  # its own line is none of them
+    left_out = int(rest[1].replace(",", "")) - 1 if rest else 0  # the line with the rest does not count
     assert len(others) + left_out == len(details)
 
 

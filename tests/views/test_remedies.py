@@ -1,4 +1,4 @@
-"""Remedies, and that no name from outside becomes a command."""
+"""Remedies; no outside name becomes a command."""
 
 from __future__ import annotations
 
@@ -47,9 +47,6 @@ def notes(*others: Environment, **changes: Any) -> list[str]:
 def test_a_healthy_environment_has_no_remedies() -> None:
     assert remedies_for() == []
     assert remedies_for(lastHeartbeat=NOW - 119_999) == []
-
-
-# Environments that are down
 
 
 def test_a_key_that_starts_the_listener_is_named_where_a_listener_can_be_started() -> None:
@@ -169,9 +166,6 @@ def test_a_local_connection_marks_a_row_of_the_desktop_app() -> None:
     assert notes(connectionId="local", lastHeartbeat=None)[0] == LOCKED
 
 
-# The command that starts a listener
-
-
 @pytest.mark.parametrize(
     ("name", "command"),
     [
@@ -259,11 +253,8 @@ def test_the_organization_stands_in_the_command_where_most_rows_have_another_and
     assert start_command(row, fleet_of(row, *others)) == f"letta server --computer-name=nas{option}"
 
 
-# The others
-
-
 def flapping(*rows: Environment) -> tuple[TrackedEnvironment, list[str]]:
-    """One environment after listings half a minute apart, and the beginnings of its remedies."""
+    """Return an environment after listings half a minute apart, and the starts of the remedies."""
     profile_state, _ = watched(listed([row], NOW + 30_000 * number) for number, row in enumerate(rows))
     (only,) = profile_state.environments.values()
     found = remedies(only, profile_state, reading(NOW + 30_000 * (len(rows) - 1)))

@@ -1,4 +1,4 @@
-"""A replaced row in every channel: none calls it a problem, and each names the row that replaces it."""
+"""A replaced row in every channel: no problem, and named with the replacing row."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ from envwatch.storage.history.encoding.events import decode_event, encode_event
 from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder
 from envwatch.storage.history.redaction import Redaction
 from envwatch.views.events.cloud_events import cloud_event, line_of
-from envwatch.views.events.event_filter import EventFilter
 from envwatch.views.events.event_stream import initial_line, layout_of
 from envwatch.views.events.event_text import event_text
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import EventFilter, matcher_of
 from envwatch.views.output.check_result import Metric, check_result_of
 from envwatch.views.output.formats import json_of
 from envwatch.views.pane.remedies import remedies
+from envwatch.views.pane.state_details import headline
 from envwatch.views.report.profile_report import recorded_in, report_of
-from envwatch.views.state_details import headline
 from envwatch.views.state_style import style_of
-from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
 from envwatch.views.table.columns import cause_text
 from envwatch.views.table.table_view import View
@@ -60,7 +59,7 @@ def row(name: str, *, up: bool = True, beat: float = NOW, **changes: Any) -> Env
 
 
 def lived(*, is_renamed: bool = True) -> tuple[Monitor, list[Event], MemoryHistory]:
-    """A minute in which a computer gets another name, beside another computer; or in which it is lost."""
+    """Play a minute in which a computer is renamed, or lost, next to another computer."""
     monitor, history = Monitor.create({NO_PROFILE: Limits()}), MemoryHistory()
     events: list[Event] = []
     down = row("old", up=False, beat=NOW + 4_000)
@@ -94,10 +93,10 @@ def test_it_counts_as_offline_and_as_no_problem() -> None:
 
 
 def test_it_stands_below_all_others_and_above_the_old_ones() -> None:
-    arrangement = arrange(MONITOR.fleet, View(), ALL, OrderInputs(END))
+    arrangement = arrange(MONITOR.fleet, View(), ALL, END)
     assert [tracked.environment.label for tracked in arrangement.rows] == ["laptop of env-other", "new", "old"]
     assert (arrangement.old, block_of(MONITOR, reading(END)).lines) == (0, ())
-    arrangement = arrange(MONITOR.fleet, View(), ALL, OrderInputs(END + 2 * 86_400_000))
+    arrangement = arrange(MONITOR.fleet, View(), ALL, END + 2 * 86_400_000)
     assert arrangement.old == 1
 
 
@@ -113,14 +112,13 @@ def test_the_rule_below_the_block_counts_it() -> None:
 
 @pytest.mark.parametrize(("is_renamed", "count"), [(True, 0), (False, 1)])
 def test_check_reports_a_loss_and_no_rename(count: int, *, is_renamed: bool) -> None:
-    """One listing is enough."""
     rows = [row("old", up=False), *([row("new", beat=END, firstSeenAt=NOW)] if is_renamed else [])]
     outcome = listed(rows, END)
     monitor, _ = Monitor.create({NO_PROFILE: Limits()}, policies=soon()).apply(NO_PROFILE, outcome, outcome.ended)
     result = check_result_of(monitor, Metric.PROBLEMS, matcher_of(""), reading(END))
     assert (result.count, result.block.asides.get(Aside.REPLACED, 0)) == (count, 1 - count)
     others = check_result_of(monitor, Metric.ONLINE, matcher_of(""), reading(END))
-    assert [each.why.partition(",")[0] for each in others.named] == [
+    assert [why.partition(",")[0] for _, why in others.named] == [
         "offline (replaced by new)" if is_renamed else "offline (disconnected)"
     ]
 
@@ -179,9 +177,6 @@ def test_a_report_has_a_short_outage_and_a_rename_instead_of_a_loss(*, is_rename
         (NOW + 10_000, timedelta(seconds=5)) if is_renamed else (None, timedelta(seconds=55))
     )
     assert [(change.before, change.after) for change in report.renamed] == ([("old", "new")] if is_renamed else [])
-
-
-# The event
 
 
 def test_the_event_reads_as_a_rename_of_the_old_row() -> None:

@@ -1,4 +1,4 @@
-"""The report on a period: what it says, and that it says it of every environment, whatever happened."""
+"""The report on a period: content, and completeness over all environments."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from support.night import HOUR_MS, ZONE, Night, eventful_night
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, RecordedPoll
 from envwatch.model.text import clean
-from envwatch.views.matching import matcher_of
-from envwatch.views.report.clock import ReportClock
-from envwatch.views.report.markdown import markdown_of
+from envwatch.views.events.matching import matcher_of
+from envwatch.views.report.markdown import ReportClock, markdown_of
 from envwatch.views.report.profile_report import Recorded, matching, recorded_in, report_of
 from envwatch.views.report.values import ProfileReport, Report, json_of
 
@@ -59,7 +58,7 @@ def lines(night: Night, hours: float = 8) -> list[str]:
 
 
 def test_the_report_of_a_night_is_the_handover_that_it_was_written_to_be() -> None:
-    """After a wanted change, write `markdown(report(eventful_night()))` into the file, and read it."""
+    """After an intended change, write `markdown(report(eventful_night()))` into the file, and read the file."""
     assert markdown(report(eventful_night())) == GOLDEN.read_text(encoding="utf-8")
 
 
@@ -134,11 +133,7 @@ def test_times_are_short_and_the_zone_is_named_once_or_with_each(
     assert any(line.startswith(f"- `ana` offline {lost} (30s): disconnected") for line in text)
 
 
-# When what began.
-
-
 def outages(night: Night, hours: float = 1) -> list[tuple[str, str | None, str | None]]:
-    """Name, begin and end of each outage, in local time, as far as they are known."""
 
     def clock(at: float | None) -> str | None:
         return None if at is None else f"{datetime.fromtimestamp(at / 1000, ZONE):%H:%M:%S}"
@@ -210,14 +205,11 @@ def test_what_left_the_list_is_not_unrestricted_any_more_and_what_is_offline_sti
     assert "- `ben` since before 21:20, offline" in lines(night, hours=1)
 
 
-# How much was watched.
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"), [(90, "All of it was watched."), (91, "Watched 97.5 % of it; 1m 31s not seen.")]
 )
 def test_the_newest_listing_holds_until_it_would_be_blind(seconds: int, text: str) -> None:
-    """With 30 s from poll to poll that is after 90 s."""
+    """At 30 s between polls, the listing is blind after 90 s."""
     night = Night().add("ana").until("23:00")
     until = night.at - 30_000 + seconds * 1000
     watched = recorded(night.history, until, (until - (night.at - HOUR_MS)) / HOUR_MS)
@@ -251,13 +243,13 @@ def test_names_that_look_alike_have_the_end_of_their_ids() -> None:
 
 @pytest.mark.parametrize("latency_ms", [0, 200, 5_000])
 def test_what_was_lost_while_nothing_was_seen_is_not_said_to_be_lost_together(latency_ms: int) -> None:
-    """The poll of the first listing after the gap is recorded with its answer, later than its events."""
+    """The poll of the first listing after the gap is recorded with the answer, later than the events."""
     night = Night(latency_ms=latency_ms).add("ana", "ben", "chen").until("22:10").lose("ana", "ben")
     night.stop("22:30").until("22:40")
     (line,) = [line for line in section(markdown(report(night)), "Lost together") if line]
     assert line == "- 22:30 2 were found offline after a gap, all on pod `pod-1`: `ana` and `ben`. None is back."
     assert outages(night) == [("ana", "22:30:00", None), ("ben", "22:30:00", None)]
-    assert [gap.cause.value for gap in report(night, 0.5).watch.gaps] == ["envwatch did not run"]
+    assert [gap.cause for gap in report(night, 0.5).watch.gaps] == ["envwatch did not run"]
 
 
 def test_a_loss_that_a_single_listing_between_two_gaps_found_belongs_to_its_outage() -> None:
@@ -271,7 +263,7 @@ def test_a_loss_that_a_single_listing_between_two_gaps_found_belongs_to_its_outa
 def test_a_gap_before_a_run_of_a_single_listing_is_named_by_that() -> None:
     night = Night(latency_ms=200).add("ana", "ben", "chen").until("22:10").lose("ana").stop("22:30").poll()
     night.lose("ben").stop("22:40").until("22:50")
-    assert {gap.cause.value for gap in report(night, 0.5).watch.gaps} == {"envwatch did not run"}
+    assert {gap.cause for gap in report(night, 0.5).watch.gaps} == {"envwatch did not run"}
 
 
 def test_what_was_lost_while_envwatch_was_started_anew_has_its_begin() -> None:
@@ -309,7 +301,7 @@ def test_what_goes_back_to_an_older_version_is_named() -> None:
 
 
 def test_of_an_outage_whose_begin_is_not_known_the_least_length_is_said() -> None:
-    """A row that says when it was last seen by an instant that cannot be true says nothing of it."""
+    """A row with an impossible last-seen instant gives no begin."""
     night = Night().add("ana", "ben").lose("ana", lastSeenAt=1_000.0).until("22:20").restore("ana").until("22:30")
     assert "- `ana` for at least 20m, until 22:20: disconnected" in lines(night, hours=0.5)
 
@@ -325,7 +317,7 @@ def test_without_any_listing_nothing_is_said_to_be_fine() -> None:
 
 
 def shape(value: Any) -> Any:
-    """What names and types a JSON value has; of a list, those of its first element."""
+    """Return names and types of a JSON value; of a list, the first element's."""
     if isinstance(value, dict):
         return {name: shape(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -334,7 +326,7 @@ def shape(value: Any) -> Any:
 
 
 def promised_part(value: Any, promised: Any) -> Any:
-    """What a shape has of a promised one: other names may come at any time."""
+    """Return a shape's promised part: further names may come at any time."""
     if isinstance(value, dict) and isinstance(promised, dict):
         return {name: promised_part(value[name], promised[name]) for name in value if name in promised}
     if isinstance(value, list) and isinstance(promised, list):
@@ -343,7 +335,7 @@ def promised_part(value: Any, promised: Any) -> Any:
 
 
 def test_the_json_has_these_types_which_programs_rely_on() -> None:
-    """Names without a type here are in docs/stability.md, and only there."""
+    """Names without a type here are in docs/stability.md only."""
     environment = {"id": "str", "name": "str"}
     change = environment | {"at": "str", "before": "str", "after": "str"}
     arrival = environment | {"at": "str", "state": "str", "reason": "NoneType"}
@@ -396,9 +388,6 @@ def test_the_json_has_these_types_which_programs_rely_on() -> None:
     assert (document["since"], document["until"]) == ("2026-11-24T21:00:00.000Z", "2026-11-25T05:00:00.000Z")
 
 
-# A part of the fleet.
-
-
 def test_a_filter_leaves_what_was_found_at_the_begin_at_an_event_or_at_the_end() -> None:
     night = eventful_night()
     of_pod = matching(recorded(night.history, night.at), matcher_of("pod:p-7"))
@@ -433,7 +422,6 @@ HAPPENINGS: dict[str, Callable[[Night, str, int], Night]] = {
 
 
 def life(actions: list[tuple[str, int]]) -> Night:
-    """Some machines to which anything may happen, a poll after each."""
     names = [f"m{number}" for number in range(5)]
     night = Night().add(*names).add("old", down_h=100).poll(2)
     for action, number in actions:
@@ -445,7 +433,6 @@ ACTIONS = st.lists(st.tuples(st.sampled_from(sorted(HAPPENINGS)), st.integers(0,
 
 
 def durations(value: Any) -> Iterator[timedelta]:
-    """Every duration in a report."""
     if isinstance(value, timedelta):
         yield value
     elif dataclasses.is_dataclass(value):
@@ -520,6 +507,5 @@ TITLES = ("Still down", "Lost together", "Unrestricted", "Versions", "New, gone"
 
 
 def section(text: str, title: str) -> list[str]:
-    """The lines of one section."""
     parts = re.split(r"^## ", text, flags=re.MULTILINE)
     return next((part.splitlines()[1:] for part in parts if part.startswith(title)), [])

@@ -1,6 +1,8 @@
-"""Why nothing was seen, and what was seen with doubts."""
+"""The reasons of gaps and doubts."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -8,8 +10,10 @@ from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.views.report.changes import doubts_in, periods_of, with_causes
-from envwatch.views.report.values import Gap, GapCause
+from envwatch.views.report.profile_report import doubts_in, periods_of, with_causes
+
+if TYPE_CHECKING:
+    from envwatch.views.report.values import Gap
 
 MIN = 60_000
 
@@ -26,7 +30,7 @@ def event(kind: Kind, minute: float, since: float | None = None, reason: str | N
     return Event(kind=kind, at=at(minute), since=began_at, reason=None if reason is None else clean(reason))
 
 
-def shown(gaps: tuple[Gap, ...]) -> list[tuple[float, float, GapCause, str | None, bool]]:
+def shown(gaps: tuple[Gap, ...]) -> list[tuple[float, float, str, str | None, bool]]:
     return [(gap.began_at / MIN, gap.ended_at / MIN, gap.cause, gap.reason, gap.is_open) for gap in gaps]
 
 
@@ -36,32 +40,30 @@ def periods(*events: Event, still: tuple[Kind, ...] = (), run_ends: tuple[float,
 
 def test_a_period_lasts_from_its_begin_to_its_end_with_the_reason_of_its_begin() -> None:
     begin = event(Kind.FAILING, 11, since=10, reason="timeout: no answer")
-    assert periods(begin, event(Kind.REACHED, 20, since=10)) == [
-        (10, 20, GapCause.FAILING, "timeout: no answer", False)
-    ]
+    assert periods(begin, event(Kind.REACHED, 20, since=10)) == [(10, 20, "polls failed", "timeout: no answer", False)]
 
 
-@pytest.mark.parametrize(("minute", "found"), [(0, []), (1, [(0, 1, GapCause.BLIND, None, False)])])
+@pytest.mark.parametrize(("minute", "found"), [(0, []), (1, [(0, 1, "blind", None, False)])])
 def test_one_that_began_before_is_cut_and_one_that_ended_before_is_left_out(minute: int, found: list[object]) -> None:
     assert periods(event(Kind.VISIBLE, minute, since=-5)) == found
 
 
 def test_one_without_an_end_lasts_to_the_end_if_it_is_open_and_else_no_longer_than_its_run() -> None:
     begin = event(Kind.BLIND, 30, since=29, reason="timeout")
-    assert periods(begin, still=(Kind.BLIND,)) == [(29, 100, GapCause.BLIND, "timeout", True)]
-    assert periods(begin, run_ends=(20, 40)) == [(29, 40, GapCause.BLIND, "timeout", False)]
+    assert periods(begin, still=(Kind.BLIND,)) == [(29, 100, "blind", "timeout", True)]
+    assert periods(begin, run_ends=(20, 40)) == [(29, 40, "blind", "timeout", False)]
     again = event(Kind.BLIND, 60, since=60)
     assert periods(begin, again, event(Kind.VISIBLE, 70), run_ends=(40,)) == [
-        (29, 40, GapCause.BLIND, "timeout", False),
-        (60, 70, GapCause.BLIND, None, False),
+        (29, 40, "blind", "timeout", False),
+        (60, 70, "blind", None, False),
     ]
 
 
 def test_a_sleep_is_one_event() -> None:
-    assert periods(event(Kind.SLEPT, 50, since=40)) == [(40, 50, GapCause.SLEPT, None, False)]
+    assert periods(event(Kind.SLEPT, 50, since=40)) == [(40, 50, "this machine slept", None, False)]
 
 
-def cause_of(gap: Span, *events: Event, starts: tuple[float, ...] = ()) -> tuple[GapCause, str | None]:
+def cause_of(gap: Span, *events: Event, starts: tuple[float, ...] = ()) -> tuple[str, str | None]:
     causes = periods_of(events, (), [], PERIOD)
     (found,) = with_causes([gap], causes, [at(minute) for minute in starts], PERIOD)
     assert (found.began_at, found.ended_at) == gap
@@ -72,25 +74,30 @@ def test_the_cause_of_a_gap_is_the_most_certain_one_that_touches_it() -> None:
     gap = Span(at(10), at(20))
     failing = (event(Kind.FAILING, 11, since=10, reason="timeout: no answer"), event(Kind.REACHED, 20))
     blind = (event(Kind.BLIND, 12, since=10, reason="timeout"), event(Kind.VISIBLE, 20))
-    assert cause_of(gap, *failing, *blind) == (GapCause.FAILING, "timeout: no answer")
-    assert cause_of(gap, *blind) == (GapCause.BLIND, "timeout")
+    assert cause_of(gap, *failing, *blind) == ("polls failed", "timeout: no answer")
+    assert cause_of(gap, *blind) == ("blind", "timeout")
     refused = (event(Kind.KEY_REFUSED, 11, reason="no"), event(Kind.KEY_ACCEPTED, 20))
-    assert cause_of(gap, *failing, *refused) == (GapCause.KEY_REFUSED, "no")
-    assert cause_of(gap, *failing, event(Kind.SLEPT, 20, since=15)) == (GapCause.SLEPT, None)
-    assert cause_of(gap, event(Kind.SLEPT, 10, since=5)) == (GapCause.NO_POLLS, None)
+    assert cause_of(gap, *failing, *refused) == ("key refused", "no")
+    assert cause_of(gap, *failing, event(Kind.SLEPT, 20, since=15)) == ("this machine slept", None)
+    assert cause_of(gap, event(Kind.SLEPT, 10, since=5)) == ("no polls", None)
 
 
 @pytest.mark.parametrize(
     ("start", "cause"),
-    [(10, GapCause.SLEPT), (10.1, GapCause.NOT_RUNNING), (20, GapCause.NOT_RUNNING), (20.1, GapCause.SLEPT)],
+    [
+        (10, "this machine slept"),
+        (10.1, "envwatch did not run"),
+        (20, "envwatch did not run"),
+        (20.1, "this machine slept"),
+    ],
 )
-def test_where_a_run_begins_envwatch_did_not_run_before(start: float, cause: GapCause) -> None:
-    assert cause_of(Span(at(10), at(20)), event(Kind.SLEPT, 18, since=12), starts=(start,))[0] is cause
+def test_where_a_run_begins_envwatch_did_not_run_before(start: float, cause: str) -> None:
+    assert cause_of(Span(at(10), at(20)), event(Kind.SLEPT, 18, since=12), starts=(start,))[0] == cause
 
 
 def test_a_gap_at_the_end_without_a_cause_means_that_envwatch_does_not_run() -> None:
-    assert cause_of(Span(at(90), at(100)))[0] is GapCause.NOT_RUNNING
-    assert cause_of(Span(at(90), at(99)))[0] is GapCause.NO_POLLS
+    assert cause_of(Span(at(90), at(100)))[0] == "envwatch did not run"
+    assert cause_of(Span(at(90), at(99)))[0] == "no polls"
 
 
 def test_what_is_in_doubt_is_named_unless_a_gap_names_that_time() -> None:
@@ -103,4 +110,4 @@ def test_what_is_in_doubt_is_named_unless_a_gap_names_that_time() -> None:
     )
     causes = periods_of(events, (), [], PERIOD)
     gaps = with_causes([Span(at(5), at(7))], causes, [], PERIOD)
-    assert shown(doubts_in(causes, gaps)) == [(11, 12, GapCause.QUARANTINED, "the list came back empty", False)]
+    assert shown(doubts_in(causes, gaps)) == [(11, 12, "not believed", "the list came back empty", False)]

@@ -1,4 +1,4 @@
-"""The sentence for a chat: what it states of one environment and of several, and that it acts nowhere."""
+"""The sentence for a chat: about one environment or several, and harmless everywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import ServerMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
-from envwatch.views.pane.sentence import incident_sentence
+from envwatch.views.report.chat import incident_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,6 @@ def named(name: str, **changes: Any) -> Environment:
 
 
 def lost(name: str, minutes_ago: float = 8, **changes: Any) -> Environment:
-    """A row without a connection, whose last sign of life is some minutes old."""
     seen = {"lastHeartbeat": NOW - minutes_ago * MINUTE, "lastSeenAt": NOW - minutes_ago * MINUTE}
     return named(name, **{"connectionId": None, "podId": None} | seen | changes)
 
@@ -49,7 +48,6 @@ def after(*outcomes: Outcome, profile: str = "prod") -> Monitor:
 
 
 def said(monitor: Monitor, at: float = NOW, **how: Any) -> str:
-    """The sentence about the whole fleet at a moment."""
     return incident_sentence([*monitor.fleet.environments], monitor, reading(at), how.pop("zone", UTC), **how)
 
 
@@ -225,9 +223,6 @@ def test_one_acknowledgement_of_all_is_quoted_and_several_are_counted() -> None:
     assert said(both).endswith(" 3 of 3 are acknowledged.")
 
 
-# Texts from elsewhere.
-
-
 def test_a_command_that_a_chat_would_change_is_told_without_the_name() -> None:
     for name in ("@channel", "a|b", "x" * 200):
         assert said_of(lost(name)).endswith(" with `letta server`."), name
@@ -251,7 +246,7 @@ def test_whatever_the_names_and_notes_are_the_sentence_is_one_clean_line_in_whic
         kind("x", id=f"env-{number}", connectionName=name, envwatch=marks if number % 2 else {})
         for number, name in enumerate(names)
     ]
-    own_note = clean(note.replace("://", ""))  # an own note keeps its links
+    own_note = clean(note.replace("://", ""))  # a user's note keeps links
     monitor = after(listed(rows), profile=mark).with_acks({key_of("env-0"): Ack(NOW, own_note)})
     if later:
         outcome = failed(at=NOW + later)

@@ -1,4 +1,4 @@
-"""What a view says of acknowledged and silenced rows, where two servers use one id for two environments."""
+"""Views of acknowledged and silenced rows, if two servers use one id for two environments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from envwatch.model.text import clean
 from envwatch.query.language import parse
 from envwatch.views.output.environment_list import environment_list_of_rows
 from envwatch.views.pane.group_details import problem_lines
-from envwatch.views.table.arrangement import OrderInputs, arrange
+from envwatch.views.table.arrangement import arrange
 from envwatch.views.table.block import Aside, block_of
 from envwatch.views.table.block_text import nothing_open_text
 from envwatch.views.table.columns import COLUMNS
@@ -33,7 +33,7 @@ SILENCE: Final = silence_of_environments([KEY], NOW.wall, timedelta(hours=1), cl
 
 @pytest.fixture
 def monitor() -> Monitor:
-    """Two profiles on two servers with one offline row each, of one id; that of `home` is acknowledged."""
+    """Return two profiles on two servers, each with an offline row of one id; the row of `home` is acknowledged."""
     found = MONITOR
     for profile in SERVERS:
         row = environment("env-1", connectionName=profile, connectionId=None, lastHeartbeat=None)
@@ -53,8 +53,8 @@ def test_only_the_row_of_the_server_leaves_the_block_if_silenced(monitor: Monito
 
 
 def test_only_the_row_of_the_server_is_found_and_listed_as_acknowledged(monitor: Monitor) -> None:
-    view, order_inputs = View(query=parse("status:acknowledged")), OrderInputs(NOW.wall, monitor.acks)
-    rows = arrange(monitor.fleet, view, tuple(COLUMNS.values()), order_inputs).rows
+    view = View(query=parse("status:acknowledged"))
+    rows = arrange(monitor.fleet, view, tuple(COLUMNS.values()), NOW.wall, acks=monitor.acks).rows
     assert [row.profile for row in rows] == [HOME]
     both = [*monitor.fleet.environments]
     listing = environment_list_of_rows(both, monitor.fleet, View(), monitor.acks, NOW)

@@ -1,4 +1,4 @@
-"""The head of the detail pane: the state with its duration and its cause, and what proves it."""
+"""The detail pane's head: state, duration, cause and evidence."""
 
 from __future__ import annotations
 
@@ -17,15 +17,8 @@ from envwatch.fleet.anomalies import StallDetector
 from envwatch.fleet.presence import NEVER_LISTED
 from envwatch.model.text import clean
 from envwatch.views.pane.remedies import remedies
-from envwatch.views.state_details import (
-    acknowledgement_lines,
-    headline,
-    instant_text,
-    marked_text,
-    missed_beats,
-    proof,
-    silence_lines,
-)
+from envwatch.views.pane.state_details import acknowledgement_lines, headline, missed_beats, proof, silence_lines
+from envwatch.views.state_style import instant_text, marked_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +38,6 @@ def fleet_of(*rows: Environment) -> ProfileState:
 def head(
     profile_state: ProfileState, at: float = NOW, events: Sequence[Event] = (), skew: float = 0.0
 ) -> tuple[str, str]:
-    """The headline of the first environment, and what proves it."""
     tracked, now = next(iter(profile_state.environments.values())), reading(at, skew)
     return " ".join(piece.text for piece in headline(tracked, profile_state, events, now)), proof(
         tracked, profile_state, now, UTC

@@ -25,7 +25,7 @@ from envwatch.model.times import (
     state_age,
 )
 from envwatch.views.pane.legend import state_entries
-from envwatch.views.state_style import glyph_of, presence_style, style_of
+from envwatch.views.state_style import PRESENCE_STYLES, glyph_of, style_of
 
 DURATIONS = st.floats(allow_nan=False, allow_infinity=True).map(span)
 
@@ -184,5 +184,5 @@ def test_unknown_outranks_every_other_look() -> None:
 def test_the_legend_has_the_glyph_and_the_word_of_every_state() -> None:
     for ascii_only in (False, True):
         signs = {entry.sign for entry in state_entries(Limits(), ascii_only=ascii_only)}
-        looks = {presence: presence_style(presence) for presence in Presence}
+        looks = {presence: PRESENCE_STYLES[presence] for presence in Presence}
         assert {f"{look.ascii if ascii_only else look.glyph} {look.word}" for look in looks.values()} <= signs

@@ -1,4 +1,4 @@
-"""Which environments the table shows, and in what order."""
+"""The table's rows and order."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from support.tracked_environments import ALL, fleet_of, gone, late, named, offli
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, natural_key
 from envwatch.query.language import parse
-from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange
+from envwatch.views.table.arrangement import ArrangeCache, arrange
 from envwatch.views.table.baseline import Baseline
-from envwatch.views.table.column_widths import LEFT
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS, LEFT
 from envwatch.views.table.table_view import (
     AmbiguousNames,
-    NameOrder,
     Preset,
     View,
     ambiguous_names,
@@ -47,7 +46,7 @@ def names(environments: Iterable[TrackedEnvironment]) -> list[str]:
 
 
 def seen(environments: Iterable[TrackedEnvironment], view: View) -> list[str]:
-    return names(arrange(fleet_of(environments), view, ALL, OrderInputs(NOW)).rows)
+    return names(arrange(fleet_of(environments), view, ALL, NOW).rows)
 
 
 def test_problems_come_first_with_the_newest_loss_and_the_longest_silence_on_top() -> None:
@@ -135,7 +134,7 @@ def test_a_name_comes_before_longer_ones_that_begin_with_it_whatever_their_ids(*
 def test_a_kept_order_of_names_is_the_order_of_names_though_rows_come_and_go_and_are_renamed(
     *, listings: list[dict[str, str]], random: Random
 ) -> None:
-    order = NameOrder()
+    order = ArrangeCache()
     for listing in listings:
         rows = [tracked(id=f"env-{id_}", connectionName=name) for id_, name in listing.items()]
         if random.random() < 0.5:
@@ -145,7 +144,7 @@ def test_a_kept_order_of_names_is_the_order_of_names_though_rows_come_and_go_and
 
 
 def test_many_new_rows_are_put_into_the_order_of_names_and_ranked_with_the_next_listing() -> None:
-    order, few = NameOrder(), [named("b-2"), named("b-10")]
+    order, few = ArrangeCache(), [named("b-2"), named("b-10")]
     many = [*few, *(named(f"{letter}-{number}") for letter in "ca" for number in range(200))]
     order.learn(few)
     assert order.by_name(many) == by_name(many)
@@ -210,23 +209,23 @@ def test_all_words_must_match_in_either_case_within_the_preset() -> None:
 def test_search_caches_spare_reading_unchanged_rows_again() -> None:
     reads: list[TrackedEnvironment] = []
 
-    def text(one: TrackedEnvironment, _: float) -> SafeText:
+    def text(one: TrackedEnvironment) -> SafeText:
         reads.append(one)
         return one.environment.name
 
-    columns = (replace(COLUMNS["name"], text=text),)
+    columns = (replace(COLUMNS["name"], search_text=text),)
     fleet = fleet_of([named("ada"), named("bob")])
     cache = ArrangeCache()
     for _ in range(2):
-        assert names(arrange(fleet, View(query=parse("bob")), columns, OrderInputs(NOW), cache).rows) == ["bob"]
+        assert names(arrange(fleet, View(query=parse("bob")), columns, NOW, cache=cache).rows) == ["bob"]
     assert len(reads) == 2
 
 
 def test_words_are_looked_for_only_in_visible_columns() -> None:
     profile_state = fleet_of([named("a", podId="p-7")])
     visible = [column for column in ALL if column.id != "pod"]
-    assert arrange(profile_state, View(query=parse("p-7")), visible, OrderInputs(NOW)).rows == []
-    assert len(arrange(profile_state, View(query=parse("p-7")), ALL, OrderInputs(NOW)).rows) == 1
+    assert arrange(profile_state, View(query=parse("p-7")), visible, NOW).rows == []
+    assert len(arrange(profile_state, View(query=parse("p-7")), ALL, NOW).rows) == 1
 
 
 def test_only_a_preset_or_a_query_narrows() -> None:
@@ -266,7 +265,7 @@ def test_the_columns_of_a_comparison_say_what_was_and_what_is() -> None:
     fleet = fleet_of(after)
     columns = Baseline.from_environments(before, NOW).columns(78, fleet)
     assert [column.id for column, _ in columns] == ["state", "for", "beat", "name", "changes"]
-    texts = {row.environment.name: columns[-1][0].text(row, NOW) for row in (*after, before[1])}
+    texts = {row.environment.name: columns[-1][0].text(row, NOW, Limits()) for row in (*after, before[1])}
     assert texts == {"a": "state online → offline", "b": "gone, was online", "c": "new, online"}
 
 

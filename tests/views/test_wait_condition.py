@@ -1,4 +1,4 @@
-"""When `wait` has what it waits for: counts, absence, and what proves nothing."""
+"""The end of `wait`: counts, absence, and listings that prove nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.query.language import parse
-from envwatch.views.wait_condition import Progress, WaitCondition
+from envwatch.views.events.matching import Progress, WaitCondition
 
 if TYPE_CHECKING:
     from envwatch.model.outcome import Listed, Outcome
@@ -22,7 +22,6 @@ OFF = {"connectionId": None, "lastHeartbeat": None}
 
 
 def progress(query: str, *outcomes: Outcome, now: float | None = None, **how: object) -> Progress:
-    """The progress after some outcomes."""
     monitor, at = Monitor.create({NO_PROFILE: Limits()}), NOW + 0.0
     for outcome in outcomes:
         at = outcome.ended.monotonic * 1000 + NOW if not hasattr(outcome, "awake") else at

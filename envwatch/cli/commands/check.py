@@ -17,7 +17,7 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import stdout, write_text
 from envwatch.config.values import duration, path_text
 from envwatch.model.text import SafeText, clean
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

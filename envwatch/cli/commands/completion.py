@@ -56,8 +56,8 @@ def _profiles(options: Options) -> Iterator[str]:
     """
     import tomllib
 
+    from envwatch.files import read_regular
     from envwatch.model.limits import SETTINGS_BYTES
-    from envwatch.storage.regular_files import read_regular
 
     path, _ = config_path_for(options)
     try:

@@ -10,7 +10,7 @@ from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopErr
 from envwatch.cli.bootstrap import all_settings_for, config_path_for, credentials_for
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import ConfigError
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ def _shown(all_settings: Sequence[Settings], path: Path) -> str:
 
 def _init(path: Path) -> None:
     from envwatch.config.describe import starter
-    from envwatch.storage.private_files import make_private_folder, write_private
+    from envwatch.files import make_private_folder, write_private
 
     try:
         make_private_folder(path.parent)
@@ -118,7 +118,8 @@ def _mistakes_outside(settings: Settings) -> Iterator[str]:
     from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by
-    from envwatch.serving.tokens import TokensError, tokens_in
+    from envwatch.serving.listening import ServerError
+    from envwatch.serving.tokens import tokens_in
 
     yield from screen_mistakes(settings)
     try:
@@ -130,5 +131,5 @@ def _mistakes_outside(settings: Settings) -> Iterator[str]:
     if settings.serve_tokens_file is not None:
         try:
             tokens_in(settings.serve_tokens_file, redactor().learn)
-        except TokensError as error:
+        except ServerError as error:
             yield f"{settings.origin('serve_tokens_file')}: serve_tokens_file: {error}"

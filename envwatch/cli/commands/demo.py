@@ -12,7 +12,7 @@ from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options,
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
 from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, Scenario
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,14 +9,13 @@ from envwatch.cli.arguments import Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import all_settings_for
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
-from envwatch.storage.redactor import redactor
+from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.hooks.delivery import Delivery
-    from envwatch.hooks.hook import Hook
-    from envwatch.hooks.message import Message
+    from envwatch.config.hooks import HookSettings
+    from envwatch.hooks.message import Delivery, Message
 
 _TEST: Final = "send a made-up incident, its opening and its end, to each hook or to one, and say how that went"
 
@@ -49,7 +48,7 @@ def run(options: Options) -> int:
     return Exit.FAILED if failed else Exit.FINE
 
 
-def _chosen(hooks: Sequence[Hook], wanted: str | None) -> Sequence[Hook]:
+def _chosen(hooks: Sequence[HookSettings], wanted: str | None) -> Sequence[HookSettings]:
     if wanted is None:
         return hooks
 
@@ -62,7 +61,7 @@ def _chosen(hooks: Sequence[Hook], wanted: str | None) -> Sequence[Hook]:
     raise StopError(Exit.USAGE, f"there is no hook {shortened(clean(wanted), 40)}{hint}")
 
 
-async def _try_all(hooks: Sequence[Hook], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
+async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
     """Try hooks, write a line about each, and return how many failed."""
     failed = 0
     for hook in hooks:
@@ -76,7 +75,7 @@ async def _try_all(hooks: Sequence[Hook], deliveries: Mapping[SafeText, Delivery
 
 async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | None:
     """Return why a hook does not take its messages, None if it takes all."""
-    from envwatch.hooks.delivery import DeliveryError
+    from envwatch.hooks.message import DeliveryError
 
     for message in messages:
         began_at = time.monotonic()

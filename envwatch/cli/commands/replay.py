@@ -116,10 +116,11 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     from envwatch.cli import gc_tuning
     from envwatch.cli.bootstrap import poll_log_for, state_file
     from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
-    from envwatch.cli.standard_error import standard_error_to
+    from envwatch.cli.streams import standard_error_to
+    from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
-    from envwatch.storage.export import export_here
-    from envwatch.storage.remembered import RememberedFile
+    from envwatch.storage.remembered import REMEMBERED
+    from envwatch.storage.state_file import StateFile
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Replay
     from envwatch.views.output.command_context import NO_COMMANDS
@@ -129,7 +130,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     if file.is_cut:
         notices.put_nowait(_missing_end(file, options))
     poll_log = poll_log_for(options)
-    memory = RememberedFile(state_file("state"), poll_log.note)
+    memory = StateFile(REMEMBERED, state_file("state"), poll_log.note)
     about, name = file.about, Path(options.file).name
     app = EnvwatchApp(
         Inputs(

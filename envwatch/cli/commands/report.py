@@ -188,7 +188,7 @@ def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
         line = f"{what} from {date_text(period.since, None)} to {date_text(period.until, None)}; {source.advice}"
         raise StopError(Exit.FAILED, line)
     if query:
-        from envwatch.views.matching import matcher_of
+        from envwatch.views.events.matching import matcher_of
 
         recorded = matching(recorded, matcher_of(query, source.profile))
     return report_of(recorded)

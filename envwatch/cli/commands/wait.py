@@ -16,7 +16,7 @@ from envwatch.model.times import long_age
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
-    from envwatch.views.wait_condition import WaitCondition
+    from envwatch.views.events.matching import WaitCondition
 
 
 def add_arguments(parser: Parser) -> None:
@@ -41,7 +41,7 @@ def run(options: Options) -> int:
     """Wait, and print the names of what matches."""
     from envwatch.cli.monitoring import run_until_signalled
     from envwatch.query.language import parse
-    from envwatch.views.wait_condition import WaitCondition
+    from envwatch.views.events.matching import WaitCondition
 
     text = " ".join(options.query)
     check_query(text, "QUERY")
@@ -62,14 +62,14 @@ def run(options: Options) -> int:
 
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
-    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
     from envwatch.cli.streams import ProgressLine
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
     last: MonitorUpdate | None = None
     with ProgressLine() as line:
-        deadline = Deadline.from_now(began, options.timeout)
+        deadline = deadline_after(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
             refusals = Refusals(watched.targets)
             async for last in watched.updates:

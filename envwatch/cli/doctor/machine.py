@@ -18,19 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor.check import Check, failure, ok, read, skipped, warning
+from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.settings import all_settings_of, config_path
 from envwatch.config.values import ConfigError
 from envwatch.hooks.command import HookCommand
-from envwatch.hooks.hook import deliveries_of, ping_of
-from envwatch.hooks.webhook import Webhook
+from envwatch.hooks.webhook import WebService
 from envwatch.model.text import counted
+from envwatch.redactor import KEY
 from envwatch.sources.letta.network_settings import SettingsError
-from envwatch.storage.alert_state_file import INCIDENTS_OF_1_0
 from envwatch.storage.history.folder import history_root
 from envwatch.storage.history.inspection import inspected
-from envwatch.storage.redactor import KEY
-from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED
-from envwatch.storage.silences_file import SILENCES
+from envwatch.storage.remembered import ACKNOWLEDGEMENTS, INCIDENTS_OF_1_0, REMEMBERED, SILENCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
     from envwatch.cli.doctor.check import Finding
     from envwatch.config.settings import Settings
-    from envwatch.hooks.delivery import Delivery
+    from envwatch.hooks.message import Delivery
     from envwatch.storage.history.inspection import Inspection
 
 SMALLEST: Final = (40, 8)
@@ -284,7 +282,7 @@ def _problems_of(delivery: Delivery, environ: Mapping[str, str]) -> Iterator[tup
         program = delivery.arguments[0]
         if shutil.which(program, path=environ.get("PATH")) is None:
             yield f"there is no program {program} that can be run", "install it, or `chmod +x` it, or correct the path"
-    elif isinstance(delivery, Webhook):
+    elif isinstance(delivery, WebService):
         nearest = delivery.url if delivery.proxy is None else delivery.proxy.url
         try:
             socket.getaddrinfo(nearest.host, None)

@@ -19,6 +19,7 @@ from envwatch.model.clock import ServerClock, WallMs
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.text import counted
 from envwatch.model.times import date_text, long_age, moment, span
+from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import (
     SettingsError,
     checked_base_url,
@@ -27,7 +28,6 @@ from envwatch.sources.letta.network_settings import (
     trust_variable,
 )
 from envwatch.sources.letta.probe import Probe
-from envwatch.storage.redactor import redactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

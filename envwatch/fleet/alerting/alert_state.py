@@ -1,4 +1,4 @@
-"""What alerts need from one run to the next, and its JSON form; `storage.alert_state_file` owns the file. Pure."""
+"""What alerts need from one run to the next, and its JSON form; `storage.remembered` owns the file. Pure."""
 
 from __future__ import annotations
 

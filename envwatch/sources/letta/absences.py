@@ -20,7 +20,7 @@ from envwatch.model import limits
 from envwatch.model.outcome import ListedPage
 from envwatch.model.page import page_of
 from envwatch.sources.letta.errors import FAILURES
-from envwatch.sources.letta.relayed import asked_at_of
+from envwatch.sources.letta.pagination import asked_at_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping

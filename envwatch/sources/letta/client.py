@@ -8,20 +8,19 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from envwatch.model.outcome import Cause, Snapshot, SourceError
 from envwatch.model.pool import Pool
 from envwatch.model.text import SafeText, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.absences import Absences
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
-from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import SettingsError, checked_base_url
-from envwatch.sources.letta.pagination import ListingFetch, PageHistory
-from envwatch.sources.letta.relayed import RelayedListing, asked_at_of, served_of
+from envwatch.sources.letta.pagination import ListingFetch, PageHistory, RelayedListing, asked_at_of, served_of
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
@@ -32,18 +31,6 @@ if TYPE_CHECKING:
 
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListParams:
-    """Which environments to list; the server filters."""
-
-    online_only: bool = False
-    source: Literal["local", "remote"] | None = None
-    user_id: str | None = None
-
-
-ALL: Final = ListParams()
 
 
 class Client:
@@ -57,7 +44,9 @@ class Client:
         key_origin: where the key came from, for messages.
         find_key: looks for the key again after it was refused, in a thread of its own; it may have been renewed.
         limits: page size, deadlines and limits.
-        query: which environments to list.
+        online_only: whether the server leaves out other environments.
+        source: whether the server leaves out other sources; None for all.
+        user: whether the server leaves out environments of other users; None for all.
         wall: this machine's wall clock, milliseconds since the epoch.
         monotonic: a clock that is never set, in seconds.
         sleep: waits for the given seconds.
@@ -76,7 +65,9 @@ class Client:
         key_origin: str = "LETTA_API_KEY",
         find_key: Callable[[], SecretStr] | None = None,
         limits: Limits,
-        query: ListParams = ALL,
+        online_only: bool = False,
+        source: Literal["local", "remote"] | None = None,
+        user: str | None = None,
         wall: Callable[[], float] = lambda: time.time() * 1000,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -93,7 +84,7 @@ class Client:
         self._is_refused = False
         """Whether the newest listing failed because of the key."""
         self._limits = limits
-        self._query = query
+        self._filters = {"onlineOnly": "true" if online_only else None, "source": source, "userId": user}
         self.on_page = on_page
         self._monotonic = monotonic
         self._sleep = sleep
@@ -104,7 +95,7 @@ class Client:
         """That of the newest snapshot that was no repetition, where the server answers from listings of its own."""
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
         # In a listing of online rows only, a row that goes offline is missing, but still exists.
-        self._absences = None if query.online_only else Absences(partial(self._transport.get, {}))
+        self._absences = None if online_only else Absences(partial(self._transport.get, {}))
         self._endpoint = Endpoint.from_url(url, self._transport.proxy, key, key_origin)
 
     async def snapshot(self) -> Snapshot:
@@ -233,9 +224,7 @@ class Client:
         params = {
             "limit": str(self._limits.page_size),
             "after": cursor,
-            "onlineOnly": "true" if self._query.online_only else None,
-            "source": self._query.source,
-            "userId": self._query.user_id,
+            **self._filters,
         }
         return {name: value for name, value in params.items() if value is not None}
 

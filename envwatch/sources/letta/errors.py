@@ -8,7 +8,6 @@ response, or the key, in its context.
 from __future__ import annotations
 
 import errno
-import json
 import re
 import ssl
 import zlib
@@ -24,15 +23,14 @@ from envwatch.model.listing_api import WRONG_BASE_URL
 from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.page import Page, PageError, page_of
 from envwatch.model.text import SafeText, clean, composed
-from envwatch.sources.letta.httpx_import import httpx
-from envwatch.sources.letta.relayed import relayed_words
+from envwatch.redactor import Redactor
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.transport import ERROR_BYTES, BodyError
-from envwatch.storage.redactor import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pydantic import JsonValue, SecretStr
+    from pydantic import SecretStr
 
     from envwatch.model.environment import Environment
     from envwatch.model.pool import Pool
@@ -52,6 +50,11 @@ FAILURES: Final = (
     MemoryError,
 )
 """What fetching and decoding a response may raise; anything else is a bug."""
+
+_RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
+"""Error codes of a server that answers from listings of its own, as `envwatch serve` does, and has none to give.
+
+Such a server is well: it is blind, has just started, or is about to stop."""
 
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
@@ -179,9 +182,11 @@ def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
     what = f"{endpoint.host} answered {status}"
     if status < 300:
         return SourceError(Cause.GARBLED, composed(f"{what}, which is no listing"))
-    if (words := relayed_words(response)) is not None:
+    document = response.json_object
+    error = document.get("error")
+    if status == 503 and document.get("errorCode") in _RELAY_CODES and isinstance(error, str) and error:
         wait = retry_after(response.headers, response.answered_at)
-        what = f"{endpoint.host}: {endpoint.quoted(words)}"
+        what = f"{endpoint.host}: {endpoint.quoted(error)}"
         return SourceError(Cause.UNAVAILABLE, composed(what), retry_after=wait, is_relayed=True)
     cause = _CAUSES.get(status, Cause.REFUSED if status < 500 else Cause.SERVER)
     words = _words(response, endpoint) or httpx.codes.get_reason_phrase(status)
@@ -198,19 +203,13 @@ def _words(response: Response, endpoint: Endpoint) -> SafeText:
     """Return the message in an error's body, in whichever field the platform or a gateway put it."""
     if (page := _web_page(response, endpoint)) is not None:
         return page
-    text = response.body.decode(errors="replace")
-    try:
-        document: JsonValue = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
-    if isinstance(document, dict):
-        fields = (document.get(name) for name in ("message", "error", "detail"))
-        words = next((word for word in fields if isinstance(word, str) and word), "")
-        code = document.get("errorCode")
-        if isinstance(code, str) and "message" not in document:
-            words = f"{words} ({code})" if words else code
-        text = words or text
-    return endpoint.quoted(text)
+    document = response.json_object
+    fields = (document.get(name) for name in ("message", "error", "detail"))
+    words = next((word for word in fields if isinstance(word, str) and word), "")
+    code = document.get("errorCode")
+    if isinstance(code, str) and "message" not in document:
+        words = f"{words} ({code})" if words else code
+    return endpoint.quoted(words or response.body.decode(errors="replace"))
 
 
 def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:

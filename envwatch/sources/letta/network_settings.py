@@ -16,10 +16,10 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from envwatch.files import open_regular
 from envwatch.model.limits import CERTIFICATES_BYTES
 from envwatch.model.text import clean
-from envwatch.sources.letta.httpx_import import httpx
-from envwatch.storage.regular_files import open_regular
+from envwatch.sources.letta import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,6 @@ measures: which values are good is judged elsewhere.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import ssl
 from dataclasses import dataclass, replace
@@ -22,10 +21,10 @@ from envwatch.model.outcome import Cause, SourceError
 from envwatch.model.pool import Pool
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.errors import FAILURES, Endpoint, failure_of, offset_in, page_in
-from envwatch.sources.letta.httpx_import import httpx
 from envwatch.sources.letta.network_settings import proxy_for
-from envwatch.sources.letta.relayed import age_in
+from envwatch.sources.letta.pagination import age_in
 from envwatch.sources.letta.transport import Transport
 
 if TYPE_CHECKING:
@@ -205,11 +204,7 @@ class Requests:
 
     def _version_in(self, response: Response) -> SafeText | None:
         """Return the version in a response about the server's health; None without one."""
-        try:
-            health = json.loads(response.body)
-        except (ValueError, RecursionError):
-            return None
-        version = health.get("version") if isinstance(health, dict) else None
+        version = response.json_object.get("version")
         return self._endpoint.quoted(version, _LONGEST_VERSION) if isinstance(version, str) and version else None
 
     async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, timedelta]:

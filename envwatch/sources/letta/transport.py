@@ -10,6 +10,7 @@ of them would have to be turned off again for a key that must reach one host onl
 from __future__ import annotations
 
 import asyncio
+import json
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,14 +20,14 @@ from urllib.parse import quote
 from envwatch import __version__
 from envwatch.model import limits
 from envwatch.model.outcome import Cause
-from envwatch.sources.letta.httpx_import import httpx
+from envwatch.sources.letta import httpx
 from envwatch.sources.letta.network_settings import proxy_for, trust_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import timedelta
 
-    from pydantic import SecretStr
+    from pydantic import JsonValue, SecretStr
 
 ERROR_BYTES: Final = 64 * 1024
 """Bytes of an error's body that are read: enough to find its message."""
@@ -34,7 +35,7 @@ ERROR_BYTES: Final = 64 * 1024
 _IDLE_S: Final = 60.0
 """Seconds for which an idle connection is kept: as long as load balancers do. httpx's 5 s end just before a poll."""
 
-_TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
+TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limits.CONNECT_TIMEOUT.total_seconds())
 
 
 class BodyError(Exception):
@@ -61,6 +62,15 @@ class Response:
     """This machine's wall clock before the request, milliseconds since the epoch."""
     answered_at: float
     """The same clock when the response's head had come."""
+
+    @property
+    def json_object(self) -> dict[str, JsonValue]:
+        """The JSON object in the body; empty for any other body."""
+        try:
+            document = json.loads(self.body.decode(errors="replace"))
+        except (ValueError, RecursionError):
+            return {}
+        return document if isinstance(document, dict) else {}
 
 
 class Transport:
@@ -108,48 +118,54 @@ class Transport:
         Raises:
             Exception: one of `errors.FAILURES`. Exceptions of httpx hold the key: they must not leave this package.
         """
-        attempt = _Attempt(self.observe)
+        traced: set[str] = set()
         url = self._url
         if segment:
             url = url.copy_with(raw_path=url.raw_path + b"/" + quote(segment, safe="").encode())
         try:
-            return await self._send(url, params, attempt, requests=1)
+            return await self._send(url, params, traced, requests=1)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
-            if attempt.is_new_connection or attempt.has_response:
+            if not traced.isdisjoint({"connection.connect_tcp.started", "http11.receive_response_headers.complete"}):
                 raise
-        return await self._send(url, params, _Attempt(self.observe), requests=2)
+        return await self._send(url, params, set(), requests=2)
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self._transport.aclose()
 
-    async def _send(self, url: httpx.URL, params: Mapping[str, str], attempt: _Attempt, *, requests: int) -> Response:
+    async def _send(self, url: httpx.URL, params: Mapping[str, str], traced: set[str], *, requests: int) -> Response:
         asked_at = self._wall()
-        response = await self._transport.handle_async_request(self._request(url, params, attempt))
+        response = await self._transport.handle_async_request(self._request(url, params, traced))
         answered_at = self._wall()
         is_ok = response.status_code == httpx.codes.OK
-        body = _Body(limits.PAGE_BYTES if is_ok else ERROR_BYTES)
+        body = bytearray()
         try:
             if is_ok:
-                await body.read(response)
+                await _read(response, body, limits.PAGE_BYTES)
             else:
                 # The status is known, and a body that fails does not change it.
                 with suppress(httpx.HTTPError, OSError, zlib.error, BodyError):
                     async with asyncio.timeout(self._error_patience):
-                        await body.read(response)
+                        await _read(response, body, ERROR_BYTES)
         finally:
             await response.aclose()
         return Response(
             status=response.status_code,
             headers=response.headers,
-            body=bytes(body.content),
-            received=body.received,
+            body=bytes(body),
+            received=response.num_bytes_downloaded,
             requests=requests,
             asked_at=asked_at,
             answered_at=answered_at,
         )
 
-    def _request(self, url: httpx.URL, params: Mapping[str, str], attempt: _Attempt) -> httpx.Request:
+    def _request(self, url: httpx.URL, params: Mapping[str, str], traced: set[str]) -> httpx.Request:
+        """Return a request whose trace events are observed; their names are added to `traced`."""
+
+        async def trace(event: str, details: Mapping[str, Any]) -> None:
+            self.observe(event, details)
+            traced.add(event)
+
         return httpx.Request(
             "GET",
             url,
@@ -160,46 +176,28 @@ class Transport:
                 "Authorization": f"Bearer {self.key.get_secret_value()}",
                 "User-Agent": f"envwatch/{__version__}",
             },
-            extensions={"timeout": _TIMEOUT.as_dict(), "trace": attempt.trace},
+            extensions={"timeout": TIMEOUT.as_dict(), "trace": trace},
         )
 
 
-class _Attempt:
-    """The progress of one request, from httpcore's trace events."""
+async def _read(response: httpx.Response, body: bytearray, bound: int) -> None:
+    """Read a body to its end, inflated; not by httpx, whose inflating has no bound: 8 KiB can become 8 MiB at once.
 
-    is_new_connection = False
-    has_response = False
+    Args:
+        response: whose body has not been read.
+        body: gets the content, also if the rest fails.
+        bound: of the content and of the bytes on the wire.
 
-    def __init__(self, observe: Callable[[str, Mapping[str, Any]], None]) -> None:
-        self._observe = observe
-
-    async def trace(self, event: str, details: Mapping[str, Any]) -> None:
-        """Note one of httpcore's trace events."""
-        self._observe(event, details)
-        if event == "connection.connect_tcp.started":
-            self.is_new_connection = True
-        elif event == "http11.receive_response_headers.complete":
-            self.has_response = True
-
-
-class _Body:
-    """A body that is inflated while it is read, within a bound of its size in bytes."""
-
-    def __init__(self, bound: int) -> None:
-        self._bound = bound
-        self.content = bytearray()
-        self.received = 0
-
-    async def read(self, response: httpx.Response) -> None:
-        """Read a body to its end; not by httpx's own inflating, which has no bound: 8 KiB can become 8 MiB at once."""
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in {"identity", "gzip", "x-gzip", ""}:
-            raise BodyError(Cause.GARBLED, "is in an encoding that was not asked for")
-        inflate = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding.endswith("gzip") else None
-        async for chunk in response.aiter_raw():
-            self.received += len(chunk)
-            self.content += inflate.decompress(chunk, self._bound + 1 - len(self.content)) if inflate else chunk
-            if max(len(self.content), self.received) > self._bound:
-                raise BodyError(Cause.TOO_LARGE, f"is larger than {self._bound // 1024} KiB")
-        if inflate and (inflate.unused_data or not inflate.eof):
-            raise BodyError(Cause.GARBLED, "is not one whole gzip stream")
+    Raises:
+        BodyError: if the body is larger, in another encoding, or damaged.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", "x-gzip", ""}:
+        raise BodyError(Cause.GARBLED, "is in an encoding that was not asked for")
+    inflate = zlib.decompressobj(16 + zlib.MAX_WBITS) if encoding.endswith("gzip") else None
+    async for chunk in response.aiter_raw():
+        body += inflate.decompress(chunk, bound + 1 - len(body)) if inflate else chunk
+        if max(len(body), response.num_bytes_downloaded) > bound:
+            raise BodyError(Cause.TOO_LARGE, f"is larger than {bound // 1024} KiB")
+    if inflate and (inflate.unused_data or not inflate.eof):
+        raise BodyError(Cause.GARBLED, "is not one whole gzip stream")

@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from envwatch.files import make_private_folder, write_private
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameEncoder
 from envwatch.storage.history.schema import (
@@ -24,7 +25,6 @@ from envwatch.storage.history.schema import (
     check_whole,
     last_numbers,
 )
-from envwatch.storage.private_files import make_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
+from envwatch.files import open_private
 from envwatch.model.limits import HISTORY_DAYS, HISTORY_MB
-from envwatch.storage.private_files import open_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,6 +18,7 @@ from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
+from envwatch.files import open_regular
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult, RecordedPoll
@@ -34,7 +35,6 @@ from envwatch.storage.history.encoding.frames import (
 )
 from envwatch.storage.history.possible_clocks import LONGEST_INTERVAL_S, ClockCheck
 from envwatch.storage.history.schema import About
-from envwatch.storage.regular_files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

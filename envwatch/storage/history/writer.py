@@ -9,6 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch import __version__
+from envwatch.files import set_aside
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
@@ -27,7 +28,6 @@ from envwatch.storage.history.folder import (
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.reading import DayReader
 from envwatch.storage.history.schema import Numbers, is_damage
-from envwatch.storage.private_files import set_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,7 +19,7 @@ from envwatch.past.history import HistoryError
 from envwatch.past.rewound import Timeline
 from envwatch.tui.rewind.past_reader import DAY_MS
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
-from envwatch.views.events import rewound_text
+from envwatch.views import status_text
 from envwatch.views.events.event_text import event_text
 from envwatch.views.events.headline import headline
 from envwatch.views.table.table_view import id_tail
@@ -87,7 +87,7 @@ class Present:
 
     def text(self, wall: float) -> SafeText:
         """Return a moment for people."""
-        return rewound_text.moment_text(wall, self.wall, self.zone)
+        return status_text.moment_text(wall, self.wall, self.zone)
 
 
 class Destinations:
@@ -122,7 +122,7 @@ class Destinations:
 
     async def _stepped(self, place: Place | None, by: int, present: Present) -> Destination:
         if (start := place or await self._last(present)) is None:
-            return Destination(None, rewound_text.NOTHING_RECORDED)
+            return Destination(None, status_text.NOTHING_RECORDED)
         moved = Place(start.timeline, start.position + by + (place is None))
         return await (self._back(moved, present) if by < 0 else self._forward(moved, present))
 
@@ -159,7 +159,7 @@ class Destinations:
         if not timeline.poll_refs and (later := await self._reader.later(timeline)) is not None:
             timeline = later
         if not timeline.poll_refs:
-            return Destination(place, rewound_text.NOTHING_RECORDED)
+            return Destination(place, status_text.NOTHING_RECORDED)
         index = timeline.place_at(wall)
         if index < 0:
             return Destination(
@@ -188,7 +188,7 @@ class Destinations:
 
     async def _at_event(self, place: Place | None, goal: EventSteps, present: Present) -> Destination:
         if (start := place or await self._last(present)) is None:
-            return Destination(None, rewound_text.NOTHING_RECORDED)
+            return Destination(None, status_text.NOTHING_RECORDED)
         here = (present.newest_at, -1) if place is None else self._reader.order(place.poll_ref)
         eventful_polls = self._polls_before(here, present) if goal.by < 0 else self._polls_after(here, present)
         found: EventfulPoll | None = None

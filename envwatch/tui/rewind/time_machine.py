@@ -20,7 +20,7 @@ from envwatch.tui.rewind.destinations import Destinations, Present
 from envwatch.tui.rewind.past_reader import DAY_MS, PastLoading, PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.tui.state import Playing, Rewound
-from envwatch.views.events import rewound_text
+from envwatch.views import status_text
 from envwatch.views.events.day_line import Day, day_of
 from envwatch.views.table.block import Block, block_of
 from envwatch.views.table.table_view import AmbiguousNames
@@ -145,7 +145,7 @@ class TimeMachine:
             end=live.now.wall if replay is None else replay.end,
             at=None if rewound is None else rewound.server_time,
             day=self._day if rewound is None or self._has_day_of(rewound) else None,
-            live=rewound_text.trouble_text(live.monitor.fleet, live.now) if replay is None else EMPTY,
+            live=status_text.trouble_text(live.monitor.fleet, live.now) if replay is None else EMPTY,
             present_state=live if replay is None else None,
             playing=None if replay is None else replay.playing,
         )
@@ -166,8 +166,8 @@ class TimeMachine:
     def refuses_polling(self) -> str:
         """Why the keys about polling do nothing now; empty if they work."""
         if self._replay is not None:
-            return rewound_text.REPLAY_POLLS_NOTHING
-        return rewound_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
+            return status_text.REPLAY_POLLS_NOTHING
+        return status_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
 
     @property
     def is_moving(self) -> bool:
@@ -197,13 +197,13 @@ class TimeMachine:
     def _refusal(self, goal: Goal) -> str:
         """Return why a wish cannot be fulfilled; empty if it may be."""
         if not self._has_past:
-            return rewound_text.NO_HISTORY
+            return status_text.NO_HISTORY
         is_live = self._rewound is None and self._replay is None and not self._is_running
-        return rewound_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
+        return status_text.IS_LIVE if is_live and isinstance(goal, Steps | EventSteps) and goal.by > 0 else ""
 
     def _return(self, text: str = "live again") -> None:
         """Show the present."""
-        self._answer(text if self._rewound is not None or self._is_running else rewound_text.IS_LIVE)
+        self._answer(text if self._rewound is not None or self._is_running else status_text.IS_LIVE)
         self._returns += 1
         self._goals.clear()
         self._rewound = self._day = None
@@ -358,7 +358,7 @@ class TimeMachine:
             self._answer(f"cannot read the recording: {error}")
             return
         if ends is None:
-            self._answer(rewound_text.EMPTY_RECORDING)
+            self._answer(status_text.EMPTY_RECORDING)
         else:
             self.go(AtTime(self._replay.begins(*ends)))
 

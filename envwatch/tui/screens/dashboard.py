@@ -27,8 +27,7 @@ from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
 from envwatch.tui.widgets.problem_block import BlockContent, NewestLoss, ProblemBlock
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.table.block_text import nothing_open_text
-from envwatch.views.table.grouping import place_of
-from envwatch.views.table.table_view import Preset, View
+from envwatch.views.table.table_view import Preset, View, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

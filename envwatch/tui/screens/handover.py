@@ -94,7 +94,7 @@ class Handover(NamedTuple):
 
         It reads a disk, so call it in a thread.
         """
-        from envwatch.views.markdown_text import code, code_text
+        from envwatch.views.report.chat import code, code_text
         from envwatch.views.report.markdown import markdown_of
         from envwatch.views.report.profile_report import recorded_in, report_of
         from envwatch.views.report.values import Report

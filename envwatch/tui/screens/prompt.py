@@ -16,7 +16,7 @@ from envwatch.model.times import past_moment_of
 from envwatch.tui.widgets.footer import HELP_WHILE_TYPING, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.tui.widgets.text_input import TextInput
-from envwatch.views.events.rewound_text import EXAMPLES, mistake_text
+from envwatch.views.status_text import EXAMPLES, mistake_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -148,7 +148,7 @@ class RowActions(TableScreen):
         from envwatch.tui.screens.menu import Choice, CopyMenu
         from envwatch.views.output.formats import json_of, row_json_of
         from envwatch.views.pane.details import COPY_LETTERS, Copy, copies
-        from envwatch.views.pane.sentence import incident_sentence
+        from envwatch.views.report.chat import incident_sentence
 
         state, environments = self.state, self._environment_list(target.environments, self.state)
         sentence = incident_sentence(
@@ -262,7 +262,7 @@ class RowActions(TableScreen):
 
     def _ask_for_note(self, problems: Target, whole: Target) -> None:
         from envwatch.tui.screens.prompt import Prompt
-        from envwatch.views.pane.sentence import acknowledged_text
+        from envwatch.views.report.chat import acknowledged_text
 
         def acknowledge(answer: PromptResult | None) -> None:
             if answer is None or (still := self.newest(problems)) is None:

@@ -13,10 +13,10 @@ from envwatch.tui.screens.table_screen import TableScreen
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.footer import without_key
 from envwatch.views.table.columns import COLUMNS
-from envwatch.views.table.grouping import GROUPINGS, OLD, GroupHeader
+from envwatch.views.table.table_view import GROUPINGS, OLD, GroupHeader
 
 if TYPE_CHECKING:
-    from envwatch.views.table.grouping import LineKey
+    from envwatch.views.table.block import LineKey
     from envwatch.views.table.table_view import View
 
 _COMPARE = "Show what differs from the baseline"

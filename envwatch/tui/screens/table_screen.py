@@ -13,7 +13,7 @@ from envwatch.model.times import zone_of
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.news_bar import NewsBar
-from envwatch.views.events.rewound_text import NOT_NOW, REPLAYED, moment_text
+from envwatch.views.status_text import NOT_NOW, REPLAYED, moment_text
 from envwatch.views.table.block_text import names_text
 from envwatch.views.table.table_view import View
 

@@ -155,7 +155,7 @@ class TimeActions(TableScreen):
         view, state = self.view, self.state
         if not view.is_narrowed:
             return lambda _: True
-        from envwatch.views.events.event_filter import EventFilter
+        from envwatch.views.events.matching import EventFilter
 
         keys = {tracked.key for tracked in self.table.matching}
         query = view.query

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from envwatch.tui.widgets.line import Row
-    from envwatch.views.events.day_line import Day, Run
+    from envwatch.views.events.day_line import Day
+    from envwatch.views.state_style import Piece
 
 _LEAST = 10
 """Cells of the line from which its labels have room beside it."""
@@ -34,7 +35,7 @@ class DayBar(TextLine):
     state: reactive[MonitorState] = reactive(MonitorState, init=False, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
-    _drawn_cells: tuple[Day, int, bool, Sequence[Run]] | None = None
+    _drawn_cells: tuple[Day, int, bool, Sequence[Piece]] | None = None
     """The cells of the last frame, and what they were made of: there are many events, and they seldom change."""
 
     def watch_state(self) -> None:
@@ -76,7 +77,7 @@ class DayBar(TextLine):
             parts += entry
         return parts
 
-    def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[Run]:
+    def _cells(self, day: Day, width: int, *, is_ascii: bool) -> Sequence[Piece]:
         from envwatch.views.events.day_line import day_cells
 
         drawn = self._drawn_cells

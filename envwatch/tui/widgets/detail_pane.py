@@ -19,12 +19,11 @@ from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.pager import Pager
-from envwatch.views.pane_layout import FAINT, KEY, TITLE, DetailLine, PaneLayout, Piece, Row
-from envwatch.views.state_details import acknowledgement_lines, headline, proof, shared_lines, silence_lines
+from envwatch.views.pane.layout import KEY, TITLE, DetailLine, PaneLayout, Row
+from envwatch.views.state_style import FAINT, Piece
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.block_text import lasted_text, member_line, names_text, state_of, why_text
-from envwatch.views.table.grouping import GroupHeader
-from envwatch.views.table.table_view import View, id_tail
+from envwatch.views.table.block_text import lasted_text, names_text, state_of, why_text
+from envwatch.views.table.table_view import GroupHeader, View, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.events import Event
-    from envwatch.views.table.cursor import Line
+    from envwatch.views.table.table_view import Line
 
 _STYLES = {"": "", "bold": "bold", TITLE: "bold", FAINT: "$faint", KEY: "bold $state-online"}
 
@@ -160,6 +159,14 @@ class DetailPane(Pager):
             ]
         if isinstance(line, BlockLine):
             return self._incident_head(line)
+        from envwatch.views.pane.state_details import (
+            acknowledgement_lines,
+            headline,
+            proof,
+            shared_lines,
+            silence_lines,
+        )
+
         profile_state, own_events, name = (
             state.monitor.fleet.for_environment(line),
             state.monitor.event_log.for_environment(line.key),
@@ -180,7 +187,7 @@ class DetailPane(Pager):
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:
         """Return what helps, its last day, events, what it is, and its ids; of what is up, what it is before events."""
         from envwatch.views.pane.details import about_lines, help_lines, id_lines
-        from envwatch.views.pane.last_day import last_day_rows, uptime_text
+        from envwatch.views.pane.state_details import last_day_rows, uptime_text
 
         state, times, layout = self.state, self.options.times, self._layout
         profile_state, own_events = (
@@ -242,6 +249,7 @@ class DetailPane(Pager):
     def _incident(self, line: BlockLine) -> list[Row]:
         """Return what helps each kind of member, every member, what the members share, and their newest events."""
         from envwatch.views.pane.details import help_lines
+        from envwatch.views.pane.group_details import member_line
 
         state, members, is_ascii = self.state, line.members, self.options.glyphs.is_ascii
         kinds: dict[tuple[bool, bool], list[TrackedEnvironment]] = {}

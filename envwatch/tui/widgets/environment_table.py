@@ -24,25 +24,25 @@ from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
 from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
 from envwatch.views.events.event_text import empty_table_text
-from envwatch.views.table.arrangement import ArrangeCache, OrderInputs, arrange, lines_of
+from envwatch.views.table.arrangement import ArrangeCache, arrange, lines_of
 from envwatch.views.table.block import BlockLine
-from envwatch.views.table.column_widths import SCROLLBAR, column_at, fitting
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import COLUMNS, SCROLLBAR, column_at, fitting
 from envwatch.views.table.cursor import RowCursor, kept_top
-from envwatch.views.table.grouping import GroupHeader, place_of
-from envwatch.views.table.table_view import View
+from envwatch.views.table.table_view import GroupHeader, View, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from textual import events
     from textual.strip import Strip
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.text import SafeText
+    from envwatch.views.table.arrangement import Arrangement, OrderReason
+    from envwatch.views.table.block import LineKey
     from envwatch.views.table.columns import Column
-    from envwatch.views.table.cursor import Line, More, MoreMembers
-    from envwatch.views.table.grouping import LineKey
+    from envwatch.views.table.cursor import More
+    from envwatch.views.table.table_view import Line
 
 SETTLES_AFTER = 3.0
 """Seconds after a move of the cursor in which rows keep their places."""
@@ -160,9 +160,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def matching(self) -> Sequence[TrackedEnvironment]:
         """The environments that match the view, in the table and in the block; losses first unless the view sorts."""
         state, cursor = self.state, self._row_cursor
-        inputs = OrderInputs(state.now.wall, state.monitor.acks)
-        reason, days = cursor.order_reason, self._last_days()
-        rows = arrange(state.monitor.fleet, self.view, self.columns, inputs, self._arrange_cache, reason, days).rows
+        rows = self._arranged(cursor.order_reason).rows
         return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
 
     @property
@@ -175,7 +173,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """How many lines the block has, with the members of the unfolded incident."""
         return self._row_cursor.pinned
 
-    def visible_block(self, most: int) -> Sequence[Line | More | MoreMembers]:
+    def visible_block(self, most: int) -> Sequence[Line | More]:
         """Return the lines of the block that fit into so many lines."""
         lines = self._row_cursor.lines
         found = self._row_cursor.visible_block(most, self.state.now.wall)
@@ -320,7 +318,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
                 view no longer shows it.
             is_new_view: whether the user has changed what is shown.
         """
-        state, view, cursor, days = self.state, self.view, self._row_cursor, self._last_days()
+        state, view, cursor = self.state, self.view, self._row_cursor
         lines, place = cursor.table_lines, cursor.table_place
         block = cursor.block_lines(state.block)
         in_block = state.block.keys.union(
@@ -329,8 +327,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         order_reason = cursor.order_reason if is_held else None
         if order_reason is not None and order_reason.tracked.key in in_block:
             order_reason = None
-        order_inputs = OrderInputs(state.now.wall, state.monitor.acks, in_block)
-        found = arrange(state.monitor.fleet, view, self.columns, order_inputs, self._arrange_cache, order_reason, days)
+        found = self._arranged(order_reason, in_block)
         cursor.take(found, lambda rows: lines_of(rows, view), block, is_steady=is_steady, is_new_view=is_new_view)
         self._set_virtual_size()
         places = None
@@ -342,6 +339,21 @@ class EnvironmentTable(ScrollView, can_focus=True):
         self.post_message(self.RowsChanged())
         self.post_message(self.CursorMoved())
         self.refresh()
+
+    def _arranged(self, order_reason: OrderReason | None, in_block: Collection[EnvironmentKey] = ()) -> Arrangement:
+        """Return the environments that the view shows, without the environments of the block."""
+        monitor = self.state.monitor
+        return arrange(
+            monitor.fleet,
+            self.view,
+            self.columns,
+            self.state.now.wall,
+            acks=monitor.acks,
+            in_block=in_block,
+            cache=self._arrange_cache,
+            order_reason=order_reason,
+            days=self._last_days(),
+        )
 
     def _last_days(self) -> LastDays:
         self._days = self._days.as_of(self.state.monitor, self.state.now, zone_of(self.options.times))

@@ -1,7 +1,7 @@
 """The list of events, drawn line by line like the table.
 
 Owns which groups are open and where the cursor stands. The text of an event comes from `views.event_text`, the filter
-from `views.event_filter`. The log is filtered in slices, between which keys are handled; what was listed before stays
+from `views.matching`. The log is filtered in slices, between which keys are handled; what was listed before stays
 on the screen until all of it is filtered.
 """
 
@@ -28,8 +28,8 @@ from envwatch.model.times import clock_text, zone_of
 from envwatch.query.language import Query
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import STATE_STYLES
-from envwatch.views.events.event_filter import EventFilter
 from envwatch.views.events.event_text import empty_log_text, event_style, fitting_text
+from envwatch.views.events.matching import EventFilter
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:

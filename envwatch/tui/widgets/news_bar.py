@@ -21,12 +21,11 @@ from envwatch.fleet.events import Kind
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText, composed, shortened, sliced, wrapped
 from envwatch.model.times import TimeStyle, clock_text, long_age, short_age, span, zone_of
-from envwatch.sources.poller import PollState
 from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.widgets.line import CUT_AT, MIN_CUT_CELLS, STATE_STYLES, Part, Row, TextLine
-from envwatch.views.data_warnings import doubt_text, hooks_text, quarantine_text
 from envwatch.views.events.event_text import event_style, event_text, fitting_text, watched_since
 from envwatch.views.events.headline import headline, merged, returned_since, same_environment
+from envwatch.views.status_text import doubt_text, hooks_text, quarantine_text
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ class NewsBar(TextLine):
         if schedule is None:
             following = ""
         elif schedule.next_at is None:
-            following = "trying" if schedule.state is PollState.POLLING else "paused"
+            following = "trying" if schedule.is_polling else "paused"
         else:
             left = timedelta(seconds=math.ceil(max(schedule.next_at - self.state.now.monotonic, 0)))
             following = f"next try in {long_age(left)}"

@@ -25,15 +25,12 @@ from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shorten
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.environment_table import TABLE_STYLES
 from envwatch.tui.widgets.status_bar import StatusBar
-from envwatch.views.state_details import marked_text
-from envwatch.views.state_style import style_of
+from envwatch.views.state_style import marked_text, style_of
 from envwatch.views.table.block import Aside, BlockLine
 from envwatch.views.table.block_text import lasted_text, names_text, state_of, why_text
-from envwatch.views.table.column_widths import GUTTER, LEFT
-from envwatch.views.table.columns import cause_text, for_text
-from envwatch.views.table.cursor import More, MoreMembers
-from envwatch.views.table.grouping import GroupHeader
-from envwatch.views.table.table_view import id_tail
+from envwatch.views.table.columns import GUTTER, LEFT, cause_text, for_text
+from envwatch.views.table.cursor import More
+from envwatch.views.table.table_view import GroupHeader, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,9 +39,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
-    from envwatch.views.table.block import Block
-    from envwatch.views.table.cursor import Line
-    from envwatch.views.table.grouping import LineKey
+    from envwatch.views.table.block import Block, LineKey
+    from envwatch.views.table.table_view import Line
 
 
 _TAG: Final = 4
@@ -64,7 +60,7 @@ _INDENT: Final = "   "
 class BlockContent(NamedTuple):
     """What the block shows."""
 
-    lines: Sequence[Line | More | MoreMembers] = ()
+    lines: Sequence[Line | More] = ()
     cursor: LineKey | None = None
     marked: frozenset[EnvironmentKey] = frozenset()
     has_rule: bool = False
@@ -230,7 +226,7 @@ class ProblemBlock(_BlockLines):
 
     def on_click(self, event: events.Click) -> None:
         lines = self.content.lines[event.y :]
-        if lines and not isinstance(lines[0], More | MoreMembers):
+        if lines and not isinstance(lines[0], More):
             self.post_message(self.LineClicked(lines[0].key))
 
     def _lines(self) -> list[list[Segment]]:
@@ -240,15 +236,15 @@ class ProblemBlock(_BlockLines):
             lines.append(self._rule(self.state.block))
         return lines
 
-    def _line(self, line: Line | More | MoreMembers) -> list[Segment]:
+    def _line(self, line: Line | More) -> list[Segment]:
         content, glyphs = self.content, self.options.glyphs
+        if isinstance(line, More) and line.members:
+            text = composed(f"{_INDENT} {line.members:,} more: enter shows them all")
+            return [Segment(text, self.rich_style + self._style("faint"))]
         if isinstance(line, More):
             fresh = f", {line.fresh:,} new" if line.fresh else ""
             text = composed(f" +{line.lines:,} more{fresh} {glyphs.separator} n")
             return [Segment(text, self.rich_style + self._style("loss" if line.fresh else "faint"))]
-        if isinstance(line, MoreMembers):
-            text = composed(f"{_INDENT} {line.members:,} more: enter shows them all")
-            return [Segment(text, self.rich_style + self._style("faint"))]
         is_cursor = line.key == content.cursor
         if isinstance(line, BlockLine):
             return self._incident(line, self.state, is_cursor=is_cursor, marked=content.marked)

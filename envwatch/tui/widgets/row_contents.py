@@ -12,7 +12,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
 from envwatch.model.text import SafeText, cells, composed
-from envwatch.views.state_details import marked_text, shared_text, silence_text
+from envwatch.views.state_style import marked_text, shared_text, silence_text
 from envwatch.views.table.columns import LAST_DAY
 from envwatch.views.table.table_view import id_tail
 
@@ -91,7 +91,7 @@ class RowContents:
             if column.id == LAST_DAY:
                 hours = self.days.cells(tracked)
             elif column.is_ticking:
-                text = column.shown(tracked, now, profile_state.limits)
+                text = column.text(tracked, now, profile_state.limits)
                 if column.id == "why":
                     is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
                     text = self._why(tracked, None if is_promise else text, width, silence)
@@ -106,7 +106,7 @@ class RowContents:
                 or silence is not None
                 or not state.monitor.policy_of(tracked.profile).concerns(tracked, now)
             ),
-            tuple([column.shown(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
+            tuple([column.text(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,
                 tag=None if state.monitor.is_acked(tracked) or silence is not None else tag,

@@ -15,15 +15,14 @@ from textual.strip import Strip
 
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
+from envwatch.model.limits import Limits
 from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, fitted, shortened, wrapped
 from envwatch.model.versions import is_behind
 from envwatch.tui.widgets.row_contents import AGES, RowContents
-from envwatch.views.state_details import silence_text
-from envwatch.views.state_style import HOUR_STYLES, glyph_of, style_of, style_of_presence
-from envwatch.views.table.column_widths import GUTTER, LEFT, gap_after
-from envwatch.views.table.columns import COLUMNS, LAST_DAY
-from envwatch.views.table.grouping import OLD, GroupHeader
+from envwatch.views.state_style import HOUR_STYLES, PRESENCE_STYLES, glyph_of, silence_text, style_of
+from envwatch.views.table.columns import COLUMNS, GUTTER, LAST_DAY, LEFT, gap_after
+from envwatch.views.table.table_view import OLD, GroupHeader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,14 +38,14 @@ if TYPE_CHECKING:
     from envwatch.tui.widgets.row_contents import RowSnapshot, StaticCells
     from envwatch.views.state_style import StateStyle
     from envwatch.views.table.columns import Column
-    from envwatch.views.table.grouping import TableLine
-    from envwatch.views.table.table_view import View
+    from envwatch.views.table.table_view import TableLine, View
 
 NOTHING: Final = EMPTY
 
 _STATE_AND_FOR: Final = sum(COLUMNS[id_].width for id_ in ("state", "for")) - 2
 """Cells for the word of the state and the time in the state, behind the glyph."""
 
+_ANY_LIMITS: Final = Limits()
 _MOST_RESTS: Final = 500
 """Right parts of rows to keep: more than any terminal has lines."""
 
@@ -99,7 +98,7 @@ class RowRenderer(RowContents):
                 style = self.base + self.style("sorted")
             title = clean(f"{title[: width - len(mark)]}{mark}")
             if column.id == LAST_DAY:
-                from envwatch.views.pane.last_day import hour_marks
+                from envwatch.views.pane.state_details import hour_marks
 
                 title = hour_marks(width, title)
             segments.append(Segment(fitted(title, width, align=column.align), style))
@@ -150,8 +149,8 @@ class RowRenderer(RowContents):
             elif column.id == LAST_DAY:
                 yield from self._last_day(rest.hours, width, base)
             else:
-                # What does not change with time is the same at any moment.
-                text = next(ticking) if column.is_ticking else column.text(tracked, 0.0)
+                # What does not change with time is the same at any moment and under any limits.
+                text = next(ticking) if column.is_ticking else column.text(tracked, 0.0, _ANY_LIMITS)
                 yield self._cell(column, width, text, rest, base)
             yield Segment(" " * gap_after(column), base)
 
@@ -196,7 +195,7 @@ class RowRenderer(RowContents):
         for presence in Presence:
             if count := header.counts.get(presence):
                 glyph = "?" if is_unknown else glyph_of(presence, ascii_only=self.glyphs.is_ascii)
-                look = style_of_presence(presence)
+                look = PRESENCE_STYLES[presence].style
                 # A row that is down and needs a person stands in the block.
                 style = base + self.style("unknown" if is_unknown else "gone" if look == "offline" else look)
                 tail += [Segment("  ", base), Segment(f"{glyph} {count:,}", style)]

@@ -18,9 +18,8 @@ from envwatch.model.text import SafeText, clean, named_ids
 from envwatch.model.times import moment, short_age, span, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
 from envwatch.tui.widgets.line import CUT_AT, STATE_STYLES, Part, Row, TextLine
-from envwatch.views.data_warnings import quarantine_badge, stalled_since
-from envwatch.views.events.rewound_text import ago_text, moment_text, speed_text
-from envwatch.views.state_style import clock_error, glyph_of, style_of_presence
+from envwatch.views.state_style import PRESENCE_STYLES, clock_error, glyph_of
+from envwatch.views.status_text import ago_text, moment_text, quarantine_badge, speed_text, stalled_since
 from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import Preset, View
 
@@ -178,7 +177,7 @@ class StatusBar(TextLine):
         """Return the count of one presence, in its colour unless every row of it is acknowledged or there is none."""
         is_down = presence not in (Presence.ONLINE, Presence.LATE)
         needs_nobody = not count or (is_down and self.state.block.newest is None)
-        style = "faint" if needs_nobody else "offline" if is_down else style_of_presence(presence)
+        style = "faint" if needs_nobody else "offline" if is_down else PRESENCE_STYLES[presence].style
         glyph = glyph_of(presence, ascii_only=self.options.glyphs.is_ascii)
         return [
             Part(f"{glyph} {count:,}", style, weight),

@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.model.text import SafeText, clean
-from envwatch.views.events.event_filter import tracked_then
+from envwatch.views.events.matching import tracked_then
 from envwatch.views.output.environment_list import ListedEnvironment
 from envwatch.views.output.formats import iso, row_of
 

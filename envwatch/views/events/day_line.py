@@ -19,6 +19,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, moment
 from envwatch.views.events.event_text import event_style
+from envwatch.views.state_style import FAINT, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,14 +72,7 @@ class Day:
         return self.since <= at <= self.until + DAY / MS / 100
 
 
-class Run(NamedTuple):
-    """Neighbouring cells of one style."""
-
-    text: SafeText
-    style: str
-
-
-_GAP: Final = Run(clean(" "), "")
+_GAP: Final = Piece(clean(" "))
 
 
 def day_of(events: Iterable[Event], watched: Iterable[WatchedTime], until: ServerMs) -> Day:
@@ -109,11 +103,11 @@ def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
     return clean(first.strftime(f"{date}{time}")), clean(last.strftime(time))
 
 
-def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Run]:
+def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Piece]:
     """Return the line's cells: marks, the time that was watched, and blanks for gaps."""
     cells = [_GAP] * width
     if width > 0:
-        watched = Run(clean(_WATCHED[ascii_only]), "faint")
+        watched = Piece(clean(_WATCHED[ascii_only]), FAINT)
         for begin, end in day.spans:
             first, last = _place(day, begin, width), _place(day, end, width)
             cells[first : last + 1] = [watched] * (last + 1 - first)
@@ -121,7 +115,7 @@ def day_cells(day: Day, width: int, *, ascii_only: bool) -> list[Run]:
         for mark in day.marks:
             if mark.rank >= ranks[cell := _place(day, mark.at, width)]:
                 ranks[cell] = mark.rank
-                cells[cell] = Run(clean(mark.ascii if ascii_only else mark.glyph), mark.style)
+                cells[cell] = Piece(clean(mark.ascii if ascii_only else mark.glyph), mark.style)
     return cells
 
 
@@ -152,12 +146,12 @@ def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, Sa
 
 def day_runs(
     day: Day,
-    cells: Sequence[Run],
+    cells: Sequence[Piece],
     at: float | None,
     labels: Sequence[tuple[int, SafeText]] = (),
     *,
     ascii_only: bool,
-) -> list[Run]:
+) -> list[Piece]:
     """Return the cells of `day_cells` as runs of one style, with a mark at the visible moment, if any.
 
     A label of `hour_labels` stands where no mark is in the way and no other label is near.
@@ -165,15 +159,16 @@ def day_runs(
     marked = list(cells)
     if at is not None and marked:
         here = _place(day, at, len(marked))
-        is_event = marked[here].style not in {_GAP.style, "faint"}
-        marked[here] = Run(marked[here].text if is_event else clean(MARKER[ascii_only]), HERE)
+        is_event = marked[here].style not in {_GAP.style, FAINT}
+        marked[here] = Piece(marked[here].text if is_event else clean(MARKER[ascii_only]), HERE)
     written: list[int] = []
     for place, label in labels:
         end = place + len(label)
-        is_free = end <= len(marked) and all(cell.style in {_GAP.style, "faint"} for cell in marked[place:end])
+        is_free = end <= len(marked) and all(cell.style in {_GAP.style, FAINT} for cell in marked[place:end])
         if is_free and all(abs(place - other) >= _LABEL_CELLS for other in written):
-            marked[place:end] = [Run(clean(character), "faint") for character in label]
+            marked[place:end] = [Piece(clean(character), FAINT) for character in label]
             written.append(place)
     return [
-        Run(composed("".join(cell.text for cell in run)), style) for style, run in groupby(marked, attrgetter("style"))
+        Piece(composed("".join(cell.text for cell in run)), style)
+        for style, run in groupby(marked, attrgetter("style"))
     ]

@@ -6,7 +6,6 @@ who searches a log for a name finds the name. Pure.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC
 from enum import StrEnum
@@ -22,12 +21,12 @@ from envwatch.model.times import NOTHING, long_age, moment
 from envwatch.query.field_types import MatchContext
 from envwatch.query.language import Query
 from envwatch.views.events.cloud_events import cloud_event, initial_event, line_of, word_of
-from envwatch.views.events.event_filter import EventFilter
 from envwatch.views.events.event_text import event_style, event_text, names_text
+from envwatch.views.events.matching import EventFilter
 from envwatch.views.state_style import painted, style_of
 from envwatch.views.table.block import block_of
-from envwatch.views.table.columns import COLUMNS
-from envwatch.views.table.table_view import ambiguous_names, id_tail, in_default_order
+from envwatch.views.table.columns import SEARCHED
+from envwatch.views.table.table_view import AmbiguousNames, id_tail, in_default_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -80,9 +79,8 @@ class Layout(NamedTuple):
 
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
     """Return widths that suit the names of all environments."""
-    # One environment under two profiles is no pair of twins.
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
-    ambiguous = ambiguous_names(Counter(label for _, label in named))
+    ambiguous = AmbiguousNames().among(fleet.environments)
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
     layout = Layout(1, profile, ambiguous, zone)
     widest = max((cells(layout.named(label, id_)) for id_, label in named), default=1)
@@ -230,7 +228,7 @@ class EventStream:
 
     def _initial(self, profile_state: ProfileState, at: ServerMs, monitor: Monitor, now: Clocks) -> Iterator[bytes]:
         context = MatchContext(at, monitor.is_acked, self.profile_name)
-        matches = self.query.test(context, tuple(COLUMNS.values()))
+        matches = self.query.test(context, SEARCHED)
         layout, in_block = layout_of(monitor.fleet, self.zone), block_of(monitor, now).keys
         for tracked in in_default_order(filter(matches, profile_state.environments.values())):
             if self.format is EventFormat.JSONL:

@@ -16,10 +16,9 @@ from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.presence import Presence
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.outcome import Cause
-from envwatch.model.text import SafeText, cells, clean, composed, shortened
+from envwatch.model.text import SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import NOTHING, clock_text, date_text, long_age, moment, span
-from envwatch.views.state_details import instant_text
-from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle
+from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, instant_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -152,9 +151,7 @@ def _change_text(event: Event) -> str:
 def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
     """Return the first names of some events, at most so many: `amara-imac, ben-box and 12 more`."""
     first = (event.name or event.id or NOTHING for event in events[:most])
-    names = [shortened(name, _NAME_CELLS, keep="ends") for name in first]
-    more = len(events) - len(names)
-    return ", ".join(names) + (f" and {more:,} more" if more else "")
+    return enumerated([shortened(name, _NAME_CELLS, keep="ends") for name in first], len(events))
 
 
 def several_text(kind: Kind, events: Sequence[Event], how: str = "") -> str:

@@ -15,13 +15,13 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from math import inf
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 from envwatch.fleet.plausibility import latest_possible
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import has_lasted, is_problem, is_undated
 from envwatch.model.modes import UNRESTRICTED, mode_of
-from envwatch.model.text import SafeText, clean, composed, counted, named_ids, shortened
+from envwatch.model.text import SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
 from envwatch.views.state_style import clock_warning
@@ -198,28 +198,17 @@ _SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
 """What the status line counts by state: a row that reads unknown there is unknown here."""
 
 
-class Named(NamedTuple):
-    """An environment that the output names."""
-
-    tracked: TrackedEnvironment
-    why: SafeText
-    """Its state with the reason and how long ago."""
-
-    @property
-    def name(self) -> SafeText:
-        """Its name, with its profile if there are several."""
-        profile = f"{self.tracked.profile}: " if self.tracked.profile else ""
-        return composed(profile + shortened(self.tracked.environment.label, _NAME_CELLS, keep="ends"))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """The counts of the environments that a filter finds."""
 
     of: Metric
     count: int
-    named: Sequence[Named]
-    """Those that are counted; for `ONLINE` the others, which are the news."""
+    named: Sequence[tuple[SafeText, SafeText]]
+    """The environments that are counted; for `ONLINE` the others, which are the news.
+
+    Each has its name, with its profile if there are several, and its state with the reason and how long ago.
+    """
     block: Block
     """The counts of the status line and of the rule below the block."""
     counted_states: Mapping[Presence, int]
@@ -286,20 +275,19 @@ class CheckResult:
         if remarks:
             found += f" ({', '.join(remarks)})"
         if self.named:
-            names = ", ".join(each.name for each in self.named[:_NAMES])
-            more = f" and {len(self.named) - _NAMES:,} more" if len(self.named) > _NAMES else ""
-            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}{more}"
+            names = enumerated([name for name, _ in self.named[:_NAMES]], len(self.named))
+            found += f"{', others' if self.of is Metric.ONLINE else ''}: {names}"
         return composed(found)
 
     @property
     def details(self) -> Sequence[SafeText]:
         """What is not known, and why each that is named is so."""
-        return [*self.doubts, *(composed(f"{each.name}: {each.why}") for each in self.named)]
+        return [*self.doubts, *(composed(f"{name}: {why}") for name, why in self.named)]
 
 
 def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
     """Count the environments that a matcher finds, after one listing of every profile."""
-    named: list[Named] = []
+    named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
     acked = waiting = total = unknown = 0
     doubts: list[SafeText] = []
@@ -321,7 +309,7 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
             if is_counted is not (of is Metric.ONLINE):
-                named.append(Named(tracked, _why(profile_state, tracked, of, at)))
+                named.append((tracked, _why(profile_state, tracked, of, at)))
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
         if of is not Metric.MISSING:
@@ -334,7 +322,7 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
     return CheckResult(
         of=of,
         count=counted_states.total(),
-        named=sorted(named, key=_urgency),
+        named=[(_name(tracked), why) for tracked, why in sorted(named, key=lambda each: _urgency(each[0]))],
         block=block,
         counted_states={state: counted_states[state] for state in _URGENCY if counted_states[state]},
         acked=acked,
@@ -435,6 +423,11 @@ def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, a
 _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.GONE, Presence.ONLINE)
 
 
-def _urgency(named: Named) -> tuple[int, float]:
+def _urgency(tracked: TrackedEnvironment) -> tuple[int, float]:
     """Return a sort key: the worst state first, in it what was lost last."""
-    return _URGENCY.index(named.tracked.presence), -named.tracked.environment.last_seen_alive_at
+    return _URGENCY.index(tracked.presence), -tracked.environment.last_seen_alive_at
+
+
+def _name(tracked: TrackedEnvironment) -> SafeText:
+    profile = f"{tracked.profile}: " if tracked.profile else ""
+    return composed(profile + shortened(tracked.environment.label, _NAME_CELLS, keep="ends"))

@@ -14,10 +14,9 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
-from envwatch.views.state_details import silence_text
-from envwatch.views.state_style import clock_warning
+from envwatch.views.state_style import clock_warning, marked_text, silence_text
 from envwatch.views.table.block import NO_BLOCK, Block
-from envwatch.views.table.columns import COLUMNS
+from envwatch.views.table.columns import SEARCHED
 from envwatch.views.table.table_view import Preset, in_default_order
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
     remarks: dict[EnvironmentKey, SafeText] = {}
     for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
         if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
-            remarks[tracked.key] = composed(f"acked: {ack.note}") if ack.note else clean("acked")
+            remarks[tracked.key] = marked_text("acked", note=ack.note)
         elif (silence := monitor.silence_of(tracked, now)) is not None:
             remarks[tracked.key] = silence_text(silence, now.wall)
     return remarks
@@ -158,11 +157,8 @@ def environment_list_of_rows(
         for profile_state in fleet
         if profile_state.listed is not None
     }
-    snapshots = [
-        profile_state.snapshot
-        for profile_state in fleet
-        if profile_state.listed is not None and profile_state.snapshot is not None
-    ]
+    listed = [profile_state for profile_state in fleet if profile_state.profile in taken_at]
+    snapshots = [profile_state.snapshot for profile_state in listed if profile_state.snapshot is not None]
     return EnvironmentList(
         rows=[
             ListedEnvironment(
@@ -173,9 +169,7 @@ def environment_list_of_rows(
         taken_at=min(taken_at.values(), default=now.wall),
         rejected=sum(snapshot.rejected for snapshot in snapshots),
         rejected_ids=frozenset().union(*(snapshot.rejected_ids for snapshot in snapshots)),
-        is_by_server_clock=all(
-            profile_state.clock.is_known for profile_state in fleet if profile_state.listed is not None
-        ),
+        is_by_server_clock=all(profile_state.clock.is_known for profile_state in listed),
         filter=composed(str(view.query)) or None,
         preset=None if view.preset is Preset.ALL else view.preset,
         hidden=max(len(fleet) - len(rows), 0),
@@ -216,7 +210,7 @@ def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO
     if not query:
         return listing
     moments = {row.judged_at for row in listing.rows}
-    tests = {at: query.test(MatchContext(at, profile=profile_name), tuple(COLUMNS.values())) for at in moments}
+    tests = {at: query.test(MatchContext(at, profile=profile_name), SEARCHED) for at in moments}
     rows = [row for row in listing.rows if tests[row.judged_at](row.tracked)]
     hidden = listing.hidden + len(listing.rows) - len(rows)
     return replace(listing, rows=rows, filter=composed(str(query)), hidden=hidden)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, timedelta
 from enum import StrEnum
@@ -23,11 +22,11 @@ from envwatch.model.shared_marks import shared_ack_of
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, counted, csv_cell, fitted, named_ids, shortened
 from envwatch.model.times import MS, NOTHING, long_age, moment, short_age, span
 from envwatch.views.output.environment_list import UNKNOWN, EnvironmentList, ListedEnvironment
-from envwatch.views.state_style import painted, presence_style, style_of
+from envwatch.views.state_style import PRESENCE_STYLES, painted, style_of
 from envwatch.views.table.block import Aside
 from envwatch.views.table.block_text import counts_text
 from envwatch.views.table.columns import COLUMNS
-from envwatch.views.table.table_view import ambiguous_names, id_tail
+from envwatch.views.table.table_view import AmbiguousNames, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -137,15 +136,13 @@ def table_of(
 
     has_profiles = any(row.tracked.profile for row in listing.rows)
     columns = [column for column in _COLUMNS if has_profiles or column.id != "profile"]
-    # One environment under two profiles is no pair of twins.
-    named = {(row.tracked.environment.id, row.tracked.environment.label) for row in listing.rows}
-    names = ambiguous_names(Counter(label for _, label in named))
+    names = AmbiguousNames().among(row.tracked for row in listing.rows)
 
     def line_of_row(row: ListedEnvironment) -> _TableLine:
         style, environment = style_of(row.tracked, is_unknown=row.is_unknown), row.tracked.environment
         state = f"{style.ascii if ascii_only else style.glyph} {row.state}"
         remark = listing.remarks.get(row.tracked.key)
-        others = [column.shown(row.tracked, row.judged_at, row.limits) for column in columns]
+        others = [column.text(row.tracked, row.judged_at, row.limits) for column in columns]
         if remark is not None:
             others[has_profiles] = composed(separator.join(filter(None, (others[has_profiles], remark))))
         tail = id_tail(environment.label, environment.id, names)
@@ -231,7 +228,7 @@ def _counted(block: Block) -> Iterator[tuple[int, str]]:
     for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE):
         count = block.presences.get(presence, 0)
         if count or presence is Presence.ONLINE:
-            yield count, "missing" if presence is Presence.MISSING else presence_style(presence).word
+            yield count, "missing" if presence is Presence.MISSING else PRESENCE_STYLES[presence].word
     counts = [(block.unknown, "unknown"), *((block.asides.get(aside, 0), aside.value) for aside in Aside)]
     yield from ((count, word) for count, word in counts if count)
 

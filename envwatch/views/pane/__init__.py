@@ -1,4 +1,4 @@
-"""The text about one environment or several: the detail pane, Explain, remedies, the legend, the sentence for a chat.
+"""The text about one environment or several: the detail pane and its layout, Explain, remedies, the legend.
 
 Pure.
 """

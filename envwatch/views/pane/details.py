@@ -1,6 +1,6 @@
 """What one environment is, what helps it and what happened to it, as labelled lines for the detail pane.
 
-Pure: the moment and the style of instants are arguments. The head of the pane is in `state_details`; here is what only
+Pure: the moment and the style of instants are arguments. The state is in `state_details`; here is what only
 a listing changes.
 """
 
@@ -18,12 +18,11 @@ from envwatch.model.shared_marks import SHARED_FIELD
 from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, shortened
 from envwatch.model.times import NOTHING, TimeStyle, clock_text, short_age, span, state_age, zone_of
 from envwatch.model.versions import is_behind
-from envwatch.presentation import PRESENTATIONS, Match
+from envwatch.presentation import PRESENTATIONS
 from envwatch.views.events.event_text import event_style, event_text
+from envwatch.views.pane.layout import DetailLine, Fit
 from envwatch.views.pane.remedies import outdated_remedy, remedies, reported_update, start_command, update_command
-from envwatch.views.pane_layout import DetailLine, Fit
-from envwatch.views.state_details import instant_text
-from envwatch.views.state_style import json_text
+from envwatch.views.state_style import instant_text, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -122,7 +121,7 @@ def _line(
     presentation: Presentation, tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle
 ) -> Iterator[DetailLine]:
     """Yield the line of a field that has no rule of its own, if the environment has a value."""
-    if presentation.match is not Match.INSTANT:
+    if presentation.instant is None:
         yield from _text_line(presentation, tracked)
     elif (at := presentation.instant(tracked)) is not None and profile_state.listed is not None:
         listed_at = profile_state.clock.server_time(profile_state.listed.wall)

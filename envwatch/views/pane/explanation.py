@@ -19,8 +19,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane.remedies import is_started_by_command
-from envwatch.views.pane_layout import FAINT, PaneLayout, Piece, Row
-from envwatch.views.state_style import IMPOSSIBLE, date_warning
+from envwatch.views.state_style import FAINT, IMPOSSIBLE, Piece, date_warning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
+    from envwatch.views.pane.layout import PaneLayout, Row
 
 
 _MINUTE: Final = timedelta(minutes=1)

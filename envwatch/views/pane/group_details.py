@@ -1,4 +1,4 @@
-"""A group of environments, its problems and common values, as labelled lines for the detail pane.
+"""A group of environments, its problems, members and common values, as labelled lines for the detail pane.
 
 Pure. `details` does the same for one environment.
 """
@@ -13,12 +13,14 @@ from envwatch.fleet.alerting.acknowledgements import ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model.environment import NEVER
-from envwatch.model.text import SafeText, clean, composed, counted, shortened
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
 from envwatch.model.times import span, state_age
 from envwatch.views.pane.details import EVENTS
-from envwatch.views.pane_layout import DetailLine, Piece
-from envwatch.views.state_style import glyph_of, style_of_presence
-from envwatch.views.table.grouping import GROUPINGS
+from envwatch.views.pane.layout import DetailLine
+from envwatch.views.state_style import PRESENCE_STYLES, Piece, glyph_of, marked_text, style_of
+from envwatch.views.table.block_text import cause_of
+from envwatch.views.table.columns import for_text
+from envwatch.views.table.table_view import GROUPINGS, id_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.event_log import EventLog
     from envwatch.fleet.events import Event
     from envwatch.fleet.fleet import Fleet
+    from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
@@ -46,7 +49,7 @@ def group_headline(environments: Sequence[TrackedEnvironment], *, is_ascii: bool
     for presence in Presence:
         if count := sum(tracked.presence is presence for tracked in environments):
             text = f"{glyph_of(presence, ascii_only=is_ascii)} {count:,} {presence}"
-            pieces += [Piece(clean("·")), Piece(clean(text), style_of_presence(presence))]
+            pieces += [Piece(clean("·")), Piece(clean(text), PRESENCE_STYLES[presence].style)]
     return pieces
 
 
@@ -62,7 +65,7 @@ def problem_lines(
     for presence in Presence:
         members = [tracked for tracked in environments if tracked.presence is presence]
         if members and presence is not Presence.ONLINE:
-            yield DetailLine(presence.value, _silence_text(members, fleet, now), style_of_presence(presence))
+            yield DetailLine(presence.value, _silence_text(members, fleet, now), PRESENCE_STYLES[presence].style)
     flapping = [tracked for tracked in environments if tracked.is_flapping]
     if flapping:
         yield DetailLine("flapping", _names(flapping), "flapping")
@@ -118,8 +121,7 @@ def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
 
 def _names(environments: list[TrackedEnvironment]) -> SafeText:
     names = [_short(tracked.environment.label) for tracked in environments[:_MAX_LISTED]]
-    more = len(environments) - len(names)
-    return composed(", ".join(names) + (f" and {more:,} more" if more else ""))
+    return composed(enumerated(names, len(environments)))
 
 
 def _short(value: SafeText) -> SafeText:
@@ -136,3 +138,24 @@ def _counts_text(counts: Counter[SafeText], *, without: int) -> SafeText:
     if without:
         parts.append(f"none ×{without}")
     return composed(" · ".join(parts))
+
+
+def member_line(
+    tracked: TrackedEnvironment,
+    monitor: Monitor,
+    now: Clocks,
+    *,
+    is_ascii: bool,
+    ambiguous: frozenset[SafeText] = frozenset(),
+) -> DetailLine:
+    """Return a member of an incident for the detail pane: state, duration, name, cause and acknowledgement."""
+    profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
+    look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
+    lasted = for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
+    name = tracked.environment.label
+    parts = [composed(name + id_tail(name, tracked.environment.id, ambiguous)), cause_of(tracked, monitor, now)]
+    if ack is not None:
+        parts.append(marked_text("acked", note=ack.note))
+    lasted = clean("<1m") if lasted.endswith("s") else lasted  # the pane draws members only with a listing
+    label = f"{look.ascii if is_ascii else look.glyph} {lasted}"
+    return DetailLine(label, composed(" · ".join(filter(None, parts))), look.style if ack is None else "")

@@ -17,7 +17,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.times import long_age
 from envwatch.views.events.day_line import MARKER
 from envwatch.views.events.event_text import event_style
-from envwatch.views.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, UNKNOWN, presence_style
+from envwatch.views.state_style import CLOCK_SUSPECT, FLAPPING, HOUR_STYLES, PRESENCE_STYLES, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,16 +60,16 @@ _DAY: Final[Mapping[Kind, str]] = {
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
     """Return the states, with the thresholds by which they are decided."""
     late, lost = long_age(rules.late_after), long_age(rules.online_for)
-    offline = presence_style(Presence.OFFLINE)
+    offline = PRESENCE_STYLES[Presence.OFFLINE]
     looks: Sequence[tuple[StateStyle, str]] = (
-        (presence_style(Presence.ONLINE), f"heartbeat younger than {late}"),
+        (PRESENCE_STYLES[Presence.ONLINE], f"heartbeat younger than {late}"),
         (offline, f"no connection, or silent {lost}"),
-        (presence_style(Presence.LATE), f"a ping missed: silent {late}"),
-        (presence_style(Presence.GONE), "not listed any more"),
+        (PRESENCE_STYLES[Presence.LATE], f"a ping missed: silent {late}"),
+        (PRESENCE_STYLES[Presence.GONE], "not listed any more"),
         (replace(offline, word=FLAPPING, style="flapping"), "comes and goes"),
         (replace(offline, word=CLOCK_SUSPECT, style="unknown"), "clock and heartbeat disagree"),
         (replace(UNKNOWN, word=offline.word), "blind: the last verdict"),
-        (presence_style(Presence.MISSING), "expected, and not listed"),
+        (PRESENCE_STYLES[Presence.MISSING], "expected, and not listed"),
     )
     return [
         LegendEntry(f"{look.ascii if ascii_only else look.glyph} {look.word}", look.style, meaning)

@@ -1,4 +1,4 @@
-"""The handover report: what happened in a period, as values, Markdown and JSON.
+"""What is handed over to people in a chat: the report on a period (values, Markdown, JSON), and a sentence.
 
 Pure.
 """

@@ -1,23 +1,24 @@
 """A report as Markdown that can be pasted into a chat: short lines, bounded lists, no tables, names in code spans.
 
 Pure. It reads well as plain text, too. Every section that has something to say has a heading; a sentence at the end
-names what was looked at and is fine. All text of our own is ASCII.
+names what was looked at and is fine. The zone stands there once, a date only where it is needed. All text of our own is
+ASCII.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.events import Kind
 from envwatch.model.modes import UNRESTRICTED
 from envwatch.model.text import EMPTY, SafeText, counted, sliced
-from envwatch.model.times import long_age, span
+from envwatch.model.times import MS, long_age, moment, span
 from envwatch.model.versions import is_behind
 from envwatch.past.availability import percent_text
-from envwatch.views.markdown_text import code, code_note, code_text, listed, reason_text
-from envwatch.views.report.clock import ReportClock
-from envwatch.views.report.values import GapCause
+from envwatch.views.report.chat import code, code_note, code_text, listed, reason_text
+from envwatch.views.report.values import NOT_RUNNING
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -40,6 +41,78 @@ if TYPE_CHECKING:
         Watch,
     )
 
+
+_DAY_MS: Final = timedelta(days=1) / MS
+
+
+class ReportClock(NamedTuple):
+    """Writes the times of one period."""
+
+    since: float
+    """Begin and end of the period, server's clock in ms."""
+    until: float
+    zone: tzinfo | None = None
+    """None for the local one."""
+
+    def text(self, at: float) -> str:
+        """Return a time: `02:13`; more than a day before the end, or if the period is longer, `Tue 24 Nov 02:13`."""
+        if (when := moment(at, self.zone)) is None:
+            return "a time outside the calendar"
+        is_short = self.until - _DAY_MS < at <= self.until <= self.since + _DAY_MS
+        return self._time(when) if is_short else f"{self._date(when)} {self._time(when)}"
+
+    def span(self, since: float, until: float, *, is_open: bool = False) -> str:
+        """Return from when to when, within a minute only when; or since when."""
+        begin, end = self.text(since), self.text(until)
+        if is_open:
+            return f"since {begin}"
+        return begin if begin == end else f"{begin} to {end}"
+
+    @property
+    def headline(self) -> str:
+        """The whole period with its dates and the zone."""
+        begin, end = moment(self.since, self.zone), moment(self.until, self.zone)
+        if begin is None or end is None:
+            return "a time outside the calendar"
+        last = self._time(end) if begin.date() == end.date() else f"{self._date(end)} {self._time(end)}"
+        zone = "" if self._is_shifted else f", times in {_zone_text(end)}"
+        return f"{self._date(begin)} {self._time(begin)} to {last} ({long_age(span(self.until - self.since))}){zone}"
+
+    def _date(self, when: datetime) -> str:
+        """Return a date, with its year where that is not the one of the period's end."""
+        end = moment(self.until, self.zone)
+        return f"{when:%a %d %b}" if end is not None and when.year == end.year else f"{when:%a %d %b %Y}"
+
+    def _time(self, when: datetime) -> str:
+        """Return a time of day, with its zone where the clocks go forward or back within the period."""
+        return f"{when:%H:%M} {_zone_name(when)}" if self._is_shifted else f"{when:%H:%M}"
+
+    @property
+    def _is_shifted(self) -> bool:
+        begin, end = moment(self.since, self.zone), moment(self.until, self.zone)
+        return begin is not None and end is not None and begin.utcoffset() != end.utcoffset()
+
+
+def _zone_text(when: datetime) -> str:
+    """Return a zone with its offset: `CET (UTC+1)`."""
+    name, offset = _zone_name(when), _offset(when)
+    return offset if name in {"UTC", "GMT", offset} else f"{name} ({offset})"
+
+
+def _zone_name(when: datetime) -> str:
+    """Return the short name of a zone, or its offset if it has none in letters."""
+    name = when.tzname() or ""
+    return name if name.isascii() and name.isalpha() else _offset(when)
+
+
+def _offset(when: datetime) -> str:
+    minutes = int((when.utcoffset() or timedelta()) / timedelta(minutes=1))
+    if not minutes:
+        return "UTC"
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "")
+
+
 _LINES: Final = 12
 """Lines of a list."""
 _INCIDENTS: Final = 8
@@ -61,7 +134,7 @@ def _profile_text(report: Report, profile: ProfileReport, zone: tzinfo | None) -
         title, lines, sentence = section(profile, clock)
         if lines:
             blocks.append("\n".join([f"## {title}", *(f"- {line}" for line in lines)]))
-        if sentence:
+        elif sentence:
             fine.append(sentence)
     if fine and profile.fleet is not None:
         blocks.append(" ".join(fine))
@@ -85,7 +158,7 @@ def _head(report: Report, profile: ProfileReport, clock: ReportClock) -> Iterato
     else:
         yield _summary_text(profile.fleet, clock)
     for gap in (*watch.gaps, *watch.doubts):
-        if gap.is_open and gap.cause is not GapCause.NOT_RUNNING:
+        if gap.is_open and gap.cause != NOT_RUNNING:
             yield f"Careful, this may be out of date: {_cause_text(gap)}, since {clock.text(gap.began_at)}."
 
 
@@ -110,7 +183,7 @@ def _summary_text(summary: FleetSummary, clock: ReportClock) -> str:
     return f"{', '.join(parts)}, by the listing of {clock.text(summary.listed_at)} ({long_age(summary.age)} old)."
 
 
-# Sections: each returns its title, its lines, and a sentence where there is nothing to say.
+# Sections: each returns its title, its lines, and a sentence in place of a section without lines.
 
 _Section = tuple[str, list[str], str]
 
@@ -142,7 +215,7 @@ def _down_section(profile: ProfileReport, clock: ReportClock) -> _Section:
         title += f" ({open_ones:,} not acknowledged)" if open_ones else " (all acknowledged)"
     if old:
         title = f"{title}, and {len(old):,} for over a day" if fresh else f"Still down: {len(old):,} for over a day"
-    return title, lines, "" if lines else "Nothing is down."
+    return title, lines, "Nothing is down."
 
 
 def _down_text(down: Down, clock: ReportClock) -> str:
@@ -173,7 +246,7 @@ def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     lines = [_incident_text(each, clock) for each in sorted(chosen, key=lambda each: each.began_at)]
     if len(found) > len(chosen):
         lines.append(f"and {counted(len(found) - len(chosen), 'smaller one')}")
-    return f"Lost together: {len(found):,}", lines, "" if lines else "No environments were lost together."
+    return f"Lost together: {len(found):,}", lines, "No environments were lost together."
 
 
 def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
@@ -212,7 +285,7 @@ def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     title = f"Longest outages that ended: {len(lines)}"
     if len(of_each) > len(lines):
         title += f" of {sum(map(len, of_each.values())):,} in {len(of_each):,} environments"
-    return title, lines, "" if lines else "No other outage came and went."
+    return title, lines, "No other outage came and went."
 
 
 def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
@@ -227,7 +300,7 @@ def _outage_text(outage: Downtime, others: int, clock: ReportClock) -> str:
 
 def _flapper_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     lines = _bounded([_flapper_text(flapper, clock) for flapper in profile.flapping])
-    return f"Flapping: {len(profile.flapping):,}", lines, "" if lines else "None flapped."
+    return f"Flapping: {len(profile.flapping):,}", lines, "None flapped."
 
 
 def _flapper_text(flapper: Flapper, clock: ReportClock) -> str:
@@ -249,7 +322,7 @@ def _mode_section(profile: ProfileReport, clock: ReportClock) -> _Section:
         lines.append(f"{counted(len(others), 'other change')} of mode in {counted(subjects, 'environment')}")
     count = len(profile.unrestricted)
     title = f"Unrestricted: {count:,}" if count else "Modes: none is unrestricted"
-    return title, lines, "" if lines else "No mode changed, and none is unrestricted."
+    return title, lines, "No mode changed, and none is unrestricted."
 
 
 def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
@@ -285,7 +358,7 @@ def _version_section(profile: ProfileReport, clock: ReportClock) -> _Section:  #
         return "Versions", lines, ""
     newest = code(profile.newest_version)
     if not behind:
-        return f"Versions: none is behind {newest}", lines, "" if lines else f"None is behind {newest}."
+        return f"Versions: none is behind {newest}", lines, f"None is behind {newest}."
     return f"Versions: {behind:,} of {profile.up:,} are behind {newest}", lines, ""
 
 
@@ -312,7 +385,7 @@ def _member_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     renamed = [f"{code(each.before or EMPTY)} to {code(each.after or EMPTY)}" for each in profile.renamed]
     if renamed:
         lines.append(f"renamed ({len(renamed):,}): {listed(renamed, _NAMES)}")
-    return "New, gone, renamed", lines, "" if lines else "None is new, gone or renamed."
+    return "New, gone, renamed", lines, "None is new, gone or renamed."
 
 
 def _watch_section(profile: ProfileReport, clock: ReportClock) -> _Section:
@@ -324,7 +397,7 @@ def _watch_section(profile: ProfileReport, clock: ReportClock) -> _Section:
     title = "Seen with doubts"
     if watch.gaps:
         title = f"Not seen: {long_age(watch.period - watch.watched)}"
-    return title, lines, "" if lines else "Nothing went unseen."
+    return title, lines, "Nothing went unseen."
 
 
 def _gap_text(gap: Gap, clock: ReportClock) -> str:

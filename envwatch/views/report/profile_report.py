@@ -1,7 +1,7 @@
-"""What happened in a period: the report that is handed over, made of what was recorded.
+"""What happened in a period: the report that is handed over, made of what was recorded, and when nothing was seen.
 
-Pure: `now` is an argument, and so is the history, which `recorded_in` reads. The forms of the report belong to
-`report_markdown` and `report_json`.
+Pure: `now` is an argument, and so is the history, which `recorded_in` reads. What happened to environments comes from
+`findings`. The forms of the report belong to `markdown` and `values`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.acknowledgements import own_acks
 from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.periods import blind_after
+from envwatch.fleet.periods import ENDS, blind_after
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits
@@ -22,34 +22,30 @@ from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import EMPTY
 from envwatch.model.times import MS, span
-from envwatch.views.events.event_filter import tracked_then
-from envwatch.views.report.changes import (
+from envwatch.views.events.matching import tracked_then
+from envwatch.views.report.findings import (
+    after_gaps,
     arrivals_of,
+    available_of,
     behind_of,
     changes_of,
-    doubts_in,
-    flappers_of,
-    gone_of,
-    periods_of,
-    unrestricted_of,
-    with_causes,
-)
-from envwatch.views.report.losses import (
-    after_gaps,
-    available_of,
     courses_of,
     down_of,
     downtimes_of,
+    first_after,
+    flappers_of,
+    gone_of,
     incidents_of,
     losses_together,
     places_of,
+    unrestricted_of,
 )
-from envwatch.views.report.values import FleetSummary, ProfileReport, Subject, Watch
+from envwatch.views.report.values import NOT_RUNNING, FleetSummary, Gap, ProfileReport, Subject, Watch
 from envwatch.views.state_style import clock_warning
 from envwatch.views.table.table_view import ambiguous_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import Acks
     from envwatch.fleet.alerting.alert_policy import Matcher
@@ -63,6 +59,17 @@ if TYPE_CHECKING:
 
 LEAD: Final = timedelta(minutes=30)
 """How long before a period its polls are read: the longest time between two polls that leaves no gap."""
+_SLEPT, _BLIND, _NO_POLLS = "this machine slept", "blind", "no polls"
+_CAUSES: Final[Mapping[Kind, str]] = {
+    Kind.SLEPT: _SLEPT,
+    Kind.KEY_REFUSED: "key refused",
+    Kind.FAILING: "polls failed",
+    Kind.HELD: "not believed",
+    Kind.STALLED: "heartbeats stalled",
+    Kind.BLIND: _BLIND,
+}
+"""By the kind of event that begins the time; the first one that applies is named for a gap."""
+_ORDER: Final = tuple(_CAUSES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,3 +288,74 @@ def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
         at = until
     if at < period.until:
         yield Span(at, period.until)
+
+
+def periods_of(
+    events: Sequence[Event], open_at_end: Iterable[Kind], run_ends: Sequence[ServerMs], period: Span
+) -> tuple[Gap, ...]:
+    """Return the times within a period for which events give a cause, oldest first; they may overlap.
+
+    The events are without groups, oldest first. A period ends with its run of envwatch at the latest, whose last polls
+    are `run_ends`, oldest first; those of the kinds `open_at_end` last until the end.
+    """
+    found: list[Gap] = []
+    begun: dict[Kind, Event] = {}
+    still_open = frozenset(open_at_end)
+
+    def add(begin: Event | None, kind: Kind, since: ServerMs, until: ServerMs, *, is_open: bool = False) -> None:
+        began_at, ended_at = max(since, period.since), min(until, period.until)
+        if began_at < ended_at:
+            reason = None if begin is None else begin.reason
+            found.append(Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=_CAUSES[kind], reason=reason))
+
+    def cut(kind: Kind, begin: Event, *, is_open: bool = False) -> None:
+        until = period.until if is_open else first_after(run_ends, begin.at, period.until)
+        add(begin, kind, _since(begin), until, is_open=is_open)
+
+    kind_of_end = {end: begin for begin, end in ENDS.items()}
+    for event in events:
+        if event.kind in ENDS:
+            if (earlier := begun.pop(event.kind, None)) is not None:
+                cut(event.kind, earlier)  # its run ended first
+            begun[event.kind] = event
+        elif (kind := kind_of_end.get(event.kind)) is not None:
+            begin = begun.pop(kind, None)
+            add(begin, kind, _since(event if begin is None else begin), event.at)
+        elif event.kind is Kind.SLEPT:
+            add(None, Kind.SLEPT, _since(event), event.at)
+    for kind, begin in begun.items():
+        cut(kind, begin, is_open=kind in still_open)
+    return tuple(sorted(found, key=lambda gap: gap.began_at))
+
+
+def with_causes(
+    unwatched: Iterable[Span], causes: Sequence[Gap], run_starts: Sequence[ServerMs], period: Span
+) -> tuple[Gap, ...]:
+    """Return the times of a period without watching, oldest first, each with why nothing was seen.
+
+    `run_starts` are the first polls of runs of envwatch, oldest first.
+    """
+    gaps = []
+    for began_at, ended_at in unwatched:
+        is_open = ended_at >= period.until
+        within = [cause for cause in causes if cause.began_at < ended_at and cause.ended_at > began_at]
+        named = min(within, key=lambda cause: _ORDER.index(cause.cause), default=None)
+        cause, reason = (_NO_POLLS, None) if named is None else (named.cause, named.reason)
+        has_start = any(began_at < start <= ended_at for start in run_starts)
+        if has_start or (named is None and is_open):
+            cause, reason = NOT_RUNNING, None
+        gaps.append(Gap(began_at=began_at, ended_at=ended_at, is_open=is_open, cause=cause, reason=reason))
+    return tuple(gaps)
+
+
+def doubts_in(causes: Iterable[Gap], gaps: Sequence[Gap]) -> tuple[Gap, ...]:
+    """Return the times that are in doubt and no gap names: blind ones and sleeps are gaps as far as they count."""
+
+    def is_in_a_gap(doubt: Gap) -> bool:
+        return any(gap.began_at < doubt.ended_at and doubt.began_at < gap.ended_at for gap in gaps)
+
+    return tuple(doubt for doubt in causes if doubt.cause not in {_SLEPT, _BLIND} and not is_in_a_gap(doubt))
+
+
+def _since(event: Event) -> ServerMs:
+    return event.at if event.since is None else event.since

@@ -1,6 +1,6 @@
 """The values of a report, also as JSON: instants by the server's clock, durations as `timedelta`, exact names.
 
-Pure. `report` makes the values from a history; `report_markdown` writes them as Markdown. In JSON, each value has the
+Pure. `profile_report` makes the values from a history; `markdown` writes them as Markdown. In JSON, each value has the
 fields of its class, in their order and under their names. These names are a stable interface: an instant is ISO 8601 in
 UTC with milliseconds, a duration a number of seconds, a share goes from 0 to 1, and null means unknown. All text is
 clean, and not yet safe in Markdown.
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 from pydantic import Field, PlainSerializer, SerializerFunctionWrapHandler, TypeAdapter, WrapSerializer
@@ -75,17 +74,8 @@ class FleetSummary:
     """Those that cannot be judged; in no other figure but the total."""
 
 
-class GapCause(StrEnum):
-    """Why nothing was seen, or what was seen is in doubt."""
-
-    NOT_RUNNING = "envwatch did not run"
-    SLEPT = "this machine slept"
-    BLIND = "blind"
-    KEY_REFUSED = "key refused"
-    FAILING = "polls failed"
-    QUARANTINED = "not believed"
-    STALLED = "heartbeats stalled"
-    NO_POLLS = "no polls"
+NOT_RUNNING: Final = "envwatch did not run"
+"""The cause of a gap in which no poll was made because nothing polled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +86,8 @@ class Gap:
     ended_at: ServerMs
     is_open: bool
     """Whether it lasts at the end of the period: in JSON, `ended_at` is null then."""
-    cause: GapCause
+    cause: str
+    """Why nothing was seen, or what was seen is in doubt: `NOT_RUNNING`, or words of `profile_report`."""
     reason: SafeText | None
     """In the words of the program or the server."""
 
@@ -106,7 +97,7 @@ def _gap_json(gap: Gap) -> dict[str, object]:
         "began_at": iso(gap.began_at),
         "ended_at": None if gap.is_open else iso(gap.ended_at),
         "lasted_s": (gap.ended_at - gap.began_at) / 1000,
-        "cause": gap.cause.value,
+        "cause": gap.cause,
         "reason": gap.reason,
     }
 

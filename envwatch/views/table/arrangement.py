@@ -6,19 +6,19 @@ row: the state of the row at that time decides the place. Must not know the curs
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from bisect import insort
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, ack_in
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old
 from envwatch.model.clock import WallMs
 from envwatch.query.language import SearchCache
-from envwatch.views.table.columns import LAST_DAY, STATE_TIME, for_rank
-from envwatch.views.table.grouping import groups_of, old_group
-from envwatch.views.table.table_view import NameOrder, by_presence, by_value
+from envwatch.views.table.columns import LAST_DAY, STATE_TIME, for_rank, searched_in
+from envwatch.views.table.table_view import by_name, by_presence, by_value, groups_of, name_key, old_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -30,27 +30,55 @@ if TYPE_CHECKING:
     from envwatch.past.hours import LastDays
     from envwatch.views.table.baseline import Baseline
     from envwatch.views.table.columns import Column
-    from envwatch.views.table.grouping import TableLine
-    from envwatch.views.table.table_view import View
+    from envwatch.views.table.table_view import TableLine, View
 
 
-@dataclass(frozen=True, slots=True)
+_FEW: Final = 100
+"""Rows without a rank, as new ones are, that are put between the others one by one; for more, all are ranked anew."""
+
+
 class ArrangeCache:
-    """What is kept from one arrangement to the next, so that each costs less."""
+    """What is kept from one arrangement to the next, so that each costs less: searched texts, and the order of names.
 
-    searches: dict[SafeText, SearchCache] = field(default_factory=dict)
-    """By profile."""
-    names: NameOrder = field(default_factory=NameOrder)
+    Names seldom change, and comparing texts is slow.
+    """
 
+    __slots__ = ("_is_complete", "_ranks", "searches")
 
-class OrderInputs(NamedTuple):
-    """The inputs of the places of rows, in addition to rows and view."""
+    def __init__(self) -> None:
+        self.searches: dict[SafeText, SearchCache] = {}
+        """By profile."""
+        self._ranks: dict[tuple[SafeText, SafeText, SafeText], int] = {}
+        """By profile, name and id."""
+        self._is_complete = False
+        """Whether few of the rows that were sorted since they were ranked had no rank."""
 
-    wall: float = 0.0
-    """The moment (this machine's clock, ms)."""
-    acks: Acks = NO_ACKS
-    in_block: Collection[EnvironmentKey] = ()
-    """The environments of the block, which the table leaves out."""
+    def learn(self, environments: Iterable[TrackedEnvironment]) -> None:
+        """Rank environments, unless nearly all that were sorted lately have a rank."""
+        if not self._is_complete:
+            rows = {(each.profile, each.environment.name, each.environment.id): each for each in environments}
+            ordered = sorted(rows, key=lambda key: name_key(rows[key]))
+            self._ranks = {key: rank for rank, key in enumerate(ordered)}
+            self._is_complete = True
+
+    def by_name(self, environments: Sequence[TrackedEnvironment]) -> list[TrackedEnvironment]:
+        """Return what `by_name` returns, sooner where most environments, of which none occurs twice, have a rank."""
+        ranks, others = self._ranks, []
+        places: list[TrackedEnvironment | None] = [None] * len(ranks)
+        for tracked in environments:
+            row = tracked.environment
+            rank = ranks.get((tracked.profile, row.name, row.id))
+            if rank is None:
+                others.append(tracked)
+            else:
+                places[rank] = tracked
+        if len(others) > _FEW:
+            self._is_complete = False
+            return by_name(environments)
+        ordered = [tracked for tracked in places if tracked is not None]
+        for tracked in others:
+            insort(ordered, tracked, key=name_key)
+        return ordered
 
 
 class OrderReason(NamedTuple):
@@ -89,11 +117,14 @@ class Arrangement:
         )
 
 
-def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
+def arrange(  # noqa: PLR0913  the state of the screen
     fleet: Fleet,
     view: View,
     columns: Sequence[Column],
-    order_inputs: OrderInputs,
+    wall: float,
+    *,
+    acks: Acks = NO_ACKS,
+    in_block: Collection[EnvironmentKey] = (),
     cache: ArrangeCache | None = None,
     order_reason: OrderReason | None = None,
     days: LastDays | None = None,
@@ -104,42 +135,51 @@ def arrange(  # noqa: PLR0913, PLR0917  the state of the screen
         fleet: the environments to choose from.
         view: what to show.
         columns: the visible ones, in which words of the query are looked for.
-        order_inputs: the moment, and the rows that stand in the block.
+        wall: the moment (this machine's clock, ms).
+        acks: the acknowledgements, which the query may ask for.
+        in_block: the environments of the block, which the table leaves out.
         cache: kept from call to call; None for a single call.
         order_reason: of a row that keeps its place, and stays though the view no longer shows the row.
         days: the last 24 hours, by which the column of that name sorts.
     """
     cache = cache or ArrangeCache()
-    matching = _chosen(fleet, view, columns, order_inputs, cache.searches)
-    in_block = order_inputs.in_block
+    matching = _chosen(fleet, view, columns, wall, acks, cache.searches)
     chosen = [tracked for tracked in matching if tracked.key not in in_block] if in_block else matching
     ghost = None if order_reason is None else _put(order_reason.tracked, chosen, fleet)
-    parts = _parts_of(chosen, fleet, order_inputs.wall, order_reason)
-    cache.names.learn(chain(fleet.environments, chosen))
-    rows = parts.ordered(view, cache.names, _rank_of(view, fleet, order_inputs.wall, days))
+    *recent, old = _parts_of(chosen, fleet, wall, order_reason)
+    cache.learn(chain(fleet.environments, chosen))
+    if view.sort is None:
+        parts = [by_presence(cache.by_name(part)) for part in (*recent, old)]
+    else:
+        merged = [list(chain(*recent, old))] if view.is_narrowed else [list(chain(*recent)), old]
+        rank = _rank_of(view, fleet, wall, days)
+        parts = [by_value(cache.by_name(part), view.sort, is_inverted=view.is_inverted, rank=rank) for part in merged]
+    rows = list(chain.from_iterable(parts))
     if order_reason is not None:
         place = next(place for place, tracked in enumerate(rows) if tracked is order_reason.tracked)
         rows[place] = fleet.tracked(order_reason.tracked.key) or order_reason.tracked
     return Arrangement(
         rows=rows,
-        old=0 if view.is_narrowed else len(parts.old),
+        old=0 if view.is_narrowed else len(old),
         in_block=len(matching) - len(chosen) if in_block else 0,
-        wall=order_inputs.wall,
+        wall=wall,
         order_reason=order_reason,
         ghost=ghost,
     )
 
 
-def _chosen(
+def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
     fleet: Fleet,
     view: View,
     columns: Sequence[Column],
-    order_inputs: OrderInputs,
+    wall: float,
+    acks: Acks,
     searches: dict[SafeText, SearchCache],
 ) -> list[TrackedEnvironment]:
     """Return what the preset, the query and the comparison leave, in no order."""
     compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
     queries = [query for query in (view.preset.query, view.query) if query]
+    searched = searched_in(columns)
     chosen: list[TrackedEnvironment] = []
     for profile, profile_state in fleet.by_profile.items():
         environments: Iterable[TrackedEnvironment] = (
@@ -149,13 +189,13 @@ def _chosen(
             from envwatch.query.field_types import MatchContext
 
             context = MatchContext(
-                profile_state.clock.server_time(WallMs(order_inputs.wall)),
-                partial(_is_acked, order_inputs.acks, profile_state.server),
+                profile_state.clock.server_time(WallMs(wall)),
+                partial(_is_acked, acks, profile_state.server),
                 profile_state.profile_name,
             )
             cache = searches.setdefault(profile, SearchCache())
             for query in queries:
-                environments = filter(query.test(context, columns, cache), environments)
+                environments = filter(query.test(context, searched, cache), environments)
         chosen += environments
     return chosen
 
@@ -191,46 +231,27 @@ def _rank_of(
     return lambda tracked: for_rank(tracked, moments[tracked.profile], fleet.for_environment(tracked).limits)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Rows by the part of the table that they belong to."""
-
-    late: list[TrackedEnvironment] = field(default_factory=list)
-    others: list[TrackedEnvironment] = field(default_factory=list)
-    down: list[TrackedEnvironment] = field(default_factory=list)
-    """Rows that are down and need nobody: silenced, replaced, ephemeral, outside the alert policy, or gone."""
-    old: list[TrackedEnvironment] = field(default_factory=list)
-
-    def ordered(
-        self, view: View, names: NameOrder, rank: Callable[[TrackedEnvironment], float | None] | None
-    ) -> list[TrackedEnvironment]:
-        """Return all rows in the order of a view; `rank` takes the place of the rank of the view's column."""
-        if view.sort is None:
-            parts = (self.late, self.others, self.down, self.old)
-            return list(chain.from_iterable(by_presence(names.by_name(part)) for part in parts))
-        recent = [*self.late, *self.others, *self.down]
-        sorted_parts = (
-            by_value(names.by_name(part), view.sort, is_inverted=view.is_inverted, rank=rank)
-            for part in ([[*recent, *self.old]] if view.is_narrowed else [recent, self.old])
-        )
-        return list(chain.from_iterable(sorted_parts))
-
-
 def _parts_of(
     rows: Sequence[TrackedEnvironment], fleet: Fleet, wall: float, order_reason: OrderReason | None
-) -> _Parts:
-    online, late = Presence.ONLINE, Presence.LATE
-    parts = _Parts(others=[row for row in rows if row.verdict.presence is online])  # nearly all rows
+) -> tuple[list[TrackedEnvironment], ...]:
+    """Return the rows by the part of the table that they belong to: late, up, down, and old.
+
+    Rows that are down and not old need nobody: silenced, replaced, ephemeral, outside the alert policy, or gone.
+    """
+    late: list[TrackedEnvironment] = []
+    down: list[TrackedEnvironment] = []
+    old: list[TrackedEnvironment] = []
+    online = [row for row in rows if row.verdict.presence is Presence.ONLINE]  # nearly all rows
     moments = fleet.moments(WallMs(wall))
-    for tracked in [row for row in rows if row.verdict.presence is not online]:
+    for tracked in [row for row in rows if row.verdict.presence is not Presence.ONLINE]:
         at = moments[tracked.profile]
         if order_reason is not None and tracked is order_reason.tracked:
             at = fleet.for_environment(tracked).clock.server_time(WallMs(order_reason.wall))
-        if tracked.verdict.presence is late:
-            parts.late.append(tracked)
+        if tracked.verdict.presence is Presence.LATE:
+            late.append(tracked)
         else:
-            (parts.old if is_old(tracked, at) else parts.down).append(tracked)
-    return parts
+            (old if is_old(tracked, at) else down).append(tracked)
+    return late, online, down, old
 
 
 def _is_acked(acks: Acks, server: SafeText, tracked: TrackedEnvironment) -> bool:

@@ -21,8 +21,7 @@ from envwatch.model.text import SafeText, composed, shortened
 from envwatch.model.times import NOTHING
 from envwatch.query.fields import META
 from envwatch.views.state_style import json_text
-from envwatch.views.table.column_widths import LEFT
-from envwatch.views.table.columns import COLUMNS, FIXED, Column
+from envwatch.views.table.columns import COLUMNS, FIXED, LEFT, Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -79,7 +78,7 @@ class Baseline:
     def columns(self, width: int, fleet: Fleet) -> tuple[tuple[Column, int], ...]:
         """Return the columns of a table of so many cells that compares rows with the baseline, each with its width."""
 
-        def text(tracked: TrackedEnvironment, _: float) -> SafeText:
+        def text(tracked: TrackedEnvironment) -> SafeText:
             return difference_text(self.differences(tracked.key, fleet.tracked(tracked.key)))
 
         *left, name = (COLUMNS[id_] for id_ in FIXED)
@@ -89,8 +88,9 @@ class Baseline:
             title="SINCE THE BASELINE",
             width=0,
             about="what differs",
-            text=text,
-            rank=lambda tracked: text(tracked, 0.0),
+            text=lambda tracked, *_: text(tracked),
+            search_text=text,
+            rank=text,
         )
         name_width = max(min(room // 3, 32), 1)
         return (*((column, column.width) for column in left), (name, name_width), (changes, max(room - name_width, 1)))
@@ -145,12 +145,12 @@ def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | N
     return (*(state or _connection_difference(was, now)), *_field_differences(was, now))
 
 
-def difference_text(differences: Iterable[Difference], nothing: SafeText = NOTHING) -> SafeText:
-    """Return differences in one line: `state online → offline · mode standard → –`, where `nothing` is the dash."""
-    return composed(" · ".join(_text(difference, nothing) for difference in differences))
+def difference_text(differences: Iterable[Difference]) -> SafeText:
+    """Return differences in one line: `state online → offline · mode standard → –`."""
+    return composed(" · ".join(map(_text, differences)))
 
 
-def _text(difference: Difference, nothing: SafeText) -> str:
+def _text(difference: Difference) -> str:
     field, before, after, _ = difference
     if field in _CONNECTION_FIELDS:
         return field
@@ -158,7 +158,7 @@ def _text(difference: Difference, nothing: SafeText) -> str:
         return f"new, {after}"
     if field == STATE and after in (None, Presence.GONE.value, Presence.MISSING.value):
         return f"gone, was {before}"
-    return f"{field} {nothing if before is None else before} → {nothing if after is None else after}"
+    return f"{field} {NOTHING if before is None else before} → {NOTHING if after is None else after}"
 
 
 def _state_difference(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:

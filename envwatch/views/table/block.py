@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.mass_changes import blast_radius
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks, ServerMs
-    from envwatch.views.table.grouping import LineKey
+
+LineKey: TypeAlias = tuple[str, ...]
+"""Identifies a line of the screen: the key of an environment (two parts), or of another line (three parts)."""
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
@@ -130,14 +132,6 @@ class Block:
 NO_BLOCK: Final = Block()
 
 
-class _Loss(NamedTuple):
-    """A loss that the incidents know."""
-
-    line: LineKey
-    at: float
-    """When the first listing showed the loss, by the server's clock in ms."""
-
-
 _Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
 """The rows of each line, each with the moment of its loss by the server's clock in ms."""
 
@@ -162,13 +156,14 @@ def block_of(
         at = profile_state.clock.server_time(now.wall)
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
-            is_of_this_run = loss is not None and loss.at >= (profile_state.began_at or 0.0)
+            is_of_this_run = loss is not None and loss[1] >= (profile_state.began_at or 0.0)
             if (aside := _aside(tracked, monitor, now, at, is_of_this_run=is_of_this_run)) is not None:
                 outside.append((tracked, aside))
             elif not is_problem(tracked, at) and loss is None:
                 continue  # its times prove nothing
             elif loss is not None:
-                lost.setdefault(loss.line, []).append((tracked, loss.at))
+                line, lost_at = loss
+                lost.setdefault(line, []).append((tracked, lost_at))
             elif (home := homes.get(tracked.key)) is not None:
                 lost.setdefault(home, []).append((tracked, tracked.lost_at))
             else:
@@ -249,16 +244,19 @@ def _down(profile_state: ProfileState) -> Iterable[TrackedEnvironment]:
     ]
 
 
-def _known_losses(monitor: Monitor) -> Mapping[EnvironmentKey, _Loss]:
-    """Return the losses that wait or belong to an open incident, by environment."""
+def _known_losses(monitor: Monitor) -> Mapping[EnvironmentKey, tuple[LineKey, float]]:
+    """Return the losses that wait or belong to an open incident, by environment.
+
+    Each has the key of its line, and when the first listing showed the loss, by the server's clock in ms.
+    """
     known = {
-        key_of(event): _Loss(_key(incident.profile, incident.id), event.at)
+        key_of(event): (_key(incident.profile, incident.id), event.at)
         for incident in monitor.incidents.open
         for event in incident.losses
         if not incident.is_blindness and key_of(event) in incident.remaining
     }
     for loss in monitor.incidents.waiting:
-        known[key_of(loss.event)] = _Loss(_key(loss.event.profile, loss.incident), loss.event.at)
+        known[key_of(loss.event)] = (_key(loss.event.profile, loss.incident), loss.event.at)
     return known
 
 

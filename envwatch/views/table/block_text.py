@@ -10,12 +10,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
+from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, enumerated, shortened
 from envwatch.model.times import span, state_age
-from envwatch.views.pane_layout import DetailLine
-from envwatch.views.state_details import marked_text, shared_text
-from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, glyph_of, style_of
-from envwatch.views.table.columns import cause_text, for_text
+from envwatch.views.state_style import FLAPPING_GLYPHS, StateStyle, glyph_of, marked_text, shared_text, style_of
+from envwatch.views.table.columns import cause_text
 from envwatch.views.table.table_view import id_tail
 
 if TYPE_CHECKING:
@@ -62,8 +60,7 @@ def names_text(
     shared = f"{line.shared}: " if line.shared and total > 1 else ""
     for head in dict.fromkeys((profile + shared, profile)):
         for count in range(len(names), 0, -1):
-            more = f" and {total - count:,} more" if count < total else ""
-            text = composed(head + ", ".join(names[:count]) + more)
+            text = composed(head + enumerated(names[:count], total))
             if cells(text) <= room:
                 return text
     more = f" +{total - 1:,}" if total > 1 else ""
@@ -80,7 +77,7 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
         return marked_text("acked", note=", ".join(notes))
     if line.returned:
         return EMPTY
-    causes = Counter(_cause(tracked, monitor, now) for tracked in line.off)
+    causes = Counter(cause_of(tracked, monitor, now) for tracked in line.off)
     parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
     if acks:
         parts.append(f"{len(acks):,} acked")
@@ -90,30 +87,10 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     return composed(" · ".join(parts))
 
 
-def _cause(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
+def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
+    """Return why an environment is down, as `cause_text` words the cause; empty for one that is well."""
     profile_state = monitor.fleet.for_environment(tracked)
     return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
-
-
-def member_line(
-    tracked: TrackedEnvironment,
-    monitor: Monitor,
-    now: Clocks,
-    *,
-    is_ascii: bool,
-    ambiguous: frozenset[SafeText] = frozenset(),
-) -> DetailLine:
-    """Return a member of an incident for the detail pane: state, duration, name, cause and acknowledgement."""
-    profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
-    look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
-    lasted = for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
-    name = tracked.environment.label
-    parts = [composed(name + id_tail(name, tracked.environment.id, ambiguous)), _cause(tracked, monitor, now)]
-    if ack is not None:
-        parts.append(marked_text("acked", note=ack.note))
-    lasted = clean("<1m") if lasted.endswith("s") else lasted  # the pane draws members only with a listing
-    label = f"{look.ascii if is_ascii else look.glyph} {lasted}"
-    return DetailLine(label, composed(" · ".join(filter(None, parts))), look.style if ack is None else "")
 
 
 def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:

@@ -7,7 +7,8 @@ left, so that a tick rewrites only the left edge of each line.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.fleet.problems import state_began_at
@@ -20,22 +21,26 @@ from envwatch.model.times import MS, minutes_age, short_age, span, state_age
 from envwatch.model.versions import version_key
 from envwatch.past.hours import HOURS
 from envwatch.presentation import PRESENTATIONS, Match
-from envwatch.query.language import Searchable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import timedelta
 
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.text import SafeText
-    from envwatch.model.versions import VersionKey
     from envwatch.presentation import Presentation
+    from envwatch.query.language import Searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column(Searchable):
+class Column:
     """One value of an environment that can be shown, searched and sorted by."""
 
     id: str
+    text: Callable[[TrackedEnvironment, float, Limits], SafeText | None]
+    """Returns the text at a moment (server's clock, ms) under the thresholds of a fleet."""
+    search_text: Searched | None = None
+    """Returns the text in which words are looked for; None for no text, as of ages, which change with time."""
     title: str
     width: int
     """Cells, without the space after it."""
@@ -50,14 +55,6 @@ class Column(Searchable):
     keep: Literal["start", "ends", "end"] = "start"
     """Which part stays when the text is cut."""
     align: Literal["left", "right"] = "left"
-    timed_text: Callable[[TrackedEnvironment, float, Limits], SafeText | None] | None = None
-    """Returns what it shows, where that depends on the thresholds of the fleet."""
-
-    def shown(self, tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-        """Return what it shows at a moment (server's clock, ms) under the thresholds of a fleet."""
-        if self.timed_text is None:
-            return self.text(tracked, now)
-        return self.timed_text(tracked, now, fleet_limits)
 
 
 def mode_text(raw_mode: SafeText | None) -> SafeText | None:
@@ -74,34 +71,25 @@ def _column_of(presentation: Presentation) -> Column:
         width=presentation.width,
         from_width=presentation.from_width,
         about=presentation.column_about or presentation.about,
-        text=lambda tracked, _: text_of(tracked),
+        text=lambda tracked, *_: text_of(tracked),
+        search_text=text_of,
         rank=lambda tracked: (text_of(tracked) or "").casefold() or None,
         keep=presentation.keep,
     )
     if presentation.match is Match.VERSION:
-        return replace(column, rank=_version_rank(text_of))
-    if presentation.match is Match.INSTANT:
-        text, rank = _instant_text(presentation.instant), _age_rank(presentation.instant)
-        return replace(column, text=text, rank=rank, keep="start", is_searched=False, is_ticking=True)
+        return replace(column, rank=lambda tracked: version_key(version) if (version := text_of(tracked)) else None)
+    if presentation.instant is not None:
+        text, rank = _age_text(presentation.instant, minutes_age), _age_rank(presentation.instant)
+        return replace(column, text=text, rank=rank, keep="start", search_text=None, is_ticking=True)
     return column
 
 
-def _version_rank(
-    text_of: Callable[[TrackedEnvironment], SafeText | None],
-) -> Callable[[TrackedEnvironment], VersionKey | None]:
-    def rank(tracked: TrackedEnvironment) -> VersionKey | None:
-        version = text_of(tracked)
-        return version_key(version) if version else None
-
-    return rank
-
-
-def _instant_text(
-    instant: Callable[[TrackedEnvironment], float | None],
-) -> Callable[[TrackedEnvironment, float], SafeText | None]:
-    def text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
+def _age_text(
+    instant: Callable[[TrackedEnvironment], float | None], worded: Callable[[timedelta], SafeText]
+) -> Callable[[TrackedEnvironment, float, Limits], SafeText | None]:
+    def text(tracked: TrackedEnvironment, now: float, _: Limits) -> SafeText | None:
         at = instant(tracked)
-        return None if at is None else minutes_age(span(now - at))
+        return None if at is None else worded(span(now - at))
 
     return text
 
@@ -139,13 +127,8 @@ def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> f
     return None if began_at is None or began_at == NEVER else now - began_at
 
 
-def beat_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
-    """Return the age of the heartbeat; None where there is no connection that could have one."""
-    beat_at = _beat_at(tracked)
-    return None if beat_at is None else short_age(span(now - beat_at))
-
-
 def _beat_at(tracked: TrackedEnvironment) -> float | None:
+    """Return the instant of the heartbeat; None where there is no connection that could have one."""
     environment = tracked.environment
     has_one = bool(environment.connection_id) and not tracked.presence.is_absent
     return environment.last_heartbeat_at if has_one else None
@@ -187,9 +170,8 @@ _WHY: Final = Column(
     width=14,
     from_width=160,
     about="why it is late or down",
-    text=lambda tracked, now: cause_text(tracked, now, _USUAL),
-    timed_text=cause_text,
-    search_text=lambda tracked, _: _reason(tracked),
+    text=cause_text,
+    search_text=_reason,
     rank=_reason,
     is_ticking=True,
 )
@@ -201,19 +183,16 @@ _COMPUTED: Final = (
         title="STATE",
         width=6,
         about="the verdict",
-        text=lambda tracked, _: clean(tracked.presence.value),
+        text=lambda tracked, *_: clean(tracked.presence.value),
         rank=lambda tracked: _PRESENCES.index(tracked.presence),
-        is_searched=False,
     ),
     Column(
         id="for",
         title="FOR",
         width=6,
         about="the time in this state",
-        text=lambda tracked, now: for_text(tracked, now, _USUAL),
-        timed_text=for_text,
+        text=for_text,
         rank=_age_rank(lambda tracked: state_began_at(tracked, _USUAL)),
-        is_searched=False,
         align="right",
     ),
     Column(
@@ -221,9 +200,8 @@ _COMPUTED: Final = (
         title="BEAT",
         width=4,
         about="the age of the heartbeat",
-        text=beat_text,
+        text=_age_text(_beat_at, short_age),
         rank=_age_rank(_beat_at),
-        is_searched=False,
         align="right",
     ),
     Column(
@@ -231,7 +209,8 @@ _COMPUTED: Final = (
         title="PROFILE",
         width=9,
         about="under which profile it is listed",
-        text=lambda tracked, _: tracked.profile or None,
+        text=lambda tracked, *_: tracked.profile or None,
+        search_text=lambda tracked: tracked.profile or None,
         rank=lambda tracked: tracked.profile.casefold() or None,
         keep="ends",
     ),
@@ -242,9 +221,8 @@ _COMPUTED: Final = (
         width=HOURS,
         from_width=160,
         about="the last 24 hours; sorts by the time up",
-        text=lambda _, __: None,
+        text=lambda *_: None,
         rank=lambda _: None,
-        is_searched=False,
     ),
 )
 """The columns that no single field of the row fills."""
@@ -255,13 +233,13 @@ _ALL: Final = {
     **_PRESENTED,
     "name": replace(
         _PRESENTED["name"],
-        text=lambda tracked, _: tracked.environment.label,
+        text=lambda tracked, *_: tracked.environment.label,
+        search_text=lambda tracked: tracked.environment.label,
         rank=lambda tracked: natural_key(tracked.environment.label),
     ),
     "mode": replace(
         _PRESENTED["mode"],
-        text=lambda tracked, _: mode_text(tracked.environment.mode),
-        search_text=lambda tracked, _: mode_of(tracked.environment.mode),
+        text=lambda tracked, *_: mode_text(tracked.environment.mode),
     ),
 }
 _ORDER: Final = (
@@ -273,9 +251,120 @@ _ORDER: Final = (
 COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
 """By id, in the order of the table."""
 
+
+def searched_in(columns: Iterable[Column]) -> tuple[Searched, ...]:
+    """Return the texts of columns in which words are looked for."""
+    return tuple(column.search_text for column in columns if column.search_text is not None)
+
+
+SEARCHED: Final = searched_in(COLUMNS.values())
+"""The texts in which words are looked for where no columns are visible."""
+
 LAST_DAY: Final = "24h"
 """The column that is not made from a row: what it shows and sorts by comes from `fleet.hours.LastDays`."""
 STATE_TIME: Final = "for"
 """The column that sorts by the limits and the clock of each row's profile."""
 PROBLEMS: Final = "problems"
 """The name of the default order in settings, where other names are columns."""
+
+
+SCROLLBAR = 1
+"""Cells at the right of the table that belong to no column."""
+GUTTER = 2
+"""Cells at the left of the table: the bar of a recent change, and the mark of the cursor."""
+_WIDEST: Final = {"branch": 24, "why": 30}
+"""Cells of a column at most, where there is room that no column takes."""
+LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
+"""Cells before NAME: the gutter, and the columns that change every second. STATE and FOR need no space between them."""
+
+_Fit: TypeAlias = tuple[tuple[Column, int], ...]
+
+
+def gap_after(column: Column) -> int:
+    """Return the cells between a column and the next."""
+    return 0 if column.id == "state" else 1
+
+
+def column_at(fit: _Fit, x: int) -> Column | None:
+    """Return the column that the cell `x` of a table belongs to, with the space behind it."""
+    left = GUTTER
+    for column, width in fit:
+        left += width + gap_after(column)
+        if x < left:
+            return column
+    return None
+
+
+def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False, terminal: int | None = None) -> _Fit:
+    """Return the columns that fit into a table, each with its width.
+
+    With the default columns, NAME has the same width in every table of a terminal, never less than in a narrower
+    terminal. Columns that were chosen go before more than the least of it, also beside the detail pane.
+
+    Args:
+        width: cells of the table.
+        ids: the columns to show after the fixed ones, in this order; none for the default ones.
+        has_profiles: whether there are rows of several profiles: PROFILE is shown only then.
+        terminal: cells of the terminal; None if the table has all of them.
+    """
+    terminal = width + SCROLLBAR if terminal is None or ids else terminal
+    return _fitting(width, tuple(ids), has_profiles, terminal)
+
+
+@lru_cache(256)
+def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int) -> _Fit:  # noqa: FBT001  a cache's key
+    candidates = _candidates(ids, has_profiles=has_profiles)
+    room = max(width - LEFT, 1)
+    name = min(_name_width(terminal, candidates), room)
+    fit = _chosen(candidates, room - name, terminal)
+    left, others = room - name - _cells_of(fit), list[tuple[Column, int]]()
+    for column in fit:
+        more = min(left, _WIDEST.get(column.id, 0) - column.width) if column.id in _WIDEST else 0
+        others.append((column, column.width + more))
+        left -= more
+    fixed = (COLUMNS[id_] for id_ in FIXED)
+    return (*((column, name if column.id == "name" else column.width) for column in fixed), *others)
+
+
+def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ...]:
+    """Return the columns after the fixed ones, as far as there is room, in their order."""
+    chosen = [id_ for id_ in ids or COLUMNS if id_ not in FIXED]
+    columns = [COLUMNS[id_] for id_ in chosen if id_ != "profile"]
+    if has_profiles:
+        columns.insert(chosen.index("profile") if "profile" in chosen else 0, COLUMNS["profile"])
+    return tuple(replace(column, from_width=0) for column in columns) if ids else tuple(columns)
+
+
+def _chosen(candidates: Sequence[Column], room: int, terminal: int) -> list[Column]:
+    """Return the columns that fit into so many cells behind NAME, up to the first that does not."""
+    fit = []
+    for column in candidates:
+        room -= column.width + 1
+        if room < 0 or column.from_width > terminal:
+            break
+        fit.append(column)
+    return fit
+
+
+def _cells_of(columns: Iterable[Column]) -> int:
+    return sum(column.width + 1 for column in columns)
+
+
+def _name_goal(terminal: int) -> int:
+    """Return the cells of NAME that no other column may take: they grow with the terminal."""
+    return max(NAME_AT_LEAST, NAME_AT_LEAST + (terminal - 64) // 10)
+
+
+@lru_cache(256)
+def _name_width(terminal: int, candidates: tuple[Column, ...]) -> int:
+    """Return the width of NAME: what is left in this terminal, but no more than is left in any wider one."""
+
+    def left(columns: int) -> int:
+        room = columns - SCROLLBAR - LEFT
+        return room - _cells_of(_chosen(candidates, room - _name_goal(columns), columns))
+
+    width = left(terminal)
+    while _name_goal(terminal) < width:
+        terminal += 1
+        width = min(width, left(terminal))
+    return max(width, 1)

@@ -23,38 +23,31 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.views.table.arrangement import Arrangement, OrderReason
 from envwatch.views.table.block import Block, BlockLine
-from envwatch.views.table.grouping import GroupHeader, TableLine, place_of
+from envwatch.views.table.table_view import GroupHeader, TableLine, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from envwatch.fleet.tracking import EnvironmentKey
-    from envwatch.views.table.grouping import LineKey
-
-Line: TypeAlias = TableLine | BlockLine
-"""What the cursor can stand on. In the block, an environment is a member of an unfolded incident."""
+    from envwatch.views.table.block import LineKey
+    from envwatch.views.table.table_view import Line
 
 _LEAST_MEMBERS = 2
 """Members that an unfolded incident shows in a block without room."""
 
 
 class More(NamedTuple):
-    """A line in place of lines of the block that have no room."""
+    """A line in place of others that have no room: lines of the block, or members of an unfolded incident."""
 
-    lines: int
-    fresh: int
+    lines: int = 0
+    fresh: int = 0
     """How many of the lines are marked as fresh."""
-
-
-class MoreMembers(NamedTuple):
-    """A line in place of members of an unfolded incident that have no room."""
-
-    members: int
+    members: int = 0
 
 
 class RowCursor:
@@ -342,7 +335,7 @@ class RowCursor:
 
     # The part of the block that has room.
 
-    def visible_block(self, most: int, wall: float) -> list[int | More | MoreMembers]:
+    def visible_block(self, most: int, wall: float) -> list[int | More]:
         """Return the indices of the lines of the block to show in at most so many lines, and the numbers of the others.
 
         Without room for all, the priority is: the newest loss that is not acknowledged, the cursor's line, the number
@@ -367,13 +360,13 @@ class RowCursor:
         chosen = {*first, *others[: max(room - for_members, 0)]}
         start = (self.place or 0) - for_members if self.place in members else 0
         chosen.update([place for place in members if place >= start and place not in first][: max(for_members, 0)])
-        shown: list[int | More | MoreMembers] = sorted(chosen)
+        shown: list[int | More] = sorted(chosen)
         hidden = [line for place in heads if place not in chosen and isinstance(line := block[place], BlockLine)]
         if hidden and len(shown) < most:
             shown.append(More(len(hidden), sum(line.is_fresh(wall) for line in hidden)))
         elif members and len(shown) < most and (left := len(members) - len(chosen.intersection(members))):
             end = max((place for place in chosen if place in members), default=members[0] - 1)
-            shown.insert(shown.index(end) + 1 if end in shown else len(shown), MoreMembers(left))
+            shown.insert(shown.index(end) + 1 if end in shown else len(shown), More(members=left))
         return shown
 
 

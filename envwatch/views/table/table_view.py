@@ -1,36 +1,54 @@
-"""What the user wants to see of the fleet, and the orders of rows.
+"""What the user wants to see of the fleet: presets, the orders of rows, and groups that can be folded.
 
-Pure. Owns the presets, the view and the sorting; `arrangement` applies them. Must not know widgets.
+Pure. Owns the view, the sorting, and what a group is; `arrangement` applies them. Groups follow the order of their
+first rows, so a group with a late row is first. Must not know widgets.
 """
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.fleet.presence import Presence
-from envwatch.model.text import EMPTY, composed, look_alikes, natural_key
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model import limits
+from envwatch.model.modes import mode_of
+from envwatch.model.text import EMPTY, SafeText, clean, composed, look_alikes, natural_key
 from envwatch.query.language import Query, parse
 from envwatch.views.table.columns import COLUMNS
-from envwatch.views.table.grouping import OLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.text import SafeText
     from envwatch.views.table.baseline import Baseline
-    from envwatch.views.table.grouping import LineKey
+    from envwatch.views.table.block import BlockLine, LineKey
+
 
 _DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Presence.ONLINE, Presence.GONE)
-PROBLEM_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE)
-"""The order among problems, where what is online is flapping."""
+
+
+_ROW_KEY: Final = 2
+"""Parts of the key of an environment."""
+
+OLD: Final[LineKey] = ("old", "", "")
+"""The key of the group of environments that have been offline for long."""
+
+GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
+    "profile": attrgetter("profile"),
+    "pod": attrgetter("pod_id"),
+    "user": attrgetter("environment.user_id"),
+    "os": attrgetter("environment.os"),
+    "version": attrgetter("environment.version"),
+    "mode": lambda tracked: mode_of(tracked.environment.mode),
+    "branch": attrgetter("environment.branch"),
+}
+"""What rows can be grouped by: the id of a column, and the value that the members of a group share."""
 
 
 class Preset(StrEnum):
@@ -131,52 +149,9 @@ def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]
     return composed(f" {id_[-_ID_TAIL:]}") if id_ is not None and name in ambiguous else EMPTY
 
 
-_FEW: Final = 100
-"""Rows without a rank, as new ones are, that are put between the others one by one; for more, all are ranked anew."""
-
-
-class NameOrder:
-    """The order of names, kept from one listing to the next: names seldom change, and comparing texts is slow."""
-
-    __slots__ = ("_is_complete", "_ranks")
-
-    def __init__(self) -> None:
-        self._ranks: dict[tuple[SafeText, SafeText, SafeText], int] = {}
-        """By profile, name and id."""
-        self._is_complete = False
-        """Whether few of the rows that were sorted since they were ranked had no rank."""
-
-    def learn(self, environments: Iterable[TrackedEnvironment]) -> None:
-        """Rank environments, unless nearly all that were sorted lately have a rank."""
-        if not self._is_complete:
-            rows = {(each.profile, each.environment.name, each.environment.id): each for each in environments}
-            ordered = sorted(rows, key=lambda key: _name_key(rows[key]))
-            self._ranks = {key: rank for rank, key in enumerate(ordered)}
-            self._is_complete = True
-
-    def by_name(self, environments: Sequence[TrackedEnvironment]) -> list[TrackedEnvironment]:
-        """Return what `by_name` returns, sooner where most environments, of which none occurs twice, have a rank."""
-        ranks, others = self._ranks, []
-        places: list[TrackedEnvironment | None] = [None] * len(ranks)
-        for tracked in environments:
-            row = tracked.environment
-            rank = ranks.get((tracked.profile, row.name, row.id))
-            if rank is None:
-                others.append(tracked)
-            else:
-                places[rank] = tracked
-        if len(others) > _FEW:
-            self._is_complete = False
-            return by_name(environments)
-        ordered = [tracked for tracked in places if tracked is not None]
-        for tracked in others:
-            insort(ordered, tracked, key=_name_key)
-        return ordered
-
-
 def by_name(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
     """Return environments sorted by name, then id."""
-    return sorted(environments, key=_name_key)
+    return sorted(environments, key=name_key)
 
 
 def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
@@ -184,11 +159,9 @@ def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[Tracked
     return by_presence(by_name(environments))
 
 
-def by_presence(
-    environments: Iterable[TrackedEnvironment], presences: Iterable[Presence] = _DEFAULT_ORDER
-) -> list[TrackedEnvironment]:
+def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
     """Return environments that are sorted by name in the default order."""
-    ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in presences}
+    ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
     ranks[Presence.OFFLINE].sort(key=attrgetter("lost_at"), reverse=True)
@@ -218,7 +191,81 @@ def by_value(
     return list(chain(*valued, without))
 
 
-def _name_key(tracked: TrackedEnvironment) -> str:
+def name_key(tracked: TrackedEnvironment) -> str:
     """Return the key that sorts by name, then id: one text compares faster than a pair, and clean text has no NUL."""
     environment = tracked.environment
     return f"{natural_key(environment.label)}\0{environment.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupHeader:
+    """The line above a group."""
+
+    key: LineKey
+    title: SafeText
+    environments: tuple[TrackedEnvironment, ...]
+    is_open: bool
+    counts: Mapping[Presence, int]
+
+    def __len__(self) -> int:
+        return len(self.environments)
+
+
+TableLine: TypeAlias = TrackedEnvironment | GroupHeader
+Line: TypeAlias = "TableLine | BlockLine"
+"""What the cursor can stand on. In the block, an environment is a member of an unfolded incident."""
+
+
+def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
+    """Return the index of the line with a key; None if there is none."""
+    if len(key) != _ROW_KEY:
+        return next((place for place, line in enumerate(lines) if line.key == key), None)
+    profile, id_ = key
+    for place, line in enumerate(lines):
+        if isinstance(line, TrackedEnvironment) and line.environment.id == id_ and line.profile == profile:
+            return place
+    return None
+
+
+def group_key(group: str, value: SafeText | None) -> LineKey:
+    """Return the key of the group with a value; None and an empty text are one group."""
+    return ("group", group, value or "")
+
+
+def groups_of(
+    rows: Sequence[TrackedEnvironment],
+    group: str,
+    folded: frozenset[LineKey],
+    stand_in: TrackedEnvironment | None = None,
+) -> list[TableLine]:
+    """Return the lines for rows in groups, without the rows of groups that are folded.
+
+    `group` is one of `GROUPINGS`; `stand_in` decides the group of the row with its key.
+    """
+    value_of = GROUPINGS[group]
+    values = list(map(value_of, rows))
+    if stand_in is not None and (held := place_of(rows, stand_in.key)) is not None:
+        values[held] = value_of(stand_in)
+    groups: defaultdict[SafeText | None, list[TrackedEnvironment]] = defaultdict(list)
+    for tracked, value in zip(rows, values, strict=True):
+        groups[value or None].append(tracked)
+    name = COLUMNS[group].title.lower()
+    lines: list[TableLine] = []
+    for value, members in groups.items():
+        title = composed(f"{name} {value}" if value else f"no {name}")
+        lines += _group_lines(group_key(group, value), title, members, folded)
+    return lines
+
+
+def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
+    """Return the lines for environments that have been offline for long; none if there are none."""
+    title = clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
+    return _group_lines(OLD, title, old, folded) if old else ()
+
+
+def _group_lines(
+    key: LineKey, title: SafeText, members: Sequence[TrackedEnvironment], folded: frozenset[LineKey]
+) -> Iterable[TableLine]:
+    counts = Counter([tracked.verdict.presence for tracked in members])
+    header = GroupHeader(key=key, title=title, environments=tuple(members), is_open=key not in folded, counts=counts)
+    return (header, *members) if header.is_open else (header,)

@@ -1,4 +1,4 @@
-"""Acknowledged problems: when they end, and how they are written down."""
+"""Acknowledged problems: end, and format."""
 
 from __future__ import annotations
 
@@ -47,9 +47,6 @@ def of_profile(profile: str, row: TrackedEnvironment) -> TrackedEnvironment:
     return replace(row, profile=clean(profile))
 
 
-# When they end
-
-
 @pytest.mark.parametrize(
     ("row", "is_problem"),
     [
@@ -90,7 +87,7 @@ def test_what_is_offline_and_gave_a_sign_since_had_come_back_unseen(
 @pytest.mark.parametrize("skew", [-DAY, -600_000, 0, 600_000, DAY])
 @pytest.mark.parametrize(("sign", "came_back"), [(0, False), (1, True)])
 def test_no_local_clock_decides_whether_it_had_come_back(skew: float, sign: float, *, came_back: bool) -> None:
-    """It was last seen three minutes before it was acknowledged, and all of these are the platform's own instants."""
+    """Last seen three minutes before the acknowledgement; all instants are the platform's."""
     seen_at = NOW - 180_000
 
     def lost(at: float) -> TrackedEnvironment:
@@ -142,9 +139,6 @@ def test_under_two_profiles_every_row_that_is_listed_must_be_well(second: Tracke
         assert recovered(ACKS, iter(order)) == ({KEY} if ends else frozenset())
 
 
-# What rings once they have ended
-
-
 @pytest.mark.parametrize(
     ("row", "is_lost"),
     [
@@ -169,9 +163,6 @@ def test_what_is_down_when_its_acknowledgement_ends_is_a_loss_that_nobody_knows_
 def test_the_loss_of_an_ended_acknowledgement_is_as_old_as_the_row_is_down(since: ServerMs | None, at: float) -> None:
     (loss,) = losses_of({KEY}, [replace(OFFLINE, since_at=since)])
     assert loss.at == at
-
-
-# How they are written down
 
 
 IDS = st.text(min_size=1).map(clean)

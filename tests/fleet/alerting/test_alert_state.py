@@ -1,4 +1,4 @@
-"""The alert state of a run as a file keeps it: what comes back of it, and what damage costs."""
+"""A run's alert state as a file keeps it: the restored state, and the cost of damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LATER = reading(NOW + 60_000)
 
 
 def state(*names: str) -> AlertState:
-    """One environment in an open incident and the others waiting, after a blindness."""
+    """Return a state after a blind time: one environment in an open incident, the rest waiting."""
     one = hooked(*names).hold(15, names[0]).hold(5, *names)
     announced = {one.monitor.incidents.open[0].id: frozenset({clean("pager")})}
     found = one.monitor.alert_state(NO_PROFILE, announced, (), {clean("page"): WallMs(NOW)}, LATER)

@@ -1,4 +1,4 @@
-"""When the bell rings: for incidents that are open, for all that are due at once, and seldom."""
+"""The bell rings for open incidents, once for all incidents due together, and seldom."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ S = MonotonicS
 
 
 def incident(*names: str, kinds: tuple[Kind, ...] = (Kind.OFFLINE,), **changes: Any) -> Incident:
-    """An incident of environments that were lost, each in its way; the last way is that of all further ones."""
     losses = tuple(
         Event(
             kind=kinds[min(number, len(kinds) - 1)],

@@ -1,4 +1,4 @@
-"""What holds of incidents whatever happens."""
+"""Invariants of incidents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class IncidentMachine(MonitoredMachine):
-    """The simulated platform of the fleets' invariants, over which a monitor decides what is an incident."""
+    """The simulated platform of the fleet's invariants, with a monitor that decides on incidents."""
 
     def __init__(self) -> None:
         super().__init__()

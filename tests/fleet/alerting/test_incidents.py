@@ -1,4 +1,4 @@
-"""Incidents: which losses are one, when they open and resolve, and what keeps them quiet."""
+"""Incidents: grouping of losses, opening, resolution, and suppression."""
 
 from __future__ import annotations
 
@@ -41,8 +41,6 @@ def row(name: str, at: float, *, is_up: bool = True) -> Environment:
 
 @dataclass
 class Night:
-    """Some environments, listed as a test says, and what a monitor says of them."""
-
     names: list[str]
     monitor: Monitor = field(default_factory=lambda: Monitor.create(LIMITS, policies=soon()))
     now: float = 0.0
@@ -52,7 +50,6 @@ class Night:
     events: list[Event] = field(default_factory=list)
 
     def poll(self, *down: str, without: tuple[str, ...] = (), after: float = 5.0) -> Night:
-        """Poll some seconds later."""
         self.now += after
         at = NOW + self.now * 1000
         rows = [row(name, at, is_up=name not in down) for name in self.names if name not in without]
@@ -66,13 +63,11 @@ class Night:
         return self._note(changes)
 
     def wait(self, seconds: float) -> Night:
-        """Let time alone pass."""
         self.now += seconds
         self.monitor, changes = self.monitor.tick(reading(NOW + self.now * 1000))
         return self._note(changes)
 
     def hold(self, seconds: float, *down: str) -> Night:
-        """Poll every five seconds for a time."""
         for _ in range(round(seconds / 5)):
             self.poll(*down)
         return self
@@ -85,7 +80,6 @@ class Night:
 
     @property
     def sizes(self) -> tuple[list[int], list[int]]:
-        """How many environments each incident had that opened, and that resolved."""
         return [len(each.losses) for each in self.opened], [len(each.losses) for each in self.resolved]
 
     def ids(self, kind: Kind) -> set[str | None]:
@@ -93,11 +87,7 @@ class Night:
 
 
 def night(*names: str, **settings: Any) -> Night:
-    """The first listing, in which all are up."""
     return Night(list(names), Monitor.create(LIMITS, **({"policies": soon()} | settings))).poll(after=0)
-
-
-# What is one incident
 
 
 def test_a_loss_opens_once_and_resolves_once() -> None:
@@ -141,7 +131,7 @@ def test_five_hundred_lost_together_are_one_incident_that_resolves_when_the_last
 
 @pytest.mark.parametrize(("gap", "sizes"), [(5.0, [2]), (10.0, [1, 1])])
 def test_losses_of_two_listings_in_a_row_are_one_incident_and_others_are_not(gap: float, sizes: list[int]) -> None:
-    """Both may have happened at the moment of the first listing that shows a loss."""
+    """Both losses may date from the first listing that shows a loss."""
     one = night("a", "b").poll("a")
     while one.now < gap:
         one.poll("a")
@@ -162,7 +152,7 @@ def test_what_is_found_after_a_blind_gap_is_one() -> None:
 
 
 def beating(name: str, beat_at: float) -> Environment:
-    """A row that keeps its connection, as the platform lists it when a machine loses power."""
+    """Return a connected row, as the platform lists a machine after a power loss."""
     return environment(name, lastSeenAt=beat_at, connectionName=name, lastHeartbeat=beat_at)
 
 
@@ -170,8 +160,8 @@ def cut(beats: dict[str, float], *cuts: tuple[float, frozenset[str]], alert_afte
     """Let machines lose power and return the names of each incident that opens.
 
     Args:
-        beats: the time of each machine's first heartbeat, in seconds; a heartbeat follows every 30 s.
-        cuts: when machines lose power, in seconds, and which; a machine of no cut stays up.
+        beats: each machine's first heartbeat, in seconds; a heartbeat follows every 30 s.
+        cuts: times of power losses, in seconds, with the machines.
         alert_after: in seconds.
     """
     dies_at = {name: at for at, names in cuts for name in names}
@@ -205,7 +195,7 @@ def test_a_power_cut_is_one_incident_whatever_the_phases_and_with_one_ping_misse
 
 @pytest.mark.parametrize(("later", "together"), [(0.0, True), (0.1, False)])
 def test_last_heartbeats_a_minute_apart_may_be_of_one_moment_and_not_more(later: float, *, together: bool) -> None:
-    """The first machine missed one ping, if both lost power at the last heartbeat of the second machine."""
+    """If both lost power at the second machine's last heartbeat, the first machine missed a ping."""
     cuts = [(150.0, frozenset("a")), (210.0 + later, frozenset("b"))]
     assert cut(STEADY | {"a": 0.0, "b": later}, *cuts) == ([{"a", "b"}] if together else [{"a"}, {"b"}])
 
@@ -273,9 +263,6 @@ def test_beyond_the_most_open_incidents_the_oldest_resolves(monkeypatch: pytest.
     assert one.resolved[0].ended_by == "envwatch follows 2 incidents at most"
 
 
-# Back
-
-
 @pytest.mark.parametrize(("up", "resolved"), [(59.999, 0), (60.0, 1)])
 def test_an_environment_is_back_after_a_minute(up: float, resolved: int) -> None:
     one = night("a", "b").hold(20, "a").poll()
@@ -338,9 +325,6 @@ def test_a_flapping_environment_is_one_incident_until_it_is_steady() -> None:
     assert flapper.sizes == ([1], [1])
 
 
-# Ids
-
-
 def test_two_processes_that_see_a_loss_at_different_moments_give_it_one_id() -> None:
     one, other = night("a", "b").poll("a", after=5), night("a", "b").poll("a", after=7)
     assert one.wait(10).opened[0].id == other.wait(10).opened[0].id
@@ -381,9 +365,6 @@ def test_what_else_happens_to_a_lost_environment_is_no_part_of_its_incident() ->
     assert [(event.kind, event.incident) for event in changes.events] == [(Kind.RENAMED, None)]
 
 
-# What cannot be seen
-
-
 def test_blind_nothing_opens_and_nothing_resolves() -> None:
     blind = night("a", "b").poll("a").fail(61).wait(600)
     assert blind.sizes == ([], [])
@@ -409,9 +390,6 @@ def test_a_quarantined_listing_opens_and_resolves_nothing() -> None:
     assert quarantined.monitor.fleet.by_profile[NO_PROFILE].quarantine is not None
     assert quarantined.sizes == ([], [])
     assert quarantined.poll("e1").sizes == ([1], [])
-
-
-# What keeps quiet
 
 
 ONLY_B = Matcher(clean("b"), lambda tracked, _: tracked.environment.name == "b")
@@ -539,11 +517,8 @@ def test_heartbeats_that_stand_still_everywhere_are_an_incident_about_envwatch()
     assert [incident.is_blindness for incident in opened] == [True]
 
 
-# From run to run
-
-
 def restarted(one: Night, seconds: float) -> Night:
-    """Another run after a time, which has only the alert state of the one before, as a file keeps it."""
+    """Return another run after a time, with only the previous run's alert state, as a file keeps it."""
     now = reading(NOW + one.now * 1000)
     state = one.monitor.alert_state(NO_PROFILE, {}, (), {}, now)
     content = json.loads(json.dumps(content_of(state, now)))
@@ -657,9 +632,6 @@ def test_a_row_that_two_profiles_of_one_server_list_is_one_incident(servers: tup
     assert len(incidents) == opened
 
 
-# The platform may be wrong
-
-
 def steady(number: int, at: float, **changes: Any) -> Environment:
     return environment(f"e{number:02}", lastHeartbeat=at - 1_000, lastSeenAt=at - 1_000, **changes)
 
@@ -669,7 +641,7 @@ def steady(number: int, at: float, **changes: Any) -> Environment:
 def test_rows_that_were_quarantined_wait_for_blind_after(
     anomaly: str, blind_after: timedelta | None, opens_after: float
 ) -> None:
-    """The platform's list may be wrong, and the rows of it that are down for another reason do not wait."""
+    """The platform's list may be wrong; listed rows that are down for another reason do not wait."""
     policies = {NO_PROFILE: AlertPolicy(blind_after=blind_after)}
     monitor, opened = Monitor.create(LIMITS, policies=policies), list[tuple[float, set[str]]]()
     believed_at = None
@@ -694,7 +666,7 @@ def test_rows_that_were_quarantined_wait_for_blind_after(
 
 @pytest.mark.parametrize("anomaly", ["vanished", "without heartbeats"])
 def test_a_row_that_was_quarantined_with_others_and_is_listed_as_down_waits_no_longer(anomaly: str) -> None:
-    """A power cut during a fault of the platform's list: the list is right again before `blind_after` is over."""
+    """A power cut during a fault of the platform's list: the list is correct again before `blind_after` is over."""
     monitor, opened = Monitor.create(LIMITS), list[tuple[int, set[str]]]()
     for second in range(0, 900, 5):
         at = NOW + second * 1000
@@ -748,7 +720,7 @@ def test_a_stall_that_began_before_the_run_accuses_no_environment() -> None:
 def test_silent_rows_of_a_first_listing_are_lost_if_any_row_has_beaten_within_30_seconds(
     youngest: float, *, is_doubtful: bool
 ) -> None:
-    """A power cut while envwatch restarts: the machines of another site prove that the platform does not stall."""
+    """A power cut while envwatch restarts: another site's machines prove that the platform does not stall."""
     names = [f"e{number:02}" for number in range(12)]
     at = NOW + 600_000
     state = AlertState(looked_at=WallMs(NOW), online=frozenset(map(clean, names)))

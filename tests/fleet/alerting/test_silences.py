@@ -1,4 +1,4 @@
-"""Silences: when they hold and of what, and how they are written down."""
+"""Silences: scope, duration and format."""
 
 from __future__ import annotations
 
@@ -44,9 +44,6 @@ def of_environments(*ids: str, lasts: timedelta = HOUR, at: WallMs = AT) -> Sile
     return silence_of_environments(map(key_of, ids), at, lasts, NOTE, BY)
 
 
-# When they hold, and of what
-
-
 @pytest.mark.parametrize("silence", [of_query(), of_environments("env-a")], ids=["query", "environments"])
 def test_a_silence_is_of_what_it_finds_or_names_and_of_nothing_else(silence: Silence) -> None:
     assert (silence.at, silence.until - silence.at, silence.note, silence.by) == (AT, 3_600_000, NOTE, BY)
@@ -84,9 +81,6 @@ def test_a_silence_is_known_by_what_it_is_of_and_when() -> None:
     assert all(len(each.id) == 8 and int(each.id, 16) >= 0 for each in different)
 
 
-# How they are written down
-
-
 def test_what_is_written_is_what_is_read() -> None:
     silences = {each.id: each for each in (of_query(), of_environments("env-b", "env-a"))}
     content = json.loads(json.dumps(content_of(silences)))
@@ -95,7 +89,6 @@ def test_what_is_written_is_what_is_read() -> None:
 
 
 GOOD: dict[str, Any] = {"query": "name:a", "at": NOW, "until": NOW + 1, "note": "why", "by": "ada"}
-"""A silence as earlier versions of envwatch write it."""
 
 
 @pytest.mark.parametrize(

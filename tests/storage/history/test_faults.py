@@ -1,4 +1,4 @@
-"""What is left of a history when its process is killed, its files are cut off, or it cannot be written."""
+"""A history after a kill, truncated files, or failing writes."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 TODAY = "2025-10-09.sqlite"
 PROGRAM = (sys.executable, str(Path(__file__).parents[2] / "support" / "recording_program.py"))
 POLLS = 60
-"""Of each process that is killed."""
+"""Of each killed process."""
 
 
 def killed(folder: Path, at: float, after: int) -> int:
-    """Record in a program that is killed right after so many polls; return how many it said were written."""
+    """Kill a recording program after `after` polls; return the number of polls reported as written."""
     reading, writing = os.pipe()
     with Path(os.devnull).open("r+b") as null, os.fdopen(reading, "rb") as lines:
         streams = (null.fileno(), writing, null.fileno())
@@ -74,8 +74,6 @@ def test_killed_processes_lose_at_most_the_poll_in_flight_each(tmp_path: Path, k
 
 
 class Recorded:
-    """A folder of which copies are damaged, and what was recorded into it."""
-
     def __init__(self, folder: Path, polls: list[RecordedPoll], moments: list[Moment], events: list[Event]) -> None:
         self.folder = folder
         self.polls = polls
@@ -85,7 +83,6 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recorded]]:
-    """What a process leaves that ended, that is killed early, and that is killed later, by name."""
     found, writers = {}, []
     for name, count in (("ended", 130), ("killed early", 20), ("killed later", 130)):
         folder = tmp_path_factory.mktemp("folder")
@@ -94,7 +91,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Reco
         if name == "ended":
             writer.close()
         else:
-            writers.append(writer)  # as long as it is open, its newest polls stand beside the file
+            writers.append(writer)  # while the writer is open, the newest polls are next to the file
         found[name] = Recorded(folder, *content(history))
     yield found
     for writer in writers:
@@ -102,7 +99,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Reco
 
 
 def is_prefix(past: StoredPast, recorded: Recorded) -> bool:
-    """Whether what can be read is what was recorded first, which may be nothing at all."""
     try:
         polls, moments, events = content(past)
     except HistoryError:
@@ -122,7 +118,6 @@ PLACES = st.sampled_from([(name, suffix) for name, suffixes in SUFFIXES.items() 
 
 @contextmanager
 def copied(folder: Path) -> Iterator[Path]:
-    """Give a copy of a folder."""
     with TemporaryDirectory() as name:
         for path in folder.iterdir():
             shutil.copy(path, name)
@@ -158,7 +153,6 @@ def test_of_a_file_cut_near_its_end_most_is_read(folders: dict[str, Recorded]) -
 
 
 def goes_on(folder: Path, recorded: Recorded) -> None:
-    """Record more after damage, and read what was readable, unless that was set aside, and all that is new."""
     notes: list[str] = []
     writer = FolderWriter(folder, Retention(), note=notes.append)
     history = record(writer, NEW)

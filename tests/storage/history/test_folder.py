@@ -1,4 +1,4 @@
-"""The folder of a history: its name, what is deleted, and who records."""
+"""A history's folder: name, deletion, and the recording process."""
 
 from __future__ import annotations
 
@@ -95,7 +95,6 @@ def test_gigabytes_of_old_days_are_deleted_without_being_read(tmp_path: Path) ->
 
 
 def _bytes_read() -> int:
-    """How many bytes this process has read, where the system counts them."""
     counts = Path("/proc/self/io")
     return int(counts.read_text().split("rchar: ")[1].split()[0]) if counts.exists() else 0
 

@@ -1,4 +1,4 @@
-"""What an earlier version of the format holds is read by each later one: no version's files are ever made again."""
+"""Every version reads the golden files of earlier format versions; golden files are never made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `doctor` finds out about histories."""
+"""Findings of `doctor` about histories."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def recorded(folder: Path, *days: int) -> list[Path]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of all histories of the user."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return history_root(state_file("state").parent)
 

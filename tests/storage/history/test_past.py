@@ -1,4 +1,4 @@
-"""What a process recorded is read back exactly, by itself and by others."""
+"""A recording is read back exactly, in the same process and in others."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_each_day_and_each_run_begins_with_a_key(tmp_path: Path) -> None:
 def test_a_clock_that_is_set_back_leaves_the_order_of_recording(tmp_path: Path) -> None:
     writer = FolderWriter(tmp_path, Retention())
     ahead = life(8, MIDNIGHT + DAY + 1_800_000)
-    back = life(8, MIDNIGHT + DAY - 1_800_000)  # of the day before
+    back = life(8, MIDNIGHT + DAY - 1_800_000)  # of the previous day
     again = life(8, MIDNIGHT + DAY + 1_805_000)
     history = record(writer, [*ahead, *back, *again])
     writer.close()

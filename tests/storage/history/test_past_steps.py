@@ -1,4 +1,4 @@
-"""A past as steps: polls with their events."""
+"""A past as steps: polls with events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def test_steps_are_polls_with_their_events_and_what_time_alone_changed(tmp_path: Path) -> None:
-    """Over days, and where the wall clock was set back in between."""
+    """Over days, with the wall clock set back in between."""
     expected, number = list[RecordedStep](), 0
     for at in (NOW, NOW + DAY, NOW - 3_600_000):
         writer = FolderWriter(tmp_path, Retention())

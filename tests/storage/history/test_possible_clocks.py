@@ -1,4 +1,4 @@
-"""A recording of somebody else may hold any number where a clock should stand."""
+"""A stranger's recording may hold any number in place of a clock."""
 
 from __future__ import annotations
 
@@ -93,7 +93,6 @@ def test_so_is_the_present_of_a_moment(now: Clocks) -> None:
 
 
 def with_row(**changes: Any) -> ProfileState:
-    """The fleet, of which the first row has another number."""
     first, tracked = next(iter(PROFILE_STATE.environments.items()))
     in_row = {name: number for name, number in changes.items() if hasattr(tracked.environment, name)}
     changed = replace(tracked, environment=replace(tracked.environment, **in_row))

@@ -45,7 +45,7 @@ A, B, OTHER = clean("a"), clean("b"), clean("other")
 
 
 class Session:
-    """A recorder of one profile, beside a history in memory; each poll can be awaited."""
+    """A recorder of one profile next to a history in memory; a test can await each poll."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
@@ -60,7 +60,6 @@ class Session:
         self.monitor = Monitor.create({NO_PROFILE: Limits()})
 
     def take(self, outcomes: Iterable[Outcome], *, is_kept: bool = True) -> None:
-        """Record outcomes; `is_kept` says whether memory records them as well."""
         for outcome in outcomes:
             now = outcome.awake if isinstance(outcome, Slept) else outcome.ended
             self.monitor, changes = self.monitor.apply(NO_PROFILE, outcome, now)
@@ -68,17 +67,14 @@ class Session:
                 each.record(self.monitor, changes)
 
     def close(self) -> list[str]:
-        """Close it, and return what was said since the last line that was read."""
         self.recorder.close(PATIENCE_S)
         return [self.said.get_nowait() for _ in range(self.said.qsize())]
 
     def line(self) -> str:
-        """Wait for the next line that is said."""
         return self.said.get(timeout=PATIENCE_S)
 
     @property
     def is_exact(self) -> bool:
-        """Whether the folder holds what memory holds, apart from numbers."""
         stored, kept = content(StoredPast(self.folder)), content(self.history)
         return exact(stored[1:]) == exact(kept[1:]) and len(stored[0]) == len(kept[0])
 
@@ -100,7 +96,7 @@ def read_only(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def full(_: Path) -> Iterator[str]:
-    """No file can grow over 10 KB, which SQLite sees as a failing disk."""
+    """Limit files to 10 KB, which SQLite sees as a failing disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
@@ -150,7 +146,7 @@ def test_what_cannot_be_written_is_said_once_and_recording_goes_on_once_it_can(t
         session.take(outcomes[1:])
         assert session.close() == ["history is kept again"]
         stored, kept = content(StoredPast(folder))[1], content(session.history)[1]
-        assert len(stored) in {11, 12}  # the thread may have reached the first one only afterwards
+        assert len(stored) in {11, 12}  # the thread may have reached the first poll only afterwards
         assert exact(stored) == exact(kept[-len(stored) :])
 
 
@@ -215,7 +211,7 @@ def test_of_two_at_once_one_records_and_the_other_takes_over_when_it_ends(tmp_pa
     _, moments, _ = content(StoredPast(tmp_path))
     assert exact(moments[:4]) == exact(content(one.history)[1])
     taken_over = moments[4:]
-    assert 8 <= len(taken_over) <= 12  # its first polls may have waited until the other one had ended
+    assert 8 <= len(taken_over) <= 12  # the first polls may have waited for the other recorder's end
     assert exact(taken_over) == exact(content(two.history)[1][-len(taken_over) :])
     assert kinds(tmp_path / TODAY)[4] is FrameKind.KEY
 
@@ -224,7 +220,7 @@ def test_one_that_loses_its_folder_before_its_first_listing_is_ready_as_another_
     folder, outcomes = tmp_path / "history", life(3)
     one = Session(folder)
     one.take([failed(at=NOW - 5000)])
-    while not content(StoredPast(folder))[0]:  # then it has the lock, and a poll
+    while not content(StoredPast(folder))[0]:  # afterwards the recorder has the lock and a poll
         assert one.said.empty()
     folder.rename(tmp_path / "moved")
     other = FolderWriter(folder, Retention())

@@ -1,4 +1,4 @@
-"""A recording gives back what was written, or the beginning of it."""
+"""A recording returns the written steps, or the first steps."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ def write(path: Path, steps: Iterable[tuple[Moment, PollResult, tuple[Event, ...
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The file of a life."""
     return write(tmp_path_factory.mktemp("life") / "life.rec", LIFE.steps)
 
 
@@ -160,7 +159,7 @@ def test_a_file_that_is_cut_at_any_byte_loses_its_end_alone(tmp_path: Path) -> N
 
 @given(st.data())
 def test_damage_anywhere_loses_what_follows_alone(data: st.DataObject) -> None:
-    """Whatever stands in the file, it is refused, or its beginning is read."""
+    """A damaged file is refused, or the beginning is read."""
     whole = PATHS["life"].read_bytes()
     start = data.draw(st.integers(0, len(whole) - 1))
     damage = data.draw(st.binary(min_size=1, max_size=40))
@@ -184,7 +183,7 @@ def test_no_bytes_crash_the_reader(tail: bytes) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 2, 3]), st.binary(max_size=60)), max_size=8), st.integers(1, 8))
 def test_chunks_of_any_content_are_left_out_or_damaged(chunks: list[tuple[int, bytes]], after: int) -> None:
-    """As somebody may have written them, with the right checksum."""
+    """Forged chunks with a correct checksum."""
     path = PATHS["life"].with_name("forged.rec")
     path.write_bytes(PATHS["life"].read_bytes() + b"".join(_chunk(kind, body) for kind, body in chunks))  # type: ignore[arg-type]
     with RecordedFile(path) as file:
@@ -220,7 +219,7 @@ PATHS: Final[dict[str, Path]] = {}
 
 @pytest.fixture(autouse=True, scope="module")
 def life_path(tmp_path_factory: pytest.TempPathFactory, recording: bytes) -> None:
-    """The file for properties, which take no fixture of a function."""
+    """Keep the file for property tests, which take no function-scoped fixture."""
     PATHS["life"] = tmp_path_factory.mktemp("properties") / "life.rec"
     PATHS["life"].write_bytes(recording)
 
@@ -301,7 +300,6 @@ def test_no_text_of_others_is_in_the_bytes_of_a_redacted_recording(tmp_path: Pat
 
 
 def plain_values(file: RecordedFile) -> Iterator[object]:
-    """What stands compressed in a file."""
     for place in file._places:  # noqa: SLF001  where it stands
         yield unpacked(file._bytes_at(place.start, place.length))  # noqa: SLF001
     yield from map(unpacked, map(encode_event, file.events(*ALWAYS)))

@@ -1,4 +1,4 @@
-"""Redaction: nothing that identifies anybody stays, and what was linked stays linked."""
+"""Redaction: identifying texts go, and links between texts stay."""
 
 from __future__ import annotations
 
@@ -38,11 +38,10 @@ if TYPE_CHECKING:
 PRIVATE: Final = st.text(st.sampled_from("GHJKQWXYZ ,:/→é雨"), min_size=4, max_size=12).filter(
     lambda text: text == clean(text) and not text.isspace()
 )
-"""Texts that are no words of our own, and no part of a pseudonym."""
+"""Texts that are neither envwatch's words nor part of a pseudonym."""
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a value, however deep."""
     if isinstance(value, str):
         yield value
     elif dataclasses.is_dataclass(value):
@@ -126,7 +125,7 @@ KEPT: Final[Mapping[str, Sequence[Any]]] = {
     "self_update": [{"supported": True, "writable": False}],
     "machine": [{"architecture": "arm64", "memoryBytes": 34_359_738_368, "osName": "macOS", "osVersion": "26.1"}],
 }
-"""What a recording is read for, by the key in metadata."""
+"""Metadata that a recording must keep, by key."""
 
 REPLACED: Final[Mapping[str, Sequence[Any]]] = {
     "lettaCodeVersion": ["0.34.12-acme", "10.0.17.4", "1.0-rc1+acme", 5],
@@ -166,7 +165,7 @@ def moment_of(*rows: Environment) -> Moment:
 
 
 def test_what_the_screen_reads_from_an_id_stays() -> None:
-    """The Desktop app and sandboxes have remedies of their own."""
+    """The Desktop app and sandboxes have separate remedies."""
     rows = (
         environment("1", organizationId="local", deviceId="desktop:acme"),
         environment("2", deviceId="sandbox-acme", connectionName=" "),
@@ -225,7 +224,7 @@ def test_every_field_that_an_event_can_name_has_its_rule() -> None:
 
 
 OWN_WORDS: Final = {f"{MARK}Event.field", f"{MARK}About.version"}
-"""Texts that only envwatch chooses: the name of a changed field, and envwatch's version."""
+"""Texts that only envwatch chooses: a changed field's name, and envwatch's version."""
 
 
 def marks_in(value: Any) -> set[str]:
@@ -258,7 +257,6 @@ def test_every_text_that_is_looked_for_has_been_there() -> None:
 
 
 def values_without_text(value: Any, place: str = "") -> Iterator[tuple[str, object]]:
-    """Every number, time and word of ours in a value, however deep, with the class and the field that hold it."""
     if names := field_names(type(value)):
         for name in names:
             yield from values_without_text(getattr(value, name), f"{type(value).__name__}.{name}")
@@ -270,7 +268,7 @@ def values_without_text(value: Any, place: str = "") -> Iterator[tuple[str, obje
 
 
 def test_every_value_without_text_stays() -> None:
-    """Except the pages of a listing, whose rows stand among the tracked environments."""
+    """Except a listing's pages, whose rows are among the tracked environments."""
     moment, event = marked(Moment), marked(Event)
     kept = [*values_without_text([Redaction().moment(moment), Redaction().event(event)])]
     lost = [(place, value) for place, value in values_without_text([moment, event]) if (place, value) not in kept]

@@ -1,4 +1,4 @@
-"""What is written where, by which process, and what happens to files that are damaged, newer, too large, or gone."""
+"""The writer: places and processes of writes; damaged, newer, oversized and missing files."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_day_that_alone_is_too_large_is_not_continued_before_the_next(tmp_path
     writer = FolderWriter(tmp_path, Retention(history_mb=1))
     record(writer, life(3))
     writer.close()
-    os.truncate(tmp_path / TODAY, (1 << 20) + 16384)  # whole pages that nothing refers to
+    os.truncate(tmp_path / TODAY, (1 << 20) + 16384)  # whole pages without references
     writer = FolderWriter(tmp_path, Retention(history_mb=1))
     with pytest.raises(HistoryError, match=r"this day alone has reached history_mb = 1; set it higher"):
         record(writer, life(1, NOW + 60_000))
@@ -249,8 +249,6 @@ def test_nothing_is_deleted_before_the_time_of_the_server_is_known(tmp_path: Pat
 
 
 class Comparing:
-    """Notes which moments are compared, and returns an event."""
-
     def __init__(self) -> None:
         self.compared: list[tuple[Moment, Moment]] = []
 
@@ -272,7 +270,7 @@ def test_the_first_listing_is_compared_once_with_the_last_one_of_the_run_before(
     assert not comparing.compared
     writer.close()
     writer = FolderWriter(tmp_path, Retention(), between_runs=comparing)
-    quarantined = listed([], NOW + DAY + 10_000)  # which leaves the first listing the only one that is believed
+    quarantined = listed([], NOW + DAY + 10_000)  # so the first listing is the only believed listing
     history = record(writer, [failed(at=NOW + DAY), *life(1, NOW + DAY + 5000), quarantined, quarantined])
     writer.close()
     assert comparing.compared == [(before.moment(before.polls(*ALWAYS)[2]), history.moment(history.polls(*ALWAYS)[1]))]
@@ -301,7 +299,7 @@ def test_what_takes_over_is_compared_with_what_was_recorded_last(tmp_path: Path)
 def test_a_loss_that_was_seen_while_nothing_was_recorded_is_recorded_after_that(
     tmp_path: Path, *, is_back: bool, found: list[Kind]
 ) -> None:
-    """Nor is a return recorded without its loss: the environment would have been down all the time before."""
+    """A return is not recorded without the loss either: the environment would have been down all the time before."""
     up, lost = beating(3), [*beating(2), environment("env-3", connectionId=None)]
     outcomes = [listed(up), listed(lost, NOW + 5000), listed(up if is_back else lost, NOW + 10_000)]
     history = recorded(outcomes)

@@ -1,7 +1,7 @@
-"""A month of 200 machines as it may happen, by a seed: the figures of the documentation rest on these rates.
+"""A random but plausible month of 200 machines, by seed; the figures of the documentation rest on these rates.
 
-Nothing here is tuned to a rule of envwatch. Two things happen to one server only with 20 minutes in between; what
-happens to the platform or to the monitor may coincide with everything.
+Nothing here is tuned to a rule of envwatch. Two events of one server are at least 20 minutes apart; platform and
+monitor events may coincide with all others.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SITES: Final = {"fra": 45, "nyc": 28, "sfo": 22, "tok": 13, "syd": 8, "lab": 6}
-"""Servers of each site: 122."""
+"""Servers per site: 122 in total."""
 LAPTOPS: Final = 50
 SANDBOXES: Final = 16
-"""At a time, most of the day."""
+"""Sandboxes that exist at a time, most of the day."""
 RUNNERS: Final = 12
 _APART: Final = 20 * MINUTE
 _PODS: Final = 5
@@ -33,11 +33,10 @@ _FAULTS: Final = (
     (1, Fault.WRONG_TIMES),
     (1, Fault.ROUNDED),
 )
-"""What is wrong with the platform, and how often a month."""
+"""Faults of the platform, with occurrences per month."""
 
 
 def ordinary_month(seed: int, days: int = 30) -> Script:
-    """Return what happens to 200 machines in some days."""
     return _Life(seed, days).script
 
 
@@ -48,9 +47,9 @@ class _Life:
         self._days = days
         self._busy: dict[int, list[tuple[int, int]]] = defaultdict(list)
         self._sites: dict[str, list[int]] = {}
-        """The places of the rows that a site's machines have at first."""
+        """Indices of the first rows of a site's machines."""
         self._renamed: dict[int, list[tuple[int, int]]] = {}
-        """The rows that machines have later: from when on, and which."""
+        """Later rows of machines: start moment and row index."""
         self._absences: list[tuple[int, int]] = []
         self._cut_at: list[int] = []
         self._machines()
@@ -63,10 +62,8 @@ class _Life:
         self._platform()
         self._monitor()
 
-    # Chance.
-
     def _often(self, a_month: float) -> Iterator[int]:
-        """Yield a number for each time that something happens, so many times a month on average."""
+        """Yield a number per occurrence, for an average of `a_month` occurrences per month."""
         expected = a_month * self._days / 30
         count = int(expected) + (self._random.random() < expected % 1)
         return iter(range(count))
@@ -78,10 +75,8 @@ class _Life:
         return int(self._random.uniform(least, most) * SECOND)
 
     def _skewed(self, least: int, most: int) -> int:
-        """Return a time between two, ms: as likely from 1 to 2 minutes as from 1 to 2 hours."""
+        """Return a log-uniform time in milliseconds: 1 to 2 minutes is as likely as 1 to 2 hours."""
         return int(least * (most / least) ** self._random.random())
-
-    # Machines.
 
     def _machines(self) -> None:
         chance = self._random
@@ -108,7 +103,7 @@ class _Life:
         return f"pod-{self._random.randrange(_PODS)}"
 
     def _laptop(self, name: str, os: str) -> None:
-        """Add a laptop with office hours: asleep at night, at weekends, on some days, and for a while at noon."""
+        """Add a laptop with office hours: asleep at night, at weekends, on some days, and around noon."""
         chance, script = self._random, self.script
         row = script.row(name, self._registered_at(), os=os, pod=self._pod(), is_notable=False)
         begins, ends = chance.uniform(7.5, 10), chance.uniform(16.5, 19)
@@ -140,7 +135,7 @@ class _Life:
         script.sleep(row, asleep_at, script.length)
 
     def _sandboxes(self, number: int) -> None:
-        """Add sandboxes, one after the other: each ends by design, and its row leaves the list later."""
+        """Add successive sandboxes: each ends by design, and the row leaves the listing later."""
         script, at, count = self.script, -self._random.randrange(3 * HOUR), 0
         while at < script.length - MINUTE:
             count += 1
@@ -159,7 +154,7 @@ class _Life:
             at = until + self._skewed(MINUTE, HOUR)
 
     def _runner(self, number: int) -> None:
-        """Add a CI runner: half of the runners keep their row from job to job, the others have a new row each time."""
+        """Add a CI runner: half of the runners keep one row for all jobs, the rest get a new row per job."""
         script, keeps_row = self.script, number % 2 == 0
         at, row = self._random.randrange(HOUR), -1
         while at < script.length - HOUR:
@@ -179,19 +174,16 @@ class _Life:
                 script.episodes[-1] = script.episodes[-1]._replace(until=min(again_at, script.length))
             at = again_at
 
-    # Servers.
-
     @property
     def _servers(self) -> list[int]:
         return [row for rows in self._sites.values() for row in rows]
 
     def _row_at(self, machine: int, at: int) -> int:
-        """Return the row that a machine has at a moment."""
         rows = [row for since, row in self._renamed.get(machine, ()) if since <= at]
         return rows[-1] if rows else machine
 
     def _take(self, machine: int, since: int, until: int) -> bool:
-        """Reserve a machine for a time, unless something else happens to the machine then."""
+        """Reserve a machine for a time; return False if another event occupies that time."""
         since, until = since - _APART, until + _APART
         if since < 0 or any(begin < until and since < end for begin, end in self._busy[machine]):
             return False
@@ -233,7 +225,7 @@ class _Life:
                     self.script.down(self._row_at(machine, at), at, until, Cause.CASCADE, is_silent=is_silent)
 
     def _upgrades(self) -> None:
-        """Upgrade the servers of one site or of all sites, some at a time: each is down for 20 to 90 s."""
+        """Upgrade the servers of one or all sites in batches: each server is down for 20 to 90 s."""
         for number in self._often(7):
             machines = self._servers if number % 3 == 0 else self._random.choice(list(self._sites.values()))
             at, width = self._moment(6 * HOUR), self._random.choice((1, 2, 4))
@@ -271,14 +263,12 @@ class _Life:
                 else:
                     self.script.down(row, since, until, Cause.CRASH, is_silent=is_silent)
 
-    # The platform and the monitor.
-
     def _platform(self) -> None:
         script = self.script
         for a_month, fault in _FAULTS:
             for _ in self._often(a_month):
                 self._fault(self._moment(3 * HOUR), fault, 2 * HOUR if fault is Fault.FAILING else 20 * MINUTE)
-        # What is rare at other times shall also meet what matters.
+        # Let rare faults also coincide with power cuts.
         for at in self._cut_at:
             if self._random.random() < 0.4:
                 _, fault = self._random.choice(_FAULTS)
@@ -298,14 +288,14 @@ class _Life:
         self.script.trouble(since, until, fault, share=self._random.uniform(0.25, 0.9), error=error)
 
     def _restart_pod(self, pod: str, at: int) -> None:
-        """Close the connections of all servers in one pod of the platform: each server connects again in seconds."""
+        """Close all connections of servers in one pod of the platform; each server reconnects in seconds."""
         for machine in self._servers:
             row, back_at = self._row_at(machine, at), at + self._skewed(SECOND, BEAT)
             if self.script.first[row].pod_id == pod and self._take(machine, at, back_at):
                 self.script.down(row, at, back_at, Cause.POD)
 
     def _monitor(self) -> None:
-        """Stop the monitor for seconds or minutes, in the middle of some power cuts too, and let its machine sleep."""
+        """Stop the monitor for seconds or minutes, also during some power cuts, and let the monitor's machine sleep."""
         for at in self._cut_at[::2]:
             since = at + self._seconds(5, 300)
             self._away(since, since + self._skewed(8 * SECOND, 5 * MINUTE), Fault.STOPPED)

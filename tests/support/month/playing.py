@@ -1,8 +1,7 @@
-"""Plays a script: what each poll of a monitor gets, and when the monitor starts anew.
+"""Plays a script: the input of each poll of a monitor, and the monitor's restarts.
 
-A watcher looks each 5 s for 10 minutes after anything that may need a person. For each change of a row, a watcher looks
-right before and after the row is seen to change, and when a message about a loss may come. At other times a watcher
-looks each 2 minutes: then nothing but pings comes, and none is overdue.
+A watcher looks every 5 s for 10 minutes after an event that may need a person, around each visible change of a row, and
+when a message about a loss may come; otherwise every 2 minutes.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 STEP: Final = 5 * SECOND
 CALM_STEPS: Final = 24
 _LATEST: Final = 800
-"""A poll comes up to so late, ms, so that polls are not in step with the pings."""
+"""Largest delay of a poll, ms; delays keep polls out of step with pings."""
 _LATENCY: Final = 80
 _BOOTED_S: Final = 1_000.0
 
 _AFTER_NOTABLE: Final = 10 * MINUTE
 ALERT_AFTER: Final = 90 * SECOND
-"""The alert policy's `alert_after` in the bench: a message about a loss may come then."""
+"""The bench's `alert_after`: a message about a loss may come then."""
 
 _FAILURES: Final = (
     (Cause.SERVER, "500 Internal Server Error"),
@@ -47,17 +46,15 @@ _FAILURES: Final = (
 
 
 class Step(NamedTuple):
-    """One look of a monitor at the world."""
-
     at: int
     """Milliseconds since the script began."""
     now: Clocks
     outcome: Outcome | None
-    """None where the monitor starts anew."""
+    """None at a restart of the monitor."""
 
 
 def steps(script: Script, polls: Sequence[int] | None = None) -> Iterator[Step]:
-    """Yield everything that a monitor gets, in the order of time; `polls` replaces `dense_polls`."""
+    """Yield a monitor's whole input in order of time; `polls` replaces `dense_polls`."""
     return _Player(script).steps(dense_polls(script) if polls is None else polls)
 
 
@@ -68,12 +65,12 @@ class _Player:
         self._listed: dict[int, Row] = {}
         self._next_action = 0
         self._slept = 0
-        """How long the monitor's machine has slept, ms."""
+        """Total sleep of the monitor's machine, ms."""
 
     def steps(self, dense: Sequence[int]) -> Iterator[Step]:
         script = self._script
         troubles, first = script.troubles, 0
-        away: Trouble | None = None  # the newest time in which the monitor was stopped or asleep
+        away: Trouble | None = None  # the newest stop or sleep of the monitor
         before: Clocks | None = None
         skews, skew = iter([*script.skews[1:], (script.length * 2, 0)]), script.skews[0][1]
         next_skew = next(skews)
@@ -149,7 +146,7 @@ def _begun_by(at: int) -> Callable[[Trouble], bool]:
 
 
 def _shown(row: Row, faults: Mapping[Fault, Trouble]) -> Environment | None:
-    """Return what the platform shows of a row while something is wrong; None if the row is not listed."""
+    """Return a row as listed under faults; None if the row is not listed."""
     if Fault.EMPTY in faults or any(fault in faults and _is_hit(row, faults[fault]) for fault in _HIDING):
         return None
     beat_at: float | None = row.environment.last_heartbeat_at
@@ -176,7 +173,6 @@ def _is_hit(row: Row, trouble: Trouble) -> bool:
 
 
 def dense_polls(script: Script) -> bytearray:
-    """Return for each 5 s whether a watcher looks then, whatever the time."""
     dense = bytearray(script.length // STEP)
     looks = [(0, _AFTER_NOTABLE), *_looks_at_rows(script), *_looks_at_troubles(script)]
     for since, until in looks:
@@ -187,7 +183,7 @@ def dense_polls(script: Script) -> bytearray:
 
 
 def _looks_at_rows(script: Script) -> Iterator[tuple[int, int]]:
-    """Yield two moments each: a watcher looks right before the first, right after the second, and in between."""
+    """Yield pairs of moments: a watcher looks right before the first, in between, and right after the second."""
     rows = script.rows()
     for action in script.actions:
         row, seen_at = rows[action.row], action.at

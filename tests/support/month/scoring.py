@@ -15,14 +15,11 @@ if TYPE_CHECKING:
     from support.month.script import Need, Script
 
 SLACK: Final = 10 * SECOND
-"""From the end of a need to the poll that shows the end."""
+"""Time from the end of a need to the poll that shows the end."""
 _NAMES: Final = 5
-"""Names that a line shows."""
 
 
 class Message(NamedTuple):
-    """One message of a watcher."""
-
     at: int
     """Milliseconds since the script began."""
     ids: frozenset[str]
@@ -30,23 +27,19 @@ class Message(NamedTuple):
 
 @dataclass
 class Score:
-    """How good the messages of a watcher are, over one script or several."""
-
     messages: int = 0
     true: int = 0
     brief: int = 0
-    """About a machine that was down or flapped, and was well again within 5 minutes: false by the definition, too."""
+    """Messages about a machine that recovered within 5 minutes: false by the definition, too."""
     needs: int = 0
     missed: int = 0
     delays: list[int] = field(default_factory=list)
-    """From each need that was met to its message, without the time in which nobody could see, ms."""
+    """Milliseconds from each met need to the message, without blind time."""
     faults: list[str] = field(default_factory=list)
-    """A line for each missed need and each false message."""
     kinds: Counter[str] = field(default_factory=Counter)
-    """How many of these have the same cause."""
+    """Number of faults by cause."""
 
     def add(self, other: Score) -> None:
-        """Add what another script gave."""
         self.messages += other.messages
         self.true += other.true
         self.brief += other.brief
@@ -57,7 +50,6 @@ class Score:
         self.kinds += other.kinds
 
     def line(self, watcher: str) -> str:
-        """Return the line of the table."""
         share = f"{self.true / self.messages:.1%}" if self.messages else "–"
         middle, longest = (median(self.delays), max(self.delays)) if self.delays else (0, 0)
         wrong = self.messages - self.true - self.brief
@@ -75,7 +67,7 @@ HEAD: Final = (
 
 
 def score(script: Script, messages: Sequence[Message], *, prefix: str = "") -> Score:
-    """Return how good messages, oldest first, are; `prefix` begins each line about a fault."""
+    """Return the score of messages, oldest first; `prefix` begins each line about a fault."""
     needs, blind = script.needs(), script.blind()
     found = Score(messages=len(messages), needs=sum(need.is_visible for need in needs))
     for message in messages:
@@ -103,7 +95,6 @@ def score(script: Script, messages: Sequence[Message], *, prefix: str = "") -> S
 
 
 def moment(at: int) -> str:
-    """Return a moment as day and time."""
     return f"day {at // DAY} {at // HOUR % 24:02}:{at // MINUTE % 60:02}:{at // SECOND % 60:02}"
 
 

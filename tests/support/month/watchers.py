@@ -1,4 +1,4 @@
-"""Who watches a script: two naive watchers, and envwatch with several alert policies."""
+"""Watchers of a script: two naive watchers, and envwatch with several alert policies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed
-from envwatch.views.matching import matcher_of
+from envwatch.views.events.matching import matcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Gets what a monitor gets, and writes messages."""
-
     messages: list[Message]
 
     def take(self, step: Step) -> None:
@@ -45,10 +43,8 @@ class Watcher(Protocol):
 
 
 class Naive:
-    """The official rule by this machine's clock: a message for each row that is no longer online.
-
-    Args:
-        polls: in a row that must show the row as not online.
+    """The official rule by this machine's clock: a message for each row that is not online for `polls` consecutive
+    polls.
     """
 
     def __init__(self, polls: int) -> None:
@@ -80,7 +76,7 @@ class Naive:
 
 
 def restarted(monitor: Monitor, now: Clocks) -> Monitor:
-    """Return the monitor after the process ended and started again, with the alert state as a file keeps it."""
+    """Return the monitor after a restart, with the alert state as a file keeps it."""
     content = json.loads(json.dumps(content_of(monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
     following = new_monitor(monitor.policies[NO_PROFILE])
     state = alert_state(content, NO_PROFILE, now)
@@ -88,13 +84,10 @@ def restarted(monitor: Monitor, now: Clocks) -> Monitor:
 
 
 def new_monitor(policy: AlertPolicy) -> Monitor:
-    """Return a monitor before its first outcome."""
     return Monitor.create({NO_PROFILE: Limits()}, policies={NO_PROFILE: policy})
 
 
 class Envwatch:
-    """The monitor of envwatch with one alert policy."""
-
     def __init__(self, policy: AlertPolicy) -> None:
         self.messages: list[Message] = []
         self._monitor = _shared(new_monitor(policy))
@@ -107,13 +100,12 @@ class Envwatch:
         if changes.opened:
             self._note(step.at, changes)
         if len(self._monitor.event_log) > _EVENTS_KEPT:
-            # Nothing but a screen reads what happened before.
             self._monitor = replace(self._monitor, event_log=EventLog(), watched={})
 
     def _note(self, at: int, changes: MonitorChanges) -> None:
         for incident in changes.opened:
             ids = frozenset(str(loss.id) for loss in incident.losses if loss.id)
-            # A message about envwatch itself names no row.
+            # A message about envwatch names no row.
             if ids:
                 self.messages.append(Message(at, ids))
         self._monitor = replace(self._monitor, alerts=Alerts())  # nothing rings
@@ -146,7 +138,6 @@ _newest_shared: list[_SharedState] = []
 
 
 def _shared(monitor: Monitor) -> Monitor:
-    """Return a monitor whose state is shared with the monitors that were made before in the same state."""
     (state,) = monitor.fleet
     shared = _SharedState(**{each.name: getattr(state, each.name) for each in fields(ProfileState)})
     if _newest_shared and _newest_shared[0] == shared:
@@ -159,7 +150,6 @@ _NO_LAPTOPS: Final = "!os:darwin,win32"
 
 
 def settings() -> Mapping[str, AlertPolicy]:
-    """Return the alert policies that are compared, by what a table calls them."""
     after: dict[str, Any] = {"alert_after": timedelta(milliseconds=ALERT_AFTER)}
     quiet = after | {"alert": matcher_of(_NO_LAPTOPS)}
     found = {"default": AlertPolicy(**after), f'alert = "{_NO_LAPTOPS}"': AlertPolicy(**quiet)}
@@ -169,13 +159,11 @@ def settings() -> Mapping[str, AlertPolicy]:
 
 
 def watchers() -> Mapping[str, Watcher]:
-    """Return everybody who watches, by what a table calls them."""
     envwatch = {f"envwatch, {name}": Envwatch(policy) for name, policy in settings().items()}
     return {"naive, each poll": Naive(1), "naive, twice in a row": Naive(2), **envwatch}
 
 
 def watched(script: Script, by: Iterable[Watcher], polls: Sequence[int] | None = None) -> None:
-    """Let watchers see a whole script; see `steps`."""
     by = tuple(by)
     for step in steps(script, polls):
         for watcher in by:

@@ -1,4 +1,4 @@
-"""Moments of any values, also those that no fleet brings about today, come back exactly."""
+"""Moments of any values, including values that no fleet has today, come back exactly."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ _MOMENTS = st.builds(
     is_beat=st.booleans(),
 )
 def test_one_moment_and_the_next(moments: list[Moment], rows: list[TrackedEnvironment], *, is_beat: bool) -> None:
-    """With one row in common, which changes in every field, or only in its heartbeat and what comes with it."""
+    """One common row changes in every field, or only with the heartbeat."""
     before, after = rows
     if is_beat:
         changes = {name: getattr(after.environment, name) for name in ("last_heartbeat_at", "last_seen_at")}

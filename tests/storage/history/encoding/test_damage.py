@@ -1,4 +1,4 @@
-"""Whatever the bytes are, reading them gives a moment or an event, or a `HistoryError`."""
+"""Reading any bytes gives a moment or an event, or raises `HistoryError`."""
 
 from __future__ import annotations
 
@@ -100,7 +100,6 @@ def test_any_other_value_in_an_event_is_read_or_refused(data: bytes, draws: st.D
 
 
 def _spoil(plain: Any, draws: st.DataObject) -> None:
-    """Put any value to some place in a JSON value."""
     places: list[tuple[Any, Any]] = []
     values = [plain]
     while values:
@@ -126,7 +125,7 @@ def test_what_inflates_without_end_is_refused_before_it_fills_the_memory() -> No
 
 
 def test_what_is_deflated_to_next_to_nothing_is_read_all_the_same() -> None:
-    """A fleet may be of equal rows: it must not be taken for an attack."""
+    """A fleet of equal rows must not be taken for an attack."""
     plain = ["x" * 1_000] * 5_000
     assert unpacked(packed([FramePart(plain)], 9))[0].plain == plain
 
@@ -180,7 +179,6 @@ def test_a_clock_that_no_machine_shows_is_refused(wall: object) -> None:
 
 
 def _with(change: Callable[[Any], object]) -> Frame:
-    """The first frame, whose plain value is changed."""
     (part,) = unpacked(FRAMES[0].data)
     change(part.plain)
     return Frame(FrameKind.KEY, packed([part], 6))

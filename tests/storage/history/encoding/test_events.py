@@ -1,4 +1,4 @@
-"""An event is the same after it was bytes."""
+"""An event survives encoding unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A moment is the same after it was bytes."""
+"""A moment survives encoding unchanged."""
 
 from __future__ import annotations
 

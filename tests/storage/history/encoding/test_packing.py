@@ -1,4 +1,4 @@
-"""Values as bytes and back, and what that takes."""
+"""Values as bytes and back, and the costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The small rules that frames are made of: numbers, order, objects, what is the same."""
+"""The small rules of frames: numbers, order, objects, equality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens to a fleet, each moment that was recorded is rebuilt exactly, from whichever frames."""
+"""Each recorded moment of any life is rebuilt exactly, from any frames."""
 
 from __future__ import annotations
 
@@ -34,8 +34,6 @@ _MEMBERS = st.dictionaries(_NAMES, _ATOMS | st.lists(_ATOMS, max_size=2) | st.di
 
 
 class RecordedMachine(MonitoredMachine):
-    """The simulated platform, which a monitor watches, of which every moment is recorded."""
-
     def __init__(self) -> None:
         super().__init__()
         self.odd: dict[SafeText, dict[str, Any]] = {}
@@ -48,9 +46,8 @@ class RecordedMachine(MonitoredMachine):
         self.event_encoder = EventEncoder()
         self.event_decoder = EventDecoder(NO_PROFILE, self.event_bytes.__getitem__)
         self.recorded: list[tuple[Frame, Any]] = []
-        """Each frame with the exact form of its moment."""
         self.last: tuple[Moment, Moment] | None = None
-        """The last moment, as it was and as it was rebuilt; None if the next frame refers to none."""
+        """The last moment, original and rebuilt; None if the next frame has no reference."""
         self.watch()
 
     def watch(self) -> None:
@@ -136,7 +133,7 @@ class RecordedMachine(MonitoredMachine):
                 assert exact(decoder.decode(self.event_bytes[number])) == exact(event)
 
     def teardown(self) -> None:
-        """Rebuild each moment from its KEY on, with and without the BRIDGE in between."""
+        """Rebuild each moment from the KEY on, with and without the BRIDGE in between."""
         key = bridge = 0
         for place, (frame, recorded) in enumerate(self.recorded):
             if frame.kind is FrameKind.KEY:

@@ -1,13 +1,16 @@
-"""What happened to environments, in a line for a chat: what, since when, why, what to do, whether it is acknowledged.
+"""Text for a chat: spans that act nowhere, the sentence about environments, and the answer to an acknowledgement.
 
-Also the answer to an acknowledgement: until when the acknowledgement holds, and whether a message can still be sent.
+The sentence says what happened, since when, why, what to do, and whether it is acknowledged. The answer says until when
+an acknowledgement holds, and whether a message can still be sent.
 
-Pure. The line acts nowhere: texts from elsewhere stand in code spans, see `markdown_text`. Times carry their zone,
-because the readers of a chat live in several.
+Pure. GitHub, Slack and plain text read a code span, and none of them takes what is in it for markup. Chats that get the
+raw text look for mentions and links in it all the same, so these are broken up. What is replaced stays readable; exact
+names are in the JSON. Times carry their zone, because the readers of a chat live in several.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,9 +21,8 @@ from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness
 from envwatch.model import limits
 from envwatch.model.shared_marks import shared_ack_of
-from envwatch.model.text import EMPTY, SafeText, clean, composed, counted
-from envwatch.model.times import MS, moment, offset_text, span, state_age
-from envwatch.views.markdown_text import code, code_note, code_text, joined, listed, reason_text
+from envwatch.model.text import EMPTY, SafeText, clean, composed, counted, enumerated, shortened
+from envwatch.model.times import MS, NOTHING, moment, offset_text, span, state_age
 from envwatch.views.pane.remedies import is_started_by_command, remedies
 
 if TYPE_CHECKING:
@@ -31,6 +33,62 @@ if TYPE_CHECKING:
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
+
+
+_REPLACED: Final = str.maketrans({"`": "'", "<": "‹", ">": "›", "|": "¦"})
+"""The end of a code span, what Slack's API reads as a mention or a link, and the cells of a table."""
+_MENTION: Final = re.compile(r"(?<![0-9A-Za-z])@")
+"""A sign that may begin a mention; in `user@host` it does not."""
+_LINK: Final = re.compile(r"://")
+
+_LONGEST: Final = 40
+_LONGEST_TEXT: Final = 160
+
+
+def code(text: SafeText, width: int = _LONGEST) -> str:
+    """Return a name or a value as a code span, shortened to some cells, without anything that acts."""
+    return _span(_LINK.sub("[:]//", shortened(_plain(text), width, keep="ends")))
+
+
+def code_text(text: SafeText) -> str:
+    """Return a sentence likewise, shortened at its end."""
+    return _span(_LINK.sub("[:]//", shortened(_plain(text), _LONGEST_TEXT)))
+
+
+def code_note(text: SafeText) -> str:
+    """Return what a person on this machine has written likewise, with its links: they lead to a ticket."""
+    return _span(_plain(text))
+
+
+_OWN_REASON: Final = re.compile(r"[a-z ,]+(?: \([0-9]+ s\))?")
+
+
+def reason_text(reason: SafeText | None) -> str:
+    """Return the reason of a loss: words of our own, unless a recording of others has something else there."""
+    if reason is None:
+        return "reason not known"
+    return reason if _OWN_REASON.fullmatch(reason) else code_text(reason)
+
+
+def _plain(text: SafeText) -> SafeText:
+    return composed(text.translate(_REPLACED))
+
+
+def _span(text: str) -> str:
+    return f"`{_MENTION.sub('(at)', text).strip() or NOTHING}`"  # cutting may have bared the sign of a mention
+
+
+def listed(items: Sequence[str], most: int) -> str:
+    """Return items with commas, the first ones if there are many: `a, b and 488 more`."""
+    if len(items) <= most + 1:  # naming it takes no more space than counting it
+        return joined(items)
+    return enumerated(items[:most], len(items))
+
+
+def joined(items: Iterable[str]) -> str:
+    """Return items as in a sentence: `a, b and c`."""
+    *first, last = items
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 _NAMES: Final = 4

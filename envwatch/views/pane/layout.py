@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.model.text import (
     EMPTY,
@@ -25,16 +25,16 @@ from envwatch.model.text import (
     words_of,
     wrapped,
 )
+from envwatch.views.state_style import FAINT, Piece
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 LABEL_CELLS: Final = 9
 """The column of the labels, with the gap behind it."""
-FAINT: Final = "faint"
 KEY: Final = "key"
 TITLE: Final = "title"
-"""Styles of pieces that are no state's."""
+"""Styles of pieces that are no state's, in addition to `FAINT`."""
 
 _SPACE: Final = clean(" ")
 _CONTINUED: Final = clean(" \\")
@@ -76,13 +76,6 @@ class DetailLine:
     fit: Fit = Fit.WORDS
     letter: str = ""
     """The letter that copies the whole text, after `y`; empty if none does."""
-
-
-class Piece(NamedTuple):
-    """A part of a row with one style: a state's name, `FAINT`, `KEY`, `TITLE`, or empty for that of text."""
-
-    text: SafeText
-    style: str = ""
 
 
 Row: TypeAlias = tuple[Piece, ...]

@@ -1,4 +1,4 @@
-"""The head of the detail pane: the state, its duration and cause, what proves it, who acknowledged or silenced it.
+"""The state of one environment in the detail pane: now, with its cause, proof and marks, and in the last 24 hours.
 
 Pure: the moment is an argument. All of it may change with time alone, so it says durations in units that seldom change.
 """
@@ -6,18 +6,26 @@ Pure: the moment is an argument. All of it may change with time alone, so it say
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import groupby
+from math import ceil
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.events import Kind
+from envwatch.fleet.outages import outages
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, Reason, heartbeat_age
 from envwatch.fleet.problems import state_began_at
 from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.watched_time import NOT_WATCHED
 from envwatch.model import limits
+from envwatch.model.clock import ServerMs
 from envwatch.model.shared_marks import shared_ack_of, shared_silence_of
-from envwatch.model.text import SafeText, cells, clean, composed
+from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
-from envwatch.views.pane_layout import DetailLine, Piece
-from envwatch.views.state_style import IMPOSSIBLE, style_of
+from envwatch.past.availability import DAY, Availability, availability_text
+from envwatch.past.hours import worst_states
+from envwatch.views.pane.layout import DetailLine
+from envwatch.views.state_style import FAINT, HOUR_STYLES, IMPOSSIBLE, Piece, instant_text, style_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,14 +34,23 @@ if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Ack
     from envwatch.fleet.alerting.silences import Silence
     from envwatch.fleet.events import Event
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.outages import Outage
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
-    from envwatch.model.environment import Environment
+    from envwatch.views.pane.layout import PaneLayout, Row
+
 
 _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEAT_LOST})
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
-_DAY_MS: Final = timedelta(days=1) / MS
+_DAY_MS: Final = DAY / MS
+_AT_LEAST: Final = timedelta(hours=1)
+"""The time watched from which on a strip says something, unless it has a past from before the start."""
+_GAP_AT_LEAST: Final = timedelta(minutes=1)
+"""The gap in an outage that is worth a word."""
+_HOURS: Final = (18, 12, 6)
+"""The hours of the marks between the first and now."""
 
 
 def headline(
@@ -165,17 +182,6 @@ def _proof_by_heartbeat(
     return f"connected{since} · last heartbeat {beat}"
 
 
-def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return an instant: the time of day, or the date and the minute if it is more than a day from now.
-
-    Both are by the server's clock in ms; `zone` is named if it is not the local one, which is None.
-    """
-    if abs(now - at) < _DAY_MS:
-        return clock_text(at, zone)
-    text = date_text(at, zone)[:16]
-    return clean(text if zone is None or not text[:1].isdigit() else f"{text}Z")
-
-
 def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[DetailLine]:
     """Yield the acknowledgement of a problem: how long ago, where, and the note."""
     if ack is not None:
@@ -202,37 +208,6 @@ def shared_lines(
         yield DetailLine("shared", composed(f"silenced by {silence.by} until {until}{reason}"))
 
 
-_ANY_WIDTH: Final = 1_000
-
-
-def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH) -> SafeText:
-    """Return what was done about a loss: `acked by ana: disk swap`.
-
-    Without room in `width` cells, the note goes first, then the name. The rest may be wider than the room.
-    """
-    named = f"{done} by {by}" if by else done
-    whole = f"{named}: {note}" if note else named
-    return next((text for text in map(composed, (whole, named)) if cells(text) <= width), composed(done))
-
-
-def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) -> SafeText | None:
-    """Return who acknowledged or silenced a row on the serving host; None if nobody did."""
-    if (ack := shared_ack_of(environment)) is not None:
-        return marked_text("acked", ack.by, ack.note, width)
-    if (silence := shared_silence_of(environment, wall)) is not None:
-        lasts = minutes_age(span(silence.until - wall))
-        return marked_text(f"silenced {lasts}", silence.by, silence.reason, width)
-    return None
-
-
-def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
-    """Return that an environment is silenced, and for how long yet; `wall` is the local clock in ms.
-
-    The text says who silenced the environment, and the note, if both fit into `width` cells.
-    """
-    return marked_text(f"silenced {minutes_age(span(silence.until - wall))}", silence.by, silence.note, width)
-
-
 def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
     """Yield the silence that keeps it quiet: for how long, by whom, and the note; `wall` is the local clock in ms."""
     if silence is not None:
@@ -240,3 +215,72 @@ def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
         yield DetailLine(
             "silenced", composed(f"for {minutes_age(span(silence.until - wall))} more by {silence.by}{note}")
         )
+
+
+def uptime_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
+    """Return the availability in the last 24 hours; None if it is known for less than a minute."""
+    return availability_text(
+        Availability.from_intervals(monitor.states_of(tracked, _day_before(tracked, monitor, now), now))
+    )
+
+
+def last_day_rows(
+    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
+) -> list[Row]:
+    """Return a strip as wide as the pane, the hours below it, the availability and the outages.
+
+    Each cell of the strip has the worst state in its time; all stand still until the newest one is over. There are no
+    rows if it was watched for less than an hour, and not before the start.
+    """
+    intervals = monitor.states_of(tracked, _day_before(tracked, monitor, now), now)
+    availability = Availability.from_intervals(intervals)
+    if not availability.known or not (availability.known >= _AT_LEAST or _has_past(tracked, monitor)):
+        return []
+    server_now = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+    cell_ms = _DAY_MS / max(layout.width - 1, 1)  # with one more than the day has, none of it is missing
+    begin = ServerMs((ceil(server_now / cell_ms) - layout.width) * cell_ms)
+    cells = worst_states(monitor.states_of(tracked, begin, now), begin, cell_ms, layout.width)
+    strip = []
+    for state, alike in groupby(cells):
+        look = HOUR_STYLES[state]
+        strip.append(Piece(composed((look.ascii if layout.is_ascii else look.glyph) * len([*alike])), look.style))
+    words = [availability_text(availability), *_outage_texts(outages(intervals), server_now, zone)]
+    sentence = composed(" · ".join(filter(None, words)))
+    return [tuple(strip), (Piece(hour_marks(layout.width), FAINT),), *layout.sentence([Piece(sentence)])]
+
+
+def hour_marks(width: int, first: str = "-24h") -> SafeText:
+    """Return how long ago the cells of a strip were, as far as there is room; it begins with `first`."""
+    line = list(first[:width].ljust(width))
+    marks = [("now", width - 3), *((f"-{hours}h", round((1 - hours / 24) * (width - 1))) for hours in _HOURS)]
+    for mark, place in marks:
+        end = place + len(mark)
+        if place > 0 and end <= width and set(line[place - 1 : end + 1]) == {" "}:
+            line[place:end] = mark
+    return composed("".join(line))
+
+
+def _has_past(tracked: TrackedEnvironment, monitor: Monitor) -> bool:
+    """Whether its profile was watched before the start."""
+    first_at = monitor.watched.get(tracked.profile, NOT_WATCHED).began_at
+    began_at = monitor.fleet.for_environment(tracked).began_at
+    return first_at is not None and began_at is not None and first_at < began_at
+
+
+def _day_before(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> ServerMs:
+    return ServerMs(monitor.fleet.for_environment(tracked).clock.server_time(now.wall) - _DAY_MS)
+
+
+def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> Iterator[SafeText]:
+    """Yield how many outages there were and what the longest was; nothing without any."""
+    if not found:
+        return
+    longest = max(found, key=attrgetter("down"))
+    since, until = (instant_text(at, now, zone) for at in (longest.since, longest.until))
+    when = f"from {since} to {until}" if longest.is_over else f"since {since}"
+    many = f"{counted(len(found), 'outage')}{', the longest' if len(found) > 1 else ''}"
+    yield clean(f"{many}: {long_age(longest.down)} {when}")
+    if longest.unseen >= _GAP_AT_LEAST:
+        yield clean(f"not watched for {long_age(longest.unseen)} of it")
+    if longest.reason:
+        yield longest.reason

@@ -1,0 +1,266 @@
+"""The hooks of the configuration file: settings and their mistakes, when each fires, and what delivers its messages.
+
+`HookSettings` declares each setting of a hook once: schema, messages and the code that runs hooks use this declaration.
+Reads variables, and nothing else. No message repeats a value: a key may stand where it does not belong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from envwatch.config.validators import ARGUMENTS, LINE, NON_EMPTY, QUERY, SECRET_URL, VARIABLE, duration_between, one_of
+from envwatch.fleet.events import Event, Kind
+from envwatch.hooks.decision import HookRule
+from envwatch.model import limits
+from envwatch.model.clock import ServerMs
+from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
+from envwatch.redactor import redactor
+from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
+from envwatch.views.events.cloud_events import word_of
+from envwatch.views.events.matching import event_test
+from envwatch.views.output.command_context import child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from envwatch.hooks.message import Delivery
+    from envwatch.hooks.webhook import WebService
+
+INCIDENT: Final = "incident"
+"""The word for incidents, among those for kinds of events."""
+
+KINDS: Final[Mapping[str, Kind]] = {
+    word_of(Event(kind=kind, at=ServerMs(0))): kind
+    for kind in Kind
+    if kind not in {Kind.TOGETHER, Kind.WHILE_BLIND, Kind.NOTICE}
+}
+"""The kinds of events that a hook may fire for, by the words of `watch`; of a group, each member counts for itself."""
+
+_SECRET_PART: Final = 12
+"""Characters from which a part of an address counts as a secret."""
+
+
+_WORDS: Final = (INCIDENT, *KINDS)
+_TARGETS: Final = ("command", "url", "url_env", "apprise")
+_APPRISE_URLS: Final = 20
+
+
+def _kinds(raw: object) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not raw or not all(isinstance(word, str) for word in raw):
+        raise ValueError(f'must be a list of kinds of events: ["{INCIDENT}"], ["offline", "online"]')
+    for word in raw:
+        if word not in _WORDS:
+            hint = did_you_mean(word, _WORDS) or f"; there are {', '.join(_WORDS)}"
+            raise ValueError(f"names a kind of event that does not exist{hint}")
+    return tuple(dict.fromkeys(raw))
+
+
+def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
+    """Read addresses of apprise; which services it knows, it says itself."""
+    urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
+    if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
+        return tuple(map(SecretStr, urls))
+    raise ValueError('must be a list of addresses of apprise: ["ntfy://topic"]')
+
+
+_KINDS: Final = BeforeValidator(
+    _kinds,
+    json_schema_input_type=Annotated[
+        list[Annotated[str, Field(json_schema_extra={"enum": list(_WORDS)})]], Field(min_length=1)
+    ],
+)
+_APPRISE: Final = BeforeValidator(
+    _apprise_urls, json_schema_input_type=Annotated[list[NON_EMPTY], Field(min_length=1, max_length=_APPRISE_URLS)]
+)
+
+
+class HookSettings(BaseModel):
+    """What is run or posted when something happens; only `watch --hooks` and `serve --hooks` do so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[SafeText, LINE] = EMPTY
+    """What messages about it call it; by default its number."""
+    on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
+    """Kinds of events; `incident`, the default, when one opens and when it resolves."""
+    filter: Annotated[str, QUERY] = ""
+    """What it is about beside the alert policy, as in the filter box."""
+    after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
+    """How long it must have held; a loss at least `alert_after`."""
+    cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
+    """How long the next message about the same environment and kind of event waits."""
+    command: Annotated[tuple[str, ...], ARGUMENTS] = ()
+    """A program and its arguments: no shell reads them. The event is on standard input and in `ENVWATCH_*`."""
+    url: Annotated[SecretStr | None, SECRET_URL] = None
+    """The web service to post a CloudEvent to: https, or http to this machine."""
+    url_env: Annotated[str | None, VARIABLE] = None
+    """The environment variable that holds this address, if it is a secret."""
+    key_env: Annotated[str | None, VARIABLE] = None
+    """The environment variable that holds PagerDuty's routing key; for others, a bearer token."""
+    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
+    """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
+    apprise: Annotated[tuple[SecretStr, ...], _APPRISE] = ()
+    """Addresses of services that the package apprise knows, which the extra `apprise` of envwatch brings."""
+
+    def numbered(self, number: int) -> HookSettings:
+        """Return the hook with a clean name; the number in the file, from 1, is the name of a hook without one."""
+        return self.model_copy(update={"name": clean(self.name or str(number))})
+
+    def rule(self, profile: SafeText) -> HookRule:
+        """Return when it fires, where only this profile is watched."""
+        rule = HookRule(
+            kinds=frozenset(KINDS[word] for word in self.on if word != INCIDENT),
+            has_incidents=INCIDENT in self.on,
+            after=self.after,
+            cooldown=self.cooldown,
+        )
+        return replace(rule, matches=event_test(self.filter, profile)) if self.filter else rule
+
+    @property
+    def target(self) -> str:
+        """What takes its messages, for people: no part of an address that may be a secret."""
+        if self.command:
+            return " ".join(self.command)
+        if self.apprise:
+            return ", ".join(f"{url.get_secret_value().partition('://')[0]}://…" for url in self.apprise)
+        if self.url_env is not None:
+            return f"the address in {self.url_env}"
+        if self.url is None:
+            return "PagerDuty"
+        return without_secret(self.url)
+
+    @property
+    def secret_variables(self) -> tuple[str, ...]:
+        """Names of the variables with its secrets."""
+        return tuple(filter(None, (self.url_env, self.key_env)))
+
+
+def mistakes_between_hooks(tables: object) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the mistakes in the tables of hooks that no single value shows, each with the key that it is about."""
+    names: set[str] = set()
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        if not isinstance(table, dict):
+            continue
+        key = ("hooks", str(index))
+        yield from ((key, what) for what in _mistakes_in_hook(table))
+        name = str(table.get("name", index + 1)).strip()
+        if name in names:
+            yield (*key, "name"), "is the name of another hook as well"
+        names.add(name)
+
+
+def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
+    is_pagerduty = table.get("format") == "pagerduty"
+    targets = [name for name in _TARGETS if name in table]
+    if not targets and not is_pagerduty:
+        yield "needs what takes its messages: command, url, url_env or apprise"
+    elif len(targets) > 1:
+        yield f"has {' and '.join(targets)}, and can have one of them only"
+    posts = bool({"url", "url_env"} & table.keys()) or (is_pagerduty and not targets)
+    yield from (
+        f"has {name}, which goes with url only" for name in ("format", "key_env") if name in table and not posts
+    )
+    if not (is_pagerduty and posts):
+        return
+    if "key_env" not in table:
+        yield "needs key_env, the variable with PagerDuty's routing key"
+    if table.get("on", [INCIDENT]) != [INCIDENT]:
+        yield f'can have on = ["{INCIDENT}"] only, because PagerDuty takes incidents'
+
+
+def without_secret(address: SecretStr) -> str:
+    """Return the parts of a web service's address that are no secret."""
+    url = checked_hook_url(address.get_secret_value())
+    return f"{url.scheme}://{url.host}/…"
+
+
+def deliveries_of(
+    hooks: Iterable[HookSettings], environ: Mapping[str, str], key_variables: Iterable[str]
+) -> dict[SafeText, Delivery]:
+    """Return what delivers the messages of each hook, by its name; the redactor learns their secrets.
+
+    `key_variables` are the names of variables that hold an API key; no command gets them, nor those of other hooks.
+
+    Raises:
+        SettingsError: for the first hook that lacks a variable, or whose address cannot be used.
+    """
+    hooks = tuple(hooks)
+    hidden = {*key_variables, *(name for hook in hooks for name in hook.secret_variables)}
+    child_environ = child_environment(environ, {}, hidden)
+    deliveries = {}
+    for hook in hooks:
+        try:
+            deliveries[hook.name] = _delivery_of(hook, environ, child_environ)
+        except SettingsError as error:
+            raise SettingsError(f"hook {hook.name}: {error}") from None
+    return deliveries
+
+
+def _delivery_of(hook: HookSettings, environ: Mapping[str, str], child_environ: Mapping[str, str]) -> Delivery:
+    from envwatch.hooks.command import HookCommand, apprise_command  # noqa: PLC0415 - where hooks run
+
+    if hook.command:
+        return HookCommand(hook.command, child_environ)
+    if hook.apprise:
+        if find_spec("apprise") is None:
+            how = "install envwatch with its extra `apprise`, such as `uv tool install '.[apprise]'`"
+            raise SettingsError(f"the package apprise is not installed: {how}")
+        for address in hook.apprise:
+            _learn(address.get_secret_value().partition("://")[2])
+        return apprise_command(hook.apprise, child_environ)
+    from envwatch.hooks.webhook import PAGERDUTY, WebService  # noqa: PLC0415 - httpx, only where it is used
+
+    text = _variable(hook.url_env, environ) if hook.url_env is not None else PAGERDUTY
+    if hook.url is not None:
+        text = hook.url.get_secret_value()
+    url = checked_hook_url(text)
+    if text != PAGERDUTY:
+        _learn(url.raw_path.decode("ascii"))
+    key = None
+    if hook.key_env is not None:
+        key = SecretStr(_variable(hook.key_env, environ))
+        redactor().learn(key.get_secret_value())
+    return WebService(url, environ, key=key, is_pagerduty=hook.format == "pagerduty")
+
+
+def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
+    """Return the dead man's switch by the settings `ping_url` and `ping_url_env`; the redactor learns the address.
+
+    Raises:
+        SettingsError: if the variable is not set, or the address cannot be used.
+    """
+    if address is None and variable is None:
+        return None
+    from envwatch.hooks.webhook import WebService  # noqa: PLC0415 - httpx, only where it is used
+
+    try:
+        text = address.get_secret_value() if address is not None else _variable(variable or "", environ)
+        url = checked_hook_url(text)
+        _learn(url.raw_path.decode("ascii"))
+        return WebService(url, environ, limits.PING_TIME)
+    except SettingsError as error:
+        raise SettingsError(f"{'ping_url_env' if address is None else 'ping_url'}: {error}") from None
+
+
+def _variable(name: str, environ: Mapping[str, str]) -> str:
+    if not (text := environ.get(name, "").strip()):
+        raise SettingsError(f"{name} is not set")
+    if not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"{name} holds characters that no address or key has")
+    return text
+
+
+def _learn(path: str) -> None:
+    """Let the redactor know the password of an address, and its other parts that are long enough to be a secret."""
+    user, _, _ = path.partition("/")[0].rpartition("@")
+    redactor().learn(user.partition(":")[2])
+    for separator in "?&=@:":
+        path = path.replace(separator, "/")
+    for part in path.split("/"):
+        if len(part) >= _SECRET_PART:
+            redactor().learn(part)

@@ -1,0 +1,215 @@
+"""Queries as tests: of environments for the alert policy, silences and hooks, of events, and of a fleet for `wait`.
+
+Pure. Words are looked for in every column, whatever the screen shows, as in `list`. Must not know widgets.
+
+In the event log, words match the text of an event. A term matches the environment at the time of the event: `pod:p-7`
+finds an environment that was lost in that pod even if it runs in another one now. States are those that the event led
+to, so `status:off` finds losses and no returns; `status:changed` finds what marks a row of the table. Ages are those at
+the event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from envwatch.fleet.alerting.alert_policy import EVERYTHING, Matcher
+from envwatch.fleet.events import NO_PROFILE, Event, Kind
+from envwatch.fleet.recent_changes import ChangeTag, RecentChange
+from envwatch.fleet.replacement import is_replacement
+from envwatch.fleet.tracking import TrackedEnvironment
+from envwatch.model.text import SafeText, composed
+from envwatch.query.field_types import MatchContext
+from envwatch.query.language import SearchCache, parse
+from envwatch.query.lexer import QueryError, normalize
+from envwatch.views.events.event_text import event_text
+from envwatch.views.table.columns import SEARCHED
+from envwatch.views.table.table_view import in_default_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import tzinfo
+
+    from envwatch.fleet.monitor import Monitor
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.model.clock import Clocks
+    from envwatch.query.language import Query
+
+
+_TAGS: Final = {
+    Kind.APPEARED: ChangeTag.JOINED,
+    Kind.ONLINE: ChangeTag.BACK,
+    Kind.RETURNED: ChangeTag.BACK,
+    Kind.OFFLINE: ChangeTag.NEW,
+    Kind.GONE: ChangeTag.NEW,
+    Kind.MISSING: ChangeTag.NEW,
+    Kind.RECONNECTED: ChangeTag.CONNECTION,
+    Kind.RESTARTED: ChangeTag.CONNECTION,
+    Kind.MODE: ChangeTag.MODE,
+    Kind.VERSION: ChangeTag.VERSION,
+}
+"""The kinds of events that mark a row of the table, with their mark."""
+
+
+def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
+    """Return a query as a test; `profile` is the name where only one is watched, see `MatchContext`.
+
+    Raises:
+        QueryError: for the first mistake.
+    """
+    query, cache = parse(text), SearchCache()
+    if not query:
+        return EVERYTHING
+
+    @lru_cache(maxsize=4)
+    def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
+        """Return the test of a moment, made once for all rows of a profile."""
+        return query.test(MatchContext(now, profile=profile), SEARCHED, cache)
+
+    return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
+
+
+def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None:
+    """Return a query as a test, see `matcher_of`; None if it cannot be parsed."""
+    try:
+        return matcher_of(text, profile)
+    except QueryError:
+        return None
+
+
+def tracked_then(event: Event) -> TrackedEnvironment | None:
+    """Return an event's environment as it was, with what terms can look at; None without one."""
+    if event.then is None:
+        return None
+    environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then
+    tag = ChangeTag.MOVED if is_replacement(event) else _TAGS.get(event.kind)
+    return TrackedEnvironment(
+        environment=environment,
+        verdict=verdict,
+        profile=event.profile,
+        last_change=RecentChange(tag, event.at) if tag is not None else None,
+        is_flapping=is_flapping,
+        clock_suspect=clock_suspect,
+        left_pod_id=left_pod_id,
+    )
+
+
+def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], bool]:
+    """Return a query as a test of events, see `matcher_of`: whether it finds the environment as it was then.
+
+    Raises:
+        QueryError: for the first mistake.
+    """
+    matcher = matcher_of(text, profile)
+
+    def matches(event: Event) -> bool:
+        tracked = tracked_then(event)
+        return tracked is not None and matcher.matches(tracked, event.at)
+
+    return matches
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Tests events by a query.
+
+    A group matches if any of its members does. Words are looked for in the text of a member and of the groups around
+    it, so a negated word hides a member if any of those lines contains it. An event without an environment matches
+    negated terms only.
+    """
+
+    query: Query
+    zone: tzinfo | None = None
+    """In which the log shows instants."""
+    is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
+    profile_name: SafeText = NO_PROFILE
+    """The profile's name where only one is watched."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Searchable texts by the `id` of their event, for callers that keep them from query to query; each is valid as
+    long as its event exists and the zone is the same."""
+
+    def results(self, event: Event, *groups: Event) -> Iterator[bool]:
+        """Yield whether an event matches, for a group whether each of its members does; `groups` are around it."""
+        if event.members:
+            for member in event.members:
+                yield from self.results(member, *groups, event)
+        else:
+            yield self._has_terms(event) and self.query.has_words(self._searchable_text(event, groups))
+
+    def _has_terms(self, event: Event) -> bool:
+        tracked = tracked_then(event)
+        if tracked is None:
+            return not self.query.demands()
+        return self.query.has_terms(tracked, MatchContext(event.at, self.is_acked, self.profile_name))
+
+    def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
+        """Return the text of an event in its groups, one part a line, because a wildcard must match a whole line."""
+        text = self.texts.get(id(event))
+        if text is None:
+            parts = (
+                (each.name or "", event_text(each, self.zone), each.kind.value, each.profile)
+                for each in (*groups, event)
+            )
+            text = self.texts[id(event)] = normalize("\n".join(chain.from_iterable(parts)))
+        return text
+
+
+class Progress(NamedTuple):
+    """How far a condition is met."""
+
+    matching: Sequence[TrackedEnvironment]
+    """Problems first."""
+    is_met: bool
+    is_proven: bool
+    """Whether every profile is visible: not blind, quarantined or stalled, and listed at least once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitCondition:
+    """The condition of `wait`: that so many environments match, or that none does.
+
+    Only a complete listing that is believed proves anything, and only of rows that can be judged.
+    """
+
+    queries: Sequence[Query]
+    """An environment matches if it matches all of them."""
+    count: int = 1
+    """How many must match."""
+    is_absence: bool = False
+    """Whether none must match instead."""
+    profile_name: SafeText = NO_PROFILE
+    """The profile's name where only one is watched."""
+
+    def progress(self, monitor: Monitor, now: Clocks) -> Progress:
+        """Return how far the condition is met after a listing.
+
+        What is gone or missing matches only a query for states, as it is listed no more. An environment that cannot be
+        judged does not count as matching, and is no proof that none matches.
+        """
+        fleet = monitor.fleet
+        matching = in_default_order(
+            tracked for profile_state in fleet for tracked in self._matching(profile_state, monitor)
+        )
+        known = [tracked for tracked in matching if not fleet.for_environment(tracked).is_unknown(tracked, now)]
+        is_proven = all(
+            monitor.sees(profile, now)
+            and profile_state.listed is not None
+            and not profile_state.stall_detector.is_stalled
+            for profile, profile_state in fleet.by_profile.items()
+        )
+        is_met = not matching if self.is_absence else len(known) >= self.count
+        return Progress(matching if self.is_absence else known, is_met and is_proven, is_proven)
+
+    def _matching(self, profile_state: ProfileState, monitor: Monitor) -> Iterator[TrackedEnvironment]:
+        if profile_state.listed is None:
+            return
+        context = MatchContext(
+            profile_state.clock.server_time(profile_state.listed.wall), monitor.is_acked, self.profile_name
+        )
+        tests = [query.test(context, SEARCHED) for query in self.queries]
+        has_states = any(query.demands("status") for query in self.queries)
+        for tracked in profile_state.environments.values():
+            if (has_states or not tracked.presence.is_absent) and all(test(tracked) for test in tests):
+                yield tracked
