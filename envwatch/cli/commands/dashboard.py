@@ -202,7 +202,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
-        from envwatch.tui.arguments import Inputs
+        from envwatch.tui.arguments import Inputs, ignore
         from envwatch.views.output.command_context import CommandSettings
 
         app = _app(
@@ -212,7 +212,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
                 policies=policies,
                 servers=profiles.servers,
                 notices=notices,
-                recorder=history.recorder,
+                record=ignore if history.recorder is None else history.recorder.record,
                 pasts=history.pasts,
                 readable=readable,
             ),
@@ -273,8 +273,7 @@ def _saved_state(
     from envwatch.files import export_here
     from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, acknowledged, silences_in
     from envwatch.storage.state_file import ChangedFile, StateFile
-    from envwatch.tui.arguments import Persistence
-    from envwatch.tui.silence_control import SilenceControl
+    from envwatch.tui.arguments import Persistence, SilenceControl
 
     memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)
@@ -313,11 +312,6 @@ def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
 async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
     """Run an app until it ends or crashes, give the terminal back, and return the exit code."""
     import asyncio
-
-    from envwatch.tui.terminal.requirements import advice, lacking_for_bindings
-
-    if lacking := lacking_for_bindings():
-        raise StopError(Exit.FAILED, advice(lacking, "the dashboard needs that, other commands do not"))
 
     def log_error(_: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
