@@ -106,20 +106,20 @@ _ProfileSettings: Final = create_model(
 
 
 class Profile(_ProfileSettings, BaseModel):  # type: ignore[misc, valid-type]  # the first base is made at run time
-    """A server, the key for it, and how to watch."""
+    """A server with its key and settings."""
 
 
 class Command(BaseModel):
-    """A command of the user's own for the row under the cursor."""
+    """A command of your own for the row under the cursor."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: Annotated[str, LINE]
-    """The key that runs it on the dashboard."""
+    """The key that runs the command on the dashboard."""
     run: Annotated[tuple[str, ...], ARGUMENTS]
-    """The program and its arguments. No shell reads them, and nothing is put into them: the row is in `ENVWATCH_*`."""
+    """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
     description: Annotated[str, LINE] = ""
-    """What help and palette call it; the name by default."""
+    """The command's description in help and palette; by default, its name."""
 
     def named(self, name: str) -> RowCommand:
         """Return the command as the screen takes it."""
@@ -127,32 +127,32 @@ class Command(BaseModel):
 
 
 class HookSettings(BaseModel):
-    """What is run or posted when something happens; only `watch --hooks` and `serve --hooks` do so."""
+    """A program or web service that gets messages. Only `watch --hooks` and `serve --hooks` run hooks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str | None, LINE] = None
-    """What messages about it call it; by default its number."""
+    """The hook's name in messages and logs; by default, its number."""
     on: Annotated[tuple[str, ...] | None, _KINDS] = None
-    """Kinds of events; `incident`, the default, when one opens and when it resolves."""
+    """Kinds of events. `incident`, the default, sends one message when an incident opens and one when it resolves."""
     filter: Annotated[str | None, QUERY] = None
-    """What it is about beside the alert policy, as in the filter box."""
+    """Filter: messages only about matching environments, in addition to the alert policy."""
     after: Annotated[timedelta | None, duration_between(0, 86_400)] = None
-    """How long it must have held; a loss at least `alert_after`."""
+    """Send a message only after the incident or event has lasted this long; for a loss, at least `alert_after`."""
     cooldown: Annotated[timedelta | None, duration_between(0, 86_400)] = None
-    """How long the next message about the same environment and kind of event waits."""
+    """Shortest time between two messages about the same environment and kind of event."""
     command: Annotated[tuple[str, ...] | None, ARGUMENTS] = None
-    """A program and its arguments: no shell reads them. The event is on standard input and in `ENVWATCH_*`."""
+    """A program and its arguments, without a shell. The event is on standard input and in variables `ENVWATCH_*`."""
     url: Annotated[SecretStr | None, SECRET_URL] = None
-    """The web service to post a CloudEvent to: https, or http to this machine."""
+    """Address of a web service that gets a CloudEvent by POST: https, or http to this machine."""
     url_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable that holds this address, if it is a secret."""
+    """Name of the environment variable with the web service's address, if the address is a secret."""
     key_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable that holds PagerDuty's routing key; for others, a bearer token."""
+    """Name of the environment variable with PagerDuty's routing key, or with a bearer token for another web service."""
     format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
-    """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
+    """Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no address."""
     apprise: Annotated[tuple[SecretStr, ...] | None, _APPRISE] = None
-    """Addresses of services that the package apprise knows, which the extra `apprise` of envwatch brings."""
+    """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
 
     def hook(self, number: int) -> Hook:
         """Return the hook; its number in the file, from 1, is its name if it has none."""
@@ -161,18 +161,18 @@ class HookSettings(BaseModel):
 
 
 class Config(Profile):
-    """The whole file: settings of every profile, the profiles, the keys, the hooks, and the commands."""
+    """The whole file: common settings, profiles, keys, hooks and commands."""
 
     default_profile: Annotated[str | None, LINE] = None
-    """The profile that is used where nothing names another."""
+    """The profile to use if neither `--profile` nor `ENVWATCH_PROFILE` names a profile."""
     profiles: Annotated[
         dict[str, Profile], Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
     ] = {}
-    """Profiles by name; a setting of a profile goes before the same one outside."""
+    """Profiles by name. A profile's setting takes precedence over the same setting above the profiles."""
     keys: Annotated[dict[str, tuple[str, ...]], KEYS] = {}
-    """Keys by the id of their action: `row.explain = "z"`."""
+    """Keys of the dashboard by the id of the action: `row.explain = "z"`."""
     hooks: tuple[HookSettings, ...] = ()
-    """What `envwatch watch --hooks` runs or posts when something happens."""
+    """Programs and web services that `watch --hooks` and `serve --hooks` send messages to."""
     commands: Annotated[
         dict[str, Command], Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
     ] = {}
