@@ -164,6 +164,15 @@ class Profiles(dict[SafeText, SelectedProfile]):
         """The server of each, see `server_in`."""
         return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
 
+    def silence_matcher(self, query: str) -> Matcher | None:
+        """Return a silence's query as a test under the first profile, None if the query has a mistake.
+
+        The filter language is imported only if there is a silence.
+        """
+        from envwatch.views.events.matching import matcher_or_none
+
+        return matcher_or_none(query, clean(self.first.profile))
+
     def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
         """Return them with other settings."""
         return Profiles({name: SelectedProfile(each, change(settings)) for name, (each, settings) in self.items()})

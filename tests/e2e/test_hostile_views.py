@@ -29,7 +29,7 @@ from envwatch.fleet.alerting.alerts import ring_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.tui.terminal.escape_codes import notification_sequence
+from envwatch.tui.terminal.app import notification_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
