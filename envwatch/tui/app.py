@@ -15,7 +15,7 @@ from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import Reactive, reactive
 
-from envwatch.fleet.alerting.alerts import ring_text
+from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

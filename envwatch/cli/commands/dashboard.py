@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
-    from envwatch.cli.bootstrap import History, Profiles
-    from envwatch.cli.demo_past_process import DemoHistory
+    from envwatch.cli.bootstrap import DemoHistory, Profiles
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.storage.log import PollLog
@@ -194,7 +193,8 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
     readable: asyncio.Queue[SafeText] = asyncio.Queue()
     async with AsyncExitStack() as stack:
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
-        history = stack.enter_context(_history(profiles, options, warn, _thread_safe(readable.put_nowait), demo))
+        history = history_for(profiles, options, warn, _thread_safe(readable.put_nowait), demo)
+        stack.callback(history.close)
         session = await stack.enter_async_context(
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
@@ -260,23 +260,6 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
         title=display_settings.title,
         ascii_only=options.ascii or not is_utf8(stdout()),
     )
-
-
-@contextmanager
-def _history(
-    profiles: Profiles,
-    options: Options,
-    warn: Callable[[str], None],
-    on_ready: Callable[[SafeText], None],
-    demo: DemoHistory | None,
-) -> Iterator[History]:
-    history = history_for(profiles, options, warn, on_ready, demo)
-    try:
-        yield history
-    finally:
-        if demo is not None and demo.past is not None:
-            demo.past.close()  # the recorder waits for it
-        history.close()
 
 
 def _saved_state(

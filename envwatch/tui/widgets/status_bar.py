@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from textual.message import Message
 from textual.reactive import reactive
 
-from envwatch.fleet.counts import Counts, counts_at
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import Counts, counts_at
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.model.text import EMPTY, SafeText, clean, named_ids
 from envwatch.model.times import moment, short_age, span, zone_of
