@@ -33,8 +33,8 @@ from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, PollResult
 from envwatch.model.page import Pool, page_of
 from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.past.history import Moment
-from envwatch.storage.history.encoding.frames import difference
 from envwatch.storage.history.encoding.events import EventEncoder
+from envwatch.storage.history.encoding.frames import difference
 from envwatch.storage.history.encoding.packing import checksum_of, packed, unpacked
 
 if TYPE_CHECKING:
