@@ -1,7 +1,6 @@
-"""What the user wants to see of the fleet: presets, the orders of rows, and groups that can be folded.
+"""The user's view of the fleet: presets, sort orders and foldable groups.
 
-Pure. Owns the view, the sorting, and what a group is; `arrangement` applies them. Groups follow the order of their
-first rows, so a group with a late row is first. Must not know widgets.
+`arrangement` applies the view. Groups follow the order of their first rows, so a group with a late row is first.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Pres
 
 
 _ROW_KEY: Final = 2
-"""Parts of the key of an environment."""
+"""Parts of an environment's key."""
 
 OLD: Final[LineKey] = ("old", "", "")
 """The key of the group of environments that have been offline for long."""
@@ -48,11 +47,11 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] 
     "mode": lambda tracked: mode_of(tracked.environment.mode),
     "branch": attrgetter("environment.branch"),
 }
-"""What rows can be grouped by: the id of a column, and the value that the members of a group share."""
+"""Groupings by column id, each with the value that a group's members share."""
 
 
 class Preset(StrEnum):
-    """The parts of the fleet that one key shows."""
+    """The parts of the fleet that a key selects."""
 
     ALL = "all"
     ONLINE = "online"
@@ -63,7 +62,7 @@ class Preset(StrEnum):
 
     @cached_property
     def query(self) -> Query:
-        """The query of the part, empty for the whole fleet."""
+        """The preset's query, empty for the whole fleet."""
         if self is Preset.ALL:
             return Query()
         return parse(f"status:{'offline,gone' if self is Preset.OFFLINE else self}")
@@ -71,7 +70,7 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the user wants to see."""
+    """The user's choice of rows, columns, order and groups."""
 
     preset: Preset = Preset.ALL
     query: Query = field(default_factory=Query)
@@ -79,21 +78,21 @@ class View:
     sort: str | None = None
     """Id of a column; None for the default order (`in_default_order`)."""
     is_inverted: bool = False
-    """Whether the column sorts the other way round; the default order has problems first in any case."""
+    """Whether the column's order is reversed; the default order has problems first in any case."""
     columns: tuple[str, ...] = ()
-    """Ids of the columns to show, in this order; none for as many as fit."""
+    """Ids of the columns in order; empty for the default columns that fit."""
     baseline: Baseline | None = None
-    """The baseline that was marked last."""
+    """The last marked baseline."""
     compares: bool = False
     """Whether only differences from the baseline are shown."""
     group: str | None = None
-    """What to group by, one of `GROUPINGS`."""
+    """A key of `GROUPINGS`."""
     folded: frozenset[LineKey] = frozenset({OLD})
     """Keys of the groups whose rows are hidden."""
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether it may leave out environments."""
+        """Whether the view may leave out environments."""
         return self.preset is not Preset.ALL or bool(self.query) or self.compares
 
     def chooses_like(self, other: View) -> bool:
@@ -115,24 +114,25 @@ class View:
 
 
 def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
-    """Return the names, given with their numbers of uses, that are used twice or look like another."""
+    """Return the names that are used twice or look like another name. Takes names with their numbers of uses."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
 class AmbiguousNames:
-    """The ambiguous names of a fleet, kept from one listing to the next: names seldom change."""
+    """The ambiguous names of a fleet, cached because names seldom change."""
 
     def __init__(self) -> None:
         self._counts: Mapping[SafeText, int] = {}
         self._found: frozenset[SafeText] = frozenset()
 
     def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
-        """Return what `ambiguous_names` returns of the names of environments; the same object if nothing changed.
+        """Return the ambiguous names of environments; the same object if nothing changed.
 
-        One environment under several profiles is no pair of twins: the id tells nothing apart there.
+        An environment listed under several profiles does not make its name ambiguous: the id would not tell the rows
+        apart.
         """
         rows = [tracked.environment for tracked in environments]
-        counts = dict(Counter([row.label for row in rows]))  # compares faster so
+        counts = dict(Counter([row.label for row in rows]))  # a plain dict compares faster
         if repeated := {label for label, count in counts.items() if count > 1}:
             counts |= Counter(label for label, _ in {(row.label, row.id) for row in rows if row.label in repeated})
         if counts != self._counts:
@@ -141,11 +141,11 @@ class AmbiguousNames:
 
 
 _ID_TAIL: Final = 4
-"""Characters of the id that follow an ambiguous name."""
+"""Characters of the id behind an ambiguous name."""
 
 
 def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> SafeText:
-    """Return the suffix of a name: for an ambiguous one, a space and the end of its id."""
+    """Return the suffix of a name: a space and the end of the id if the name is ambiguous."""
     return composed(f" {id_[-_ID_TAIL:]}") if id_ is not None and name in ambiguous else EMPTY
 
 
@@ -160,7 +160,7 @@ def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[Tracked
 
 
 def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return environments that are sorted by name in the default order."""
+    """Return environments in the default order. The input must be sorted by name."""
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
@@ -178,9 +178,9 @@ def by_value(
     is_inverted: bool,
     rank: Callable[[TrackedEnvironment], Any] | None = None,
 ) -> list[TrackedEnvironment]:
-    """Return environments sorted by a column's value: those without one last; equal ones stay in their order.
+    """Return environments sorted by a column's value, rows without a value last. The sort is stable.
 
-    With `is_inverted`, the greatest value comes first. `rank` returns the value, for a column that has none of its own.
+    With `is_inverted`, the greatest value comes first. `rank` replaces the column's sort value.
     """
     rank = rank or COLUMNS[column].rank
     ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)
@@ -192,7 +192,7 @@ def by_value(
 
 
 def name_key(tracked: TrackedEnvironment) -> str:
-    """Return the key that sorts by name, then id: one text compares faster than a pair, and clean text has no NUL."""
+    """Return the sort key of name, then id. A single text compares faster than a pair, and clean text has no NUL."""
     environment = tracked.environment
     return f"{natural_key(environment.label)}\0{environment.id}"
 
@@ -213,11 +213,11 @@ class GroupHeader:
 
 TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 Line: TypeAlias = "TableLine | BlockLine"
-"""What the cursor can stand on. In the block, an environment is a member of an unfolded incident."""
+"""A line for the cursor. In the block, an environment is a member of an unfolded incident."""
 
 
 def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
-    """Return the index of the line with a key; None if there is none."""
+    """Return the index of the line with a key, or None."""
     if len(key) != _ROW_KEY:
         return next((place for place, line in enumerate(lines) if line.key == key), None)
     profile, id_ = key
@@ -228,7 +228,7 @@ def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
 
 
 def group_key(group: str, value: SafeText | None) -> LineKey:
-    """Return the key of the group with a value; None and an empty text are one group."""
+    """Return the key of the group with a value; None and an empty text are the same group."""
     return ("group", group, value or "")
 
 
@@ -238,9 +238,9 @@ def groups_of(
     folded: frozenset[LineKey],
     stand_in: TrackedEnvironment | None = None,
 ) -> list[TableLine]:
-    """Return the lines for rows in groups, without the rows of groups that are folded.
+    """Return the lines of grouped rows, without the rows of folded groups.
 
-    `group` is one of `GROUPINGS`; `stand_in` decides the group of the row with its key.
+    `group` is a key of `GROUPINGS`; `stand_in` decides the group of the row with its key.
     """
     value_of = GROUPINGS[group]
     values = list(map(value_of, rows))
@@ -258,7 +258,7 @@ def groups_of(
 
 
 def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
-    """Return the lines for environments that have been offline for long; none if there are none."""
+    """Return the lines of environments that have been offline for long."""
     title = clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
     return _group_lines(OLD, title, old, folded) if old else ()
 
