@@ -1,8 +1,7 @@
-"""The types of fields that a filter can name, and what a typed value means to each of them.
+"""The types of filter fields, and the matching of a typed value.
 
-Owns the matching of one value. Must not know which fields there are (`fields`) or the line they stand in (`language`),
-and has no clock: a value becomes a test that takes the moment. Both sides of a comparison are cleaned text, so a pasted
-control character matches the escape that the screen shows for it.
+A value becomes a test that takes the moment. Both sides of a comparison are cleaned text, so a pasted control character
+matches the escape on the screen.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
 NONE = "none"
-"""The value that matches an environment without one; in quotes it is an ordinary text."""
+"""The value that matches an environment without a value; in quotes an ordinary text."""
 
 OPERATORS = (">=", "<=", ">", "<", "=")
-"""The operators before a value, longer ones first."""
+"""Longer operators first."""
 
 
 def _not_acked(_tracked: TrackedEnvironment) -> bool:
@@ -39,18 +38,17 @@ def _not_acked(_tracked: TrackedEnvironment) -> bool:
 
 
 class MatchContext(NamedTuple):
-    """What a test may need besides the environment."""
+    """Facts that a test may need besides the environment."""
 
     now: float
-    """The moment by the server's clock, in ms."""
+    """The moment (server's clock, ms)."""
     is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
-    """Whether a problem is acknowledged."""
     profile: SafeText = NO_PROFILE
-    """The name of the profile where only one is watched, because its rows do not carry it."""
+    """The profile's name if only one is watched, because rows lack the name then."""
 
 
 _NOWHERE = MatchContext(0.0)
-"""The context of the values that completion offers."""
+"""The context of values for completion."""
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 """Whether an environment has a value."""
@@ -58,37 +56,37 @@ Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One of the alternatives of a term. Two are equal if their canonical spelling is."""
+    """An alternative of a term. Values compare by canonical spelling."""
 
     source: str
     """The canonical spelling, which parses to the same value."""
     test: Test = field(compare=False, repr=False)
     limit: Limit | None = field(default=None, compare=False, repr=False)
-    """Set if an operator leaves one side open."""
+    """Set if an operator leaves a side open."""
 
 
 def operator_of(token: Token) -> str:
-    """Return the operator that a value begins with, unquoted; an empty text for none."""
+    """Return the unquoted operator at the begin of a value, or an empty text."""
     return next((operator for operator in OPERATORS if token.shape.startswith(operator)), "")
 
 
 @dataclass(frozen=True)
 class Field(ABC):
-    """A field of the language. Handles what the types share: `none`, operators and ranges."""
+    """A field of the language. Handles `none`, operators and ranges for all types."""
 
     name: str
     about: str
     """A few words for the line of completions."""
 
     def parse(self, token: Token, zone: tzinfo | None) -> Value:
-        """Read one value.
+        """Read a value.
 
         Args:
             token: the value, without the field's name.
-            zone: of dates without an offset; None for this machine's.
+            zone: the zone of dates without an offset; None for this machine's.
 
         Raises:
-            QueryError: if it means nothing to this field.
+            QueryError: if the field cannot have the value.
         """
         if token.shape.casefold() == NONE and (is_missing := self._missing()) is not None:
             return Value(NONE, is_missing)
@@ -101,7 +99,7 @@ class Field(ABC):
 
     @abstractmethod
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
-        """Read a value that is not `none`: `rest` is the value without its operator, one of `OPERATORS` if any."""
+        """Read a value that is not `none`: `rest` is the value without the operator."""
 
     def _compared(
         self,
@@ -110,13 +108,13 @@ class Field(ABC):
         read: Callable[[Token], OrderedLiteral],
         test_of: Callable[[Callable[[Any], bool], str], Test],
     ) -> Value:
-        """Read a literal that has an order, or a range of two.
+        """Read an ordered literal, or a range.
 
         Args:
-            token: what was typed, with its operator.
+            token: the typed token, with the operator.
             operator: one of `OPERATORS`, or an empty text.
-            read: reads one literal.
-            test_of: makes a test of environments from a test of their values and the kind of the literal.
+            read: reads a literal.
+            test_of: makes a test of environments from a test of values and the literal's kind.
         """
         if ".." not in token.shape:
             literal = read(token.part(len(operator)))
@@ -136,20 +134,20 @@ class Field(ABC):
 
 @dataclass(frozen=True)
 class TextField(Field):
-    """A field with any number of texts, one of which must match.
+    """A field with any number of texts, at least one must match.
 
-    A plain value is looked for within the text, one with wildcards must match it whole, one after `=` must equal it.
+    A plain value matches within the text, a value with wildcards the whole text, a value after `=` an equal text.
     """
 
     texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
-    """The texts of an environment; an empty one counts as none."""
+    """The texts of an environment; an empty text counts as none."""
     is_prefix: bool = False
     """A plain value must begin the text: `os:win` must not match darwin, nor `mode:strict` unrestricted."""
     canonical: Callable[[SafeText], SafeText] = lambda typed: typed
-    """Maps another name of a value to the one in `texts`."""
+    """Maps a synonym to the value in `texts`."""
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
-        """Return the values of an environment, for completion; a single None if it has none."""
+        """Return the values of an environment for completion; a single None without values."""
         return [text for text in self.texts(tracked, _NOWHERE) if text] or [None]
 
     def _missing(self) -> Test:
@@ -182,7 +180,7 @@ class TextField(Field):
 
 @dataclass(frozen=True)
 class VersionField(TextField):
-    """A field with a version: it can be compared, and `0.34` matches every 0.34.x. Any other value is a text."""
+    """A field with a version: comparable, and `0.34` matches every 0.34.x. Any other value is a text."""
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
         is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
@@ -200,10 +198,10 @@ class VersionField(TextField):
 
 @dataclass(frozen=True)
 class InstantField(Field):
-    """A field with an instant, matched by the time since then (`>90s`) or by date (`>2026-11-01`)."""
+    """A field with an instant, matched by age (`>90s`) or by date (`>2026-11-01`)."""
 
     instant: Callable[[TrackedEnvironment], float | None]
-    """By the server's clock, in ms; None if there is none."""
+    """The instant (server's clock, ms), or None."""
 
     def _missing(self) -> Test:
         instant = self.instant
@@ -243,7 +241,7 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
         lambda tracked, context: context.is_acked(tracked) or bool(shared_ack_of(tracked.environment)),
     ),
 }
-"""What each status means, and its test. They overlap."""
+"""Each status with description and test; statuses overlap."""
 
 _STATUS_ALIASES = {
     "on": "online",
@@ -253,16 +251,16 @@ _STATUS_ALIASES = {
     "clock?": "doubted",
     "acked": "acknowledged",
 }
-"""The words that the table and the detail pane show."""
+"""The words of the table and the detail pane."""
 
 _SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
-"""Those that the STATE column shows as a word or the beginning of one."""
+"""The statuses that the STATE column shows, possibly abbreviated."""
 _LEAST_LETTERS = 3
 """Letters of an abbreviated status: `on` occurs in too many words, and `status:o` has two meanings."""
 
 
 def state_test(word: str) -> Test | None:
-    """Return the test of the state that a word abbreviates (`off`, `offline`, `late`); None if it abbreviates none."""
+    """Return the test of the state that a word abbreviates (`off`, `offline`, `late`), or None."""
     if len(word) < _LEAST_LETTERS:
         return None
     return next((STATUSES[name][1] for name in _SHOWN_STATUSES if name.startswith(word.casefold())), None)
@@ -270,7 +268,7 @@ def state_test(word: str) -> Test | None:
 
 @dataclass(frozen=True)
 class StatusField(Field):
-    """The verdict and marks, by the beginning of a name: a search within would match `on` in `gone`."""
+    """The verdict and marks, by the begin of a name: a search within would match `on` in `gone`."""
 
     def _missing(self) -> None:
         """Every environment has a state."""

@@ -1,12 +1,10 @@
-"""The lexer of the filter language: a line becomes tokens with their places, and a token a literal or a text pattern.
+"""The lexer of the filter language: a line becomes tokens, and a token a literal or a text pattern.
 
-Owns spaces, quotes, durations, dates, versions and wildcards. Must not know fields or environments. Any text can be
-split into tokens: a quote that is not closed yet is no error here, because it is common while a person types; the token
-carries `is_open` instead.
+Any text can be split: an open quote is common while a person types and sets `is_open` instead of raising.
 
-A date or version covers everything that begins like it: `2026-11-01` is that whole day, `0.34` is every 0.34.x. `>`
-starts after its end and `<` ends before its start, as in npm's `>0.34`. A compared duration is exact (`>2m` is more
-than 120 s); without an operator, `2m` covers the ages that the screen shows as `2m`.
+A date or version covers everything that begins alike: `2026-11-01` is the whole day, `0.34` every 0.34.x. `>` starts
+after that range and `<` ends before, as in npm's `>0.34`. A compared duration is exact (`>2m` is more than 120 s);
+without an operator, `2m` covers the ages shown as `2m`.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ class QueryError(ValueError):
     """A query that cannot be understood.
 
     Attributes:
-        message: what is wrong and what to write instead, in one line.
+        message: the mistake and the remedy, in a line.
         start: index in the query's text at which the mistake begins.
         end: index after the mistake.
     """
@@ -47,7 +45,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A run of characters between spaces, with its quotes removed; or a part of one."""
+    """A run of characters between spaces without quotes, or a part of such a run."""
 
     text: str
     shape: str
@@ -55,7 +53,7 @@ class Token:
     places: tuple[int, ...]
     """The index in the line of each character, and the index after the token."""
     start: int
-    """The index in the line at which the token begins, quotes included."""
+    """The token's first index in the line, quotes included."""
     is_open: bool = False
     """Whether a quote is not closed."""
 
@@ -65,7 +63,7 @@ class Token:
         return self.places[-1]
 
     def part(self, start: int, end: int | None = None) -> Token:
-        """Return the characters from one index of `text` to another."""
+        """Return the characters between two indices of `text`."""
         end = len(self.text) if end is None else end
         first = self.start if start == 0 else self.places[start - 1] + 1
         return Token(self.text[start:end], self.shape[start:end], self.places[start : end + 1], first, self.is_open)
@@ -111,17 +109,17 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def quote_if_needed(text: str) -> str:
-    """Return a text as it must be typed to be taken literally: in quotes if any character has a special meaning."""
+    """Return a text in quotes if any character has a special meaning."""
     if _BARE.fullmatch(text) and ".." not in text and text.casefold() != "none":
         return text
     return quoted(text)
 
 
 def normalize(text: str) -> str:
-    """Return a text for comparison: case-folded, and accents in composed form (macOS file names decompose them)."""
+    """Return a text for comparison: case-folded, accents composed (macOS file names decompose accents)."""
     if text.isascii():
         return text.casefold()
-    # Caseless matching by the Unicode standard decomposes before it folds. Composed again so that `?` is one letter.
+    # Caseless matching by the Unicode standard decomposes before folding. Composed again so that `?` is a letter.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
@@ -146,28 +144,27 @@ _TIME = re.compile(
 Limit: TypeAlias = "tuple[str, Literal['from', 'to'], Any]"
 """The bounded side of a one-sided comparison such as `>90s`: kind, side, position.
 
-Limits of one kind (`age`, `date` or `version`) are comparable by their positions. With the side `from`, values after
-the limit match, with `to` values before the limit.
-"""
+Limits of the same kind (`age`, `date` or `version`) compare by position. With the side `from`, values after the limit
+match, with `to` values before the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedLiteral:
-    """A typed duration (kind `age`, compared with the time since an instant), date (ms) or version (its key).
+    """A typed duration (kind `age`, the time since an instant), date (ms) or version (sort key).
 
-    A version, or the beginning of one, covers a range: 0.34 covers 0.34.12, and 0.34-rc1 comes before it. A duration
-    covers one point: its `end` is the next float above `start`.
+    A version covers a range: 0.34 covers 0.34.12, and 0.34-rc1 sorts before. A duration covers a point: `end` is the
+    next float above `start`.
     """
 
     text: str
     """The canonical spelling."""
     kind: Literal["age", "date", "version"]
     start: Any
-    """The first value that it covers."""
+    """The first covered value."""
     end: Any
-    """Sorts after every value that it covers."""
+    """Sorts after every covered value."""
     shown_end: Any
-    """The first value that the screen shows differently: 3m for `2m`. For a date or a version, the same as `end`."""
+    """The first value that the screen shows differently: 3m for `2m`. For a date or a version, equal to `end`."""
 
     def test(self, operator: str) -> Callable[[Any], bool]:
         """Return the test of a value against this literal; no operator means equality."""
@@ -186,7 +183,7 @@ class OrderedLiteral:
 
     def limit(self, operator: str) -> Limit | None:
         """Return the limit that an operator sets; None for equality, which sets two."""
-        # `>90s,<90s` leaves out a single instant, which counts as nothing: there, a duration ends where it starts.
+        # `>90s,<90s` leaves out only a single instant, so here a duration ends at its start.
         end = self.start if self.kind == "age" else self.end
         limits: dict[str, Limit] = {
             ">": (self.kind, "from", end),
@@ -201,11 +198,11 @@ def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:
     """Read a duration (`90s`, `1h30m`) or a date with or without a time (`2026-11-24T03:00`).
 
     Args:
-        token: what was typed.
-        zone: of dates without an offset; None for this machine's.
+        token: the typed token.
+        zone: the zone of dates without an offset; None for this machine's.
 
     Raises:
-        QueryError: if it is neither, or the date does not exist.
+        QueryError: for anything else, or if the date does not exist.
     """
     if _DURATION.fullmatch(text := token.text.lower()):
         parts = [(int(part[:-1]), _UNITS_MS[part[-1]]) for part in re.findall(r"[0-9]+[a-z]", text)]
@@ -240,7 +237,7 @@ def version_of(token: Token) -> OrderedLiteral:
     """Read a version.
 
     Raises:
-        QueryError: if it is none.
+        QueryError: if the token is no version.
     """
     text = token.text.lower()
     if not is_version(text):
@@ -251,28 +248,28 @@ def version_of(token: Token) -> OrderedLiteral:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A text to look for; false if it is empty."""
+    """A text to search; false if empty."""
 
     pieces: tuple[SafeText, ...]
-    """Literal texts alternating with runs of wildcards: `*` for any characters, `?` for one."""
+    """Literal texts alternating with runs of wildcards: `*` for any characters, `?` for a single character."""
 
     def __bool__(self) -> bool:
         return any(self.pieces)
 
     def __str__(self) -> str:
-        """Return it as it must be typed."""
+        """Return the pattern as a user types it."""
         return "".join(
             piece if index % 2 else quote_if_needed(piece) for index, piece in enumerate(self.pieces) if piece
         )
 
     @property
     def plain(self) -> SafeText | None:
-        """The text, if there are no wildcards."""
+        """The text of a pattern without wildcards."""
         return self.pieces[0] if len(self.pieces) == 1 else None
 
 
 def pattern_of(token: Token) -> Pattern:
-    """Read a text in which `*` and `?` outside quotes are wildcards."""
+    """Read a text in which unquoted `*` and `?` are wildcards."""
     pieces, start = [], 0
     for shape in re.split(r"([*?]+)", token.shape):
         pieces.append(clean(token.text[start : start + len(shape)]))
@@ -281,12 +278,12 @@ def pattern_of(token: Token) -> Pattern:
 
 
 def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
-    """Return the test whether a text, normalised by `normalize`, matches a pattern.
+    """Return the test of a text normalised by `normalize`.
 
-    The text may have several lines: a pattern with wildcards must match one of them whole.
+    A pattern with wildcards must match a whole line of the text.
 
     Args:
-        pattern: what was typed.
+        pattern: the typed pattern.
         is_exact: a pattern without wildcards must be the whole text.
         is_prefix: a pattern without wildcards must begin the text.
     """
@@ -302,7 +299,7 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
 
 
 def wildcards(pattern: Pattern) -> re.Pattern[str]:
-    """Return the expression that finds a line, normalised by `normalize`, which matches a pattern with wildcards."""
+    """Return the expression that finds a normalised line matching a pattern with wildcards."""
     between = [""]
     for index, piece in enumerate(pattern.pieces):
         between[-1] += "." * piece.count("?") if index % 2 else re.escape(normalize(piece))
@@ -311,6 +308,6 @@ def wildcards(pattern: Pattern) -> re.Pattern[str]:
     first, *others = between
     if not others:
         return re.compile(f"^{first}$", re.MULTILINE)
-    # Atomic groups keep it linear: the leftmost match of each piece is as good as any other, so none is retried.
+    # Atomic groups keep the search linear: the leftmost match of each piece is as good as any other.
     middle = "".join(f"(?>.*?{piece})" for piece in others[:-1])
     return re.compile(f"^{first}{middle}.*{others[-1]}$", re.MULTILINE)

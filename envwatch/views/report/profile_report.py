@@ -1,7 +1,6 @@
-"""What happened in a period: the report that is handed over, made of what was recorded, and when nothing was seen.
+"""The report on a profile's recorded period, and the times in which nothing was seen.
 
-Pure: `now` is an argument, and so is the history, which `recorded_in` reads. What happened to environments comes from
-`findings`. The forms of the report belong to `markdown` and `values`.
+`findings` computes the findings about environments; `markdown` and `values` hold the formats.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment, Past
 
 LEAD: Final = timedelta(minutes=30)
-"""How long before a period its polls are read: the longest time between two polls that leaves no gap."""
+"""Polls are read from this time before a period: the longest time between two polls that leaves no gap."""
 _SLEPT, _BLIND, _NO_POLLS = "this machine slept", "blind", "no polls"
 _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.SLEPT: _SLEPT,
@@ -68,13 +67,13 @@ _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.STALLED: "heartbeats stalled",
     Kind.BLIND: _BLIND,
 }
-"""By the kind of event that begins the time; the first one that applies is named for a gap."""
+"""By the kind of event that begins the time; a gap gets the first cause that applies."""
 _ORDER: Final = tuple(_CAUSES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What was recorded under one profile in a period."""
+    """A profile's recorded period."""
 
     profile: SafeText
     """The profile's name in the settings."""
@@ -82,13 +81,13 @@ class Recorded:
     since: WallMs
     until: WallMs
     polls: Sequence[RecordedPoll]
-    """From `LEAD` before the period to its end, in the order of recording; at least one."""
+    """From `LEAD` before the period to the end, in the order of recording; at least one."""
     events: Sequence[Event]
-    """Those of the period, in the order of recording; groups with their members."""
+    """The events of the period with group members, in the order of recording."""
     first: Moment
-    """What was known as the period began, or when the first listing in it came."""
+    """The state at the begin of the period, or at the first listing."""
     last: Moment
-    """What was known after the last poll."""
+    """The state after the last poll."""
 
 
 def recorded_in(  # noqa: PLR0913  the parts of what was recorded
@@ -101,19 +100,19 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
     acks: Acks | None = None,
     server: SafeText = EMPTY,
 ) -> Recorded | None:
-    """Return what was recorded in a period, None for nothing; of the moments it reads the first and the last only.
+    """Return a recorded period, None for nothing. Reads only the first and the last moment.
 
     Args:
         past: the history of the profile.
         since: begin of the period.
         until: end of the period.
         profile: the profile's name in the settings.
-        host: the server that was watched.
-        acks: the acknowledgements at the end of the period; None if only those recorded with the last poll are known.
+        host: the watched server.
+        acks: the acknowledgements at the end of the period; None to use the last poll's.
         server: see `ProfileState.server`; empty for a recording.
 
     Raises:
-        HistoryError: if it cannot be read.
+        HistoryError: if the history cannot be read.
     """
     polls = past.polls(WallMs(since - LEAD / MS), until)
     before = [poll for poll in polls if poll.at < since]
@@ -139,9 +138,9 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
 
 
 def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
-    """Return what was recorded of the environments that a query finds at the begin, at the end, or at an event between.
+    """Return the period narrowed to environments that match at the begin, at the end or at an event.
 
-    What is about the whole fleet stays. The newest version stays that of the whole fleet.
+    Events about the whole fleet stay, as does the newest version of the whole fleet.
     """
     ids = {
         id_
@@ -163,7 +162,7 @@ def _narrowed(moment: Moment, ids: Collection[SafeText]) -> Moment:
 
 
 def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
-    """Return an event about some environments only; None if it is about none of them."""
+    """Return an event narrowed to some environments, or None."""
     if event.members:
         members = tuple(kept for member in event.members if (kept := _of_those(member, ids)) is not None)
         return replace(event, members=members) if members else None
@@ -171,7 +170,7 @@ def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
 
 
 def report_of(recorded: Recorded) -> ProfileReport:
-    """Return the report on one profile."""
+    """Return the report on a profile."""
     profile_state, polls = recorded.last.profile_state, recorded.polls
     clock, environments = profile_state.clock, profile_state.environments
     period = Span(clock.server_time(recorded.since), clock.server_time(recorded.until))
@@ -207,7 +206,7 @@ def report_of(recorded: Recorded) -> ProfileReport:
 
 
 def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) -> Callable[[SafeText], Subject]:
-    """Return the function that gives an environment by its id, under the last name that it has."""
+    """Return the function that gives an environment's subject by id, with the last name."""
     names = {event.id: event.name for event in events if event.id is not None and event.name is not None}
     names |= {tracked.environment.id: tracked.environment.label for tracked in environments}
     ambiguous = ambiguous_names(Counter(names.values()))
@@ -220,7 +219,7 @@ def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) 
 
 
 def _watched(recorded: Recorded, period: Span) -> WatchedTime:
-    """Return when the profile was watched within the period; the newest listing holds until it would be blind."""
+    """Return the watched time within the period; the newest listing counts until its data would be blind."""
     profile_state = recorded.last.profile_state
     watched = WatchedTime.recorded(recorded.polls, recorded.events, profile_state.clock)
     if watched.until is not None and period.until - watched.until <= blind_after(profile_state.interval) / MS:
@@ -271,7 +270,7 @@ def _watch(
 
 
 def _asked_at(poll: RecordedPoll, watched: WatchedTime, profile_state: ProfileState) -> ServerMs:
-    """Return when the first poll of a run was asked for, if its listing began a span; else when it was recorded."""
+    """Return the request time of a run's first poll if its listing began a span; otherwise the recording time."""
     at = profile_state.clock.server_time(poll.at)
     if poll.result is not PollResult.LISTED:
         return at
@@ -293,10 +292,10 @@ def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
 def periods_of(
     events: Sequence[Event], open_at_end: Iterable[Kind], run_ends: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return the times within a period for which events give a cause, oldest first; they may overlap.
+    """Return the times within a period that events explain, oldest first; the times may overlap.
 
-    The events are without groups, oldest first. A period ends with its run of envwatch at the latest, whose last polls
-    are `run_ends`, oldest first; those of the kinds `open_at_end` last until the end.
+    The events are without groups, oldest first. Each time ends at the latest with its run of envwatch, whose last poll
+    is in `run_ends` (oldest first); times of the kinds in `open_at_end` last until the end.
     """
     found: list[Gap] = []
     begun: dict[Kind, Event] = {}
@@ -331,7 +330,7 @@ def periods_of(
 def with_causes(
     unwatched: Iterable[Span], causes: Sequence[Gap], run_starts: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return the times of a period without watching, oldest first, each with why nothing was seen.
+    """Return the unwatched times of a period with causes, oldest first.
 
     `run_starts` are the first polls of runs of envwatch, oldest first.
     """
@@ -349,7 +348,7 @@ def with_causes(
 
 
 def doubts_in(causes: Iterable[Gap], gaps: Sequence[Gap]) -> tuple[Gap, ...]:
-    """Return the times that are in doubt and no gap names: blind ones and sleeps are gaps as far as they count."""
+    """Return the doubtful times outside gaps. Blind times and sleeps count as gaps."""
 
     def is_in_a_gap(doubt: Gap) -> bool:
         return any(gap.began_at < doubt.ended_at and doubt.began_at < gap.ended_at for gap in gaps)
