@@ -1,6 +1,6 @@
-"""What a command that envwatch starts for a row gets to know: variables, never words of its command line.
+"""Variables for commands that envwatch starts for a row. Row values never become words of a command line.
 
-Pure. The values are cleaned text from strangers' machines; a command must quote them like any other input.
+The values are cleaned text from strangers' machines; a command must quote them like any other input.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ if TYPE_CHECKING:
     from envwatch.views.output.environment_list import ListedEnvironment
 
 KEY_VARIABLE: Final = "LETTA_API_KEY"
-"""Never passed on; neither is the variable that a profile names for its key."""
+"""Never passed on, nor is the variable that a profile names for the key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCommand:
-    """A command of the user's own for the row under the cursor."""
+    """A user's command for the row under the cursor."""
 
     name: str
     key: str
-    """In Textual's words."""
+    """A key in Textual's notation."""
     run: tuple[str, ...]
-    """The program and its arguments; no shell reads them."""
+    """The program and arguments, without a shell."""
     description: str
     starts_listener: bool = False
-    """Whether it starts the listener of a row that is down, so that the detail pane names its key."""
+    """Whether the command starts the listener of a down row; the detail pane then names the key."""
 
     @property
     def id(self) -> str:
-        """The id of its binding."""
+        """The id of the binding."""
         return f"command.{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSettings:
-    """The user's own commands, and what they need beside a row."""
+    """The user's commands, and their context besides a row."""
 
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     """By name."""
     secret_variables: frozenset[str] = frozenset()
-    """Names of variables that hold an API key, or a secret of a hook; no command gets these variables."""
+    """Names of variables that hold an API key or a hook's secret; no command gets these variables."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
-    """Names of profiles by those that rows are marked with, which are empty if there is only one."""
+    """Profile names by the rows' profile, which is empty if only one is watched."""
 
     @property
     def start_key(self) -> SafeText:
-        """The key that starts the listener of a row that is down; empty if no command does."""
+        """The key that starts the listener of a down row, or empty."""
         return next((clean(each.key) for each in self.commands.values() if each.starts_listener), EMPTY)
 
 
@@ -80,20 +80,20 @@ _VALUES: Final[Mapping[str, Callable[[ListedEnvironment], SafeText | None]]] = {
 }
 
 ROW_VARIABLES: Final = frozenset((*_VALUES, "ENVWATCH_PROFILE"))
-"""Names of the variables; an envwatch that finds `ENVWATCH_ID` among its own takes none of them for a setting."""
+"""Names of the variables. An envwatch that finds `ENVWATCH_ID` set takes none of the variables for a setting."""
 
 
 EVENT_VARIABLES: Final = frozenset(
     f"ENVWATCH_{name}" for name in ("HOOK", "EVENT", "SUMMARY", "REASON", "INCIDENT", "COUNT", "TIME")
 )
-"""Names of the variables that a hook's command gets as well."""
+"""Further variables for a hook's command."""
 
 NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, EMPTY))
-"""The variables of what is about several environments, or about none."""
+"""The variables for several environments, or for none."""
 
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
-    """Return the variables about a row that a profile lists. All are set; one without a value is empty."""
+    """Return a row's variables. All are set, empty without a value."""
     values = {name: value_of(row) or EMPTY for name, value_of in _VALUES.items()}
     return values | {"ENVWATCH_PROFILE": composed(profile)}
 
@@ -101,7 +101,7 @@ def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
 def child_environment(
     environ: Mapping[str, str], variables: Mapping[str, str], secret_variables: Iterable[str]
 ) -> dict[str, str]:
-    """Return the whole environment of a command: ours without the secrets, and the variables about a row."""
+    """Return the environment of a command: this process's variables without secrets, plus `variables`."""
     hidden = {KEY_VARIABLE, *secret_variables}
     return {name: value for name, value in environ.items() if name not in hidden} | dict(variables)
 

@@ -1,7 +1,4 @@
-"""Environments with their verdicts, as commands and exports give them out, and how lists are joined and filtered.
-
-Pure. The formats are in `output`.
-"""
+"""Environments with verdicts for commands and exports; joins and filters lists. The formats are in `formats`."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ UNKNOWN: Final = clean("unknown")
 
 
 class ListedEnvironment(NamedTuple):
-    """An environment with the moment of its verdict."""
+    """An environment with the moment of the verdict."""
 
     tracked: TrackedEnvironment
     judged_at: ServerMs
@@ -56,34 +53,35 @@ class ListedEnvironment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentList:
-    """Environments with their verdicts: a listing, or what a dashboard shows."""
+    """Environments with verdicts: a listing, or the rows of a dashboard."""
 
     rows: Sequence[ListedEnvironment]
     """In the order of the output."""
     taken_at: float
-    """When the listing was requested, the oldest of several: server's clock, in ms."""
+    """The request time of the oldest listing (server's clock, ms)."""
     rejected: int
     """Rows that could not be read."""
     rejected_ids: frozenset[SafeText] = frozenset()
-    """The ids of those rows, as far as they could be read."""
+    """The readable ids of the rejected rows."""
     is_by_server_clock: bool
-    """False if no response had a Date header, so that this machine's clock was used."""
+    """False if no response had a Date header; then this machine's clock is used."""
     clock_warnings: Sequence[SafeText] = ()
-    """What is wrong with the clocks: one sentence for each profile where they differ by 5 s or more."""
+    """A sentence for each profile whose clocks differ by 5 s or more."""
     filter: SafeText | None = None
     """The query that the rows match."""
     preset: Preset | None = None
-    """The preset that they match as well. It is no part of the query, where terms on one field are alternatives."""
+    """The preset that the rows also match. Kept apart from the query, where terms on the same field are
+    alternatives."""
     hidden: int = 0
     """Environments that do not match."""
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     """Notes by the key of the row."""
     block: Block = NO_BLOCK
-    """The losses that need a person, and the counts of the rows as the dashboard shows the counts."""
+    """The losses that need a person, and the dashboard's counts."""
     remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
-    """Who acknowledged or silenced a row on this machine, in a few words for the table."""
+    """Local acknowledgements and silences by row, in a few words for the table."""
     unlisted: Sequence[SafeText] = ()
-    """Profiles that were requested but could not be listed."""
+    """Requested profiles without a listing."""
 
     @property
     def is_complete(self) -> bool:
@@ -92,22 +90,22 @@ class EnvironmentList:
 
     @property
     def untimed(self) -> int:
-        """How many of the rows have a heartbeat whose time cannot be true."""
+        """The number of rows with an impossible heartbeat time."""
         return sum(row.tracked.has_impossible_time for row in self.rows)
 
     def counts(self) -> Counter[str]:
-        """Return how many of the rows have each state."""
+        """Return the number of rows by state."""
         return Counter(row.state for row in self.rows)
 
 
 def environment_list(listed: Listed, profile_state: ProfileState) -> EnvironmentList:
-    """Return the environments of a first listing, problems first; `profile_state` is the one after it."""
+    """Return the environments of a first listing, problems first; `profile_state` is the state after the listing."""
     judged_at: dict[SafeText, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = profile_state.clock.server_time(page.asked_at)
         # Of an id listed twice, the fleet has chosen one row.
         for row in page.environments:
-            # A row with an impossible time is no longer the one that was received.
+            # The fleet replaces a row with an impossible time.
             if row.id not in judged_at or profile_state.environments[row.id].environment is row:
                 judged_at[row.id] = at
     ordered = in_default_order(profile_state.environments.values())
@@ -131,7 +129,7 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
-    """Return the acknowledgements of rows that are down, and the silences, as WHY has them: `acked: known`."""
+    """Return acknowledgements of down rows, and silences, in the words of WHY: `acked: known`."""
     remarks: dict[EnvironmentKey, SafeText] = {}
     for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
         if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
@@ -151,7 +149,7 @@ def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
 def environment_list_of_rows(
     rows: Sequence[TrackedEnvironment], fleet: Fleet, view: View, acks: Acks, now: Clocks
 ) -> EnvironmentList:
-    """Return the rows that a dashboard shows, in their order, as matched by its view."""
+    """Return the rows of a dashboard in order, as matched by the view."""
     taken_at = {
         profile_state.profile: profile_state.clock.server_time(profile_state.listed.wall)
         for profile_state in fleet
@@ -182,9 +180,9 @@ def environment_list_of_rows(
 
 
 def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = ()) -> EnvironmentList:
-    """Return the environments of several profiles in one list, problems first.
+    """Return the environments of several profiles in a list, problems first.
 
-    There is at least one listing, each of another profile, all with the same filter; `unlisted` profiles have none.
+    Takes at least one listing, each of a different profile and with the same filter; `unlisted` profiles have none.
     """
     rows = {row.tracked.key: row for listing in listings for row in listing.rows}
     return EnvironmentList(
@@ -202,10 +200,10 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
 
 
 def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE) -> EnvironmentList:
-    """Return the environments of one profile that match a query, in the same order.
+    """Return the environments of a profile that match a query, in the same order.
 
-    Words are looked for in every column, whatever the format shows, and ages are of each row's own moment.
-    `profile_name` is given also where only one profile is listed.
+    Every column is searched for words, and ages are of each row's moment. `profile_name` is also set for a single
+    profile.
     """
     if not query:
         return listing
