@@ -1,7 +1,7 @@
 """Name, reader, filter and drawing of each field of a row.
 
-The filter's fields (`query/fields.py`), the table's columns (`views/table/columns.py`) and the lines of the detail pane
-(`views/pane/details.py`) derive from these entries and add fields that no listing contains, such as the state.
+`query/fields.py`, `views/table/columns.py` and `views/pane/details.py` derive from these entries and add fields that no
+listing contains, such as the state.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Match(Enum):
     """How a filter's value matches a text."""
 
     TEXT = auto()
-    """The value occurs in the text."""
+    """Occurs in the text."""
     PREFIX = auto()
-    """The value begins the text: `os:win` must not match darwin."""
+    """Begins the text: `os:win` must not match darwin."""
     VERSION = auto()
-    """The value is a comparable version."""
+    """Compares as a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,21 @@ class Presentation:
     """The presentation of a field that the API sends."""
 
     id: str
-    """The name in filters and settings, and the column's id."""
+    """Name in filters and settings, id of the column."""
     about: str
-    """A few words for the column picker and for the line of completions."""
+    """For the column picker and completions."""
     _: KW_ONLY
     example: str = ""
-    """Values behind `about` in the line of completions."""
+    """Values behind `about` in completions."""
     aliases: tuple[str, ...] = ()
-    """Further names in filters, such as the column's title."""
+    """Further names in filters."""
     match: Match = Match.TEXT
     text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
-    """Returns the text of an environment, unless the field is an instant."""
+    """None if the field is an instant."""
     instant: Callable[[TrackedEnvironment], float | None] | None = None
-    """Returns the instant (server's clock, ms), if the field is one. Filter values are ages or dates."""
+    """Server's clock, ms. Filter values are ages or dates."""
     title: str = ""
-    """The column's title, if different from the id."""
+    """If different from the id."""
     width: int = 0
     """Cells without the space behind; 0 for no column."""
     from_width: int = 160
@@ -60,11 +60,11 @@ class Presentation:
     column_about: str = ""
     """Replaces `about` in the column picker."""
     keep: Literal["start", "ends", "end"] = "ends"
-    """The part that stays when the text is cut."""
+    """The part that survives a cut."""
     pane: str = ""
-    """The label in the detail pane; empty for no line."""
+    """The label in the detail pane, if any."""
     is_id: bool = False
-    """Whether the line stands among the ids, at the end of the pane."""
+    """Whether the line stands among the ids, at the end."""
 
 
 def _attribute(name: str) -> Callable[[TrackedEnvironment], SafeText | None]:

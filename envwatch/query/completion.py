@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from envwatch.query.field_types import Field
 
 MOST = 20
-"""Limit of offered values."""
 
 _TERM_EXAMPLES = (
     ("mode:unrestricted,strict", "either mode"),
@@ -40,14 +39,14 @@ HELP: tuple[tuple[str, str], ...] = (
     ("offline", "that state, or the word in a column"),
     *_TERM_EXAMPLES,
 )
-"""Examples of queries and descriptions of the matching rows."""
+"""With descriptions of the matching rows."""
 
 LOG_HELP: tuple[tuple[str, str], ...] = (
     ("web", "web in the text of an event"),
     ("!flapping", "events without that word"),
     *_TERM_EXAMPLES,
 )
-"""Examples for the event log, where terms match the environment at the time of the event."""
+"""Terms match the environment at the time of the event."""
 
 _COMPARISONS = (">", ">=", "<", "<=")
 _INSTANT_COMPARISONS = (
@@ -62,7 +61,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An offer: replace the line from `start` to `end` with `text`."""
+    """Replaces the line from `start` to `end` with `text`."""
 
     start: int
     end: int
@@ -73,10 +72,7 @@ class Completion:
 def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironment]) -> list[Completion]:
     """Return the completions at the cursor, the likeliest first.
 
-    Args:
-        text: the text in the box.
-        cursor: the index after the last typed character.
-        environments: the fleet, whose values are offered by frequency.
+    `cursor` is the index after the last typed character; values of `environments` are offered by frequency.
     """
     token = _token_at(text, cursor)
     body = token.part(1) if token.shape.startswith("!") else token
@@ -103,7 +99,6 @@ def completions(text: str, cursor: int, environments: Iterable[TrackedEnvironmen
 
 
 def _token_at(text: str, cursor: int) -> Token:
-    """Return the token at or right before the cursor, or an empty token."""
     for token in tokens(text):
         if token.start < cursor <= token.end:
             return token
@@ -120,7 +115,7 @@ def _typed(token: Token, cursor: int) -> str:
 
 
 def _names(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[tuple[str, str]]:
-    """Yield the fields whose name or alias starts with the typed text, with a colon."""
+    """Yield the fields whose name or alias starts with the typed text."""
     prefix = typed.casefold()
     if prefix.startswith(META):
         yield from _metadata_keys(typed[len(META) :], environments)
@@ -134,7 +129,7 @@ def _names(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[t
 
 
 def _statuses(typed: str) -> Iterator[tuple[str, str]]:
-    """Yield the statuses that a word of two letters or more abbreviates, as whole terms."""
+    """Yield the statuses that two letters or more abbreviate, as whole terms."""
     if len(typed) > 1:
         yield from ((f"{STATUS}:{name}", about) for name, about in _matching_statuses(typed))
 
@@ -144,7 +139,7 @@ def _matching_statuses(typed: str) -> Iterator[tuple[str, str]]:
 
 
 def _metadata_keys(typed: str, environments: Iterable[TrackedEnvironment]) -> Iterator[tuple[str, str]]:
-    """Yield the keys of the typed level; a key with further keys ends with a dot."""
+    """Yield the keys of the typed level; a parent key ends with a dot."""
     path, dot, prefix = typed.rpartition(".")
     roots = (tracked.environment.metadata for tracked in environments)
     levels = [level for root in roots if isinstance(level := member(root, path) if dot else root, dict)]
@@ -180,7 +175,6 @@ def _values(
 def _fleet_values(
     field: TextField, operator: str, typed: str, environments: Iterable[TrackedEnvironment]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the fleet's values that the typed text matches, quoted if needed."""
     sought = normalize(typed)
     is_version_field = isinstance(field, VersionField)
     is_prefix = is_version_field or field.is_prefix

@@ -1,7 +1,6 @@
 """The types of filter fields, and the matching of a typed value.
 
-A value becomes a test that takes the moment. Both sides of a comparison are cleaned text, so a pasted control character
-matches the escape on the screen.
+Both sides of a comparison are cleaned text, so a pasted control character matches the escape on the screen.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Limit, OrderedLiteral, Token
 
 NONE = "none"
-"""The value that matches an environment without a value; in quotes an ordinary text."""
+"""Matches an environment without a value; in quotes an ordinary text."""
 
 OPERATORS = (">=", "<=", ">", "<", "=")
 """Longer operators first."""
@@ -44,11 +43,11 @@ class MatchContext(NamedTuple):
     """The moment (server's clock, ms)."""
     is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
     profile: SafeText = NO_PROFILE
-    """The profile's name if only one is watched, because rows lack the name then."""
+    """Set if only one profile is watched: rows lack the name then."""
 
 
 _NOWHERE = MatchContext(0.0)
-"""The context of values for completion."""
+"""For completion."""
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, MatchContext], bool]"
 """Whether an environment has a value."""
@@ -59,14 +58,14 @@ class Value:
     """An alternative of a term. Values compare by canonical spelling."""
 
     source: str
-    """The canonical spelling, which parses to the same value."""
+    """Parses to the same value."""
     test: Test = field(compare=False, repr=False)
     limit: Limit | None = field(default=None, compare=False, repr=False)
     """Set if an operator leaves a side open."""
 
 
 def operator_of(token: Token) -> str:
-    """Return the unquoted operator at the begin of a value, or an empty text."""
+    """Return the unquoted operator of a value, or an empty text."""
     return next((operator for operator in OPERATORS if token.shape.startswith(operator)), "")
 
 
@@ -76,14 +75,10 @@ class Field(ABC):
 
     name: str
     about: str
-    """A few words for the line of completions."""
+    """For the line of completions."""
 
     def parse(self, token: Token, zone: tzinfo | None) -> Value:
-        """Read a value.
-
-        Args:
-            token: the value, without the field's name.
-            zone: the zone of dates without an offset; None for this machine's.
+        """Read a value; `zone` is for dates without an offset (None is this machine's).
 
         Raises:
             QueryError: if the field cannot have the value.
@@ -99,7 +94,7 @@ class Field(ABC):
 
     @abstractmethod
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
-        """Read a value that is not `none`: `rest` is the value without the operator."""
+        """Read any other value; `rest` is the value without the operator."""
 
     def _compared(
         self,
@@ -110,11 +105,7 @@ class Field(ABC):
     ) -> Value:
         """Read an ordered literal, or a range.
 
-        Args:
-            token: the typed token, with the operator.
-            operator: one of `OPERATORS`, or an empty text.
-            read: reads a literal.
-            test_of: makes a test of environments from a test of values and the literal's kind.
+        `test_of` makes a test of environments from a test of values and the literal's kind.
         """
         if ".." not in token.shape:
             literal = read(token.part(len(operator)))
@@ -140,14 +131,14 @@ class TextField(Field):
     """
 
     texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
-    """The texts of an environment; an empty text counts as none."""
+    """An empty text counts as none."""
     is_prefix: bool = False
     """A plain value must begin the text: `os:win` must not match darwin, nor `mode:strict` unrestricted."""
     canonical: Callable[[SafeText], SafeText] = lambda typed: typed
-    """Maps a synonym to the value in `texts`."""
+    """Maps a synonym to the value."""
 
     def values_of(self, tracked: TrackedEnvironment) -> Sequence[SafeText | None]:
-        """Return the values of an environment for completion; a single None without values."""
+        """Return the values for completion; a single None without values."""
         return [text for text in self.texts(tracked, _NOWHERE) if text] or [None]
 
     def _missing(self) -> Test:
@@ -201,7 +192,7 @@ class InstantField(Field):
     """A field with an instant, matched by age (`>90s`) or by date (`>2026-11-01`)."""
 
     instant: Callable[[TrackedEnvironment], float | None]
-    """The instant (server's clock, ms), or None."""
+    """Server's clock, ms."""
 
     def _missing(self) -> Test:
         instant = self.instant
@@ -241,7 +232,7 @@ STATUSES: Mapping[str, tuple[str, Test]] = {
         lambda tracked, context: context.is_acked(tracked) or bool(shared_ack_of(tracked.environment)),
     ),
 }
-"""Each status with description and test; statuses overlap."""
+"""With description and test; statuses overlap."""
 
 _STATUS_ALIASES = {
     "on": "online",
@@ -251,12 +242,12 @@ _STATUS_ALIASES = {
     "clock?": "doubted",
     "acked": "acknowledged",
 }
-"""The words of the table and the detail pane."""
+"""The words of table and detail pane."""
 
 _SHOWN_STATUSES = ("online", "late", "offline", "gone", "missing", "flapping")
-"""The statuses that the STATE column shows, possibly abbreviated."""
+"""Shown in the STATE column, possibly abbreviated."""
 _LEAST_LETTERS = 3
-"""Letters of an abbreviated status: `on` occurs in too many words, and `status:o` has two meanings."""
+"""`on` occurs in too many words, and `status:o` has two meanings."""
 
 
 def state_test(word: str) -> Test | None:
@@ -268,7 +259,7 @@ def state_test(word: str) -> Test | None:
 
 @dataclass(frozen=True)
 class StatusField(Field):
-    """The verdict and marks, by the begin of a name: a search within would match `on` in `gone`."""
+    """The verdict and marks, by the begin of a name: `on` must not match `gone`."""
 
     def _missing(self) -> None:
         """Every environment has a state."""

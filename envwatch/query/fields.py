@@ -1,4 +1,4 @@
-"""The fields of the filter language, and any key of the metadata. `field_types` matches values."""
+"""The fields of the filter language, and any key of the metadata."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from envwatch.query.lexer import Token
 
 META = "meta."
-"""Precedes the path of a metadata key; dots separate levels."""
+"""Precedes a metadata path; dots separate levels."""
 
 STATUS = "status"
 
@@ -52,7 +52,7 @@ def known_field(typed: str) -> str | None:
 
 
 def may_become_field(typed: str) -> bool:
-    """Return whether a text begins a field's name, so that a person may be about to type the name."""
+    """Return whether a person may be about to type a field's name."""
     typed = typed.casefold()
     return typed.startswith(META) or any(name.startswith(typed) for name in (*FIELDS, *ALIASES, META))
 
@@ -90,7 +90,7 @@ def member(value: JsonValue, path: str) -> JsonValue:
 
 
 def _texts_of(value: JsonValue) -> Iterator[SafeText]:
-    """Yield a metadata value as texts: each item of a list, and JSON for anything but a text."""
+    """Yield a metadata value as texts: items of a list, and JSON for anything but a text."""
     if isinstance(value, list):
         for item in value:
             yield from _texts_of(item)
@@ -134,13 +134,13 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
     TextField("command", "a command that it takes", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
-"""The fields that are no single text or instant of the row."""
+"""No single text or instant of the row."""
 
 _ORDER: Final = (
     "status name mode profile version branch directory os host node beat up seen first user pod device connection"
     " listener owner org id update command"
 )
-"""The order of completions; unnamed fields come last."""
+"""Unnamed fields come last."""
 
 _ALL: Final = {field.name: field for field in (*_COMPUTED, *map(_field_of, PRESENTATIONS.values()))}
 
@@ -153,4 +153,4 @@ ALIASES: Final[Mapping[str, str]] = {
     "heartbeat": "beat",
     "commands": "command",
 }
-"""Accepted synonyms from column titles and the detail pane."""
+"""From column titles and the detail pane."""

@@ -9,11 +9,9 @@
 In a word, or a text without an operator, an unquoted `*` matches any characters and an unquoted `?` a single character;
 such a pattern must match the whole text.
 
-Terms on the same field are alternatives, like several values after a colon: `mode:strict mode:unrestricted` equals
-`mode:strict,unrestricted`. Every negated term must hold: `!branch:main` also matches an environment without a branch. A
-word is searched in every visible column; with three letters or more, a word also matches an abbreviated state: `off`,
-`late`, `flap`. `fields` lists the fields; `none` matches an environment without a value, `!field:none` an environment
-with a value.
+Terms on the same field are alternatives, like several values after a colon. Every negated term must hold:
+`!branch:main` also matches an environment without a branch. A word is searched in every visible column; three letters
+or more also match an abbreviated state: `off`, `late`, `flap`. `none` matches an environment without a value.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 
 
 Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
-"""Returns the searched text of a column, without the marks of the screen."""
+"""Returns the searched text of a column, without marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +44,13 @@ class Word:
     """A text that a visible column must show. Words compare by canonical spelling."""
 
     source: str
-    """The canonical spelling, which parses to the same word."""
+    """Parses to the same word."""
     sought: str = field(compare=False, repr=False)
-    """The normalised text; empty if the word has wildcards."""
+    """Normalised; empty if the word has wildcards."""
     matches: Callable[[str], bool] = field(compare=False, repr=False)
-    """Tests a normalised text with a line for each column, or for each part of a sentence."""
+    """Tests a normalised text, a line for each column or part of a sentence."""
     state: Test | None = field(compare=False, repr=False)
-    """The test of the abbreviated state; a match suffices."""
+    """The abbreviated state; a match suffices."""
     is_negated: bool = False
 
     def __str__(self) -> str:
@@ -74,8 +72,7 @@ class Term:
 class SearchCache:
     """The searchable texts of rows, kept between queries to speed up typing.
 
-    Holds a text for each row tested in the last round. A text is reused while the row is the same object and the
-    searched columns are equal.
+    A text is reused while the row is the same object and the searched columns are equal.
     """
 
     __slots__ = ("_columns", "_texts")
@@ -122,7 +119,7 @@ class Query:
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether every term is a `*` alone: such a query matches every environment."""
+        """Whether every term is a `*` alone, which matches everything."""
         sources = [
             [term.source] if isinstance(term, Word) else [value.source for value in term.values]
             for term in self.terms
@@ -138,7 +135,7 @@ class Query:
     def hits(self, text: SafeText) -> list[tuple[int, int]]:
         """Return the spans of the query's words in a text, in order, without overlaps.
 
-        Words with wildcards or `!` have no spans, nor has a text whose length changes when normalised.
+        Words with wildcards or `!` have none, nor a text whose length changes when normalised.
         """
         normal = normalize(text)
         sought = [word.sought for word in self._words if word.sought and not word.is_negated]
@@ -148,7 +145,7 @@ class Query:
         return [match.span() for match in re.finditer(expression, normal)]
 
     def has_words(self, text: str) -> bool:
-        """Return whether the words alone match a normalised text. A pattern must match a whole line."""
+        """Return whether the words alone match a normalised text, a pattern a whole line."""
         return all(word.matches(text) is not word.is_negated for word in self._words)
 
     def has_terms(self, tracked: TrackedEnvironment, context: MatchContext) -> bool:
@@ -160,10 +157,7 @@ class Query:
     ) -> Callable[[TrackedEnvironment], bool]:
         """Return the test of an environment.
 
-        Args:
-            context: the moment and the state of the fleet.
-            columns: the visible columns' search texts.
-            cache: speeds up words if kept from call to call.
+        Words are searched in `columns`; `cache` speeds up words if kept between calls.
         """
         tests = self._tests
         words = [(word.matches, word.state, not word.is_negated) for word in self._words]
@@ -184,11 +178,7 @@ class Query:
 
 
 def parse(text: str, zone: tzinfo | None = None) -> Query:
-    """Parse a query.
-
-    Args:
-        text: the typed text.
-        zone: the zone of dates without an offset; None for this machine's.
+    """Parse a query; `zone` is for dates without an offset (None is this machine's).
 
     Raises:
         QueryError: for the first mistake.
@@ -206,18 +196,13 @@ class PartialQuery:
     query: Query
     """All valid terms."""
     settled: Query
-    """The query without the word at the cursor, if the word may become a field's name."""
+    """Without the word at the cursor, if the word may become a field's name."""
     mistake: QueryError | None
-    """The first mistake."""
+    """The first."""
 
 
 def partial_query(text: str, cursor: int) -> PartialQuery:
-    """Parse a query that is still being typed.
-
-    Args:
-        text: the typed text.
-        cursor: the index after the last typed character.
-    """
+    """Parse a query that is still being typed; `cursor` is the index after the last typed character."""
     from envwatch.query.fields import may_become_field
 
     terms, mistake = _parsed(text, None)
@@ -231,7 +216,6 @@ def partial_query(text: str, cursor: int) -> PartialQuery:
 
 
 def _parsed(text: str, zone: tzinfo | None) -> tuple[list[tuple[Token, Word | Term]], QueryError | None]:
-    """Return the valid terms of a line with tokens, and the first mistake."""
     terms: list[tuple[Token, Word | Term]] = []
     limits: dict[tuple[str, str], dict[str, Any]] = {}
     mistake: QueryError | None = None
@@ -296,7 +280,7 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
 
 
 def _refuse_other_languages(word: Token) -> None:
-    """Refuse a word that is a term in other languages: as a search text, the word would match nothing."""
+    """Refuse a term of other languages, which as a search text would match nothing."""
     from envwatch.query.fields import known_field
 
     if (hint := _CONNECTIVES.get(word.shape)) is not None:
@@ -312,10 +296,7 @@ def _refuse_other_languages(word: Token) -> None:
 def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
     """Refuse alternatives that together match everything: `beat:>30s beat:<90s` is meant as a range.
 
-    Args:
-        limits: the lowest `from` and the highest `to` so far, by field and kind; updated.
-        term: the next term.
-        token: the place of the term.
+    `limits` has the lowest `from` and the highest `to` so far, by field and kind; updated.
     """
     for value in term.values:
         if value.limit is None:

@@ -1,6 +1,6 @@
-"""The lexer of the filter language: a line becomes tokens, and a token a literal or a text pattern.
+"""The lexer of the filter language: a line becomes tokens, a token a literal or a text pattern.
 
-Any text can be split: an open quote is common while a person types and sets `is_open` instead of raising.
+Any text can be split: an open quote is common while a person types and raises nothing.
 
 A date or version covers everything that begins alike: `2026-11-01` is the whole day, `0.34` every 0.34.x. `>` starts
 after that range and `<` ends before, as in npm's `>0.34`. A compared duration is exact (`>2m` is more than 120 s);
@@ -32,7 +32,7 @@ class QueryError(ValueError):
 
     Attributes:
         message: the mistake and the remedy, in a line.
-        start: index in the query's text at which the mistake begins.
+        start: index at which the mistake begins.
         end: index after the mistake.
     """
 
@@ -45,21 +45,20 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A run of characters between spaces without quotes, or a part of such a run."""
+    """Characters between spaces without quotes, or a part of them."""
 
     text: str
     shape: str
-    """The text with `"` in place of each quoted character: an operator found here was typed without quotes."""
+    """The text with `"` for each quoted character: an operator here was typed without quotes."""
     places: tuple[int, ...]
-    """The index in the line of each character, and the index after the token."""
+    """The index of each character, and the index after the token."""
     start: int
-    """The token's first index in the line, quotes included."""
+    """The first index, quotes included."""
     is_open: bool = False
-    """Whether a quote is not closed."""
 
     @property
     def end(self) -> int:
-        """The index in the line after the token."""
+        """The index after the token."""
         return self.places[-1]
 
     def part(self, start: int, end: int | None = None) -> Token:
@@ -82,7 +81,7 @@ class Token:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of a line. A quote within quotes is doubled, as in CSV; a backslash has no special meaning."""
+    """Yield the tokens of a line. A quote within quotes is doubled, as in CSV; a backslash is ordinary."""
     letters: list[tuple[str, str, int]] = []
     start: int | None = None
     is_open, closed_at = False, -2
@@ -109,7 +108,7 @@ def tokens(text: str) -> Iterator[Token]:
 
 
 def quote_if_needed(text: str) -> str:
-    """Return a text in quotes if any character has a special meaning."""
+    """Return a text in quotes if any character is special."""
     if _BARE.fullmatch(text) and ".." not in text and text.casefold() != "none":
         return text
     return quoted(text)
@@ -142,18 +141,17 @@ _TIME = re.compile(
 
 
 Limit: TypeAlias = "tuple[str, Literal['from', 'to'], Any]"
-"""The bounded side of a one-sided comparison such as `>90s`: kind, side, position.
+"""The bounded side of a comparison such as `>90s`: kind, side, position.
 
-Limits of the same kind (`age`, `date` or `version`) compare by position. With the side `from`, values after the limit
-match, with `to` values before the limit."""
+Limits of the same kind (`age`, `date` or `version`) compare by position. `from` matches values after the limit, `to`
+values before."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedLiteral:
     """A typed duration (kind `age`, the time since an instant), date (ms) or version (sort key).
 
-    A version covers a range: 0.34 covers 0.34.12, and 0.34-rc1 sorts before. A duration covers a point: `end` is the
-    next float above `start`.
+    0.34 covers 0.34.12, and 0.34-rc1 sorts before. A duration covers a point: `end` is the next float above `start`.
     """
 
     text: str
@@ -164,7 +162,7 @@ class OrderedLiteral:
     end: Any
     """Sorts after every covered value."""
     shown_end: Any
-    """The first value that the screen shows differently: 3m for `2m`. For a date or a version, equal to `end`."""
+    """The first value that the screen shows differently: 3m for `2m`. Otherwise `end`."""
 
     def test(self, operator: str) -> Callable[[Any], bool]:
         """Return the test of a value against this literal; no operator means equality."""
@@ -182,8 +180,8 @@ class OrderedLiteral:
                 return lambda value: start <= value < shown_end
 
     def limit(self, operator: str) -> Limit | None:
-        """Return the limit that an operator sets; None for equality, which sets two."""
-        # `>90s,<90s` leaves out only a single instant, so here a duration ends at its start.
+        """Return the operator's limit; None for equality, which sets two."""
+        # `>90s,<90s` leaves out a single instant, so here a duration ends at its start.
         end = self.start if self.kind == "age" else self.end
         limits: dict[str, Limit] = {
             ">": (self.kind, "from", end),
@@ -197,9 +195,7 @@ class OrderedLiteral:
 def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:
     """Read a duration (`90s`, `1h30m`) or a date with or without a time (`2026-11-24T03:00`).
 
-    Args:
-        token: the typed token.
-        zone: the zone of dates without an offset; None for this machine's.
+    `zone` is for dates without an offset (None is this machine's).
 
     Raises:
         QueryError: for anything else, or if the date does not exist.
@@ -251,20 +247,19 @@ class Pattern:
     """A text to search; false if empty."""
 
     pieces: tuple[SafeText, ...]
-    """Literal texts alternating with runs of wildcards: `*` for any characters, `?` for a single character."""
+    """Literal texts alternating with runs of wildcards: `*` any characters, `?` a single one."""
 
     def __bool__(self) -> bool:
         return any(self.pieces)
 
     def __str__(self) -> str:
-        """Return the pattern as a user types it."""
         return "".join(
             piece if index % 2 else quote_if_needed(piece) for index, piece in enumerate(self.pieces) if piece
         )
 
     @property
     def plain(self) -> SafeText | None:
-        """The text of a pattern without wildcards."""
+        """The text, without wildcards."""
         return self.pieces[0] if len(self.pieces) == 1 else None
 
 
@@ -280,12 +275,8 @@ def pattern_of(token: Token) -> Pattern:
 def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
     """Return the test of a text normalised by `normalize`.
 
-    A pattern with wildcards must match a whole line of the text.
-
-    Args:
-        pattern: the typed pattern.
-        is_exact: a pattern without wildcards must be the whole text.
-        is_prefix: a pattern without wildcards must begin the text.
+    A pattern with wildcards must match a whole line; another must be the text (`is_exact`), begin the text
+    (`is_prefix`), or occur.
     """
     if pattern.plain is None:
         search = wildcards(pattern).search
@@ -299,7 +290,7 @@ def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = Fal
 
 
 def wildcards(pattern: Pattern) -> re.Pattern[str]:
-    """Return the expression that finds a normalised line matching a pattern with wildcards."""
+    """Return the expression that finds a normalised line matching wildcards."""
     between = [""]
     for index, piece in enumerate(pattern.pieces):
         between[-1] += "." * piece.count("?") if index % 2 else re.escape(normalize(piece))

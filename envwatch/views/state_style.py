@@ -1,4 +1,4 @@
-"""The look and the words of states: glyphs, styles, instants, marks, clock warnings. Also the text of JSON values."""
+"""The look and the words of states: glyphs, styles, instants, marks, clock warnings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FAINT: Final = "faint"
 
 
 class Piece(NamedTuple):
-    """A part of a row with a style: a state's name, `FAINT`, a widget's style, or empty for plain text."""
+    """A part of a row. The style is a state's name, `FAINT`, a widget's style, or empty."""
 
     text: SafeText
     style: str = ""
@@ -54,12 +54,12 @@ _DAY_MS: Final = timedelta(days=1) / MS
 
 FLAPPING: Final = clean("flap")
 FLAPPING_GLYPHS: Final = ("≈", "w")
-"""For events and counts; a row keeps the glyph of the presence."""
+"""A row keeps the presence's glyph."""
 CLOCK_SUSPECT: Final = clean("clk?")
 """Replaces the word of the presence."""
 
 UNKNOWN: Final = StateStyle("?", "?", CLOCK_SUSPECT, "unknown")
-"""With the word for an impossible time; a blind row keeps the last verdict's word."""
+"""A blind row keeps the last verdict's word."""
 
 PRESENCE_STYLES: Final[Mapping[Presence, StateStyle]] = {
     Presence.ONLINE: StateStyle("●", "+", clean("on"), "online"),
@@ -76,7 +76,7 @@ HOUR_STYLES: Final[Mapping[UptimeState, StateStyle]] = {
     UptimeState.ABSENT: StateStyle("·", ".", clean("not there"), "gone"),
     UptimeState.UNKNOWN: StateStyle("░", "?", clean("not watched"), "gone"),
 }
-"""The look of an hour of the past; `down` has the tallest glyph."""
+"""`down` has the tallest glyph."""
 
 
 _SGR: Final[Mapping[str, str]] = {
@@ -87,17 +87,16 @@ _SGR: Final[Mapping[str, str]] = {
     "gone": "2",
     "unrestricted": "1;35",
 }
-"""The parameters of `ESC [ … m` by style, as in the theme `envwatch-ansi`. Only red and magenta: a terminal's yellow,
-green and cyan vanish on white."""
+"""Parameters of `ESC [ … m`, as in the theme `envwatch-ansi`. A terminal's yellow, green and cyan vanish on white."""
 
 
 def painted(text: str, style: str) -> str:
-    """Return a text with the escape sequences of a style, if the style has any."""
+    """Return a text with a style's escape sequences, if any."""
     return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if style in _SGR else text
 
 
 def style_of(tracked: TrackedEnvironment, *, is_unknown: bool) -> StateStyle:
-    """Return the look of an environment. Order: an impossible time, unknown, a suspect clock, flapping, presence."""
+    """Return the look by priority: impossible time, unknown, suspect clock, flapping, presence."""
     style = PRESENCE_STYLES[tracked.presence]
     if tracked.has_impossible_time:
         return UNKNOWN
@@ -117,7 +116,7 @@ def glyph_of(presence: Presence, *, ascii_only: bool) -> str:
 
 
 def date_warning(profile_state: ProfileState) -> SafeText | None:
-    """Return a sentence about the server's wrong `Date` header; None if the header is believed."""
+    """Return the error of the server's `Date` header; None if believed."""
     if profile_state.date_error is None:
         return None
     whose = "what it was" if profile_state.clock.is_known else "this machine's clock, and contradicts every heartbeat"
@@ -135,7 +134,7 @@ def clock_warning(profile_state: ProfileState) -> SafeText | None:
 
 
 def clock_error(error_ms: float) -> timedelta:
-    """Return a clock's error, from a minute on rounded to 5 s, because a `Date` header has whole seconds."""
+    """Return a clock's error, from a minute on in steps of 5 s, because `Date` has whole seconds."""
     exact = span(abs(error_ms))
     return exact if exact < _MINUTE else _FIVE_SECONDS * round(exact / _FIVE_SECONDS)
 
@@ -150,7 +149,7 @@ def json_text(value: JsonValue) -> SafeText:
 
 
 def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day, or the date and the minute if more than a day from now.
+    """Return the time of day, or date and minute if over a day from now.
 
     Server's clock in ms; `zone` is named unless local (None).
     """
@@ -166,7 +165,7 @@ _ANY_WIDTH: Final = 1_000
 def marked_text(done: str, by: str = "", note: str = "", width: int = _ANY_WIDTH) -> SafeText:
     """Return the mark of a loss: `acked by ana: disk swap`.
 
-    Without room in `width` cells, the note goes first, then the name. The rest may exceed `width`.
+    If wider than `width` cells, the note goes first, then the name.
     """
     named = f"{done} by {by}" if by else done
     whole = f"{named}: {note}" if note else named
@@ -184,8 +183,8 @@ def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) 
 
 
 def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
-    """Return the rest of a silence; `wall` is the local clock in ms.
+    """Return how long a silence lasts; `wall` is this machine's clock in ms.
 
-    Author and note are added if both fit into `width` cells.
+    Author and note follow as far as `width` cells allow.
     """
     return marked_text(f"silenced {minutes_age(span(silence.until - wall))}", silence.by, silence.note, width)

@@ -1,6 +1,6 @@
-"""The wording of the status line (shown moment, problems of the data) and the answers of keys that go back in time.
+"""The wording of the status line, and the answers of keys that go back in time.
 
-A text about data says the problem, the begin, envwatch's belief and the end. A failed poll has a message elsewhere.
+A text about data says the problem, the begin, envwatch's belief and the end.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ IS_LIVE: Final = "this is live already: [ goes back, T to a time"
 
 
 def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
-    """Return an instant with the date unless of the present day.
+    """Return an instant, with the date unless today.
 
-    This machine's wall clock in ms; `zone` None is the local zone.
+    This machine's clock in ms; `zone` None is the local zone.
     """
     when, now = moment(at, zone), moment(present, zone)
     if when is None or now is None:
@@ -67,17 +67,14 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
 
 
 def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
-    """Return why the present cannot be seen, for a screen that shows the past, or an empty text.
-
-    The line of the newest loss names the present losses.
-    """
+    """Return why the present cannot be seen, for a screen of the past, or an empty text."""
     if any(profile_state.is_refused for profile_state in fleet):
         return clean("key refused")
     return clean("blind") if any(each.freshness(now) is Freshness.BLIND for each in fleet) else EMPTY
 
 
 def mistake_text(text: str) -> SafeText:
-    """Return a message about a wrongly typed moment, with examples."""
+    """Return a message about a wrongly typed moment."""
     if not text.strip():
         return clean(f"type a moment in the past: {EXAMPLES}")
     return clean(f"no moment in the past; write {EXAMPLES}")
@@ -104,7 +101,7 @@ def quarantine_badge(profile_state: ProfileState, now: Clocks) -> tuple[SafeText
 
 
 def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return the reason of the quarantine and the state of the rows meanwhile, or None."""
+    """Return the quarantine's reason and the rows' state, or None."""
     quarantine, since = profile_state.quarantine, profile_state.periods.get(Kind.HELD)
     if quarantine is None or since is None:
         return None
@@ -119,7 +116,7 @@ def quarantine_text(profile_state: ProfileState, now: Clocks, zone: tzinfo | Non
 
 
 def stalled_since(profile_state: ProfileState) -> ServerMs | None:
-    """Return since when no heartbeat advances (server's clock); None while heartbeats advance."""
+    """Return when heartbeats stopped advancing (server's clock), or None."""
     return profile_state.periods.get(Kind.STALLED) if profile_state.stall_detector.is_stalled else None
 
 
@@ -133,7 +130,7 @@ def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeT
 
 
 def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
-    """Return why rows read unknown although polls succeed; None unless all rows are concerned."""
+    """Return why all rows read unknown although polls succeed, or None."""
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)
@@ -156,5 +153,5 @@ def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | N
 
 
 def _is_in_doubt(row: TrackedEnvironment) -> bool:
-    """Return whether a row's heartbeat age is uncertain or the row has no heartbeat to prove anything."""
+    """Return whether a row has no heartbeat of certain age."""
     return row.clock_suspect or not row.environment.connection_id or row.presence.is_absent

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _ROUTE: Final = "/v1/environments"
 _URI: Final = "/:?#[]@!$&'()*+,;=%"
-"""Characters allowed in a URI besides letters, digits and `-._~`."""
+"""Allowed in a URI besides letters, digits and `-._~`."""
 
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
@@ -38,7 +38,7 @@ _WORDS: Final[Mapping[Kind, str]] = {
     Kind.KEY_REFUSED: "refused",
     Kind.KEY_ACCEPTED: "accepted",
 }
-"""Kinds whose word differs from the kind's value."""
+"""Kinds whose word differs from the value."""
 
 
 class CloudEvent(TypedDict, total=False):
@@ -49,20 +49,20 @@ class CloudEvent(TypedDict, total=False):
     source: str
     type: str
     subject: str
-    """Id of the environment, or of the incident; absent for a group or an event about the fleet."""
+    """Id of the environment or incident; absent for a group or the fleet."""
     time: str
-    """RFC 3339, by the server's clock; absent outside the calendar."""
+    """RFC 3339, server's clock; absent outside the calendar."""
     datacontenttype: str
     data: Mapping[str, Any]
 
 
 def source_of(base_url: str) -> str:
-    """Return the source of a server's events: the list's address as a URI."""
+    """Return a source: the URI of the server's list."""
     return quote(f"{base_url.rstrip('/')}{_ROUTE}", safe=_URI)
 
 
 def word_of(event: Event) -> SafeText:
-    """Return a word for the event: `offline`; for a group, the members' kind."""
+    """Return the event in a word: `offline`; for a group, the members' kind."""
     kind = event.kind if event.of is None else event.of
     return clean(_WORDS.get(kind, kind.value))
 
@@ -74,10 +74,10 @@ def type_of(event: Event) -> str:
 
 
 def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
-    """Return an event or a group as a CloudEvent; `monitor` is the state after the event, `source` is from `source_of`.
+    """Return an event or a group as a CloudEvent; `monitor` is the state afterwards, `source` from `source_of`.
 
-    The data has the environment's row after the event, as in `list -o json`, and the change. An event about the fleet
-    or a group has only the change; a group's members are rows.
+    The data has the environment's row, as in `list -o json`, and the change. A group or an event about the fleet has
+    only the change; a group's members are rows.
     """
     return envelope(
         type_of(event),
@@ -111,9 +111,9 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     subject: SafeText | None,
     identity: tuple[str, ...],
 ) -> CloudEvent:
-    """Return data with the attributes of a CloudEvent; `subject` is the id of the single subject, if any.
+    """Return data with the attributes of a CloudEvent.
 
-    `identity` is unique within the source. The event's id is a hash of `identity`, the same wherever it is made.
+    `identity` is unique within the source; the id is a hash of `identity`, the same wherever made.
     """
     digest = blake2s("\0".join(identity).encode(), digest_size=12).hexdigest()
     attributes: CloudEvent = {"specversion": "1.0", "id": f"evt-{digest}", "source": source, "type": type_}
@@ -132,7 +132,7 @@ def line_of(event: CloudEvent) -> bytes:
 def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event | None = None) -> dict[str, Any]:
     """Return an environment's row as in `list -o json`, and the event's change.
 
-    `reason` is the event's reason, or else the state's.
+    `reason` is the event's, or else the state's.
     """
     ack = monitor.ack_of(tracked)
     is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
@@ -150,7 +150,7 @@ def _data(event: Event, monitor: Monitor, now: Clocks) -> dict[str, Any]:
 
 
 def _environment_of(event: Event, monitor: Monitor) -> TrackedEnvironment | None:
-    """Return an event's environment in the current state, or in the event's if gone from the fleet."""
+    """Return an event's environment now, or at the event if gone from the fleet."""
     if event.id is None:
         return None
     return monitor.fleet.tracked((event.profile, event.id)) or tracked_then(event)

@@ -28,13 +28,13 @@ DAY: Final = timedelta(days=1)
 """The longest time on the line."""
 
 _NEEDS_SECONDS: Final = timedelta(minutes=10)
-"""Labels of shorter lines have seconds."""
+"""Shorter lines have seconds."""
 
 _WATCHED, MARKER = ("─", "-"), ("┃", "|")
 """In Unicode and ASCII."""
 
 _STEPS: Final = tuple(timedelta(minutes=minutes) / MS for minutes in (5, 10, 15, 30, 60, 120, 180, 360, 720))
-"""Milliseconds between two hour labels."""
+"""Milliseconds."""
 _LABEL_CELLS: Final = 10
 """Least cells between two hour labels."""
 
@@ -47,7 +47,7 @@ class Mark(NamedTuple):
 
     at: float
     rank: int
-    """A cell shows the mark with the highest rank, of several the last."""
+    """A cell shows the highest rank, of several the last."""
     glyph: str
     ascii: str
     style: str
@@ -55,7 +55,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The content of the line. All instants are by the servers' clocks, in ms, like events."""
+    """The content of the line. All instants are by the servers' clocks, in ms."""
 
     since: float
     until: float
@@ -65,7 +65,7 @@ class Day:
     """The watched times; gaps lie between."""
 
     def covers(self, at: float) -> bool:
-        """Return whether a moment is on the line, or near enough to the end to be marked there."""
+        """Return whether a moment is on the line or near the end."""
         return self.since <= at <= self.until + DAY / MS / 100
 
 
@@ -86,12 +86,12 @@ def _mark(event: Event) -> Mark:
     if kinds & LOSSES:
         return Mark(event.at, 4, look.glyph, look.ascii, "offline")
     rank = 3 if look.style in {"unknown", "late", "offline", "unrestricted"} else 2 if kinds & RETURNS else 1
-    # Unknown states are drawn in reverse elsewhere; here reverse would look like the shown moment.
+    # Unknown states are in reverse elsewhere; here reverse would look like the shown moment.
     return Mark(event.at, rank, look.glyph, look.ascii, "plain" if look.style == "unknown" else look.style)
 
 
 def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
-    """Return the labels of begin and end: times of day, with seconds or the first date if needed."""
+    """Return the labels of begin and end, with seconds or the first date if needed."""
     first, last = moment(day.since, zone), moment(day.until, zone)
     if first is None or last is None:
         return EMPTY, EMPTY
@@ -121,10 +121,9 @@ def _place(day: Day, at: float, width: int) -> int:
 
 
 def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, SafeText]]:
-    """Return the cells at which hours begin, with the time: `06h`, or `06:15` on a line of a few hours.
+    """Return the cells at which hours begin, with the time: `06h`, or `06:15` on a short line.
 
-    Labels at even distances come first, then further hours, the roundest first, because marks may cover the even
-    labels.
+    Even distances come first, then the roundest hours, because marks may cover labels.
     """
     cell_ms = (day.until - day.since) / width if width > 0 else 0.0
     even = next((step for step in _STEPS if step >= _LABEL_CELLS * cell_ms), None)
@@ -151,7 +150,7 @@ def day_runs(
 ) -> list[Piece]:
     """Return the cells of `day_cells` as runs of the same style, with a mark at the visible moment, if any.
 
-    A label of `hour_labels` is written if no mark is in the way and no other label is near.
+    A label needs cells without marks and distance to other labels.
     """
     marked = list(cells)
     if at is not None and marked:

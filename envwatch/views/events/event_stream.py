@@ -1,7 +1,7 @@
 """The lines of `watch`.
 
-An event is always a single line, because all text is cleaned. Columns are aligned. A long name is not cut, so that a
-person can search a log for the name.
+An event is always a single line, because all text is cleaned. A long name is not cut, so that a person can search for
+the name.
 """
 
 from __future__ import annotations
@@ -37,27 +37,25 @@ if TYPE_CHECKING:
 
 
 GAP: Final = "  "
-"""Between two columns."""
 _WORD_CELLS: Final = 11
-"""Cells of `reconnected`, the longest frequent word."""
+"""For `reconnected`, the longest frequent word."""
 _WIDEST_NAME: Final = 40
-"""Limit of the name column's cells; a longer name moves the details of its line."""
+"""A longer name moves the details of its line."""
 _FLEET: Final = clean("-")
-"""Replaces the name of an event about the fleet."""
+"""For the fleet."""
 _INITIAL: Final = clean("initial")
 
 _ASCII: Final = {"→": "->", "…": "...", "–": "-", "·": "-"}
-"""Non-ASCII characters of envwatch's words."""
+"""In envwatch's words."""
 
 
 class Layout(NamedTuple):
-    """The widths of the columns in cells, and the ambiguous names."""
+    """The columns' widths in cells, and the ambiguous names."""
 
     name: int
     profile: int = 0
-    """0 for no column, if only one profile is watched."""
+    """0 for no column."""
     ambiguous: frozenset[SafeText] = frozenset()
-    """Names that need a part of the id."""
     zone: tzinfo = UTC
 
     def named(self, name: SafeText, id_: SafeText) -> SafeText:
@@ -77,7 +75,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
-    """Return widths that suit the names of all environments."""
+    """Return widths that suit all names."""
     named = {(tracked.environment.id, tracked.environment.label) for tracked in fleet.environments}
     ambiguous = AmbiguousNames().among(fleet.environments)
     profile = max(map(cells, fleet.by_profile), default=0) if fleet.are_several else 0
@@ -98,7 +96,7 @@ def event_line(event: Event, layout: Layout) -> SafeText:
 
 
 def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_unknown: bool) -> SafeText:
-    """Return an environment's line at the begin of watching; `at` is the server's clock in ms."""
+    """Return an environment's line at the begin of watching (server's clock, ms)."""
     state = "unknown" if is_unknown else tracked.presence
     reason = "" if tracked.verdict.is_up or is_unknown else f", {tracked.reason}"
     name = layout.named(tracked.environment.label, tracked.environment.id)
@@ -119,7 +117,6 @@ def _padded(text: SafeText, width: int) -> SafeText:
 
 
 def _details(event: Event, zone: tzinfo) -> SafeText:
-    """Return the facts that no earlier column has."""
     lasted = None if event.lasted is None else long_age(event.lasted)
     parts: list[str | None]
     match None if event.members else event.kind:
@@ -143,7 +140,7 @@ def _details(event: Event, zone: tzinfo) -> SafeText:
 
 
 def _without_kind(text: str, event: Event) -> str:
-    """Return an event's sentence without the kind and the number of members, which are in other columns."""
+    """Return an event's sentence without words of other columns."""
     if event.kind is Kind.TOGETHER:
         return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
     if event.members and event.kind is not Kind.WHILE_BLIND:
@@ -165,24 +162,23 @@ class EventStream:
     """Turns events into lines."""
 
     sources: Mapping[SafeText, str]
-    """The event source of each profile, see `cloud_events.source_of`."""
+    """See `cloud_events.source_of`."""
     format: EventFormat = EventFormat.TEXT
     query: Query = field(default_factory=Query)
-    """Selects environments; events about the fleet are always written."""
+    """Events about the fleet are always written."""
     profile_name: SafeText = NO_PROFILE
-    """The profile's name if only one is watched."""
+    """Set if only one profile is watched."""
     has_initial: bool = False
-    """Whether the environments of each first listing are written, before further changes."""
+    """Whether the environments of each first listing are written."""
     encoding: str = "utf-8"
     ascii_only: bool = False
     """Like `encoding`, only for text; JSON is UTF-8."""
     has_colours: bool = False
-    """Whether the word of each text line has the colour of the state."""
     zone: tzinfo = UTC
-    """The zone of times in text; JSON has UTC."""
+    """For text; JSON has UTC."""
 
     def lines(self, before: Monitor, monitor: Monitor, events: Iterable[Event], now: Clocks) -> Iterator[bytes]:
-        """Yield the lines of an update, with line ends, given the monitor before and after."""
+        """Yield the lines of an update, with line ends."""
         if chosen := self._chosen(events, monitor):
             layout = layout_of(monitor.fleet, self.zone)
             for event in chosen:
@@ -195,10 +191,7 @@ class EventStream:
                     )
 
     def past_lines(self, events: Iterable[Event], fleet: Fleet) -> Iterator[bytes]:
-        """Yield the lines of events of earlier runs, with line ends and the rows kept in the events.
-
-        The latest names, from `fleet`, decide the widths.
-        """
+        """Yield the lines of events of earlier runs, with line ends; the names in `fleet` decide the widths."""
         blank = Monitor(Fleet({profile: ProfileState(profile=profile) for profile in self.sources}))
         layout = layout_of(fleet, self.zone)
         for event in self._chosen(events, blank):
@@ -218,7 +211,6 @@ class EventStream:
         return self._encoded(event_line(event, layout), event_style(event).style)
 
     def _encoded(self, line: SafeText, style: str) -> bytes:
-        """Return a line with its end, the word after the time coloured."""
         text: str = line
         if self.has_colours:
             time, word, *_ = text.split(None, 2)

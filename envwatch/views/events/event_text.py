@@ -1,7 +1,4 @@
-"""The wording and the glyph of each event, and the message of a table without rows.
-
-Text composed of cleaned text is clean.
-"""
+"""The wording and the glyph of each event, and the message of a table without rows."""
 
 from __future__ import annotations
 
@@ -62,8 +59,7 @@ _KIND_GLYPHS = {
 def event_style(event: Event, block: Block | None = None) -> StateStyle:
     """Return the glyph and colour of an event in the log.
 
-    With a block, a loss has the colour of a loss only while the loss needs a person: an earlier loss of the same
-    environment is over.
+    With a block, a loss keeps the colour only while the loss needs a person.
     """
     look = _event_style(event)
     if look.style != "offline" or block is None:
@@ -108,13 +104,12 @@ _GROUP_VERBS = {
 }
 
 _NAMES_SHOWN = 8
-"""Members of a group that the sentence names."""
 
 _NAME_CELLS = 24
-"""Cells of a member's name: two fit into a line of 80 cells."""
+"""Two names fit into a line of 80 cells."""
 
 _BLIND_SUMMARY = {Kind.OFFLINE: "went offline", Kind.GONE: "gone", Kind.ONLINE: "back online"}
-"""The kinds counted separately after a blind period, in this order."""
+"""Counted separately after a blind period, in this order."""
 
 
 _RUN_SUMMARY: Mapping[Kind, str] = {
@@ -127,7 +122,7 @@ _RUN_SUMMARY: Mapping[Kind, str] = {
     Kind.RESTARTED: "restarted",
     Kind.RECONNECTED: "reconnected",
 }
-"""The words for counts of changes since the last run."""
+"""For counts of changes since the last run."""
 
 _RUN_SUMMARY_ORDER = (
     "offline",
@@ -155,13 +150,13 @@ def names_text(events: Sequence[Event], most: int = _NAMES_SHOWN) -> str:
 
 
 def several_text(kind: Kind, events: Sequence[Event], how: str = "") -> str:
-    """Return a sentence about several environments without names: `14 went offline`."""
+    """Return a sentence without names: `14 went offline`."""
     verb = _GROUP_VERBS.get(kind)
     return f"{len(events):,} {verb}{how}" if verb else f"{len(events):,} changed{how}: {kind}"
 
 
 def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
-    """Return the sentence of a group with at most `names` names; without names, the shared value stays."""
+    """Return the sentence of a group; without names, the shared value stays."""
     is_together = event.kind is Kind.TOGETHER
     what = several_text(event.of or event.kind, event.members, " together" if is_together and names else "")
     if is_together and event.reason:
@@ -170,7 +165,6 @@ def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
 
 
 def _after(event: Event, what: str) -> str:
-    """Return the sentence of a period's end: the duration and the outcome."""
     return _with_reason(what + _lasted(event, " after"), event)
 
 
@@ -204,7 +198,7 @@ _SHORTER: Mapping[Kind, Callable[[Event], Sequence[str]]] = {
     Kind.RECONNECTED: lambda _: ["reconnected · new connection", "reconnected"],
     Kind.RESTARTED: lambda _: ["restarted · new listener", "restarted"],
 }
-"""Sentences for lines without room for the whole sentence, the longest first."""
+"""For lines without room for the whole sentence, the longest first."""
 
 
 def _while_blind_text(event: Event, since: str, until: str) -> str:
@@ -224,7 +218,7 @@ def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
 
 
 def _run_summary(members: Sequence[Event]) -> str:
-    """Return the numbers of changes between two runs, the worst first: `2 offline, 1 new, 3 versions`."""
+    """Return numbers of changes, the worst first: `2 offline, 1 new, 3 versions`."""
     counts = Counter(_summary_word(member) for member in members)
     found = [(counts[word], word) for word in _RUN_SUMMARY_ORDER if counts[word]]
     return ", ".join(f"{count:,} {word if count > 1 else word.removesuffix('s')}" for count, word in found)
@@ -247,7 +241,7 @@ _TIMED_SENTENCES: Mapping[Kind, Callable[[Event, str, str], str]] = {
     Kind.STALLED: lambda _, since, __: f"upstream heartbeats stalled: none has advanced since {since}",
     Kind.WHILE_BLIND: _while_blind_text,
 }
-"""Sentences with the begin of a period, and the end or the time of notice."""
+"""With the begin of a period, and the end or the time of notice."""
 
 
 def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
@@ -260,9 +254,9 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
 
 
 def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
-    """Return the sentence of an event, with fewer names or a shorter wording if `room` cells require that.
+    """Return the sentence of an event, with fewer names or a shorter wording to fit into `room` cells.
 
-    If nothing fits, the result is the whole sentence, which the caller cuts.
+    If nothing fits, the caller must cut the whole sentence.
     """
     whole = event_text(event, zone)
     if cells(whole) <= room:
@@ -289,7 +283,7 @@ def _is_same_day(at: float, now: float, zone: tzinfo | None) -> bool:
 
 
 def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day, or the date and the minute on another day than the present.
+    """Return the time of day, or on another day the date and the minute.
 
     Server's clock in ms; `zone` is named unless local (None).
     """
@@ -297,7 +291,7 @@ def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
 
 
 def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return the coverage of the event log: begin, dropped events, unwatched time."""
+    """Return the coverage of the event log: begin, unwatched time, dropped events."""
     watched = [each for each in monitor.watched.values() if each.spans]
     if not watched:
         return clean("no listing yet")
@@ -315,7 +309,7 @@ def watched_text(monitor: Monitor, now: Clocks, zone: tzinfo | None) -> SafeText
 
 
 def empty_log_text(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return why the event log is empty, and what will appear in the log."""
+    """Return why the event log is empty, and what will appear."""
     since = watched_since(fleet, now, zone)
     if since is None:
         return clean("Nothing is listed yet. The first listing is the baseline; what changes after it appears here.")
@@ -335,9 +329,9 @@ def _unlisted_text(failure: Failed | None, *, is_past: bool) -> SafeText:
 def empty_table_text(  # noqa: PLR0913  the state of the screen
     fleet: Fleet, view: View, now: Clocks, zone: tzinfo | None = None, *, is_past: bool = False, in_block: int = 0
 ) -> SafeText:
-    """Return why the table has no rows, since when, and a remedy or what will appear.
+    """Return why the table has no rows, and a remedy.
 
-    `is_past` is for a recorded moment; `in_block` is the number of the block's rows that match the view.
+    `in_block` is the number of the block's rows that match the view.
     """
     since = watched_since(fleet, now, zone)
     if since is None:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
-"""The kinds that concern the whole fleet or envwatch's view. The end of such a time is no bad news."""
+"""Kinds that concern the whole fleet or envwatch's view. The end of such a time is no bad news."""
 
 _SEVERAL = 2
-"""Events of a kind in a poll that become a single sentence."""
+"""Events of a kind that become a single sentence."""
 
 _FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
 _STANDS_MS = limits.HEADLINE_STANDS / MS
@@ -31,11 +31,11 @@ _STANDS_MS = limits.HEADLINE_STANDS / MS
 def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
     """Return the newest of the most severe events within `limits.HEADLINE_STANDS`.
 
-    Without a severe event, return the newest, of the same listing the event with most environments; None without
-    events. A loss is no longer severe once all environments are back or replaced, nor is the begin of a period that has
-    ended. Changes of a flapping row are no news.
+    Otherwise, of the newest listing's events, return the event with most environments. A loss is no longer severe once
+    all environments are back or replaced, nor is the begin of a period that has ended. Changes of a flapping row are no
+    news.
 
-    The events are oldest first; `now_of` returns the current moment by the clock of an event's server, in ms.
+    The events are oldest first; `now_of` returns the moment by the event's server, in ms.
     """
     most_severe: Event | None = None
     returned: set[tuple[SafeText, SafeText | None]] = set()
@@ -63,12 +63,11 @@ def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Ev
 
 
 def _is_flap(event: Event) -> bool:
-    """Return whether an event is a loss, a return or a new connection of a flapping row."""
     return event.kind in _FLAPS and event.then is not None and event.then.is_flapping
 
 
 def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
-    """Return the event of `headline` merged with its poll, and the number of the poll's omitted changes.
+    """Return the event of `headline` merged with its poll, and the number of omitted changes.
 
     Single events of the same kind become an event with members.
     """
@@ -83,7 +82,7 @@ def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
 
 
 def same_environment(event: Event, same_poll: Sequence[Event]) -> list[Event]:
-    """Return the poll's further events about the event's environment: an update explains a return."""
+    """Return the poll's further events about the environment: an update explains a return."""
     others = (other for other in same_poll if other is not event and not other.members)
     return [other for other in others if event.id is not None and other.id == event.id]
 
@@ -105,7 +104,7 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 def _severity(event: Event) -> int:
     """Return 2 for fleet-wide events and group losses, 1 for a single loss or a change to unrestricted, 0 for the rest.
 
-    Changes since the last run count no more than a single loss: they must not hide a present loss.
+    Changes since the last run count as a single loss: they must not hide a present loss.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1

@@ -1,11 +1,8 @@
 """Queries as tests: of environments for the alert policy, silences and hooks, of events, and of a fleet for `wait`.
 
-Words are searched in every column, as in `list`.
-
-In the event log, words match the text of an event. A term matches the environment at the time of the event: `pod:p-7`
-finds an environment lost in that pod even if running in another pod now. The state is the state after the event:
-`status:off` finds losses and no returns; `status:changed` finds events that mark a row of the table. Ages are at the
-event.
+Words are searched in every column, in the event log in the text of an event. A term matches the environment at the time
+of the event: `pod:p-7` finds an environment lost in that pod even if running in another pod now. The state is the state
+after the event: `status:off` finds losses and no returns.
 """
 
 from __future__ import annotations
@@ -50,11 +47,11 @@ _TAGS: Final = {
     Kind.MODE: ChangeTag.MODE,
     Kind.VERSION: ChangeTag.VERSION,
 }
-"""The mark of each kind of event that marks a row."""
+"""Kinds that mark a row."""
 
 
 def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
-    """Return a query as a test; `profile` is the name if only one is watched, see `MatchContext`.
+    """Return a query as a test; `profile` is the name if only one is watched.
 
     Raises:
         QueryError: for the first mistake.
@@ -65,14 +62,14 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
 
     @lru_cache(maxsize=4)
     def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test at a moment, made once for all rows of a profile."""
+        """Return the test at a moment, for all rows of a profile."""
         return query.test(MatchContext(now, profile=profile), SEARCHED, cache)
 
     return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
 
 
 def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None:
-    """Return a query as a test, see `matcher_of`; None for a wrong query."""
+    """Return a query as a test; None for a wrong query."""
     try:
         return matcher_of(text, profile)
     except QueryError:
@@ -97,7 +94,7 @@ def tracked_then(event: Event) -> TrackedEnvironment | None:
 
 
 def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], bool]:
-    """Return a query as a test of events by the environment at the time, see `matcher_of`.
+    """Return a query as a test of events by the environment at the time.
 
     Raises:
         QueryError: for the first mistake.
@@ -122,12 +119,12 @@ class EventFilter:
 
     query: Query
     zone: tzinfo | None = None
-    """The zone of instants in the log."""
+    """For instants in the log."""
     is_acked: Callable[[TrackedEnvironment], bool] = lambda _: False
     profile_name: SafeText = NO_PROFILE
-    """The profile's name if only one is watched."""
+    """Set if only one profile is watched."""
     texts: dict[int, str] = field(default_factory=dict)
-    """A cache of searchable texts by the event's `id`, valid while the event exists and the zone is the same."""
+    """A cache by the event's `id`, valid while the event exists and the zone is the same."""
 
     def results(self, event: Event, *groups: Event) -> Iterator[bool]:
         """Yield whether an event matches, or each member of a group; `groups` are the groups around the event."""

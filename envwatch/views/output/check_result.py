@@ -4,7 +4,7 @@ The true count lies between `CheckResult.count` and that number plus the unknown
 
 Source: Monitoring Plugins Development Guidelines, "Plugin Output", "Plugin Return Codes", "Performance data" and
 "Threshold and Ranges". A range is `[@]start:end`, both ends included. `start:` defaults to 0, `~` is negative infinity,
-a missing end is infinity. A value outside raises an alert; with `@`, a value inside.
+a missing end is infinity. A value outside alerts; with `@`, a value inside.
 """
 
 from __future__ import annotations
@@ -41,9 +41,8 @@ if TYPE_CHECKING:
 _NUMBER: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE: Final = re.compile(rf"(?P<inside>@?)(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?", re.ASCII)
 _LONGEST: Final = 64
-"""Characters of a range."""
 _NAMED: Final = 16
-"""Characters of a wrong range that the message repeats."""
+"""Characters repeated in the message about a wrong range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class NagiosRange:
     """A threshold range."""
 
     text: str
-    """As written; performance data repeats the text."""
+    """Performance data repeats the text."""
     start: float
     end: float
     alerts_inside: bool = False
@@ -85,12 +84,12 @@ def _named(text: str) -> SafeText:
 
 _SERVICE: Final = "ENVWATCH"
 _LONGEST_TEXT: Final = 400
-"""Cells of the first line's text: callers send the text as a short message."""
+"""Cells: callers send the first line as a short message."""
 _LONGEST_DETAIL: Final = 200
 _MOST_BYTES: Final = 4096
-"""Limit of the whole output for the oldest callers."""
+"""Limit of the oldest callers for the whole output."""
 _ROOM_FOR_REST: Final = 32
-"""Bytes of the last line, a count of omitted details."""
+"""Bytes of a last line that counts omitted details."""
 
 
 class PluginStatus(IntEnum):
@@ -113,14 +112,13 @@ class PerformanceDatum:
     warning: NagiosRange | None = None
     critical: NagiosRange | None = None
     greatest: float
-    """The greatest possible value; the least is 0."""
+    """The least is 0."""
 
 
 def status_of(values: Iterable[int], warning: NagiosRange | None, critical: NagiosRange | None) -> PluginStatus:
     """Return the status that is certain, given all possible values (at least one).
 
-    UNKNOWN if only some values are OK. If no value is OK, the lesser alert is certain. CRITICAL wins if both thresholds
-    alert on a value.
+    UNKNOWN if only some values are OK. Without an OK value, the lesser alert is certain.
     """
     possible = {_status(value, warning, critical) for value in values}
     return PluginStatus.UNKNOWN if PluginStatus.OK in possible and len(possible) > 1 else min(possible)
@@ -135,9 +133,9 @@ def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | Non
 def output_of(
     status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
 ) -> str:
-    """Return the output: a line of status, text and performance data, and lines for the details that fit.
+    """Return a line of status, text and performance data, and lines for the details that fit.
 
-    The text is a single sentence; the most important detail comes first.
+    The most important detail comes first.
     """
     first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
     if metrics:
@@ -155,7 +153,7 @@ def output_of(
 
 
 def _plain(text: SafeText, width: int) -> SafeText:
-    """Return a text without `|`: a caller looks for performance data behind `|` on every line."""
+    """Return a text without `|`, which begins performance data on every line."""
     return shortened(composed(text.replace("|", "/")), width)
 
 
@@ -170,17 +168,16 @@ def _number(value: float) -> str:
 
 
 _NAMES: Final = 3
-"""Names in the first line."""
 _NAME_CELLS: Final = 40
 _STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING)
-"""The states in performance data: always the same, because graphs are made of them."""
+"""Always the same, because graphs are made of them."""
 
 
 class Metric(StrEnum):
     """The countable kinds of environments."""
 
     PROBLEMS = "problems"
-    """By the alert policy; a loss counts once the loss has lasted for `alert_after`."""
+    """By the alert policy; a loss counts after `alert_after`."""
     OFFLINE = "offline"
     """Off and in the block, as in the status line."""
     LATE = "late"
@@ -193,7 +190,7 @@ class Metric(StrEnum):
 
 
 _SHOWN: Final = frozenset({Metric.OFFLINE, Metric.LATE, Metric.ONLINE})
-"""Follow the status line: rows that read unknown there are unknown here."""
+"""Rows that read unknown in the status line are unknown here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,15 +200,13 @@ class CheckResult:
     of: Metric
     count: int
     named: Sequence[tuple[SafeText, SafeText]]
-    """Name (with profile, if several) and state (with reason and age) of each counted environment.
+    """Name (with profile, if several) and state of each counted environment.
 
     For `ONLINE`, the environments that are not online, which are the news."""
     block: Block
-    """The counts of the status line and of the rule below the block."""
     counted_states: Mapping[Presence, int]
-    """Counted environments by state."""
     acked: int
-    """Problems that do not count because of an acknowledgement."""
+    """Acknowledged problems, which do not count."""
     waiting: int
     """Problems newer than `alert_after`, which do not count yet."""
     unknown: int
@@ -219,9 +214,8 @@ class CheckResult:
     unreadable: int
     """Rows that could not be read."""
     doubts: Sequence[SafeText]
-    """Sentences about unknown environments and doubtful verdicts."""
     total: int
-    """All environments that the filter finds or may find."""
+    """Environments that the filter finds or may find."""
     old: timedelta | None
     """The oldest listing's age unless recent: the serving host may be cut off from the platform."""
     is_listing_empty: bool
@@ -243,7 +237,7 @@ class CheckResult:
         return status, self.text
 
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
-        """Return the performance data: the counted metric with ranges, then the counts of the dashboard."""
+        """Return the performance data: the metric with ranges, then the dashboard's counts."""
         values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
         values["unknown"] = self.block.unknown + self.unreadable
         values |= {aside.value.split()[0]: self.block.asides.get(aside, 0) for aside in Aside}
@@ -283,7 +277,7 @@ class CheckResult:
 
 
 def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks) -> CheckResult:
-    """Count the environments that a matcher finds, after a listing of every profile."""
+    """Count the matching environments, after a listing of every profile."""
     named: list[tuple[TrackedEnvironment, SafeText]] = []
     counted_states: Counter[Presence] = Counter()
     acked = waiting = total = unknown = 0
@@ -343,7 +337,7 @@ def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> lis
 def _test_of(
     of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
 ) -> Callable[[TrackedEnvironment], bool | None]:
-    """Return the test whether an environment counts; the test returns None if unknowable."""
+    """Return the test whether an environment counts, None if unknowable."""
     match of:
         case Metric.PROBLEMS:
             at = profile_state.clock.server_time(now.wall)
@@ -377,7 +371,7 @@ def _unreadable(profile_state: ProfileState) -> int:
 
 
 def _unlisted(profile_state: ProfileState) -> int:
-    """Return the number of expected names that may belong to unreadable rows and so may not be missing."""
+    """Return the number of expected names that unreadable rows may have."""
     if not _unreadable(profile_state):
         return 0
     known = {
@@ -391,7 +385,6 @@ def _unlisted(profile_state: ProfileState) -> int:
 def _doubts(
     profile_state: ProfileState, unreadable: int, untimed: int, undated: int, unlisted: int
 ) -> Iterator[SafeText]:
-    """Yield a sentence for each reason why environments cannot be judged."""
     if unreadable and profile_state.snapshot is not None:
         ids = named_ids(profile_state.snapshot.rejected_ids, unreadable)
         yield clean(f"unknown: {counted(unreadable, 'row')} could not be read{ids}")
@@ -420,7 +413,6 @@ _URGENCY: Final = (Presence.OFFLINE, Presence.LATE, Presence.MISSING, Presence.G
 
 
 def _urgency(tracked: TrackedEnvironment) -> tuple[int, float]:
-    """Return a sort key: the worst state first, then the latest loss."""
     return _URGENCY.index(tracked.presence), -tracked.environment.last_seen_alive_at
 
 

@@ -1,6 +1,6 @@
 """Variables for commands that envwatch starts for a row. Row values never become words of a command line.
 
-The values are cleaned text from strangers' machines; a command must quote them like any other input.
+The values come from strangers' machines; a command must quote the values.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class RowCommand:
 
     name: str
     key: str
-    """A key in Textual's notation."""
+    """In Textual's notation."""
     run: tuple[str, ...]
-    """The program and arguments, without a shell."""
+    """Without a shell."""
     description: str
     starts_listener: bool = False
-    """Whether the command starts the listener of a down row; the detail pane then names the key."""
+    """Whether the command starts a down row's listener; the detail pane then names the key."""
 
     @property
     def id(self) -> str:
@@ -47,13 +47,13 @@ class CommandSettings:
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     """By name."""
     secret_variables: frozenset[str] = frozenset()
-    """Names of variables that hold an API key or a hook's secret; no command gets these variables."""
+    """Variables with an API key or a hook's secret, hidden from commands."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
-    """Profile names by the rows' profile, which is empty if only one is watched."""
+    """By the rows' profile, which is empty if only one is watched."""
 
     @property
     def start_key(self) -> SafeText:
-        """The key that starts the listener of a down row, or empty."""
+        """The key that starts a down row's listener, or empty."""
         return next((clean(each.key) for each in self.commands.values() if each.starts_listener), EMPTY)
 
 
@@ -80,7 +80,7 @@ _VALUES: Final[Mapping[str, Callable[[ListedEnvironment], SafeText | None]]] = {
 }
 
 ROW_VARIABLES: Final = frozenset((*_VALUES, "ENVWATCH_PROFILE"))
-"""Names of the variables. An envwatch that finds `ENVWATCH_ID` set takes none of the variables for a setting."""
+"""If `ENVWATCH_ID` is set, envwatch takes none of these variables for a setting."""
 
 
 EVENT_VARIABLES: Final = frozenset(
@@ -89,11 +89,11 @@ EVENT_VARIABLES: Final = frozenset(
 """Further variables for a hook's command."""
 
 NO_ROW: Final[Mapping[str, SafeText]] = MappingProxyType(dict.fromkeys(ROW_VARIABLES, EMPTY))
-"""The variables for several environments, or for none."""
+"""For several environments, or none."""
 
 
 def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
-    """Return a row's variables. All are set, empty without a value."""
+    """Return a row's variables, empty without a value."""
     values = {name: value_of(row) or EMPTY for name, value_of in _VALUES.items()}
     return values | {"ENVWATCH_PROFILE": composed(profile)}
 
@@ -101,13 +101,13 @@ def row_variables(row: ListedEnvironment, profile: str) -> dict[str, SafeText]:
 def child_environment(
     environ: Mapping[str, str], variables: Mapping[str, str], secret_variables: Iterable[str]
 ) -> dict[str, str]:
-    """Return the environment of a command: this process's variables without secrets, plus `variables`."""
+    """Return a command's environment: this process's variables without secrets, plus `variables`."""
     hidden = {KEY_VARIABLE, *secret_variables}
     return {name: value for name, value in environ.items() if name not in hidden} | dict(variables)
 
 
 def ending_text(code: int) -> str:
-    """Return how a command ended: an exit status, or the number of a signal if negative."""
+    """Return how a command ended: an exit status, or a signal if negative."""
     if code == 0:
         return "done"
     return f"failed with exit status {code}" if code > 0 else f"ended by signal {-code}"

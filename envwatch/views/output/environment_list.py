@@ -1,4 +1,4 @@
-"""Environments with verdicts for commands and exports; joins and filters lists. The formats are in `formats`."""
+"""Environments with verdicts for commands and exports; joins and filters lists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 UNKNOWN: Final = clean("unknown")
-"""The state of an environment whose last verdict is out of date."""
+"""The last verdict is out of date."""
 
 
 class ListedEnvironment(NamedTuple):
@@ -39,11 +39,10 @@ class ListedEnvironment(NamedTuple):
 
     tracked: TrackedEnvironment
     judged_at: ServerMs
-    """The moment of both the verdict and the heartbeat's age."""
+    """For both the verdict and the heartbeat's age."""
     is_unknown: bool = False
     """Whether the verdict is out of date (`ProfileState.is_unknown`)."""
     limits: Limits = Limits()
-    """The thresholds of the profile."""
 
     @property
     def state(self) -> SafeText:
@@ -53,33 +52,30 @@ class ListedEnvironment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentList:
-    """Environments with verdicts: a listing, or the rows of a dashboard."""
+    """A listing with verdicts, or the rows of a dashboard."""
 
     rows: Sequence[ListedEnvironment]
     """In the order of the output."""
     taken_at: float
-    """The request time of the oldest listing (server's clock, ms)."""
+    """When the oldest listing was requested (server's clock, ms)."""
     rejected: int
     """Rows that could not be read."""
     rejected_ids: frozenset[SafeText] = frozenset()
-    """The readable ids of the rejected rows."""
+    """As far as readable."""
     is_by_server_clock: bool
     """False if no response had a Date header; then this machine's clock is used."""
     clock_warnings: Sequence[SafeText] = ()
     """A sentence for each profile whose clocks differ by 5 s or more."""
     filter: SafeText | None = None
-    """The query that the rows match."""
     preset: Preset | None = None
-    """The preset that the rows also match. Kept apart from the query, where terms on the same field are
-    alternatives."""
+    """Apart from the query, where terms on the same field are alternatives."""
     hidden: int = 0
     """Environments that do not match."""
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     """Notes by the key of the row."""
     block: Block = NO_BLOCK
-    """The losses that need a person, and the dashboard's counts."""
     remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
-    """Local acknowledgements and silences by row, in a few words for the table."""
+    """Local acknowledgements and silences in a few words."""
     unlisted: Sequence[SafeText] = ()
     """Requested profiles without a listing."""
 
@@ -99,7 +95,7 @@ class EnvironmentList:
 
 
 def environment_list(listed: Listed, profile_state: ProfileState) -> EnvironmentList:
-    """Return the environments of a first listing, problems first; `profile_state` is the state after the listing."""
+    """Return the environments of a first listing, problems first; `profile_state` is the state afterwards."""
     judged_at: dict[SafeText, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = profile_state.clock.server_time(page.asked_at)
@@ -129,7 +125,7 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
-    """Return acknowledgements of down rows, and silences, in the words of WHY: `acked: known`."""
+    """Return acknowledgements of down rows, and silences: `acked: known`."""
     remarks: dict[EnvironmentKey, SafeText] = {}
     for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
         if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
@@ -149,7 +145,7 @@ def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:
 def environment_list_of_rows(
     rows: Sequence[TrackedEnvironment], fleet: Fleet, view: View, acks: Acks, now: Clocks
 ) -> EnvironmentList:
-    """Return the rows of a dashboard in order, as matched by the view."""
+    """Return the rows of a dashboard in order."""
     taken_at = {
         profile_state.profile: profile_state.clock.server_time(profile_state.listed.wall)
         for profile_state in fleet
@@ -180,9 +176,9 @@ def environment_list_of_rows(
 
 
 def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = ()) -> EnvironmentList:
-    """Return the environments of several profiles in a list, problems first.
+    """Return several profiles' environments in a list, problems first.
 
-    Takes at least one listing, each of a different profile and with the same filter; `unlisted` profiles have none.
+    Each listing (at least one) has a different profile and the same filter; `unlisted` profiles have none.
     """
     rows = {row.tracked.key: row for listing in listings for row in listing.rows}
     return EnvironmentList(
@@ -200,7 +196,7 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
 
 
 def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE) -> EnvironmentList:
-    """Return the environments of a profile that match a query, in the same order.
+    """Return the matching environments of a profile, in the same order.
 
     Every column is searched for words, and ages are of each row's moment. `profile_name` is also set for a single
     profile.

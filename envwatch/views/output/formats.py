@@ -1,7 +1,4 @@
-"""Environments as bytes: JSON, JSON lines, CSV and names for programs, a table and a line for people.
-
-All texts are cleaned before.
-"""
+"""Environments as bytes: JSON, JSON lines, CSV and names for programs, a table and a line for people."""
 
 from __future__ import annotations
 
@@ -85,7 +82,7 @@ def jsonl_of(listing: EnvironmentList) -> Iterator[bytes]:
 def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
     """Yield a header and a line for each environment, in UTF-8: the fields of the JSON, nested fields as JSON.
 
-    No cell is a formula to a spreadsheet. A null is an empty cell, like an empty text.
+    No cell is a formula to a spreadsheet. A null is an empty cell.
     """
     yield _csv_line(ROW_NAMES)
     for row in _rows(listing):
@@ -93,7 +90,7 @@ def csv_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def names_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield names in UTF-8, one a line; the id for a row without a name."""
+    """Yield names in UTF-8, one a line; the id without a name."""
     for row in listing.rows:
         yield f"{row.tracked.environment.label}\n".encode()
 
@@ -101,8 +98,7 @@ def names_of(listing: EnvironmentList) -> Iterator[bytes]:
 def line_of(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
     """Return a line for a prompt or a status bar: counts, `label`, the data's age.
 
-    Rows that cannot be read or judged count as unknown. A profile without a listing has a `?`. `label` names the
-    profiles, or the host.
+    Rows that cannot be read or judged count as unknown. A profile without a listing has a `?`.
     """
     block = replace(listing.block, unknown=listing.block.unknown + listing.rejected)
     parts: list[str] = [counts_text(block, ascii_only=ascii_only, has_online=True)]
@@ -116,15 +112,10 @@ def table_of(
     r"""Yield the lines of an aligned table for people.
 
     Names have priority: the rightmost columns go before a name is cut below `_NAME_AT_LEAST` cells, and a name is never
-    shorter than in a narrower terminal. A name takes at most 40 cells; an ambiguous name ends with a part of the id, as
-    in the dashboard.
+    shorter than in a narrower terminal. A name takes at most 40 cells; an ambiguous name ends with a part of the id.
 
-    Args:
-        listing: the rows.
-        width: cells of the terminal; None for no limit.
-        encoding: the lines' encoding. Characters outside are written as `\x…`.
-        ascii_only: whether glyphs and marks are ASCII; names keep all characters of the encoding.
-        has_colours: whether states are coloured by escape sequences.
+    `width` None has no limit. Characters outside `encoding` are written as `\x…`; `ascii_only` concerns glyphs and
+    marks, not names.
     """
     nothing = "-" if ascii_only else NOTHING
     ellipsis = ".." if ascii_only else "…"
@@ -175,17 +166,16 @@ class _TableLine(NamedTuple):
     age: SafeText
     name: SafeText
     tail: SafeText
-    """The id's end after an ambiguous name; never cut."""
+    """The end of an ambiguous name's id; never cut."""
     others: list[SafeText]
     style: str
-    """The name of the state's style."""
 
     @property
     def cells(self) -> list[SafeText]:
         return [self.state, self.age, composed(self.name + self.tail), *self.others]
 
     def drawn(self, widths: Sequence[int], keeps: Sequence[_Keep], width: int | None, ellipsis: str) -> SafeText:
-        """Return the line, cut to the columns' widths and the terminal's."""
+        """Return the line, cut to columns and terminal."""
         for_state, for_age, for_name, *rooms = widths
         name = shortened(self.name, max(for_name - cells(self.tail), 1), keep="ends", ellipsis=ellipsis)
         fields = [
@@ -223,7 +213,6 @@ def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None
 
 
 def _counted(block: Block) -> Iterator[tuple[int, str]]:
-    """Yield the counts above zero of the status line and of the rule below the block, with words."""
     for presence in (Presence.OFFLINE, Presence.MISSING, Presence.GONE, Presence.LATE, Presence.ONLINE):
         count = block.presences.get(presence, 0)
         if count or presence is Presence.ONLINE:
@@ -233,31 +222,31 @@ def _counted(block: Block) -> Iterator[tuple[int, str]]:
 
 
 def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
-    """Return the time since the last sign of life; None if there never was one."""
+    """Return the time since the last sign of life, if any."""
     seen_at = tracked.environment.last_seen_alive_at
     return None if seen_at == NEVER else short_age(span(now - seen_at))
 
 
 _COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "why", "mode", "version", "branch", "os"))
-"""The columns after state, age and name. In a narrow terminal, the last columns go first."""
+"""In a narrow terminal, the last columns go first."""
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
 """Cells of a name with the part of the id: a UUID with a prefix."""
 _NAME_AT_LEAST: Final = 20
-"""Cells that a name keeps before any other column: rule 8 of the screen."""
+"""Cells that a name keeps: rule 8 of the screen."""
 _WIDEST_OTHER: Final = 30
-"""Cells of a column after the name in a terminal."""
+"""Cells of a column after the name."""
 
 
 def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
-    """Return the widths of the columns that fit into `terminal` cells; later columns are dropped."""
+    """Return the widths of the columns that fit; later columns are dropped."""
     state, age, name, *others = widths
     others = [min(other, _WIDEST_OTHER) for other in others]
     before_name = state + age + 2 * len(_GAP)
 
     def chosen(columns: int) -> tuple[int, int]:
-        """Return the number of columns that fit behind the name, and the cells left for the name."""
+        """Return the number of columns behind the name, and the cells left for the name."""
         goal = min(name, max(_NAME_AT_LEAST, columns // 3))
         left, count = columns - before_name, 0
         for other in others:
@@ -291,25 +280,23 @@ def _row_names() -> Iterator[str]:
 
 
 ROW_NAMES: Final = tuple(_row_names())
-"""The field names in every format for programs. Names, order and types are a stable interface."""
+"""Names, order and types are a stable interface of every format for programs."""
 _EMPTY_ROW: Final[Mapping[str, object]] = dict.fromkeys(ROW_NAMES)
 _INSTANTS: Final = [each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT]
 _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUTPUT_NAMES)
 
 
 def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
-    """Return the fields of an environment by `ROW_NAMES`. envwatch adds some fields to the declared fields.
+    """Return the fields of an environment by `ROW_NAMES`. envwatch adds some fields.
 
     * Instants are ISO 8601 in UTC with milliseconds.
     * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.
     * `reason` is the reason for the state; for a replaced row, `replaced by NAME`.
     * `mode` is as received, including names of older listeners.
     * `profile` is null if only one is watched. With several, an id is unique only within a profile.
-    * `acknowledged` is the acknowledgement's note: `by NAME: note` if from the host that serves the listing.
+    * `acknowledged` is the note here (`note`) or of the serving host, `by NAME: note`.
     * `last_state` is the last verdict if `state` is `unknown`, otherwise null.
-    * `unknown` has the row's fields unknown to this version of envwatch, as received.
-
-    `note` is the note of a local acknowledgement.
+    * `unknown` has fields unknown to this version of envwatch, as received.
     """
     tracked = row.tracked
     environment = tracked.environment

@@ -1,1 +1,1 @@
-"""Texts about environments: the detail pane and its layout, Explain, remedies, the legend."""
+"""Texts about environments: detail pane, Explain, remedies, legend."""

@@ -1,6 +1,6 @@
 """An environment's properties, remedies and events, as labelled lines for the detail pane.
 
-Lines change only with a listing; `state_details` holds lines that change with time.
+Lines change only with a listing, unlike lines of `state_details`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _NO_KEY: Final = EMPTY
 
 EVENTS: Final = 5
-"""Least number of events in the pane, if the environment has as many."""
+"""Least number of events in the pane, if available."""
 
 
 def help_lines(
@@ -50,7 +50,7 @@ def help_lines(
 ) -> Iterator[DetailLine]:
     """Yield remedies: the command to run on that machine with its copy letter, and notes.
 
-    `start_key` is the key that starts the listener of a down environment, or empty.
+    `start_key` is the key that starts a down listener, or empty.
     """
     for remedy in remedies(tracked, profile_state, now, start_key):
         label, notes = remedy.label, remedy.notes
@@ -79,8 +79,7 @@ def event_line(  # noqa: PLR0913  the moment and the options of the screen
 ) -> DetailLine:
     """Return an event of an environment, labelled with the time, or from a day on with the age.
 
-    `now` is the server's clock in ms. `is_named` adds the environment's name. `block` tells losses that need a person
-    from other losses.
+    `now` is the server's clock in ms. `block` tells losses that need a person from other losses.
     """
     look, age = event_style(event, block), span(now - event.at)
     label = f"{short_age(age)} ago" if age >= timedelta(days=1) else clock_text(event.at, zone)[:8]
@@ -93,10 +92,7 @@ def event_line(  # noqa: PLR0913  the moment and the options of the screen
 def about_lines(
     tracked: TrackedEnvironment, profile_state: ProfileState, uptime: SafeText | None, style: TimeStyle
 ) -> Iterator[DetailLine]:
-    """Yield an environment's properties, which change only with a listing.
-
-    `uptime` is the availability in words, unless shown elsewhere.
-    """
+    """Yield an environment's properties; `uptime` is the availability in words, unless shown elsewhere."""
     if tracked.profile:
         yield DetailLine("profile", tracked.profile)
     if tracked.verdict == NEVER_LISTED:
@@ -119,7 +115,6 @@ def about_lines(
 def _line(
     presentation: Presentation, tracked: TrackedEnvironment, profile_state: ProfileState, style: TimeStyle
 ) -> Iterator[DetailLine]:
-    """Yield the line of a field without a special rule."""
     if presentation.instant is None:
         yield from _text_line(presentation, tracked)
     elif (at := presentation.instant(tracked)) is not None and profile_state.listed is not None:
@@ -140,7 +135,7 @@ _COPIED: Final = {
     "id": "environment id",
     "connection": "connection id",
 }
-"""The labels in `COPY_LETTERS` of the fields whose line has a letter."""
+"""The fields whose line has a letter, by label in `COPY_LETTERS`."""
 
 
 def _relations(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
@@ -172,7 +167,7 @@ def _times(tracked: TrackedEnvironment, profile_state: ProfileState, style: Time
 
 
 def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
-    """Yield the ids with copy letters; none for a never listed environment."""
+    """Yield the ids with copy letters; none if never listed."""
     if tracked.verdict == NEVER_LISTED:
         return
     for presentation in PRESENTATIONS.values():
@@ -181,7 +176,6 @@ def id_lines(tracked: TrackedEnvironment) -> Iterator[DetailLine]:
 
 
 def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield the mode with the meaning, and the name that the listener sent."""
     sent = tracked.environment.mode
     mode = mode_of(sent)
     sent_as = f" (sent as {sent})" if mode != sent else ""
@@ -190,7 +184,6 @@ def _mode(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _version(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield the version, compared with the profile's newest."""
     version, newest = tracked.environment.version, profile_state.newest
     text = version or NOTHING
     if version is not None and is_behind(version, newest):
@@ -210,7 +203,6 @@ def _pod(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield system, hardware and Node.js version in a line, then the graphics processors."""
     environment = tracked.environment
     machine = environment.machine or {}
     system = [value for key in ("osName", "osVersion") if isinstance(value := machine.get(key), str)]
@@ -233,7 +225,7 @@ def _host(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
 
 
 def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLine]:
-    """Yield the message protocol, and the undocumented parts that the listener supports."""
+    """Yield the protocol, and the undocumented parts that the listener supports."""
     environment = tracked.environment
     flags = (
         ("paired generations", environment.has_paired_generations),
@@ -245,7 +237,7 @@ def _protocol(tracked: TrackedEnvironment, _: ProfileState) -> Iterator[DetailLi
 
 
 def _memory(size: JsonValue) -> str | None:
-    """Return a size in bytes for people (`32.0 GiB`); None for an absurd size."""
+    """Return a size in bytes for people (`32.0 GiB`); None if absurd."""
     if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size < _MAX_MEMORY:
         return None
     import humanize  # noqa: PLC0415 - 10 ms that the first frame need not wait for
@@ -254,7 +246,6 @@ def _memory(size: JsonValue) -> str | None:
 
 
 def _update(tracked: TrackedEnvironment, profile_state: ProfileState) -> Iterator[DetailLine]:
-    """Yield how the listener is updated. The remedy of an outdated environment stands elsewhere."""
     environment = tracked.environment
     update, ability = environment.self_update, update_text(environment)
     if update is None or ability is None:
@@ -289,21 +280,16 @@ _OWN_LINES: Final[Mapping[str, Callable[[TrackedEnvironment, ProfileState], Iter
     "update": _update,
     "protocol": _protocol,
 }
-"""The fields with a special line, by field id."""
+"""The fields with a special line."""
 
 _KNOWN_MACHINE = frozenset({"osName", "osVersion", "cpu", "architecture", "memoryBytes", "model", "gpus"})
 _KNOWN_UPDATE = frozenset({"supported", "writable", "reason", "manual_command", "install_path"})
 
 _MAX_MEMORY: Final = 2**60
-"""Bytes from which a memory size is nonsense."""
 _MAX_DEPTH: Final = 6
-"""Shown levels of a nested value."""
 _MAX_LINES: Final = 60
-"""Lines for all unknown fields."""
 _MAX_COUNT: Final = 1_000
-"""Limit for counting omitted lines."""
 _MAX_CELLS: Final = 300
-"""The width of a value."""
 
 
 def _unknown(environment: Environment) -> Iterator[DetailLine]:
@@ -333,7 +319,6 @@ def _unknown_fields(environment: Environment) -> Iterator[tuple[str, JsonValue]]
 
 
 def _tree_lines(label: str, value: JsonValue, depth: int) -> Iterator[DetailLine]:
-    """Yield a line for the value, then a line for each member, a step deeper."""
     if not value or not isinstance(value, (dict, list)):
         yield DetailLine(label, shortened(json_text(value), _MAX_CELLS), depth=depth)
     elif depth + 1 == _MAX_DEPTH:
@@ -356,7 +341,7 @@ COPY_LETTERS: Final[Mapping[str, str]] = {
     "a sentence for a chat": "s",
     "JSON": "j",
 }
-"""The copy letter, typed after `y`, by the text's label."""
+"""The letter after `y`, by the text's label."""
 
 
 class Copy(NamedTuple):

@@ -1,6 +1,6 @@
 """The explanation of an environment's verdict: the answer, then every rule with inputs and result.
 
-Uses the values of the verdict and decides nothing, so a reader can check the verdict.
+Decides nothing, so a reader can check the verdict.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _MINUTE: Final = timedelta(minutes=1)
 _EXACT_MS = 600_000.0
-"""Shorter durations are shown to the millisecond: five times the age of a lost heartbeat."""
+"""Shorter durations are exact: five times the age of a lost heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class RuleResult:
 
 
 _Finding: TypeAlias = tuple[str, str, bool]
-"""Inputs, result and `is_against` of a rule, composed of cleaned text."""
+"""Inputs, result and `is_against`, composed of cleaned text."""
 
 
 def answer(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
 ) -> SafeText:
-    """Return the verdict in a sentence, with the instant in `zone` (None is the local zone)."""
+    """Return the verdict in a sentence, with the instant in `zone` (None is local)."""
     verdict = tracked.verdict
     result = verdict.presence.value
     if profile_state.is_unknown(tracked, now):
@@ -70,10 +70,7 @@ def answer(
 def trace(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
 ) -> list[RuleResult]:
-    """Return the result of Letta's client, then every rule in order of application.
-
-    Instants are in `zone` (None is the local zone).
-    """
+    """Return the result of Letta's client, then every rule in order of application."""
     findings = {
         "official client": _official(tracked, profile_state, now),
         "listing": _listing(profile_state, now, zone),
@@ -95,7 +92,7 @@ def trace(
 def explanation_rows(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, zone: tzinfo | None, layout: PaneLayout
 ) -> list[Row]:
-    """Return the answer, a note if the row ends by design, then each rule with the result, and the inputs below."""
+    """Return the answer, then each rule with the result, and the inputs below."""
     profile_state = monitor.fleet.for_environment(tracked)
     rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
     at = profile_state.clock.server_time(now.wall)
@@ -109,7 +106,7 @@ def explanation_rows(
 
 
 def _ms(value: float) -> str:
-    """Return a duration: in milliseconds if a limit may be near, otherwise in the two largest units."""
+    """Return a duration, in milliseconds if a limit may be near."""
     if abs(value) < _EXACT_MS:
         return f"{round(value) / 1000:g} s"
     return f"{'-' if value < 0 else ''}{long_age(span(abs(value)))}"
@@ -261,7 +258,6 @@ def _replacement(tracked: TrackedEnvironment, profile_state: ProfileState) -> _F
 
 
 def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
-    """Return why the replacing row is new."""
     new = next((each for each in others if each.environment.id == tracked.replaced_by), None)
     if new is None:
         return ""
@@ -273,7 +269,6 @@ def _new_row(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) 
 
 
 def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment) -> str:
-    """Return why no other row replaces the row."""
     if not others:
         return ""
     if len(others) >= limits.REPLACEMENT_ROWS:
@@ -287,7 +282,7 @@ def _newest_of(others: Sequence[TrackedEnvironment], tracked: TrackedEnvironment
 
 
 def _official(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> _Finding:
-    """Return the verdict of Letta's client on this machine: the same rule, by the local clock."""
+    """Return the verdict of Letta's client: the same rule, by the local clock."""
     verdict = PresenceRule(limits.Limits()).verdict(tracked.environment, ServerMs(now.wall))
     beat = tracked.environment.last_heartbeat_at
     inputs = "no lastHeartbeat" if beat is None else f"local clock minus lastHeartbeat = {_ms(now.wall - beat)}"

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks
 
 _MAX_LISTED: Final = 8
-"""Values or names in a line."""
 _MAX_CELLS: Final = 20
-"""Cells of a value or name."""
 
 _FIELDS: Final = ("mode", "version", "branch", "os", "pod", "user")
 """Keys of `GROUPINGS`."""
@@ -76,7 +74,7 @@ def problem_lines(
 
 
 def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[DetailLine], list[DetailLine]]:
-    """Return the values that all members share, then the differing values with counts."""
+    """Return the values that all members share, then the differing values."""
     shared, different = [], []
     for label in _FIELDS:
         counts = Counter(filter(None, map(GROUPINGS[label], environments)))
@@ -89,7 +87,7 @@ def common_lines(environments: Sequence[TrackedEnvironment]) -> tuple[list[Detai
 
 
 def newest_events(environments: Sequence[TrackedEnvironment], event_log: EventLog) -> list[Event]:
-    """Return the newest events of the members, the newest first, without groups."""
+    """Return the newest events of the members, without groups."""
     events = (event for tracked in environments for event in event_log.for_environment(tracked.key)[-EVENTS:])
     return nlargest(EVENTS, events, key=lambda event: event.at)
 
@@ -102,13 +100,13 @@ def _silence_text(members: list[TrackedEnvironment], fleet: Fleet, now: Clocks) 
 
 
 def _silent_since(tracked: TrackedEnvironment) -> float:
-    """Return the last sign of life; for a never listed row, the begin of the absence."""
+    """Return the last sign of life, or the begin of a never listed row's absence."""
     seen_at = tracked.environment.last_seen_alive_at
     return tracked.lost_at if seen_at == NEVER else seen_at
 
 
 def _silence_ends_at(profile_state: ProfileState, now: Clocks) -> float:
-    """Return the end of the measured silence (server's clock, ms): the newest listing, or now while fresh."""
+    """Return the end of the measured silence: the newest listing, or now while fresh."""
     listed = profile_state.listed
     return profile_state.clock.server_time(
         now.wall if listed is None or profile_state.freshness(now) is Freshness.LIVE else listed.wall
@@ -121,12 +119,10 @@ def _names(environments: list[TrackedEnvironment]) -> SafeText:
 
 
 def _short(value: SafeText) -> SafeText:
-    """Return a value or name that fits into the narrowest pane."""
     return shortened(value, _MAX_CELLS, keep="ends")
 
 
 def _counts_text(counts: Counter[SafeText], *, without: int) -> SafeText:
-    """Return values with counts, the most frequent first, then the number of members without a value."""
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     parts = [f"{_short(value)} ×{count:,}" for value, count in ranked[:_MAX_LISTED]]
     if more := len(ranked) - len(parts):
@@ -144,7 +140,7 @@ def member_line(
     is_ascii: bool,
     ambiguous: frozenset[SafeText] = frozenset(),
 ) -> DetailLine:
-    """Return a member of an incident: state, duration, name, cause and acknowledgement."""
+    """Return a member of an incident."""
     profile_state, ack = monitor.fleet.for_environment(tracked), monitor.ack_of(tracked)
     look = style_of(tracked, is_unknown=profile_state.is_unknown(tracked, now))
     lasted = for_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY

@@ -1,6 +1,6 @@
 """Lays out the detail pane's labelled lines in rows of a given width.
 
-A row never exceeds the width. A word, a command's argument or an id is broken only if wider than the pane.
+A word, a command's argument or an id is broken only if wider than the pane.
 """
 
 from __future__ import annotations
@@ -33,15 +33,14 @@ LABEL_CELLS: Final = 9
 """Cells of a label with the gap behind."""
 KEY: Final = "key"
 TITLE: Final = "title"
-"""Styles of pieces besides states and `FAINT`."""
+"""Further styles of pieces."""
 
 _SPACE: Final = clean(" ")
 _CONTINUED: Final = clean(" \\")
-"""Ends a continued row of a command: POSIX shells take the pasted rows for one command."""
+"""Ends a continued row: POSIX shells take the pasted rows for one command."""
 _BEFORE_COMMENT: Final = ";|&()<>"
-"""Characters after which, as at the start of a word, `#` begins a comment."""
+"""After these, as at the start of a word, `#` begins a comment."""
 _INDENT: Final = 2
-"""Cells before a command that starts below the label."""
 _SEPARATOR: Final = "·"
 _NOT_TYPEABLE: Final = clean("this terminal cannot show all of it")
 """Replaces a command that in ASCII would name another environment."""
@@ -57,9 +56,9 @@ class Fit(Enum):
     END = auto()
     """Keep the end: a directory."""
     COMMAND = auto()
-    """Wrap between arguments with marks of continuation for POSIX shells."""
+    """Wrap between arguments, with marks of continuation for POSIX shells."""
     WINDOWS_COMMAND = auto()
-    """Wrap between arguments: no mark of continuation works in all shells of Windows."""
+    """Wrap between arguments: no mark works in all shells of Windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,11 @@ class DetailLine:
     label: str
     text: SafeText
     style: str = ""
-    """A state's name in the stylesheet."""
     depth: int = 0
-    """Steps of indentation: the line belongs to the last line before with a smaller depth."""
+    """The line belongs to the last line before with a smaller depth."""
     fit: Fit = Fit.WORDS
     letter: str = ""
-    """The letter, typed after `y`, that copies the whole text; may be empty."""
+    """Copies the whole text after `y`; may be empty."""
 
 
 Row: TypeAlias = tuple[Piece, ...]
@@ -85,7 +83,6 @@ class PaneLayout:
     """The room for the rows, and the glyphs."""
 
     width: int
-    """Cells of a row."""
     is_ascii: bool = False
     ellipsis: str = "…"
     rule: str = "─"
@@ -101,7 +98,7 @@ class PaneLayout:
         return (Piece(composed(head + self.rule * (self.width - cells(head))), FAINT),)
 
     def sentence(self, pieces: Iterable[Piece], indent: int = 0) -> list[Row]:
-        """Return pieces separated by spaces and wrapped; a separator never begins or ends a row."""
+        """Return wrapped pieces; a separator never begins or ends a row."""
         width = self.width - indent
         rows: list[list[Piece]] = [[]]
         room = width
@@ -119,7 +116,7 @@ class PaneLayout:
         return [(*margin, *_joined(row)) for row in rows if row]
 
     def rows(self, line: DetailLine) -> list[Row]:
-        """Return the rows of a labelled line, with the letter at the right edge of the first row."""
+        """Return the rows of a labelled line, with the letter at the right edge of the first."""
         hint = f"y {line.letter}" if line.letter else ""
         label = composed(f"{'  ' * line.depth}{line.label}")
         beside = self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0)
@@ -143,7 +140,7 @@ class PaneLayout:
         return [tuple(head), *((margin, Piece(row, line.style)) for row in body if row)]
 
     def _beside(self, line: DetailLine, room: int) -> list[SafeText] | None:
-        """Return the text next to the label; None for a command that does not fit there."""
+        """Return the text next to the label; None for a command that does not fit."""
         match line.fit:
             case Fit.WORDS if cells(line.text) <= room:
                 return [line.text]
@@ -168,11 +165,11 @@ _UNBROKEN: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:\S+|[0-9][0-9.,]* (?:[KMGT]iB|%|m?s)(?!\w)|[0-9]+[dhm] [0-9]+[hms](?!\w)|\S+",
     re.ASCII,
 )
-"""Unbreakable parts: a date with time, a number with unit, a duration, a word."""
+"""A date with time, a number with unit, a duration, a word."""
 
 
 def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
-    """Yield the unbreakable parts of pieces; parts wider than `width` cells are cut."""
+    """Yield the unbreakable parts of pieces; wider parts are cut."""
     for text, style in pieces:
         for match in _UNBROKEN.finditer(text):
             part = sliced(text, *match.span())
@@ -184,7 +181,6 @@ def _whole_or_words(row: SafeText, part: SafeText) -> Iterable[SafeText]:
 
 
 def _joined(words: Sequence[Piece]) -> Row:
-    """Return words as a row, words of the same style in one piece."""
     pieces: list[Piece] = []
     for style, group in groupby(words, key=lambda word: word.style):
         texts = [word.text for word in group]
@@ -193,7 +189,6 @@ def _joined(words: Sequence[Piece]) -> Row:
 
 
 def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
-    """Yield a text in parts of at most `width` cells, cut between any two characters."""
     start = 0
     for place in range(len(text)):
         if cells(text[start : place + 1]) > width:
@@ -205,8 +200,8 @@ def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
 def command_rows(command: SafeText, width: int, continued: SafeText, *, first: int | None = None) -> list[SafeText]:
     """Return a command in rows of at most `width` cells, broken between arguments only.
 
-    `first` is the room of the first row in cells, if different. A wider argument stands alone in a row and exceeds the
-    room; `continued` ends every row but the last.
+    `first` is the room of the first row, if different. A wider argument stands alone and exceeds the room; `continued`
+    ends every row but the last.
     """
     first = width if first is None else first
     if cells(command) <= first:
@@ -225,8 +220,7 @@ def command_rows(command: SafeText, width: int, continued: SafeText, *, first: i
 def shell_arguments(command: SafeText) -> list[SafeText]:
     """Return the parts of a command between which a POSIX shell allows a break: at spaces outside quotes.
 
-    A comment stays whole, because the second row of a broken comment would be a command. So does the text after an open
-    quote.
+    A comment stays whole: broken, the second row would be a command. So does the text after an open quote.
     """
     parts: list[SafeText] = []
     start, quote, is_escaped = 0, "", False

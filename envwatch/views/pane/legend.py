@@ -1,4 +1,4 @@
-"""The legend of the help: glyphs, tags and colours, made from the values that draw the rows."""
+"""The legend of the help, made from the values that draw the rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ class LegendEntry(NamedTuple):
 
     sign: str
     style: str
-    """The state's name in the stylesheet; empty for the colour of text."""
     meaning: str
 
 
@@ -51,7 +50,7 @@ _DAY: Final[Mapping[Kind, str]] = {
     Kind.RECONNECTED: "reconnected",
     Kind.VERSION: "other change",
 }
-"""Kinds of events with a distinct sign on the line of events."""
+"""With a distinct sign on the line of events."""
 
 
 def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
@@ -75,7 +74,7 @@ def state_entries(rules: Limits, *, ascii_only: bool) -> Sequence[LegendEntry]:
 
 
 def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return the states of an hour of the past, the worst first."""
+    """Return the states of a past hour, the worst first."""
     return [
         LegendEntry(look.ascii if ascii_only else look.glyph, look.style, look.word)
         for look in (HOUR_STYLES[state] for state in UptimeState)
@@ -83,14 +82,14 @@ def hour_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
 
 
 def day_entries(*, ascii_only: bool) -> Sequence[LegendEntry]:
-    """Return the signs on the line of past events, the gravest first."""
+    """Return the signs of past events, the gravest first."""
     looks = [(event_style(Event(kind=kind, at=ServerMs(0))), meaning) for kind, meaning in _DAY.items()]
     entries = [LegendEntry(look.ascii if ascii_only else look.glyph, look.style, meaning) for look, meaning in looks]
     return [*entries, LegendEntry(MARKER[ascii_only], "late", "this moment")]
 
 
 def tag_entries() -> Sequence[LegendEntry]:
-    """Return the tags next to the name, the most important first."""
+    """Return the tags, the most important first."""
     return [LegendEntry(tag, "offline" if tag.is_loss else "online", _TAGS[tag]) for tag in ChangeTag]
 
 

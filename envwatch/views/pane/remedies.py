@@ -1,7 +1,7 @@
 """Remedies for the problems of an environment: the command to run there, and notes.
 
-envwatch runs no command. `letta server` is the only composed command: text from an environment is quoted or left out. A
-reported update command is offered as a command only if the text looks like one.
+envwatch runs no command. In `letta server`, text from an environment is quoted or left out. A reported update command
+must look like a command.
 """
 
 from __future__ import annotations
@@ -36,21 +36,20 @@ class Remedy:
     """The remedy for a problem."""
 
     command: SafeText | None
-    """The command to run on that machine, if one helps."""
+    """To run on that machine."""
     notes: tuple[SafeText, ...]
-    """Advice without a command, or cautions before running the command."""
+    """Advice without a command, or cautions before running one."""
     label: str = "do"
     copy: str = "start command"
-    """The command's label for copying."""
+    """The label for copying."""
 
 
 def remedies(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
 ) -> Iterator[Remedy]:
-    """Yield the remedies for an environment, the most urgent first; none for a healthy environment.
+    """Yield the remedies for an environment, the most urgent first.
 
-    An unknown environment is not called down. `start_key` is the key that starts the listener of a down environment, or
-    empty.
+    An unknown environment is not called down. `start_key` is the key that starts a down listener, or empty.
     """
     if tracked.replaced_by is not None:
         text = f"nothing here: {tracked.reason}, which is this machine under another name"
@@ -71,16 +70,16 @@ def remedies(
 
 
 def is_started_by_command(environment: Environment) -> bool:
-    """Return whether `letta server` brings the environment back, unlike a Desktop app's or the platform's."""
+    """Return whether `letta server` brings the environment back; a Desktop app or sandbox does not come back."""
     return not environment.is_desktop_app and not environment.is_sandbox
 
 
 def start_command(environment: Environment, profile_state: ProfileState) -> SafeText | None:
-    """Return the command that starts this environment's listener again; None if no command line does.
+    """Return the command that starts this environment's listener again, if any.
 
     The same name on the same machine gives the same row. A name that a shell could misread, or that the screen cannot
-    show exactly, is left out: the listener keeps the earlier name. The organization is added only if most rows of the
-    listing have another organization and the version has the option.
+    show exactly, is left out: the listener keeps the earlier name. The organization is added only if most rows have
+    another and the version has the option.
     """
     if not is_started_by_command(environment):
         return None
@@ -110,7 +109,6 @@ def _has(version: SafeText | None, first: SafeText) -> bool:
 
 
 def _is_of_another_organization(environment: Environment, profile_state: ProfileState) -> bool:
-    """Return whether most rows have another organization than a row whose version has the option `--org`."""
     if not _has(environment.version, _FIRST_WITH_ORG):
         return False
     organizations = [each.environment.organization_id for each in profile_state.environments.values()]
@@ -119,7 +117,7 @@ def _is_of_another_organization(environment: Environment, profile_state: Profile
 
 
 def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
-    """Return a name quoted so that every common shell of the system reads the same name, or None.
+    """Return a name quoted alike for every common shell of the system, or None.
 
     A backslash may be the escape of a cleaned character, and shells differ in reading backslashes within single quotes;
     an ellipsis may mark a cut name.
@@ -137,7 +135,7 @@ _COMES_BACK: Final = clean("a machine that is asleep or cut off comes back by it
 _LOG: Final = clean("~/.letta/logs/remote/ there")
 _LOOK_FOR: Final = clean('look for 401, 403 (key refused) or "Replaced" (by a clone)')
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
-"""The reasons under which the platform still has the listener's connection: the listener has not ended."""
+"""The platform still has the listener's connection, so the listener has not ended."""
 _DESKTOP: Final = clean("open the Letta Code desktop app there, with remote access on")
 _SANDBOX: Final = clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
 
@@ -222,10 +220,9 @@ _PUNCTUATION: Final = re.compile(r"\w[,:.](?: |$)|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a
 
 
 def update_command(environment: Environment) -> SafeText | None:
-    """Return the command that updates the listener by hand, as reported by the environment, or None.
+    """Return the reported command that updates the listener by hand, or None.
 
-    Listeners from pip and the Desktop app report a sentence instead. So the text must be a line that begins with a
-    known program.
+    Listeners from pip and the Desktop app report a sentence. So the text must begin with a known program.
     """
     text = reported_update(environment)
     is_command = text is not None and _COMMAND.fullmatch(text) and not _PUNCTUATION.search(text)
@@ -239,9 +236,9 @@ def reported_update(environment: Environment) -> SafeText | None:
 
 
 def outdated_remedy(environment: Environment, profile_state: ProfileState) -> Remedy | None:
-    """Return the remedy for an environment whose version is behind the newest, or None.
+    """Return the remedy for a version behind the newest, or None.
 
-    A listener that updates itself needs a restart; `details.about_lines` shows the command.
+    A listener that updates itself needs a restart.
     """
     if not is_behind(environment.version, profile_state.newest):
         return None

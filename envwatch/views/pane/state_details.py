@@ -1,4 +1,4 @@
-"""The state of an environment in the detail pane: now, with cause, proof and marks, and in the last 24 hours.
+"""The state of an environment in the detail pane, now and in the last 24 hours.
 
 Texts may change with time alone, so durations are in units that seldom change.
 """
@@ -46,11 +46,11 @@ _PING_REASONS: Final = frozenset({Reason.BEATING, Reason.MISSED, Reason.HEARTBEA
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.RETURNED})
 _DAY_MS: Final = DAY / MS
 _AT_LEAST: Final = timedelta(hours=1)
-"""Least watched time for a strip, unless the profile was watched before the start."""
+"""Least watched time for a strip, unless watched before the start."""
 _GAP_AT_LEAST: Final = timedelta(minutes=1)
 """Least unwatched time of an outage worth mentioning."""
 _HOURS: Final = (18, 12, 6)
-"""The hours of the marks between the first mark and now."""
+"""Marks between the first mark and now."""
 
 
 def headline(
@@ -76,7 +76,6 @@ def headline(
 
 
 def _lasted(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> timedelta | None:
-    """Return the age of the displayed state, None if unknown."""
     if profile_state.is_unknown(tracked, now):
         return profile_state.age(now) if profile_state.freshness(now) is Freshness.BLIND else None
     began_at = state_began_at(tracked, profile_state.limits)
@@ -103,7 +102,7 @@ def _causes(
 
 
 def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> Iterator[str]:
-    """Yield the age of the last heartbeat; for a late row, the time until offline."""
+    """Yield the heartbeat's age; for a late row, the time until offline."""
     age = heartbeat_age(tracked.environment, profile_state.clock.server_time(now.wall))
     if age is None or tracked.clock_suspect or not _silence_counts(profile_state, now):
         return
@@ -115,15 +114,14 @@ def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, no
 
 
 def _silence_counts(profile_state: ProfileState, now: Clocks) -> bool:
-    """Return whether a missing heartbeat means anything: listings arrive, and heartbeats of other rows advance."""
+    """Return whether a missing heartbeat means anything: listings arrive, and other rows' heartbeats advance."""
     return profile_state.freshness(now) is Freshness.LIVE and profile_state.stall_detector.beats_count
 
 
 def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks) -> tuple[int, int] | None:
     """Return the pings that an environment can miss before offline, and the missed pings.
 
-    Returns:
-        None if the verdict does not rest on pings (a closed connection), or silence proves nothing at the moment.
+    None if the verdict does not rest on pings, or silence proves nothing.
     """
     if (
         profile_state.listed is None
@@ -139,9 +137,7 @@ def missed_beats(tracked: TrackedEnvironment, profile_state: ProfileState, now: 
 
 
 def proof(tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None) -> SafeText:
-    """Return the proof of the verdict with instants in `zone` (None is the local zone), and the listing's age if not
-    fresh.
-    """
+    """Return the proof of the verdict, and the listing's age if not fresh; `zone` None is local."""
     server_now = profile_state.clock.server_time(now.wall)
     sign = f"last sign of life {instant_text(tracked.environment.last_seen_alive_at, server_now, zone)}"
     if tracked.verdict == NEVER_LISTED:
@@ -185,7 +181,7 @@ def _proof_by_heartbeat(
 
 
 def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[DetailLine]:
-    """Yield the acknowledgement of a problem: age, machine, note."""
+    """Yield the acknowledgement: age, machine, note."""
     if ack is not None:
         note, age = f": {ack.note}" if ack.note else "", span(server_now - ack.at)
         when = "just now" if age < timedelta(minutes=1) else f"{minutes_age(age)} ago"
@@ -195,10 +191,7 @@ def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[Detail
 def shared_lines(
     tracked: TrackedEnvironment, now: Clocks, zone: tzinfo | None, *, is_acked: bool, is_silenced: bool
 ) -> Iterator[DetailLine]:
-    """Yield the serving host's acknowledgement and silence.
-
-    Each is left out if this machine has an acknowledgement (`is_acked`) or a silence (`is_silenced`).
-    """
+    """Yield the serving host's acknowledgement and silence, unless this machine has any (`is_acked`, `is_silenced`)."""
     ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
     if ack is not None and not is_acked:
         yield DetailLine("shared", composed(f"acknowledged {ack.text}"))
@@ -211,7 +204,7 @@ def shared_lines(
 
 
 def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
-    """Yield the silence: rest, author, note; `wall` is the local clock in ms."""
+    """Yield the silence: rest, author, note; `wall` is this machine's clock in ms."""
     if silence is not None:
         note = f": {silence.note}" if silence.note else ""
         yield DetailLine(
@@ -231,8 +224,8 @@ def last_day_rows(
 ) -> list[Row]:
     """Return a strip as wide as the pane, hour marks, the availability and the outages.
 
-    Each cell has the worst state of the cell's time; cells move only when the newest cell is over. Empty if watched for
-    less than an hour and not before the start.
+    A cell has the worst state of its time; cells move when the newest is over. Empty if watched for less than an hour
+    and not before the start.
     """
     intervals = monitor.states_of(tracked, _day_before(tracked, monitor, now), now)
     availability = Availability.from_intervals(intervals)
@@ -252,7 +245,7 @@ def last_day_rows(
 
 
 def hour_marks(width: int, first: str = "-24h") -> SafeText:
-    """Return the hour marks below a strip, where they fit; the line begins with `first`."""
+    """Return the hour marks that fit below a strip; the line begins with `first`."""
     line = list(first[:width].ljust(width))
     marks = [("now", width - 3), *((f"-{hours}h", round((1 - hours / 24) * (width - 1))) for hours in _HOURS)]
     for mark, place in marks:
@@ -263,7 +256,6 @@ def hour_marks(width: int, first: str = "-24h") -> SafeText:
 
 
 def _has_past(tracked: TrackedEnvironment, monitor: Monitor) -> bool:
-    """Return whether the profile was watched before the start."""
     first_at = monitor.watched.get(tracked.profile, NOT_WATCHED).began_at
     began_at = monitor.fleet.for_environment(tracked).began_at
     return first_at is not None and began_at is not None and first_at < began_at
@@ -274,7 +266,6 @@ def _day_before(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> S
 
 
 def _outage_texts(found: Sequence[Outage], now: float, zone: tzinfo | None) -> Iterator[SafeText]:
-    """Yield the number of outages and the longest outage."""
     if not found:
         return
     longest = max(found, key=attrgetter("down"))

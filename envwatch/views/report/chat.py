@@ -1,8 +1,7 @@
-"""Text for a chat: code spans without active content, a sentence about environments, the answer to an acknowledgement.
+"""Text for a chat: code spans, a sentence about environments, the answer to an acknowledgement.
 
-GitHub, Slack and plain text show a code span without interpreting markup. Chats that get the raw text still look for
-mentions and links, so the spans break both up. Exact names are in the JSON. Times carry a zone, because readers of a
-chat live in several.
+A code span hides markup, but chats that get the raw text look for mentions and links, so the spans break both up. Exact
+names are in the JSON. Times carry a zone, because readers of a chat live in several.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 _REPLACED: Final = str.maketrans({"`": "'", "<": "‹", ">": "›", "|": "¦"})
-"""The end of a code span, mentions and links of Slack's API, and the cells of a table."""
+"""Ends of code spans, mentions and links of Slack's API, cells of tables."""
 _MENTION: Final = re.compile(r"(?<![0-9A-Za-z])@")
 """A sign that may begin a mention, unlike in `user@host`."""
 _LINK: Final = re.compile(r"://")
@@ -61,7 +60,7 @@ _OWN_REASON: Final = re.compile(r"[a-z ,]+(?: \([0-9]+ s\))?")
 
 
 def reason_text(reason: SafeText | None) -> str:
-    """Return the reason of a loss: envwatch's words, or a code span if a foreign recording has other words."""
+    """Return a loss's reason: envwatch's words, or a code span of a foreign recording's words."""
     if reason is None:
         return "reason not known"
     return reason if _OWN_REASON.fullmatch(reason) else code_text(reason)
@@ -91,7 +90,7 @@ def joined(items: Iterable[str]) -> str:
 _NAMES: Final = 4
 _REASONS: Final = 4
 _TOGETHER_MS: Final = timedelta(minutes=1) / MS
-"""Begins within this time are written as a single time."""
+"""Begins within this time are written as one."""
 _DAY_MS: Final = timedelta(days=1) / MS
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _UNKNOWN: Final = "unknown"
@@ -106,9 +105,8 @@ class _State(NamedTuple):
     tracked: TrackedEnvironment
     word: str
     since: float | None
-    """When the state began (server's clock, ms); None if unknown."""
+    """Server's clock, ms; None if unknown."""
     now: float
-    """The moment of the sentence (server's clock, ms)."""
     why: str
 
     @property
@@ -127,13 +125,8 @@ def incident_sentence(  # noqa: PLR0913  the facts that it states
 ) -> SafeText:
     """Return a sentence about environments: state, begin, reason, remedy, acknowledgement.
 
-    Args:
-        environments: at least one.
-        monitor: knows the profiles and acknowledgements.
-        now: this machine's clocks.
-        zone: the zone of the times; None for the local zone.
-        shared: the field values that only these environments have, see `Incident.shared`: `pod p-7`.
-        is_past: whether `now` is a recorded moment, which the sentence then names.
+    `environments` has at least one; `shared` is `Incident.shared`. With `is_past`, the sentence names the recorded
+    moment `now`.
     """
     states = [_state_of(tracked, monitor, now) for tracked in environments]
     profiles = {monitor.fleet.for_environment(tracked).profile_name for tracked in environments}
@@ -188,7 +181,6 @@ def _several_text(states: Sequence[_State], profile: str, zone: tzinfo | None, s
 
 
 def _since_text(states: Iterable[_State], zone: tzinfo | None) -> str:
-    """Return the begin of the states and the duration; empty if no begin is known."""
     begins = sorted((state.since, state.now) for state in states if state.since is not None)
     if not begins:
         return ""
@@ -209,7 +201,6 @@ def _time_text(at: float, now: float, zone: tzinfo | None) -> str:
 
 
 def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iterator[str]:
-    """Yield how to start the listeners of the lost environments."""
     down = [state.tracked for state in states if state.is_down and state.tracked.replaced_by is None]
     if len(states) == 1 and down:
         remedy = next(remedies(down[0], monitor.fleet.for_environment(down[0]), now))
@@ -225,7 +216,6 @@ def _what_to_do(states: Sequence[_State], monitor: Monitor, now: Clocks) -> Iter
 
 
 def _who_acknowledged(states: Sequence[_State], monitor: Monitor, zone: tzinfo | None) -> Iterator[str]:
-    """Yield the acknowledgements: the time on this machine, or the name of the host that shares the mark."""
     texts = Counter(text for state in states if (text := _acknowledged_text(state, monitor, zone)))
     if len(texts) == 1 and texts.total() == len(states):
         (text,) = texts
@@ -245,20 +235,13 @@ def _acknowledged_text(state: _State, monitor: Monitor, zone: tzinfo | None) -> 
 
 
 def acknowledged_text(name: str, keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
-    """Return the answer to an acknowledgement: until when it holds, and whether a message can still be sent.
-
-    Args:
-        name: the name of the acknowledged environments.
-        keys: the acknowledged environments.
-        monitor: the state with the acknowledgement.
-        now: this machine's clocks.
-    """
+    """Return the answer to an acknowledgement: until when it holds, and whether a message can still be sent."""
     recovery = "it recovers" if len(keys) == 1 else "they recover"
     return f"acknowledged on this machine until {recovery}: {name}{_about_message(keys, monitor, now)}"
 
 
 def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
-    """Return the fate of the message about losses; empty if the message may have been sent already."""
+    """Return the fate of the message; empty if possibly sent already."""
     waiting = {key_of(loss.event): loss for loss in monitor.incidents.waiting}
     if not waiting.keys() >= set(keys):
         return ""
@@ -273,7 +256,7 @@ def _about_message(keys: Collection[Key], monitor: Monitor, now: Clocks) -> str:
 
 
 def _is_in_time(loss: Loss, monitor: Monitor, now: Clocks) -> bool:
-    """Return whether a process with hooks on this machine reads the acknowledgement before sending a message.
+    """Return whether a hook process here reads the acknowledgement before sending.
 
     Such a process reads acknowledgements at each poll.
     """

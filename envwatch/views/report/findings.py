@@ -1,7 +1,6 @@
-"""Findings about environments in a period: losses, outages, flapping, changes of modes, versions, names and rows.
+"""Findings about environments in a period: losses, outages, flapping and changes.
 
-Sources are the period's events, without groups and oldest first, and the environments at the end. `fleet.outages`
-computes the states over time.
+Sources are the period's events, without groups and oldest first, and the environments at the end.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ if TYPE_CHECKING:
 
 _EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
 _ONE_LISTING_MS = 1_000.0
-"""Largest distance of instants of the same moment: each listing estimates the server's clock anew."""
+"""Each listing estimates the server's clock anew: instants may differ by this."""
 _LOST = frozenset({"offline", "gone"})
-"""States before an event that is no new loss: offline, then gone, then missing."""
+"""States before a repeated loss: offline, then gone, then missing."""
 
 
 class StateHistory(NamedTuple):
@@ -60,9 +59,9 @@ class StateHistory(NamedTuple):
 
     subject: Subject
     before: TrackedEnvironment | None
-    """At the begin of the period; None if unknown then."""
+    """At the begin of the period; None if unknown."""
     events: Sequence[Event]
-    """The environment's events in the period, oldest first."""
+    """In the period, oldest first."""
     intervals: Sequence[Interval]
     outages: Sequence[Outage]
     period: Span
@@ -93,7 +92,6 @@ class StateHistory(NamedTuple):
             )
 
     def _began_at(self, outage: Outage) -> ServerMs | None:
-        """Return when an outage began: by the loss, or by the state at the begin of the period."""
         up_until, latest = self._up_until(outage), outage.since + _ONE_LISTING_MS
         begins = (event for event in self.events if is_loss(event) or event.kind is Kind.APPEARED)
         if (begin := next((event for event in begins if up_until <= event.at <= latest), None)) is not None:
@@ -103,7 +101,7 @@ class StateHistory(NamedTuple):
         return lost_at(self.before)
 
     def _up_until(self, outage: Outage) -> float:
-        """Return the last time seen up before an outage: the loss may lie in the gap that followed."""
+        """Return the last time up before an outage: the loss may lie in the gap after."""
         ups = (each.until for each in reversed(self.intervals) if each.state.is_up)
         return next((until for until in ups if until <= outage.since), -inf)
 
@@ -119,7 +117,7 @@ class StateHistory(NamedTuple):
 
 
 def is_loss(event: Event) -> bool:
-    """Return whether an event is the loss of an environment that was not lost before."""
+    """Return whether an event is a loss of an environment not lost before."""
     return event.kind in LOSSES and event.before not in _LOST
 
 
@@ -136,10 +134,9 @@ def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
     period: Span,
     subject: Callable[[SafeText], Subject],
 ) -> tuple[StateHistory, ...]:
-    """Return the state histories of all environments that are present at the end or have events in the period.
+    """Return the histories of environments that are present at the end or have events.
 
-    `before` are the environments at the begin of the period or at the first listing, `after` the environments at the
-    end. The events are without groups, oldest first.
+    `before` are the environments at the period's begin or first listing, `after` at the end.
     """
     own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in after}
     for event in events:
@@ -162,10 +159,7 @@ def downtimes_of(
 
 
 def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Event]]]:
-    """Return the losses of each incident with two or more environments, and the groups of the losses, oldest first.
-
-    Losses are together in a group or an incident.
-    """
+    """Return losses and their groups, for each incident or group of two or more environments, oldest first."""
     losses: dict[object, list[Event]] = defaultdict(list)
     groups: dict[object, list[Event]] = defaultdict(list)
     for event in events:
@@ -233,10 +227,9 @@ def down_of(
     *,
     found_after_gap: Collection[tuple[SafeText | None, float]],
 ) -> tuple[Down, ...]:
-    """Return the environments that are down at the end of the period, by the newest believed listing.
+    """Return the environments down at the end of the period, by the newest believed listing.
 
-    Unacknowledged environments come first, then acknowledged, then offline for a day or more; within each, the newest
-    loss first.
+    Order: unacknowledged, acknowledged, offline for a day or more; in each, the newest loss first.
     """
     profile_state, acks = moment.profile_state, moment.acks
     at = profile_state.clock.server_time(moment.now.wall)
@@ -272,7 +265,7 @@ def down_of(
 
 
 def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[Available, ...]:
-    """Return the availability of each environment present at the end, the least available first."""
+    """Return availabilities of environments present at the end, the least available first."""
     found = []
     for course in courses:
         up, known = Availability.from_intervals(course.intervals)
@@ -289,7 +282,7 @@ _ARRIVALS = frozenset({Kind.APPEARED, Kind.RETURNED})
 def unrestricted_of(
     events: Iterable[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[SafeText], Subject]
 ) -> tuple[Unrestricted, ...]:
-    """Return the environments that are unrestricted at the end, except environments that left the list.
+    """Return the environments unrestricted at the end, unless absent.
 
     An offline environment comes back in the same mode.
     """
@@ -318,9 +311,9 @@ def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject
 
 
 def gone_of(events: Iterable[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
-    """Return the last events of the environments that left the list and are not back.
+    """Return the last events of environments that left the list and are not back.
 
-    After an hour, a gone environment leaves the fleet; the last event still tells.
+    The fleet forgets an environment gone for over an hour.
     """
     last = {event.id: event for event in events if event.kind in _ABSENCES | _ARRIVALS}
     return [
@@ -366,9 +359,9 @@ def _flapping(
     run_ends: Sequence[ServerMs],
     period: Span,
 ) -> dict[SafeText, list[Span]]:
-    """Return the flapping times of each environment: from `flapping` or the begin, to `steady` or a silent end.
+    """Return flapping times by environment: from `flapping` or the begin, to `steady` or a silent end.
 
-    A gone environment stops flapping, and a new run of envwatch begins without flapping rows.
+    Gone environments and new runs of envwatch end flapping.
     """
     spans: dict[SafeText, list[Span]] = defaultdict(list)
     began_at: dict[SafeText, ServerMs] = {}

@@ -1,7 +1,6 @@
 """A report as Markdown for a chat: short lines, bounded lists, no tables, names in code spans.
 
-Also readable as plain text, and ASCII except for names. Sections without findings become a sentence at the end. The
-zone stands once, dates only where needed.
+Readable as plain text; ASCII except for names. Sections without findings become a sentence at the end.
 """
 
 from __future__ import annotations
@@ -78,7 +77,6 @@ class ReportClock(NamedTuple):
         return f"{self._date(begin)} {self._time(begin)} to {last} ({long_age(span(self.until - self.since))}){zone}"
 
     def _date(self, when: datetime) -> str:
-        """Return a date, with the year if different from the period's end."""
         end = moment(self.until, self.zone)
         return f"{when:%a %d %b}" if end is not None and when.year == end.year else f"{when:%a %d %b %Y}"
 
@@ -93,13 +91,12 @@ class ReportClock(NamedTuple):
 
 
 def _zone_text(when: datetime) -> str:
-    """Return a zone with offset: `CET (UTC+1)`."""
     name, offset = _zone_name(when), _offset(when)
     return offset if name in {"UTC", "GMT", offset} else f"{name} ({offset})"
 
 
 def _zone_name(when: datetime) -> str:
-    """Return the short name of a zone, or the offset if the name is not ASCII letters."""
+    """Return the zone's short name, or the offset without an ASCII name."""
     name = when.tzname() or ""
     return name if name.isascii() and name.isalpha() else _offset(when)
 
@@ -188,7 +185,6 @@ _Section = tuple[str, list[str], str]
 
 
 def _name(subject: Subject) -> str:
-    """Return a name, followed by the end of the id if the name is ambiguous."""
     tail = id_tail(subject.name, subject.id, frozenset({subject.name}) if subject.is_ambiguous else frozenset())
     return code(subject.name) + (f" {code(sliced(tail, 1))}" if tail else "")
 
@@ -198,7 +194,7 @@ def _names(subjects: Iterable[Subject], most: int = _NAMES) -> str:
 
 
 def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
-    """Return the first lines and a count of the rest. A single further line takes no more space than the count."""
+    """Return the first lines and a count of the rest; a single further line stays."""
     return [*lines] if len(lines) <= most + 1 else [*lines[:most], f"and {len(lines) - most:,} more"]
 
 
@@ -235,7 +231,7 @@ _LOST: Final = {
     Kind.GONE: ("left the list", "found gone"),
     Kind.MISSING: ("went missing", "found missing"),
 }
-"""The words for a loss, seen and found later."""
+"""Seen, and found later."""
 
 
 def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
@@ -267,7 +263,6 @@ def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
 
 
 def _pods_text(incident: ReportedIncident) -> str:
-    """Return the pods of most environments, if that is informative."""
     (pod, count), *others = incident.pods.items() or [(EMPTY, 0)]
     if count * 2 <= len(incident.environments):
         return f", on {len(others) + 1} pods" if others else ""
@@ -275,7 +270,7 @@ def _pods_text(incident: ReportedIncident) -> str:
 
 
 def _outage_section(profile: ProfileReport, clock: ReportClock) -> _Section:
-    """Return the longest ended outages, by environment, without incidents, which have a section."""
+    """Return the longest ended outages outside incidents, by environment."""
     of_each: dict[Subject, list[Downtime]] = {}
     for outage in profile.outages:
         if outage.ended_at is not None and outage.incident is None:
@@ -330,9 +325,7 @@ def _unrestricted_text(each: Unrestricted, clock: ReportClock) -> str:
 
 
 def _unrestricted_before(profile: ProfileReport, clock: ReportClock) -> list[str]:
-    """Return the environments that were unrestricted within the period and are no more, with the last time, newest
-    first.
-    """
+    """Return the environments no longer unrestricted, with the last time, newest first."""
     now = {each.subject.id for each in profile.unrestricted}
     begins: dict[SafeText, ReportedChange] = {}
     spells: dict[SafeText, str] = {}
@@ -364,7 +357,6 @@ def _version_section(profile: ProfileReport, clock: ReportClock) -> _Section:  #
 
 
 def _version_changes(profile: ProfileReport) -> list[str]:
-    """Return the version changes: number, new versions, and environments back at an older version."""
     found = [change for change in profile.version_changes if change.after is not None]
     if not found:
         return []

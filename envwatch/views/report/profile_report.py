@@ -1,7 +1,4 @@
-"""The report on a profile's recorded period, and the times in which nothing was seen.
-
-`findings` computes the findings about environments; `markdown` and `values` hold the formats.
-"""
+"""The report on a profile's recorded period, and the times in which nothing was seen."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ if TYPE_CHECKING:
     from envwatch.past.history import Moment, Past
 
 LEAD: Final = timedelta(minutes=30)
-"""Polls are read from this time before a period: the longest time between two polls that leaves no gap."""
+"""How long before a period to read polls: the longest time between polls without a gap."""
 _SLEPT, _BLIND, _NO_POLLS = "this machine slept", "blind", "no polls"
 _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.SLEPT: _SLEPT,
@@ -67,7 +64,7 @@ _CAUSES: Final[Mapping[Kind, str]] = {
     Kind.STALLED: "heartbeats stalled",
     Kind.BLIND: _BLIND,
 }
-"""By the kind of event that begins the time; a gap gets the first cause that applies."""
+"""By the event that begins the time; a gap gets the first that applies."""
 _ORDER: Final = tuple(_CAUSES.values())
 
 
@@ -81,9 +78,9 @@ class Recorded:
     since: WallMs
     until: WallMs
     polls: Sequence[RecordedPoll]
-    """From `LEAD` before the period to the end, in the order of recording; at least one."""
+    """From `LEAD` before the period on, in the order of recording; at least one."""
     events: Sequence[Event]
-    """The events of the period with group members, in the order of recording."""
+    """With group members, in the order of recording."""
     first: Moment
     """The state at the begin of the period, or at the first listing."""
     last: Moment
@@ -102,14 +99,7 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
 ) -> Recorded | None:
     """Return a recorded period, None for nothing. Reads only the first and the last moment.
 
-    Args:
-        past: the history of the profile.
-        since: begin of the period.
-        until: end of the period.
-        profile: the profile's name in the settings.
-        host: the watched server.
-        acks: the acknowledgements at the end of the period; None to use the last poll's.
-        server: see `ProfileState.server`; empty for a recording.
+    `acks` are the acknowledgements at the end, None to use the last poll's; `server` is empty for a recording.
 
     Raises:
         HistoryError: if the history cannot be read.
@@ -140,7 +130,7 @@ def recorded_in(  # noqa: PLR0913  the parts of what was recorded
 def matching(recorded: Recorded, matcher: Matcher) -> Recorded:
     """Return the period narrowed to environments that match at the begin, at the end or at an event.
 
-    Events about the whole fleet stay, as does the newest version of the whole fleet.
+    Events about the fleet and the fleet's newest version stay.
     """
     ids = {
         id_
@@ -162,7 +152,6 @@ def _narrowed(moment: Moment, ids: Collection[SafeText]) -> Moment:
 
 
 def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
-    """Return an event narrowed to some environments, or None."""
     if event.members:
         members = tuple(kept for member in event.members if (kept := _of_those(member, ids)) is not None)
         return replace(event, members=members) if members else None
@@ -206,7 +195,6 @@ def report_of(recorded: Recorded) -> ProfileReport:
 
 
 def _namer(environments: Iterable[TrackedEnvironment], events: Iterable[Event]) -> Callable[[SafeText], Subject]:
-    """Return the function that gives an environment's subject by id, with the last name."""
     names = {event.id: event.name for event in events if event.id is not None and event.name is not None}
     names |= {tracked.environment.id: tracked.environment.label for tracked in environments}
     ambiguous = ambiguous_names(Counter(names.values()))
@@ -279,7 +267,6 @@ def _asked_at(poll: RecordedPoll, watched: WatchedTime, profile_state: ProfileSt
 
 
 def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
-    """Yield the times of a period that were not watched."""
     at = period.since
     for since, until in watched.spans:
         if since > at:
@@ -292,10 +279,10 @@ def _holes(watched: WatchedTime, period: Span) -> Iterator[Span]:
 def periods_of(
     events: Sequence[Event], open_at_end: Iterable[Kind], run_ends: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return the times within a period that events explain, oldest first; the times may overlap.
+    """Return the times that events explain within a period, oldest first, maybe overlapping.
 
-    The events are without groups, oldest first. Each time ends at the latest with its run of envwatch, whose last poll
-    is in `run_ends` (oldest first); times of the kinds in `open_at_end` last until the end.
+    The events are without groups. A time ends at the latest with its run of envwatch (`run_ends`: the last polls);
+    times of the kinds in `open_at_end` last until the end.
     """
     found: list[Gap] = []
     begun: dict[Kind, Event] = {}
@@ -330,9 +317,9 @@ def periods_of(
 def with_causes(
     unwatched: Iterable[Span], causes: Sequence[Gap], run_starts: Sequence[ServerMs], period: Span
 ) -> tuple[Gap, ...]:
-    """Return the unwatched times of a period with causes, oldest first.
+    """Return the unwatched times with causes, oldest first.
 
-    `run_starts` are the first polls of runs of envwatch, oldest first.
+    `run_starts` are the first polls of runs.
     """
     gaps = []
     for began_at, ended_at in unwatched:

@@ -1,7 +1,7 @@
-"""The values of a report, also as JSON.
+"""The values of a report, also as JSON with stable names.
 
-The JSON names are a stable interface. An instant is ISO 8601 in UTC with milliseconds, a duration a number of seconds,
-a share goes from 0 to 1, and null means unknown. All text is clean, and not yet safe in Markdown.
+An instant is ISO 8601 in UTC with milliseconds, a duration a number of seconds, a share goes from 0 to 1, null means
+unknown. All text is clean, not yet safe in Markdown.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Subject:
 
     id: SafeText
     name: SafeText
-    """The last name, or the id without a name."""
+    """The last name, or else the id."""
     is_ambiguous: Annotated[bool, _NOT_IN_JSON] = False
-    """Whether another environment of the report has this name or a name that looks alike."""
+    """Whether the report has the name, or a similar name, twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +57,9 @@ class FleetSummary:
     """The fleet at the end of the period, by the newest believed listing."""
 
     listed_at: _Instant
-    """The request time of the listing."""
+    """When requested."""
     age: Annotated[_Duration, Field(serialization_alias="age_s")]
-    """The listing's age at the end of the period."""
+    """At the end of the period."""
     total: int
     """Environments that are listed, gone for less than an hour, or expected and missing."""
     up: int
@@ -69,11 +69,11 @@ class FleetSummary:
     gone: int
     missing: int
     unknown: Sequence[Subject]
-    """Environments that cannot be judged, counted in `total` only."""
+    """Cannot be judged; counted in `total` only."""
 
 
 NOT_RUNNING: Final = "envwatch did not run"
-"""The cause of a gap without a running poller."""
+"""The cause of a gap without a poller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +83,10 @@ class Gap:
     began_at: ServerMs
     ended_at: ServerMs
     is_open: bool
-    """Whether the gap lasts at the end of the period. If so, `ended_at` is null in JSON."""
+    """Whether the gap lasts at the period's end; `ended_at` is null in JSON then."""
     cause: str
     """`NOT_RUNNING`, or a cause in `profile_report`."""
     reason: SafeText | None
-    """The program's or the server's words."""
 
 
 def _gap_json(gap: Gap) -> dict[str, object]:
@@ -110,13 +109,11 @@ class Watch:
     watched: Annotated[_Duration, Field(serialization_alias="watched_s")]
     period: Annotated[_Duration, Field(serialization_alias="period_s")]
     share: float
-    """Watched time divided by the period."""
     gaps: _Gaps
     """Oldest first."""
     doubts: _Gaps
     """Watched times with failing polls, quarantined listings or stalled heartbeats, oldest first."""
     clock: SafeText | None
-    """A sentence about wrong clocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +126,13 @@ class Down:
     lasted: Annotated[_Duration | None, Field(serialization_alias="lasted_s")]
     """Up to the last poll."""
     found_after_gap: bool
-    """Whether the environment was found down after a gap, and lost at some moment of the gap."""
+    """Whether found down after a gap, and lost within the gap."""
     reason: SafeText
     pod: SafeText | None
-    """The last known pod."""
     acknowledged: SafeText | None
-    """The acknowledgement's note, may be empty; None without acknowledgement."""
+    """The note, may be empty; None without acknowledgement."""
     is_old: Annotated[bool, _NOT_IN_JSON]
-    """Whether the environment has been offline for over a day."""
+    """Offline for over a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +141,15 @@ class ReportedIncident:
 
     began_at: _Instant
     kind: Kind
-    """The most frequent kind of loss: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`."""
+    """The most frequent: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`."""
     environments: Sequence[Subject]
-    """The lost environments, in the order of the losses."""
+    """In the order of the losses."""
     shared: SafeText | None
-    """Field values that the environments share and no survivor has: `pod p-7`."""
+    """Shared values that no survivor has: `pod p-7`."""
     pods: Mapping[SafeText, int]
-    """Numbers of environments by pod, the most frequent first."""
+    """Environments by pod, the most frequent first."""
     found_after_gap: bool
-    """Whether the losses were found after a gap and may have happened separately."""
+    """Whether found after a gap; the losses may have happened separately."""
     still_down: Sequence[Subject]
     back_at: _Instant | None
     """The last return seen; None without a return."""
@@ -167,14 +163,14 @@ class Downtime:
     began_at: _Instant | None
     """May lie before the period; None if unknown."""
     ended_at: _Instant | None
-    """When the environment was seen up again; None if still down."""
+    """When seen up again; None if still down."""
     lasted: Annotated[_Duration, Field(serialization_alias="lasted_s")]
-    """From `began_at` (if unknown, the first time seen down) to `ended_at` or the end of the period."""
+    """From the begin, or the first time seen down, to the end of the outage or period."""
     seen: Annotated[_Duration, Field(serialization_alias="seen_s")]
-    """Time seen down within the period, as in availability."""
+    """Seen down within the period."""
     reason: SafeText | None
     incident: int | None
-    """The index of the incident in the report, if any."""
+    """Index of the incident in the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,13 +179,12 @@ class Flapper:
 
     subject: Subject
     times: Sequence[_Time]
-    """The flapping times; the last ends with the period if `is_flapping`."""
+    """The last ends with the period if `is_flapping`."""
     is_flapping: Annotated[bool, Field(serialization_alias="still")]
-    """Whether the environment flaps at the end of the period."""
+    """At the end of the period."""
     outages: int
-    """Outages within the period."""
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
-    """Total time seen down within the period."""
+    """Seen down within the period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,11 +199,11 @@ class ReportedChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unrestricted:
-    """An environment that approves every tool and is listed at the end of the period."""
+    """An environment that approves every tool and is listed at the end."""
 
     subject: Subject
     since: _Instant | None
-    """None if the mode was set before the period."""
+    """None if set before the period."""
     is_up: Annotated[bool, Field(serialization_alias="up")]
 
 
@@ -227,21 +222,21 @@ class Arrival:
     subject: Subject
     at: _Instant
     state: SafeText | None
-    """The state after the event: `online`, `offline`, `gone`, `missing`."""
+    """Afterwards: `online`, `offline`, `gone`, `missing`."""
     reason: SafeText | None
-    """The event's reason; for a new environment, that the row is a twin or a replacement."""
+    """For a new environment, whether a twin or a replacement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Available:
-    """The availability of an environment within the watched time."""
+    """An environment's availability within the watched time."""
 
     subject: Subject
     share: float
     """1 only without any outage."""
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
     outages: int
-    """All outages in the period, including outages that began before or last on."""
+    """Within the period, including outages that began before or last on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +251,7 @@ class ProfileReport:
     """None without a listing."""
     watch: Watch
     down: Sequence[_OfOne[Down]]
-    """The most urgent first: not acknowledged, then the newest; old ones last."""
+    """Unacknowledged first, then the newest; old ones last."""
     incidents: Sequence[ReportedIncident]
     """Oldest first."""
     outages: Sequence[_OfOne[Downtime]]
@@ -268,13 +263,13 @@ class ProfileReport:
     unrestricted: Sequence[_OfOne[Unrestricted]]
     newest_version: SafeText | None
     up: Annotated[int, _NOT_IN_JSON]
-    """Environments that are up at the end, the total for `behind`."""
+    """Up at the end; the total for `behind`."""
     behind: Sequence[Behind]
     """The most frequent version first."""
     version_changes: Sequence[_OfOne[ReportedChange]]
     appeared: Sequence[_OfOne[Arrival]]
     gone: Sequence[_OfOne[Arrival]]
-    """Environments that left the list and are not back at the end of the period."""
+    """Not back at the end of the period."""
     renamed: Sequence[_OfOne[ReportedChange]]
     availability: Sequence[_OfOne[Available]]
     """The least available first."""
@@ -288,12 +283,11 @@ class Report:
     until: _LocalInstant
     made_at: _LocalInstant
     filter: SafeText | None
-    """The filter query, if any."""
     profiles: Sequence[ProfileReport]
 
 
 VERSION: Final = 1
-"""The version of the JSON format. Grows when a name or a type changes; new names may come at any time."""
+"""Of the JSON format. Grows when a name or a type changes; new names may come at any time."""
 
 _REPORT: Final = TypeAdapter(Report)
 

@@ -47,11 +47,8 @@ class ArrangeCache:
 
     def __init__(self) -> None:
         self.searches: dict[SafeText, SearchCache] = {}
-        """By profile."""
         self._ranks: dict[tuple[SafeText, SafeText, SafeText], int] = {}
-        """By profile, name and id."""
         self._is_complete = False
-        """False if many rows of the last sort had no rank."""
 
     def learn(self, environments: Iterable[TrackedEnvironment]) -> None:
         """Rank environments by name, unless nearly all recently sorted rows have a rank."""
@@ -96,16 +93,15 @@ class Arrangement:
     """The rows of a view in order."""
 
     rows: Sequence[TrackedEnvironment] = ()
-    """Late rows, rows that are up, rows that are down and need nobody, old rows."""
+    """Late, up, down without need of a person, old."""
     old: int = 0
-    """Number of old rows at the end; 0 if old rows are not set apart."""
+    """Old rows at the end, if set apart."""
     in_block: int = 0
-    """Rows of the block that match the view."""
     wall: float = 0.0
-    """The moment of the arrangement (this machine's clock, ms)."""
+    """This machine's clock, ms."""
     order_reason: OrderReason | None = None
     ghost: EnvironmentKey | None = None
-    """The key of the row that keeps its place although the view would hide the row."""
+    """The row that keeps its place although the view would hide the row."""
 
     def without(self, key: EnvironmentKey) -> Arrangement:
         """Return the arrangement without a row."""
@@ -133,16 +129,8 @@ def arrange(  # noqa: PLR0913  the state of the screen
 ) -> Arrangement:
     """Return the environments of a view in order.
 
-    Args:
-        fleet: the environments to choose from.
-        view: the user's choice.
-        columns: the visible columns, searched for the query's words.
-        wall: the moment (this machine's clock, ms).
-        acks: the acknowledgements that the query may ask for.
-        in_block: the environments of the block, absent from the table.
-        cache: kept from call to call; None for a single call.
-        order_reason: the reason of the row that keeps its place, even if the view hides the row.
-        days: the last 24 hours, the sort values of column `24h`.
+    The query searches the visible `columns` for words; `wall` is this machine's clock in ms. The row of `order_reason`
+    keeps its place even if the view hides the row.
     """
     cache = cache or ArrangeCache()
     matching = _chosen(fleet, view, columns, wall, acks, cache.searches)
@@ -178,7 +166,6 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
     acks: Acks,
     searches: dict[SafeText, SearchCache],
 ) -> list[TrackedEnvironment]:
-    """Return the environments that pass preset, query and comparison, unsorted."""
     compared = _compared(fleet, view.baseline) if view.compares and view.baseline is not None else None
     queries = [query for query in (view.preset.query, view.query) if query]
     searched = searched_in(columns)
@@ -203,7 +190,6 @@ def _chosen(  # noqa: PLR0913, PLR0917  the state of the screen
 
 
 def _compared(fleet: Fleet, baseline: Baseline) -> dict[SafeText, list[TrackedEnvironment]]:
-    """Return the environments that differ from a baseline by profile, including environments that are gone."""
     found: dict[SafeText, list[TrackedEnvironment]] = {profile: [] for profile in fleet.by_profile}
     for tracked, _ in baseline.differing(fleet.environments):
         found[tracked.profile].append(tracked)
@@ -211,7 +197,6 @@ def _compared(fleet: Fleet, baseline: Baseline) -> dict[SafeText, list[TrackedEn
 
 
 def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fleet) -> EnvironmentKey | None:
-    """Replace a row by its earlier state; return the key if the rows lack that row."""
     current = fleet.tracked(stand_in.key)
     for place, tracked in enumerate(rows):
         if tracked is current or (current is None and tracked.key == stand_in.key):
@@ -224,7 +209,6 @@ def _put(stand_in: TrackedEnvironment, rows: list[TrackedEnvironment], fleet: Fl
 def _rank_of(
     view: View, fleet: Fleet, wall: float, days: LastDays | None
 ) -> Callable[[TrackedEnvironment], float | None] | None:
-    """Return the function that gives a row's sort value, if the value depends on more than the row."""
     if view.sort == LAST_DAY and days is not None:
         return days.share
     if view.sort != STATE_TIME:

@@ -51,16 +51,16 @@ class Baseline:
         return cls(marked_at, by_key, frozenset(unlisted))
 
     def differences(self, key: EnvironmentKey, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-        """Return the differences of a current environment; `after` is None if the environment is not tracked."""
+        """Return the differences of an environment; `after` is None if the environment is not tracked now."""
         return () if key[0] in self.unlisted else differences(self.environments.get(key), after)
 
     def differing(
         self, environments: Iterable[TrackedEnvironment]
     ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
-        """Return the environments that differ from the baseline, with their differences.
+        """Return the environments that differ from the baseline, with differences, in order; untracked environments
+        last.
 
-        The given order stays; environments that are no longer tracked follow in their old state. The argument must hold
-        every tracked environment of every profile in the baseline.
+        The argument must hold every tracked environment of the baseline's profiles.
         """
         present: set[EnvironmentKey] = set()
         differing = []
@@ -103,18 +103,17 @@ class Difference(NamedTuple):
     after: SafeText | None
     """None for no value; for `state`, None while the environment was not tracked."""
     style: str = ""
-    """A state's name in the stylesheet."""
 
 
 STATE: Final = "state"
 _MAX_CELLS: Final = 200
 _MAX_METADATA: Final = 60
-"""Limit of differences in an environment's metadata, which has no fixed fields and may be replaced as a whole."""
+"""An environment's metadata has no fixed fields and may be replaced as a whole."""
 
 _COMPARED = attrgetter(
     *(each.name for each in API_FIELDS.values() if each.kind is not ValueKind.INSTANT), "connected_at"
 )
-"""All compared attributes of a row. A single comparison settles unchanged rows, nearly all rows."""
+"""A single comparison settles unchanged rows, nearly all rows."""
 
 _HAVE_EVENTS: Final = frozenset({*EVENT_KINDS, "pod_id", "connection_id"})
 _EXTRA_FIELDS: Final = tuple(
@@ -126,9 +125,9 @@ _EXTRA_FIELDS: Final = tuple(
 
 
 def differences(before: TrackedEnvironment | None, after: TrackedEnvironment | None) -> tuple[Difference, ...]:
-    """Return the differences of an environment between two moments, presence first, in a fixed order.
+    """Return an environment's differences between two moments, presence first, in a fixed order.
 
-    Late counts as online, as in events. Swapped arguments swap the values. None means not tracked at that moment.
+    Late counts as online, as in events. None means not tracked at that moment.
     """
     if before is after:
         return ()
@@ -193,7 +192,6 @@ def _field_differences(before: Environment, after: Environment) -> Iterator[Diff
 
 
 def _command_differences(before: Environment, after: Environment) -> Iterator[Difference]:
-    """Yield a difference of removed and added commands."""
     was, now = (frozenset(filter(None, environment.supported_commands or ())) for environment in (before, after))
     if was != now:
         removed, added = (composed(", ".join(sorted(names))) or None for names in (was - now, now - was))
@@ -201,7 +199,6 @@ def _command_differences(before: Environment, after: Environment) -> Iterator[Di
 
 
 def _other_metadata(environment: Environment) -> dict[str, JsonValue]:
-    """Return the metadata without the fields that are compared by name."""
     metadata = environment.metadata or {}
     other = {key: value for key, value in metadata.items() if not isinstance(value, _NAMED_TYPES.get(key, ()))}
     if (update := environment.self_update) is not None:
@@ -211,11 +208,10 @@ def _other_metadata(environment: Environment) -> dict[str, JsonValue]:
 
 _NAMED_TYPES = {key: each.kind for key, each in METADATA_FIELDS.items() if each.kind in {str, list}}
 _SUMMED_UP_UPDATE_KEYS = frozenset({"supported", "writable"})
-"""The keys that `update_text` sums up in a word."""
 
 
 def _json_differences(path: str, before: JsonValue, after: JsonValue) -> Iterator[Difference]:
-    """Yield the differences of two JSON values by dotted paths; null and an empty object count as no value."""
+    """Yield differences by dotted paths; null and an empty object count as no value."""
     if before == after:
         return
     was, now = ({} if value is None else value for value in (before, after))

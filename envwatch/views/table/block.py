@@ -1,7 +1,6 @@
-"""The block: the losses that need a person, a line for each incident, the newest first.
+"""The block: losses that need a person, a line for each incident, the newest first.
 
-A loss stands in the block from the first listing that shows the loss until the loss is over. Source of the rules: "What
-needs a person" in docs/states.md. `block_text` words the lines.
+A loss stays until the loss is over. Rules: "What needs a person" in docs/states.md.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from envwatch.model.clock import Clocks, ServerMs
 
 LineKey: TypeAlias = tuple[str, ...]
-"""The key of a line: two parts for an environment, three for any other line."""
+"""Two parts for an environment, three for any other line."""
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
@@ -44,7 +43,7 @@ _UP: Final = frozenset({_ONLINE, _LATE})
 
 
 class Aside(StrEnum):
-    """Why a row that is down stands outside the block, in the words of the rule line."""
+    """Why a down row stands outside the block, in the rule line's words."""
 
     OLD = "old"
     SILENCED = "silenced"
@@ -61,25 +60,24 @@ class BlockLine:
     key: LineKey
     profile: SafeText
     off: tuple[TrackedEnvironment, ...] = ()
-    """The members that need a person, by name; empty if all members are back."""
+    """By name; empty if all members are back."""
     returned: tuple[TrackedEnvironment, ...] = ()
-    """The members that are up, on a line whose members are all back."""
+    """The members that are up, if all are back."""
     member_keys: frozenset[EnvironmentKey] = frozenset()
-    """Every member, including members that are back or silenced and stand in the table."""
+    """All members, including rows of the table that are back or silenced."""
     total: int
     began_at: WallMs
-    """When the first listing showed the first loss, or, if all members are back, the last return (this machine's
-    clock)."""
+    """When the first loss was listed; if all members are back, the last return (this machine's clock)."""
     noticed_at: WallMs
-    """When the first listing showed the newest unacknowledged loss; the newest loss if all are acknowledged."""
+    """When the newest unacknowledged loss was listed; the newest loss if all are acknowledged."""
     acked: int = 0
-    """Acknowledged members that are off."""
+    """Among `off`."""
     shared: SafeText | None = None
-    """Field values that all members share and no online environment has: `pod p-7`."""
+    """Field values of all members and no online environment: `pod p-7`."""
 
     @property
     def members(self) -> tuple[TrackedEnvironment, ...]:
-        """The members that are off, or back if none is off."""
+        """`off`, or `returned` if all members are back."""
         return self.off or self.returned
 
     @property
@@ -98,7 +96,7 @@ class BlockLine:
         return self.acked < len(self.off)
 
     def is_fresh(self, wall: float) -> bool:
-        """Whether the newest loss is recent enough for a mark at a moment (this machine's clock, ms)."""
+        """Whether the newest loss deserves a mark at a moment (this machine's clock, ms)."""
         return self.is_open and wall - self.noticed_at < _MARK_DURATION_MS
 
 
@@ -107,19 +105,18 @@ class Block:
     """The lines of the block, and the counts of all rows."""
 
     lines: tuple[BlockLine, ...] = ()
-    """Lines that need a person, the newest loss first; then lines whose members are back; then acknowledged lines."""
+    """Lines that need a person (the newest loss first), lines whose members are back, acknowledged lines."""
     presences: Mapping[Presence, int] = field(default_factory=dict)
-    """Numbers of online and late rows, and of down rows in the block, by presence."""
+    """Online and late rows, and down rows of the block, by presence."""
     unknown: int = 0
-    """Rows that read unknown, absent from all other counts."""
+    """Rows that read unknown, in no other count."""
     asides: Mapping[Aside, int] = field(default_factory=dict)
-    """Numbers of down rows outside the block by reason, without unknown rows."""
+    """Down rows outside the block by reason, without unknown rows."""
     keys: frozenset[EnvironmentKey] = frozenset()
-    """The environments that the table leaves out."""
     homes: Mapping[EnvironmentKey, LineKey] = field(default_factory=dict)
     """The line of each environment that is off."""
     open_since: Mapping[EnvironmentKey, ServerMs] = field(default_factory=dict)
-    """The loss time of each environment on a line that needs a person."""
+    """The loss times on lines that need a person."""
     changes_at: float = inf
     """When time alone changes the lines (this machine's clock, ms)."""
 
@@ -133,7 +130,7 @@ NO_BLOCK: Final = Block()
 
 
 _Lost: TypeAlias = "dict[LineKey, list[tuple[TrackedEnvironment, float]]]"
-"""The rows of each line with the loss time (server's clock, ms)."""
+"""With loss times (server's clock, ms)."""
 
 
 def block_of(
@@ -141,11 +138,7 @@ def block_of(
 ) -> Block:
     """Return the block at a moment. Every count of a fleet for people comes from here.
 
-    Args:
-        monitor: the state.
-        now: this machine's clocks.
-        before: the last block. A line keeps its key and members while a member is down.
-        counted: the rows to count, None for all. The lines hold every row in any case.
+    A line keeps the key and members of `before` while a member is down. `counted` limits the counts, not the lines.
     """
     known = _known_losses(monitor)
     homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
@@ -189,7 +182,6 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
     now: Clocks,
     counted: Container[EnvironmentKey] | None,
 ) -> Block:
-    """Return the block with counts, given the down rows inside and outside the block."""
     presences: Counter[Presence] = Counter()
     known: dict[SafeText, ProfileState] = {}
     unknown = 0
@@ -215,7 +207,6 @@ def _counted(  # noqa: PLR0913, PLR0917  every kind of row
 
 
 def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bool:
-    """Return whether a row reads unknown although its profile is not blind."""
     return tracked.clock_suspect or profile_state.is_unproven(tracked)
 
 
@@ -235,7 +226,6 @@ def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks) -> Block:
 
 
 def _down(profile_state: ProfileState) -> Iterable[TrackedEnvironment]:
-    """Return the rows that are down or flap: few, in most fleets."""
     return [
         tracked
         for tracked in profile_state.environments.values()
@@ -245,10 +235,7 @@ def _down(profile_state: ProfileState) -> Iterable[TrackedEnvironment]:
 
 
 def _known_losses(monitor: Monitor) -> Mapping[EnvironmentKey, tuple[LineKey, float]]:
-    """Return the losses that wait or belong to an open incident, by environment.
-
-    Each has its line's key and the time of the first listing that showed the loss (server's clock, ms).
-    """
+    """Return line and loss time (server's clock, ms) of each loss that waits or belongs to an open incident."""
     known = {
         key_of(event): (_key(incident.profile, incident.id), event.at)
         for incident in monitor.incidents.open
@@ -267,7 +254,7 @@ def _key(profile: SafeText, id_: SafeText) -> LineKey:
 def _aside(
     tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, at: float, *, is_of_this_run: bool
 ) -> Aside | None:
-    """Return why a row stands outside the block; None for a row that needs a person.
+    """Return why a row stands outside the block, or None.
 
     An unacknowledged loss noticed in this run stays in the block at any age.
     """
@@ -288,9 +275,9 @@ def _aside(
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
-    """Return lines for rows of a profile without an incident, such as rows down in the first listing.
+    """Return lines for rows without an incident, such as rows down in the first listing.
 
-    Rows whose last signs of life follow each other within `limits.DEATH_WITHIN` form a line, as in `incidents`.
+    Rows whose last signs of life follow within `limits.DEATH_WITHIN` share a line.
     """
     found: _Lost = {}
     latest, members = -inf, list[tuple[TrackedEnvironment, float]]()
@@ -311,9 +298,9 @@ def _line(  # noqa: PLR0913  the parts of a line
     *,
     places: Mapping[EnvironmentKey, LineKey],
 ) -> BlockLine:
-    """Return the line of rows that are off, with the earlier members and shared values.
+    """Return the line of rows that are off, with the members and shared values of `before`.
 
-    `places` has the line of each row that is off: a member that moved to another line leaves this line.
+    A member with another line in `places` leaves this line.
     """
     first = lost[0][0]
     offset = monitor.fleet.for_environment(first).clock.offset
@@ -343,7 +330,6 @@ def _line(  # noqa: PLR0913  the parts of a line
 
 
 def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
-    """Return the field values that rows share and no row of their profile that is up has."""
     lost = [replace(tracked.environment, pod_id=tracked.pod_id) for tracked in off]
     rows = monitor.fleet.for_environment(off[0]).environments.values()
     survivors = (row.environment for row in rows if row.verdict.is_up)
@@ -351,7 +337,6 @@ def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | N
 
 
 def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iterable[BlockLine]:
-    """Yield the lines whose members are all back, while a new loss would still join them."""
     for line in before.lines:
         if line.key in lost:
             continue

@@ -1,4 +1,4 @@
-"""The words of a line of the block (state, members, reason), and short counts of the block.
+"""The words of a block line, and short counts of the block.
 
 A title holds counts and profile names only, nothing from the API.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from envwatch.views.table.block import Block, BlockLine
 
 _FIRST: Final = (Presence.MISSING, Presence.OFFLINE, Presence.GONE, Presence.LATE)
-"""The presences that the title counts, the gravest first."""
+"""The gravest first."""
 
 
 def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle, SafeText]:
@@ -42,7 +42,7 @@ def state_of(line: BlockLine, monitor: Monitor, now: Clocks) -> tuple[StateStyle
 
 
 def lasted_text(line: BlockLine, wall: float) -> SafeText:
-    """Return the age of a line's losses, or of its return, in at most six cells."""
+    """Return the age of the losses, or of the return, in at most six cells."""
     return state_age(span(wall - line.began_at))
 
 
@@ -87,13 +87,13 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
 
 
 def cause_of(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
-    """Return the cause in the words of `cause_text`; empty if the environment is well."""
+    """Return the cause by `cause_text`; empty if well."""
     profile_state = monitor.fleet.for_environment(tracked)
     return cause_text(tracked, profile_state.clock.server_time(now.wall), profile_state.limits) or EMPTY
 
 
 def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
-    """Return the answer if no further line needs a person. Never claims "nothing" while a line does."""
+    """Return the answer if no further line needs a person."""
     if block.newest is not None:
         return clean("this is the only line that needs a person")
     if not fleet.is_listed:
@@ -109,13 +109,9 @@ def nothing_open_text(block: Block, fleet: Fleet) -> SafeText:
 
 
 def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online: bool = False) -> SafeText:
-    """Return the counts of the status line above zero: `○5 ◐2 ?3`, or `●40` without another count.
+    """Return the status line's counts above zero: `○5 ◐2 ?3`, or `●40` alone.
 
-    Args:
-        block: the counts.
-        ascii_only: whether the glyphs are ASCII.
-        flapping: the number of rows that flap.
-        has_online: whether online rows are always counted.
+    `has_online` always counts online rows.
     """
     counts = {glyph_of(presence, ascii_only=ascii_only): block.presences.get(presence, 0) for presence in _FIRST}
     counts[FLAPPING_GLYPHS[ascii_only]] = flapping
@@ -130,7 +126,7 @@ def counts_text(block: Block, *, ascii_only: bool, flapping: int = 0, has_online
 def window_title(block: Block, flapping: int, profiles: SafeText, mark: str = "", *, ascii_only: bool) -> SafeText:
     """Return a window title: `○5 ◐2 acme`, `●40 acme`, or `? acme` if nothing is known.
 
-    `mark` is the first word of a title that is not about the present.
+    `mark` precedes a title about the past.
     """
     is_known = any(block.presences.values()) or any(block.asides.values())
     counts = counts_text(block, ascii_only=ascii_only, flapping=flapping) if is_known else "?"

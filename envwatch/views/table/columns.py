@@ -1,6 +1,6 @@
-"""The columns of the table: text, sort value, width, and the terminal width from which a column may appear.
+"""The columns of the table.
 
-STATE, FOR, BEAT and NAME come first. Values that change every second stand at the left, so that a tick rewrites only
+STATE, FOR, BEAT and NAME come first: values that change every second stand at the left, so that a tick rewrites only
 the left edge of each line.
 """
 
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A value of an environment that can be shown, searched and sorted."""
+    """A value that can be shown, searched and sorted."""
 
     id: str
     text: Callable[[TrackedEnvironment, float, Limits], SafeText | None]
-    """Returns the text at a moment (server's clock, ms) under the thresholds of a fleet."""
+    """At a moment (server's clock, ms) under a fleet's thresholds."""
     search_text: Searched | None = None
-    """Returns the text searched for words; None for values such as ages, which change with time."""
+    """Searched for words; None for values that change with time."""
     title: str
     width: int
     """Cells, without the space behind."""
     from_width: int = 0
     """Least cells of a terminal that shows the column by default."""
     about: str
-    """A few words for the column picker."""
+    """For the column picker."""
     rank: Callable[[TrackedEnvironment], Any]
-    """Returns the sort value, of the same type for all rows, or None."""
+    """Sort value, of the same type for all rows, or None."""
     is_ticking: bool = False
     """Whether the text changes with time alone, at most once a minute."""
     keep: Literal["start", "ends", "end"] = "start"
-    """The part that stays when the text is cut."""
+    """The part that survives a cut."""
     align: Literal["left", "right"] = "left"
 
 
@@ -95,7 +95,6 @@ def _age_text(
 
 
 def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable[[TrackedEnvironment], float | None]:
-    """Return the rank of an age: the newest instant comes first."""
 
     def rank(tracked: TrackedEnvironment) -> float | None:
         at = instant(tracked)
@@ -105,9 +104,9 @@ def _age_rank(instant: Callable[[TrackedEnvironment], float | None]) -> Callable
 
 
 FIXED = ("state", "for", "beat", "name")
-"""Ids of the columns at the left that are always shown."""
+"""Always shown, at the left."""
 NAME_AT_LEAST: Final = PRESENTATIONS["name"].width
-"""The minimal width of NAME, including the tag of a change; further columns get the rest."""
+"""Least width of NAME, including the tag of a change."""
 _USUAL: Final = Limits()
 _AHEAD_MS: Final = limits.MOST_AHEAD / MS
 
@@ -119,9 +118,9 @@ def for_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> S
 
 
 def for_rank(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> float | None:
-    """Return the ms that an environment has been in its state (server's clock); None if unknown.
+    """Return the ms in the state (server's clock); None if unknown.
 
-    Limits and clocks differ by profile, so only this time compares rows of two profiles.
+    Only this time compares rows of two profiles, whose limits and clocks differ.
     """
     began_at = state_began_at(tracked, fleet_limits, now + _AHEAD_MS)
     return None if began_at is None or began_at == NEVER else now - began_at
@@ -135,7 +134,7 @@ def _beat_at(tracked: TrackedEnvironment) -> float | None:
 
 
 def cause_text(tracked: TrackedEnvironment, now: float, fleet_limits: Limits) -> SafeText | None:
-    """Return why an environment is down, going down or flapping, in at most 14 cells; None if well."""
+    """Return why an environment is down, late or flapping, in at most 14 cells; None if well."""
     match tracked.presence:
         case Presence.LATE if not tracked.clock_suspect:
             left = (fleet_limits.online_for - span(now - tracked.environment.last_seen_alive_at)).total_seconds()
@@ -225,7 +224,6 @@ _COMPUTED: Final = (
         rank=lambda _: None,
     ),
 )
-"""The columns that no single field of the row fills."""
 
 _PRESENTED: Final = {each.id: _column_of(each) for each in PRESENTATIONS.values() if each.width}
 _ALL: Final = {
@@ -246,10 +244,10 @@ _ORDER: Final = (
     "state for beat name profile mode version branch up os user pod directory why 24h device connection node owner"
     " update seen first"
 )
-"""The order of the table; unnamed columns come last."""
+"""Unnamed columns come last."""
 
 COLUMNS: Final[Mapping[str, Column]] = {id_: _ALL[id_] for id_ in dict.fromkeys([*_ORDER.split(), *_ALL])}
-"""By id, in the order of the table."""
+"""By id, in table order."""
 
 
 def searched_in(columns: Iterable[Column]) -> tuple[Searched, ...]:
@@ -261,21 +259,21 @@ SEARCHED: Final = searched_in(COLUMNS.values())
 """The search texts where no columns are visible."""
 
 LAST_DAY: Final = "24h"
-"""The column whose text and sort value come from `past.hours.LastDays`, not from a row."""
+"""Text and sort value come from `past.hours.LastDays`, not from a row."""
 STATE_TIME: Final = "for"
-"""The column that sorts by the limits and the clock of each row's profile."""
+"""Sorts by the limits and the clock of each row's profile."""
 PROBLEMS: Final = "problems"
-"""The name of the default order in settings, in place of a column."""
+"""The default order's name in settings."""
 
 
 SCROLLBAR = 1
 """Cells at the right of the table."""
 GUTTER = 2
-"""Cells at the left of the table: the bar of a recent change, and the mark of the cursor."""
+"""Left cells: bar of a recent change, mark of the cursor."""
 _WIDEST: Final = {"branch": 24, "why": 30}
-"""Maximal cells of a column that grows into free room."""
+"""Cells of a column that grows into free room."""
 LEFT: Final = GUTTER + sum(COLUMNS[id_].width for id_ in FIXED[:3]) + 2
-"""Cells before NAME: the gutter, and the columns that change every second. STATE and FOR need no space between them."""
+"""Cells before NAME. STATE and FOR need no space between them."""
 
 _Fit: TypeAlias = tuple[tuple[Column, int], ...]
 
@@ -286,7 +284,7 @@ def gap_after(column: Column) -> int:
 
 
 def column_at(fit: _Fit, x: int) -> Column | None:
-    """Return the column at cell `x` of a table, including the space behind the column."""
+    """Return the column at cell `x`, including the space behind."""
     left = GUTTER
     for column, width in fit:
         left += width + gap_after(column)
@@ -299,13 +297,8 @@ def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False, 
     """Return the columns that fit into a table, with widths.
 
     With default columns, NAME has the same width in every table of a terminal, and never less than in a narrower
-    terminal. Chosen columns take precedence over more than NAME's least width, also next to the detail pane.
-
-    Args:
-        width: cells of the table.
-        ids: the columns after the fixed columns, in order; empty for the default columns.
-        has_profiles: whether rows of several profiles are shown, which PROFILE requires.
-        terminal: cells of the terminal; None if the table has all cells.
+    terminal. Chosen columns (`ids`) go before more than NAME's least width. `terminal` is None if the table has all
+    cells.
     """
     terminal = width + SCROLLBAR if terminal is None or ids else terminal
     return _fitting(width, tuple(ids), has_profiles, terminal)
@@ -327,7 +320,6 @@ def _fitting(width: int, ids: tuple[str, ...], has_profiles: bool, terminal: int
 
 
 def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ...]:
-    """Return the columns after the fixed columns, in order of preference."""
     chosen = [id_ for id_ in ids or COLUMNS if id_ not in FIXED]
     columns = [COLUMNS[id_] for id_ in chosen if id_ != "profile"]
     if has_profiles:
@@ -336,7 +328,6 @@ def _candidates(ids: tuple[str, ...], *, has_profiles: bool) -> tuple[Column, ..
 
 
 def _chosen(candidates: Sequence[Column], room: int, terminal: int) -> list[Column]:
-    """Return the columns that fit into `room` cells behind NAME, up to the first that does not fit."""
     fit = []
     for column in candidates:
         room -= column.width + 1
@@ -351,7 +342,7 @@ def _cells_of(columns: Iterable[Column]) -> int:
 
 
 def _name_goal(terminal: int) -> int:
-    """Return the cells of NAME that no column may take: they grow with the terminal."""
+    """Return the cells reserved for NAME, which grow with the terminal."""
     return max(NAME_AT_LEAST, NAME_AT_LEAST + (terminal - 64) // 10)
 
 

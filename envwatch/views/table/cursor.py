@@ -1,17 +1,15 @@
 """The lines of the screen, block first, then table, and the cursor.
 
-Rules that keep the reader's place when rows change:
-
 * A cursor that was never moved stays on the first line, and the table at its top.
-* The cursor follows an environment from the table into the block. When an incident's line goes, the cursor goes to the
-  next line of the block, or to the first row of the table.
-* A line of the block whose members are back stays while the cursor is on the line.
-* A table row under a moved cursor keeps its place until the cursor leaves, even if the row changes state or stops
-  matching the view. If the row is folded away, the cursor goes to the group's header.
-* If a view hides the cursor's row (a filter being typed), the next view that shows the row gives the cursor back,
-  unless the cursor was moved or the filter kept meanwhile.
-* Visible rows of the table keep their place on the screen: the row under the cursor, else most visible rows. Only the
-  end of the list moves them: no line stays empty while a row is out of sight.
+* The cursor follows an environment into the block. When an incident's line goes, the cursor goes to the next line of
+  the block, or to the table's first row.
+* A block line whose members are back stays under the cursor.
+* A table row under a moved cursor keeps its place, even if the row changes state or stops matching. A folded row gives
+  the cursor to the group's header.
+* A row hidden by a view (a filter being typed) has the cursor again in the next view that shows the row, unless the
+  cursor was moved or the filter kept.
+* Visible rows of the table keep their place on the screen: the row under the cursor, else most rows. At the list's end
+  rows move, so that no line stays empty while a row is out of sight.
 * Rows keep their places while the cursor has just moved.
 """
 
@@ -35,15 +33,15 @@ if TYPE_CHECKING:
     from envwatch.views.table.table_view import Line
 
 _LEAST_MEMBERS = 2
-"""Members of an unfolded incident shown in a block without room."""
+"""Shown members of an unfolded incident in a block without room."""
 
 
 class More(NamedTuple):
-    """A line that counts hidden lines of the block, or hidden members of an unfolded incident."""
+    """A count of hidden block lines, or of an unfolded incident's hidden members."""
 
     lines: int = 0
     fresh: int = 0
-    """Hidden lines that are marked as fresh."""
+    """Hidden lines marked as fresh."""
     members: int = 0
 
 
@@ -52,37 +50,37 @@ class RowCursor:
 
     def __init__(self) -> None:
         self.lines: Sequence[Line] = ()
-        """The lines of the block, then the rows and group headers of the table."""
+        """Block lines, then rows and group headers."""
         self.table_lines: Sequence[TableLine] = ()
         self.pinned = 0
-        """Number of lines in the block."""
+        """Lines of the block."""
         self.unfolded: LineKey | None = None
         self.was_moved = False
         self.is_due = False
         """Whether rows still wait to be put into their places."""
         self.place: int | None = None
-        """Index of the line under the cursor; None without lines."""
+        """None without lines."""
         self.passes_on = False
-        """Whether the cursor goes to the next open line once its line is acknowledged."""
+        """Whether the cursor leaves an acknowledged line for the next open line."""
         self._chosen: LineKey | None = None
-        """The line that the user moved the cursor to last."""
+        """The last line chosen by the user."""
         self._arrangement = Arrangement()
         self._order_reasons: dict[EnvironmentKey, OrderReason] = {}
-        """The state that decided the place of a row, for rows that changed but kept their places."""
+        """The deciding states of rows that changed but kept their places."""
         self._lines_of: Callable[[Arrangement], Sequence[TableLine]] = lambda arrangement: arrangement.rows
         self._visited: dict[LineKey, float] = {}
-        """The visited lines of the block, each with `noticed_at` at the visit."""
+        """Visited block lines, with `noticed_at` at the visit."""
         self._trail: deque[LineKey] = deque(maxlen=100)
         """The lines that `next_open` left."""
 
     @property
     def rows(self) -> Sequence[TrackedEnvironment]:
-        """All environments of the table in order, including rows of folded groups."""
+        """All rows of the table, including folded groups."""
         return self._arrangement.rows
 
     @property
     def matches(self) -> int:
-        """The number of environments that match the view, in table and block."""
+        """Environments that match the view, in table and block."""
         return len(self._arrangement.rows) + self._arrangement.in_block
 
     @property
@@ -97,12 +95,12 @@ class RowCursor:
 
     @property
     def table_place(self) -> int | None:
-        """Index of the cursor among the table's lines; None in the block."""
+        """The cursor's index in `table_lines`; None in the block."""
         return None if self.place is None or self.is_in_block else self.place - self.pinned
 
     @property
     def order_reason(self) -> OrderReason | None:
-        """The reason for the place of the table row under a moved cursor."""
+        """The reason for the place of the row under a moved cursor."""
         cursor = self.cursor
         if not self.was_moved or self.is_in_block or not isinstance(cursor, TrackedEnvironment):
             return None
@@ -112,7 +110,7 @@ class RowCursor:
         return OrderReason(tracked, self._arrangement.wall)
 
     def place_of(self, key: LineKey) -> int | None:
-        """Return the index of the line of an environment, an incident or a header, or None."""
+        """Return the index of an environment's, incident's or header's line, or None."""
         place = place_of(self.lines, key)
         if place is None:
             places = enumerate(self.lines[: self.pinned])
@@ -120,7 +118,7 @@ class RowCursor:
         return place
 
     def pin(self) -> None:
-        """Keep the cursor on its line, as if the user had moved the cursor there."""
+        """Keep the cursor on its line, as if moved there by the user."""
         self.was_moved = True
         self._chosen = None if self.cursor is None else self.cursor.key
         self._visit()
@@ -140,7 +138,6 @@ class RowCursor:
         return lines
 
     def _with_cursor(self, block: Block) -> Sequence[BlockLine]:
-        """Return the lines of a block; add the line under the cursor if its members are back."""
         cursor = self.cursor
         is_over = isinstance(cursor, BlockLine) and bool(cursor.returned) and self.was_moved
         if not is_over or not isinstance(cursor, BlockLine) or any(line.key == cursor.key for line in block.lines):
@@ -161,12 +158,8 @@ class RowCursor:
     ) -> None:
         """Replace the rows.
 
-        Args:
-            arrangement: the rows of the table, arranged with `order_reason` if a row keeps its place.
-            lines_of: turns an arrangement into lines.
-            block_lines: the result of `block_lines`.
-            is_steady: whether present rows keep their places, followed by new rows; sets `is_due`.
-            is_new_view: whether the user changed the view.
+        `is_steady` keeps present rows in place, followed by new rows, and sets `is_due`. `is_new_view` means that the
+        user changed the view.
         """
         self._lines_of = lines_of
         if is_steady:
@@ -183,7 +176,6 @@ class RowCursor:
             self.place = self.place if place is None else place
 
     def _steady(self, arrangement: Arrangement) -> Arrangement:
-        """Return an arrangement with present rows in their current places, followed by new rows."""
         before = self._arrangement
         coming = {tracked.key: tracked for tracked in arrangement.rows}
         present, old = [], 0
@@ -223,15 +215,12 @@ class RowCursor:
             self.place = next((place for place, line in enumerate(self.lines) if not isinstance(line, GroupHeader)), 0)
 
     def _head_of(self, place: int) -> int:
-        """Return the index of the incident's line for a line of the block."""
+        """Return the index of the incident's line above."""
         heads = (each for each, line in enumerate(self.lines[: place + 1]) if isinstance(line, BlockLine))
         return max(heads, default=place)
 
     def _place_after(self, before: int) -> int:
-        """Return the cursor's index after an acknowledgement: the next member, else the next open line.
-
-        `before` is the index of the incident's line before the acknowledgement.
-        """
+        """Return the index after an acknowledgement: the next member, else the next open line from `before` on."""
         here = self.place or 0
         head, others = self._head_of(here), self._open_places()
         if head in others:
@@ -243,9 +232,7 @@ class RowCursor:
         return next((each for each in others if each >= before), others[0] if others else here)
 
     def _next_in_block(self, place: int) -> int | None:
-        """Return the index of the first incident's line at or after a place, else of the last; None if the block is
-        empty.
-        """
+        """Return the next incident's line from a place on, else the last; None without lines."""
         heads = [each for each, line in enumerate(self.lines[: self.pinned]) if isinstance(line, BlockLine)]
         if not heads:
             return None
@@ -264,7 +251,7 @@ class RowCursor:
         """Move the cursor to the line nearest to an index.
 
         Returns:
-            Whether the lines changed, because the cursor left a row that the view does not show.
+            Whether a row that the view hides was left, so that the lines changed.
         """
         if not self.lines:
             return False
@@ -281,23 +268,19 @@ class RowCursor:
         return False
 
     def heading(self) -> GroupHeader | None:
-        """Return the header of the cursor's group; None without groups and in the block."""
+        """Return the header of the cursor's group, if any."""
         place = self.place
         lines = self.lines[self.pinned : place + 1] if place is not None else ()
         return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)
 
-    # From one open line of the block to the next.
 
     def _open_places(self) -> list[int]:
-        """Return the indices of the block's lines that need a person, the newest loss first."""
+        """Return indices of lines that need a person, the newest loss first."""
         lines = enumerate(self.lines[: self.pinned])
         return [place for place, line in lines if isinstance(line, BlockLine) and line.is_open]
 
     def next_open(self) -> int | None:
-        """Return the next line that needs a person: a line not visited since its newest loss, else the next below.
-
-        None if no further line needs a person.
-        """
+        """Return the next line that needs a person: not visited since its newest loss, else the next below, or None."""
         here = self.place
         places = [place for place in self._open_places() if place != here]
         if not places:
@@ -323,19 +306,17 @@ class RowCursor:
         return line.noticed_at if isinstance(line, BlockLine) else 0.0
 
     def _visit(self) -> None:
-        """Remember the line under the cursor as seen."""
         if self.place is not None and isinstance(line := self.cursor, BlockLine):
             self._visited[line.key] = self._stamp(self.place)
             present = {each.key for each in self.lines[: self.pinned]}
             self._visited = {key: stamp for key, stamp in self._visited.items() if key in present}
 
-    # Choice of lines for a block without room.
 
     def visible_block(self, most: int, wall: float) -> list[int | More]:
-        """Return the indices of the block's lines that fit into `most` lines, and counts of the hidden lines.
+        """Return the block indices that fit into `most` lines, and counts of hidden lines.
 
-        Priority: the newest loss that is not acknowledged, the cursor's line, the count of hidden lines, then lines
-        from the top. `wall` is this machine's clock in ms.
+        Priority: the newest unacknowledged loss, the cursor's line, the count of hidden lines, then from the top.
+        `wall` is this machine's clock in ms.
         """
         block = self.lines[: self.pinned]
         if len(block) <= most:
@@ -379,15 +360,9 @@ def kept_top(
 ) -> int:
     """Return the index of the first visible line, so that visible rows keep their place on the screen.
 
-    The visible row under the cursor keeps its place, otherwise most visible lines do. A list at its top stays there,
-    unless a moved cursor is in sight.
-
-    Args:
-        before: all lines until now.
-        after: all lines from now on.
-        top: the index of the first visible line until now.
-        height: visible lines.
-        cursor: the indices of a moved cursor's line, until now and from now on.
+    The row under the cursor has priority, then most visible lines. A list at its top stays there, unless a moved cursor
+    is in sight. `top` is the first visible index until now; `cursor` holds the old and new index of a moved cursor's
+    line.
     """
     highest = max(len(after) - height, 0)
     if cursor is not None and top <= cursor[0] < top + height:

@@ -1,6 +1,6 @@
 """The user's view of the fleet: presets, sort orders and foldable groups.
 
-`arrangement` applies the view. Groups follow the order of their first rows, so a group with a late row is first.
+Groups follow the order of their first rows, so a group with a late row is first.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ _DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Pres
 
 
 _ROW_KEY: Final = 2
-"""Parts of an environment's key."""
 
 OLD: Final[LineKey] = ("old", "", "")
-"""The key of the group of environments that have been offline for long."""
+"""The group of environments that have been offline for long."""
 
 GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
     "profile": attrgetter("profile"),
@@ -47,7 +46,7 @@ GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] 
     "mode": lambda tracked: mode_of(tracked.environment.mode),
     "branch": attrgetter("environment.branch"),
 }
-"""Groupings by column id, each with the value that a group's members share."""
+"""By column id, the value shared by a group's members."""
 
 
 class Preset(StrEnum):
@@ -74,21 +73,20 @@ class View:
 
     preset: Preset = Preset.ALL
     query: Query = field(default_factory=Query)
-    """The query in the filter box."""
     sort: str | None = None
-    """Id of a column; None for the default order (`in_default_order`)."""
+    """A column id; None for `in_default_order`."""
     is_inverted: bool = False
-    """Whether the column's order is reversed; the default order has problems first in any case."""
+    """Reverses a column's order, not the default order."""
     columns: tuple[str, ...] = ()
-    """Ids of the columns in order; empty for the default columns that fit."""
+    """Column ids in order; empty for the default."""
     baseline: Baseline | None = None
-    """The last marked baseline."""
+    """Marked last."""
     compares: bool = False
-    """Whether only differences from the baseline are shown."""
+    """Whether only differences from `baseline` are shown."""
     group: str | None = None
     """A key of `GROUPINGS`."""
     folded: frozenset[LineKey] = frozenset({OLD})
-    """Keys of the groups whose rows are hidden."""
+    """Groups whose rows are hidden."""
 
     @property
     def is_narrowed(self) -> bool:
@@ -114,7 +112,7 @@ class View:
 
 
 def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
-    """Return the names that are used twice or look like another name. Takes names with their numbers of uses."""
+    """Return names used twice or similar to another. Takes the number of uses of each name."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
@@ -126,10 +124,9 @@ class AmbiguousNames:
         self._found: frozenset[SafeText] = frozenset()
 
     def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
-        """Return the ambiguous names of environments; the same object if nothing changed.
+        """Return the ambiguous names of environments; the same object if unchanged.
 
-        An environment listed under several profiles does not make its name ambiguous: the id would not tell the rows
-        apart.
+        Rows of an environment under several profiles do not count: the id would not tell the rows apart.
         """
         rows = [tracked.environment for tracked in environments]
         counts = dict(Counter([row.label for row in rows]))  # a plain dict compares faster
@@ -141,11 +138,11 @@ class AmbiguousNames:
 
 
 _ID_TAIL: Final = 4
-"""Characters of the id behind an ambiguous name."""
+"""Characters of the id."""
 
 
 def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> SafeText:
-    """Return the suffix of a name: a space and the end of the id if the name is ambiguous."""
+    """Return a space and the end of the id for an ambiguous name, else nothing."""
     return composed(f" {id_[-_ID_TAIL:]}") if id_ is not None and name in ambiguous else EMPTY
 
 
@@ -178,9 +175,9 @@ def by_value(
     is_inverted: bool,
     rank: Callable[[TrackedEnvironment], Any] | None = None,
 ) -> list[TrackedEnvironment]:
-    """Return environments sorted by a column's value, rows without a value last. The sort is stable.
+    """Return environments sorted by a column's value, rows without a value last. Equal rows keep the order.
 
-    With `is_inverted`, the greatest value comes first. `rank` replaces the column's sort value.
+    `is_inverted` puts the greatest value first. `rank` replaces the column's rank.
     """
     rank = rank or COLUMNS[column].rank
     ranks: defaultdict[Any, list[TrackedEnvironment]] = defaultdict(list)
@@ -192,7 +189,7 @@ def by_value(
 
 
 def name_key(tracked: TrackedEnvironment) -> str:
-    """Return the sort key of name, then id. A single text compares faster than a pair, and clean text has no NUL."""
+    """Return a sort key of name and id. A single text compares faster than a pair; clean text has no NUL."""
     environment = tracked.environment
     return f"{natural_key(environment.label)}\0{environment.id}"
 
@@ -213,7 +210,7 @@ class GroupHeader:
 
 TableLine: TypeAlias = TrackedEnvironment | GroupHeader
 Line: TypeAlias = "TableLine | BlockLine"
-"""A line for the cursor. In the block, an environment is a member of an unfolded incident."""
+"""In the block, an environment is an unfolded incident's member."""
 
 
 def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
@@ -228,7 +225,7 @@ def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
 
 
 def group_key(group: str, value: SafeText | None) -> LineKey:
-    """Return the key of the group with a value; None and an empty text are the same group."""
+    """Return a group's key; None and an empty text are the same group."""
     return ("group", group, value or "")
 
 
@@ -238,9 +235,9 @@ def groups_of(
     folded: frozenset[LineKey],
     stand_in: TrackedEnvironment | None = None,
 ) -> list[TableLine]:
-    """Return the lines of grouped rows, without the rows of folded groups.
+    """Return the lines of groups, without the rows of folded groups.
 
-    `group` is a key of `GROUPINGS`; `stand_in` decides the group of the row with its key.
+    `stand_in` decides the group of the row with its key.
     """
     value_of = GROUPINGS[group]
     values = list(map(value_of, rows))
