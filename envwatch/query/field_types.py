@@ -37,13 +37,13 @@ def _not_acked(_tracked: TrackedEnvironment) -> bool:
 
 
 class MatchContext(NamedTuple):
-    """Facts that a test may need besides the environment."""
+    """Further facts for a test."""
 
     now: float
     """The moment (server's clock, ms)."""
     is_acked: Callable[[TrackedEnvironment], bool] = _not_acked
     profile: SafeText = NO_PROFILE
-    """Set if only one profile is watched: rows lack the name then."""
+    """Set for a single profile: rows lack the name then."""
 
 
 _NOWHERE = MatchContext(0.0)
@@ -71,7 +71,7 @@ def operator_of(token: Token) -> str:
 
 @dataclass(frozen=True)
 class Field(ABC):
-    """A field of the language. Handles `none`, operators and ranges for all types."""
+    """A field. Handles `none`, operators and ranges."""
 
     name: str
     about: str
@@ -90,11 +90,11 @@ class Field(ABC):
 
     @abstractmethod
     def _missing(self) -> Test | None:
-        """Return the test for `none`; None if every environment has a value."""
+        """Return the test for `none`; None if no value can be missing."""
 
     @abstractmethod
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
-        """Read any other value; `rest` is the value without the operator."""
+        """Read any other value; `rest` has no operator."""
 
     def _compared(
         self,
@@ -103,10 +103,7 @@ class Field(ABC):
         read: Callable[[Token], OrderedLiteral],
         test_of: Callable[[Callable[[Any], bool], str], Test],
     ) -> Value:
-        """Read an ordered literal, or a range.
-
-        `test_of` makes a test of environments from a test of values and the literal's kind.
-        """
+        """Read an ordered literal, or a range."""
         if ".." not in token.shape:
             literal = read(token.part(len(operator)))
             test = test_of(literal.test(operator), literal.kind)
@@ -125,15 +122,15 @@ class Field(ABC):
 
 @dataclass(frozen=True)
 class TextField(Field):
-    """A field with any number of texts, at least one must match.
+    """A field with texts, at least one must match.
 
-    A plain value matches within the text, a value with wildcards the whole text, a value after `=` an equal text.
+    A plain value matches within the text, wildcards the whole text, a value after `=` an equal text.
     """
 
     texts: Callable[[TrackedEnvironment, MatchContext], Iterable[SafeText | None]]
     """An empty text counts as none."""
     is_prefix: bool = False
-    """A plain value must begin the text: `os:win` must not match darwin, nor `mode:strict` unrestricted."""
+    """`os:win` must not match darwin, nor `mode:strict` unrestricted."""
     canonical: Callable[[SafeText], SafeText] = lambda typed: typed
     """Maps a synonym to the value."""
 
@@ -171,7 +168,7 @@ class TextField(Field):
 
 @dataclass(frozen=True)
 class VersionField(TextField):
-    """A field with a version: comparable, and `0.34` matches every 0.34.x. Any other value is a text."""
+    """A version: comparable, and `0.34` matches every 0.34.x. Any other value is a text."""
 
     def _parse(self, token: Token, operator: str, rest: Token, zone: tzinfo | None) -> Value:
         is_text = not is_release(rest.text.lower()) and ".." not in rest.shape
@@ -189,7 +186,7 @@ class VersionField(TextField):
 
 @dataclass(frozen=True)
 class InstantField(Field):
-    """A field with an instant, matched by age (`>90s`) or by date (`>2026-11-01`)."""
+    """An instant, matched by age (`>90s`) or date (`>2026-11-01`)."""
 
     instant: Callable[[TrackedEnvironment], float | None]
     """Server's clock, ms."""
@@ -251,7 +248,7 @@ _LEAST_LETTERS = 3
 
 
 def state_test(word: str) -> Test | None:
-    """Return the test of the state that a word abbreviates (`off`, `offline`, `late`), or None."""
+    """Return the test of an abbreviated state (`off`), or None."""
     if len(word) < _LEAST_LETTERS:
         return None
     return next((STATUSES[name][1] for name in _SHOWN_STATUSES if name.startswith(word.casefold())), None)

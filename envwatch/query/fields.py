@@ -31,7 +31,7 @@ def named_field(token: Token) -> Field:
     """Return the field of a name.
 
     Raises:
-        QueryError: for an unknown name; the message names the nearest.
+        QueryError: with the nearest names.
     """
     name = token.text.casefold()
     if name.startswith(META) and len(name) > len(META):
@@ -45,7 +45,7 @@ def named_field(token: Token) -> Field:
 
 
 def known_field(typed: str) -> str | None:
-    """Return the name of a field or alias, None for metadata and any other text."""
+    """Return the name of a field or alias, except metadata."""
     name = typed.casefold()
     name = ALIASES.get(name, name)
     return name if name in FIELDS else None
@@ -65,7 +65,7 @@ def _nearest(typed: str) -> str:
 
 
 def meta_field(key: str) -> Field:
-    """Return the field of a metadata key, or of a key that the API added to the row."""
+    """Return the field of a metadata key, or of an unknown key of the row."""
 
     def texts(tracked: TrackedEnvironment, _: MatchContext) -> Iterator[SafeText]:
         environment = tracked.environment
@@ -90,7 +90,7 @@ def member(value: JsonValue, path: str) -> JsonValue:
 
 
 def _texts_of(value: JsonValue) -> Iterator[SafeText]:
-    """Yield a metadata value as texts: items of a list, and JSON for anything but a text."""
+    """Yield texts: items of a list, and JSON for anything but a text."""
     if isinstance(value, list):
         for item in value:
             yield from _texts_of(item)

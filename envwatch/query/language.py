@@ -6,12 +6,12 @@
     operator = ">" | ">=" | "<" | "<=" | "="
     word, text, field = characters without a space, or "quoted", where a quote is doubled
 
-In a word, or a text without an operator, an unquoted `*` matches any characters and an unquoted `?` a single character;
-such a pattern must match the whole text.
+In a word, or a text without an operator, an unquoted `*` matches any characters and `?` a single one; such a pattern
+must match the whole text.
 
-Terms on the same field are alternatives, like several values after a colon. Every negated term must hold:
-`!branch:main` also matches an environment without a branch. A word is searched in every visible column; three letters
-or more also match an abbreviated state: `off`, `late`, `flap`. `none` matches an environment without a value.
+Terms on the same field are alternatives. Every negated term must hold: `!branch:main` also matches an environment
+without a branch. A word is searched in every visible column; three letters or more also match an abbreviated state
+(`off`).
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ Searched: TypeAlias = "Callable[[TrackedEnvironment], SafeText | None]"
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A text that a visible column must show. Words compare by canonical spelling."""
+    """A text in a visible column. Words compare by canonical spelling."""
 
     source: str
     """Parses to the same word."""
     sought: str = field(compare=False, repr=False)
     """Normalised; empty if the word has wildcards."""
     matches: Callable[[str], bool] = field(compare=False, repr=False)
-    """Tests a normalised text, a line for each column or part of a sentence."""
+    """Tests a normalised text, a line for each column."""
     state: Test | None = field(compare=False, repr=False)
     """The abbreviated state; a match suffices."""
     is_negated: bool = False
@@ -72,7 +72,7 @@ class Term:
 class SearchCache:
     """The searchable texts of rows, kept between queries to speed up typing.
 
-    A text is reused while the row is the same object and the searched columns are equal.
+    A text is valid while the row object and the columns are the same.
     """
 
     __slots__ = ("_columns", "_texts")
@@ -82,7 +82,7 @@ class SearchCache:
         self._texts: dict[SafeText, tuple[Environment, str]] = {}
 
     def reader(self, columns: Sequence[Searched]) -> Callable[[TrackedEnvironment], str]:
-        """Begin a round: return the function that gives a row's searchable text."""
+        """Begin a round and return the reader of a row's text."""
         before = self._texts if columns == self._columns else {}
         texts: dict[SafeText, tuple[Environment, str]] = {}
         self._columns, self._texts = columns, texts
@@ -114,7 +114,6 @@ class Query:
         return bool(self.terms)
 
     def __str__(self) -> str:
-        """Return the canonical spelling, which parses to an equal query."""
         return " ".join(map(str, self.terms))
 
     @property
@@ -133,9 +132,9 @@ class Query:
         return any(field in (None, term.field) for term in terms)
 
     def hits(self, text: SafeText) -> list[tuple[int, int]]:
-        """Return the spans of the query's words in a text, in order, without overlaps.
+        """Return the spans of the query's words in a text, without overlaps.
 
-        Words with wildcards or `!` have none, nor a text whose length changes when normalised.
+        Wildcards and negated words have none, nor a text whose length changes when normalised.
         """
         normal = normalize(text)
         sought = [word.sought for word in self._words if word.sought and not word.is_negated]
@@ -155,10 +154,7 @@ class Query:
     def test(
         self, context: MatchContext, columns: Sequence[Searched], cache: SearchCache | None = None
     ) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test of an environment.
-
-        Words are searched in `columns`; `cache` speeds up words if kept between calls.
-        """
+        """Return the test of an environment by `columns`; a kept `cache` speeds up words."""
         tests = self._tests
         words = [(word.matches, word.state, not word.is_negated) for word in self._words]
         text_of = cache.reader(columns) if cache is not None and words else partial(_searchable_text, columns=columns)
@@ -196,13 +192,13 @@ class PartialQuery:
     query: Query
     """All valid terms."""
     settled: Query
-    """Without the word at the cursor, if the word may become a field's name."""
+    """Without a word at the cursor that may become a field's name."""
     mistake: QueryError | None
     """The first."""
 
 
 def partial_query(text: str, cursor: int) -> PartialQuery:
-    """Parse a query that is still being typed; `cursor` is the index after the last typed character."""
+    """Parse an unfinished query; `cursor` is the index after the last typed character."""
     from envwatch.query.fields import may_become_field
 
     terms, mistake = _parsed(text, None)
@@ -280,7 +276,7 @@ def _word(body: Token, token: Token, *, is_negated: bool) -> Word:
 
 
 def _refuse_other_languages(word: Token) -> None:
-    """Refuse a term of other languages, which as a search text would match nothing."""
+    """Refuse a term of other languages, which as a text would match nothing."""
     from envwatch.query.fields import known_field
 
     if (hint := _CONNECTIVES.get(word.shape)) is not None:
@@ -294,9 +290,9 @@ def _refuse_other_languages(word: Token) -> None:
 
 
 def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
-    """Refuse alternatives that together match everything: `beat:>30s beat:<90s` is meant as a range.
+    """Refuse alternatives that match everything: `beat:>30s beat:<90s` is meant as a range.
 
-    `limits` has the lowest `from` and the highest `to` so far, by field and kind; updated.
+    `limits` is updated: the lowest `from` and the highest `to` by field and kind.
     """
     for value in term.values:
         if value.limit is None:
@@ -309,7 +305,7 @@ def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, tok
 
 
 def _tests(terms: Iterable[Word | Term]) -> Iterable[Test]:
-    """Yield a test for each negated term, and a test for all further terms on each field."""
+    """Yield a test for each negated term and each field."""
     by_field: dict[str, list[Test]] = {}
     for term in terms:
         if isinstance(term, Term):
@@ -333,5 +329,5 @@ def _none_of(tests: Sequence[Test]) -> Test:
 
 
 def _searchable_text(tracked: TrackedEnvironment, columns: Iterable[Searched]) -> str:
-    """Return the searched texts of a row, a column a line: cleaned text has no line ends."""
+    """Return the texts, a column a line: cleaned text has no line ends."""
     return normalize("\n".join([text_of(tracked) or "" for text_of in columns]))

@@ -1,6 +1,6 @@
-"""The lexer of the filter language: a line becomes tokens, a token a literal or a text pattern.
+"""The lexer of the filter language.
 
-Any text can be split: an open quote is common while a person types and raises nothing.
+Any text can be split: an open quote is common while a person types.
 
 A date or version covers everything that begins alike: `2026-11-01` is the whole day, `0.34` every 0.34.x. `>` starts
 after that range and `<` ends before, as in npm's `>0.34`. A compared duration is exact (`>2m` is more than 120 s);
@@ -28,13 +28,7 @@ _BARE = re.compile(r'[^\s",:!<>=*?]+')
 
 
 class QueryError(ValueError):
-    """A query that cannot be understood.
-
-    Attributes:
-        message: the mistake and the remedy, in a line.
-        start: index at which the mistake begins.
-        end: index after the mistake.
-    """
+    """A query that cannot be understood: mistake and remedy in a line, with the mistake's indices."""
 
     def __init__(self, message: str, start: int, end: int) -> None:
         self.message: SafeText = clean(message, 240)
@@ -51,7 +45,7 @@ class Token:
     shape: str
     """The text with `"` for each quoted character: an operator here was typed without quotes."""
     places: tuple[int, ...]
-    """The index of each character, and the index after the token."""
+    """Index of each character, and the end."""
     start: int
     """The first index, quotes included."""
     is_open: bool = False
@@ -68,7 +62,7 @@ class Token:
         return Token(self.text[start:end], self.shape[start:end], self.places[start : end + 1], first, self.is_open)
 
     def parts(self, separator: str) -> Iterator[Token]:
-        """Split the token at each separator that is not quoted."""
+        """Split the token at each unquoted separator."""
         start = 0
         while (end := self.shape.find(separator, start)) >= 0:
             yield self.part(start, end)
@@ -76,12 +70,12 @@ class Token:
         yield self.part(start)
 
     def error(self, message: str) -> QueryError:
-        """Return an error that points at this token."""
+        """Return an error for this token."""
         return QueryError(message, self.start, self.end)
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Yield the tokens of a line. A quote within quotes is doubled, as in CSV; a backslash is ordinary."""
+    """Yield the tokens of a line. A quote within quotes is doubled, as in CSV."""
     letters: list[tuple[str, str, int]] = []
     start: int | None = None
     is_open, closed_at = False, -2
@@ -118,7 +112,7 @@ def normalize(text: str) -> str:
     """Return a text for comparison: case-folded, accents composed (macOS file names decompose accents)."""
     if text.isascii():
         return text.casefold()
-    # Caseless matching by the Unicode standard decomposes before folding. Composed again so that `?` is a letter.
+    # Unicode's caseless matching decomposes before folding; composed again so that `?` is a letter.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
 
 
@@ -141,31 +135,29 @@ _TIME = re.compile(
 
 
 Limit: TypeAlias = "tuple[str, Literal['from', 'to'], Any]"
-"""The bounded side of a comparison such as `>90s`: kind, side, position.
+"""The bounded side of a comparison such as `>90s`: kind (`age`, `date` or `version`), side, position.
 
-Limits of the same kind (`age`, `date` or `version`) compare by position. `from` matches values after the limit, `to`
-values before."""
+`from` matches values after the limit, `to` values before."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedLiteral:
-    """A typed duration (kind `age`, the time since an instant), date (ms) or version (sort key).
+    """A typed duration (kind `age`), date (ms) or version (sort key).
 
-    0.34 covers 0.34.12, and 0.34-rc1 sorts before. A duration covers a point: `end` is the next float above `start`.
+    0.34 covers 0.34.12; 0.34-rc1 sorts before. A duration covers a point: `end` is the next float above `start`.
     """
 
     text: str
     """The canonical spelling."""
     kind: Literal["age", "date", "version"]
     start: Any
-    """The first covered value."""
     end: Any
-    """Sorts after every covered value."""
+    """After every covered value."""
     shown_end: Any
     """The first value that the screen shows differently: 3m for `2m`. Otherwise `end`."""
 
     def test(self, operator: str) -> Callable[[Any], bool]:
-        """Return the test of a value against this literal; no operator means equality."""
+        """Return the test of a value; no operator means equality."""
         start, end, shown_end = self.start, self.end, self.shown_end
         match operator:
             case ">":
@@ -193,9 +185,7 @@ class OrderedLiteral:
 
 
 def time_span_of(token: Token, zone: tzinfo | None) -> OrderedLiteral:
-    """Read a duration (`90s`, `1h30m`) or a date with or without a time (`2026-11-24T03:00`).
-
-    `zone` is for dates without an offset (None is this machine's).
+    """Read a duration (`90s`, `1h30m`) or a date (`2026-11-24T03:00`); `zone` None is this machine's.
 
     Raises:
         QueryError: for anything else, or if the date does not exist.
@@ -223,7 +213,7 @@ def _calendar_bounds(match: re.Match[str], zone: tzinfo | None) -> tuple[float, 
     if offset is None:
         start = with_zone(start, zone)
     if minute is None:
-        # Calendar arithmetic: a day on which the clocks change has 23 or 25 hours.
+        # A day on which the clocks change has 23 or 25 hours.
         return start.timestamp() * 1000, (start + timedelta(days=1)).timestamp() * 1000
     start_ms = start.timestamp() * 1000
     return start_ms, start_ms + _UNITS_MS["m" if second is None else "s"]
@@ -273,10 +263,10 @@ def pattern_of(token: Token) -> Pattern:
 
 
 def text_test(pattern: Pattern, *, is_exact: bool = False, is_prefix: bool = False) -> Callable[[str], bool]:
-    """Return the test of a text normalised by `normalize`.
+    """Return the test of a normalised text.
 
     A pattern with wildcards must match a whole line; another must be the text (`is_exact`), begin the text
-    (`is_prefix`), or occur.
+    (`is_prefix`) or occur.
     """
     if pattern.plain is None:
         search = wildcards(pattern).search
@@ -299,6 +289,6 @@ def wildcards(pattern: Pattern) -> re.Pattern[str]:
     first, *others = between
     if not others:
         return re.compile(f"^{first}$", re.MULTILINE)
-    # Atomic groups keep the search linear: the leftmost match of each piece is as good as any other.
+    # Atomic groups keep the search linear: the leftmost match of each piece is good enough.
     middle = "".join(f"(?>.*?{piece})" for piece in others[:-1])
     return re.compile(f"^{first}{middle}.*{others[-1]}$", re.MULTILINE)

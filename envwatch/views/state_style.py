@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 IMPOSSIBLE = clean("before 2020, or more than a day ahead")
-"""The instants that cannot be true, see `fleet.plausibility`."""
+"""See `fleet.plausibility`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ FAINT: Final = "faint"
 
 
 class Piece(NamedTuple):
-    """A part of a row. The style is a state's name, `FAINT`, a widget's style, or empty."""
+    """A part of a row; the style is a state's, `FAINT`, a widget's, or empty."""
 
     text: SafeText
     style: str = ""
@@ -134,7 +134,7 @@ def clock_warning(profile_state: ProfileState) -> SafeText | None:
 
 
 def clock_error(error_ms: float) -> timedelta:
-    """Return a clock's error, from a minute on in steps of 5 s, because `Date` has whole seconds."""
+    """Return a clock's error, from a minute on in steps of 5 s."""
     exact = span(abs(error_ms))
     return exact if exact < _MINUTE else _FIVE_SECONDS * round(exact / _FIVE_SECONDS)
 
@@ -149,10 +149,7 @@ def json_text(value: JsonValue) -> SafeText:
 
 
 def instant_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day, or date and minute if over a day from now.
-
-    Server's clock in ms; `zone` is named unless local (None).
-    """
+    """Return the time of day, or date and minute if over a day from now (server's clock, ms)."""
     if abs(now - at) < _DAY_MS:
         return clock_text(at, zone)
     text = date_text(at, zone)[:16]

@@ -42,10 +42,7 @@ IS_LIVE: Final = "this is live already: [ goes back, T to a time"
 
 
 def moment_text(at: float, present: float, zone: tzinfo | None) -> SafeText:
-    """Return an instant, with the date unless today.
-
-    This machine's clock in ms; `zone` None is the local zone.
-    """
+    """Return an instant (this machine's clock, ms), with the date unless today."""
     when, now = moment(at, zone), moment(present, zone)
     if when is None or now is None:
         return NOTHING
@@ -67,7 +64,7 @@ def ago_text(at: float, present: float, *, ascii_only: bool) -> SafeText:
 
 
 def trouble_text(fleet: Fleet, now: Clocks) -> SafeText:
-    """Return why the present cannot be seen, for a screen of the past, or an empty text."""
+    """Return why the present cannot be seen, for a screen of the past."""
     if any(profile_state.is_refused for profile_state in fleet):
         return clean("key refused")
     return clean("blind") if any(each.freshness(now) is Freshness.BLIND for each in fleet) else EMPTY
@@ -121,7 +118,7 @@ def stalled_since(profile_state: ProfileState) -> ServerMs | None:
 
 
 def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeText | None:
-    """Return the failing hooks and the first failure's time (this machine's clock), or None."""
+    """Return the failing hooks and the first failure's time, or None."""
     if not failing:
         return None
     first, *others = sorted(failing, key=lambda name: (failing[name], name))

@@ -1,1 +1,1 @@
-"""Events: filters, sentences, the lines of `watch`, CloudEvents, the line of a day."""
+"""Events: filters, sentences, the lines of `watch`, CloudEvents, the day's line."""

@@ -62,22 +62,22 @@ def source_of(base_url: str) -> str:
 
 
 def word_of(event: Event) -> SafeText:
-    """Return the event in a word: `offline`; for a group, the members' kind."""
+    """Return the event in a word: `offline`."""
     kind = event.kind if event.of is None else event.of
     return clean(_WORDS.get(kind, kind.value))
 
 
 def type_of(event: Event) -> str:
-    """Return the type: `envwatch.environment.offline`, `envwatch.group.offline`, `envwatch.blind`."""
+    """Return the type: `envwatch.group.offline`."""
     scope = "group." if event.members else "" if event.id is None else "environment."
     return f"envwatch.{scope}{word_of(event)}"
 
 
 def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
-    """Return an event or a group as a CloudEvent; `monitor` is the state afterwards, `source` from `source_of`.
+    """Return an event or a group as a CloudEvent; `monitor` is the state afterwards.
 
-    The data has the environment's row, as in `list -o json`, and the change. A group or an event about the fleet has
-    only the change; a group's members are rows.
+    The data has the row, as in `list -o json`, and the change; a group or an event about the fleet only the change. A
+    group's members are rows.
     """
     return envelope(
         type_of(event),
@@ -90,7 +90,7 @@ def cloud_event(event: Event, monitor: Monitor, now: Clocks, source: str) -> Clo
 
 
 def initial_event(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, source: str) -> CloudEvent:
-    """Return an environment's CloudEvent at the begin of watching: the row, without a change."""
+    """Return the CloudEvent of a row at the begin of watching."""
     at = _judged_at(tracked, monitor, now)
     return envelope(
         "envwatch.environment.initial",
@@ -111,9 +111,9 @@ def envelope(  # noqa: PLR0913  the attributes of a CloudEvent, by keyword
     subject: SafeText | None,
     identity: tuple[str, ...],
 ) -> CloudEvent:
-    """Return data with the attributes of a CloudEvent.
+    """Return data as a CloudEvent.
 
-    `identity` is unique within the source; the id is a hash of `identity`, the same wherever made.
+    The id is a hash of `identity`, which is unique within the source.
     """
     digest = blake2s("\0".join(identity).encode(), digest_size=12).hexdigest()
     attributes: CloudEvent = {"specversion": "1.0", "id": f"evt-{digest}", "source": source, "type": type_}
@@ -130,7 +130,7 @@ def line_of(event: CloudEvent) -> bytes:
 
 
 def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: Event | None = None) -> dict[str, Any]:
-    """Return an environment's row as in `list -o json`, and the event's change.
+    """Return a row as in `list -o json`, with the event's change.
 
     `reason` is the event's, or else the state's.
     """
@@ -150,7 +150,6 @@ def _data(event: Event, monitor: Monitor, now: Clocks) -> dict[str, Any]:
 
 
 def _environment_of(event: Event, monitor: Monitor) -> TrackedEnvironment | None:
-    """Return an event's environment now, or at the event if gone from the fleet."""
     if event.id is None:
         return None
     return monitor.fleet.tracked((event.profile, event.id)) or tracked_then(event)

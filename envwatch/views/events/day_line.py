@@ -55,14 +55,14 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """The content of the line. All instants are by the servers' clocks, in ms."""
+    """The line's content; instants are by the servers' clocks, in ms."""
 
     since: float
     until: float
     marks: Sequence[Mark] = ()
     """In the order of time."""
     spans: Sequence[Span] = ()
-    """The watched times; gaps lie between."""
+    """Gaps lie between."""
 
     def covers(self, at: float) -> bool:
         """Return whether a moment is on the line or near the end."""
@@ -86,12 +86,12 @@ def _mark(event: Event) -> Mark:
     if kinds & LOSSES:
         return Mark(event.at, 4, look.glyph, look.ascii, "offline")
     rank = 3 if look.style in {"unknown", "late", "offline", "unrestricted"} else 2 if kinds & RETURNS else 1
-    # Unknown states are in reverse elsewhere; here reverse would look like the shown moment.
+    # Reverse means unknown elsewhere, here the shown moment.
     return Mark(event.at, rank, look.glyph, look.ascii, "plain" if look.style == "unknown" else look.style)
 
 
 def ends_of(day: Day, zone: tzinfo | None) -> tuple[SafeText, SafeText]:
-    """Return the labels of begin and end, with seconds or the first date if needed."""
+    """Return labels of begin and end, with seconds or date if needed."""
     first, last = moment(day.since, zone), moment(day.until, zone)
     if first is None or last is None:
         return EMPTY, EMPTY
@@ -121,7 +121,7 @@ def _place(day: Day, at: float, width: int) -> int:
 
 
 def hour_labels(day: Day, width: int, zone: tzinfo | None) -> list[tuple[int, SafeText]]:
-    """Return the cells at which hours begin, with the time: `06h`, or `06:15` on a short line.
+    """Return the cells at which hours begin, with the time: `06h` or `06:15`.
 
     Even distances come first, then the roundest hours, because marks may cover labels.
     """
@@ -148,7 +148,7 @@ def day_runs(
     *,
     ascii_only: bool,
 ) -> list[Piece]:
-    """Return the cells of `day_cells` as runs of the same style, with a mark at the visible moment, if any.
+    """Return `day_cells` as runs of the same style, with a mark at the visible moment.
 
     A label needs cells without marks and distance to other labels.
     """

@@ -213,7 +213,7 @@ def _while_blind_text(event: Event, since: str, until: str) -> str:
 
 
 def unchanged_text(profile: SafeText, lasted: timedelta) -> SafeText:
-    """Return that nothing changed since the last run, which ended `lasted` ago."""
+    """Return that nothing changed since the last run."""
     return composed(f"{profile and f'{profile}: '}nothing changed since the last run, {long_age(lasted)} ago")
 
 
@@ -254,9 +254,9 @@ def event_text(event: Event, zone: tzinfo | None = None) -> SafeText:
 
 
 def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
-    """Return the sentence of an event, with fewer names or a shorter wording to fit into `room` cells.
+    """Return the sentence of an event, with fewer names or shorter to fit into `room` cells.
 
-    If nothing fits, the caller must cut the whole sentence.
+    If nothing fits, the caller must cut.
     """
     whole = event_text(event, zone)
     if cells(whole) <= room:
@@ -269,7 +269,7 @@ def fitting_text(event: Event, zone: tzinfo | None, room: int) -> SafeText:
 
 
 def watched_since(fleet: Fleet, now: Clocks, zone: tzinfo | None) -> SafeText | None:
-    """Return the begin of the watch, the earliest of all profiles; None before the first listing."""
+    """Return the earliest begin of all profiles' watch, or None."""
     began = [(each.began_at, each.clock.server_time(now.wall)) for each in fleet if each.began_at is not None]
     if not began:
         return None
@@ -283,10 +283,7 @@ def _is_same_day(at: float, now: float, zone: tzinfo | None) -> bool:
 
 
 def _dated_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day, or on another day the date and the minute.
-
-    Server's clock in ms; `zone` is named unless local (None).
-    """
+    """Return the time of day, or on another day date and minute (server's clock, ms)."""
     return instant_text(at, now if _is_same_day(at, now, zone) else inf, zone)
 
 

@@ -1,4 +1,4 @@
-"""The choice of the event for the news line: minor changes do not push out a loss."""
+"""The event for the news line: minor changes do not push out a loss."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
-"""Kinds that concern the whole fleet or envwatch's view. The end of such a time is no bad news."""
+"""The end of such a time is no bad news."""
 
 _SEVERAL = 2
-"""Events of a kind that become a single sentence."""
+"""Events that become a single sentence."""
 
 _FLAPS = frozenset({Kind.OFFLINE, Kind.ONLINE, Kind.RECONNECTED, Kind.RESTARTED})
 _STANDS_MS = limits.HEADLINE_STANDS / MS
@@ -31,11 +31,10 @@ _STANDS_MS = limits.HEADLINE_STANDS / MS
 def headline(event_log: Sequence[Event], now_of: Callable[[Event], float]) -> Event | None:
     """Return the newest of the most severe events within `limits.HEADLINE_STANDS`.
 
-    Otherwise, of the newest listing's events, return the event with most environments. A loss is no longer severe once
-    all environments are back or replaced, nor is the begin of a period that has ended. Changes of a flapping row are no
-    news.
+    Otherwise, of the newest listing's events, return the event with most environments. A loss is over once all
+    environments are back or replaced, a period once ended. Changes of a flapping row are no news.
 
-    The events are oldest first; `now_of` returns the moment by the event's server, in ms.
+    The events are oldest first; `now_of` is by the event's server, in ms.
     """
     most_severe: Event | None = None
     returned: set[tuple[SafeText, SafeText | None]] = set()
@@ -67,10 +66,7 @@ def _is_flap(event: Event) -> bool:
 
 
 def merged(event: Event, same_poll: Sequence[Event]) -> tuple[Event, int]:
-    """Return the event of `headline` merged with its poll, and the number of omitted changes.
-
-    Single events of the same kind become an event with members.
-    """
+    """Return the event merged with events of the same kind and poll, and the number of omitted changes."""
     total = len(flatten(same_poll))
     replaced = {other.id for other in same_poll if is_replacement(other) and other is not event}
     singles = (other for other in same_poll if not other.members and other.id is not None)
@@ -102,9 +98,9 @@ def returned_since(loss: Event, event_log: Sequence[Event]) -> int:
 
 
 def _severity(event: Event) -> int:
-    """Return 2 for fleet-wide events and group losses, 1 for a single loss or a change to unrestricted, 0 for the rest.
+    """Return 2 for fleet-wide events and group losses, 1 for a single loss or a change to unrestricted, else 0.
 
-    Changes since the last run count as a single loss: they must not hide a present loss.
+    Changes since the last run must not hide a present loss.
     """
     if event.kind is Kind.WHILE_BLIND and event.reason == NOT_RUNNING:
         return 1

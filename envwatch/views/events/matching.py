@@ -1,8 +1,8 @@
-"""Queries as tests: of environments for the alert policy, silences and hooks, of events, and of a fleet for `wait`.
+"""Queries as tests: of environments, of events, and of a fleet for `wait`.
 
-Words are searched in every column, in the event log in the text of an event. A term matches the environment at the time
-of the event: `pod:p-7` finds an environment lost in that pod even if running in another pod now. The state is the state
-after the event: `status:off` finds losses and no returns.
+Words are searched in every column, in the event log in the event's text. A term matches the environment at the event:
+`pod:p-7` finds a loss in that pod even if running in another pod now; `status:off` finds losses and no returns. Ages
+are at the event.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _TAGS: Final = {
 
 
 def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
-    """Return a query as a test; `profile` is the name if only one is watched.
+    """Return a query as a test.
 
     Raises:
         QueryError: for the first mistake.
@@ -62,7 +62,6 @@ def matcher_of(text: str, profile: SafeText = NO_PROFILE) -> Matcher:
 
     @lru_cache(maxsize=4)
     def test_at(now: float) -> Callable[[TrackedEnvironment], bool]:
-        """Return the test at a moment, for all rows of a profile."""
         return query.test(MatchContext(now, profile=profile), SEARCHED, cache)
 
     return Matcher(composed(str(query)), lambda tracked, now: test_at(now)(tracked))
@@ -77,7 +76,7 @@ def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None
 
 
 def tracked_then(event: Event) -> TrackedEnvironment | None:
-    """Return an event's environment at the time of the event, as far as terms need, or None."""
+    """Return an event's environment at the event, as far as terms need, or None."""
     if event.then is None:
         return None
     environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then
@@ -94,7 +93,7 @@ def tracked_then(event: Event) -> TrackedEnvironment | None:
 
 
 def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], bool]:
-    """Return a query as a test of events by the environment at the time.
+    """Return a query as a test of events.
 
     Raises:
         QueryError: for the first mistake.
@@ -112,9 +111,8 @@ def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], b
 class EventFilter:
     """Tests events by a query.
 
-    A group matches if any member does. Words are searched in the text of a member and of all groups around, so a
-    negated word hides a member if any of those lines contains the word. An event without an environment matches negated
-    terms only.
+    A group matches if any member does. Words are searched in the member and all groups around, so a negated word hides
+    a member if any of these texts has the word. Without an environment, only negated terms match.
     """
 
     query: Query
@@ -127,7 +125,7 @@ class EventFilter:
     """A cache by the event's `id`, valid while the event exists and the zone is the same."""
 
     def results(self, event: Event, *groups: Event) -> Iterator[bool]:
-        """Yield whether an event matches, or each member of a group; `groups` are the groups around the event."""
+        """Yield whether an event, or each member of a group, matches; `groups` are around the event."""
         if event.members:
             for member in event.members:
                 yield from self.results(member, *groups, event)
@@ -141,7 +139,7 @@ class EventFilter:
         return self.query.has_terms(tracked, MatchContext(event.at, self.is_acked, self.profile_name))
 
     def _searchable_text(self, event: Event, groups: Iterable[Event]) -> str:
-        """Return the text of an event and the groups around, a part a line: a wildcard must match a whole line."""
+        """Return the text, a part a line: a wildcard must match a whole line."""
         text = self.texts.get(id(event))
         if text is None:
             parts = (
@@ -164,7 +162,7 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitCondition:
-    """The condition of `wait`: a number of matching environments, or none.
+    """The condition of `wait`.
 
     Only a complete, believed listing proves anything, and only about rows that can be judged.
     """
@@ -172,17 +170,15 @@ class WaitCondition:
     queries: Sequence[Query]
     """An environment must match all queries."""
     count: int = 1
-    """The required number of matching environments."""
     is_absence: bool = False
     """Whether no environment may match."""
     profile_name: SafeText = NO_PROFILE
-    """The profile's name if only one is watched."""
 
     def progress(self, monitor: Monitor, now: Clocks) -> Progress:
         """Return the progress after a listing.
 
-        Gone or missing environments match only a query with states. An environment that cannot be judged neither counts
-        as matching nor proves absence.
+        Gone or missing environments match only a query with states. An environment that cannot be judged neither
+        matches nor proves absence.
         """
         fleet = monitor.fleet
         matching = in_default_order(

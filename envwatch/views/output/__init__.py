@@ -1,1 +1,1 @@
-"""The output of commands and hooks: formats of `list`, the result of `check`, variables."""
+"""The output of commands and hooks."""

@@ -42,7 +42,6 @@ _NUMBER: Final = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _RANGE: Final = re.compile(rf"(?P<inside>@?)(?:(?P<start>~|{_NUMBER})?(?P<colon>:))?(?P<end>{_NUMBER})?", re.ASCII)
 _LONGEST: Final = 64
 _NAMED: Final = 16
-"""Characters repeated in the message about a wrong range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,6 @@ class NagiosRange:
     """A threshold range."""
 
     text: str
-    """Performance data repeats the text."""
     start: float
     end: float
     alerts_inside: bool = False
@@ -133,10 +131,7 @@ def _status(value: int, warning: NagiosRange | None, critical: NagiosRange | Non
 def output_of(
     status: PluginStatus, text: SafeText, metrics: Sequence[PerformanceDatum] = (), details: Sequence[SafeText] = ()
 ) -> str:
-    """Return a line of status, text and performance data, and lines for the details that fit.
-
-    The most important detail comes first.
-    """
+    """Return a line of status, text and performance data, then the details that fit, the most important first."""
     first = f"{_SERVICE} {status.name} - {_plain(text, _LONGEST_TEXT)}"
     if metrics:
         first += f" | {' '.join(map(_performance, metrics))}"
@@ -163,7 +158,7 @@ def _performance(metric: PerformanceDatum) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a number in digits, to a thousandth: no exponent is allowed."""
+    """Return digits, to a thousandth: no exponent is allowed."""
     return str(value) if isinstance(value, int) else f"{value:.3f}".rstrip("0").rstrip(".")
 
 
@@ -212,7 +207,6 @@ class CheckResult:
     unknown: int
     """Environments that cannot be judged and might count."""
     unreadable: int
-    """Rows that could not be read."""
     doubts: Sequence[SafeText]
     total: int
     """Environments that the filter finds or may find."""
@@ -226,8 +220,8 @@ class CheckResult:
     ) -> tuple[PluginStatus, SafeText]:
         """Return the status and a sentence.
 
-        An empty listing proves nothing about machines: the key may be another organization's, or the platform may have
-        lost the list. If a filter finds nothing, an alert stands (`1:` asks for at least one), and OK becomes UNKNOWN.
+        An empty listing proves nothing: the key may be another organization's, or the platform may have lost the list.
+        If a filter finds nothing, an alert stands (`1:` asks for at least one), and OK becomes UNKNOWN.
         """
         if self.is_listing_empty:
             return PluginStatus.UNKNOWN, clean("the listing is empty, and no environment is expected")
@@ -337,7 +331,6 @@ def _matching(profile_state: ProfileState, matcher: Matcher, now: Clocks) -> lis
 def _test_of(
     of: Metric, monitor: Monitor, profile_state: ProfileState, now: Clocks, in_block: Container[EnvironmentKey]
 ) -> Callable[[TrackedEnvironment], bool | None]:
-    """Return the test whether an environment counts, None if unknowable."""
     match of:
         case Metric.PROBLEMS:
             at = profile_state.clock.server_time(now.wall)

@@ -1,4 +1,4 @@
-"""Variables for commands that envwatch starts for a row. Row values never become words of a command line.
+"""Variables of commands for a row, never words of a command line.
 
 The values come from strangers' machines; a command must quote the values.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envwatch.views.output.environment_list import ListedEnvironment
 
 KEY_VARIABLE: Final = "LETTA_API_KEY"
-"""Never passed on, nor is the variable that a profile names for the key."""
+"""Never passed on, nor is a profile's key variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +42,18 @@ class RowCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSettings:
-    """The user's commands, and their context besides a row."""
+    """The user's commands and further settings."""
 
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     """By name."""
     secret_variables: frozenset[str] = frozenset()
     """Variables with an API key or a hook's secret, hidden from commands."""
     profiles: Mapping[SafeText, str] = field(default_factory=dict)
-    """By the rows' profile, which is empty if only one is watched."""
+    """By the rows' profile, empty if only one is watched."""
 
     @property
     def start_key(self) -> SafeText:
-        """The key that starts a down row's listener, or empty."""
+        """The key that starts a listener, or empty."""
         return next((clean(each.key) for each in self.commands.values() if each.starts_listener), EMPTY)
 
 
@@ -80,7 +80,7 @@ _VALUES: Final[Mapping[str, Callable[[ListedEnvironment], SafeText | None]]] = {
 }
 
 ROW_VARIABLES: Final = frozenset((*_VALUES, "ENVWATCH_PROFILE"))
-"""If `ENVWATCH_ID` is set, envwatch takes none of these variables for a setting."""
+"""If `ENVWATCH_ID` is set, these variables are no settings."""
 
 
 EVENT_VARIABLES: Final = frozenset(
@@ -107,7 +107,7 @@ def child_environment(
 
 
 def ending_text(code: int) -> str:
-    """Return how a command ended: an exit status, or a signal if negative."""
+    """Return how a command ended; a negative code is a signal."""
     if code == 0:
         return "done"
     return f"failed with exit status {code}" if code > 0 else f"ended by signal {-code}"

@@ -41,7 +41,7 @@ class ListedEnvironment(NamedTuple):
     judged_at: ServerMs
     """For both the verdict and the heartbeat's age."""
     is_unknown: bool = False
-    """Whether the verdict is out of date (`ProfileState.is_unknown`)."""
+    """See `ProfileState.is_unknown`."""
     limits: Limits = Limits()
 
     @property
@@ -55,24 +55,22 @@ class EnvironmentList:
     """A listing with verdicts, or the rows of a dashboard."""
 
     rows: Sequence[ListedEnvironment]
-    """In the order of the output."""
     taken_at: float
     """When the oldest listing was requested (server's clock, ms)."""
     rejected: int
-    """Rows that could not be read."""
     rejected_ids: frozenset[SafeText] = frozenset()
     """As far as readable."""
     is_by_server_clock: bool
-    """False if no response had a Date header; then this machine's clock is used."""
+    """False without a Date header: this machine's clock is used."""
     clock_warnings: Sequence[SafeText] = ()
-    """A sentence for each profile whose clocks differ by 5 s or more."""
+    """For profiles whose clocks differ by 5 s or more."""
     filter: SafeText | None = None
     preset: Preset | None = None
     """Apart from the query, where terms on the same field are alternatives."""
     hidden: int = 0
     """Environments that do not match."""
     acknowledged: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
-    """Notes by the key of the row."""
+    """By row."""
     block: Block = NO_BLOCK
     remarks: Mapping[EnvironmentKey, SafeText] = field(default_factory=dict)
     """Local acknowledgements and silences in a few words."""
@@ -95,7 +93,7 @@ class EnvironmentList:
 
 
 def environment_list(listed: Listed, profile_state: ProfileState) -> EnvironmentList:
-    """Return the environments of a first listing, problems first; `profile_state` is the state afterwards."""
+    """Return a first listing's environments, problems first; `profile_state` is the state afterwards."""
     judged_at: dict[SafeText, ServerMs] = {}
     for page in listed.snapshot.pages:
         at = profile_state.clock.server_time(page.asked_at)
@@ -178,7 +176,7 @@ def environment_list_of_rows(
 def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = ()) -> EnvironmentList:
     """Return several profiles' environments in a list, problems first.
 
-    Each listing (at least one) has a different profile and the same filter; `unlisted` profiles have none.
+    All listings have the same filter; `unlisted` profiles have none.
     """
     rows = {row.tracked.key: row for listing in listings for row in listing.rows}
     return EnvironmentList(
@@ -196,10 +194,9 @@ def merged(listings: Sequence[EnvironmentList], unlisted: Sequence[SafeText] = (
 
 
 def filtered(listing: EnvironmentList, query: Query, profile_name: SafeText = NO_PROFILE) -> EnvironmentList:
-    """Return the matching environments of a profile, in the same order.
+    """Return the matching environments of a profile, in order.
 
-    Every column is searched for words, and ages are of each row's moment. `profile_name` is also set for a single
-    profile.
+    Every column is searched for words, and ages are of each row's moment.
     """
     if not query:
         return listing

@@ -48,7 +48,7 @@ class ListFormat(StrEnum):
 
 
 def json_of(listing: EnvironmentList) -> Iterator[bytes]:
-    """Yield a JSON document in UTF-8, row by row: a whole document of 100,000 rows would fill 200 MiB."""
+    """Yield a JSON document in UTF-8 by rows: 100,000 rows would fill 200 MiB."""
     counts = listing.counts()
     document: dict[str, object] = {
         "taken_at": iso(listing.taken_at),
@@ -68,7 +68,7 @@ def json_of(listing: EnvironmentList) -> Iterator[bytes]:
 
 
 def row_json_of(listing: EnvironmentList) -> str:
-    """Return a list's only environment as a JSON object, formatted as in `json_of`."""
+    """Return the only environment as a JSON object, as in `json_of`."""
     (row,) = _rows(listing)
     return to_json(row, indent=2).decode()
 
@@ -160,8 +160,6 @@ def table_of(
 
 
 class _TableLine(NamedTuple):
-    """A line of the table, before fitting into columns."""
-
     state: SafeText
     age: SafeText
     name: SafeText
@@ -192,7 +190,7 @@ class _TableLine(NamedTuple):
 def summary_of(listing: EnvironmentList, host: str, old: timedelta | None = None) -> str:
     """Return a line for people: counts and caveats, in ASCII except for the host.
 
-    `old` is the listing's age unless recent: the host may be cut off from the platform.
+    `old` is the listing's age unless recent.
     """
     counts = ", ".join(f"{count:,} {word}" for count, word in _counted(listing.block))
     caveats = ""
@@ -222,7 +220,6 @@ def _counted(block: Block) -> Iterator[tuple[int, str]]:
 
 
 def _quiet_text(tracked: TrackedEnvironment, now: float) -> SafeText | None:
-    """Return the time since the last sign of life, if any."""
     seen_at = tracked.environment.last_seen_alive_at
     return None if seen_at == NEVER else short_age(span(now - seen_at))
 
@@ -236,7 +233,6 @@ _WIDEST_NAME: Final = 40
 _NAME_AT_LEAST: Final = 20
 """Cells that a name keeps: rule 8 of the screen."""
 _WIDEST_OTHER: Final = 30
-"""Cells of a column after the name."""
 
 
 def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
@@ -246,7 +242,6 @@ def _fitting(widths: Sequence[int], terminal: int) -> list[int]:
     before_name = state + age + 2 * len(_GAP)
 
     def chosen(columns: int) -> tuple[int, int]:
-        """Return the number of columns behind the name, and the cells left for the name."""
         goal = min(name, max(_NAME_AT_LEAST, columns // 3))
         left, count = columns - before_name, 0
         for other in others:

@@ -56,7 +56,7 @@ class Fit(Enum):
     END = auto()
     """Keep the end: a directory."""
     COMMAND = auto()
-    """Wrap between arguments, with marks of continuation for POSIX shells."""
+    """Wrap between arguments, continued for POSIX shells."""
     WINDOWS_COMMAND = auto()
     """Wrap between arguments: no mark works in all shells of Windows."""
 
@@ -88,7 +88,7 @@ class PaneLayout:
     rule: str = "─"
 
     def title(self, text: SafeText) -> list[Row]:
-        """Return a name in at most two rows, shortened in the middle."""
+        """Return a name in at most two rows."""
         name = shortened(text, 2 * self.width, keep="ends", ellipsis=self.ellipsis)
         return [(Piece(row, TITLE),) for row in wrapped(name, self.width)]
 
@@ -116,7 +116,7 @@ class PaneLayout:
         return [(*margin, *_joined(row)) for row in rows if row]
 
     def rows(self, line: DetailLine) -> list[Row]:
-        """Return the rows of a labelled line, with the letter at the right edge of the first."""
+        """Return the rows of a labelled line, the letter at the right edge of the first."""
         hint = f"y {line.letter}" if line.letter else ""
         label = composed(f"{'  ' * line.depth}{line.label}")
         beside = self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0)
@@ -169,7 +169,6 @@ _UNBROKEN: Final = re.compile(
 
 
 def _words(pieces: Iterable[Piece], width: int) -> Iterator[Piece]:
-    """Yield the unbreakable parts of pieces; wider parts are cut."""
     for text, style in pieces:
         for match in _UNBROKEN.finditer(text):
             part = sliced(text, *match.span())
@@ -200,8 +199,7 @@ def _cut(text: SafeText, width: int) -> Iterator[SafeText]:
 def command_rows(command: SafeText, width: int, continued: SafeText, *, first: int | None = None) -> list[SafeText]:
     """Return a command in rows of at most `width` cells, broken between arguments only.
 
-    `first` is the room of the first row, if different. A wider argument stands alone and exceeds the room; `continued`
-    ends every row but the last.
+    `first` is the first row's room. A wider argument stands alone; `continued` ends every row but the last.
     """
     first = width if first is None else first
     if cells(command) <= first:
@@ -218,9 +216,9 @@ def command_rows(command: SafeText, width: int, continued: SafeText, *, first: i
 
 
 def shell_arguments(command: SafeText) -> list[SafeText]:
-    """Return the parts of a command between which a POSIX shell allows a break: at spaces outside quotes.
+    """Return a command's parts between which a POSIX shell allows a break: at spaces outside quotes.
 
-    A comment stays whole: broken, the second row would be a command. So does the text after an open quote.
+    A comment stays whole, because its second row would be a command, and so does an open quote.
     """
     parts: list[SafeText] = []
     start, quote, is_escaped = 0, "", False

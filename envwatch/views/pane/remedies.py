@@ -1,7 +1,6 @@
-"""Remedies for the problems of an environment: the command to run there, and notes.
+"""Remedies for an environment's problems: the command to run there, and notes.
 
-envwatch runs no command. In `letta server`, text from an environment is quoted or left out. A reported update command
-must look like a command.
+envwatch runs no command. In `letta server`, text from an environment is quoted or left out.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Remedy:
     command: SafeText | None
     """To run on that machine."""
     notes: tuple[SafeText, ...]
-    """Advice without a command, or cautions before running one."""
+    """Advice, or cautions before running the command."""
     label: str = "do"
     copy: str = "start command"
     """The label for copying."""
@@ -47,9 +46,9 @@ class Remedy:
 def remedies(
     tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, start_key: SafeText = _NO_KEY
 ) -> Iterator[Remedy]:
-    """Yield the remedies for an environment, the most urgent first.
+    """Yield the remedies, the most urgent first.
 
-    An unknown environment is not called down. `start_key` is the key that starts a down listener, or empty.
+    An unknown environment is not called down. `start_key` starts a down listener.
     """
     if tracked.replaced_by is not None:
         text = f"nothing here: {tracked.reason}, which is this machine under another name"
@@ -70,16 +69,16 @@ def remedies(
 
 
 def is_started_by_command(environment: Environment) -> bool:
-    """Return whether `letta server` brings the environment back; a Desktop app or sandbox does not come back."""
+    """Return whether `letta server` starts the environment: not the Desktop app, not a sandbox."""
     return not environment.is_desktop_app and not environment.is_sandbox
 
 
 def start_command(environment: Environment, profile_state: ProfileState) -> SafeText | None:
-    """Return the command that starts this environment's listener again, if any.
+    """Return the command that starts the listener again, if any.
 
     The same name on the same machine gives the same row. A name that a shell could misread, or that the screen cannot
     show exactly, is left out: the listener keeps the earlier name. The organization is added only if most rows have
-    another and the version has the option.
+    another.
     """
     if not is_started_by_command(environment):
         return None
@@ -100,7 +99,7 @@ _FIRST_WITH_COMPUTER_NAME: Final = clean("0.31.12")
 _FIRST_WITH_ORG: Final = clean("0.34.12")
 """Letta Code 0.34.12 has `--org`, 0.32.18 has not; the versions between were not checked."""
 _FIRST_WITH_LOCK: Final = clean("0.30.28")
-"""From Letta Code 0.30.28 on, a second `letta server` of the same name exits with 1 and names the pid of the first."""
+"""From Letta Code 0.30.28 on, a second `letta server` of a name exits with 1 and names the first's pid."""
 _PLAIN_ON_WINDOWS: Final = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 
 
@@ -117,10 +116,10 @@ def _is_of_another_organization(environment: Environment, profile_state: Profile
 
 
 def _quoted(name: SafeText, *, is_windows: bool) -> str | None:
-    """Return a name quoted alike for every common shell of the system, or None.
+    """Return a name quoted alike for every common shell, or None.
 
-    A backslash may be the escape of a cleaned character, and shells differ in reading backslashes within single quotes;
-    an ellipsis may mark a cut name.
+    A backslash may be the escape of a cleaned character, and shells differ within single quotes; an ellipsis may mark a
+    cut name.
     """
     if is_windows:
         return (f'"{name}"' if " " in name else name) if _PLAIN_ON_WINDOWS.fullmatch(name) else None
@@ -220,9 +219,9 @@ _PUNCTUATION: Final = re.compile(r"\w[,:.](?: |$)|\\(?:[nrt]|x[0-9a-f]{2}|u[0-9a
 
 
 def update_command(environment: Environment) -> SafeText | None:
-    """Return the reported command that updates the listener by hand, or None.
+    """Return the reported update command, or None.
 
-    Listeners from pip and the Desktop app report a sentence. So the text must begin with a known program.
+    Listeners from pip and the Desktop app report a sentence, so the text must begin with a known program.
     """
     text = reported_update(environment)
     is_command = text is not None and _COMMAND.fullmatch(text) and not _PUNCTUATION.search(text)
@@ -230,7 +229,7 @@ def update_command(environment: Environment) -> SafeText | None:
 
 
 def reported_update(environment: Environment) -> SafeText | None:
-    """Return the environment's report on an update by hand: a command or a sentence."""
+    """Return the reported update by hand: a command or a sentence."""
     text = (environment.self_update or {}).get("manual_command")
     return clean(text) if isinstance(text, str) and text else None
 

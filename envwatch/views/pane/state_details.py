@@ -1,6 +1,6 @@
 """The state of an environment in the detail pane, now and in the last 24 hours.
 
-Texts may change with time alone, so durations are in units that seldom change.
+Durations are in units that seldom change.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ _AT_LEAST: Final = timedelta(hours=1)
 _GAP_AT_LEAST: Final = timedelta(minutes=1)
 """Least unwatched time of an outage worth mentioning."""
 _HOURS: Final = (18, 12, 6)
-"""Marks between the first mark and now."""
 
 
 def headline(
@@ -114,7 +113,7 @@ def _heartbeat_text(tracked: TrackedEnvironment, profile_state: ProfileState, no
 
 
 def _silence_counts(profile_state: ProfileState, now: Clocks) -> bool:
-    """Return whether a missing heartbeat means anything: listings arrive, and other rows' heartbeats advance."""
+    """Return whether silence means anything: listings arrive, and other rows' heartbeats advance."""
     return profile_state.freshness(now) is Freshness.LIVE and profile_state.stall_detector.beats_count
 
 
@@ -224,8 +223,7 @@ def last_day_rows(
 ) -> list[Row]:
     """Return a strip as wide as the pane, hour marks, the availability and the outages.
 
-    A cell has the worst state of its time; cells move when the newest is over. Empty if watched for less than an hour
-    and not before the start.
+    A cell has the worst state of its time. Empty if watched for less than an hour and not before the start.
     """
     intervals = monitor.states_of(tracked, _day_before(tracked, monitor, now), now)
     availability = Availability.from_intervals(intervals)

@@ -1,1 +1,1 @@
-"""Texts for a chat: the report on a period (values, Markdown, JSON), and a sentence."""
+"""Texts for a chat: the report on a period, and a sentence."""

@@ -101,7 +101,6 @@ _ANY_NAME: Final = "`letta server`"
 
 
 class _State(NamedTuple):
-
     tracked: TrackedEnvironment
     word: str
     since: float | None

@@ -1,6 +1,6 @@
 """Findings about environments in a period: losses, outages, flapping and changes.
 
-Sources are the period's events, without groups and oldest first, and the environments at the end.
+Sources are the events, without groups and oldest first, and the environments at the end.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class StateHistory(NamedTuple):
         return (event for event in self.events if is_loss(event))
 
     def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[Downtime]:
-        """Yield the outages, oldest first; `incident_of` is the result of `places_of`."""
+        """Yield the outages, oldest first; `incident_of` is from `places_of`."""
         for outage in self.outages:
             began_at = self._began_at(outage)
             # A replaced environment is back under another name.
@@ -134,9 +134,9 @@ def courses_of(  # noqa: PLR0913, PLR0917  what they are made of
     period: Span,
     subject: Callable[[SafeText], Subject],
 ) -> tuple[StateHistory, ...]:
-    """Return the histories of environments that are present at the end or have events.
+    """Return the histories of environments present at the end or with events.
 
-    `before` are the environments at the period's begin or first listing, `after` at the end.
+    `before` are the environments at the begin or first listing, `after` at the end.
     """
     own_events: dict[SafeText, list[Event]] = {id_: [] for id_ in after}
     for event in events:
@@ -173,7 +173,7 @@ def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Eve
 
 
 def places_of(together: Iterable[tuple[Sequence[Event], object]]) -> dict[tuple[SafeText, float], int]:
-    """Return the incident's index of each loss, by environment id and instant."""
+    """Return the incident's index by environment id and instant."""
     return {
         (loss.id, loss.at): place
         for place, (losses, _) in enumerate(together)
@@ -187,7 +187,7 @@ def incidents_of(
     downtimes: Iterable[Downtime],
     subject: Callable[[SafeText], Subject],
 ) -> tuple[ReportedIncident, ...]:
-    """Return incidents from the results of `losses_together`, in the same order."""
+    """Return incidents in the order of `losses_together`."""
     by_place: dict[int, list[Downtime]] = defaultdict(list)
     for downtime in downtimes:
         if downtime.incident is not None:
@@ -215,7 +215,7 @@ def incidents_of(
 
 
 def after_gaps(events: Iterable[Event]) -> frozenset[tuple[SafeText | None, float]]:
-    """Return the ids and instants of environments found changed after a blind time."""
+    """Return ids and instants of changes found after a blind time."""
     groups = (event for event in events if event.kind is Kind.WHILE_BLIND)
     return frozenset((member.id, member.at) for member in flatten(groups))
 
@@ -227,9 +227,9 @@ def down_of(
     *,
     found_after_gap: Collection[tuple[SafeText | None, float]],
 ) -> tuple[Down, ...]:
-    """Return the environments down at the end of the period, by the newest believed listing.
+    """Return the environments down at the end, by the newest believed listing.
 
-    Order: unacknowledged, acknowledged, offline for a day or more; in each, the newest loss first.
+    Order: unacknowledged, acknowledged, old; in each, the newest loss first.
     """
     profile_state, acks = moment.profile_state, moment.acks
     at = profile_state.clock.server_time(moment.now.wall)
@@ -265,7 +265,7 @@ def down_of(
 
 
 def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[Available, ...]:
-    """Return availabilities of environments present at the end, the least available first."""
+    """Return availabilities of present environments, the least available first."""
     found = []
     for course in courses:
         up, known = Availability.from_intervals(course.intervals)
@@ -282,7 +282,7 @@ _ARRIVALS = frozenset({Kind.APPEARED, Kind.RETURNED})
 def unrestricted_of(
     events: Iterable[Event], environments: Iterable[TrackedEnvironment], subject: Callable[[SafeText], Subject]
 ) -> tuple[Unrestricted, ...]:
-    """Return the environments unrestricted at the end, unless absent.
+    """Return the unrestricted environments, unless absent.
 
     An offline environment comes back in the same mode.
     """
@@ -311,7 +311,7 @@ def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject
 
 
 def gone_of(events: Iterable[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
-    """Return the last events of environments that left the list and are not back.
+    """Return the last events of environments that left the list.
 
     The fleet forgets an environment gone for over an hour.
     """
@@ -359,7 +359,7 @@ def _flapping(
     run_ends: Sequence[ServerMs],
     period: Span,
 ) -> dict[SafeText, list[Span]]:
-    """Return flapping times by environment: from `flapping` or the begin, to `steady` or a silent end.
+    """Return flapping times by environment.
 
     Gone environments and new runs of envwatch end flapping.
     """
@@ -399,7 +399,7 @@ def changes_of(
 
 
 def arrivals_of(events: Iterable[Event], subject: Callable[[SafeText], Subject]) -> tuple[Arrival, ...]:
-    """Return environments that appeared or left the list, from events."""
+    """Return arrivals or departures from events."""
     return tuple(
         Arrival(subject=subject(event.id), at=event.at, state=event.after, reason=event.reason)
         for event in events

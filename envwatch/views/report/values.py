@@ -49,7 +49,7 @@ class Subject:
     name: SafeText
     """The last name, or else the id."""
     is_ambiguous: Annotated[bool, _NOT_IN_JSON] = False
-    """Whether the report has the name, or a similar name, twice."""
+    """Whether another name in the report is equal or similar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +83,8 @@ class Gap:
     began_at: ServerMs
     ended_at: ServerMs
     is_open: bool
-    """Whether the gap lasts at the period's end; `ended_at` is null in JSON then."""
+    """Whether the gap lasts at the end; `ended_at` is null in JSON then."""
     cause: str
-    """`NOT_RUNNING`, or a cause in `profile_report`."""
     reason: SafeText | None
 
 
@@ -112,7 +111,7 @@ class Watch:
     gaps: _Gaps
     """Oldest first."""
     doubts: _Gaps
-    """Watched times with failing polls, quarantined listings or stalled heartbeats, oldest first."""
+    """With failing polls, quarantined listings or stalled heartbeats, oldest first."""
     clock: SafeText | None
 
 
@@ -126,7 +125,7 @@ class Down:
     lasted: Annotated[_Duration | None, Field(serialization_alias="lasted_s")]
     """Up to the last poll."""
     found_after_gap: bool
-    """Whether found down after a gap, and lost within the gap."""
+    """Whether lost at some moment of a gap."""
     reason: SafeText
     pod: SafeText | None
     acknowledged: SafeText | None
@@ -149,10 +148,10 @@ class ReportedIncident:
     pods: Mapping[SafeText, int]
     """Environments by pod, the most frequent first."""
     found_after_gap: bool
-    """Whether found after a gap; the losses may have happened separately."""
+    """Losses in a gap may have happened separately."""
     still_down: Sequence[Subject]
     back_at: _Instant | None
-    """The last return seen; None without a return."""
+    """None without a return."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,16 +160,16 @@ class Downtime:
 
     subject: Subject
     began_at: _Instant | None
-    """May lie before the period; None if unknown."""
+    """May lie before the period."""
     ended_at: _Instant | None
-    """When seen up again; None if still down."""
+    """None if still down."""
     lasted: Annotated[_Duration, Field(serialization_alias="lasted_s")]
     """From the begin, or the first time seen down, to the end of the outage or period."""
     seen: Annotated[_Duration, Field(serialization_alias="seen_s")]
     """Seen down within the period."""
     reason: SafeText | None
     incident: int | None
-    """Index of the incident in the report."""
+    """Index in the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +235,7 @@ class Available:
     """1 only without any outage."""
     down: Annotated[_Duration, Field(serialization_alias="down_s")]
     outages: int
-    """Within the period, including outages that began before or last on."""
+    """Including outages that began before or last on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +258,7 @@ class ProfileReport:
     flapping: Sequence[_OfOne[Flapper]]
     """The most losses first."""
     mode_changes: Sequence[_OfOne[ReportedChange]]
-    """Oldest first, like all changes."""
+    """Oldest first."""
     unrestricted: Sequence[_OfOne[Unrestricted]]
     newest_version: SafeText | None
     up: Annotated[int, _NOT_IN_JSON]
@@ -287,7 +286,7 @@ class Report:
 
 
 VERSION: Final = 1
-"""Of the JSON format. Grows when a name or a type changes; new names may come at any time."""
+"""Of the JSON format: grows when a name or a type changes, not for new names."""
 
 _REPORT: Final = TypeAdapter(Report)
 

@@ -57,8 +57,7 @@ class Baseline:
     def differing(
         self, environments: Iterable[TrackedEnvironment]
     ) -> list[tuple[TrackedEnvironment, tuple[Difference, ...]]]:
-        """Return the environments that differ from the baseline, with differences, in order; untracked environments
-        last.
+        """Return the environments that differ from the baseline, with differences, in order; untracked last.
 
         The argument must hold every tracked environment of the baseline's profiles.
         """

@@ -57,7 +57,7 @@ class RowCursor:
         self.unfolded: LineKey | None = None
         self.was_moved = False
         self.is_due = False
-        """Whether rows still wait to be put into their places."""
+        """Whether rows wait for their places."""
         self.place: int | None = None
         """None without lines."""
         self.passes_on = False
@@ -124,12 +124,12 @@ class RowCursor:
         self._visit()
 
     def settle(self) -> None:
-        """Pin the cursor if the user ever moved the cursor."""
+        """Pin the cursor if ever moved."""
         if self.was_moved:
             self.pin()
 
     def block_lines(self, block: Block) -> list[Line]:
-        """Return the lines of a block, with the unfolded incident's members and the line under the cursor."""
+        """Return a block's lines, with the unfolded incident's members and the line under the cursor."""
         lines: list[Line] = []
         for line in self._with_cursor(block):
             lines.append(line)
@@ -239,7 +239,6 @@ class RowCursor:
         return next((each for each in heads if each >= place), heads[-1])
 
     def _header_of_folded(self, key: LineKey) -> int | None:
-        """Return the index of the folded group's header that hides an environment."""
         for place, line in enumerate(self.lines):
             if not isinstance(line, GroupHeader) or line.is_open:
                 continue
@@ -248,7 +247,7 @@ class RowCursor:
         return None
 
     def move_to(self, place: int) -> bool:
-        """Move the cursor to the line nearest to an index.
+        """Move the cursor to the nearest line.
 
         Returns:
             Whether a row that the view hides was left, so that the lines changed.
@@ -273,7 +272,6 @@ class RowCursor:
         lines = self.lines[self.pinned : place + 1] if place is not None else ()
         return next((line for line in reversed(lines) if isinstance(line, GroupHeader)), None)
 
-
     def _open_places(self) -> list[int]:
         """Return indices of lines that need a person, the newest loss first."""
         lines = enumerate(self.lines[: self.pinned])
@@ -292,7 +290,7 @@ class RowCursor:
         return next(unvisited, next(below, places[0]))
 
     def previous_open(self) -> int | None:
-        """Return the line where `next_open` started, else the open line above; None without another open line."""
+        """Return the line where `next_open` started, else the open line above, or None."""
         while self._trail:
             place = self.place_of(self._trail.pop())
             if place is not None and place != self.place:
@@ -310,7 +308,6 @@ class RowCursor:
             self._visited[line.key] = self._stamp(self.place)
             present = {each.key for each in self.lines[: self.pinned]}
             self._visited = {key: stamp for key, stamp in self._visited.items() if key in present}
-
 
     def visible_block(self, most: int, wall: float) -> list[int | More]:
         """Return the block indices that fit into `most` lines, and counts of hidden lines.
@@ -358,11 +355,10 @@ def kept_top(
     height: int,
     cursor: tuple[int, int] | None,
 ) -> int:
-    """Return the index of the first visible line, so that visible rows keep their place on the screen.
+    """Return the first visible line's index that keeps visible rows in place.
 
     The row under the cursor has priority, then most visible lines. A list at its top stays there, unless a moved cursor
-    is in sight. `top` is the first visible index until now; `cursor` holds the old and new index of a moved cursor's
-    line.
+    is in sight. `cursor` holds the old and new index of a moved cursor's line.
     """
     highest = max(len(after) - height, 0)
     if cursor is not None and top <= cursor[0] < top + height:

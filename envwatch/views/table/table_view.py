@@ -1,4 +1,4 @@
-"""The user's view of the fleet: presets, sort orders and foldable groups.
+"""The user's view of the fleet.
 
 Groups follow the order of their first rows, so a group with a late row is first.
 """
@@ -35,7 +35,7 @@ _DEFAULT_ORDER: Final = (Presence.OFFLINE, Presence.MISSING, Presence.LATE, Pres
 _ROW_KEY: Final = 2
 
 OLD: Final[LineKey] = ("old", "", "")
-"""The group of environments that have been offline for long."""
+"""Offline for long."""
 
 GROUPINGS: Final[Mapping[str, Callable[[TrackedEnvironment], SafeText | None]]] = {
     "profile": attrgetter("profile"),
@@ -82,7 +82,6 @@ class View:
     baseline: Baseline | None = None
     """Marked last."""
     compares: bool = False
-    """Whether only differences from `baseline` are shown."""
     group: str | None = None
     """A key of `GROUPINGS`."""
     folded: frozenset[LineKey] = frozenset({OLD})
@@ -102,7 +101,7 @@ class View:
         return chosen == others
 
     def orders_like(self, other: View) -> bool:
-        """Whether another view has the same order and groups, folded or not."""
+        """Whether another view has the same order and groups."""
         return (self.sort, self.is_inverted, self.group) == (other.sort, other.is_inverted, other.group)
 
     @property
@@ -112,7 +111,7 @@ class View:
 
 
 def ambiguous_names(names: Mapping[SafeText, int]) -> frozenset[SafeText]:
-    """Return names used twice or similar to another. Takes the number of uses of each name."""
+    """Return names used twice or similar to another, given the uses of each name."""
     return look_alikes(names) | {name for name, count in names.items() if count > 1}
 
 
@@ -124,9 +123,9 @@ class AmbiguousNames:
         self._found: frozenset[SafeText] = frozenset()
 
     def among(self, environments: Iterable[TrackedEnvironment]) -> frozenset[SafeText]:
-        """Return the ambiguous names of environments; the same object if unchanged.
+        """Return the ambiguous names; the same object if unchanged.
 
-        Rows of an environment under several profiles do not count: the id would not tell the rows apart.
+        Rows of an environment under several profiles do not count: the id would not tell them apart.
         """
         rows = [tracked.environment for tracked in environments]
         counts = dict(Counter([row.label for row in rows]))  # a plain dict compares faster
@@ -138,11 +137,10 @@ class AmbiguousNames:
 
 
 _ID_TAIL: Final = 4
-"""Characters of the id."""
 
 
 def id_tail(name: SafeText, id_: SafeText | None, ambiguous: frozenset[SafeText]) -> SafeText:
-    """Return a space and the end of the id for an ambiguous name, else nothing."""
+    """Return a space and the id's end for an ambiguous name."""
     return composed(f" {id_[-_ID_TAIL:]}") if id_ is not None and name in ambiguous else EMPTY
 
 
@@ -157,7 +155,7 @@ def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[Tracked
 
 
 def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return environments in the default order. The input must be sorted by name."""
+    """Return environments, sorted by name, in the default order."""
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
@@ -175,7 +173,7 @@ def by_value(
     is_inverted: bool,
     rank: Callable[[TrackedEnvironment], Any] | None = None,
 ) -> list[TrackedEnvironment]:
-    """Return environments sorted by a column's value, rows without a value last. Equal rows keep the order.
+    """Return environments sorted by a column, stable, rows without a value last.
 
     `is_inverted` puts the greatest value first. `rank` replaces the column's rank.
     """
@@ -189,7 +187,7 @@ def by_value(
 
 
 def name_key(tracked: TrackedEnvironment) -> str:
-    """Return a sort key of name and id. A single text compares faster than a pair; clean text has no NUL."""
+    """Return the key for name, then id. A text compares faster than a pair, and clean text has no NUL."""
     environment = tracked.environment
     return f"{natural_key(environment.label)}\0{environment.id}"
 
@@ -214,7 +212,7 @@ Line: TypeAlias = "TableLine | BlockLine"
 
 
 def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
-    """Return the index of the line with a key, or None."""
+    """Return the index of a key's line, or None."""
     if len(key) != _ROW_KEY:
         return next((place for place, line in enumerate(lines) if line.key == key), None)
     profile, id_ = key
@@ -225,7 +223,7 @@ def place_of(lines: Sequence[Line], key: LineKey) -> int | None:
 
 
 def group_key(group: str, value: SafeText | None) -> LineKey:
-    """Return a group's key; None and an empty text are the same group."""
+    """Return a group's key; None equals an empty text."""
     return ("group", group, value or "")
 
 
@@ -235,7 +233,7 @@ def groups_of(
     folded: frozenset[LineKey],
     stand_in: TrackedEnvironment | None = None,
 ) -> list[TableLine]:
-    """Return the lines of groups, without the rows of folded groups.
+    """Return the lines of groups, folded groups without rows.
 
     `stand_in` decides the group of the row with its key.
     """
@@ -255,7 +253,7 @@ def groups_of(
 
 
 def old_group(old: Sequence[TrackedEnvironment], folded: frozenset[LineKey]) -> Iterable[TableLine]:
-    """Return the lines of environments that have been offline for long."""
+    """Return the lines of the group `OLD`."""
     title = clean(f"offline for over {limits.OLD_AFTER / timedelta(hours=1):.0f} h")
     return _group_lines(OLD, title, old, folded) if old else ()
 
