@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.budgets import BUDGETS
 
 from envwatch import __version__
-from envwatch.cli.arguments import REFERENCE, whole_parser
+from envwatch.cli.arguments import COMMANDS, whole_parser
 from envwatch.cli.commands.completion import FOLDER, SCRIPTS
-from envwatch.cli.registry import COMMANDS
+from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.config.declared import SETTINGS
 from envwatch.config.describe import setting_docs, value_text
 from envwatch.presentation import PRESENTATIONS

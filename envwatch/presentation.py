@@ -80,11 +80,11 @@ def _ever(name: str) -> Callable[[TrackedEnvironment], float | None]:
 _ALL: Final = (
     Presentation(
         "name",
-        "the name its user chose",
+        "name chosen by the user",
         text=_attribute("name"),
         width=18,
         from_width=0,
-        column_about="the name its user chose, or else the id",
+        column_about="name chosen by the user, or else the id",
     ),
     Presentation(
         "mode",
@@ -148,10 +148,10 @@ _ALL: Final = (
         from_width=120,
         pane="pod",
     ),
-    Presentation("user", "id of its user", text=_attribute("user_id"), width=12, from_width=120, pane="user"),
+    Presentation("user", "id of the user", text=_attribute("user_id"), width=12, from_width=120, pane="user"),
     Presentation(
         "owner",
-        "owner of its API key",
+        "owner of the API key",
         aliases=("key",),
         text=_attribute("api_key_owner"),
         title="KEY OWNER",
@@ -160,7 +160,7 @@ _ALL: Final = (
     ),
     Presentation(
         "update",
-        "whether it updates itself",
+        "automatic updates",
         example="yes, no, by hand",
         match=Match.PREFIX,
         text=lambda tracked: update_text(tracked.environment),
@@ -194,7 +194,7 @@ _ALL: Final = (
         width=5,
         column_about="time since it was first seen",
     ),
-    Presentation("protocol", "protocol of its messages", text=_attribute("message_protocol"), pane="protocol"),
+    Presentation("protocol", "message protocol", text=_attribute("message_protocol"), pane="protocol"),
     Presentation("device", "id of the machine", text=_attribute("device_id"), width=14, pane="device", is_id=True),
     Presentation("id", "id of the row", text=_attribute("id"), pane="id", is_id=True),
     Presentation(
@@ -211,7 +211,7 @@ _ALL: Final = (
     ),
     Presentation(
         "org",
-        "id of its organization",
+        "id of the organization",
         aliases=("organization",),
         text=_attribute("organization_id"),
         pane="org",

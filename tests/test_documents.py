@@ -36,7 +36,8 @@ from support.parsers import options_of, parsers
 from support.pty_terminal import environment
 
 from envwatch.cli.arguments import HelpRequested, StopError, options_in
-from envwatch.config.schema import HookSettings, schema
+from envwatch.config.hooks import HookSettings
+from envwatch.config.schema import schema
 from envwatch.query.fields import FIELDS
 from envwatch.query.language import parse
 

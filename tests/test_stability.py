@@ -23,12 +23,13 @@ from support.night import HOUR_MS, eventful_night
 from support.parsers import actions_of, options_of, parsers
 from support.pty_terminal import environment
 
-from envwatch.cli.arguments import REFERENCE, Exit
-from envwatch.cli.doctor import check, report
-from envwatch.config.schema import Command, HookSettings, schema
+from envwatch.cli.arguments import Exit
+from envwatch.cli.commands.dashboard import REFERENCE
+from envwatch.cli.doctor import check
+from envwatch.config.hooks import KINDS, HookSettings
+from envwatch.config.schema import Command, schema
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.hook import KINDS
 from envwatch.hooks.message import Context, message_of
 from envwatch.model.clock import ServerMs, WallMs
 from envwatch.model.limits import Limits
@@ -83,7 +84,7 @@ def change() -> Iterable[str]:
 
 
 def finding_of_doctor() -> Any:
-    return json.loads(report.json_of([report.Result("key", None, check.ok("fine"), str)]))[0]
+    return json.loads(check.json_of([check.Result("key", None, check.ok("fine"), str)]))[0]
 
 
 def choices(command: str, option: str) -> Iterable[str]:
@@ -151,7 +152,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "`availability`": lambda: part_of_report("availability", 0),
     "Attributes": lambda: CloudEvent.__annotations__,
     "Kinds, also for `on` of a hook": lambda: KINDS,
-    "What `data` has beside the row": change,
+    "Fields of `data` in addition to the row": change,
     "Types of an incident": lambda: [event["type"] for event in hook_events()],
     "`data` of an incident": lambda: hook_events()[0]["data"],
     "Its `environments`": lambda: hook_events()[0]["data"]["environments"][0],

@@ -7,7 +7,7 @@ and takes over when the lock is free.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import alert_file_for, state_file
 from envwatch.fleet.alerting.alert_state import (
@@ -36,27 +36,14 @@ _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
 """A process that has not written its state for this long runs no hooks any more."""
 
 
-class AlertPlace(NamedTuple):
-    """Where the alert state of a profile is kept."""
-
-    path: Path
-    source_of_1_0: str
-    """The profile's source in the file of 1.0.0."""
-
-
-def places_for(profiles: Profiles, sources: Mapping[SafeText, str]) -> dict[SafeText, AlertPlace]:
-    """Return the place of each profile's alert state; `sources` are the profiles' sources in the file of 1.0.0."""
-    return {name: AlertPlace(alert_file_for(*profile), sources[name]) for name, profile in profiles.items()}
-
-
-def stored_state(place: AlertPlace, profile: SafeText, now: Clocks) -> AlertState | None:
+def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks) -> AlertState | None:
     """Return the stored alert state of a profile, or the open incidents that 1.0.0 left; None if there is neither."""
-    content = ALERT_STATE.read_or_empty(place.path)
+    content = ALERT_STATE.read_or_empty(path)
     if content:
         return alert_state(content, profile, now)
     old = INCIDENTS_OF_1_0.read_or_empty(state_file("incidents"))
     entries = {id_: entry for id_, entry in old.items() if isinstance(entry, dict)}
-    own = {id_: entry for id_, entry in entries.items() if entry.get("source") == place.source_of_1_0}
+    own = {id_: entry for id_, entry in entries.items() if entry.get("source") == source_of_1_0}
     incidents, announced = open_incidents(own, profile, now)
     return AlertState(looked_at=now.wall, open=incidents, announced=announced) if incidents else None
 
@@ -67,35 +54,41 @@ def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> Ale
     return None if state is None else replace(state, online=frozenset())
 
 
-class FailingHooks:
-    """The failing hooks of whatever processes run hooks, read from their alert state files."""
+def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText, WallMs]]:
+    """Return a function that returns since when hooks fail, by their names, in whatever processes run hooks.
 
-    def __init__(self, profiles: Profiles) -> None:
-        paths = {alert_file_for(*profile) for profile in profiles.values()}
-        self._files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
-        self._found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
+    The function reads the alert state files of the profiles. The disk may be slow.
+    """
+    paths = {alert_file_for(*profile) for profile in profiles.values()}
+    files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
+    found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
 
-    def newest(self, now: Clocks) -> Mapping[SafeText, WallMs]:
-        """Return since when hooks fail, by their names. The disk may be slow."""
-        for number, file in enumerate(self._files):
+    def newest(now: Clocks) -> Mapping[SafeText, WallMs]:
+        for number, file in enumerate(files):
             if (content := file.changed()) is not None:
-                self._found[number] = written_at(content), failing_hooks(content)
-        running = [failing for at, failing in self._found.values() if now.wall - at < _HOOKS_RUN_MS]
+                found[number] = written_at(content), failing_hooks(content)
+        running = [failing for at, failing in found.values() if now.wall - at < _HOOKS_RUN_MS]
         return {name: since for failing in running for name, since in failing.items()}
+
+    return newest
 
 
 class AlertFiles:
     """The alert states of the watched profiles.
 
     Args:
-        places: where each profile's state is kept.
+        paths: where each profile's state is kept.
+        sources_of_1_0: each profile's source in the file of 1.0.0.
         warn: called with one line about what is wrong; from any thread.
     """
 
-    def __init__(self, places: Mapping[SafeText, AlertPlace], warn: Callable[[str], None]) -> None:
-        self._places = places
+    def __init__(
+        self, paths: Mapping[SafeText, Path], sources_of_1_0: Mapping[SafeText, str], warn: Callable[[str], None]
+    ) -> None:
+        self._paths = paths
+        self._sources_of_1_0 = sources_of_1_0
         self._warn = warn
-        self._locks = {name: HooksLock(place.path.with_suffix(".lock")) for name, place in places.items()}
+        self._locks = {name: HooksLock(path.with_suffix(".lock")) for name, path in paths.items()}
         self._files = dict[SafeText, StateFile]()
         self._waits_for = dict[SafeText, str]()
         self._written = dict[SafeText, tuple[AlertState, WallMs]]()
@@ -109,11 +102,11 @@ class AlertFiles:
     def take_over(self, now: Clocks) -> dict[SafeText, AlertState | None]:
         """Take the locks that are free now, and return the stored states of these profiles. The disk may be slow."""
         taken: dict[SafeText, AlertState | None] = {}
-        for name, place in self._places.items():
+        for name, path in self._paths.items():
             if name in self._files or not self._acquire(name):
                 continue
-            taken[name] = stored_state(place, name, now)
-            self._files[name] = StateFile(ALERT_STATE, place.path, self._warn)
+            taken[name] = _stored_state(path, self._sources_of_1_0[name], name, now)
+            self._files[name] = StateFile(ALERT_STATE, path, self._warn)
         return taken
 
     def _acquire(self, name: SafeText) -> bool:
@@ -121,7 +114,7 @@ class AlertFiles:
         try:
             is_held = lock.acquire()
         except OSError as error:
-            self._warn(f"two processes may run the hooks: {error.strerror} ({self._places[name].path.parent})")
+            self._warn(f"two processes may run the hooks: {error.strerror} ({self._paths[name].parent})")
             return True
         profile = f" of profile {name}" if name else ""
         if not is_held and (holder := lock.holder) != self._waits_for.get(name):

@@ -1,4 +1,4 @@
-"""The parser, the shared options, the exit codes, mistakes in plain words, and the loading of a command.
+"""The commands, the parser, the shared options, the exit codes, mistakes in plain words, and the loading of a command.
 
 Runs nothing and imports nothing slow, so that help and refusals are instant: only the named command's module is loaded.
 No option takes the API key, because every user of a machine can read the arguments of its processes. A message leaves
@@ -19,7 +19,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, cast
 
 from envwatch import __version__
-from envwatch.cli.registry import COMMANDS, GROUPS, PLUGIN
 from envwatch.config.values import line, path_text, query
 from envwatch.model.text import SafeText, clean, composed, did_you_mean
 from envwatch.redactor import LIKE_A_KEY
@@ -27,6 +26,42 @@ from envwatch.redactor import LIKE_A_KEY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import timedelta
+
+
+DASHBOARD: Final = "dashboard"
+"""The command that runs if none is named; every shared option is one of its own."""
+
+PLUGIN: Final = "check"
+"""The command that monitoring systems call: it reports failures on standard output, with an exit code of its own."""
+
+GROUPS: Final = {
+    "Dashboard": {
+        DASHBOARD: "your environments, live: what runs without a command",
+        "demo": "the same on an embedded demo fleet, without a key",
+        "replay": "the same on a file of `envwatch record`; or only its events",
+    },
+    "Without a screen": {
+        "list": "one listing, as a table, JSON or CSV",
+        "watch": "each change as it happens, one a line",
+        "wait": "until an environment matches a filter, or none does",
+        "serve": "poll once for many viewers, who ask this in place of the platform",
+        "record": "what happens, or happened, as a file to replay or to send",
+        PLUGIN: "a plugin for Nagios, Icinga and other monitoring systems",
+        "metrics": "series for Prometheus, as a file or on standard output",
+        "report": "what happened in a time, for the next person on call",
+        "hooks": "tries what `watch --hooks` runs or posts when something happens",
+        "silence": "keep environments quiet for a time of planned work",
+    },
+    "Setup": {
+        "config": "the settings in force and their origins",
+        "doctor": "checks all that envwatch needs, and says how to mend it",
+        "completion": "completion of this command line in bash, zsh or fish",
+    },
+}
+"""The commands of each group, each with its line in the help, which is one screen of 80x24. The module in `commands`
+has the command's name, so a new command is one module and one line here."""
+
+COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
 
 class Exit(IntEnum):
@@ -78,43 +113,6 @@ class Options(argparse.Namespace):
     log_file: str | None = None
     log_level: str = "info"
 
-
-REFERENCE: Final = """\
-examples:
-  envwatch demo                     look around; needs no key
-  envwatch                          watch your environments
-  envwatch list --filter pod:p-7    the environments in one pod, once
-  envwatch list -o csv > fleet.csv  all of them, for a spreadsheet
-  envwatch list -o jsonl | jq -r 'select(.state == "offline") | .name'
-  envwatch doctor                   what is wrong here, and what to do
-
-environment variables:
-  LETTA_API_KEY    the API key; without it, in this order: the key that
-                   the profile names, the system's keyring, the login of
-                   the Letta CLI (~/.letta/settings.json), a prompt at the
-                   terminal. It is never an option, because every user of
-                   a machine can read those.
-  LETTA_BASE_URL   the server (default https://api.letta.com); https, or
-                   http to this machine. Every key is sent there, except
-                   one that a profile names itself. A key or server of the
-                   profile that --profile selects comes before both.
-  ENVWATCH_CONFIG, ENVWATCH_PROFILE
-                   like --config and --profile
-  ENVWATCH_INTERVAL, ENVWATCH_THEME, …
-                   each setting of the configuration file, before the
-                   file's value; `envwatch config show` prints the values
-                   in force and their origins
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR
-                   as in other programs
-
-exit codes:
-  0 fine   1 failed   2 usage or configuration   3 no listing available
-  4 key refused   129 terminal closed   130 interrupted
-  141 reader of the output closed it   143 terminated
-  `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
-  3 UNKNOWN, also for a wrong option or configuration
-"""
-"""What holds for every command: examples, variables, exit codes. The help of the dashboard and the manual show it."""
 
 _DESCRIPTION: Final = "Which Letta environments are up, which went down, why, and is the data current?"
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
@@ -163,6 +162,15 @@ class Profiles(dict[SafeText, SelectedProfile]):
     def servers(self) -> dict[SafeText, SafeText]:
         """The server of each, see `server_in`."""
         return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
+
+    def silence_matcher(self, query: str) -> Matcher | None:
+        """Return a silence's query as a test under the first profile, None if the query has a mistake.
+
+        The filter language is imported only if there is a silence.
+        """
+        from envwatch.views.events.matching import matcher_or_none
+
+        return matcher_or_none(query, clean(self.first.profile))
 
     def with_settings(self, change: Callable[[Settings], Settings]) -> Profiles:
         """Return them with other settings."""
@@ -320,6 +328,15 @@ class History(NamedTuple):
             self.recorder.close()
 
 
+class DemoHistory(NamedTuple):
+    """What is recorded of the demo."""
+
+    folder: Path
+    """Where: its address is another one each time."""
+    prepare: Callable[[], None]
+    """Called in a thread before anything is recorded."""
+
+
 def history_for(
     profiles: Profiles,
     options: Options,
@@ -340,9 +357,8 @@ def history_for(
     from envwatch.storage.history.past import StoredPast
     from envwatch.storage.history.recorder import HistoryRecorder, nothing
 
-    past = None if demo is None else demo.past
     folders = {
-        name: history_folder_for(demo.host if demo else server_in(credentials.base_url), settings)
+        name: demo.folder if demo else history_folder_for(server_in(credentials.base_url), settings)
         for name, (credentials, settings) in recorded.items()
     }
     recorder = HistoryRecorder(
@@ -350,12 +366,12 @@ def history_for(
         {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in recorded.items()},
         notify=notify,
         delay_s=_DRAWN_AFTER_S,
-        prepare=past.make if past else nothing,
+        prepare=demo.prepare if demo else nothing,
         between_runs=changes_between_runs,
         on_ready=on_ready or nothing,
     )
-    # Without waiting, a reader would see a part of the demo's day.
-    wait = past.wait if past else nothing
+    # Without waiting, a reader would find the demo's day missing.
+    wait = recorder.wait if demo else nothing
     return History(recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()})
 
 

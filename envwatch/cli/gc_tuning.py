@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import gc
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DRAWN_AFTER_S: Final = 1.0
 """From the first outcome until it has been judged and drawn, also at 10,000 rows on a slow machine."""
@@ -35,20 +38,19 @@ def stop() -> None:
     gc.disable()
 
 
-class StartAfterFirstOutcome:
-    """An observer of a session that starts collections once, when the first outcome has been judged and drawn."""
+def start_after_first_outcome(delay_s: float = _DRAWN_AFTER_S) -> Callable[..., None]:
+    """Return an observer of a session that starts collections once, after the first outcome was judged and drawn."""
+    import asyncio
 
-    def __init__(self, delay_s: float = _DRAWN_AFTER_S) -> None:
-        self._delay_s = delay_s
-        self._is_scheduled = False
+    is_scheduled = False
 
-    def __call__(self, *_: object) -> None:
-        """Observe an outcome."""
-        import asyncio
+    def observe(*_: object) -> None:
+        nonlocal is_scheduled
+        if not is_scheduled:
+            is_scheduled = True
+            asyncio.get_running_loop().call_later(delay_s, keep_collecting)
 
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_later(self._delay_s, keep_collecting)
+    return observe
 
 
 def start() -> None:

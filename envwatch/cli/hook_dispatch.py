@@ -11,13 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from envwatch.cli.alert_files import AlertFiles, places_for
+from envwatch.cli.alert_files import AlertFiles
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.cli.bootstrap import config_path_for, host_of
+from envwatch.cli.bootstrap import alert_file_for, config_path_for, host_of
 from envwatch.cli.streams import print_error
 from envwatch.fleet.alerting.incidents import Incident
 from envwatch.hooks.decision import HookState
-from envwatch.hooks.hook import deliveries_of
 from envwatch.hooks.message import Context, message_of
 from envwatch.hooks.runner import Runner
 from envwatch.model.text import SafeText, clean
@@ -26,14 +25,14 @@ from envwatch.storage.log import LogLine
 from envwatch.views.events.cloud_events import source_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from envwatch.cli.arguments import Options
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
+    from envwatch.config.hooks import HookSettings
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_state import AlertState
-    from envwatch.hooks.hook import Hook
     from envwatch.hooks.message import Delivery
     from envwatch.hooks.runner import HookReport
     from envwatch.model.clock import WallMs
@@ -41,9 +40,9 @@ if TYPE_CHECKING:
 
 
 class Prepared(NamedTuple):
-    """Hooks that can run, before anything is asked of the server."""
+    """Hooks that can run, before anything is asked of the server; without `--hooks` there is none."""
 
-    hooks: Sequence[Hook]
+    hooks: Sequence[HookSettings]
     deliveries: Mapping[SafeText, Delivery]
     contexts: Mapping[SafeText, Context]
     """What messages say of a profile, by the name under which it is watched."""
@@ -51,7 +50,7 @@ class Prepared(NamedTuple):
     """What an earlier run left of alerts."""
 
 
-def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapping[SafeText, Delivery]]:
+def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
     """Return the configured hooks, and what delivers their messages by their names.
 
     Raises:
@@ -62,6 +61,8 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapp
         raise StopError(
             Exit.USAGE, f"there are no hooks: {path} has no [[hooks]]; `envwatch config init` explains them"
         )
+    from envwatch.config.hooks import deliveries_of
+
     try:
         return settings.hooks, deliveries_of(settings.hooks, os.environ, settings.key_variables)
     except SettingsError as error:
@@ -69,8 +70,8 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[Hook], Mapp
 
 
 def prepared(profiles: Profiles, options: Options) -> Prepared:
-    """Return the hooks for profiles that will be watched; stops as `hooks_in` does."""
-    hooks, deliveries = hooks_in(profiles.first, options)
+    """Return the hooks for profiles that will be watched, none without `--hooks`; stops as `hooks_in` does."""
+    hooks, deliveries = hooks_in(profiles.first, options) if options.hooks else ((), {})
     contexts = {
         name: Context(
             source=source_of(credentials.base_url),
@@ -80,11 +81,12 @@ def prepared(profiles: Profiles, options: Options) -> Prepared:
         for name, (credentials, settings) in profiles.items()
     }
     sources = {name: f"{context.source}#{context.profile}" for name, context in contexts.items()}
-    return Prepared(hooks, deliveries, contexts, AlertFiles(places_for(profiles, sources), _warn))
+    paths = {name: alert_file_for(*profile) for name, profile in profiles.items()} if hooks else {}
+    return Prepared(hooks, deliveries, contexts, AlertFiles(paths, sources, _warn))
 
 
 class HookDispatch:
-    """All hooks between two updates."""
+    """All hooks between two updates. Without hooks, nothing happens."""
 
     def __init__(self, prepared: Prepared, runner: Runner) -> None:
         self._contexts = prepared.contexts
@@ -110,6 +112,16 @@ class HookDispatch:
         self._resolved |= {incident.id: incident for incident in update.changes.resolved}
         self._newest = update
         self.store()
+
+    def failing(self) -> Mapping[SafeText, WallMs]:
+        """See `Runner.failing`."""
+        return self._runner.failing()
+
+    @property
+    def are_failing(self) -> Mapping[SafeText, bool]:
+        """Whether each hook is failing."""
+        failing = self.failing()
+        return {name: name in failing for name in self._states}
 
     def _take_over(self, state: AlertState | None) -> None:
         """Take over which hooks have announced which incidents."""
@@ -147,28 +159,9 @@ def _warn(line: str) -> None:
     print_error(f"envwatch: {clean(line)}")
 
 
-class RunningHooks(NamedTuple):
-    """The hooks while they run; without hooks, nothing happens."""
-
-    take: Callable[[MonitorUpdate], None] = lambda _update: None
-    """Takes each update."""
-    failing: Callable[[], Mapping[SafeText, WallMs]] = dict
-    """See `Runner.failing`."""
-    names: Sequence[SafeText] = ()
-
-    @property
-    def are_failing(self) -> Mapping[SafeText, bool]:
-        """Whether each hook is failing."""
-        failing = self.failing()
-        return {name: name in failing for name in self.names}
-
-
 @asynccontextmanager
-async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIterator[RunningHooks]:
+async def dispatching(prepared: Prepared, poll_log: PollLog) -> AsyncIterator[HookDispatch]:
     """Run hooks as long as the context lasts; leaving it gives what waits a short time."""
-    if prepared is None:
-        yield RunningHooks()
-        return
 
     def report(line: HookReport) -> None:
         poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))
@@ -179,7 +172,7 @@ async def dispatching(prepared: Prepared | None, poll_log: PollLog) -> AsyncIter
     dispatch = HookDispatch(prepared, runner)
     try:
         async with runner:
-            yield RunningHooks(dispatch.take, runner.failing, [hook.name for hook in prepared.hooks])
+            yield dispatch
     finally:
         dispatch.store()
         prepared.alerts.close()

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from envwatch.cli import gc_tuning
-from envwatch.cli.arguments import Exit, HelpRequested, Options, StopError, load, options_in
-from envwatch.cli.registry import DASHBOARD, PLUGIN
+from envwatch.cli.arguments import DASHBOARD, PLUGIN, Exit, HelpRequested, Options, StopError, load, options_in
 from envwatch.cli.streams import print_error, write
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from envwatch.cli import gc_tuning
 from envwatch.cli.arguments import Exit, Options, StopError
@@ -29,14 +29,12 @@ from envwatch.cli.bootstrap import (
 from envwatch.cli.streams import print_error
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.monitor import Monitor
-from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.outcome import Failed, Listed
 from envwatch.model.text import clean
 from envwatch.sources.poller import Runtime
 from envwatch.sources.session import Session
 from envwatch.storage.remembered import ACKNOWLEDGEMENTS, acknowledged, silences_in
 from envwatch.storage.state_file import ChangedFile, StateFile
-from envwatch.views.events.matching import matcher_or_none
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Mapping
@@ -56,7 +54,6 @@ if TYPE_CHECKING:
     from envwatch.storage.log import PollLog
 
 _TICK_S = 1.0
-_NO_MONOTONIC, _NO_WALL = MonotonicS(math.inf), WallMs(math.inf)
 _REFUSALS = 2
 """Attempts without a listing in between from which a refused key stays refused: the poller tries again after 30 s."""
 
@@ -80,27 +77,19 @@ class MonitorUpdate(NamedTuple):
         return after.listings > before.listings
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """When watching ends, by whichever clock is first; never by default."""
-
-    monotonic: MonotonicS = _NO_MONOTONIC
-    wall: WallMs = _NO_WALL
-
-    @classmethod
-    def from_now(cls, now: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
-        """Return the end after a time or at a moment, where they are given."""
-        return cls(
-            _NO_MONOTONIC if lasts is None else MonotonicS(now.monotonic + lasts.total_seconds()),
-            _NO_WALL if until is None else WallMs(until.timestamp() * 1000),
-        )
-
-    def left_s(self, now: Clocks) -> float:
-        """Return the seconds that are left, not above 0 if none are."""
-        return min(self.monotonic - now.monotonic, (self.wall - now.wall) / 1000)
+Deadline: TypeAlias = "Callable[[Clocks], float]"
+"""Returns the seconds that are left at a moment, not above 0 if none are."""
 
 
-_NEVER = Deadline()
+def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
+    """Return the deadline after a time or at a moment, whichever clock is first; without both there is no end."""
+    ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
+    ends_ms = math.inf if until is None else until.timestamp() * 1000
+    return lambda now: min(ends_s - now.monotonic, (ends_ms - now.wall) / 1000)
+
+
+def _never(_now: Clocks) -> float:
+    return math.inf
 
 
 class StateFiles:
@@ -109,12 +98,12 @@ class StateFiles:
     Other processes may change the files at any time.
     """
 
-    def __init__(self, warn: Callable[[str], None], profile: SafeText, alerts: AlertFiles | None = None) -> None:
+    def __init__(self, profiles: Profiles, warn: Callable[[str], None], alerts: AlertFiles | None = None) -> None:
         path = state_file("acknowledged")
         self._file = StateFile(ACKNOWLEDGEMENTS, path, warn)
         self._acks = ChangedFile(path, acknowledged)
-        matcher_of = partial(matcher_or_none, profile=profile)
-        self._silences = ChangedFile(state_file("silences"), partial(silences_in, matcher_of=matcher_of))
+        silences = partial(silences_in, matcher_of=profiles.silence_matcher)
+        self._silences = ChangedFile(state_file("silences"), silences)
         self._alerts = alerts
 
     async def newest(self, monitor: Monitor, now: Clocks) -> tuple[Monitor, Mapping[SafeText, AlertState | None]]:
@@ -166,7 +155,7 @@ class Monitoring(NamedTuple):
 async def monitoring(
     profiles: Profiles,
     options: Options,
-    deadline: Deadline,
+    deadline: Deadline = _never,
     alerts: AlertFiles | None = None,
     *,
     is_recorded: bool = True,
@@ -178,7 +167,7 @@ async def monitoring(
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
     monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name, servers=profiles.servers)
-    poll_log, saved = poll_log_for(options, _warn), StateFiles(_warn, profile_name, alerts)
+    poll_log, saved = poll_log_for(options, _warn), StateFiles(profiles, _warn, alerts)
     note_targets(poll_log, targets.values())
 
     def warn(line: str) -> None:
@@ -188,7 +177,7 @@ async def monitoring(
     history = history_for(profiles, options, warn) if is_recorded else History(None, {})
     try:
         async with (
-            Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome()) as session,
+            Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome()) as session,
             aclosing(_recorded(updates(session, monitor, deadline, saved), history)) as all_updates,
         ):
             with closing(history):
@@ -205,7 +194,7 @@ def _warn(line: str) -> None:
 async def updates(
     session: Session,
     monitor: Monitor,
-    deadline: Deadline = _NEVER,
+    deadline: Deadline = _never,
     saved: StateFiles | None = None,
     runtime: Runtime | None = None,
 ) -> AsyncGenerator[MonitorUpdate, None]:
@@ -226,7 +215,7 @@ async def updates(
     tick_at = now.monotonic + _TICK_S
     pending = waiting()
     try:
-        while (left := deadline.left_s(now)) > 0:
+        while (left := deadline(now)) > 0:
             await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
             now = runtime.clocks()
             intervals = {profile: target.poller.schedule.interval for profile, target in session.targets.items()}

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from envwatch.cli.streams import ProgressLine
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.model.outcome import Failed, Listed
     from envwatch.model.text import SafeText
@@ -75,7 +74,7 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
         profiles.limits,
         acks=acknowledged(state_file("acknowledged")),
         policies=policies_for(profiles),
-        silences=silences_in(state_file("silences"), partial(_matcher, profile=clean(profiles.first.profile))),
+        silences=silences_in(state_file("silences"), profiles.silence_matcher),
         servers=profiles.servers,
     )
     for name, outcome in outcomes.items():
@@ -84,13 +83,6 @@ def monitor_after(outcomes: Mapping[SafeText, Listed | Failed], profiles: Profil
                 monitor = monitor.with_alert_state(name, alerts)
             monitor, _update = monitor.apply(name, outcome, read_clocks())
     return monitor
-
-
-def _matcher(query: str, profile: SafeText) -> Matcher | None:
-    """Return a silence's query as a test under a profile; the filter language is imported only if there is one."""
-    from envwatch.views.events.matching import matcher_or_none
-
-    return matcher_or_none(query, profile)
 
 
 def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options) -> None:

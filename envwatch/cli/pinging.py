@@ -1,67 +1,47 @@
-"""The dead man's switch: tells an outside service, once a minute, that envwatch sees, or once that envwatch does not.
+"""Signs of life of a command without a screen: to a dead man's switch, and to the service manager.
 
-Owns when an address is fetched. A fetch is a task of its own, so a service that hangs delays no poll.
+A dead man's switch is an outside service that is told, once a minute, that envwatch sees, or once that envwatch does
+not. A fetch is a task of its own, so a service that hangs delays no poll.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
+import socket
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Self
 
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.hooks.hook import ping_of
 from envwatch.hooks.message import DeliveryError
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS
 from envwatch.sources.letta.network_settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Sized
+    from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping, Sequence, Sized
 
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
     from envwatch.hooks.webhook import WebService
     from envwatch.model.text import SafeText
 
+
 _EVERY_S: Final = limits.PING_EVERY.total_seconds()
 
 
-class SharedPing(NamedTuple):
-    """An address, and the profiles that have the address: one that cannot be seen is a failure of all."""
+@dataclass(slots=True)
+class DeadMansSwitch:
+    """An address, the profiles that have the address, and what was fetched.
+
+    A profile that cannot be seen is a failure of all profiles of the address.
+    """
 
     ping: WebService
     names: Sequence[SafeText]
     """The names under which the profiles are watched."""
-
-
-def pings_of(profiles: Profiles) -> list[SharedPing]:
-    """Return the addresses of the profiles, before anything is asked of the server.
-
-    Raises:
-        StopError: if a switch cannot be used.
-    """
-    pings: dict[str, WebService] = {}
-    names: dict[str, list[SafeText]] = {}
-    for name, (_, settings) in profiles.items():
-        try:
-            ping = ping_of(settings.ping_url, settings.ping_url_env, os.environ)
-        except SettingsError as error:
-            raise StopError(Exit.USAGE, str(error)) from None
-        if ping is not None:
-            pings[str(ping.url)] = ping
-            names.setdefault(str(ping.url), []).append(name)
-    return [SharedPing(ping, names[url]) for url, ping in pings.items()]
-
-
-@dataclass(slots=True)
-class _Switch:
-    """One address, and what was fetched."""
-
-    shared: SharedPing
     fetched_at: MonotonicS = MonotonicS(-inf)  # noqa: RUF009 - a number
     task: asyncio.Task[None] | None = None
     """The newest fetch."""
@@ -70,56 +50,41 @@ class _Switch:
     is_broken: bool = False
     """Whether the newest fetch failed."""
 
-    def is_ready(self, now: MonotonicS) -> bool:
-        """Whether the next fetch may begin."""
-        return (self.task is None or self.task.done()) and now - self.fetched_at >= _EVERY_S
+    def take(self, update: MonitorUpdate, warn: Callable[[str], None], *, has_failing_hooks: bool = False) -> None:
+        """Begin the fetch that an update calls for; never waits.
 
-
-class DeadMansSwitch:
-    """The switches of all profiles.
-
-    Args:
-        pings: the addresses; each is fetched on its own.
-        failing: returns the hooks that have failed for too long.
-        warn: says on standard error and in the log that fetches fail, once for each streak, and that they work again.
-    """
-
-    def __init__(self, pings: Iterable[SharedPing], failing: Callable[[], Sized], warn: Callable[[str], None]) -> None:
-        self._switches = [_Switch(shared) for shared in pings]
-        self._failing = failing
-        self._warn = warn
-
-    def take(self, update: MonitorUpdate) -> None:
-        """Begin the fetches that an update calls for; never waits."""
-        for switch in self._switches:
-            names = switch.shared.names
-            if not switch.is_ready(update.changes.now.monotonic):
-                continue
-            is_failure = bool(self._failing()) or any(_is_blind(update, name) for name in names)
-            is_news = update.changes.profile in names and update.has_new_listing and _are_listed(update, names)
-            if is_news if not is_failure else not switch.has_told_failure:
-                switch.fetched_at = update.changes.now.monotonic
-                switch.task = asyncio.create_task(self._fetch(switch, is_failure=is_failure))
+        Args:
+            update: of the monitor.
+            warn: called with one line when fetches fail, once for each streak, and when they work again.
+            has_failing_hooks: whether a hook has failed for too long.
+        """
+        now = update.changes.now
+        if (self.task is not None and not self.task.done()) or now.monotonic - self.fetched_at < _EVERY_S:
+            return
+        is_failure = has_failing_hooks or any(_is_blind(update, name) for name in self.names)
+        is_news = update.changes.profile in self.names and update.has_new_listing and _are_listed(update, self.names)
+        if is_news if not is_failure else not self.has_told_failure:
+            self.fetched_at = now.monotonic
+            self.task = asyncio.create_task(self._fetch(warn, is_failure=is_failure))
 
     async def end(self) -> None:
-        """End the fetches that are under way."""
-        tasks = [switch.task for switch in self._switches if switch.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End the fetch that is under way."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
 
-    async def _fetch(self, switch: _Switch, *, is_failure: bool) -> None:
-        what = ": ".join(filter(None, [", ".join(switch.shared.names), "ping_url"]))
+    async def _fetch(self, warn: Callable[[str], None], *, is_failure: bool) -> None:
+        what = ": ".join(filter(None, [", ".join(self.names), "ping_url"]))
         try:
-            await switch.shared.ping.ping(is_failure=is_failure)
+            await self.ping.ping(is_failure=is_failure)
         except DeliveryError as error:
-            if not switch.is_broken:
-                self._warn(f"{what}: {error}")
-            switch.is_broken = True
+            if not self.is_broken:
+                warn(f"{what}: {error}")
+            self.is_broken = True
         else:
-            if switch.is_broken:
-                self._warn(f"{what}: works again")
-            switch.is_broken, switch.has_told_failure = False, is_failure
+            if self.is_broken:
+                warn(f"{what}: works again")
+            self.is_broken, self.has_told_failure = False, is_failure
 
 
 def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
@@ -134,13 +99,91 @@ def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:
     return all(update.monitor.fleet.by_profile[name].listed is not None for name in names)
 
 
+def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
+    """Return the switches of the profiles, one for each address, before anything is asked of the server.
+
+    Raises:
+        StopError: if a switch cannot be used.
+    """
+    switches: dict[str, DeadMansSwitch] = {}
+    for name, (_, settings) in profiles.items():
+        if settings.ping_url is None and settings.ping_url_env is None:
+            continue
+        from envwatch.config.hooks import ping_of
+
+        try:
+            ping = ping_of(settings.ping_url, settings.ping_url_env, os.environ)
+        except SettingsError as error:
+            raise StopError(Exit.USAGE, str(error)) from None
+        if ping is not None:
+            names = switches[str(ping.url)].names if str(ping.url) in switches else ()
+            switches[str(ping.url)] = DeadMansSwitch(ping, (*names, name))
+    return list(switches.values())
+
+
 @asynccontextmanager
 async def pinging(
-    pings: Iterable[SharedPing], warn: Callable[[str], None], failing: Callable[[], Sized] = tuple
+    switches: Sequence[DeadMansSwitch], warn: Callable[[str], None], failing: Callable[[], Sized] = tuple
 ) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
-    """Fetch as long as the context lasts; the context gives a function that takes each update."""
-    switch = DeadMansSwitch(pings, failing, warn)
+    """Fetch as long as the context lasts; the context gives a function that takes each update.
+
+    `failing` returns the hooks that have failed for too long. `warn` is called as by `DeadMansSwitch.take`.
+    """
+
+    def take(update: MonitorUpdate) -> None:
+        for switch in switches:
+            switch.take(update, warn, has_failing_hooks=bool(failing()))
+
     try:
-        yield switch.take
+        yield take
     finally:
-        await switch.end()
+        await asyncio.gather(*(switch.end() for switch in switches))
+
+
+class ServiceManager:
+    """The service manager that a process notifies by the protocol of sd_notify(3); without one, nothing happens.
+
+    The process says that watching has begun, that listings come, and that it ends. Complete listings alone feed the
+    watchdog, so that a process that is alive and sees nothing is restarted.
+
+    Args:
+        address: of a datagram socket: a path, or an abstract name after `@`; empty for none.
+        has_watchdog: whether the manager expects signs of life.
+    """
+
+    def __init__(self, address: str = "", *, has_watchdog: bool = False) -> None:
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._has_watchdog = has_watchdog
+
+    @classmethod
+    def from_environ(cls, environ: MutableMapping[str, str]) -> Self:
+        """Return the manager that the variables name, and remove them: they are not meant for child processes."""
+        address = environ.pop("NOTIFY_SOCKET", "")
+        interval, process = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
+        is_meant = process in {"", str(os.getpid())}
+        has_watchdog = interval.isdecimal() and int(interval) > 0 and is_meant
+        return cls(address if address.startswith(("/", "@")) else "", has_watchdog=has_watchdog)
+
+    def ready(self) -> None:
+        """Say that watching has begun."""
+        self._send("READY=1")
+
+    def listed(self) -> None:
+        """Feed the watchdog: a complete listing has come."""
+        if self._has_watchdog:
+            self._send("WATCHDOG=1")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Say that the process is about to end."""
+        self._send("STOPPING=1")
+
+    def _send(self, state: str) -> None:
+        if not self._address:
+            return
+        # The manager may be restarting: what is not delivered is not needed to watch.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.sendto(state.encode(), self._address)

@@ -1,6 +1,7 @@
-"""The server of `envwatch serve`, next to the polls, and what each update of the monitor means for its viewers.
+"""The server of `envwatch serve`: its plan, which checks files and options, and its service next to the polls.
 
-Owns the two threads' seam: the endpoints belong to the server's thread, and get every change by a call in it.
+Only the plan works without the packages of the extra `serve`, which the service imports late. Owns the two threads'
+seam: the endpoints belong to the server's thread, and get every change by a call in it.
 """
 
 from __future__ import annotations
@@ -8,29 +9,140 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
 
-from envwatch.model.text import clean
+from envwatch.cli.arguments import Exit, Options, StopError
+from envwatch.cli.bootstrap import all_settings_for, config_path_for
+from envwatch.cli.streams import print_error, write
+from envwatch.model.text import clean, counted
+from envwatch.redactor import redactor
 from envwatch.serving.answers import ProfileEndpoint
-from envwatch.serving.app import ServingApp
-from envwatch.serving.listening import ServerError
+from envwatch.serving.listening import Address, Certificate, ListeningSocket, ServerError, listen
 from envwatch.serving.listing import SharedState
-from envwatch.serving.server import HttpServer
+from envwatch.serving.tokens import TokensFile, add_token
 from envwatch.sources.poller import read_clocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
-    from envwatch.cli.serve_plan import Plan
+    from envwatch.config.settings import Settings
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import PollCounts
     from envwatch.model.text import SafeText
-    from envwatch.serving.listening import Certificate
     from envwatch.serving.tokens import Tokens
     from envwatch.storage.log import PollLog
+
+
+_TOKENS: Final = "serve-tokens"
+"""The name of the file of tokens beside the configuration file."""
+
+
+def new_token(options: Options) -> int:
+    """Add a token to the file of tokens, print it, and return the exit code."""
+    settings = all_settings_for(options)
+    paths = {_tokens_path(each, options) for each in settings}
+    if len(paths) > 1:
+        raise StopError(Exit.USAGE, "the profiles have different files of tokens: name one profile")
+    (path,) = paths
+    try:
+        token = add_token(path, options.new_token)
+    except ServerError as error:
+        raise StopError(Exit.USAGE, str(error)) from None
+    write(f"{token}\n".encode())
+    print_error(f"added to {path}; it is not shown again. The viewer sets LETTA_API_KEY to it")
+    return Exit.FINE
+
+
+def _tokens_path(settings: Settings, options: Options) -> Path:
+    return settings.serve_tokens_file or config_path_for(options)[0].parent / _TOKENS
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that is needed to serve, checked, with the socket that listens already."""
+
+    settings: Mapping[SafeText, Settings]
+    """Of each profile, by the name under which it is polled."""
+    tokens: Mapping[SafeText, TokensFile]
+    """Likewise."""
+    address: Address
+    listening: ListeningSocket
+    tls: Certificate | None
+
+    @staticmethod
+    def check(options: Options) -> None:
+        """Stop if a package is missing, or the options make no sense together: what needs no settings."""
+        if any(find_spec(package) is None for package in ("starlette", "uvicorn", "httptools")):
+            how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
+            raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
+        if options.tls_cert is None and options.tls_key is not None:
+            raise StopError(Exit.USAGE, "--tls-key is the key of a certificate: --tls-cert is missing")
+        if options.tls_cert is None and not options.bind.is_loopback:
+            reason = "plain http would show tokens to the network"
+            raise StopError(
+                Exit.USAGE, f"--bind {options.bind} is not this machine alone, and needs --tls-cert: {reason}"
+            )
+
+    @classmethod
+    def from_options(cls, profiles: Profiles, options: Options) -> Self:
+        """Return the plan, and listen; stop if something that it needs cannot be used."""
+        settings = {name: each for name, (_, each) in profiles.items()}
+        paths = {name: _tokens_path(each, options) for name, each in settings.items()}
+        try:
+            files = {path: TokensFile(path, redactor().learn) for path in dict.fromkeys(paths.values())}
+            cert, key = options.tls_cert, options.tls_key
+            tls = None if cert is None else Certificate(Path(cert), Path(key or cert))
+        except ServerError as error:
+            raise StopError(Exit.USAGE, str(error)) from None
+        try:
+            listening = listen(options.bind)
+        except ServerError as error:
+            raise StopError(Exit.FAILED, str(error)) from None
+        return cls(settings, {name: files[path] for name, path in paths.items()}, options.bind, listening, tls)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listening.close()
+
+    @property
+    def base_urls(self) -> list[str]:
+        """What viewers set LETTA_BASE_URL to, for each profile."""
+        _, port = self.listening.getsockname()[:2]
+        host = self.address.host
+        if ip_address(host).is_unspecified:
+            host = socket.gethostname()
+        root = f"{'http' if self.tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
+        return (
+            [root]
+            if len(self.settings) == 1
+            else [f"{root}/profiles/{each.profile}" for each in self.settings.values()]
+        )
+
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each profile whose settings keep viewers from seeing all of it, for people."""
+        filters = {each.profile: {"source": each.source, "user": each.user} for each in self.settings.values()}
+        alone = {
+            profile: " and ".join(f"{name} = {value}" for name, value in values.items() if value is not None)
+            for profile, values in filters.items()
+        }
+        return [clean(f"viewers of profile {profile} see only {what}") for profile, what in alone.items() if what]
+
+    @property
+    def tokens_are(self) -> str:
+        """How many tokens there are, and where, for people."""
+        files = dict.fromkeys(self.tokens.values())
+        return " or ".join(f"one of {counted(len(file.tokens), 'token')} in {clean(str(file.path))}" for file in files)
+
 
 _COUNTED_EVERY_S: Final = 3_600.0
 """How often the log says what was answered."""
@@ -40,15 +152,25 @@ class Service:
     """The server, and what it serves; `warn` is called from any thread with one line about what is wrong."""
 
     def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
+        from envwatch.serving.app import ServingApp
+        from envwatch.serving.server import HttpServer
+
         self._plan = plan
         self._warn = warn
         self._log = log
         self._endpoints = {name: ProfileEndpoint() for name in plan.settings}
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
-        self._series = _Series() if find_spec("prometheus_client") is not None else None
+        self._polls: PollCounts | None = None
+        """None without the extra `metrics`: then there is no series."""
+        self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
+        if find_spec("prometheus_client") is not None:
+            from envwatch.metrics.exposition import PollCounts
+
+            self._polls = PollCounts()
         endpoints = {settings.profile: self._endpoints[name] for name, settings in plan.settings.items()}
-        self._app = ServingApp(endpoints, self._tokens(), read_clocks, log.note, self._series)
+        series = None if self._polls is None else self._series
+        self._app = ServingApp(endpoints, self._tokens(), read_clocks, log.note, series)
         tls = None if plan.tls is None else plan.tls.context
         self._server = HttpServer(self._app, plan.listening, warn, tls)
         self._counted_at = read_clocks().monotonic
@@ -70,8 +192,10 @@ class Service:
             shared = SharedState(self._names[name], update.monitor.acks, update.monitor.silences)
             outcome = changes.outcome if changes.profile == name else None
             self._server.call(partial(endpoint.update, profile_state, outcome, now, shared))
-        if self._series is not None:
-            self._series.take(update, hooks)
+        if self._polls is not None:
+            if changes.profile is not None and changes.outcome is not None:
+                self._polls = self._polls.apply(changes.profile, changes.outcome)
+            self._newest = update.monitor, self._polls, hooks
         if now.monotonic - self._counted_at >= _COUNTED_EVERY_S:
             self._counted_at = now.monotonic
             self._server.call(lambda: self._log.note(self._app.take_counts()))
@@ -95,6 +219,15 @@ class Service:
             else:
                 if is_renewed:
                     self._server.call(partial(self._take_certificate, tls))
+
+    def _series(self, accept: str) -> tuple[bytes, str]:
+        """Return body and content type of the newest update's metrics; before the first update there is no series."""
+        from envwatch.metrics.exposition import exposition
+
+        if self._newest is None:
+            return b"", "text/plain; version=0.0.4; charset=utf-8"
+        monitor, polls, hooks = self._newest
+        return exposition(monitor, polls, read_clocks(), hooks=hooks, accept=accept)
 
     async def close(self) -> None:
         """End: viewers read so for a moment, then the port is closed."""
@@ -127,29 +260,3 @@ async def serving(plan: Plan, warn: Callable[[str], None], log: PollLog) -> Asyn
         yield service
     finally:
         await service.close()
-
-
-class _Series:
-    """The metrics of the newest update."""
-
-    def __init__(self) -> None:
-        from envwatch.metrics.exposition import PollCounts
-
-        self._polls = PollCounts()
-        self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
-
-    def take(self, update: MonitorUpdate, hooks: Mapping[SafeText, bool]) -> None:
-        """Note an update."""
-        changes = update.changes
-        if changes.profile is not None and changes.outcome is not None:
-            self._polls = self._polls.apply(changes.profile, changes.outcome)
-        self._newest = update.monitor, self._polls, hooks
-
-    def __call__(self, accept: str) -> tuple[bytes, str]:
-        """Return body and content type; before the first update there is no series."""
-        from envwatch.metrics.exposition import exposition
-
-        if self._newest is None:
-            return b"", "text/plain; version=0.0.4; charset=utf-8"
-        monitor, polls, hooks = self._newest
-        return exposition(monitor, polls, read_clocks(), hooks=hooks, accept=accept)

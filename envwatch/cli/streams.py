@@ -1,6 +1,10 @@
 """Standard output for data and standard error for messages: written completely, or refused in one line.
 
-`ProgressLine` rewrites one line of progress on standard error, if that is a terminal.
+* `ProgressLine` rewrites one line of progress on standard error, if that is a terminal.
+* `LineWriter` writes lines to standard output as they come: no slow reader holds up the loop.
+* `standard_error_to` passes lines on standard error to a function while the dashboard has the terminal.
+
+Every command imports this module, so asyncio, logging and threading are imported late.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from envwatch.model.text import cells, clean, fitted, shortened
 from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TextIO
 
 
@@ -155,3 +159,164 @@ class ProgressLine:
 
     def __exit__(self, *_: object) -> None:
         self.erase()
+
+
+_MOST_WAITING: Final = 4 << 20
+"""Bytes that may wait; then the reader decides the pace."""
+_TERMINAL_PIECE: Final = 256
+"""Bytes for a terminal, which may be ready with little room."""
+
+
+class LineWriter:
+    """Writes lines to an open descriptor; each line is out at once.
+
+    Lines that a slow reader does not take yet wait in memory. Pieces are so small that a descriptor that is ready takes
+    them without blocking, because the descriptor is shared with other processes and cannot be made non-blocking.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        import asyncio
+
+        self._descriptor = descriptor
+        self._piece = _TERMINAL_PIECE if os.isatty(descriptor) else select.PIPE_BUF
+        self._rest = bytearray()
+        self._is_waiting = False
+        self._moved = asyncio.Event()
+        self._error: Exception | None = None
+
+    async def write(self, lines: Iterable[bytes]) -> None:
+        """Write lines; wait only while `_MOST_WAITING` bytes wait already.
+
+        Raises:
+            StopError: if that fails; without a message if the reader has left.
+        """
+        for line in lines:
+            self._rest += line
+            if len(self._rest) >= self._piece:
+                self._flush()
+            await self._drained(_MOST_WAITING)
+        self._flush()
+        self.check()
+
+    async def finish(self) -> None:
+        """Wait until everything has been taken; raises as `write` does."""
+        await self._drained(0)
+
+    def check(self) -> None:
+        """Raise as `write` does if the reader has left, or an earlier piece could not be written."""
+        if self._state(0) & (select.POLLERR | select.POLLHUP):
+            self._error = self._error or BrokenPipeError()
+        self._raise()
+
+    def close(self) -> None:
+        """Drop what waits."""
+        self._rest.clear()
+        self._wait_for_reader(needed=False)
+
+    async def _drained(self, most: int) -> None:
+        if len(self._rest) > most:
+            self._flush()
+        while len(self._rest) > most:  # an error leaves nothing
+            self._moved.clear()
+            await self._moved.wait()
+        self._raise()
+
+    def _flush(self) -> None:
+        """Write what the descriptor takes now, and have the rest written when it is ready."""
+        try:
+            while self._rest and self._state(select.POLLOUT):
+                written = os.write(self._descriptor, self._rest[: self._piece])
+                del self._rest[:written]
+        except BlockingIOError:  # the parent made it non-blocking
+            pass
+        except OSError as error:
+            self._error = error
+            self._rest.clear()
+        self._moved.set()
+        self._wait_for_reader(needed=bool(self._rest))
+
+    def _state(self, events: int) -> int:
+        """Return what holds of the descriptor now: some of these events, or an error."""
+        poll = select.poll()
+        poll.register(self._descriptor, events)
+        return sum(state for _, state in poll.poll(0))
+
+    def _wait_for_reader(self, *, needed: bool) -> None:
+        if needed is self._is_waiting:
+            return
+        self._is_waiting = needed
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        if needed:
+            loop.add_writer(self._descriptor, self._flush)
+        else:
+            loop.remove_writer(self._descriptor)
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            with output_errors():
+                raise self._error
+
+
+LONGEST_LINE: Final = 1_000
+"""Characters, as in a line of the log; a longer line is passed on in parts."""
+
+_PATIENCE_S: Final = 0.3
+"""Seconds to wait for the last lines: a child process may keep the pipe open after this process has ended."""
+
+
+@contextmanager
+def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
+    """Pass lines that are written to standard error to a function, in a separate thread; blank lines are dropped.
+
+    The context owns the file descriptor 2: a line would be drawn over the screen. Lines come from asyncio's debug mode,
+    the logging and warnings modules, C libraries and child processes. `sys.__stderr__` stays the terminal, for the
+    screen and `print_error`.
+    """
+    import threading
+
+    original = sys.__stderr__
+    if original is None:
+        yield
+        return
+    sys.stderr.flush()
+    terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=original.encoding, errors=original.errors)
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.close(writing)
+    reader = threading.Thread(target=_pass_on, args=(reading, take), name="standard-error", daemon=True)
+    reader.start()
+    sys.__stderr__ = terminal  # type: ignore[misc]  # as documented above
+    try:
+        with _logging_to_standard_error():
+            yield
+    finally:
+        sys.__stderr__ = original  # type: ignore[misc]
+        sys.stderr.flush()
+        os.dup2(terminal.fileno(), 2)
+        terminal.close()
+        reader.join(_PATIENCE_S)
+
+
+@contextmanager
+def _logging_to_standard_error() -> Iterator[None]:
+    """Let logging and warnings write to the present `sys.stderr`: Textual's replacement of it drops everything."""
+    import logging
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(capture=True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        logging.getLogger().removeHandler(handler)
+
+
+def _pass_on(descriptor: int, take: Callable[[str], None]) -> None:
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as lines:
+        while line := lines.readline(LONGEST_LINE):
+            if text := line.strip():
+                take(text)

@@ -31,7 +31,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import pydantic_core
 from pydantic import SecretStr
@@ -109,8 +109,9 @@ class Credentials:
     """A key and the server to use it at."""
 
     key: SecretStr
-    base_url: str
-    """Checked by `checked_base_url`."""
+    base_url: str = ""
+    """Checked by `checked_base_url`. As one place has the key: the address next to the key, unchecked, for this key
+    alone; empty if there is none."""
     origin: str
     """Where the key comes from, for people; never the key."""
     base_url_origin: str = "default"
@@ -120,31 +121,12 @@ class Credentials:
     """When the key expires, milliseconds since the epoch; None if it does not say."""
 
 
-class _Address(NamedTuple):
-    """An unchecked address; empty if there is none."""
+_Address: TypeAlias = tuple[str, str]
+"""An unchecked address, empty if there is none, and its origin."""
 
-    base_url: str
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """A key as one candidate has it."""
-
-    secret: SecretStr
-    origin: str
-    base_url: str = ""
-    """The address that stands beside it, unchecked; it holds for this key alone."""
-    file: Path | None = None
-    expires_at_ms: float | None = None
-
-
-class _Candidate(NamedTuple):
-    """One place where the key may be."""
-
-    find: Callable[[], _Key | None]
-    addresses: tuple[_Address, ...]
-    """The addresses that its key may go to, the first that is named; the one beside the key comes after them."""
+_Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address, ...]]"
+"""What looks for the key in one place, and the addresses that this key may go to. The first named address counts; the
+address next to the key comes after them."""
 
 
 def credentials_of(
@@ -164,45 +146,41 @@ def credentials_of(
     """
     candidates = _candidates(settings, environ, partial(_login, login_file, now_ms), ask)
     found = ((key, addresses) for find, addresses in candidates if (key := find()) is not None)
-    key, addresses = next(found, (None, ()))
-    if key is None:
+    credentials, addresses = next(found, (None, ()))
+    if credentials is None:
         if settings.is_one_of_several:
             raise CredentialsError(f"profile {settings.profile} names no key", _GET_ONE_OF_ITS_OWN)
         if (unchosen := unchosen_profiles(settings)) is not None:
             raise unchosen
         raise CredentialsError("no API key", _GET_ONE)
-    _check(key)
-    possible = (*addresses, _Address(key.base_url, key.origin), _Address(LETTA_CLOUD, "default"))
-    address = next(address for address in possible if address.base_url)
+    _check(credentials)
+    possible = (*addresses, (credentials.base_url, credentials.origin), (LETTA_CLOUD, "default"))
+    base_url, origin = next((base_url, origin) for base_url, origin in possible if base_url)
     try:
-        base_url = checked_base_url(address.base_url)
+        base_url = checked_base_url(base_url)
     except SettingsError as error:
-        raise AddressError(f"{error} (see {address.origin})") from None
-    return Credentials(
-        key=key.secret,
-        base_url=base_url,
-        origin=key.origin,
-        base_url_origin=address.origin,
-        file=key.file,
-        expires_at_ms=key.expires_at_ms,
-    )
+        raise AddressError(f"{error} (see {origin})") from None
+    return replace(credentials, base_url=base_url, base_url_origin=origin)
 
 
 def address_without_key(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return the unchecked address of a profile whose key is not known, and its origin, for people."""
     variable, configured = _addresses(settings, environ)
     candidates = (configured,) if settings.is_one_of_several else (variable, configured)
-    return next((address for address in candidates if address.base_url), _Address(LETTA_CLOUD, "default"))
+    return next(((base_url, origin) for base_url, origin in candidates if base_url), (LETTA_CLOUD, "default"))
 
 
 def _addresses(settings: Settings, environ: Mapping[str, str]) -> tuple[_Address, _Address]:
     """Return the address in the variable and the configured one; either may be empty."""
-    variable = _Address(environ.get(BASE_URL, "").strip(), BASE_URL)
-    return variable, _Address(settings.base_url, settings.origin("base_url"))
+    variable = environ.get(BASE_URL, "").strip(), BASE_URL
+    return variable, (settings.base_url, settings.origin("base_url"))
 
 
 def _candidates(
-    settings: Settings, environ: Mapping[str, str], login: Callable[[], _Key | None], ask: Callable[[], str] | None
+    settings: Settings,
+    environ: Mapping[str, str],
+    login: Callable[[], Credentials | None],
+    ask: Callable[[], str] | None,
 ) -> list[_Candidate]:
     """Return the places to look for a profile's key, in order; the module says why."""
     variable, configured = _addresses(settings, environ)
@@ -216,14 +194,14 @@ def _candidates(
     in_keyring = partial(_key_in_keyring, settings.profile)
     if settings.is_one_of_several:
         # Only what the profile itself names: any other key or address would go to the servers of all profiles.
-        return [_Candidate(in_profile, (configured,)), _Candidate(in_keyring, (configured,))]
+        return [(in_profile, (configured,)), (in_keyring, (configured,))]
     can_ask = ask is not None and unchosen_profiles(settings) is None
-    table = [
-        _Candidate(lambda: _key_of(environ.get(KEY, ""), KEY), addresses),
-        _Candidate(in_profile, own_addresses),
-        _Candidate(partial(in_keyring, KEYRING_USER), addresses),
-        _Candidate(login, addresses),
-        _Candidate(lambda: _key_of(ask(), "the terminal") if ask and can_ask else None, addresses),
+    table: list[_Candidate] = [
+        (lambda: _key_of(environ.get(KEY, ""), KEY), addresses),
+        (in_profile, own_addresses),
+        (partial(in_keyring, KEYRING_USER), addresses),
+        (login, addresses),
+        (lambda: _key_of(ask(), "the terminal") if ask and can_ask else None, addresses),
     ]
     return table[1:] if settings.is_by_option and has_own_key else table
 
@@ -281,18 +259,18 @@ def _echo_restored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _check(key: _Key) -> None:
-    if not is_usable(key.secret.get_secret_value()):
+def _check(credentials: Credentials) -> None:
+    if not is_usable(credentials.key.get_secret_value()):
         remedy = "it must be 8 to 512 characters without spaces"
-        raise CredentialsError(f"the key in {key.origin} is no API key", remedy)
+        raise CredentialsError(f"the key in {credentials.origin} is no API key", remedy)
 
 
-def _key_of(text: str, origin: str) -> _Key | None:
+def _key_of(text: str, origin: str) -> Credentials | None:
     """Return a key without the blanks around it, None if there is nothing else."""
-    return _Key(SecretStr(text.strip()), origin) if text.strip() else None
+    return Credentials(key=SecretStr(text.strip()), origin=origin) if text.strip() else None
 
 
-def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> _Key | None:
+def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:
     """Return the key in the place that the profile names, None if it names none.
 
     If there is no key in that place, this is an error: another one would be a surprise.
@@ -307,7 +285,7 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> _Key | No
     return key
 
 
-def _key_in_file(path: Path) -> _Key:
+def _key_in_file(path: Path) -> Credentials:
     """Return the key in a file that belongs to this user and that no other user can read."""
     name = clean(str(path))
     try:
@@ -330,7 +308,7 @@ def _key_in_file(path: Path) -> _Key:
     return replace(key, file=path)
 
 
-def _key_in_keyring(*users: str) -> _Key | None:
+def _key_in_keyring(*users: str) -> Credentials | None:
     """Return the key of the first of some users in the system's keyring; None if no keyring works."""
     try:
         keyring = importlib.import_module("keyring")
@@ -343,7 +321,7 @@ def _key_in_keyring(*users: str) -> _Key | None:
     return None
 
 
-def _login(path: Path, now_ms: float) -> _Key | None:
+def _login(path: Path, now_ms: float) -> Credentials | None:
     """Return the key in the Letta CLI's login, None if it has none.
 
     A login that has expired is an error: only `letta` may renew it.

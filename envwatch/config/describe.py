@@ -12,10 +12,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
+from envwatch.config.hooks import without_secret
 from envwatch.config.schema import Config, field_docs
 from envwatch.config.settings import DEFAULT_PROFILE, PREFIX, Settings, Sources, mistakes_in_limits, settings_of
 from envwatch.config.values import seconds_text
-from envwatch.hooks.hook import without_secret
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, counted, wrapped
 from envwatch.views.table.columns import PROBLEMS

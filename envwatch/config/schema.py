@@ -13,30 +13,25 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
 
 from envwatch.config import validators
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS, ProfileSettings
+from envwatch.config.hooks import HookSettings, mistakes_between_hooks
 from envwatch.config.toml_text import parsed
 from envwatch.config.validators import (
     ARGUMENTS,
     KEYS,
     LINE,
-    NON_EMPTY,
     OF_VARIABLES,
-    QUERY,
-    SECRET_URL,
-    VARIABLE,
     duration_between,
-    one_of,
     read_keys,
     whole_between,
 )
 from envwatch.config.values import PROFILE_NAME, ConfigError
-from envwatch.hooks.hook import INCIDENT, KINDS, Hook
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, did_you_mean, shortened
 from envwatch.views.output.command_context import RowCommand
@@ -50,40 +45,6 @@ if TYPE_CHECKING:
 
 _SECRETS: Final = frozenset({"apikey", "lettaapikey", "key", "token", "secret", "password"})
 """Names that people give to a key, letters only."""
-
-
-_WORDS: Final = (INCIDENT, *KINDS)
-_TARGETS: Final = ("command", "url", "url_env", "apprise")
-_APPRISE_URLS: Final = 20
-
-
-def _kinds(raw: object) -> tuple[str, ...]:
-    if not isinstance(raw, list) or not raw or not all(isinstance(word, str) for word in raw):
-        raise ValueError(f'must be a list of kinds of events: ["{INCIDENT}"], ["offline", "online"]')
-    for word in raw:
-        if word not in _WORDS:
-            hint = did_you_mean(word, _WORDS) or f"; there are {', '.join(_WORDS)}"
-            raise ValueError(f"names a kind of event that does not exist{hint}")
-    return tuple(dict.fromkeys(raw))
-
-
-def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
-    """Read addresses of apprise; which services it knows, it says itself."""
-    urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
-    if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
-        return tuple(map(SecretStr, urls))
-    raise ValueError('must be a list of addresses of apprise: ["ntfy://topic"]')
-
-
-_KINDS: Final = BeforeValidator(
-    _kinds,
-    json_schema_input_type=Annotated[
-        list[Annotated[str, Field(json_schema_extra={"enum": list(_WORDS)})]], Field(min_length=1)
-    ],
-)
-_APPRISE: Final = BeforeValidator(
-    _apprise_urls, json_schema_input_type=Annotated[list[NON_EMPTY], Field(min_length=1, max_length=_APPRISE_URLS)]
-)
 
 
 def _definition(declared: DataclassField[Any]) -> Any:  # noqa: ANN401 - as pydantic declares `create_model`
@@ -106,76 +67,41 @@ _ProfileSettings: Final = create_model(
 
 
 class Profile(_ProfileSettings, BaseModel):  # type: ignore[misc, valid-type]  # the first base is made at run time
-    """A server, the key for it, and how to watch."""
+    """A server with its key and settings."""
 
 
 class Command(BaseModel):
-    """A command of the user's own for the row under the cursor."""
+    """A command of your own for the row under the cursor."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: Annotated[str, LINE]
-    """The key that runs it on the dashboard."""
+    """The key that runs the command on the dashboard."""
     run: Annotated[tuple[str, ...], ARGUMENTS]
-    """The program and its arguments. No shell reads them, and nothing is put into them: the row is in `ENVWATCH_*`."""
+    """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
     description: Annotated[str, LINE] = ""
-    """What help and palette call it; the name by default."""
+    """The command's description in help and palette; by default, its name."""
 
     def named(self, name: str) -> RowCommand:
         """Return the command as the screen takes it."""
         return RowCommand(name=name, key=self.key, run=self.run, description=self.description or name)
 
 
-class HookSettings(BaseModel):
-    """What is run or posted when something happens; only `watch --hooks` and `serve --hooks` do so."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Annotated[str | None, LINE] = None
-    """What messages about it call it; by default its number."""
-    on: Annotated[tuple[str, ...] | None, _KINDS] = None
-    """Kinds of events; `incident`, the default, when one opens and when it resolves."""
-    filter: Annotated[str | None, QUERY] = None
-    """What it is about beside the alert policy, as in the filter box."""
-    after: Annotated[timedelta | None, duration_between(0, 86_400)] = None
-    """How long it must have held; a loss at least `alert_after`."""
-    cooldown: Annotated[timedelta | None, duration_between(0, 86_400)] = None
-    """How long the next message about the same environment and kind of event waits."""
-    command: Annotated[tuple[str, ...] | None, ARGUMENTS] = None
-    """A program and its arguments: no shell reads them. The event is on standard input and in `ENVWATCH_*`."""
-    url: Annotated[SecretStr | None, SECRET_URL] = None
-    """The web service to post a CloudEvent to: https, or http to this machine."""
-    url_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable that holds this address, if it is a secret."""
-    key_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable that holds PagerDuty's routing key; for others, a bearer token."""
-    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
-    """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
-    apprise: Annotated[tuple[SecretStr, ...] | None, _APPRISE] = None
-    """Addresses of services that the package apprise knows, which the extra `apprise` of envwatch brings."""
-
-    def hook(self, number: int) -> Hook:
-        """Return the hook; its number in the file, from 1, is its name if it has none."""
-        values = self.model_dump(exclude_unset=True)
-        return Hook(**values | {"name": clean(self.name or str(number))})
+_BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
 
 
 class Config(Profile):
-    """The whole file: settings of every profile, the profiles, the keys, the hooks, and the commands."""
+    """The whole file: common settings, profiles, keys, hooks and commands."""
 
     default_profile: Annotated[str | None, LINE] = None
-    """The profile that is used where nothing names another."""
-    profiles: Annotated[
-        dict[str, Profile], Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
-    ] = {}
-    """Profiles by name; a setting of a profile goes before the same one outside."""
+    """The profile to use if neither `--profile` nor `ENVWATCH_PROFILE` names a profile."""
+    profiles: Annotated[dict[str, Profile], _BY_NAME] = {}
+    """Profiles by name. A profile's setting takes precedence over the same setting above the profiles."""
     keys: Annotated[dict[str, tuple[str, ...]], KEYS] = {}
-    """Keys by the id of their action: `row.explain = "z"`."""
+    """Keys of the dashboard by the id of the action: `row.explain = "z"`."""
     hooks: tuple[HookSettings, ...] = ()
-    """What `envwatch watch --hooks` runs or posts when something happens."""
-    commands: Annotated[
-        dict[str, Command], Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROFILE_NAME.pattern}$"}})
-    ] = {}
+    """Programs and web services that `watch --hooks` and `serve --hooks` send messages to."""
+    commands: Annotated[dict[str, Command], _BY_NAME] = {}
     """Commands of your own for the row under the cursor, by name."""
 
 
@@ -289,17 +215,16 @@ def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
 
 def _contradictions(config: Config, table: Mapping[str, Any]) -> Iterator[_Mistake]:
     """Yield mistakes that no single value shows, each with the key that it is about."""
-    for name in config.profiles:
-        if not PROFILE_NAME.fullmatch(name):
-            yield ("profiles", name), "is no name for a profile: letters, digits, and - _ . between them, 40 at most"
-    for name in config.commands:
-        if not PROFILE_NAME.fullmatch(name):
-            yield ("commands", name), "is no name for a command: letters, digits, and - _ . between them, 40 at most"
+    for noun, tables in (("profile", config.profiles), ("command", config.commands)):
+        for name in tables:
+            if not PROFILE_NAME.fullmatch(name):
+                what = f"is no name for a {noun}: letters, digits, and - _ . between them, 40 at most"
+                yield (f"{noun}s", name), what
     default = config.default_profile
     profiles = table.get("profiles", {})  # those with mistakes as well
     if default is not None and default not in profiles:
         yield ("default_profile",), f"names no profile of this file{did_you_mean(default, profiles)}"
-    yield from _mistakes_between_hooks(table.get("hooks"))
+    yield from mistakes_between_hooks(table.get("hooks"))
     for key, section in (((), config), *((("profiles", name), profile) for name, profile in config.profiles.items())):
         for what, (first, second) in ALTERNATIVES.items():
             if getattr(section, first) is not None and getattr(section, second) is not None:
@@ -345,36 +270,3 @@ def _names_beside(key: tuple[str, ...]) -> Iterable[str]:
 
 def _dotted(key: Iterable[str]) -> str:
     return ".".join(shortened(clean(part), 60) for part in key if not part.isdecimal())
-
-
-def _mistakes_between_hooks(tables: object) -> Iterator[_Mistake]:
-    """Yield the mistakes in the tables of hooks that no single value shows, each with the key that it is about."""
-    names: set[str] = set()
-    for index, table in enumerate(tables if isinstance(tables, list) else ()):
-        if not isinstance(table, dict):
-            continue
-        key = ("hooks", str(index))
-        yield from ((key, what) for what in _mistakes_in_hook(table))
-        name = str(table.get("name", index + 1)).strip()
-        if name in names:
-            yield (*key, "name"), "is the name of another hook as well"
-        names.add(name)
-
-
-def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
-    is_pagerduty = table.get("format") == "pagerduty"
-    targets = [name for name in _TARGETS if name in table]
-    if not targets and not is_pagerduty:
-        yield "needs what takes its messages: command, url, url_env or apprise"
-    elif len(targets) > 1:
-        yield f"has {' and '.join(targets)}, and can have one of them only"
-    posts = bool({"url", "url_env"} & table.keys()) or (is_pagerduty and not targets)
-    yield from (
-        f"has {name}, which goes with url only" for name in ("format", "key_env") if name in table and not posts
-    )
-    if not (is_pagerduty and posts):
-        return
-    if "key_env" not in table:
-        yield "needs key_env, the variable with PagerDuty's routing key"
-    if table.get("on", [INCIDENT]) != [INCIDENT]:
-        yield f'can have on = ["{INCIDENT}"] only, because PagerDuty takes incidents'

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from envwatch.config.declared import ALTERNATIVES, SETTINGS, ProfileSettings
 from envwatch.config.values import MOST_EXPECTED, ConfigError, line, path_text, seconds_text
@@ -21,8 +21,8 @@ from envwatch.model.text import SafeText, clean, shortened
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from envwatch.config.hooks import HookSettings
     from envwatch.config.schema import Document
-    from envwatch.hooks.hook import Hook
     from envwatch.views.output.command_context import RowCommand
 
 PREFIX: Final = "ENVWATCH_"
@@ -56,7 +56,7 @@ class Settings(ProfileSettings):
     """Keys by the id of a binding; the screen checks that the binding exists."""
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
     """The user's own commands for a row, by name."""
-    hooks: tuple[Hook, ...] = ()
+    hooks: tuple[HookSettings, ...] = ()
     """What is run or posted when something happens, in the file's order."""
     key_variables: frozenset[str] = frozenset()
     """Names of the variables that any profile of the file names for its key, or for its dead man's switch."""
@@ -103,13 +103,8 @@ class Sources:
         return self.only is None or name in self.only
 
 
-class _Value(NamedTuple):
-    value: Any
-    origin: SafeText
-
-
-_Layer: TypeAlias = "dict[str, _Value]"
-"""The settings of one source, by name."""
+_Layer: TypeAlias = "dict[str, tuple[Any, SafeText]]"
+"""The settings of one source by name, each with its origin."""
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
@@ -202,16 +197,16 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
         ConfigError: if variables make no sense.
     """
     common, own = _file_layers(sources, profile)
-    remembered = {name: _Value(value, clean("remembered")) for name, value in sources.remembered.items() if value}
+    remembered = {name: (value, clean("remembered")) for name, value in sources.remembered.items() if value}
     layers = (remembered, common, own, _variable_layer(sources), _option_layer(sources))
     merged = {name: value for layer in layers for name, value in layer.items()}
     values = {name: value for name, (value, _) in merged.items()}
-    origins = {"profile": origin} | {name: value.origin for name, value in merged.items()}
+    origins = {"profile": origin} | {name: source for name, (_, source) in merged.items()}
     document = sources.document
     sections = (document.config, *document.config.profiles.values()) if document else ()
     keys = document.config.keys if document else {}
     commands = {name: each.named(name) for name, each in document.config.commands.items()} if document else {}
-    hooks = tuple(each.hook(number) for number, each in enumerate(document.config.hooks, 1)) if document else ()
+    hooks = tuple(each.numbered(number) for number, each in enumerate(document.config.hooks, 1)) if document else ()
     origins |= {f"hooks.{hook.name}": document.origin("hooks", str(i)) for i, hook in enumerate(hooks) if document}
     origins |= {f"keys.{id_}": document.origin("keys", id_) for id_ in keys if document}
     origins |= {f"commands.{name}": document.origin("commands", name, "key") for name in commands if document}
@@ -253,7 +248,7 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
     values = {name: getattr(section, name) for name in names if sources.takes(name)}
     folder = document.path.parent  # a relative path in the file starts there
     values |= {name: folder / value for name, value in values.items() if isinstance(value, Path)}
-    return {name: _Value(value, document.origin(*path, name)) for name, value in values.items()}
+    return {name: (value, document.origin(*path, name)) for name, value in values.items()}
 
 
 def _variable_layer(sources: Sources) -> _Layer:
@@ -273,7 +268,7 @@ def _variable_layer(sources: Sources) -> _Layer:
     from envwatch.config.schema import settings_in  # noqa: PLC0415 - only with such variables
 
     return {
-        name: _Value(value, clean(f"{PREFIX}{name.upper()}"))
+        name: (value, clean(f"{PREFIX}{name.upper()}"))
         for name, value in settings_in(raw).items()
         if sources.takes(name)
     }
@@ -281,7 +276,7 @@ def _variable_layer(sources: Sources) -> _Layer:
 
 def _option_layer(sources: Sources) -> _Layer:
     return {
-        name: _Value(sources.options[name], clean(f"--{name.replace('_', '-')}"))
+        name: (sources.options[name], clean(f"--{name.replace('_', '-')}"))
         for name, declared in SETTINGS.items()
         if declared.metadata.get("option") and name in sources.options
     }

@@ -29,14 +29,6 @@ _MOST_LINES: Final = 200
 """Lines before a mistake among which its statement is looked for."""
 
 
-class Mistake(NamedTuple):
-    """What is wrong with the syntax of a line."""
-
-    line: int
-    """Counted from 1; 0 for the file as a whole."""
-    what: str
-
-
 class TomlText(NamedTuple):
     """A file that was read as far as possible."""
 
@@ -45,7 +37,8 @@ class TomlText(NamedTuple):
     lines: Mapping[str, int]
     """The line of each table and key by its full name, keys in inline tables excepted; a table of an array has its
     number, from 0, in its name. Best effort: a line of a multi-line text that looks like a key counts as one."""
-    mistakes: Sequence[Mistake]
+    mistakes: Sequence[tuple[int, str]]
+    """The line of each mistake of syntax, from 1, or 0 for the file as a whole, and what is wrong there."""
 
 
 def parsed(content: bytes) -> TomlText:
@@ -53,25 +46,25 @@ def parsed(content: bytes) -> TomlText:
     try:
         text = content.decode("utf-8-sig")  # editors on Windows put a mark before the first line
     except UnicodeDecodeError as error:
-        return TomlText({}, {}, [Mistake(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")])
+        return TomlText({}, {}, [(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")])
     # Not `splitlines`: to TOML, U+2028 and its like end no line.
     lines = text.split("\n")
-    mistakes: list[Mistake] = []
+    mistakes: list[tuple[int, str]] = []
     while True:
         try:
             return TomlText(tomllib.loads("\n".join(lines)), _lines_of_keys(text), mistakes)
         except tomllib.TOMLDecodeError as error:
             reported, what = _place_and_words(error, len(lines))
         except (ValueError, RecursionError):
-            mistakes.append(Mistake(0, "holds a number or a nesting that is too long or too deep"))
+            mistakes.append((0, "holds a number or a nesting that is too long or too deep"))
             return TomlText({}, {}, mistakes)
         start = _statement_around(lines, reported)
         if start is None or len(mistakes) == _MOST_MISTAKES:
-            mistakes.append(Mistake(reported, f"{what}; what follows was not checked"))
+            mistakes.append((reported, f"{what}; what follows was not checked"))
             return TomlText({}, {}, mistakes)
         if start < reported < len(lines):
             what += f" in line {reported}"
-        mistakes.append(Mistake(start, what))
+        mistakes.append((start, what))
         stop = _end_of_statement(lines, start)
         lines[start - 1 : stop - 1] = [""] * (stop - start)
 

@@ -11,8 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS, LossStatus, key_of
-from envwatch.fleet.events import Event, Kind, leaves
-from envwatch.fleet.periods import ENDS
+from envwatch.fleet.events import ENDS, Event, Kind, leaves
 from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pydantic_core import to_json
 
-from envwatch.fleet.alerting.alerts import ring_text
+from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.alerting.losses import key_of
 from envwatch.fleet.events import Event
 from envwatch.model.text import EMPTY, SafeText, clean, composed

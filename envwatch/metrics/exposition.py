@@ -21,8 +21,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from envwatch import __version__
-from envwatch.fleet.counts import counts_at
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import counts_at
 from envwatch.metrics.environment_series import environment_families, gauge, is_seen, selection_of
 from envwatch.model.outcome import Cause, Failed, Listed
 

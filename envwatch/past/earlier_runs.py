@@ -10,12 +10,11 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind
-from envwatch.fleet.newcomers import named_by_device
-from envwatch.fleet.periods import blind_after
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after
+from envwatch.fleet.mass_changes import in_groups
 from envwatch.fleet.presence import GONE, UNTIMED
-from envwatch.fleet.profile_state import blind_since, in_groups
-from envwatch.fleet.replacement import renamed_events
+from envwatch.fleet.profile_state import blind_since
+from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
 from envwatch.fleet.tracking import TrackedEnvironment, events_between
 from envwatch.model import limits
@@ -67,7 +66,11 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     environments, events = _compared(
         before.profile_state, with_memory_of_run(first.profile_state, before.profile_state, at), at
     )
-    grouped = in_groups(before.profile_state, asked, first.profile_state.clock, environments, events)
+    unseen, clock = blind_since(before.profile_state, asked), first.profile_state.clock
+    unseen_since = None if unseen is None else clock.server_time(unseen.wall)
+    grouped = in_groups(
+        events, before.profile_state.environments, environments, clock.server_time(asked.wall), unseen_since
+    )
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 

@@ -127,12 +127,12 @@ _COMPUTED: Final[tuple[Field, ...]] = (
     StatusField(STATUS, "online, late, offline, gone, missing, flapping, changed, acknowledged"),
     TextField(
         "profile",
-        "under which profile it is listed",
+        "profile of the row",
         lambda tracked, context: (tracked.profile or context.profile,),
     ),
-    TextField("host", "its system, processor or architecture", _host),
+    TextField("host", "system, processor or architecture", _host),
     InstantField("beat", "last heartbeat: >90s", lambda tracked: tracked.environment.last_heartbeat_at),
-    TextField("command", "a command that it takes", lambda tracked, _: tracked.environment.supported_commands or ()),
+    TextField("command", "command of the listener", lambda tracked, _: tracked.environment.supported_commands or ()),
 )
 """No single text or instant of the row."""
 

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.periods import blind_after
+from envwatch.fleet.events import blind_after
 from envwatch.model.listing_api import (
     AGE_HEADER,
     GZIP_FROM_BYTES,

@@ -18,7 +18,6 @@ from pydantic_core import to_json
 
 from envwatch.fleet.alerting.acknowledgements import NO_ACKS, own_acks
 from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
-from envwatch.fleet.listed_rows import rows_of
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment, wire_row
@@ -167,7 +166,7 @@ class ServedListing:
             taken.add(id_)
             return id_
 
-        listed = (environment for environment, _ in rows_of(snapshot, profile_state.clock).values())
+        listed = (environment for environment, _ in snapshot.rows(profile_state.clock).values())
         rows = [_served(row, id_of(row.id), marks.get(row.id), known.get(row.id)) for row in listed]
         rows += [_unreadable(key, id_of(key), known.get(key)) for key in sorted(snapshot.rejected_ids)]
         in_doubt = tuple(known[key] for key in sorted(snapshot.in_doubt & known.keys()))

@@ -175,7 +175,7 @@ def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) 
         return marked_text("acked", ack.by, ack.note, width)
     if (silence := shared_silence_of(environment, wall)) is not None:
         lasts = minutes_age(span(silence.until - wall))
-        return marked_text(f"silenced {lasts}", silence.by, silence.reason, width)
+        return marked_text(f"silenced {lasts}", silence.by, silence.note, width)
     return None
 
 

@@ -166,7 +166,7 @@ async def _holds(server: ChildServer, view: View) -> list[_Held]:
     async with _client(server) as client:
         targets = {NO_PROFILE: target_of(Poller(client, UNLIMITED), limits=UNLIMITED)}
         gc_tuning.stop()  # as in the dashboard, until the first listing is drawn
-        async with Session(targets, gc_tuning.StartAfterFirstOutcome()) as session:
+        async with Session(targets, gc_tuning.start_after_first_outcome()) as session:
             app = EnvwatchApp(Inputs(targets=targets, outcomes=session), Persistence(export=export_here))
             async with app.run_test(size=(80, 24)), asyncio.timeout(TIMEOUT_S):
                 app.dashboard.set_view(view)

@@ -10,8 +10,7 @@ import pytest
 from support.parsers import parsers
 
 from envwatch.cli import commands
-from envwatch.cli.arguments import HelpRequested, Options, StopError, load, options_in
-from envwatch.cli.registry import COMMANDS, DASHBOARD, GROUPS
+from envwatch.cli.arguments import COMMANDS, DASHBOARD, GROUPS, HelpRequested, Options, StopError, load, options_in
 
 
 @pytest.mark.parametrize(

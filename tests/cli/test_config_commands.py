@@ -20,7 +20,8 @@ from support.pty_terminal import Terminal, environment
 
 from envwatch.config.declared import ALTERNATIVES, COMMON, SETTINGS
 from envwatch.config.describe import starter
-from envwatch.config.schema import Command, Config, Document, HookSettings, document_of
+from envwatch.config.hooks import HookSettings
+from envwatch.config.schema import Command, Config, Document, document_of
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 from envwatch.tui.themes import THEMES

@@ -26,7 +26,7 @@ from support.pty_terminal import Terminal, environment
 
 import envwatch
 from envwatch.cli.arguments import StopError, options_in
-from envwatch.cli.doctor import machine, report
+from envwatch.cli.doctor import check, machine
 from envwatch.cli.doctor import server as way
 from envwatch.cli.doctor.check import CheckStatus, findings_of
 from envwatch.config.settings import Settings
@@ -72,7 +72,7 @@ async def examined(
     subject = way.ServerContext(Settings(limits=limits or Limits(), **settings), variables)
     async with aclosing(subject):
         found = {id_: finding async for id_, finding in findings_of(way.PROFILE, subject)}
-    output = report.json_of(report.Result(id_, None, finding, str) for id_, finding in found.items())
+    output = check.json_of(check.Result(id_, None, finding, str) for id_, finding in found.items())
     assert [piece for piece in PIECES if piece in output] == []
     assert tuple(found) == WAY
     assert [id_ for id_, one in found.items() if one.status in {"warning", "failure"} and not one.fix] == []

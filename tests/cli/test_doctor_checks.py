@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from support.builders import NOW, beating, environment
 
-from envwatch.cli.doctor import report
+from envwatch.cli.doctor import check
 from envwatch.cli.doctor.check import (
     Check,
     CheckStatus,
@@ -367,8 +367,8 @@ async def test_a_check_that_takes_too_long_has_failed_and_the_others_run(error: 
 # Text and JSON.
 
 
-def results(*findings: Finding, redact: Callable[[str], str] = str) -> list[report.Result]:
-    return [report.Result(f"check{number}", None, finding, redact) for number, finding in enumerate(findings)]
+def results(*findings: Finding, redact: Callable[[str], str] = str) -> list[check.Result]:
+    return [check.Result(f"check{number}", None, finding, redact) for number, finding in enumerate(findings)]
 
 
 @pytest.mark.parametrize(
@@ -381,9 +381,9 @@ def results(*findings: Finding, redact: Callable[[str], str] = str) -> list[repo
     ],
 )
 def test_the_verdict_names_what_is_amiss(findings: list[Finding], verdict: str) -> None:
-    assert report.verdict_of(results(*findings)) == [verdict]
-    assert " ".join(report.verdict_of(results(*findings), 30)) == verdict
-    assert max(map(len, report.verdict_of(results(*findings), 30))) <= 30
+    assert check.verdict_of(results(*findings)) == [verdict]
+    assert " ".join(check.verdict_of(results(*findings), 30)) == verdict
+    assert max(map(len, check.verdict_of(results(*findings), 30))) <= 30
 
 
 @given(
@@ -394,10 +394,10 @@ def test_lines_fit_the_terminal_and_hold_no_control_characters(
 ) -> None:
     finding = make(summary) if make in {ok, skipped} else make(summary, fix)
     (result,) = results(finding)
-    lines = report.lines_of(result, width)
+    lines = check.lines_of(result, width)
     assert all(line.isprintable() and cells(line) <= max(width, 49) for line in lines)
     assert "".join("".join(lines)[19:].split()).startswith("".join(result.summary.split())[:20])
-    document = json.loads(report.json_of([result]))
+    document = json.loads(check.json_of([result]))
     assert [entry["status"] for entry in document] == [finding.status]
 
 
@@ -409,6 +409,6 @@ def test_no_piece_of_a_key_is_in_any_output_whatever_a_check_says(text: str) -> 
     finding = failure(text, text, one=text, many=[text, {text: text}], number=3)
     (result,) = results(finding, redact=Redactor(KEY))
     pieces = {KEY[at : at + 8] for at in range(len(KEY) - 7)}
-    for output in ("\n".join(report.lines_of(result, None)), report.json_of([result])):
+    for output in ("\n".join(check.lines_of(result, None)), check.json_of([result])):
         assert [piece for piece in pieces if piece in output] == []
-    assert json.loads(report.json_of([result]))[0]["data"]["number"] == 3
+    assert json.loads(check.json_of([result]))[0]["data"]["number"] == 3

@@ -135,7 +135,7 @@ async def test_collections_start_once_when_the_first_outcome_has_been_judged() -
     frozen, done = gc.get_freeze_count(), asyncio.Event()
     gc_tuning.stop()
     try:
-        observe = gc_tuning.StartAfterFirstOutcome(delay_s=0)
+        observe = gc_tuning.start_after_first_outcome(delay_s=0)
         observe(NO_PROFILE, "the first outcome")
         assert not gc.isenabled()
         asyncio.get_running_loop().call_soon(done.set)

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from envwatch.cli.arguments import Exit, Options, StopError, options_in
+from envwatch.cli.arguments import COMMANDS, Exit, Options, StopError, options_in
 from envwatch.cli.commands import completion
-from envwatch.cli.registry import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 GENERATE = ROOT / "docs" / "generate.py"

@@ -13,14 +13,14 @@ import pytest
 from support.builders import NOW, listed, reading
 from support.hooked import row
 
-from envwatch.cli.alert_files import AlertFiles, AlertPlace, FailingHooks
+from envwatch.cli.alert_files import AlertFiles, failing_hooks_of
 from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.hook_dispatch import HookDispatch, Prepared
 from envwatch.cli.monitoring import MonitorUpdate
+from envwatch.config.hooks import HookSettings
 from envwatch.fleet.alerting.alert_state import AlertState
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.hook import Hook
 from envwatch.hooks.message import Context, DeliveryError
 from envwatch.hooks.runner import Runner
 from envwatch.model.clock import WallMs
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 CONTEXT = Context(source="https://letta.example/v1/environments", host="letta.example", profile="")
 SOURCE = f"{CONTEXT.source}#"
-HOOKS = (Hook(name=clean("soon")), Hook(name=clean("late"), filter="name:web", after=timedelta(minutes=30)))
+HOOKS = (
+    HookSettings.model_construct(name=clean("soon")),
+    HookSettings.model_construct(name=clean("late"), filter="name:web", after=timedelta(minutes=30)),
+)
 
 
 async def for_ever(event: asyncio.Event, _seconds: float) -> None:
@@ -67,11 +70,11 @@ class Run:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def place(self) -> AlertPlace:
-        return AlertPlace(self.folder / "alerts" / "work.json", SOURCE)
+    def path(self) -> Path:
+        return self.folder / "alerts" / "work.json"
 
     async def watch(self, *is_up: bool) -> Run:
-        alerts = AlertFiles({NO_PROFILE: self.place}, self.warnings.append)
+        alerts = AlertFiles({NO_PROFILE: self.path}, {NO_PROFILE: SOURCE}, self.warnings.append)
         prepared = Prepared(HOOKS, {}, {NO_PROFILE: CONTEXT}, alerts)
         monitor = Monitor.create({NO_PROFILE: Limits()})
         inboxes = {hook.name: Inbox(hook.name, self.sent, self.is_down) for hook in HOOKS}
@@ -97,7 +100,7 @@ class Run:
 
     @property
     def open_incidents(self) -> Mapping[str, Any]:
-        open_incidents: Mapping[str, Any] = json.loads(self.place.path.read_bytes())["open"]
+        open_incidents: Mapping[str, Any] = json.loads(self.path.read_bytes())["open"]
         return open_incidents
 
 
@@ -159,7 +162,7 @@ async def test_a_file_of_1_0_is_taken_over(tmp_path: Path, state_folder: Path) -
 
 async def test_only_one_process_runs_the_hooks_and_the_next_takes_over(tmp_path: Path) -> None:
     one, other = Run(tmp_path, NOW), Run(tmp_path, NOW)
-    lock = HooksLock(one.place.path.with_suffix(".lock"))
+    lock = HooksLock(one.path.with_suffix(".lock"))
     assert lock.acquire()
     assert (await other.watch(True, True, False, False, False, False)).sent == []
     assert other.warnings == [f"hooks run in process {os.getpid()}; this process takes over when it ends"]
@@ -170,9 +173,9 @@ async def test_only_one_process_runs_the_hooks_and_the_next_takes_over(tmp_path:
 async def test_a_process_that_takes_over_goes_on_from_the_file_of_the_other(tmp_path: Path) -> None:
     first = await Run(tmp_path, NOW).watch(True, True, False, False, False, False)
     assert first.sent == ["soon incident opened"]
-    lock = HooksLock(first.place.path.with_suffix(".lock"))
+    lock = HooksLock(first.path.with_suffix(".lock"))
     assert lock.acquire()
-    waiting = AlertFiles({NO_PROFILE: first.place}, lambda _line: None)
+    waiting = AlertFiles({NO_PROFILE: first.path}, {NO_PROFILE: SOURCE}, lambda _line: None)
     now = reading(NOW + 600_000)
     assert (waiting.take_over(now), waiting.held) == ({}, frozenset())
     lock.release()
@@ -194,13 +197,13 @@ async def test_where_the_lock_cannot_be_used_the_hooks_run_and_say_so(tmp_path: 
 @pytest.mark.parametrize(("later", "written"), [(59_999, 0), (60_000, 60_000), (-1, -1)])
 def test_an_unchanged_state_is_written_once_a_minute(later: float, written: float, tmp_path: Path) -> None:
     """A clock that was set back must not stop writes for hours."""
-    place = AlertPlace(tmp_path / "alerts" / "work.json", SOURCE)
-    files = AlertFiles({NO_PROFILE: place}, lambda _line: None)
+    path = tmp_path / "alerts" / "work.json"
+    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, lambda _line: None)
     files.take_over(reading(NOW))
     for at in (NOW, WallMs(NOW + later)):
         files.keep(NO_PROFILE, AlertState(looked_at=WallMs(at)), reading(at))
     files.close()
-    assert json.loads(place.path.read_bytes())["looked_at"] == NOW + written
+    assert json.loads(path.read_bytes())["looked_at"] == NOW + written
 
 
 @pytest.mark.parametrize(("later", "known"), [(299_999, True), (300_000, False)])
@@ -210,11 +213,11 @@ def test_a_dashboard_knows_the_failing_hooks_of_a_process_that_still_runs(
     path = state_folder / "alerts" / "work.json"
     monkeypatch.setattr("envwatch.cli.alert_files.alert_file_for", lambda *_profile: path)
     profiles = Profiles({NO_PROFILE: SelectedProfile(None, None)})  # type: ignore[arg-type]
-    hooks = FailingHooks(profiles)
-    assert hooks.newest(reading(NOW)) == {}
-    files = AlertFiles({NO_PROFILE: AlertPlace(path, SOURCE)}, lambda _line: None)
+    newest = failing_hooks_of(profiles)
+    assert newest(reading(NOW)) == {}
+    files = AlertFiles({NO_PROFILE: path}, {NO_PROFILE: SOURCE}, lambda _line: None)
     files.take_over(reading(NOW))
     since = {clean("page"): WallMs(NOW - 700_000)}
     files.keep(NO_PROFILE, AlertState(looked_at=WallMs(NOW - 1_000_000), failing=since), reading(NOW))
     files.close()
-    assert hooks.newest(reading(NOW + later)) == (since if known else {})
+    assert newest(reading(NOW + later)) == (since if known else {})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from envwatch.cli.arguments import Exit, StopError
-from envwatch.cli.line_writer import LineWriter
+from envwatch.cli.streams import LineWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

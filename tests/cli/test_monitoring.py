@@ -14,7 +14,7 @@ from support.builders import NOW, beating, reading
 from support.fake_clock import Answer, Script, World, error, poller_of
 
 from envwatch.cli.arguments import StopError
-from envwatch.cli.monitoring import Deadline, MonitorUpdate, Refusals, run_until_signalled, updates
+from envwatch.cli.monitoring import Deadline, MonitorUpdate, Refusals, deadline_after, run_until_signalled, updates
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
@@ -51,7 +51,7 @@ async def taken(
 
 
 def until(world: World, seconds: float) -> Deadline:
-    return Deadline.from_now(world.clocks(), timedelta(seconds=seconds))
+    return deadline_after(world.clocks(), timedelta(seconds=seconds))
 
 
 async def test_each_outcome_and_each_second_between_is_an_update() -> None:
@@ -79,8 +79,8 @@ async def test_time_alone_makes_it_blind_and_the_monitor_keeps_no_events() -> No
 @pytest.mark.parametrize(
     "deadline",
     [
-        Deadline.from_now(reading(), timedelta(seconds=20), datetime.fromtimestamp(NOW / 1000 + 7, UTC)),
-        Deadline.from_now(reading(), timedelta(seconds=7), datetime.fromtimestamp(NOW / 1000 + 20, UTC)),
+        deadline_after(reading(), timedelta(seconds=20), datetime.fromtimestamp(NOW / 1000 + 7, UTC)),
+        deadline_after(reading(), timedelta(seconds=7), datetime.fromtimestamp(NOW / 1000 + 20, UTC)),
     ],
 )
 async def test_it_ends_at_the_earlier_of_a_time_and_a_moment(deadline: Deadline) -> None:
@@ -92,7 +92,7 @@ async def test_it_ends_at_the_earlier_of_a_time_and_a_moment(deadline: Deadline)
 
 async def test_a_moment_counts_time_that_the_machine_slept() -> None:
     world = World()
-    deadline = Deadline.from_now(reading(), until=datetime.fromtimestamp(NOW / 1000 + 3_600, UTC))
+    deadline = deadline_after(reading(), until=datetime.fromtimestamp(NOW / 1000 + 3_600, UTC))
     world.schedule(5, lambda: world.suspend(7_200))
     await taken(world, Script(world, LISTING), deadline=deadline)
     assert world.now < 10

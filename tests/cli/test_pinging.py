@@ -23,12 +23,12 @@ from support.receiver import Answer, Receiver, receiver
 from envwatch.cli.arguments import Exit
 from envwatch.cli.bootstrap import Profiles, SelectedProfile
 from envwatch.cli.monitoring import MonitorUpdate
-from envwatch.cli.pinging import DeadMansSwitch, SharedPing, pings_of
+from envwatch.cli.pinging import DeadMansSwitch, pings_of
 from envwatch.config.credentials import Credentials
+from envwatch.config.hooks import ping_of
 from envwatch.config.settings import Settings
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
-from envwatch.hooks.hook import ping_of
 from envwatch.hooks.webhook import WebService
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
@@ -67,7 +67,7 @@ class Scene:
         else:
             self.monitor, changes = before.apply(NO_PROFILE, outcome, now)
             update = MonitorUpdate(before, self.monitor, changes)
-        self.switch.take(update)
+        self.switch.take(update, self.warnings.append, has_failing_hooks=bool(self.failing))
 
     async def poll(self, *, at: float) -> None:
         self.now = at
@@ -90,8 +90,8 @@ class Scene:
         await self.settled()
 
     async def settled(self) -> None:
-        tasks = [each.task for each in self.switch._switches if each.task is not None]  # noqa: SLF001
-        await asyncio.gather(*tasks)
+        if self.switch.task is not None:
+            await self.switch.task
 
     @property
     def fetched(self) -> list[str]:
@@ -105,7 +105,7 @@ async def scene(*answers: Answer) -> AsyncIterator[Scene]:
         ping = WebService(checked_hook_url(service.url), {}, time_limit=timedelta(seconds=20))
         yield Scene(
             service,
-            DeadMansSwitch([SharedPing(ping, [NO_PROFILE])], lambda: failing, warnings.append),
+            DeadMansSwitch(ping, [NO_PROFILE]),
             failing,
             warnings,
         )
@@ -170,15 +170,16 @@ async def test_an_address_that_several_profiles_have_is_a_failure_of_all_if_one_
     monitor = Monitor.create({name: Limits() for name in names})
     async with receiver() as service:
         ping = WebService(checked_hook_url(service.url), {})
-        switch = DeadMansSwitch([SharedPing(ping, names)], list, lambda _: None)
+        switch = DeadMansSwitch(ping, names)
 
         async def take(name: SafeText, at: float, *, is_up: bool = True) -> None:
             nonlocal monitor
             before, moment = monitor, NOW + at * 1000
             outcome = listed([row("web", moment)], moment) if is_up else failed(at=moment)
             monitor, changes = monitor.apply(name, outcome, reading(moment))
-            switch.take(MonitorUpdate(before, monitor, changes))
-            await asyncio.gather(*(each.task for each in switch._switches if each.task is not None))  # noqa: SLF001
+            switch.take(MonitorUpdate(before, monitor, changes), lambda _: None)
+            if switch.task is not None:
+                await switch.task
 
         work, home = names
         await take(work, 0)

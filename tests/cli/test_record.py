@@ -23,7 +23,7 @@ from support.pty_terminal import environment as environment_of
 
 from envwatch.cli.arguments import Exit, StopError, options_in
 from envwatch.cli.commands import record, replay
-from envwatch.cli.monitoring import Deadline, updates
+from envwatch.cli.monitoring import deadline_after, updates
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
@@ -77,7 +77,7 @@ async def printed_and_recorded(path: Path, format_: EventFormat) -> list[bytes]:
     printed: list[bytes] = []
     async with Session({NO_PROFILE: target}) as session:
         with RecordingWriter(path, ABOUT) as writer:
-            deadline = Deadline.from_now(world.clocks(), timedelta(seconds=400))
+            deadline = deadline_after(world.clocks(), timedelta(seconds=400))
             async for update in updates(session, monitor, deadline, runtime=world.runtime()):
                 printed += stream.lines(update.before, update.monitor, update.changes.events, update.changes.now)
                 record.write_update(writer, update)

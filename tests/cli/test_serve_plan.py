@@ -16,7 +16,7 @@ from support.serving import until
 
 from envwatch.cli.arguments import Exit, options_in
 from envwatch.cli.bootstrap import profiles_for
-from envwatch.cli.serve_plan import Plan
+from envwatch.cli.serving import Plan
 from envwatch.redactor import redactor
 
 if TYPE_CHECKING:

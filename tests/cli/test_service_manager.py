@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from envwatch.cli.service_manager import ServiceManager
+from envwatch.cli.pinging import ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,7 @@ import pytest
 from support.demo_client import Client
 from support.upstream import wait_until
 
-from envwatch.cli.serve_plan import Plan
-from envwatch.cli.serving import Service
+from envwatch.cli.serving import Plan, Service
 from envwatch.config.settings import Settings
 from envwatch.model.text import clean
 from envwatch.redactor import Redactor

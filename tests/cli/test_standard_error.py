@@ -11,7 +11,7 @@ from support import programs
 from support.noisy_program import KEPT
 from support.pty_terminal import Terminal, environment
 
-from envwatch.cli.standard_error import LONGEST_LINE, standard_error_to
+from envwatch.cli.streams import LONGEST_LINE, standard_error_to
 
 NOISY = (sys.executable, str(Path(__file__).parents[1] / "support" / "noisy_program.py"))
 SHOWN = "● [0-9,]+ "
@@ -48,7 +48,7 @@ def test_python_s_debugging_writes_nothing_to_the_terminal(tmp_path: Path, switc
 def test_a_report_of_a_crash_still_reaches_the_terminal(tmp_path: Path) -> None:
     script = (
         "import os, sys; from envwatch.cli.streams import print_error\n"
-        "from envwatch.cli.standard_error import standard_error_to\n"
+        "from envwatch.cli.streams import standard_error_to\n"
         "with standard_error_to(lambda line: None):\n"
         "    os.write(2, b'from a library\\n'); print_error('from envwatch')\n"
         "os.write(2, b'from the time after\\n')"

@@ -10,8 +10,8 @@ from support.builders import NOW, beating, failed, listed, reading
 from support.policies import soon
 
 from envwatch.cli.arguments import Exit, StopError
+from envwatch.cli.commands.metrics import Textfile, change_test
 from envwatch.cli.monitoring import MonitorUpdate
-from envwatch.cli.textfile import Changes, Textfile
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor, MonitorChanges
 from envwatch.model.limits import Limits
@@ -79,16 +79,16 @@ def update_of(
 
 
 def test_it_is_written_after_the_first_update_after_each_outcome_and_when_it_becomes_blind() -> None:
-    changes, new = Changes(), Monitor.create({NO_PROFILE: Limits()})
+    is_change, new = change_test(), Monitor.create({NO_PROFILE: Limits()})
     outcome = listed(beating(2))
     seen, _ = new.apply(NO_PROFILE, outcome, reading())
-    assert changes.are_in(update_of(new, NOW))
-    assert not changes.are_in(update_of(new, NOW + 1_000))
-    assert changes.are_in(update_of(seen, NOW + 1_000, outcome))
-    assert not changes.are_in(update_of(seen, NOW + 59_000))
-    assert changes.are_in(update_of(seen, NOW + 59_000, failed()))
-    assert changes.are_in(update_of(seen, NOW + 61_000)), "from then on it is blind"
-    assert not changes.are_in(update_of(seen, NOW + 62_000))
+    assert is_change(update_of(new, NOW))
+    assert not is_change(update_of(new, NOW + 1_000))
+    assert is_change(update_of(seen, NOW + 1_000, outcome))
+    assert not is_change(update_of(seen, NOW + 59_000))
+    assert is_change(update_of(seen, NOW + 59_000, failed()))
+    assert is_change(update_of(seen, NOW + 61_000)), "from then on it is blind"
+    assert not is_change(update_of(seen, NOW + 62_000))
 
 
 def test_it_is_written_when_an_incident_opens() -> None:
@@ -96,8 +96,8 @@ def test_it_is_written_when_an_incident_opens() -> None:
     monitor, _ = monitor.apply(NO_PROFILE, listed(beating(12)), reading())
     down = [*beating(12, connectionId=None)]
     monitor, _ = monitor.apply(NO_PROFILE, listed(down, NOW + 5_000), reading(NOW + 5_000))
-    changes = Changes()
-    changes.are_in(update_of(monitor, NOW + 5_000))
+    is_change = change_test()
+    is_change(update_of(monitor, NOW + 5_000))
     monitor, opening = monitor.tick(reading(NOW + 16_000))
     assert opening.opened
-    assert changes.are_in(update_of(monitor, NOW + 16_000, changes=opening))
+    assert is_change(update_of(monitor, NOW + 16_000, changes=opening))

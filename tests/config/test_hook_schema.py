@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from envwatch.config.describe import settings_table
+from envwatch.config.hooks import KINDS, HookSettings, deliveries_of, ping_of
 from envwatch.config.schema import document_of
 from envwatch.config.settings import Settings, all_settings_of
 from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.hooks.command import HookCommand
-from envwatch.hooks.hook import KINDS, Hook, deliveries_of, ping_of
 from envwatch.hooks.webhook import PAGERDUTY, WebService
 from envwatch.model.text import clean
 from envwatch.redactor import redactor
@@ -101,7 +101,9 @@ def test_no_secret_of_a_hook_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_short_password_of_a_service_is_a_secret_and_its_user_is_none() -> None:
-    mail = Hook(name=clean("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),))
+    mail = HookSettings.model_construct(
+        name=clean("mail"), apprise=(SecretStr("mailto://oncaller:w0rd-pass@mail.test"),)
+    )
     deliveries_of([mail], {}, ())
     assert redactor()("oncaller w0rd-pass mail.test") == "oncaller … mail.test"
 

@@ -22,7 +22,7 @@ def test_a_text_has_mistakes_exactly_if_it_is_no_toml_and_each_has_a_line(text: 
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         assert result.mistakes
-        assert all(1 <= mistake.line <= text.count("\n") + 1 and mistake.what for mistake in result.mistakes)
+        assert all(1 <= line <= text.count("\n") + 1 and what for line, what in result.mistakes)
     else:
         assert (result.table, list(result.mistakes)) == (table, [])
 
@@ -38,7 +38,7 @@ def test_a_text_has_mistakes_exactly_if_it_is_no_toml_and_each_has_a_line(text: 
 )
 def test_what_stands_between_mistakes_is_read(text: str, lines: list[int], rest: dict[str, object]) -> None:
     result = parsed(text.encode())
-    assert ([mistake.line for mistake in result.mistakes], result.table) == (lines, rest)
+    assert ([line for line, _ in result.mistakes], result.table) == (lines, rest)
 
 
 def test_a_text_that_is_no_toml_at_all_is_given_up_after_twenty_mistakes() -> None:

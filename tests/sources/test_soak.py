@@ -21,8 +21,8 @@ from support.builders import environment
 from support.fake_clock import World, error
 from support.pty_terminal import Terminal
 
-from envwatch.cli.line_writer import LineWriter
 from envwatch.cli.monitoring import updates
+from envwatch.cli.streams import LineWriter
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.profile_state import ProfileState

@@ -17,7 +17,7 @@ from support.memory_history import recorded
 from support.tracked_environments import tracked
 
 import envwatch
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.profile_state import ProfileState
@@ -114,7 +114,7 @@ def printed() -> None:
 
 def simulated() -> None:
     at = int(NOW)
-    fleet = SimulatedFleet(FleetSpec(40, 7), at)
+    fleet = simulated_fleet(FleetSpec(40, 7), at)
     rows, _ = fleet.page(at, limit=None)
     assert {json.loads(row)["site"] for row in rows} == {"eu-1", "us-1"}
 

@@ -52,7 +52,7 @@ BEFORE = ((0, rows(0)), (5, rows(5, **LOST)), (10, rows(10, **LOST)))
 async def second_run(history: MemoryHistory, at: float, **options: Any) -> AsyncIterator[Stage]:
     """Run an app that starts some seconds after `NOW`, with the recording."""
     history.start_run()
-    inputs = {"recorder": history, "pasts": {NO_PROFILE: history}, "readable": asyncio.Queue()}
+    inputs = {"record": history.record, "pasts": {NO_PROFILE: history}, "readable": asyncio.Queue()}
     async with staged(**{**inputs, **options}) as stage:
         stage.now = at
         yield stage

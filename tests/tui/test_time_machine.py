@@ -50,7 +50,7 @@ from envwatch.model.times import use_zone
 from envwatch.past.history import HistoryError
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.prompt import Prompt
-from envwatch.tui.widgets.day_bar import DayBar
+from envwatch.tui.widgets.status_bar import DayBar
 from envwatch.views.output.command_context import CommandSettings, RowCommand
 from envwatch.views.pane.legend import day_entries
 from envwatch.views.status_text import IS_LIVE, NO_HISTORY, NOT_NOW, NOTHING_RECORDED, POLLS_GO_ON
@@ -865,12 +865,11 @@ async def test_each_profile_shows_its_last_poll_at_a_moment() -> None:
     home, work = clean("home"), clean("work")
     pasts = {home: MemoryHistory(home), work: MemoryHistory(work)}
 
-    class Both:
-        def record(self, *arguments: Any) -> None:
-            for past in pasts.values():
-                past.record(*arguments)
+    def record(*arguments: Any) -> None:
+        for past in pasts.values():
+            past.record(*arguments)
 
-    async with staged((120, 24), profiles=(home, work), pasts=pasts, recorder=Both()) as stage:
+    async with staged((120, 24), profiles=(home, work), pasts=pasts, record=record) as stage:
         for at, profile, lost in ((0, home, ()), (2, work, ()), (5, home, (0,)), (7, work, (1,)), (9, home, ())):
             await stage.tick(at - stage.now)
             await stage.show(rows(stage.at, *lost, count=2), profile)

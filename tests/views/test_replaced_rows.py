@@ -15,10 +15,10 @@ from support.policies import soon
 from support.series import Watch
 from support.tracked_environments import ALL
 
-from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE, Event, Kind, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import counts_at
 from envwatch.model.clock import WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean

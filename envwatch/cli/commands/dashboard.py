@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from envwatch.cli import gc_tuning
-from envwatch.cli.arguments import DASHBOARD_OPTIONS, REFERENCE, Exit, Options, Parser, StopError
+from envwatch.cli.arguments import DASHBOARD_OPTIONS, Exit, Options, Parser, StopError
 from envwatch.cli.bootstrap import (
+    client_for,
+    credentials_for,
     history_for,
+    host_of,
     note_targets,
     policies_for,
     poll_log_for,
@@ -23,18 +27,17 @@ from envwatch.cli.bootstrap import (
     targets_for,
     user_name,
 )
-from envwatch.cli.streams import is_utf8, stdout
-from envwatch.model.text import SafeText, clean, did_you_mean
+from envwatch.cli.streams import is_utf8, print_error, standard_error_to, stdout
+from envwatch.model.text import SafeText, clean, did_you_mean, wrapped
 from envwatch.redactor import redactor
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
-    from envwatch.cli.bootstrap import History, Profiles
-    from envwatch.cli.demo_past_process import DemoHistory
+    from envwatch.cli.bootstrap import DemoHistory, Profiles
+    from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
-    from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.storage.log import PollLog
     from envwatch.tui.app import EnvwatchApp
     from envwatch.tui.arguments import Inputs, Persistence, Preferences
@@ -43,9 +46,50 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_KEY_TRIES: Final = 3
+"""Keys that a person may type at the prompt."""
+
 TURN_S: Final = 0.001
 """How long a thread that reads or records the history may keep the interpreter while a key waits: a fifth of Python's
 default."""
+
+
+REFERENCE: Final = """\
+examples:
+  envwatch demo                     look around; needs no key
+  envwatch                          watch your environments
+  envwatch list --filter pod:p-7    the environments in one pod, once
+  envwatch list -o csv > fleet.csv  all of them, for a spreadsheet
+  envwatch list -o jsonl | jq -r 'select(.state == "offline") | .name'
+  envwatch doctor                   what is wrong here, and what to do
+
+environment variables:
+  LETTA_API_KEY    the API key; without it, in this order: the key that
+                   the profile names, the system's keyring, the login of
+                   the Letta CLI (~/.letta/settings.json), a prompt at the
+                   terminal. It is never an option, because every user of
+                   a machine can read those.
+  LETTA_BASE_URL   the server (default https://api.letta.com); https, or
+                   http to this machine. Every key is sent there, except
+                   one that a profile names itself. A key or server of the
+                   profile that --profile selects comes before both.
+  ENVWATCH_CONFIG, ENVWATCH_PROFILE
+                   like --config and --profile
+  ENVWATCH_INTERVAL, ENVWATCH_THEME, …
+                   each setting of the configuration file, before the
+                   file's value; `envwatch config show` prints the values
+                   in force and their origins
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, NO_COLOR
+                   as in other programs
+
+exit codes:
+  0 fine   1 failed   2 usage or configuration   3 no listing available
+  4 key refused   129 terminal closed   130 interrupted
+  141 reader of the output closed it   143 terminated
+  `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
+  3 UNKNOWN, also for a wrong option or configuration
+"""
+"""What holds for every command: examples, variables, exit codes. The help of the dashboard and the manual show it."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -58,9 +102,58 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Poll the selected profiles and show the dashboard."""
     check_terminal()
-    from envwatch.cli.key_prompt import credentials_at_terminal
-
     return run_dashboard(profiles_for(options, credentials_at_terminal), options)
+
+
+def credentials_at_terminal(settings: Settings) -> Credentials:
+    """Return key and address for one profile; asks for the key where no place has one.
+
+    The prompt says where to get a key. The server is asked about a typed key, because a dashboard with a refused key
+    would show nothing, and a refused key is asked for again. The key is never shown.
+
+    Raises:
+        StopError: if there is no usable key, or after `_KEY_TRIES` keys.
+    """
+    from envwatch.config.credentials import HELP_WITHOUT_KEY, KEYS_PAGE, is_usable, typed_key
+
+    asked = 0
+
+    def reject(why: str) -> None:
+        if asked >= _KEY_TRIES:
+            raise StopError(Exit.AUTHENTICATION, f"{why} Nothing more is asked: make a new key at {KEYS_PAGE}")
+        for line in wrapped(clean(f"envwatch: {why}"), shutil.get_terminal_size().columns):
+            print_error(line)
+
+    def ask() -> str:
+        nonlocal asked
+        if not asked:
+            print_error("\n".join(HELP_WITHOUT_KEY))
+        while True:
+            asked += 1
+            text = typed_key().strip()
+            if not text or is_usable(text):
+                return text
+            reject("this is no API key: it must be 8 to 512 characters without spaces")
+
+    while True:
+        asked_before = asked
+        credentials = credentials_for(settings, ask)
+        if asked == asked_before or (refusal := _refusal(credentials, settings)) is None:
+            return credentials
+        reject(refusal)
+
+
+def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
+    """Ask the server for one row, and return the server's words if the key is refused."""
+    import asyncio
+    from dataclasses import replace
+
+    async def ask() -> SafeText | None:
+        async with client_for(credentials, replace(settings, limits=replace(settings.limits, page_size=1))) as client:
+            return await client.refusal()
+
+    print_error(f"trying it at {host_of(credentials)}")
+    return asyncio.run(ask())
 
 
 def run_dashboard(
@@ -78,7 +171,6 @@ def run_dashboard(
 async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, hints_key: str) -> int:
     import asyncio
 
-    from envwatch.cli.standard_error import standard_error_to
     from envwatch.sources.session import Session
 
     sys.setswitchinterval(TURN_S)
@@ -101,15 +193,16 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
     readable: asyncio.Queue[SafeText] = asyncio.Queue()
     async with AsyncExitStack() as stack:
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
-        history = stack.enter_context(_history(profiles, options, warn, _thread_safe(readable.put_nowait), demo))
+        history = history_for(profiles, options, warn, _thread_safe(readable.put_nowait), demo)
+        stack.callback(history.close)
         session = await stack.enter_async_context(
-            Session(targets, poll_log.observe, gc_tuning.StartAfterFirstOutcome())
+            Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
         # The first requests are under way while Textual is imported, which takes longer.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
-        from envwatch.tui.arguments import Inputs
+        from envwatch.tui.arguments import Inputs, ignore
         from envwatch.views.output.command_context import CommandSettings
 
         app = _app(
@@ -119,7 +212,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
                 policies=policies,
                 servers=profiles.servers,
                 notices=notices,
-                recorder=history.recorder,
+                record=ignore if history.recorder is None else history.recorder.record,
                 pasts=history.pasts,
                 readable=readable,
             ),
@@ -169,23 +262,6 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
     )
 
 
-@contextmanager
-def _history(
-    profiles: Profiles,
-    options: Options,
-    warn: Callable[[str], None],
-    on_ready: Callable[[SafeText], None],
-    demo: DemoHistory | None,
-) -> Iterator[History]:
-    history = history_for(profiles, options, warn, on_ready, demo)
-    try:
-        yield history
-    finally:
-        if demo is not None and demo.past is not None:
-            demo.past.close()  # the recorder waits for it
-        history.close()
-
-
 def _saved_state(
     options: Options, profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack
 ) -> Persistence:
@@ -193,36 +269,30 @@ def _saved_state(
 
     Silences are tested under the name of the first profile, if it is the only one.
     """
-    from envwatch.cli.alert_files import FailingHooks
+    from envwatch.cli.alert_files import failing_hooks_of
     from envwatch.files import export_here
     from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, acknowledged, silences_in
     from envwatch.storage.state_file import ChangedFile, StateFile
-    from envwatch.tui.arguments import Persistence
-    from envwatch.tui.silence_control import SilenceControl
+    from envwatch.tui.arguments import Persistence, SilenceControl
 
     memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)
     if options.command == "demo":  # its environments are other ones each time
         return Persistence(export=export_here, keep=memory.keep, silence_control=SilenceControl(user=user_name()))
 
-    def matcher(query: str) -> Matcher | None:
-        from envwatch.views.events.matching import matcher_or_none
-
-        return matcher_or_none(query, clean(profiles.first.profile))
-
     path = state_file("acknowledged")
     acknowledgements = StateFile(ACKNOWLEDGEMENTS, path, warn)
     stack.callback(acknowledgements.close)
     silences = StateFile(SILENCES, silences_path := state_file("silences"), warn)
     stack.callback(silences.close)
-    others = ChangedFile(silences_path, partial(silences_in, matcher_of=matcher))
+    others = ChangedFile(silences_path, partial(silences_in, matcher_of=profiles.silence_matcher))
     return Persistence(
         export=export_here,
         keep=memory.keep,
         acks=acknowledged(path),
         keep_acks=acknowledgements.keep,
         silence_control=SilenceControl(others.changed, silences.keep, user_name()),
-        failing_hooks=FailingHooks(profiles).newest,
+        failing_hooks=failing_hooks_of(profiles),
     )
 
 
@@ -242,11 +312,6 @@ def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
 async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
     """Run an app until it ends or crashes, give the terminal back, and return the exit code."""
     import asyncio
-
-    from envwatch.tui.terminal.requirements import advice, lacking_for_bindings
-
-    if lacking := lacking_for_bindings():
-        raise StopError(Exit.FAILED, advice(lacking, "the dashboard needs that, other commands do not"))
 
     def log_error(_: object, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -13,8 +13,7 @@ from envwatch.redactor import redactor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from envwatch.cli.doctor.check import Finding
-    from envwatch.cli.doctor.report import Result
+    from envwatch.cli.doctor.check import Finding, Result
 
 
 def add_arguments(parser: Parser) -> None:
@@ -40,21 +39,20 @@ def run(options: Options) -> int:
 
 
 async def _run(options: Options) -> int:
-    from envwatch.cli.doctor import report
-    from envwatch.cli.doctor.check import CheckStatus
+    from envwatch.cli.doctor.check import CheckStatus, Result, json_of, lines_of, verdict_of
 
     stream = stdout()
     width = (os.get_terminal_size(stream.fileno()).columns or None) if stream.isatty() else None
     results: list[Result] = []
     async for id_, profile, finding in _findings(options):
-        result = report.Result(id_, profile, finding, redactor())
+        result = Result(id_, profile, finding, redactor())
         if not options.json:
-            _print(*report.lines_of(result, width, has_colours=has_colours(stream)))
+            _print(*lines_of(result, width, has_colours=has_colours(stream)))
         results.append(result)
     if options.json:
-        write(report.json_of(results).encode())
+        write(json_of(results).encode())
     else:
-        _print(*report.verdict_of(results, width))
+        _print(*verdict_of(results, width))
     return Exit.FAILED if any(result.status is CheckStatus.FAILURE for result in results) else Exit.FINE
 
 

@@ -14,7 +14,7 @@ from envwatch.redactor import redactor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from envwatch.hooks.hook import Hook
+    from envwatch.config.hooks import HookSettings
     from envwatch.hooks.message import Delivery, Message
 
 _TEST: Final = "send a made-up incident, its opening and its end, to each hook or to one, and say how that went"
@@ -48,7 +48,7 @@ def run(options: Options) -> int:
     return Exit.FAILED if failed else Exit.FINE
 
 
-def _chosen(hooks: Sequence[Hook], wanted: str | None) -> Sequence[Hook]:
+def _chosen(hooks: Sequence[HookSettings], wanted: str | None) -> Sequence[HookSettings]:
     if wanted is None:
         return hooks
 
@@ -61,7 +61,7 @@ def _chosen(hooks: Sequence[Hook], wanted: str | None) -> Sequence[Hook]:
     raise StopError(Exit.USAGE, f"there is no hook {shortened(clean(wanted), 40)}{hint}")
 
 
-async def _try_all(hooks: Sequence[Hook], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
+async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
     """Try hooks, write a line about each, and return how many failed."""
     failed = 0
     for hook in hooks:

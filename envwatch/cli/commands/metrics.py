@@ -7,24 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from envwatch.cli.arguments import QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, stdout, write
 from envwatch.config.values import path_text, whole
+from envwatch.files import SharedFile
+from envwatch.model.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from envwatch.cli.bootstrap import Profiles
     from envwatch.cli.monitoring import MonitorUpdate
-    from envwatch.cli.textfile import Textfile
     from envwatch.fleet.alerting.alert_policy import Matcher
     from envwatch.fleet.monitor import Monitor
     from envwatch.metrics.exposition import PollCounts
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
+
+_Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
+"""Returns the series of a moment, as text."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -66,25 +75,18 @@ def run(options: Options) -> int:
     if options.textfile is None:
         stdout()  # refuses a closed one before the first request
     profiles = profiles_for(options).with_settings(lambda each: replace(each, online_only=options.online_only))
-    series = _Series(matcher_for(options.filter, profiles.first), options.largest)
+    render = partial(_rendered, matcher_for(options.filter, profiles.first), options.largest)
     is_once = options.once or options.textfile is None
-    return run_until_signalled(lambda: (_once if is_once else _always)(profiles, options, series))
+    return run_until_signalled(lambda: (_once if is_once else _always)(profiles, options, render))
 
 
-@dataclass(frozen=True, slots=True)
-class _Series:
-    """Which environments have series: what `--filter` finds, and at most so many of them."""
+def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: PollCounts, now: Clocks) -> bytes:
+    """Return the series of a moment, as text: of the environments that a query finds, and at most so many of them."""
+    from envwatch.metrics.exposition import exposition
 
-    matcher: Matcher
-    largest: int
-
-    def render(self, monitor: Monitor, polls: PollCounts, now: Clocks) -> bytes:
-        """Return the series of a moment, as text."""
-        from envwatch.metrics.exposition import exposition
-
-        if self.matcher.query:
-            monitor = _narrowed(monitor, self.matcher, now)
-        return exposition(monitor, polls, now, largest=self.largest)[0]
+    if matcher.query:
+        monitor = _narrowed(monitor, matcher, now)
+    return exposition(monitor, polls, now, largest=largest)[0]
 
 
 def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
@@ -108,11 +110,10 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
     return replace(monitor, fleet=Fleet(MappingProxyType(fleet)))
 
 
-async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
+async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write what one poll of each profile gives; a failed one is a part of it."""
-    from envwatch.cli.monitoring import Deadline, monitoring
+    from envwatch.cli.monitoring import monitoring
     from envwatch.cli.one_listing import report_failures
-    from envwatch.cli.textfile import Textfile
     from envwatch.metrics.exposition import PollCounts
     from envwatch.model.outcome import Failed
 
@@ -120,7 +121,7 @@ async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
     polls, waiting = PollCounts(), set(profiles)
     failures: dict[SafeText, Failed] = {}
     body = b""
-    async with monitoring(profiles, options, Deadline(), is_recorded=False) as watched:
+    async with monitoring(profiles, options, is_recorded=False) as watched:
         async for update in watched.updates:
             profile, outcome = update.changes.profile, update.changes.outcome
             if profile in waiting and outcome is not None:
@@ -129,7 +130,7 @@ async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
                 if isinstance(outcome, Failed):
                     failures[profile] = outcome
             if not waiting:
-                body = series.render(update.monitor, polls, update.changes.now)
+                body = render(update.monitor, polls, update.changes.now)
                 break
     if textfile is None:
         write(body)
@@ -138,33 +139,102 @@ async def _once(profiles: Profiles, options: Options, series: _Series) -> int:
     return report_failures(failures, profiles)
 
 
-async def _always(profiles: Profiles, options: Options, series: _Series) -> int:
+async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
     """Write after each poll, and whenever time alone changes something, until interrupted; then remove the file."""
-    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
-    from envwatch.cli.service_manager import ServiceManager
-    from envwatch.cli.textfile import Changes, Textfile
+    from envwatch.cli.monitoring import Refusals, monitoring
+    from envwatch.cli.pinging import ServiceManager
     from envwatch.metrics.exposition import PollCounts
     from envwatch.model.outcome import Listed
 
     manager, polls = ServiceManager.from_environ(os.environ), PollCounts()
     with closing(Textfile(options.textfile)) as textfile, manager:
-        async with monitoring(profiles, options, Deadline()) as watched:
+        async with monitoring(profiles, options) as watched:
             textfile.warn = watched.warn
-            refusals, changes = Refusals(watched.targets), Changes()
+            refusals, is_change = Refusals(watched.targets), change_test()
             print_error(f"envwatch: writing {options.textfile} for {watched.polled}; ctrl+c ends it")
             manager.ready()
             async for update in watched.updates:
                 profile, outcome = update.changes.profile, update.changes.outcome
                 if profile is not None and outcome is not None:
                     polls = polls.apply(profile, outcome)
-                if changes.are_in(update):
-                    await asyncio.to_thread(_write_update, textfile, series, update, polls)
+                if is_change(update):
+                    # In threads, because neither a large fleet nor a slow disk may hold up the polls.
+                    body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
+                    await asyncio.to_thread(textfile.write, body)
                 if isinstance(outcome, Listed):
                     manager.listed()
                 refusals.check(update)
     return Exit.FINE
 
 
-def _write_update(textfile: Textfile, series: _Series, update: MonitorUpdate, polls: PollCounts) -> None:
-    """Write the series after an update; in a thread, as neither a large fleet nor a slow disk may hold up the polls."""
-    textfile.write(series.render(update.monitor, polls, update.changes.now))
+class Textfile:
+    """A file for the textfile collector of node_exporter. Its values must never stay when they are of the past.
+
+    Args:
+        path: as the user named it.
+
+    Raises:
+        StopError: if something else than a file is there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.warn: Callable[[str], None] = print_error
+        """Called from any thread with one line when it cannot be written any more, and when it can again."""
+        self._name = clean(path)
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._was_written = False
+        self._is_failing = False
+        try:
+            self._file = SharedFile(Path(path))
+        except OSError as error:
+            raise StopError(Exit.USAGE, f"--textfile {self._name}: {error.strerror}") from None
+
+    def write(self, body: bytes) -> None:
+        """Replace the content. Where that fails later than the first time, the file is removed, and said so once.
+
+        Raises:
+            StopError: if it fails the first time.
+        """
+        with self._lock:
+            if self._is_closed:  # by a signal, while a thread was on its way here
+                return
+            try:
+                self._file.write(body)
+            except OSError as error:
+                trouble = f"cannot write {self._name}: {error.strerror or 'unknown error'}"
+                if not self._was_written:
+                    raise StopError(Exit.FAILED, trouble) from None
+                self._file.remove()
+                if not self._is_failing:
+                    self.warn(f"{trouble}; it is removed until it can be written again")
+                self._is_failing = True
+                return
+            if self._is_failing:
+                self.warn(f"{self._name} is written again")
+            self._is_failing, self._was_written = False, True
+
+    def close(self) -> None:
+        """Remove the file, and write it never again."""
+        with self._lock:
+            self._is_closed = True
+            self._file.remove()
+
+
+def change_test() -> Callable[[MonitorUpdate], bool]:
+    """Return a function that says whether an update changes the series.
+
+    The first update does. Later updates do by an outcome, by time alone, or because a profile is blind now.
+    """
+    from envwatch.metrics.environment_series import is_seen
+
+    blind: frozenset[SafeText] | None = None
+
+    def is_change(update: MonitorUpdate) -> bool:
+        nonlocal blind
+        fleet, changes = update.monitor.fleet.by_profile, update.changes
+        before, blind = blind, frozenset(name for name in fleet if not is_seen(fleet[name], changes.now))
+        has_news = changes.outcome is not None or any((changes.events, changes.opened, changes.resolved))
+        return has_news or blind != before
+
+    return is_change

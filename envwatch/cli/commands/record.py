@@ -101,14 +101,14 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
     import asyncio
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
-    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
     from envwatch.cli.pinging import pinging, pings_of
     from envwatch.cli.streams import ProgressLine
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.sources.poller import read_clocks
 
     began, profiles = read_clocks(), Profiles({NO_PROFILE: SelectedProfile(credentials, settings)})
-    deadline = Deadline.from_now(began, options.lasts)
+    deadline = deadline_after(began, options.lasts)
     pings = pings_of(profiles)
     async with monitoring(profiles, options, deadline) as watched, pinging(pings, watched.warn) as ping:
         end = "; ctrl+c ends it" if options.lasts is None else f" for {long_age(options.lasts)}"

@@ -116,7 +116,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
     from envwatch.cli import gc_tuning
     from envwatch.cli.bootstrap import poll_log_for, state_file
     from envwatch.cli.commands.dashboard import check_screen, preferences_of, show
-    from envwatch.cli.standard_error import standard_error_to
+    from envwatch.cli.streams import standard_error_to
     from envwatch.files import export_here
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.storage.remembered import REMEMBERED

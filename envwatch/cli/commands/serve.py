@@ -16,7 +16,7 @@ from envwatch.serving.listening import DEFAULT_ADDRESS, address_of
 
 if TYPE_CHECKING:
     from envwatch.cli.bootstrap import Profiles
-    from envwatch.cli.serve_plan import Plan
+    from envwatch.cli.serving import Plan
 
 
 def add_arguments(parser: Parser) -> None:
@@ -44,7 +44,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Serve until interrupted, or add a token."""
-    from envwatch.cli.serve_plan import Plan, new_token
+    from envwatch.cli.serving import Plan, new_token
 
     if options.new_token is not None:
         return new_token(options)
@@ -60,18 +60,17 @@ def run(options: Options) -> int:
 
 async def _serve(profiles: Profiles, options: Options, plan: Plan) -> int:
     from envwatch.cli.hook_dispatch import dispatching, prepared
-    from envwatch.cli.monitoring import Deadline, monitoring, narrate
-    from envwatch.cli.pinging import pinging, pings_of
-    from envwatch.cli.service_manager import ServiceManager
+    from envwatch.cli.monitoring import monitoring, narrate
+    from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.cli.serving import serving
     from envwatch.model.outcome import Listed
 
     manager = ServiceManager.from_environ(os.environ)
-    hooks = prepared(profiles, options) if options.hooks else None
+    hooks = prepared(profiles, options)
     pings = pings_of(profiles)
     with manager:
         async with (
-            monitoring(profiles, options, Deadline(), hooks.alerts if hooks else None) as watched,
+            monitoring(profiles, options, alerts=hooks.alerts) as watched,
             dispatching(hooks, watched.poll_log) as running_hooks,
             pinging(pings, watched.warn, running_hooks.failing) as ping,
             serving(plan, watched.warn, watched.poll_log) as service,

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import all_settings_for, profiles_for, state_file, user_name
@@ -87,9 +87,9 @@ def _make(options: Options) -> int:
         raise StopError(Exit.USAGE, f"a silence needs {missing}; see `envwatch silence --help`")
     note = note_of(getattr(options, "note", ""))
     silence = silence_of_query(matcher_of(options.filter), WallMs(time.time() * 1000), lasts, note, user_name())
-    matching = _matching(options)
+    matching, is_everything = _matching(options)
     print_error(f"{_what(silence)} {matching}")
-    if not getattr(options, "yes", False) and (matching.is_everything or parse(options.filter).is_wildcard):
+    if not getattr(options, "yes", False) and (is_everything or parse(options.filter).is_wildcard):
         _confirm()
     _change({silence.id: silence})
     write(f"{silence.id}\n".encode())
@@ -97,33 +97,11 @@ def _make(options: Options) -> int:
     return Exit.FINE
 
 
-class _Matching(NamedTuple):
-    """The environments that a filter matches now."""
+def _matching(options: Options) -> tuple[str, bool]:
+    """Return what the filter matches in a listing, and whether the filter matches every environment.
 
-    names: Sequence[SafeText] = ()
-    total: int = 0
-    """How many environments there are."""
-    unlisted: str = ""
-    """Why there is no listing, of all profiles or of some; empty if every profile is listed."""
-
-    @property
-    def is_everything(self) -> bool:
-        return 0 < len(self.names) == self.total
-
-    def __str__(self) -> str:
-        total = counted(self.total, "environment")
-        text = f"matches {len(self.names) if self.names else 'none'} of {total} now"
-        if self.names:
-            more = f" and {len(self.names) - _NAMES:,} more" if len(self.names) > _NAMES else ""
-            text += f": {', '.join(self.names[:_NAMES])}{more}"
-        if not self.unlisted:
-            return text
-        unknown = f"may match more environments: {self.unlisted}"
-        return f"{text}, and {unknown}" if self.total else f"matches an unknown number of environments: {self.unlisted}"
-
-
-def _matching(options: Options) -> _Matching:
-    """Return what the filter matches in a listing of the selected profiles, which takes `_LOOK_S` at most."""
+    The listing of the selected profiles takes `_LOOK_S` at most.
+    """
     import asyncio
     from dataclasses import replace
 
@@ -144,9 +122,9 @@ def _matching(options: Options) -> _Matching:
         asyncio.run(look())
         fleet = monitor_after(outcomes, profiles).fleet
     except StopError as stop:
-        return _Matching(unlisted=stop.line)
+        return _matching_text([], 0, stop.line), False
     except TimeoutError:
-        return _Matching(unlisted=f"no listing within {_LOOK_S} s")
+        return _matching_text([], 0, f"no listing within {_LOOK_S} s"), False
     matcher = matcher_of(options.filter, clean(profiles.first.profile))
     found = [
         tracked
@@ -161,7 +139,23 @@ def _matching(options: Options) -> _Matching:
         if isinstance(outcome, Failed)
     ]
     names = [shortened(tracked.environment.label, _NAME_CELLS, keep="ends") for tracked in in_default_order(found)]
-    return _Matching(names, len(fleet), "; ".join(failures))
+    return _matching_text(names, len(fleet), "; ".join(failures)), 0 < len(names) == len(fleet)
+
+
+def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
+    """Return the matching environments among `count` for people.
+
+    `unlisted` says why there is no listing, of all profiles or of some; empty if every profile is listed.
+    """
+    total = counted(count, "environment")
+    text = f"matches {len(names) if names else 'none'} of {total} now"
+    if names:
+        more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+        text += f": {', '.join(names[:_NAMES])}{more}"
+    if not unlisted:
+        return text
+    unknown = f"may match more environments: {unlisted}"
+    return f"{text}, and {unknown}" if count else f"matches an unknown number of environments: {unlisted}"
 
 
 def _confirm() -> None:

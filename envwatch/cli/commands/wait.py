@@ -62,14 +62,14 @@ def run(options: Options) -> int:
 
 
 async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) -> int:
-    from envwatch.cli.monitoring import Deadline, Refusals, monitoring
+    from envwatch.cli.monitoring import Refusals, deadline_after, monitoring
     from envwatch.cli.streams import ProgressLine
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
     last: MonitorUpdate | None = None
     with ProgressLine() as line:
-        deadline = Deadline.from_now(began, options.timeout)
+        deadline = deadline_after(began, options.timeout)
         async with monitoring(profiles, options, deadline, is_recorded=False) as watched:
             refusals = Refusals(watched.targets)
             async for last in watched.updates:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.bootstrap import past_moment, profiles_for
-from envwatch.cli.streams import has_colours, is_utf8, print_error, stdout
+from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
 from envwatch.model.text import clean, counted
@@ -67,27 +67,25 @@ def run(options: Options) -> int:
 async def _watch(profiles: Profiles, options: Options) -> int:
     from envwatch.cli.earlier_events import EarlierEvents
     from envwatch.cli.hook_dispatch import dispatching, prepared
-    from envwatch.cli.line_writer import LineWriter
-    from envwatch.cli.monitoring import Deadline, Refusals, monitoring, narrate
-    from envwatch.cli.pinging import pinging, pings_of
-    from envwatch.cli.service_manager import ServiceManager
+    from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
+    from envwatch.cli.pinging import ServiceManager, pinging, pings_of
     from envwatch.model.outcome import Listed
     from envwatch.sources.poller import read_clocks
 
     began = read_clocks()
-    deadline = Deadline.from_now(began, options.lasts, options.until)
+    deadline = deadline_after(began, options.lasts, options.until)
     stream, narrates = _stream(profiles, options), _narrates()
     manager = ServiceManager.from_environ(os.environ)
-    hooks = prepared(profiles, options) if options.hooks else None
+    hooks = prepared(profiles, options)
     pings = pings_of(profiles)
     with closing(LineWriter(stdout().fileno())) as writer, manager:
         async with (
-            monitoring(profiles, options, deadline, hooks.alerts if hooks else None) as watched,
+            monitoring(profiles, options, deadline, hooks.alerts) as watched,
             dispatching(hooks, watched.poll_log) as running_hooks,
             pinging(pings, watched.warn, running_hooks.failing) as ping,
         ):
             refusals = Refusals(watched.targets)
-            with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks else ""
+            with_hooks = f", with {counted(len(hooks.hooks), 'hook')}" if hooks.hooks else ""
             print_error(f"envwatch: watching {watched.polled}{with_hooks}{_end(options)}")
             manager.ready()
             earlier = await EarlierEvents.read(watched.pasts, options.since, began)
@@ -101,7 +99,7 @@ async def _watch(profiles: Profiles, options: Options) -> int:
                     narrate(update)
                 if isinstance(update.changes.outcome, Listed):
                     manager.listed()
-                if hooks is None:
+                if not hooks.hooks:
                     refusals.check(update)
             await writer.finish()
     return Exit.FINE

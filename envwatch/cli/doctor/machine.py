@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.cli.bootstrap import state_file
 from envwatch.cli.doctor.check import Check, failure, ok, read, skipped, warning
+from envwatch.config.hooks import deliveries_of, ping_of
 from envwatch.config.settings import all_settings_of, config_path
 from envwatch.config.values import ConfigError
 from envwatch.hooks.command import HookCommand
-from envwatch.hooks.hook import deliveries_of, ping_of
 from envwatch.hooks.webhook import WebService
 from envwatch.model.text import counted
 from envwatch.redactor import KEY

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 from envwatch.model.outcome import Cause, Snapshot, SourceError
-from envwatch.model.pool import Pool
+from envwatch.model.page import Pool
 from envwatch.model.text import SafeText, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta import httpx

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from envwatch.model.environment import Environment
-    from envwatch.model.pool import Pool
+    from envwatch.model.page import Pool
     from envwatch.sources.letta.transport import Response
 
 FAILURES: Final = (

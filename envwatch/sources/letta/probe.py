@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import Cause, SourceError
-from envwatch.model.pool import Pool
+from envwatch.model.page import Pool
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.sources.daemon_thread import run_in_daemon_thread
 from envwatch.sources.letta import httpx

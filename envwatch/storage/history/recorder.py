@@ -85,6 +85,7 @@ class HistoryRecorder:
         self._delay_s = delay_s
         self._has_begun = threading.Event()
         self._is_closing = threading.Event()
+        self._is_prepared = threading.Event()
         self._has_outcome = False
         self._prepare = prepare
         self._on_ready = on_ready
@@ -122,8 +123,13 @@ class HistoryRecorder:
         """Write what is left, unless that takes too long."""
         self._entries.put(None)
         self._is_closing.set()
+        self._is_prepared.set()
         self._has_begun.set()
         self._thread.join(timeout_s)
+
+    def wait(self) -> None:
+        """Wait until `prepare` has ended, or the recorder is closed; may be called in any other thread, and often."""
+        self._is_prepared.wait()
 
     @property
     def _place(self) -> Path:
@@ -139,12 +145,14 @@ class HistoryRecorder:
             self._open()
         except ImportError as error:  # Python can be built without SQLite
             self._is_lost = True
+            self._is_prepared.set()
             self._notify(f"no history is kept: {error}; set history = false, or use a Python with SQLite")
             return
         try:
             self._prepare()
         except Exception as error:  # noqa: BLE001 - as below
             self._notify(f"no history from before: {_explained(error)} ({self._place})")
+        self._is_prepared.set()
         for profile in self._writers:
             self._try(profile, lambda writer: not writer.take())
         while (entry := self._entries.get()) is not None:

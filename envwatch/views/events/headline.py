@@ -6,8 +6,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
-from envwatch.fleet.periods import ENDS
+from envwatch.fleet.events import ENDS, NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.replacement import is_replacement
 from envwatch.model import limits
 from envwatch.model.modes import UNRESTRICTED

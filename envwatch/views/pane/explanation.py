@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.anomalies import Anomaly
-from envwatch.fleet.flapping import change_rate
 from envwatch.fleet.presence import NEVER_LISTED, UNTIMED, Presence, PresenceRule
 from envwatch.fleet.profile_state import Freshness
+from envwatch.fleet.recent_changes import change_rate
 from envwatch.fleet.replacement import Obstacle, obstacle_of, siblings
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs

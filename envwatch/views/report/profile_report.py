@@ -9,8 +9,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.acknowledgements import own_acks
-from envwatch.fleet.events import Kind, flatten
-from envwatch.fleet.periods import ENDS, blind_after
+from envwatch.fleet.events import ENDS, Kind, blind_after, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
 from envwatch.model import limits

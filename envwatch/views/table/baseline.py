@@ -11,8 +11,8 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.diff import EVENT_KINDS, changes, is_new_connection, is_new_process, value_of
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.recent_changes import EVENT_KINDS, changes, is_new_connection, is_new_process, value_of
 from envwatch.fleet.tracking import event_presence
 from envwatch.model.environment import API_FIELDS, LABELS, METADATA_FIELDS, TEXT_NAMES, ValueKind, update_text
 from envwatch.model.modes import UNRESTRICTED
@@ -174,9 +174,9 @@ def _connection_difference(before: Environment, after: Environment) -> tuple[Dif
 
 
 def _field_differences(before: Environment, after: Environment) -> Iterator[Difference]:
-    for change in changes(before, after):
-        is_alarming = change.field == "mode" and change.after == UNRESTRICTED
-        yield Difference(change.field, change.before, change.after, UNRESTRICTED if is_alarming else "")
+    for _, field, was, now in changes(before, after):
+        is_alarming = field == "mode" and now == UNRESTRICTED
+        yield Difference(field, was, now, UNRESTRICTED if is_alarming else "")
     was, now = update_text(before), update_text(after)
     if was != now:
         yield Difference("update", was, now)

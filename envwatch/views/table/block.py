@@ -13,14 +13,14 @@ from math import inf
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.alerting.losses import key_of
-from envwatch.fleet.mass_changes import blast_radius
+from envwatch.fleet.mass_changes import blast_radius_text
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.profile_state import Freshness
 from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model import limits
 from envwatch.model.clock import WallMs
-from envwatch.model.text import SafeText, composed, natural_key
+from envwatch.model.text import SafeText, natural_key
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | N
     lost = [replace(tracked.environment, pod_id=tracked.pod_id) for tracked in off]
     rows = monitor.fleet.for_environment(off[0]).environments.values()
     survivors = (row.environment for row in rows if row.verdict.is_up)
-    return composed(", ".join(f"{label} {value}" for label, value in blast_radius(lost, survivors))) or None
+    return blast_radius_text(lost, survivors)
 
 
 def _returned(before: Block, lost: _Lost, monitor: Monitor, now: Clocks) -> Iterable[BlockLine]:

@@ -14,8 +14,8 @@ from support.eventful_life import plain_life
 from support.marked_values import fields_of_type
 
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
-from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.events import Kind
+from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment

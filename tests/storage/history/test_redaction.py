@@ -15,11 +15,11 @@ from support.builders import NOW, environment, listed, reading
 from support.eventful_life import CAST, Life, plain_life
 from support.marked_values import MARK, field_names, marked
 
-from envwatch.fleet.diff import EVENT_KINDS
 from envwatch.fleet.events import NOT_RUNNING, Event, Kind, flatten
 from envwatch.fleet.inventory import missing_id
 from envwatch.fleet.mass_changes import _SHAREABLE
 from envwatch.fleet.profile_state import ProfileState
+from envwatch.fleet.recent_changes import EVENT_KINDS
 from envwatch.model.environment import LABELS
 from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.text import clean

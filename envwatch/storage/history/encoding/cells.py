@@ -11,7 +11,7 @@ from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
+from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import Presence, Reason, Verdict
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.fleet.tracking import TrackedEnvironment

@@ -27,7 +27,7 @@ _nested: dict[bytes, Any] = {}
 
 
 def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Return a list or object, cleaned; equal ones are one object, as `model.pool` has it while rows come in."""
+    """Return a list or object, cleaned; equal ones are one object, as `model.page.Pool` has it while rows come in."""
     text = to_json(value, inf_nan_mode="constants")  # distinguishes 1, 1.0 and true
     known = _nested.get(text)
     if known is None:
@@ -76,7 +76,7 @@ class MembersWriter:
         return [self.plain(changed), gone]
 
     def _place(self, value: Any) -> int:  # noqa: ANN401  any JSON value
-        # The reducer's rows share equal values, see `model.pool`: one object is one entry.
+        # The reducer's rows share equal values, see `model.page.Pool`: one object is one entry.
         place = self._places.setdefault(id(value), len(self.table))
         if place == len(self.table):
             self.table.append(value)

@@ -16,8 +16,8 @@ from support.exact import exact
 
 from envwatch.fleet.alerting.acknowledgements import Ack
 from envwatch.fleet.anomalies import Anomaly, AnomalyFinding, QuarantinedListing, StallDetector
-from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
 from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck
 from envwatch.fleet.presence import GONE, LATE, ONLINE
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange

@@ -12,8 +12,8 @@ from support.memory_history import recorded
 from support.served_listings import served
 from support.tracked_environments import tracked
 
-from envwatch.fleet.clock_check import SkewCheck
 from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
 from envwatch.past.history import Moment

@@ -1,18 +1,24 @@
-"""One hook as it is configured: when it fires, and what delivers its messages. Reads variables, and nothing else."""
+"""The hooks of the configuration file: settings and their mistakes, when each fires, and what delivers its messages.
+
+`HookSettings` declares each setting of a hook once: schema, messages and the code that runs hooks use this declaration.
+Reads variables, and nothing else. No message repeats a value: a key may stand where it does not belong.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from envwatch.config.validators import ARGUMENTS, LINE, NON_EMPTY, QUERY, SECRET_URL, VARIABLE, duration_between, one_of
 from envwatch.fleet.events import Event, Kind
 from envwatch.hooks.decision import HookRule
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
+from envwatch.model.text import EMPTY, SafeText, clean, did_you_mean
 from envwatch.redactor import redactor
 from envwatch.sources.letta.network_settings import SettingsError, checked_hook_url
 from envwatch.views.events.cloud_events import word_of
@@ -20,11 +26,10 @@ from envwatch.views.events.matching import event_test
 from envwatch.views.output.command_context import child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from envwatch.hooks.message import Delivery
     from envwatch.hooks.webhook import WebService
-    from envwatch.model.text import SafeText
 
 INCIDENT: Final = "incident"
 """The word for incidents, among those for kinds of events."""
@@ -40,22 +45,71 @@ _SECRET_PART: Final = 12
 """Characters from which a part of an address counts as a secret."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hook:
-    """One hook; it has a command, an address or the variable with it, or addresses of apprise."""
+_WORDS: Final = (INCIDENT, *KINDS)
+_TARGETS: Final = ("command", "url", "url_env", "apprise")
+_APPRISE_URLS: Final = 20
 
-    name: SafeText
-    on: tuple[str, ...] = (INCIDENT,)
-    """Words of `KINDS`, and `INCIDENT`."""
-    filter: str = ""
-    after: timedelta = timedelta()
-    cooldown: timedelta = timedelta()
-    command: tuple[str, ...] = ()
-    url: SecretStr | None = None
-    url_env: str | None = None
-    key_env: str | None = None
-    format: Literal["cloudevents", "pagerduty"] | None = None
-    apprise: tuple[SecretStr, ...] = ()
+
+def _kinds(raw: object) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not raw or not all(isinstance(word, str) for word in raw):
+        raise ValueError(f'must be a list of kinds of events: ["{INCIDENT}"], ["offline", "online"]')
+    for word in raw:
+        if word not in _WORDS:
+            hint = did_you_mean(word, _WORDS) or f"; there are {', '.join(_WORDS)}"
+            raise ValueError(f"names a kind of event that does not exist{hint}")
+    return tuple(dict.fromkeys(raw))
+
+
+def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
+    """Read addresses of apprise; which services it knows, it says itself."""
+    urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
+    if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
+        return tuple(map(SecretStr, urls))
+    raise ValueError('must be a list of addresses of apprise: ["ntfy://topic"]')
+
+
+_KINDS: Final = BeforeValidator(
+    _kinds,
+    json_schema_input_type=Annotated[
+        list[Annotated[str, Field(json_schema_extra={"enum": list(_WORDS)})]], Field(min_length=1)
+    ],
+)
+_APPRISE: Final = BeforeValidator(
+    _apprise_urls, json_schema_input_type=Annotated[list[NON_EMPTY], Field(min_length=1, max_length=_APPRISE_URLS)]
+)
+
+
+class HookSettings(BaseModel):
+    """A program or web service that gets messages. Only `watch --hooks` and `serve --hooks` run hooks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[SafeText, LINE] = EMPTY
+    """The hook's name in messages and logs; by default, its number."""
+    on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
+    """Kinds of events. `incident`, the default, sends one message when an incident opens and one when it resolves."""
+    filter: Annotated[str, QUERY] = ""
+    """Filter: messages only about matching environments, in addition to the alert policy."""
+    after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
+    """Send a message only after the incident or event has lasted this long; for a loss, at least `alert_after`."""
+    cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
+    """Shortest time between two messages about the same environment and kind of event."""
+    command: Annotated[tuple[str, ...], ARGUMENTS] = ()
+    """A program and its arguments, without a shell. The event is on standard input and in variables `ENVWATCH_*`."""
+    url: Annotated[SecretStr | None, SECRET_URL] = None
+    """Address of a web service that gets a CloudEvent by POST: https, or http to this machine."""
+    url_env: Annotated[str | None, VARIABLE] = None
+    """Name of the environment variable with the web service's address, if the address is a secret."""
+    key_env: Annotated[str | None, VARIABLE] = None
+    """Name of the environment variable with PagerDuty's routing key, or with a bearer token for another web service."""
+    format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
+    """Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no address."""
+    apprise: Annotated[tuple[SecretStr, ...], _APPRISE] = ()
+    """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
+
+    def numbered(self, number: int) -> HookSettings:
+        """Return the hook with a clean name; the number in the file, from 1, is the name of a hook without one."""
+        return self.model_copy(update={"name": clean(self.name or str(number))})
 
     def rule(self, profile: SafeText) -> HookRule:
         """Return when it fires, where only this profile is watched."""
@@ -86,6 +140,39 @@ class Hook:
         return tuple(filter(None, (self.url_env, self.key_env)))
 
 
+def mistakes_between_hooks(tables: object) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the mistakes in the tables of hooks that no single value shows, each with the key that it is about."""
+    names: set[str] = set()
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        if not isinstance(table, dict):
+            continue
+        key = ("hooks", str(index))
+        yield from ((key, what) for what in _mistakes_in_hook(table))
+        name = str(table.get("name", index + 1)).strip()
+        if name in names:
+            yield (*key, "name"), "is the name of another hook as well"
+        names.add(name)
+
+
+def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
+    is_pagerduty = table.get("format") == "pagerduty"
+    targets = [name for name in _TARGETS if name in table]
+    if not targets and not is_pagerduty:
+        yield "needs what takes its messages: command, url, url_env or apprise"
+    elif len(targets) > 1:
+        yield f"has {' and '.join(targets)}, and can have one of them only"
+    posts = bool({"url", "url_env"} & table.keys()) or (is_pagerduty and not targets)
+    yield from (
+        f"has {name}, which goes with url only" for name in ("format", "key_env") if name in table and not posts
+    )
+    if not (is_pagerduty and posts):
+        return
+    if "key_env" not in table:
+        yield "needs key_env, the variable with PagerDuty's routing key"
+    if table.get("on", [INCIDENT]) != [INCIDENT]:
+        yield f'can have on = ["{INCIDENT}"] only, because PagerDuty takes incidents'
+
+
 def without_secret(address: SecretStr) -> str:
     """Return the parts of a web service's address that are no secret."""
     url = checked_hook_url(address.get_secret_value())
@@ -93,7 +180,7 @@ def without_secret(address: SecretStr) -> str:
 
 
 def deliveries_of(
-    hooks: Iterable[Hook], environ: Mapping[str, str], key_variables: Iterable[str]
+    hooks: Iterable[HookSettings], environ: Mapping[str, str], key_variables: Iterable[str]
 ) -> dict[SafeText, Delivery]:
     """Return what delivers the messages of each hook, by its name; the redactor learns their secrets.
 
@@ -114,7 +201,7 @@ def deliveries_of(
     return deliveries
 
 
-def _delivery_of(hook: Hook, environ: Mapping[str, str], child_environ: Mapping[str, str]) -> Delivery:
+def _delivery_of(hook: HookSettings, environ: Mapping[str, str], child_environ: Mapping[str, str]) -> Delivery:
     from envwatch.hooks.command import HookCommand, apprise_command  # noqa: PLC0415 - where hooks run
 
     if hook.command:
