@@ -48,7 +48,7 @@ class Presentation:
     """Further names in filters."""
     match: Match = Match.TEXT
     text: Callable[[TrackedEnvironment], SafeText | None] = lambda _: None
-    """None if the field is an instant."""
+    """Returns None for an instant."""
     instant: Callable[[TrackedEnvironment], float | None] | None = None
     """Server's clock, ms. Filter values are ages or dates."""
     title: str = ""

@@ -39,7 +39,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Characters between spaces without quotes, or a part of them."""
+    """Characters between spaces without quotes, or a part."""
 
     text: str
     shape: str
@@ -254,7 +254,7 @@ class Pattern:
 
 
 def pattern_of(token: Token) -> Pattern:
-    """Read a text in which unquoted `*` and `?` are wildcards."""
+    """Read a text with unquoted `*` and `?` as wildcards."""
     pieces, start = [], 0
     for shape in re.split(r"([*?]+)", token.shape):
         pieces.append(clean(token.text[start : start + len(shape)]))

@@ -182,6 +182,6 @@ def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) 
 def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:
     """Return how long a silence lasts; `wall` is this machine's clock in ms.
 
-    Author and note follow as far as `width` cells allow.
+    Author and note follow if `width` cells allow.
     """
     return marked_text(f"silenced {minutes_age(span(silence.until - wall))}", silence.by, silence.note, width)

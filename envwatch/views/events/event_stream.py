@@ -64,7 +64,7 @@ class Layout(NamedTuple):
         return composed(f"{name}{tail}") if tail else name
 
     def line(self, at: float, word: SafeText, profile: SafeText, name: SafeText, details: SafeText) -> SafeText:
-        """Return a line, without its end."""
+        """Return a line, without line end."""
         when = moment(at, self.zone)
         time = clean(when.isoformat(timespec="seconds").replace("+00:00", "Z")) if when else NOTHING
         columns = [time, _padded(word, _WORD_CELLS)]
@@ -87,7 +87,7 @@ def layout_of(fleet: Fleet, zone: tzinfo = UTC) -> Layout:
 
 
 def event_line(event: Event, layout: Layout) -> SafeText:
-    """Return an event as a line, without its end."""
+    """Return an event as a line, without line end."""
     if event.members:
         name = counted(len(event.members), "environment")
     else:
@@ -104,7 +104,7 @@ def initial_line(tracked: TrackedEnvironment, at: float, layout: Layout, *, is_u
 
 
 def encoded(line: str, encoding: str, *, ascii_only: bool) -> bytes:
-    r"""Return a line with its end as bytes; characters that the encoding lacks are written as `\x…`."""
+    r"""Return a line with line end as bytes; characters that the encoding lacks are written as `\x…`."""
     if ascii_only:
         for character, plain in _ASCII.items():
             line = line.replace(character, plain)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _FLEET_WIDE = frozenset({Kind.WHILE_BLIND, Kind.STALLED, Kind.BLIND, Kind.KEY_REFUSED})
-"""The end of such a time is no bad news."""
+"""The end of these times is no bad news."""
 
 _SEVERAL = 2
 """Events that become a single sentence."""

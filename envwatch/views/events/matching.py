@@ -76,7 +76,7 @@ def matcher_or_none(text: str, profile: SafeText = NO_PROFILE) -> Matcher | None
 
 
 def tracked_then(event: Event) -> TrackedEnvironment | None:
-    """Return an event's environment at the event, as far as terms need, or None."""
+    """Return an event's environment at the event, for terms, or None."""
     if event.then is None:
         return None
     environment, verdict, is_flapping, clock_suspect, left_pod_id = event.then

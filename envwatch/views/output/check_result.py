@@ -165,7 +165,7 @@ def _number(value: float) -> str:
 _NAMES: Final = 3
 _NAME_CELLS: Final = 40
 _STATES: Final = (Presence.OFFLINE, Presence.LATE, Presence.ONLINE, Presence.MISSING)
-"""Always the same, because graphs are made of them."""
+"""Always the same, for graphs."""
 
 
 class Metric(StrEnum):

@@ -59,7 +59,7 @@ class EnvironmentList:
     """When the oldest listing was requested (server's clock, ms)."""
     rejected: int
     rejected_ids: frozenset[SafeText] = frozenset()
-    """As far as readable."""
+    """Without unreadable ids."""
     is_by_server_clock: bool
     """False without a Date header: this machine's clock is used."""
     clock_warnings: Sequence[SafeText] = ()

@@ -112,7 +112,7 @@ def table_of(
     r"""Yield the lines of an aligned table for people.
 
     Names have priority: the rightmost columns go before a name is cut below `_NAME_AT_LEAST` cells, and a name is never
-    shorter than in a narrower terminal. A name takes at most 40 cells; an ambiguous name ends with a part of the id.
+    shorter than in a narrower terminal. An ambiguous name ends with a part of the id.
 
     `width` None has no limit. Characters outside `encoding` are written as `\x…`; `ascii_only` concerns glyphs and
     marks, not names.
@@ -229,7 +229,7 @@ _COLUMNS: Final = tuple(COLUMNS[id_] for id_ in ("profile", "why", "mode", "vers
 _STATES: Final = (Presence.ONLINE, Presence.LATE, Presence.OFFLINE, Presence.GONE, Presence.MISSING, UNKNOWN)
 _GAP: Final = "  "
 _WIDEST_NAME: Final = 40
-"""Cells of a name with the part of the id: a UUID with a prefix."""
+"""A UUID with a prefix and a part of the id."""
 _NAME_AT_LEAST: Final = 20
 """Cells that a name keeps: rule 8 of the screen."""
 _WIDEST_OTHER: Final = 30

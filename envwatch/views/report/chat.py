@@ -90,7 +90,7 @@ def joined(items: Iterable[str]) -> str:
 _NAMES: Final = 4
 _REASONS: Final = 4
 _TOGETHER_MS: Final = timedelta(minutes=1) / MS
-"""Begins within this time are written as one."""
+"""States with begins this close share a begin in the sentence."""
 _DAY_MS: Final = timedelta(days=1) / MS
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _UNKNOWN: Final = "unknown"

@@ -110,11 +110,9 @@ def _offset(when: datetime) -> str:
 
 
 _LINES: Final = 12
-"""Lines of a list."""
 _INCIDENTS: Final = 8
 _OUTAGES: Final = 5
 _NAMES: Final = 4
-"""Names in a line."""
 
 
 def markdown_of(report: Report, zone: tzinfo | None = None) -> str:

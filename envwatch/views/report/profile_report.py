@@ -1,4 +1,4 @@
-"""The report on a profile's recorded period, and the times in which nothing was seen."""
+"""The report on a profile's recorded period, and the causes of unseen times."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Recorded:
     first: Moment
     """The state at the begin of the period, or at the first listing."""
     last: Moment
-    """The state after the last poll."""
+    """After the last poll."""
 
 
 def recorded_in(  # noqa: PLR0913  the parts of what was recorded

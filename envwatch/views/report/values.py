@@ -78,7 +78,7 @@ NOT_RUNNING: Final = "envwatch did not run"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """A time in which rows, or the whole fleet, were not seen."""
+    """A time without sight of some rows or of the whole fleet."""
 
     began_at: ServerMs
     ended_at: ServerMs
@@ -156,7 +156,7 @@ class ReportedIncident:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downtime:
-    """A time in which an environment was down."""
+    """An outage of an environment."""
 
     subject: Subject
     began_at: _Instant | None
