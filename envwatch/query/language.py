@@ -174,7 +174,7 @@ class Query:
 
 
 def parse(text: str, zone: tzinfo | None = None) -> Query:
-    """Parse a query; `zone` is for dates without an offset (None is this machine's).
+    """Parse a query; `zone` (None is this machine's) is for dates without an offset.
 
     Raises:
         QueryError: for the first mistake.
@@ -292,7 +292,7 @@ def _refuse_other_languages(word: Token) -> None:
 def _check_limits(limits: dict[tuple[str, str], dict[str, Any]], term: Term, token: Token) -> None:
     """Refuse alternatives that match everything: `beat:>30s beat:<90s` is meant as a range.
 
-    `limits` is updated: the lowest `from` and the highest `to` by field and kind.
+    `limits` is updated: lowest `from` and highest `to` by field and kind.
     """
     for value in term.values:
         if value.limit is None:

@@ -43,7 +43,7 @@ class Token:
 
     text: str
     shape: str
-    """The text with `"` for each quoted character: an operator here was typed without quotes."""
+    """`"` replaces each quoted character: an operator here was typed without quotes."""
     places: tuple[int, ...]
     """Index of each character, and the end."""
     start: int
@@ -154,7 +154,7 @@ class OrderedLiteral:
     end: Any
     """After every covered value."""
     shown_end: Any
-    """The first value that the screen shows differently: 3m for `2m`. Otherwise `end`."""
+    """The first value shown differently: 3m for `2m`. Otherwise `end`."""
 
     def test(self, operator: str) -> Callable[[Any], bool]:
         """Return the test of a value; no operator means equality."""
@@ -289,6 +289,6 @@ def wildcards(pattern: Pattern) -> re.Pattern[str]:
     first, *others = between
     if not others:
         return re.compile(f"^{first}$", re.MULTILINE)
-    # Atomic groups keep the search linear: the leftmost match of each piece is good enough.
+    # Atomic groups keep the search linear: leftmost matches are good enough.
     middle = "".join(f"(?>.*?{piece})" for piece in others[:-1])
     return re.compile(f"^{first}{middle}.*{others[-1]}$", re.MULTILINE)

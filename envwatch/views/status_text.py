@@ -127,7 +127,7 @@ def hooks_text(failing: Mapping[SafeText, WallMs], zone: tzinfo | None) -> SafeT
 
 
 def doubt_text(profile_state: ProfileState, zone: tzinfo | None) -> SafeText | None:
-    """Return why all rows read unknown although polls succeed, or None."""
+    """Return why rows read unknown although polls succeed, if a cause concerns all rows."""
     if profile_state.stall_detector.is_stalled:
         since = stalled_since(profile_state)
         moment = NOTHING if since is None else clock_text(since, zone)

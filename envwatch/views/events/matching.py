@@ -111,8 +111,8 @@ def event_test(text: str, profile: SafeText = NO_PROFILE) -> Callable[[Event], b
 class EventFilter:
     """Tests events by a query.
 
-    A group matches if any member does. Words are searched in the member and all groups around, so a negated word hides
-    a member if any of these texts has the word. Without an environment, only negated terms match.
+    A group matches if any member does. A member is searched with all groups around, so a negated word hides a member if
+    any of these texts has the word. Without an environment, only negated terms match.
     """
 
     query: Query

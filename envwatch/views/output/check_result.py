@@ -231,7 +231,7 @@ class CheckResult:
         return status, self.text
 
     def metrics(self, warning: NagiosRange | None, critical: NagiosRange | None) -> list[PerformanceDatum]:
-        """Return the performance data: the metric with ranges, then the dashboard's counts."""
+        """Return the performance data: the metric, then the dashboard's counts."""
         values = {state.value: self.block.presences.get(state, 0) for state in _STATES}
         values["unknown"] = self.block.unknown + self.unreadable
         values |= {aside.value.split()[0]: self.block.asides.get(aside, 0) for aside in Aside}

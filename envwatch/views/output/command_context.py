@@ -32,7 +32,7 @@ class RowCommand:
     """Without a shell."""
     description: str
     starts_listener: bool = False
-    """Whether the command starts a down row's listener; the detail pane then names the key."""
+    """Whether the command starts a down row's listener; the detail pane names the key."""
 
     @property
     def id(self) -> str:

@@ -98,7 +98,7 @@ def names_of(listing: EnvironmentList) -> Iterator[bytes]:
 def line_of(listing: EnvironmentList, *, label: SafeText, age: timedelta, encoding: str, ascii_only: bool) -> bytes:
     """Return a line for a prompt or a status bar: counts, `label`, the data's age.
 
-    Rows that cannot be read or judged count as unknown. A profile without a listing has a `?`.
+    Rows that cannot be read or judged count as unknown. `?` marks a profile without a listing.
     """
     block = replace(listing.block, unknown=listing.block.unknown + listing.rejected)
     parts: list[str] = [counts_text(block, ascii_only=ascii_only, has_online=True)]
@@ -282,7 +282,7 @@ _values_of: Final[Callable[[Environment], tuple[object, ...]]] = attrgetter(*OUT
 
 
 def row_of(row: ListedEnvironment, note: SafeText | None = None) -> dict[str, object]:
-    """Return the fields of an environment by `ROW_NAMES`. envwatch adds some fields.
+    """Return the fields of an environment by `ROW_NAMES`.
 
     * Instants are ISO 8601 in UTC with milliseconds.
     * `state` is `online`, `late`, `offline`, `gone` or `missing`; `unknown` if the last verdict is out of date.

@@ -116,7 +116,7 @@ class PaneLayout:
         return [(*margin, *_joined(row)) for row in rows if row]
 
     def rows(self, line: DetailLine) -> list[Row]:
-        """Return the rows of a labelled line, the letter at the right edge of the first."""
+        """Return the rows of a labelled line, the letter at the right edge."""
         hint = f"y {line.letter}" if line.letter else ""
         label = composed(f"{'  ' * line.depth}{line.label}")
         beside = self.width - LABEL_CELLS - (len(hint) + 2 if hint else 0)

@@ -134,7 +134,7 @@ _COMES_BACK: Final = clean("a machine that is asleep or cut off comes back by it
 _LOG: Final = clean("~/.letta/logs/remote/ there")
 _LOOK_FOR: Final = clean('look for 401, 403 (key refused) or "Replaced" (by a clone)')
 _CONNECTED: Final = frozenset({Reason.HEARTBEAT_LOST, Reason.NEVER_BEAT})
-"""The platform still has the listener's connection, so the listener has not ended."""
+"""The platform still has the connection: the listener has not ended."""
 _DESKTOP: Final = clean("open the Letta Code desktop app there, with remote access on")
 _SANDBOX: Final = clean("nothing: it is a sandbox of the platform, there is no machine to log in to")
 

@@ -190,7 +190,7 @@ def acknowledgement_lines(ack: Ack | None, server_now: float) -> Iterator[Detail
 def shared_lines(
     tracked: TrackedEnvironment, now: Clocks, zone: tzinfo | None, *, is_acked: bool, is_silenced: bool
 ) -> Iterator[DetailLine]:
-    """Yield the serving host's acknowledgement and silence, unless this machine has any (`is_acked`, `is_silenced`)."""
+    """Yield the serving host's acknowledgement and silence, unless this machine has any."""
     ack, silence = shared_ack_of(tracked.environment), shared_silence_of(tracked.environment, now.wall)
     if ack is not None and not is_acked:
         yield DetailLine("shared", composed(f"acknowledged {ack.text}"))
@@ -230,7 +230,7 @@ def last_day_rows(
     if not availability.known or not (availability.known >= _AT_LEAST or _has_past(tracked, monitor)):
         return []
     server_now = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    cell_ms = _DAY_MS / max(layout.width - 1, 1)  # one cell more than the day, so none of the day is missing
+    cell_ms = _DAY_MS / max(layout.width - 1, 1)  # one cell more than the day: none of the day is missing
     begin = ServerMs((ceil(server_now / cell_ms) - layout.width) * cell_ms)
     cells = worst_states(monitor.states_of(tracked, begin, now), begin, cell_ms, layout.width)
     strip = []

@@ -300,7 +300,7 @@ def unrestricted_of(
 
 
 def behind_of(profile_state: ProfileState, subject: Callable[[SafeText], Subject]) -> tuple[Behind, ...]:
-    """Return the environments that are up with a version before the newest."""
+    """Return the environments that are up with an older version than the newest."""
     behind: dict[SafeText, list[Subject]] = defaultdict(list)
     for tracked in profile_state.environments.values():
         version = tracked.environment.version

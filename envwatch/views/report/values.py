@@ -223,7 +223,7 @@ class Arrival:
     state: SafeText | None
     """Afterwards: `online`, `offline`, `gone`, `missing`."""
     reason: SafeText | None
-    """For a new environment, whether a twin or a replacement."""
+    """The event's reason; for a new environment, whether a twin or a replacement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +240,7 @@ class Available:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileReport:
-    """The events of a profile. Sequences are empty if nothing happened."""
+    """The events of a profile; empty sequences for none."""
 
     profile: SafeText
     host: SafeText

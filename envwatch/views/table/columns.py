@@ -297,7 +297,8 @@ def fitting(width: int, ids: Sequence[str] = (), *, has_profiles: bool = False, 
     """Return the columns that fit into a table, with widths.
 
     With default columns, NAME has the same width in every table of a terminal, and never less than in a narrower
-    terminal. Chosen columns (`ids`) may leave NAME only the least width. `terminal` is None if the table has all cells.
+    terminal. Chosen columns (`ids`) may leave NAME only `_name_goal` cells. `terminal` is None if the table has all
+    cells.
     """
     terminal = width + SCROLLBAR if terminal is None or ids else terminal
     return _fitting(width, tuple(ids), has_profiles, terminal)

@@ -69,7 +69,7 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The user's choice of rows, columns, order and groups."""
+    """The user's choice of rows and columns."""
 
     preset: Preset = Preset.ALL
     query: Query = field(default_factory=Query)
@@ -93,7 +93,7 @@ class View:
         return self.preset is not Preset.ALL or bool(self.query) or self.compares
 
     def chooses_like(self, other: View) -> bool:
-        """Whether another view shows the same environments, in any order."""
+        """Whether another view shows the same environments."""
         chosen, others = (
             (view.preset, view.query, view.baseline.marked_at if view.compares and view.baseline is not None else None)
             for view in (self, other)
@@ -155,7 +155,7 @@ def in_default_order(environments: Iterable[TrackedEnvironment]) -> list[Tracked
 
 
 def by_presence(environments: Iterable[TrackedEnvironment]) -> list[TrackedEnvironment]:
-    """Return environments, sorted by name, in the default order."""
+    """Return name-sorted environments in the default order."""
     ranks: dict[Presence, list[TrackedEnvironment]] = {presence: [] for presence in _DEFAULT_ORDER}
     for tracked in environments:
         ranks[tracked.verdict.presence].append(tracked)
@@ -187,7 +187,7 @@ def by_value(
 
 
 def name_key(tracked: TrackedEnvironment) -> str:
-    """Return the key for name, then id. A text compares faster than a pair, and clean text has no NUL."""
+    """Return the key for name, then id. A text compares faster than a pair; clean text has no NUL."""
     environment = tracked.environment
     return f"{natural_key(environment.label)}\0{environment.id}"
 
