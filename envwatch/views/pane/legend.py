@@ -94,4 +94,3 @@ def tag_entries() -> Sequence[LegendEntry]:
 
 
 TAGS_LAST: Final = long_age(limits.MARK_DURATION)
-"""How long a tag is shown."""

@@ -72,7 +72,6 @@ class Recorded:
     """A profile's recorded period."""
 
     profile: SafeText
-    """The profile's name in the settings."""
     host: SafeText
     since: WallMs
     until: WallMs
