@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: the state of the fleet and of its polls, in the text formats of Prometheus.
+"""Metrics for Prometheus: the state of the fleet and of polls, in Prometheus's text formats.
 
-Pure: a monitor, the counts of polls and a moment give bytes. Must not know who reads them, or over what.
+Pure: a monitor, poll counts and a moment give bytes.
 """

@@ -1,4 +1,4 @@
-"""Where outcomes come from: the poller, the Letta API over HTTP (`letta`), and several targets as one stream.
+"""Produce outcomes: the poller, Letta's HTTP API (`letta`), and the merged stream of several targets (`session`).
 
-Must not interpret a listing (that is `profile_state`), and must not know the screen.
+Sources do not interpret a listing; `fleet.profile_state` does.
 """

@@ -1,7 +1,4 @@
-"""A session: polls several targets at once and merges their outcomes into one stream.
-
-Owns the tasks that wait for outcomes, and the order in which everything ends. Must not know what an outcome means.
-"""
+"""Poll several targets at once and merge their outcomes into one stream."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from envwatch.sources.poller import Poller
 
 Observer: TypeAlias = "Callable[[SafeText, Outcome], None]"
-"""Called with the name of a target and each of its outcomes, as soon as there is one."""
+"""Called at once with a target's name and each outcome."""
 
 
 async def _nothing_to_close() -> None:
@@ -27,14 +24,14 @@ async def _nothing_to_close() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One profile that is polled."""
+    """A polled profile."""
 
     profile: str
-    """Its name, for people."""
+    """Name of the profile, for people."""
     host: str
-    """The server's host and port."""
+    """Host and port of the server."""
     key_origin: str
-    """Where the key came from, never the key."""
+    """Where the key came from; never the key."""
     poller: Poller
     limits: Limits
     close: Callable[[], Awaitable[None]] = _nothing_to_close
@@ -42,15 +39,15 @@ class Target:
 
 
 class Session:
-    """An async iterator of `(name, outcome)` over several targets, in the order in which the outcomes come.
+    """An async iterator of `(name, outcome)` over several targets, in order of arrival.
 
-    A target waits with its next poll until its last outcome was taken; none waits for another target. Entering the
-    context starts the first polls. Leaving it ends the iteration, also for a consumer that still waits, and then drops
-    the polls in flight and closes the connections.
+    A target polls again only after the consumer took the last outcome; targets do not wait for each other. Entering the
+    context starts the first polls. Leaving the context ends the iteration, even under a waiting consumer, cancels polls
+    in flight and closes the connections.
 
     Args:
-        targets: by name; `NO_PROFILE` where there is only one.
-        observers: see `Observer`; what one raises ends the iteration, as a bug in a poller does.
+        targets: by name; a single target has the name `NO_PROFILE`.
+        observers: see `Observer`; an observer's exception ends the iteration, like a bug in a poller.
     """
 
     def __init__(self, targets: Mapping[SafeText, Target], *observers: Observer) -> None:
@@ -58,9 +55,9 @@ class Session:
         self._observers = observers
         self._streams: dict[SafeText, AsyncGenerator[Outcome]] = {}
         self._waiting: dict[SafeText, asyncio.Task[Outcome]] = {}
-        """By target; the one that was served last comes last."""
+        """By target; the most recently served target is last."""
         self._taken: SafeText | None = None
-        """The target whose outcome was handed out last."""
+        """Target of the last delivered outcome."""
         self._is_closed = False
 
     async def __aenter__(self) -> Self:

@@ -1,9 +1,8 @@
-"""Puts pages together to one listing, and stops listings that do not end. Pure: does not know how pages are fetched.
+"""Join pages to a listing, and stop listings that do not end.
 
-Owns the headers that say which listing a server answers from, if it is one of its own, as `envwatch serve` does. A
-served listing is as old as it is: its pages count from when the server asked for it, not from when it was asked. The
-moments of such a listing are read from this machine's monotonic clock, in seconds: no setting of the wall clock moves
-them.
+A relay such as `envwatch serve` answers from a listing fetched earlier; headers give the listing's age. The pages of a
+relayed listing count from the relay's request, not from the poll's request. Times of relayed listings are seconds of
+this machine's monotonic clock, so setting the wall clock moves none.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,9})?", re.ASCII)
 _SLACK_S: Final = 0.1
-"""What the clocks of two machines may differ in over the age of a listing. Listings are 0.9 s or more apart."""
+"""Allowed drift between the clocks of two machines over a listing's age. Listings are 0.9 s or more apart."""
 
 
 def age_in(headers: Mapping[str, str]) -> float | None:
-    """Return the age of the listing in a response, in seconds; None if it has none that can be true."""
+    """Return the age of the listing in a response, in seconds; None without a plausible age."""
     return _seconds(headers, AGE_HEADER)
 
 
 def asked_at_of(response: Response) -> WallMs:
-    """Return the wall clock before a request, or as much earlier as the listing that it was answered from was old."""
+    """Return the wall clock before a request, minus the listing's age."""
     return WallMs(response.asked_at - (age_in(response.headers) or 0.0) * 1000)
 
 
@@ -51,18 +50,23 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class RelayedListing:
-    """The listing that a page was taken from: the server asked for it between two moments."""
+    """A relay's listing; the relay requested the listing between `earliest` and `latest`."""
 
     asked: float
-    """When the page was asked for."""
+    """Time of the page's request."""
     earliest: float
     latest: float
     interval: timedelta | None = None
-    """From one such listing to the next, if the server says so."""
+    """Time between the relay's listings, if known."""
 
     @classmethod
     def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
-        """Return the listing behind a response, by when it was asked for and had come; None if there is none."""
+        """Return the relayed listing behind a response, or None.
+
+        Args:
+            asked: time of the request.
+            answered: time of the response.
+        """
         age_s = age_in(response.headers)
         if age_s is None:
             return None
@@ -70,12 +74,12 @@ class RelayedListing:
         return cls(asked, asked - age_s, answered - age_s, timedelta(seconds=interval_s) if interval_s else None)
 
     def is_surely_after(self, other: RelayedListing) -> bool:
-        """Whether it is a later listing than another one: both cannot have been asked for at one moment."""
+        """Whether this listing is later than `other`: their request times cannot coincide."""
         return self.earliest > other.latest + _SLACK_S
 
 
 def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
-    """Return the listings of some pages, the first one first, as one; None for none."""
+    """Return the relayed listings of several pages, the first page first, merged; None for an empty sequence."""
     if not listings:
         return None
     intervals = [each.interval for each in listings if each.interval is not None]
@@ -88,10 +92,10 @@ def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
 
 
 def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
-    """Return what a snapshot says of the listing that its pages were taken from, given that of the snapshot before.
+    """Return a snapshot's relay information, given the listings of this snapshot and the previous snapshot.
 
-    It is a repetition unless all of its pages are surely later than all pages of the snapshot before: an absence must
-    not be counted twice because it was served twice.
+    The snapshot is a repetition unless all pages are surely later than all previous pages: an absence that was served
+    twice must not count twice.
     """
     if listing is None:
         return None
@@ -100,16 +104,16 @@ def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> 
 
 
 class PageHistory:
-    """The number of pages of the last complete walk, which bounds the next one."""
+    """Page count of the last complete walk, which bounds the next walk."""
 
     def __init__(self) -> None:
         self._last_pages: int | None = None
         self._endless_walks = 0
-        """Walks since the last complete one that had no end."""
+        """Endless walks since the last complete walk."""
 
     @property
     def last_pages(self) -> int | None:
-        """Pages of the last complete walk; None if there is none, or too many walks since had no end."""
+        """Pages of the last complete walk; None before such a walk, or after `ENDLESS_WALKS` endless walks."""
         return self._last_pages if self._endless_walks < limits.ENDLESS_WALKS else None
 
     def note_complete(self, pages: int) -> None:
@@ -117,7 +121,7 @@ class PageHistory:
         self._last_pages, self._endless_walks = pages, 0
 
     def note_failed(self, cause: Cause) -> None:
-        """Note a failed walk; after a walk without a bound, the next one has the bound again."""
+        """Note a failed walk; after an unbounded walk, the next walk is bounded again."""
         if self._endless_walks == limits.ENDLESS_WALKS:
             self._endless_walks = 0
         elif cause is Cause.ENDLESS:
@@ -125,7 +129,7 @@ class PageHistory:
 
 
 class ListingFetch:
-    """One pass over all pages, as far as it got; requests of a walk before, given up for this one, count as well."""
+    """A walk over the pages so far; includes the requests of an abandoned walk `before`."""
 
     def __init__(self, limits: Limits, last_pages: int | None = None, before: ListingFetch | None = None) -> None:
         self._limits = limits
@@ -137,7 +141,7 @@ class ListingFetch:
         self._rejected_ids: set[SafeText] = set()
         self._rejected = 0
         self.rows_read = 0
-        """Rows that have come so far, usable or not."""
+        """Rows so far, including unusable rows."""
         self.requests: int = 0 if before is None else before.requests
         self.received: int = 0 if before is None else before.received
         """Bytes of the bodies on the wire."""
@@ -145,24 +149,23 @@ class ListingFetch:
 
     @property
     def listing(self) -> RelayedListing | None:
-        """The listing that the server took the pages from; None if it answers by itself."""
+        """The relayed listing of the pages; None without a relay."""
         return united(self._listings)
 
     @property
     def is_outrun(self) -> bool:
-        """Whether the newest page is of a later listing than the first one."""
+        """Whether the newest page is of a later listing than the first page."""
         return len(self._listings) > 1 and self._listings[-1].is_surely_after(self._listings[0])
 
     @property
     def pages_read(self) -> int:
-        """Pages that have come so far."""
         return len(self._pages)
 
     def pause(self, since_request_s: float) -> float:
-        """Return the seconds to wait before the next page is requested, so many seconds after the last one.
+        """Return the seconds to wait before the next page, `since_request_s` after the last request.
 
-        There is no pause within the request budget of a minute, nor within the length of the last complete walk. Pages
-        beyond that may be endless, and are spaced.
+        There is no pause within a minute's request budget, nor within the length of the last complete walk. Pages
+        beyond may be endless, and are spaced.
         """
         burst = max(self._limits.requests_per_minute, self._last_pages or 0)
         if self.pages_read < burst:
@@ -179,10 +182,10 @@ class ListingFetch:
         received: int,
         listing: RelayedListing | None = None,
     ) -> str | None:
-        """Add the next page, with what its response said; return the cursor of the one after it, None after the last.
+        """Add the next page; return the cursor of the page after, or None after the last page.
 
         Raises:
-            SourceError: if the listing does not end, or too many of its rows are unusable.
+            SourceError: if the listing does not end, or too many rows are unusable.
         """
         ids_before = self._id_count()
         self._ids.update(row.id for row in page.environments)
@@ -201,7 +204,7 @@ class ListingFetch:
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
-        """Return the listing, after the last page; raise `SourceError` if too many of its rows are unusable."""
+        """Return the complete listing; raise `SourceError` if too many rows are unusable."""
         self._check_rows()
         return Snapshot(
             pages=tuple(self._pages),
@@ -213,11 +216,11 @@ class ListingFetch:
         )
 
     def _id_count(self) -> int:
-        """Return how many different ids there are, of usable and unusable rows."""
+        """Return the number of distinct ids, including unusable rows."""
         return len(self._ids) + len(self._rejected_ids)
 
     def _next(self, page: Page, *, new_rows: int) -> str:
-        """Return the cursor of the next page, if that page can hold new rows."""
+        """Return the next page's cursor; raise `SourceError` if that page cannot hold new rows."""
         number, last = len(self._pages), self._last_pages
         if not page.cursor:
             why = f"page {number} promises more and has no row to go on from"
@@ -232,7 +235,7 @@ class ListingFetch:
         else:
             self._cursors.add(page.cursor)
             return page.cursor
-        self._check_rows()  # unusable rows stop a walk too, and explain it better
+        self._check_rows()  # unusable rows stop a walk too, and are the better explanation
         raise _endless(why)
 
     def _check_rows(self) -> None:
