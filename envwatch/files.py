@@ -1,7 +1,7 @@
-"""Files on disk: private files, a file for all users, exports, and reads of the user's files.
+"""Files on disk: private files, shared files, exports, and reads of the user's files.
 
-Private files have mode 0600, in folders of mode 0700, under any umask. The user's files are read only if regular, up to
-a limit in bytes: a pipe would block until a writer comes, and a device like `/dev/zero` has no end.
+Private files have mode 0600, in folders of mode 0700, under any umask. User files must be regular and within a limit: a
+pipe would block, and `/dev/zero` has no end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def make_private_folder(folder: Path) -> None:
     """Make a folder and missing parents; existing folders stay unchanged.
 
     Raises:
-        OSError: if the folder cannot be made.
+        OSError: on failure.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
@@ -32,14 +32,14 @@ def make_private_folder(folder: Path) -> None:
 def open_private(path: Path, *, follows_link: bool = False) -> int:
     """Open a file for appending, and return the descriptor; missing folders are made.
 
-    Never blocks: a pipe without a reader is an error. The file gets mode 0600, unless the file belongs to another user
-    or the path is a link.
+    Never blocks: a pipe without a reader is an error. The mode becomes 0600, except for links and files of other users.
 
     Args:
-        follows_link: whether to follow a link at `path`, for a path that the user chose; otherwise a link is an error.
+        path: the file.
+        follows_link: follow a link that the user chose; otherwise a link is an error.
 
     Raises:
-        OSError: if the file cannot be opened.
+        OSError: on failure.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     try:
@@ -67,14 +67,14 @@ def _open_itself(path: Path, flags: int) -> int:
 
 
 def _make_private(descriptor: int) -> None:
-    # Devices like /dev/null and foreign files keep their mode, also for root.
+    # Devices and foreign files keep their mode, also for root.
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
         os.fchmod(descriptor, 0o600)
 
 
 def file_signature(path: Path) -> tuple[int, ...]:
-    """Return numbers that change with a file's content, mode or owner; empty if the file is missing."""
+    """Return numbers that change with content, mode or owner; empty without the file."""
     try:
         status = path.stat()
     except OSError:
@@ -83,12 +83,10 @@ def file_signature(path: Path) -> tuple[int, ...]:
 
 
 def set_aside(path: Path, name: str) -> Path:
-    """Rename a file within its folder, replacing an existing file, and return the new path.
-
-    A link itself is renamed; the link's target stays unchanged.
+    """Rename a file or link within the folder, replacing any existing file, and return the new path.
 
     Raises:
-        OSError: if the rename fails; the file is unchanged.
+        OSError: on failure; the file is unchanged.
     """
     aside = path.with_name(name)
     path.replace(aside)
@@ -105,8 +103,8 @@ def write_private(path: Path, data: bytes) -> None:
     """Write a new private file, completely or not at all.
 
     Raises:
-        FileExistsError: if the path exists, even as a dangling link; the existing file is unchanged.
-        OSError: if the write fails; no file is left.
+        FileExistsError: if the path exists, even as a dangling link.
+        OSError: on failure; no file is left.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -121,18 +119,15 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def open_regular(path: Path, *, limit: int | None = None) -> int:
-    """Open a regular file for reading, and return the descriptor; links are followed.
-
-    Args:
-        limit: greatest size in bytes.
+    """Open a regular file of at most `limit` bytes, and return the descriptor; links are followed.
 
     Raises:
-        OSError: if the file cannot be opened, is not regular, or is too large; `strerror` says which.
+        OSError: if the file is unreadable, not regular or too large; see `strerror`.
     """
     # Without O_NONBLOCK, opening a pipe waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        _check(os.fstat(descriptor), limit)  # not the path: the file may have been replaced
+        _check(os.fstat(descriptor), limit)  # the path may lead elsewhere by now
     except OSError:
         os.close(descriptor)
         raise
@@ -140,14 +135,14 @@ def open_regular(path: Path, *, limit: int | None = None) -> int:
 
 
 def read_regular(path: Path, *, limit: int) -> bytes:
-    """Return the content of a regular file; links are followed.
+    """Return a regular file's content; links are followed.
 
     Raises:
-        OSError: if the file cannot be read, is not regular, or exceeds `limit` bytes; `strerror` says which.
+        OSError: if the file is unreadable, not regular or too large; see `strerror`.
     """
     with os.fdopen(open_regular(path, limit=limit), "rb") as file:
         content = file.read(limit + 1)
-    if len(content) > limit:  # the file has grown, or is in /proc, where sizes are 0
+    if len(content) > limit:  # grown meanwhile, or in /proc, where sizes are 0
         raise _too_large(limit)
     return content
 
@@ -170,18 +165,15 @@ _MODE: Final = 0o644
 
 
 class SharedFile:
-    """A file of mode 0644, under any umask, that is replaced atomically.
-
-    Args:
-        path: links are followed, so a link stays a link.
+    """An atomically replaced file of mode 0644, under any umask; a link stays a link.
 
     Raises:
-        OSError: if the path is not a regular file: a device, for example, would be replaced.
+        OSError: if a device or other special file would be replaced.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = Path(os.path.realpath(path))  # `resolve` raises RuntimeError on a loop before Python 3.13
-        # Hidden, and without the suffix by which readers of a folder select files.
+        # Hidden, and without the suffix that readers of a folder look for.
         self._new = self._path.with_name(f".{self._path.name}.{os.getpid()}.new")
         self._written: tuple[int, int] | None = None
         with suppress(FileNotFoundError):
@@ -193,9 +185,9 @@ class SharedFile:
         """Replace the content; the folder must exist.
 
         Raises:
-            OSError: if the write fails; the file is unchanged.
+            OSError: on failure; the file is unchanged.
         """
-        self._new.unlink(missing_ok=True)  # left by a killed process with the same number
+        self._new.unlink(missing_ok=True)  # left by a killed process of the same number
         descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -210,7 +202,7 @@ class SharedFile:
         self._written = (status.st_dev, status.st_ino)
 
     def remove(self) -> None:
-        """Remove the file if this object wrote the file; errors are ignored."""
+        """Remove the file if written by this object; errors are ignored."""
         with suppress(OSError):
             status = self._path.lstat()
             if (status.st_dev, status.st_ino) == self._written:
@@ -225,15 +217,11 @@ def export_here(data: bytes, suffix: str) -> Path:
 def export(data: bytes, folder: Path, suffix: str, now: datetime) -> Path:
     """Write a private file, completely or not at all, and return the path.
 
-    The name is the local time, with a number if the name is taken: no file is overwritten.
-
-    Args:
-        folder: made if missing.
-        suffix: with the dot: `.json`.
-        now: in any zone.
+    The name is the local time, with a number if taken: no file is overwritten. The folder is made if missing; `suffix`
+    includes the dot; `now` has any zone.
 
     Raises:
-        OSError: if the write fails; no file is left.
+        OSError: on failure; no file is left.
     """
     make_private_folder(folder)
     stem = f"envwatch-{in_zone(now):%Y%m%d-%H%M%S}"

@@ -1,7 +1,6 @@
 """Remove secrets from text.
 
-All text goes through `redactor()` before it reaches standard error, the log, a notice on the screen or a crash report,
-including error messages of the server.
+All text for standard error, the log, notices or crash reports passes `redactor()`, including the server's messages.
 """
 
 from __future__ import annotations
@@ -14,26 +13,22 @@ from typing import Final
 from envwatch.model.text import SafeText, clean, composed
 
 KEY: Final = "LETTA_API_KEY"
-"""Also read by Letta's SDK and CLI; the CLI's settings use the same name."""
+"""Also used by Letta's SDK and CLI."""
 
 FRAGMENT: Final = 8
-"""Characters in a row that count as the secret."""
+"""Consecutive characters that count as the secret."""
 
 LIKE_A_KEY: Final = re.compile(r"sk-[\w-]+|(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{20,}")
-"""Matches an argument that may be a key: `sk-…`, or 20 or more letters and digits."""
+"""Matches an argument that may be a key: `sk-…`, or a run of 20 or more with letters and digits."""
 
 _KEY_ANYWHERE: Final = re.compile(r"(?<![A-Za-z0-9])sk-[\w-]{16,}")
-"""Matches a key in any text, even an unused key; Letta's keys begin with `sk-let-`."""
+"""Matches keys in any text; Letta's begin with `sk-let-`."""
 
 _HIDDEN: Final = "…"
 
 
 class Redactor:
-    """Replaces secrets, parts of secrets, and text that looks like a Letta key by `…`.
-
-    Args:
-        secrets: see `learn`.
-    """
+    """Replaces secrets, parts of secrets, and everything like a Letta key by `…`."""
 
     def __init__(self, *secrets: str) -> None:
         self._fragments: set[str] = set()
@@ -41,7 +36,7 @@ class Redactor:
             self.learn(secret)
 
     def learn(self, secret: str) -> None:
-        """Add a secret; a secret shorter than `FRAGMENT` is ignored."""
+        """Add a secret; secrets shorter than `FRAGMENT` are ignored."""
         for spelling in {secret, ascii(secret)[1:-1]}:
             self._fragments.update(spelling[i : i + FRAGMENT] for i in range(len(spelling) - FRAGMENT + 1))
 
@@ -61,11 +56,11 @@ class Redactor:
 
     def lines(self, text: str) -> list[SafeText]:
         """Return the lines of a text, cleaned and redacted."""
-        # Redact twice: cleaning changes some characters, and may produce the secret.
+        # Twice: cleaning changes some characters, and may produce the secret.
         return [composed(self(clean(line))) for line in self(text).splitlines()]
 
 
 @cache
 def redactor() -> Redactor:
-    """Return this process's redactor, which knows the key in the environment, even an invalid key."""
+    """Return this process's redactor, which knows the key in the environment, even if invalid."""
     return Redactor(os.environ.get(KEY, "").strip())

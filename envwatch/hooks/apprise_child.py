@@ -1,6 +1,6 @@
-"""The child process that passes a message to apprise; see `command.apprise_command`.
+"""The child process of `command.apprise_command`.
 
-Addresses hold secrets, and arguments are readable by every user: addresses come on standard input.
+Addresses hold secrets and come on standard input: every user can read arguments.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Run a hook's command without shell or terminal, in a new process group, with bounded output and time.
+"""Run a hook's command in a new process group, with bounded output and time, without shell or terminal.
 
-The command gets a CloudEvent on standard input, and variables. A command may ignore both, print without end, leave
-children behind, or never end.
+A command may ignore the input, print without end, leave children behind, or never end.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _LOOK_S: Final = 0.05
 """Seconds between checks for the command's end: a child may keep the output open."""
 _CHUNK: Final = 1 << 16
 _LOGGED: Final = 500
-"""Logged characters, from the end of the output, where errors stand."""
+"""Characters from the output's end, where errors stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +48,14 @@ class HookCommand:
 
     arguments: Sequence[str]
     environ: Mapping[str, str]
-    """Without secrets of envwatch."""
+    """Holds no secrets except the command's."""
     time_limit: timedelta = limits.HOOK_TIME
     standard_input: Callable[[Message], bytes] = attrgetter("cloud_event")
 
     async def send(self, message: Message) -> SafeText:
         """Run the command once; see `Delivery`."""
         is_over = threading.Event()
-        # asyncio's thread pool is small, and polls use the pool: hanging hooks would fill it.
+        # asyncio's thread pool is small and also serves polls: hanging hooks would fill the pool.
         running = asyncio.ensure_future(run_in_daemon_thread(partial(self._run_to_end, message, is_over)))
         try:
             return await asyncio.shield(running)
@@ -118,7 +117,7 @@ class _Exchange:
 
     @property
     def text(self) -> SafeText:
-        """The end of the output, as a single line."""
+        """The output's end, as a line."""
         lines = bytes(self._output[-4 * _LOGGED :]).decode(errors="replace").split("\n")
         return clean(" | ".join(filter(None, map(str.strip, lines)))[-_LOGGED:])
 
@@ -126,7 +125,7 @@ class _Exchange:
         """Exchange data until the process has ended, or another thread sets `is_over`.
 
         Raises:
-            DeliveryError: if the process runs too long, or prints too much.
+            DeliveryError: if the process runs too long, prints too much, or `is_over` is set.
         """
         ends_at = time.monotonic() + time_limit_s
         while not is_over.is_set():
@@ -162,7 +161,7 @@ class _Exchange:
             raise DeliveryError(f"printed more than {limits.HOOK_OUTPUT_BYTES // 1024} KiB, and was killed")
 
     def close(self) -> None:
-        """Kill the process group of a running process, and close the streams."""
+        """Kill the group of a running process, and close the streams."""
         self._selector.close()
         if self._process.poll() is None:
             with suppress(ProcessLookupError):

@@ -26,7 +26,7 @@ _PAIRS: Final[Mapping[Kind, Kind]] = {**ENDS, Kind.FLAPPING: Kind.STEADY}
 _PRESENCE: Final = LOSSES | RETURNS
 
 _Topic: TypeAlias = tuple[SafeText, SafeText, str]
-"""Profile, environment (empty for the fleet) and aspect; the newest event of a topic replaces older events."""
+"""Profile, environment (empty for the fleet) and aspect; a topic's newest event is true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,24 +34,23 @@ class HookRule:
     """When a hook fires."""
 
     kinds: frozenset[Kind] = frozenset()
-    """Kinds of events; members of a group count separately."""
+    """Members of a group count separately."""
     has_incidents: bool = True
-    """Whether the hook fires when incidents open and resolve."""
+    """Whether opening and resolving incidents fire."""
     matches: Callable[[Event], bool] = field(default=lambda _event: True, compare=False, repr=False)
-    """Whether the filter matches an event's environment at the event; not called for fleet events."""
+    """Whether the filter matches an event's environment as then; not called for fleet events."""
     after: timedelta = timedelta()
-    """How long the cause must last: an incident from the first noticed loss, an event from the discovery."""
+    """How long an incident must last from the first noticed loss, an event from the discovery."""
     cooldown: timedelta = timedelta()
-    """Least time between messages about the same environment and kind."""
+    """Least time between messages about an environment and kind."""
 
 
 class Fired(NamedTuple):
-    """A message that a hook must send now."""
+    """A message to send now."""
 
     subject: Event | Incident
     """A group has only the members that concern the hook."""
     is_resolved: bool = False
-    """Whether the incident is over."""
 
 
 class _Waiting(NamedTuple):
@@ -59,7 +58,7 @@ class _Waiting(NamedTuple):
 
     event: Event
     group: Event | None
-    """The outermost group of the event."""
+    """The outermost group."""
     since: MonotonicS
 
 
@@ -75,7 +74,7 @@ class HookState:
     """Time of the newest message by topic and kind, during the cooldown."""
 
     def apply(self, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the next state and the messages that fire, after a change or after mere time."""
+        """Return the next state and the messages that fire, after a change or the mere passing of time."""
         now = changes.now
         state, incidents = _after_incidents(self, changes, monitor) if self.rule.has_incidents else (self, [])
         state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now)
@@ -118,17 +117,17 @@ def _with_row(loss: Event, monitor: Monitor) -> Event:
 
 
 def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> HookState:
-    """Return the state with new waiting events; newer events cancel events that they undo."""
+    """Return the state with new events, without events that newer events undo."""
     if not state.rule.kinds or not events:
         return state
     waiting = dict(state.waiting)
     for event, group in leaves(events):
         topic = _topic_of(event)
         before = waiting.get(topic)
-        # An environment first lost, then gone, counts from the first event.
+        # An environment lost, then gone, counts from the first event.
         is_longer = before is not None and {event.kind, before.event.kind} <= LOSSES
         if before is not None and _undoes(event, before.event):
-            del waiting[topic]  # neither event lasted, so neither is sent
+            del waiting[topic]  # neither lasted, so neither is sent
         elif event.kind in state.rule.kinds and (event.id is None or state.rule.matches(event)):
             waiting[topic] = _Waiting(event, group, before.since if before and is_longer else at)
         elif not is_longer:
@@ -137,7 +136,7 @@ def _with_events(state: HookState, events: Iterable[Event], at: MonotonicS) -> H
 
 
 def _due(state: HookState, monitor: Monitor, now: Clocks) -> tuple[HookState, list[Fired]]:
-    """Return the state without due events, and the due messages; events of a group form one message."""
+    """Return the state without due events, and the due messages, at most one per group."""
     waiting, sent = dict(state.waiting), dict(state.sent)
     classify_loss = monitor.loss_classifier(now)
     groups: dict[int, tuple[Event | None, list[Event]]] = {}
@@ -180,7 +179,7 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Return whether the environment is loud, and a loss still alerting."""
+    """Return whether the environment is loud, or a loss still alerts."""
     if event.id is None:
         return True
     if event.kind in LOSSES:

@@ -1,7 +1,7 @@
-"""The messages of hooks: CloudEvent, variables, PagerDuty event, summary and text; also `Delivery` and `DeliveryError`.
+"""The messages of hooks, in every form; the protocol of delivery.
 
-Formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. All text is cleaned, and lists of names are
-bounded: 500 environments lost together give a short message.
+Formats: CloudEvents 1.0 (structured JSON), PagerDuty Events API v2. All text is cleaned, and lists are bounded: 500
+environments lost together give a short message.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 _NAMES: Final = 20
-"""Environments named in a text."""
+"""In a text."""
 _LISTED: Final = 1_000
-"""Environments listed in an incident's CloudEvent: some 200 KiB."""
+"""In an incident's CloudEvent: some 200 KiB."""
 _SUMMARY_CELLS: Final = 1_000
 """PagerDuty takes 1,024 characters of a summary."""
 
@@ -47,18 +47,16 @@ class Message:
     """A message in every form."""
 
     summary: SafeText
-    """A single line."""
     text: str
     """Lines for people: names and reasons."""
     cloud_event: bytes
     variables: Mapping[str, SafeText]
     """`ENVWATCH_*`."""
     pagerduty: Mapping[str, object] | None = None
-    """Event of the Events API v2, without the routing key; None without an incident."""
+    """Without the routing key; None without an incident."""
     incident: SafeText | None = None
-    """Id of the opening or resolved incident; None for events."""
+    """None for events."""
     is_resolved: bool = False
-    """Whether the incident is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +64,10 @@ class Context:
     """The origin of a message."""
 
     source: str
-    """The CloudEvents `source`, see `cloud_events.source_of`."""
+    """See `cloud_events.source_of`."""
     host: str
     profile: str
-    """Name for `--profile`; empty without such a profile in the configuration."""
+    """Empty if the configuration has no such profile."""
 
 
 def message_of(fired: Fired, hook: SafeText, context: Context, monitor: Monitor, now: Clocks) -> Message:
@@ -227,13 +225,13 @@ def _lines(leaves: tuple[Event, ...]) -> str:
 
 
 class DeliveryError(Exception):
-    """A failed delivery; the text is a single line.
+    """A failed delivery; the text is a line.
 
     Args:
         why: continues a sentence after the hook's name.
-        is_final: whether no later try can succeed.
-        wait: the receiver's requested wait.
-        output: the command's output.
+        is_final: no later try can succeed.
+        wait: requested by the receiver.
+        output: printed by a command.
     """
 
     def __init__(
@@ -249,7 +247,7 @@ class Delivery(Protocol):
     """Delivers messages to a program or web service."""
 
     async def send(self, message: Message) -> SafeText:
-        """Deliver a message; return text for the log, perhaps empty. Cancelling ends delivery at once.
+        """Deliver a message; return text for the log. Cancelling ends delivery at once.
 
         Raises:
             DeliveryError: if delivery fails.

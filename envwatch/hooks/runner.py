@@ -1,11 +1,11 @@
 """Deliver the messages of all hooks. Each hook has a queue and a worker, so a hanging hook delays no other hook.
 
-The queue has one entry per incident, with the incident's newest state. An opening stays queued until delivery, or until
-the incident is over. Other messages have a time limit. The number of events is bounded.
+The queue has one entry per incident, with the newest state. An opening stays queued until delivery or the incident's
+end. Other messages have a time limit; the number of events is bounded.
 
-After a failure the whole hook rests, because the receiver is down: a random time below a bound that doubles with each
-failure. The failed message goes to the end of the queue. The first success ends the rest. A new opening is tried at
-once, even during the rest. A failure of this first try does not lengthen the rest.
+After a failure the receiver is down, so the whole hook rests: a random time below a doubling bound. The failed message
+goes to the end of the queue. A success ends the rest. A new opening is tried at once; failure of this first try does
+not lengthen the rest.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class HookReport(NamedTuple):
     text: SafeText
     is_failure: bool = False
     is_news: bool = False
-    """Whether the line is for people, not only for the log: a streak of failures begins, lasts, or ends."""
+    """Whether the line is for people too: a streak of failures begins, lasts, or ends."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +59,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _HookQueue:
-    """A hook's messages and current streak of failures."""
+    """A hook's messages and streak of failures."""
 
     name: SafeText
     delivery: Delivery
@@ -70,7 +70,7 @@ class _HookQueue:
     """Ids of incidents with a delivered opening and no delivered end."""
     rests_until: MonotonicS = _NO_REST
     failures: int = 0
-    """Failed tries since the last success."""
+    """Since the last success."""
     failed_since: Clocks | None = None
     """Time of the first of these failures."""
     is_failing: bool = False
@@ -79,11 +79,9 @@ class _HookQueue:
     """Events dropped from a full queue since the last success."""
     has_news: asyncio.Event = field(default_factory=asyncio.Event)
     is_idle: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while no message waits or is being sent."""
 
     @property
     def unsent(self) -> list[Message]:
-        """The messages neither delivered nor given up."""
         entries = self.waiting if self.sending is None else (self.sending, *self.waiting)
         return [entry.message for entry in entries]
 
@@ -92,12 +90,11 @@ class _HookQueue:
         return next(found, None)
 
     def has_opened(self, incident: SafeText | None) -> bool:
-        """Whether the receiver knows of an incident, or may soon, because the opening is being sent."""
+        """Return whether the receiver knows of an incident, or may soon, because the opening is being sent."""
         is_sending = self.sending is not None and self.sending.is_opening and self.sending.message.incident == incident
         return is_sending or incident in self.opened
 
     def next_entry(self, now: MonotonicS) -> _Entry | None:
-        """Return the entry to try now, or None."""
         new_openings = (entry for entry in self.waiting if entry.is_opening and not entry.is_tried)
         first = self.waiting[0] if self.waiting and now >= self.rests_until else None
         return next(new_openings, first)
@@ -109,7 +106,6 @@ class _HookQueue:
         return MonotonicS(min(self.rests_until, self.failed_since.monotonic + _FAILING_AFTER_S))
 
     def settle(self) -> None:
-        """Update `is_idle`."""
         if self.waiting or self.sending is not None:
             self.is_idle.clear()
         else:
@@ -119,8 +115,7 @@ class _HookQueue:
 class Runner:
     """The queues and workers of all hooks; leaving the context gives waiting messages the time `farewell`.
 
-    Args:
-        report: called with each line; must not wait.
+    `report` must not wait.
     """
 
     def __init__(
@@ -159,8 +154,8 @@ class Runner:
     def put(self, hook: SafeText, message: Message) -> None:
         """Queue a message for a hook; never waits.
 
-        A message about an incident replaces the incident's waiting message. An event is dropped, counted and reported
-        if the queue is full.
+        An incident's message replaces the waiting message. An event is dropped, counted and reported if the queue is
+        full.
         """
         hook_queue, now = self._hook_queues[hook], self._now()
         earlier = hook_queue.entry_of(message.incident)
@@ -186,7 +181,7 @@ class Runner:
         return self._hook_queues[hook].unsent
 
     def failing(self) -> Mapping[SafeText, WallMs]:
-        """Return the hooks that have failed for `limits.HOOK_FAILING_AFTER`, with the time of the first failure.
+        """Return the hooks that have failed for `limits.HOOK_FAILING_AFTER`, with the first failure's time.
 
         A hook counts as failing until the next delivery.
         """
@@ -221,7 +216,7 @@ class Runner:
                 await hook_queue.has_news.wait()
 
     async def _try(self, hook_queue: _HookQueue, entry: _Entry, *, does_rest: bool) -> None:
-        """Try to deliver a message once; a cancelled try leaves the message unsent."""
+        """Try a message once; a cancelled try leaves the message unsent."""
         hook_queue.waiting.remove(entry)
         hook_queue.sending = entry
         try:
@@ -252,7 +247,7 @@ class Runner:
         hook_queue.rests_until = _NO_REST
 
     def _note_failure(self, hook_queue: _HookQueue, entry: _Entry, error: DeliveryError, *, does_rest: bool) -> None:
-        """Let the hook rest, requeue the message unless final, and give up old messages."""
+        """Let the hook rest, requeue the message if sensible, and give up old messages."""
         now = self._runtime.clocks()
         if not does_rest:
             hook_queue.rests_until = MonotonicS(now.monotonic + self._rest_after(error, hook_queue.failures))

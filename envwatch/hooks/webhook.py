@@ -1,7 +1,7 @@
 """Requests to web services: hook messages and pings of a dead man's switch, bounded in time and size.
 
-Address, proxy and certificates follow `network_settings`. Redirects are not followed, cookies not kept, and Letta's key
-is never sent. Messages name only the host: the rest of the address may be a secret.
+Address, proxy and certificates follow `network_settings`. No redirects, no cookies, never Letta's key. Errors name only
+the host: the rest of the address may be a secret.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
 
 _BODY_BYTES: Final = 4096
-"""Bytes read of a refusal's body."""
+"""Of a refusal."""
 _LONGEST_WORDS: Final = 200
 
 
@@ -50,7 +50,7 @@ class WebService:
     url: httpx.URL
     environ: Mapping[str, str]
     time_limit: timedelta = limits.HOOK_TIME
-    """Limit of a whole request; httpx limits single operations."""
+    """Of a whole request; httpx limits single operations."""
     key: SecretStr | None = None
     """PagerDuty's routing key; for other services, sent as `Authorization: Bearer`."""
     is_pagerduty: bool = False
@@ -123,7 +123,7 @@ class WebService:
         )
 
     async def _body_of(self, response: httpx.Response) -> bytes:
-        """Return the body of a refusal within a quarter of the time limit: the status alone suffices."""
+        """Return a refusal's body within a quarter of the time limit: the status alone suffices."""
         body = bytearray()
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(self.time_limit.total_seconds() / 4):

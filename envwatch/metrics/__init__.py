@@ -1,4 +1,1 @@
-"""Metrics for Prometheus: the state of the fleet and of polls, in Prometheus's text formats.
-
-Pure: a monitor, poll counts and a moment give bytes.
-"""
+"""Metrics for Prometheus: a monitor, poll counts and a moment give text."""

@@ -1,8 +1,7 @@
-"""The text that Prometheus scrapes: all series of a moment, in the text format or OpenMetrics.
+"""The text that Prometheus scrapes, in the text format or OpenMetrics.
 
-Poll counts begin at zero with each start. While a profile is blind, and before the first listing, the profile's
-environments have no series, since a value would freeze. Connection ids are no labels: each reconnect would begin new
-series.
+Poll counts begin at zero with each start. While a profile is blind, and before the first listing, environments have no
+series, since a value would freeze. Connection ids are no labels: each reconnect would begin new series.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 
 SUCCESS: Final = "success"
-"""The result of a complete listing; failures use their cause."""
+"""Of a complete listing; failures use their cause."""
 
 
 def _result_of(cause: Cause) -> str:
@@ -46,7 +45,7 @@ def _result_of(cause: Cause) -> str:
 
 
 RESULTS: Final = (SUCCESS, *map(_result_of, Cause))
-"""Every result, so that all counters exist at zero before the first poll."""
+"""All counters exist at zero before the first poll."""
 
 BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, inf)
 """Upper bounds of the buckets. A page takes 0.1 to 0.5 s; a request is given up after 10 s."""
@@ -78,7 +77,7 @@ _NO_POLLS: Final = ProfilePolls()
 
 @dataclass(frozen=True, slots=True)
 class PollCounts:
-    """The polls of all profiles since the start."""
+    """Polls of all profiles since the start."""
 
     by_profile: Mapping[SafeText, ProfilePolls] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -90,18 +89,17 @@ class PollCounts:
         return replace(self, by_profile=MappingProxyType({**self.by_profile, profile: polls}))
 
     def for_profile(self, profile: SafeText) -> ProfilePolls:
-        """Return a profile's counts, zero before the first poll."""
+        """Return a profile's counts."""
         return self.by_profile.get(profile, _NO_POLLS)
 
 
 LARGEST: Final = 2000
-"""Default number of environments with series."""
+"""Environments with series."""
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 NO_HOOKS: Final[Mapping[SafeText, bool]] = MappingProxyType({})
-"""For a process without hooks."""
 
 _UNKNOWN: Final = "unknown"
 
@@ -117,10 +115,8 @@ def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
 ) -> tuple[bytes, str]:
     """Return all series of a moment and the content type.
 
-    Args:
-        hooks: for each hook of this process, whether the hook is failing.
-        largest: environments with series, over all profiles.
-        accept: the request's `Accept` header, which selects OpenMetrics or the text format.
+    `hooks` says which hooks of this process are failing. At most `largest` environments have series, over all profiles.
+    The request's header `accept` selects OpenMetrics or the text format.
     """
     collector = _Families(families(monitor, polls, now, largest, hooks))
     if "application/openmetrics-text" in accept:
@@ -130,7 +126,7 @@ def exposition(  # noqa: PLR0913 - the parts of a moment, and two wishes
 
 
 class _Families(Collector):
-    """Families of a moment, as the encoders take them."""
+    """Families of a moment, for the encoders."""
 
     def __init__(self, of_the_moment: Iterable[Metric]) -> None:
         self._families = of_the_moment
@@ -202,7 +198,6 @@ def _of_polls(monitor: Monitor, polls: PollCounts, now: Clocks) -> Iterator[Metr
 
 
 def _buckets(polls: ProfilePolls) -> Iterator[tuple[str, float]]:
-    """Yield each bound with the number of polls up to that bound."""
     count = 0
     for bound, more in zip(BOUNDS_S, polls.durations, strict=True):
         count += more

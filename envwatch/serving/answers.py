@@ -1,7 +1,6 @@
 """Answers to viewers' requests for a profile: status, headers and body.
 
-Headers give the listing's age. Bodies are encoded, compressed and tagged once for all viewers with the same query; the
-cache holds only bodies that can be made again.
+Headers give the listing's age. Bodies are encoded, compressed and tagged once per query, for all viewers.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ WALKS_KEPT: Final = 20_000
 LARGEST_PAGE: Final = 1_000
 """Rows; a larger `limit` is silently reduced."""
 CACHED_BYTES: Final = 8 << 20
-"""Limit for a listing's bodies and queries: 10,000 rows in pages of 100 take 2 MB compressed."""
+"""Bytes of a listing's bodies and queries: 10,000 rows in pages of 100 take 2 MB compressed."""
 
 _GZIP_LEVEL: Final = 1
 _GZIP_WBITS: Final = 31
@@ -63,7 +62,7 @@ class Body:
 
     content: bytes
     tag: str
-    """Entity tag: equal only for equal JSON."""
+    """Equal only for equal JSON."""
     is_gzip: bool = False
 
     @classmethod
@@ -83,7 +82,7 @@ class _Entry:
     made_at: float = -inf
     """Start of validity, in ms of upstream's clock."""
     oldest_beat_at: float | None = None
-    """The entry is valid until this heartbeat is too old; None without a time limit."""
+    """Valid until this heartbeat is too old; None without a time limit."""
 
     def holds(self, now_ms: float) -> bool:
         if self.oldest_beat_at is None:
@@ -96,13 +95,12 @@ class PageBodies:
 
     def __init__(self, listing: ServedListing, cached_bytes: int = CACHED_BYTES) -> None:
         self.cached = 0
-        """Bytes in the cache."""
         self.listing = listing
         """The newest listing with these rows."""
         self.replaced_at: float = inf
-        """Arrival of a listing with different rows, in monotonic seconds; infinite for the newest listing."""
+        """Monotonic second of the next listing with different rows; infinite for the newest listing."""
         self._walks: dict[tuple[str, str], None] = {}
-        """Pairs of reader and id of a page's last row, the oldest pair first."""
+        """Pairs of reader and last row's id, the oldest first."""
         self._cached_bytes = cached_bytes
         self._entries: dict[tuple[str, bool], _Entry] = {}
         """By query and gzip, least recently used first."""
@@ -113,14 +111,11 @@ class PageBodies:
         return bool(self._walks)
 
     def is_walked_by(self, reader: str, cursor: str) -> bool:
-        """Return whether a reader got a page whose last row has the id `cursor`."""
+        """Return whether a reader got a page that ends with the row `cursor`."""
         return (reader, cursor) in self._walks
 
     def body(self, query: str, now_ms: float, *, may_be_gzip: bool, readers: Sequence[str] = ()) -> Body:
-        """Return the body of the page for a URL's query, at a moment of upstream's clock.
-
-        Args:
-            readers: readers whose walk gets the page's last row.
+        """Return the page's body, at a moment of upstream's clock, and note the page for each of `readers`.
 
         Raises:
             RefusedError: for a bad parameter (400).
@@ -174,9 +169,9 @@ _RETRY_AT_MOST_S: Final = 30
 _RETRY_WHILE_STOPPING_S: Final = 5.0
 """A restart takes no longer."""
 _EARLIER_KEPT: Final = 2
-"""Earlier listings kept for viewers' unfinished walks."""
+"""Earlier listings kept for unfinished walks."""
 _EARLIER_KEPT_S: Final = 60.0
-"""How long a replaced listing is kept: a walk takes 30 s at most."""
+"""A walk takes 30 s at most."""
 _LAST_DATE_S: Final = 253_402_300_799
 """The end of the year 9999."""
 
@@ -203,15 +198,15 @@ class Request:
     accept: str = ""
     authorization: str = ""
     address: str = ""
-    """The client's address."""
+    """Of the client."""
     connection: str = ""
-    """The client's address and port."""
+    """Address and port of the client."""
     viewer: str = ""
     """The token's name, set after authentication; contains no space."""
 
     @property
     def readers(self) -> tuple[str, str]:
-        """Connection and viewer: a client may spread a walk over several connections."""
+        """Connection and viewer: a walk may use several connections."""
         return f"{self.viewer} {self.connection}", self.viewer
 
 
@@ -227,19 +222,18 @@ class Answer:
 class ProfileEndpoint:
     """The newest state of a profile, and the answers; for a single thread.
 
-    During a quarantine, viewers get the last listing before the quarantine. A walk stays within a single listing: a
-    cursor leads back to the listing of the cursor's page.
+    A quarantine does not change the served listing. A walk stays within a listing: a cursor leads back to the listing
+    of the cursor's page.
     """
 
     def __init__(self) -> None:
         self._profile_state: ProfileState | None = None
         self._pages: PageBodies | None = None
-        """Pages of the newest believed listing."""
         self._earlier: list[PageBodies] = []
-        """Pages of earlier listings that a viewer has begun to read, the newest first."""
+        """Earlier listings that a viewer has begun to read, the newest first."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
-        """Ids of the silences in force when the marks were made."""
+        """Ids of the silences in force at the marks' making."""
         self._is_ending = False
 
     def update(
@@ -247,7 +241,7 @@ class ProfileEndpoint:
     ) -> None:
         """Apply an update of the monitor; `outcome` is None if only time has passed."""
         listed = outcome if isinstance(outcome, Listed) else None
-        # A relay's repeated listing is not checked for absences, so the first copy stays.
+        # A relay's repeated listing is not checked for absences: keep the first copy.
         if listed is not None and listed.snapshot.is_repeat and self._has_believed_as_many_as(profile_state):
             listed = None
         if profile_state.quarantine is not None:
@@ -264,7 +258,7 @@ class ProfileEndpoint:
 
     @property
     def listing(self) -> ServedListing | None:
-        """The newest believed listing; None before the first."""
+        """The newest believed listing, if any."""
         return None if self._pages is None else self._pages.listing
 
     def end(self) -> None:
@@ -285,7 +279,7 @@ class ProfileEndpoint:
         now: Clocks,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> Answer:
-        """Return an answer independent of listings, with the usual `Date`."""
+        """Return an answer independent of listings."""
         content = json.dumps(body, separators=(",", ":")).encode()
         return Answer(
             status, (_CONTENT_TYPE, *headers, _VARY, _CACHE_CONTROL, _date(self._profile_state, now.wall)), content
@@ -388,7 +382,7 @@ def _why(what: str, profile_state: ProfileState | None) -> str:
 
 
 def _date(profile_state: ProfileState | None, wall: WallMs) -> tuple[str, str]:
-    """Return the `Date` header: upstream's clock, so that viewers compute as if upstream had answered."""
+    """Return upstream's clock as `Date`: viewers compute as if upstream had answered."""
     at = wall if profile_state is None else profile_state.clock.server_time(wall)
     return "Date", formatdate(min(max(at // 1000, 0), _LAST_DATE_S), usegmt=True)
 

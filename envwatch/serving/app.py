@@ -1,6 +1,6 @@
 """The routes of `envwatch serve` as an ASGI application: paths, tokens and refusals.
 
-Everything runs in the server's thread, except the making of metrics. Requests are counted instead of logged.
+Everything runs in the server's thread, except making metrics. Requests are counted instead of logged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ IS_VIEWER: Final = "is_viewer"
 
 _HEALTH: Final = {"version": f"envwatch-{__version__}", "status": "ok"}
 _METRICS_KEPT_S: Final = 1.0
-"""How long metrics are reused: the most expensive answer, and no scraper asks as often."""
+"""Metrics are the most expensive answer, and no scraper asks as often."""
 
 
 Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
@@ -56,8 +56,10 @@ class ServingApp:
     """The whole application.
 
     Args:
-        endpoints: by profile; a single profile is also served without a name in the path.
-        note: called with a line for the log.
+        endpoints: by profile; a single profile also has paths without a name.
+        tokens: by profile.
+        clocks: reads this machine's clocks.
+        note: logs a line.
         metrics: None without metrics.
     """
 
@@ -70,7 +72,7 @@ class ServingApp:
         metrics: Metrics | None = None,
     ) -> None:
         self.tokens = tokens
-        """Tokens by profile; replaced after a file has changed."""
+        """By profile; replaced after a file has changed."""
         self._statuses, self._viewers = Counter[int](), Counter[str]()
         """Answers by status and requests by token name, since the last `take_counts`."""
         self._endpoints = endpoints
@@ -81,7 +83,7 @@ class ServingApp:
         self._metrics = metrics
         self._metrics_lock = asyncio.Lock()
         self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
-        """The newest metrics and their time, by `Accept`."""
+        """By `Accept`."""
         routes = {
             LISTING_PATH: self._listing,
             f"{LISTING_PATH}/{{rest:path}}": self._listing,
@@ -100,7 +102,7 @@ class ServingApp:
         await self._router(scope, receive, send)
 
     def take_counts(self) -> SafeText:
-        """Return the counts of answers and requests since the last call, for people."""
+        """Return and reset the counts, for people."""
         statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(self._statuses.items()))
         viewers = ", ".join(f"{name} {count:,}" for name, count in self._viewers.most_common(10))
         self._statuses.clear()
@@ -161,7 +163,7 @@ class ServingApp:
         return self._endpoints[profile].answer(replace(request, path=path), now)
 
     def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
-        """Return the refusal of a path without a profile, with the paths that the token opens."""
+        """Return the refusal of a path without a profile, with the token's paths."""
         own = [name for name, tokens in self.tokens.items() if tokens.name_of(request.authorization) is not None]
         self._admit([own[0] if own else self._first], request, now)
         paths = " or ".join(f"{PROFILES_PATH}/{name}" for name in own)
@@ -173,7 +175,7 @@ class ServingApp:
             raise RefusedError(HTTPStatus.NOT_FOUND, {"error": "there are no series: they need the extra `metrics`"})
         if request.method not in {"GET", "HEAD"}:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, {"error": HTTPStatus.METHOD_NOT_ALLOWED.phrase})
-        # Made once for simultaneous scrapers, in a thread, so that viewers do not wait.
+        # Made once for simultaneous scrapers, in a thread: viewers must not wait.
         async with self._metrics_lock:
             made_at, made = self._kept_metrics.get(request.accept, (None, None))
             if made_at is None or made is None or now.monotonic - made_at >= _METRICS_KEPT_S:
@@ -186,7 +188,7 @@ class ServingApp:
         """Authenticate a request for all given profiles.
 
         Raises:
-            RefusedError: for a wrong token (401), or too many wrong tokens from the address (429).
+            RefusedError: for a wrong token (401), or too many from the address (429).
         """
         names = [self.tokens[profile].name_of(request.authorization) for profile in profiles]
         if (viewer := names[0]) is not None and None not in names:

@@ -1,7 +1,4 @@
-"""Where the server listens: addresses, the socket, and the TLS certificate.
-
-The socket limits TLS handshakes. A renewed certificate is read again.
-"""
+"""Addresses, the listening socket, and the TLS certificate."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ _ADDRESS: Final = re.compile(r"(?:(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F:.]+)\]|loc
 
 
 class ServerError(Exception):
-    """The server cannot start or continue; the message is a line with the reason, without a token."""
+    """The server cannot start or continue; the message is a line without a token."""
 
 
 class Address(NamedTuple):
@@ -52,8 +49,7 @@ class Address(NamedTuple):
 def address_of(text: object) -> Address:
     """Parse an address with a port: `127.0.0.1:8283`, `[::1]:8283`, `localhost:8283`.
 
-    IPv4 addresses written as IPv6 (`::ffff:127.0.0.1`) are refused: Python versions disagree whether such an address is
-    loopback.
+    IPv4 written as IPv6 (`::ffff:127.0.0.1`) is refused: Python versions disagree whether that is loopback.
 
     Raises:
         ValueError: the message is the end of a sentence.
@@ -71,14 +67,14 @@ def address_of(text: object) -> Address:
 
 
 class ListeningSocket(socket.socket):
-    """A listening socket that limits TLS handshakes; the oldest are ended first.
+    """A listening socket that limits TLS handshakes, ending the oldest first.
 
     asyncio creates a connection's protocol only after the handshake, so handshakes are counted here. A viewer's
     handshake takes milliseconds; an endless handshake lasts until the timeout.
     """
 
     def __init__(self, listening: socket.socket) -> None:
-        """Take over a socket, which cannot be used any more."""
+        """Take over a socket, which becomes unusable."""
         super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
         self.most_handshakes: Callable[[], int] | None = None
         """Returns the greatest number of handshakes; None without TLS."""
@@ -108,7 +104,7 @@ class ListeningSocket(socket.socket):
 
 
 def listen(address: Address) -> ListeningSocket:
-    """Return a socket that listens at an address.
+    """Return a listening socket.
 
     Raises:
         ServerError: if listening fails.
@@ -124,14 +120,13 @@ def listen(address: Address) -> ListeningSocket:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ServerError(f"cannot listen at {address}: {reason}") from None
     # Inherited by connections. Without TCP_NODELAY a body waits for the acknowledgement of the head, which clients
-    # delay by
-    # 40 ms; asyncio sets the option only on sockets created with the number of TCP.
+    # delay by 40 ms; asyncio sets the option only on sockets created with the number of TCP.
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ListeningSocket(found)
 
 
 class Certificate:
-    """A certificate chain and key in PEM files, perhaps the same file.
+    """A certificate chain and key in PEM files, perhaps a single file.
 
     Raises:
         ServerError: if the files cannot be used.
@@ -142,7 +137,6 @@ class Certificate:
         self._key = key
         self._signature: list[tuple[int, ...]] | None = self._signed()
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        """For the server."""
         self._load(self.context)
 
     def is_renewed(self) -> bool:
@@ -162,8 +156,7 @@ class Certificate:
         """Load the files for new connections; call in the server's thread.
 
         Raises:
-            ServerError: if the files have changed since `is_renewed` and cannot be used; the next `is_renewed` tries
-                again.
+            ServerError: if the files cannot be used; `is_renewed` then tries again.
         """
         try:
             self._load(self.context)

@@ -1,8 +1,7 @@
 """A listing to serve: upstream's rows, each as JSON bytes.
 
-The server does not judge rows: viewers do. Unchanged rows are shared between listings. The serving host's
-acknowledgements and silences are an extra field of a row, which stock clients ignore. No viewer's verdict depends on
-the field.
+Viewers judge rows, not the server. Listings share unchanged rows. The host's acknowledgements and silences are an extra
+field of a row, which stock clients ignore and no verdict uses.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 
 SharedMark: TypeAlias = "Mapping[str, JsonValue]"
-"""The extra field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
+"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
 SharedMarks: TypeAlias = "Mapping[SafeText, SharedMark]"
 """By environment id; only environments with an acknowledgement or a silence."""
@@ -52,7 +51,7 @@ class SharedState:
     """Acknowledgements and silences of the serving host."""
 
     name: SafeText = EMPTY
-    """The host's name, from the setting `serve_name`."""
+    """The setting `serve_name`."""
     acks: Acks = field(default_factory=lambda: NO_ACKS)
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
 
@@ -89,10 +88,10 @@ def _instant(at: float) -> float:
 
 
 PAGE_BYTES: Final = 4 << 20
-"""Greatest page; a larger page ends early. envwatch reads 8 MiB, usual rows take 2 KB."""
+"""A larger page ends early. envwatch reads 8 MiB, usual rows take 2 KB."""
 
 _GONE_KEPT_S: Final = 60.0
-"""How long a gone row still marks a place: a walk takes 30 s at most."""
+"""How long a gone row marks a place: a walk takes 30 s at most."""
 
 _NULL_IF_UNREADABLE: Final = ("connectionId", "connectedAt", "lastHeartbeat", "firstSeenAt", "lastSeenAt", "podId")
 _UNKNOWN: Final = Environment(
@@ -111,12 +110,11 @@ class ServedRow:
 
     environment: Environment
     id: str
-    """Upstream's spelling, which is also the cursor."""
+    """Upstream's spelling, also the cursor."""
     mark: SharedMark | None
     data: bytes
-    """The row as JSON."""
     is_readable: bool = True
-    """Whether upstream's row was readable; if not, `environment` is the last known state."""
+    """If not, `environment` is the last known state."""
 
     def is_online(self, now_ms: float) -> bool:
         """Return the official rule's result at a moment of upstream's clock."""
@@ -139,7 +137,7 @@ class ServedListing:
     asked: Clocks
     """Time of the request to upstream."""
     rows: tuple[ServedRow, ...]
-    """In upstream's order, a row per id; unreadable rows stand at the end."""
+    """In upstream's order, a row per id; unreadable rows last."""
     in_doubt: tuple[ServedRow, ...]
     """Absent rows that may exist, from an earlier listing."""
     gone: Mapping[str, _Gone] = field(default_factory=dict)
@@ -153,7 +151,7 @@ class ServedListing:
         previous: ServedListing | None = None,
         marks: SharedMarks = NO_SHARED_MARKS,
     ) -> ServedListing:
-        """Return the listing of a poll; `profile_state` is the state after the poll."""
+        """Return a poll's listing; `profile_state` is the state after the poll."""
         snapshot = outcome.snapshot
         known = {} if previous is None else previous.by_key()
         received_ids = ChainMap(*(dict(page.received_ids) for page in snapshot.pages if page.received_ids))
@@ -161,7 +159,7 @@ class ServedListing:
 
         def id_of(key: SafeText) -> str:
             id_ = received_ids.get(key) or (known[key].id if key in known else key)
-            while id_ in taken:  # received as an id, and also made by cleaning an id that cannot be sent
+            while id_ in taken:  # also made by cleaning an id that cannot be sent
                 id_ = clean_key(id_)
             taken.add(id_)
             return id_
@@ -175,7 +173,7 @@ class ServedListing:
 
     @cached_property
     def places(self) -> Mapping[str, int]:
-        """Index of each row, by served id."""
+        """By served id."""
         return {row.id: place for place, row in enumerate(self.rows)}
 
     @cached_property
@@ -204,10 +202,7 @@ class ServedListing:
         return self.rows == other.rows and self.in_doubt == other.in_doubt
 
     def page(self, params: PageParams, now_ms: float) -> tuple[list[ServedRow], bool]:
-        """Return a page, and whether more rows follow.
-
-        An unknown cursor starts from the top.
-        """
+        """Return a page, and whether more rows follow; an unknown cursor starts from the top."""
         rows, has_next_page = page_of_rows(self._wanted(params, now_ms), params.limit)
         size = 0
         for count, row in enumerate(rows):
@@ -229,14 +224,13 @@ class ServedListing:
                 yield row
 
     def _first_after(self, cursor: str | None) -> int:
-        """Return the index of the first row after a cursor, 0 for an unknown cursor."""
         if cursor is not None and cursor not in self.places and cursor in self.gone:
             cursor = self.gone[cursor].after
         return 0 if cursor is None else self.places.get(cursor, -1) + 1
 
 
 def _gone(before: ServedListing, listed: set[str], now: MonotonicS) -> Mapping[str, _Gone]:
-    """Return recently gone rows with their nearest listed predecessors."""
+    """Return recently gone rows with the nearest listed row before each."""
     missing = before.places.keys() - listed
     gone: dict[str, _Gone] = {}
     if missing:
@@ -266,9 +260,9 @@ def _served(row: Environment, id_: str, mark: SharedMark | None, before: ServedR
 
 
 def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:
-    """Return a row without state, which viewers that check rows set aside.
+    """Return a row without state, which viewers set aside.
 
-    Without this row, a viewer would take the environment for gone.
+    Without any row, a viewer would take the environment for gone.
     """
     if before is not None and not before.is_readable:
         return before

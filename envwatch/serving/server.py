@@ -1,8 +1,7 @@
 """The HTTP server of `envwatch serve`: thread, connections, graceful end.
 
-A separate thread with an event loop keeps viewers from delaying polls. `Connection` stands between a transport and
-uvicorn's HTTP protocol: counts bytes, and notes the start of a request and the end of an answer. The server's code
-never waits for a client.
+In a separate thread, viewers do not delay polls. `Connection` stands between a transport and uvicorn's HTTP protocol,
+counts bytes and times requests and answers. The server never waits for a client.
 """
 
 from __future__ import annotations
@@ -33,21 +32,21 @@ if TYPE_CHECKING:
 
 
 MOST_CONNECTIONS: Final = 1_000
-"""Open at once; a further connection closes the oldest connection that awaits no answer."""
+"""Open at once; for another, see `Connections.add`."""
 HEAD_BYTES: Final = 16 << 10
 """Greatest size of a request, which has no body."""
 HEAD_S: Final = 10.0
-"""Longest arrival of a request, and longest idle time of a connection without a valid token."""
+"""For a request to arrive, and for an idle connection without a valid token."""
 IDLE_S: Final = 75.0
-"""Longest idle time of a viewer's connection: slightly more than the longest usual interval."""
+"""For a viewer's idle connection: slightly more than the longest usual interval."""
 ANSWER_S: Final = 30.0
-"""Longest time for a client to read an answer."""
+"""For a client to read an answer."""
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Phase(Enum):
-    """What a connection is doing."""
+    """A connection's activity."""
 
     IDLE = auto()
     READING = auto()
@@ -58,9 +57,7 @@ class Phase(Enum):
 def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
     """Return the longest duration of a phase in seconds.
 
-    Args:
-        is_viewer: whether a valid token came over the connection.
-        has_unsent: whether a part of an answer is unsent.
+    `is_viewer` means that a valid token came over the connection; `has_unsent`, that a part of an answer is unsent.
     """
     match phase:
         case Phase.READING:
@@ -74,12 +71,7 @@ def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
 
 
 class Connections:
-    """All open connections.
-
-    Args:
-        most: connections at once.
-        now: a monotonic clock, in seconds.
-    """
+    """At most `most` open connections; `now` is a monotonic clock, in seconds."""
 
     def __init__(self, most: int, now: Callable[[], float]) -> None:
         self.now = now
@@ -99,7 +91,8 @@ class Connections:
     def add(self, connection: Connection) -> bool:
         """Add a connection, and return whether there is room.
 
-        A full server cuts the oldest connection that awaits no answer, connections without a valid token first.
+        A full server cuts the connection with the oldest phase, unless answering; connections without a valid token go
+        first.
         """
         if len(self._open) >= self._most:
             idle = (each for each in self._open if each.phase is not Phase.ANSWERING)
@@ -133,7 +126,8 @@ class Connection(asyncio.Protocol):
     """A connection.
 
     Args:
-        speaking: makes the HTTP protocol of the connection.
+        connections: all connections.
+        speaking: makes the connection's HTTP protocol.
         agreed: called with the socket's descriptor once bytes can flow: with TLS, after the handshake.
     """
 
@@ -173,7 +167,7 @@ class Connection(asyncio.Protocol):
         self._enter(Phase.ANSWERING)
 
     def answered(self, *, is_viewer: bool) -> None:
-        """Note a written, perhaps unsent, answer, and whether the request had a valid token."""
+        """Note a written, perhaps unsent, answer, and whether the token was valid."""
         self.is_viewer = self.is_viewer or is_viewer
         self._enter(Phase.READING if self._unread else Phase.IDLE)
 
@@ -229,29 +223,27 @@ class Connection(asyncio.Protocol):
 
 
 _SWEEP_S: Final = 1.0
-"""Seconds between searches for overdue connections."""
 _HANDSHAKE_S: Final = 5.0
-"""Longest TLS handshake; a connection's time counts from the handshake's end."""
+"""A connection's time counts from the handshake's end."""
 _LEAST_HANDSHAKES: Final = 32
-"""Handshakes allowed at once at least; otherwise half of the free connections."""
+"""At once, at least; otherwise half of the free connections."""
 _LAST_ANSWERS_S: Final = 1.0
-"""How long the stopping server still answers connected clients."""
+"""How long a stopping server still answers."""
 _LAST_BYTES_S: Final = 2.0
-"""How long clients may still read answers after that."""
+"""How long clients may still read after that."""
 _OWN_DESCRIPTORS: Final = 256
-"""Descriptors reserved for polls, history, log, hooks and closing connections.
+"""Reserved for polls, history, log, hooks and closing connections.
 
 asyncio accepts 100 connections in a row before `Connections` counts the first."""
 _USUAL_DESCRIPTORS: Final = 1_024
-"""The default limit of Linux and systemd."""
+"""The default of Linux and systemd."""
 _NEVER_S: Final = 1 << 20
 """Disables uvicorn's idle timeout, which would wait for a client that does not read."""
 _CONNECTION: Final = "connection"
-"""Key in a request's state."""
 
 
 def most_connections() -> int:
-    """Return the greatest number of connections under this process's limit of open files."""
+    """Return the connection limit under this process's limit of open files."""
     try:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:  # a hardened service may forbid the system call
@@ -265,6 +257,7 @@ class HttpServer:
     """A server in a separate thread.
 
     Args:
+        app: answers requests.
         listening: closed at the end.
         note: called in any thread with a line about a problem.
         tls: None for plain HTTP.
@@ -298,13 +291,13 @@ class HttpServer:
     def call(self, function: Callable[[], object]) -> None:
         """Call a function soon in the server's thread, unless the server has ended.
 
-        An exception ends the server, because answers could be outdated from then on.
+        An exception ends the server: answers could be outdated from then on.
         """
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._called, function)
 
     async def close(self) -> None:
-        """Stop the server: answer connected clients for a moment, then close port and connections."""
+        """Stop: answer connected clients for a moment, then close port and connections."""
         self.call(self._stop.set)
         await asyncio.to_thread(self._thread.join, _LAST_ANSWERS_S + _LAST_BYTES_S + _SWEEP_S)
 
@@ -377,7 +370,6 @@ class HttpServer:
         return protocol
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request and inform the connection."""
         connection: Connection = scope["state"][_CONNECTION]
         connection.answering()
         try:
@@ -386,7 +378,7 @@ class HttpServer:
             connection.answered(is_viewer=IS_VIEWER in scope["state"])
 
     def _on_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Note asyncio's errors, except broken connections, which are normal."""
+        """Note asyncio's errors; clients may break connections at any time."""
         error = context.get("exception")
         if not isinstance(error, ConnectionError | TimeoutError):
             self._note(f"serving: {context.get('message')}: {error!r}")

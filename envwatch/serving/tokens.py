@@ -1,7 +1,6 @@
-"""The tokens of viewers: the token file, authentication, and a limit on guessing.
+"""Viewers' tokens: file, authentication, and a limit on guessing.
 
-A token opens this server only, never the platform. Only digests are kept. Each request is compared with every digest in
-constant time. No message contains a token.
+A token opens this server only, never the platform. Only digests are kept. No message contains a token.
 """
 
 from __future__ import annotations
@@ -29,9 +28,8 @@ if TYPE_CHECKING:
     from envwatch.model.clock import MonotonicS
 
 FILE_BYTES: Final = 1 << 17
-"""Limit of a token file."""
 MOST_TOKENS: Final = 200
-"""Limit of a file, since each request is compared with all tokens."""
+"""Each request is compared with all tokens."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,39}")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{16,512}")
@@ -42,7 +40,7 @@ GUESSES: Final = 10
 GUESSES_WITHIN_S: Final = 60.0
 """An address may send `GUESSES` wrong tokens within this time."""
 _MOST_ADDRESSES: Final = 4_096
-"""Addresses with counted guesses; the oldest guess is dropped first."""
+"""The address with the oldest guess is dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Tokens:
     def name_of(self, authorization: str) -> str | None:
         """Return the name for an `Authorization` header, or None.
 
-        Takes constant time, whether the token is right or wrong.
+        Takes equally long for right and wrong tokens.
         """
         scheme = _SCHEME.match(authorization)
         sent = _digest(authorization[scheme.end() :].strip() if scheme else "")
@@ -75,10 +73,7 @@ def _digest(token: str) -> bytes:
 def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
     """Return the tokens in a file that only this user can read; links are followed.
 
-    A line has a name and a token, separated by blanks; `#` begins a comment.
-
-    Args:
-        learn: gets each token, for redaction.
+    A line has a name and a token, separated by blanks; `#` begins a comment. `learn` gets each token, for redaction.
 
     Raises:
         ServerError: if the file cannot be used.
@@ -94,7 +89,7 @@ class TokensFile:
         self._learn = learn
         self._signature = file_signature(path)
         self.tokens = tokens_in(path, learn)
-        """The tokens of the newest usable version."""
+        """From the newest usable version."""
 
     def reread(self) -> bool:
         """Read the file again if changed; return whether the file changed.
@@ -132,7 +127,7 @@ def _content(path: Path) -> bytes:
 
 
 def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
-    # A bad line makes the server keep all old tokens: a typing error must not silently remove a user.
+    # A bad line rejects the file: a typing error must not silently remove a user. The old tokens stay valid.
     found: dict[str, bytes] = {}
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         words = re.sub(r"(?:^|\s)#.*", "", line).split()
@@ -163,7 +158,7 @@ def add_token(path: Path, user: str) -> str:
     """Add a new token to a file, made if missing, and return the token.
 
     Raises:
-        ServerError: if the token cannot be added; the file is unchanged.
+        ServerError: on failure; the file is unchanged.
     """
     if not _NAME.fullmatch(user):
         raise ServerError("the name of a token must be letters, digits, and - _ . @ between them, 40 at most")
@@ -191,10 +186,10 @@ def add_token(path: Path, user: str) -> str:
 
 @dataclass(slots=True)
 class _Guesses:
-    """The wrong tokens of an address."""
+    """Wrong tokens of an address."""
 
     at: deque[MonotonicS] = field(default_factory=lambda: deque(maxlen=GUESSES))
-    """Times, the newest last."""
+    """The newest last."""
     is_known: bool = False
     """Whether the excess was reported."""
 
@@ -207,10 +202,10 @@ class GuessLimit:
     """The newest guesser last."""
 
     def count_wrong(self, address: str, now: MonotonicS) -> tuple[int, bool]:
-        """Count a wrong token; an IPv6 network of a single customer (/64) is one address.
+        """Count a wrong token; an IPv6 /64 network, a single customer, is one address.
 
         Returns:
-            The seconds to wait, 0 for none, and whether this wait is the first since the count was empty.
+            Seconds to wait, 0 for none, and whether this wait is the first since the count was empty.
         """
         network = _network(address)
         guesses = self._by_address.setdefault(network, _Guesses())

@@ -1,4 +1,1 @@
-"""Produce outcomes: the poller, Letta's HTTP API (`letta`), and the merged stream of several targets (`session`).
-
-Sources do not interpret a listing; `fleet.profile_state` does.
-"""
+"""Poller, HTTP client (`letta`) and merged stream (`session`). Sources do not interpret listings."""

@@ -1,4 +1,4 @@
-"""Run calls that may block for an unknown time, such as slow disks or DNS, in daemon threads."""
+"""Run blocking calls, such as slow disks or DNS, in daemon threads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ T = TypeVar("T")
 
 
 async def run_in_daemon_thread(function: Callable[[], T]) -> T:
-    """Return the result of a blocking function, or raise the function's exception.
+    """Return a blocking function's result, or raise the function's exception.
 
-    asyncio joins the threads of `to_thread` at the end of the loop, so a call that hangs would delay the program's
-    exit.
+    asyncio joins the threads of `to_thread` at exit, so a hanging call would delay exit.
     """
     result: Future[T] = Future()
-    result.set_running_or_notify_cancel()  # a cancelled wait does not cancel the call
+    result.set_running_or_notify_cancel()  # cancelling the wait must not cancel the call
 
     def run() -> None:
         try:

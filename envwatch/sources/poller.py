@@ -1,7 +1,7 @@
 """Poll a source and yield outcomes.
 
-The poller decides the pace: interval, request budget, backoff, `Retry-After`, rare polls while the key is refused. The
-poller also detects that this machine slept. Polls never overlap, and polling never gives up.
+The poller decides the pace: interval, request budget, backoff, `Retry-After`, rare polls after a refused key. Polls
+never overlap, and polling never gives up.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from envwatch.model.limits import Limits
 
 _TICK_S = 1.0
-"""Seconds between readings of the clocks; a longer gap shows that the process did not run."""
+"""Seconds between clock readings; a longer gap shows that the process did not run."""
 
 _Due: TypeAlias = "Callable[[], float]"
-"""Returns the monotonic second of the next poll under the current settings."""
+"""Returns the next poll's monotonic second."""
 
 FASTEST = timedelta(seconds=1)
 """Shortest interval that a user may set."""
@@ -49,17 +49,16 @@ class PollSchedule:
     """The poller's plan, for display."""
 
     is_polling: bool
-    """Whether a poll is in flight; otherwise the poller waits."""
     interval: timedelta
-    """Time between polls, lengthened if the request budget requires that."""
+    """Lengthened if the request budget requires that."""
     next_at: float | None = None
-    """Monotonic second; None during a poll, or if no poll is due."""
+    """Monotonic second; None if no poll is due."""
     is_paused: bool = False
-    """Whether the user paused polling; a poll in flight still completes."""
+    """A poll in flight still completes."""
     requests: int = 0
-    """Requests of the newest listing; 0 unless the request budget lengthens the interval."""
+    """Requests of the newest listing; 0 unless the budget lengthens the interval."""
     requests_per_minute: int = 0
-    """The request budget; 0 unless the budget lengthens the interval."""
+    """The budget; 0 unless the budget lengthens the interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,7 @@ class RefreshDelay:
 
     left: timedelta
     is_forbidden: bool
-    """Whether `Retry-After` forbids the poll, so that the request is dropped; otherwise the poll starts after the
-    delay."""
+    """Whether `Retry-After` forbids the poll, which drops the request."""
 
 
 def read_clocks() -> Clocks:
@@ -86,11 +84,10 @@ async def wait_within(event: asyncio.Event, seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Clocks, waiting and random numbers; by default those of this machine."""
+    """Clocks, waiting and random numbers."""
 
     clocks: Callable[[], Clocks] = read_clocks
     wait: Callable[[asyncio.Event, float], Awaitable[None]] = wait_within
-    """Waits until the event is set, at most the given seconds."""
     random: Callable[[], float] = random.random
     """Returns a number in [0, 1)."""
 
@@ -99,7 +96,7 @@ _THIS_MACHINE = Runtime()
 
 
 async def poll_once(source: Source, interval: timedelta) -> Listed | Failed:
-    """Poll a source once, with this machine's clocks."""
+    """Poll a source once."""
     started = read_clocks()
     try:
         snapshot = await source.snapshot()
@@ -133,22 +130,21 @@ class Poller:
         self._limits = settings
         self._runtime = runtime
         self.wanted_interval = settings.interval
-        """The user's interval, see `want_interval`."""
         self._last_requests = 1  # of the newest listing
         self._failures = 0  # in a row
         self._source_interval = timedelta()
-        """Interval between a relay's listings, from the newest listing; zero without a relay."""
+        """Interval of a relay's listings, from the newest listing."""
         self._is_relayed = False
-        """Whether the newest failure is upstream of the polled server, see `SourceError.is_relayed`."""
+        """Whether the polled server is healthy and the failure is upstream, see `SourceError`."""
         self._refusals = 0  # polls with a refused key since the last listing
         self._failing_since = 0.0  # monotonic second
         self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
-        """Monotonic second from which the request budget covers all polls so far."""
+        """Monotonic second from which the budget covers all polls so far."""
         self._was_early = False
-        """Whether the newest poll was requested before the poll was due."""
+        """Whether the newest poll was requested before the due time."""
         self._slept_s = 0.0
-        """Sleep since the newest poll, in seconds, which the monotonic clock did not count."""
+        """Sleep since the newest poll, which the monotonic clock did not count."""
         self._wake = asyncio.Event()
         self._is_paused = False
         self._is_requested = False
@@ -159,7 +155,7 @@ class Poller:
 
     @property
     def interval(self) -> timedelta:
-        """The user's interval, or longer if the newest listing's requests exceed the budget."""
+        """The user's interval, or longer if a listing of this size exceeds the budget."""
         return max(self.wanted_interval, self._budgeted(self._last_requests))
 
     @property
@@ -176,13 +172,10 @@ class Poller:
         )
 
     def refresh(self) -> RefreshDelay | None:
-        """Poll as soon as allowed, also when paused.
+        """Poll as soon as allowed, also when paused; return the delay, if any.
 
-        After a scheduled poll, a requested poll may start before the request budget covers the last poll; the polls
-        after that wait longer instead. After a requested poll, the budget comes first.
-
-        Returns:
-            The delay, or None if the poll starts at once.
+        After a scheduled poll, a requested poll may start before the budget covers the last poll; later polls wait
+        longer instead. After a requested poll, the budget comes first.
         """
         now = self._runtime.clocks().monotonic
         if (left := self._forbidden_until - self._slept_s - now) > 0:
@@ -204,11 +197,11 @@ class Poller:
         self._wake.set()
 
     def note_pages(self, pages: int, _rows: int) -> None:
-        """Note the number of pages received by the current poll."""
+        """Note the pages received by the current poll."""
         self.pages_read = pages
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Poll for ever and yield each outcome; the first poll starts at once. Closing cancels the poll in flight."""
+        """Poll for ever and yield each outcome, starting at once. Closing cancels the poll in flight."""
         while True:
             self._was_early = self._is_early()
             self._is_requested = False
@@ -226,7 +219,7 @@ class Poller:
                 yield slept
 
     async def _poll(self) -> Outcome:
-        """Poll once; drop the response if this machine slept during the poll."""
+        """Poll once; drop the response if this machine slept meanwhile."""
         done = asyncio.Event()
         started = self._runtime.clocks()
         self._started_at = started.monotonic
@@ -252,11 +245,11 @@ class Poller:
             return Listed(snapshot, started, self._runtime.clocks(), max(self.interval, self._source_interval))
         finally:
             task.cancel()
-            # Retrieve the exception of the task, which asyncio would otherwise log.
+            # Retrieve the exception, which asyncio would otherwise log.
             await asyncio.gather(task, return_exceptions=True)
 
     def _due_after(self, outcome: Outcome) -> _Due:
-        """Update the pace from an outcome, and return the function that gives the next poll's time."""
+        """Update the pace from an outcome, and return the next due time."""
         match outcome:
             case Slept(awake=awake):
                 return lambda: awake.monotonic
@@ -278,10 +271,10 @@ class Poller:
                 return lambda: at
 
     def _next_tick(self, listed: Listed, spread: float) -> float:
-        """Return the monotonic second of the next tick; ticks during the poll are skipped.
+        """Return the next tick's monotonic second; ticks during the poll are skipped.
 
-        `spread` is the share of the interval by which the tick is late, or early if negative. If the budget allows no
-        earlier poll, the tick is late in both cases.
+        `spread` is the tick's delay as a share of the interval, negative for early. If the budget allows no earlier
+        poll, the tick is late in both cases.
         """
         started, ended = listed.started.monotonic, listed.ended.monotonic
         least = self._budgeted(self._last_requests)
@@ -289,10 +282,10 @@ class Poller:
         return started + interval * max(math.ceil((ended - started) / interval), 1)
 
     def _retry_at(self, failed: Failed) -> float:
-        """Return the monotonic second of the next poll after a failure.
+        """Return the monotonic second of the poll after a failure.
 
-        The failed request is not charged to the budget, since the charge would undo the jitter. The backoff counts from
-        the start of the poll: a poll that hung until the deadline has waited long enough.
+        The failed request is not charged to the budget: the charge would undo the jitter. The backoff counts from the
+        start of the poll, since a poll that hung until the deadline has waited enough.
         """
         started, ended = failed.started.monotonic, failed.ended.monotonic
         return max(
@@ -302,7 +295,7 @@ class Poller:
         )
 
     def _backoff(self, failed: Failed) -> timedelta:
-        """Return the wait after a failure: long for a refused key, otherwise with full jitter."""
+        """Return the wait: long for a refused key, otherwise with full jitter."""
         match failed.cause:
             case Cause.UNAUTHORIZED if self._refusals == 1:
                 return limits.UNAUTHORIZED_RECHECK
@@ -311,7 +304,7 @@ class Poller:
             case Cause.FORBIDDEN:
                 return limits.FORBIDDEN_RECHECK
         if self._is_relayed:
-            # The relay is healthy and announces the interval of listings, so polls need not back off.
+            # A healthy relay needs no backoff.
             return self.interval * (1 + limits.POLL_SPREAD * (2 * self._runtime.random() - 1))
         lasted = timedelta(seconds=failed.started.monotonic - self._failing_since)
         is_long = failed.cause.is_overload or lasted > limits.LONG_OUTAGE
@@ -320,18 +313,18 @@ class Poller:
         return self._runtime.random() * min(limits.BACKOFF_BASE * doubled, cap)
 
     def _budget_free_after(self, outcome: Listed | Failed, requests: int) -> float:
-        """Return the monotonic second from which the budget covers all polls, including a poll of `requests`."""
+        """Return the monotonic second from which the budget covers this poll and all earlier polls."""
         free_at = max(self._budget_free_at, outcome.started.monotonic) + self._budgeted(requests).total_seconds()
         if isinstance(outcome, Listed):
             return free_at
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
     def _budgeted(self, requests: int) -> timedelta:
-        """Return the share of time that `requests` take from the budget."""
+        """Return the time that the budget allots to `requests`."""
         return timedelta(minutes=1) * requests / self._limits.requests_per_minute
 
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
-        """Wait until a poll is due or requested; return early if this machine slept since the reading `last`."""
+        """Wait until a poll is due or requested; return early if this machine slept since `last`."""
         now = self._runtime.clocks()
         if now.slept_since(last):
             return Slept(last, now)
@@ -347,7 +340,7 @@ class Poller:
                 return Slept(last, now)
 
     def _next_at(self, due: _Due) -> float | None:
-        """Return the monotonic second of the next poll, or None; sleep counts as waiting."""
+        """Return the next poll's monotonic second; sleep counts as waiting."""
         at = None if self._is_paused else due()
         if self._is_requested:
             soonest = self._started_at + limits.FORCED_EVERY.total_seconds()
@@ -356,21 +349,19 @@ class Poller:
         return None if at is None else at - self._slept_s
 
     def _is_early(self) -> bool:
-        """Return whether a poll that starts now is early."""
         return self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
 
     def _has_stood_still(self, last: Clocks, now: Clocks, waited: float) -> bool:
-        """Return whether the machine slept, or the process was stopped for more than `SLEPT_TICKS` intervals."""
+        """Return whether the machine slept, or the process was stopped for `SLEPT_TICKS` intervals."""
         overrun_s = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self.interval.total_seconds()
 
 
 def _listing_interval(snapshot: Snapshot, interval: timedelta) -> timedelta:
-    """Return the time between listings: the poll interval, or a relay's interval if longer."""
+    """Return the poll interval, or a relay's interval if longer."""
     served = snapshot.served
     return interval if served is None or served.interval is None else max(interval, served.interval)
 
 
 def _server_wait(failed: Failed) -> timedelta:
-    """Return the wait that `Retry-After` asks for, capped."""
     return min(failed.retry_after or timedelta(), limits.RETRY_AFTER_CAP)

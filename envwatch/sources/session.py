@@ -1,4 +1,4 @@
-"""Poll several targets at once and merge their outcomes into one stream."""
+"""Poll several targets and merge their outcomes into a single stream."""
 
 from __future__ import annotations
 
@@ -27,27 +27,25 @@ class Target:
     """A polled profile."""
 
     profile: str
-    """Name of the profile, for people."""
+    """Name for people."""
     host: str
-    """Host and port of the server."""
+    """Host and port."""
     key_origin: str
-    """Where the key came from; never the key."""
+    """The key's origin, never the key."""
     poller: Poller
     limits: Limits
     close: Callable[[], Awaitable[None]] = _nothing_to_close
-    """Closes the connection."""
 
 
 class Session:
     """An async iterator of `(name, outcome)` over several targets, in order of arrival.
 
-    A target polls again only after the consumer took the last outcome; targets do not wait for each other. Entering the
-    context starts the first polls. Leaving the context ends the iteration, even under a waiting consumer, cancels polls
-    in flight and closes the connections.
+    A target polls again only after the last outcome was taken; targets do not wait for each other. Entering the context
+    starts the first polls. Leaving the context ends the iteration, cancels polls and closes connections.
 
     Args:
-        targets: by name; a single target has the name `NO_PROFILE`.
-        observers: see `Observer`; an observer's exception ends the iteration, like a bug in a poller.
+        targets: by name; `NO_PROFILE` for a single target.
+        observers: an observer's exception ends the iteration.
     """
 
     def __init__(self, targets: Mapping[SafeText, Target], *observers: Observer) -> None:
@@ -55,9 +53,9 @@ class Session:
         self._observers = observers
         self._streams: dict[SafeText, AsyncGenerator[Outcome]] = {}
         self._waiting: dict[SafeText, asyncio.Task[Outcome]] = {}
-        """By target; the most recently served target is last."""
+        """By target, the most recently served last."""
         self._taken: SafeText | None = None
-        """Target of the last delivered outcome."""
+        """The last outcome's target."""
         self._is_closed = False
 
     async def __aenter__(self) -> Self:

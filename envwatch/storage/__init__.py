@@ -1,1 +1,1 @@
-"""Files on disk: state, log, history, crash reports. All are private and written atomically."""
+"""Files on disk: state, log, history, crash reports; private and written atomically."""

@@ -1,7 +1,7 @@
 """The log: a line per poll and notable event, in a file of bounded size; also crash reports.
 
 A thread writes the log. A line that cannot be written, as on a full or slow disk, is dropped. Crash reports are
-redacted and never read local variables.
+redacted and omit local variables.
 
 Python's `logging` does not fit: the rotating file keeps a descriptor open, fails for good after a full disk, and takes
 the mode from the umask.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 LIMIT: Final = 1 << 20
-"""Bytes of the file. A full file is renamed to `.1`, replacing the previous `.1`."""
+"""Bytes. A full file is renamed to `.1`, replacing the previous `.1`."""
 
 _QUEUED_LINES: Final = 1_000
 _CLOSE_TIMEOUT_S: Final = 0.3
@@ -112,9 +112,10 @@ class PollLog:
 
     Args:
         path: None for no log.
-        least: the lowest level to write.
+        redactor: redacts the lines.
+        least: the lowest level.
         follows_link: see `open_private`.
-        notify: called from the writing thread with a line when the file cannot be written.
+        notify: called from the writing thread when the file cannot be written.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class PollLog:
         self.write(LogLine(logging.INFO, clean(text)))
 
     def note_stray_line(self, text: str) -> None:
-        """Write a line that a library or a child process printed to standard error."""
+        """Write a line from standard error, printed by a library or child process."""
         self.write(LogLine(logging.WARNING, clean(f"standard error: {text}")))
 
     def write_crash(self, error: BaseException) -> None:
@@ -182,7 +183,7 @@ class PollLog:
                 self.trouble = "it takes too long"
 
     def screen_report(self, error: BaseException, *, columns: int, lines: int) -> list[SafeText]:
-        """Return a screenful about a crash; call `close` first, since the report says whether the log has the rest."""
+        """Return a screenful about a crash; call `close` first, to know whether the log has the rest."""
         if self._path is None:
             where = "No log was kept: --log-file keeps one."
         elif self.trouble is not None:
@@ -220,13 +221,13 @@ def _append(path: Path, line: bytes, *, follows_link: bool) -> None:
 
 
 _LOG_LINES: Final = 300
-"""Longest traceback in the log; the last lines stay, as the bug is at the end."""
+"""The last lines stay: the bug is at the end."""
 
 _APOLOGY: Final = clean("envwatch crashed. That is a bug in envwatch: nothing was changed anywhere.")
 
 
 def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
-    """Return the lines of a traceback with causes, for the log."""
+    """Return a traceback's lines, with causes, for the log."""
     lines = redactor.lines("".join(TracebackException.from_exception(error).format()))
     return lines[-_LOG_LINES:]
 
@@ -234,10 +235,7 @@ def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
 def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[SafeText]:
     """Return a traceback's last frames and message, cut to a screen.
 
-    Args:
-        log: a sentence that says where the rest is.
-        columns: of the terminal.
-        lines: of the terminal; a line is left for the shell.
+    `log` is a sentence that says where the rest is. The report leaves a line to the shell.
     """
     traceback = TracebackException.from_exception(error)
     message = _fitting(redactor.lines("".join(traceback.format_exception_only())), columns)[:3]

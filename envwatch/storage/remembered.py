@@ -1,7 +1,6 @@
-"""The state files: screen settings, acknowledgements, silences, and each profile's alert state.
+"""The state files: screen settings, acknowledgements, silences, alert state.
 
-Checks and bounds all content. `state_file` reads and writes; `fleet.alerting` defines the JSON of acknowledgements,
-silences and alert state.
+Checks and bounds all content. `state_file` reads and writes; `fleet.alerting` defines the JSON.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
 
 _LONGEST: Final = 200
-"""Characters of a remembered text; envwatch writes no longer texts."""
+"""Characters; envwatch writes no longer texts."""
 
 MOST_ACKS: Final = 1_000
-"""Acknowledgements in the file; the newest stay."""
+"""The newest stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Remembered:
 
 
 def remembered(path: Path) -> Remembered:
-    """Return the screen settings in a file; none if missing or damaged."""
+    """Return the screen settings; none if missing or damaged."""
     content = REMEMBERED.read_or_empty(path)
     bell, hints = content.get("bell"), content.get("hints")
     return Remembered(
@@ -55,7 +54,7 @@ def remembered(path: Path) -> Remembered:
 
 
 def acknowledged(path: Path) -> Acks:
-    """Return the acknowledgements in a file; none if missing or damaged."""
+    """Return the acknowledgements; none if missing or damaged."""
     return acks_of(ACKNOWLEDGEMENTS.read_or_empty(path))
 
 
@@ -70,7 +69,7 @@ def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None])
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
     # Unknown names stay, also within unchanged acknowledgements.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    # Two spellings of a key: one may be damaged or older.
+    # Of two spellings of a key, one may be damaged or older.
     before = {
         key: each
         for name, each in content.items()
@@ -100,7 +99,7 @@ ACKNOWLEDGEMENTS: Final = StateFormat(about="which problems were acknowledged", 
 
 
 MOST_SILENCES: Final = 1_000
-"""Silences in the file; a further silence is refused, since old silences must not end early."""
+"""A further silence is refused: old silences must not end early."""
 
 
 def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
@@ -124,7 +123,7 @@ SILENCES: Final = StateFormat(about="which environments are silenced", limit=4 <
 
 
 def silences_in(path: Path, matcher_of: MatcherOf) -> Silences:
-    """Return the silences in a file; none if missing or damaged."""
+    """Return the silences; none if missing or damaged."""
     return silences_of(SILENCES.read_or_empty(path), matcher_of)
 
 
@@ -133,7 +132,7 @@ def _replaced(_content: dict[str, Any], changes: Mapping[str, object]) -> dict[s
 
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_replaced)
-"""A profile's alert state (`fleet.alerting.alert_state`); each change replaces the whole content."""
+"""Of a profile; each change replaces the whole content."""
 
 INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_replaced)
-"""`incidents.json` of 1.0.0: the open incidents of all profiles, read once and never written."""
+"""`incidents.json` of 1.0.0, for all profiles; read once and never written."""

@@ -1,8 +1,8 @@
 """State files: JSON objects that keep named values between runs; never configuration.
 
-Everything is best effort: an unreadable file counts as empty, a damaged file is set aside before the next write, a
-write failure is reported once. A thread does all writing. Instances may write at once: each merges changes into the
-file under a lock, so the last change of each name wins and none is lost.
+An unreadable file counts as empty; a damaged file is set aside before the next write; a write failure is reported once.
+A thread writes. Instances may write at once: changes are merged under a lock, so the last change of each name wins and
+none is lost.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateFormat:
-    """The content of a kind of state file."""
+    """A kind of state file."""
 
     about: str
     """The loss if the file is damaged, for people."""
     limit: int
-    """Bytes of a file."""
+    """Bytes."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
     """Returns the new content, within the limit."""
 
@@ -60,7 +60,7 @@ class StateFormat:
             return {}
 
     def is_damaged(self, path: Path) -> bool:
-        """Return whether an existing file's content cannot be read."""
+        """Return whether an existing file cannot be read."""
         try:
             return self.read(path) is None
         except OSError:
@@ -83,7 +83,7 @@ class StateFormat:
 
 
 def within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries that fit into `limit` bytes, in order; an entry that does not fit is skipped."""
+    """Return the entries that fit into `limit` bytes, in order; larger entries are skipped."""
     kept: dict[str, Any] = {}
     room = limit
     for name, entry in entries.items():
@@ -97,9 +97,7 @@ def within(limit: int, entries: Mapping[str, Any]) -> dict[str, Any]:
 class ChangedFile(Generic[T]):
     """Reads a file again after another process has changed the file.
 
-    Args:
-        path: need not exist.
-        read: returns the content; never fails.
+    The file need not exist; `read` never fails.
     """
 
     def __init__(self, path: Path, read: Callable[[Path], T]) -> None:
@@ -108,7 +106,7 @@ class ChangedFile(Generic[T]):
         self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> T | None:
-        """Return the content if the file changed since the last call or on the first call, else None."""
+        """Return the content on the first call and after changes, else None."""
         seen = file_signature(self._path)
         if seen == self._seen:
             return None
@@ -119,8 +117,7 @@ class ChangedFile(Generic[T]):
 class StateFile:
     """A state file and the writing thread, started by the first change.
 
-    Args:
-        note: called from any thread with a line: for a damaged file, and once for a failure to write.
+    `note` gets a line, in any thread, for a damaged file, and once for a failure to write.
     """
 
     def __init__(self, state_format: StateFormat, path: Path, note: Callable[[str], None]) -> None:
@@ -165,10 +162,10 @@ class StateFile:
 
 
 def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | None:
-    """Merge changes into a file under a lock; return the new path of a damaged file, if any.
+    """Merge changes into a file under a lock; return the new path of a damaged file.
 
     Raises:
-        OSError: if the merge fails; the file is unchanged.
+        OSError: on failure; the file is unchanged.
     """
     make_private_folder(path.parent)
     with _locked(path.with_name(f"{path.name}.lock")):
@@ -188,7 +185,7 @@ def merge(path: Path, state_format: StateFormat, changes: Changes) -> Path | Non
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a file lock; the system releases the lock of a killed process."""
+    """Hold a file lock, which the system releases if the process is killed."""
     descriptor = open_private(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -198,11 +195,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 class HooksLock:
-    """The lock of the process that runs a profile's hooks; the system releases the lock with the process.
-
-    Args:
-        path: made if missing.
-    """
+    """The lock for running a profile's hooks; the system releases the lock with the process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -230,7 +223,7 @@ class HooksLock:
 
     @property
     def holder(self) -> str:
-        """The lock holder's process number; empty if unreadable."""
+        """The holder's process number; empty if unreadable."""
         with suppress(OSError, ValueError):
             return str(int(read_regular(self._path, limit=_LONGEST_PID)))
         return ""

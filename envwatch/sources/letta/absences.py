@@ -1,10 +1,8 @@
 """Confirm absences: request each row that a complete listing lacks.
 
-A listing that shifts during the walk lacks rows that exist. `GET /v1/environments/{deviceId}` finds these rows: a
-response with the row adds the row to the listing. A 404 confirms the absence if a row in another response of the same
-poll proves that the route works. Any other response proves nothing, and fails no listing.
-
-The fleet decides which absences make a row gone.
+A listing that shifts during the walk lacks existing rows. A row from `GET /v1/environments/{deviceId}` is added to the
+listing. A 404 confirms the absence if another response of the poll has a row, which proves the route. Other responses
+prove nothing, and fail no listing. The fleet decides which absences make a row gone.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 _DEVICE_ID: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~:-]{1,256}")
 """Device ids that the API documents.
 
-For any other id a 404 proves nothing: cleaning may have changed the id, and gateways may reject a quoted slash."""
+For other ids a 404 proves nothing: cleaning may have changed the id, and gateways may reject a quoted slash."""
 
 
 @dataclass(slots=True)
@@ -52,20 +50,16 @@ class _Results:
     """Results of a single poll."""
 
     found: list[ListedPage] = field(default_factory=list)
-    """Missing rows that exist, each on a separate page."""
+    """Existing missing rows, a page each."""
     not_found: set[SafeText] = field(default_factory=set)
-    """Ids of missing rows with a 404."""
+    """Ids with a 404."""
     is_route_proven: bool = False
     requests: int = 0
     received: int = 0
 
 
 class Absences:
-    """Rows that the newest complete listing lacks.
-
-    Args:
-        get_device: requests a device by id.
-    """
+    """Rows that the newest complete listing lacks; `get_device` requests a device by id."""
 
     def __init__(self, get_device: Callable[[str], Awaitable[Response]]) -> None:
         self._get_device = get_device
@@ -76,11 +70,9 @@ class Absences:
         self._polls = 0
 
     async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
-        """Return a complete listing, extended by missing rows that exist, confirmed absences, and ids in doubt.
+        """Return a complete listing with found rows, confirmed absences and ids in doubt.
 
-        Args:
-            before: rows of the previous listing, by id.
-            until: deadline in seconds, by the event loop's clock.
+        `before` has the previous listing's rows; `until` is a deadline of the event loop's clock, in seconds.
         """
         listed = {row.id: row for page in snapshot.pages for row in page.environments}
         self._note(before, listed.keys() | snapshot.rejected_ids)
@@ -107,17 +99,16 @@ class Absences:
             missing.listings += 1
 
     def _to_request(self) -> list[_Missing]:
-        """Return the missing rows to request: fewest tries first, then the longest missing.
+        """Return the missing rows to request: fewest tries first, then longest missing.
 
-        If more rows are missing than a poll can request, most rows are back in the next listing. Only rows that two
-        listings lacked are then requested.
+        If more rows are missing than a poll can request, most are back in the next listing; rows must then lack in two
+        listings.
         """
         missing = sorted(self._missing.values(), key=lambda one: one.tries)
         most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
         return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
 
     async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
-        """Request missing rows until a request fails."""
         to_request = self._to_request()
         if not to_request or not await self._is_route_usable(listed, results):
             return
@@ -130,12 +121,12 @@ class Absences:
             elif response is not None and response.status == HTTPStatus.NOT_FOUND:
                 results.not_found.add(missing.row.id)
             else:
-                missing.tries += 1  # another id: a second listener on the same machine
+                missing.tries += 1  # another id: a second listener on the machine
                 if row is None:
                     return
 
     async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
-        """Request a listed row, a different row in each poll, to prove the route; an empty listing needs no proof."""
+        """Request a listed row, in each poll another, to prove the route; an empty listing needs no proof."""
         controls = [row for row in listed.values() if _can_be_requested(row)]
         if not controls:
             return not listed
@@ -154,7 +145,7 @@ class Absences:
         return response
 
     def _settle(self, results: _Results) -> frozenset[SafeText]:
-        """Drop rows that are settled or out of tries; return the ids of confirmed absences."""
+        """Drop rows that are settled or out of tries; return confirmed absences."""
         confirmed: frozenset[SafeText] = frozenset()
         if results.is_route_proven:
             self._failed_polls = 0
@@ -182,7 +173,6 @@ def _can_be_requested(row: Environment) -> bool:
 
 
 def _row_in(response: Response) -> Environment | None:
-    """Return the row in a response, or None without a usable row."""
     if response.status != HTTPStatus.OK:
         return None
     try:

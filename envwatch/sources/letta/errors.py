@@ -1,8 +1,6 @@
-"""Explain responses: a page, or a failure that says how to fix the cause.
+"""Explain responses: a page, or a failure with advice.
 
-Reads statuses, headers and error bodies, and has a plain message for every exception of the layers below. Functions
-return a `SourceError` instead of raising, so that the caller can raise without the response, or the key, in the
-exception's context.
+Functions return a `SourceError` instead of raising, so that the exception's context holds neither response nor key.
 """
 
 from __future__ import annotations
@@ -49,10 +47,10 @@ FAILURES: Final = (
     OverflowError,
     MemoryError,
 )
-"""Exceptions of fetching and decoding a response; any other exception is a bug."""
+"""Expected while fetching and decoding; any other exception is a bug."""
 
 _RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
-"""Error codes of a relay such as `envwatch serve` that has no listing: blind, just started, or about to stop."""
+"""Error codes of a relay like `envwatch serve` without a listing: blind, just started, or stopping."""
 
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
@@ -86,16 +84,16 @@ class Endpoint:
     host: SafeText
     """Host and port."""
     proxy: SafeText | None
-    """Host and port of the proxy, if any."""
+    """Host and port."""
     key: SecretStr
-    """Removed from all messages, even if the server repeats the key."""
+    """Removed from all messages, even from the server's."""
     key_origin: SafeText
     is_plain: bool = False
-    """Whether requests go without TLS."""
+    """Whether TLS is off."""
 
     @property
     def nearest(self) -> str:
-        """The proxy, or the server without a proxy."""
+        """The proxy, else the server."""
         return f"the proxy {self.proxy}" if self.proxy else self.host
 
     @classmethod
@@ -105,21 +103,21 @@ class Endpoint:
         return cls(host_of(url), nearest, key, clean(key_origin, 200), is_plain=url.scheme == "http")
 
     def quoted(self, text: str, limit: int = 200) -> SafeText:
-        """Return the server's text as a safe line without any part of the key."""
+        """Return the server's text as a safe line without the key."""
         key = self.key.get_secret_value()
-        # Redact after cleaning: removed characters can join parts of the key.
+        # Redact after cleaning, because removed characters can join parts of the key.
         return composed(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
 
 
 def host_of(url: httpx.URL) -> SafeText:
-    """Return host and port, for messages."""
+    """Return host and port."""
     return clean(url.netloc.decode(), 100)
 
 
 def page_in(
     response: Response, endpoint: Endpoint, rows: Mapping[SafeText, Environment], pool: Pool
 ) -> Page | SourceError:
-    """Return the page in a response, or the failure; unchanged `rows` of the last listing are reused."""
+    """Return the page or the failure; unchanged `rows` of the last listing are reused."""
     if response.status != httpx.codes.OK:
         return _refusal(response, endpoint)
     try:
@@ -134,7 +132,7 @@ def page_in(
 
 
 def offset_in(response: Response) -> OffsetBounds | None:
-    """Return bounds of the server's clock from a response's `Date`; None without `Date`, or from a cache."""
+    """Return bounds of the server's clock from `Date`; None without `Date` or from a cache."""
     date = _instant(response.headers.get("Date"))
     if date is None or response.headers.get("Age", "0").strip() != "0":
         return None
@@ -198,7 +196,7 @@ def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
 
 
 def _words(response: Response, endpoint: Endpoint) -> SafeText:
-    """Return the message in an error's body; platform and gateways use different fields."""
+    """Return an error's message; platform and gateways use different fields."""
     if (page := _web_page(response, endpoint)) is not None:
         return page
     document = response.json_object
@@ -211,7 +209,7 @@ def _words(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
-    """Return "a web page" with the page's title, or None for any other response."""
+    """Return "a web page" with the title, or None for other responses."""
     start = response.body[:ERROR_BYTES].decode(errors="replace")
     is_html = start.lstrip("\ufeff \t\r\n")[:9].lower().startswith(("<!doctype", "<html"))
     if not is_html and "html" not in response.headers.get("Content-Type", "").lower():
@@ -222,7 +220,7 @@ def _web_page(response: Response, endpoint: Endpoint) -> SafeText | None:
 
 
 def _target(response: Response, endpoint: Endpoint) -> SafeText:
-    """Return a redirect's target: host and path on the same host, otherwise the host only."""
+    """Return a redirect's target: host and path on the same host, otherwise the host."""
     location = response.headers.get("Location")
     if not location:
         return composed("nowhere")
@@ -235,11 +233,11 @@ def _target(response: Response, endpoint: Endpoint) -> SafeText:
 
 
 def retry_after(headers: Mapping[str, str], answered_at: float) -> timedelta | None:
-    """Return the wait that `Retry-After` asks for, bounded; a date is compared with the server's clock.
+    """Return the bounded wait of `Retry-After`; a date is compared with the server's clock.
 
     Args:
-        headers: of a response; names in any case.
-        answered_at: this machine's wall clock at the response, ms, used without `Date`.
+        headers: names in any case.
+        answered_at: this machine's wall clock, ms, used without `Date`.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -266,9 +264,7 @@ def _instant(date: str | None) -> float | None:
 def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, str]:
     """Return cause and message by the system error behind an error of httpx, httpcore or anyio.
 
-    Args:
-        host: the server, with port.
-        nearest: the connection's target with port: the server or a proxy.
+    `nearest` is the server or a proxy, with port.
     """
     for reason in _behind(error):
         match reason:
@@ -276,7 +272,7 @@ def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, s
                 problem = _CERTIFICATES.get(reason.verify_code) or f"is refused: {clean(reason.verify_message, 100)}"
                 return Cause.TLS, f"the certificate of {host} {problem}"
             case ssl.SSLError():
-                text = getattr(reason, "reason", None) or "no reason given"  # errors of Python itself have no reason
+                text = getattr(reason, "reason", None) or "no reason given"  # Python's errors have none
                 text = clean(text.replace("_", " ").lower(), 100)
                 return Cause.TLS, f"no TLS with {host} ({text}): is that an https port?"
             case gaierror():
@@ -290,7 +286,6 @@ def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, s
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all errors that led to the error."""
     found = [error]
     for reason in found:  # grows during the loop
         yield reason

@@ -1,8 +1,7 @@
-"""The connection's settings: allowed addresses, proxy, and trusted certificates.
+"""Settings of the connection: addresses, proxy, trusted certificates.
 
-Reads the common variables `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and `SSL_CERT_DIR` instead of httpx,
-which crashes on some values without naming the variable. Messages never repeat an address or a proxy: both may hold a
-password.
+Reads `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and `SSL_CERT_DIR` instead of httpx, which crashes on some
+values without naming the variable. Messages never repeat an address or proxy: both may hold a password.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ _NO_CERTIFICATE: Final = "holds no certificates"
 
 
 class SettingsError(ValueError):
-    """An unusable setting; the text is a single line that names the setting."""
+    """An unusable setting; the text is a line that names the setting."""
 
 
 def checked_base_url(text: str) -> str:
     """Return a base URL without a trailing slash, with the host in lower case.
 
-    httpx parses the URL, so the checked host is the host that gets the key.
+    httpx parses the URL, so the checked host gets the key.
 
     Raises:
-        SettingsError: unless the URL is https, or http to this machine, with host, port and path only.
+        SettingsError: unless https, or http to this machine, with host, port and path only.
     """
     url = _checked_url(text.strip(), "the base URL", "key")
     if "?" in text or "#" in text:
@@ -58,10 +57,10 @@ def checked_base_url(text: str) -> str:
 
 
 def checked_hook_url(text: str) -> httpx.URL:
-    """Return the address of a web service for messages; a query is allowed.
+    """Return a web service's address, which may have a query.
 
     Raises:
-        SettingsError: unless the address is https, or http to this machine, without user or password.
+        SettingsError: unless https, or http to this machine, without user or password.
     """
     return _checked_url(text.strip(), "the address", "messages")
 
@@ -83,10 +82,10 @@ def _checked_url(text: str, what: str, secret: str) -> httpx.URL:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine, without DNS: 127.0.0.0/8, ::1 or `localhost`.
+    """Return whether a host is 127.0.0.0/8, ::1 or `localhost`, without DNS.
 
-    For IPv4 addresses written as IPv6 (`::ffff:127.0.0.1`), `ipaddress.is_loopback` depends on Python's version. Such
-    addresses are refused, because the system decides their target.
+    IPv4 written as IPv6 (`::ffff:127.0.0.1`) is refused: `ipaddress.is_loopback` depends on Python's version, and the
+    system decides the target.
     """
     try:
         return any(ip_address(host) in network for network in _LOOPBACK)
@@ -95,7 +94,7 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the variable that names a proxy, whether or not the proxy applies to a URL; None if none is set."""
+    """Return the variable that names a proxy, whether or not the proxy applies."""
     return _first_set(environ, _PROXIES)
 
 
@@ -105,7 +104,7 @@ def trust_variable(environ: Mapping[str, str]) -> str | None:
 
 
 def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
-    """Return the proxy for a URL, None for a direct connection; loopback is always direct.
+    """Return the proxy for a URL; None for a direct connection, always for loopback.
 
     Raises:
         SettingsError: if a setting for the URL cannot be used.
@@ -121,13 +120,13 @@ def trust_for(url: httpx.URL, environ: Mapping[str, str]) -> ssl.SSLContext:
         SettingsError: if a setting for the URL cannot be used.
     """
     if url.scheme == "http":
-        # Never used. Trusts nothing, and saves 20 ms for reading the default certificates.
+        # Never used; saves 20 ms for reading the default certificates.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _trust(environ)
 
 
 def _has_host(url: httpx.URL) -> bool:
-    """Return whether host and port of a URL are valid; httpx accepts more."""
+    """Return whether host and port are valid; httpx accepts more."""
     try:
         ip_address(url.host)
     except ValueError:
@@ -157,7 +156,7 @@ def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
 def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
     """Return whether `NO_PROXY` lists a host, by curl's rules: `*`, names with subdomains, addresses, networks.
 
-    Every entry is checked, so that an unusable entry is always reported.
+    Checks every entry, to report unusable entries always.
     """
     variable = _first_set(environ, _NO_PROXY)
     entries = environ[variable].lower().replace(",", " ").split() if variable else []

@@ -1,8 +1,7 @@
-"""Join pages to a listing, and stop listings that do not end.
+"""Join pages to a listing, and stop endless listings.
 
-A relay such as `envwatch serve` answers from a listing fetched earlier; headers give the listing's age. The pages of a
-relayed listing count from the relay's request, not from the poll's request. Times of relayed listings are seconds of
-this machine's monotonic clock, so setting the wall clock moves none.
+A relay such as `envwatch serve` answers from an earlier listing; headers give the age. Relayed pages count from the
+relay's request. Times of relayed listings are monotonic seconds, independent of the wall clock's setting.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 
 _SECONDS: Final = re.compile(r"[0-9]{1,5}(?:\.[0-9]{1,9})?", re.ASCII)
 _SLACK_S: Final = 0.1
-"""Allowed drift between the clocks of two machines over a listing's age. Listings are 0.9 s or more apart."""
+"""Allowed drift between two machines' clocks over a listing's age. Listings are 0.9 s or more apart."""
 
 
 def age_in(headers: Mapping[str, str]) -> float | None:
-    """Return the age of the listing in a response, in seconds; None without a plausible age."""
+    """Return the listing's age in seconds; None without a plausible age."""
     return _seconds(headers, AGE_HEADER)
 
 
@@ -50,22 +49,18 @@ def _seconds(headers: Mapping[str, str], name: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class RelayedListing:
-    """A relay's listing; the relay requested the listing between `earliest` and `latest`."""
+    """A relay's listing, requested by the relay between `earliest` and `latest`."""
 
     asked: float
     """Time of the page's request."""
     earliest: float
     latest: float
     interval: timedelta | None = None
-    """Time between the relay's listings, if known."""
+    """Time between the relay's listings."""
 
     @classmethod
     def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
-        """Return the relayed listing behind a response, or None.
-
-        Args:
-            asked: time of the request.
-            answered: time of the response.
+        """Return the relayed listing behind a response, given the times of request and response; None without a relay.
         """
         age_s = age_in(response.headers)
         if age_s is None:
@@ -74,12 +69,12 @@ class RelayedListing:
         return cls(asked, asked - age_s, answered - age_s, timedelta(seconds=interval_s) if interval_s else None)
 
     def is_surely_after(self, other: RelayedListing) -> bool:
-        """Whether this listing is later than `other`: their request times cannot coincide."""
+        """Whether this listing is later than `other`: the request times cannot coincide."""
         return self.earliest > other.latest + _SLACK_S
 
 
 def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
-    """Return the relayed listings of several pages, the first page first, merged; None for an empty sequence."""
+    """Return the relayed listings of pages, the first page first, merged."""
     if not listings:
         return None
     intervals = [each.interval for each in listings if each.interval is not None]
@@ -92,9 +87,9 @@ def united(listings: Sequence[RelayedListing]) -> RelayedListing | None:
 
 
 def served_of(listing: RelayedListing | None, before: RelayedListing | None) -> RelayInfo | None:
-    """Return a snapshot's relay information, given the listings of this snapshot and the previous snapshot.
+    """Return a snapshot's relay information.
 
-    The snapshot is a repetition unless all pages are surely later than all previous pages: an absence that was served
+    A snapshot is a repetition unless all pages are surely later than all previous pages: an absence that was served
     twice must not count twice.
     """
     if listing is None:
@@ -109,7 +104,7 @@ class PageHistory:
     def __init__(self) -> None:
         self._last_pages: int | None = None
         self._endless_walks = 0
-        """Endless walks since the last complete walk."""
+        """Since the last complete walk."""
 
     @property
     def last_pages(self) -> int | None:
@@ -121,7 +116,7 @@ class PageHistory:
         self._last_pages, self._endless_walks = pages, 0
 
     def note_failed(self, cause: Cause) -> None:
-        """Note a failed walk; after an unbounded walk, the next walk is bounded again."""
+        """Note a failed walk; after an unbounded walk the bound returns."""
         if self._endless_walks == limits.ENDLESS_WALKS:
             self._endless_walks = 0
         elif cause is Cause.ENDLESS:
@@ -129,7 +124,7 @@ class PageHistory:
 
 
 class ListingFetch:
-    """A walk over the pages so far; includes the requests of an abandoned walk `before`."""
+    """A walk so far; includes the requests of an abandoned walk `before`."""
 
     def __init__(self, limits: Limits, last_pages: int | None = None, before: ListingFetch | None = None) -> None:
         self._limits = limits
@@ -141,15 +136,15 @@ class ListingFetch:
         self._rejected_ids: set[SafeText] = set()
         self._rejected = 0
         self.rows_read = 0
-        """Rows so far, including unusable rows."""
+        """Includes unusable rows."""
         self.requests: int = 0 if before is None else before.requests
         self.received: int = 0 if before is None else before.received
-        """Bytes of the bodies on the wire."""
+        """Bytes on the wire."""
         self._listings: list[RelayedListing] = []
 
     @property
     def listing(self) -> RelayedListing | None:
-        """The relayed listing of the pages; None without a relay."""
+        """The pages' relayed listing, if any."""
         return united(self._listings)
 
     @property
@@ -162,10 +157,10 @@ class ListingFetch:
         return len(self._pages)
 
     def pause(self, since_request_s: float) -> float:
-        """Return the seconds to wait before the next page, `since_request_s` after the last request.
+        """Return the seconds to wait before the next page.
 
-        There is no pause within a minute's request budget, nor within the length of the last complete walk. Pages
-        beyond may be endless, and are spaced.
+        A minute's request budget and the length of the last complete walk have no pause. Later pages may be endless,
+        and are spaced.
         """
         burst = max(self._limits.requests_per_minute, self._last_pages or 0)
         if self.pages_read < burst:
@@ -182,7 +177,7 @@ class ListingFetch:
         received: int,
         listing: RelayedListing | None = None,
     ) -> str | None:
-        """Add the next page; return the cursor of the page after, or None after the last page.
+        """Add a page; return the next cursor, or None after the last page.
 
         Raises:
             SourceError: if the listing does not end, or too many rows are unusable.
@@ -204,7 +199,7 @@ class ListingFetch:
         return self._next(page, new_rows=self._id_count() - ids_before) if page.has_next_page else None
 
     def snapshot(self) -> Snapshot:
-        """Return the complete listing; raise `SourceError` if too many rows are unusable."""
+        """Return the listing; raise `SourceError` if too many rows are unusable."""
         self._check_rows()
         return Snapshot(
             pages=tuple(self._pages),
@@ -216,11 +211,10 @@ class ListingFetch:
         )
 
     def _id_count(self) -> int:
-        """Return the number of distinct ids, including unusable rows."""
         return len(self._ids) + len(self._rejected_ids)
 
     def _next(self, page: Page, *, new_rows: int) -> str:
-        """Return the next page's cursor; raise `SourceError` if that page cannot hold new rows."""
+        """Return the next cursor; raise `SourceError` if the next page cannot hold new rows."""
         number, last = len(self._pages), self._last_pages
         if not page.cursor:
             why = f"page {number} promises more and has no row to go on from"
@@ -235,7 +229,7 @@ class ListingFetch:
         else:
             self._cursors.add(page.cursor)
             return page.cursor
-        self._check_rows()  # unusable rows stop a walk too, and are the better explanation
+        self._check_rows()  # unusable rows also stop a walk, and explain better
         raise _endless(why)
 
     def _check_rows(self) -> None:

@@ -1,4 +1,4 @@
-"""Measure the way to the server step by step for `envwatch doctor`: addresses, connection, TLS, requests.
+"""Measure the way to the server for `envwatch doctor`: addresses, connection, TLS, requests.
 
 Uses the client's proxy, certificates and messages. Does not judge the values.
 """
@@ -39,7 +39,7 @@ _LONGEST_VERSION: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A TCP connection that was opened and closed."""
+    """A TCP connection, already closed."""
 
     address: SafeText
     took: timedelta
@@ -49,12 +49,12 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class TlsHandshake:
-    """The result of a TLS handshake."""
+    """A TLS handshake's result."""
 
     version: SafeText
     """OpenSSL's spelling: `TLSv1.3`."""
     valid_until: WallMs | None
-    """End of the certificate's validity, if stated."""
+    """The certificate's end, if stated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,23 +63,22 @@ class Exchange:
 
     status: int
     took: timedelta
-    """Time from the request to the end of the response, on an open connection."""
+    """Until the response's end, on an open connection."""
     offset: OffsetBounds | None
     """Bounds of the server's clock; None without `Date`."""
     failure: SourceError | None = None
-    """Why the response is no listing; None for a listing, or if no listing was requested."""
+    """Why the response is no listing; None if no listing was requested."""
     version: SafeText | None = None
-    """The server's version, if the health response states a version."""
+    """The server's version in a health response."""
     environments: Sequence[Environment] = ()
-    """Rows of the page."""
     is_whole: bool = True
     """Whether this page is the whole listing."""
     listing_age_s: float | None = None
-    """Age of a relayed listing, as from `envwatch serve`; None without a relay."""
+    """Age of a relayed listing; None without a relay."""
 
 
 class Probe:
-    """The way to a server with a checked base URL. Clocks as in `Client`.
+    """The way to a server. Clocks as in `Client`.
 
     Raises:
         SettingsError: if the applicable proxy setting cannot be used.
@@ -98,7 +97,7 @@ class Probe:
         self.proxy = proxy_for(self.url, environ)
         nearest = self.proxy.url if self.proxy else self.url
         self.host = nearest.host
-        """First machine of a connection: the proxy, or the server without a proxy."""
+        """The proxy, else the server."""
         self.port = nearest.port or {"https": 443, "http": 80}.get(nearest.scheme, 1080)
         self._limits = limits
         self._environ = environ
@@ -107,11 +106,15 @@ class Probe:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the connection uses TLS; without TLS the server is this machine."""
+        """Whether TLS is on; otherwise the server is this machine."""
         return self.url.scheme == "https"
 
     async def addresses(self) -> tuple[SafeText, ...]:
-        """Return the addresses of `host`, in the order of attempts; raise `SourceError` without any."""
+        """Return the addresses of `host`, in the order of attempts.
+
+        Raises:
+            SourceError: if there are none.
+        """
         try:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT.total_seconds()):
                 found = await run_in_daemon_thread(
@@ -125,7 +128,11 @@ class Probe:
         return tuple(dict.fromkeys(clean(str(address[0]), 100) for *_, address in found))
 
     async def connect(self, addresses: tuple[SafeText, ...]) -> Connected:
-        """Open and close a TCP connection to the first reachable address; raise `SourceError` if all fail."""
+        """Open and close a TCP connection to the first reachable address.
+
+        Raises:
+            SourceError: if all fail.
+        """
         patience_s = limits.CONNECT_TIMEOUT.total_seconds() / len(addresses)
         refused: list[SafeText] = []
         problem: OSError = TimeoutError()
@@ -143,7 +150,7 @@ class Probe:
         raise self._unreachable(problem)
 
     def requests(self, key: SecretStr, key_origin: str) -> Requests:
-        """Return requests over a new connection, which opens with the first request."""
+        """Return a connection for requests, opened by the first request."""
         endpoint = Endpoint.from_url(self.url, self.proxy, key, key_origin)
         transport = Transport(
             self.url,
@@ -155,14 +162,13 @@ class Probe:
         return Requests(transport, endpoint, self._limits, self._monotonic)
 
     def _unreachable(self, error: Exception) -> SourceError:
-        """Return the failure, with a plain message, for an error before the first request."""
         problem = httpx.ConnectTimeout("") if isinstance(error, TimeoutError) else httpx.ConnectError("")
         problem.__cause__ = error
         return failure_of(problem, Endpoint.from_url(self.url, self.proxy, SecretStr(""), ""))
 
 
 class Requests:
-    """Single requests over one connection; raise `SourceError` without a response. Made by `Probe.requests`."""
+    """Single requests over a connection; raise `SourceError` without a response. Made by `Probe.requests`."""
 
     def __init__(
         self, transport: Transport, endpoint: Endpoint, limits: Limits, monotonic: Callable[[], float]
@@ -173,7 +179,7 @@ class Requests:
         self._monotonic = monotonic
         self._sent_at = 0.0
         self.tls: TlsHandshake | None = None
-        """From the newest handshake with the server."""
+        """The newest handshake with the server."""
         transport.observe = self._note
 
     async def health(self) -> Exchange:
@@ -184,7 +190,7 @@ class Requests:
         )
 
     async def first_page(self) -> Exchange:
-        """Request the first page of the listing."""
+        """Request the listing's first page."""
         response, took = await self._get("environments", {"limit": str(self._limits.page_size)})
         page = page_in(response, self._endpoint, {}, Pool())
         exchange = Exchange(status=response.status, took=took, offset=offset_in(response))
@@ -202,12 +208,11 @@ class Requests:
         await self._transport.aclose()
 
     def _version_in(self, response: Response) -> SafeText | None:
-        """Return the version in a health response, or None."""
         version = response.json_object.get("version")
         return self._endpoint.quoted(version, _LONGEST_VERSION) if isinstance(version, str) and version else None
 
     async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, timedelta]:
-        """Return a response and the duration to the response's end."""
+        """Return a response and the time to the response's end."""
         deadline = self._limits.page_deadline
         failure: SourceError
         try:
@@ -223,12 +228,12 @@ class Requests:
         raise failure  # outside the `except`: exceptions of httpx hold the key
 
     def _note(self, event: str, details: Mapping[str, Any]) -> None:
-        """Note httpcore's trace events for the start of a request and the end of a handshake."""
+        """Note the start of a request and the end of a handshake."""
         layer, _, what = event.partition(".")
         if what == "send_request_headers.started":
             self._sent_at = self._monotonic()
         stream = details.get("return_value")
-        # With a proxy there may be two handshakes; the server's handshake is not on the layer `connection`.
+        # With a proxy, the handshake of the layer `connection` is the proxy's.
         if what == "start_tls.complete" and (layer == "connection") == (self._transport.proxy is None) and stream:
             connection = stream.get_extra_info("ssl_object")
             end = connection.getpeercert().get("notAfter")

@@ -1,10 +1,7 @@
-"""Send a single HTTP request within bounds of time and size.
+"""Send an HTTP request within bounds of time and size.
 
-Holds the connection pool, the only place where the key leaves the process. `errors` interprets statuses, pages and
-messages.
-
-Uses httpx's transport instead of httpx's client: the client's redirects, cookies, logins and settings from the
-environment would all have to be disabled for a key that must reach a single host.
+Only the connection pool here sends the key. httpx's client would add redirects, cookies, logins and settings from the
+environment, all unwanted for a key that must reach a single host; httpx's transport does not.
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue, SecretStr
 
 ERROR_BYTES: Final = 64 * 1024
-"""Bytes read of an error's body: enough to find the message."""
+"""Bytes read of an error's body: enough for the message."""
 
 _IDLE_S: Final = 60.0
 """Seconds to keep an idle connection, as load balancers do. httpx's 5 s end just before a poll."""
@@ -39,7 +36,7 @@ TIMEOUT: Final = httpx.Timeout(limits.READ_TIMEOUT.total_seconds(), connect=limi
 
 
 class BodyError(Exception):
-    """An unusable body; the text continues the sentence "the answer of HOST …"."""
+    """An unusable body; the text continues "the answer of HOST …"."""
 
     def __init__(self, cause: Cause, what: str) -> None:
         super().__init__(what)
@@ -55,13 +52,13 @@ class Response:
     body: bytes = field(repr=False)
     """Inflated; complete for status 200, otherwise the start."""
     received: int
-    """Bytes of the body before inflating."""
+    """Bytes before inflating."""
     requests: int
     """1, or 2 after a retry."""
     asked_at: float
     """This machine's wall clock before the request, milliseconds since the epoch."""
     answered_at: float
-    """The same clock at the arrival of the response's head."""
+    """The same clock at the response's head."""
 
     @property
     def json_object(self) -> dict[str, JsonValue]:
@@ -78,12 +75,13 @@ class Transport:
 
     Args:
         url: without a query.
+        key: sent with every request.
         wall: this machine's wall clock, milliseconds since the epoch.
-        error_patience: time for reading an error's body; the status alone names the failure.
-        environ: variables with proxy and certificate settings.
+        error_patience: time for an error's body; the status alone names the failure.
+        environ: proxy and certificate settings.
 
     Raises:
-        SettingsError: if a proxy or certificate setting cannot be used.
+        SettingsError: if such a setting cannot be used.
     """
 
     def __init__(
@@ -97,7 +95,6 @@ class Transport:
     ) -> None:
         self._url = url
         self.key = key
-        """Sent with every request."""
         self._wall = wall
         self.observe: Callable[[str, Mapping[str, Any]], None] = lambda _event, _details: None
         """Called with name and details of each httpcore trace event."""
@@ -112,16 +109,13 @@ class Transport:
         )
 
     async def get(self, params: Mapping[str, str], segment: str = "") -> Response:
-        """Send a GET request, and retry once if an idle connection turns out to be dead.
+        """Send a GET request; retry once if an idle connection is dead.
 
         A server may close an idle connection during a request, which is no failure. A broken new connection is a
-        failure.
-
-        Args:
-            segment: quoted and appended to the path.
+        failure. `segment` is quoted and appended to the path.
 
         Raises:
-            Exception: a member of `errors.FAILURES`. Exceptions of httpx hold the key and must not leave this package.
+            Exception: a member of `errors.FAILURES`. httpx's exceptions hold the key and must not leave this package.
         """
         traced: set[str] = set()
         url = self._url
@@ -148,7 +142,7 @@ class Transport:
             if is_ok:
                 await _read(response, body, limits.PAGE_BYTES)
             else:
-                # The status is known; a failing body does not change the status.
+                # A failing body does not change the status.
                 with suppress(httpx.HTTPError, OSError, zlib.error, BodyError):
                     async with asyncio.timeout(self._error_patience):
                         await _read(response, body, ERROR_BYTES)
@@ -186,11 +180,9 @@ class Transport:
 
 
 async def _read(response: httpx.Response, body: bytearray, bound: int) -> None:
-    """Read and inflate a body to the end; httpx inflates without bound: 8 KiB can become 8 MiB at once.
+    """Read and inflate a body; httpx inflates without bound: 8 KiB can become 8 MiB at once.
 
-    Args:
-        body: gets the content, even if the rest fails.
-        bound: in bytes, of the content and of the wire data.
+    `body` keeps the content if the rest fails. `bound` limits content and wire data, in bytes.
 
     Raises:
         BodyError: if the body is too large, in another encoding, or damaged.
