@@ -1,4 +1,4 @@
-"""Files on disk: private files, shared files, exports, and reads of the user's files.
+"""Private files, shared files, exports, and reads of the user's files.
 
 Private files have mode 0600, in folders of mode 0700, under any umask. User files must be regular and within a limit: a
 pipe would block, and `/dev/zero` has no end.
@@ -33,13 +33,10 @@ def open_private(path: Path, *, follows_link: bool = False) -> int:
     """Open a file for appending, and return the descriptor; missing folders are made.
 
     Never blocks: a pipe without a reader is an error. The mode becomes 0600, except for links and files of other users.
-
-    Args:
-        path: the file.
-        follows_link: follow a link that the user chose; otherwise a link is an error.
+    `follows_link` allows a link that the user chose.
 
     Raises:
-        OSError: on failure.
+        OSError: on failure, or for a link that is not allowed.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     try:
@@ -83,7 +80,7 @@ def file_signature(path: Path) -> tuple[int, ...]:
 
 
 def set_aside(path: Path, name: str) -> Path:
-    """Rename a file or link within the folder, replacing any existing file, and return the new path.
+    """Rename a file or link within the folder, replacing any existing file; return the new path.
 
     Raises:
         OSError: on failure; the file is unchanged.
@@ -217,8 +214,7 @@ def export_here(data: bytes, suffix: str) -> Path:
 def export(data: bytes, folder: Path, suffix: str, now: datetime) -> Path:
     """Write a private file, completely or not at all, and return the path.
 
-    The name is the local time, with a number if taken: no file is overwritten. The folder is made if missing; `suffix`
-    includes the dot; `now` has any zone.
+    The name is the local time, with a number if taken. The folder is made if missing; `suffix` includes the dot.
 
     Raises:
         OSError: on failure; no file is left.

@@ -19,7 +19,7 @@ FRAGMENT: Final = 8
 """Consecutive characters that count as the secret."""
 
 LIKE_A_KEY: Final = re.compile(r"sk-[\w-]+|(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{20,}")
-"""Matches an argument that may be a key: `sk-…`, or a run of 20 or more with letters and digits."""
+"""Matches an argument that may be a key: `sk-…`, or 20 or more letters and digits."""
 
 _KEY_ANYWHERE: Final = re.compile(r"(?<![A-Za-z0-9])sk-[\w-]{16,}")
 """Matches keys in any text; Letta's begin with `sk-let-`."""
@@ -41,7 +41,7 @@ class Redactor:
             self._fragments.update(spelling[i : i + FRAGMENT] for i in range(len(spelling) - FRAGMENT + 1))
 
     def __call__(self, text: str) -> str:
-        """Return the text with secrets replaced."""
+        """Return the redacted text."""
         text = _KEY_ANYWHERE.sub(_HIDDEN, text)
         if not self._fragments:
             return text
@@ -55,12 +55,12 @@ class Redactor:
         return "".join([*pieces, text[end:]])
 
     def lines(self, text: str) -> list[SafeText]:
-        """Return the lines of a text, cleaned and redacted."""
+        """Return a text's lines, cleaned and redacted."""
         # Twice: cleaning changes some characters, and may produce the secret.
         return [composed(self(clean(line))) for line in self(text).splitlines()]
 
 
 @cache
 def redactor() -> Redactor:
-    """Return this process's redactor, which knows the key in the environment, even if invalid."""
+    """Return this process's redactor, which knows the environment's key, even if invalid."""
     return Redactor(os.environ.get(KEY, "").strip())

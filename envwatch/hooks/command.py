@@ -1,6 +1,7 @@
 """Run a hook's command in a new process group, with bounded output and time, without shell or terminal.
 
-A command may ignore the input, print without end, leave children behind, or never end.
+A command gets a CloudEvent on standard input, and variables. A command may ignore both, print without end, leave
+children behind, or never end.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from envwatch.hooks.message import Message
 
 _LOOK_S: Final = 0.05
-"""Seconds between checks for the command's end: a child may keep the output open."""
+"""Seconds between checks for the end: a child may keep the output open."""
 _CHUNK: Final = 1 << 16
 _LOGGED: Final = 500
 """Characters from the output's end, where errors stand."""
@@ -103,8 +104,6 @@ def apprise_command(urls: Sequence[SecretStr], environ: Mapping[str, str]) -> Ho
 
 
 class _Exchange:
-    """Input and output of a process."""
-
     def __init__(self, process: subprocess.Popen[bytes], standard_input: bytes) -> None:
         self._process = process
         self._rest = memoryview(standard_input)
@@ -125,7 +124,7 @@ class _Exchange:
         """Exchange data until the process has ended, or another thread sets `is_over`.
 
         Raises:
-            DeliveryError: if the process runs too long, prints too much, or `is_over` is set.
+            DeliveryError: if the process was stopped early.
         """
         ends_at = time.monotonic() + time_limit_s
         while not is_over.is_set():
@@ -152,7 +151,7 @@ class _Exchange:
                 is_done = not chunk
         except BlockingIOError:
             return
-        except OSError:  # the process reads no more
+        except OSError:
             is_done = True
         if is_done:
             self._selector.unregister(stream)

@@ -26,7 +26,7 @@ _PAIRS: Final[Mapping[Kind, Kind]] = {**ENDS, Kind.FLAPPING: Kind.STEADY}
 _PRESENCE: Final = LOSSES | RETURNS
 
 _Topic: TypeAlias = tuple[SafeText, SafeText, str]
-"""Profile, environment (empty for the fleet) and aspect; a topic's newest event is true."""
+"""Profile, environment (empty for the fleet) and aspect; only a topic's newest event counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class HookRule:
     has_incidents: bool = True
     """Whether opening and resolving incidents fire."""
     matches: Callable[[Event], bool] = field(default=lambda _event: True, compare=False, repr=False)
-    """Whether the filter matches an event's environment as then; not called for fleet events."""
+    """Whether the filter matches an environment at the event; not called for fleet events."""
     after: timedelta = timedelta()
-    """How long an incident must last from the first noticed loss, an event from the discovery."""
+    """Least duration: of an incident since the first noticed loss, of an event since the discovery."""
     cooldown: timedelta = timedelta()
     """Least time between messages about an environment and kind."""
 
@@ -58,7 +58,6 @@ class _Waiting(NamedTuple):
 
     event: Event
     group: Event | None
-    """The outermost group."""
     since: MonotonicS
 
 
@@ -74,7 +73,7 @@ class HookState:
     """Time of the newest message by topic and kind, during the cooldown."""
 
     def apply(self, changes: MonitorChanges, monitor: Monitor) -> tuple[HookState, tuple[Fired, ...]]:
-        """Return the next state and the messages that fire, after a change or the mere passing of time."""
+        """Return the next state and the firing messages, after a change or the mere passing of time."""
         now = changes.now
         state, incidents = _after_incidents(self, changes, monitor) if self.rule.has_incidents else (self, [])
         state, events = _due(_with_events(state, changes.events, now.monotonic), monitor, now)
@@ -110,7 +109,7 @@ def _after_incidents(state: HookState, changes: MonitorChanges, monitor: Monitor
 
 
 def _with_row(loss: Event, monitor: Monitor) -> Event:
-    """Return a loss with a row for the filter; a loss of an earlier run gets the current row."""
+    """Return a loss with a row for the filter; losses of an earlier run get the current row."""
     if loss.then is not None or (tracked := monitor.fleet.tracked(key_of(loss))) is None:
         return loss
     return replace(loss, then=tracked.as_event_state)
@@ -179,7 +178,7 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Return whether the environment is loud, or a loss still alerts."""
+    """Return whether a loss still alerts, or whether another event's environment is loud."""
     if event.id is None:
         return True
     if event.kind in LOSSES:

@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 
 
 _NAMES: Final = 20
-"""In a text."""
 _LISTED: Final = 1_000
-"""In an incident's CloudEvent: some 200 KiB."""
+"""In an incident's CloudEvent, some 200 KiB."""
 _SUMMARY_CELLS: Final = 1_000
 """PagerDuty takes 1,024 characters of a summary."""
 

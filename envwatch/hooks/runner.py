@@ -4,8 +4,8 @@ The queue has one entry per incident, with the newest state. An opening stays qu
 end. Other messages have a time limit; the number of events is bounded.
 
 After a failure the receiver is down, so the whole hook rests: a random time below a doubling bound. The failed message
-goes to the end of the queue. A success ends the rest. A new opening is tried at once; failure of this first try does
-not lengthen the rest.
+goes to the end of the queue. A success ends the rest. A new opening is tried at once; failure of this try does not
+lengthen the rest.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _HookQueue:
     """Ids of incidents with a delivered opening and no delivered end."""
     rests_until: MonotonicS = _NO_REST
     failures: int = 0
-    """Since the last success."""
+    """Failed tries since the last success."""
     failed_since: Clocks | None = None
     """Time of the first of these failures."""
     is_failing: bool = False
@@ -90,7 +90,7 @@ class _HookQueue:
         return next(found, None)
 
     def has_opened(self, incident: SafeText | None) -> bool:
-        """Return whether the receiver knows of an incident, or may soon, because the opening is being sent."""
+        """Return whether the receiver knows of an incident, or may soon."""
         is_sending = self.sending is not None and self.sending.is_opening and self.sending.message.incident == incident
         return is_sending or incident in self.opened
 
@@ -100,7 +100,6 @@ class _HookQueue:
         return next(new_openings, first)
 
     def looks_at(self) -> MonotonicS:
-        """Return the time of the next try, or the time from which the hook counts as failing."""
         if self.failed_since is None or self.is_failing:
             return self.rests_until
         return MonotonicS(min(self.rests_until, self.failed_since.monotonic + _FAILING_AFTER_S))
@@ -177,7 +176,7 @@ class Runner:
         hook_queue.has_news.set()
 
     def unsent(self, hook: SafeText) -> Collection[Message]:
-        """Return a hook's messages neither delivered nor given up."""
+        """Return the messages neither delivered nor given up."""
         return self._hook_queues[hook].unsent
 
     def failing(self) -> Mapping[SafeText, WallMs]:
@@ -247,7 +246,6 @@ class Runner:
         hook_queue.rests_until = _NO_REST
 
     def _note_failure(self, hook_queue: _HookQueue, entry: _Entry, error: DeliveryError, *, does_rest: bool) -> None:
-        """Let the hook rest, requeue the message if sensible, and give up old messages."""
         now = self._runtime.clocks()
         if not does_rest:
             hook_queue.rests_until = MonotonicS(now.monotonic + self._rest_after(error, hook_queue.failures))
@@ -283,7 +281,7 @@ class Runner:
         return "given up"
 
     def _rest_after(self, error: DeliveryError, failures: int) -> float:
-        """Return the seconds to rest: full jitter below a doubling bound, or longer if the receiver asks."""
+        """Return the rest in seconds: full jitter below a doubling bound, or longer if the receiver asks."""
         cap, base = limits.HOOK_BACKOFF_CAP.total_seconds(), limits.HOOK_BACKOFF_BASE.total_seconds()
         jittered = self._runtime.random() * min(cap, base * float(2 ** min(failures, 10)))
         return max(jittered, min(cap, error.wait.total_seconds()) if error.wait else 0.0)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 PAGERDUTY: Final = "https://events.pagerduty.com/v2/enqueue"
 
 _BODY_BYTES: Final = 4096
-"""Of a refusal."""
 _LONGEST_WORDS: Final = 200
 
 
@@ -50,9 +49,9 @@ class WebService:
     url: httpx.URL
     environ: Mapping[str, str]
     time_limit: timedelta = limits.HOOK_TIME
-    """Of a whole request; httpx limits single operations."""
+    """Limits the whole request; httpx limits single operations."""
     key: SecretStr | None = None
-    """PagerDuty's routing key; for other services, sent as `Authorization: Bearer`."""
+    """PagerDuty's routing key; otherwise sent as `Authorization: Bearer`."""
     is_pagerduty: bool = False
     proxy: httpx.Proxy | None = field(init=False)
     """None for a direct connection."""
@@ -123,7 +122,7 @@ class WebService:
         )
 
     async def _body_of(self, response: httpx.Response) -> bytes:
-        """Return a refusal's body within a quarter of the time limit: the status alone suffices."""
+        """Return the start of a refusal's body; a slow body is cut, as the status suffices."""
         body = bytearray()
         with suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(self.time_limit.total_seconds() / 4):
@@ -135,7 +134,7 @@ class WebService:
 
 
 def _message_in(body: bytes) -> SafeText:
-    """Return an answer's message: the usual JSON fields, else the first line unless markup."""
+    """Return the message in the usual JSON fields, else the first line unless markup."""
     try:
         document = from_json(body)
     except ValueError:

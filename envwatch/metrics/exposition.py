@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 SUCCESS: Final = "success"
-"""Of a complete listing; failures use their cause."""
+"""Result of a complete listing; failures use their cause."""
 
 
 def _result_of(cause: Cause) -> str:
@@ -94,7 +94,7 @@ class PollCounts:
 
 
 LARGEST: Final = 2000
-"""Environments with series."""
+"""Default number of environments with series."""
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -236,5 +236,4 @@ def _mass_losses(monitor: Monitor, now: Clocks) -> Metric:
 
 
 def _lost_together(monitor: Monitor) -> Mapping[EnvironmentKey, SafeText]:
-    """Return the open mass loss of each environment that is not back."""
     return {key: incident.id for incident in monitor.incidents.open if incident.is_mass for key in incident.remaining}

@@ -1,6 +1,6 @@
 """Answers to viewers' requests for a profile: status, headers and body.
 
-Headers give the listing's age. Bodies are encoded, compressed and tagged once per query, for all viewers.
+Headers give the listing's age. Bodies are made once per query, for all viewers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 WALKS_KEPT: Final = 20_000
-"""Pairs of reader and page kept for a listing, about 3 MB; the oldest go first."""
+"""Pairs of reader and page kept for a listing, about 3 MB."""
 LARGEST_PAGE: Final = 1_000
 """Rows; a larger `limit` is silently reduced."""
 CACHED_BYTES: Final = 8 << 20
@@ -53,7 +53,6 @@ _GZIP_WBITS: Final = 31
 """zlib's number for gzip."""
 _TAG_BYTES: Final = 12
 _ENTRY_BYTES: Final = 500
-"""Overhead of a cache entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ class PageBodies:
         self.listing = listing
         """The newest listing with these rows."""
         self.replaced_at: float = inf
-        """Monotonic second of the next listing with different rows; infinite for the newest listing."""
+        """Monotonic second of the next listing with different rows; infinite for the newest."""
         self._walks: dict[tuple[str, str], None] = {}
         """Pairs of reader and last row's id, the oldest first."""
         self._cached_bytes = cached_bytes
@@ -198,9 +197,8 @@ class Request:
     accept: str = ""
     authorization: str = ""
     address: str = ""
-    """Of the client."""
     connection: str = ""
-    """Address and port of the client."""
+    """The client's address and port."""
     viewer: str = ""
     """The token's name, set after authentication; contains no space."""
 
@@ -230,10 +228,10 @@ class ProfileEndpoint:
         self._profile_state: ProfileState | None = None
         self._pages: PageBodies | None = None
         self._earlier: list[PageBodies] = []
-        """Earlier listings that a viewer has begun to read, the newest first."""
+        """Listings that a viewer has begun to read, the newest first."""
         self._shared: SharedState = NOTHING_SHARED
         self._silences: frozenset[str] = frozenset()
-        """Ids of the silences in force at the marks' making."""
+        """Silences in force when the marks were made, by id."""
         self._is_ending = False
 
     def update(
@@ -364,7 +362,6 @@ def _ages(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> t
 
 
 def _blindness(profile_state: ProfileState, listing: ServedListing, now: Clocks) -> str | None:
-    """Return why a listing is too old to serve, or None."""
     if profile_state.unseen_since is not None or now.slept_since(listing.asked):
         return _why("envwatch serve slept, and has no listing since", profile_state)
     age_s = max((now.wall - listing.asked.wall) / 1000, now.monotonic - listing.asked.monotonic)
@@ -388,7 +385,6 @@ def _date(profile_state: ProfileState | None, wall: WallMs) -> tuple[str, str]:
 
 
 def _matches(if_none_match: str, tag: str) -> bool:
-    """Return whether `If-None-Match` names a tag, by weak comparison."""
     if not if_none_match:
         return False
     tags = [each.strip() for each in if_none_match.split(",")]

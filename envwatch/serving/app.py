@@ -43,7 +43,7 @@ IS_VIEWER: Final = "is_viewer"
 
 _HEALTH: Final = {"version": f"envwatch-{__version__}", "status": "ok"}
 _METRICS_KEPT_S: Final = 1.0
-"""Metrics are the most expensive answer, and no scraper asks as often."""
+"""No scraper asks as often, and no answer is as expensive."""
 
 
 Metrics: TypeAlias = "Callable[[str], tuple[bytes, str]]"
@@ -83,7 +83,6 @@ class ServingApp:
         self._metrics = metrics
         self._metrics_lock = asyncio.Lock()
         self._kept_metrics: dict[str, tuple[MonotonicS, tuple[bytes, str]]] = {}
-        """By `Accept`."""
         routes = {
             LISTING_PATH: self._listing,
             f"{LISTING_PATH}/{{rest:path}}": self._listing,
@@ -163,7 +162,6 @@ class ServingApp:
         return self._endpoints[profile].answer(replace(request, path=path), now)
 
     def _without_profile(self, request: Request, now: Clocks) -> RefusedError:
-        """Return the refusal of a path without a profile, with the token's paths."""
         own = [name for name, tokens in self.tokens.items() if tokens.name_of(request.authorization) is not None]
         self._admit([own[0] if own else self._first], request, now)
         paths = " or ".join(f"{PROFILES_PATH}/{name}" for name in own)
@@ -219,8 +217,6 @@ def _request_of(scope: Scope, headers: Mapping[bytes, str]) -> Request:
 
 
 class _Endpoint:
-    """Sends a route's answer."""
-
     def __init__(self, app: ServingApp, answer_of: _AnswerOf) -> None:
         self._app = app
         self._answer_of = answer_of

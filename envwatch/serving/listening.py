@@ -33,7 +33,6 @@ class Address(NamedTuple):
     """Where to listen."""
 
     host: str
-    """An IP address."""
     port: int
     """0 for any free port."""
 
@@ -70,7 +69,7 @@ class ListeningSocket(socket.socket):
     """A listening socket that limits TLS handshakes, ending the oldest first.
 
     asyncio creates a connection's protocol only after the handshake, so handshakes are counted here. A viewer's
-    handshake takes milliseconds; an endless handshake lasts until the timeout.
+    handshake takes milliseconds, an endless handshake until the timeout.
     """
 
     def __init__(self, listening: socket.socket) -> None:
@@ -85,7 +84,7 @@ class ListeningSocket(socket.socket):
         """Accept a connection."""
         accepted, address = super().accept()
         if self.most_handshakes is not None:
-            self._handshaking.pop(accepted.fileno(), None)  # a closed socket with the same number
+            self._handshaking.pop(accepted.fileno(), None)  # closed, with the same number
             self._handshaking[accepted.fileno()] = accepted
             self._end_oldest(self.most_handshakes())
         return accepted, address
@@ -99,7 +98,7 @@ class ListeningSocket(socket.socket):
             return
         self._handshaking = {number: each for number, each in self._handshaking.items() if each.fileno() == number}
         for number in list(self._handshaking)[: max(len(self._handshaking) - most, 0)]:
-            with suppress(OSError):  # the client has ended the handshake
+            with suppress(OSError):  # already closed by the client
                 self._handshaking.pop(number).shutdown(socket.SHUT_RDWR)  # the transport then closes the socket
 
 
@@ -119,14 +118,14 @@ def listen(address: Address) -> ListeningSocket:
             raise ServerError(f"{address} is in use, maybe by another `envwatch serve`; --bind takes another") from None
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ServerError(f"cannot listen at {address}: {reason}") from None
-    # Inherited by connections. Without TCP_NODELAY a body waits for the acknowledgement of the head, which clients
-    # delay by 40 ms; asyncio sets the option only on sockets created with the number of TCP.
+    # Inherited by connections. Otherwise a body waits for the head's acknowledgement, which clients delay by 40 ms.
+    # asyncio sets the option only on sockets created with TCP's number.
     found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ListeningSocket(found)
 
 
 class Certificate:
-    """A certificate chain and key in PEM files, perhaps a single file.
+    """A certificate chain and key in PEM files.
 
     Raises:
         ServerError: if the files cannot be used.

@@ -1,7 +1,7 @@
-"""A listing to serve: upstream's rows, each as JSON bytes.
+"""A listing to serve: upstream's rows as JSON bytes.
 
-Viewers judge rows, not the server. Listings share unchanged rows. The host's acknowledgements and silences are an extra
-field of a row, which stock clients ignore and no verdict uses.
+Viewers judge rows, not the server. The host's acknowledgements and silences are an extra field of a row, which stock
+clients ignore and no verdict uses.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class _Gone(NamedTuple):
     """The place of a row that has left the listing."""
 
     after: str | None
-    """Id of the nearest listed row before; None for the first place."""
+    """The nearest listed row before; None for the first place."""
     at: MonotonicS
     """Request time of the first listing without the row."""
 
@@ -173,7 +173,7 @@ class ServedListing:
 
     @cached_property
     def places(self) -> Mapping[str, int]:
-        """By served id."""
+        """Index of each row, by served id."""
         return {row.id: place for place, row in enumerate(self.rows)}
 
     @cached_property
@@ -230,7 +230,6 @@ class ServedListing:
 
 
 def _gone(before: ServedListing, listed: set[str], now: MonotonicS) -> Mapping[str, _Gone]:
-    """Return recently gone rows with the nearest listed row before each."""
     missing = before.places.keys() - listed
     gone: dict[str, _Gone] = {}
     if missing:
@@ -248,7 +247,6 @@ def _gone(before: ServedListing, listed: set[str], now: MonotonicS) -> Mapping[s
 
 
 def _served(row: Environment, id_: str, mark: SharedMark | None, before: ServedRow | None) -> ServedRow:
-    """Return the row to serve; reuse `before` if unchanged."""
     if before is not None and before.environment is row and before.id == id_ and before.mark == mark:
         return before
     wire = wire_row(row) | {"id": id_}
@@ -262,7 +260,7 @@ def _served(row: Environment, id_: str, mark: SharedMark | None, before: ServedR
 def _unreadable(key: SafeText, id_: str, before: ServedRow | None) -> ServedRow:
     """Return a row without state, which viewers set aside.
 
-    Without any row, a viewer would take the environment for gone.
+    Without any row, viewers would take the environment for gone.
     """
     if before is not None and not before.is_readable:
         return before

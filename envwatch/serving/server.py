@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 MOST_CONNECTIONS: Final = 1_000
 """Open at once; for another, see `Connections.add`."""
 HEAD_BYTES: Final = 16 << 10
-"""Greatest size of a request, which has no body."""
+"""A request has no body."""
 HEAD_S: Final = 10.0
-"""For a request to arrive, and for an idle connection without a valid token."""
+"""Limit for a request's arrival, and for an idle connection without a valid token."""
 IDLE_S: Final = 75.0
-"""For a viewer's idle connection: slightly more than the longest usual interval."""
+"""Limit for a viewer's idle connection: slightly more than the longest usual interval."""
 ANSWER_S: Final = 30.0
-"""For a client to read an answer."""
+"""Limit for a client to read an answer."""
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -57,7 +57,7 @@ class Phase(Enum):
 def longest_s(phase: Phase, *, is_viewer: bool, has_unsent: bool) -> float:
     """Return the longest duration of a phase in seconds.
 
-    `is_viewer` means that a valid token came over the connection; `has_unsent`, that a part of an answer is unsent.
+    A valid token makes a connection a viewer's; `has_unsent` tells of an unread answer.
     """
     match phase:
         case Phase.READING:
@@ -125,10 +125,8 @@ class Connections:
 class Connection(asyncio.Protocol):
     """A connection.
 
-    Args:
-        connections: all connections.
-        speaking: makes the connection's HTTP protocol.
-        agreed: called with the socket's descriptor once bytes can flow: with TLS, after the handshake.
+    `speaking` makes the HTTP protocol. `agreed` gets the socket's descriptor once bytes can flow: with TLS, after the
+    handshake.
     """
 
     def __init__(
@@ -226,7 +224,7 @@ _SWEEP_S: Final = 1.0
 _HANDSHAKE_S: Final = 5.0
 """A connection's time counts from the handshake's end."""
 _LEAST_HANDSHAKES: Final = 32
-"""At once, at least; otherwise half of the free connections."""
+"""Least limit of simultaneous handshakes; usually half of the free connections."""
 _LAST_ANSWERS_S: Final = 1.0
 """How long a stopping server still answers."""
 _LAST_BYTES_S: Final = 2.0
@@ -259,7 +257,7 @@ class HttpServer:
     Args:
         app: answers requests.
         listening: closed at the end.
-        note: called in any thread with a line about a problem.
+        note: gets a line about a problem, in any thread.
         tls: None for plain HTTP.
         connections: None for as many as this process can hold.
     """
@@ -293,11 +291,11 @@ class HttpServer:
 
         An exception ends the server: answers could be outdated from then on.
         """
-        with suppress(RuntimeError):  # the loop is closed
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._called, function)
 
     async def close(self) -> None:
-        """Stop: answer connected clients for a moment, then close port and connections."""
+        """Answer connected clients for a moment, then close port and connections."""
         self.call(self._stop.set)
         await asyncio.to_thread(self._thread.join, _LAST_ANSWERS_S + _LAST_BYTES_S + _SWEEP_S)
 

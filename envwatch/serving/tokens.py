@@ -127,7 +127,7 @@ def _content(path: Path) -> bytes:
 
 
 def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Tokens:
-    # A bad line rejects the file: a typing error must not silently remove a user. The old tokens stay valid.
+    # A typing error must not silently remove a user; the old tokens stay valid.
     found: dict[str, bytes] = {}
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         words = re.sub(r"(?:^|\s)#.*", "", line).split()
@@ -186,12 +186,8 @@ def add_token(path: Path, user: str) -> str:
 
 @dataclass(slots=True)
 class _Guesses:
-    """Wrong tokens of an address."""
-
     at: deque[MonotonicS] = field(default_factory=lambda: deque(maxlen=GUESSES))
-    """The newest last."""
     is_known: bool = False
-    """Whether the excess was reported."""
 
 
 @dataclass(slots=True)
@@ -199,7 +195,6 @@ class GuessLimit:
     """Counts wrong tokens by client address."""
 
     _by_address: OrderedDict[str, _Guesses] = field(default_factory=OrderedDict)
-    """The newest guesser last."""
 
     def count_wrong(self, address: str, now: MonotonicS) -> tuple[int, bool]:
         """Count a wrong token; an IPv6 /64 network, a single customer, is one address.

@@ -50,15 +50,15 @@ class PollSchedule:
 
     is_polling: bool
     interval: timedelta
-    """Lengthened if the request budget requires that."""
+    """Longer than set if the request budget requires that."""
     next_at: float | None = None
     """Monotonic second; None if no poll is due."""
     is_paused: bool = False
     """A poll in flight still completes."""
     requests: int = 0
-    """Requests of the newest listing; 0 unless the budget lengthens the interval."""
+    """Requests of the newest listing, if the budget lengthens the interval; else 0."""
     requests_per_minute: int = 0
-    """The budget; 0 unless the budget lengthens the interval."""
+    """The budget, if the budget lengthens the interval; else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,14 @@ class Poller:
         self._last_requests = 1  # of the newest listing
         self._failures = 0  # in a row
         self._source_interval = timedelta()
-        """Interval of a relay's listings, from the newest listing."""
+        """A relay's interval, from the newest listing."""
         self._is_relayed = False
-        """Whether the polled server is healthy and the failure is upstream, see `SourceError`."""
+        """Whether the polled server is healthy and the failure is upstream."""
         self._refusals = 0  # polls with a refused key since the last listing
         self._failing_since = 0.0  # monotonic second
         self._started_at = self._forbidden_until = float("-inf")
         self._budget_free_at = float("-inf")
-        """Monotonic second from which the budget covers all polls so far."""
+        """Monotonic second from which the budget covers all polls."""
         self._was_early = False
         """Whether the newest poll was requested before the due time."""
         self._slept_s = 0.0
@@ -155,7 +155,7 @@ class Poller:
 
     @property
     def interval(self) -> timedelta:
-        """The user's interval, or longer if a listing of this size exceeds the budget."""
+        """The user's interval, or longer if the newest listing's size requires that."""
         return max(self.wanted_interval, self._budgeted(self._last_requests))
 
     @property
@@ -174,8 +174,8 @@ class Poller:
     def refresh(self) -> RefreshDelay | None:
         """Poll as soon as allowed, also when paused; return the delay, if any.
 
-        After a scheduled poll, a requested poll may start before the budget covers the last poll; later polls wait
-        longer instead. After a requested poll, the budget comes first.
+        After a scheduled poll, a requested poll may precede the budget; later polls wait longer instead. After a
+        requested poll, the budget comes first.
         """
         now = self._runtime.clocks().monotonic
         if (left := self._forbidden_until - self._slept_s - now) > 0:
@@ -249,7 +249,7 @@ class Poller:
             await asyncio.gather(task, return_exceptions=True)
 
     def _due_after(self, outcome: Outcome) -> _Due:
-        """Update the pace from an outcome, and return the next due time."""
+        """Update the pace from an outcome; return the next due time."""
         match outcome:
             case Slept(awake=awake):
                 return lambda: awake.monotonic
@@ -273,8 +273,8 @@ class Poller:
     def _next_tick(self, listed: Listed, spread: float) -> float:
         """Return the next tick's monotonic second; ticks during the poll are skipped.
 
-        `spread` is the tick's delay as a share of the interval, negative for early. If the budget allows no earlier
-        poll, the tick is late in both cases.
+        `spread` is the delay as a share of the interval, negative for early. If the budget allows no earlier poll, the
+        tick is late in both cases.
         """
         started, ended = listed.started.monotonic, listed.ended.monotonic
         least = self._budgeted(self._last_requests)
@@ -285,7 +285,7 @@ class Poller:
         """Return the monotonic second of the poll after a failure.
 
         The failed request is not charged to the budget: the charge would undo the jitter. The backoff counts from the
-        start of the poll, since a poll that hung until the deadline has waited enough.
+        poll's start, since a poll that hung until the deadline has waited enough.
         """
         started, ended = failed.started.monotonic, failed.ended.monotonic
         return max(
@@ -295,7 +295,6 @@ class Poller:
         )
 
     def _backoff(self, failed: Failed) -> timedelta:
-        """Return the wait: long for a refused key, otherwise with full jitter."""
         match failed.cause:
             case Cause.UNAUTHORIZED if self._refusals == 1:
                 return limits.UNAUTHORIZED_RECHECK
@@ -313,14 +312,13 @@ class Poller:
         return self._runtime.random() * min(limits.BACKOFF_BASE * doubled, cap)
 
     def _budget_free_after(self, outcome: Listed | Failed, requests: int) -> float:
-        """Return the monotonic second from which the budget covers this poll and all earlier polls."""
         free_at = max(self._budget_free_at, outcome.started.monotonic) + self._budgeted(requests).total_seconds()
         if isinstance(outcome, Listed):
             return free_at
         return min(free_at, outcome.ended.monotonic + limits.WALK_PENALTY_CAP.total_seconds())
 
     def _budgeted(self, requests: int) -> timedelta:
-        """Return the time that the budget allots to `requests`."""
+        """Return the budget's time for `requests`."""
         return timedelta(minutes=1) * requests / self._limits.requests_per_minute
 
     async def _wait_for_poll(self, due: _Due, last: Clocks) -> Slept | None:
@@ -352,13 +350,12 @@ class Poller:
         return self._due is not None and self._due() - self._slept_s > self._runtime.clocks().monotonic
 
     def _has_stood_still(self, last: Clocks, now: Clocks, waited: float) -> bool:
-        """Return whether the machine slept, or the process was stopped for `SLEPT_TICKS` intervals."""
+        """Return whether the machine slept, or the process stopped for `SLEPT_TICKS` intervals."""
         overrun_s = now.monotonic - last.monotonic - waited
         return now.slept_since(last) or overrun_s > limits.SLEPT_TICKS * self.interval.total_seconds()
 
 
 def _listing_interval(snapshot: Snapshot, interval: timedelta) -> timedelta:
-    """Return the poll interval, or a relay's interval if longer."""
     served = snapshot.served
     return interval if served is None or served.interval is None else max(interval, served.interval)
 

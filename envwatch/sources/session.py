@@ -55,7 +55,6 @@ class Session:
         self._waiting: dict[SafeText, asyncio.Task[Outcome]] = {}
         """By target, the most recently served last."""
         self._taken: SafeText | None = None
-        """The last outcome's target."""
         self._is_closed = False
 
     async def __aenter__(self) -> Self:

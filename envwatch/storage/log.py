@@ -1,7 +1,7 @@
 """The log: a line per poll and notable event, in a file of bounded size; also crash reports.
 
-A thread writes the log. A line that cannot be written, as on a full or slow disk, is dropped. Crash reports are
-redacted and omit local variables.
+A thread writes the log. A line that cannot be written, as on a full or slow disk, is dropped. Crash reports omit local
+variables.
 
 Python's `logging` does not fit: the rotating file keeps a descriptor open, fails for good after a full disk, and takes
 the mode from the umask.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 LIMIT: Final = 1 << 20
-"""Bytes. A full file is renamed to `.1`, replacing the previous `.1`."""
+"""Bytes of the file. A full file replaces `.1`."""
 
 _QUEUED_LINES: Final = 1_000
 _CLOSE_TIMEOUT_S: Final = 0.3
@@ -137,7 +137,7 @@ class PollLog:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self.trouble: str | None = None
-        """Why the last line could not be written. Final after `close`."""
+        """Why the last line could not be written; None if written. Final after `close`."""
 
     def write(self, line: LogLine, profile: SafeText = NO_PROFILE) -> None:
         """Queue a line with the profile, if any; never waits, never fails."""
@@ -163,7 +163,7 @@ class PollLog:
         self.write(LogLine(logging.WARNING, clean(f"standard error: {text}")))
 
     def write_crash(self, error: BaseException) -> None:
-        """Write an exception's whole traceback, without local variables."""
+        """Write an exception's whole traceback."""
         for line in (clean("crashed:"), *whole_report(error, self._redactor)):
             self.write(LogLine(logging.ERROR, line))
 
@@ -235,7 +235,7 @@ def whole_report(error: BaseException, redactor: Redactor) -> list[SafeText]:
 def screen_report(error: BaseException, redactor: Redactor, log: str, *, columns: int, lines: int) -> list[SafeText]:
     """Return a traceback's last frames and message, cut to a screen.
 
-    `log` is a sentence that says where the rest is. The report leaves a line to the shell.
+    `log` says where the rest is. The report leaves a line to the shell.
     """
     traceback = TracebackException.from_exception(error)
     message = _fitting(redactor.lines("".join(traceback.format_exception_only())), columns)[:3]

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 _LONGEST: Final = 200
-"""Characters; envwatch writes no longer texts."""
+"""Longest remembered text, in characters."""
 
 MOST_ACKS: Final = 1_000
-"""The newest stay."""
+"""The newest acknowledgements stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def _with_acks(content: dict[str, Any], changes: Mapping[ServerKey, Ack | None])
     known = acks_of(content)
     acks = {key: ack for key, ack in {**known, **changes}.items() if ack is not None}
     newest_first = dict(sorted(acks.items(), key=lambda item: item[1].at, reverse=True)[:MOST_ACKS])
-    # Unknown names stay, also within unchanged acknowledgements.
+    # Unknown names stay, also within acknowledgements.
     entries = {name: value for name, value in content.items() if not isinstance(value, dict)}
     # Of two spellings of a key, one may be damaged or older.
     before = {
@@ -104,7 +104,8 @@ MOST_SILENCES: Final = 1_000
 
 def _with_silences(content: dict[str, Any], changes: Mapping[SafeText, Silence | None]) -> dict[str, Any]:
     new = {id_: silence for id_, silence in changes.items() if silence is not None}
-    # Unknown entries stay: a newer envwatch may have written them. Silences that ended before a new silence began go.
+    # Unknown entries stay: a newer envwatch may have written them. Silences that ended before a new silence began are
+    # dropped.
     newest = max((silence.at for silence in new.values()), default=float("-inf"))
     kept = {id_: entry for id_, entry in content.items() if id_ not in changes and not _ended_by(entry, newest)}
     following = kept | content_of(new)
@@ -132,7 +133,7 @@ def _replaced(_content: dict[str, Any], changes: Mapping[str, object]) -> dict[s
 
 
 ALERT_STATE: Final = StateFormat(about="which alerts wait or are open", limit=64 << 20, changed=_replaced)
-"""Of a profile; each change replaces the whole content."""
+"""A profile's alert state; each change replaces the whole content."""
 
 INCIDENTS_OF_1_0: Final = StateFormat(about="which incidents are open", limit=8 << 20, changed=_replaced)
 """`incidents.json` of 1.0.0, for all profiles; read once and never written."""

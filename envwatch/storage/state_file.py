@@ -1,8 +1,8 @@
 """State files: JSON objects that keep named values between runs; never configuration.
 
 An unreadable file counts as empty; a damaged file is set aside before the next write; a write failure is reported once.
-A thread writes. Instances may write at once: changes are merged under a lock, so the last change of each name wins and
-none is lost.
+Instances may write at once: a thread merges changes under a lock, so the last change of each name wins and none is
+lost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Changes: TypeAlias = "Mapping[Any, Any]"
 """New values by name; None removes a name."""
 
 _CLOSE_TIMEOUT_S: Final = 1.5
-"""Less than the exit guard allows. A busy machine needs up to 0.5 s to write, and a lost write repeats a message."""
+"""Less than the exit guard allows. Writing takes up to 0.5 s on a busy machine; a lost write repeats a message."""
 _LONGEST_PID: Final = 20
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class StateFormat:
     about: str
     """The loss if the file is damaged, for people."""
     limit: int
-    """Bytes."""
+    """Bytes of a file."""
     changed: Callable[[dict[str, Any], Changes], dict[str, Any]]
     """Returns the new content, within the limit."""
 

@@ -1,8 +1,8 @@
 """Confirm absences: request each row that a complete listing lacks.
 
-A listing that shifts during the walk lacks existing rows. A row from `GET /v1/environments/{deviceId}` is added to the
+A listing that shifts during the walk lacks existing rows. A row from `GET /v1/environments/{deviceId}` joins the
 listing. A 404 confirms the absence if another response of the poll has a row, which proves the route. Other responses
-prove nothing, and fail no listing. The fleet decides which absences make a row gone.
+prove nothing, and fail no listing.
 """
 
 from __future__ import annotations
@@ -47,8 +47,6 @@ class _Missing:
 
 @dataclass(slots=True)
 class _Results:
-    """Results of a single poll."""
-
     found: list[ListedPage] = field(default_factory=list)
     """Existing missing rows, a page each."""
     not_found: set[SafeText] = field(default_factory=set)
@@ -72,7 +70,7 @@ class Absences:
     async def checked(self, snapshot: Snapshot, before: Mapping[SafeText, Environment], until: float) -> Snapshot:
         """Return a complete listing with found rows, confirmed absences and ids in doubt.
 
-        `before` has the previous listing's rows; `until` is a deadline of the event loop's clock, in seconds.
+        `before` has the previous listing's rows; `until` is a deadline in seconds of the event loop's clock.
         """
         listed = {row.id: row for page in snapshot.pages for row in page.environments}
         self._note(before, listed.keys() | snapshot.rejected_ids)
@@ -101,11 +99,11 @@ class Absences:
     def _to_request(self) -> list[_Missing]:
         """Return the missing rows to request: fewest tries first, then longest missing.
 
-        If more rows are missing than a poll can request, most are back in the next listing; rows must then lack in two
-        listings.
+        If a poll cannot request all missing rows, most are back in the next listing; only rows absent from two listings
+        are then requested.
         """
         missing = sorted(self._missing.values(), key=lambda one: one.tries)
-        most = limits.ABSENCE_QUESTIONS - 1  # one request is for a listed row
+        most = limits.ABSENCE_QUESTIONS - 1  # a request is for a listed row
         return missing if len(missing) <= most else [one for one in missing if one.listings > 1][:most]
 
     async def _request(self, listed: Mapping[SafeText, Environment], results: _Results) -> None:
@@ -126,7 +124,7 @@ class Absences:
                     return
 
     async def _is_route_usable(self, listed: Mapping[SafeText, Environment], results: _Results) -> bool:
-        """Request a listed row, in each poll another, to prove the route; an empty listing needs no proof."""
+        """Prove the route by requesting a listed row, different in each poll; an empty listing needs no proof."""
         controls = [row for row in listed.values() if _can_be_requested(row)]
         if not controls:
             return not listed

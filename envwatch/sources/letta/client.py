@@ -1,6 +1,6 @@
 """Read the listing: a complete walk over all pages, or a failure in plain words.
 
-No httpx object, and no object that could hold the key, leaves this module.
+No httpx object, nor any object that could hold the key, leaves this module.
 """
 
 from __future__ import annotations
@@ -78,7 +78,6 @@ class Client:
             raise SettingsError("the API key is empty or holds characters that no key has")
         self._find_key = find_key
         self._search: asyncio.Future[SecretStr] | None = None
-        """A running search for a new key."""
         self._is_refused = False
         """Whether a refused key failed the newest listing."""
         self._limits = limits
@@ -88,7 +87,7 @@ class Client:
         self._sleep = sleep
         self._history = PageHistory()
         self._rows: Mapping[SafeText, Environment] = {}  # of the newest complete listing, by id
-        self._pool = Pool()  # of the current walk
+        self._pool = Pool()
         self._listing: RelayedListing | None = None
         """A relay's listing behind the newest snapshot that was no repetition."""
         self._transport = Transport(url, key=key, wall=wall, error_patience=limits.page_deadline / 4, environ=environ)
@@ -189,7 +188,6 @@ class Client:
         return await self._absences.checked(snapshot, self._rows, until)
 
     async def _read_page(self, fetch: ListingFetch, cursor: str | None) -> str | None:
-        """Read the page after a cursor; return the next cursor."""
         failure: SourceError
         try:
             async with asyncio.timeout(self._limits.page_deadline.total_seconds()):

@@ -47,10 +47,10 @@ FAILURES: Final = (
     OverflowError,
     MemoryError,
 )
-"""Expected while fetching and decoding; any other exception is a bug."""
+"""Expected exceptions; any other exception is a bug."""
 
 _RELAY_CODES: Final = ("envwatch_blind", "envwatch_waiting", "envwatch_stopping")
-"""Error codes of a relay like `envwatch serve` without a listing: blind, just started, or stopping."""
+"""Codes of a relay like `envwatch serve` without a listing: blind, just started, or stopping."""
 
 _TITLE: Final = re.compile(r"<title[^<>]*>([^<]*)", re.IGNORECASE)
 
@@ -84,7 +84,6 @@ class Endpoint:
     host: SafeText
     """Host and port."""
     proxy: SafeText | None
-    """Host and port."""
     key: SecretStr
     """Removed from all messages, even from the server's."""
     key_origin: SafeText
@@ -105,7 +104,7 @@ class Endpoint:
     def quoted(self, text: str, limit: int = 200) -> SafeText:
         """Return the server's text as a safe line without the key."""
         key = self.key.get_secret_value()
-        # Redact after cleaning, because removed characters can join parts of the key.
+        # Redact after cleaning: removed characters can join parts of the key.
         return composed(Redactor(key)(clean(" ".join(text.replace(key, "(your key)").split()), limit)))
 
 
@@ -155,7 +154,7 @@ def failure_of(error: Exception, endpoint: Endpoint) -> SourceError:
             cause, what = Cause.TIMEOUT, f"{host} was silent for {limits.READ_TIMEOUT.total_seconds():g} s"
         case httpx.ProxyError():
             cause, what = Cause.UNREACHABLE, f"{nearest} refused: {endpoint.quoted(str(error), 100)}"
-        # Only the texts of httpcore and h11 distinguish a broken response from a reply that is not HTTP.
+        # Only the texts of httpcore and h11 tell a broken response from a reply that is not HTTP.
         case httpx.RemoteProtocolError() if "disconnected" in str(error) or "closed connection" in str(error):
             hint = ": is it https there?" if endpoint.is_plain else ""
             cause, what = Cause.UNREACHABLE, f"{host} closed the connection before its answer was complete{hint}"
@@ -196,7 +195,6 @@ def _refusal(response: Response, endpoint: Endpoint) -> SourceError:
 
 
 def _words(response: Response, endpoint: Endpoint) -> SafeText:
-    """Return an error's message; platform and gateways use different fields."""
     if (page := _web_page(response, endpoint)) is not None:
         return page
     document = response.json_object
@@ -287,7 +285,7 @@ def network_failure(error: Exception, host: str, nearest: str) -> tuple[Cause, s
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
     found = [error]
-    for reason in found:  # grows during the loop
+    for reason in found:
         yield reason
         parts = reason.exceptions if isinstance(reason, BaseExceptionGroup) else ()
         found += [one for one in (reason.__cause__, reason.__context__, *parts) if one is not None and one not in found]

@@ -1,7 +1,7 @@
-"""Settings of the connection: addresses, proxy, trusted certificates.
+"""Rules for addresses, proxy and trusted certificates.
 
-Reads `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and `SSL_CERT_DIR` instead of httpx, which crashes on some
-values without naming the variable. Messages never repeat an address or proxy: both may hold a password.
+The variables are read here, because httpx crashes on some values without naming the variable. Messages never repeat an
+address or proxy: both may hold a password.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SettingsError(ValueError):
 
 
 def checked_base_url(text: str) -> str:
-    """Return a base URL without a trailing slash, with the host in lower case.
+    """Return a base URL with the host in lower case, without a trailing slash.
 
     httpx parses the URL, so the checked host gets the key.
 
@@ -107,17 +107,17 @@ def proxy_for(url: httpx.URL, environ: Mapping[str, str]) -> httpx.Proxy | None:
     """Return the proxy for a URL; None for a direct connection, always for loopback.
 
     Raises:
-        SettingsError: if a setting for the URL cannot be used.
+        SettingsError: for an unusable setting.
     """
     proxy = None if is_loopback(url.host) else _proxy(environ)
     return None if proxy is None or _is_exempt(url.host, url.port or 443, environ) else proxy
 
 
 def trust_for(url: httpx.URL, environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return the TLS context with the trusted certificates.
+    """Return the TLS context.
 
     Raises:
-        SettingsError: if a setting for the URL cannot be used.
+        SettingsError: for an unusable setting.
     """
     if url.scheme == "http":
         # Never used; saves 20 ms for reading the default certificates.
@@ -156,7 +156,7 @@ def _proxy(environ: Mapping[str, str]) -> httpx.Proxy | None:
 def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
     """Return whether `NO_PROXY` lists a host, by curl's rules: `*`, names with subdomains, addresses, networks.
 
-    Checks every entry, to report unusable entries always.
+    Every entry is checked, to report unusable entries.
     """
     variable = _first_set(environ, _NO_PROXY)
     entries = environ[variable].lower().replace(",", " ").split() if variable else []
@@ -195,7 +195,7 @@ def _context(variable: str, path: str) -> ssl.SSLContext:
             raise SettingsError(f"{variable} names {clean(path, 200)}, which is no folder")
         return ssl.create_default_context(capath=path)
     except OSError as error:
-        # The reason of ssl.SSLError is internal to OpenSSL: the file is no certificate file.
+        # The reason of ssl.SSLError is internal to OpenSSL.
         reason = _NO_CERTIFICATE if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{variable} names {clean(path, 200)}: {reason}") from None
 

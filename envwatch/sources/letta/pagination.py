@@ -1,7 +1,7 @@
 """Join pages to a listing, and stop endless listings.
 
-A relay such as `envwatch serve` answers from an earlier listing; headers give the age. Relayed pages count from the
-relay's request. Times of relayed listings are monotonic seconds, independent of the wall clock's setting.
+A relay such as `envwatch serve` answers from an earlier listing, whose age is in the headers. Relayed pages count from
+the relay's request, in monotonic seconds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,6 @@ class RelayedListing:
     """A relay's listing, requested by the relay between `earliest` and `latest`."""
 
     asked: float
-    """Time of the page's request."""
     earliest: float
     latest: float
     interval: timedelta | None = None
@@ -60,8 +59,7 @@ class RelayedListing:
 
     @classmethod
     def from_response(cls, response: Response, asked: float, answered: float) -> RelayedListing | None:
-        """Return the relayed listing behind a response, given the times of request and response; None without a relay.
-        """
+        """Return the relayed listing behind a response, given the request's and response's times."""
         age_s = age_in(response.headers)
         if age_s is None:
             return None
@@ -108,7 +106,7 @@ class PageHistory:
 
     @property
     def last_pages(self) -> int | None:
-        """Pages of the last complete walk; None before such a walk, or after `ENDLESS_WALKS` endless walks."""
+        """Pages of the last complete walk; None without such a walk, or after `ENDLESS_WALKS` endless walks."""
         return self._last_pages if self._endless_walks < limits.ENDLESS_WALKS else None
 
     def note_complete(self, pages: int) -> None:
@@ -154,13 +152,14 @@ class ListingFetch:
 
     @property
     def pages_read(self) -> int:
+        """Pages so far."""
         return len(self._pages)
 
     def pause(self, since_request_s: float) -> float:
         """Return the seconds to wait before the next page.
 
-        A minute's request budget and the length of the last complete walk have no pause. Later pages may be endless,
-        and are spaced.
+        There is no wait within a minute's request budget, or within the last complete walk's length. Later pages may be
+        endless, and are spaced.
         """
         burst = max(self._limits.requests_per_minute, self._last_pages or 0)
         if self.pages_read < burst:

@@ -212,7 +212,6 @@ class Requests:
         return self._endpoint.quoted(version, _LONGEST_VERSION) if isinstance(version, str) and version else None
 
     async def _get(self, route: str, params: Mapping[str, str]) -> tuple[Response, timedelta]:
-        """Return a response and the time to the response's end."""
         deadline = self._limits.page_deadline
         failure: SourceError
         try:
@@ -228,7 +227,6 @@ class Requests:
         raise failure  # outside the `except`: exceptions of httpx hold the key
 
     def _note(self, event: str, details: Mapping[str, Any]) -> None:
-        """Note the start of a request and the end of a handshake."""
         layer, _, what = event.partition(".")
         if what == "send_request_headers.started":
             self._sent_at = self._monotonic()

@@ -1,7 +1,7 @@
 """Send an HTTP request within bounds of time and size.
 
-Only the connection pool here sends the key. httpx's client would add redirects, cookies, logins and settings from the
-environment, all unwanted for a key that must reach a single host; httpx's transport does not.
+Only this module sends the key, through httpx's transport: httpx's client would add redirects, cookies, logins and
+settings from the environment.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Transport:
     Args:
         url: without a query.
         key: sent with every request.
-        wall: this machine's wall clock, milliseconds since the epoch.
+        wall: wall clock, milliseconds since the epoch.
         error_patience: time for an error's body; the status alone names the failure.
         environ: proxy and certificate settings.
 
@@ -97,7 +97,7 @@ class Transport:
         self.key = key
         self._wall = wall
         self.observe: Callable[[str, Mapping[str, Any]], None] = lambda _event, _details: None
-        """Called with name and details of each httpcore trace event."""
+        """Called with each httpcore trace event."""
         self._error_patience = error_patience.total_seconds()
         self.proxy = proxy_for(url, environ)
         """None for a direct connection."""
@@ -180,7 +180,7 @@ class Transport:
 
 
 async def _read(response: httpx.Response, body: bytearray, bound: int) -> None:
-    """Read and inflate a body; httpx inflates without bound: 8 KiB can become 8 MiB at once.
+    """Read and inflate a body; httpx inflates without bound: 8 KiB can become 8 MiB.
 
     `body` keeps the content if the rest fails. `bound` limits content and wire data, in bytes.
 
