@@ -78,7 +78,11 @@ def tokens_in(path: Path, learn: Callable[[str], None]) -> Tokens:
     Raises:
         ServerError: if the file cannot be used.
     """
-    return _tokens_of(_content(path), clean(str(path)), learn)
+    name = clean(str(path))
+    tokens = _tokens_of(_content(path), name, learn)
+    if not tokens:
+        raise ServerError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
+    return tokens
 
 
 class TokensFile:
@@ -147,8 +151,6 @@ def _tokens_of(content: bytes, name: str, learn: Callable[[str], None]) -> Token
             raise ServerError(f"{place}: another name has the same token")
         found[user] = digest
         learn(token)
-    if not found:
-        raise ServerError(f"the file of tokens {name} has none: `envwatch serve --new-token NAME` adds one")
     if len(found) > MOST_TOKENS:
         raise ServerError(f"{name}: has more than {MOST_TOKENS} tokens")
     return Tokens(tuple(found.items()))
@@ -165,11 +167,8 @@ def add_token(path: Path, user: str) -> str:
     content = b""
     if path.exists():
         content = _content(path)
-        names = {line.split()[0] for line in content.decode("utf-8-sig", "replace").splitlines() if line.split()}
-        if user in names:
+        if user in dict(_tokens_of(content, clean(str(path)), lambda _: None).digests):
             raise ServerError(f"{clean(str(path))} has a token of {user} already: remove its line first")
-        if content.strip():
-            _tokens_of(content, clean(str(path)), lambda _: None)
     token = f"ew-{secrets.token_urlsafe(32)}"
     try:
         make_private_folder(path.parent)
