@@ -30,10 +30,12 @@ if TYPE_CHECKING:
         LINE,
         NAMES,
         QUERY,
+        QUIET,
         SECRET_URL,
         SORT,
         VARIABLE,
         ZONE,
+        QuietTable,
         duration_or_off,
         one_of,
     )
@@ -85,9 +87,14 @@ class ProfileSettings:
     """Names or device ids of environments that must exist. An expected environment that is not listed is missing."""
     expect_file: Annotated[Path | None, FILE] = setting(None, example='"inventory.txt"', part="view")
     """A file of such names, one a line; # begins a comment. A relative path starts at this file's folder."""
+    quiet: Annotated[tuple[QuietTable, ...], QUIET] = setting(
+        (), example='[{ filter = "os:darwin,win32", hours = "17:00-10:00" }]', part="view"
+    )
+    """Hours in which the loss of a matching environment needs nobody, mostly written as tables `[[quiet]]`. Such a loss
+    counts from the end of the hours."""
     timezone: Annotated[str | None, ZONE] = setting(None, example='"Europe/Berlin"', part="view", demo=True)
-    """Time zone of clock times and reports; by default, the zone of this machine. Several profiles use the zone of the
-    first profile."""
+    """Time zone of quiet hours, clock times and reports; by default, the zone of this machine. Several profiles use the
+    zone of the first profile for clock times and reports."""
     online_only: Annotated[bool, FLAG] = setting(default=False, example="false", part="endpoint", option=True)
     """List only environments that the server calls online."""
     source: Annotated[Literal["local", "remote"] | None, one_of("local", "remote")] = setting(

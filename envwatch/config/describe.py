@@ -104,7 +104,7 @@ def value_text(value: object) -> SafeText:
         case bool():
             text = str(value).lower()
         case tuple():
-            text = ",".join(value)
+            text = ",".join(map(str, value))
         case _:
             text = "" if value is None else str(value)
     return clean(text) or clean("-")

@@ -27,6 +27,7 @@ from envwatch.config.validators import (
     KEYS,
     LINE,
     OF_VARIABLES,
+    QuietTable,
     duration_between,
     read_keys,
     whole_between,
@@ -124,7 +125,7 @@ def field_docs(*classes: type) -> Mapping[str, str]:
 def schema() -> dict[str, Any]:
     """Return the file's JSON schema, without defaults: None stands for an absent setting, and TOML has no null."""
     content = Config.model_json_schema()
-    for model in (Config, Profile, Command, HookSettings):
+    for model in (Config, Profile, Command, HookSettings, QuietTable):
         properties = content["$defs"].get(model.__name__, content)["properties"]
         docs = field_docs(ProfileSettings, Limits, model)
         for name, described in properties.items():
@@ -149,7 +150,9 @@ class Document:
     def line(self, key: Iterable[str]) -> int:
         """Return the line of a key, or of the nearest table around it; 0 if neither was found."""
         parts = ".".join(key).split(".")
-        around = (self.lines.get(".".join(parts[:length]), 0) for length in range(len(parts), 0, -1))
+        names = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+        # The tables of an array have numbers in their names.
+        around = (self.lines.get(name, 0) for name in (names[0], f"{names[0]}.0", *names[1:]))
         return next(filter(None, around), 0)
 
     def origin(self, *key: str) -> SafeText:
@@ -204,7 +207,8 @@ def settings_in(variables: Mapping[str, str]) -> Mapping[str, Any]:
     known = {names[name]: variables[name] for name in variables if name in names}
     values: dict[str, Any] = {}
     try:
-        values = Profile.model_validate(known, context=OF_VARIABLES).model_dump(exclude_unset=True)
+        profile = Profile.model_validate(known, context=OF_VARIABLES)
+        values = {name: getattr(profile, name) for name in profile.model_fields_set}
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
         mistakes += [f"ENVWATCH_{str(detail['loc'][0]).upper()} {detail['ctx']['error']}" for detail in details]
@@ -265,6 +269,8 @@ def _sentence(key: tuple[str, ...], detail: ErrorDetails) -> str:
 def _names_beside(key: tuple[str, ...]) -> Iterable[str]:
     """Return the names of the settings that may stand where a key stands."""
     tables: dict[str, type[BaseModel]] = {"commands": Command, "hooks": HookSettings}
+    if "quiet" in key[:-1]:
+        return QuietTable.model_fields
     return (Config if len(key) == 1 else tables.get(key[0], Profile)).model_fields
 
 

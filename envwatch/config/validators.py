@@ -7,14 +7,16 @@ stand where it does not belong.
 from __future__ import annotations
 
 import re
+import tomllib
 from contextlib import suppress
 from datetime import timedelta  # noqa: TC003 - `schema` evaluates the annotations of `declared` among these names
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
 
 from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole, zone_named
+from envwatch.fleet.alerting.quiet import DAY_MINUTES, DAYS, EVERY_DAY, QuietHours
 from envwatch.model.text import SafeText, clean, did_you_mean
 from envwatch.query.language import parse
 from envwatch.query.lexer import QueryError
@@ -23,11 +25,15 @@ from envwatch.views.table.columns import COLUMNS, PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Self
 
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 OF_VARIABLES: Final = "variables"
 """The context in which the values of variables are read: a variable has no type but text."""
+
+_HOURS: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]|24):([0-5][0-9])")
+_DAY_NAMES: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -170,6 +176,42 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, obj
             yield f"{prefix}{name}", (value,) if value == "," else value
 
 
+def _days(raw: object) -> frozenset[int]:
+    """Read days of the week, Monday as 0: `mon-fri`, `sat,sun`, `fri-mon`, or a list of such texts."""
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    found: set[int] = set()
+    for part in parts if isinstance(parts, list) else ():
+        first, dash, last = part.partition("-") if isinstance(part, str) else ("", "", "")
+        begin, end = _day(first), _day(last if dash else first)
+        found |= {(begin + count) % len(DAYS) for count in range((end - begin) % len(DAYS) + 1)}
+    if not found:
+        raise ValueError("must be days of the week, written like mon-fri or sat,sun")
+    return frozenset(found)
+
+
+def _day(word: str) -> int:
+    word = word.strip().casefold()
+    for names in (DAYS, _DAY_NAMES):
+        if word in names:
+            return names.index(word)
+    hint = did_you_mean(word, (*DAYS, *_DAY_NAMES))
+    raise ValueError(f"has a word that is no day: write {', '.join(DAYS)}, like mon-fri or sat,sun{hint}")
+
+
+def _hours(raw: object) -> tuple[int, int]:
+    """Read begin and end of hours as minutes after midnight: `17:00-10:00`, `12:00-24:00`."""
+    match = _HOURS.fullmatch(raw.strip()) if isinstance(raw, str) else None
+    if match is None:
+        raise ValueError("must be begin and end, written like 17:00-10:00")
+    hour, minute, last_hour, last_minute = map(int, match.groups())
+    begin, end = hour * 60 + minute, last_hour * 60 + last_minute
+    if end > DAY_MINUTES:
+        raise ValueError("must end at 24:00 at the latest; hours that end on the next day are written like 17:00-10:00")
+    if begin == end:
+        raise ValueError("must not begin and end at one time: without hours, the whole day is quiet")
+    return begin, end
+
+
 NON_EMPTY: TypeAlias = Annotated[str, Field(min_length=1)]
 FLAG: Final = BeforeValidator(_boolean, json_schema_input_type=bool)
 LINE: Final = BeforeValidator(line, json_schema_input_type=NON_EMPTY)
@@ -187,3 +229,51 @@ NAMES: Final = BeforeValidator(_names, json_schema_input_type=list[NON_EMPTY])
 FILE: Final = BeforeValidator(_read_file, json_schema_input_type=NON_EMPTY)
 KEYS: Final = BeforeValidator(read_keys, json_schema_input_type=dict[str, str | list[str] | dict[str, Any]])
 ARGUMENTS: Final = BeforeValidator(_arguments, json_schema_input_type=Annotated[list[str], Field(min_length=1)])
+_DAY: TypeAlias = Annotated[str, _enumerated(DAYS)]
+_DAY_LIST: Final = BeforeValidator(_days, json_schema_input_type=NON_EMPTY | list[_DAY])
+_HOUR_RANGE: Final = BeforeValidator(
+    _hours, json_schema_input_type=Annotated[str, Field(pattern=f"^{_HOURS.pattern}$")]
+)
+
+
+class QuietTable(BaseModel):
+    """Hours in which the loss of a matching environment needs nobody."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    filter: Annotated[str, QUERY] = ""
+    """Filter: the environments that the hours are for. Without a filter, the hours are for every environment."""
+    days: Annotated[frozenset[int], _DAY_LIST] = EVERY_DAY
+    """Days on which the hours begin, such as `mon-fri` or `sat,sun`; by default, every day."""
+    hours: Annotated[tuple[int, int], _HOUR_RANGE] = (0, DAY_MINUTES)
+    """Begin and end, such as `17:00-10:00`. An end before the begin is on the next day. By default, the whole day."""
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> Self:
+        if self.schedule.is_always:
+            raise ValueError("needs days or hours that end; `alert` leaves out environments that never need anybody")
+        return self
+
+    @property
+    def schedule(self) -> QuietHours:
+        """The days and the hours."""
+        begin, end = self.hours
+        return QuietHours(days=self.days, begin=begin, end=end)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.filter, self.schedule.days_text, self.schedule.hours_text)))
+
+
+def _tables(raw: object, info: ValidationInfo) -> object:
+    """Read a list of tables; of a variable, such a list as TOML."""
+    if isinstance(raw, str) and info.context is OF_VARIABLES:
+        with suppress(tomllib.TOMLDecodeError):
+            raw = tomllib.loads(f"value = {raw}")["value"]
+    if isinstance(raw, list) and all(isinstance(table, dict) for table in raw):
+        return raw
+    if info.context is OF_VARIABLES:
+        raise ValueError('must be a list of tables as in the file: [{ days = "mon-fri", hours = "17:00-10:00" }]')
+    raise ValueError("must be tables, each of which begins with [[quiet]]")
+
+
+QUIET: Final = BeforeValidator(_tables, json_schema_input_type=list[QuietTable])

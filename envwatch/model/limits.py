@@ -148,6 +148,8 @@ MOST_INCIDENTS_OPEN = 1_000
 SILENCE_CLOCK_SLACK = timedelta(minutes=5)
 """How far this machine's clock may have been set back behind the beginning of a silence that still counts."""
 LONGEST_SILENCE = timedelta(days=365)
+QUIET_AT_MOST = timedelta(days=7)
+"""Time after which a loss counts even if quiet hours follow quiet hours without end."""
 ZONES_APART = timedelta(hours=26)
 """From the clocks of UTC-12 to those of UTC+14, the outermost zones of the IANA database."""
 LONGEST_WATCH = timedelta(days=365)

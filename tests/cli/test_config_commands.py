@@ -284,7 +284,9 @@ def test_every_declared_setting_is_taken_from_the_file_and_from_its_variable(tmp
 
     def written(name: str) -> str:
         value = tomllib.loads(f"value = {examples[name]}")["value"]
-        return ",".join(value) if isinstance(value, list) else str(value)
+        if not isinstance(value, list):
+            return str(value)
+        return examples[name] if isinstance(value[0], dict) else ",".join(value)
 
     of_variables = rows(
         run(tmp_path, "config", "show", **{f"ENVWATCH_{name.upper()}": written(name) for name in COMMON}).out

@@ -14,8 +14,9 @@ from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
+    from datetime import timedelta, tzinfo
 
+    from envwatch.fleet.alerting.quiet import QuietHours
     from envwatch.fleet.tracking import TrackedEnvironment
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, float], bool]"
@@ -52,6 +53,10 @@ class AlertPolicy:
     """How long a profile is blind before that is an incident; None if blindness never is."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
+    quiet: tuple[tuple[Matcher, QuietHours], ...] = ()
+    """The quiet hours, each with the environments that the hours are for."""
+    zone: tzinfo | None = None
+    """The zone of quiet hours; None for this machine's zone."""
 
     def concerns(self, tracked: TrackedEnvironment, now: float) -> bool:
         """Whether a problem of an environment can need a person.
@@ -68,6 +73,23 @@ class AlertPolicy:
     def ends_by_design(self, tracked: TrackedEnvironment, now: float) -> bool:
         """Whether an environment is a managed sandbox or matches `ephemeral`, so that its end needs no person."""
         return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
+
+    def quiet_end(self, tracked: TrackedEnvironment, off_at: float, now: float) -> float | None:
+        """Return the end of the quiet period in which an environment went off, which may be past.
+
+        Args:
+            tracked: the environment.
+            off_at: when the environment went off (server's clock, ms).
+            now: the moment at which the filters are tested (server's clock, ms).
+
+        Returns:
+            The end by the server's clock in ms; None if the environment went off outside its quiet hours.
+        """
+        if not self.quiet:
+            return None
+        from envwatch.fleet.alerting.quiet import quiet_end  # noqa: PLC0415 - only with quiet hours
+
+        return quiet_end((hours for matcher, hours in self.quiet if matcher.matches(tracked, now)), off_at, self.zone)
 
 
 DEFAULT_POLICY: Final = AlertPolicy()

@@ -1,0 +1,138 @@
+"""Quiet hours: recurring hours in which the loss of a row needs nobody, such as the nights of laptops.
+
+Pure: the moment and the zone are arguments. An instant is in milliseconds since the epoch, by the server's clock. A
+zone of None is this machine's zone, whatever zone `model.times` is set to: each profile has a zone of its own.
+
+A loss in quiet hours counts from the end of these hours. Quiet hours that overlap or touch are one period.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Final
+
+from envwatch.model import limits
+from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.times import MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+"""The words for the days of a week, in the order of `date.weekday`."""
+EVERY_DAY: Final = frozenset(range(len(DAYS)))
+DAY_MINUTES: Final = 24 * 60
+
+_DAY: Final = timedelta(days=1)
+_DAY_MS: Final = _DAY / MS
+_MINUTE: Final = timedelta(minutes=1)
+_LONGEST_MS: Final = limits.QUIET_AT_MOST / MS
+_NEAR_DAYS: Final = (2, 1, 0, -1)
+"""Days before a moment's date on which hours that hold at the moment may begin: a zone may skip a whole day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuietHours:
+    """Hours of some days, by the clocks of a zone.
+
+    The hours begin when the clocks first show the begin or a later time, and end when the clocks first show the end or
+    a later time.
+    """
+
+    days: frozenset[int] = EVERY_DAY
+    """The days on which the hours begin; Monday is 0."""
+    begin: int = 0
+    """Minutes after midnight."""
+    end: int = DAY_MINUTES
+    """Minutes after midnight. An end before the begin is on the next day."""
+
+    @property
+    def is_always(self) -> bool:
+        """Whether the hours never end."""
+        return self.days == EVERY_DAY and (self.end - self.begin) % DAY_MINUTES == 0
+
+    @property
+    def days_text(self) -> str:
+        """The days as the setting has the days: `mon-fri`, `mon,wed`; empty for every day."""
+        runs: list[list[int]] = []
+        for day in sorted(self.days):
+            if runs and day == runs[-1][-1] + 1:
+                runs[-1].append(day)
+            else:
+                runs.append([day])
+        texts = (DAYS[run[0]] if len(run) == 1 else f"{DAYS[run[0]]}-{DAYS[run[-1]]}" for run in runs)
+        return "" if self.days == EVERY_DAY else ",".join(texts)
+
+    @property
+    def hours_text(self) -> str:
+        """The hours as the setting has the hours: `17:00-10:00`; empty for the whole day."""
+        if (self.begin, self.end) == (0, DAY_MINUTES):
+            return ""
+        return "-".join(f"{at // 60:02}:{at % 60:02}" for at in (self.begin, self.end))
+
+    def until(self, at: float, zone: tzinfo | None) -> float | None:
+        """Return when the hours of one day end that hold at a moment; None outside the hours."""
+        try:
+            today = _local(at, zone).date()
+            spans = [self._span(today - days * _DAY, zone) for days in _NEAR_DAYS]
+        except (ValueError, OverflowError, OSError):  # no clock shows such a moment
+            return None
+        return max((end for begin, end in spans if begin <= at < end), default=None)
+
+    def _span(self, day: date, zone: tzinfo | None) -> tuple[float, float]:
+        """Return begin and end of the hours that begin on a day; an empty span for another day of the week."""
+        if day.weekday() not in self.days:
+            return 0.0, 0.0
+        end = self.end if self.end > self.begin else self.end + DAY_MINUTES
+        return _instant(day, self.begin, zone), _instant(day, end, zone)
+
+
+def quiet_end(hours: Iterable[QuietHours], at: float, zone: tzinfo | None) -> float | None:
+    """Return when the quiet period ends that holds at a moment; None outside quiet hours.
+
+    A period without an end ends after `limits.QUIET_AT_MOST`, with the hours that hold then. So no row is quiet for
+    ever.
+    """
+    hours, end = tuple(hours), at
+    while end - at < _LONGEST_MS:
+        ends = [later for each in hours if (later := each.until(end, zone)) is not None]
+        if not ends:
+            break
+        end = max(ends)
+    return end if end > at else None
+
+
+def quiet_time_text(at: float, now: float, zone: tzinfo | None) -> SafeText:
+    """Return the end of a quiet period as the clocks of a zone show the end: `10:00`, from a day on `Mon 10:00`."""
+    try:
+        when = _local(at, zone)
+    except (ValueError, OverflowError, OSError):
+        return clean("later")
+    day = f"{DAYS[when.weekday()].capitalize()} " if abs(at - now) >= _DAY_MS else ""
+    return composed(f"{day}{when:%H:%M}")
+
+
+def _local(at: float, zone: tzinfo | None) -> datetime:
+    """Return a moment as a zone's clocks show the moment, without the zone."""
+    seconds = at / 1000
+    if zone is None:
+        return datetime.fromtimestamp(seconds)  # noqa: DTZ006 - this machine's zone
+    return datetime.fromtimestamp(seconds, UTC).astimezone(zone).replace(tzinfo=None)
+
+
+def _instant(day: date, minutes: int, zone: tzinfo | None) -> float:
+    """Return when a zone's clocks first show a time of a day or a later time."""
+    shown = datetime.combine(day, datetime.min.time()) + minutes * _MINUTE
+    late, early = (_timestamp(shown.replace(fold=fold), zone) for fold in (0, 1))
+    if late <= early:
+        return late * 1000  # the clocks show the time once or twice
+    # The clocks skip the time: between the two instants they jump from an earlier time to a later one.
+    while late - early > 1:
+        middle = (early + late) // 2
+        early, late = (early, middle) if _local(middle * 1000, zone) >= shown else (middle, late)
+    return late * 1000
+
+
+def _timestamp(local: datetime, zone: tzinfo | None) -> float:
+    return float((local if zone is None else local.replace(tzinfo=zone)).timestamp())
