@@ -46,6 +46,8 @@ class Kind(StrEnum):
     GONE = "gone"
     MISSING = "missing"
     """Expected, and gone for longer than `limits.MISSING_AFTER`; or expected, and found never to have been listed."""
+    NOT_BACK = "not back"
+    """Went offline in quiet hours, and still offline at the end of the hours."""
     RETURNED = "returned"
     """Listed again after it was gone."""
     MODE = "mode"

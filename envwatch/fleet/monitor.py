@@ -24,8 +24,17 @@ from envwatch.fleet.alerting.acknowledgements import (
 )
 from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
 from envwatch.fleet.alerting.alert_state import Alerts, AlertState
-from envwatch.fleet.alerting.incidents import Incidents, Surroundings
-from envwatch.fleet.alerting.losses import Loss, LossStatus, death_interval, key_of, status_of, status_of_blindness
+from envwatch.fleet.alerting.incidents import Incidents
+from envwatch.fleet.alerting.losses import (
+    Loss,
+    LossStatus,
+    Surroundings,
+    death_interval,
+    key_of,
+    quiet_baseline,
+    status_of,
+    status_of_blindness,
+)
 from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
@@ -186,6 +195,7 @@ class Monitor:
             fleet = fleet.with_profile_state(profile, after)
             lost += resumed[profile].losses_since(after)
             resumed = {name: state for name, state in resumed.items() if name != profile}
+        lost += quiet_baseline(before, after, self.quiet_end)
         incidents, _ = incidents.with_events(lost, loss_of, fleet)
         event_log = self.event_log.with_events(events) if events else self.event_log
         own = self.watched.get(profile, NOT_WATCHED)
@@ -210,14 +220,20 @@ class Monitor:
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
-        incidents, opened, resolved = self.incidents.tick(
-            Surroundings(now=now, fleet=self.fleet, classify_loss=self.loss_classifier(now), policy=self.policy_of)
+        around = Surroundings(
+            now=now,
+            fleet=self.fleet,
+            classify_loss=self.loss_classifier(now),
+            policy=self.policy_of,
+            quiet_end=self.quiet_end,
         )
+        incidents, opened, resolved, ends = self.incidents.tick(around)
         if incidents is self.incidents:
             return self, MonitorChanges(now, events=events)
         alerts = self.alerts.apply(opened, resolved)
-        return replace(self, incidents=incidents, alerts=alerts), MonitorChanges(
-            now, events=events, opened=opened, resolved=resolved
+        event_log = self.event_log.with_events(ends) if ends else self.event_log
+        return replace(self, incidents=incidents, alerts=alerts, event_log=event_log), MonitorChanges(
+            now, events=(*events, *ends), opened=opened, resolved=resolved
         )
 
     def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
@@ -350,7 +366,8 @@ class Monitor:
         environment that ends by design needs nobody when it ends.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
-        return is_problem(tracked, at) and not self.is_acked(tracked) and self.is_loud(tracked, now)
+        counts_from = self.quiet_end(tracked, at)
+        return is_problem(tracked, at, counts_from) and not self.is_acked(tracked) and self.is_loud(tracked, now)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
         """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
@@ -360,6 +377,18 @@ class Monitor:
         return silencing(
             self.silences, tracked, profile_state.server, now.wall, profile_state.clock.server_time(now.wall)
         )
+
+    def quiet_end(self, tracked: TrackedEnvironment, at: float) -> float | None:
+        """Return when the quiet hours ended or will end in which an environment went off: `AlertPolicy.quiet_end`."""
+        return self.policy_of(tracked.profile).quiet_end(tracked, self.fleet.for_environment(tracked).limits, at)
+
+    def quiet_until(self, tracked: TrackedEnvironment, now: Clocks) -> float | None:
+        """Return when the quiet hours of a loss end (server's clock, ms); None if not quiet, or in an open incident."""
+        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        end = self.quiet_end(tracked, at)
+        if end is None or end <= at or any(tracked.key in incident.remaining for incident in self.incidents.open):
+            return None
+        return end
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
         """Return the monitor, and the open incidents to announce now with one bell."""
@@ -380,9 +409,13 @@ class Monitor:
         )
 
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether the alert policy finds an environment at a moment, and no silence does."""
+        """Whether the alert policy finds an environment at a moment, and neither a silence nor quiet hours do."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
-        return self.policy_of(tracked.profile).concerns(tracked, at) and self.silence_of(tracked, now) is None
+        return (
+            self.policy_of(tracked.profile).concerns(tracked, at)
+            and self.silence_of(tracked, now) is None
+            and self.quiet_until(tracked, now) is None
+        )
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
         """Return the function that classifies a loss at a moment."""
@@ -405,9 +438,11 @@ class Monitor:
                 return LossStatus.UNSEEN
             at = moments[profile]
             is_acked = ack_in(acks, profile_state.server, id_) is not None
-            status = status_of(tracked, at, is_acked=is_acked, is_news=key in noticed)
+            counts_from = self.quiet_end(tracked, at)
+            status = status_of(tracked, at, is_acked=is_acked, is_news=key in noticed, counts_from=counts_from)
             if status is not LossStatus.ALERTING or self.is_loud(tracked, now):
                 return status
-            return LossStatus.QUIET if self.policy_of(profile).concerns(tracked, at) else LossStatus.OUTSIDE
+            why = LossStatus.QUIET if self.silence_of(tracked, now) is None else LossStatus.SILENCED
+            return why if self.policy_of(profile).concerns(tracked, at) else LossStatus.OUTSIDE
 
         return classify_loss

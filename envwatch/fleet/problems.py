@@ -36,15 +36,23 @@ _OLD_MS: Final = limits.OLD_AFTER / MS
 _GONE_IS_PROBLEM_MS: Final = limits.GONE_IS_PROBLEM_FOR / MS
 
 
-def is_old(tracked: TrackedEnvironment, now: float) -> bool:
+def is_old(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
     """Whether it has been offline for `limits.OLD_AFTER` or longer: chronic, so no problem that needs somebody now.
 
-    An instant that cannot be true proves no age.
+    An instant that cannot be true proves no age. A loss in quiet hours counts from their end (`counts_from`).
     """
     if tracked.verdict.presence is not _OFFLINE or tracked.has_impossible_time:
         return False
     lost_at = tracked.lost_at
-    return now - lost_at >= _OLD_MS and lost_at >= _EARLIEST_MS
+    return now - (counts_from or lost_at) >= _OLD_MS and lost_at >= _EARLIEST_MS
+
+
+def went_off_at(tracked: TrackedEnvironment, fleet_limits: Limits) -> float:
+    """Return when a row that is down went off, by its last sign of life if nobody watched (server's clock, ms)."""
+    last_sign, online_for_ms = tracked.environment.last_seen_alive_at, fleet_limits.online_for / MS
+    if tracked.since_at is not None:
+        return min(tracked.since_at, last_sign + online_for_ms)
+    return last_sign + (online_for_ms if tracked.verdict.reason is Reason.HEARTBEAT_LOST else 0.0)
 
 
 def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
@@ -55,10 +63,11 @@ def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
     return tracked.verdict.presence is _OFFLINE and not _EARLIEST_MS <= tracked.lost_at <= latest
 
 
-def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
+def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | None = None) -> bool:
     """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`.
 
-    A replaced row is no problem, and stays none when the server drops the row. The end of a sandbox is no problem.
+    A replaced row is no problem, and stays none when the server drops the row. The end of a sandbox is no problem. A
+    loss in quiet hours counts from the end of the hours (`counts_from`).
     """
     presence = tracked.verdict.presence
     if presence is _ONLINE:
@@ -68,8 +77,8 @@ def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
     if tracked.replaced_by is not None or (tracked.environment.is_sandbox and not tracked.is_flapping):
         return False
     if presence is _GONE:
-        return now - tracked.lost_at < _GONE_IS_PROBLEM_MS
-    return tracked.is_unhealthy and not is_old(tracked, now)
+        return now - (counts_from or tracked.lost_at) < _GONE_IS_PROBLEM_MS
+    return tracked.is_unhealthy and not is_old(tracked, now, counts_from)
 
 
 def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_limits: Limits) -> bool:

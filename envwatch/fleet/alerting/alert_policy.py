@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import went_off_at
 from envwatch.model import limits
 from envwatch.model.text import EMPTY, SafeText
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.alerting.quiet import QuietHours
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.limits import Limits
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, float], bool]"
 """Whether an environment matches at a moment (server's clock, ms)."""
@@ -74,21 +76,23 @@ class AlertPolicy:
         """Whether an environment is a managed sandbox or matches `ephemeral`, so that its end needs no person."""
         return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
 
-    def quiet_end(self, tracked: TrackedEnvironment, off_at: float, now: float) -> float | None:
-        """Return the end of the quiet period in which an environment went off, which may be past.
+    def quiet_end(self, tracked: TrackedEnvironment, fleet_limits: Limits, now: float) -> float | None:
+        """Return when the quiet hours ended or will end in which an environment went off.
 
         Args:
-            tracked: the environment.
-            off_at: when the environment went off (server's clock, ms).
-            now: the moment at which the filters are tested (server's clock, ms).
+            tracked: the environment. A late environment is as if it went off now.
+            fleet_limits: the limits of the profile.
+            now: the present, which is the moment of the filters too (server's clock, ms).
 
         Returns:
-            The end by the server's clock in ms; None if the environment went off outside its quiet hours.
+            The end by the server's clock in ms; None if the environment is up, or went off outside quiet hours.
         """
-        if not self.quiet:
+        presence = tracked.verdict.presence
+        if not self.quiet or (presence is Presence.ONLINE and not tracked.is_flapping):
             return None
         from envwatch.fleet.alerting.quiet import quiet_end  # noqa: PLC0415 - only with quiet hours
 
+        off_at = now if presence is Presence.LATE else min(went_off_at(tracked, fleet_limits), now)
         return quiet_end((hours for matcher, hours in self.quiet if matcher.matches(tracked, now)), off_at, self.zone)
 
 

@@ -59,17 +59,23 @@ class Alerts:
 
 
 def ring_text(incidents: Sequence[Incident]) -> SafeText:
-    """Return the losses in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`; at least one."""
+    """Return the losses in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`; at least one.
+
+    After quiet hours: `3 not back by 10:00: mac-mini-2 and 2 others`.
+    """
     losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
     if not losses:
         return composed(f"envwatch is blind: {incidents[0].losses[0].reason}")
     first, others = losses[0], len(losses) - 1
+    kinds, reasons = {loss.kind for loss in losses}, {loss.reason for loss in losses}
     who = shortened(first.name or first.id or EMPTY, _NAME_CELLS, keep="ends")
     if others:
         who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
     be, flap = ("are", "flap") if others else ("is", "flaps")
+    if kinds == {Kind.NOT_BACK} and len(reasons) == 1:
+        return clean(f"{len(losses):,} {first.reason}: {who}" if others else f"{who} {first.reason}")
     whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
-    kinds = {loss.kind for loss in losses}
+    whats[Kind.NOT_BACK] = f"{be} not back after quiet hours"
     return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")
 
 

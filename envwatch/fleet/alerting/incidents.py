@@ -9,24 +9,33 @@ incident stays open until its rows are back, because every channel that announce
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from hashlib import blake2s
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.losses import LOSSES, RETURNS, Key, Loss, LossClassifier, LossStatus, key_of
+from envwatch.fleet.alerting.losses import (
+    LOSSES,
+    RETURNS,
+    Key,
+    Loss,
+    LossStatus,
+    Surroundings,
+    are_linked,
+    chains,
+    hashed_id,
+    key_of,
+    order,
+    still_waiting,
+)
 from envwatch.fleet.events import Event, Kind, leaves
 from envwatch.fleet.mass_changes import blast_radius_text
 from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Presence, Reason
-from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
-from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.fleet.fleet import Fleet
-    from envwatch.model.clock import Clocks
+    from envwatch.model.clock import MonotonicS, ServerMs
 
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
@@ -69,6 +78,11 @@ class Incident:
         return len(self.losses) >= limits.MASS_MIN
 
     @property
+    def not_back_text(self) -> SafeText | None:
+        """For rows that are not back after quiet hours, the common reason: `not back by 10:00`; None otherwise."""
+        return self.losses[0].reason if self.losses[0].kind is Kind.NOT_BACK and not self.is_storm else None
+
+    @property
     def is_blindness(self) -> bool:
         """Whether the incident is about envwatch, which cannot see the profile."""
         return self.losses[0].id is None
@@ -80,18 +94,6 @@ class Blindness(NamedTuple):
     noticed_at: MonotonicS
     since: ServerMs
     """When the newest data was asked for; when the blindness was noticed, if there is no data."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """Everything outside the incidents that decides at a moment which of them open and resolve."""
-
-    now: Clocks
-    """This machine's clocks."""
-    fleet: Fleet
-    classify_loss: LossClassifier
-    policy: Callable[[SafeText], AlertPolicy]
-    """The alert policy of a profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,15 +183,17 @@ class Incidents:
         blindnesses = {name: blindness for name, blindness in self.blindnesses.items() if name != profile}
         return replace(self, blindnesses=blindnesses)
 
-    def tick(self, around: Surroundings) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
-        """Return the incidents at a moment, the incidents that open now, and the incidents that resolve now."""
+    def tick(
+        self, around: Surroundings
+    ) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...], tuple[Event, ...]]:
+        """Return the incidents at a moment, what opens and what resolves now, and the events of ended quiet hours."""
         profiles = around.fleet.by_profile.items()
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
-            return self, (), ()
+            return self, (), (), ()
         remaining_open, resolved = _after_returns(self.open, around)
         blindnesses, opened = _blindnesses(self, blind, around)
-        waiting, statuses = _still_waiting(self.waiting, around)
+        waiting, statuses, events = still_waiting(self.waiting, around, self.used)
         openings = dict(self.openings)
         for profile in dict.fromkeys(loss.event.profile for loss in waiting):
             found, openings[profile] = _opened(profile, waiting, statuses, self.openings.get(profile, ()), around)
@@ -206,7 +210,7 @@ class Incidents:
             {profile: times for profile, times in openings.items() if times},
             blindnesses,
         )
-        return self if following == self else following, tuple(opened), tuple(resolved)
+        return self if following == self else following, tuple(opened), tuple(resolved), events
 
     def noticed_times(self) -> Mapping[Key, MonotonicS]:
         """Return when each loss was noticed, by its environment."""
@@ -218,31 +222,12 @@ class Incidents:
         return frozenset(key for key, id_ in _ids(self).items() if id_ == incident)
 
 
-def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[Loss], Mapping[Key, LossStatus]]:
-    """Return the losses that still wait, and their statuses."""
-    waiting: list[Loss] = []
-    statuses: dict[Key, LossStatus] = {}
-    for loss in losses:
-        key = key_of(loss.event)
-        status = statuses[key] = around.classify_loss(key)
-        if status is LossStatus.QUIET:
-            waiting.append(loss if loss.is_quiet else replace(loss, is_quiet=True))
-        elif status is LossStatus.ALERTING and loss.is_quiet:
-            # The silence ended: the row counts as lost from this moment.
-            moment = around.fleet.by_profile[loss.event.profile].clock.server_time(around.now.wall)
-            died, event = Span(moment, moment), replace(loss.event, at=moment)
-            waiting.append(replace(loss, event=event, died=died, noticed_at=around.now.monotonic, is_quiet=False))
-        elif status not in (LossStatus.OVER, LossStatus.SETTLED):
-            waiting.append(loss)
-    return waiting, statuses
-
-
 def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Loss]:
     """Return the losses that still wait after incidents opened; the rest of a chain gets another id."""
     ready = {key for incident in opened for key in incident.keys}
     ids = {incident.id for incident in opened}
     rest = (loss for loss in waiting if key_of(loss.event) not in ready)
-    return [replace(loss, incident=_hashed(loss.incident, "rest")) if loss.incident in ids else loss for loss in rest]
+    return [replace(loss, incident=hashed_id(loss.incident, "rest")) if loss.incident in ids else loss for loss in rest]
 
 
 def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
@@ -256,44 +241,20 @@ def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Los
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
         same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
-        old = [loss for loss in same if not loss.is_quiet]
+        old = [loss for loss in same if not loss.is_quiet and loss.not_back_by is None]
         new = [loss for loss in fresh if loss.event.profile == profile and loss.is_doubtful is is_doubtful]
         taken = {loss.incident for loss in waiting} | {incident.id for incident in incidents.open}
-        for chain in _chains([*old, *new]):
-            first = min(chain, key=_order)
+        for chain in chains([*old, *new]):
+            first = min(chain, key=order)
             id_ = first.incident
             if not id_:
                 tracked = fleet.tracked(key_of(first.event))
                 last_sign = 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
-                id_ = _hashed(profile, f"{first.event.id}\0{last_sign:.0f}")
+                id_ = hashed_id(profile, f"{first.event.id}\0{last_sign:.0f}")
                 if id_ in incidents.used or id_ in taken:
-                    id_ = _hashed(id_, f"{first.event.at:.0f}")
+                    id_ = hashed_id(id_, f"{first.event.at:.0f}")
             found += (replace(loss, incident=id_) for loss in chain if not loss.incident)
-    return sorted(found, key=_order)
-
-
-def _order(loss: Loss) -> tuple[float, float, str]:
-    return loss.noticed_at, loss.died.since, loss.event.id or EMPTY
-
-
-def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
-    """Return the chains of losses: two losses are linked if their death intervals overlap or touch.
-
-    Too many losses are one chain.
-    """
-    by_start = sorted(losses, key=lambda loss: loss.died.since)
-    if len(by_start) > limits.MOST_LOSSES_WAITING:
-        return [by_start]
-    chains: list[list[Loss]] = []
-    latest = ServerMs(0.0)
-    for loss in by_start:
-        if chains and loss.died.since <= latest:
-            chains[-1].append(loss)
-            latest = max(latest, loss.died.until)
-        else:
-            chains.append([loss])
-            latest = loss.died.until
-    return chains
+    return sorted(found, key=order)
 
 
 def _opened(
@@ -317,15 +278,18 @@ def _opened(
     ]
     alerting = {key: loss for loss in losses if statuses[key := key_of(loss.event)] is LossStatus.ALERTING}
     due: list[list[Loss]] = []
-    for is_doubtful, after_s in ((False, alert_after_s), (True, doubtful_after_s)):
-        for chain in _chains(loss for loss in losses if loss.is_doubtful is is_doubtful):
+    for is_doubtful, end in dict.fromkeys((loss.is_doubtful, loss.not_back_by) for loss in losses):
+        after_s = doubtful_after_s if is_doubtful else alert_after_s
+        same = (loss for loss in losses if (loss.is_doubtful, loss.not_back_by) == (is_doubtful, end))
+        for chain in chains(same):
             lost = [loss for loss in chain if key_of(loss.event) in alerting]
             if any(loss.is_flapping or around.now.monotonic - loss.noticed_at >= after_s for loss in lost):
                 due.append(lost)
     opened: list[Incident] = []
-    for lost in sorted(due, key=lambda losses: min(map(_order, losses))):
+    for lost in sorted(due, key=lambda losses: min(map(order, losses))):
         if len(recent) < limits.STORM_FROM:
-            opened.append(_incident_of(profile, lost, around))
+            quiet = _quiet_with(lost, waiting, statuses)
+            opened.append(_incident_of(profile, lost, around, quiet=quiet))
             recent.append(around.now.monotonic)
             continue
         if around.now.monotonic - recent[-1] >= _STORM_EVERY_S:
@@ -340,11 +304,30 @@ def _opened(
     return opened, tuple(recent[-limits.STORM_FROM :])
 
 
+def _quiet_with(lost: Sequence[Loss], waiting: Iterable[Loss], statuses: Mapping[Key, LossStatus]) -> list[Loss]:
+    """Return the losses in quiet hours that may have happened at the moment of a loss outside quiet hours."""
+    if lost[0].not_back_by is not None:
+        return []
+    profile, is_doubtful = lost[0].event.profile, lost[0].is_doubtful
+    return [
+        loss
+        for loss in waiting
+        if statuses[key_of(loss.event)] is LossStatus.QUIET
+        and (loss.event.profile, loss.is_doubtful) == (profile, is_doubtful)
+        and any(are_linked(loss, other) for other in lost)
+    ]
+
+
 def _incident_of(
-    profile: SafeText, losses: Sequence[Loss], around: Surroundings, *, is_storm: bool = False
+    profile: SafeText,
+    losses: Sequence[Loss],
+    around: Surroundings,
+    *,
+    quiet: Iterable[Loss] = (),
+    is_storm: bool = False,
 ) -> Incident:
-    """Return the incident that losses open."""
-    in_order = sorted(losses, key=_order)
+    """Return the incident that losses open, with losses in quiet hours of the same moment."""
+    in_order = [*sorted(losses, key=order), *sorted(quiet, key=order)]
     events = tuple(replace(loss.event, incident=in_order[0].incident) for loss in in_order)
     return Incident(
         id=in_order[0].incident,
@@ -352,7 +335,7 @@ def _incident_of(
         began_at=min(event.at for event in events),
         losses=events,
         is_storm=is_storm,
-        shared=_shared(events, around.fleet) if len(events) > 1 else None,
+        shared=_shared(events, around.fleet) if len(events) > 1 and losses[0].not_back_by is None else None,
         noticed_at=in_order[0].noticed_at,
         remaining=frozenset(map(key_of, events)),
     )
@@ -404,7 +387,7 @@ def _blindnesses(
         lasted_s = around.now.monotonic - blindness.noticed_at
         if profile in open_for or blind_after is None or lasted_s < blind_after.total_seconds():
             continue
-        id_ = _hashed(profile, f"blind\0{blindness.since:.0f}")
+        id_ = hashed_id(profile, f"blind\0{blindness.since:.0f}")
         event = Event(
             kind=Kind.BLIND, at=blindness.since, since=blindness.since, profile=profile, reason=reason, incident=id_
         )
@@ -441,8 +424,3 @@ def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
         found = {member.incident for member in members if member.incident is not None}
         return replace(event, members=members, incident=found.pop() if len(found) == 1 else None)
     return replace(event, incident=ids.get(key_of(event))) if event.kind in LOSSES | RETURNS else event
-
-
-def _hashed(*parts: str) -> SafeText:
-    digest = blake2s("\n".join(parts).encode(), digest_size=6).hexdigest()
-    return clean(f"inc-{digest}")

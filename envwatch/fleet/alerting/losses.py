@@ -1,13 +1,14 @@
-"""One loss of an environment: its status at a moment, and when the environment was lost.
+"""One loss of an environment: its status at a moment, when the environment was lost, and which losses are linked.
 
-Pure. Which losses are one incident is decided in `incidents`.
+Pure. Which losses open an incident is decided in `incidents`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from enum import Enum, auto
+from hashlib import blake2s
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
@@ -16,17 +17,23 @@ from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
-from envwatch.model.text import EMPTY, SafeText
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping
+    from datetime import tzinfo
+
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.fleet import Fleet
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import Clocks
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
-LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING})
+_OFFLINE: Final = clean(Presence.OFFLINE.value)
+LOSSES: Final = frozenset({Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.NOT_BACK})
 RETURNS: Final = frozenset({Kind.ONLINE, Kind.RETURNED})
 
 Key: TypeAlias = tuple[SafeText, SafeText]
@@ -46,8 +53,11 @@ class LossStatus(Enum):
     """Lost, and acknowledged, or lost for so long that the loss is no problem any more."""
     OUTSIDE = auto()
     """Lost, and outside the alert policy for now."""
-    QUIET = auto()
+    SILENCED = auto()
     """Lost, and silenced: when the silence ends, the row counts as lost at that moment."""
+    QUIET = auto()
+    """Lost in quiet hours that last: the row counts as lost when the hours end, or now if a row without quiet hours was
+    lost at the same moment."""
     ALERTING = auto()
 
 
@@ -67,10 +77,15 @@ class Loss:
     incident: SafeText = EMPTY
     """The id of the incident that the loss opens."""
     is_quiet: bool = False
-    """Whether the row was quiet at the last look."""
+    """Whether the row was silenced, or in its quiet hours, at the last look."""
     is_doubtful: bool = False
     """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. Such a
     loss waits for `blind_after`, and opens an incident with other doubtful losses only."""
+
+    @property
+    def not_back_by(self) -> ServerMs | None:
+        """The end of the quiet hours in which the row went off, if the loss counts from that end."""
+        return self.event.at if self.event.kind is Kind.NOT_BACK else None
 
     @property
     def is_flapping(self) -> bool:
@@ -96,7 +111,64 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
     return Span(min(listed_at, loss.at), loss.at)
 
 
-def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool) -> LossStatus:
+def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noticed_at: MonotonicS) -> Loss:
+    """Return a loss in quiet hours as the loss counts after the hours: from their end.
+
+    Args:
+        loss: as the row went off.
+        end: when the quiet hours ended.
+        at: the present, by the server's clock.
+        zone: the zone of the quiet hours.
+        noticed_at: the present, by this machine's clock.
+    """
+    from envwatch.fleet.alerting.quiet import quiet_time_text  # noqa: PLC0415 - only with quiet hours
+
+    reason = composed(f"not back by {quiet_time_text(end, at, zone)}")
+    event = replace(
+        loss.event, kind=Kind.NOT_BACK, at=end, before=_OFFLINE, after=_OFFLINE, reason=reason, lasted=None, since=None
+    )
+    noticed_at = MonotonicS(noticed_at - max(at - end, 0.0) / 1000)
+    return replace(loss, event=event, died=Span(end, end), noticed_at=noticed_at, is_quiet=False)
+
+
+def order(loss: Loss) -> tuple[float, float, str]:
+    """Return the key by which losses are sorted: noticed first, then lost first."""
+    return loss.noticed_at, loss.died.since, loss.event.id or EMPTY
+
+
+def are_linked(one: Loss, other: Loss) -> bool:
+    """Whether two losses may have happened at one moment: their death intervals overlap or touch."""
+    return one.died.since <= other.died.until and other.died.since <= one.died.until
+
+
+def chains(losses: Iterable[Loss]) -> list[list[Loss]]:
+    """Return the chains of losses: two losses are linked if their death intervals overlap or touch.
+
+    Too many losses are one chain.
+    """
+    by_start = sorted(losses, key=lambda loss: loss.died.since)
+    if len(by_start) > limits.MOST_LOSSES_WAITING:
+        return [by_start]
+    found: list[list[Loss]] = []
+    latest = ServerMs(0.0)
+    for loss in by_start:
+        if found and loss.died.since <= latest:
+            found[-1].append(loss)
+            latest = max(latest, loss.died.until)
+        else:
+            found.append([loss])
+            latest = loss.died.until
+    return found
+
+
+def status_of(
+    tracked: TrackedEnvironment,
+    at: ServerMs,
+    *,
+    is_acked: bool,
+    is_news: bool,
+    counts_from: float | None = None,
+) -> LossStatus:
     """Return the status of a visible row's loss at a moment, if the row is neither silenced nor outside the policy.
 
     Args:
@@ -104,16 +176,34 @@ def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_n
         at: the server's time.
         is_acked: whether the environment is acknowledged.
         is_news: whether the loss waits or belongs to an open incident, however long ago the row was lost.
+        counts_from: the end of the quiet hours in which the row went off.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
         return LossStatus.BACK if came_at is not None and at - came_at < _BACK_AFTER_MS else LossStatus.OVER
     if tracked.replaced_by is not None or (is_acked and tracked.presence.is_absent):
         return LossStatus.OVER
-    ages = tracked.presence is Presence.GONE or is_old(tracked, at)
-    if is_acked or (not is_problem(tracked, at) and not (is_news and ages)):
+    ages = tracked.presence is Presence.GONE or is_old(tracked, at, counts_from)
+    if is_acked or (not is_problem(tracked, at, counts_from) and not (is_news and ages)):
         return LossStatus.SETTLED
     return LossStatus.ALERTING
+
+
+def quiet_baseline(
+    before: ProfileState, after: ProfileState, quiet_end: Callable[[TrackedEnvironment, ServerMs], float | None]
+) -> Iterator[Event]:
+    """Yield the losses of rows that the first listing of a profile shows offline in quiet hours.
+
+    The first listing is a silent baseline, but the rows must be back when the hours end.
+    """
+    if before.listed is not None or after.listed is None:
+        return
+    at = after.clock.server_time(after.listed.wall)
+    for id_, tracked in after.environments.items():
+        if tracked.presence is Presence.OFFLINE and (quiet_end(tracked, at) or 0.0) > at:
+            reason, then = clean(tracked.verdict.reason), tracked.as_event_state
+            name = tracked.environment.label
+            yield Event(kind=Kind.OFFLINE, at=at, profile=after.profile, id=id_, name=name, reason=reason, then=then)
 
 
 def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
@@ -126,3 +216,72 @@ def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
 def key_of(event: Event) -> Key:
     """Return profile and id of an event's environment; the id is empty if it is about the fleet."""
     return (event.profile, event.id or EMPTY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Everything outside losses and incidents that decides at a moment which losses count and which incidents open."""
+
+    now: Clocks
+    """This machine's clocks."""
+    fleet: Fleet
+    classify_loss: LossClassifier
+    policy: Callable[[SafeText], AlertPolicy]
+    """The alert policy of a profile."""
+    quiet_end: Callable[[TrackedEnvironment, ServerMs], float | None]
+    """Returns, at a moment, when the quiet hours ended or will end in which an environment went off."""
+
+
+def still_waiting(
+    losses: Iterable[Loss], around: Surroundings, used: Container[SafeText]
+) -> tuple[list[Loss], Mapping[Key, LossStatus], tuple[Event, ...]]:
+    """Return the losses that still wait, the statuses, and the events of rows that are not back after quiet hours.
+
+    Args:
+        losses: the losses that waited.
+        around: the moment.
+        used: the ids of the newest incidents.
+    """
+    waiting: list[Loss] = []
+    statuses: dict[Key, LossStatus] = {}
+    late: dict[SafeText, list[Event]] = {}
+    for loss in losses:
+        key = key_of(loss.event)
+        status = statuses[key] = around.classify_loss(key)
+        if status in (LossStatus.SILENCED, LossStatus.QUIET):
+            waiting.append(loss if loss.is_quiet else replace(loss, is_quiet=True))
+        elif status is LossStatus.ALERTING:
+            waiting.append(following := _counting(loss, around, used))
+            if following.event.kind is Kind.NOT_BACK is not loss.event.kind:
+                late.setdefault(following.incident, []).append(following.event)
+        elif status not in (LossStatus.OVER, LossStatus.SETTLED):
+            waiting.append(loss)
+    events = (
+        replace(same[0], id=None, name=None, then=None, members=tuple(same)) if len(same) > 1 else same[0]
+        for same in late.values()
+    )
+    return waiting, statuses, tuple(events)
+
+
+def _counting(loss: Loss, around: Surroundings, used: Container[SafeText]) -> Loss:
+    """Return a loss that needs a person: after a silence or quiet hours, the row counts as lost from their end."""
+    profile = loss.event.profile
+    moment = around.fleet.by_profile[profile].clock.server_time(around.now.wall)
+    tracked = around.fleet.tracked(key_of(loss.event))
+    end = None if tracked is None else around.quiet_end(tracked, moment)
+    if end is not None and loss.event.kind not in (Kind.NOT_BACK, Kind.FLAPPING):
+        late = _not_back(loss, ServerMs(end), moment, around.policy(profile).zone, around.now.monotonic)
+        id_ = hashed_id(profile, f"{late.event.kind}\0{end:.0f}")
+        if id_ in used:  # the rows that were visible when the hours ended opened the incident
+            id_ = hashed_id(id_, loss.event.id or EMPTY)
+        return replace(late, event=replace(late.event, incident=id_), incident=id_)
+    if not loss.is_quiet:
+        return loss
+    died, event = Span(moment, moment), replace(loss.event, at=moment)
+    return replace(loss, event=event, died=died, noticed_at=around.now.monotonic, is_quiet=False)
+
+
+def hashed_id(*parts: str) -> SafeText:
+    """Return an id for an incident: `inc-` and 12 hexadecimal digits."""
+    digest = blake2s("\n".join(parts).encode(), digest_size=6).hexdigest()
+    return clean(f"inc-{digest}")

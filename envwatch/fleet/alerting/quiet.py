@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
@@ -94,7 +95,12 @@ def quiet_end(hours: Iterable[QuietHours], at: float, zone: tzinfo | None) -> fl
     A period without an end ends after `limits.QUIET_AT_MOST`, with the hours that hold then. So no row is quiet for
     ever.
     """
-    hours, end = tuple(hours), at
+    return _period_end(tuple(hours), at, zone)
+
+
+@lru_cache(maxsize=4096)  # a table of a thousand rows asks about each row each second
+def _period_end(hours: tuple[QuietHours, ...], at: float, zone: tzinfo | None) -> float | None:
+    end = at
     while end - at < _LONGEST_MS:
         ends = [later for each in hours if (later := each.until(end, zone)) is not None]
         if not ends:

@@ -30,6 +30,7 @@ _URI: Final = "/:?#[]@!$&'()*+,;=%"
 
 _WORDS: Final[Mapping[Kind, str]] = {
     Kind.WHILE_BLIND: "while-blind",
+    Kind.NOT_BACK: "not-back",
     Kind.VISIBLE: "resumed",
     Kind.RELEASED: "hold-ended",
     Kind.RESUMED: "stall-ended",

@@ -35,6 +35,7 @@ _KIND_GLYPHS = {
     Kind.OFFLINE: ("○", "x", "offline"),
     Kind.GONE: ("·", "-", "offline"),
     Kind.MISSING: ("!", "!", "offline"),
+    Kind.NOT_BACK: ("○", "x", "offline"),
     Kind.RECONNECTED: ("↻", "r", "online"),
     Kind.RESTARTED: ("↻", "R", "online"),
     Kind.MODE: ("△", "!", "plain"),
@@ -94,6 +95,7 @@ _GROUP_VERBS = {
     Kind.ONLINE: "came back",
     Kind.GONE: "gone",
     Kind.MISSING: "missing",
+    Kind.NOT_BACK: "not back",
     Kind.APPEARED: "appeared",
     Kind.RECONNECTED: "reconnected",
     Kind.RESTARTED: "restarted",
@@ -159,6 +161,8 @@ def _group_text(event: Event, names: int = _NAMES_SHOWN) -> str:
     """Return the sentence of a group; without names, the shared value stays."""
     is_together = event.kind is Kind.TOGETHER
     what = several_text(event.of or event.kind, event.members, " together" if is_together and names else "")
+    if event.kind is Kind.NOT_BACK and event.reason:
+        what = f"{len(event.members):,} {event.reason}"
     if is_together and event.reason:
         return f"{what}: all {event.reason}"
     return f"{what}: {names_text(event.members, names)}" if names else what
@@ -173,6 +177,7 @@ _SENTENCES: Mapping[Kind, Callable[[Event], str]] = {
     Kind.OFFLINE: lambda event: _with_reason("went offline", event) + _lasted(event, " · was on for"),
     Kind.GONE: lambda event: _with_reason("gone", event),
     Kind.MISSING: lambda event: _with_reason("missing", event),
+    Kind.NOT_BACK: lambda event: event.reason or "not back",
     Kind.RETURNED: lambda event: f"listed again, {event.after}" + _lasted(event, " after"),
     Kind.APPEARED: lambda event: _with_reason(f"appeared, {event.after}", event),
     **dict.fromkeys((Kind.MODE, Kind.VERSION, Kind.BRANCH, Kind.CHANGED), _change_text),

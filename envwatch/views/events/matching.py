@@ -42,6 +42,7 @@ _TAGS: Final = {
     Kind.OFFLINE: ChangeTag.NEW,
     Kind.GONE: ChangeTag.NEW,
     Kind.MISSING: ChangeTag.NEW,
+    Kind.NOT_BACK: ChangeTag.NEW,
     Kind.RECONNECTED: ChangeTag.CONNECTION,
     Kind.RESTARTED: ChangeTag.CONNECTION,
     Kind.MODE: ChangeTag.MODE,

@@ -1,0 +1,285 @@
+"""Losses in quiet hours: what is quiet, what counts at the end, power cuts, restarts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.budget import examples
+from support.builders import key_of, reading
+from support.policies import soon
+from support.quiet import NIGHTS, QuietNight, quiet_policies
+
+from envwatch.fleet.alerting.acknowledgements import Ack
+from envwatch.fleet.alerting.alert_state import alert_state, content_of, ring_text
+from envwatch.fleet.alerting.quiet import QuietHours
+from envwatch.fleet.alerting.silences import silence_of_environments
+from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.monitor import Monitor
+from envwatch.model import limits
+from envwatch.model.clock import WallMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import EMPTY, clean
+from envwatch.views.events.event_text import event_text
+
+ALL = ("mac-1", "mac-2", "mac-3")
+
+
+def evening() -> QuietNight:
+    """Return a night with two laptops that went off one after the other, and no incident."""
+    night = QuietNight().poll("16:00").poll("18:00").poll("18:00:05", "mac-1").poll_until("18:05", "mac-1")
+    return night.poll_until("18:10", "mac-1", "mac-2")
+
+
+def next_day(night: QuietNight, time: str, *off: str) -> QuietNight:
+    night.day += 1
+    return night.poll(time, *off)
+
+
+def test_a_loss_in_quiet_hours_raises_nothing_before_the_end_of_the_hours() -> None:
+    night = evening()
+    assert (night.quiet(), night.alerting(), night.lost()) == ({"mac-1", "mac-2"}, set(), [])
+    next_day(night, "09:59:59", "mac-1", "mac-2")
+    assert (night.quiet(), night.alerting(), night.lost()) == ({"mac-1", "mac-2"}, set(), [])
+
+
+def test_rows_that_are_not_back_at_the_end_are_one_incident_from_the_end_on() -> None:
+    night = next_day(evening(), "10:00", "mac-1", "mac-2")
+    assert (night.quiet(), night.alerting()) == (set(), {"mac-1", "mac-2"})
+    assert night.tick("10:00:09").lost() == []
+    assert night.tick("10:00:10").lost() == [{"mac-1", "mac-2"}]
+    (incident,) = night.opened
+    assert (incident.began_at, incident.shared) == (night.instant("10:00"), None)
+    assert incident.not_back_text == "not back by 10:00"
+    assert ring_text(night.opened) == "2 not back by 10:00: mac-1 and 1 other"
+    assert night.poll_until("10:02").resolved == night.poll("10:02:05").resolved
+    assert [each.id for each in night.resolved] == [incident.id]
+
+
+def test_the_end_of_the_hours_is_one_event_in_the_log() -> None:
+    night = next_day(evening(), "10:00:03", "mac-1", "mac-2").poll("10:00:08", "mac-1", "mac-2")
+    (event,) = [each for each in night.events if each.kind is Kind.NOT_BACK]
+    assert (event.at, len(event.members)) == (night.instant("10:00"), 2)
+    assert event_text(event) == "2 not back by 10:00: mac-1, mac-2"
+    assert event in night.monitor.event_log
+    assert {each.incident for each in event.members} == {event.incident}
+    assert night.tick("10:01").opened[0].id == event.incident
+
+
+def test_a_row_that_is_back_before_the_end_is_no_loss() -> None:
+    night = next_day(evening(), "09:00", "mac-2").poll_until("09:02", "mac-2")
+    night.poll("10:00", "mac-2").tick("10:01")
+    assert night.lost() == [{"mac-2"}]
+    assert ring_text(night.opened) == "mac-2 not back by 10:00"
+
+
+@pytest.mark.parametrize(
+    ("lost_at", "is_quiet"), [("16:59:59", False), ("17:00:00", True), ("09:59:59", True), ("10:00:00", False)]
+)
+def test_a_row_is_quiet_if_the_row_goes_off_within_the_hours(lost_at: str, *, is_quiet: bool) -> None:
+    night = QuietNight().poll("08:00").poll(lost_at, "mac-1", "web-1")
+    assert night.quiet() == ({"mac-1"} if is_quiet else set())
+    assert night.alerting() == ({"web-1"} if is_quiet else {"mac-1", "web-1"})
+
+
+def test_a_loss_before_the_hours_opens_its_incident_within_the_hours() -> None:
+    night = QuietNight().poll("16:00").poll("16:59:55", "mac-1").poll_until("17:00:05", "mac-1")
+    assert (night.lost(), night.quiet()) == ([{"mac-1"}], set())
+
+
+def test_an_incident_that_is_open_when_the_hours_begin_stays_open_until_the_row_is_back() -> None:
+    night = QuietNight().poll("16:00").poll("16:30", "mac-1").poll_until("16:31", "mac-1")
+    assert night.lost() == [{"mac-1"}]
+    night.poll("18:00", "mac-1")
+    assert (night.resolved, night.quiet(), night.alerting()) == ([], set(), {"mac-1"})
+    # Lost again within the hours, before the row was up for long enough.
+    night.poll("18:10").poll("18:10:05", "mac-1").poll_until("18:12", "mac-1")
+    assert (night.resolved, night.quiet(), night.lost()) == ([], set(), [{"mac-1"}])
+    next_day(night, "10:00", "mac-1").tick("10:01")
+    assert (night.resolved, night.lost()) == ([], [{"mac-1"}])
+    night.poll("10:10").poll_until("10:11:05")
+    assert len(night.resolved) == 1
+
+
+def test_an_incident_of_rows_that_are_not_back_stays_open_in_the_next_night() -> None:
+    night = next_day(evening(), "10:00", "mac-1", "mac-2").tick("10:01")
+    night.poll("18:00", "mac-1", "mac-2").poll_until("18:01", "mac-1", "mac-2")
+    next_day(night, "10:00", "mac-1", "mac-2").tick("10:01")
+    assert (night.lost(), night.resolved) == ([{"mac-1", "mac-2"}], [])
+
+
+def test_a_power_cut_that_also_hits_rows_without_quiet_hours_is_an_incident_with_all_rows() -> None:
+    night = evening().poll("20:00", "mac-1", "mac-2").poll("20:00:05", "mac-1", "mac-2")
+    night.poll("20:00:10", *ALL, "web-1").poll_until("20:00:20", *ALL, "web-1")
+    assert night.lost() == [{"mac-3", "web-1"}]
+    assert (night.quiet(), night.alerting()) == ({"mac-1", "mac-2"}, {"mac-3", "web-1"})
+    next_day(night, "10:00", *ALL, "web-1").tick("10:01")
+    assert night.lost() == [{"mac-3", "web-1"}, {"mac-1", "mac-2"}]
+    assert len({each.id for each in night.opened}) == 2
+
+
+def test_the_incident_of_a_power_cut_has_the_id_of_the_row_without_quiet_hours() -> None:
+    night = QuietNight().poll("20:00").poll("20:00:05", "mac-1").poll("20:00:10", "mac-1", "web-1")
+    (lost,) = [each for each in night.events if each.id == "web-1"]
+    night.poll_until("20:00:20", "mac-1", "web-1")
+    (incident,) = night.opened
+    assert (incident.id, {loss.name for loss in incident.losses}) == (lost.incident, {"web-1", "mac-1"})
+
+
+def test_laptops_that_go_off_one_after_another_do_not_link_a_server_with_all_of_them() -> None:
+    night = QuietNight().poll("20:00").poll("20:00:05", "mac-1").poll("20:00:10", "mac-1", "mac-2")
+    night.poll("20:00:15", *ALL, "web-1").poll_until("20:00:30", *ALL, "web-1")
+    # The time from 20:00:05 to 20:00:10 touches the time from 20:00:10 to 20:00:15, the time before does not.
+    assert night.lost() == [{"mac-2", "mac-3", "web-1"}]
+
+
+def test_a_silence_keeps_a_row_out_of_the_incident_of_a_power_cut() -> None:
+    night = QuietNight().poll("20:00")
+    silence = silence_of_environments([key_of("mac-1")], WallMs(night.at), timedelta(hours=1), clean(""), clean("ada"))
+    night.monitor = night.monitor.with_silences({silence.id: silence})
+    night.poll("20:00:05", "mac-1", "mac-2", "web-1").poll_until("20:00:20", "mac-1", "mac-2", "web-1")
+    assert night.lost() == [{"mac-2", "web-1"}]
+    # The silence ends within the hours.
+    night.poll("21:01", "mac-1", "mac-2", "web-1").tick("21:02")
+    assert len(night.lost()) == 1
+    next_day(night, "10:00", "mac-1", "mac-2", "web-1").tick("10:01")
+    assert night.lost()[1:] == [{"mac-1"}]
+
+
+def test_an_acknowledgement_before_the_end_prevents_the_incident() -> None:
+    night = evening()
+    night.monitor = night.monitor.with_acks({key_of("mac-1"): Ack(night.at, EMPTY, night.at)})
+    next_day(night, "10:00", "mac-1", "mac-2").tick("10:01")
+    assert night.lost() == [{"mac-2"}]
+
+
+def test_a_weekend_is_one_night_and_the_loss_is_not_old_after_it() -> None:
+    policies = quiet_policies(NIGHTS, QuietHours(days=frozenset({5, 6})))
+    night = QuietNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=policies), day=10)
+    night.poll("17:30").poll("18:00", "mac-1")
+    for day in (11, 12):
+        night.day = day
+        night.poll("18:30", "mac-1")
+        assert (night.quiet(), night.alerting()) == ({"mac-1"}, set())
+    next_day(night, "10:00", "mac-1").tick("10:01")
+    assert night.alerting() == {"mac-1"}
+    assert night.lost() == [{"mac-1"}]
+    assert night.opened[0].not_back_text == "not back by 10:00"
+
+
+def test_the_end_of_the_hours_while_envwatch_is_blind_counts_from_the_next_listing_on() -> None:
+    night = next_day(evening(), "09:50", "mac-1", "mac-2").fail("09:51").fail("10:05").tick("10:06")
+    assert night.lost() == []
+    night.poll("10:07", "mac-1", "mac-2")
+    assert night.lost() == [{"mac-1", "mac-2"}]
+    assert night.opened[0].began_at == night.instant("10:00")
+
+
+def test_the_reason_has_the_time_in_the_zone_of_the_profile() -> None:
+    policies = quiet_policies(zone=ZoneInfo("Asia/Tokyo"))  # nine hours ahead
+    night = QuietNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=policies))
+    night.poll("07:59").poll("08:00", "mac-1")
+    assert night.quiet() == {"mac-1"}
+    next_day(night, "01:00", "mac-1").tick("01:01")
+    assert night.opened[0].losses[0].reason == "not back by 10:00"
+
+
+def restarted(night: QuietNight) -> QuietNight:
+    """Return the night in a new process that has the alert state of the process before."""
+    now = reading(night.at)
+    content = json.loads(json.dumps(content_of(night.monitor.alert_state(NO_PROFILE, {}, (), {}, now), now)))
+    state = alert_state(content, NO_PROFILE, now)
+    assert state is not None
+    monitor = Monitor.create({NO_PROFILE: Limits()}, policies=night.monitor.policies)
+    return replace(night, monitor=monitor.with_alert_state(NO_PROFILE, state), opened=[], resolved=[], events=[])
+
+
+def test_a_restart_within_the_hours_raises_nothing_and_the_end_counts_once() -> None:
+    night = restarted(evening()).poll("18:11", "mac-1", "mac-2").poll_until("18:12", "mac-1", "mac-2")
+    assert (night.quiet(), night.lost()) == ({"mac-1", "mac-2"}, [])
+    next_day(night, "10:00", "mac-1", "mac-2").poll("10:01", "mac-1", "mac-2")
+    assert night.lost() == [{"mac-1", "mac-2"}]
+    ids = {each.id for each in night.opened}
+    again = restarted(night).poll("10:02", "mac-1", "mac-2").poll_until("10:03", "mac-1", "mac-2")
+    assert again.lost() == []
+    assert {each.id for each in again.monitor.incidents.open} == ids
+    again.poll("10:04").poll_until("10:05:05")
+    assert {each.id for each in again.resolved} == ids
+
+
+def test_a_restart_past_the_end_opens_the_incident_of_the_end_once() -> None:
+    night = restarted(evening())
+    next_day(night, "10:30", "mac-1", "mac-2").poll("10:31", "mac-1", "mac-2")
+    assert night.lost() == [{"mac-1", "mac-2"}]
+    assert night.opened[0].began_at == night.instant("10:00")
+    assert night.opened[0].not_back_text == "not back by 10:00"
+    again = restarted(night).poll("10:32", "mac-1", "mac-2").poll("10:33", "mac-1", "mac-2")
+    assert again.lost() == []
+
+
+def test_a_row_that_went_off_in_the_hours_while_envwatch_did_not_run_is_not_back_either() -> None:
+    night = restarted(QuietNight().poll("16:00").poll("16:30"))
+    night.off_at = {"mac-1": night.instant("18:00"), "web-1": night.instant("18:30")}
+    next_day(night, "10:30", "mac-1", "web-1").poll("10:31", "mac-1", "web-1")
+    assert sorted(night.lost(), key=sorted) == [{"mac-1"}, {"web-1"}]
+    assert [each.not_back_text for each in night.opened if "mac-1" in str(each.losses)] == ["not back by 10:00"]
+
+
+def test_a_row_that_the_first_listing_shows_off_in_quiet_hours_must_be_back_at_the_end() -> None:
+    night = QuietNight()
+    night.off_at = {"mac-1": night.instant("17:30"), "mac-2": night.instant("16:30")}
+    night.poll("20:00", "mac-1", "mac-2").poll_until("20:01", "mac-1", "mac-2")
+    assert (night.quiet(), night.lost(), night.events) == ({"mac-1"}, [], [])
+    next_day(night, "10:00", "mac-1", "mac-2").poll("10:01", "mac-1", "mac-2")
+    assert night.lost() == [{"mac-1"}]
+
+
+def test_without_quiet_hours_nothing_is_quiet() -> None:
+    night = QuietNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=soon()))
+    night.poll("20:00").poll("20:00:05", "mac-1").poll_until("20:00:20", "mac-1")
+    assert (night.quiet(), night.lost()) == (set(), [{"mac-1"}])
+
+
+minutes = st.integers(0, 24 * 60 - 1)
+steps = st.lists(
+    st.tuples(
+        st.sampled_from([1, 5, 30, 60, 1_800, 7_200, 20_000]), st.frozensets(st.sampled_from(["mac-1", "web-1"]))
+    ),
+    min_size=2,
+    max_size=25,
+)
+
+
+@settings(max_examples=examples(100))
+@given(begin=minutes, end=st.integers(1, 24 * 60), night_steps=steps)
+def test_no_row_is_quiet_outside_its_hours_and_no_open_incident_ends_because_hours_begin(
+    begin: int, end: int, night_steps: list[tuple[int, frozenset[str]]]
+) -> None:
+    hours = QuietHours(begin=begin, end=end, days=frozenset({0, 1, 2, 3, 4, 5}))
+    one = QuietNight(
+        monitor=Monitor.create({NO_PROFILE: Limits()}, policies=quiet_policies(hours)), names=("mac-1", "web-1")
+    )
+    server = QuietNight(monitor=Monitor.create({NO_PROFILE: Limits()}, policies=soon()), names=("web-1",))
+    elapsed = 0
+    for seconds, off in night_steps:
+        elapsed += seconds
+        days, rest = divmod(elapsed, 86_400)
+        time = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+        before = one.monitor.incidents.open
+        one.day = server.day = 9 + days
+        one.poll(time, *off)
+        server.poll(time, *(off & {"web-1"}))
+        assert one.quiet() <= (off & {"mac-1"})
+        if one.quiet():
+            assert hours.until(one.at, UTC) is not None
+        still_open = {each.id for each in one.monitor.incidents.open}
+        for incident in before:
+            assert incident.id in still_open or not {id_ for _, id_ in incident.remaining} & off
+        # A server is told at least as early as in a fleet without laptops, unless there is a storm.
+        are_told = [any("web-1" in lost for lost in each.lost()) for each in (one, server)]
+        assert are_told[0] or not are_told[1] or len(one.opened) >= limits.STORM_FROM

@@ -1,0 +1,111 @@
+"""A fleet whose laptops (`mac-…`) have quiet hours, and whose servers have none, at times of a zone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from support.builders import environment, failed, listed, reading
+from support.policies import soon
+
+from envwatch.fleet.alerting.alert_policy import Matcher
+from envwatch.fleet.alerting.quiet import QuietHours
+from envwatch.fleet.events import NO_PROFILE
+from envwatch.fleet.monitor import Monitor
+from envwatch.model.clock import ServerMs
+from envwatch.model.limits import Limits
+from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from envwatch.fleet.alerting.incidents import Incident
+    from envwatch.fleet.events import Event
+    from envwatch.fleet.monitor import MonitorChanges
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.environment import Environment
+
+LAPTOPS: Final = Matcher(clean("name:mac-*"), lambda tracked, _: tracked.environment.label.startswith("mac-"))
+NIGHTS: Final = QuietHours(begin=17 * 60, end=10 * 60)
+
+
+def quiet_policies(*hours: QuietHours, **settings: object) -> dict:  # type: ignore[type-arg]
+    return soon(quiet=tuple((LAPTOPS, each) for each in hours or (NIGHTS,)), **{"zone": UTC} | settings)
+
+
+@dataclass
+class QuietNight:
+    """A monitor over laptops and servers; times are `HH:MM` or `HH:MM:SS` of a day from 9 October 2025, a Thursday."""
+
+    names: tuple[str, ...] = ("mac-1", "mac-2", "mac-3", "web-1", "web-2")
+    monitor: Monitor = field(default_factory=lambda: Monitor.create({NO_PROFILE: Limits()}, policies=quiet_policies()))
+    day: int = 9
+    at: float = 0.0
+    off_at: dict[str, float] = field(default_factory=dict)
+    opened: list[Incident] = field(default_factory=list)
+    resolved: list[Incident] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def instant(self, time: str) -> float:
+        when = datetime.fromisoformat(f"2025-10-{self.day:02}T{time}").replace(tzinfo=UTC)
+        return when.timestamp() * 1000
+
+    def poll(self, time: str, *off: str) -> QuietNight:
+        """Poll at a time, with rows whose connection is closed since this poll or before."""
+        self.at = self.instant(time)
+        self.off_at = {name: self.off_at.get(name, self.at) for name in off}
+        rows = [self._row(name) for name in self.names]
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, listed(rows, self.at), reading(self.at))
+        return self._note(changes)
+
+    def poll_until(self, time: str, *off: str) -> QuietNight:
+        """Poll each five seconds until a time."""
+        until = self.instant(time)
+        while self.at < until:
+            following = datetime.fromtimestamp(self.at / 1000, UTC) + timedelta(seconds=5)
+            self.day = following.day
+            self.poll(f"{following:%H:%M:%S}", *off)
+        return self
+
+    def fail(self, time: str) -> QuietNight:
+        self.at = self.instant(time)
+        self.monitor, changes = self.monitor.apply(NO_PROFILE, failed(at=ServerMs(self.at)), reading(self.at))
+        return self._note(changes)
+
+    def tick(self, time: str) -> QuietNight:
+        self.at = self.instant(time)
+        self.monitor, changes = self.monitor.tick(reading(self.at))
+        return self._note(changes)
+
+    def row(self, name: str) -> TrackedEnvironment:
+        return self.monitor.fleet.by_profile[NO_PROFILE].environments[clean(name)]
+
+    def quiet(self) -> set[str]:
+        """Return the names of the quiet rows."""
+        now = reading(self.at)
+        rows: Iterable[TrackedEnvironment] = self.monitor.fleet.environments
+        return {each.environment.label for each in rows if self.monitor.quiet_until(each, now) is not None}
+
+    def alerting(self) -> set[str]:
+        now = reading(self.at)
+        rows: Iterable[TrackedEnvironment] = self.monitor.fleet.environments
+        return {each.environment.label for each in rows if self.monitor.is_alerting(each, now)}
+
+    def lost(self) -> list[set[str]]:
+        """Return the names of each incident that opened."""
+        return [{str(loss.name) for loss in incident.losses} for incident in self.opened]
+
+    def _row(self, name: str) -> Environment:
+        if name in self.off_at:
+            seen = self.off_at[name] - 1_000
+            link = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": seen}
+        else:
+            link = {"lastHeartbeat": self.at - 1_000, "lastSeenAt": self.at - 1_000}
+        return environment(name, connectionName=name, **link)
+
+    def _note(self, changes: MonitorChanges) -> QuietNight:
+        self.opened += changes.opened
+        self.resolved += changes.resolved
+        self.events += changes.events
+        return self
