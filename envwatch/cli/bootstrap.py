@@ -205,7 +205,7 @@ def policy_for(settings: Settings) -> AlertPolicy:
         ephemeral=matcher_for(settings.ephemeral, settings) if settings.ephemeral else NOTHING,
         blind_after=settings.blind_after,
         expect=expect,
-        quiet=tuple((matcher_for(each.filter, settings), each.schedule) for each in settings.quiet),
+        quiet=tuple((matcher_for(each.filter, settings), each) for each in settings.quiet),
         zone=None if settings.timezone is None else zone_named(settings.timezone),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import display_settings_of, history_folder_for
@@ -16,17 +17,31 @@ if TYPE_CHECKING:
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
     from envwatch.demo.scenarios import FleetSpec
+    from envwatch.fleet.alerting.quiet import QuietHours
 
 DEMO_PROFILE: Final = "demo"
 """The name under which the demo is shown and recorded."""
+_QUIET_FOR: Final = timedelta(hours=9)
 REMEDY: Final = "letta-server"
 
 
 def demo_settings(options: Options) -> Settings:
-    """Return the settings of the demo: those for the looks of the default profile, and an early alert."""
+    """Return the settings of the demo: the looks of the default profile, an early alert, and quiet hours."""
     from dataclasses import replace
 
-    return replace(display_settings_of(options), profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER)
+    settings = display_settings_of(options)
+    return replace(settings, profile=DEMO_PROFILE, alert_after=DEMO_ALERT_AFTER, quiet=(_quiet_hours(),))
+
+
+def _quiet_hours() -> QuietHours:
+    """Return quiet hours that hold now, and when the laptop of `demo/lives.py` was closed."""
+    from envwatch.demo.lives import CLOSED_AGO_MS, CLOSED_LAPTOP
+    from envwatch.fleet.alerting.quiet import QuietHours
+    from envwatch.model.times import in_zone
+
+    now = in_zone(datetime.now(UTC))
+    begin = (now - timedelta(milliseconds=CLOSED_AGO_MS, hours=1)).hour
+    return QuietHours(filter=f"name:*{CLOSED_LAPTOP}", begin=60 * begin, end=60 * (now + _QUIET_FOR).hour)
 
 
 def demo_host(spec: FleetSpec) -> str:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
         SORT,
         VARIABLE,
         ZONE,
-        QuietTable,
         duration_or_off,
         one_of,
     )
@@ -87,9 +86,7 @@ class ProfileSettings:
     """Names or device ids of environments that must exist. An expected environment that is not listed is missing."""
     expect_file: Annotated[Path | None, FILE] = setting(None, example='"inventory.txt"', part="view")
     """A file of such names, one a line; # begins a comment. A relative path starts at this file's folder."""
-    quiet: Annotated[tuple[QuietTable, ...], QUIET] = setting(
-        (), example='[{ filter = "os:darwin,win32", hours = "17:00-10:00" }]', part="view"
-    )
+    quiet: QUIET = setting((), example='[{ filter = "os:darwin,win32", hours = "17:00-10:00" }]', part="view")
     """Hours in which the loss of a matching environment needs nobody, mostly written as tables `[[quiet]]`. Such a loss
     counts from the end of the hours."""
     timezone: Annotated[str | None, ZONE] = setting(None, example='"Europe/Berlin"', part="view", demo=True)

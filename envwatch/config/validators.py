@@ -13,7 +13,16 @@ from datetime import timedelta  # noqa: TC003 - `schema` evaluates the annotatio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
 
 from envwatch.config.values import DURATION, MOST_EXPECTED, duration, line, path_text, query, whole, zone_named
 from envwatch.fleet.alerting.quiet import DAY_MINUTES, DAYS, EVERY_DAY, QuietHours
@@ -250,18 +259,15 @@ class QuietTable(BaseModel):
 
     @model_validator(mode="after")
     def _has_an_end(self) -> Self:
-        if self.schedule.is_always:
+        if self.value.is_always:
             raise ValueError("needs days or hours that end; `alert` leaves out environments that never need anybody")
         return self
 
     @property
-    def schedule(self) -> QuietHours:
-        """The days and the hours."""
+    def value(self) -> QuietHours:
+        """The setting's value."""
         begin, end = self.hours
-        return QuietHours(days=self.days, begin=begin, end=end)
-
-    def __str__(self) -> str:
-        return " ".join(filter(None, (self.filter, self.schedule.days_text, self.schedule.hours_text)))
+        return QuietHours(filter=self.filter, days=self.days, begin=begin, end=end)
 
 
 def _tables(raw: object, info: ValidationInfo) -> object:
@@ -276,4 +282,11 @@ def _tables(raw: object, info: ValidationInfo) -> object:
     raise ValueError("must be tables, each of which begins with [[quiet]]")
 
 
-QUIET: Final = BeforeValidator(_tables, json_schema_input_type=list[QuietTable])
+if TYPE_CHECKING:
+    QUIET: TypeAlias = tuple[QuietHours, ...]
+else:  # pydantic checks tables, and the setting has their values
+    QUIET = Annotated[
+        tuple[QuietTable, ...],
+        BeforeValidator(_tables, json_schema_input_type=list[QuietTable]),
+        AfterValidator(lambda tables: tuple(table.value for table in tables)),
+    ]

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from envwatch.demo.scenarios import FleetSpec
 
 
+CLOSED_LAPTOP: Final = "-macbook-air"
+"""The end of the name of the laptops of the default story that somebody closed before the opening."""
+CLOSED_AGO_MS: Final = 2 * HOUR_MS + 40 * MINUTE_MS
+
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
 _LEAST_WITH_FLAPPING = 12
 _LEAST_WITH_PODS = 26
@@ -38,6 +42,13 @@ def _is_restricted(environment: SimulatedEnvironment) -> bool:
 
 class DefaultLife(SimulatedFleet):
     """A fleet in which each kind of event happens within 20 seconds, and some every now and then from there on."""
+
+    def _first_state(self, machine: Machine, index: int) -> SimulatedState:
+        state = super()._first_state(machine, index)
+        if not machine.identity["name"].endswith(CLOSED_LAPTOP):
+            return state
+        closed_at = self.started_at - CLOSED_AGO_MS
+        return replace(state, seen_at=closed_at, beat_at=closed_at)
 
     def _begin(self) -> None:
         self._listed_count = self.spec.size

@@ -81,16 +81,23 @@ def is_problem(tracked: TrackedEnvironment, now: float, counts_from: float | Non
     return tracked.is_unhealthy and not is_old(tracked, now, counts_from)
 
 
-def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_limits: Limits) -> bool:
+def has_lasted(
+    tracked: TrackedEnvironment,
+    now: float,
+    lasts: timedelta,
+    fleet_limits: Limits,
+    counts_from: float | None = None,
+) -> bool:
     """Whether a loss has lasted for a time, as far as a single listing shows; what is no loss counts at once.
 
-    A heartbeat is lost from the moment at which it was too old, and a connection from the last sign of life on.
+    A heartbeat is lost from the moment at which it was too old, and a connection from the last sign of life on. A loss
+    in quiet hours counts from their end (`counts_from`).
     """
     if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return True
     is_overdue = tracked.since_at is None and tracked.verdict.reason is Reason.HEARTBEAT_LOST
     lost_at = tracked.lost_at + (fleet_limits.online_for / MS if is_overdue else 0.0)
-    return now - lost_at >= lasts / MS
+    return now - (counts_from or lost_at) >= lasts / MS
 
 
 def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: float = inf) -> float | None:

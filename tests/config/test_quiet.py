@@ -38,15 +38,11 @@ def settings(folder: Path, text: str, environ: dict[str, str] | None = None, **o
     return found
 
 
-def schedules(held: Settings) -> list[tuple[str, QuietHours]]:
-    return [(table.filter, table.schedule) for table in held.quiet]
-
-
 def test_quiet_hours_have_filter_days_and_hours(tmp_path: Path) -> None:
     held = settings(tmp_path, WHOLE)
-    assert schedules(held) == [
-        ("os:darwin,win32", QuietHours(days=frozenset(range(5)), begin=17 * 60, end=10 * 60)),
-        ("", QuietHours(days=frozenset({5, 6}))),
+    assert [*held.quiet] == [
+        QuietHours(filter="os:darwin,win32", days=frozenset(range(5)), begin=17 * 60, end=10 * 60),
+        QuietHours(days=frozenset({5, 6})),
     ]
     assert value_text(held.quiet) == "os:darwin,win32 mon-fri 17:00-10:00,sat-sun"
     assert held.origin("quiet") == f"{tmp_path}/config.toml:1"
@@ -54,13 +50,13 @@ def test_quiet_hours_have_filter_days_and_hours(tmp_path: Path) -> None:
 
 def test_the_tables_of_a_profile_replace_the_tables_above_the_profiles(tmp_path: Path) -> None:
     held = settings(tmp_path, WHOLE, profile="work")
-    assert schedules(held) == [("", QuietHours(begin=9 * 60 + 30))]
+    assert [*held.quiet] == [QuietHours(begin=9 * 60 + 30)]
     assert held.origin("quiet") == f"{tmp_path}/config.toml:8"
 
 
 def test_a_variable_has_the_tables_as_toml(tmp_path: Path) -> None:
     held = settings(tmp_path, WHOLE, {"ENVWATCH_QUIET": '[{ days = ["mon", "wed-thu"], filter = "os:darwin" }]'})
-    assert schedules(held) == [("os:darwin", QuietHours(days=frozenset({0, 2, 3})))]
+    assert [*held.quiet] == [QuietHours(filter="os:darwin", days=frozenset({0, 2, 3}))]
     with pytest.raises(ConfigError, match="ENVWATCH_QUIET must be a list of tables"):
         settings(tmp_path, "", {"ENVWATCH_QUIET": "mon-fri"})
 

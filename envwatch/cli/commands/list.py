@@ -75,7 +75,9 @@ def run(options: Options) -> int:
         keys = {row.tracked.key for row in whole.rows} if query else None
         now = read_clocks()
         whole = replace(
-            whole, block=block_of(monitor, now, counted=keys), remarks=environment_list.remarks_in(monitor, now)
+            environment_list.with_quiet_hours(whole, monitor, now),
+            block=block_of(monitor, now, counted=keys),
+            remarks=environment_list.remarks_in(monitor, now),
         )
     is_line = options.output == formats.ListFormat.LINE
     if is_line:

@@ -35,12 +35,14 @@ _NEAR_DAYS: Final = (2, 1, 0, -1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuietHours:
-    """Hours of some days, by the clocks of a zone.
+    """Hours of some days, by the clocks of a zone: one table `[[quiet]]`.
 
     The hours begin when the clocks first show the begin or a later time, and end when the clocks first show the end or
     a later time.
     """
 
+    filter: str = ""
+    """The query of the environments that the hours are for; empty for every environment."""
     days: frozenset[int] = EVERY_DAY
     """The days on which the hours begin; Monday is 0."""
     begin: int = 0
@@ -52,6 +54,9 @@ class QuietHours:
     def is_always(self) -> bool:
         """Whether the hours never end."""
         return self.days == EVERY_DAY and (self.end - self.begin) % DAY_MINUTES == 0
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.filter, self.days_text, self.hours_text)))
 
     @property
     def days_text(self) -> str:

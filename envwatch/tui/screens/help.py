@@ -188,7 +188,7 @@ class HelpScreen(ModalScreen[None]):
             LegendEntry(glyphs.returned, "online", "a return"),
             LegendEntry(glyphs.behind, "", "behind the newest"),
             LegendEntry(glyphs.acknowledged, "", "acknowledged"),
-            LegendEntry(glyphs.silenced, "", "silenced"),
+            LegendEntry(glyphs.silenced, "", "silenced, or quiet"),
             LegendEntry("!", "unrestricted", "approves everything"),
         )
 

@@ -154,9 +154,10 @@ class TableScreen(Screen[None]):
 
     def environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
         """Return rows of a state for the formats of `list`."""
-        from envwatch.views.output.environment_list import environment_list_of_rows
+        from envwatch.views.output.environment_list import environment_list_of_rows, with_quiet_hours
 
-        return environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
+        listing = environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
+        return with_quiet_hours(listing, state.monitor, state.now)
 
     def does_act(self) -> bool:
         """Whether the screen shows the present, on which a key can act; a message says so if not."""

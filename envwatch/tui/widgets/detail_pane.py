@@ -193,6 +193,7 @@ class DetailPane(Pager):
             acknowledgement_lines,
             headline,
             proof,
+            quiet_lines,
             shared_lines,
             silence_lines,
         )
@@ -205,13 +206,14 @@ class DetailPane(Pager):
         acked = acknowledgement_lines(state.monitor.ack_of(line), profile_state.clock.server_time(state.now.wall))
         silence, zone = state.monitor.silence_of(line, state.now), zone_of(self.options.times)
         silenced = silence_lines(silence, state.now.wall)
+        quiet = quiet_lines(line, state.monitor, state.now)
         is_acked = state.monitor.is_acked(line)
         shared = shared_lines(line, state.now, zone, is_acked=is_acked, is_silenced=silence is not None)
         return [
             *layout.title(composed(name + id_tail(name, line.environment.id, state.ambiguous_names))),
             *layout.sentence(headline(line, profile_state, own_events, state.now, is_ascii=is_ascii)),
             *layout.sentence([Piece(proof(line, profile_state, state.now, zone))]),
-            *self._rows(chain(acked, silenced, shared)),
+            *self._rows(chain(acked, silenced, quiet, shared)),
         ]
 
     def _environment(self, tracked: TrackedEnvironment) -> list[Row]:

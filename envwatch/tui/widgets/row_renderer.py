@@ -25,6 +25,7 @@ from envwatch.views.state_style import (
     PRESENCE_STYLES,
     glyph_of,
     marked_text,
+    quiet_text,
     shared_text,
     silence_text,
     style_of,
@@ -140,6 +141,7 @@ class RowRenderer:
             state.monitor.silence_of(tracked, state.now),
             self.moments[tracked.profile],
         )
+        quiet = quiet_text(tracked, state.monitor, state.now)
         is_unknown = profile_state.is_unknown(tracked, state.now)
         tag = tracked.tag(now)
         ticking: list[SafeText | None] = []
@@ -151,7 +153,7 @@ class RowRenderer:
                 text = column.text(tracked, now, profile_state.limits)
                 if column.id == "why":
                     is_promise = is_unknown and tracked.presence is Presence.LATE  # a countdown
-                    text = self._why(tracked, None if is_promise else text, width, silence)
+                    text = self._why(tracked, None if is_promise else text, width, silence, quiet)
                 ticking.append(text)
         if tag is ChangeTag.NEW:
             tag = None  # a loss that needs a person stands in the block
@@ -161,12 +163,13 @@ class RowRenderer:
             and (
                 tracked.presence is not Presence.LATE
                 or silence is not None
+                or quiet is not None
                 or not state.monitor.policy_of(tracked.profile).concerns(tracked, now)
             ),
             tuple([column.text(tracked, now, profile_state.limits) for column, _ in self.columns[1:AGES]]),
             StaticCells(
                 tracked,
-                tag=None if state.monitor.is_acked(tracked) or silence is not None else tag,
+                tag=None if state.monitor.is_acked(tracked) or silence or quiet else tag,
                 known=self.mark_of(tracked, silence),
                 tail=id_tail(name, id_, state.ambiguous_names) if name else "",
                 newest=profile_state.newest,
@@ -177,10 +180,10 @@ class RowRenderer:
         )
 
     def mark_of(self, tracked: TrackedEnvironment, silence: Silence | None) -> str:
-        """Return the mark of an acknowledgement or a silence, of this or the serving host; empty without one."""
+        """Return the mark of an acknowledgement, a silence (also of the serving host) or quiet hours; empty without."""
         if self.state.monitor.is_acked(tracked):
             return self.glyphs.acknowledged
-        if silence is not None:
+        if silence is not None or self.state.monitor.quiet_until(tracked, self.state.now) is not None:
             return self.glyphs.silenced
         if shared_ack_of(tracked.environment) is not None:
             return self.glyphs.acknowledged
@@ -188,9 +191,14 @@ class RowRenderer:
         return self.glyphs.silenced if is_silenced else ""
 
     def _why(
-        self, tracked: TrackedEnvironment, why: SafeText | None, width: int, silence: Silence | None
+        self,
+        tracked: TrackedEnvironment,
+        why: SafeText | None,
+        width: int,
+        silence: Silence | None,
+        quiet: SafeText | None,
     ) -> SafeText | None:
-        """Return the cause, and behind the cause the silence or acknowledgement; without room, the latter alone."""
+        """Return the cause, and behind the cause why the row needs nobody; without room, the latter alone."""
         wall, ack = self.state.now.wall, self.state.monitor.ack_of(tracked)
         text: SafeText | None
         if silence is not None:
@@ -198,7 +206,7 @@ class RowRenderer:
         elif ack is not None:
             text = marked_text("acked", note=ack.note, width=width)
         else:
-            text = shared_text(tracked.environment, wall, width)
+            text = quiet or shared_text(tracked.environment, wall, width)
         if text is None:
             return why
         both = composed(f"{why} {self.glyphs.separator} {text}")

@@ -16,6 +16,7 @@ from envwatch.model.text import SafeText, clean
 from envwatch.views.events.matching import tracked_then
 from envwatch.views.output.environment_list import ListedEnvironment
 from envwatch.views.output.formats import iso, row_of
+from envwatch.views.state_style import quiet_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,7 +138,8 @@ def row_data(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, event: 
     """
     ack = monitor.ack_of(tracked)
     is_unknown = monitor.fleet.for_environment(tracked).is_unknown(tracked, now)
-    listed = ListedEnvironment(tracked, _judged_at(tracked, monitor, now), is_unknown)
+    quiet = quiet_text(tracked, monitor, now)
+    listed = ListedEnvironment(tracked, _judged_at(tracked, monitor, now), is_unknown, quiet=quiet)
     row = dict(row_of(listed, None if ack is None else ack.note))
     change = _change(event)
     return row | change | {"reason": change["reason"] or row["reason"]}

@@ -23,7 +23,7 @@ from envwatch.model.modes import UNRESTRICTED, mode_of
 from envwatch.model.text import SafeText, clean, composed, counted, enumerated, named_ids, shortened
 from envwatch.model.times import long_age, span
 from envwatch.model.versions import is_behind
-from envwatch.views.state_style import clock_warning
+from envwatch.views.state_style import clock_warning, not_back_text
 from envwatch.views.table.block import Aside, block_of
 
 if TYPE_CHECKING:
@@ -289,12 +289,13 @@ def check_result_of(monitor: Monitor, of: Metric, matcher: Matcher, now: Clocks)
                 continue
             if is_counted:
                 counted_states[tracked.presence] += 1
-            elif of is Metric.PROBLEMS and is_problem(tracked, at):
+            elif of is Metric.PROBLEMS and is_problem(tracked, at, monitor.quiet_end(tracked, at)):
                 is_acked = monitor.is_acked(tracked)
                 acked += is_acked
                 waiting += tracked.key in block.keys and not is_acked
             if is_counted is not (of is Metric.ONLINE):
-                named.append((tracked, _why(profile_state, tracked, of, at)))
+                late = not_back_text(tracked, monitor, now)
+                named.append((tracked, _why(profile_state, tracked, of, at, late)))
         unreadable, unlisted = _unreadable(profile_state), _unlisted(profile_state)
         total += len(found) + unreadable
         if of is not Metric.MISSING:
@@ -343,7 +344,8 @@ def _test_of(
                     return False
                 if is_undated(tracked, latest_loss):
                     return noticed[tracked.key] <= latest if tracked.key in noticed else None
-                has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits)
+                quiet_end = monitor.quiet_end(tracked, at)
+                has_been_lost = has_lasted(tracked, at, alert_after, profile_state.limits, quiet_end)
                 return has_been_lost and noticed.get(tracked.key, latest) <= latest
 
             return is_lasting_problem
@@ -389,13 +391,15 @@ def _doubts(
         yield clean(f"unknown: {counted(unlisted, 'expected name')} may be among the rows that could not be read")
 
 
-def _why(profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float) -> SafeText:
+def _why(
+    profile_state: ProfileState, tracked: TrackedEnvironment, of: Metric, at: float, late: SafeText | None
+) -> SafeText:
     environment = tracked.environment
     if of is Metric.UNRESTRICTED:
         return composed(f"{tracked.presence}, mode {environment.mode}")
     if of is Metric.BEHIND:
         return composed(f"{tracked.presence}, version {environment.version}, newest {profile_state.newest}")
-    why = f"{tracked.presence} ({tracked.reason})"
+    why = f"{tracked.presence} ({tracked.reason}{f', {late}' if late else ''})"
     if tracked.presence.is_absent:
         return clean(why)
     sign = "last seen" if environment.last_heartbeat_at is None else "last heartbeat"

@@ -11,7 +11,7 @@ from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean, composed
 from envwatch.query.field_types import MatchContext
-from envwatch.views.state_style import clock_warning, marked_text, silence_text
+from envwatch.views.state_style import clock_warning, marked_text, quiet_text, silence_text
 from envwatch.views.table.block import NO_BLOCK, Block
 from envwatch.views.table.columns import SEARCHED
 from envwatch.views.table.table_view import Preset, in_default_order
@@ -43,6 +43,8 @@ class ListedEnvironment(NamedTuple):
     is_unknown: bool = False
     """See `ProfileState.is_unknown`."""
     limits: Limits = Limits()
+    quiet: SafeText | None = None
+    """`quiet until 10:00` in quiet hours."""
 
     @property
     def state(self) -> SafeText:
@@ -123,14 +125,24 @@ def environment_list(listed: Listed, profile_state: ProfileState) -> Environment
 
 
 def remarks_in(monitor: Monitor, now: Clocks) -> dict[EnvironmentKey, SafeText]:
-    """Return acknowledgements of down rows, and silences: `acked: known`."""
+    """Return acknowledgements of down rows, silences and quiet hours: `acked: known`."""
     remarks: dict[EnvironmentKey, SafeText] = {}
-    for tracked in monitor.fleet.environments if monitor.acks or monitor.silences else ():
+    has_quiet_hours = any(policy.quiet for policy in monitor.policies.values())
+    for tracked in monitor.fleet.environments if monitor.acks or monitor.silences or has_quiet_hours else ():
         if (ack := monitor.ack_of(tracked)) is not None and not tracked.verdict.is_up:
             remarks[tracked.key] = marked_text("acked", note=ack.note)
         elif (silence := monitor.silence_of(tracked, now)) is not None:
             remarks[tracked.key] = silence_text(silence, now.wall)
+        elif (quiet := quiet_text(tracked, monitor, now)) is not None:
+            remarks[tracked.key] = quiet
     return remarks
+
+
+def with_quiet_hours(listing: EnvironmentList, monitor: Monitor, now: Clocks) -> EnvironmentList:
+    """Return the list with the reason `quiet until 10:00` of rows in quiet hours."""
+    if not any(policy.quiet for policy in monitor.policies.values()):
+        return listing
+    return replace(listing, rows=[row._replace(quiet=quiet_text(row.tracked, monitor, now)) for row in listing.rows])
 
 
 def _clock_warnings(profile_state: ProfileState) -> tuple[SafeText, ...]:

@@ -19,7 +19,7 @@ from envwatch.model.clock import ServerMs
 from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, date_text, long_age, span
 from envwatch.views.pane.remedies import is_started_by_command
-from envwatch.views.state_style import FAINT, IMPOSSIBLE, Piece, date_warning
+from envwatch.views.state_style import FAINT, IMPOSSIBLE, Piece, date_warning, not_back_text, quiet_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +53,13 @@ _Finding: TypeAlias = tuple[str, str, bool]
 
 
 def answer(
-    tracked: TrackedEnvironment, profile_state: ProfileState, now: Clocks, zone: tzinfo | None = None
+    tracked: TrackedEnvironment,
+    profile_state: ProfileState,
+    now: Clocks,
+    zone: tzinfo | None = None,
+    quiet: SafeText | None = None,
 ) -> SafeText:
-    """Return the verdict in a sentence, with the instant in `zone` (None is local)."""
+    """Return the verdict in a sentence, with the instant in `zone` (None is local) and the end of quiet hours."""
     verdict = tracked.verdict
     result = verdict.presence.value
     if profile_state.is_unknown(tracked, now):
@@ -64,6 +68,8 @@ def answer(
     if tracked.since_at is not None:
         since = f"since {date_text(tracked.since_at, zone)}"
     reason = verdict.reason if tracked.replaced_by is None else f"{verdict.reason}, {tracked.reason}"
+    if quiet is not None:
+        reason += f", {quiet}"
     return composed(f"It is {result}: {reason}, {since}.")
 
 
@@ -94,10 +100,13 @@ def explanation_rows(
 ) -> list[Row]:
     """Return the answer, then each rule with the result, and the inputs below."""
     profile_state = monitor.fleet.for_environment(tracked)
-    rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone))])
+    quiet = quiet_text(tracked, monitor, now) or not_back_text(tracked, monitor, now)
+    rows = layout.sentence([Piece(answer(tracked, profile_state, now, zone, quiet))])
     at = profile_state.clock.server_time(now.wall)
     if monitor.policy_of(tracked.profile).ends_by_design(tracked, at):
         rows += layout.sentence([Piece(_BY_DESIGN)])
+    if quiet is not None:
+        rows += layout.sentence([Piece(_IN_QUIET_HOURS)])
     for rule_result in trace(tracked, profile_state, now, zone):
         result = Piece(rule_result.result, "bold offline" if rule_result.is_against else "online")
         rows += layout.sentence([Piece(clean(f"{rule_result.rule} →"), FAINT), result])
@@ -116,6 +125,7 @@ def _listed_at(profile_state: ProfileState) -> float:
     return profile_state.clock.server_time(profile_state.listed.wall) if profile_state.listed else 0.0
 
 
+_IN_QUIET_HOURS: Final = clean("It went off in its quiet hours, so the loss counts from the end of the hours.")
 _BY_DESIGN: Final = clean("It ends by design, and raises nothing when it ends.")
 
 _FRESHNESS_RESULTS = {

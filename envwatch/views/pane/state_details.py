@@ -24,7 +24,16 @@ from envwatch.model.text import SafeText, clean, composed, counted
 from envwatch.model.times import MS, clock_text, date_text, long_age, minutes_age, short_age, span, state_age
 from envwatch.past.hours import DAY, Availability, availability_text, worst_states
 from envwatch.views.pane.layout import DetailLine
-from envwatch.views.state_style import FAINT, HOUR_STYLES, IMPOSSIBLE, Piece, instant_text, style_of
+from envwatch.views.state_style import (
+    FAINT,
+    HOUR_STYLES,
+    IMPOSSIBLE,
+    Piece,
+    instant_text,
+    not_back_text,
+    quiet_text,
+    style_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -208,6 +217,14 @@ def silence_lines(silence: Silence | None, wall: float) -> Iterator[DetailLine]:
         yield DetailLine(
             "silenced", composed(f"for {minutes_age(span(silence.until - wall))} more by {silence.by}{note}")
         )
+
+
+def quiet_lines(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> Iterator[DetailLine]:
+    """Yield the end of the quiet hours, or that the row is not back after quiet hours."""
+    if (text := quiet_text(tracked, monitor, now)) is not None:
+        yield DetailLine("hours", composed(f"{text}: the loss raises nothing before"))
+    elif (text := not_back_text(tracked, monitor, now)) is not None:
+        yield DetailLine("hours", composed(f"quiet hours are over: {text}"))
 
 
 def uptime_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:

@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.alerting.losses import key_of
+from envwatch.fleet.events import Kind
 from envwatch.fleet.mass_changes import blast_radius_text
 from envwatch.fleet.presence import Presence
 from envwatch.fleet.problems import is_old, is_problem
@@ -46,6 +47,7 @@ class Aside(StrEnum):
     """Why a down row stands outside the block, in the rule line's words."""
 
     OLD = "old"
+    QUIET = "quiet"
     SILENCED = "silenced"
     EPHEMERAL = "ephemeral"
     REPLACED = "replaced"
@@ -74,6 +76,8 @@ class BlockLine:
     """Among `off`."""
     shared: SafeText | None = None
     """Field values of all members and no online environment: `pod p-7`."""
+    not_back: SafeText | None = None
+    """`not back by 10:00` if the members went off in quiet hours."""
 
     @property
     def members(self) -> tuple[TrackedEnvironment, ...]:
@@ -144,15 +148,20 @@ def block_of(
     homes = {key: line.key for line in before.lines for key in line.member_keys} | dict(before.homes)
     lost: _Lost = {}
     outside: list[tuple[TrackedEnvironment, Aside]] = []
+    quiet_ends: list[float] = []
     for profile_state in monitor.fleet:
         rest: list[TrackedEnvironment] = []
         at = profile_state.clock.server_time(now.wall)
         for tracked in _down(profile_state):
             loss = known.get(tracked.key)
             is_of_this_run = loss is not None and loss[1] >= (profile_state.began_at or 0.0)
-            if (aside := _aside(tracked, monitor, now, at, is_of_this_run=is_of_this_run)) is not None:
+            counts_from = monitor.quiet_end(tracked, at)
+            if counts_from is not None and counts_from > at:
+                quiet_ends.append(counts_from - profile_state.clock.offset)
+            aside = _aside(tracked, monitor, now, at, counts_from, is_of_this_run=is_of_this_run)
+            if aside is not None:
                 outside.append((tracked, aside))
-            elif not is_problem(tracked, at) and loss is None:
+            elif not is_problem(tracked, at, counts_from) and loss is None:
                 continue  # its times prove nothing
             elif loss is not None:
                 line, lost_at = loss
@@ -171,7 +180,7 @@ def block_of(
     ]
     lines += _returned(before, lost, monitor, now)
     in_block = [tracked for tracked, _ in chain.from_iterable(lost.values())]
-    return _counted(_block(lines, monitor, now), in_block, outside, monitor, now, counted)
+    return _counted(_block(lines, monitor, now, quiet_ends), in_block, outside, monitor, now, counted)
 
 
 def _counted(  # noqa: PLR0913, PLR0917  every kind of row
@@ -210,11 +219,12 @@ def _is_doubtful(tracked: TrackedEnvironment, profile_state: ProfileState) -> bo
     return tracked.clock_suspect or profile_state.is_unproven(tracked)
 
 
-def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks) -> Block:
+def _block(lines: list[BlockLine], monitor: Monitor, now: Clocks, quiet_ends: Iterable[float]) -> Block:
     lines.sort(key=lambda line: (line.is_acked, not line.is_open, -line.noticed_at, line.key))
     singles = (line.returned[0].key for line in lines if line.returned and line.total == 1)
     off = {tracked.key: line.key for line in lines for tracked in line.off}
-    ends: list[float] = [silence.until for silence in monitor.silences.values() if silence.until > now.wall]
+    ends = [*quiet_ends]
+    ends += [silence.until for silence in monitor.silences.values() if silence.until > now.wall]
     ends += (line.began_at + _BACK_AFTER_MS for line in lines if line.returned)
     return Block(
         lines=tuple(lines),
@@ -251,27 +261,36 @@ def _key(profile: SafeText, id_: SafeText) -> LineKey:
     return ("incident", profile, id_)
 
 
-def _aside(
-    tracked: TrackedEnvironment, monitor: Monitor, now: Clocks, at: float, *, is_of_this_run: bool
+def _aside(  # noqa: PLR0911, PLR0913  one return for each reason
+    tracked: TrackedEnvironment,
+    monitor: Monitor,
+    now: Clocks,
+    at: float,
+    counts_from: float | None,
+    *,
+    is_of_this_run: bool,
 ) -> Aside | None:
     """Return why a row stands outside the block, or None.
 
-    An unacknowledged loss noticed in this run stays in the block at any age.
+    An unacknowledged loss noticed in this run stays in the block at any age. A loss in quiet hours has no age before
+    the hours end (`counts_from`).
     """
     is_open = is_of_this_run and not monitor.is_acked(tracked)
     presence = tracked.verdict.presence
-    if is_old(tracked, at) and not is_open:
+    if is_old(tracked, at, counts_from) and not is_open:
         return Aside.OLD
     if tracked.replaced_by is not None:
         return Aside.REPLACED
-    if presence is _GONE and not is_problem(tracked, at) and not is_open:
+    if presence is _GONE and not is_problem(tracked, at, counts_from) and not is_open:
         return Aside.GONE
     policy = monitor.policy_of(tracked.profile)
     if presence is not _MISSING and not tracked.is_flapping and policy.ends_by_design(tracked, at):
         return Aside.EPHEMERAL
     if not policy.concerns(tracked, at):
         return Aside.OUTSIDE
-    return None if monitor.silence_of(tracked, now) is None else Aside.SILENCED
+    if monitor.silence_of(tracked, now) is not None:
+        return Aside.SILENCED
+    return None if monitor.quiet_until(tracked, now) is None else Aside.QUIET
 
 
 def _found_together(rows: Iterable[TrackedEnvironment]) -> _Lost:
@@ -321,12 +340,24 @@ def _line(  # noqa: PLR0913  the parts of a line
         began_at=WallMs(min(times)),
         noticed_at=WallMs(max(open_times or times)),
         acked=sum(map(monitor.is_acked, off)),
+        not_back=_not_back(off, monitor),
     )
+    if line.not_back is not None:
+        return line  # what laptops share is no cause
     if before is not None and keys <= before.member_keys:
         return replace(line, shared=before.shared)  # a member that is back may have the value too
     if incident is not None:
         return replace(line, shared=incident.shared)
     return replace(line, shared=_shared(off, monitor)) if len(off) > 1 else line
+
+
+def _not_back(off: Iterable[TrackedEnvironment], monitor: Monitor) -> SafeText | None:
+    """Return the reason that rows share as they were not back after quiet hours; None if any row has another."""
+    events = [loss for incident in monitor.incidents.open for loss in incident.losses]
+    events += [loss.event for loss in monitor.incidents.waiting]
+    reasons = {key_of(event): event.reason for event in events if event.kind is Kind.NOT_BACK}
+    found = {reasons.get(tracked.key) for tracked in off} if reasons else set()
+    return found.pop() if len(found) == 1 else None
 
 
 def _shared(off: Sequence[TrackedEnvironment], monitor: Monitor) -> SafeText | None:

@@ -77,6 +77,8 @@ def why_text(line: BlockLine, monitor: Monitor, now: Clocks) -> SafeText:
     if line.returned:
         return EMPTY
     causes = Counter(cause_of(tracked, monitor, now) for tracked in line.off)
+    if line.not_back is not None:
+        causes = Counter({line.not_back: len(line.off)})
     parts = [text if len(causes) == 1 else f"{count:,} {text}" for text, count in causes.most_common() if text]
     if acks:
         parts.append(f"{len(acks):,} acked")
