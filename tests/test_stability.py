@@ -28,6 +28,7 @@ from envwatch.cli.commands.dashboard import REFERENCE
 from envwatch.cli.doctor import check
 from envwatch.config.hooks import KINDS, HookSettings
 from envwatch.config.schema import Command, schema
+from envwatch.config.validators import QuietTable
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
 from envwatch.hooks.message import Context, message_of
@@ -123,6 +124,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "Exit codes of `check`": lambda: [str(status.value) for status in plugin_output.PluginStatus],
     "Settings of a profile, or above all": profile_settings,
     "Tables and settings of the file": lambda: schema()["properties"].keys() - profile_settings().keys(),
+    "Settings of quiet hours": lambda: QuietTable.model_fields,
     "Settings of a hook": lambda: HookSettings.model_fields,
     "Settings of a command of your own": lambda: Command.model_fields,
     "Ids of actions, for `[keys]`": binding_ids,

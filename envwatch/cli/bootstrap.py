@@ -192,19 +192,30 @@ def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
 
 def policy_for(settings: Settings) -> AlertPolicy:
     """Return the alert policy of one profile, with the names in its inventory file."""
+    from dataclasses import replace
+
     from envwatch.config.settings import expected_by
-    from envwatch.fleet.alerting.alert_policy import NOTHING, AlertPolicy
+    from envwatch.fleet.alerting.alert_policy import NOTHING
 
     try:
         expect = expected_by(settings)
     except ConfigError as error:
         raise stop_for(error.lines) from None
-    return AlertPolicy(
+    return replace(
+        quiet_policy(settings),
         alert=matcher_for(settings.alert, settings),
         alert_after=settings.alert_after,
         ephemeral=matcher_for(settings.ephemeral, settings) if settings.ephemeral else NOTHING,
         blind_after=settings.blind_after,
         expect=expect,
+    )
+
+
+def quiet_policy(settings: Settings) -> AlertPolicy:
+    """Return an alert policy with the quiet hours of one profile, and no other setting."""
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
+
+    return AlertPolicy(
         quiet=tuple((matcher_for(each.filter, settings), each) for each in settings.quiet),
         zone=None if settings.timezone is None else zone_named(settings.timezone),
     )

@@ -13,7 +13,7 @@ from envwatch.demo.fleet import SimulatedFleet, beats
 from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, connection_id, machine_at, random_at, renamed
 from envwatch.demo.scenarios import Scenario
 from envwatch.demo.states import FOREVER, HEARTBEAT_MS, SimulatedEnvironment, SimulatedState
-from envwatch.demo.times import HOUR_MS, MINUTE_MS, SECOND_MS
+from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CLOSED_LAPTOP: Final = "-macbook-air"
 """The end of the name of the laptops of the default story that somebody closed before the opening."""
 CLOSED_AGO_MS: Final = 2 * HOUR_MS + 40 * MINUTE_MS
+_OPEN_FOR_MS: Final = 3 * DAY_MS
 
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
 _LEAST_WITH_FLAPPING = 12
@@ -48,7 +49,7 @@ class DefaultLife(SimulatedFleet):
         if not machine.identity["name"].endswith(CLOSED_LAPTOP):
             return state
         closed_at = self.started_at - CLOSED_AGO_MS
-        return replace(state, seen_at=closed_at, beat_at=closed_at)
+        return replace(state, seen_at=closed_at, beat_at=closed_at, connected_at=self._ages_from - _OPEN_FOR_MS)
 
     def _begin(self) -> None:
         self._listed_count = self.spec.size

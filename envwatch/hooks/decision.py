@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from envwatch.fleet.alerting.losses import LOSSES, RETURNS, LossStatus, key_of
 from envwatch.fleet.events import ENDS, Event, Kind, leaves
 from envwatch.model.text import EMPTY, SafeText
+from envwatch.model.times import MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -177,10 +178,18 @@ def _undoes(event: Event, before: Event) -> bool:
 
 
 def _is_worth_sending(event: Event, monitor: Monitor, now: Clocks, classify_loss: LossClassifier) -> bool:
-    """Return whether a loss still alerts, or whether another event's environment is loud."""
+    """Return whether a loss still alerts, or whether another event's environment is loud.
+
+    A return within the quiet hours of the loss is no news, because nothing told the loss.
+    """
     if event.id is None:
         return True
     if event.kind in LOSSES:
         return classify_loss(key_of(event)) is LossStatus.ALERTING
     tracked = monitor.fleet.tracked(key_of(event))
-    return tracked is not None and monitor.is_loud(tracked, now)
+    if tracked is None or not monitor.is_loud(tracked, now):
+        return False
+    if event.kind not in RETURNS or event.lasted is None:
+        return True
+    end = monitor.policy_of(event.profile).quiet_period_end(tracked, event.at - event.lasted / MS, event.at)
+    return end is None or end < event.at

@@ -183,22 +183,23 @@ def shared_text(environment: Environment, wall: float, width: int = _ANY_WIDTH) 
 
 def quiet_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
     """Return until when a row is quiet, in the zone of the profile: `quiet until 10:00`; None if not quiet."""
-    end = monitor.quiet_until(tracked, now)
-    return None if end is None else _end_text("quiet until", end, tracked, monitor, now)
+    if (end := monitor.quiet_until(tracked, now)) is None:
+        return None
+    from envwatch.fleet.alerting.quiet import quiet_until_text  # noqa: PLC0415 - only with quiet hours
+
+    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
+    return quiet_until_text(end, at, monitor.policy_of(tracked.profile).zone)
 
 
 def not_back_text(tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText | None:
     """Return that a row went off in quiet hours that ended since: `not back by 10:00`; None for any other row."""
     at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
     end = monitor.quiet_end(tracked, at)
-    return None if end is None or end > at else _end_text("not back by", end, tracked, monitor, now)
+    if end is None or end > at:
+        return None
+    from envwatch.fleet.alerting.quiet import not_back_by_text  # noqa: PLC0415 - only with quiet hours
 
-
-def _end_text(what: str, end: float, tracked: TrackedEnvironment, monitor: Monitor, now: Clocks) -> SafeText:
-    from envwatch.fleet.alerting.quiet import quiet_time_text  # noqa: PLC0415 - only with quiet hours
-
-    at = monitor.fleet.for_environment(tracked).clock.server_time(now.wall)
-    return composed(f"{what} {quiet_time_text(end, at, monitor.policy_of(tracked.profile).zone)}")
+    return not_back_by_text(end, at, monitor.policy_of(tracked.profile).zone)
 
 
 def silence_text(silence: Silence, wall: float, width: int = 0) -> SafeText:

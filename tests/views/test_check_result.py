@@ -61,7 +61,7 @@ UNTIMED = row("untimed", lastHeartbeat=NOW * 1000)
 FLEET = [UP, LATE, DOWN, OLD]
 BLANK = offline(" ")
 _STATE_LABELS = ["offline", "late", "online", "missing", "unknown"]
-_ASIDE_LABELS = ["old", "silenced", "ephemeral", "replaced", "outside", "gone"]
+_ASIDE_LABELS = ["old", "quiet", "silenced", "ephemeral", "replaced", "outside", "gone"]
 
 
 def check_result(

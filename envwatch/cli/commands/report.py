@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.cli.arguments import Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, stdout, write, write_text
 from envwatch.config.values import past, path_text
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
 from envwatch.model.text import EMPTY, SafeText, clean, shortened
 from envwatch.model.times import date_text, moment, past_moment_of
 
 if TYPE_CHECKING:
     from envwatch.fleet.alerting.acknowledgements import Acks
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.model.clock import WallMs
     from envwatch.past.history import Past
     from envwatch.views.report.values import ProfileReport, Report
@@ -34,6 +36,8 @@ class _Source(NamedTuple):
     acks: Acks | None = None
     """See `recorded_in`, as for `server`."""
     server: SafeText = EMPTY
+    policy: AlertPolicy = DEFAULT_POLICY
+    """Has the quiet hours."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -96,7 +100,7 @@ def _print(report: Report, options: Options) -> None:
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
     """Return the histories of the selected profiles on this machine, and the period."""
-    from envwatch.cli.bootstrap import server_in, state_file
+    from envwatch.cli.bootstrap import quiet_policy, server_in, state_file
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
     from envwatch.storage.remembered import acknowledged
 
@@ -112,7 +116,8 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
         if not settings.history:
             advice = "the setting `history` is false, so nothing is recorded"
         past, known_acks = past_of(settings, base_url), None if is_demo(settings) else acks
-        sources.append(_Source(clean(settings.profile), host, past, advice, known_acks, clean(server_in(base_url))))
+        server, policy = clean(server_in(base_url)), quiet_policy(settings)
+        sources.append(_Source(clean(settings.profile), host, past, advice, known_acks, server, policy))
     return sources, since, until
 
 
@@ -186,4 +191,4 @@ def _report(source: _Source, since: WallMs, until: WallMs, query: str) -> Profil
         from envwatch.views.events.matching import matcher_of
 
         recorded = matching(recorded, matcher_of(query, source.profile))
-    return report_of(recorded)
+    return report_of(recorded, source.policy)

@@ -90,9 +90,15 @@ class AlertPolicy:
         presence = tracked.verdict.presence
         if not self.quiet or (presence is Presence.ONLINE and not tracked.is_flapping):
             return None
+        off_at = now if presence is Presence.LATE else min(went_off_at(tracked, fleet_limits), now)
+        return self.quiet_period_end(tracked, off_at, now)
+
+    def quiet_period_end(self, tracked: TrackedEnvironment, off_at: float, now: float) -> float | None:
+        """Return when the quiet hours of an environment end that hold at `off_at`; None if no hours hold then."""
+        if not self.quiet:
+            return None
         from envwatch.fleet.alerting.quiet import quiet_end  # noqa: PLC0415 - only with quiet hours
 
-        off_at = now if presence is Presence.LATE else min(went_off_at(tracked, fleet_limits), now)
         return quiet_end((hours for matcher, hours in self.quiet if matcher.matches(tracked, now)), off_at, self.zone)
 
 

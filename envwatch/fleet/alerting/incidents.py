@@ -75,7 +75,7 @@ class Incident:
     @property
     def is_mass(self) -> bool:
         """Whether the incident holds so many environments that one cause for all is likely."""
-        return len(self.losses) >= limits.MASS_MIN
+        return len(self.losses) >= limits.MASS_MIN and self.not_back_text is None
 
     @property
     def not_back_text(self) -> SafeText | None:

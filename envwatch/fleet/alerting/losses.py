@@ -17,7 +17,7 @@ from envwatch.fleet.problems import is_old, is_problem
 from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
-from envwatch.model.text import EMPTY, SafeText, clean, composed
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def _not_back(loss: Loss, end: ServerMs, at: ServerMs, zone: tzinfo | None, noti
         zone: the zone of the quiet hours.
         noticed_at: the present, by this machine's clock.
     """
-    from envwatch.fleet.alerting.quiet import quiet_time_text  # noqa: PLC0415 - only with quiet hours
+    from envwatch.fleet.alerting.quiet import not_back_by_text  # noqa: PLC0415 - only with quiet hours
 
-    reason = composed(f"not back by {quiet_time_text(end, at, zone)}")
+    reason = not_back_by_text(end, at, zone)
     event = replace(
         loss.event, kind=Kind.NOT_BACK, at=end, before=_OFFLINE, after=_OFFLINE, reason=reason, lasted=None, since=None
     )

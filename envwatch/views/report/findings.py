@@ -39,6 +39,7 @@ from envwatch.views.report.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy
     from envwatch.fleet.outages import Interval, Outage
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -68,8 +69,8 @@ class StateHistory(NamedTuple):
 
     @property
     def losses(self) -> Iterator[Event]:
-        """The events that began an outage."""
-        return (event for event in self.events if is_loss(event))
+        """The events that began an outage, and the ends of quiet hours within an outage."""
+        return (event for event in self.events if is_loss(event) or event.kind is Kind.NOT_BACK)
 
     def downtimes(self, incident_of: Mapping[tuple[SafeText, float], int]) -> Iterator[Downtime]:
         """Yield the outages, oldest first; `incident_of` is from `places_of`."""
@@ -80,7 +81,8 @@ class StateHistory(NamedTuple):
             back = next((each for each in ends if each.since >= outage.until), None)
             since = outage.since if began_at is None else began_at
             until = self.period.until if back is None else back.since
-            places = (incident_of.get((self.subject.id, loss.at)) for loss in self._losses_of(outage))
+            losses = reversed([*self._losses_of(outage)])  # the end of quiet hours counts, not the loss within
+            places = (incident_of.get((self.subject.id, loss.at)) for loss in losses)
             yield Downtime(
                 subject=self.subject,
                 began_at=began_at,
@@ -163,7 +165,9 @@ def losses_together(events: Iterable[Event]) -> list[tuple[list[Event], list[Eve
     losses: dict[object, list[Event]] = defaultdict(list)
     groups: dict[object, list[Event]] = defaultdict(list)
     for event in events:
-        for loss in filter(is_loss, flatten([event])):
+        for loss in flatten([event]):
+            if not is_loss(loss) and loss.kind is not Kind.NOT_BACK:
+                continue
             key = loss.incident or id(event)
             losses[key].append(loss)
             if event.members and not any(event is group for group in groups[key]):
@@ -225,11 +229,12 @@ def down_of(
     courses: Iterable[StateHistory],
     subject: Callable[[SafeText], Subject],
     *,
+    policy: AlertPolicy,
     found_after_gap: Collection[tuple[SafeText | None, float]],
 ) -> tuple[Down, ...]:
     """Return the environments down at the end, by the newest believed listing.
 
-    Order: unacknowledged, acknowledged, old; in each, the newest loss first.
+    Order: unacknowledged, acknowledged, quiet, old; in each, the newest loss first.
     """
     profile_state, acks = moment.profile_state, moment.acks
     at = profile_state.clock.server_time(moment.now.wall)
@@ -248,6 +253,13 @@ def down_of(
         ack = acks.get(id_)
         since = lost_at(tracked) if loss is None or tracked.since_at is not None else loss.at
         pod = None if loss is None or loss.then is None else loss.then.environment.pod_id
+        end = policy.quiet_end(tracked, profile_state.limits, at)
+        quiet = None
+        if end is not None and end > at:
+            from envwatch.fleet.alerting.quiet import quiet_until_text  # noqa: PLC0415 - only with quiet hours
+
+            quiet = quiet_until_text(end, at, policy.zone)
+        is_late = since is not None and at - (end or since) >= limits.OLD_AFTER / MS
         down.append(
             Down(
                 subject=subject(id_),
@@ -258,10 +270,15 @@ def down_of(
                 reason=clean(tracked.verdict.reason) if loss is None or loss.reason is None else loss.reason,
                 pod=tracked.pod_id or pod,
                 acknowledged=None if ack is None else ack.note,
-                is_old=is_old(tracked, at) or (since is not None and at - since >= limits.OLD_AFTER / MS),
+                quiet=quiet,
+                is_old=is_old(tracked, at, end) or is_late,
             )
         )
-    return tuple(sorted(down, key=lambda each: (each.is_old, each.acknowledged is not None, -(each.since or 0.0))))
+
+    def order(each: Down) -> tuple[bool, bool, bool, float]:
+        return each.is_old, each.quiet is not None, each.acknowledged is not None, -(each.since or 0.0)
+
+    return tuple(sorted(down, key=order))
 
 
 def available_of(courses: Iterable[StateHistory], present: Mapping[SafeText, object]) -> tuple[Available, ...]:

@@ -197,18 +197,24 @@ def _bounded(lines: Sequence[str], most: int = _LINES) -> list[str]:
 
 
 def _down_section(profile: ProfileReport, clock: ReportClock) -> _Section:
-    fresh = [down for down in profile.down if not down.is_old]
+    fresh = [down for down in profile.down if not down.is_old and down.quiet is None]
+    quiet = [down for down in profile.down if not down.is_old and down.quiet is not None]
     old = [down for down in profile.down if down.is_old]
     open_ones = sum(down.acknowledged is None for down in fresh)
     lines = _bounded([_down_text(down, clock) for down in fresh])
+    if quiet:
+        lines.append(f"in quiet hours: {_names((down.subject for down in quiet), 8)}")
     if old:
         lines.append(f"for over a day: {_names((down.subject for down in old), 8)}")
-    title = f"Still down: {len(fresh):,}"
+    title = f"{len(fresh):,}"
     if open_ones != len(fresh):
         title += f" ({open_ones:,} not acknowledged)" if open_ones else " (all acknowledged)"
-    if old:
-        title = f"{title}, and {len(old):,} for over a day" if fresh else f"Still down: {len(old):,} for over a day"
-    return title, lines, "Nothing is down."
+    counts = [title] if fresh else []
+    counts += [f"{len(quiet):,} in quiet hours"] if quiet else []
+    counts += [f"{len(old):,} for over a day"] if old else []
+    if counts:
+        title = ", and ".join(filter(None, (", ".join(counts[:-1]), counts[-1])))
+    return f"Still down: {title}", lines, "Nothing is down."
 
 
 def _down_text(down: Down, clock: ReportClock) -> str:
@@ -245,9 +251,12 @@ def _incident_section(profile: ProfileReport, clock: ReportClock) -> _Section:
 def _incident_text(incident: ReportedIncident, clock: ReportClock) -> str:
     count, still = len(incident.environments), incident.still_down
     where = f", all {code(incident.shared)}" if incident.shared else _pods_text(incident)
-    seen, found = _LOST[incident.kind]
-    how = f"were {found} after a gap" if incident.found_after_gap else f"{seen} together"
-    what = f"{clock.text(incident.began_at)} {count:,} {how}{where}: {_names(incident.environments)}"
+    if incident.kind is Kind.NOT_BACK:
+        what = f"{count:,} not back by {clock.text(incident.began_at)}: {_names(incident.environments)}"
+    else:
+        seen, found = _LOST[incident.kind]
+        how = f"were {found} after a gap" if incident.found_after_gap else f"{seen} together"
+        what = f"{clock.text(incident.began_at)} {count:,} {how}{where}: {_names(incident.environments)}"
     back = count - len(still)
     until = ""
     if incident.back_at is not None:

@@ -9,6 +9,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 from envwatch.fleet.alerting.acknowledgements import own_acks
+from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
 from envwatch.fleet.events import ENDS, Kind, blind_after, flatten
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.watched_time import Span, WatchedTime
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import Acks
-    from envwatch.fleet.alerting.alert_policy import Matcher
+    from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
     from envwatch.fleet.events import Event
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
@@ -157,8 +158,8 @@ def _of_those(event: Event, ids: Collection[SafeText]) -> Event | None:
     return event if event.id is None or event.id in ids else None
 
 
-def report_of(recorded: Recorded) -> ProfileReport:
-    """Return the report on a profile."""
+def report_of(recorded: Recorded, policy: AlertPolicy = DEFAULT_POLICY) -> ProfileReport:
+    """Return the report on a profile; `policy` has the quiet hours."""
     profile_state, polls = recorded.last.profile_state, recorded.polls
     clock, environments = profile_state.clock, profile_state.environments
     period = Span(clock.server_time(recorded.since), clock.server_time(recorded.until))
@@ -176,7 +177,7 @@ def report_of(recorded: Recorded) -> ProfileReport:
         period=period,
         fleet=_fleet_summary(profile_state, recorded.until, subject),
         watch=_watch(recorded, watched, leaves, run_ends, period),
-        down=down_of(recorded.last, courses, subject, found_after_gap=after_gaps(recorded.events)),
+        down=down_of(recorded.last, courses, subject, policy=policy, found_after_gap=after_gaps(recorded.events)),
         incidents=incidents_of(together, downtimes, subject),
         outages=downtimes,
         flapping=flappers_of(leaves, environments, downtimes, subject, run_ends=run_ends, period=period),

@@ -130,6 +130,8 @@ class Down:
     pod: SafeText | None
     acknowledged: SafeText | None
     """The note, may be empty; None without acknowledgement."""
+    quiet: SafeText | None
+    """`quiet until 10:00` in quiet hours; None outside."""
     is_old: Annotated[bool, _NOT_IN_JSON]
     """Offline for over a day."""
 
@@ -140,7 +142,7 @@ class ReportedIncident:
 
     began_at: _Instant
     kind: Kind
-    """The most frequent: `Kind.OFFLINE`, `Kind.GONE` or `Kind.MISSING`."""
+    """The most frequent: `Kind.OFFLINE`, `Kind.GONE`, `Kind.MISSING` or `Kind.NOT_BACK`."""
     environments: Sequence[Subject]
     """In the order of the losses."""
     shared: SafeText | None
