@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from support.builders import environment, failed, listed, reading
+from support.memory_history import MemoryHistory
 from support.policies import soon
 
 from envwatch.fleet.alerting.alert_policy import Matcher
@@ -46,6 +47,7 @@ class QuietNight:
     opened: list[Incident] = field(default_factory=list)
     resolved: list[Incident] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    history: MemoryHistory = field(default_factory=MemoryHistory)
 
     def instant(self, time: str) -> float:
         when = datetime.fromisoformat(f"2025-10-{self.day:02}T{time}").replace(tzinfo=UTC)
@@ -105,6 +107,7 @@ class QuietNight:
         return environment(name, connectionName=name, **link)
 
     def _note(self, changes: MonitorChanges) -> QuietNight:
+        self.history.record(self.monitor, changes)
         self.opened += changes.opened
         self.resolved += changes.resolved
         self.events += changes.events

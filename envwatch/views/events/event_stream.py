@@ -143,6 +143,8 @@ def _without_kind(text: str, event: Event) -> str:
     """Return an event's sentence without words of other columns."""
     if event.kind is Kind.TOGETHER:
         return f"together, {f'all {event.reason}' if event.reason else names_text(event.members)}"
+    if event.members and event.kind is Kind.NOT_BACK and event.reason:
+        return f"{event.reason.removeprefix(f'{event.kind} ')}, {names_text(event.members)}"
     if event.members and event.kind is not Kind.WHILE_BLIND:
         return names_text(event.members)
     kinds = (f"{len(event.members)} changed while blind", event.kind.value, word_of(event))

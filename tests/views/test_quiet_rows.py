@@ -1,0 +1,224 @@
+"""Quiet rows on every channel: rule line, block, list, JSON, check, pane, Explain, report, hooks."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from support.builders import reading
+from support.quiet import QuietNight
+
+from envwatch.fleet.events import NO_PROFILE, Kind, flatten
+from envwatch.hooks.decision import HookRule, HookState
+from envwatch.hooks.message import Context, message_of
+from envwatch.model.clock import WallMs
+from envwatch.model.text import clean
+from envwatch.views.events.event_stream import event_line, layout_of
+from envwatch.views.events.matching import matcher_of
+from envwatch.views.output.check_result import Metric, check_result_of
+from envwatch.views.output.environment_list import environment_list_of_rows, remarks_in, with_quiet_hours
+from envwatch.views.output.formats import csv_of, json_of, line_of, summary_of, table_of
+from envwatch.views.pane.explanation import explanation_rows
+from envwatch.views.pane.layout import PaneLayout
+from envwatch.views.pane.state_details import quiet_lines
+from envwatch.views.report.markdown import markdown_of
+from envwatch.views.report.profile_report import recorded_in, report_of
+from envwatch.views.report.values import Report
+from envwatch.views.table.block import Aside, block_of
+from envwatch.views.table.block_text import counts_text, why_text
+from envwatch.views.table.table_view import View
+
+if TYPE_CHECKING:
+    from envwatch.hooks.decision import Fired
+    from envwatch.views.output.environment_list import EnvironmentList
+    from envwatch.views.table.block import Block
+
+
+def evening() -> QuietNight:
+    """A laptop off in quiet hours, and a server off outside quiet hours."""
+    night = QuietNight().poll("16:00").poll("18:00").poll("18:00:05", "mac-1")
+    return night.poll("19:00", "mac-1").poll("19:00:05", "mac-1", "web-1").poll_until("19:00:20", "mac-1", "web-1")
+
+
+def morning() -> QuietNight:
+    night = evening()
+    night.day += 1
+    return night.poll("09:59:55", "mac-1").poll("10:00:05", "mac-1").poll("10:00:15", "mac-1")
+
+
+def block(night: QuietNight) -> Block:
+    return block_of(night.monitor, reading(night.at))
+
+
+def listing(night: QuietNight) -> EnvironmentList:
+    now, fleet = reading(night.at), night.monitor.fleet
+    found = environment_list_of_rows([*fleet.environments], fleet, View(), night.monitor.acks, now)
+    return with_quiet_hours(found, night.monitor, now)
+
+
+def test_a_quiet_row_stands_outside_the_block_and_is_counted_by_its_word() -> None:
+    found = block(evening())
+    assert found.asides == {Aside.QUIET: 1}
+    assert [[row.environment.label for row in line.off] for line in found.lines] == [["web-1"]]
+    assert counts_text(found, ascii_only=False) == "○1"
+
+
+def test_time_alone_moves_quiet_rows_into_the_block_at_the_end_of_the_hours() -> None:
+    night = evening()
+    end = block(night).changes_at
+    night.day += 1
+    assert end == night.instant("10:00")
+    night.poll("09:59:59", "mac-1", "web-1").tick("10:00")
+    found = block(night)
+    assert found.asides == {}
+    not_back = found.newest
+    assert not_back is not None
+    assert [row.environment.label for row in not_back.off] == ["mac-1"]
+    assert not_back.noticed_at == end
+    assert why_text(not_back, night.monitor, reading(night.at)) == "not back by 10:00"
+
+
+def test_a_list_says_until_when_a_row_is_quiet() -> None:
+    night = evening()
+    found, now = listing(night), reading(night.at)
+    rows = {row["name"]: row for row in json.loads(b"".join(json_of(found)))["environments"]}
+    assert (rows["mac-1"]["state"], rows["mac-1"]["reason"]) == ("offline", "quiet until 10:00")
+    assert (rows["web-1"]["state"], rows["web-1"]["reason"]) == ("offline", "disconnected")
+    assert b'"quiet until 10:00"' in b"".join(csv_of(found))
+    whole = found.__class__(
+        **{
+            **{name: getattr(found, name) for name in found.__slots__},
+            "block": block(night),
+            "remarks": remarks_in(night.monitor, now),
+        }
+    )
+    table = b"".join(table_of(whole, width=None, encoding="utf-8", ascii_only=False)).decode()
+    (line,) = [line for line in table.splitlines() if "mac-1" in line]
+    assert "disconnected · quiet until 10:00" in line
+    assert summary_of(whole, "host").startswith("5 environments at host: 1 off, 3 on, 1 quiet")
+    line_text = line_of(whole, label=clean("acme"), age=timedelta(), encoding="utf-8", ascii_only=False)
+    assert line_text == "○1 ●3 acme 0s\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("night", "text", "detail"),
+    [
+        (evening, "1 problem in 5 environments (1 offline, 1 quiet): web-1", "web-1: offline (disconnected)"),
+        (
+            morning,
+            "1 problem in 5 environments (1 offline): mac-1",
+            "mac-1: offline (disconnected, not back by 10:00)",
+        ),
+    ],
+)
+def test_check_counts_a_quiet_row_apart_and_from_the_end_of_the_hours_as_a_problem(
+    night: object, text: str, detail: str
+) -> None:
+    assert callable(night)
+    one: QuietNight = night()
+    result = check_result_of(one.monitor, Metric.PROBLEMS, matcher_of(""), reading(one.at))
+    assert result.text == text
+    assert result.details[0].startswith(detail)
+    quiet = next(datum.value for datum in result.metrics(None, None) if datum.label == "quiet")
+    assert quiet == int("quiet" in text)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(9.999, 0), (10.0, 1)])
+def test_check_without_a_past_waits_for_alert_after_from_the_end_of_the_hours(seconds: float, count: int) -> None:
+    night = QuietNight()
+    night.off_at = {"mac-1": night.instant("18:00")}
+    night.day += 1
+    night.off_at = {"mac-1": night.off_at["mac-1"]}
+    night.poll(f"10:00:{seconds:06.3f}", "mac-1")
+    result = check_result_of(night.monitor, Metric.PROBLEMS, matcher_of(""), reading(night.at))
+    assert (result.count, result.waiting) == (count, 1 - count)
+
+
+def explained(night: QuietNight) -> str:
+    rows = explanation_rows(night.row("mac-1"), night.monitor, reading(night.at), UTC, PaneLayout(200))
+    return "\n".join("".join(piece.text for piece in row) for row in rows[:2])
+
+
+def test_pane_and_explanation_say_that_the_hours_decide() -> None:
+    night, later = evening(), morning()
+    (line,) = quiet_lines(night.row("mac-1"), night.monitor, reading(night.at))
+    assert line.text == "quiet until 10:00: the loss raises nothing before"
+    (line,) = quiet_lines(later.row("mac-1"), later.monitor, reading(later.at))
+    assert line.text == "quiet hours are over: not back by 10:00"
+    assert [*quiet_lines(night.row("web-1"), night.monitor, reading(night.at))] == []
+    assert "It is offline: disconnected, quiet until 10:00, since" in explained(night)
+    assert "the loss counts from the end of the hours" in explained(night)
+    assert "It is offline: disconnected, not back by 10:00, since" in explained(later)
+
+
+def report(night: QuietNight) -> str:
+    until = WallMs(night.at)
+    recorded = recorded_in(night.history, WallMs(until - 86_400_000), until, profile=clean("work"), host=clean("host"))
+    assert recorded is not None
+    profile = report_of(recorded, night.monitor.policy_of(NO_PROFILE))
+    return markdown_of(Report(since=until, until=until, made_at=until, filter=None, profiles=[profile]), UTC)
+
+
+def test_the_report_lists_quiet_rows_apart_and_the_rows_that_are_not_back_as_one_incident() -> None:
+    night = evening().poll("19:05", "mac-1", "mac-2", "web-1")
+    text = report(night)
+    assert "## Still down: 1, and 2 in quiet hours" in text
+    assert "- in quiet hours: `mac-2` and `mac-1`" in text
+    night.day += 1
+    text = report(night.poll("10:00:05", "mac-1", "mac-2").poll("10:00:15", "mac-1", "mac-2"))
+    assert "2 not back by 10:00: `mac-1` and `mac-2`. None is back." in text
+    assert "## Still down: 2" in text
+    assert "not back by 10:00" in next(line for line in text.splitlines() if line.startswith("- `mac-1` offline"))
+
+
+CONTEXT = Context(source="https://letta.example/v1/environments", host="host", profile="work")
+
+
+def test_one_message_says_which_rows_are_not_back() -> None:
+    night = evening().poll("19:05", "mac-1", "mac-2", "web-1")
+    state = HookState(rule=HookRule())
+    night.day += 1
+    night.poll("09:59", "mac-1", "mac-2")
+    fired: list[Fired] = []
+    for time in ("10:00:05", "10:00:15", "10:00:20"):
+        at = night.instant(time)
+        night.at = at
+        night.poll(time, "mac-1", "mac-2")
+        night.monitor, changes = night.monitor.tick(reading(at))
+        state, found = state.apply(changes._replace(opened=tuple(night.opened)), night.monitor)
+        fired += found
+    messages = [message_of(each, clean("page"), CONTEXT, night.monitor, reading(night.at)) for each in fired]
+    (message,) = [each for each in messages if "not back" in each.summary]
+    assert message.summary == "2 not back by 10:00: mac-1 and 1 other"
+    assert message.text == "mac-1: not back by 10:00\nmac-2: not back by 10:00"
+    assert message.pagerduty is not None
+    assert message.pagerduty["payload"]["severity"] == "error"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("back_at", "are_told"), [("08:00", False), ("10:30", True)])
+def test_a_hook_for_returns_is_told_of_a_return_after_the_hours_only(back_at: str, *, are_told: bool) -> None:
+    night = QuietNight().poll("16:00").poll("18:00", "mac-1")
+    night.day += 1
+    night.poll("07:00", "mac-1")
+    if are_told:
+        night.poll("10:00", "mac-1").poll("10:20", "mac-1")
+    before = len(night.events)
+    night.poll(back_at)
+    (event,) = [each for each in flatten(night.events[before:]) if each.kind is Kind.ONLINE]
+    _, changes = night.monitor.tick(reading(night.at))
+    _, fired = HookState(rule=HookRule(kinds=frozenset({Kind.ONLINE}))).apply(
+        changes._replace(events=(event,)), night.monitor
+    )
+    assert bool(fired) is are_told
+
+
+def test_the_line_of_watch_names_the_rows_that_are_not_back() -> None:
+    night = evening().poll("19:05", "mac-1", "mac-2", "web-1")
+    night.day += 1
+    night.poll("10:00:05", "mac-1", "mac-2")
+    (event,) = [each for each in night.events if each.kind is Kind.NOT_BACK]
+    line = event_line(event, layout_of(night.monitor.fleet, UTC))
+    assert line.split(None, 2)[1] == "not-back"
+    assert line.endswith("by 10:00, mac-1, mac-2")
