@@ -1,0 +1,156 @@
+"""Quiet hours in the real program: the screen, `list`, `check`, `metrics`, and the messages of `watch --hooks`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from support import programs
+from support.alert_world import Desk, Site
+from support.builders import wire_row
+from support.byte_scanner import credentials, serving
+from support.pty_terminal import Terminal, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MINUTE_MS: Final = 60_000
+ENVWATCH: Final = (sys.executable, "-m", "envwatch")
+
+
+def clock(minutes: float) -> str:
+    """Return what the clocks of UTC show so many minutes from now."""
+    return f"{datetime.now(UTC) + timedelta(minutes=minutes):%H:%M}"
+
+
+def quiet(begin: float, end: float) -> tuple[str, str]:
+    """Return the setting of hours for laptops, from and until so many minutes from now, and the end of the hours."""
+    until = clock(end)
+    return f'[{{ filter = "name:mac-*", hours = "{clock(begin)}-{until}" }}]', until
+
+
+def rows(*off: str, since_minutes: float = 30) -> list[dict[str, Any]]:
+    """Return two laptops and a server; `off` are offline."""
+    now = time.time() * 1000
+    up = {"lastHeartbeat": now - 5_000, "lastSeenAt": now - 5_000, "connectedAt": now - 86_400_000}
+    down = {"connectionId": None, "lastHeartbeat": None, "lastSeenAt": now - since_minutes * MINUTE_MS}
+    return [
+        wire_row(name, connectionName=name, **(up | (down if name in off else {})))
+        for name in ("mac-1", "mac-2", "web-1")
+    ]
+
+
+def run(home: Path, environ: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    done = programs.run([*ENVWATCH, *arguments], environment(home, **environ), folder=home)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"), [((), "── 2 online · 1 quiet ─"), (("--ascii",), "-- 2 online - 1 quiet -")]
+)
+def test_the_rule_line_counts_a_quiet_laptop_and_the_block_has_no_line(
+    arguments: Sequence[str], rule: str, tmp_path: Path
+) -> None:
+    with serving(rows("mac-1")) as server:
+        setting, until = quiet(-60, 61)
+        environ = credentials(server) | {"ENVWATCH_QUIET": setting, "ENVWATCH_TIMEZONE": "UTC", "NO_COLOR": "1"}
+        with Terminal.of_envwatch("--no-history", *arguments, home=tmp_path, environ=environ) as terminal:
+            terminal.wait_for(f"^{re.escape(rule)}")
+            assert terminal.display[1].startswith(rule), "the block has no line"
+            assert re.search("2 on ", terminal.display[0])
+            terminal.press("n")
+            terminal.wait_for("nothing needs a person: 1 quiet")
+            terminal.press("G")
+            terminal.wait_for("off +[0-9]+m .*mac-1")
+            terminal.press("\r")
+            terminal.wait_for(f"quiet until {until}: the loss raises nothing before")
+            terminal.press("E")
+            terminal.wait_for(f"It is offline: disconnected, quiet until {until}")
+            server.rows = rows("mac-1", "web-1")
+            terminal.press("\x1b", "\x1b", "r")
+            terminal.wait_for("off .* NEW +web-1")
+            terminal.wait_for("1 online . 1 quiet")
+
+
+def test_list_check_and_metrics_agree_on_a_quiet_laptop(tmp_path: Path) -> None:
+    with serving(rows("mac-1")) as server:
+        setting, until = quiet(-60, 61)
+        environ = credentials(server) | {"ENVWATCH_QUIET": setting, "ENVWATCH_TIMEZONE": "UTC"}
+        code, out, err = run(tmp_path, environ, "list", "-o", "json")
+        reasons = {row["name"]: (row["state"], row["reason"]) for row in json.loads(out)["environments"]}
+        assert (code, reasons["mac-1"]) == (0, ("offline", f"quiet until {until}"))
+        code, out, err = run(tmp_path, environ, "list")
+        assert re.search(f"mac-1 +disconnected · quiet until {until}", out)
+        assert "2 on, 1 quiet" in err
+        code, out, err = run(tmp_path, environ, "check")
+        assert (code, err) == (0, "")
+        assert out.startswith("ENVWATCH OK - no problem in 3 environments (1 quiet) | problems=0;;0;0;3 ")
+        assert " quiet=1;;;0;3 " in out
+        code, out, _ = run(tmp_path, environ, "metrics")
+        assert (code, 'envwatch_alerting{profile="default"} 0.0' in out) == (0, True)
+
+
+def test_check_counts_a_laptop_that_is_not_back_from_the_end_of_the_hours(tmp_path: Path) -> None:
+    with serving(rows("mac-1")) as server:
+        setting, ended = quiet(-60, -10)
+        environ = credentials(server) | {"ENVWATCH_QUIET": setting, "ENVWATCH_TIMEZONE": "UTC"}
+        code, out, _ = run(tmp_path, environ, "check")
+        assert code == 2
+        assert "mac-1: offline (disconnected, not back by " + ended in out
+        waits = environ | {"ENVWATCH_ALERT_AFTER": "15m"}
+        code, out, _ = run(tmp_path, waits, "check")
+        assert (code, "1 waiting" in out) == (0, True)
+
+
+SETTINGS: Final = 'interval = "1s"\nalert_after = "1s"\ntimezone = "UTC"\n'
+
+
+def test_watch_sends_nothing_about_a_quiet_laptop_and_one_message_about_a_power_cut(tmp_path: Path) -> None:
+    site = Site("mac-1", "mac-2", "web-1", "sentinel")
+    setting, _ = quiet(-60, 61)
+    settings = f"{SETTINGS}quiet = {setting}"
+    with Desk(tmp_path, {"work": site}, settings, speed=1.0) as desk, desk.watching() as watch:
+        site.close("mac-1")
+        desk.wait_until(lambda: "mac-1" in watch.names("offline"), "the event of the laptop")
+        desk.let_list(3, watch)
+        with site.at_once:
+            site.close("mac-2", "web-1")
+        desk.wait_until(lambda: desk.is_told_of("web-1"), "the message about the power cut")
+        desk.lose_sentinel(site)
+        assert [each.names for each in desk.told()] == [("mac-2", "web-1"), ("sentinel",)], desk.report()
+
+
+def test_after_a_restart_past_the_end_one_message_says_which_laptops_are_not_back(tmp_path: Path) -> None:
+    site = Site("mac-1", "mac-2", "web-1", "sentinel")
+    setting, ended = quiet(-60, -10)
+    settings = f"{SETTINGS}quiet = {setting}"
+    with Desk(tmp_path, {"work": site}, settings, speed=1.0) as desk:
+        with desk.watching() as watch:
+            watch.end()
+        with site.at_once:
+            for name, minutes in (("mac-1", 40), ("mac-2", 20)):
+                site.machines[name].closed_at = time.time() * 1000 - minutes * MINUTE_MS
+        with desk.watching() as watch:
+            desk.wait_until(lambda: desk.is_told_of("mac-1"), "the message about the laptops")
+            assert watch.names("not-back") == ["mac-1", "mac-2"]
+            watch.end()
+        with desk.watching():
+            desk.lose_sentinel(site)
+        laptops, sentinel = desk.told()
+        assert (laptops.names, sentinel.names) == (("mac-1", "mac-2"), ("sentinel",)), desk.report()
+        assert laptops.summary.startswith(f"2 not back by {ended}: mac-1 and 1 other")
+
+
+def test_the_demo_has_a_laptop_in_quiet_hours(tmp_path: Path) -> None:
+    with Terminal.of_envwatch("demo", "--no-hints", home=tmp_path, columns=80, lines=24) as terminal:
+        terminal.wait_for("^── .* online .*· 1 quiet")
+        terminal.press("/macbook-air\r")
+        terminal.wait_for(r"macbook-air 1/4\d")
+        terminal.press("G", "\r")
+        terminal.wait_for("quiet until [0-9]{2}:00: the loss raises nothing before")
