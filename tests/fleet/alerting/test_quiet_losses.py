@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.budget import examples
-from support.builders import key_of, reading
+from support.builders import environment, key_of, listed, reading
 from support.policies import soon
 from support.quiet import NIGHTS, QuietNight, quiet_policies
 
@@ -283,3 +283,42 @@ def test_no_row_is_quiet_outside_its_hours_and_no_open_incident_ends_because_hou
         # A server is told at least as early as in a fleet without laptops, unless there is a storm.
         are_told = [any("web-1" in lost for lost in each.lost()) for each in (one, server)]
         assert are_told[0] or not are_told[1] or len(one.opened) >= limits.STORM_FROM
+
+
+def test_a_loss_before_the_hours_that_is_found_within_them_is_not_quiet() -> None:
+    night = QuietNight().poll("16:00").fail("16:05").fail("19:00")
+    night.off_at = {"mac-1": night.instant("16:30"), "mac-2": night.instant("17:30")}
+    night.poll("20:00", "mac-1", "mac-2")
+    assert night.row("mac-1").since_at == night.at
+    assert night.quiet() == {"mac-2"}
+
+
+def test_many_rows_that_are_not_back_have_no_common_cause() -> None:
+    night = next_day(evening(), "09:00", *ALL).poll("10:00", *ALL).tick("10:01")
+    (incident,) = night.opened
+    assert (len(incident.losses), incident.is_mass, incident.shared) == (3, False, None)
+
+
+def test_a_row_whose_silence_ends_after_the_hours_is_another_incident() -> None:
+    night = next_day(evening(), "09:00", "mac-1", "mac-2")
+    silence = silence_of_environments([key_of("mac-2")], WallMs(night.at), timedelta(hours=2), clean(""), clean("ada"))
+    night.monitor = night.monitor.with_silences({silence.id: silence})
+    night.poll("10:00", "mac-1", "mac-2").tick("10:01").poll("11:00", "mac-1", "mac-2").tick("11:01")
+    assert night.lost() == [{"mac-1"}, {"mac-2"}]
+    assert len({each.id for each in night.opened}) == 2
+
+
+def test_a_server_that_is_lost_when_the_hours_end_is_another_incident() -> None:
+    night = next_day(evening(), "09:59:58", "mac-1", "mac-2").tick("10:00:01")
+    night.poll("10:00:03", "mac-1", "mac-2", "web-1").poll_until("10:00:20", "mac-1", "mac-2", "web-1")
+    assert sorted(night.lost(), key=sorted) == [{"mac-1", "mac-2"}, {"web-1"}]
+    assert len({each.id for each in night.opened}) == 2
+
+
+@pytest.mark.parametrize(("time", "alerting"), [("16:59:59", {"mac-1", "web-1"}), ("17:00:00", {"web-1"})])
+def test_a_row_that_is_late_in_quiet_hours_needs_nobody(time: str, alerting: set[str]) -> None:
+    night = QuietNight().poll("16:00")
+    night.at = night.instant(time)
+    late = [environment(name, connectionName=name, lastHeartbeat=night.at - 60_000) for name in ("mac-1", "web-1")]
+    night.monitor, _ = night.monitor.apply(NO_PROFILE, listed(late, night.at), reading(night.at))
+    assert night.alerting() == alerting
