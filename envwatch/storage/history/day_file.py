@@ -1,9 +1,8 @@
-"""A day file: its tables in SQLite, its errors in words, and what is added to it.
+"""A day file: SQLite tables, errors in words, and the writer.
 
-A day file and a recording have the same form. Every file stands alone: its first frame is a KEY. SQLite commits each
-poll: a killed process loses at most the poll in flight. A day has a write-ahead log, so that a power cut loses the
-newest polls only. A recording has a rollback journal, which exists during a commit only: the recording is one file.
-Knows nothing of folders, days and locks.
+A day file and a recording have the same format. Every file starts with a KEY, so each file stands alone. SQLite commits
+each poll: a killed process loses at most the current poll. A day has a write-ahead log, so a power cut loses only the
+newest polls. A recording has a rollback journal, which exists only during a commit: a recording is a single file.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-"""The last one is a statement that cannot be: ours are constant, so the tables are no longer those that we made."""
+"""SQLITE_ERROR is an invalid statement. The statements here are constant, so somebody changed the tables."""
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _FULL = "the disk is full; free some space"
@@ -41,17 +40,17 @@ _REFUSED = "check the owner and the mode of that folder, or set history = false"
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code; 0 where an error has none."""
+    """Return SQLite's primary result code, or 0 for an error without a code."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error means that the content of a file cannot be right."""
+    """Return whether an error means damaged content."""
     return isinstance(error, DamagedError) or (isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE)
 
 
 def explained(error: Exception) -> str:
-    """Return what is wrong and what to do about it, without a path."""
+    """Return the problem and the remedy, without a path."""
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error)
     if isinstance(error, OSError):
@@ -76,10 +75,10 @@ def _of_sqlite(error: sqlite3.Error) -> str:
 
 
 APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
-"""Marks a file of ours, see `PRAGMA application_id`."""
+"""Marks a file of envwatch, see `PRAGMA application_id`."""
 
 PAGE_BYTES: Final = 16_384
-"""At this size the tree of a table has two levels up to 30 MB, so that a file cut off anywhere loses only its end."""
+"""At this size a table's tree has two levels up to 30 MB, so a truncated file loses only the end."""
 
 TABLES: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -103,27 +102,27 @@ CREATE TABLE events (
 
 
 class Numbers(NamedTuple):
-    """Of a poll and of an event."""
+    """The numbers of a poll and an event."""
 
     poll: int
     event: int
 
 
 def check_form(connection: sqlite3.Connection) -> bool:
-    """Return whether a file has our tables; False if it has none at all yet, also while another process makes them.
+    """Return whether a file has the tables; False before another process has created the tables.
 
     Raises:
-        DamagedError: if it has others.
-        NewerError: if a newer envwatch wrote it.
-        sqlite3.Error: if it cannot be read.
+        DamagedError: if the file belongs to another program.
+        NewerError: if a newer envwatch wrote the file.
+        sqlite3.Error: if the file cannot be read.
     """
-    connection.execute("BEGIN")  # all that is read is of one moment
+    connection.execute("BEGIN")  # all reads see the same commit
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         has_tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
     finally:
-        if connection.in_transaction:  # some failures have ended it already
+        if connection.in_transaction:  # some failures end the transaction
             connection.execute("ROLLBACK")
     if application != APPLICATION_ID:
         if application or version or has_tables:
@@ -135,21 +134,21 @@ def check_form(connection: sqlite3.Connection) -> bool:
 
 
 def last_numbers(connection: sqlite3.Connection) -> Numbers:
-    """Return the numbers of the newest poll and event; 0 without any."""
+    """Return the numbers of the newest poll and event; 0 if the table is empty."""
     newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
     poll, event = connection.execute(newest).fetchone()
     return Numbers(poll or 0, event or 0)
 
 
 def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether a file ends within a page; while it grows that may seem so for an instant."""
+    """Return whether a file ends within a page. May be wrong for an instant while the file grows."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     size = path.lstat().st_size
     return size % page_bytes != 0 and path.lstat().st_size == size
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Check a whole file of our form; raise `DamagedError` with the first thing that is wrong. It takes some 10 ms."""
+    """Raise `DamagedError` with the first problem of a file. Takes about 10 ms."""
     if is_cut(connection, path):
         raise DamagedError("its end is missing")
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -158,9 +157,9 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """Return the status of a file; raise `OSError` if there is none, or it is a link or no regular file.
+    """Return a file's status; raise `OSError` if the file is missing, a link, or not regular.
 
-    It is not opened: to close it would end the locks that SQLite has on it.
+    Does not open the file: closing the file would release SQLite's locks.
     """
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
@@ -171,32 +170,32 @@ def check_regular(path: Path) -> os.stat_result:
 
 
 _BUSY_S: Final = 0.5
-"""Seconds to wait where another program holds the file locked."""
+"""Seconds to wait for another program's lock."""
 _SECOND: Final = timedelta(seconds=1)
 _READ_S: Final = 10.0
-"""Seconds to wait for a program that reads a recording, which no commit may change meanwhile."""
+"""Seconds to wait for readers of a recording, which block a commit."""
 _WAL_PAGES: Final = 128
-"""Pages of the write-ahead log after which it is merged into the file: 2 MiB."""
+"""Pages of the write-ahead log before a merge into the file: 2 MiB."""
 
 
 class DayFile:
-    """One file, open for writing; it is made if it does not exist. Of one thread at a time.
+    """Writes a file, in one thread at a time; creates a missing file.
 
-    After an error, call `restart` or `close`.
-
-    Methods raise `HistoryError` for what cannot be encoded, and `sqlite3.Error` if it cannot be written.
+    After an error, call `restart` or `close`. Methods raise `HistoryError` if a value cannot be encoded, and
+    `sqlite3.Error` if the file cannot be written.
 
     Args:
         path: the file.
-        about: what is noted in a new file, by name.
-        numbers: of the next poll and the next event, unless the file has them already.
+        about: the `about` table of a new file, by name.
+        numbers: next poll and event, unless the file already has these numbers.
         is_checked: whether an existing file is known to be whole.
-        is_recording: whether nothing may stand next to the file between commits. No commit waits for the disk then.
+        is_recording: whether the file must stand alone between commits. Commits then do not wait for the disk.
 
     Raises:
-        DamagedError: if the file is no history, or damaged.
-        NewerError: if a newer envwatch wrote it.
-        OSError: if it cannot be opened, as does sqlite3.Error.
+        DamagedError: if the file is damaged, or not a history.
+        NewerError: if a newer envwatch wrote the file.
+        OSError: if the file cannot be opened.
+        sqlite3.Error: if the file cannot be opened.
     """
 
     def __init__(
@@ -223,7 +222,7 @@ class DayFile:
             raise
 
     def write(self, moment: Moment, result: PollResult, events: Sequence[Event], run: int) -> None:
-        """Add one poll with its events, completely or not at all; `run` is the number of the run's first poll."""
+        """Add a poll with events, atomically; `run` is the number of the run's first poll."""
         number, profile_state = self.numbers.poll, moment.profile_state
         failure = profile_state.failure if result is PollResult.FAILED else None
         cause = None if failure is None else f"{failure.cause}: {failure.message}"
@@ -233,16 +232,16 @@ class DayFile:
         self._insert(moment.now.wall, events, number, poll, frame.data)
 
     def write_events(self, at: WallMs, events: Sequence[Event]) -> None:
-        """Add events that came with no poll."""
+        """Add events without a poll."""
         self._insert(at, events, self.numbers.poll - 1)
 
     def restart(self) -> None:
-        """Let the next frame be a KEY, and let no later event refer to an earlier event."""
+        """Make the next frame a KEY, and let no later event refer to an earlier event."""
         self._encoder = FrameEncoder()
         self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
-        """Return the size of the file without what is beside it; None if it is no longer in its place."""
+        """Return the file's bytes without the write-ahead log; None if the file is no longer at the path."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -250,14 +249,14 @@ class DayFile:
         return status.st_size if os.path.samestat(status, self._status) else None
 
     def close(self) -> None:
-        """Merge what is beside the file into it, as far as it is not read at the moment."""
-        with suppress(sqlite3.Error):  # it stays beside the file, and is read from there
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing does not where a reader is connected
+        """Close the file, and merge the write-ahead log except for pages in use by readers."""
+        with suppress(sqlite3.Error):  # an unmerged log remains readable
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing skips this while a reader exists
         self._connection.close()
 
     def _begin(self, about: Mapping[str, str], *, is_checked: bool, is_recording: bool) -> None:
         execute = self._connection.execute
-        execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; without effect on another
+        execute(f"PRAGMA page_size = {PAGE_BYTES}")  # no effect on an existing file
         execute("PRAGMA cell_size_check = ON")
         execute("PRAGMA trusted_schema = OFF")
         if not check_form(self._connection):
@@ -284,7 +283,7 @@ class DayFile:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # some failures have ended it already
+            with suppress(sqlite3.Error):  # some failures end the transaction
                 self._connection.execute("ROLLBACK")
             raise
 
@@ -307,7 +306,7 @@ class DayFile:
 
 
 def _make(path: Path) -> None:
-    """Make an empty private file if there is none; raise `OSError` if something else than a regular file is there."""
+    """Create a missing file, empty and private; raise `OSError` if the path is not a regular file."""
     try:
         check_regular(path)
     except FileNotFoundError:

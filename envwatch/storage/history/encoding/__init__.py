@@ -1,4 +1,4 @@
-"""Moments and events as bytes, and back: exact, small, and checked.
+"""Encoding of moments and events as bytes: exact, small, and checked when read.
 
-Pure: no file, no database, no clock. Where the bytes are kept is decided one package up.
+No files, databases or clocks: `storage.history` stores the bytes.
 """

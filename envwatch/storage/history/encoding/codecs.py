@@ -1,12 +1,10 @@
-"""Codecs: each writes a value as plain JSON, and reads it back with every type checked and every text cleaned.
+"""Codecs: write values as plain JSON, and read JSON with all types checked and all texts cleaned.
 
-Pure. A recording may come from anybody, so a codec trusts no input: it returns a value of its type, or raises
-`ValueError`. A record is a JSON object by the names of its fields; a field with its default value is left out, and an
-unknown name, from a later version, is ignored.
+A recording may come from anybody: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
+object by field name. Default values are left out, and unknown names, from a later version, are ignored.
 
-The objects of a row (`metadata`, unknown fields) have a writer and a reader of their own. A row's texts differ from the
-texts of other rows, its lists and objects mostly do not: a list or object stands once in a table, and the row has the
-number of the entry, in a list.
+A row's objects (`metadata`, unknown fields) have a separate writer and reader. Texts differ between rows, while most
+lists and objects repeat: a table holds each list or object once, and a row holds the entry's number in a list.
 """
 
 from __future__ import annotations
@@ -29,16 +27,16 @@ T = TypeVar("T")
 E = TypeVar("E", bound="StrEnum")
 
 _INT_BITS: Final = 1_000
-"""Of an integer that can be made a float."""
+"""Longest integer that fits a float."""
 _US: Final = timedelta(microseconds=1)
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, frozenset})
 
 STORED_NAMES: Final = {"quarantine": "hold", "rejected": "set_aside", "rejected_ids": "set_aside_ids"}
-"""The names in files of fields that were renamed in the code. A field without an entry has one name."""
+"""Names in files of fields that were renamed in the code."""
 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
-    """Return whether two values are equal, and so is the type of each value in them and the order of each object."""
+    """Return whether two values are equal, with equal types and member order at every level."""
     if one is other:
         return True
     kind = type(one)
@@ -55,13 +53,13 @@ def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
 
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[T]):
-    """How values of one type are written and read."""
+    """Writes and reads values of a type."""
 
     plain: Callable[[T], Any]
     value: Callable[[Any], T]
-    """Raises `ValueError` for what is no such value."""
+    """Raises `ValueError` for invalid input."""
     kinds: frozenset[type] = frozenset()
-    """The types of which each plain value is the value itself; a text has to be clean as well."""
+    """Types that need no conversion when read; a text must still be clean."""
 
 
 def _same(value: T) -> T:
@@ -69,14 +67,14 @@ def _same(value: T) -> T:
 
 
 def text_of(plain: object) -> SafeText:
-    """Return a text, cleaned again: it is the same text unless it was recorded by another program."""
+    """Return a cleaned text; a text that envwatch recorded stays the same."""
     if type(plain) is not str:
         raise ValueError("no text")
     return clean(plain, max(len(plain), LONGEST))
 
 
 def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
-    """Return a number as it stands: a float, maybe infinite, or an integer that could be one."""
+    """Return a number unchanged: a float, maybe infinite, or an integer that fits a float."""
     if type(plain) is float:
         if plain != plain:  # noqa: PLR0124 - only NaN is not itself
             raise ValueError("no number")
@@ -86,7 +84,7 @@ def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
 
 
 def _exactly(kind: type[T], what: str) -> Callable[[object], T]:
-    """Return what returns a value of exactly a type as it stands."""
+    """Return a reader that accepts exactly one type."""
 
     def value(plain: object) -> T:
         if type(plain) is not kind:
@@ -105,7 +103,7 @@ NUMBER: Final[Codec[Any]] = Codec(_same, number_of, frozenset({int, float}))
 COUNT: Final[Codec[int]] = Codec(_same, _count_of, frozenset({int}))
 FLAG: Final[Codec[bool]] = Codec(_same, _exactly(bool, "flag"), frozenset({bool}))
 SPAN: Final[Codec[timedelta]] = Codec(lambda span: span // _US, lambda plain: timedelta(microseconds=_count_of(plain)))
-"""A duration in whole microseconds, which is all that a `timedelta` holds."""
+"""Whole microseconds, the resolution of a `timedelta`."""
 
 
 def optional(codec: Codec[T]) -> Codec[T | None]:
@@ -141,11 +139,11 @@ def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
     """Return the codec of a value with named fields, written as an object.
 
     Args:
-        kind: its class, a dataclass or a named tuple, or a partial application of it.
-        codecs: by field, all fields but those that are applied already.
+        kind: a dataclass, a named tuple, or a partial application.
+        codecs: by field; required for each field that is not applied already.
 
     Raises:
-        TypeError: if a field has no codec: the field would be lost.
+        TypeError: if a field has no codec, because the field would be lost.
     """
     defaults = defaults_of(getattr(kind, "func", kind))
     plain = {name: codec.plain(defaults[name]) for name, codec in codecs.items() if name in defaults}
@@ -153,7 +151,7 @@ def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
 
 
 def whole_record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a value whose every field is written: the defaults change from version to version."""
+    """Return the codec of a record that writes every field: defaults change between versions."""
     return _record(kind, codecs, {})
 
 
@@ -193,7 +191,7 @@ def defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any class
 
 
 def names_of(kind: Any) -> list[str]:  # noqa: ANN401  any class
-    """Return the fields of a dataclass or a named tuple."""
+    """Return the field names of a dataclass or a named tuple."""
     return [field.name for field in fields(kind)] if is_dataclass(kind) else [*kind._fields]
 
 
@@ -201,14 +199,14 @@ Members: TypeAlias = "dict[str, Any]"
 
 _NESTED: Final = (list, dict)
 _KEPT: Final = 4_096
-"""Lists and objects that are kept; when there are more, all are forgotten."""
+"""Cached lists and objects; a full cache is emptied."""
 _KEPT_BYTES: Final = 4_096
-"""Of one of them, as JSON; larger ones are not kept."""
+"""Longest cached value, in bytes of JSON."""
 _nested: dict[bytes, Any] = {}
 
 
 def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Return a list or object, cleaned; equal ones are one object, as `model.page.Pool` has it while rows come in."""
+    """Return a cleaned list or object; equal values become one object, as in `model.page.Pool`."""
     text = to_json(value, inf_nan_mode="constants")  # distinguishes 1, 1.0 and true
     known = _nested.get(text)
     if known is None:
@@ -221,7 +219,7 @@ def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
 
 
 def members_of(plain: object) -> Members:
-    """Return an object of a row that stands as it is, cleaned."""
+    """Return an object without references to a table, cleaned."""
     return {
         text_of(name): text_of(value)
         if type(value) is str
@@ -237,7 +235,7 @@ class MembersWriter:
 
     def __init__(self) -> None:
         self.table: list[Any] = []
-        """The lists and objects in them; all of it is to be written too."""
+        """Lists and objects inside the written objects; the caller must write the table too."""
         self._places: dict[int, int] = {}
 
     def plain(self, members: Members) -> dict[str, Any]:
@@ -245,9 +243,9 @@ class MembersWriter:
         return {name: [self._place(value)] if type(value) in _NESTED else value for name, value in members.items()}
 
     def plain_change(self, before: Members | None, after: Members | None) -> Any:  # noqa: ANN401  a plain value
-        """Return what changed, as a plain value: members that are new or other, and the names of those that went.
+        """Return a change as a plain value: new or changed members, and the names of removed members.
 
-        The whole object, or null, where that does not give the members in their order.
+        Returns the whole object, or null, if a difference would lose the order of members.
         """
         if before is None or after is None:
             return None if after is None else self.plain(after)
@@ -257,7 +255,7 @@ class MembersWriter:
         return [self.plain(changed), gone]
 
     def _place(self, value: Any) -> int:  # noqa: ANN401  any JSON value
-        # The reducer's rows share equal values, see `model.page.Pool`: one object is one entry.
+        # Rows share equal values (`model.page.Pool`), so identity finds the entry.
         place = self._places.setdefault(id(value), len(self.table))
         if place == len(self.table):
             self.table.append(value)
@@ -272,7 +270,7 @@ class MembersReader:
         self._texts: dict[str, str] = {}
 
     def value(self, plain: object) -> Members:
-        """Return what `MembersWriter.plain` wrote."""
+        """Return an object that `MembersWriter.plain` wrote."""
         text, table = self.text, self._table
         return {
             text(name): text(each) if type(each) is str else table[each[0]] if type(each) is list else cleaned(each)
@@ -280,7 +278,7 @@ class MembersReader:
         }
 
     def changed(self, before: Members | None, plain: object) -> Members | None:
-        """Return what `MembersWriter.plain_change` wrote, given the object before."""
+        """Return an object that `MembersWriter.plain_change` wrote, given the previous object."""
         if plain is None or type(plain) is dict:
             return None if plain is None else self.value(plain)
         changed, gone = list_of(plain)
@@ -297,13 +295,13 @@ class MembersReader:
 
 
 def difference_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Members, list[str]]:
-    """Return the members that are new or other, and the names of those that went."""
+    """Return new or changed members, and the names of removed members."""
     changed = {name: each for name, each in after.items() if name not in before or not is_same(before[name], each)}
     return changed, [name for name in before if name not in after]
 
 
 def patched(before: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequence[str]) -> Members:
-    """Return the members after a difference, those that are new at the end."""
+    """Return an object after a change, new members at the end."""
     result = {**before, **changed}
     for name in gone:
         result.pop(name, None)

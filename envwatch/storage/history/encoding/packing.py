@@ -1,11 +1,11 @@
-"""Parts of a frame, and events, as bytes: compressed, with a checksum, and bounded when they are read.
+"""Frames and events as bytes: compressed, with a checksum, and bounded when read.
 
-Pure. The bytes are a CRC-32 of the rest, and raw deflate of the parts. A part is a head (the checksum of the frame that
-it is relative to, the length of its JSON text, the length of its numbers), then both. A number has seven bits a byte,
-the lowest first, the high bit set on all but the last (LEB128).
+The bytes are a CRC-32 of the rest, and the raw deflate of the parts. A part is a head (checksum of the base frame,
+length of the JSON text, length of the numbers), then text and numbers. Numbers are LEB128: seven bits a byte, lowest
+first, the high bit set on all but the last byte.
 
-Deflate writes a short reference for text of the dictionary. The dictionary belongs to the format: the dictionary must
-never change while `FORMAT_VERSION` is 1. The most frequent text stands last.
+The deflate dictionary is part of the format and must never change while `FORMAT_VERSION` is 1. The most frequent text
+stands last.
 """
 
 from __future__ import annotations
@@ -70,30 +70,31 @@ _CHECKSUM_BYTES: Final = 4
 _LONGEST: Final = 256 * 1024 * 1024
 """Bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
 _MOST_DEFLATED: Final = 100
-"""How many bytes a byte may stand for: rows are deflated to a tenth. What would be more is not deflated at all."""
+"""Limit of inflated bytes for each deflated byte; rows deflate to a tenth. Content beyond the limit is stored
+uncompressed."""
 _ALWAYS_ALLOWED: Final = 1024 * 1024
-"""Bytes that any number of bytes may stand for."""
+"""Inflated bytes that are always allowed."""
 _RAW_DEFLATE: Final = -15
 _MORE: Final = 0x80
 LARGEST: Final = (1 << 63) - 1
 _LAST_SHIFT: Final = 56
 NONSENSE: Final = "damaged: its content makes no sense"
-"""Says, to people, that something cannot be what was written."""
+"""For people: the content is not valid."""
 
 
 class FramePart(NamedTuple):
-    """A plain value, and whole numbers that it refers to."""
+    """A plain value, and whole numbers that belong to the value."""
 
     plain: Any
-    """What `json` can write; the infinities are allowed."""
+    """Any JSON value, infinities included."""
     numbers: Sequence[int] = ()
     """From 0 on."""
     base: int = 0
-    """The checksum of the frame that it is relative to."""
+    """Checksum of the frame that this part is relative to; 0 for a whole moment or an event."""
 
 
 def checksum_of(data: bytes) -> int:
-    """Return the checksum that packed bytes begin with: it identifies a frame."""
+    """Return the checksum of packed bytes, which identifies a frame."""
     return int.from_bytes(data[:_CHECKSUM_BYTES], "little")
 
 
@@ -101,12 +102,12 @@ def packed(parts: Sequence[FramePart], level: int) -> bytes:
     """Return parts, at least one, as bytes; zlib's level is 1 to 9.
 
     Raises:
-        HistoryError: if they are too large, or hold what JSON cannot.
+        HistoryError: if the parts are too large, or hold a value that JSON cannot hold.
     """
     pieces = []
     try:
         for part in parts:
-            # Into bytes at once: Python's `json` needs ten times their memory on its way to a text.
+            # Bytes at once: Python's `json` needs ten times the memory to make a text.
             text, numbers = to_json(part.plain, inf_nan_mode="constants"), packed_numbers(part.numbers)
             pieces += [_HEAD.pack(part.base, len(text), len(numbers)), text, numbers]
     except (ValueError, TypeError, RecursionError, struct.error) as error:
@@ -121,10 +122,10 @@ def packed(parts: Sequence[FramePart], level: int) -> bytes:
 
 
 def unpacked(data: bytes) -> list[FramePart]:
-    """Return the parts that `packed` made bytes of.
+    """Return the parts that `packed` wrote.
 
     Raises:
-        HistoryError: if the bytes are damaged; memory and time are bounded by their length whatever they are.
+        HistoryError: if the bytes are damaged. The length of the bytes bounds memory and time.
     """
     if len(data) <= _CHECKSUM_BYTES or zlib.crc32(data[_CHECKSUM_BYTES:]) != checksum_of(data):
         raise HistoryError("damaged: the checksum does not fit")
@@ -145,7 +146,7 @@ def _deflated(pieces: Iterable[bytes], level: int) -> bytes:
 
 
 def _longest(deflated: bytes) -> int:
-    """Return how many bytes they may stand for."""
+    """Return the limit of inflated bytes."""
     return min(max(_MOST_DEFLATED * len(deflated), _ALWAYS_ALLOWED), _LONGEST)
 
 
@@ -162,7 +163,7 @@ def _parts_in(body: bytes) -> Iterator[FramePart]:
 
 
 def packed_numbers(numbers: Sequence[int]) -> bytes:
-    """Return whole numbers as bytes; raise `ValueError` for one that is not from 0 to `LARGEST`."""
+    """Return whole numbers as bytes; raise `ValueError` for a number outside 0 to `LARGEST`."""
     if not numbers:
         return b""
     if min(numbers) < 0 or max(numbers) > LARGEST:
@@ -180,7 +181,7 @@ def packed_numbers(numbers: Sequence[int]) -> bytes:
 
 
 def numbers_of(data: bytes) -> list[int]:
-    """Return the numbers that `packed_numbers` made bytes of; raise `ValueError` for other bytes."""
+    """Return the numbers that `packed_numbers` wrote; raise `ValueError` for invalid bytes."""
     if not data or max(data) < _MORE:
         return list(data)
     numbers = []
@@ -205,5 +206,5 @@ def signed(numbers: Iterable[int]) -> list[int]:
 
 
 def unsigned(numbers: Iterable[int]) -> list[int]:
-    """Return the numbers that `signed` made others of."""
+    """Return the numbers that `signed` converted."""
     return [-(number >> 1) - 1 if number & 1 else number >> 1 for number in numbers]
