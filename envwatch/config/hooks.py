@@ -1,7 +1,7 @@
-"""The hooks of the configuration file: settings and their mistakes, when each fires, and what delivers its messages.
+"""The hooks of the configuration file: settings, mistakes, rules and deliveries.
 
-`HookSettings` declares each setting of a hook once: schema, messages and the code that runs hooks use this declaration.
-Reads variables, and nothing else. No message repeats a value: a key may stand where it does not belong.
+`HookSettings` declares each setting once, for schema, messages and runner. Only variables are read. No message repeats
+a value, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from envwatch.hooks.webhook import WebService
 
 INCIDENT: Final = "incident"
-"""The word for incidents, among those for kinds of events."""
+"""The word for incidents, among the kinds of events."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     word_of(Event(kind=kind, at=ServerMs(0))): kind
     for kind in Kind
     if kind not in {Kind.TOGETHER, Kind.WHILE_BLIND, Kind.NOTICE}
 }
-"""The kinds of events that a hook may fire for, by the words of `watch`; of a group, each member counts for itself."""
+"""Kinds of events that may fire a hook, by the words of `watch`. Each member of a group counts separately."""
 
 _SECRET_PART: Final = 12
 """Characters from which a part of an address counts as a secret."""
@@ -61,7 +61,7 @@ def _kinds(raw: object) -> tuple[str, ...]:
 
 
 def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
-    """Read addresses of apprise; which services it knows, it says itself."""
+    """Read addresses of apprise, which itself judges the services."""
     urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
     if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
         return tuple(map(SecretStr, urls))
@@ -80,39 +80,39 @@ _APPRISE: Final = BeforeValidator(
 
 
 class HookSettings(BaseModel):
-    """What is run or posted when something happens; only `watch --hooks` and `serve --hooks` do so."""
+    """A command or a post when something happens, only in `watch --hooks` and `serve --hooks`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[SafeText, LINE] = EMPTY
-    """What messages about it call it; by default its number."""
+    """The hook's name in messages; by default the number in the file."""
     on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
-    """Kinds of events; `incident`, the default, when one opens and when it resolves."""
+    """Kinds of events; `incident`, the default, when an incident opens and when it resolves."""
     filter: Annotated[str, QUERY] = ""
-    """What it is about beside the alert policy, as in the filter box."""
+    """Only matching environments, in addition to the alert policy; a query as in the filter box."""
     after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
-    """How long it must have held; a loss at least `alert_after`."""
+    """How long the event must have held; a loss at least `alert_after`."""
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """How long the next message about the same environment and kind of event waits."""
     command: Annotated[tuple[str, ...], ARGUMENTS] = ()
-    """A program and its arguments: no shell reads them. The event is on standard input and in `ENVWATCH_*`."""
+    """A program and arguments, without a shell. The event is on standard input and in `ENVWATCH_*`."""
     url: Annotated[SecretStr | None, SECRET_URL] = None
-    """The web service to post a CloudEvent to: https, or http to this machine."""
+    """The web service that gets a CloudEvent: https, or http to this machine."""
     url_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable that holds this address, if it is a secret."""
+    """The environment variable with the web service's address, if the address is a secret."""
     key_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable that holds PagerDuty's routing key; for others, a bearer token."""
+    """The environment variable with PagerDuty's routing key, or with a bearer token for a web service."""
     format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
     """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
     apprise: Annotated[tuple[SecretStr, ...], _APPRISE] = ()
-    """Addresses of services that the package apprise knows, which the extra `apprise` of envwatch brings."""
+    """Addresses of services that the package apprise knows; envwatch's extra `apprise` installs the package."""
 
     def numbered(self, number: int) -> HookSettings:
-        """Return the hook with a clean name; the number in the file, from 1, is the name of a hook without one."""
+        """Return the hook with a clean name; by default, the name is the number in the file, from 1."""
         return self.model_copy(update={"name": clean(self.name or str(number))})
 
     def rule(self, profile: SafeText) -> HookRule:
-        """Return when it fires, where only this profile is watched."""
+        """Return the hook's rule; `profile` is the name of a single profile."""
         rule = HookRule(
             kinds=frozenset(KINDS[word] for word in self.on if word != INCIDENT),
             has_incidents=INCIDENT in self.on,
@@ -123,7 +123,7 @@ class HookSettings(BaseModel):
 
     @property
     def target(self) -> str:
-        """What takes its messages, for people: no part of an address that may be a secret."""
+        """The receiver for people, without secret parts of an address."""
         if self.command:
             return " ".join(self.command)
         if self.apprise:
@@ -136,12 +136,12 @@ class HookSettings(BaseModel):
 
     @property
     def secret_variables(self) -> tuple[str, ...]:
-        """Names of the variables with its secrets."""
+        """The hook's variables with secrets."""
         return tuple(filter(None, (self.url_env, self.key_env)))
 
 
 def mistakes_between_hooks(tables: object) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the mistakes in the tables of hooks that no single value shows, each with the key that it is about."""
+    """Yield the mistakes in the tables of hooks that no single value shows, each with the key."""
     names: set[str] = set()
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
         if not isinstance(table, dict):
@@ -174,7 +174,7 @@ def _mistakes_in_hook(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def without_secret(address: SecretStr) -> str:
-    """Return the parts of a web service's address that are no secret."""
+    """Return the public parts of a web service's address."""
     url = checked_hook_url(address.get_secret_value())
     return f"{url.scheme}://{url.host}/…"
 
@@ -182,12 +182,12 @@ def without_secret(address: SecretStr) -> str:
 def deliveries_of(
     hooks: Iterable[HookSettings], environ: Mapping[str, str], key_variables: Iterable[str]
 ) -> dict[SafeText, Delivery]:
-    """Return what delivers the messages of each hook, by its name; the redactor learns their secrets.
+    """Return each hook's delivery by name; the redactor learns the secrets.
 
-    `key_variables` are the names of variables that hold an API key; no command gets them, nor those of other hooks.
+    `key_variables` hold API keys. Commands get neither these variables nor the secret variables of hooks.
 
     Raises:
-        SettingsError: for the first hook that lacks a variable, or whose address cannot be used.
+        SettingsError: for the first hook without a needed variable or package, or with an unusable address.
     """
     hooks = tuple(hooks)
     hidden = {*key_variables, *(name for hook in hooks for name in hook.secret_variables)}
@@ -229,7 +229,7 @@ def _delivery_of(hook: HookSettings, environ: Mapping[str, str], child_environ: 
 
 
 def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
-    """Return the dead man's switch by the settings `ping_url` and `ping_url_env`; the redactor learns the address.
+    """Return the dead man's switch of `ping_url` or `ping_url_env`; the redactor learns the address.
 
     Raises:
         SettingsError: if the variable is not set, or the address cannot be used.
@@ -256,7 +256,7 @@ def _variable(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _learn(path: str) -> None:
-    """Let the redactor know the password of an address, and its other parts that are long enough to be a secret."""
+    """Let the redactor learn an address's password and all parts from `_SECRET_PART` characters."""
     user, _, _ = path.partition("/")[0].rpartition("@")
     redactor().learn(user.partition(":")[2])
     for separator in "?&=@:":

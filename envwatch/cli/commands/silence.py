@@ -1,6 +1,6 @@
-"""`envwatch silence`: keep environments quiet while planned work is done on them.
+"""`envwatch silence`: keeps environments quiet during planned work.
 
-A new silence says which environments the filter matches now. Without a listing the silence is made all the same.
+The command reports the environments that the filter matches now. A silence needs no listing.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 _ACTIONS: Final = {"list": "print the silences that hold", "end": "end a silence by its id"}
 _QUERY_CELLS: Final = 48
 _NAMES: Final = 3
-"""Names of matching environments that the message has."""
+"""Most names in the message."""
 _NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
-"""Seconds for the listing that shows what the filter matches."""
+"""Seconds for the listing that the filter is tried on."""
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options and actions."""
+    """Add the description, options and actions."""
     parser.description = (
         "Silence what a filter finds: it is shown and logged, and rings nothing. Silences\n"
         "end by themselves. A running dashboard takes them over with its next poll. The\n"
@@ -63,7 +63,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Make a silence, or run an action."""
-    with suppress(StopError):  # the settings only choose the zone of times
+    with suppress(StopError):  # only for the time zone
         all_settings_for(options)
     match getattr(options, "action", None):
         case "list":
@@ -98,9 +98,9 @@ def _make(options: Options) -> int:
 
 
 def _matching(options: Options) -> tuple[str, bool]:
-    """Return what the filter matches in a listing, and whether the filter matches every environment.
+    """Return a text about the filter's matches in a listing, and whether every environment matches.
 
-    The listing of the selected profiles takes `_LOOK_S` at most.
+    The listing of the selected profiles takes at most `_LOOK_S`.
     """
     import asyncio
     from dataclasses import replace
@@ -143,9 +143,9 @@ def _matching(options: Options) -> tuple[str, bool]:
 
 
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
-    """Return the matching environments among `count` for people.
+    """Return a text about the matching environments among `count`.
 
-    `unlisted` says why there is no listing, of all profiles or of some; empty if every profile is listed.
+    `unlisted` says why profiles have no listing; empty if every profile is listed.
     """
     total = counted(count, "environment")
     text = f"matches {len(names) if names else 'none'} of {total} now"
@@ -159,7 +159,7 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
 
 
 def _confirm() -> None:
-    """Ask whether every environment is to be silenced; only a person at a terminal can answer.
+    """Ask whether to silence every environment.
 
     Raises:
         StopError: if the answer is no, or there is no terminal.
@@ -200,7 +200,7 @@ def _list(options: Options) -> int:
 
 
 def _silences() -> list[Silence]:
-    """Return the silences that have not ended, the next to end first."""
+    """Return the silences in force, the next to end first."""
     from envwatch.storage.remembered import silences_in
     from envwatch.views.events.matching import matcher_or_none
 
@@ -223,7 +223,7 @@ def _change(changes: Mapping[SafeText, Silence | None]) -> None:
 
 
 def _what(silence: Silence) -> SafeText:
-    """Return what a silence is of: its query, the id of one environment, or how many there are."""
+    """Return a silence's query, the id of a single environment, or the number of environments."""
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)
     (_, id_), *others = silence.environments

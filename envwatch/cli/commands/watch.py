@@ -1,4 +1,4 @@
-"""`envwatch watch`: each transition as a line, as it happens, until interrupted. Needs no terminal library."""
+"""`envwatch watch`: prints each transition as a line, until interrupted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Print each transition as it happens, one a line, until interrupted. It survives\n"
         "failures, and prints them as events (blind, resumed). It ends with 4 when\n"
@@ -50,10 +50,10 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print transitions until the end that the options set, or until interrupted."""
+    """Print transitions until the options' end, or until interrupted."""
     from envwatch.cli.monitoring import run_until_signalled
 
-    stdout()  # refuses a closed one before the first request
+    stdout()  # stop early if closed
     profiles = profiles_for(options)
     if options.since is not None and (
         options.no_history or not any(each.settings.history for each in profiles.values())
@@ -125,7 +125,7 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
 
 
 def _moment_text(raw: object) -> str:
-    """Check the moment at which watching ends: the settings say in which zone it is meant, and are read later."""
+    """Check the end of watching in any time zone: the settings with the zone are read later."""
     now = datetime.now(UTC)
     if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
@@ -155,7 +155,7 @@ def _end(options: Options) -> str:
 
 
 def _narrates() -> bool:
-    """Whether standard error leads elsewhere than the lines, so that it gets what happens to the polls as well."""
+    """Return whether standard error differs from standard output, and so gets events of polls too."""
     if sys.__stderr__ is None:
         return False
     out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())

@@ -1,6 +1,6 @@
-"""The checks of the way to the server of one profile, and their list.
+"""The checks of the way to a profile's server, measured by `sources/letta/probe.py`.
 
-A new check is a function and a line in `PROFILE`. `sources/letta/probe.py` measures.
+A new check is a function and an entry in `PROFILE`.
 """
 
 from __future__ import annotations
@@ -48,14 +48,13 @@ def _wall_ms() -> WallMs:
 
 @dataclass(slots=True)
 class ServerContext:
-    """What the checks of one profile examine, and have found so far; a field is set when a check that needs it runs."""
+    """The subject of a profile's checks. A check sets the fields that later checks need."""
 
     settings: Settings
     environ: Mapping[str, str]
     wall: Callable[[], WallMs] = _wall_ms
-    """Reads this machine's clock."""
     address: tuple[str, str] = field(init=False)
-    """The address, and where it comes from."""
+    """The address and the origin."""
     credentials: Credentials = field(init=False)
     probe: Probe = field(init=False)
     addresses: tuple[SafeText, ...] = field(init=False)
@@ -70,7 +69,7 @@ class ServerContext:
 
 
 async def check_key(server: ServerContext) -> Finding:
-    """Check the source of the key, without looking at the key, and the mode of its file, if any."""
+    """Check the key's place, and the mode of the key's file, if any."""
 
     def find() -> tuple[Credentials, int | None]:
         credentials = credentials_of(server.settings, server.environ, now_ms=server.wall())
@@ -102,7 +101,7 @@ async def check_key(server: ServerContext) -> Finding:
 
 
 async def check_server(server: ServerContext) -> Finding:
-    """Check the address of the server."""
+    """Check the server's address."""
     base_url, origin = server.address
     try:
         base_url = checked_base_url(base_url)
@@ -133,7 +132,7 @@ async def check_proxy(server: ServerContext) -> Finding:
 
 
 async def check_certificates(server: ServerContext) -> Finding:
-    """Check the certificates that are trusted."""
+    """Check the trusted certificates."""
     if not server.probe.is_encrypted:
         return ok("none needed: plain http within this machine", variable=None)
     variable = trust_variable(server.environ)
@@ -153,7 +152,7 @@ async def check_dns(server: ServerContext) -> Finding:
 
 
 async def check_tcp(server: ServerContext) -> Finding:
-    """Check that an address takes a connection, and which addresses take none."""
+    """Check that an address accepts a connection, and list addresses that refuse."""
     connected, port = await server.probe.connect(server.addresses), server.probe.port
     summary = f"{connected.address} port {port} in {_ms(connected.took)}"
     data = {"address": str(connected.address), "port": port, "took_ms": _number(connected.took)}
@@ -165,7 +164,7 @@ async def check_tcp(server: ServerContext) -> Finding:
 
 
 async def check_tls(server: ServerContext) -> Finding:
-    """Check the handshake and the certificate of the first request, the request for the server's health."""
+    """Check handshake and certificate of the first request, which asks for the server's health."""
     probe, credentials = server.probe, server.credentials
     server.requests = probe.requests(credentials.key, credentials.origin)
     try:
@@ -190,7 +189,7 @@ async def check_tls(server: ServerContext) -> Finding:
 
 
 async def check_health(server: ServerContext) -> Finding:
-    """Check the response to `GET /v1/health`, a route that a server need not have."""
+    """Check the response to `GET /v1/health`; a server need not have this route."""
     exchange = server.health
     if isinstance(exchange, SourceError):
         return failed_request(exchange)
@@ -206,7 +205,7 @@ async def check_health(server: ServerContext) -> Finding:
 
 
 async def check_listing(server: ServerContext) -> Finding:
-    """Check the first page of the listing, and whether the same page a moment later has the same machines."""
+    """Check the listing's first page. A second request must return the same machines."""
     exchange = await server.requests.first_page()
     server.offsets += filter(None, [exchange.offset])
     rows = len(exchange.environments)
@@ -241,7 +240,7 @@ async def check_listing(server: ServerContext) -> Finding:
 
 
 async def check_clock(server: ServerContext) -> Finding:
-    """Check this machine's clock by the `Date` of responses."""
+    """Check this machine's clock against the `Date` of responses."""
     clock = ServerClock()
     for each in server.offsets:
         clock = clock.with_bounds(each)
@@ -260,12 +259,11 @@ async def check_clock(server: ServerContext) -> Finding:
 
 
 def _number(took: timedelta) -> float:
-    """Return milliseconds for programs."""
+    """Return milliseconds for JSON."""
     return round(took / timedelta(milliseconds=1), 1)
 
 
 def _ms(took: timedelta) -> str:
-    """Return milliseconds for people."""
     return f"{took / timedelta(milliseconds=1):,.0f} ms"
 
 
@@ -281,4 +279,3 @@ PROFILE: Final = (
     Check("listing", check_listing, ("tls",)),
     Check("clock", check_clock, ("tls",)),
 )
-"""The way to the server of one profile."""
