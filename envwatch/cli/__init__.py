@@ -1,4 +1,4 @@
 """The command line; `commands` has a module for each command.
 
-Only this package may import all packages. Imports are late: a command loads only needed modules.
+Only this package may import all packages, late for speed.
 """

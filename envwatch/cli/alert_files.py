@@ -1,7 +1,6 @@
-"""The alert state of each watched profile on disk, taken over from an earlier run.
+"""Each watched profile's alert state on disk, taken over from an earlier run.
 
-Only the holder of a profile's lock runs the profile's hooks and writes the file. A waiting process takes over when the
-lock is free.
+Only the holder of a profile's lock runs the hooks and writes the file. A waiting process takes over the free lock.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ if TYPE_CHECKING:
 _WRITTEN_EVERY_MS: Final = 60_000
 """How often an unchanged state is written."""
 _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
-"""A process without a write for this long runs no hooks any more."""
+"""A process without a write for this long runs no hooks."""
 
 
 def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return a profile's stored alert state, or the open incidents of 1.0.0; None without both."""
+    """Return a profile's alert state, or the open incidents of 1.0.0."""
     content = ALERT_STATE.read_or_empty(path)
     if content:
         return alert_state(content, profile, now)
@@ -55,9 +54,9 @@ def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> Ale
 
 
 def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText, WallMs]]:
-    """Return a function that returns the failing hooks of all processes, with the start of the failure.
+    """Return a function for the failing hooks of all processes and the times of failure.
 
-    The function reads the profiles' alert state files. The disk may be slow.
+    The function reads alert state files. The disk may be slow.
     """
     paths = {alert_file_for(*profile) for profile in profiles.values()}
     files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
@@ -92,7 +91,7 @@ class AlertFiles:
         self._files = dict[SafeText, StateFile]()
         self._waits_for = dict[SafeText, str]()
         self._written = dict[SafeText, tuple[AlertState, WallMs]]()
-        """The newest written states, with the time of the write."""
+        """With the time of the write."""
 
     @property
     def held(self) -> frozenset[SafeText]:
@@ -100,7 +99,7 @@ class AlertFiles:
         return frozenset(self._files)
 
     def take_over(self, now: Clocks) -> dict[SafeText, AlertState | None]:
-        """Take the free locks, and return the stored states of the profiles. The disk may be slow."""
+        """Take the free locks, and return the profiles' stored states. The disk may be slow."""
         taken: dict[SafeText, AlertState | None] = {}
         for name, path in self._paths.items():
             if name in self._files or not self._acquire(name):
@@ -125,7 +124,7 @@ class AlertFiles:
         return is_held
 
     def keep(self, profile: SafeText, state: AlertState, now: Clocks) -> None:
-        """Write the state of a held profile if the state changed, or a minute after the last write; never waits."""
+        """Write a held profile's state if changed, or a minute after the last write; never waits."""
         before, written_at = self._written.get(profile, (None, now.wall))
         is_recent = 0 <= now.wall - written_at < _WRITTEN_EVERY_MS
         if before is not None and is_recent and replace(state, looked_at=before.looked_at) == before:

@@ -1,8 +1,8 @@
-"""Commands, parsers, shared options, exit codes and error messages of the command line.
+"""The command line: commands, parsers, shared options, exit codes and error messages.
 
-Help and refusals are instant: only the named command's module is loaded, and nothing slow is imported. No option takes
-the API key, because every user of a machine can read the arguments of processes. Messages omit words that are long
-enough to be a key: a key may have been pasted in the wrong place.
+Imports only the named command's module and nothing slow: help and refusals are instant. No option takes the API key,
+because every user of a machine can read the arguments of processes. A key may have been pasted in the wrong place, so
+messages omit long words.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 DASHBOARD: Final = "dashboard"
-"""The command that runs if none is named; takes every shared option."""
+"""The default command; takes every shared option."""
 
 PLUGIN: Final = "check"
-"""The command of monitoring systems: failures go to standard output, with the exit codes of plugins."""
+"""The monitoring plugin: prints failures to standard output, with separate exit codes."""
 
 GROUPS: Final = {
     "Dashboard": {
@@ -58,14 +58,13 @@ GROUPS: Final = {
         "completion": "completion of this command line in bash, zsh or fish",
     },
 }
-"""The commands of each group, with the lines of the help, which fills a screen of 80x24. A new command is a line here
-and a module of the same name in `commands`."""
+"""The commands of each group with the lines of the help, a screen of 80x24. `commands` has a module for each name."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
 
 class Exit(IntEnum):
-    """Exit codes, documented in the help: an API."""
+    """Exit codes: an API, documented in the help."""
 
     FINE = 0
     FAILED = 1
@@ -79,7 +78,7 @@ class Exit(IntEnum):
 
 
 class StopError(Exception):
-    """Ends the command with an exit code and a line for people. The line is empty if nobody can read the message."""
+    """Ends the command. `line` is for people; empty if nobody can read the message."""
 
     def __init__(self, code: Exit, line: str = "") -> None:
         super().__init__(line)
@@ -88,14 +87,11 @@ class StopError(Exception):
 
 
 class HelpRequested(Exception):  # noqa: N818 - no error
-    """Carries the help or the version, which the user asked for, in place of a run."""
+    """Ends parsing with the help or the version as text."""
 
 
 class Options(argparse.Namespace):
-    """The parsed command line. Parsers set only given options; the values here are the defaults of shared options.
-
-    A command's `add_arguments` sets the defaults of the command's options.
-    """
+    """The parsed command line. Parsers set only given options; the values here are the defaults of shared options."""
 
     command: str | None = None
     version: bool = False
@@ -120,7 +116,7 @@ _DETAILS: Final = "Details: envwatch COMMAND --help; dashboard --help has variab
 
 
 def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[str, Any]:
-    """Return argparse's settings for an option with a value; argparse shows the reader's `ValueError`."""
+    """Return argparse's settings of an option with a value; argparse shows the reader's `ValueError`."""
 
     def value_of(text: str) -> object:
         try:
@@ -132,7 +128,7 @@ def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[st
 
 
 def _within_bounds(name: str) -> Callable[[str], object]:
-    """Return the reader of a setting with bounds; the settings are imported only if the option has a value."""
+    """Return the reader of a setting; the settings are imported late."""
 
     def read(text: str) -> object:
         from envwatch.config.declared import reader_within_bounds
@@ -175,21 +171,19 @@ _SHARED: Final[dict[str, dict[str, Any]]] = {
     },
     "config": valued("PATH", path_text, "configuration file (else see `envwatch config path`)"),
 }
-"""argparse's settings of each shared option."""
 
 QUERY_OPTIONS: Final = ("filter", "page_size", "online_only", "source", "user")
-"""Options that select environments, and the page size."""
 _ADVANCED: Final = frozenset(
     {"no_mouse", "no_history", "page_size", "online_only", "source", "user", "log_file", "log_level"}
 )
-"""Shared options at the end of the help, because few people need these."""
+"""Shared options at the end of the help: few people need these."""
 OUTPUT_OPTIONS: Final = ("ascii", "log_file", "log_level")
 DASHBOARD_OPTIONS: Final = ("profile", *QUERY_OPTIONS, "interval", "no_mouse", "no_history", *OUTPUT_OPTIONS, "config")
 """Every shared option; each may stand before a command."""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help in lines of at most 98 cells, fewer in a narrower terminal."""
+    """Help in lines of at most 98 cells."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=min(shutil.get_terminal_size().columns, _WIDEST_HELP) - 2)
@@ -210,7 +204,6 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{flags} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap paragraphs; indented lines stay."""
         lines: list[str] = []
         for is_kept, group in groupby(text.splitlines(), key=lambda line: not line or line.startswith(" ")):
             paragraph = [*group]
@@ -219,15 +212,14 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser without abbreviations. Sets only given options, and reports an error in a line.
+    """A parser without abbreviations, with errors of a line. Sets only given options.
 
     Args:
-        fill: adds the arguments when this parser is first used.
+        fill: adds the arguments at the first use of the parser.
     """
 
     def __init__(self, *, fill: Callable[[Parser], None] | None = None, **settings: Any) -> None:  # noqa: ANN401 - passed on
         self.names = {"command", "action"}
-        """Names of this parser's options."""
         self._fill = fill
         self._advanced: argparse._ArgumentGroup | None = None
         super().__init__(
@@ -245,7 +237,7 @@ class Parser(argparse.ArgumentParser):
         return action
 
     def add_shared(self, *names: str) -> None:
-        """Add shared options; advanced options form a separate group."""
+        """Add shared options; advanced options form a group."""
         for name in names:
             flag = f"--{name.replace('_', '-')}"
             if name not in _ADVANCED:
@@ -262,12 +254,12 @@ class Parser(argparse.ArgumentParser):
             self._action_groups.sort(key=lambda group: group is self._advanced)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
-        """Parse. A subcommand's parser gets here only if the command line names the subcommand."""
+        """Parse. Only the named subcommand's parser gets here."""
         self.fill()
         return super().parse_known_args(args, namespace)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse's own signature
-        """Raise `HelpRequested` with the help: argparse ignores errors of writing."""
+        """Raise the help: argparse ignores errors of writing."""
         raise HelpRequested(self.format_help())
 
     def error(self, message: str) -> NoReturn:
@@ -276,14 +268,13 @@ class Parser(argparse.ArgumentParser):
 
 
 class _FirstParser(Parser):
-    """The parser of the whole command line, whose help fits a screen of 80x24."""
 
     def __init__(self) -> None:
         super().__init__(prog="envwatch", usage="envwatch [--version] [COMMAND] [OPTION ...]", description=_DESCRIPTION)
         self.commands: dict[str, Parser] = {}
 
     def format_help(self) -> str:
-        """Return the commands in groups. Each command's help has the options."""
+        """Return the commands in groups, without options."""
         width = max(map(len, COMMANDS))
         lines = [f"usage: {self.usage}", f"{self.description}\n"]
         for title, commands in GROUPS.items():
@@ -292,7 +283,7 @@ class _FirstParser(Parser):
 
 
 class CommandModule(Protocol):
-    """The interface of a module in `commands`. Imports that `add_arguments` does not need are late."""
+    """The interface of a module in `commands`. `run` imports late."""
 
     def add_arguments(self, parser: Parser) -> None:
         """Set the parser's description and add the options."""
@@ -307,7 +298,7 @@ def load(name: str) -> CommandModule:
 
 
 def options_in(arguments: Sequence[str] | None, options: Options | None = None) -> Options:
-    """Parse the command line.
+    """Return the options of a command line.
 
     Args:
         arguments: without the program's name; None for the process's arguments.
@@ -326,7 +317,7 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         _, extras = first.parse_known_args(arguments, namespace=options)
     except StopError:
         if options.command is None and PLUGIN in arguments:
-            options.command = PLUGIN  # the mistake stands before the command
+            options.command = PLUGIN  # the mistake precedes the command
         raise
     parser: Parser = vars(options).pop("parser")  # of the command or the action
     if extras:
@@ -334,7 +325,7 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, flags)}; see `{parser.prog} --help`")
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
-    # Before a command, the first parser accepts every shared option.
+    # Before a command, every shared option is accepted.
     for name in vars(options):
         if name not in parser.names:
             parser.error(f"`{parser.prog}` takes no --{name.replace('_', '-')}")
@@ -370,7 +361,7 @@ def _fill(name: str, parser: Parser) -> None:
 def check_query(text: str, argument: str) -> None:
     """Stop at the first mistake in a query, before the key is looked up or the screen is taken.
 
-    The message omits words like an API key. `argument` names the query's argument.
+    The message names `argument`, and omits words like an API key.
     """
     from envwatch.query.language import parse
     from envwatch.query.lexer import QueryError
@@ -391,7 +382,6 @@ _OTHERS: Final = {
     re.compile(r"argument (\S+?)(?:/\S+)?: ignored explicit argument .*", re.DOTALL): "takes no value",
     re.compile(r"the following arguments are required: (\S+)"): "is missing",
 }
-"""Words for an argument in place of argparse's messages."""
 _NAMES_OF_KEYS: Final = re.compile(r"--?(?:letta-?)?(?:api-?)?(?:key|token)(?:=.*)?", re.IGNORECASE | re.DOTALL)
 
 NO_KEY_HERE: Final = (
@@ -415,7 +405,7 @@ def plain(message: str) -> SafeText:
 
 
 def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> SafeText:
-    """Return the message about unknown arguments, with the most similar of `options`."""
+    """Return the message about unknown arguments, with the most similar option."""
     word = _without_keys(extras[0])
     if not word.startswith("-"):
         return composed(f"`{command}` takes no argument {word}: every value stands after its option")

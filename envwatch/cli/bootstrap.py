@@ -1,6 +1,6 @@
 """Settings, credentials, clients and the log of commands.
 
-Turns every mistake in these into `StopError`. Imports late, so that a command loads only needed modules.
+Turns mistakes into `StopError`. Imports late: a command loads only needed modules.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _WITHOUT_SCREEN: Final = frozenset(
 )
 """Commands that ignore the dashboard's saved settings."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
-"""Commands that write a log only if an option names a file."""
+"""Commands that log only if an option names a file."""
 _DRAWN_AFTER_S: Final = 0.5
 """Seconds from the first outcome until a slow machine has drawn the rows."""
 
@@ -66,7 +66,7 @@ def all_settings_for(
 
 
 def past_moment(text: str) -> datetime:
-    """Return an option's moment in the past, in the settings' time zone."""
+    """Return an option's past moment, in the settings' time zone."""
     now = datetime.now(UTC)
     if (at := past_moment_of(text, now)) is None:
         here = date_text(now.timestamp() * 1000, None)
@@ -122,7 +122,7 @@ def _state_folder() -> Path:
 
 
 def user_name() -> SafeText:
-    """Return the name of this process's user, or the number if there is no name."""
+    """Return this process's user name, or the number without a name."""
     import pwd
 
     try:
@@ -132,20 +132,20 @@ def user_name() -> SafeText:
 
 
 def stop_for(mistakes: Sequence[str]) -> StopError:
-    """Return the error for mistakes in the settings: the first mistake, and the number of further mistakes."""
+    """Return the error for mistakes in the settings, with the first mistake and the number of the rest."""
     others = f" (and {len(mistakes) - 1} more: `envwatch config validate`)" if len(mistakes) > 1 else ""
     return StopError(Exit.USAGE, f"{mistakes[0]}{others}")
 
 
 class SelectedProfile(NamedTuple):
-    """Credentials and settings of a selected profile."""
+    """A selected profile."""
 
     credentials: Credentials
     settings: Settings
 
 
 class Profiles(dict[SafeText, SelectedProfile]):
-    """The selected profiles by the name in rows and log lines; a single profile has no name there."""
+    """The selected profiles by the name in rows and log lines, empty for a single profile."""
 
     @property
     def first(self) -> Settings:
@@ -163,9 +163,9 @@ class Profiles(dict[SafeText, SelectedProfile]):
         return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
 
     def silence_matcher(self, query: str) -> Matcher | None:
-        """Return a silence's query as a test under the first profile, or None for a mistaken query.
+        """Return a silence's query as a test under the first profile, None for a wrong query.
 
-        The filter language is imported only if there is a silence.
+        The filter language is imported late.
         """
         from envwatch.views.events.matching import matcher_or_none
 
@@ -177,7 +177,7 @@ class Profiles(dict[SafeText, SelectedProfile]):
 
 
 def profiles_for(options: Options, find: Callable[[Settings], Credentials] | None = None) -> Profiles:
-    """Return the selected profiles. `find` returns the credentials for settings (default: `credentials_for`)."""
+    """Return the selected profiles; `find` replaces `credentials_for`."""
     from envwatch.fleet.events import NO_PROFILE
 
     found = [SelectedProfile((find or credentials_for)(each), each) for each in all_settings_for(options)]
@@ -208,7 +208,7 @@ def policy_for(settings: Settings) -> AlertPolicy:
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
-    """Return a query as a test under a profile. An empty query needs no import of the filter language."""
+    """Return a query as a test under a profile. An empty query does not import the filter language."""
     from envwatch.fleet.alerting.alert_policy import EVERYTHING
 
     if not query:
@@ -233,7 +233,7 @@ def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None)
 
 
 def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
-    """Return the key in force now; the old key if none is found for the same server."""
+    """Return the key in force now, or the old key if none is found for the same server."""
     try:
         found = credentials_for(settings)
     except StopError:
@@ -242,7 +242,7 @@ def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
 
 
 def client_for(credentials: Credentials, settings: Settings) -> Client:
-    """Return a profile's HTTP client, which connects with the first request."""
+    """Return a profile's HTTP client."""
     from envwatch.sources.letta.client import Client
     from envwatch.sources.letta.network_settings import SettingsError
 
@@ -289,14 +289,14 @@ def host_of(credentials: Credentials) -> str:
 
 
 def server_in(base_url: str) -> str:
-    """Return host, port and path of a base URL: `envwatch serve` may have several paths on a port."""
+    """Return host, port and path: `envwatch serve` has several paths on a port."""
     return base_url.partition("://")[2]
 
 
 def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> PollLog:
     """Return the log of the options. Without `--log-file`, commands outside `_WITHOUT_LOG` log in the state folder.
 
-    `notify` is called from any thread, with a line, when the log cannot be written any more.
+    `notify` is called from any thread with a line when the log cannot be written.
     """
     import logging
     from pathlib import Path
@@ -314,15 +314,14 @@ def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line:
 
 
 class History(NamedTuple):
-    """The recorder, and each profile's recorded past."""
+    """The recorder, and each profile's past."""
 
     recorder: HistoryRecorder | None
     """None without recording."""
     pasts: Mapping[SafeText, Past]
-    """Empty without recording."""
 
     def close(self) -> None:
-        """Write the pending polls, unless writing takes too long."""
+        """Write pending polls, unless writing takes too long."""
         if self.recorder is not None:
             self.recorder.close()
 
@@ -334,10 +333,10 @@ def history_for(
     on_ready: Callable[[SafeText], None] | None = None,
     demo: DemoHistory | None = None,
 ) -> History:
-    """Return the histories of the profiles with the setting `history`; the caller closes the result.
+    """Return the histories of profiles with the setting `history`. The caller closes the result.
 
-    SQLite is imported only after the first outcome is drawn. `notify` is called from any thread with a line when
-    recording fails, and when recording works again.
+    SQLite is imported after the first outcome is drawn. `notify` is called from any thread with a line when recording
+    fails, and when recording works again.
     """
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if options.no_history or not recorded:
@@ -369,7 +368,7 @@ def history_for(
 def history_folder_for(server: str, settings: Settings) -> Path:
     """Return the history folder of a server (see `server_in`) under a profile.
 
-    Rows outside the endpoint's filters are not gone, so each set of filters has a separate history.
+    Rows outside the endpoint's filters are not gone: each set of filters has a history.
     """
     from envwatch.storage.history.folder import history_folder
 
@@ -379,13 +378,13 @@ def history_folder_for(server: str, settings: Settings) -> Path:
 
 
 def alert_file_for(credentials: Credentials, settings: Settings) -> Path:
-    """Return the path of a profile's alert state; each set of the endpoint's filters has a separate state."""
+    """Return the path of a profile's alert state; each set of filters has a state."""
     name = history_folder_for(server_in(credentials.base_url), settings).name
     return _state_folder() / "alerts" / f"{name}.json"
 
 
 def note_targets(poll_log: PollLog, targets: Iterable[Target]) -> None:
-    """Log the polled targets and the origins of keys."""
+    """Log the polled targets and the keys' origins."""
     for target in targets:
         pace = f"{target.host} every {target.poller.interval.total_seconds():g} s"
         poll_log.note(f"envwatch {__version__} asks {pace}, with the key from {target.key_origin}")

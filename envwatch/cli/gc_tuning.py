@@ -1,10 +1,10 @@
-"""Garbage collection: the rows of a large fleet live long and form no reference cycles.
+"""Garbage collection: rows of a large fleet live long and form no reference cycles.
 
-By default, each full collection of a large fleet blocks keys for 0.1 s. Imported objects and the first listing are
-frozen, once. Later freezing would keep the garbage of the moment, 0.1 to 0.4 MiB with every poll.
+By default, a full collection of a large fleet blocks keys for 0.1 s. Imports and the first listing are frozen once.
+Later freezing would keep garbage, 0.1 to 0.4 MiB with every poll.
 
-Python starts full collections while a listing is judged or recorded, when a collection takes longest. A timer collects
-the oldest generation instead: the rows changed since the first listing, 12 ms at 10,000 rows.
+Python collects while a listing is judged or recorded, when a collection takes longest. A timer collects the oldest
+generation instead: rows changed since the first listing, 12 ms at 10,000 rows.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DRAWN_AFTER_S: Final = 1.0
-"""From the first outcome until judged and drawn, even with 10,000 rows on a slow machine."""
+"""From the first outcome until drawn, with 10,000 rows on a slow machine."""
 
 _THRESHOLDS: Final = (20_000, 2, 1_000_000)
-"""New objects, youngest collections and second collections before the next generation's collection: in effect no full
-collection."""
+"""New objects, first and second collections before the next generation: in effect, no full collection."""
 
 _FULL_EVERY_S: Final = 60.0
-"""Least seconds between full collections. Textual's lines are reference cycles: at a poll a second, about 3,000 objects
-a minute (0.3 MiB, measured) become garbage after they became old."""
+"""Textual's lines are reference cycles: at a poll a second, 3,000 old objects a minute (0.3 MiB, measured) become
+garbage."""
 
 _SHARE: Final = 5_000
-"""A full collection takes at most 1/5,000 of the time until the next."""
+"""A full collection takes at most 1/5,000 of the time."""
 
 
 def stop() -> None:
-    """Disable collection during imports, which make hundreds of thousands of objects and hardly any garbage."""
+    """Stop collection for imports: hundreds of thousands of objects, hardly any garbage."""
     gc.disable()
 
 
 def start_after_first_outcome(delay_s: float = _DRAWN_AFTER_S) -> Callable[..., None]:
-    """Return a session observer that starts collection once, after the first outcome is judged and drawn."""
+    """Return a session observer that starts collection once the first outcome is drawn."""
     import asyncio
 
     is_scheduled = False
@@ -59,7 +58,7 @@ def start() -> None:
 
 
 def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
-    """Start collection in a long-running program; the running loop's timer collects old objects."""
+    """Start collection in a long-running program, with a timer of the loop for old objects."""
     import asyncio
 
     start()

@@ -1,4 +1,4 @@
-"""Hooks of `watch --hooks` and `serve --hooks`: connects configuration, decision, runner and alert state files."""
+"""Hooks of `watch --hooks` and `serve --hooks`, from configuration to alert state files."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ if TYPE_CHECKING:
 
 
 class Prepared(NamedTuple):
-    """Hooks that can run, checked before the first request; none without `--hooks`."""
+    """Hooks that can run; none without `--hooks`."""
 
     hooks: Sequence[HookSettings]
     deliveries: Mapping[SafeText, Delivery]
     contexts: Mapping[SafeText, Context]
-    """The facts about a profile in messages, by the name under which the profile is watched."""
+    """By the name under which the profile is watched."""
     alerts: AlertFiles
-    """The alerts of an earlier run."""
+    """An earlier run's alerts."""
 
 
 def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
-    """Return the configured hooks, and the deliveries by hook name.
+    """Return the configured hooks, and deliveries by hook name.
 
     Raises:
-        StopError: if there is no hook, or a hook cannot run.
+        StopError: without hooks, or if a hook cannot run.
     """
     if not settings.hooks:
         path, _ = config_path_for(options)
@@ -67,7 +67,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
 
 
 def prepared(profiles: Profiles, options: Options) -> Prepared:
-    """Return the hooks for watched profiles, none without `--hooks`; stops as `hooks_in` does."""
+    """Return the watched profiles' hooks, before the first request; stops as `hooks_in`."""
     hooks, deliveries = hooks_in(profiles.first, options) if options.hooks else ((), {})
     contexts = {
         name: Context(
@@ -83,7 +83,7 @@ def prepared(profiles: Profiles, options: Options) -> Prepared:
 
 
 class HookDispatch:
-    """All hooks between two updates. Without hooks, nothing happens."""
+    """All hooks between two updates."""
 
     def __init__(self, prepared: Prepared, runner: Runner) -> None:
         self._contexts = prepared.contexts
@@ -93,7 +93,7 @@ class HookDispatch:
         self._states = {hook.name: HookState(rule=hook.rule(profile)) for hook in prepared.hooks}
         self._newest: MonitorUpdate | None = None
         self._resolved = dict[SafeText, Incident]()
-        """Resolved incidents by id, while the message about the end may be undelivered."""
+        """Resolved incidents by id; the end may be undelivered."""
 
     def take(self, update: MonitorUpdate) -> None:
         """Queue an update's messages; never waits."""
@@ -121,7 +121,6 @@ class HookDispatch:
         return {name: name in failing for name in self._states}
 
     def _take_over(self, state: AlertState | None) -> None:
-        """Restore the announced incidents of each hook."""
         if state is None:
             return
         ids = {incident.id for incident in state.open}
@@ -130,7 +129,7 @@ class HookDispatch:
             self._states[name] = replace(hook_state, announced=(hook_state.announced - ids) | announced)
 
     def store(self) -> None:
-        """Store the state for the next run; an undelivered message does not count as announced."""
+        """Store the state for the next run; undelivered messages do not count as announced."""
         if self._newest is None:
             return
         monitor, now = self._newest.monitor, self._newest.changes.now
@@ -146,7 +145,7 @@ class HookDispatch:
                 )
                 for incident in monitor.incidents.open
             }
-            # A hook with an undelivered message about the end has delivered the opening.
+            # A hook with an undelivered end has delivered the opening.
             announced |= {id_: frozenset(name for name, ids in unsent.items() if id_ in ids) for id_ in self._resolved}
             state = monitor.alert_state(profile, announced, self._resolved.values(), self._runner.failing(), now)
             self._alerts.keep(profile, state, now)

@@ -1,6 +1,6 @@
 """Monitoring without a screen: a loop over a session's outcomes and the seconds between.
 
-The loop records updates, and ends at a deadline or a signal. Commands consume the updates.
+The loop records updates, and ends at a deadline or a signal.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ if TYPE_CHECKING:
 
 _TICK_S = 1.0
 _REFUSALS = 2
-"""Refusals without a listing between that count as final: the poller tries again after 30 s."""
+"""Refusals in a row that count as final: the poller tries again after 30 s."""
 
 
 class MonitorUpdate(NamedTuple):
-    """The monitor before and after an outcome, or after a second without an outcome."""
+    """An outcome, or a second without an outcome."""
 
     before: Monitor
     monitor: Monitor
     changes: MonitorChanges
     taken_over: Mapping[SafeText, AlertState | None] = MappingProxyType({})
-    """Profiles whose hooks this process runs from now on, with the alert state of an earlier run."""
+    """Profiles whose hooks this process runs from now on, with an earlier run's state."""
 
     @property
     def has_new_listing(self) -> bool:
-        """Whether the outcome is an accepted, complete listing. Missing rows may still be in quarantine."""
+        """Whether a complete listing was accepted. Missing rows may still be in quarantine."""
         profile = self.changes.profile
         if profile is None:
             return False
@@ -77,11 +77,11 @@ class MonitorUpdate(NamedTuple):
 
 
 Deadline: TypeAlias = "Callable[[Clocks], float]"
-"""Returns the seconds left at a moment; 0 or less at the end."""
+"""Returns the seconds left at a moment; at the end, 0 or less."""
 
 
 def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
-    """Return the deadline after a time or at a moment, whichever comes first; without both, there is no end."""
+    """Return the deadline after a time or at a moment, whichever is first; without both, never."""
     ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
     ends_ms = math.inf if until is None else until.timestamp() * 1000
     return lambda now: min(ends_s - now.monotonic, (ends_ms - now.wall) / 1000)
@@ -92,7 +92,7 @@ def _never(_now: Clocks) -> float:
 
 
 class StateFiles:
-    """Acknowledgements, silences, and an earlier run's alerts on disk. Any process may change the files."""
+    """Acknowledgements, silences and alerts on disk, which any process may change."""
 
     def __init__(self, profiles: Profiles, warn: Callable[[str], None], alerts: AlertFiles | None = None) -> None:
         path = state_file("acknowledged")
@@ -103,7 +103,7 @@ class StateFiles:
         self._alerts = alerts
 
     async def newest(self, monitor: Monitor, now: Clocks) -> tuple[Monitor, Mapping[SafeText, AlertState | None]]:
-        """Return a monitor with the changes on disk since the last call, and the alerts taken over."""
+        """Return a monitor with the latest changes on disk, and the alerts taken over."""
         acks, silences, taken_over = await asyncio.to_thread(self._read, now)  # the disk may be slow
         if acks is not None:
             monitor = replace(monitor, acks=acks)
@@ -119,7 +119,7 @@ class StateFiles:
         return self._acks.changed(), self._silences.changed(), taken_over
 
     def end(self, keys: Iterable[ServerKey]) -> None:
-        """Save the end of acknowledgements."""
+        """Save ended acknowledgements."""
         self._file.keep(dict.fromkeys(keys))
 
     def close(self) -> None:
@@ -135,11 +135,11 @@ class Monitoring(NamedTuple):
     pasts: Mapping[SafeText, Past]
     poll_log: PollLog
     warn: Callable[[str], None]
-    """Reports a problem outside the polls, on standard error and in the log; any thread may call this."""
+    """Reports a problem outside the polls on standard error and in the log, from any thread."""
 
     @property
     def polled(self) -> str:
-        """The polled servers and the intervals, for people."""
+        """The polled servers and intervals, for people."""
         parts = [
             f"{target.host} every {target.poller.interval.total_seconds():g} s (profile {target.profile})"
             for target in self.targets.values()
@@ -156,9 +156,9 @@ async def monitoring(
     *,
     is_recorded: bool = True,
 ) -> AsyncIterator[Monitoring]:
-    """Poll and record profiles, yield targets and updates, and close both at the end.
+    """Poll and record profiles; yield targets and updates.
 
-    With `alerts`, the monitor continues the alerts of an earlier run.
+    `alerts` continue an earlier run.
     """
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
@@ -194,9 +194,9 @@ async def updates(
     saved: StateFiles | None = None,
     runtime: Runtime | None = None,
 ) -> AsyncGenerator[MonitorUpdate, None]:
-    """Yield an update for each outcome and for each second, until the deadline.
+    """Yield an update for each outcome and each second, until the deadline.
 
-    The session's context must be entered. The monitor keeps no event log, which would grow unread.
+    The session must be entered. The monitor keeps no event log, which would grow unread.
     """
     runtime = runtime or Runtime()
     ready = asyncio.Event()
@@ -215,7 +215,7 @@ async def updates(
             await runtime.wait(ready, max(min(tick_at - now.monotonic, left), 0.0))
             now = runtime.clocks()
             intervals = {profile: target.poller.schedule.interval for profile, target in session.targets.items()}
-            before = monitor.with_intervals(intervals)  # the intervals decide when a profile is blind
+            before = monitor.with_intervals(intervals)  # the intervals decide blindness
             if pending.done():
                 profile, outcome = pending.result()
                 taken_over: Mapping[SafeText, AlertState | None] = {}
@@ -249,16 +249,16 @@ async def _recorded(
 
 @dataclass(slots=True)
 class Refusals:
-    """Counts refusals of each profile's key (401 or 403) since the last listing."""
+    """Counts refusals (401 or 403) of each profile's key since the last listing."""
 
     targets: Mapping[SafeText, Target]
     _counts: dict[SafeText, int] = field(default_factory=dict)
 
     def check(self, update: MonitorUpdate) -> None:
-        """Count the outcome of an update.
+        """Count an outcome.
 
         Raises:
-            StopError: if the keys of all profiles stay refused.
+            StopError: if all profiles' keys stay refused.
         """
         profile = update.changes.profile
         if profile is None:
@@ -273,7 +273,7 @@ class Refusals:
 
 
 def narrate(update: MonitorUpdate) -> None:
-    """Write the events of profiles, such as blindness and the end of blindness, to standard error."""
+    """Write the events of profiles, such as blindness, to standard error."""
     from envwatch.views.events.event_text import event_text
 
     for event in update.changes.events:
@@ -283,7 +283,7 @@ def narrate(update: MonitorUpdate) -> None:
 
 
 def run_until_signalled(main: Callable[[], Coroutine[None, None, int]]) -> int:
-    """Run a coroutine and return the exit code. SIGINT, SIGTERM and SIGHUP cancel the coroutine, with separate codes.
+    """Return a coroutine's exit code. SIGINT, SIGTERM and SIGHUP cancel the coroutine, with separate codes.
 
     An ignored SIGHUP stays ignored, as under nohup.
     """

@@ -1,7 +1,7 @@
 """Signs of life to a dead man's switch and to the service manager.
 
-A dead man's switch is an outside service. envwatch tells the service once a minute that envwatch sees, or once that
-envwatch does not. Each fetch is a task, so a hanging service delays no poll.
+A dead man's switch is an outside service. envwatch reports once a minute that envwatch sees, or once that envwatch does
+not. A fetch is a task: a hanging service delays no poll.
 """
 
 from __future__ import annotations
@@ -36,15 +36,13 @@ _EVERY_S: Final = limits.PING_EVERY.total_seconds()
 class DeadMansSwitch:
     """An address, the profiles with the address, and the state of fetches.
 
-    An unseen profile counts as a failure of all profiles of the address.
+    An unseen profile is a failure of all profiles of the address.
     """
 
     ping: WebService
     names: Sequence[SafeText]
-    """Names under which the profiles are watched."""
     fetched_at: MonotonicS = MonotonicS(-inf)  # noqa: RUF009 - a number
     task: asyncio.Task[None] | None = None
-    """The newest fetch."""
     has_told_failure: bool = False
     """Whether the service knows of the present failure."""
     is_broken: bool = False
@@ -53,8 +51,8 @@ class DeadMansSwitch:
     def take(self, update: MonitorUpdate, warn: Callable[[str], None], *, has_failing_hooks: bool = False) -> None:
         """Start the fetch for an update; never waits.
 
-        `warn` is called with a line at a streak's first failure, and when fetches work again. A hook that has failed
-        for too long counts as a failure.
+        `warn` is called with a line at a streak's first failure, and when fetches work again. `has_failing_hooks`
+        counts as a failure.
         """
         now = update.changes.now
         if (self.task is not None and not self.task.done()) or now.monotonic - self.fetched_at < _EVERY_S:
@@ -86,19 +84,18 @@ class DeadMansSwitch:
 
 
 def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
-    """Return whether a profile cannot be seen. After a sleep of this machine, a poll must have failed."""
+    """Return whether a profile cannot be seen; after this machine's sleep, only if a poll has failed."""
     profile_state = update.monitor.fleet.by_profile[name]
     is_awake = profile_state.unseen_since is None or profile_state.failures > 0
     return is_awake and not update.monitor.sees(name, update.changes.now)
 
 
 def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:
-    """Return whether every profile had a listing. Before, nothing is known of environments."""
     return all(update.monitor.fleet.by_profile[name].listed is not None for name in names)
 
 
 def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
-    """Return the profiles' switches, a switch for each address.
+    """Return a switch for each address of the profiles.
 
     Raises:
         StopError: if a switch cannot be used.
@@ -123,7 +120,7 @@ def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
 async def pinging(
     switches: Sequence[DeadMansSwitch], warn: Callable[[str], None], failing: Callable[[], Sized] = tuple
 ) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
-    """Fetch during the context, and yield a function that takes each update.
+    """Yield a function that takes each update, and fetches during the context.
 
     `failing` returns the hooks that have failed for too long. See `DeadMansSwitch.take` for `warn`.
     """
@@ -139,10 +136,9 @@ async def pinging(
 
 
 class ServiceManager:
-    """The service manager of sd_notify(3); without a manager, nothing happens.
+    """The service manager of sd_notify(3), if any.
 
-    The process reports readiness, listings and the end. Only complete listings feed the watchdog: the manager restarts
-    a live process that sees nothing.
+    Only complete listings feed the watchdog: the manager restarts a live process that sees nothing.
 
     Args:
         address: path of a datagram socket, or an abstract name after `@`; empty for none.
@@ -155,7 +151,7 @@ class ServiceManager:
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Self:
-        """Return the manager that the variables name, and remove the variables, which child processes must not get."""
+        """Return the manager that the variables name, and hide the variables from child processes."""
         address = environ.pop("NOTIFY_SOCKET", "")
         interval, process = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         is_meant = process in {"", str(os.getpid())}
@@ -175,7 +171,6 @@ class ServiceManager:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Report that the process is about to end."""
         self._send("STOPPING=1")
 
     def _send(self, state: str) -> None:

@@ -1,7 +1,6 @@
-"""The server of `envwatch serve`. The plan checks options and files; the service answers viewers during the polls.
+"""The server of `envwatch serve`: the plan checks options and files, the service answers viewers.
 
-Only the plan works without the packages of the extra `serve`. The endpoints belong to the server's thread, and every
-change is a call in that thread.
+Only the plan works without the extra `serve`. Every change of an endpoint is a call in the server's thread.
 """
 
 from __future__ import annotations
@@ -41,11 +40,10 @@ if TYPE_CHECKING:
 
 
 _TOKENS: Final = "serve-tokens"
-"""The default file of tokens, next to the configuration file."""
 
 
 def new_token(options: Options) -> int:
-    """Add a token to the file of tokens, print the token, and return the exit code."""
+    """Add and print a token; return the exit code."""
     settings = all_settings_for(options)
     paths = {_tokens_path(each, options) for each in settings}
     if len(paths) > 1:
@@ -78,7 +76,7 @@ class Plan:
 
     @staticmethod
     def check(options: Options) -> None:
-        """Stop if a package is missing, or options contradict; needs no settings."""
+        """Stop if a package is missing or options contradict; needs no settings."""
         if any(find_spec(package) is None for package in ("starlette", "uvicorn", "httptools")):
             how = "install envwatch with its extra `serve`, such as `uv tool install '.[serve]'`"
             raise StopError(Exit.USAGE, f"`envwatch serve` needs more packages: {how}")
@@ -129,7 +127,7 @@ class Plan:
 
     @property
     def left_out(self) -> list[str]:
-        """A line for people about each profile whose settings hide environments from viewers."""
+        """A line for each profile whose settings hide environments from viewers."""
         filters = {each.profile: {"source": each.source, "user": each.user} for each in self.settings.values()}
         alone = {
             profile: " and ".join(f"{name} = {value}" for name, value in values.items() if value is not None)
@@ -145,11 +143,11 @@ class Plan:
 
 
 _COUNTED_EVERY_S: Final = 3_600.0
-"""Seconds between two lines in the log about the answers."""
+"""Seconds between lines about answers in the log."""
 
 
 class Service:
-    """The server and the profiles' endpoints. `warn` is called from any thread with a line about a problem."""
+    """The server and the profiles' endpoints. `warn` is called from any thread with a line."""
 
     def __init__(self, plan: Plan, warn: Callable[[str], None], log: PollLog) -> None:
         from envwatch.serving.app import ServingApp
@@ -162,7 +160,7 @@ class Service:
         machine = socket.gethostname().partition(".")[0]
         self._names = {name: clean(settings.serve_name or machine) for name, settings in plan.settings.items()}
         self._polls: PollCounts | None = None
-        """None without the extra `metrics`: then there is no series."""
+        """None without the extra `metrics`."""
         self._newest: tuple[Monitor, PollCounts, Mapping[SafeText, bool]] | None = None
         if find_spec("prometheus_client") is not None:
             from envwatch.metrics.exposition import PollCounts
@@ -221,7 +219,7 @@ class Service:
                     self._server.call(partial(self._take_certificate, tls))
 
     def _series(self, accept: str) -> tuple[bytes, str]:
-        """Return body and content type of the newest update's metrics; empty before the first update."""
+        """Return body and content type of the metrics; empty before the first update."""
         from envwatch.metrics.exposition import exposition
 
         if self._newest is None:
@@ -253,7 +251,7 @@ class Service:
 
 @asynccontextmanager
 async def serving(plan: Plan, warn: Callable[[str], None], log: PollLog) -> AsyncIterator[Service]:
-    """Serve during the context; see `Service`."""
+    """Serve during the context."""
     service = Service(plan, warn, log)
     service.start()
     try:

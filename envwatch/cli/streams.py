@@ -1,8 +1,8 @@
 """Complete writes to standard output and standard error.
 
-* `ProgressLine` rewrites a line of progress on standard error, if that is a terminal.
-* `LineWriter` writes each line to standard output at once; a slow reader does not block the loop.
-* `standard_error_to` passes lines on standard error to a function while the dashboard has the terminal.
+* `ProgressLine` rewrites a line of progress on a terminal's standard error.
+* `LineWriter` writes lines at once, without blocking the loop.
+* `standard_error_to` passes standard error to a function during the dashboard.
 
 Every command imports this module, so asyncio, logging and threading are imported late.
 """
@@ -35,7 +35,7 @@ def is_utf8(stream: TextIO) -> bool:
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Return whether a stream is a terminal with colours, and NO_COLOR is not set."""
+    """Return whether a stream is a terminal with colours, without NO_COLOR."""
     terminal = os.environ.get("TERM", "")
     is_plain = terminal in {"", "dumb"} or terminal.startswith("vt")
     return stream.isatty() and not is_plain and not os.environ.get("NO_COLOR")
@@ -57,20 +57,20 @@ def write(data: bytes | bytearray) -> None:
     """Write all data to standard output.
 
     Raises:
-        StopError: if writing fails; without a message if the reader has closed the pipe.
+        StopError: if writing fails; without a message if the reader has left.
     """
     with output_errors():
         _write(stdout().fileno(), data)
 
 
 def write_text(text: str) -> None:
-    """Write a text to standard output; characters outside the encoding are escaped. See `write`."""
+    """Write a text as `write` does; characters outside the encoding are escaped."""
     write(text.encode(stdout().encoding, "backslashreplace"))
 
 
 @contextmanager
 def output_errors() -> Iterator[None]:
-    """Turn an error of writing to standard output into `StopError`; see `write`."""
+    """Turn errors of writing to standard output into `StopError`; see `write`."""
     try:
         yield
     except BrokenPipeError:
@@ -80,7 +80,7 @@ def output_errors() -> Iterator[None]:
 
 
 def write_all(pieces: Iterable[bytes]) -> None:
-    """Write pieces to standard output in chunks; see `write`."""
+    """Write pieces in chunks; see `write`."""
     chunk = bytearray()
     for piece in pieces:
         chunk += piece
@@ -91,7 +91,7 @@ def write_all(pieces: Iterable[bytes]) -> None:
 
 
 def print_error(line: str, end: str = "\n") -> None:
-    """Write a redacted line to standard error, and ignore errors of writing."""
+    """Write a redacted line to standard error; ignore errors."""
     stderr = sys.__stderr__
     if stderr is None:
         return
@@ -100,7 +100,7 @@ def print_error(line: str, end: str = "\n") -> None:
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:
-    """Write all data, however slow the reader.
+    """Write all data.
 
     `sys.stdout.buffer` is unsuitable: under PYTHONUNBUFFERED a write may be partial, without an error.
     """
@@ -114,13 +114,12 @@ def _write(descriptor: int, data: bytes | bytearray) -> None:
 
 _EVERY_S: Final = 1.0
 _USUAL_COLUMNS: Final = 80
-"""For a terminal of unknown size."""
 
 
 class ProgressLine:
-    """A line on standard error that is erased at the end of a context.
+    """A line on standard error, erased at the end of a context.
 
-    The line is rewritten at most once a second. A carriage return and blanks work in any terminal.
+    The line is rewritten at most once a second, with a carriage return and blanks for any terminal.
 
     Args:
         after_s: seconds before the first line, because most waits are shorter.
@@ -129,14 +128,14 @@ class ProgressLine:
     def __init__(self, after_s: float = 0.0) -> None:
         self._shown_at = time.monotonic() + after_s - _EVERY_S
         self._width = 0
-        """Cells of the line; set before the line is written."""
+        """Cells; set before the line is written."""
 
     def __enter__(self) -> Self:
         return self
 
     @property
     def is_due(self) -> bool:
-        """Whether standard error is a terminal, and a second has passed since the last text."""
+        """Whether a terminal exists, and a second has passed since the last text."""
         stream = sys.__stderr__
         return stream is not None and stream.isatty() and time.monotonic() - self._shown_at >= _EVERY_S
 
@@ -152,7 +151,7 @@ class ProgressLine:
         print_error(f"\r{fitted(line, max(self._width, min(before, width)))}", end="")
 
     def erase(self) -> None:
-        """Erase the line; a signal handler may call this method."""
+        """Erase the line; may run in a signal handler."""
         if self._width:
             print_error(f"\r{' ' * self._width}\r", end="")
             self._width = 0
@@ -162,15 +161,15 @@ class ProgressLine:
 
 
 _MOST_WAITING: Final = 4 << 20
-"""Bytes that may wait before `write` waits for the reader."""
+"""Waiting bytes from which `write` waits for the reader."""
 _TERMINAL_PIECE: Final = 256
-"""Bytes: a ready terminal may have little room."""
+"""A ready terminal may have little room."""
 
 
 class LineWriter:
-    """Writes lines to an open descriptor, each at once.
+    """Writes lines to an open descriptor at once.
 
-    Lines wait in memory for a slow reader. The descriptor is shared with processes and cannot be made non-blocking. A
+    Lines wait in memory for a slow reader. The descriptor is shared with processes, so it cannot be non-blocking; a
     ready descriptor takes small pieces without blocking.
     """
 
@@ -188,7 +187,7 @@ class LineWriter:
         """Write lines; wait while more than `_MOST_WAITING` bytes wait.
 
         Raises:
-            StopError: if writing fails; without a message if the reader has left.
+            StopError: as `write`.
         """
         for line in lines:
             self._rest += line
@@ -199,11 +198,11 @@ class LineWriter:
         self.check()
 
     async def finish(self) -> None:
-        """Wait until the reader has taken everything; raises as `write` does."""
+        """Wait until the reader has taken everything; raises as `write`."""
         await self._drained(0)
 
     def check(self) -> None:
-        """Raise as `write` does if the reader has left, or an earlier piece failed."""
+        """Raise as `write` if the reader has left, or an earlier piece failed."""
         if self._state(0) & (select.POLLERR | select.POLLHUP):
             self._error = self._error or BrokenPipeError()
         self._raise()
@@ -222,7 +221,6 @@ class LineWriter:
         self._raise()
 
     def _flush(self) -> None:
-        """Write as much as the descriptor takes now, and the rest when the descriptor is ready."""
         try:
             while self._rest and self._state(select.POLLOUT):
                 written = os.write(self._descriptor, self._rest[: self._piece])
@@ -236,7 +234,6 @@ class LineWriter:
         self._wait_for_reader(needed=bool(self._rest))
 
     def _state(self, events: int) -> int:
-        """Return the descriptor's present poll events."""
         poll = select.poll()
         poll.register(self._descriptor, events)
         return sum(state for _, state in poll.poll(0))
@@ -263,16 +260,15 @@ LONGEST_LINE: Final = 1_000
 """Characters, as in the log; a longer line is passed on in parts."""
 
 _PATIENCE_S: Final = 0.3
-"""Seconds to wait for the last lines: a child process may keep the pipe open after this process."""
+"""Seconds for the last lines: a child process may keep the pipe open."""
 
 
 @contextmanager
 def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
-    """Pass lines on standard error to a function, in a separate thread; blank lines are dropped.
+    """Pass lines on standard error to a function, in a thread; blank lines are dropped.
 
-    The context replaces file descriptor 2, because a line would be drawn over the screen. asyncio's debug mode,
-    logging, warnings, C libraries and child processes write such lines. `sys.__stderr__` stays the terminal, for the
-    screen and `print_error`.
+    The context replaces file descriptor 2: lines of asyncio, logging, warnings, C libraries and child processes would
+    be drawn over the screen. `sys.__stderr__` stays the terminal, for the screen and `print_error`.
     """
     import threading
 
@@ -301,7 +297,7 @@ def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def _logging_to_standard_error() -> Iterator[None]:
-    """Let logging and warnings write to the present `sys.stderr`: Textual's replacement drops everything."""
+    """Send logging and warnings to the present `sys.stderr`: Textual's replacement drops everything."""
     import logging
 
     handler = logging.StreamHandler(sys.stderr)

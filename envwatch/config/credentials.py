@@ -1,20 +1,19 @@
 """The API key and the server's address: candidates and order. Only reads.
 
-Keys are `SecretStr`s, and no message contains a key. `network_settings` decides which addresses are allowed. The first
-candidate with a key counts:
+Keys are `SecretStr`s, and no message contains a key. The first candidate with a key counts:
 
 1. `LETTA_API_KEY`
 2. the profile's variable or file (`api_key_env`, `api_key_file`)
 3. the system's keyring, if the package `keyring` is installed
 4. the login of the Letta CLI
-5. the person at the terminal, if any; not if the file has profiles and none is chosen
+5. the person at the terminal; not if the file has profiles and none is chosen
 
-The user chooses the address: `LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate, as
-in Letta's tools. So the key in `LETTA_API_KEY` goes to whichever address is configured. Three limits:
+`LETTA_BASE_URL`, else the configured `base_url`, holds for a key from any candidate, as in Letta's tools. So the key in
+`LETTA_API_KEY` goes to whichever address is configured. Three limits:
 
-* A profile on the command line goes before the variables, with the key and the address that the profile names.
-* A key that a profile names never goes to `LETTA_BASE_URL`, except the key in `LETTA_API_KEY`: only to the configured
-  `base_url`, or else to Letta's server.
+* If the command line names a profile, the profile's key and address go before the variables.
+* A profile's key, except in `LETTA_API_KEY`, never goes to `LETTA_BASE_URL`: only to the configured `base_url`, or else
+  to Letta's server.
 * The address in the CLI's settings holds only for the key next to this address.
 """
 
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
 
 BASE_URL: Final = "LETTA_BASE_URL"
-"""A variable of Letta's SDK and CLI; the CLI's settings use the same name."""
+"""A variable of Letta's SDK and CLI; also a name in the CLI's settings."""
 
 LETTA_CLOUD: Final = "https://api.letta.com"
 
@@ -61,7 +60,7 @@ LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
 
 KEYRING_SERVICE: Final = "letta"
 KEYRING_USER: Final = "api-key"
-"""Service and user in the system's keyring; the profile's name as the user goes first."""
+"""The profile's name as the user goes first."""
 
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
@@ -89,9 +88,9 @@ _GET_ONE_OF_ITS_OWN: Final = (
 
 
 class CredentialsError(ValueError):
-    """No usable key or address; the message says what to do, and never contains the key.
+    """No usable key or address; the message says what to do, without the key.
 
-    `problem` is the cause, and `remedy` the fix, if `problem` does not say the fix.
+    `problem` is the cause. `remedy` is the fix, if `problem` does not say the fix.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -110,10 +109,9 @@ class Credentials:
 
     key: SecretStr
     base_url: str = ""
-    """Checked by `checked_base_url`. In a candidate: the unchecked address next to the key, for this key alone; may be
-    empty."""
+    """Checked. In a candidate: the unchecked address next to the key, for this key alone, or empty."""
     origin: str
-    """The key's place, for people; never the key."""
+    """For people; never the key."""
     base_url_origin: str = "default"
     """For people."""
     file: Path | None = None
@@ -122,11 +120,11 @@ class Credentials:
 
 
 _Address: TypeAlias = tuple[str, str]
-"""An unchecked address, which may be empty, and the origin."""
+"""An unchecked address, or empty, and the origin."""
 
 _Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address, ...]]"
-"""Finds the key in a place, with the addresses for this key. The first address that is not empty counts; the address
-next to the key comes last."""
+"""Finds the key in a place, with addresses for this key. The first non-empty address counts; the address next to the
+key comes last."""
 
 
 def credentials_of(
@@ -139,10 +137,10 @@ def credentials_of(
 ) -> Credentials:
     """Return a profile's key and address.
 
-    Logins expire by the local wall clock `now_ms`, milliseconds since the epoch. `ask` is None without a person to ask.
+    Logins expire by the wall clock `now_ms`, milliseconds since the epoch. `ask` is None without a person.
 
     Raises:
-        CredentialsError: if there is no key, or the first key found cannot be used.
+        CredentialsError: if there is no key, or the first key cannot be used.
     """
     candidates = _candidates(settings, environ, partial(_login, login_file, now_ms), ask)
     found = ((key, addresses) for find, addresses in candidates if (key := find()) is not None)
@@ -164,14 +162,13 @@ def credentials_of(
 
 
 def address_without_key(settings: Settings, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the unchecked address of a profile without a known key, and the origin for people."""
+    """Return the unchecked address of a profile without a key, and the origin for people."""
     variable, configured = _addresses(settings, environ)
     candidates = (configured,) if settings.is_one_of_several else (variable, configured)
     return next(((base_url, origin) for base_url, origin in candidates if base_url), (LETTA_CLOUD, "default"))
 
 
 def _addresses(settings: Settings, environ: Mapping[str, str]) -> tuple[_Address, _Address]:
-    """Return the variable's address and the configured address; either may be empty."""
     variable = environ.get(BASE_URL, "").strip(), BASE_URL
     return variable, (settings.base_url, settings.origin("base_url"))
 
@@ -182,7 +179,6 @@ def _candidates(
     login: Callable[[], Credentials | None],
     ask: Callable[[], str] | None,
 ) -> list[_Candidate]:
-    """Return a profile's candidates for the key, in the module's order."""
     variable, configured = _addresses(settings, environ)
     has_own_key = not settings.own.isdisjoint(ALTERNATIVES["key"])
     has_first_address = settings.is_by_option and "base_url" in settings.own
@@ -193,7 +189,7 @@ def _candidates(
     in_profile = partial(_key_of_profile, settings, environ)
     in_keyring = partial(_key_in_keyring, settings.profile)
     if settings.is_one_of_several:
-        # Only the profile's key and address: any further key or address would go to the servers of all profiles.
+        # Any further key or address would go to the servers of all profiles.
         return [(in_profile, (configured,)), (in_keyring, (configured,))]
     can_ask = ask is not None and unchosen_profiles(settings) is None
     table: list[_Candidate] = [
@@ -207,8 +203,7 @@ def _candidates(
 
 
 def unchosen_profiles(settings: Settings) -> CredentialsError | None:
-    """Return an error with the file's profiles and the ways to choose; None if a profile is chosen, or there is none.
-    """
+    """Return an error with the file's profiles and the ways to choose, if a choice is missing."""
     document = settings.document
     if document is None or settings.origin("profile") != DEFAULT or settings.profile in document.config.profiles:
         return None
@@ -233,7 +228,7 @@ def mistake_in_file(path: Path) -> str | None:
 
 
 def typed_key() -> str:
-    """Ask for the key at the terminal without an echo; empty if none is given."""
+    """Return the key typed at the terminal without an echo, or empty."""
     with _echo_restored():
         try:
             return getpass.getpass("API key (not shown, and not kept): ")
@@ -244,14 +239,14 @@ def typed_key() -> str:
 
 @contextmanager
 def _echo_restored() -> Iterator[None]:
-    """Let a fatal signal unwind the stack first, so that the terminal echoes again."""
+    """Let a fatal signal unwind the stack, so that the terminal echoes again."""
 
     def end(number: int, _: object) -> NoReturn:
         sys.exit(128 + number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # a parent such as nohup ignores SIGHUP
+        if handler is not signal.SIG_IGN:  # nohup's parent ignores SIGHUP
             signal.signal(number, end)
     try:
         yield
@@ -267,14 +262,13 @@ def _check(credentials: Credentials) -> None:
 
 
 def _key_of(text: str, origin: str) -> Credentials | None:
-    """Return a key without surrounding blanks, None if nothing is left."""
     return Credentials(key=SecretStr(text.strip()), origin=origin) if text.strip() else None
 
 
 def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentials | None:
-    """Return the key in the place that the profile names, None if none is named.
+    """Return the key in the place that the profile names, if any.
 
-    A named place without a key is an error: a different key would be a surprise.
+    An empty place is an error: a different key would be a surprise.
     """
     variable = settings.api_key_env
     if variable is None:
@@ -287,7 +281,7 @@ def _key_of_profile(settings: Settings, environ: Mapping[str, str]) -> Credentia
 
 
 def _key_in_file(path: Path) -> Credentials:
-    """Return the key in a file that belongs to this user and that no further user can read."""
+    """Return the key in a file that only this user can read."""
     name = clean(str(path))
     try:
         descriptor = open_regular(path)
@@ -310,7 +304,7 @@ def _key_in_file(path: Path) -> Credentials:
 
 
 def _key_in_keyring(*users: str) -> Credentials | None:
-    """Return the first key of `users` in the system's keyring; None without a key or a working keyring."""
+    """Return the first key of `users` in the system's keyring. A broken keyring counts as absent."""
     try:
         keyring = importlib.import_module("keyring")
         for user in users:
@@ -323,9 +317,9 @@ def _key_in_keyring(*users: str) -> Credentials | None:
 
 
 def _login(path: Path, now_ms: float) -> Credentials | None:
-    """Return the key in the Letta CLI's login, None if there is none.
+    """Return the key in the Letta CLI's login, if any.
 
-    An expired login is an error: only `letta` may renew the login.
+    An expired login is an error: only `letta` may renew logins.
     """
     try:
         content = read_regular(path.expanduser(), limit=SETTINGS_BYTES)

@@ -1,7 +1,6 @@
-"""The output of `envwatch config`: values with origins, mistakes of the file, and a new file.
+"""The output of `envwatch config`: values with origins, mistakes, and a new file.
 
-Returns text, without the key. The new file comes from the schema: every setting with meaning and example, commented
-out.
+The output never has the key. The new file is made from the schema, commented out.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def settings_table(settings: Settings, credentials: Credentials | str, path: Pat
 def mistakes_in(
     document: Document, found: Iterable[SafeText], outside: Callable[[Settings], Iterator[str]]
 ) -> tuple[SafeText, ...]:
-    """Return a line for each mistake of a configuration file, in the file's order.
+    """Return a line for each mistake, in the file's order.
 
     `outside` yields the mistakes of a profile's settings beyond the file.
     """
@@ -77,7 +76,7 @@ def mistakes_in(
 
 
 def checked_text(document: Document, environ: Mapping[str, str]) -> SafeText:
-    """Return a summary of a file without mistakes: the checked sections and variables."""
+    """Return a summary of the checked sections and variables."""
     config = document.config
     sections = (config, *config.profiles.values())
     settings = sum(len(section.model_fields_set & {*SETTINGS, "default_profile"}) for section in sections)
@@ -162,5 +161,5 @@ def _lines(examples: Mapping[str, str]) -> Iterator[str]:
 
 
 def setting_docs() -> Mapping[str, str]:
-    """Return the help of every setting and of the file's further keys, in a line each."""
+    """Return the help of every setting, in a line each."""
     return {name: " ".join(text.split()) for name, text in field_docs(ProfileSettings, Limits, Config).items()}

@@ -1,7 +1,6 @@
 """The hooks of the configuration file: settings, mistakes, rules and deliveries.
 
-`HookSettings` declares each setting once, for schema, messages and runner. Only variables are read. No message repeats
-a value, which may be a misplaced key.
+`HookSettings` declares each setting once. No message repeats a value, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ if TYPE_CHECKING:
     from envwatch.hooks.webhook import WebService
 
 INCIDENT: Final = "incident"
-"""The word for incidents, among the kinds of events."""
+"""The word for incidents, among kinds of events."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     word_of(Event(kind=kind, at=ServerMs(0))): kind
     for kind in Kind
     if kind not in {Kind.TOGETHER, Kind.WHILE_BLIND, Kind.NOTICE}
 }
-"""Kinds of events that may fire a hook, by the words of `watch`. Each member of a group counts separately."""
+"""By the words of `watch`. Each member of a group counts separately."""
 
 _SECRET_PART: Final = 12
 """Characters from which a part of an address counts as a secret."""
@@ -61,7 +60,6 @@ def _kinds(raw: object) -> tuple[str, ...]:
 
 
 def _apprise_urls(raw: object) -> tuple[SecretStr, ...]:
-    """Read addresses of apprise, which itself judges the services."""
     urls = raw if isinstance(raw, list) and len(raw) <= _APPRISE_URLS else []
     if urls and all(isinstance(url, str) and url.isprintable() and "://" in url for url in urls):
         return tuple(map(SecretStr, urls))
@@ -89,7 +87,7 @@ class HookSettings(BaseModel):
     on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
     """Kinds of events; `incident`, the default, when an incident opens and when it resolves."""
     filter: Annotated[str, QUERY] = ""
-    """Only matching environments, in addition to the alert policy; a query as in the filter box."""
+    """Only matching environments, in addition to the alert policy, as in the filter box."""
     after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """How long the event must have held; a loss at least `alert_after`."""
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
@@ -99,20 +97,20 @@ class HookSettings(BaseModel):
     url: Annotated[SecretStr | None, SECRET_URL] = None
     """The web service that gets a CloudEvent: https, or http to this machine."""
     url_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable with the web service's address, if the address is a secret."""
+    """The environment variable with the address, if the address is a secret."""
     key_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable with PagerDuty's routing key, or with a bearer token for a web service."""
+    """The environment variable with PagerDuty's routing key, or with a bearer token."""
     format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
-    """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
+    """A CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
     apprise: Annotated[tuple[SecretStr, ...], _APPRISE] = ()
-    """Addresses of services that the package apprise knows; envwatch's extra `apprise` installs the package."""
+    """Addresses of services that the package apprise knows (extra `apprise` of envwatch)."""
 
     def numbered(self, number: int) -> HookSettings:
-        """Return the hook with a clean name; by default, the name is the number in the file, from 1."""
+        """Return the hook with a clean name, by default the number in the file, from 1."""
         return self.model_copy(update={"name": clean(self.name or str(number))})
 
     def rule(self, profile: SafeText) -> HookRule:
-        """Return the hook's rule; `profile` is the name of a single profile."""
+        """Return the hook's rule; `profile` is a single profile's name."""
         rule = HookRule(
             kinds=frozenset(KINDS[word] for word in self.on if word != INCIDENT),
             has_incidents=INCIDENT in self.on,
@@ -123,7 +121,7 @@ class HookSettings(BaseModel):
 
     @property
     def target(self) -> str:
-        """The receiver for people, without secret parts of an address."""
+        """The receiver for people, without secrets."""
         if self.command:
             return " ".join(self.command)
         if self.apprise:
@@ -136,12 +134,11 @@ class HookSettings(BaseModel):
 
     @property
     def secret_variables(self) -> tuple[str, ...]:
-        """The hook's variables with secrets."""
         return tuple(filter(None, (self.url_env, self.key_env)))
 
 
 def mistakes_between_hooks(tables: object) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the mistakes in the tables of hooks that no single value shows, each with the key."""
+    """Yield the mistakes that no single value shows, with the key."""
     names: set[str] = set()
     for index, table in enumerate(tables if isinstance(tables, list) else ()):
         if not isinstance(table, dict):
@@ -187,7 +184,7 @@ def deliveries_of(
     `key_variables` hold API keys. Commands get neither these variables nor the secret variables of hooks.
 
     Raises:
-        SettingsError: for the first hook without a needed variable or package, or with an unusable address.
+        SettingsError: for the first hook without a variable or package, or with an unusable address.
     """
     hooks = tuple(hooks)
     hidden = {*key_variables, *(name for hook in hooks for name in hook.secret_variables)}
@@ -229,7 +226,7 @@ def _delivery_of(hook: HookSettings, environ: Mapping[str, str], child_environ: 
 
 
 def ping_of(address: SecretStr | None, variable: str | None, environ: Mapping[str, str]) -> WebService | None:
-    """Return the dead man's switch of `ping_url` or `ping_url_env`; the redactor learns the address.
+    """Return the dead man's switch, if any; the redactor learns the address.
 
     Raises:
         SettingsError: if the variable is not set, or the address cannot be used.
@@ -256,7 +253,6 @@ def _variable(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _learn(path: str) -> None:
-    """Let the redactor learn an address's password and all parts from `_SECRET_PART` characters."""
     user, _, _ = path.partition("/")[0].rpartition("@")
     redactor().learn(user.partition(":")[2])
     for separator in "?&=@:":

@@ -1,7 +1,6 @@
 """The settings in force: defaults, overridden by remembered values, then file, variables and options.
 
-Each value has an origin. The schema is imported only if there is a file or a variable to check. Also reads the expected
-names in `expect_file`.
+The schema is imported only if there is a file or a variable to check. Also reads the names in `expect_file`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ PREFIX: Final = "ENVWATCH_"
 CONFIG: Final = "ENVWATCH_CONFIG"
 PROFILE: Final = "ENVWATCH_PROFILE"
 ROW: Final = "ENVWATCH_ID"
-"""Variables. Each profile setting has a variable too: the prefix, and the name in capitals."""
+"""Each profile setting has a variable too: the prefix, and the name in capitals."""
 
 DEFAULT_PROFILE: Final = "default"
 """The profile if none is named; need not be in the file."""
@@ -38,7 +37,7 @@ DEFAULT: Final = clean("default")
 _PROFILE_OPTION: Final = clean("--profile")
 
 _COMMENT: Final = re.compile(r"(?:^|\s)#.*", re.DOTALL)
-"""A comment in `expect_file`; a # within a word is part of the name."""
+"""In `expect_file`; a # within a word is part of the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,26 +46,24 @@ class Settings(ProfileSettings):
 
     profile: str = DEFAULT_PROFILE
     is_one_of_several: bool = False
-    """Whether further profiles are watched at the same time."""
+    """Whether further profiles are watched."""
     own: frozenset[str] = frozenset()
-    """Names of the settings in the profile's section of the file."""
+    """Settings in the profile's section of the file."""
     limits: Limits = field(default_factory=Limits)
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Keys by binding id; the screen checks the ids."""
+    """By binding id; the screen checks the ids."""
     commands: Mapping[str, RowCommand] = field(default_factory=dict)
-    """The user's commands for a row, by name."""
     hooks: tuple[HookSettings, ...] = ()
     """In the file's order."""
     key_variables: frozenset[str] = frozenset()
-    """Names of the variables that any profile of the file names for a key or a dead man's switch."""
+    """Variables that any profile of the file names for a key or a dead man's switch."""
     origins: Mapping[str, SafeText] = field(default_factory=dict)
-    """The origins of values that are not defaults, by name: `keys.` with the id, `commands.` and `hooks.` with the
-    name."""
+    """Origins of values that are not defaults, by name: `keys.` with the id, `commands.` and `hooks.` with the name."""
     document: Document | None = None
 
     @property
     def secret_variables(self) -> frozenset[str]:
-        """Names of all variables with secrets that the file names; the user's commands never get these."""
+        """All variables with secrets that the file names, hidden from the user's commands."""
         return self.key_variables.union(*(hook.secret_variables for hook in self.hooks))
 
     @property
@@ -76,9 +73,7 @@ class Settings(ProfileSettings):
 
     @property
     def profile_in_file(self) -> str:
-        """The profile's name; empty without such a profile in the file, because a second envwatch could not ask for the
-        profile.
-        """
+        """The profile's name; empty if the file has no such profile."""
         return self.profile if self.document and self.profile in self.document.config.profiles else ""
 
     def origin(self, name: str) -> SafeText:
@@ -92,10 +87,10 @@ class Sources:
 
     document: Document | None
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Given command-line options, by name."""
+    """Only given options, by name."""
     environ: Mapping[str, str] = field(default_factory=dict)
     remembered: Mapping[str, Any] = field(default_factory=dict)
-    """Settings saved by the last run."""
+    """Saved by the last run."""
     only: Iterable[str] | None = None
     """Settings to take from file and variables; None for all."""
 
@@ -105,7 +100,7 @@ class Sources:
 
 
 _Layer: TypeAlias = "dict[str, tuple[Any, SafeText]]"
-"""A source's values with origins, by setting."""
+"""Values and origins of a source."""
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
@@ -155,7 +150,7 @@ def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | N
 
 
 def mistakes_in_variables(environ: Mapping[str, str], document: Document | None, path: Path) -> tuple[SafeText, ...]:
-    """Return a line for each variable that cannot be used; a named profile must be in the file."""
+    """Return a line for each unusable variable; a named profile must be in the file."""
     lines: list[SafeText] = []
     try:
         _variable_layer(Sources(document=None, environ=environ))
@@ -175,7 +170,7 @@ def all_settings_of(
     remembered: Mapping[str, Any] | None = None,
     only: Iterable[str] | None = None,
 ) -> list[Settings]:
-    """Return the settings of each named profile in order, never empty. See `Sources`.
+    """Return the settings of each named profile in order, never empty.
 
     Raises:
         ConfigError: if file, variables or options make no sense, alone or together.
@@ -192,7 +187,7 @@ def all_settings_of(
 
 
 def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
-    """Return the settings of a profile that need not be in the file. `origin` is the origin of the profile's name.
+    """Return the settings of a profile, in the file or not. `origin` is the origin of the name.
 
     Raises:
         ConfigError: if variables make no sense.
@@ -229,20 +224,19 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
 
 
 def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
-    """Return the file's settings for all profiles, and for a profile."""
+    """Return the common settings and the profile's settings."""
     document = sources.document
     if document is None:
         return {}, {}
     common = _section_layer(document, sources)
     own = _section_layer(document, sources, "profiles", profile)
     for names in ALTERNATIVES.values():
-        if own.keys() & {*names}:  # an alternative replaces the whole group
+        if own.keys() & {*names}:  # an alternative replaces the group
             common = {name: value for name, value in common.items() if name not in names}
     return common, own
 
 
 def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
-    """Return the settings at the top of the file, or of the profile at `path`."""
     config = document.config
     section = config.profiles.get(path[-1]) if path else config
     names = section.model_fields_set & SETTINGS.keys() if section else ()
@@ -253,7 +247,7 @@ def _section_layer(document: Document, sources: Sources, *path: str) -> _Layer:
 
 
 def _variable_layer(sources: Sources) -> _Layer:
-    """Return the settings in variables; empty variables and variables about a row do not count."""
+    """Return the settings in variables, without empty variables and variables about a row."""
     ignored = {CONFIG, PROFILE}
     if ROW in sources.environ:  # a dashboard or a hook started this process
         from envwatch.views.output.command_context import EVENT_VARIABLES, ROW_VARIABLES  # noqa: PLC0415 - only there
@@ -286,7 +280,7 @@ def _option_layer(sources: Sources) -> _Layer:
 def _profiles(
     option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
 ) -> tuple[list[str], SafeText]:
-    """Return the names of the profiles and the origin; `option` is the value of `--profile`."""
+    """Return the names of the profiles, and the origin."""
     for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, clean(PROFILE))):
         if named is None:
             continue
@@ -329,7 +323,7 @@ def expected_by(settings: Settings) -> tuple[SafeText, ...]:
     """Return a profile's expected names and device ids, without duplicates.
 
     Raises:
-        ConfigError: if the file cannot be used; each line has the place of a mistake.
+        ConfigError: if the file cannot be used, with a line for each mistake.
     """
     names = list(settings.expect)
     if settings.expect_file is not None:

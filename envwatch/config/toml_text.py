@@ -1,7 +1,6 @@
 """The text of a TOML file: the table, the line of each key, and every mistake of syntax.
 
-`tomllib` keeps no positions and stops at the first mistake. Without lines, mistakes are hard to find among 50 profiles.
-Mistakes that come singly are slow to fix.
+`tomllib` keeps no positions and stops at the first mistake.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ if TYPE_CHECKING:
 
 _KEY_PART: Final = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')"""
 _KEY_LINE: Final = re.compile(rf"[ \t]*(\[*)[ \t]*({_KEY_PART}(?:[ \t]*\.[ \t]*{_KEY_PART})*)[ \t]*[\]=]")
-"""The start of a TOML line with a table or a key."""
+"""The start of a line with a table or a key."""
 _BETWEEN: Final = re.compile(r"[ \t\r]*(#.*)?")
-"""A TOML line without a statement."""
+"""A line without a statement."""
 
 _MOST_MISTAKES: Final = 20
-"""Mistakes after which the rest is skipped: the file is no TOML then."""
+"""Beyond, the rest is skipped: the file is no TOML."""
 _MOST_LINES: Final = 200
-"""Most lines from the start of a statement to the mistake."""
+"""Most lines from a statement's start to the mistake."""
 
 
 class TomlText(NamedTuple):
@@ -35,19 +34,19 @@ class TomlText(NamedTuple):
     table: dict[str, Any]
     """Without unreadable statements."""
     lines: Mapping[str, int]
-    """The line of each table and key by full name, except keys in inline tables. The name of an array's table has a
-    number, from 0. Best effort: in a multi-line text, a line like a key counts."""
+    """The line of each table and key by full name, except in inline tables. The name of an array's table has a number,
+    from 0. In a multi-line text, a line like a key counts."""
     mistakes: Sequence[tuple[int, str]]
-    """Line, from 1 (0 for the whole file), and message of each mistake of syntax."""
+    """Line, from 1 (0 for the whole file), and message of each mistake."""
 
 
 def parsed(content: bytes) -> TomlText:
-    """Return a file's content; unreadable statements are noted and left out."""
+    """Return a file's content, without unreadable statements."""
     try:
         text = content.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except UnicodeDecodeError as error:
         return TomlText({}, {}, [(error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8")])
-    # Not `splitlines`: in TOML, U+2028 and similar characters end no line.
+    # Not `splitlines`: in TOML, U+2028 ends no line.
     lines = text.split("\n")
     mistakes: list[tuple[int, str]] = []
     while True:
@@ -97,7 +96,7 @@ def _is_toml(lines: Iterable[str]) -> bool:
 
 
 def _end_of_statement(lines: Sequence[str], start: int) -> int:
-    """Return the line after an unreadable statement; after a table's header, the line after the table's keys."""
+    """Return the line after a statement; after a table's header, the line after the keys."""
     is_header = lines[start - 1].lstrip().startswith("[")
     for number in range(start + 1, len(lines) + 1):
         line = lines[number - 1]
@@ -110,7 +109,7 @@ def _lines_of_keys(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     table = ""
     counts: Counter[str] = Counter()
-    """Tables so far in each array of tables."""
+    """Tables in each array."""
     for number, line in enumerate(text.split("\n"), 1):
         if match := _KEY_LINE.match(line):
             parts = [_unquoted(part) for part in re.findall(_KEY_PART, match[2])]

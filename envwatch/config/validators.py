@@ -1,6 +1,6 @@
 """pydantic's validators of settings: return a value, or raise `ValueError` with the end of a sentence.
 
-A validator's second argument is the type in the JSON schema. No message repeats a value, which may be a misplaced key.
+The second argument is the type in the JSON schema. No message repeats a value, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 _BOOLEANS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
 
 OF_VARIABLES: Final = "variables"
-"""The context of values in variables, which are always text."""
+"""The context of variables, whose values are text."""
 
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def duration_between(low: int, high: int) -> BeforeValidator:
-    """Return a validator of durations from `low` to `high` seconds."""
+    """Read a duration from `low` to `high` seconds."""
     return BeforeValidator(duration(low, high), json_schema_input_type=_duration_input(low, high))
 
 
@@ -41,7 +41,7 @@ def _duration_input(low: int, high: int) -> Any:  # noqa: ANN401 - a type
 
 
 def duration_or_off(low: int, high: int) -> BeforeValidator:
-    """Return a validator of durations from `low` to `high` seconds; false means None."""
+    """Read a duration from `low` to `high` seconds, or false for None."""
     read = duration(low, high)
 
     def read_or_off(raw: object) -> timedelta | None:
@@ -56,7 +56,7 @@ def duration_or_off(low: int, high: int) -> BeforeValidator:
 
 
 def whole_between(low: int, high: int) -> BeforeValidator:
-    """Return a validator of whole numbers from `low` to `high`, inclusive."""
+    """Read a whole number from `low` to `high`, inclusive."""
     return BeforeValidator(whole(low, high), json_schema_input_type=Annotated[int, Field(ge=low, le=high)])
 
 
@@ -65,7 +65,7 @@ def _enumerated(words: Iterable[str]) -> Any:  # noqa: ANN401 - as pydantic decl
 
 
 def one_of(*words: str, none: str | None = None) -> BeforeValidator:
-    """Return a validator of words; `none` is the word for None."""
+    """Read a word; `none` means None."""
 
     def read(raw: object) -> str | None:
         word = raw.strip() if isinstance(raw, str) else ""
@@ -96,7 +96,6 @@ def _names(raw: object) -> tuple[SafeText, ...]:
 
 
 def _boolean(raw: object, info: ValidationInfo) -> bool:
-    """Read true or false; in a variable, a word for either."""
     is_word = isinstance(raw, str) and info.context is OF_VARIABLES
     value = _BOOLEANS.get(str(raw).strip().casefold()) if is_word else raw
     if isinstance(value, bool):
@@ -153,7 +152,7 @@ def _arguments(raw: object) -> tuple[str, ...]:
 
 
 def read_keys(raw: object) -> object:
-    """Flatten the tables of `[keys]`: in TOML, `row.explain` is a table with a key."""
+    """Flatten the tables of `[keys]`: in TOML, `row.explain` is a table."""
     return dict(_flat(raw)) if isinstance(raw, dict) else raw
 
 

@@ -1,7 +1,6 @@
 """`envwatch check`: a plugin for Nagios, Icinga and similar monitoring systems.
 
-Results and failures go to standard output, with the exit codes of plugins. A failure is 3 (UNKNOWN), because 1 and 2
-are alerts.
+Failures go to standard output too, with exit code 3 (UNKNOWN): 1 and 2 are alerts.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ _ENDS: Final = {
     signal.SIGTERM: "terminated before there was a listing",
     signal.SIGINT: "interrupted before there was a listing",
 }
-"""By signal."""
 _NO_LINE: Final = "the check itself failed: see standard error"
 
 
@@ -97,8 +95,8 @@ def run(options: Options) -> int:
 def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator[None]:
     """End this process after a time, or at once on SIGTERM or SIGINT.
 
-    The process exits without waiting, because nothing can end the thread of a host look-up. `end` gets the signal
-    (SIGALRM after the time) and returns the exit code.
+    Nothing can end the thread of a host look-up, so the exit does not wait. `end` gets the signal (SIGALRM after the
+    time) and returns the exit code.
     """
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -115,7 +113,7 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
 
 
 def unknown(line: str) -> int:
-    """Print a failure and return UNKNOWN; without standard output, only the exit code tells."""
+    """Print a failure and return UNKNOWN; without standard output, only the code tells."""
     from envwatch.views.output.check_result import PluginStatus, output_of
 
     with suppress(StopError):
@@ -140,7 +138,7 @@ def _checked(options: Options, started_s: float, line: ProgressLine) -> tuple[Pl
 
 
 def _ranges(options: Options) -> tuple[NagiosRange | None, NagiosRange | None]:
-    """Return the ranges of warning and critical; without any, a single problem is critical."""
+    """Return the ranges; by default, a single problem is critical."""
     if options.warning is None and options.critical is None:
         if options.of == "online":
             raise StopError(Exit.USAGE, "--of online needs a range: --critical 1: asks for at least 1")
@@ -164,7 +162,6 @@ def _monitor(profiles: Profiles, options: Options, line: ProgressLine) -> Monito
 
 
 def _settings(settings: Settings, options: Options) -> Settings:
-    """Return a profile's settings without `online_only`, and with the inventory of `--expect`."""
     from dataclasses import replace
     from pathlib import Path
 

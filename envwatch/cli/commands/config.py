@@ -1,4 +1,4 @@
-"""`envwatch config`: the settings in force, the origins, and the mistakes of the configuration file."""
+"""`envwatch config`: settings in force, origins, and mistakes of the configuration file."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _init(path: Path) -> None:
 
 
 def _validate(path: Path, *, is_named: bool) -> int:
-    """Print each mistake of the configuration file, or success, to standard error."""
+    """Print each mistake to standard error."""
     from envwatch.config.describe import checked_text, mistakes_in
     from envwatch.config.settings import document_and_mistakes, mistakes_in_variables
 
@@ -113,7 +113,7 @@ def _validate(path: Path, *, is_named: bool) -> int:
 
 
 def _mistakes_outside(settings: Settings) -> Iterator[str]:
-    """Yield mistakes outside the file: of the screen, and of files of keys, names and tokens."""
+    """Yield mistakes outside the file: of the screen and of named files."""
     from envwatch.cli.commands.dashboard import screen_mistakes
     from envwatch.config.credentials import mistake_in_file
     from envwatch.config.settings import expected_by

@@ -1,4 +1,4 @@
-"""`envwatch dashboard`: the dashboard of the selected profiles, and the default command."""
+"""`envwatch dashboard`: the dashboard of the selected profiles; the default command."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KEY_TRIES: Final = 3
-"""Most keys that a person may type at the prompt."""
+"""Most keys typed at the prompt."""
 
 TURN_S: Final = 0.001
-"""Seconds that a thread of the history may keep the interpreter while a key waits: a fifth of Python's default."""
+"""Seconds that a history thread may keep the interpreter while a key waits: a fifth of Python's default."""
 
 
 REFERENCE: Final = """\
@@ -89,7 +89,7 @@ exit codes:
   `check` has those of monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL,
   3 UNKNOWN, also for a wrong option or configuration
 """
-"""Examples, variables and exit codes of all commands, for the dashboard's help and the manual."""
+"""For the dashboard's help and the manual."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -108,8 +108,8 @@ def run(options: Options) -> int:
 def credentials_at_terminal(settings: Settings) -> Credentials:
     """Return a profile's key and address; ask for a missing key.
 
-    The prompt says where to get a key, and never shows the key. The server is asked about a typed key, because a
-    dashboard with a refused key would show nothing. A refused key is asked for again.
+    The server is asked about a typed key, because a dashboard with a refused key would show nothing. The key is never
+    shown.
 
     Raises:
         StopError: if there is no usable key, or after `_KEY_TRIES` keys.
@@ -144,7 +144,7 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
 
 def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
-    """Request a row, and return the server's words if the key is refused."""
+    """Request a row, and return the server's words about a refused key."""
     import asyncio
     from dataclasses import replace
 
@@ -162,8 +162,7 @@ def run_dashboard(
     demo: DemoHistory | None = None,
     hints_key: str = "",
 ) -> int:
-    """Show the dashboard with the looks of the first profile. `hints_key` closes the demo's hints; empty for no hints.
-    """
+    """Show the dashboard with the first profile's looks. `hints_key` closes the demo's hints, if any."""
     import asyncio
 
     return asyncio.run(_run(profiles, options, demo, hints_key))
@@ -198,7 +197,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         session = await stack.enter_async_context(
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
-        # The first requests run during the import of Textual, which takes longer.
+        # Textual's import takes longer than the first requests.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
@@ -243,7 +242,7 @@ def _app(inputs: Inputs, saved: Persistence, preferences: Preferences, hints_key
 
 
 def preferences_of(display_settings: Settings, options: Options, commands: CommandSettings) -> Preferences:
-    """Return the screen's looks and sounds, by settings and options."""
+    """Return the screen's looks and sounds."""
     from envwatch.tui.arguments import Preferences
 
     return Preferences(
@@ -337,7 +336,7 @@ async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> in
         error = context.get("exception")
         poll_log.note(context["message"]) if error is None else poll_log.write_crash(error)
 
-    # asyncio's default handler prints errors of tasks that nothing awaits to standard error, which is the screen.
+    # asyncio prints errors of tasks that nothing awaits to standard error, the screen.
     asyncio.get_running_loop().set_exception_handler(log_error)
     await app.run_async(mouse=mouse)
     if app.crash is not None:
@@ -349,7 +348,7 @@ async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> in
 
 
 def check_terminal() -> None:
-    """Stop if nothing can be drawn. Textual reads standard input and draws on standard error."""
+    """Stop without a usable terminal. Textual reads standard input and draws on standard error."""
     streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
     problem = ""
     if not all(stream is not None and stream.isatty() for stream in streams):
@@ -367,13 +366,13 @@ def check_screen(settings: Settings) -> None:
 
 
 def screen_mistakes(settings: Settings) -> Iterator[str]:
-    """Yield a line for each mistake in theme, keys and commands; imports Textual if the settings have any."""
+    """Yield a line for each mistake in theme, keys and commands; imports Textual only for these."""
     if settings.origin("theme") not in {"default", "remembered"}:
         from envwatch.tui.themes import THEMES, theme_names
 
         if settings.theme not in theme_names():
             own = ", ".join(theme.name for theme in THEMES)
-            # The value is not repeated: the value may be a misplaced secret.
+            # The value may be a misplaced secret.
             nearest = did_you_mean(settings.theme or "", theme_names(), similarity=0.7)
             hint = nearest or f"; it must be {own} or one of Textual's"
             yield f"{settings.origin('theme')}: there is no such theme{hint}"

@@ -1,4 +1,4 @@
-"""`envwatch doctor`: checks everything from configuration to state folder, and names the fixes."""
+"""`envwatch doctor`: checks everything from configuration to state folder, with fixes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Run all checks, and print each finding at once, or all at the end with `--json`."""
+    """Print each finding at once; with `--json`, all at the end."""
     import asyncio
 
     stdout()  # stop early if closed

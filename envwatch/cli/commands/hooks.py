@@ -1,4 +1,4 @@
-"""`envwatch hooks`: tries the configured hooks with a made-up incident, without a request to the server."""
+"""`envwatch hooks`: tries the configured hooks with a made-up incident, without the server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Send a made-up incident to each hook in turn, each message once."""
+    """Send a made-up incident to each hook, each message once."""
     import asyncio
 
     from envwatch.cli.hook_dispatch import hooks_in
@@ -62,7 +62,7 @@ def _chosen(hooks: Sequence[HookSettings], wanted: str | None) -> Sequence[HookS
 
 
 async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, Delivery], profile: str) -> int:
-    """Try hooks, print a line for each, and return the number of failures."""
+    """Try hooks, print results, and return the number of failures."""
     failed = 0
     for hook in hooks:
         print_error(f"trying {hook.name}: {hook.target}")
@@ -74,7 +74,6 @@ async def _try_all(hooks: Sequence[HookSettings], deliveries: Mapping[SafeText, 
 
 
 async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | None:
-    """Return a hook's failure, or None."""
     from envwatch.hooks.message import DeliveryError
 
     for message in messages:
@@ -88,7 +87,7 @@ async def _problem(delivery: Delivery, messages: Sequence[Message]) -> str | Non
 
 
 def _made_up(hook: SafeText, profile: str) -> Sequence[Message]:
-    """Return the opening and the end of a made-up incident."""
+    """Return the messages of opening and end."""
     from envwatch.fleet.alerting.incidents import Incident
     from envwatch.fleet.events import NO_PROFILE, Event, Kind
     from envwatch.fleet.monitor import Monitor

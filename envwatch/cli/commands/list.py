@@ -38,8 +38,8 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Print one listing of each profile, fetched concurrently.
 
-    There is a single attempt: the caller knows better when to try again. If a profile fails, the remaining listings are
-    printed, and the exit code is the failure's.
+    The caller knows better when to try again. If a profile fails, the rest is printed, and the exit code is the
+    failure's.
     """
     import asyncio
     from dataclasses import replace
@@ -53,7 +53,7 @@ def run(options: Options) -> int:
     stdout()  # stop early if closed
     profiles = profiles_for(options)
     policies_for(profiles)  # stop early if `expect_file` is unreadable
-    # Only the option filters: the dashboard's filter must not take rows from a script.
+    # Only the option filters, never the dashboard's filter.
     query = parse(options.filter)
     outcomes: dict[SafeText, Listed | Failed] = {}
     asyncio.run(fetch_all(profiles, outcomes, ProgressLine(QUICK_S)))
@@ -92,7 +92,6 @@ def _write_listing(
     old: timedelta | None,
     options: Options,
 ) -> None:
-    """Print a listing, if any, and remarks for people, such as an old listing's age."""
     from envwatch.views.output import formats
 
     if listed is None:
@@ -114,7 +113,7 @@ def _write_line(
 ) -> None:
     """Print a single line, because a status bar shows all output; without a listing, print the cause.
 
-    The listing's age counts from the monotonic second `asked_at`.
+    The age counts from the monotonic second `asked_at`.
     """
     from envwatch.config.settings import DEFAULT
     from envwatch.views.output import formats

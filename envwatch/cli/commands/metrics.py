@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 _Render: TypeAlias = "Callable[[Monitor, PollCounts, Clocks], bytes]"
-"""Returns the series of a moment."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -78,7 +77,7 @@ def run(options: Options) -> int:
 
 
 def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: PollCounts, now: Clocks) -> bytes:
-    """Return the series of matching environments; at most `largest` environments have separate series."""
+    """Return the series of matching environments, at most `largest` with separate series."""
     from envwatch.metrics.exposition import exposition
 
     if matcher.query:
@@ -87,7 +86,6 @@ def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: PollCount
 
 
 def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
-    """Return the monitor with only the matching environments."""
     from envwatch.fleet.fleet import Fleet
 
     moments = monitor.fleet.moments(now.wall)
@@ -108,7 +106,7 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
 
 
 async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
-    """Write the series after a poll of each profile; a failed poll counts too."""
+    """Write the series after a poll of each profile, failed or not."""
     from envwatch.cli.monitoring import monitoring
     from envwatch.cli.one_listing import report_failures
     from envwatch.metrics.exposition import PollCounts
@@ -137,7 +135,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 
 
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
-    """Write after each poll, and after each change by time alone, until interrupted; then remove the file."""
+    """Write after each poll or change by time, until interrupted; then remove the file."""
     from envwatch.cli.monitoring import Refusals, monitoring
     from envwatch.cli.pinging import ServiceManager
     from envwatch.metrics.exposition import PollCounts
@@ -155,7 +153,7 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
                 if profile is not None and outcome is not None:
                     polls = polls.apply(profile, outcome)
                 if is_change(update):
-                    # In threads: neither a large fleet nor a slow disk may delay polls.
+                    # Neither a large fleet nor a slow disk may delay polls.
                     body = await asyncio.to_thread(render, update.monitor, polls, update.changes.now)
                     await asyncio.to_thread(textfile.write, body)
                 if isinstance(outcome, Listed):
@@ -176,7 +174,7 @@ class Textfile:
 
     def __init__(self, path: str) -> None:
         self.warn: Callable[[str], None] = print_error
-        """Called from any thread with a line when writing fails, and when writing works again."""
+        """Called from any thread when writing fails, and when writing works again."""
         self._name = clean(path)
         self._lock = threading.Lock()
         self._is_closed = False
@@ -188,13 +186,13 @@ class Textfile:
             raise StopError(Exit.USAGE, f"--textfile {self._name}: {error.strerror}") from None
 
     def write(self, body: bytes) -> None:
-        """Replace the content. If a write fails after a success, remove the file, and warn once.
+        """Replace the content. If a later write fails, remove the file, and warn once.
 
         Raises:
-            StopError: if a write fails before any success.
+            StopError: if the first write fails.
         """
         with self._lock:
-            if self._is_closed:  # by a signal, while a thread waited for the lock
+            if self._is_closed:  # by a signal, while a thread waited
                 return
             try:
                 self._file.write(body)
@@ -221,7 +219,7 @@ class Textfile:
 def change_test() -> Callable[[MonitorUpdate], bool]:
     """Return a function that tells whether an update changes the series.
 
-    The first update does. Later, an outcome, time alone, or a change of a profile's blindness does.
+    The first update does; later, an outcome, time alone, or a change of blindness.
     """
     from envwatch.metrics.environment_series import is_seen
 

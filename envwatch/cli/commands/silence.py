@@ -1,6 +1,6 @@
 """`envwatch silence`: keeps environments quiet during planned work.
 
-The command reports the environments that the filter matches now. A silence needs no listing.
+Reports the environments that the filter matches now, but needs no listing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAMES: Final = 3
 """Most names in the message."""
 _NAME_CELLS: Final = 40
 _LOOK_S: Final = 10
-"""Seconds for the listing that the filter is tried on."""
+"""Seconds for the listing."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -98,9 +98,9 @@ def _make(options: Options) -> int:
 
 
 def _matching(options: Options) -> tuple[str, bool]:
-    """Return a text about the filter's matches in a listing, and whether every environment matches.
+    """Return the filter's matches as text, and whether every environment matches.
 
-    The listing of the selected profiles takes at most `_LOOK_S`.
+    The listing takes at most `_LOOK_S`.
     """
     import asyncio
     from dataclasses import replace
@@ -145,7 +145,7 @@ def _matching(options: Options) -> tuple[str, bool]:
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
     """Return a text about the matching environments among `count`.
 
-    `unlisted` says why profiles have no listing; empty if every profile is listed.
+    `unlisted` says why profiles have no listing, if any.
     """
     total = counted(count, "environment")
     text = f"matches {len(names) if names else 'none'} of {total} now"
@@ -223,7 +223,7 @@ def _change(changes: Mapping[SafeText, Silence | None]) -> None:
 
 
 def _what(silence: Silence) -> SafeText:
-    """Return a silence's query, the id of a single environment, or the number of environments."""
+    """Return the query, the id of a single environment, or the number of environments."""
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)
     (_, id_), *others = silence.environments

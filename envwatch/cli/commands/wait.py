@@ -38,7 +38,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Wait, and print the names of matching environments."""
+    """Wait, and print the matching names."""
     from envwatch.cli.monitoring import run_until_signalled
     from envwatch.query.language import parse
     from envwatch.views.events.matching import WaitCondition
@@ -85,7 +85,6 @@ async def _wait(profiles: Profiles, condition: WaitCondition, options: Options) 
 
 
 def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> str:
-    """Return a line of progress."""
     progress = condition.progress(update.monitor, update.changes.now)
     count = len(progress.matching)
     found = f"{count} match, none may" if condition.is_absence else f"{count} of {condition.count} match"
@@ -98,7 +97,6 @@ def _text(condition: WaitCondition, update: MonitorUpdate, began_s: float) -> st
 
 
 def _stop(condition: WaitCondition, last: MonitorUpdate | None, options: Options) -> StopError:
-    """Return why the condition was not met in time."""
     waited = f"after {long_age(options.timeout)}"
     if last is None:
         return StopError(Exit.UNREACHABLE, f"{waited}, no listing has come yet; give it more time with --timeout")

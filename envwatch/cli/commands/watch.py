@@ -50,7 +50,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print transitions until the options' end, or until interrupted."""
+    """Print transitions until the end."""
     from envwatch.cli.monitoring import run_until_signalled
 
     stdout()  # stop early if closed
@@ -125,7 +125,7 @@ def _stream(profiles: Profiles, options: Options) -> EventStream:
 
 
 def _moment_text(raw: object) -> str:
-    """Check the end of watching in any time zone: the settings with the zone are read later."""
+    """Check the end in any zone: the settings are read later."""
     now = datetime.now(UTC)
     if (at := moment_of(str(raw), now - limits.ZONES_APART)) is None:
         raise ValueError("must be a time like 15:30 or '2026-11-25 15:30', or ISO 8601 with an offset")
@@ -155,7 +155,7 @@ def _end(options: Options) -> str:
 
 
 def _narrates() -> bool:
-    """Return whether standard error differs from standard output, and so gets events of polls too."""
+    """Return whether standard error differs from standard output."""
     if sys.__stderr__ is None:
         return False
     out, err = os.fstat(stdout().fileno()), os.fstat(sys.__stderr__.fileno())

@@ -1,7 +1,6 @@
 """A check of `envwatch doctor`, the run of checks, and findings as text and JSON.
 
-A check may use values that the checks in `needs` left in the subject, and is skipped if any of these failed. Only
-`Result` cleans and redacts a finding's texts.
+A check may use values that the checks in `needs` left in the subject. Only `Result` cleans and redacts texts.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 _STEP_S: Final = 5.0
-"""Seconds for a read on this machine: a keyring or a network file system may hang."""
+"""Seconds for a read: a keyring or a network file system may hang."""
 
 LATER: Final = "try again later; if it stays, ask those who run the server"
 FIXES: Final = {
@@ -43,27 +42,26 @@ FIXES: Final = {
 
 
 class CheckStatus(StrEnum):
-    """The status of a finding, in the words of the JSON."""
+    """A finding's status, in the words of the JSON."""
 
     OK = "ok"
     WARNING = "warning"
     """envwatch works, despite a problem."""
     FAILURE = "failure"
-    """envwatch does not work until somebody fixes the problem."""
+    """envwatch does not work."""
     SKIPPED = "skipped"
-    """A needed check failed, or there is nothing to check."""
+    """A needed check failed, or nothing is to check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of a check, before `Result` cleans the texts."""
+    """A check's result, before `Result` cleans the texts."""
 
     status: CheckStatus
     summary: str
     fix: str = ""
-    """For a warning or a failure."""
     data: Mapping[str, object] = field(default_factory=dict)
-    """Measured values for JSON; never the key."""
+    """Measured values as JSON; never the key."""
 
 
 def ok(summary: str, **data: object) -> Finding:
@@ -82,18 +80,18 @@ def failure(summary: str, fix: str, **data: object) -> Finding:
 
 
 def skipped(summary: str, **data: object) -> Finding:
-    """Return the reason why nothing was checked."""
+    """Return why nothing was checked."""
     return Finding(CheckStatus.SKIPPED, summary, data=data)
 
 
 def failed_request(error: SourceError) -> Finding:
-    """Return a request's failure, with the fix for the cause."""
+    """Return a request's failure and the fix."""
     return failure(str(error.message), FIXES.get(error.cause, LATER), cause=str(error.cause))
 
 
 @dataclass(frozen=True, slots=True)
 class Check(Generic[S]):
-    """A check of a subject of type `S`."""
+    """A check of a subject."""
 
     id: str
     examine: Callable[[S], Awaitable[Finding]]
@@ -102,7 +100,7 @@ class Check(Generic[S]):
 
 
 async def findings_of(checks: Sequence[Check[S]], subject: S) -> AsyncIterator[tuple[str, Finding]]:
-    """Yield the id and the finding of each check, in order."""
+    """Yield each check's id and finding, in order."""
     roots: dict[str, str] = {}
     """The first failure behind each failed or skipped check."""
     for check in checks:
@@ -139,9 +137,9 @@ _LABELS: Final = {
     CheckStatus.SKIPPED: "skip",
 }
 _INDENT: Final = 19
-"""Columns before a summary: the label and the longest id."""
+"""The label and the longest id."""
 _NARROWEST: Final = 30
-"""Least columns of a summary, in any terminal."""
+"""Least columns of a summary."""
 
 
 class Result:
@@ -149,7 +147,7 @@ class Result:
 
     def __init__(self, id_: str, profile: str | None, finding: Finding, redact: Callable[[str], str]) -> None:
         def safe(text: str) -> SafeText:
-            return composed(redact(clean(text)))  # last, because cleaning may produce a secret's spelling
+            return composed(redact(clean(text)))  # last: cleaning may produce a secret's spelling
 
         self.id = id_
         self.profile = None if profile is None else safe(profile)
@@ -168,7 +166,7 @@ _STYLES: Final = {CheckStatus.WARNING: "late", CheckStatus.FAILURE: "offline", C
 
 
 def lines_of(result: Result, width: int | None, *, has_colours: bool = False) -> list[str]:
-    """Return the lines of a finding and of the fix, wrapped unless `width` is None."""
+    """Return the lines of a finding and the fix, wrapped unless `width` is None."""
     room = None if width is None else width - _INDENT
     texts = [result.summary, *([composed(f"fix: {result.fix}")] if result.fix else [])]
     lines = [line for text in texts for line in _wrapped(text, room)]
@@ -181,7 +179,7 @@ def lines_of(result: Result, width: int | None, *, has_colours: bool = False) ->
 
 
 def verdict_of(results: Sequence[Result], width: int | None = None) -> list[str]:
-    """Return the last line, wrapped: whether envwatch works here, and the problems."""
+    """Return the last line, wrapped: whether envwatch works here."""
     return [*_wrapped(composed(_verdict(results)), width)]
 
 

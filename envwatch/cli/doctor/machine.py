@@ -1,4 +1,4 @@
-"""The checks of this machine. A new check is a function and an entry in `MACHINE`.
+"""The checks of this machine: functions, and entries in `MACHINE`.
 
 Checks leave nothing on the machine and run no hook.
 """
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from envwatch.storage.history.inspection import Inspection
 
 SMALLEST: Final = (40, 8)
-"""Columns and lines. In a smaller terminal, the dashboard shows only a message about the size."""
+"""Columns and lines that the dashboard needs."""
 TMUX_PATIENCE_S: Final = 2.0
 
 _SAMPLE: Final = bytes(4096)
-"""The size of a state file: a full disk still takes an empty file."""
+"""A state file's size: a full disk still takes an empty file."""
 
 STATE_FILES: Final = {
     "state": REMEMBERED,
@@ -53,7 +53,7 @@ STATE_FILES: Final = {
     "silences": SILENCES,
     "incidents": INCIDENTS_OF_1_0,
 }
-"""The content of each state file, by the name for `bootstrap.state_file`."""
+"""By the name for `bootstrap.state_file`."""
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class MachineContext:
     """The subject of this machine's checks."""
 
     options: Mapping[str, Any]
-    """Given command-line options, by name."""
+    """By name; only given options."""
     environ: Mapping[str, str]
     all_settings: Sequence[Settings] = ()
     streams: Sequence[TextIO | None] = field(default_factory=lambda: (sys.__stdout__, sys.__stdin__, sys.__stderr__))
@@ -99,7 +99,7 @@ async def check_config(machine: MachineContext) -> Finding:
 
 
 async def check_terminal(machine: MachineContext) -> Finding:
-    """Check whether and how the dashboard can draw on the terminal."""
+    """Check whether and how the dashboard can draw."""
     stream = next((each for each in machine.streams if each is not None and each.isatty()), None)
     if stream is None:
         return skipped("there is none; the dashboard needs one")
@@ -155,10 +155,10 @@ async def check_tmux(machine: MachineContext) -> Finding:
 
 
 def _tmux_settings(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return `set-clipboard` and `allow-passthrough` of the surrounding tmux; empty for an unknown setting.
+    """Return `set-clipboard` and `allow-passthrough`, empty if unknown.
 
     Raises:
-        OSError: if there is no tmux, or no answer in time.
+        OSError: without tmux, or without an answer in time.
     """
     program = shutil.which("tmux", path=environ.get("PATH"))
     if program is None:
@@ -179,7 +179,7 @@ def _tmux_settings(environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 async def check_state(_: MachineContext) -> Finding:
-    """Check that the state folder is writable or can be made, and that no state file is damaged."""
+    """Check that the state folder is writable or can be made, and no file is damaged."""
     folder = state_file("state").parent
 
     def find() -> tuple[OSError | None, list[Path]]:
@@ -201,7 +201,7 @@ async def check_state(_: MachineContext) -> Finding:
 
 
 def _write_problem(folder: Path) -> OSError | None:
-    """Return the error of writing to a folder, or of making a missing folder; None without an error."""
+    """Return the error of writing to a folder or making the folder, if any."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(_SAMPLE)
@@ -215,7 +215,7 @@ def _write_problem(folder: Path) -> OSError | None:
 
 
 def _making_problem(folder: Path) -> OSError | None:
-    """Return the error of making a missing folder, by the permissions of the nearest existing parent."""
+    """Return the error of making a folder, by the nearest existing parent's permissions."""
     nearest = next(path for path in folder.parents if path.exists())
     if os.access(nearest, os.W_OK | os.X_OK):
         return None
@@ -250,7 +250,7 @@ def _history_text(history: Inspection) -> str:
 
 
 async def check_hooks(machine: MachineContext) -> Finding:
-    """Check variables, packages, programs and host names of the configured hooks."""
+    """Check variables, packages, programs and host names of hooks."""
     if not machine.all_settings:
         return skipped("not checked, because of config")
     settings = machine.all_settings[0]
@@ -265,7 +265,7 @@ async def check_hooks(machine: MachineContext) -> Finding:
 
 
 def _hook_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Yield each hook that cannot run, with the cause and the fix. DNS may be slow."""
+    """Yield each hook that cannot run, with cause and fix. DNS may be slow."""
     for hook in settings.hooks:
         try:
             delivery = deliveries_of([hook], environ, settings.key_variables)[hook.name]
@@ -291,7 +291,7 @@ def _problems_of(delivery: Delivery, environ: Mapping[str, str]) -> Iterator[tup
 
 
 async def check_ping(machine: MachineContext) -> Finding:
-    """Check variables and addresses of all profiles' dead man's switches, without a ping."""
+    """Check all profiles' dead man's switches, without a ping."""
     if not machine.all_settings:
         return skipped("not checked, because of config")
     problems = []

@@ -1,7 +1,4 @@
-"""The checks of the way to a profile's server, measured by `sources/letta/probe.py`.
-
-A new check is a function and an entry in `PROFILE`.
-"""
+"""The checks of the way to a profile's server: functions, and entries in `PROFILE`."""
 
 from __future__ import annotations
 
@@ -54,7 +51,7 @@ class ServerContext:
     environ: Mapping[str, str]
     wall: Callable[[], WallMs] = _wall_ms
     address: tuple[str, str] = field(init=False)
-    """The address and the origin."""
+    """Address and origin."""
     credentials: Credentials = field(init=False)
     probe: Probe = field(init=False)
     addresses: tuple[SafeText, ...] = field(init=False)
@@ -69,7 +66,7 @@ class ServerContext:
 
 
 async def check_key(server: ServerContext) -> Finding:
-    """Check the key's place, and the mode of the key's file, if any."""
+    """Check the key's place, and the file mode."""
 
     def find() -> tuple[Credentials, int | None]:
         credentials = credentials_of(server.settings, server.environ, now_ms=server.wall())
@@ -152,7 +149,7 @@ async def check_dns(server: ServerContext) -> Finding:
 
 
 async def check_tcp(server: ServerContext) -> Finding:
-    """Check that an address accepts a connection, and list addresses that refuse."""
+    """Check that an address accepts a connection; list refusing addresses."""
     connected, port = await server.probe.connect(server.addresses), server.probe.port
     summary = f"{connected.address} port {port} in {_ms(connected.took)}"
     data = {"address": str(connected.address), "port": port, "took_ms": _number(connected.took)}
@@ -164,7 +161,7 @@ async def check_tcp(server: ServerContext) -> Finding:
 
 
 async def check_tls(server: ServerContext) -> Finding:
-    """Check handshake and certificate of the first request, which asks for the server's health."""
+    """Check handshake and certificate with the health request."""
     probe, credentials = server.probe, server.credentials
     server.requests = probe.requests(credentials.key, credentials.origin)
     try:
@@ -189,7 +186,7 @@ async def check_tls(server: ServerContext) -> Finding:
 
 
 async def check_health(server: ServerContext) -> Finding:
-    """Check the response to `GET /v1/health`; a server need not have this route."""
+    """Check `GET /v1/health`, which a server need not have."""
     exchange = server.health
     if isinstance(exchange, SourceError):
         return failed_request(exchange)
@@ -205,7 +202,7 @@ async def check_health(server: ServerContext) -> Finding:
 
 
 async def check_listing(server: ServerContext) -> Finding:
-    """Check the listing's first page. A second request must return the same machines."""
+    """Check the first page. A second request must return the same machines."""
     exchange = await server.requests.first_page()
     server.offsets += filter(None, [exchange.offset])
     rows = len(exchange.environments)
@@ -240,7 +237,7 @@ async def check_listing(server: ServerContext) -> Finding:
 
 
 async def check_clock(server: ServerContext) -> Finding:
-    """Check this machine's clock against the `Date` of responses."""
+    """Check this machine's clock by the `Date` of responses."""
     clock = ServerClock()
     for each in server.offsets:
         clock = clock.with_bounds(each)
@@ -259,7 +256,6 @@ async def check_clock(server: ServerContext) -> Finding:
 
 
 def _number(took: timedelta) -> float:
-    """Return milliseconds for JSON."""
     return round(took / timedelta(milliseconds=1), 1)
 
 
