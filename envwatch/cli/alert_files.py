@@ -1,6 +1,6 @@
 """Each watched profile's alert state on disk, taken over from an earlier run.
 
-Only the holder of a profile's lock runs the hooks and writes the file. A waiting process takes over the free lock.
+Only the holder of a profile's lock runs the hooks and writes the file; a waiting process takes over.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ _HOOKS_RUN_MS: Final = 5 * _WRITTEN_EVERY_MS
 
 
 def _stored_state(path: Path, source_of_1_0: str, profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return a profile's alert state, or the open incidents of 1.0.0."""
     content = ALERT_STATE.read_or_empty(path)
     if content:
         return alert_state(content, profile, now)
@@ -54,10 +53,7 @@ def earlier_alerts(name: SafeText, profile: SelectedProfile, now: Clocks) -> Ale
 
 
 def failing_hooks_of(profiles: Profiles) -> Callable[[Clocks], Mapping[SafeText, WallMs]]:
-    """Return a function for the failing hooks of all processes and the times of failure.
-
-    The function reads alert state files. The disk may be slow.
-    """
+    """Return a function that reads the failing hooks of all processes, with times. The disk may be slow."""
     paths = {alert_file_for(*profile) for profile in profiles.values()}
     files = [ChangedFile(path, ALERT_STATE.read_or_empty) for path in paths]
     found: dict[int, tuple[float, Mapping[SafeText, WallMs]]] = {}
@@ -78,7 +74,7 @@ class AlertFiles:
     Args:
         paths: each profile's file.
         sources_of_1_0: each profile's source in the file of 1.0.0.
-        warn: called from any thread with a line about a problem.
+        warn: called from any thread with a line.
     """
 
     def __init__(
@@ -91,7 +87,6 @@ class AlertFiles:
         self._files = dict[SafeText, StateFile]()
         self._waits_for = dict[SafeText, str]()
         self._written = dict[SafeText, tuple[AlertState, WallMs]]()
-        """With the time of the write."""
 
     @property
     def held(self) -> frozenset[SafeText]:
@@ -124,7 +119,7 @@ class AlertFiles:
         return is_held
 
     def keep(self, profile: SafeText, state: AlertState, now: Clocks) -> None:
-        """Write a held profile's state if changed, or a minute after the last write; never waits."""
+        """Write a held profile's state if changed, or after a minute; never waits."""
         before, written_at = self._written.get(profile, (None, now.wall))
         is_recent = 0 <= now.wall - written_at < _WRITTEN_EVERY_MS
         if before is not None and is_recent and replace(state, looked_at=before.looked_at) == before:

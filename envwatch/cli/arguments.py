@@ -1,8 +1,7 @@
-"""The command line: commands, parsers, shared options, exit codes and error messages.
+"""The command line: commands, parsers, shared options, exit codes and messages.
 
-Imports only the named command's module and nothing slow: help and refusals are instant. No option takes the API key,
-because every user of a machine can read the arguments of processes. A key may have been pasted in the wrong place, so
-messages omit long words.
+Imports only the named command's module, so help and refusals are instant. No option takes the API key, because every
+user of a machine can read the arguments of processes. Messages omit long words, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
 
 
 DASHBOARD: Final = "dashboard"
-"""The default command; takes every shared option."""
+"""The default command."""
 
 PLUGIN: Final = "check"
-"""The monitoring plugin: prints failures to standard output, with separate exit codes."""
+"""Prints failures to standard output, with separate exit codes."""
 
 GROUPS: Final = {
     "Dashboard": {
@@ -58,7 +57,7 @@ GROUPS: Final = {
         "completion": "completion of this command line in bash, zsh or fish",
     },
 }
-"""The commands of each group with the lines of the help, a screen of 80x24. `commands` has a module for each name."""
+"""The commands of each group with the help's lines: a screen of 80x24. `commands` has a module for each name."""
 
 COMMANDS: Final = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
@@ -116,7 +115,7 @@ _DETAILS: Final = "Details: envwatch COMMAND --help; dashboard --help has variab
 
 
 def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[str, Any]:
-    """Return argparse's settings of an option with a value; argparse shows the reader's `ValueError`."""
+    """Return argparse's settings of an option; argparse shows the reader's `ValueError`."""
 
     def value_of(text: str) -> object:
         try:
@@ -128,7 +127,6 @@ def valued(metavar: str, read: Callable[[str], object], summary: str) -> dict[st
 
 
 def _within_bounds(name: str) -> Callable[[str], object]:
-    """Return the reader of a setting; the settings are imported late."""
 
     def read(text: str) -> object:
         from envwatch.config.declared import reader_within_bounds
@@ -183,8 +181,6 @@ DASHBOARD_OPTIONS: Final = ("profile", *QUERY_OPTIONS, "interval", "no_mouse", "
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help in lines of at most 98 cells."""
-
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=min(shutil.get_terminal_size().columns, _WIDEST_HELP) - 2)
 
@@ -212,10 +208,9 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser without abbreviations, with errors of a line. Sets only given options.
+    """A parser without abbreviations; sets only given options.
 
-    Args:
-        fill: adds the arguments at the first use of the parser.
+    `fill` adds the arguments at the first use.
     """
 
     def __init__(self, *, fill: Callable[[Parser], None] | None = None, **settings: Any) -> None:  # noqa: ANN401 - passed on
@@ -268,7 +263,6 @@ class Parser(argparse.ArgumentParser):
 
 
 class _FirstParser(Parser):
-
     def __init__(self) -> None:
         super().__init__(prog="envwatch", usage="envwatch [--version] [COMMAND] [OPTION ...]", description=_DESCRIPTION)
         self.commands: dict[str, Parser] = {}
@@ -325,7 +319,7 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
         raise StopError(Exit.USAGE, f"{unknown(extras, parser.prog, flags)}; see `{parser.prog} --help`")
     if options.version:
         raise HelpRequested(f"envwatch {__version__}\n")
-    # Before a command, every shared option is accepted.
+    # Every shared option is accepted before a command.
     for name in vars(options):
         if name not in parser.names:
             parser.error(f"`{parser.prog}` takes no --{name.replace('_', '-')}")
@@ -335,7 +329,7 @@ def options_in(arguments: Sequence[str] | None, options: Options | None = None) 
 
 
 def whole_parser() -> Parser:
-    """Return the parser with the arguments of every command, for generated files."""
+    """Return the parser with all commands' arguments, for generated files."""
     parser = _first_parser()
     for command in parser.commands.values():
         command.fill()
@@ -361,7 +355,7 @@ def _fill(name: str, parser: Parser) -> None:
 def check_query(text: str, argument: str) -> None:
     """Stop at the first mistake in a query, before the key is looked up or the screen is taken.
 
-    The message names `argument`, and omits words like an API key.
+    `argument` names the query. The message omits words like an API key.
     """
     from envwatch.query.language import parse
     from envwatch.query.lexer import QueryError
@@ -405,7 +399,7 @@ def plain(message: str) -> SafeText:
 
 
 def unknown(extras: Sequence[str], command: str, options: Iterable[str]) -> SafeText:
-    """Return the message about unknown arguments, with the most similar option."""
+    """Return the message about unknown arguments."""
     word = _without_keys(extras[0])
     if not word.startswith("-"):
         return composed(f"`{command}` takes no argument {word}: every value stands after its option")

@@ -1,6 +1,6 @@
-"""Settings, credentials, clients and the log of commands.
+"""Settings, credentials, clients and the log of commands, imported late.
 
-Turns mistakes into `StopError`. Imports late: a command loads only needed modules.
+Mistakes become `StopError`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _WITHOUT_SCREEN: Final = frozenset(
     {"list", "check", "watch", "wait", "record", "report", "serve", "metrics", "silence"}
 )
-"""Commands that ignore the dashboard's saved settings."""
+"""Commands that ignore saved settings of the dashboard."""
 _WITHOUT_LOG: Final = _WITHOUT_SCREEN - {"watch", "record", "serve", "metrics"}
 """Commands that log only if an option names a file."""
 _DRAWN_AFTER_S: Final = 0.5
@@ -50,9 +50,9 @@ _DRAWN_AFTER_S: Final = 0.5
 def all_settings_for(
     options: Options, environ: Mapping[str, str] = os.environ, only: Iterable[str] | None = None
 ) -> list[Settings]:
-    """Return the settings of each selected profile, and apply the first profile's time zone.
+    """Return each selected profile's settings, and apply the first profile's time zone.
 
-    `only` names the settings to take from variables and file; None for all.
+    `only` names the settings to take from variables and file.
     """
     from envwatch.config.settings import all_settings_of
 
@@ -85,7 +85,7 @@ def display_settings_of(options: Options) -> Settings:
 
 
 def config_path_for(options: Options) -> tuple[Path, bool]:
-    """Return the path of the configuration file, existing or not, and whether the user named the file."""
+    """Return the configuration file's path, existing or not, and whether the user named the file."""
     from envwatch.config.settings import config_path
 
     try:
@@ -132,7 +132,7 @@ def user_name() -> SafeText:
 
 
 def stop_for(mistakes: Sequence[str]) -> StopError:
-    """Return the error for mistakes in the settings, with the first mistake and the number of the rest."""
+    """Return the error for mistakes: the first mistake, and the number of the rest."""
     others = f" (and {len(mistakes) - 1} more: `envwatch config validate`)" if len(mistakes) > 1 else ""
     return StopError(Exit.USAGE, f"{mistakes[0]}{others}")
 
@@ -159,14 +159,11 @@ class Profiles(dict[SafeText, SelectedProfile]):
 
     @property
     def servers(self) -> dict[SafeText, SafeText]:
-        """Each profile's server; see `server_in`."""
+        """Each profile's server, by `server_in`."""
         return {name: clean(server_in(credentials.base_url)) for name, (credentials, _) in self.items()}
 
     def silence_matcher(self, query: str) -> Matcher | None:
-        """Return a silence's query as a test under the first profile, None for a wrong query.
-
-        The filter language is imported late.
-        """
+        """Return a silence's query as a test under the first profile, None for a wrong query."""
         from envwatch.views.events.matching import matcher_or_none
 
         return matcher_or_none(query, clean(self.first.profile))
@@ -190,7 +187,7 @@ def policies_for(profiles: Profiles) -> dict[SafeText, AlertPolicy]:
 
 
 def policy_for(settings: Settings) -> AlertPolicy:
-    """Return a profile's alert policy, with the names in the inventory file."""
+    """Return a profile's alert policy, with the inventory."""
     from envwatch.config.settings import expected_by
     from envwatch.fleet.alerting.alert_policy import NOTHING, AlertPolicy
 
@@ -208,7 +205,7 @@ def policy_for(settings: Settings) -> AlertPolicy:
 
 
 def matcher_for(query: str, settings: Settings) -> Matcher:
-    """Return a query as a test under a profile. An empty query does not import the filter language."""
+    """Return a query as a test under a profile; an empty query imports nothing."""
     from envwatch.fleet.alerting.alert_policy import EVERYTHING
 
     if not query:
@@ -233,7 +230,7 @@ def credentials_for(settings: Settings, prompt: Callable[[], str] | None = None)
 
 
 def renewed_key(credentials: Credentials, settings: Settings) -> SecretStr:
-    """Return the key in force now, or the old key if none is found for the same server."""
+    """Return the key in force now, or the old key without a key for this server."""
     try:
         found = credentials_for(settings)
     except StopError:
@@ -294,7 +291,7 @@ def server_in(base_url: str) -> str:
 
 
 def poll_log_for(options: Options, notify: Callable[[str], None] = lambda _line: None) -> PollLog:
-    """Return the log of the options. Without `--log-file`, commands outside `_WITHOUT_LOG` log in the state folder.
+    """Return the log of the options: by default in the state folder, or none (`_WITHOUT_LOG`).
 
     `notify` is called from any thread with a line when the log cannot be written.
     """
@@ -333,10 +330,10 @@ def history_for(
     on_ready: Callable[[SafeText], None] | None = None,
     demo: DemoHistory | None = None,
 ) -> History:
-    """Return the histories of profiles with the setting `history`. The caller closes the result.
+    """Return the histories of profiles with the setting `history`; the caller closes the result.
 
-    SQLite is imported after the first outcome is drawn. `notify` is called from any thread with a line when recording
-    fails, and when recording works again.
+    SQLite is imported after the first outcome is drawn. `notify` is called from any thread when recording fails, or
+    works again.
     """
     recorded = {name: profile for name, profile in profiles.items() if profile.settings.history}
     if options.no_history or not recorded:
@@ -366,7 +363,7 @@ def history_for(
 
 
 def history_folder_for(server: str, settings: Settings) -> Path:
-    """Return the history folder of a server (see `server_in`) under a profile.
+    """Return the history folder of a server (`server_in`) under a profile.
 
     Rows outside the endpoint's filters are not gone: each set of filters has a history.
     """

@@ -1,10 +1,10 @@
 """Garbage collection: rows of a large fleet live long and form no reference cycles.
 
-By default, a full collection of a large fleet blocks keys for 0.1 s. Imports and the first listing are frozen once.
-Later freezing would keep garbage, 0.1 to 0.4 MiB with every poll.
+By default, a full collection blocks keys for 0.1 s. Imports and the first listing are frozen once. Later freezing would
+keep garbage, 0.1 to 0.4 MiB with every poll.
 
-Python collects while a listing is judged or recorded, when a collection takes longest. A timer collects the oldest
-generation instead: rows changed since the first listing, 12 ms at 10,000 rows.
+Python starts full collections while a listing is judged or recorded, when a collection takes longest. A timer collects
+old objects instead: rows changed since the first listing, 12 ms at 10,000 rows.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DRAWN_AFTER_S: Final = 1.0
-"""From the first outcome until drawn, with 10,000 rows on a slow machine."""
+"""Seconds from the first outcome until drawn, with 10,000 rows on a slow machine."""
 
 _THRESHOLDS: Final = (20_000, 2, 1_000_000)
-"""New objects, first and second collections before the next generation: in effect, no full collection."""
+"""In effect, no full collection."""
 
 _FULL_EVERY_S: Final = 60.0
 """Textual's lines are reference cycles: at a poll a second, 3,000 old objects a minute (0.3 MiB, measured) become
@@ -58,7 +58,7 @@ def start() -> None:
 
 
 def keep_collecting(every_s: float = _FULL_EVERY_S) -> None:
-    """Start collection in a long-running program, with a timer of the loop for old objects."""
+    """Start collection in a long-running program, with a timer for old objects."""
     import asyncio
 
     start()

@@ -42,17 +42,12 @@ class Prepared(NamedTuple):
     hooks: Sequence[HookSettings]
     deliveries: Mapping[SafeText, Delivery]
     contexts: Mapping[SafeText, Context]
-    """By the name under which the profile is watched."""
     alerts: AlertFiles
     """An earlier run's alerts."""
 
 
 def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
-    """Return the configured hooks, and deliveries by hook name.
-
-    Raises:
-        StopError: without hooks, or if a hook cannot run.
-    """
+    """Return the configured hooks, and deliveries by hook name; raise `StopError` for a hook that cannot run."""
     if not settings.hooks:
         path, _ = config_path_for(options)
         raise StopError(
@@ -67,7 +62,7 @@ def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSetting
 
 
 def prepared(profiles: Profiles, options: Options) -> Prepared:
-    """Return the watched profiles' hooks, before the first request; stops as `hooks_in`."""
+    """Return the watched profiles' hooks; stop as `hooks_in` does."""
     hooks, deliveries = hooks_in(profiles.first, options) if options.hooks else ((), {})
     contexts = {
         name: Context(
@@ -157,7 +152,7 @@ def _warn(line: str) -> None:
 
 @asynccontextmanager
 async def dispatching(prepared: Prepared, poll_log: PollLog) -> AsyncIterator[HookDispatch]:
-    """Run hooks during the context; at the end, waiting messages have a short time."""
+    """Run hooks during the context, and at the end a short time for waiting messages."""
 
     def report(line: HookReport) -> None:
         poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))

@@ -1,7 +1,4 @@
-"""Monitoring without a screen: a loop over a session's outcomes and the seconds between.
-
-The loop records updates, and ends at a deadline or a signal.
-"""
+"""Monitoring without a screen: a loop over a session's outcomes and the seconds between."""
 
 from __future__ import annotations
 
@@ -77,11 +74,11 @@ class MonitorUpdate(NamedTuple):
 
 
 Deadline: TypeAlias = "Callable[[Clocks], float]"
-"""Returns the seconds left at a moment; at the end, 0 or less."""
+"""Returns the seconds left at a moment; 0 or less at the end."""
 
 
 def deadline_after(began: Clocks, lasts: timedelta | None = None, until: datetime | None = None) -> Deadline:
-    """Return the deadline after a time or at a moment, whichever is first; without both, never."""
+    """Return the deadline after a time or at a moment, whichever is first, or never."""
     ends_s = math.inf if lasts is None else began.monotonic + lasts.total_seconds()
     ends_ms = math.inf if until is None else until.timestamp() * 1000
     return lambda now: min(ends_s - now.monotonic, (ends_ms - now.wall) / 1000)
@@ -156,10 +153,7 @@ async def monitoring(
     *,
     is_recorded: bool = True,
 ) -> AsyncIterator[Monitoring]:
-    """Poll and record profiles; yield targets and updates.
-
-    `alerts` continue an earlier run.
-    """
+    """Poll and record profiles; `alerts` continue an earlier run."""
     policies, targets = policies_for(profiles), targets_for(profiles)
     profile_name = clean(profiles.first.profile)
     monitor = Monitor.create(profiles.limits, policies=policies, profile_name=profile_name, servers=profiles.servers)
@@ -196,7 +190,7 @@ async def updates(
 ) -> AsyncGenerator[MonitorUpdate, None]:
     """Yield an update for each outcome and each second, until the deadline.
 
-    The session must be entered. The monitor keeps no event log, which would grow unread.
+    The session must be entered. An event log would grow unread.
     """
     runtime = runtime or Runtime()
     ready = asyncio.Event()
@@ -255,11 +249,7 @@ class Refusals:
     _counts: dict[SafeText, int] = field(default_factory=dict)
 
     def check(self, update: MonitorUpdate) -> None:
-        """Count an outcome.
-
-        Raises:
-            StopError: if all profiles' keys stay refused.
-        """
+        """Count an outcome; raise `StopError` if all profiles' keys stay refused."""
         profile = update.changes.profile
         if profile is None:
             return

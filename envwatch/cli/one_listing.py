@@ -34,7 +34,7 @@ async def fetch_all(profiles: Profiles, outcomes: dict[SafeText, Listed | Failed
     """
     import asyncio
 
-    read = dict.fromkeys(profiles, (0, 0))  # pages and rows
+    read = dict.fromkeys(profiles, (0, 0))
 
     def note(name: SafeText, pages: int, rows: int) -> None:
         read[name] = (pages, rows)
@@ -96,7 +96,7 @@ def log_outcomes(outcomes: Mapping[SafeText, Listed | Failed], options: Options)
 
 
 def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, is_silent: bool = False) -> Exit:
-    """Write a line for each failure, and return the exit code."""
+    """Write a line for each failure; return the exit code."""
     stops = [
         stop_for_failure(failures[name], profiles[name].credentials, name) for name in profiles if name in failures
     ]
@@ -108,7 +108,7 @@ def report_failures(failures: Mapping[SafeText, Failed], profiles: Profiles, *, 
 def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) -> StopError:
     """Return exit code and line for a failure.
 
-    The first page is not named: most listings have one page, and a server's failure begins there.
+    The first page is not named: a server's failure begins there.
     """
     from envwatch.model.outcome import Cause
 
@@ -117,6 +117,6 @@ def stop_for_failure(failure: Failed, credentials: Credentials, name: SafeText) 
     profile = f"profile {name}: " if name else ""
     host = host_of(credentials)
     page = f", page {failure.page}" if failure.page and failure.page > 1 else ""
-    # Most messages begin with the host, for the dashboard.
+    # Messages begin with the host for the dashboard.
     what = failure.message.removeprefix(f"{host}: ").removeprefix(f"{host} ")
     return StopError(code, f"{profile}{failure.cause}: {host}{page}: {what}{key_origin}")

@@ -1,7 +1,7 @@
 """Signs of life to a dead man's switch and to the service manager.
 
-A dead man's switch is an outside service. envwatch reports once a minute that envwatch sees, or once that envwatch does
-not. A fetch is a task: a hanging service delays no poll.
+A dead man's switch is an outside service. envwatch reports success once a minute, and failure once. A fetch is a task:
+a hanging service delays no poll.
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class DeadMansSwitch:
     def take(self, update: MonitorUpdate, warn: Callable[[str], None], *, has_failing_hooks: bool = False) -> None:
         """Start the fetch for an update; never waits.
 
-        `warn` is called with a line at a streak's first failure, and when fetches work again. `has_failing_hooks`
-        counts as a failure.
+        `warn` is called with a line at a streak's first failure, and when fetches work again.
         """
         now = update.changes.now
         if (self.task is not None and not self.task.done()) or now.monotonic - self.fetched_at < _EVERY_S:
@@ -84,7 +83,7 @@ class DeadMansSwitch:
 
 
 def _is_blind(update: MonitorUpdate, name: SafeText) -> bool:
-    """Return whether a profile cannot be seen; after this machine's sleep, only if a poll has failed."""
+    """Return whether a profile cannot be seen. After this machine's sleep, a poll must have failed."""
     profile_state = update.monitor.fleet.by_profile[name]
     is_awake = profile_state.unseen_since is None or profile_state.failures > 0
     return is_awake and not update.monitor.sees(name, update.changes.now)
@@ -95,11 +94,7 @@ def _are_listed(update: MonitorUpdate, names: Iterable[SafeText]) -> bool:
 
 
 def pings_of(profiles: Profiles) -> list[DeadMansSwitch]:
-    """Return a switch for each address of the profiles.
-
-    Raises:
-        StopError: if a switch cannot be used.
-    """
+    """Return a switch for each address of the profiles; raise `StopError` for an unusable switch."""
     switches: dict[str, DeadMansSwitch] = {}
     for name, (_, settings) in profiles.items():
         if settings.ping_url is None and settings.ping_url_env is None:
@@ -122,7 +117,7 @@ async def pinging(
 ) -> AsyncIterator[Callable[[MonitorUpdate], None]]:
     """Yield a function that takes each update, and fetches during the context.
 
-    `failing` returns the hooks that have failed for too long. See `DeadMansSwitch.take` for `warn`.
+    `failing` returns the hooks that have failed for too long. `warn` is called as by `DeadMansSwitch.take`.
     """
 
     def take(update: MonitorUpdate) -> None:
@@ -138,11 +133,8 @@ async def pinging(
 class ServiceManager:
     """The service manager of sd_notify(3), if any.
 
-    Only complete listings feed the watchdog: the manager restarts a live process that sees nothing.
-
-    Args:
-        address: path of a datagram socket, or an abstract name after `@`; empty for none.
-        has_watchdog: whether the manager expects signs of life.
+    Only complete listings feed the watchdog: the manager restarts a live process that sees nothing. `address` is a
+    datagram socket's path, or an abstract name after `@`; empty for none.
     """
 
     def __init__(self, address: str = "", *, has_watchdog: bool = False) -> None:

@@ -1,6 +1,6 @@
 """The server of `envwatch serve`: the plan checks options and files, the service answers viewers.
 
-Only the plan works without the extra `serve`. Every change of an endpoint is a call in the server's thread.
+Only the plan works without the extra `serve`. Endpoints change only in the server's thread.
 """
 
 from __future__ import annotations
@@ -69,7 +69,6 @@ class Plan:
     settings: Mapping[SafeText, Settings]
     """By the name under which the profile is polled."""
     tokens: Mapping[SafeText, TokensFile]
-    """By the same names."""
     address: Address
     listening: ListeningSocket
     tls: Certificate | None
@@ -143,7 +142,7 @@ class Plan:
 
 
 _COUNTED_EVERY_S: Final = 3_600.0
-"""Seconds between lines about answers in the log."""
+"""Seconds between log lines about answers."""
 
 
 class Service:
@@ -219,7 +218,7 @@ class Service:
                     self._server.call(partial(self._take_certificate, tls))
 
     def _series(self, accept: str) -> tuple[bytes, str]:
-        """Return body and content type of the metrics; empty before the first update."""
+        """Return body and content type of the metrics."""
         from envwatch.metrics.exposition import exposition
 
         if self._newest is None:

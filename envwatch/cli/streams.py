@@ -1,9 +1,5 @@
 """Complete writes to standard output and standard error.
 
-* `ProgressLine` rewrites a line of progress on a terminal's standard error.
-* `LineWriter` writes lines at once, without blocking the loop.
-* `standard_error_to` passes standard error to a function during the dashboard.
-
 Every command imports this module, so asyncio, logging and threading are imported late.
 """
 
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _CHUNK_BYTES = 1 << 16
-"""The size of a pipe's buffer."""
+"""A pipe's buffer."""
 
 
 def is_utf8(stream: TextIO) -> bool:
@@ -42,11 +38,7 @@ def has_colours(stream: TextIO) -> bool:
 
 
 def stdout() -> TextIO:
-    """Return standard output.
-
-    Raises:
-        StopError: if standard output is closed.
-    """
+    """Return standard output; raise `StopError` if closed."""
     stream = sys.__stdout__
     if stream is None:
         raise StopError(Exit.FAILED, "standard output is closed")
@@ -100,10 +92,7 @@ def print_error(line: str, end: str = "\n") -> None:
 
 
 def _write(descriptor: int, data: bytes | bytearray) -> None:
-    """Write all data.
-
-    `sys.stdout.buffer` is unsuitable: under PYTHONUNBUFFERED a write may be partial, without an error.
-    """
+    """Write all data: under PYTHONUNBUFFERED, a write to `sys.stdout.buffer` may be partial, without an error."""
     rest = memoryview(data)
     while rest:
         try:
@@ -119,10 +108,8 @@ _USUAL_COLUMNS: Final = 80
 class ProgressLine:
     """A line on standard error, erased at the end of a context.
 
-    The line is rewritten at most once a second, with a carriage return and blanks for any terminal.
-
-    Args:
-        after_s: seconds before the first line, because most waits are shorter.
+    The line is rewritten at most once a second, with a carriage return and blanks for any terminal. Most waits end
+    before the first line, after `after_s` seconds.
     """
 
     def __init__(self, after_s: float = 0.0) -> None:
@@ -161,13 +148,13 @@ class ProgressLine:
 
 
 _MOST_WAITING: Final = 4 << 20
-"""Waiting bytes from which `write` waits for the reader."""
+"""Bytes; with more, `write` waits for the reader."""
 _TERMINAL_PIECE: Final = 256
 """A ready terminal may have little room."""
 
 
 class LineWriter:
-    """Writes lines to an open descriptor at once.
+    """Writes lines to an open descriptor at once, without blocking the loop.
 
     Lines wait in memory for a slow reader. The descriptor is shared with processes, so it cannot be non-blocking; a
     ready descriptor takes small pieces without blocking.
@@ -184,11 +171,7 @@ class LineWriter:
         self._error: Exception | None = None
 
     async def write(self, lines: Iterable[bytes]) -> None:
-        """Write lines; wait while more than `_MOST_WAITING` bytes wait.
-
-        Raises:
-            StopError: as `write`.
-        """
+        """Write lines; wait while more than `_MOST_WAITING` bytes wait; raise as `write` does."""
         for line in lines:
             self._rest += line
             if len(self._rest) >= self._piece:
@@ -198,11 +181,11 @@ class LineWriter:
         self.check()
 
     async def finish(self) -> None:
-        """Wait until the reader has taken everything; raises as `write`."""
+        """Wait until the reader has taken everything; raise as `write` does."""
         await self._drained(0)
 
     def check(self) -> None:
-        """Raise as `write` if the reader has left, or an earlier piece failed."""
+        """Raise as `write` does if the reader has left, or an earlier piece failed."""
         if self._state(0) & (select.POLLERR | select.POLLHUP):
             self._error = self._error or BrokenPipeError()
         self._raise()
@@ -265,10 +248,10 @@ _PATIENCE_S: Final = 0.3
 
 @contextmanager
 def standard_error_to(take: Callable[[str], None]) -> Iterator[None]:
-    """Pass lines on standard error to a function, in a thread; blank lines are dropped.
+    """Pass standard error's lines to a function, in a thread; blank lines are dropped.
 
     The context replaces file descriptor 2: lines of asyncio, logging, warnings, C libraries and child processes would
-    be drawn over the screen. `sys.__stderr__` stays the terminal, for the screen and `print_error`.
+    be drawn over the screen. `sys.__stderr__` stays the terminal.
     """
     import threading
 

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from envwatch.config.settings import Settings
 
 BASE_URL: Final = "LETTA_BASE_URL"
-"""A variable of Letta's SDK and CLI; also a name in the CLI's settings."""
+"""Also a name in the CLI's settings."""
 
 LETTA_CLOUD: Final = "https://api.letta.com"
 
@@ -65,7 +65,7 @@ KEYRING_USER: Final = "api-key"
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 
 _KEY_FILE_BYTES: Final = 4096
-"""More than any key with blanks."""
+"""More than any key."""
 
 KEYS_PAGE: Final = "https://app.letta.com/api-keys"
 
@@ -90,7 +90,7 @@ _GET_ONE_OF_ITS_OWN: Final = (
 class CredentialsError(ValueError):
     """No usable key or address; the message says what to do, without the key.
 
-    `problem` is the cause. `remedy` is the fix, if `problem` does not say the fix.
+    `problem` is the cause, `remedy` the fix or empty.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -113,7 +113,6 @@ class Credentials:
     origin: str
     """For people; never the key."""
     base_url_origin: str = "default"
-    """For people."""
     file: Path | None = None
     expires_at_ms: float | None = None
     """Milliseconds since the epoch; None if unknown."""
@@ -123,8 +122,8 @@ _Address: TypeAlias = tuple[str, str]
 """An unchecked address, or empty, and the origin."""
 
 _Candidate: TypeAlias = "tuple[Callable[[], Credentials | None], tuple[_Address, ...]]"
-"""Finds the key in a place, with addresses for this key. The first non-empty address counts; the address next to the
-key comes last."""
+"""Finds the key in a place, with addresses for this key. The first non-empty address counts, the address next to the
+key last."""
 
 
 def credentials_of(
@@ -137,7 +136,7 @@ def credentials_of(
 ) -> Credentials:
     """Return a profile's key and address.
 
-    Logins expire by the wall clock `now_ms`, milliseconds since the epoch. `ask` is None without a person.
+    `now_ms`, milliseconds since the epoch, decides whether a login has expired. `ask` is None without a person.
 
     Raises:
         CredentialsError: if there is no key, or the first key cannot be used.
@@ -246,7 +245,7 @@ def _echo_restored() -> Iterator[None]:
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # nohup's parent ignores SIGHUP
+        if handler is not signal.SIG_IGN:  # nohup makes SIGHUP ignored
             signal.signal(number, end)
     try:
         yield
@@ -304,7 +303,6 @@ def _key_in_file(path: Path) -> Credentials:
 
 
 def _key_in_keyring(*users: str) -> Credentials | None:
-    """Return the first key of `users` in the system's keyring. A broken keyring counts as absent."""
     try:
         keyring = importlib.import_module("keyring")
         for user in users:

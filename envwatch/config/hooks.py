@@ -1,6 +1,6 @@
 """The hooks of the configuration file: settings, mistakes, rules and deliveries.
 
-`HookSettings` declares each setting once. No message repeats a value, which may be a misplaced key.
+No message repeats a value, which may be a misplaced key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from envwatch.hooks.webhook import WebService
 
 INCIDENT: Final = "incident"
-"""The word for incidents, among kinds of events."""
 
 KINDS: Final[Mapping[str, Kind]] = {
     word_of(Event(kind=kind, at=ServerMs(0))): kind
@@ -41,7 +40,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 """By the words of `watch`. Each member of a group counts separately."""
 
 _SECRET_PART: Final = 12
-"""Characters from which a part of an address counts as a secret."""
+"""Least characters of a secret."""
 
 
 _WORDS: Final = (INCIDENT, *KINDS)
@@ -78,7 +77,7 @@ _APPRISE: Final = BeforeValidator(
 
 
 class HookSettings(BaseModel):
-    """A command or a post when something happens, only in `watch --hooks` and `serve --hooks`."""
+    """A command to run or an address to post to when something happens, only in `watch --hooks` and `serve --hooks`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,23 +86,23 @@ class HookSettings(BaseModel):
     on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
     """Kinds of events; `incident`, the default, when an incident opens and when it resolves."""
     filter: Annotated[str, QUERY] = ""
-    """Only matching environments, in addition to the alert policy, as in the filter box."""
+    """Only matching environments, in addition to the alert policy: a query as in the filter box."""
     after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """How long the event must have held; a loss at least `alert_after`."""
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
     """How long the next message about the same environment and kind of event waits."""
     command: Annotated[tuple[str, ...], ARGUMENTS] = ()
-    """A program and arguments, without a shell. The event is on standard input and in `ENVWATCH_*`."""
+    """A program and arguments, which no shell reads. The event is on standard input and in `ENVWATCH_*`."""
     url: Annotated[SecretStr | None, SECRET_URL] = None
-    """The web service that gets a CloudEvent: https, or http to this machine."""
+    """The web service to post to: https, or http to this machine."""
     url_env: Annotated[str | None, VARIABLE] = None
     """The environment variable with the address, if the address is a secret."""
     key_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable with PagerDuty's routing key, or with a bearer token."""
+    """The environment variable with PagerDuty's routing key; for different services, with a bearer token."""
     format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
-    """A CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
+    """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
     apprise: Annotated[tuple[SecretStr, ...], _APPRISE] = ()
-    """Addresses of services that the package apprise knows (extra `apprise` of envwatch)."""
+    """Addresses of services that the package apprise knows; envwatch's extra `apprise` installs the package."""
 
     def numbered(self, number: int) -> HookSettings:
         """Return the hook with a clean name, by default the number in the file, from 1."""
@@ -134,6 +133,7 @@ class HookSettings(BaseModel):
 
     @property
     def secret_variables(self) -> tuple[str, ...]:
+        """The hook's variables with secrets."""
         return tuple(filter(None, (self.url_env, self.key_env)))
 
 
@@ -181,7 +181,7 @@ def deliveries_of(
 ) -> dict[SafeText, Delivery]:
     """Return each hook's delivery by name; the redactor learns the secrets.
 
-    `key_variables` hold API keys. Commands get neither these variables nor the secret variables of hooks.
+    Commands get neither the variables of API keys (`key_variables`) nor the hooks' secrets.
 
     Raises:
         SettingsError: for the first hook without a variable or package, or with an unusable address.

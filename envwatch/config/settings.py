@@ -1,6 +1,6 @@
 """The settings in force: defaults, overridden by remembered values, then file, variables and options.
 
-The schema is imported only if there is a file or a variable to check. Also reads the names in `expect_file`.
+The schema is imported only if there is a file or a variable to check.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Settings(ProfileSettings):
     hooks: tuple[HookSettings, ...] = ()
     """In the file's order."""
     key_variables: frozenset[str] = frozenset()
-    """Variables that any profile of the file names for a key or a dead man's switch."""
+    """Variables that the file names for a key or a dead man's switch, in any profile."""
     origins: Mapping[str, SafeText] = field(default_factory=dict)
-    """Origins of values that are not defaults, by name: `keys.` with the id, `commands.` and `hooks.` with the name."""
+    """Without defaults, by name: `keys.` with the id, `commands.` and `hooks.` with the name."""
     document: Document | None = None
 
     @property
@@ -100,11 +100,10 @@ class Sources:
 
 
 _Layer: TypeAlias = "dict[str, tuple[Any, SafeText]]"
-"""Values and origins of a source."""
 
 
 def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, bool]:
-    """Return the path of the configuration file, existing or not, and whether the user named the file.
+    """Return the configuration file's path, existing or not, and whether the user named the file.
 
     Raises:
         ConfigError: if the path looks like a key.
@@ -121,11 +120,7 @@ def config_path(option: str | None, environ: Mapping[str, str]) -> tuple[Path, b
 
 
 def document_at(path: Path, *, must_exist: bool) -> Document | None:
-    """Return the configuration file, None if missing.
-
-    Raises:
-        ConfigError: if the file cannot be used, or must exist and is missing.
-    """
+    """Return the configuration file, None if missing; raise `ConfigError` for mistakes."""
     document, mistakes = document_and_mistakes(path, must_exist=must_exist)
     if mistakes:
         raise ConfigError(*mistakes)
@@ -133,7 +128,7 @@ def document_at(path: Path, *, must_exist: bool) -> Document | None:
 
 
 def document_and_mistakes(path: Path, *, must_exist: bool) -> tuple[Document | None, tuple[SafeText, ...]]:
-    """Return the valid parts of the configuration file, None if missing, and a line for each mistake.
+    """Return the configuration file's valid parts, None if missing, and a line for each mistake.
 
     Raises:
         ConfigError: if the file cannot be read, or must exist and is missing.
@@ -224,7 +219,6 @@ def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
 
 
 def _file_layers(sources: Sources, profile: str) -> tuple[_Layer, _Layer]:
-    """Return the common settings and the profile's settings."""
     document = sources.document
     if document is None:
         return {}, {}
@@ -280,7 +274,6 @@ def _option_layer(sources: Sources) -> _Layer:
 def _profiles(
     option: str | None, environ: Mapping[str, str], document: Document | None, path: Path
 ) -> tuple[list[str], SafeText]:
-    """Return the names of the profiles, and the origin."""
     for named, origin in ((option, _PROFILE_OPTION), (environ.get(PROFILE, "").strip() or None, clean(PROFILE))):
         if named is None:
             continue

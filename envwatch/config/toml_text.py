@@ -18,24 +18,23 @@ if TYPE_CHECKING:
 
 _KEY_PART: Final = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\])*"|'[^']*')"""
 _KEY_LINE: Final = re.compile(rf"[ \t]*(\[*)[ \t]*({_KEY_PART}(?:[ \t]*\.[ \t]*{_KEY_PART})*)[ \t]*[\]=]")
-"""The start of a line with a table or a key."""
 _BETWEEN: Final = re.compile(r"[ \t\r]*(#.*)?")
 """A line without a statement."""
 
 _MOST_MISTAKES: Final = 20
-"""Beyond, the rest is skipped: the file is no TOML."""
+"""Mistakes after which the rest is skipped: the file is no TOML then."""
 _MOST_LINES: Final = 200
 """Most lines from a statement's start to the mistake."""
 
 
 class TomlText(NamedTuple):
-    """A file, read as far as possible."""
+    """The table, lines and mistakes of a file."""
 
     table: dict[str, Any]
     """Without unreadable statements."""
     lines: Mapping[str, int]
-    """The line of each table and key by full name, except in inline tables. The name of an array's table has a number,
-    from 0. In a multi-line text, a line like a key counts."""
+    """The line of each table and key by full name, except in inline tables. An array's tables have numbers, from 0. In
+    a multi-line text, a line like a key counts."""
     mistakes: Sequence[tuple[int, str]]
     """Line, from 1 (0 for the whole file), and message of each mistake."""
 
@@ -109,7 +108,6 @@ def _lines_of_keys(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     table = ""
     counts: Counter[str] = Counter()
-    """Tables in each array."""
     for number, line in enumerate(text.split("\n"), 1):
         if match := _KEY_LINE.match(line):
             parts = [_unquoted(part) for part in re.findall(_KEY_PART, match[2])]

@@ -1,8 +1,8 @@
 """Readers of written values: durations, whole numbers, paths, lines of text.
 
 Command line, variables and configuration file share words and bounds. A reader returns the value, or raises
-`ValueError` with the end of a sentence ("must be …") without the value, which may be a secret. Imports no pydantic: the
-command line runs before the file is known.
+`ValueError` with the end of a sentence ("must be …"), never with the value, which may be a secret. Imports no pydantic:
+the command line runs before the file is known.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def duration(low: int, high: int) -> Callable[[object], timedelta]:
 
 
 def period(low: int, high: timedelta) -> Callable[[object], timedelta]:
-    """Return a reader of durations with a unit: `30m`, `2h`, `1d`, `1h30m`. `low` is in seconds."""
+    """Return a reader of durations with a unit, like `30m`, `2h`, `1d` or `1h30m`. `low` is in seconds."""
 
     def read(raw: object) -> timedelta:
         value = duration_of(raw) if isinstance(raw, str) else None
@@ -123,7 +123,7 @@ def line(raw: object) -> str:
 
 
 def path_text(raw: object) -> str:
-    """Read a path, even with blanks at the ends; refuse a text like an API key."""
+    """Read a path, blanks included; refuse a text like an API key."""
     if not isinstance(raw, str) or not raw:
         raise ValueError("must be a path, not an empty text")
     if LIKE_A_KEY.fullmatch(raw):
@@ -132,7 +132,7 @@ def path_text(raw: object) -> str:
 
 
 def query(raw: object) -> str:
-    """Read a filter, any text for the filter box; empty for everything."""
+    """Read a filter, empty for everything."""
     if isinstance(raw, str) and not any(category(character) in _UNTYPEABLE for character in raw):
         return raw.strip()
     raise ValueError("must be a text of one line")

@@ -1,6 +1,6 @@
 """`envwatch check`: a plugin for Nagios, Icinga and similar monitoring systems.
 
-Failures go to standard output too, with exit code 3 (UNKNOWN): 1 and 2 are alerts.
+A failure goes to standard output too, as 3 (UNKNOWN): 1 and 2 are alerts.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def time_limit(seconds: float, end: Callable[[signal.Signals], int]) -> Iterator
 
 
 def unknown(line: str) -> int:
-    """Print a failure and return UNKNOWN; without standard output, only the code tells."""
+    """Print a failure and return UNKNOWN."""
     from envwatch.views.output.check_result import PluginStatus, output_of
 
     with suppress(StopError):

@@ -1,4 +1,4 @@
-"""`envwatch completion`: the completion script of a shell, made by `docs/generate.py`."""
+"""`envwatch completion`: the completion scripts that `docs/generate.py` makes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(options: Options) -> int:
 def _profiles(options: Options) -> Iterator[str]:
     """Yield the profiles' names; none if the file is unreadable.
 
-    Importing the schema takes 0.1 s, too long after a key press.
+    The schema's import would take 0.1 s after each key press.
     """
     import tomllib
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KEY_TRIES: Final = 3
-"""Most keys typed at the prompt."""
+"""Attempts at the prompt."""
 
 TURN_S: Final = 0.001
 """Seconds that a history thread may keep the interpreter while a key waits: a fifth of Python's default."""
@@ -108,8 +108,7 @@ def run(options: Options) -> int:
 def credentials_at_terminal(settings: Settings) -> Credentials:
     """Return a profile's key and address; ask for a missing key.
 
-    The server is asked about a typed key, because a dashboard with a refused key would show nothing. The key is never
-    shown.
+    The server is asked about a typed key, because a dashboard with a refused key would show nothing.
 
     Raises:
         StopError: if there is no usable key, or after `_KEY_TRIES` keys.
@@ -144,7 +143,7 @@ def credentials_at_terminal(settings: Settings) -> Credentials:
 
 
 def _refusal(credentials: Credentials, settings: Settings) -> SafeText | None:
-    """Request a row, and return the server's words about a refused key."""
+    """Return the server's words if the key is refused."""
     import asyncio
     from dataclasses import replace
 
@@ -197,7 +196,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         session = await stack.enter_async_context(
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
-        # Textual's import takes longer than the first requests.
+        # The first requests run during Textual's import, which takes longer.
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
@@ -281,7 +280,6 @@ def _history(
 def _saved_state(
     options: Options, profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack
 ) -> Persistence:
-    """Return the loader and saver of state; the stack closes files."""
     from envwatch.cli.alert_files import failing_hooks_of
     from envwatch.files import export_here
     from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, acknowledged, silences_in
@@ -336,7 +334,7 @@ async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> in
         error = context.get("exception")
         poll_log.note(context["message"]) if error is None else poll_log.write_crash(error)
 
-    # asyncio prints errors of tasks that nothing awaits to standard error, the screen.
+    # asyncio prints errors of unawaited tasks to standard error, the screen.
     asyncio.get_running_loop().set_exception_handler(log_error)
     await app.run_async(mouse=mouse)
     if app.crash is not None:
@@ -366,7 +364,7 @@ def check_screen(settings: Settings) -> None:
 
 
 def screen_mistakes(settings: Settings) -> Iterator[str]:
-    """Yield a line for each mistake in theme, keys and commands; imports Textual only for these."""
+    """Yield a line for each mistake in theme, keys and commands."""
     if settings.origin("theme") not in {"default", "remembered"}:
         from envwatch.tui.themes import THEMES, theme_names
 

@@ -1,4 +1,4 @@
-"""`envwatch list`: one listing of each profile, printed."""
+"""`envwatch list`: each profile's listing, printed once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print one listing of each profile, fetched concurrently.
+    """Print a listing of each profile, fetched concurrently.
 
     The caller knows better when to try again. If a profile fails, the rest is printed, and the exit code is the
     failure's.

@@ -77,7 +77,6 @@ def run(options: Options) -> int:
 
 
 def _rendered(matcher: Matcher, largest: int, monitor: Monitor, polls: PollCounts, now: Clocks) -> bytes:
-    """Return the series of matching environments, at most `largest` with separate series."""
     from envwatch.metrics.exposition import exposition
 
     if matcher.query:
@@ -106,7 +105,6 @@ def _narrowed(monitor: Monitor, matcher: Matcher, now: Clocks) -> Monitor:
 
 
 async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
-    """Write the series after a poll of each profile, failed or not."""
     from envwatch.cli.monitoring import monitoring
     from envwatch.cli.one_listing import report_failures
     from envwatch.metrics.exposition import PollCounts
@@ -135,7 +133,7 @@ async def _once(profiles: Profiles, options: Options, render: _Render) -> int:
 
 
 async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
-    """Write after each poll or change by time, until interrupted; then remove the file."""
+    """Write after each poll or change by time; remove the file at the end."""
     from envwatch.cli.monitoring import Refusals, monitoring
     from envwatch.cli.pinging import ServiceManager
     from envwatch.metrics.exposition import PollCounts
@@ -164,9 +162,6 @@ async def _always(profiles: Profiles, options: Options, render: _Render) -> int:
 
 class Textfile:
     """A file for node_exporter's textfile collector. Outdated values must never stay.
-
-    Args:
-        path: as the user named the file.
 
     Raises:
         StopError: if the path is no regular file.

@@ -143,10 +143,7 @@ def _matching(options: Options) -> tuple[str, bool]:
 
 
 def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
-    """Return a text about the matching environments among `count`.
-
-    `unlisted` says why profiles have no listing, if any.
-    """
+    """Return a text about the matching environments among `count`; `unlisted` says why profiles have no listing."""
     total = counted(count, "environment")
     text = f"matches {len(names) if names else 'none'} of {total} now"
     if names:
@@ -159,11 +156,7 @@ def _matching_text(names: Sequence[SafeText], count: int, unlisted: str) -> str:
 
 
 def _confirm() -> None:
-    """Ask whether to silence every environment.
-
-    Raises:
-        StopError: if the answer is no, or there is no terminal.
-    """
+    """Ask whether to silence every environment; raise `StopError` for no, or without a terminal."""
     if not all(stream is not None and stream.isatty() for stream in (sys.__stdin__, sys.__stderr__)):
         raise StopError(Exit.USAGE, "this filter silences every environment; --yes confirms that")
     print_error("Silence every environment? [y/N] ", end="")
@@ -223,7 +216,6 @@ def _change(changes: Mapping[SafeText, Silence | None]) -> None:
 
 
 def _what(silence: Silence) -> SafeText:
-    """Return the query, the id of a single environment, or the number of environments."""
     if silence.matcher is not None:
         return shortened(silence.matcher.query, _QUERY_CELLS)
     (_, id_), *others = silence.environments

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 
 _STEP_S: Final = 5.0
-"""Seconds for a read: a keyring or a network file system may hang."""
+"""A keyring or a network file system may hang."""
 
 LATER: Final = "try again later; if it stays, ask those who run the server"
 FIXES: Final = {
@@ -42,7 +42,7 @@ FIXES: Final = {
 
 
 class CheckStatus(StrEnum):
-    """A finding's status, in the words of the JSON."""
+    """In the words of the JSON."""
 
     OK = "ok"
     WARNING = "warning"
@@ -96,13 +96,12 @@ class Check(Generic[S]):
     id: str
     examine: Callable[[S], Awaitable[Finding]]
     needs: tuple[str, ...] = ()
-    """Ids of checks that must succeed first."""
+    """Ids of checks that must succeed first; otherwise the check is skipped."""
 
 
 async def findings_of(checks: Sequence[Check[S]], subject: S) -> AsyncIterator[tuple[str, Finding]]:
     """Yield each check's id and finding, in order."""
     roots: dict[str, str] = {}
-    """The first failure behind each failed or skipped check."""
     for check in checks:
         root = next((roots[need] for need in check.needs if need in roots), None)
         if root is None:
@@ -137,9 +136,7 @@ _LABELS: Final = {
     CheckStatus.SKIPPED: "skip",
 }
 _INDENT: Final = 19
-"""The label and the longest id."""
 _NARROWEST: Final = 30
-"""Least columns of a summary."""
 
 
 class Result:

@@ -1,4 +1,4 @@
-"""The checks of this machine: functions, and entries in `MACHINE`.
+"""The checks of this machine; `MACHINE` lists these.
 
 Checks leave nothing on the machine and run no hook.
 """
@@ -155,11 +155,7 @@ async def check_tmux(machine: MachineContext) -> Finding:
 
 
 def _tmux_settings(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return `set-clipboard` and `allow-passthrough`, empty if unknown.
-
-    Raises:
-        OSError: without tmux, or without an answer in time.
-    """
+    """Return `set-clipboard` and `allow-passthrough`, empty if unknown; raise `OSError` without tmux or an answer."""
     program = shutil.which("tmux", path=environ.get("PATH"))
     if program is None:
         raise FileNotFoundError(errno.ENOENT, "there is no program tmux")
@@ -179,7 +175,7 @@ def _tmux_settings(environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 async def check_state(_: MachineContext) -> Finding:
-    """Check that the state folder is writable or can be made, and no file is damaged."""
+    """Check that the state folder is usable, and no file is damaged."""
     folder = state_file("state").parent
 
     def find() -> tuple[OSError | None, list[Path]]:
@@ -201,7 +197,6 @@ async def check_state(_: MachineContext) -> Finding:
 
 
 def _write_problem(folder: Path) -> OSError | None:
-    """Return the error of writing to a folder or making the folder, if any."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(_SAMPLE)
@@ -215,7 +210,7 @@ def _write_problem(folder: Path) -> OSError | None:
 
 
 def _making_problem(folder: Path) -> OSError | None:
-    """Return the error of making a folder, by the nearest existing parent's permissions."""
+    """Return the error of making a folder, by the nearest existing parent."""
     nearest = next(path for path in folder.parents if path.exists())
     if os.access(nearest, os.W_OK | os.X_OK):
         return None

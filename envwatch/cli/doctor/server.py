@@ -1,4 +1,4 @@
-"""The checks of the way to a profile's server: functions, and entries in `PROFILE`."""
+"""The checks of the way to a profile's server; `PROFILE` lists these."""
 
 from __future__ import annotations
 
