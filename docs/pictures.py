@@ -25,9 +25,8 @@ from textual.widgets import Input
 
 from envwatch.cli.demo_past import write_past
 from envwatch.cli.demo_settings import DEMO_PROFILE, demo_host
-from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.scenarios import FleetSpec
-from envwatch.demo.times import time_of_day
+from envwatch.demo.lives import simulated_fleet
+from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, FleetSpec
 from envwatch.files import export_here
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "pictures"
 REPORT = Path(__file__).parent / "report.md"
-FLEET = FleetSpec(40, 7)
+FLEET = FleetSpec(DEFAULT_SIZE, DEFAULT_SEED)
 STARTED = datetime(2026, 11, 25, 2, 57, 40, tzinfo=UTC).timestamp()
 POD_LOST_S = 189
 """Seconds after the start at which the demo has just lost a pod."""
@@ -111,7 +110,7 @@ class World:
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         started_at = int(STARTED * 1000)
-        self._fleet = SimulatedFleet(FLEET, started_at, time_of_day(started_at) if picture.has_past else None)
+        self._fleet = simulated_fleet(FLEET, started_at)
         self._s = 0.0
         """Since the start."""
         self._until = 0.0
@@ -160,7 +159,7 @@ class World:
 def write_demo_past(state_folder: Path) -> Path:
     """Write the demo's past as `envwatch demo` does, and return the folder of its history."""
     folder = history_folder(state_folder, DEMO_PROFILE, demo_host(FLEET))
-    write_past(folder, FLEET, int(STARTED * 1000))
+    write_past(folder, FLEET.day, int(STARTED * 1000))
     return folder
 
 

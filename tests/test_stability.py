@@ -152,7 +152,7 @@ KNOWN: Final[Mapping[str, Callable[[], Iterable[str]]]] = {
     "`availability`": lambda: part_of_report("availability", 0),
     "Attributes": lambda: CloudEvent.__annotations__,
     "Kinds, also for `on` of a hook": lambda: KINDS,
-    "What `data` has beside the row": change,
+    "Fields of `data` in addition to the row": change,
     "Types of an incident": lambda: [event["type"] for event in hook_events()],
     "`data` of an incident": lambda: hook_events()[0]["data"],
     "Its `environments`": lambda: hook_events()[0]["data"]["environments"][0],

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from envwatch.cli.demo_past_process import DemoHistory
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.fleet.alerting.alert_policy import AlertPolicy, Matcher
@@ -323,6 +322,15 @@ class History(NamedTuple):
             self.recorder.close()
 
 
+class DemoHistory(NamedTuple):
+    """What is recorded of the demo."""
+
+    folder: Path
+    """Where: its address is another one each time."""
+    prepare: Callable[[], None]
+    """Called in a thread before anything is recorded."""
+
+
 def history_for(
     profiles: Profiles,
     options: Options,
@@ -343,9 +351,8 @@ def history_for(
     from envwatch.storage.history.past import StoredPast
     from envwatch.storage.history.recorder import HistoryRecorder, nothing
 
-    past = None if demo is None else demo.past
     folders = {
-        name: history_folder_for(demo.host if demo else server_in(credentials.base_url), settings)
+        name: demo.folder if demo else history_folder_for(server_in(credentials.base_url), settings)
         for name, (credentials, settings) in recorded.items()
     }
     recorder = HistoryRecorder(
@@ -353,12 +360,12 @@ def history_for(
         {name: Retention(settings.history_days, settings.history_mb) for name, (_, settings) in recorded.items()},
         notify=notify,
         delay_s=_DRAWN_AFTER_S,
-        prepare=past.make if past else nothing,
+        prepare=demo.prepare if demo else nothing,
         between_runs=changes_between_runs,
         on_ready=on_ready or nothing,
     )
-    # Without waiting, a reader would see a part of the demo's day.
-    wait = past.wait if past else nothing
+    # Without waiting, a reader would find the demo's day missing.
+    wait = recorder.wait if demo else nothing
     return History(recorder, {name: StoredPast(folder, name, wait) for name, folder in folders.items()})
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from envwatch.cli.bootstrap import display_settings_of, history_folder_for
+from envwatch.demo.times import DAY_MS
 from envwatch.model.limits import DEMO_ALERT_AFTER
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from envwatch.cli.arguments import Options
     from envwatch.config.settings import Settings
     from envwatch.demo.scenarios import FleetSpec
@@ -29,6 +33,19 @@ def demo_host(spec: FleetSpec) -> str:
     """Return the host under which the history of a demo is kept: its fleet has the same environments each time."""
     scenario = "" if spec.scenario is None else f"-{spec.scenario}"
     return f"demo-{spec.size}-{spec.seed}{scenario}"
+
+
+def start_file(folder: Path) -> Path:
+    """Return the file that notes when the demo started whose fleet a history shows, in milliseconds since the epoch."""
+    return folder / "demo-start"
+
+
+def earlier_start(folder: Path, now: float) -> int | None:
+    """Return the start that is noted in a demo's history; None if it is older than 24 hours at `now`, in ms."""
+    with suppress(OSError, ValueError):
+        started_at = int(start_file(folder).read_text("ascii"))
+        return started_at if 0 <= now - started_at < DAY_MS else None
+    return None
 
 
 def with_remedy(settings: Settings, base_url: str) -> Settings:

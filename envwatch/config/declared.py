@@ -50,79 +50,82 @@ class ProfileSettings:
     """The settings of one profile except its limits, in the order of `config show`."""
 
     filter: Annotated[str, QUERY] = setting("", example='"!os:darwin"', part="view", option=True)
-    """The filter to start with, as in the filter box."""
+    """The dashboard's first filter, in the language of the filter box."""
     # The empty default stands for the columns that fit.
     columns: Annotated[tuple[str, ...], COLUMN_LIST] = setting(
         (), example='["name", "mode", "version", "branch", "up"]', part="view", demo=True
     )
-    """The columns of the table, in their order."""
+    """Columns of the table, in order."""
     # None stands for `problems`.
     sort: Annotated[str | None, SORT] = setting(None, example='"problems"', part="view", demo=True)
-    """The column to sort by at the start, or `problems` for problems first, which is the default."""
+    """First sort order: a column, or `problems` (the default) for problems first."""
     theme: Annotated[str | None, LINE] = setting(None, example='"envwatch-light"', part="usual", demo=True)
-    """The colours: envwatch-dark, -light, -contrast, -safe, -ansi, or any of Textual's."""
+    """Theme: envwatch-dark, -light, -contrast, -safe, -ansi, or any theme of Textual."""
     bell: Annotated[bool, FLAG] = setting(default=False, example="true", part="view", demo=True)
-    """Whether the terminal's bell rings when an environment has been down for `alert_after`."""
+    """Ring the terminal's bell when an incident opens."""
     notify: Annotated[Literal["off", "osc9", "osc777"], one_of("off", "osc9", "osc777")] = setting(
         "off", example='"osc9"', part="view", demo=True
     )
-    """Which desktop notification goes with the bell, by the sequence that your terminal knows."""
+    """Show a desktop notification with the bell, by the escape sequence that your terminal supports."""
     title: Annotated[bool, FLAG] = setting(default=True, example="false", part="view", demo=True)
-    """Whether the terminal's title shows what is wrong."""
+    """Show the counts of offline and late environments in the terminal's title."""
     # The empty default stands for everything.
     alert: Annotated[str, QUERY] = setting("", example='"!name:test-*"', part="view")
-    """What can be a problem that needs attention, as in the filter box; the rest is shown and logged, and quiet."""
+    """Filter: only matching environments can need a person. Other environments are shown and logged without alerts."""
     alert_after: timedelta = setting(ALERT_AFTER, bounds=(0, 86_400), example='"2m"', part="view")
-    """How long an environment must have been down before that counts."""
+    """A loss counts as a problem, and opens an incident, once the loss has lasted this long."""
     ephemeral: Annotated[str, QUERY] = setting("", example='"name:ci-*"', part="view")
-    """Which environments end by design, and raise nothing when they end, in addition to managed sandboxes."""
+    """Filter: the end of a matching environment, like the end of a managed sandbox, needs nobody."""
     # None stands for `false`.
     blind_after: Annotated[timedelta | None, duration_or_off(1, 86_400)] = setting(
         BLIND_AFTER, example="false", part="view"
     )
-    """How long envwatch must have seen nothing before that is an incident about envwatch; false for never."""
+    """Blindness of this length opens an incident about envwatch; false: never."""
     expect: Annotated[tuple[SafeText, ...], NAMES] = setting((), example='["build-1", "build-2"]', part="view")
-    """Names or device ids of environments that must exist: one that is not listed is missing."""
+    """Names or device ids of environments that must exist. An expected environment that is not listed is missing."""
     expect_file: Annotated[Path | None, FILE] = setting(None, example='"inventory.txt"', part="view")
-    """A file of such names, one a line, with comments after #; a relative path starts at this file's folder."""
+    """A file of such names, one a line; # begins a comment. A relative path starts at this file's folder."""
     timezone: Annotated[str | None, ZONE] = setting(None, example='"Europe/Berlin"', part="view", demo=True)
-    """The zone of clock times and reports, by default this machine's; of several profiles, the first one's holds."""
+    """Time zone of clock times and reports; by default, the zone of this machine. Several profiles use the zone of the
+    first profile."""
     online_only: Annotated[bool, FLAG] = setting(default=False, example="false", part="endpoint", option=True)
-    """Only what the server calls online."""
+    """List only environments that the server calls online."""
     source: Annotated[Literal["local", "remote"] | None, one_of("local", "remote")] = setting(
         None, example='"remote"', part="endpoint", option=True
     )
-    """Only environments of this kind."""
+    """List only environments of this kind."""
     user: Annotated[str | None, LINE] = setting(None, example='"user-1"', part="endpoint", option=True)
-    """Only this user's environments."""
+    """List only environments of this user, by id."""
     history: Annotated[bool, FLAG] = setting(default=True, example="false", part="record", demo=True)
-    """Whether dashboard and `watch` record what they see in the state folder of this machine."""
+    """Record polls and events in the state folder of this machine."""
     history_days: int = setting(HISTORY_DAYS, bounds=(1, 3650), example="14", part="record", demo=True)
-    """How many days of the history are kept, not counting today."""
+    """Days of history to keep, in addition to today."""
     history_mb: int = setting(HISTORY_MB, bounds=(1, 1_000_000), example="256", part="record")
-    """Megabytes of this profile's history at most: the oldest days are deleted first."""
+    """Largest size of this profile's history, in megabytes. The oldest days are deleted first."""
     serve_tokens_file: Annotated[Path | None, FILE] = setting(None, example='"serve-tokens"', part="record")
-    """The file of mode 0600 with the tokens of viewers of `envwatch serve`, by default `serve-tokens` in this file's
-    folder, where a relative path starts too."""
+    """A file of mode 0600 with the viewers' tokens for `envwatch serve`; by default `serve-tokens`. A relative path
+    starts at this file's folder."""
     serve_name: Annotated[str | None, LINE] = setting(None, example='"ops-1"', part="record")
-    """The name under which viewers of `envwatch serve` read what was acknowledged here; by default this machine's."""
+    """The name that viewers of `envwatch serve` see on acknowledgements and silences of this machine; by default, the
+    machine's name."""
     # The empty default stands for no server in the file.
     base_url: Annotated[str, BASE_URL] = setting("", example='"https://letta.example.com"', part=SERVER)
-    """The server: https, or http to this machine."""
+    """Address of the server: https, or http to this machine."""
     api_key_env: Annotated[str | None, VARIABLE] = setting(
         None, example='"WORK_LETTA_KEY"', part=SERVER, place_of="key"
     )
-    """The environment variable that holds the API key."""
+    """Name of the environment variable with the API key."""
     api_key_file: Annotated[Path | None, FILE] = setting(None, example='"work.key"', part=SERVER, place_of="key")
-    """The file of mode 0600 that holds the API key; a relative path starts at this file's folder."""
+    """A file of mode 0600 with the API key. A relative path starts at this file's folder."""
     ping_url: Annotated[SecretStr | None, SECRET_URL] = setting(
         None, example='"https://hc-ping.com/0e1d2c3b-4a59-6877-8695-a4b3c2d1e0ff"', part=SERVER, place_of="address"
     )
-    """The address of a dead man's switch, which `watch`, `serve` and `record` fetch once a minute while they see."""
+    """Address of a dead man's switch. `watch`, `serve` and `record` fetch the address after complete listings, at most
+    once a minute."""
     ping_url_env: Annotated[str | None, VARIABLE] = setting(
         None, example='"WORK_PING_URL"', part=SERVER, place_of="address"
     )
-    """The environment variable that holds this address, if the address is a secret."""
+    """Name of the environment variable with the address of the dead man's switch, if the address is a secret."""
 
 
 SETTINGS: Final[Mapping[str, Field[Any]]] = {

@@ -77,32 +77,32 @@ _APPRISE: Final = BeforeValidator(
 
 
 class HookSettings(BaseModel):
-    """A command to run or an address to post to when something happens, only in `watch --hooks` and `serve --hooks`."""
+    """A program or web service that gets messages. Only `watch --hooks` and `serve --hooks` run hooks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[SafeText, LINE] = EMPTY
-    """The hook's name in messages; by default the number in the file."""
+    """The hook's name in messages and logs; by default, its number."""
     on: Annotated[tuple[str, ...], _KINDS] = (INCIDENT,)
-    """Kinds of events; `incident`, the default, when an incident opens and when it resolves."""
+    """Kinds of events. `incident`, the default, sends one message when an incident opens and one when it resolves."""
     filter: Annotated[str, QUERY] = ""
-    """Only matching environments, in addition to the alert policy: a query as in the filter box."""
+    """Filter: messages only about matching environments, in addition to the alert policy."""
     after: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
-    """How long the event must have held; a loss at least `alert_after`."""
+    """Send a message only after the incident or event has lasted this long; for a loss, at least `alert_after`."""
     cooldown: Annotated[timedelta, duration_between(0, 86_400)] = timedelta()
-    """How long the next message about the same environment and kind of event waits."""
+    """Shortest time between two messages about the same environment and kind of event."""
     command: Annotated[tuple[str, ...], ARGUMENTS] = ()
-    """A program and arguments, which no shell reads. The event is on standard input and in `ENVWATCH_*`."""
+    """A program and its arguments, without a shell. The event is on standard input and in variables `ENVWATCH_*`."""
     url: Annotated[SecretStr | None, SECRET_URL] = None
-    """The web service to post to: https, or http to this machine."""
+    """Address of a web service that gets a CloudEvent by POST: https, or http to this machine."""
     url_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable with the address, if the address is a secret."""
+    """Name of the environment variable with the web service's address, if the address is a secret."""
     key_env: Annotated[str | None, VARIABLE] = None
-    """The environment variable with PagerDuty's routing key; for different services, with a bearer token."""
+    """Name of the environment variable with PagerDuty's routing key, or with a bearer token for another web service."""
     format: Annotated[Literal["cloudevents", "pagerduty"] | None, one_of("cloudevents", "pagerduty")] = None
-    """What is posted: a CloudEvent, or an event of PagerDuty's Events API v2, whose address is the default then."""
+    """Format of a message: `cloudevents`, or `pagerduty` for PagerDuty's Events API v2, which needs no address."""
     apprise: Annotated[tuple[SecretStr, ...], _APPRISE] = ()
-    """Addresses of services that the package apprise knows; envwatch's extra `apprise` installs the package."""
+    """Addresses of services that the package apprise knows. The extra `apprise` installs the package."""
 
     def numbered(self, number: int) -> HookSettings:
         """Return the hook with a clean name, by default the number in the file, from 1."""

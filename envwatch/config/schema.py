@@ -67,20 +67,20 @@ _ProfileSettings: Final = create_model(
 
 
 class Profile(_ProfileSettings, BaseModel):  # type: ignore[misc, valid-type]  # the first base is made at run time
-    """A server, the key for it, and how to watch."""
+    """A server with its key and settings."""
 
 
 class Command(BaseModel):
-    """A command of the user's own for the row under the cursor."""
+    """A command of your own for the row under the cursor."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: Annotated[str, LINE]
-    """The key that runs it on the dashboard."""
+    """The key that runs the command on the dashboard."""
     run: Annotated[tuple[str, ...], ARGUMENTS]
-    """The program and its arguments. No shell reads them, and nothing is put into them: the row is in `ENVWATCH_*`."""
+    """The program and its arguments, without a shell and without substitution. Variables `ENVWATCH_*` have the row."""
     description: Annotated[str, LINE] = ""
-    """What help and palette call it; the name by default."""
+    """The command's description in help and palette; by default, its name."""
 
     def named(self, name: str) -> RowCommand:
         """Return the command as the screen takes it."""
@@ -91,16 +91,16 @@ _BY_NAME: Final = Field(json_schema_extra={"propertyNames": {"pattern": f"^{PROF
 
 
 class Config(Profile):
-    """The whole file: settings of every profile, the profiles, the keys, the hooks, and the commands."""
+    """The whole file: common settings, profiles, keys, hooks and commands."""
 
     default_profile: Annotated[str | None, LINE] = None
-    """The profile that is used where nothing names another."""
+    """The profile to use if neither `--profile` nor `ENVWATCH_PROFILE` names a profile."""
     profiles: Annotated[dict[str, Profile], _BY_NAME] = {}
-    """Profiles by name; a setting of a profile goes before the same one outside."""
+    """Profiles by name. A profile's setting takes precedence over the same setting above the profiles."""
     keys: Annotated[dict[str, tuple[str, ...]], KEYS] = {}
-    """Keys by the id of their action: `row.explain = "z"`."""
+    """Keys of the dashboard by the id of the action: `row.explain = "z"`."""
     hooks: tuple[HookSettings, ...] = ()
-    """What `envwatch watch --hooks` runs or posts when something happens."""
+    """Programs and web services that `watch --hooks` and `serve --hooks` send messages to."""
     commands: Annotated[dict[str, Command], _BY_NAME] = {}
     """Commands of your own for the row under the cursor, by name."""
 

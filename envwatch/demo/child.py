@@ -33,19 +33,19 @@ class ChildServer:
         self._message: dict[str, Any] | None = None
 
     @classmethod
-    def start(cls, spec: FleetSpec, *, has_past: bool = False) -> Self:
+    def start(cls, spec: FleetSpec, *, ages_from: int | None = None) -> Self:
         """Start a child with a fleet and a fresh key, without waiting until it listens.
 
         Args:
             spec: of the fleet.
-            has_past: whether connections bear the traces of the day before.
+            ages_from: see `SimulatedFleet`.
 
         Raises:
             OSError: the process cannot be started.
         """
         key = f"demo-{secrets.token_urlsafe(24)}"
         command = [sys.executable, "-m", "envwatch.demo.server", *spec.arguments(), "--child"]
-        command += ["--past"] if has_past else []
+        command += [] if ages_from is None else [f"--ages-from={ages_from}"]
         process = subprocess.Popen(  # noqa: S603 - this interpreter with this package
             command,
             stdin=subprocess.PIPE,

@@ -1,37 +1,93 @@
-"""The simulated fleet's listing at any moment: rows, pages and filters.
+"""The environments of the demo fleet, how a story schedules what happens to them, and their listing at any moment.
 
-A pure function of (fleet, start, time of day, moment), without clock and I/O. Not thread-safe.
+`SimulatedFleet` schedules the states of all environments ahead of the moment that is asked for, from one random
+sequence. A story (`lives.py`) thus depends on the fleet and the start alone, and not on the moments at which clients
+poll. Knows no clock and no HTTP.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import cache
+from heapq import heappush, heapreplace
+from itertools import count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.demo.scenario_life import LIVES
+from envwatch.demo.machines import connection_id, machine_at, random_at
+from envwatch.demo.states import HEARTBEAT_MS, SimulatedEnvironment, SimulatedState
+from envwatch.demo.times import DAY_MS, HOUR_MS, MINUTE_MS
 from envwatch.model.listing_api import page_of_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from envwatch.demo.day_before import DayBefore
+    from envwatch.demo.machines import Machine
     from envwatch.demo.scenarios import FleetSpec
-    from envwatch.demo.states import SimulatedEnvironment
+
+DAYS: Final = Path(__file__).parent / "days"
+"""The shipped days before an opening, which `docs/demo_day.py` makes."""
+CONNECTED: Final = DAYS / "connected.json"
+"""By the index of an environment that connected anew in a shipped day: how long before the opening, in milliseconds."""
+_BRANCHES = ("main", "main", "feat/search-v2", "feat/export", "fix/race-in-poller", "fix/login-loop", "chore/deps")
+
+
+def beats(environment: SimulatedEnvironment) -> bool:
+    """Whether its heartbeats go on at the end of its schedule."""
+    return environment.last.is_beating
 
 
 class SimulatedFleet:
-    """A fleet; the arguments are those of `Life`.
+    """All environments that ever were or will be, oldest first, each with its schedule so far. Not thread-safe.
 
-    From a size of 12 on the opening of the default story shows every kind of event.
+    Args:
+        spec: its environments are made when first used: 100,000 cost nothing at once.
+        started_at: the moment the story begins, in milliseconds since the epoch.
+        ages_from: likewise, the moment from which the ages of rows and connections count back. The start of an earlier
+            demo keeps the connections of that demo.
     """
 
-    def __init__(self, spec: FleetSpec, started_at: int, time_of_day: int | None = None) -> None:
-        self.scenario = spec.scenario
+    def __init__(self, spec: FleetSpec, started_at: int, ages_from: int | None = None) -> None:
         self.started_at = started_at
-        self._life = LIVES[spec.scenario](spec, started_at, time_of_day)
+        self.spec = spec
+        self._ages_from = started_at if ages_from is None else ages_from
+        self._random = random_at(spec.seed, -100)
+        self._environments: list[SimulatedEnvironment | None] = [None] * spec.size
         self._index_of: dict[str, int] = {}
         self._indexes_of_device: dict[str, list[int]] = {}
         self._indexed = 0
+        self._new_pods = (f"p-{number}" for number in count(5))
+        self.pods = [*islice(self._new_pods, max(1, spec.size // 13))]
+        """An environment is on that of its index, modulo their number."""
+        self._slowdown = min(4.0, max(0.1, (40 / max(1, spec.size)) ** 0.35))
+        self._agenda: list[tuple[int, int, Callable[[int], int]]] = []
+        if spec.size:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Put on the agenda what happens in this story."""
+        raise NotImplementedError
+
+    def _from(self, elapsed_ms: int, happen: Callable[[int], int]) -> None:
+        """Put on the agenda what happens first so long after the start, and returns when it happens again."""
+        heappush(self._agenda, (self.started_at + elapsed_ms, len(self._agenda), happen))
+
+    def __len__(self) -> int:
+        return len(self._environments)
+
+    def environment(self, index: int) -> SimulatedEnvironment:
+        """Return the environment at an index, 0 the oldest; its index never changes."""
+        environment = self._environments[index]
+        if environment is None:
+            environment = self._environments[index] = self.at_start(index)
+        return environment
+
+    def advance(self, until: int) -> None:
+        """Complete all schedules up to and including a moment."""
+        while self._agenda and self._agenda[0][0] <= until:
+            at, order, happen = self._agenda[0]
+            heapreplace(self._agenda, (happen(at), order, happen))
 
     def rows(self, now: int) -> list[dict[str, Any]]:
         """Return the whole listing as decoded JSON, newest environment first; for tests."""
@@ -57,7 +113,7 @@ class SimulatedFleet:
                 has left the listing still marks its place.
             is_wanted: the filter.
         """
-        self._life.advance(now)
+        self.advance(now)
         wanted = (environment for environment in self._from_cursor(after) if is_wanted(environment))
         listed = ((environment, row) for environment in wanted if (row := environment.row(now)) is not None)
         page, has_next_page = page_of_rows(listed, limit)
@@ -66,20 +122,11 @@ class SimulatedFleet:
             self._index_of[cursor.machine.identity["id"]] = cursor.index
         return [row for _, row in page], has_next_page
 
-    @property
-    def day_before(self) -> DayBefore | None:
-        """What happened before the opening."""
-        return self._life.day_before
-
-    def id_at(self, index: int) -> str:
-        """Return the id of the environment at an index, 0 the oldest."""
-        return self._life.environment(index).machine.identity["id"]
-
     def row(self, device_id: str, now: int) -> bytes | None:
         """Return the newest row of a device as JSON, None for an unknown device; two listeners may share a device."""
-        self._life.advance(now)
+        self.advance(now)
         self._index()
-        candidates = (self._life.environment(index) for index in reversed(self._indexes_of_device.get(device_id, [])))
+        candidates = (self.environment(index) for index in reversed(self._indexes_of_device.get(device_id, [])))
         return next((row for candidate in candidates if (row := candidate.row(now)) is not None), None)
 
     def start_listener(self, id_: str, now: int) -> bool | None:
@@ -92,22 +139,120 @@ class SimulatedFleet:
         Returns:
             Whether it starts; None for an unknown environment.
         """
-        self._life.advance(now)
+        self.advance(now)
         self._index()
         index = self._index_of.get(id_)
-        return None if index is None else self._life.start_listener(self._life.environment(index), now)
+        return None if index is None else self._start_listener(self.environment(index), now)
+
+    def _start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:  # noqa: ARG002 - of some lives
+        """Start the listener of a machine that is down, as a person there would; whether that can be done."""
+        return False
 
     def _from_cursor(self, after: str | None) -> Iterator[SimulatedEnvironment]:
-        start = len(self._life)
+        start = len(self)
         if after is not None:
             if after not in self._index_of:
                 self._index()  # a cursor that no page ended with
             start = self._index_of.get(after, start)
-        return (self._life.environment(index) for index in range(start - 1, -1, -1))
+        return (self.environment(index) for index in range(start - 1, -1, -1))
 
     def _index(self) -> None:
-        for index in range(self._indexed, len(self._life)):
-            identity = self._life.environment(index).machine.identity
+        for index in range(self._indexed, len(self)):
+            identity = self.environment(index).machine.identity
             self._index_of[identity["id"]] = index
             self._indexes_of_device.setdefault(identity["device_id"], []).append(index)
-        self._indexed = len(self._life)
+        self._indexed = len(self)
+
+    def at_start(self, index: int) -> SimulatedEnvironment:
+        """Return an environment as the story finds it."""
+        machine = machine_at(self.spec, index)
+        return SimulatedEnvironment(machine, index, self._first_state(machine, index))
+
+    def connected_for(self, index: int, usual: int) -> int:
+        """Return how long an environment has been connected at the opening, in milliseconds.
+
+        Args:
+            index: of the environment.
+            usual: of an environment that did not connect anew in the day before.
+        """
+        return usual if self.spec.day is None else _connected().get(str(index), usual)
+
+    def _first_state(self, machine: Machine, index: int) -> SimulatedState:
+        random = random_at(self.spec.seed, (1 << 31) + index)
+        age = 2 * HOUR_MS + int(300 * DAY_MS * (1 - index / self.spec.size) ** 2)
+        first_seen_at = self._ages_from - age
+        connected_for = self.connected_for(index, min(random.randrange(2 * MINUTE_MS, 8 * DAY_MS), age // 2))
+        connected_at = self._ages_from - connected_for
+        away = SimulatedState(
+            since=first_seen_at,
+            seen_at=self._ages_from - min(random.randrange(5 * HOUR_MS, 9 * DAY_MS), age // 3),
+            version=machine.version,
+            mode=machine.mode,
+            branch=machine.branch,
+            directory=machine.home if machine.branch is not None else None,
+        )
+        if machine.presence == "away":
+            return away
+        if machine.presence == "left":
+            return replace(away, beat_at=away.seen_at)
+        linked = replace(away.connected(connected_at, connection_id(random), self._pod(index)), since=first_seen_at)
+        if machine.presence == "asleep":
+            return replace(linked, connected_at=first_seen_at, beat_at=away.seen_at, is_beating=False)
+        return replace(linked, beat_at=self.started_at - random.randrange(HEARTBEAT_MS))
+
+    # Which environments.
+
+    def _idle(
+        self, at: int, is_eligible: Callable[[SimulatedEnvironment], bool] = beats
+    ) -> SimulatedEnvironment | None:
+        """Return a random environment without plans, None if 60 tries find none."""
+        for _ in range(60):
+            environment = self.environment(self._random.randrange(len(self)))
+            if environment.busy_until <= at and is_eligible(environment):
+                return environment
+        return None
+
+    def _fallen_pod(self, at: int) -> list[SimulatedEnvironment]:
+        """Choose a pod with many environments up and without plans, give its place to a new one, and return them."""
+        places = self._random.sample(range(len(self.pods)), k=min(3, len(self.pods)))
+        on_pods = [map(self.environment, range(place, len(self), len(self.pods))) for place in places]
+        lost = max(([each for each in pod if each.busy_until <= at and beats(each)] for pod in on_pods), key=len)
+        if lost:
+            self.pods[lost[0].index % len(self.pods)] = next(self._new_pods)
+        return lost
+
+    # What happens to them.
+
+    def _between(self, low: int, high: int) -> int:
+        return self._random.randrange(low, high)
+
+    def _pod(self, index: int) -> str:
+        return self.pods[index % len(self.pods)]
+
+    def _one_of(self, weights: Mapping[Callable[[int], None], int]) -> Callable[[int], None]:
+        (happen,) = self._random.choices([*weights], [*weights.values()])
+        return happen
+
+    def _next(self, at: int, low: int, high: int) -> int:
+        """Return when something happens again: after some time in a fleet of 40, less often in a smaller one."""
+        return at + int(self._between(low, high) * self._slowdown)
+
+    def _reconnect(self, environment: SimulatedEnvironment, at: int, version: str | None = None) -> None:
+        link = environment.last.connected(at, connection_id(self._random), self._pod(environment.index))
+        environment.add(replace(link, version=version or link.version))
+
+    def _interrupt(self, environment: SimulatedEnvironment, at: int, until: int, version: str | None = None) -> None:
+        """Disconnect an environment, and connect it again."""
+        environment.add(environment.last.disconnected(at))
+        self._reconnect(environment, until, version)
+
+    def _change_branch(self, at: int) -> None:
+        if chosen := self._idle(at):
+            branch = self._random.choice([branch for branch in _BRANCHES if branch != chosen.last.branch])
+            chosen.add(replace(chosen.last, since=at, branch=branch, directory=chosen.machine.home))
+
+
+@cache
+def _connected() -> Mapping[str, int]:
+    found: dict[str, int] = json.loads(CONNECTED.read_bytes())
+    return found

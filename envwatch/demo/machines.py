@@ -1,6 +1,6 @@
 """The machines of the demo fleet: names, owners, hosts and ids, each a pure function of (fleet, index).
 
-Knows nothing of time (`states.py`, `life.py`), JSON and HTTP.
+Knows nothing of time (`states.py`, `fleet.py`), JSON and HTTP.
 """
 
 from __future__ import annotations
@@ -140,7 +140,6 @@ class Machine:
     """By attribute of `Environment`: ids and name and, where present, the fields of the owner and the listener."""
     metadata: dict[str, object] | None
     """The constant part of `metadata`; None for a listener that never sent any."""
-    os: str
     home: str
     """Working directory."""
     fraction: float | None
@@ -189,7 +188,6 @@ def machine_at(spec: FleetSpec, index: int) -> Machine:
     return Machine(
         identity=identity,
         metadata=None if place % 20 == 18 else _metadata(blueprint, place, current=current, rng=rng),
-        os=blueprint.os,
         home=_home(blueprint, who) + desk.choice(_REPOSITORIES),
         fraction=rng.choice((0.0, 0.25, 0.5)) if place % 5 == 2 else None,
         mode=blueprint.mode,

@@ -1,18 +1,23 @@
 """The scenarios of the demo: their names, how their server fails, and which fleet is simulated.
 
-`FleetSpec` is one value, which processes pass to each other as arguments. `scenario_life.py` has what happens to the
-fleet. Cheap to import: the command line needs the names.
+`FleetSpec` is one value, which processes pass to each other as arguments. `lives.py` has what happens to the fleet.
+Cheap to import: the command line needs the names.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from envwatch.demo.times import MINUTE_MS, NEVER, SECOND_MS, TimeWindow
+from envwatch.demo.times import MINUTE_MS, SECOND_MS, TimeWindow
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+
+DEFAULT_SIZE: Final = 40
+DEFAULT_SEED: Final = 7
+"""The fleet of `envwatch demo`, which alone has a day before the opening."""
 
 
 class Scenario(StrEnum):
@@ -26,34 +31,21 @@ class Scenario(StrEnum):
     """A deploy in waves, a wrong `Date`, and a server that answers 503 for over a minute."""
 
 
-class Faults(NamedTuple):
-    """How a server fails; spans are in milliseconds since its start."""
-
-    unavailable: TimeWindow = NEVER
-    """When it answers 503."""
-    wrong_date: TimeWindow = NEVER
-    """When its `Date` is wrong."""
-    date_error_ms: int = 0
-    """By how much its `Date` is ahead then."""
-
-    def is_unavailable(self, elapsed_ms: int) -> bool:
-        """Whether it answers 503 so long after its start."""
-        return self.unavailable.covers(elapsed_ms)
-
-    def error_of_date_ms(self, elapsed_ms: int) -> int:
-        """Return by how much its `Date` is ahead so long after its start."""
-        return self.date_error_ms if self.wrong_date.covers(elapsed_ms) else 0
+_UNAVAILABLE: Final = TimeWindow(72 * SECOND_MS, 142 * SECOND_MS)
+"""When the server of the night answers 503, since its start: a client is blind from 60 s after the last listing."""
+_WRONG_DATE: Final = TimeWindow(48 * SECOND_MS, 66 * SECOND_MS)
+"""When the `Date` of the server of the night is wrong, since its start."""
+_DATE_ERROR_MS: Final = 10 * MINUTE_MS
 
 
-def faults_in(scenario: Scenario | None) -> Faults:
-    """Return how the server of a scenario fails; None for the default story."""
-    if scenario is not Scenario.NIGHT:
-        return Faults()
-    return Faults(
-        unavailable=TimeWindow(72 * SECOND_MS, 142 * SECOND_MS),  # blind from 60 s after the last listing
-        wrong_date=TimeWindow(48 * SECOND_MS, 66 * SECOND_MS),
-        date_error_ms=10 * MINUTE_MS,
-    )
+def is_unavailable(scenario: Scenario | None, elapsed_ms: int) -> bool:
+    """Whether the server of a scenario answers 503 so long after its start; None for the default story."""
+    return scenario is Scenario.NIGHT and _UNAVAILABLE.covers(elapsed_ms)
+
+
+def date_error_ms(scenario: Scenario | None, elapsed_ms: int) -> int:
+    """Return by how much the `Date` of the server of a scenario is ahead so long after its start."""
+    return _DATE_ERROR_MS if scenario is Scenario.NIGHT and _WRONG_DATE.covers(elapsed_ms) else 0
 
 
 class FleetSpec(NamedTuple):
@@ -65,6 +57,16 @@ class FleetSpec(NamedTuple):
     """A whole number; another one is another fleet."""
     scenario: Scenario | None = None
     """None for the default story."""
+
+    @property
+    def day(self) -> str | None:
+        """The name of the shipped day before the opening; None for a fleet without one.
+
+        The scenarios begin with the same states, so they share a day.
+        """
+        if (self.size, self.seed) != (DEFAULT_SIZE, DEFAULT_SEED):
+            return None
+        return "default" if self.scenario is None else "scenarios"
 
     @classmethod
     def from_options(cls, options: Namespace) -> Self:

@@ -22,9 +22,8 @@ from socketserver import TCPServer
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, cast
 
-from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.scenarios import FleetSpec, Scenario, faults_in
-from envwatch.demo.times import time_of_day
+from envwatch.demo.lives import simulated_fleet
+from envwatch.demo.scenarios import FleetSpec, Scenario, date_error_ms, is_unavailable
 from envwatch.model.listing_api import (
     GZIP_FROM_BYTES,
     HEALTH_PATH,
@@ -53,79 +52,6 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-class _Api:
-    """Routes and parameters: the parts of a request to a body. Knows no socket."""
-
-    def __init__(self, fleet: SimulatedFleet, key: str, largest_page: int, now: Callable[[], int]) -> None:
-        self._fleet = fleet
-        self._faults = faults_in(fleet.scenario)
-        self._authorization = f"Bearer {key}".encode()
-        self._largest_page = largest_page
-        self._now = now
-        self._lock = Lock()
-
-    def date(self) -> float:
-        """Return what the server calls the present, in seconds since the epoch."""
-        now = self._now()
-        return (now + self._faults.error_of_date_ms(now - self._fleet.started_at)) / 1_000
-
-    def body(self, target: str, authorization: str) -> bytes:
-        """Return the JSON body for a GET.
-
-        Raises:
-            RefusedError: the status is not 200.
-        """
-        path, _, query = target.partition("?")
-        if path == HEALTH_PATH:
-            return b'{"version":"demo","status":"ok"}'
-        device_id = device_in(path)
-        self._check(authorization)
-        if self._faults.is_unavailable(self._now() - self._fleet.started_at):
-            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database is being restarted"})
-        return self._listing(query) if device_id is None else self._device(device_id)
-
-    def start_listener(self, path: str, authorization: str) -> bytes:
-        """Return the JSON body for a POST, which starts the listener of an environment that is down.
-
-        Raises:
-            RefusedError: the status is not 200; 409 for an environment that is up, or a sandbox.
-        """
-        id_ = path.removeprefix(LISTENER_PATH)
-        if id_ == path:
-            raise not_found()
-        self._check(authorization)
-        with self._lock:
-            starts = self._fleet.start_listener(id_, self._now())
-        if starts is None:
-            raise not_found()
-        if not starts:
-            raise RefusedError(HTTPStatus.CONFLICT, {"error": "it is up, or a sandbox, which returns with its pod"})
-        return b'{"status":"started"}'
-
-    def _check(self, authorization: str) -> None:
-        if not hmac.compare_digest(authorization.encode("latin-1", "replace"), self._authorization):
-            raise unauthorized()
-
-    def _listing(self, query: str) -> bytes:
-        params, now = PageParams.from_query(query, self._largest_page), self._now()
-
-        def is_wanted(environment: SimulatedEnvironment) -> bool:
-            identity = environment.machine.identity
-            is_admitted = params.admits(identity["organization_id"], identity.get("user_id"))
-            return is_admitted and (not params.online_only or environment.is_online(now))
-
-        with self._lock:
-            rows, has_next_page = self._fleet.page(now, limit=params.limit, after=params.after, is_wanted=is_wanted)
-        return listing_body(rows, has_next_page=has_next_page)
-
-    def _device(self, device_id: str) -> bytes:
-        with self._lock:
-            row = self._fleet.row(device_id, self._now())
-        if row is None:
-            raise unknown_device()
-        return row
-
-
 class _Exchange(BaseHTTPRequestHandler):
     """One connection of a client. GET exists, and POST where listeners can be started; others end in `send_error`."""
 
@@ -137,12 +63,12 @@ class _Exchange(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self._answer(self.server.api.body)
+        self._answer(self.server.body)
 
     def do_POST(self) -> None:
         if self.server.starts_listeners:
             self.close_connection = True  # a body may be unread
-            self._answer(self.server.api.start_listener)
+            self._answer(self.server.start_listener)
         else:
             self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
 
@@ -164,7 +90,7 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """Return the `Date` header by the same clock as the heartbeats, unless the scenario has it wrong."""
-        return super().date_time_string(self.server.api.date() if timestamp is None else timestamp)
+        return super().date_time_string(self.server.date() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
         """Log nothing: the screen belongs to the dashboard."""
@@ -197,7 +123,7 @@ class Server(ThreadingHTTPServer):
         key: the bearer token that clients must send.
         largest_page: a larger `limit` is reduced to it silently.
         now: the clock of heartbeats and of the `Date` header, in milliseconds since the epoch.
-        has_past: whether connections bear the traces of the day before (`day_before.py`).
+        ages_from: see `SimulatedFleet`.
 
     Raises:
         OSError: it cannot listen.
@@ -213,15 +139,19 @@ class Server(ThreadingHTTPServer):
         key: str,
         largest_page: int = 100,
         now: Callable[[], int] = wall_clock,
-        has_past: bool = False,
+        ages_from: int | None = None,
     ) -> None:
         self.key = key
         self.started_at = now()
         """When the opening began, in milliseconds since the epoch."""
         self.starts_listeners = spec.scenario is Scenario.OUTAGE
         """Whether a POST starts a listener."""
-        fleet = SimulatedFleet(spec, self.started_at, time_of_day(self.started_at) if has_past else None)
-        self.api = _Api(fleet, key, largest_page, now)
+        self._scenario = spec.scenario
+        self._fleet = simulated_fleet(spec, self.started_at, ages_from)
+        self._fleet_lock = Lock()
+        self._authorization = f"Bearer {key}".encode()
+        self._largest_page = largest_page
+        self._now = now
         self._connections: set[socket.socket] = set()
         self._lock = Lock()
         self._is_closing = False
@@ -232,6 +162,67 @@ class Server(ThreadingHTTPServer):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def date(self) -> float:
+        """Return what the server calls the present, in seconds since the epoch."""
+        now = self._now()
+        return (now + date_error_ms(self._scenario, now - self.started_at)) / 1_000
+
+    def body(self, target: str, authorization: str) -> bytes:
+        """Return the JSON body for a GET.
+
+        Raises:
+            RefusedError: the status is not 200.
+        """
+        path, _, query = target.partition("?")
+        if path == HEALTH_PATH:
+            return b'{"version":"demo","status":"ok"}'
+        device_id = device_in(path)
+        self._check(authorization)
+        if is_unavailable(self._scenario, self._now() - self.started_at):
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the database is being restarted"})
+        return self._listing(query) if device_id is None else self._device(device_id)
+
+    def start_listener(self, path: str, authorization: str) -> bytes:
+        """Return the JSON body for a POST, which starts the listener of an environment that is down.
+
+        Raises:
+            RefusedError: the status is not 200; 409 for an environment that is up, or a sandbox.
+        """
+        id_ = path.removeprefix(LISTENER_PATH)
+        if id_ == path:
+            raise not_found()
+        self._check(authorization)
+        with self._fleet_lock:
+            starts = self._fleet.start_listener(id_, self._now())
+        if starts is None:
+            raise not_found()
+        if not starts:
+            raise RefusedError(HTTPStatus.CONFLICT, {"error": "it is up, or a sandbox, which returns with its pod"})
+        return b'{"status":"started"}'
+
+    def _check(self, authorization: str) -> None:
+        if not hmac.compare_digest(authorization.encode("latin-1", "replace"), self._authorization):
+            raise unauthorized()
+
+    def _listing(self, query: str) -> bytes:
+        params, now = PageParams.from_query(query, self._largest_page), self._now()
+
+        def is_wanted(environment: SimulatedEnvironment) -> bool:
+            identity = environment.machine.identity
+            is_admitted = params.admits(identity["organization_id"], identity.get("user_id"))
+            return is_admitted and (not params.online_only or environment.is_online(now))
+
+        with self._fleet_lock:
+            rows, has_next_page = self._fleet.page(now, limit=params.limit, after=params.after, is_wanted=is_wanted)
+        return listing_body(rows, has_next_page=has_next_page)
+
+    def _device(self, device_id: str) -> bytes:
+        with self._fleet_lock:
+            row = self._fleet.row(device_id, self._now())
+        if row is None:
+            raise unknown_device()
+        return row
 
     def close(self) -> None:
         """Stop at once: cut the open connections and end all threads."""
@@ -287,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="envwatch.demo.server")
     FleetSpec.add_arguments(parser)
-    parser.add_argument("--past", action="store_true", help="let connections bear the traces of the day before")
+    parser.add_argument("--ages-from", type=int, help="when ages of rows were as at the start: ms since the epoch")
     parser.add_argument("--child", action="store_true", required=True, help="serve until standard input ends")
     options = parser.parse_args(arguments)
     key = os.environ.get("LETTA_API_KEY", "")
@@ -296,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for the parent
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        server = Server(FleetSpec.from_options(options), key=key, has_past=options.past)
+        server = Server(FleetSpec.from_options(options), key=key, ages_from=options.ages_from)
     except OSError as error:
         _announce({"error": f"the demo server cannot listen: {error}"})
         return 1

@@ -1,6 +1,6 @@
 """One simulated environment: its state, the schedule of its states, and its row as JSON.
 
-Knows the fields of a row and the official liveness rule, not why one state follows another (`life.py`). All instants
+Knows the fields of a row and the official liveness rule, not why one state follows another (`lives.py`). All instants
 are whole milliseconds since the epoch.
 """
 

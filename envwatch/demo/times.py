@@ -1,8 +1,7 @@
-"""Durations, spans and times of day; all times of the demo are whole milliseconds since the epoch."""
+"""Durations and spans; all times of the demo are whole milliseconds since the epoch."""
 
 from __future__ import annotations
 
-import time
 from typing import Final, NamedTuple
 
 SECOND_MS: Final = 1_000
@@ -23,9 +22,3 @@ class TimeWindow(NamedTuple):
 
 
 NEVER: Final = TimeWindow(0, 0)
-
-
-def time_of_day(at: int) -> int:
-    """Return the milliseconds since midnight at a moment, by this machine's time zone."""
-    local = time.localtime(at / SECOND_MS)
-    return local.tm_hour * HOUR_MS + local.tm_min * MINUTE_MS + local.tm_sec * SECOND_MS

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model import limits
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.model.clock import MonotonicS
+    from envwatch.model.clock import MonotonicS, ServerMs
     from envwatch.model.environment import Environment
     from envwatch.model.outcome import Snapshot
 
@@ -95,7 +96,7 @@ class Acceptance:
 def acceptance_of(
     quarantine: QuarantinedListing | None,
     environments: Mapping[SafeText, TrackedEnvironment],
-    rows: Mapping[SafeText, Environment],
+    rows: Mapping[SafeText, tuple[Environment, ServerMs]],
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
@@ -139,7 +140,7 @@ def _is_repeated(
 
 
 def _emptied(
-    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, Environment]
+    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
 ) -> AnomalyFinding | None:
     if rows or _present(environments) < limits.ANOMALY_MIN:
         return None
@@ -147,10 +148,10 @@ def _emptied(
 
 
 def _beats_lost(
-    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, Environment]
+    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
 ) -> AnomalyFinding | None:
     lost = 0
-    for id_, row in rows.items():
+    for id_, (row, _) in rows.items():
         if row.last_heartbeat_at is None and row.connection_id and (tracked := environments.get(id_)):
             before = tracked.environment
             lost += before.last_heartbeat_at is not None and before.connection_id == row.connection_id
@@ -174,6 +175,18 @@ def _present(environments: Mapping[SafeText, TrackedEnvironment]) -> int:
     return sum(not tracked.presence.is_absent for tracked in environments.values())
 
 
+def still_listed(
+    environments: Mapping[SafeText, TrackedEnvironment], rows: Collection[SafeText]
+) -> Mapping[SafeText, TrackedEnvironment]:
+    """Return the environments after a quarantined listing: listed rows are not absent, nothing else changes."""
+    present = {
+        id_: replace(tracked, absent=0)
+        for id_, tracked in environments.items()
+        if tracked.absent and id_ in rows and not tracked.presence.is_absent
+    }
+    return MappingProxyType({**environments, **present}) if present else environments
+
+
 @dataclass(frozen=True, slots=True)
 class StallDetector:
     """Whether the platform's heartbeats advance at all."""
@@ -189,16 +202,22 @@ class StallDetector:
         """Whether a row's silence proves anything."""
         return not self.is_stalled and self.resumed_at is None
 
-    def apply(self, asked_at: MonotonicS, *, covered_s: float, online: int, has_advanced: bool) -> StallDetector:
+    def apply(
+        self,
+        asked_at: MonotonicS,
+        covered_s: float,
+        environments: Mapping[SafeText, TrackedEnvironment],
+        rows: Mapping[SafeText, tuple[Environment, ServerMs]],
+    ) -> StallDetector:
         """Return the detector after a listing.
 
         Args:
             asked_at: when the listing was asked for.
             covered_s: time since the listing before, 0 if a poll failed in between: unpolled time proves no silence.
-            online: how many rows are up; it matters only if no heartbeat advanced.
-            has_advanced: whether the heartbeat of any of those did.
+            environments: the environments before the listing.
+            rows: each id's row in the listing, and when the row was asked for.
         """
-        if not has_advanced and online >= limits.STALL_ROWS:
+        if _are_silent(environments, rows):
             silent_s = self.silent_s + covered_s
             is_stalled = self.is_stalled or silent_s >= limits.STALL_AFTER.total_seconds()
             return replace(self, silent_s=silent_s, is_stalled=is_stalled)
@@ -206,6 +225,19 @@ class StallDetector:
         if resumed_at is not None and asked_at - resumed_at >= _GRACE_S:
             resumed_at = None
         return StallDetector(resumed_at=resumed_at)
+
+
+def _are_silent(
+    environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
+) -> bool:
+    """Whether no heartbeat advanced, and enough rows are up to prove that the platform is at fault."""
+    online = 0
+    for id_, (row, _) in rows.items():
+        if row.connection_id and (tracked := environments.get(id_)) is not None and tracked.verdict.is_up:
+            if row is not tracked.environment and has_advanced(tracked.environment, row):
+                return False
+            online += 1
+    return online >= limits.STALL_ROWS
 
 
 def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]) -> bool:

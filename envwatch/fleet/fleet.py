@@ -113,6 +113,11 @@ class Fleet:
         """Return the server of a profile; empty for a profile that is not watched, as in a past event."""
         return EMPTY if (profile_state := self.by_profile.get(profile)) is None else profile_state.server
 
+    def identity(self, key: EnvironmentKey) -> tuple[SafeText, SafeText]:
+        """Return the same value for the keys of one environment under two profiles of one server."""
+        profile, id_ = key
+        return (self.server_of(profile) or profile, id_)
+
     def old_listing_age(self, now: Clocks) -> timedelta | None:
         """Return the age of the oldest listing that is no longer recent; None if all are."""
         ages = [

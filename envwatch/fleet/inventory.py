@@ -1,7 +1,8 @@
-"""The expected inventory: names or device ids that must exist, and which of them are missing.
+"""The environments after a listing: the listed ones, the absent ones, and the expected ones that are missing.
 
-Pure. An expected environment that was never listed is a row of its own, without anything but its name. One that was
-listed keeps its row, which is missing once it has been gone for longer than `limits.MISSING_AFTER`, however long.
+Pure. The expected inventory is names or device ids that must exist. An expected environment that was never listed is a
+row of its own, without anything but its name. One that was listed keeps its row, which is missing once it has been gone
+for longer than `limits.MISSING_AFTER`, however long.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING, Final
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import GONE, MISSING, NEVER_LISTED, Presence
 from envwatch.fleet.recent_changes import turn
-from envwatch.fleet.tracking import ListingContext, TrackedEnvironment
+from envwatch.fleet.replacement import keeps_identity
+from envwatch.fleet.tracking import (
+    ListingContext,
+    TrackedEnvironment,
+    events_between,
+    marked_absent,
+    missed_while_quarantined,
+    observed,
+    unread,
+)
 from envwatch.model import limits
 from envwatch.model.environment import NEVER, Environment
 from envwatch.model.text import EMPTY, SafeText, clean, composed
@@ -21,9 +31,56 @@ from envwatch.model.times import MS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from envwatch.fleet.anomalies import Acceptance
     from envwatch.model.clock import ServerMs
 
+_GONE_KEPT_MS: Final = limits.GONE_KEPT / MS
 _MISSING_AFTER_MS: Final = limits.MISSING_AFTER / MS
+
+
+def next_environments(
+    old: Mapping[SafeText, TrackedEnvironment],
+    rows: Mapping[SafeText, tuple[Environment, ServerMs]],
+    at: ServerMs,
+    listing: ListingContext,
+    acceptance: Acceptance,
+) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
+    """Return the environments after a listing, what happened to each, and whether the identity of a row has moved.
+
+    The first listing gives no events.
+
+    Args:
+        old: the environments before the listing.
+        rows: each id's row, and when the row was asked for.
+        at: when the listing was asked for.
+        listing: what holds for all rows.
+        acceptance: which parts of the listing are believed.
+    """
+    environments: dict[SafeText, TrackedEnvironment] = {}
+    events: list[Event] = []
+    has_moved_identity = False
+    for id_, (environment, row_at) in rows.items():
+        before = old.get(id_)
+        tracked = observed(before, environment, row_at, listing)
+        environments[id_] = tracked
+        if tracked is not before and listing.number > 1:
+            events += events_between(before, tracked, row_at)
+            if before is not None and not before.presence.is_absent:
+                has_moved_identity |= not keeps_identity(before.environment, tracked.environment)
+    for id_, before in old.items():
+        if id_ in environments:
+            continue
+        if id_ in listing.unreadable:
+            tracked = unread(before)
+        elif acceptance.quarantines_absence_of(id_):
+            tracked = missed_while_quarantined(before, listing)
+        else:
+            tracked = marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
+        if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < _GONE_KEPT_MS:
+            environments[id_] = tracked
+            if tracked is not before:
+                events += events_between(before, tracked, at)
+    return environments, events, has_moved_identity
 
 
 def missing_id(expected: SafeText) -> SafeText:

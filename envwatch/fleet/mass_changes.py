@@ -1,4 +1,4 @@
-"""Mass changes: many events of one kind in one listing become one, with what the affected rows share.
+"""Groups of events: all events of a time in which envwatch was blind, or many events of one kind in one listing.
 
 Pure. The numbers of the rule stand in `limits`.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.diff import value_of
 from envwatch.fleet.events import Event, Kind
+from envwatch.fleet.recent_changes import value_of
 from envwatch.model import limits
 from envwatch.model.environment import LABELS
 from envwatch.model.text import SafeText, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
@@ -36,6 +38,65 @@ _SHAREABLE: Final = (
 """The attributes that may tell why environments were lost together, the likeliest first."""
 
 
+def in_groups(
+    events: list[Event],
+    before: Mapping[SafeText, TrackedEnvironment],
+    after: Mapping[SafeText, TrackedEnvironment],
+    at: ServerMs,
+    unseen_since: ServerMs | None,
+) -> list[Event]:
+    """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
+
+    Args:
+        events: of one listing, in its order.
+        before: the environments before the listing.
+        after: the environments after the listing. A row that the listing lacks is among them, or among the events.
+        at: when the listing was asked for.
+        unseen_since: since when nothing could be seen; None if envwatch was not blind.
+    """
+    if not events:
+        return []
+    if unseen_since is not None:
+        since = min(unseen_since, at)  # a served listing may be older than a sleep
+        profile, members = events[0].profile, tuple(events)
+        return [Event(kind=Kind.WHILE_BLIND, at=at, profile=profile, since=since, members=members)]
+    were_online = sum(tracked.verdict.is_up for tracked in before.values())
+    by_kind: dict[Kind, list[Event]] = defaultdict(list)
+    for event in events:
+        by_kind[event.kind].append(event)
+    masses = {kind: same for kind, same in by_kind.items() if is_mass(same, were_online)}
+    return [
+        _together(masses[event.kind], before, after) if event.kind in masses else event
+        for event in events
+        if event.kind not in masses or event is masses[event.kind][0]
+    ]
+
+
+def _together(
+    same: Sequence[Event], before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
+) -> Event:
+    """Return the event of a mass change, which stands in the place of its first member."""
+    kind, reason = same[0].kind, None
+    if kind in _OF_THE_CONNECTED:
+        ids = {event.id for event in same if event.id is not None}
+        # The row before the listing: a row that is offline has no pod.
+        lost = [(before.get(id_) or after[id_]).environment for id_ in ids]
+        survivors = (
+            tracked.environment
+            for id_, tracked in before.items()
+            if id_ not in ids and tracked.verdict.is_up and after[id_].verdict.is_up
+        )
+        reason = blast_radius_text(lost, survivors)
+    return Event(
+        kind=Kind.TOGETHER,
+        of=kind,
+        at=max(event.at for event in same),
+        profile=same[0].profile,
+        reason=reason,
+        members=tuple(same),
+    )
+
+
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
     """Whether the events of one kind in one listing (at least one) are a mass change, of so many online before."""
     if len(same) >= limits.MASS_COUNT:
@@ -46,43 +107,9 @@ def is_mass(same: Sequence[Event], were_online: int) -> bool:
     return is_of_the_connected and affected >= limits.MASS_MIN and affected >= limits.MASS_SHARE * were_online
 
 
-def with_masses(
-    events: Sequence[Event],
-    were_online: int,
-    before: Callable[[SafeText], Environment],
-    survivors: Callable[[set[SafeText]], Iterable[Environment]],
-) -> Iterator[Event]:
-    """Yield the events of one listing, each mass change as a single event in the place of its first.
-
-    Args:
-        events: in the order of the listing.
-        were_online: how many environments were online before.
-        before: gives an id's row before the listing (a row that is offline has no pod).
-        survivors: gives the rows before the listing of those online before and after, except the ids given.
-    """
-    by_kind: dict[Kind, list[Event]] = defaultdict(list)
-    for event in events:
-        by_kind[event.kind].append(event)
-    masses = {kind: same for kind, same in by_kind.items() if is_mass(same, were_online)}
-    grouped: set[Kind] = set()
-    for event in events:
-        kind = event.kind
-        if kind not in masses:
-            yield event
-        if kind not in masses or kind in grouped:
-            continue
-        grouped.add(kind)
-        same = masses[kind]
-        ids = {event.id for event in same if event.id is not None}
-        shared = blast_radius([before(id_) for id_ in ids], survivors(ids)) if kind in _OF_THE_CONNECTED else ()
-        yield Event(
-            kind=Kind.TOGETHER,
-            of=kind,
-            at=max(event.at for event in same),
-            profile=event.profile,
-            reason=composed(", ".join(f"{field} {value}" for field, value in shared)) if shared else None,
-            members=tuple(same),
-        )
+def blast_radius_text(lost: Sequence[Environment], survivors: Iterable[Environment]) -> SafeText | None:
+    """Return the field values that `blast_radius` finds, as `pod p-7, os linux`; None if there are none."""
+    return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
 
 
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, SafeText], ...]:

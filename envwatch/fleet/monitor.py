@@ -23,18 +23,16 @@ from envwatch.fleet.alerting.acknowledgements import (
     recovered,
 )
 from envwatch.fleet.alerting.alert_policy import DEFAULT_POLICY
-from envwatch.fleet.alerting.alert_state import AlertState
-from envwatch.fleet.alerting.alerts import Alerts
+from envwatch.fleet.alerting.alert_state import Alerts, AlertState
 from envwatch.fleet.alerting.incidents import Incidents, Surroundings
-from envwatch.fleet.alerting.losses import Loss, LossStatus, death_interval, key_of, status_of
+from envwatch.fleet.alerting.losses import Loss, LossStatus, death_interval, key_of, status_of, status_of_blindness
 from envwatch.fleet.alerting.silences import NO_SILENCES, silencing
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.fleet import Fleet
-from envwatch.fleet.mass_changes import blast_radius
 from envwatch.fleet.outages import states
-from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, NEVER_BEAT
+from envwatch.fleet.presence import HEARTBEAT_LOST, NEVER_BEAT
 from envwatch.fleet.problems import is_problem
 from envwatch.fleet.profile_state import Freshness, ProfileState
 from envwatch.fleet.run_before import with_siblings
@@ -42,7 +40,7 @@ from envwatch.fleet.watched_time import NOT_WATCHED, WatchedTime
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.outcome import Slept
-from envwatch.model.text import EMPTY, SafeText, composed
+from envwatch.model.text import EMPTY, SafeText
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -159,10 +157,6 @@ class Monitor:
         if isinstance(outcome, Slept):
             incidents = incidents.after_sleep(profile)
 
-        def last_seen_alive_at(key: Key) -> float:
-            tracked = fleet.tracked(key)
-            return 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
-
         def loss_of(event: Event, group: Event | None) -> Loss:
             tracked = fleet.tracked(key_of(event))
             listed_at = event.at if before.listed is None else before.clock.server_time(before.listed.wall)
@@ -175,17 +169,7 @@ class Monitor:
                 or (verdict == HEARTBEAT_LOST and not beats_prove),
             )
 
-        def identity(key: Key) -> ServerKey:
-            """Return the same value for the keys of one environment under two profiles of one server."""
-            return (fleet.server_of(key[0]) or key[0], key[1])
-
-        def with_losses(incidents: Incidents, events: Iterable[Event]) -> tuple[Incidents, tuple[Event, ...]]:
-            return incidents.with_events(events, loss_of, last_seen_alive_at, identity)
-
-        def is_listed_down(key: Key) -> bool:
-            return (tracked := fleet.tracked(key)) is not None and tracked.verdict in (DISCONNECTED, HEARTBEAT_LOST)
-
-        incidents, events = with_losses(incidents.with_proof(is_listed_down), found)
+        incidents, events = incidents.with_proof(fleet).with_events(found, loss_of, fleet)
         lost: list[Event] = []
         if ended:
             acks = {key: ack for key, ack in acks.items() if key not in ended}
@@ -202,15 +186,16 @@ class Monitor:
             fleet = fleet.with_profile_state(profile, after)
             lost += resumed[profile].losses_since(after)
             resumed = {name: state for name, state in resumed.items() if name != profile}
-        incidents, _ = with_losses(incidents, lost)
+        incidents, _ = incidents.with_events(lost, loss_of, fleet)
         event_log = self.event_log.with_events(events) if events else self.event_log
-        watched = self._watched_after(profile, fleet)
+        own = self.watched.get(profile, NOT_WATCHED)
+        watched = own.apply(before, after)
         monitor = replace(
             self,
             fleet=fleet,
             acks=acks,
             event_log=event_log,
-            watched=watched,
+            watched=self.watched if watched is own else {**self.watched, profile: watched},
             incidents=incidents,
             resumed=resumed,
             beating=beating,
@@ -225,7 +210,9 @@ class Monitor:
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
-        incidents, opened, resolved = self.incidents.tick(self._surroundings(now))
+        incidents, opened, resolved = self.incidents.tick(
+            Surroundings(now=now, fleet=self.fleet, classify_loss=self.loss_classifier(now), policy=self.policy_of)
+        )
         if incidents is self.incidents:
             return self, MonitorChanges(now, events=events)
         alerts = self.alerts.apply(opened, resolved)
@@ -363,7 +350,7 @@ class Monitor:
         environment that ends by design needs nobody when it ends.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
-        return is_problem(tracked, at) and not self.is_acked(tracked) and self._is_loud(tracked, now.wall, at)
+        return is_problem(tracked, at) and not self.is_acked(tracked) and self.is_loud(tracked, now)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
         """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
@@ -394,19 +381,19 @@ class Monitor:
 
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
         """Whether the alert policy finds an environment at a moment, and no silence does."""
-        return self._is_loud(tracked, now.wall, self.fleet.for_environment(tracked).clock.server_time(now.wall))
+        at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
+        return self.policy_of(tracked.profile).concerns(tracked, at) and self.silence_of(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
         """Return the function that classifies a loss at a moment."""
-        fleet, wall, acks = self.fleet.by_profile, now.wall, self.acks
-        moments = self.fleet.moments(wall)
+        fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         noticed = self.incidents.noticed_times()
 
         def classify_loss(key: Key) -> LossStatus:
             profile, id_ = key
             if not id_:
-                return _status_of_blindness(fleet[profile], now)
+                return status_of_blindness(fleet[profile], now)
             if profile not in seen:
                 return LossStatus.UNSEEN
             profile_state = fleet[profile]
@@ -419,50 +406,8 @@ class Monitor:
             at = moments[profile]
             is_acked = ack_in(acks, profile_state.server, id_) is not None
             status = status_of(tracked, at, is_acked=is_acked, is_news=key in noticed)
-            if status is not LossStatus.ALERTING or self._is_loud(tracked, wall, at):
+            if status is not LossStatus.ALERTING or self.is_loud(tracked, now):
                 return status
             return LossStatus.QUIET if self.policy_of(profile).concerns(tracked, at) else LossStatus.OUTSIDE
 
         return classify_loss
-
-    def _watched_after(self, profile: SafeText, fleet: Fleet) -> Mapping[SafeText, WatchedTime]:
-        before, profile_state = self.fleet.by_profile[profile], fleet.by_profile[profile]
-        if before.listings == profile_state.listings:
-            return self.watched
-        return {**self.watched, profile: self.watched.get(profile, NOT_WATCHED).apply(before, profile_state)}
-
-    def _surroundings(self, now: Clocks) -> Surroundings:
-        def shared(losses: Sequence[Event]) -> SafeText | None:
-            lost = [loss.then.environment for loss in losses if loss.then is not None]
-            if len(lost) < len(losses):
-                return None
-            keys = {key_of(loss) for loss in losses}
-            environments = self.fleet.by_profile[losses[0].profile].environments.values()
-            survivors = (each.environment for each in environments if each.verdict.is_up and each.key not in keys)
-            return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
-
-        def replacement(key: Key) -> SafeText | None:
-            return None if (tracked := self.fleet.tracked(key)) is None else tracked.replaced_by_name
-
-        blind = {profile: profile_state.blindness(now) for profile, profile_state in self.fleet.by_profile.items()}
-        return Surroundings(
-            at=now.monotonic,
-            classify_loss=self.loss_classifier(now),
-            policy=self.policy_of,
-            moments=self.fleet.moments(now.wall),
-            blind={profile: blindness for profile, blindness in blind.items() if blindness is not None},
-            shared=shared,
-            replacement=replacement,
-        )
-
-    def _is_loud(self, tracked: TrackedEnvironment, wall: float, at: float) -> bool:
-        if not self.policy_of(tracked.profile).concerns(tracked, at):
-            return False
-        server = self.fleet.server_of(tracked.profile)
-        return not self.silences or silencing(self.silences, tracked, server, wall, at) is None
-
-
-def _status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
-    if profile_state.listed is None and profile_state.failure is None:
-        return LossStatus.UNSEEN
-    return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING

@@ -1,18 +1,18 @@
 """Which instants of a row can be true, and whether a server's `Date` can.
 
 Pure. A platform whose schema changes may send seconds for milliseconds: such a heartbeat is decades off and proves
-nothing. A wrong `Date` header makes every heartbeat look old, or in the future, at the same time. Verdicts are decided
-in `tracking`.
+nothing. A wrong `Date` header makes every heartbeat look old, or in the future, at the same time. `SkewCheck` is a
+second opinion on the age of a single heartbeat. Verdicts are decided in `tracking`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from envwatch.model import limits
-from envwatch.model.clock import ServerMs
+from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
     from envwatch.model.limits import Limits
     from envwatch.model.outcome import ListedPage, Snapshot
+    from envwatch.model.text import SafeText
+
 
 _EARLIEST_MS = limits.EARLIEST_TIME.timestamp() * 1000
 _AHEAD_MS = limits.MOST_AHEAD / MS
@@ -107,3 +109,51 @@ def is_date_wrong(
                     return False
                 fits_believed = fits_believed or -_TOLERANCE_MS <= age_ms + believed_offset_ms < late_ms
     return fits_believed
+
+
+_TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
+
+
+class LastHeartbeat(NamedTuple):
+    """The newest heartbeat of an environment."""
+
+    connection_id: SafeText
+    """The connection that it came over."""
+    at: ServerMs
+    elapsed_ms: float
+    """When a listing last held it: milliseconds elapsed since the first listing."""
+
+
+class SkewCheck(NamedTuple):
+    """When listings began to hold a heartbeat, and which times of the server's clock that rules out.
+
+    A heartbeat is at least as old as the first listing that holds it. If it was seen to advance, it is younger than the
+    last listing that held the one before. The first is measured by the monotonic clock, which may stand still while
+    this machine sleeps; the second in *elapsed* milliseconds, each gap between two listings by whichever clock says
+    more. So both hold after a sleep as well.
+    """
+
+    listed_at: MonotonicS = MonotonicS(0.0)
+    """When the first listing that holds it was asked for."""
+    previous_elapsed_ms: float | None = None
+    """`LastHeartbeat.elapsed_ms` of the heartbeat before; None if it was never seen to advance."""
+    lowest_ms: float = -inf
+    """Server's clock minus monotonic clock: if less, the heartbeat would be younger than the time it was listed for."""
+    highest_ms: float = inf
+    """Server's clock minus elapsed time: if more, the heartbeat would be older than the one before."""
+
+    @classmethod
+    def for_heartbeat(
+        cls, beat_at: ServerMs, listed_at: MonotonicS, previous_elapsed_ms: float | None = None
+    ) -> SkewCheck:
+        """Return the check of a heartbeat; the arguments are as the fields describe them."""
+        highest_ms = inf if previous_elapsed_ms is None else beat_at - previous_elapsed_ms + _TOLERANCE_MS
+        return cls(listed_at, previous_elapsed_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
+
+    def least_age_ms(self, now: MonotonicS) -> float:
+        """Return how old the heartbeat is at least."""
+        return (now - self.listed_at) * 1000
+
+    def contradicts(self, at: ServerMs, now: MonotonicS, elapsed_ms: float) -> bool:
+        """Whether the server's clock makes the heartbeat younger or older than it can be."""
+        return at - now * 1000 < self.lowest_ms or at - elapsed_ms > self.highest_ms

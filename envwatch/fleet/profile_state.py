@@ -13,25 +13,27 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from envwatch.fleet.anomalies import QuarantinedListing, StallDetector, acceptance_of, has_advanced
-from envwatch.fleet.events import NO_PROFILE, Event, Kind
-from envwatch.fleet.inventory import missing_events, with_inventory
-from envwatch.fleet.listed_rows import rows_of, still_listed
-from envwatch.fleet.mass_changes import with_masses
-from envwatch.fleet.newcomers import named_by_device
-from envwatch.fleet.newest_version import newest_version
-from envwatch.fleet.periods import BY_ANY_LISTING, NO_PERIODS, Periods, begun, blind_after, ended, woken
+from envwatch.fleet.anomalies import QuarantinedListing, StallDetector, acceptance_of, still_listed
+from envwatch.fleet.events import (
+    BY_ANY_LISTING,
+    NO_PERIODS,
+    NO_PROFILE,
+    Event,
+    Kind,
+    Periods,
+    begun,
+    blind_after,
+    ended,
+    woken,
+)
+from envwatch.fleet.inventory import missing_events, next_environments, with_inventory
+from envwatch.fleet.mass_changes import in_groups
 from envwatch.fleet.plausibility import believed_clock, latest_possible
 from envwatch.fleet.presence import Presence, PresenceRule
-from envwatch.fleet.replacement import RuleInputs, keeps_identity, renamed_events, with_replacements
+from envwatch.fleet.replacement import RuleInputs, named_by_device, renamed_events, with_replacements
 from envwatch.fleet.tracking import (
     ListingContext,
     TrackedEnvironment,
-    events_between,
-    marked_absent,
-    missed_while_quarantined,
-    observed,
-    unread,
 )
 from envwatch.model import limits
 from envwatch.model.clock import Clocks, ServerClock, ServerMs, WallMs
@@ -39,14 +41,12 @@ from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, Outcome, Slept, Snapshot
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 from envwatch.model.times import MS, span
+from envwatch.model.versions import newest_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from envwatch.fleet.anomalies import Acceptance
-    from envwatch.model.environment import Environment
-
-_GONE_KEPT_MS = limits.GONE_KEPT / MS
 
 
 class Freshness(StrEnum):
@@ -319,24 +319,25 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
         )
         return replace(seen, periods=periods), period_events
 
-    rows = rows_of(snapshot, clock)
-    environment_rows = {id_: row for id_, (row, _) in rows.items()}
-    acceptance = acceptance_of(
-        profile_state.quarantine, profile_state.environments, environment_rows, snapshot, asked.monotonic
-    )
+    rows = snapshot.rows(clock)
+    acceptance = acceptance_of(profile_state.quarantine, profile_state.environments, rows, snapshot, asked.monotonic)
     quarantine = acceptance.quarantine
     if quarantine is not None and quarantine.is_whole:
         periods, period_events = _next_periods(seen, acceptance, seen.stall_detector, at=at, seen_at=seen_at)
         environments = still_listed(profile_state.environments, rows)
         return replace(seen, quarantine=quarantine, environments=environments, periods=periods), period_events
 
-    stall_detector = _next_stall_detector(profile_state, rows, asked)
+    covered_s = 0.0
+    if profile_state.listed is not None and not profile_state.failures and not blind_since(profile_state, asked):
+        covered_s = asked.monotonic - profile_state.listed.monotonic
+    stall_detector = profile_state.stall_detector.apply(asked.monotonic, covered_s, profile_state.environments, rows)
     gap_ms = (profile_state.age(asked) or timedelta()) / MS
     listing = ListingContext(
         number=profile_state.listings + 1,
         asked_at=asked.monotonic,
         gap_ms=gap_ms,
         elapsed_ms=profile_state.elapsed_ms + gap_ms,
+        rule=PresenceRule(profile_state.limits),
         beats_count=stall_detector.beats_count,
         in_doubt=snapshot.in_doubt,
         unreadable=snapshot.rejected_ids,
@@ -345,7 +346,10 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
         is_date_wrong=date_error is not None,
     )
     is_first = profile_state.listed is None
-    environments, events, has_moved_identity = _next_environments(profile_state, rows, at, listing, acceptance)
+    environments, events, has_moved_identity = next_environments(
+        profile_state.environments, rows, at, listing, acceptance
+    )
+    has_moved_identity |= profile_state.has_moved_identity
     inputs = RuleInputs(at=at, latest=listing.latest, is_off=has_moved_identity, is_first=is_first)
     environments = with_replacements(environments, rows, inputs)
     events = named_by_device(events, environments)
@@ -364,7 +368,7 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
         listed=asked,
         elapsed_ms=listing.elapsed_ms,
         # Every change of the newest version comes with an event.
-        newest=newest_version(environments.values()) if events or is_first else profile_state.newest,
+        newest=_newest_version(environments.values()) if events or is_first else profile_state.newest,
         quarantine=quarantine,
         stall_detector=stall_detector,
         has_moved_identity=has_moved_identity,
@@ -375,26 +379,9 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
     )
     if is_first:
         return following, period_events
-    grouped = in_groups(profile_state.with_interval(outcome.interval), asked, clock, environments, events)
-    return following, (*period_events, *grouped)
-
-
-def _next_stall_detector(
-    profile_state: ProfileState, rows: Mapping[SafeText, tuple[Environment, ServerMs]], asked: Clocks
-) -> StallDetector:
-    online, advanced = 0, False
-    for id_, (row, _) in rows.items():
-        if row.connection_id and (tracked := profile_state.environments.get(id_)) is not None and tracked.verdict.is_up:
-            online += 1
-            if row is not tracked.environment and has_advanced(tracked.environment, row):
-                advanced = True
-                break  # One is enough, and then their number does not matter.
-    covered_s = 0.0
-    if profile_state.listed is not None and not profile_state.failures and not blind_since(profile_state, asked):
-        covered_s = asked.monotonic - profile_state.listed.monotonic
-    return profile_state.stall_detector.apply(
-        asked.monotonic, covered_s=covered_s, online=online, has_advanced=advanced
-    )
+    unseen = blind_since(profile_state.with_interval(outcome.interval), asked)
+    unseen_since = None if unseen is None else clock.server_time(unseen.wall)
+    return following, (*period_events, *in_groups(events, profile_state.environments, environments, at, unseen_since))
 
 
 def _next_periods(
@@ -442,73 +429,6 @@ def blind_since(profile_state: ProfileState, now: Clocks) -> Clocks | None:
     )
 
 
-def _next_environments(
-    profile_state: ProfileState,
-    rows: Mapping[SafeText, tuple[Environment, ServerMs]],
-    at: ServerMs,
-    listing: ListingContext,
-    acceptance: Acceptance,
-) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event], bool]:
-    """Return the environments after a listing, what happened to each, and whether the identity of a row has moved.
-
-    The first listing gives no events.
-    """
-    rule = PresenceRule(profile_state.limits)
-    old, is_first = profile_state.environments, profile_state.listed is None
-    environments: dict[SafeText, TrackedEnvironment] = {}
-    events: list[Event] = []
-    has_moved_identity = profile_state.has_moved_identity
-    for id_, (environment, row_at) in rows.items():
-        before = old.get(id_)
-        tracked = observed(before, environment, row_at, listing, rule)
-        environments[id_] = tracked
-        if tracked is not before and not is_first:
-            events += events_between(before, tracked, row_at)
-            if before is not None and not before.presence.is_absent:
-                has_moved_identity |= not keeps_identity(before.environment, tracked.environment)
-    for id_, before in old.items():
-        if id_ in environments:
-            continue
-        if id_ in listing.unreadable:
-            tracked = unread(before)
-        elif acceptance.quarantines_absence_of(id_):
-            tracked = missed_while_quarantined(before, listing)
-        else:
-            tracked = marked_absent(before, at, listing, quarantined=acceptance.quarantined_absences_of(id_))
-        if tracked.presence is not Presence.GONE or at - (tracked.since_at or at) < _GONE_KEPT_MS:
-            environments[id_] = tracked
-            if tracked is not before:
-                events += events_between(before, tracked, at)
-    return environments, events, has_moved_identity
-
-
-def in_groups(
-    profile_state: ProfileState,
-    now: Clocks,
-    clock: ServerClock,
-    environments: Mapping[SafeText, TrackedEnvironment],
-    events: list[Event],
-) -> list[Event]:
-    """Return the events of a listing: one group if envwatch was blind until now, else one for each mass change.
-
-    `profile_state` is the state before the listing; `clock` and `environments` belong to the state after the listing.
-    Each row that the listing lacks is among the environments, or among the events.
-    """
-    if not events:
-        return []
-    unseen_since = blind_since(profile_state, now)
-    if unseen_since is not None:
-        at, members = clock.server_time(now.wall), tuple(events)
-        since = min(clock.server_time(unseen_since.wall), at)  # a served listing may be older than a sleep
-        return [Event(kind=Kind.WHILE_BLIND, at=at, profile=profile_state.profile, since=since, members=members)]
-
-    def survivors(lost: set[SafeText]) -> list[Environment]:
-        return [
-            tracked.environment
-            for id_, tracked in profile_state.environments.items()
-            if id_ not in lost and tracked.verdict.is_up and environments[id_].verdict.is_up
-        ]
-
-    were_online = sum(tracked.verdict.is_up for tracked in profile_state.environments.values())
-    before = {**environments, **profile_state.environments}
-    return list(with_masses(events, were_online, lambda id_: before[id_].environment, survivors))
+def _newest_version(environments: Iterable[TrackedEnvironment]) -> SafeText | None:
+    up = (tracked.environment for tracked in environments if tracked.verdict.is_up)
+    return newest_version((row.version, row.device_id) for row in up)

@@ -1,23 +1,96 @@
-"""What changed about an environment lately: one tag a row, for `limits.MARK_DURATION`.
+"""What changed about an environment: the fields that differ between two rows, the tag of a row, and flapping.
 
-Pure: the moment is an argument, by the server's clock. Source of the tags: the rule that a fresh loss looks fresh for
-15 minutes. Must not know how a tag looks.
+Pure: moments are arguments, by the server's clock. A tag stays for `limits.MARK_DURATION`. Source of the tags: the rule
+that a fresh loss looks fresh for 15 minutes. Must not know how a tag looks.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.diff import is_new_connection
+from envwatch.fleet.events import Kind
 from envwatch.model import limits
+from envwatch.model.environment import LABELS
 from envwatch.model.modes import mode_of
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from envwatch.fleet.presence import Verdict
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
+    from envwatch.model.text import SafeText
+
+
+_SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
+
+
+_SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
+"""Everything that the fields below are read from, to compare at once: in most rows it has not changed."""
+
+EVENT_KINDS: Final[Mapping[str, Kind]] = {
+    "name": Kind.RENAMED,
+    "mode": Kind.MODE,
+    "user_id": Kind.CHANGED,
+    "version": Kind.VERSION,
+    "branch": Kind.BRANCH,
+    "working_directory": Kind.CHANGED,
+    "node_version": Kind.CHANGED,
+    "os": Kind.CHANGED,
+}
+"""The kinds of events of the attributes whose change is an event."""
+
+
+def has_same_sources(before: Environment, after: Environment) -> bool:
+    """Whether no field differs whose change is an event."""
+    return bool(_SOURCES(before) == _SOURCES(after))
+
+
+def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str, SafeText | None, SafeText | None]]:
+    """Yield kind, label and both values of each field whose change is an event, in a fixed order.
+
+    Instants and connections are left out: they change all the time, and verdicts are derived from them.
+    """
+    if has_same_sources(before, after):
+        return
+    for name, kind in EVENT_KINDS.items():
+        was, now = value_of(before, name), value_of(after, name)
+        if was != now:
+            yield kind, LABELS[name], was, now
+    # The pod is null while offline, so only a change from one pod to another is a change.
+    was, now = before.pod_id, after.pod_id
+    if was and now and was != now:
+        yield Kind.CHANGED, LABELS["pod_id"], was, now
+
+
+def value_of(environment: Environment, name: str) -> SafeText | None:
+    """Return the text of an attribute as events compare it: a mode under its present name."""
+    return mode_of(environment.mode) if name == "mode" else getattr(environment, name)
+
+
+def is_new_connection(before: Environment, after: Environment) -> bool:
+    """Whether the connection was replaced: by its id, or by its `connectedAt` to the second."""
+    if not before.connection_id or not after.connection_id:
+        return False
+    if before.connection_id != after.connection_id:
+        return True
+    if before.connected_at is None or after.connected_at is None:
+        return False
+    return abs(after.connected_at - before.connected_at) >= _SAME_CONNECTION_MS
+
+
+def is_new_process(before: Environment, after: Environment) -> bool:
+    """Whether the row has another listener: another instance, or another version of it."""
+    pairs = (
+        (before.listener_instance_id, after.listener_instance_id),
+        (before.version, after.version),
+        (before.node_version, after.node_version),
+    )
+    return any(was and now and was != now for was, now in pairs)
+
 
 _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 
@@ -76,16 +149,42 @@ def later_change(
 
     A change of less importance does not replace the last one while that is still recent.
     """
-    if before is after:
-        return last
-    if mode_of(before.mode) != mode_of(after.mode):
-        tag = ChangeTag.MODE
-    elif before.version != after.version:
-        tag = ChangeTag.VERSION
-    elif is_new_connection(before, after):
-        tag = ChangeTag.CONNECTION
-    else:
-        return last
-    if last is not None and last.is_recent(at) and _RANKS[last.tag] < _RANKS[tag]:
+    tag = None if before is after else _tag_between(before, after)
+    if tag is None or (last is not None and last.is_recent(at) and _RANKS[last.tag] < _RANKS[tag]):
         return last
     return RecentChange(tag, at)
+
+
+def _tag_between(before: Environment, after: Environment) -> ChangeTag | None:
+    if not has_same_sources(before, after):
+        if mode_of(before.mode) != mode_of(after.mode):
+            return ChangeTag.MODE
+        if before.version != after.version:
+            return ChangeTag.VERSION
+    return ChangeTag.CONNECTION if is_new_connection(before, after) else None
+
+
+_SLOTS = limits.FLAP_SAMPLES - 1
+_SLOT_MS = limits.FLAP_EVERY / MS
+_STEP = (limits.FLAP_HIGH_WEIGHT - limits.FLAP_LOW_WEIGHT) / (_SLOTS - 1)
+
+
+def change_rate(changed_at: Iterable[float], now: float) -> float:
+    """Return the weighted share of slots with a change, in percent from 0 to 100, by Nagios' flap detection.
+
+    Nagios looks at the newest 21 samples of a service, so at 20 possible changes, and weighs a change by its age from
+    1.25 (newest) to 0.75 (oldest). Here a sample is a slot of 30 s, and a slot counts as a change if the environment
+    changed its presence or connection in it. The constants stand in `limits`.
+
+    Args:
+        changed_at: when the environment changed, in ms.
+        now: the moment, by the same clock.
+    """
+    slots = {int((now - at) // _SLOT_MS) for at in changed_at}
+    return sum(limits.FLAP_HIGH_WEIGHT - _STEP * slot for slot in slots if 0 <= slot < _SLOTS) * 100 / _SLOTS
+
+
+def is_flapping(changed_at: Iterable[float], now: float, *, was_flapping: bool) -> bool:
+    """Return whether the environment flaps: on from 30 %, off again at 20 % or less."""
+    rate = change_rate(changed_at, now)
+    return rate > limits.FLAP_OFF if was_flapping else rate >= limits.FLAP_ON

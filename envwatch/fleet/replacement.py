@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import Counter
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import UNTIMED, Presence
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model import limits
+from envwatch.model.text import SafeText, composed
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.model.clock import ServerMs
     from envwatch.model.environment import Environment
-    from envwatch.model.text import SafeText
+
 
 _TOLERANCE_MS: Final = limits.REPLACEMENT_TOLERANCE / MS
 _SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
@@ -39,13 +41,9 @@ _SANDBOX: Final = "sandbox-"
 _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.device_id")
 
 
-class Place(NamedTuple):
-    """What rows must share for one to replace another: only a hash of the computer's name differs."""
-
-    organization_id: SafeText
-    device_id: SafeText
-    surface: str
-    """`server` or `listen`."""
+Place: TypeAlias = tuple[SafeText, SafeText, str]
+"""Organization, device and surface (`server` or `listen`), which rows must share for one to replace another: only a
+hash of the computer's name differs."""
 
 
 def place_of(environment: Environment) -> Place | None:
@@ -54,7 +52,7 @@ def place_of(environment: Environment) -> Place | None:
     device_id = environment.device_id
     if surface is None or not device_id or device_id.startswith(_SANDBOX):
         return None
-    return Place(environment.organization_id, device_id, surface)
+    return environment.organization_id, device_id, surface
 
 
 @lru_cache(maxsize=4_096)
@@ -93,16 +91,12 @@ def with_replacements(
 
     `listed` holds the ids of the rows of the listing.
     """
-    devices = list(map(_device_of, environments.values()))
-    if len(set(devices)) == len(devices) and not inputs.is_off:
+    rows_on = Counter(map(_device_of, environments.values()))
+    if len(rows_on) == len(environments) and not inputs.is_off:
         return environments  # nearly always: no device has two rows
-    seen: set[SafeText] = set()
-    shared: set[SafeText] = set()
-    for device in devices:
-        (shared if device in seen else seen).add(device)
     groups: dict[Place | None, list[TrackedEnvironment]] = {}
-    for device, tracked in zip(devices, environments.values(), strict=True):
-        if device in shared or tracked.replaced_by is not None:
+    for tracked in environments.values():
+        if rows_on[tracked.environment.device_id] > 1 or tracked.replaced_by is not None:
             groups.setdefault(place_of(tracked.environment), []).append(tracked)
     changed = {
         after.environment.id: after
@@ -326,3 +320,32 @@ def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | 
     if not _is_down(tracked) or not _EARLIEST_MS <= _last_sign(tracked) <= latest:
         return Obstacle.UNTIMED
     return Obstacle.TWIN if tracked.twins else None
+
+
+def named_by_device(events: list[Event], environments: Mapping[SafeText, TrackedEnvironment]) -> list[Event]:
+    """Return the events; a newcomer on a device that is listed already is named with a row of that device."""
+    newcomers = {event.id for event in events if event.kind is Kind.APPEARED}
+    if not newcomers:
+        return events
+    on_device: dict[SafeText, list[TrackedEnvironment]] = {}
+    replaced: dict[SafeText, SafeText] = {}
+    for id_, tracked in environments.items():
+        if tracked.replaced_by is not None:
+            replaced[tracked.replaced_by] = tracked.environment.label
+        if id_ not in newcomers:
+            on_device.setdefault(tracked.environment.device_id, []).append(tracked)
+
+    def linked(event: Event) -> Event:
+        if event.kind is not Kind.APPEARED or event.id is None:
+            return event
+        others = on_device.get(environments[event.id].environment.device_id, [])
+        if not others:
+            return event
+        if (old := replaced.get(event.id)) is not None:
+            return replace(event, reason=composed(f"replaces {old}, same device"))
+        # A row that this listing lacks may be the same machine under its old id.
+        twin = next((tracked for tracked in others if tracked.verdict.is_up and not tracked.absent), None)
+        relation = "beside" if twin is None else "twin of"
+        return replace(event, reason=composed(f"{relation} {(twin or others[-1]).environment.label}, same device"))
+
+    return [linked(event) for event in events]

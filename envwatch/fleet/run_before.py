@@ -12,15 +12,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
-from envwatch.fleet.diff import is_new_connection
-from envwatch.fleet.flapping import is_flapping
-from envwatch.fleet.plausibility import latest_possible
+from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, latest_possible
 from envwatch.fleet.presence import GONE, Presence
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
+from envwatch.fleet.recent_changes import (
+    ChangeTag,
+    RecentChange,
+    appearance,
+    is_flapping,
+    is_new_connection,
+    later_change,
+    turn,
+)
 from envwatch.fleet.replacement import RuleInputs, keeps_identity, with_memory_of, with_replacements
+from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import EMPTY, SafeText
@@ -59,18 +65,12 @@ def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
 # What is taken over.
 
 
-class _Gap(NamedTuple):
-    """The time between two runs, by the server's clock."""
+def _is_recent(gap: Span) -> bool:
+    """Whether all that changed between two runs is to be marked, whenever it did.
 
-    since: ServerMs
-    """When the newest listing of the run before was asked for."""
-    at: ServerMs
-    """When the newest one of this run was."""
-
-    @property
-    def is_recent(self) -> bool:
-        """Whether all that changed in it is to be marked, whenever it did."""
-        return self.at - self.since < _RESTART_MEMORY_MS
+    The gap reaches from the newest listing of the run before to the newest listing of this run.
+    """
+    return gap.until - gap.since < _RESTART_MEMORY_MS
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:
@@ -80,7 +80,7 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
     """
     if profile_state.listed is None or before.listed is None:
         return profile_state
-    gap = _Gap(
+    gap = Span(
         profile_state.clock.server_time(before.listed.wall), profile_state.clock.server_time(profile_state.listed.wall)
     )
     environments = {
@@ -88,7 +88,7 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
         for id_, tracked in profile_state.environments.items()
     }
     environments |= {tracked.environment.id: tracked for tracked in _gone(profile_state, before, gap)}
-    return with_memory_of_run(replace(profile_state, environments=MappingProxyType(environments)), before, gap.at)
+    return with_memory_of_run(replace(profile_state, environments=MappingProxyType(environments)), before, gap.until)
 
 
 def with_siblings(
@@ -127,11 +127,11 @@ def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: Se
     return replace(profile_state, environments=environments, has_moved_identity=has_moved_identity)
 
 
-def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: _Gap) -> TrackedEnvironment:
+def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, gap: Span) -> TrackedEnvironment:
     if tracked.since_at is not None or tracked.presence.is_absent:
         return tracked  # it has come or gone in this run
     if before is None:
-        change = appearance(tracked.verdict, gap.at) if gap.is_recent else None
+        change = appearance(tracked.verdict, gap.until) if _is_recent(gap) else None
         return tracked if change is None else replace(tracked, last_change=tracked.last_change or change)
     if not tracked.environment.pod_id:
         tracked = replace(tracked, left_pod_id=tracked.left_pod_id or before.pod_id)
@@ -139,18 +139,18 @@ def _with_past(tracked: TrackedEnvironment, before: TrackedEnvironment | None, g
     turned_at: tuple[ServerMs, ...] = ()
     if _is_same_state(tracked, before):
         since_at, change = before.since_at, before.last_change
-        if gap.is_recent:
-            change = later_change(change, before.environment, tracked.environment, gap.at)
+        if _is_recent(gap):
+            change = later_change(change, before.environment, tracked.environment, gap.until)
     elif change is not None:
         turned_at = (change.at,)
     changed_at = (*before.transitions, *turned_at, *tracked.transitions)
-    transitions = tuple(at for at in changed_at if gap.at - at < _CHURN_MS)
+    transitions = tuple(at for at in changed_at if gap.until - at < _CHURN_MS)
     return replace(
         tracked,
         since_at=since_at,
         last_change=tracked.last_change or change,
         transitions=transitions,
-        is_flapping=is_flapping(transitions, gap.at, was_flapping=before.is_flapping),
+        is_flapping=is_flapping(transitions, gap.until, was_flapping=before.is_flapping),
     )
 
 
@@ -163,20 +163,20 @@ def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> b
     return tracked.environment.last_seen_alive_at == before.environment.last_seen_alive_at
 
 
-def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: _Gap) -> RecentChange | None:
+def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) -> RecentChange | None:
     """Return how it came or went in the gap; None if its row does not say when."""
     row = tracked.environment
     at = row.connected_at if tracked.verdict.is_up else row.last_seen_alive_at
-    if at is None or not gap.since <= at <= gap.at:
-        if not gap.is_recent:
+    if at is None or not gap.since <= at <= gap.until:
+        if not _is_recent(gap):
             return None
-        at = gap.at
+        at = gap.until
     if tracked.verdict.is_up and before.verdict.is_up:
         return RecentChange(ChangeTag.CONNECTION, ServerMs(at))
     return turn(tracked.verdict, ServerMs(at))
 
 
-def _gone(profile_state: ProfileState, before: ProfileState, gap: _Gap) -> Iterator[TrackedEnvironment]:
+def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Iterator[TrackedEnvironment]:
     """Yield the environments that the listings of this run lack, as long as such a row is kept.
 
     One that the run before still listed is gone since this run's listing: a listing that holds it lets it return.
@@ -188,10 +188,10 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: _Gap) -> Itera
         if tracked.replaced_by is not None and tracked.replaced_by not in profile_state.environments:
             tracked = replace(tracked, replaced_by=None, replaced_by_name=None)  # noqa: PLW2901
         if tracked.presence is not Presence.GONE:
-            change = turn(GONE, gap.at) if gap.is_recent else None
-            tracked = replace(tracked, verdict=GONE, since_at=gap.at, last_change=change)  # noqa: PLW2901
-        if tracked.since_at is not None and gap.at - min(tracked.since_at, gap.since) < _GONE_KEPT_MS:
-            yield _without_clocks(tracked, profile_state.elapsed_ms - (gap.at - gap.since))
+            change = turn(GONE, gap.until) if _is_recent(gap) else None
+            tracked = replace(tracked, verdict=GONE, since_at=gap.until, last_change=change)  # noqa: PLW2901
+        if tracked.since_at is not None and gap.until - min(tracked.since_at, gap.since) < _GONE_KEPT_MS:
+            yield _without_clocks(tracked, profile_state.elapsed_ms - (gap.until - gap.since))
 
 
 def _without_clocks(tracked: TrackedEnvironment, listed_at_ms: float) -> TrackedEnvironment:

@@ -9,15 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from envwatch.fleet.clock_check import LastHeartbeat, SkewCheck
-from envwatch.fleet.diff import changes, is_new_connection, is_new_process
 from envwatch.fleet.events import NO_PROFILE, Event, EventState, Kind
-from envwatch.fleet.flapping import is_flapping
-from envwatch.fleet.plausibility import without_impossible
+from envwatch.fleet.plausibility import LastHeartbeat, SkewCheck, without_impossible
 from envwatch.fleet.presence import DISCONNECTED, GONE, HEARTBEAT_LOST, UNTIMED, Presence, Reason, Verdict
-from envwatch.fleet.recent_changes import ChangeTag, RecentChange, appearance, later_change, turn
+from envwatch.fleet.recent_changes import (
+    ChangeTag,
+    RecentChange,
+    appearance,
+    changes,
+    has_same_sources,
+    is_flapping,
+    is_new_connection,
+    is_new_process,
+    later_change,
+    turn,
+)
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import SafeText, clean, composed
@@ -151,6 +159,8 @@ class ListingContext:
     """Since the listing before it was asked for, by whichever clock says more: one may stand still in sleep."""
     elapsed_ms: float
     """Since the first listing: the sum of all gaps."""
+    rule: PresenceRule
+    """Gives a row its verdict."""
     beats_count: bool = True
     """False while the platform's heartbeats stand still: then silence proves nothing."""
     in_doubt: Collection[SafeText] = ()
@@ -165,70 +175,62 @@ class ListingContext:
     """Whether the server's `Date` contradicts every heartbeat: verdicts use the clock before it."""
 
 
-class _Evidence(NamedTuple):
-    """What a row says once it is compared with what was known, and with the listing's own clocks."""
-
-    environment: Environment
-    """The row with its newest heartbeat, without instants that cannot be true."""
-    skew_check: SkewCheck
-    age_ms: float | None
-    """Age of its heartbeat by the server's clock; None without a connection or a heartbeat."""
-    is_contradicted: bool
-    """Whether the skew check rules that age out."""
-    has_impossible_time: bool
-    """Whether its liveness depends on an instant that cannot be true."""
-    last_known_heartbeat: LastHeartbeat | None
-    """The newest heartbeat, if the row has none."""
-
-
 def observed(
     tracked: TrackedEnvironment | None,
     environment: Environment,
     at: ServerMs,
     listing: ListingContext,
-    rule: PresenceRule,
 ) -> TrackedEnvironment:
     """Return the tracked environment after its row was listed; the same value if nothing changed.
 
     The moment is the one at which the row was read, or a little earlier. `tracked` is None for one never seen.
     """
-    if tracked is not None and _is_unchanged(tracked, environment, at, listing, rule):
+    if tracked is not None and _is_unchanged(tracked, environment, at, listing):
         return tracked
-    evidence = _evidence(tracked, environment, at, listing)
-    verdict = _verdict(tracked, evidence, listing, rule)
-    clock_suspect = (
-        evidence.is_contradicted
-        or evidence.has_impossible_time
-        or (listing.is_date_wrong and evidence.age_ms is not None)
-    )
+    newest = None if tracked is None else _newest_heartbeat(tracked, listing)
+    row = without_impossible(environment, None if tracked is None else tracked.environment, listing.latest)
+    is_beat_dropped = row.last_heartbeat_at is None and environment.last_heartbeat_at is not None
+    has_impossible_time = is_beat_dropped and bool(environment.connection_id)
+    if tracked is not None:
+        row = _with_newest_heartbeat(tracked, row, at)
+    beat_at = row.last_heartbeat_at if row.connection_id else None
+    skew_check = _skew_check(tracked, beat_at, newest, listing)
+    is_contradicted = beat_at is not None and skew_check.contradicts(at, listing.asked_at, listing.elapsed_ms)
+    clock_suspect = is_contradicted or has_impossible_time or (listing.is_date_wrong and beat_at is not None)
+    if has_impossible_time:
+        verdict = UNTIMED if tracked is None else tracked.verdict
+    elif is_contradicted:
+        verdict = _verdict(tracked, row, skew_check.least_age_ms(listing.asked_at), skew_check, listing)
+    else:
+        verdict = _verdict(tracked, row, None if beat_at is None else at - beat_at, None, listing)
     if tracked is None:
         return TrackedEnvironment(
-            environment=evidence.environment,
+            environment=row,
             verdict=verdict,
             profile=listing.profile,
             last_change=None if listing.number == 1 else appearance(verdict, at),
-            skew_check=evidence.skew_check,
+            skew_check=skew_check,
             clock_suspect=clock_suspect,
-            has_impossible_time=evidence.has_impossible_time,
+            has_impossible_time=has_impossible_time,
         )
     has_come_or_gone = verdict != tracked.verdict and _has_come_or_gone(tracked.verdict, verdict)
-    is_transition = has_come_or_gone or is_new_connection(tracked.environment, evidence.environment)
+    is_transition = has_come_or_gone or is_new_connection(tracked.environment, row)
     transitions = tuple([transition for transition in tracked.transitions if at - transition < _CHURN_MS])
     if is_transition:
         transitions = (*transitions, at)
     return TrackedEnvironment(
-        environment=evidence.environment,
+        environment=row,
         verdict=verdict,
         profile=tracked.profile,
         since_at=at if has_come_or_gone else tracked.since_at,
         last_change=turn(verdict, at)
         if has_come_or_gone
-        else later_change(tracked.last_change, tracked.environment, evidence.environment, at),
-        skew_check=evidence.skew_check,
+        else later_change(tracked.last_change, tracked.environment, row, at),
+        skew_check=skew_check,
         clock_suspect=clock_suspect,
-        has_impossible_time=evidence.has_impossible_time,
-        last_known_heartbeat=evidence.last_known_heartbeat,
-        left_pod_id=None if evidence.environment.pod_id else tracked.pod_id,
+        has_impossible_time=has_impossible_time,
+        last_known_heartbeat=newest if beat_at is None else None,
+        left_pod_id=None if row.pod_id else tracked.pod_id,
         transitions=transitions,
         is_flapping=bool(transitions) and is_flapping(transitions, at, was_flapping=tracked.is_flapping),
         replaced_by=tracked.replaced_by,
@@ -238,69 +240,58 @@ def observed(
     )
 
 
-def _is_unchanged(
-    tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext, rule: PresenceRule
-) -> bool:
+def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext) -> bool:
     """Whether neither the row nor the time since changes anything: so it is for most rows of most listings."""
     if tracked.transitions or tracked.clock_suspect or tracked.absent or listing.is_date_wrong:
         return False
-    # Identity only spares a comparison: a row that did not change is mostly the same object, see `page_of`.
-    if environment is not tracked.environment and environment != tracked.environment:
+    before = tracked.environment
+    # A row that did not change is mostly the same object, see `page_of`. A row that changed has mostly beaten.
+    if environment is not before and (
+        environment.last_heartbeat_at != before.last_heartbeat_at or environment != before
+    ):
         return False
     beat_at = environment.last_heartbeat_at
     if beat_at is None or not environment.connection_id:
-        return rule.verdict_by_age(environment, None) == tracked.verdict
-    if rule.verdict_by_age(environment, at - beat_at) != tracked.verdict:
+        return listing.rule.verdict_by_age(environment, None) == tracked.verdict
+    if listing.rule.verdict_by_age(environment, at - beat_at) != tracked.verdict:
         return False
     # `contradicts`, written out for speed: this runs for every row of every listing.
     check = tracked.skew_check
     return at - listing.asked_at * 1000 >= check.lowest_ms and at - listing.elapsed_ms <= check.highest_ms
 
 
-def _evidence(
-    tracked: TrackedEnvironment | None, environment: Environment, at: ServerMs, listing: ListingContext
-) -> _Evidence:
-    """Return what a row says: plausible instants, the newest heartbeat, its age, and whether that can be."""
-    newest = None if tracked is None else _newest_heartbeat(tracked, listing)
-    row = without_impossible(environment, None if tracked is None else tracked.environment, listing.latest)
-    has_impossible_time = row.last_heartbeat_at is None and environment.last_heartbeat_at is not None
-    has_impossible_time = has_impossible_time and bool(environment.connection_id)
-    if tracked is not None:
-        row = _with_newest_heartbeat(tracked, row, at)
-    skew_check = _NO_SKEW_CHECK if tracked is None else tracked.skew_check
-    beat_at = row.last_heartbeat_at
-    if beat_at is None or not row.connection_id:
-        return _Evidence(
-            row,
-            skew_check,
-            None,
-            is_contradicted=False,
-            has_impossible_time=has_impossible_time,
-            last_known_heartbeat=newest,
-        )
-    if newest is None or beat_at < newest.at:
+def _skew_check(
+    tracked: TrackedEnvironment | None, beat_at: ServerMs | None, newest: LastHeartbeat | None, listing: ListingContext
+) -> SkewCheck:
+    """Return the skew check after a listing, given the row's heartbeat over a connection, and the newest one before."""
+    if beat_at is not None and (newest is None or beat_at < newest.at):
         # An older heartbeat arrived with a new connection, at an unknown moment.
-        skew_check = SkewCheck.for_heartbeat(beat_at, listing.asked_at)
-    elif beat_at != newest.at and (tracked is None or tracked.verdict.is_up or beat_at - newest.at >= _SIGN_OF_LIFE_MS):
-        skew_check = SkewCheck.for_heartbeat(beat_at, listing.asked_at, newest.elapsed_ms)
-    is_contradicted = skew_check.contradicts(at, listing.asked_at, listing.elapsed_ms)
-    return _Evidence(row, skew_check, at - beat_at, is_contradicted, has_impossible_time, None)
+        return SkewCheck.for_heartbeat(beat_at, listing.asked_at)
+    if tracked is None:
+        return _NO_SKEW_CHECK
+    if beat_at is None or newest is None or beat_at == newest.at:
+        return tracked.skew_check
+    if tracked.verdict.is_up or beat_at - newest.at >= _SIGN_OF_LIFE_MS:
+        return SkewCheck.for_heartbeat(beat_at, listing.asked_at, newest.elapsed_ms)
+    return tracked.skew_check
 
 
 def _verdict(
-    tracked: TrackedEnvironment | None, evidence: _Evidence, listing: ListingContext, rule: PresenceRule
+    tracked: TrackedEnvironment | None,
+    row: Environment,
+    age_ms: float | None,
+    contradiction: SkewCheck | None,
+    listing: ListingContext,
 ) -> Verdict:
-    """Return the verdict that the evidence allows, given the one before."""
+    """Return the verdict on a row whose heartbeat has an age, given the verdict before.
+
+    `contradiction` is the skew check that rules out the age by the server's clock, if it does.
+    """
     before = UNTIMED if tracked is None else tracked.verdict
-    if evidence.has_impossible_time:
+    # No heartbeat grows younger, though the skew check may have begun seconds ago.
+    if tracked is not None and before == HEARTBEAT_LOST and contradiction == tracked.skew_check:
         return before
-    age_ms = evidence.age_ms
-    if evidence.is_contradicted:
-        # No heartbeat grows younger, though the skew check may have begun seconds ago.
-        if tracked is not None and before == HEARTBEAT_LOST and evidence.skew_check == tracked.skew_check:
-            return before
-        age_ms = evidence.skew_check.least_age_ms(listing.asked_at)
-    verdict = rule.verdict_by_age(evidence.environment, age_ms)
+    verdict = listing.rule.verdict_by_age(row, age_ms)
     return before if verdict == HEARTBEAT_LOST and before.is_up and not listing.beats_count else verdict
 
 
@@ -335,6 +326,8 @@ def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContex
 
 def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
     """Yield what happened to one environment up to the listing at `at`; `before` is None for a new one."""
+    if before is not None and _is_as_before(before, after):
+        return
     environment = after.environment
     then = after.as_event_state
     event = partial(Event, at=at, profile=after.profile, id=environment.id, name=environment.label, then=then)
@@ -355,10 +348,21 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
         old, new = before.environment.connection_id, environment.connection_id
         yield event(kind=kind, before=old, after=new, lasted=_lasted(before, at))
     if environment is not before.environment:
-        for change in changes(before.environment, environment):
-            yield event(kind=change.kind, field=change.field, before=change.before, after=change.after)
+        for kind, field, old, new in changes(before.environment, environment):
+            yield event(kind=kind, field=field, before=old, after=new)
     if before.is_flapping != after.is_flapping and not after.presence.is_absent:
         yield event(kind=Kind.FLAPPING if after.is_flapping else Kind.STEADY)
+
+
+def _is_as_before(before: TrackedEnvironment, after: TrackedEnvironment) -> bool:
+    """Whether an environment has beaten at most: so it is for most rows that have changed."""
+    row = before.environment
+    return (
+        before.verdict == after.verdict
+        and before.is_flapping == after.is_flapping
+        and not is_new_connection(row, after.environment)
+        and has_same_sources(row, after.environment)
+    )
 
 
 def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:

@@ -12,8 +12,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import Kind
-from envwatch.fleet.periods import blind_after
+from envwatch.fleet.events import Kind, blind_after
 from envwatch.fleet.profile_state import blind_since
 from envwatch.model import limits
 from envwatch.model.clock import ServerMs

@@ -244,33 +244,33 @@ def setting(default: _T, *, example: str, part: str, **scope: Any) -> _T:  # noq
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a user may set."""
+    """Limits that a user may set."""
 
     # The official client: `now - lastHeartbeat < 120 000 ms`.
     online_for: timedelta = setting(timedelta(seconds=120), bounds=(10, 3600), example='"2m"', part="limits")
-    """Age of a heartbeat at which an environment is offline."""
+    """Age of the heartbeat from which an environment is offline."""
     # Healthy ages are 0-30 s, so a ping was missed.
     late_after: timedelta = setting(timedelta(seconds=45), bounds=(5, 3600), example='"45s"', part="limits")
-    """Age of a heartbeat at which it is late; shorter than `online_for`."""
+    """Age of the heartbeat from which an environment is late; shorter than `online_for`."""
     # From the start of one poll to the start of the next.
     interval: timedelta = setting(
         timedelta(seconds=5), bounds=(1, 600), example='"10s"', part="usual", option=True, demo=True
     )
-    """From poll to poll."""
+    """Time from the start of a poll to the start of the next poll."""
     # The interval stretches to keep within the budget of one envwatch.
     requests_per_minute: int = setting(60, bounds=(1, 6000), example="60", part="limits")
-    """Requests that are not exceeded, however short the interval."""
+    """Request budget. Long listings lengthen the interval to stay within the budget."""
     # No official client asks for more.
     page_size: int = setting(100, bounds=(1, 1000), example="100", part="usual", option=True, demo=True)
-    """Rows a request."""
+    """Rows per request."""
     # httpx's timeouts are per operation, and a dripping server beats them.
     page_deadline: timedelta = setting(timedelta(seconds=10), bounds=(1, 300), example='"10s"', part="limits")
-    """How long one page may take."""
+    """Longest time for one page."""
     walk_deadline: timedelta = setting(timedelta(seconds=30), bounds=(1, 600), example='"30s"', part="limits")
-    """How long one listing may take; no shorter than `page_deadline`."""
+    """Longest time for one listing; not shorter than `page_deadline`."""
     refused_recheck: timedelta = setting(timedelta(minutes=5), bounds=(30, 3600), example='"5m"', part="limits")
-    """How long to wait between two tries with a key that the server keeps refusing (401)."""
+    """Time between two tries with a key that the server keeps refusing (401)."""
     max_pages: int = setting(2_000, bounds=(1, 100_000), example="2000", part="limits")
-    """Pages after which a listing counts as endless."""
+    """Most pages of a listing. A longer listing counts as endless, and the poll fails."""
     max_rows: int = setting(200_000, bounds=(1, 1_000_000), example="200000", part="limits")
-    """Rows after which a listing counts as endless."""
+    """Most rows of a listing. A longer listing counts as endless, and the poll fails."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
-    from envwatch.model.clock import OffsetBounds
+    from envwatch.model.clock import OffsetBounds, ServerClock, ServerMs
     from envwatch.model.environment import Environment
     from envwatch.model.text import SafeText
 
@@ -71,6 +71,23 @@ class Snapshot:
     def is_repeat(self) -> bool:
         """Whether it is of the same listing as the snapshot before: it shows only that the server can be reached."""
         return self.served is not None and self.served.is_repeat
+
+    def rows(self, clock: ServerClock) -> dict[SafeText, tuple[Environment, ServerMs]]:
+        """Return each id's row and when it was asked for; of duplicates, the one with the newest heartbeat."""
+        rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
+        for page in self.pages:
+            at = clock.server_time(page.asked_at)
+            for environment in page.environments:
+                other = rows.get(environment.id)
+                if other is None or _recency(environment) > _recency(other[0]):
+                    rows[environment.id] = (environment, at)
+        return rows
+
+
+def _recency(environment: Environment) -> tuple[float, float, str]:
+    """Return a key that is greater for the newer of two rows of one id, in whatever order they came."""
+    beat_at = environment.last_heartbeat_at
+    return (float("-inf") if beat_at is None else beat_at, environment.last_seen_at, repr(environment))
 
 
 class Cause(StrEnum):

@@ -1,36 +1,33 @@
 """One page of the listing: JSON bytes become frozen rows of cleaned text.
 
-Usually every row fits: pydantic validates the whole page straight from the bytes. `is_plain` proves within a tenth of a
-millisecond, without parsing, that cleaning changes nothing; other text is cleaned afterwards.
+Usually every row fits: pydantic validates the whole page straight from the bytes. `is_plain_json` proves within a
+tenth of a millisecond, without parsing, that cleaning changes nothing; other text is cleaned afterwards.
 
 A page with an unfit row or an unknown field goes row by row. Unknown fields are kept, and an unfit row is set aside
 instead of losing the page. One row can hold what no parser accepts: deep nesting, bytes that are not UTF-8, a number of
-5,000 digits. `split_rows` counts only brackets outside of strings, so such a row is set aside alone. It works on bytes:
+5,000 digits. `split` counts only brackets outside of strings, so such a row is set aside alone. It works on bytes:
 JSON's syntax is ASCII, and no byte of a longer UTF-8 sequence is. Its time is linear in the size, without recursion.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import pydantic_core
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from envwatch.model import limits
 from envwatch.model.environment import WIRE_FIELDS, Environment, ValueKind
-from envwatch.model.text import BITS, DEPTH, LONGEST, SafeText, clean, clean_key, cleaned, is_hashed
+from envwatch.model.text import DEPTH, LONGEST, SafeText, clean, clean_key, cleaned, is_hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from envwatch.model.pool import Pool
+    from collections.abc import Callable, Iterator, Mapping
 
 
 # An unterminated string matches as well: otherwise the search would restart at each of its escaped quotes and read to
@@ -44,19 +41,10 @@ _LAST: Final = re.compile(_SPACE + rb"(?=\])")
 _TEXT: Final = re.compile(_SPACE + rb":" + _SPACE + rb'("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
 
 
-class Pieces(NamedTuple):
-    """A page that was split."""
+def split(page: bytes) -> tuple[list[bytes], bytes] | None:
+    """Return the rows of a page, and the page without rows; None without a complete array `connections` of objects.
 
-    rows: list[bytes]
-    """Each object of the array `connections`, from its opening bracket to its closing one."""
-    rest: bytes
-    """The page with that array empty."""
-
-
-def split(page: bytes) -> Pieces | None:
-    """Return the rows of a page, or None without a complete array of objects named `connections`.
-
-    Neither the rows nor the rest of the page are validated.
+    Each row reaches from its opening bracket to its closing one. Neither the rows nor the rest are validated.
     """
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
@@ -72,7 +60,7 @@ def split(page: bytes) -> Pieces | None:
         end = closed
         row = _NEXT_ROW.match(page, end)
     last = _LAST.match(page, end)
-    return Pieces(rows, page[:start] + page[last.end() :]) if last else None
+    return (rows, page[:start] + page[last.end() :]) if last else None
 
 
 def id_in(row: bytes) -> bytes | None:
@@ -287,10 +275,11 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
     for name in _OBJECTS:
         value = getattr(row, name)
         if before is not None and value == (known := getattr(before, name)):
-            changes[name] = known
-        elif not _needs_no_cleaning((value,), is_plain=is_plain):
-            changes[name] = cleaned(value)
-            if is_too_large(changes[name]):
+            # Nobody has the new row yet, and `replace` takes as long as decoding it.
+            object.__setattr__(row, name, known)
+        elif not _needs_no_cleaning(value, is_plain=is_plain) and (clean_value := cleaned(value)) != value:
+            changes[name] = clean_value
+            if is_too_large(clean_value):
                 raise ValueError("escapes made it too large")
     return replace(row, **changes) if changes else row
 
@@ -338,9 +327,10 @@ def _decoded_page(data: bytes) -> JsonValue:
         pieces = split(data)
         if pieces is None:
             raise
-    page = _decoded(pieces.rest)
+    rows, rest = pieces
+    page = _decoded(rest)
     if isinstance(page, dict) and page.get("connections") == []:
-        page["connections"] = [_decoded_row(row) for row in pieces.rows]
+        page["connections"] = [_decoded_row(row) for row in rows]
     return page
 
 
@@ -380,27 +370,58 @@ def _is_sendable(id_: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in id_)
 
 
-def _needs_no_cleaning(values: Iterable[JsonValue], depth: int = DEPTH, *, is_plain: bool) -> bool:
-    """Whether `cleaned` surely leaves decoded values unchanged; `is_plain` if it can only shorten their texts."""
-    for value in values:
-        if type(value) is str:
-            if len(value) > LONGEST or not (is_plain or (value.isascii() and value.isprintable())):
-                return False
-        elif type(value) is dict:
-            names = "".join(value)
-            if len(names) > LONGEST or not (is_plain or _is_plain(names)):
-                return False
-            if not (depth and _needs_no_cleaning(value.values(), depth - 1, is_plain=is_plain)):
-                return False
-        elif type(value) is list:
-            if not (depth and _needs_no_cleaning(value, depth - 1, is_plain=is_plain)):
-                return False
-        elif not _is_usable_number(value):
-            return False
-    return True
+def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
+    """Whether `cleaned` surely leaves a decoded value unchanged; `is_plain` if it can only shorten the texts.
+
+    A value whose JSON is short exceeds no limit of `cleaned`.
+    """
+    text = pydantic_core.to_json(value)
+    is_nested = text.count(b"{") + text.count(b"[") > DEPTH
+    is_short = len(text) <= LONGEST and not is_nested and b"Infinity" not in text and b"NaN" not in text
+    return is_short and (is_plain or is_plain_json(text))
 
 
-def _is_usable_number(value: JsonValue) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)  # 1e999 reads as infinity
-    return not isinstance(value, int) or value.bit_length() <= BITS
+POOL_LIMIT: Final = 10_000
+"""Values of a pool that are kept of each kind: what differs from row to row must not fill the memory twice."""
+
+
+class Pool:
+    """Makes equal values of decoded JSON one object: 100,000 rows hold the same few texts, lists and objects.
+
+    Shared values must not be changed in place.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._nested: dict[bytes, JsonValue] = {}
+
+    def share(self, members: dict[str, JsonValue]) -> None:
+        """Replace each value by an equal one that was seen before, if there is one."""
+        for name, value in members.items():
+            members[name] = self._shared(value)
+
+    def _shared(self, value: JsonValue) -> JsonValue:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, (dict, list)):
+            # The text distinguishes 1, 1.0 and true, which are equal in Python.
+            text = pydantic_core.to_json(value)
+            return self._nested[text] if text in self._nested else self._kept(text, value)
+        return value
+
+    def _kept(self, text: bytes, value: dict[str, JsonValue] | list[JsonValue]) -> JsonValue:
+        shared: JsonValue
+        if isinstance(value, dict):
+            shared = {self._text(name): self._shared(item) for name, item in value.items()}
+        else:
+            shared = [self._shared(item) for item in value]
+        if len(self._nested) < POOL_LIMIT:
+            self._nested[text] = shared
+        return shared
+
+    def _text(self, text: str) -> str:
+        return self._texts.setdefault(text, text) if len(self._texts) < POOL_LIMIT else self._texts.get(text, text)
+
+    def __len__(self) -> int:
+        """Return how many values are kept."""
+        return len(self._texts) + len(self._nested)

@@ -7,6 +7,7 @@ problems ring here is decided here. Anyone may send anything in that field, so w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from envwatch.model import limits
@@ -21,48 +22,39 @@ if TYPE_CHECKING:
 SHARED_FIELD: Final = "envwatch"
 """The name of the field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
+_NEVER: Final = WallMs(inf)
 _LONGEST_NAME: Final = 40
 _LONGEST_NOTE: Final = 200
 _LONGEST_MS: Final = limits.LONGEST_SILENCE.total_seconds() * 1000
 
 
 @dataclass(frozen=True, slots=True)
-class SharedAck:
-    """An acknowledgement on the serving host."""
+class SharedMark:
+    """An acknowledgement or a silence on the serving host."""
 
     by: SafeText
     """How that host calls itself."""
     note: SafeText
-    """Maybe none."""
+    """The note or the reason; maybe none."""
+    until: WallMs = _NEVER
+    """When a silence ends; infinite for an acknowledgement."""
 
     @property
     def text(self) -> SafeText:
-        """Who has acknowledged it, with the note if there is one."""
+        """Who made it, with the note if there is one."""
         return clean(f"by {self.by}{f': {self.note}' if self.note else ''}")
 
 
-@dataclass(frozen=True, slots=True)
-class SharedSilence:
-    """A silence on the serving host."""
-
-    by: SafeText
-    """How that host calls itself."""
-    until: WallMs
-    """When it ends."""
-    reason: SafeText
-    """Maybe none."""
-
-
-def shared_ack_of(environment: Environment) -> SharedAck | None:
+def shared_ack_of(environment: Environment) -> SharedMark | None:
     """Return the acknowledgement that came with a row, if there is one with a name."""
     if SHARED_FIELD not in environment.unknown:
         return None
     mark = _mark(environment, "ack")
     by = _text(mark.get("by"), _LONGEST_NAME)
-    return SharedAck(by, _text(mark.get("note"), _LONGEST_NOTE)) if by else None
+    return SharedMark(by, _text(mark.get("note"), _LONGEST_NOTE)) if by else None
 
 
-def shared_silence_of(environment: Environment, wall: float) -> SharedSilence | None:
+def shared_silence_of(environment: Environment, wall: float) -> SharedMark | None:
     """Return the silence that came with a row, if there is one with a name that holds at a moment (local clock, ms)."""
     if SHARED_FIELD not in environment.unknown:
         return None
@@ -72,7 +64,7 @@ def shared_silence_of(environment: Environment, wall: float) -> SharedSilence | 
         return None
     if not wall < until <= wall + _LONGEST_MS:
         return None
-    return SharedSilence(by, WallMs(until), _text(mark.get("reason"), _LONGEST_NOTE))
+    return SharedMark(by, _text(mark.get("reason"), _LONGEST_NOTE), WallMs(until))
 
 
 def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:

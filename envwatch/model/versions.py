@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from functools import lru_cache
+from itertools import accumulate
+from operator import or_
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from envwatch.model.text import SafeText
 
 VersionKey: TypeAlias = tuple[tuple[int, int, str], ...]
@@ -67,3 +72,25 @@ def _part(part: str, weight: int, word: int) -> tuple[int, int, str]:
 def is_behind(version: SafeText | None, newest: SafeText | None) -> bool:
     """Whether a version is older than the newest of its fleet."""
     return bool(version and newest and is_version(version) and version_key(version) < version_key(newest))
+
+
+_MACHINES_NEEDED: Final = 2
+
+
+def newest_version(running: Iterable[tuple[SafeText | None, SafeText]]) -> SafeText | None:
+    """Return the newest version that two of the machines that are up run or exceed.
+
+    A single machine proves nothing: it may run a build of its own, or report nonsense. Of one or two machines it is the
+    newest that either runs. Versions that run nowhere do not count, nor does a bare number.
+
+    Args:
+        running: version and device of each environment that is up.
+    """
+    devices: dict[SafeText | None, set[SafeText]] = defaultdict(set)
+    for version, device in running:
+        devices[version].add(device)
+    versions = [version for version in devices if version and "." in version and is_version(version)]
+    ordered = sorted(versions, key=version_key, reverse=True)
+    reached = list(accumulate((devices[version] for version in ordered), or_))
+    needed = _MACHINES_NEEDED if reached and len(reached[-1]) > _MACHINES_NEEDED else 1
+    return next((version for version, by in zip(ordered, reached, strict=True) if len(by) >= needed), None)

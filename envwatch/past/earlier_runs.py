@@ -10,12 +10,11 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.events import NOT_RUNNING, Event, Kind
-from envwatch.fleet.newcomers import named_by_device
-from envwatch.fleet.periods import blind_after
+from envwatch.fleet.events import NOT_RUNNING, Event, Kind, blind_after
+from envwatch.fleet.mass_changes import in_groups
 from envwatch.fleet.presence import GONE, UNTIMED
-from envwatch.fleet.profile_state import blind_since, in_groups
-from envwatch.fleet.replacement import renamed_events
+from envwatch.fleet.profile_state import blind_since
+from envwatch.fleet.replacement import named_by_device, renamed_events
 from envwatch.fleet.run_before import are_of_one_account, unproven_ids, with_memory_of_run, with_run_before
 from envwatch.fleet.tracking import TrackedEnvironment, events_between
 from envwatch.model import limits
@@ -23,7 +22,7 @@ from envwatch.model.clock import ServerClock, ServerMs, WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.model.text import SafeText, clean
 from envwatch.model.times import MS
-from envwatch.past.history import HistoryError
+from envwatch.past.history import HistoryError, events_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +66,11 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     environments, events = _compared(
         before.profile_state, with_memory_of_run(first.profile_state, before.profile_state, at), at
     )
-    grouped = in_groups(before.profile_state, asked, first.profile_state.clock, environments, events)
+    unseen, clock = blind_since(before.profile_state, asked), first.profile_state.clock
+    unseen_since = None if unseen is None else clock.server_time(unseen.wall)
+    grouped = in_groups(
+        events, before.profile_state.environments, environments, clock.server_time(asked.wall), unseen_since
+    )
     return [_as_not_running(event) if event.kind is Kind.WHILE_BLIND else event for event in grouped]
 
 
@@ -135,7 +138,7 @@ class EarlierRuns(NamedTuple):
         since = WallMs(began - lasts / MS)
         polls = past.polls(since, until)
         # Another process may record meanwhile: what it adds after the last of these polls is not of that time.
-        events = past.events(since, polls[-1].at) if polls else ()
+        events = events_of(past.steps(since, polls[-1].at)) if polls else ()
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
     def gaps(self, since: WallMs) -> list[Event]:

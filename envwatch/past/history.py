@@ -6,13 +6,14 @@ in `storage`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from envwatch.fleet.alerting.acknowledgements import NO_OWN_ACKS
+from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import OwnAcks
     from envwatch.fleet.events import Event
@@ -48,6 +49,40 @@ class Moment:
     """Problems of its environments that were acknowledged, by id."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """The origin of a recording, as the recording says."""
+
+    profile: SafeText
+    """Its name in the settings."""
+    base_url: SafeText
+    """Of the server."""
+    version: SafeText
+    """Of the envwatch that made the file."""
+    is_redacted: bool = False
+
+    @classmethod
+    def from_rows(cls, rows: Mapping[str, object]) -> About:
+        """Return the origin from texts by name; a copy of a day has `host` and `envwatch` for base URL and version."""
+        texts = {name: clean(str(value)) for name, value in rows.items()}
+        base_url = texts.get("base_url") or composed(f"https://{texts.get('host', '')}")
+        return cls(
+            profile=texts.get("profile", EMPTY),
+            base_url=base_url,
+            version=texts.get("version", texts.get("envwatch", EMPTY)),
+            is_redacted=texts.get("is_redacted") == str(True),
+        )
+
+    def rows(self) -> dict[str, str]:
+        """Return the texts by name."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+    @property
+    def host(self) -> SafeText:
+        """Host and port of the server."""
+        return composed(self.base_url.partition("://")[2].partition("/")[0])
+
+
 class RecordedStep(NamedTuple):
     """One poll with what it changed, or what time alone changed."""
 
@@ -67,13 +102,18 @@ class Past(Protocol):
         """Return the polls of a time, both ends included, in the order of recording."""
 
     def moment(self, poll: RecordedPoll) -> Moment:
-        """Return what was known right after a poll, equal to what it was in the process that recorded it."""
+        """Return what was known right after a poll, equal to what it was in the process that recorded it.
 
-    def moments(self, polls: Iterable[RecordedPoll]) -> Iterator[Moment]:
-        """Yield what was known after each of consecutive polls; much cheaper than `moment` for each."""
-
-    def events(self, since: WallMs, until: WallMs) -> Sequence[Event]:
-        """Return the events of a time, both ends included, in the order of recording; groups with their members."""
+        The moment of the poll after the poll of the last call is much cheaper than any other moment.
+        """
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
-        """Yield the polls of a time, each with its events, and what time alone changed, in the order of recording."""
+        """Yield the polls of a time, both ends included, each with its events, in the order of recording.
+
+        Events that came with no poll have a step of their own. A group has its members.
+        """
+
+
+def events_of(steps: Iterable[RecordedStep]) -> list[Event]:
+    """Return the events of steps, in the order of recording."""
+    return [event for step in steps for event in step.events]

@@ -1,21 +1,22 @@
-"""The last 24 hours of environments as cells, one an hour, each by the worst state in it.
+"""Availability, and the last 24 hours of environments as cells, one an hour, each by the worst state in it.
 
-Pure. The cells are the hours of the clock that a person reads, the last one the present hour: so each stands for the
-same time (22:00 to 23:00) until the hour is over, and all of them move on together. A cell of which nothing was watched
-is unknown.
+Pure. Time that was not watched, and time before an environment appeared, count neither as up nor as down. The cells are
+the hours of the clock that a person reads, the last one the present hour: so each stands for the same time (22:00 to
+23:00) until the hour is over, and all of them move on together. A cell of which nothing was watched is unknown.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from math import ceil, floor
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.outages import UptimeState, state_of, states
 from envwatch.model.clock import ServerMs
-from envwatch.model.times import MS, moment
-from envwatch.past.availability import Availability
+from envwatch.model.text import SafeText, clean
+from envwatch.model.times import MS, long_age, moment, span
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
     from envwatch.fleet.watched_time import WatchedTime
     from envwatch.model.clock import Clocks
-    from envwatch.model.text import SafeText
+
 
 HOURS: Final = 24
 HOUR_MS: Final = 3_600_000.0
@@ -163,3 +164,50 @@ class _Profile:
             up_s, known_s = up.total_seconds(), known.total_seconds()
             found = self.entries[key] = _Entry(own_events, state, intervals, self._until, up_s, known_s)
         return found
+
+
+DAY: Final = timedelta(days=1)
+"""The time that availability is stated for."""
+_AT_LEAST: Final = timedelta(minutes=1)
+"""A share of less than this means nothing, and what lacks less of a day is a whole day."""
+
+
+class Availability(NamedTuple):
+    """For how long an environment was up, of the time in which that is known."""
+
+    up: timedelta
+    known: timedelta
+
+    @classmethod
+    def from_intervals(cls, intervals: Iterable[Interval]) -> Availability:
+        """Return the availability in a sequence of states."""
+        up_ms = down_ms = 0.0
+        for state, since, until, _ in intervals:
+            if state.is_up:
+                up_ms += until - since
+            elif state is UptimeState.DOWN:
+                down_ms += until - since
+        return cls(span(up_ms), span(up_ms + down_ms))
+
+    @property
+    def share(self) -> float | None:
+        """The share, from 0 to 1; None if it is known for less than a minute."""
+        return None if self.known < _AT_LEAST else self.up / self.known
+
+
+def availability_text(availability: Availability) -> SafeText | None:
+    """Return the availability of the last day in words; None if there is none.
+
+    It is 100 % only without any outage, and 0 % only if it was never up.
+    """
+    share, known = availability.share, availability.known
+    if share is None:
+        return None
+    of = "24h" if known > DAY - _AT_LEAST else f"the {long_age(known)} watched in 24h"
+    return clean(f"up {percent_text(share)} of {of}")
+
+
+def percent_text(share: float) -> SafeText:
+    """Return a share of time in percent: 100 % only without any gap, 0 % only for none at all."""
+    permille = 1000 if share == 1 else max(min(floor(share * 1000), 999), 1 if share > 0 else 0)
+    return clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

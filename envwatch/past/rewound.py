@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.acknowledgements import with_server
-from envwatch.fleet.alerting.alerts import Alerts
+from envwatch.fleet.alerting.alert_state import Alerts
 from envwatch.fleet.alerting.incidents import Incidents
 from envwatch.fleet.fleet import Fleet
 from envwatch.fleet.profile_state import ProfileState

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.reactive import Reactive, reactive
 
-from envwatch.fleet.alerting.alerts import ring_text
+from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
@@ -22,15 +23,14 @@ from envwatch.model.times import zone_of
 from envwatch.past.history import HistoryError
 from envwatch.query.language import parse
 from envwatch.tui.arguments import DEFAULTS
-from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.tui.poll_control import POLLING_KEYS, PollControl
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.time_actions import TimeActions
-from envwatch.tui.state import NO_NOTICE, DisplayOptions, MonitorState, Notice
+from envwatch.tui.state import ASCII, NO_NOTICE, UNICODE, DisplayOptions, MonitorState, Notice
 from envwatch.tui.terminal.app import TerminalApp
 from envwatch.tui.terminal.foreground import has_shell
-from envwatch.tui.terminal.requirements import advice
 from envwatch.tui.terminal.textual_internals import forget_detached_watchers
 from envwatch.tui.themes import STATE_COLOURS, THEMES, in_menu_order, stylesheet, without_colours
 from envwatch.tui.widgets.footer import KeyFooter, has_key, without_key
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from textual.events import Key
     from textual.screen import Screen
 
-    from envwatch.fleet.monitor import MonitorChanges
     from envwatch.fleet.tracking import EnvironmentKey
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
@@ -66,8 +65,6 @@ _YIELD: Final = 0.001
 """Seconds between the steps of taking a large listing, in which keys are handled."""
 _LARGE: Final = 1000
 """Environments from which a listing is large; one of fewer takes less than 5 ms, and is there for the first frame."""
-
-ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
 
 
 def _commands() -> type[Provider]:
@@ -151,25 +148,14 @@ class EnvwatchApp(TerminalApp):
     def get_default_screen(self) -> Screen[None]:
         first = self._preferences
         view = View(sort=first.sort, query=parse(first.filter), columns=first.columns)
-        dashboard = self._fitted(Dashboard(watched=self._watched(), view=view, commands=first.commands))
+        dashboard = self.fitted(Dashboard(watched=self._watched(), view=view, commands=first.commands))
         self.watch(dashboard, "view", self._keep_view, init=False)
         return dashboard.data_bind(EnvwatchApp.state, EnvwatchApp.options)
-
-    def _fitted(self, screen: ScreenT) -> ScreenT:
-        """Give a new screen the classes of the terminal's size for its first frame; Textual does so from the second."""
-        for length, breakpoints in (
-            (self.size.width, self.HORIZONTAL_BREAKPOINTS),
-            (self.size.height, self.VERTICAL_BREAKPOINTS),
-        ):
-            screen.add_class(max(each for each in breakpoints if each[0] <= length)[1])
-        return screen
 
     def on_mount(self) -> None:
         self.set_interval(1, self._tick)
         self.run_worker(self._take_outcomes(), exit_on_error=True)
         self.run_worker(self._take_notices())
-        if self.lacking:
-            self._inputs.notices.put_nowait(advice(self.lacking, "it draws by itself, with more bytes"))
         self.run_worker(self._load_pasts())
         if self._inputs.replay is not None:
             self.call_after_refresh(lambda: self.run_worker(self.time_machine.start_replay()))
@@ -188,7 +174,7 @@ class EnvwatchApp(TerminalApp):
                 now = self._inputs.clocks()
             self.read_schedules()
             self._monitor, changes = self._monitor.apply(profile, outcome, now)
-            self._record(changes)
+            self._inputs.record(self._monitor, changes)
             self.call_after_refresh(self._note, profile, self._monitor, now)
             if changes.ended_acks:
                 self._saved.keep_acks(dict.fromkeys(changes.ended_acks))
@@ -219,28 +205,23 @@ class EnvwatchApp(TerminalApp):
     async def _load_past(self, profile: SafeText) -> None:
         """Let the screen know what earlier runs recorded, and say if nothing has changed since the last one."""
         try:
-            past = await self.time_machine.past_loading.load(profile)
+            self._monitor, unchanged_for = await self.time_machine.reader.load(profile, lambda: self._monitor)
         except HistoryError as error:
             if self.state.notice is NO_NOTICE:  # that nothing can be recorded says the same
                 self._warn(clean(f"nothing is known from before: {error}"))
             return
-        self._monitor = await past.seed(lambda: self._monitor)
         state = replace(self._present, ambiguous_names=self._names.among(self._monitor.fleet.environments))
-        if past.unchanged_for is not None:
-            notice = Notice(unchanged_text(profile, past.unchanged_for), self._inputs.clocks().monotonic, "plain")
+        if unchanged_for is not None:
+            notice = Notice(unchanged_text(profile, unchanged_for), self._inputs.clocks().monotonic, "plain")
             state = replace(state, notice=notice)
         self._publish(state)
-
-    def _record(self, changes: MonitorChanges) -> None:
-        if self._inputs.recorder is not None:
-            self._inputs.recorder.record(self._monitor, changes)
 
     def _tick(self) -> None:
         self.read_schedules()
         now = self._inputs.clocks()
         self._monitor, changes = self._monitor.tick(now)
         if changes.events:
-            self._record(changes)
+            self._inputs.record(self._monitor, changes)
         pages_read = sum(poller.pages_read for poller in self.poll_control.pollers)
         if self._time_machine is not None:
             self._time_machine.play(now)
@@ -299,8 +280,8 @@ class EnvwatchApp(TerminalApp):
         self._monitor = self._monitor.with_notice(clean(message.text), self._inputs.clocks())
         self.republish()
 
-    @on(RowActions.ExportRequested)
-    def _start_export(self, message: RowActions.ExportRequested) -> None:
+    @on(TableActions.ExportRequested)
+    def _start_export(self, message: TableActions.ExportRequested) -> None:
         self.run_worker(message.write(self._saved.export, self.answer))
 
     @on(RowActions.Acknowledged)
@@ -392,19 +373,16 @@ class EnvwatchApp(TerminalApp):
         names, before = in_menu_order(self.available_themes), self.theme
         choices = [Choice(name, name, "in use" if name == before else "") for name in names]
 
-        def show(name: str) -> None:
-            self.theme = name
-
         def take(name: str | None) -> None:
             self.theme = name or before
             if name is not None:
                 self._saved.keep(theme=name)
 
-        self.push_screen(Menu("Theme", choices, before, show), take)
+        self.push_screen(Menu("Theme", choices, before, partial(setattr, self, "theme")), take)
 
     def action_handover(self) -> None:
         """Ask for the hours, and show the report on them."""
-        from envwatch.tui.screens.handover import NO_HISTORY, Handover, HandoverScreen, HoursMenu
+        from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen, hours_menu, read_report
 
         if not self._inputs.pasts:
             self.answer(NO_HISTORY)
@@ -412,12 +390,11 @@ class EnvwatchApp(TerminalApp):
 
         def report(hours: str | None) -> None:
             if hours is not None:
-                zone = zone_of(self.options.times)
-                handover = Handover.wanted(self._inputs, self.state, int(hours), zone)
+                read = partial(read_report, self._inputs, self.state, int(hours), zone_of(self.options.times))
                 is_ascii = self.options.glyphs.is_ascii
-                self.push_screen(HandoverScreen(handover, self._saved.export, is_ascii=is_ascii))
+                self.push_screen(HandoverScreen(hours, read, self._saved.export, is_ascii=is_ascii))
 
-        self.push_screen(HoursMenu(), report)
+        self.push_screen(hours_menu(), report)
 
     def action_switch_bell(self) -> None:
         bell = not self.options.bell
@@ -445,7 +422,7 @@ class EnvwatchApp(TerminalApp):
 
         nodes, glyphs = (*self.dashboard.nodes_with_keys, self), self.options.glyphs
         here = [] if self.focused is self.dashboard.table else help_on(self.screen)
-        self.push_screen(self._fitted(HelpScreen(help_sections(nodes), here, self._inputs.targets.values(), glyphs)))
+        self.push_screen(self.fitted(HelpScreen(help_sections(nodes), here, self._inputs.targets.values(), glyphs)))
 
     def action_command_palette(self) -> None:
         from envwatch.tui.screens.command_palette import Palette
@@ -458,17 +435,15 @@ class EnvwatchApp(TerminalApp):
         bound = self.screen.active_bindings.get(event.key)
         if bound is None or bound.binding.action in _WITHOUT_EFFECT:
             is_alone = bound is None or "focus" not in bound.binding.action or len(self.screen.focus_chain) < 2
-            if is_alone:
-                shown = event.character if event.is_printable and event.character else event.key
-                self._say_unbound(clean(shown).strip() or "space")
-
-    def _say_unbound(self, key: str) -> None:
-        text = f"{key} does nothing here: ? shows the keys"
-        if isinstance(self.screen, Dashboard):
-            self.answer(text)
-        else:
-            for footer in self.screen.query(KeyFooter):
-                footer.say(text)
+            if not is_alone:
+                return
+            shown = event.character if event.is_printable and event.character else event.key
+            text = f"{clean(shown).strip() or 'space'} does nothing here: ? shows the keys"
+            if isinstance(self.screen, Dashboard):
+                self.answer(text)
+            else:
+                for footer in self.screen.query(KeyFooter):
+                    footer.say(text)
 
     def action_leave(self, code: int) -> None:
         self.exit(code, return_code=code)

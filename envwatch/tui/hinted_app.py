@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.binding import Binding
 from textual.reactive import reactive
@@ -28,21 +28,14 @@ LEAST_LINES: Final = 20
 """Lines of the screen from which one can be spared for a hint."""
 
 
-class Hint(NamedTuple):
-    """What to try."""
-
-    actions: tuple[str, ...]
-    """Actions of the keys; the first one's key stands before the text, and each of them is what was meant."""
-    text: str
-
-
-HINTS: Final = (
-    Hint(("problem(1)",), "goes to the next loss, if there is one"),
-    Hint(("open",), "opens what is known of a row, and what helps"),
-    Hint(("filter",), "filters: web mode:unrestricted beat:>90s"),
-    Hint(("events", "explain"), "shows all events, any of them leads to its row"),
-    Hint(("help",), "explains the signs and colours, and all keys"),
-)
+HINTS: Final = {
+    ("problem(1)",): "goes to the next loss, if there is one",
+    ("open",): "opens what is known of a row, and what helps",
+    ("filter",): "filters: web mode:unrestricted beat:>90s",
+    ("events", "explain"): "shows all events, any of them leads to its row",
+    ("help",): "explains the signs and colours, and all keys",
+}
+"""What to try, by the actions that count as tried. The key of the first action stands before the text."""
 
 
 class HintBar(TextLine):
@@ -51,8 +44,8 @@ class HintBar(TextLine):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--faint"}
     GAP = 1
 
-    left: reactive[Sequence[Hint]] = reactive(HINTS)
-    """The hints whose keys have not been used."""
+    left: reactive[Sequence[tuple[str, ...]]] = reactive(tuple(HINTS))
+    """The actions of the hints whose keys have not been used."""
 
     def __init__(self, close_key: str) -> None:
         super().__init__()
@@ -63,7 +56,7 @@ class HintBar(TextLine):
 
     def note(self, action: str) -> None:
         """Let no hint stand for a key that was used."""
-        self.left = tuple(hint for hint in self.left if action not in hint.actions)
+        self.left = tuple(actions for actions in self.left if action not in actions)
 
     def fit(self, lines: int) -> None:
         """Stand there if the screen has lines to spare."""
@@ -72,17 +65,17 @@ class HintBar(TextLine):
     def parts(self) -> Row:
         if not self.left:
             return [], []
-        hint, number = self.left[0], len(HINTS) - len(self.left) + 1
+        actions, number = self.left[0], len(HINTS) - len(self.left) + 1
         place = Part(f"hint {number} of {len(HINTS)}:", "faint", 4)
-        if (key := self._key_of(hint)) is None:
+        if (key := self._key_of(actions[0])) is None:
             return [place, Part("the table shows at once what is typed", "", 7, cut_at=6)], []
-        left = [place, Part(key, "key", 8), Part(hint.text, "", 7, cut_at=6)]
+        left = [place, Part(key, "key", 8), Part(HINTS[actions], "", 7, cut_at=6)]
         return left, [Part(self._close_key, "key", 9), Part("no more hints", "faint", 9)]
 
-    def _key_of(self, hint: Hint) -> str | None:
-        """Return the key of a hint, which the user may have changed; None while keys are text that is typed."""
+    def _key_of(self, action: str) -> str | None:
+        """Return the key of an action, which the user may have changed; None while keys are text that is typed."""
         bindings = (each.binding for each in self.screen.active_bindings.values())
-        return next((self.app.get_key_display(each) for each in bindings if each.action == hint.actions[0]), None)
+        return next((self.app.get_key_display(each) for each in bindings if each.action == action), None)
 
 
 class HintedApp(EnvwatchApp):

@@ -14,21 +14,17 @@ from textual.keys import KEY_NAME_REPLACEMENTS, Keys
 
 from envwatch.model.text import SafeText, clean, composed, did_you_mean, shortened
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.screens.column_picker import ColumnPicker
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
-from envwatch.tui.screens.handover import HandoverScreen
 from envwatch.tui.screens.help import HelpScreen
-from envwatch.tui.screens.menu import CopyMenu, Menu, PickList, SortMenu
-from envwatch.tui.screens.plain_text import PlainText
+from envwatch.tui.screens.menu import ColumnPicker, CopyMenu, Menu, PickList, SortMenu
+from envwatch.tui.screens.plain_text import HandoverScreen, PlainText
 from envwatch.tui.screens.prompt import Prompt
 from envwatch.tui.terminal.textual_internals import own_bindings
-from envwatch.tui.widgets.detail_pane import DetailPane
+from envwatch.tui.widgets.detail_pane import DetailPane, Pager
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.event_list import EventList
-from envwatch.tui.widgets.filter_bar import FilterBar
-from envwatch.tui.widgets.pager import Pager
-from envwatch.tui.widgets.text_input import TextInput
+from envwatch.tui.widgets.filter_bar import FilterBar, TextInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

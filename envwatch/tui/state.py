@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, WallMs
-from envwatch.model.text import EMPTY, SafeText
+from envwatch.model.text import EMPTY, SafeText, clean
 from envwatch.model.times import TimeStyle
-from envwatch.tui.glyphs import UNICODE, Glyphs
 from envwatch.views.table.block import NO_BLOCK, Block
 
 if TYPE_CHECKING:
@@ -20,6 +19,65 @@ if TYPE_CHECKING:
     from envwatch.model.clock import ServerMs
     from envwatch.sources.poller import PollSchedule
     from envwatch.views.events.day_line import Day
+
+
+_DASH: Final = clean("–")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glyphs:
+    """One set of glyphs, each one cell wide except the ASCII ellipsis; the Unicode ones by default."""
+
+    is_ascii: bool = False
+    cursor: str = "►"
+    marked: str = "+"
+    marked_cursor: str = "◆"
+    """Of a marked row under the cursor."""
+    lost: str = "▌"
+    """The bar at the left edge of what was lost lately."""
+    returned: str = "▌"
+    """The bar of what came or came back lately."""
+    acknowledged: str = "✓"
+    silenced: str = "⊘"
+    behind: str = "↓"
+    """On a version older than the fleet's newest."""
+    up: str = "▲"
+    down: str = "▼"
+    ellipsis: str = "…"
+    nothing: SafeText = _DASH
+    """In place of a missing value."""
+    separator: str = "·"
+    rule: str = "─"
+    opened: str = "▾"
+    closed: str = "▸"
+
+    def mark(self, *, is_cursor: bool, is_marked: bool) -> str:
+        """Return the glyph at the left of a line."""
+        if is_cursor:
+            return self.marked_cursor if is_marked else self.cursor
+        return self.marked if is_marked else " "
+
+
+UNICODE = Glyphs()
+ASCII = Glyphs(
+    is_ascii=True,
+    cursor=">",
+    marked="=",
+    marked_cursor="#",
+    lost="!",
+    returned="*",
+    acknowledged="a",
+    silenced="M",
+    behind="<",
+    up="^",
+    down="v",
+    ellipsis="..",
+    nothing=clean("-"),
+    separator="-",
+    rule="-",
+    opened="-",
+    closed="+",
+)
 
 
 class Notice(NamedTuple):
@@ -33,7 +91,6 @@ class Notice(NamedTuple):
 
 
 NO_NOTICE: Final = Notice("", float("-inf"))
-_NOTHING: Final = EMPTY
 _ROW_PARTS: Final = attrgetter("fleet", "acks", "silences", "watched")
 """Of a `Monitor`: what the table's rows are made of."""
 _NO_READING: Final = Clocks(WallMs(0), MonotonicS(0))
@@ -59,7 +116,7 @@ class Rewound:
     """The moment by its server's clock; None before the first one has been read."""
     day: Day | None = None
     """The events around it; None as long as they have not been read."""
-    live: SafeText = _NOTHING
+    live: SafeText = EMPTY
     """What keeps the present from being seen, in a few words; empty if nothing does."""
     present_state: MonitorState | None = None
     """The state of the present; None in a replay, which has no present."""
@@ -126,5 +183,5 @@ class DisplayOptions:
     """Those that the terminal can show."""
     bell: bool = False
     """Whether the bell is on."""
-    start_key: SafeText = _NOTHING
+    start_key: SafeText = EMPTY
     """The key that starts the listener of an environment that is down; empty if none does."""

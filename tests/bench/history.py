@@ -12,11 +12,12 @@ from fleets import decoded, pages_of
 from support.builders import NOW
 from support.simulated_life import simulated_life
 
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.storage.history.encoding.events import EventEncoder
-from envwatch.storage.history.encoding.frames import FrameDecoder, FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.frames import FrameEncoder, FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,7 +40,7 @@ def frames() -> list[Finding]:
         sizes.append(len(encoder.encode(moment).data))
         numbered = enumerate(changes.events, len(event_sizes))
         event_sizes += [len(event_encoder.encode(event, number)) for number, event in numbered]
-    body = b"".join(pages_of(SimulatedFleet(FleetSpec(1_000, 7), int(NOW)).rows(int(NOW))))
+    body = b"".join(pages_of(simulated_fleet(FleetSpec(1_000, 7), int(NOW)).rows(int(NOW))))
     (spent,) = in_turn(partial(_encoded, first))
     return [
         Finding(
@@ -98,7 +99,7 @@ def rebuild() -> list[Finding]:
 
 
 def _rows(count: int) -> list[dict[str, object]]:
-    return SimulatedFleet(FleetSpec(count, 7), int(NOW)).rows(int(NOW))
+    return simulated_fleet(FleetSpec(count, 7), int(NOW)).rows(int(NOW))
 
 
 def _encoded(moments: Iterable[Moment]) -> list[Frame]:
@@ -121,14 +122,14 @@ def _way_to(recorded: Sequence[Frame], place: int) -> list[Frame]:
 
 
 def _rebuilt(frames: Sequence[Frame]) -> Moment:
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     for frame in frames:
         decoder.apply(frame)
     return decoder.moment()
 
 
 def _stepped(frames: Sequence[Frame]) -> None:
-    decoder = FrameDecoder(NO_PROFILE)
+    decoder = MomentBuilder(NO_PROFILE)
     for frame in frames:
         decoder.apply(frame)
         decoder.moment()

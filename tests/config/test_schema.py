@@ -364,9 +364,9 @@ def test_the_schema_has_the_docstring_of_each_setting() -> None:
     tables = (content, *content["$defs"].values())
     assert all(each["description"] for table in tables for each in table["properties"].values())
     texts = {name: each["description"] for name, each in content["$defs"]["Profile"]["properties"].items()}
-    assert texts["page_size"] == "Rows a request."
-    assert texts["api_key_env"] == "The environment variable that holds the API key."
-    assert texts["serve_tokens_file"].endswith("in this file's\nfolder, where a relative path starts too.")
+    assert texts["page_size"] == "Rows per request."
+    assert texts["api_key_env"] == "Name of the environment variable with the API key."
+    assert texts["serve_tokens_file"].endswith("A relative path\nstarts at this file's folder.")
 
 
 def test_several_profiles_are_taken_in_their_order_and_each_once(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from letta_client import AuthenticationError, Letta, NotFoundError
 from support.budget import examples
 from support.demo_client import KEY, LISTING, START, Client, Clock, Row
 
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.server import Server
 
@@ -39,7 +39,7 @@ def client(server: Server) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def listing() -> list[Row]:
-    return SimulatedFleet(FleetSpec(130, 7), START).rows(START)
+    return simulated_fleet(FleetSpec(130, 7), START).rows(START)
 
 
 def exchange(base_url: str, request: bytes) -> bytes:
@@ -224,7 +224,7 @@ def test_the_fleet_lives_by_the_clock() -> None:
     with Server(FleetSpec(40, 7), key=KEY, now=clock) as running, Client(running.base_url) as plain:
         before = plain.rows()
         clock.now += 20_000
-        assert plain.rows() == SimulatedFleet(FleetSpec(40, 7), START).rows(START + 20_000) != before
+        assert plain.rows() == simulated_fleet(FleetSpec(40, 7), START).rows(START + 20_000) != before
 
 
 def test_an_empty_fleet_is_an_empty_page() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.budget import examples, first_quick
 from support.builders import listed
 
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.machines import NEWEST_VERSION, machine_at
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.demo.states import SimulatedEnvironment, SimulatedState
@@ -21,6 +21,9 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.modes import KNOWN_MODES
 from envwatch.model.page import environment_of
 from envwatch.model.text import clean
+
+if TYPE_CHECKING:
+    from envwatch.demo.fleet import SimulatedFleet
 
 START = 1_764_000_000_000
 MINUTE = 60_000
@@ -81,19 +84,19 @@ OPENING = {"appeared", "disconnected", "silent", "back", "reconnected", "late", 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("size", [12, 40, 200])
 def test_within_20_seconds_every_promised_event_happens(size: int, seed: int) -> None:
-    assert story(SimulatedFleet(FleetSpec(size, seed), START), range(21)) >= OPENING
+    assert story(simulated_fleet(FleetSpec(size, seed), START), range(21)) >= OPENING
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("offset", range(5))
 def test_a_poll_every_5_seconds_sees_them_as_well(seed: int, offset: int) -> None:
-    assert story(SimulatedFleet(FleetSpec(40, seed), START), range(offset, 21, 5)) >= OPENING
+    assert story(simulated_fleet(FleetSpec(40, seed), START), range(offset, 21, 5)) >= OPENING
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("size", [26, 40])
 def test_within_3_minutes_a_machine_is_renamed_and_its_old_row_is_no_loss(size: int, seed: int) -> None:
-    fleet, profile_state = SimulatedFleet(FleetSpec(size, seed), START), ProfileState()
+    fleet, profile_state = simulated_fleet(FleetSpec(size, seed), START), ProfileState()
     renamed: list[Event] = []
     for at in range(START, START + 3 * MINUTE, 5_000):
         rows = [environment_of(row) for row in fleet.rows(at)]
@@ -107,12 +110,12 @@ def test_within_3_minutes_a_machine_is_renamed_and_its_old_row_is_no_loss(size: 
 
 @pytest.mark.slow
 def test_the_opening_also_plays_among_10_000() -> None:
-    assert story(SimulatedFleet(FleetSpec(10_000, 7), START), range(0, 21, 4)) >= OPENING
+    assert story(simulated_fleet(FleetSpec(10_000, 7), START), range(0, 21, 4)) >= OPENING
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_machine_of_the_opening_goes_offline_by_age_on_the_same_connection_and_wakes(seed: int) -> None:
-    fleet = SimulatedFleet(FleetSpec(40, seed), START)
+    fleet = simulated_fleet(FleetSpec(40, seed), START)
     first = by_id(fleet, START)
     aged = [row for row in first.values() if row["connectionId"] and 110_000 <= START - row["lastHeartbeat"] < 118_000]
     assert len(aged) == 1
@@ -125,12 +128,12 @@ def test_a_machine_of_the_opening_goes_offline_by_age_on_the_same_connection_and
 
 
 def test_over_an_hour_all_other_events_happen_too() -> None:
-    seen = story(SimulatedFleet(FleetSpec(40, 7), START), range(0, 3_601, 2))
+    seen = story(simulated_fleet(FleetSpec(40, 7), START), range(0, 3_601, 2))
     assert seen >= OPENING | {"removed", "gitBranch", "lettaCodeVersion", "mode standard", "mode acceptEdits"}
 
 
 def test_a_pod_is_lost_with_its_environments_which_return_on_another() -> None:
-    fleet = SimulatedFleet(FleetSpec(40, 7), START)
+    fleet = simulated_fleet(FleetSpec(40, 7), START)
     before = by_id(fleet, START + 3 * MINUTE - 1)
     after = by_id(fleet, START + 3 * MINUTE)
     lost = [before[row_id] for row_id in before if before[row_id]["connectionId"] and not after[row_id]["connectionId"]]
@@ -143,7 +146,7 @@ def test_a_pod_is_lost_with_its_environments_which_return_on_another() -> None:
 @pytest.mark.parametrize("seed", first_quick(SEEDS))
 @pytest.mark.parametrize("size", [5, 40, pytest.param(150, marks=pytest.mark.slow)])
 def test_most_are_online_and_the_size_is_kept_for_a_day(size: int, seed: int) -> None:
-    fleet = SimulatedFleet(FleetSpec(size, seed), START)
+    fleet = simulated_fleet(FleetSpec(size, seed), START)
     for minute in range(7, 24 * 60, 17):
         now = START + minute * MINUTE
         rows = fleet.rows(now)
@@ -153,7 +156,7 @@ def test_most_are_online_and_the_size_is_kept_for_a_day(size: int, seed: int) ->
 
 
 def test_some_are_offline_after_a_day_too() -> None:
-    fleet = SimulatedFleet(FleetSpec(40, 7), START)
+    fleet = simulated_fleet(FleetSpec(40, 7), START)
     now = [START + (24 * 60 + minute) * MINUTE for minute in range(30)]
     assert any(presence(row, at) in {"disconnected", "silent"} for at in now for row in fleet.rows(at))
 
@@ -162,7 +165,7 @@ def test_some_are_offline_after_a_day_too() -> None:
     ("size", "fewest", "most"), [(40, 120, 900), pytest.param(10_000, 900, 7_200, marks=pytest.mark.slow)]
 )
 def test_the_pace_is_calm_at_any_size(size: int, fewest: int, most: int) -> None:
-    fleet = SimulatedFleet(FleetSpec(size, 3), START)
+    fleet = simulated_fleet(FleetSpec(size, 3), START)
     changes = 0
     before = by_id(fleet, START + 20_000)
     for second in range(35, 171, 15):
@@ -175,7 +178,7 @@ def test_the_pace_is_calm_at_any_size(size: int, fewest: int, most: int) -> None
 
 
 def test_one_machine_flaps() -> None:
-    fleet = SimulatedFleet(FleetSpec(40, 7), START)
+    fleet = simulated_fleet(FleetSpec(40, 7), START)
     changes: Counter[str] = Counter()
     before = by_id(fleet, START)
     for second in range(10, 601, 10):
@@ -192,7 +195,7 @@ def test_one_machine_flaps() -> None:
 
 
 def test_a_heartbeat_ages_to_just_under_30_seconds_and_starts_again() -> None:
-    fleet = SimulatedFleet(FleetSpec(40, 7), START)
+    fleet = simulated_fleet(FleetSpec(40, 7), START)
     row = next(row for row in fleet.rows(START) if row["connectionName"].startswith("edge-fra"))
     ages = [at - by_id(fleet, at)[row["id"]]["lastHeartbeat"] for at in range(START, START + 90_000, 500)]
     assert 0 <= min(ages) < 500
@@ -203,7 +206,7 @@ def test_a_heartbeat_ages_to_just_under_30_seconds_and_starts_again() -> None:
 
 
 def test_the_beats_of_a_fleet_are_spread_over_the_30_seconds() -> None:
-    rows = SimulatedFleet(FleetSpec(1_000, 7), START).rows(START)
+    rows = simulated_fleet(FleetSpec(1_000, 7), START).rows(START)
     thirds = Counter((START - row["lastHeartbeat"]) // 10_000 for row in rows if presence(row, START) == "online")
     assert min(thirds[0], thirds[1], thirds[2]) > 200
 
@@ -215,26 +218,26 @@ def test_the_beats_of_a_fleet_are_spread_over_the_30_seconds() -> None:
 )
 @settings(max_examples=examples(40), deadline=None)
 def test_a_moment_is_the_same_whatever_was_asked_before(size: int, seed: int, moments: list[int]) -> None:
-    asked_often = SimulatedFleet(FleetSpec(size, seed), START)
+    asked_often = simulated_fleet(FleetSpec(size, seed), START)
     for moment in moments:
         rows = asked_often.rows(START + moment)
-        assert rows == SimulatedFleet(FleetSpec(size, seed), START).rows(START + moment)
+        assert rows == simulated_fleet(FleetSpec(size, seed), START).rows(START + moment)
 
 
 def test_another_seed_is_another_fleet() -> None:
-    first, second = (by_id(SimulatedFleet(FleetSpec(40, seed), START), START) for seed in (1, 2))
+    first, second = (by_id(simulated_fleet(FleetSpec(40, seed), START), START) for seed in (1, 2))
     assert first.keys().isdisjoint(second.keys())
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 40, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_a_fleet_has_the_requested_size(size: int) -> None:
-    fleet = SimulatedFleet(FleetSpec(size, 7), START)
+    fleet = simulated_fleet(FleetSpec(size, 7), START)
     assert len(by_id(fleet, START)) == size
     assert len(by_id(fleet, START + 60 * MINUTE)) in ({0} if size == 0 else {size, size + 1})
 
 
 def test_the_listing_is_newest_first_and_keeps_its_order() -> None:
-    fleet = SimulatedFleet(FleetSpec(40, 7), START)
+    fleet = simulated_fleet(FleetSpec(40, 7), START)
     first = [row["id"] for row in fleet.rows(START)]
     for minute in range(1, 120, 7):
         rows = fleet.rows(START + minute * MINUTE)
@@ -247,7 +250,7 @@ def test_the_listing_is_newest_first_and_keeps_its_order() -> None:
 @given(limit=st.integers(1, 50), size=st.integers(0, 60), minute=st.integers(0, 600))
 @settings(max_examples=examples(60), deadline=None)
 def test_the_pages_joined_are_the_whole_listing(limit: int, size: int, minute: int) -> None:
-    fleet, now = SimulatedFleet(FleetSpec(size, 7), START), START + minute * MINUTE
+    fleet, now = simulated_fleet(FleetSpec(size, 7), START), START + minute * MINUTE
     joined: list[Row] = []
     has_next_page = True
     after = None
@@ -261,7 +264,7 @@ def test_the_pages_joined_are_the_whole_listing(limit: int, size: int, minute: i
 
 
 def test_a_row_that_leaves_during_a_walk_still_marks_its_place() -> None:
-    fleet = SimulatedFleet(FleetSpec(40, 7), START)
+    fleet = simulated_fleet(FleetSpec(40, 7), START)
     early, late = START, START + 60 * MINUTE
     removed = next(row["id"] for row in fleet.rows(early) if row["id"] not in by_id(fleet, late))
     rows, _ = fleet.page(late, limit=None, after=removed)
@@ -272,7 +275,7 @@ def test_a_row_that_leaves_during_a_walk_still_marks_its_place() -> None:
 
 @pytest.fixture(scope="module")
 def default_rows() -> list[Row]:
-    return SimulatedFleet(FleetSpec(40, 7), START).rows(START)
+    return simulated_fleet(FleetSpec(40, 7), START).rows(START)
 
 
 def test_every_form_of_a_device_id_is_there(default_rows: list[Row]) -> None:
@@ -345,7 +348,7 @@ def test_all_forms_of_offline_and_both_kinds_of_numbers_are_there(default_rows: 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_no_time_lies_in_the_future_or_out_of_order(seed: int) -> None:
-    fleet = SimulatedFleet(FleetSpec(40, seed), START)
+    fleet = simulated_fleet(FleetSpec(40, seed), START)
     for now in range(START, START + 30 * MINUTE, 7_777):
         for row in fleet.rows(now):
             assert row["firstSeenAt"] <= row["lastSeenAt"] <= now

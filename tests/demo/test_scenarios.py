@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.scenario_run import START, ScenarioRun
 
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec, Scenario
 from envwatch.fleet.events import Kind
 from envwatch.fleet.presence import Presence
@@ -41,10 +41,10 @@ def kinds(steps: Sequence[Step]) -> set[Kind]:
 def test_a_moment_is_the_same_whatever_was_asked_before(
     scenario: Scenario, size: int, seed: int, moments: list[int]
 ) -> None:
-    asked_often = SimulatedFleet(FleetSpec(size, seed, scenario), START)
+    asked_often = simulated_fleet(FleetSpec(size, seed, scenario), START)
     for moment in moments:
         rows = asked_often.rows(START + moment)
-        assert rows == SimulatedFleet(FleetSpec(size, seed, scenario), START).rows(START + moment)
+        assert rows == simulated_fleet(FleetSpec(size, seed, scenario), START).rows(START + moment)
 
 
 # Calm.
@@ -148,7 +148,7 @@ def test_a_sandbox_is_started_by_nobody() -> None:
 
 @pytest.mark.parametrize("scenario", [None, Scenario.CALM, Scenario.NIGHT])
 def test_other_stories_start_no_listener(scenario: Scenario | None) -> None:
-    fleet = SimulatedFleet(FleetSpec(40, 7, scenario), START)
+    fleet = simulated_fleet(FleetSpec(40, 7, scenario), START)
     down = next(row["id"] for row in fleet.rows(START) if row["connectionId"] is None)
     assert fleet.start_listener(down, START) is False
 

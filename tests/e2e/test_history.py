@@ -18,8 +18,10 @@ from support.pty_terminal import ENTER, ESC, Terminal, environment
 from support.recording import ALWAYS, record
 from support.scripted_server import Scripted, down, up
 
-from envwatch.fleet.events import Kind
+from envwatch.fleet.events import Kind, flatten
+from envwatch.model.clock import WallMs
 from envwatch.model.page import environment_of
+from envwatch.past.history import events_of
 from envwatch.storage.history.folder import Retention, history_folder
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.writer import FolderWriter
@@ -84,7 +86,7 @@ def test_the_next_run_shows_what_happened_before_and_what_changed_meanwhile(tmp_
             terminal.press("q")
             assert terminal.wait_for_end() == 0
         past = past_of(server, tmp_path)
-        (group,) = (event for event in past.events(*ALWAYS) if event.kind is Kind.WHILE_BLIND)
+        (group,) = (event for event in events_of(past.steps(*ALWAYS)) if event.kind is Kind.WHILE_BLIND)
         assert {(event.kind, event.id) for event in group.members} == {
             (Kind.OFFLINE, "ben-box"),
             (Kind.MODE, "dora-box"),
@@ -106,7 +108,7 @@ def test_a_step_to_an_event_moves_the_cursor_to_its_row_on_a_line_with_hours(tmp
         wait_until_recorded(terminal, server, tmp_path, 2)
         of_dora["connectionId"] = "again"
         terminal.wait_for("dora-box +reconnected")
-        terminal.wait_until(lambda: past_of(server, tmp_path).events(*ALWAYS), "the event in the history")
+        terminal.wait_until(lambda: events_of(past_of(server, tmp_path).steps(*ALWAYS)), "the event in the history")
         wait_until_recorded(terminal, server, tmp_path, len(past_of(server, tmp_path).polls(*ALWAYS)) + 1)
         terminal.press("g")
         terminal.wait_for("►● on .* ana-box")
@@ -143,7 +145,7 @@ def test_of_two_dashboards_one_records_and_the_other_takes_over_and_both_show_ev
             other.wait_for("came back together|back online")
             other.send_signal(signal.SIGTERM)
             assert other.wait_for_end() == 143
-        kinds = [event.kind for event in past.events(*ALWAYS)]
+        kinds = [event.kind for event in events_of(past.steps(*ALWAYS))]
         assert kinds[:2] == [Kind.OFFLINE, Kind.OFFLINE]
         assert kinds.count(Kind.ONLINE) == 2
 
@@ -213,3 +215,33 @@ def test_the_line_of_events_belongs_to_the_moment_however_fast_the_keys_come(tmp
         terminal.press("T1m ago", ENTER, "T22h ago", ENTER, "T1m ago", ENTER)
         terminal.wait_for(r" REWOUND .*\(−[0-9]+ [sm]")
         terminal.wait_until(lambda: end_of_line() in hours_ago(0), "the present at the end")
+
+
+def test_the_demo_shows_a_day_without_a_loss_where_the_day_and_the_demo_meet_and_a_second_demo_goes_on(
+    tmp_path: Path,
+) -> None:
+    folder = history_folder(tmp_path / ".local/state/envwatch", "demo", "demo-40-7")
+    past = StoredPast(folder)
+    for runs, most_changed in ((3, 0), (4, 9)):  # a demo changes a few environments before it ends
+        with Terminal.of_envwatch("demo", "--no-hints", home=tmp_path, columns=120) as terminal:
+            terminal.wait_until(lambda: len({poll.run for poll in past.polls(*ALWAYS)}) == runs, f"{runs} runs")  # noqa: B023
+            terminal.press("e")
+            terminal.wait_for("13 came back together")
+            terminal.wait_for("13 went offline together: all pod p-4")
+            terminal.press(ESC)
+            terminal.wait_for("⏎ Detail")
+            terminal.press("{")
+            terminal.wait_for("REWOUND")
+            terminal.wait_for("^ [0-9-]+ [0-9:]+ .*[○●].* ○ loss  ● back")
+            terminal.press("L")
+            terminal.wait_for_no("REWOUND")
+            terminal.press("q")
+            assert terminal.wait_for_end() == 0
+        polls = past.polls(*ALWAYS)
+        first = next(poll for poll in polls if poll.run == polls[-1].run)
+        before = polls[polls.index(first) - 1]
+        events = [event for step in past.steps(WallMs(before.at + 1), first.at) for event in flatten(step.events)]
+        assert len({event.id for event in events if event.id is not None}) <= most_changed
+    done = programs.run([sys.executable, "-m", "envwatch", "report", "--profile", "demo"], environment(tmp_path))
+    assert "13 went offline together, all `pod p-4`" in done.stdout.decode()
+    assert "## Still down: 1, and 7 for over a day" in done.stdout.decode()

@@ -25,11 +25,11 @@ from support.hostile_fleet import OSC_52, SURROGATE, TITLE, WEAPONS, benign_rows
 from support.incidents import incident_of
 from support.pty_terminal import ENTER, ESC, Terminal
 
-from envwatch.fleet.alerting.alerts import ring_text
+from envwatch.fleet.alerting.alert_state import ring_text
 from envwatch.fleet.events import Event, Kind
 from envwatch.model.clock import ServerMs
 from envwatch.model.text import clean
-from envwatch.tui.terminal.escape_codes import notification_sequence
+from envwatch.tui.terminal.app import notification_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -10,9 +10,9 @@ import pytest
 from support.builders import NOW, beating, environment, failed, listed, reading, slept, watched
 
 from envwatch.fleet.anomalies import Anomaly
-from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import Event, Kind, flatten
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import counts_at
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import MonotonicS
 from envwatch.model.text import SafeText, clean

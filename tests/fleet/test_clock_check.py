@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.budget import examples
 from support.builders import NOW, environment, listed, slept, watched
 
-from envwatch.fleet.clock_check import SkewCheck
 from envwatch.fleet.events import Event, Kind, flatten
+from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.presence import Presence, Reason
 from envwatch.model.clock import MonotonicS, OffsetBounds, ServerMs
 

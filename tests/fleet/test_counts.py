@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import NOW, environment, failed, listed, reading
 
-from envwatch.fleet.counts import counts_at
+from envwatch.fleet.problems import counts_at
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.views.state_style import glyph_of, style_of
 

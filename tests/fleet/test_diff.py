@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from support.builders import NOW, environment, wire_row
 
-from envwatch.fleet.diff import FieldChange, changes, is_new_connection, is_new_process
 from envwatch.fleet.events import Kind
-from envwatch.model.text import clean
+from envwatch.fleet.recent_changes import changes, is_new_connection, is_new_process
+from envwatch.model.text import SafeText, clean
 
 METADATA = wire_row()["metadata"]
 
 
-def changes_to(**after: Any) -> list[FieldChange]:
+Change: TypeAlias = tuple[Kind, str, SafeText | None, SafeText | None]
+
+
+def changes_to(**after: Any) -> list[Change]:
     return list(changes(environment(), environment(**after)))
 
 
-def change(kind: Kind, field: str, before: str | None, after: str | None) -> FieldChange:
-    return FieldChange(kind, field, None if before is None else clean(before), None if after is None else clean(after))
+def change(kind: Kind, field: str, before: str | None, after: str | None) -> Change:
+    return kind, field, None if before is None else clean(before), None if after is None else clean(after)
 
 
 def test_nothing_differs_from_itself() -> None:
@@ -45,14 +48,14 @@ def test_nothing_differs_from_itself() -> None:
         ({"podId": "pod-2"}, change(Kind.CHANGED, "pod", "pod-1", "pod-2")),
     ],
 )
-def test_a_field_that_somebody_set_is_a_change(after: dict[str, Any], expected: FieldChange) -> None:
+def test_a_field_that_somebody_set_is_a_change(after: dict[str, Any], expected: Change) -> None:
     assert changes_to(**after) == [expected]
 
 
 def test_several_changes_come_in_a_fixed_order() -> None:
     after = {"metadata": METADATA | {"os": "win32", "gitBranch": "x"}, "currentMode": "strict", "connectionName": "n"}
 
-    assert [found.field for found in changes_to(**after)] == ["name", "mode", "branch", "os"]
+    assert [field for _, field, _, _ in changes_to(**after)] == ["name", "mode", "branch", "os"]
 
 
 @pytest.mark.parametrize(

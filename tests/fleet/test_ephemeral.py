@@ -10,10 +10,10 @@ from support.builders import NOW, environment, listed, reading
 from support.policies import soon
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import counts_at
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.views.events.matching import matcher_of

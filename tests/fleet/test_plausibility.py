@@ -13,10 +13,10 @@ from support.budget import examples, first_quick
 from support.builders import NOW, environment, list_of, listed, reading, watched
 from support.marked_values import fields_of_type
 
-from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import Kind, flatten
 from envwatch.fleet.plausibility import is_date_wrong, without_impossible
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import counts_at
 from envwatch.model.clock import ServerMs
 from envwatch.model.environment import Environment
 from envwatch.model.limits import Limits

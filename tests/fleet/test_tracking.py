@@ -28,15 +28,14 @@ NO_BEAT = {"lastHeartbeat": None}
 
 
 def listing_at(at: float, **changes: Any) -> ListingContext:
-    return ListingContext(
-        **({"number": 2, "asked_at": (at - NOW) / 1000, "gap_ms": GAP, "elapsed_ms": at - NOW} | changes)
-    )
+    values: dict[str, Any] = {"number": 2, "asked_at": (at - NOW) / 1000, "gap_ms": GAP, "elapsed_ms": at - NOW}
+    return ListingContext(**(values | {"rule": JUDGE} | changes))
 
 
 def next_value(
     tracked: TrackedEnvironment | None, at: float, listing: ListingContext | None = None, **row: Any
 ) -> TrackedEnvironment:
-    return observed(tracked, environment(**row), ServerMs(at), listing or listing_at(at), JUDGE)
+    return observed(tracked, environment(**row), ServerMs(at), listing or listing_at(at))
 
 
 def first_value(**row: Any) -> TrackedEnvironment:
@@ -396,3 +395,12 @@ def test_a_row_that_says_nothing_new_leaves_a_copy_as_it_is() -> None:
     twin = copy.deepcopy(first_value())
 
     assert next_value(twin, NOW + 5_000) is twin
+
+
+def test_a_lost_heartbeat_stays_lost_when_the_servers_clock_is_set_back_behind_it() -> None:
+    lost = first_value(lastHeartbeat=NOW - 130_000)
+    assert lost.verdict == HEARTBEAT_LOST
+
+    at = NOW - 160_000
+    again = next_value(lost, at, listing_at(at, asked_at=5.0, elapsed_ms=GAP), lastHeartbeat=NOW - 130_000)
+    assert (again.verdict, again.clock_suspect) == (HEARTBEAT_LOST, True)

@@ -11,9 +11,9 @@ from support.budget import examples
 from support.fleet_state_machine import SECONDS, SIZE, MonitoredMachine
 from support.series import Series
 
-from envwatch.fleet.counts import counts_at
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.problems import counts_at
 from envwatch.fleet.profile_state import Freshness
 from envwatch.metrics.exposition import PollCounts, exposition
 

@@ -40,8 +40,8 @@ def test_every_page_falls_into_its_rows_and_the_rest(
     pieces = split(json.dumps(page, indent=indent, ensure_ascii=ascii_only).encode())
 
     assert pieces is not None
-    assert [json.loads(row) for row in pieces.rows] == rows
-    assert json.loads(pieces.rest) == page | {"connections": []}
+    assert [json.loads(row) for row in pieces[0]] == rows
+    assert json.loads(pieces[1]) == page | {"connections": []}
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=3), st.data())
@@ -51,7 +51,7 @@ def test_a_page_that_ends_too_early_is_never_whole(rows: list[Any], data: st.Dat
 
     if pieces is not None:
         with pytest.raises(ValueError, match=r"."):
-            json.loads(pieces.rest)
+            json.loads(pieces[1])
 
 
 @given(OBJECTS, st.none() | TEXT)

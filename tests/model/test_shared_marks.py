@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, environment
 
 from envwatch.model.clock import WallMs
-from envwatch.model.shared_marks import SharedAck, SharedSilence, shared_ack_of, shared_silence_of
+from envwatch.model.shared_marks import SharedMark, shared_ack_of, shared_silence_of
 from envwatch.model.text import cells, clean
 from envwatch.views.state_style import shared_text
 
@@ -29,8 +29,8 @@ def test_marks_are_read_from_the_field_that_a_server_adds() -> None:
     row = marked(
         ack={"by": "ops-1", "at": NOW, "note": "on it"}, silence={"by": "ops-2", "until": LATER, "reason": "new disks"}
     )
-    assert shared_ack_of(row) == SharedAck(clean("ops-1"), clean("on it"))
-    assert shared_silence_of(row, NOW) == SharedSilence(clean("ops-2"), WallMs(LATER), clean("new disks"))
+    assert shared_ack_of(row) == SharedMark(clean("ops-1"), clean("on it"))
+    assert shared_silence_of(row, NOW) == SharedMark(clean("ops-2"), clean("new disks"), WallMs(LATER))
     assert (shared_ack_of(environment()), shared_silence_of(environment(), NOW)) == (None, None)
 
 
@@ -41,7 +41,7 @@ def test_an_acknowledgement_without_a_name_is_none(ack: Any) -> None:
 
 @pytest.mark.parametrize("note", [None, 7, ["x"], {"x": "y"}])
 def test_a_note_that_is_no_text_is_left_out(note: Any) -> None:
-    assert shared_ack_of(marked(ack={"by": "ops-1", "note": note})) == SharedAck(clean("ops-1"), clean(""))
+    assert shared_ack_of(marked(ack={"by": "ops-1", "note": note})) == SharedMark(clean("ops-1"), clean(""))
 
 
 @pytest.mark.parametrize(

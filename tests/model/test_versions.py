@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.builders import NOW, listed
 from support.tracked_environments import tracked
 
-from envwatch.fleet.newest_version import newest_version
+from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.text import clean
 from envwatch.model.versions import end_of_range, is_behind, is_version, version_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.text import SafeText
 
 ORDERED = [
     "0.9",
@@ -73,6 +77,12 @@ def running(*versions: str | None) -> list[TrackedEnvironment]:
         tracked(id=f"env-{n}", deviceId=f"device-{n}", metadata={"lettaCodeVersion": version})
         for n, version in enumerate(versions)
     ]
+
+
+def newest_version(environments: Iterable[TrackedEnvironment]) -> SafeText | None:
+    """The newest version of a profile with these environments."""
+    profile_state, _ = ProfileState().apply(listed([each.environment for each in environments], NOW))
+    return profile_state.newest
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ def demo() -> Iterator[Server]:
 
 
 def demo_body(demo: Server, target: str) -> Any:
-    return json.loads(demo.api.body(target, "Bearer demo-key"))
+    return json.loads(demo.body(target, "Bearer demo-key"))
 
 
 @pytest.fixture(scope="module")

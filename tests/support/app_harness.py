@@ -209,7 +209,7 @@ class Stage:
     @property
     def block(self) -> list[str]:
         block = self.app.dashboard.query_one(ProblemBlock)
-        return self.lines_of(block)[: len(block.content.lines)]
+        return self.lines_of(block)[: len(block.content)]
 
     @property
     def rule(self) -> str:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from envwatch.fleet.events import NO_PROFILE, Kind
+from envwatch.fleet.events import ENDS, NO_PROFILE, Kind
 from envwatch.fleet.monitor import Monitor
-from envwatch.fleet.periods import ENDS
 from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, ServerMs, WallMs
 from envwatch.model.environment import METADATA_FIELDS, WIRE_FIELDS, ValueKind

@@ -13,7 +13,7 @@ from support.memory_history import MemoryHistory
 
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.clock import OffsetBounds, WallMs
-from envwatch.tui.widgets.day_bar import DayBar
+from envwatch.tui.widgets.status_bar import DayBar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -86,7 +86,7 @@ async def lived(
 ) -> AsyncIterator[Stage]:
     """Run a dashboard that has recorded a life; enter at the last listing."""
     history = history or MemoryHistory()
-    async with staged(size, **({"recorder": history, "pasts": {NO_PROFILE: history}} | options)) as stage:
+    async with staged(size, **({"record": history.record, "pasts": {NO_PROFILE: history}} | options)) as stage:
         for at, down in life:
             await show(stage, at, *down)
         yield stage

@@ -7,16 +7,15 @@ from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
 
-from envwatch.demo.fleet import SimulatedFleet
-from envwatch.demo.scenarios import FleetSpec, Scenario, faults_in
+from envwatch.demo.lives import simulated_fleet
+from envwatch.demo.scenarios import FleetSpec, Scenario, date_error_ms, is_unavailable
 from envwatch.fleet.events import NO_PROFILE, flatten
 from envwatch.fleet.monitor import Monitor
 from envwatch.fleet.problems import is_problem
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Cause, Failed, Listed, ListedPage, Snapshot
-from envwatch.model.page import page_of
-from envwatch.model.pool import Pool
+from envwatch.model.page import Pool, page_of
 from envwatch.model.text import SafeText, clean
 
 if TYPE_CHECKING:
@@ -54,8 +53,8 @@ class ScenarioRun:
     """Polls a scenario from the start, about every 5 seconds."""
 
     def __init__(self, scenario: Scenario, *, size: int = 40, seed: int = 7) -> None:
-        self.demo = SimulatedFleet(FleetSpec(size, seed, scenario), START)
-        self._faults = faults_in(scenario)
+        self.demo = simulated_fleet(FleetSpec(size, seed, scenario), START)
+        self._scenario = scenario
         self._chance = Random(seed)
         self._at = START + self._chance.randrange(3_000)
         self._monitor = Monitor.create({NO_PROFILE: Limits()})
@@ -75,12 +74,12 @@ class ScenarioRun:
     def _poll(self) -> Listed | Failed:
         at, elapsed = self._at, self._at - START
         started, ended = _reading(at), _reading(at + 20)
-        if self._faults.is_unavailable(elapsed):
+        if is_unavailable(self._scenario, elapsed):
             message = clean("503")
             return Failed(cause=Cause.UNAVAILABLE, message=message, started=started, ended=ended, interval=EVERY)
         rows, _ = self.demo.page(at, limit=None)
         page = page_of(b'{"connections":[%b],"hasNextPage":false}' % b",".join(rows), {}, self._pool)
-        date = (at + self._faults.error_of_date_ms(elapsed)) // 1_000 * 1_000
+        date = (at + date_error_ms(self._scenario, elapsed)) // 1_000 * 1_000
         clock = OffsetBounds.of_answer(date, at, at + 20)
         pages = (ListedPage(page.environments, WallMs(at)),)
         snapshot = Snapshot(pages=pages, clock=(clock,), requests=1, received=1)

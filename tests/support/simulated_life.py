@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from support.builders import NOW, page_bytes
 
-from envwatch.demo.fleet import SimulatedFleet
+from envwatch.demo.lives import simulated_fleet
 from envwatch.demo.scenarios import FleetSpec
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.fleet.monitor import Monitor
 from envwatch.model.clock import Clocks, MonotonicS, OffsetBounds, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.outcome import Listed, ListedPage, Snapshot
-from envwatch.model.page import page_of
-from envwatch.model.pool import Pool
+from envwatch.model.page import Pool, page_of
 from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class SimulatedServer:
 
     def __init__(self, size: int, seed: int = 7) -> None:
         self.opened_at = NOW + 1_234.5
-        self._fleet = SimulatedFleet(FleetSpec(size, seed), int(NOW))
+        self._fleet = simulated_fleet(FleetSpec(size, seed), int(NOW))
         self._chance = random.Random(seed)
         self._known: dict[SafeText, Environment] = {}
         self._pool = Pool()

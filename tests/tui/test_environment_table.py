@@ -18,8 +18,7 @@ from envwatch.fleet.profile_state import ProfileState
 from envwatch.model.environment import SANDBOX_DEVICE
 from envwatch.model.text import cells
 from envwatch.query.language import parse
-from envwatch.tui.glyphs import ASCII
-from envwatch.tui.state import DisplayOptions
+from envwatch.tui.state import ASCII, DisplayOptions
 from envwatch.tui.themes import STATE_COLOURS, THEMES, stylesheet
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.views.table.block import block_of
@@ -156,7 +155,7 @@ async def test_until_it_is_moved_the_cursor_stands_on_the_newest_loss() -> None:
         assert table.cursor == "a"
         table.now = 5
         await table.show([*several("a"), lost("b")])
-        assert [table.cursor, table.table.is_in_block, table.names] == ["b", True, ["a"]]
+        assert [table.cursor, table.table.row_cursor.is_in_block, table.names] == ["b", True, ["a"]]
 
 
 async def test_a_row_is_drawn_once_while_only_the_cursor_and_what_is_in_sight_move() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.hostile_fleet import WEAPONS
 
 from envwatch.model.text import clean
-from envwatch.tui.terminal.escape_codes import LONGEST, clipboard_sequence, notification_sequence
+from envwatch.tui.terminal.app import LONGEST_COPY, clipboard_sequence, notification_sequence
 
 Style = Literal["osc9", "osc777"]
 
@@ -31,8 +31,8 @@ def test_the_clipboard_gets_exactly_the_text(text: str, in_tmux: bool) -> None: 
 
 
 def test_a_text_that_is_too_long_is_cut_between_characters() -> None:
-    assert payload(clipboard_sequence("a" * LONGEST, in_tmux=False)) == "a" * LONGEST
-    assert payload(clipboard_sequence("a" + "é" * LONGEST, in_tmux=False)) == "a" + "é" * ((LONGEST - 1) // 2)
+    assert payload(clipboard_sequence("a" * LONGEST_COPY, in_tmux=False)) == "a" * LONGEST_COPY
+    assert payload(clipboard_sequence("a" + "é" * LONGEST_COPY, in_tmux=False)) == "a" + "é" * ((LONGEST_COPY - 1) // 2)
 
 
 def test_tmux_gets_the_sequence_itself_and_one_to_pass_on() -> None:

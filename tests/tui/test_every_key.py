@@ -18,12 +18,12 @@ from textual.dom import DOMNode
 from envwatch.model.limits import Limits
 from envwatch.model.text import clean
 from envwatch.tui.app import EnvwatchApp
-from envwatch.tui.glyphs import UNICODE
 from envwatch.tui.keymap import binding_ids, binding_scopes
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
 from envwatch.tui.screens.event_log import EventLogScreen
 from envwatch.tui.screens.help import FIRST_FILTERS, FIRST_KEYS, SECTIONS, HelpScreen, help_sections
+from envwatch.tui.state import UNICODE
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar

@@ -27,12 +27,11 @@ from support.budgets import BUDGETS
 from support.pty_terminal import environment
 from support.ticking_app import Ages, FramesTickingApp
 from textual._compositor import ChopsUpdate, InlineUpdate, LayoutUpdate
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from envwatch.tui.terminal.cells import PLAIN, Pen, cells_of, pen_change, pen_of
-from envwatch.tui.terminal.frame_writer import ScreenFrame, frame_of
-from envwatch.tui.terminal.screen_buffer import ScreenBuffer
+from envwatch.tui.terminal.frame_writer import Patch, frame_of
+from envwatch.tui.terminal.screen_buffer import PLAIN, Pen, ScreenBuffer, cells_of, pen_change, pen_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,10 +88,13 @@ def by_textual(update: LayoutUpdate, width: int, height: int) -> list[list[tuple
     return looks(screen)
 
 
-def put(shadow: ScreenBuffer, frame: ScreenFrame | None, color_system: ColorSystem = ColorSystem.TRUECOLOR) -> None:
+def put(
+    shadow: ScreenBuffer, frame: tuple[Size, list[Patch]] | None, color_system: ColorSystem = ColorSystem.TRUECOLOR
+) -> None:
     assert frame is not None
-    assert frame[:2] == shadow.size
-    for x, y, strip, needed in frame.patches:
+    size, patches = frame
+    assert size == shadow.size
+    for x, y, strip, needed in patches:
         shadow.put(x, y, cells_of(strip, color_system, needed))
 
 

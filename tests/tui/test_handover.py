@@ -26,7 +26,8 @@ from envwatch.storage.history.writer import FolderWriter
 from envwatch.tui.arguments import Replay
 from envwatch.tui.screens.command_palette import Commands
 from envwatch.tui.screens.dashboard import Dashboard
-from envwatch.tui.screens.handover import NO_HISTORY, HandoverScreen, HoursMenu
+from envwatch.tui.screens.menu import Menu
+from envwatch.tui.screens.plain_text import NO_HISTORY, HandoverScreen
 from envwatch.views.report.markdown import markdown_of
 from envwatch.views.report.profile_report import recorded_in, report_of
 from envwatch.views.report.values import Report
@@ -93,7 +94,7 @@ async def test_the_palette_offers_the_report_and_the_menu_begins_with_a_shift() 
         (hit,) = [hit async for hit in Commands(stage.app.screen).search("handover")]
         assert hit.text == "Handover report of the last hours …"
         await open_menu(stage)
-        assert isinstance(stage.app.screen, HoursMenu)
+        assert isinstance(stage.app.screen, Menu)
         assert re.findall(r"│ (\d+) h ", stage.text) == ["1", "4", "8", "12", "24"]
         await stage.press("escape")
         assert isinstance(stage.app.screen, Dashboard)
@@ -216,7 +217,7 @@ async def test_profiles_that_cannot_be_reported_are_named_after_those_that_can()
     names = [clean(name) for name in ("home", "lab", "work")]
     history = MemoryHistory(names[2])
     pasts = {names[1]: Unreadable(), names[2]: history}
-    async with staged((100, 40), profiles=names, pasts=pasts, recorder=history) as stage:
+    async with staged((100, 40), profiles=names, pasts=pasts, record=history.record) as stage:
         for name in names:
             await stage.show(rows(stage.at), name)
         await ask(stage)
@@ -243,7 +244,7 @@ class Slow(MemoryHistory):
 @asynccontextmanager
 async def reading() -> AsyncIterator[tuple[Stage, Slow]]:
     history = Slow()
-    async with staged(pasts={NO_PROFILE: history}, recorder=history) as stage:
+    async with staged(pasts={NO_PROFILE: history}, record=history.record) as stage:
         try:
             await show(stage, 5)
             await open_menu(stage)
@@ -274,7 +275,7 @@ async def test_it_can_be_left_while_it_is_read() -> None:
 
 async def test_in_ascii_a_name_is_spelled_on_the_screen_and_exact_in_the_file(folder: Path) -> None:
     history = MemoryHistory()
-    async with staged((100, 40), pasts={NO_PROFILE: history}, recorder=history, ascii_only=True) as stage:
+    async with staged((100, 40), pasts={NO_PROFILE: history}, record=history.record, ascii_only=True) as stage:
         await stage.show(beating(1, stage.at, connectionName="東京-a", connectionId=None))
         await ask(stage)
         assert "`\\u6771\\u4eac-a` offline since" in stage.text

@@ -160,7 +160,7 @@ async def test_the_log_closes_by_its_keys_with_its_filter_which_is_not_that_of_t
             await stage.type("/bob")
             await stage.press("enter", key)
             assert isinstance(stage.app.screen, Dashboard), key
-            assert stage.table.matches == 16, key
+            assert stage.table.row_cursor.matches == 16, key
             await stage.press("e")
             assert len(events(stage)) == 3, key
 
@@ -250,8 +250,9 @@ async def test_a_row_that_is_hidden_or_folded_away_is_shown_again() -> None:
             assert "FILTER" not in stage.lines[0], keys
             await stage.press("0", "e")
         assert await cursor_after_the_jump(stage, "b", "m", "enter", "X", event=CHANGE_OF_ADA) == "ada"
-        assert stage.table.group is not None
-        assert stage.table.group.is_open
+        heading = stage.table.row_cursor.heading()
+        assert heading is not None
+        assert heading.is_open
 
 
 async def test_a_row_that_is_folded_with_the_long_offline_is_unfolded() -> None:

@@ -94,7 +94,7 @@ class Person:
 
 async def live_through(pressed: Sequence[str], size: tuple[int, int]) -> None:
     night, history = OnCall(), MemoryHistory()
-    async with staged(size, recorder=history, pasts={NO_PROFILE: history}) as stage:
+    async with staged(size, record=history.record, pasts={NO_PROFILE: history}) as stage:
         person, oracle = Person(stage, night), Oracle(night)
         for place, second in enumerate(POLLS):
             night.now = stage.now = float(second)
@@ -161,7 +161,7 @@ async def test_the_palette_names_a_loss_that_comes_while_the_palette_is_open() -
 
 async def test_an_answer_of_two_lines_takes_no_column_of_a_low_screen() -> None:
     night, history = OnCall(), MemoryHistory()
-    async with staged((40, 8), recorder=history, pasts={NO_PROFILE: history}) as stage:
+    async with staged((40, 8), record=history.record, pasts={NO_PROFILE: history}) as stage:
         for _ in range(3):
             await listen(stage, night)
         await Person(stage, night).press("left_square_bracket 5 5")

@@ -22,8 +22,7 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import SafeText, clean
 from envwatch.past.hours import LastDays
 from envwatch.query.language import Query, parse
-from envwatch.tui.glyphs import UNICODE
-from envwatch.tui.state import MonitorState
+from envwatch.tui.state import UNICODE, MonitorState
 from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.events.matching import matcher_of
 from envwatch.views.table.columns import LEFT, fitting

@@ -13,8 +13,8 @@ from support.policies import soon
 from envwatch.fleet.alerting.silences import silence_of_environments
 from envwatch.model.clock import WallMs
 from envwatch.model.text import SafeText, clean
+from envwatch.tui.arguments import SilenceControl
 from envwatch.tui.screens.row_actions import RowActions
-from envwatch.tui.silence_control import SilenceControl
 
 if TYPE_CHECKING:
     from support.app_harness import Stage

@@ -24,8 +24,8 @@ from envwatch.demo.server import Server
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.model.outcome import Cause
 from envwatch.model.text import clean
-from envwatch.tui.glyphs import ASCII, UNICODE
 from envwatch.tui.screens.row_actions import RowActions
+from envwatch.tui.state import ASCII, UNICODE
 from envwatch.tui.themes import STATE_COLOURS, THEMES, theme_names
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.status_bar import StatusBar
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from textual.theme import Theme
 
     from envwatch.model.environment import Environment
-    from envwatch.tui.glyphs import Glyphs
+    from envwatch.tui.state import Glyphs
 
 KEY = "sk-let-0123456789abcdefghijklmnopqrstuvwxyz"
 TRUE = [theme for theme in THEMES if not theme.ansi]

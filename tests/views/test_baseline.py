@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.builders import NOW, beating, environment, listed, watched, wire_row
 from support.tracked_environments import BARE, tracked
 
-from envwatch.fleet.clock_check import SkewCheck
+from envwatch.fleet.plausibility import SkewCheck
 from envwatch.fleet.presence import GONE
 from envwatch.fleet.recent_changes import ChangeTag, RecentChange
 from envwatch.model.clock import MonotonicS

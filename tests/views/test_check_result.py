@@ -15,10 +15,11 @@ from support.tracked_environments import tracked
 from envwatch.fleet.alerting.acknowledgements import ack_of
 from envwatch.fleet.alerting.alert_policy import EVERYTHING, AlertPolicy
 from envwatch.fleet.alerting.alert_state import AlertState
-from envwatch.fleet.alerting.losses import DeathInterval, Loss
+from envwatch.fleet.alerting.losses import Loss
 from envwatch.fleet.alerting.silences import silence_of_query
 from envwatch.fleet.events import NO_PROFILE, Event, Kind
 from envwatch.fleet.monitor import Monitor
+from envwatch.fleet.watched_time import Span
 from envwatch.model.clock import MonotonicS, WallMs
 from envwatch.model.limits import Limits
 from envwatch.model.page import environment_of
@@ -259,7 +260,7 @@ def test_a_loss_at_an_impossible_time_counts_from_the_moment_at_which_an_earlier
     undated = offline("undated", lastSeenAt=NOW / 1000)
     loss = Loss(
         event=Event(kind=Kind.OFFLINE, at=NOW, id=undated.id),
-        died=DeathInterval(NOW, NOW),
+        died=Span(NOW, NOW),
         noticed_at=MonotonicS(-noticed_s),
     )
     monitor = Monitor.create({NO_PROFILE: Limits()}).with_alert_state(
@@ -340,7 +341,7 @@ def test_a_loss_lasts_since_another_process_noticed_it(noticed_s: float, count: 
     now = reading()
     loss = Loss(
         event=Event(kind=Kind.OFFLINE, at=NOW, id=DOWN.id),
-        died=DeathInterval(NOW, NOW),
+        died=Span(NOW, NOW),
         noticed_at=MonotonicS(now.monotonic - noticed_s),
         incident=clean("inc-1"),
     )

@@ -18,7 +18,7 @@ from envwatch.fleet.monitor import Monitor
 from envwatch.model.page import environment_of
 from envwatch.model.text import cells, clean
 from envwatch.model.times import TimeStyle
-from envwatch.tui.glyphs import ASCII, UNICODE
+from envwatch.tui.state import ASCII, UNICODE
 from envwatch.views.pane.details import about_lines, event_line, help_lines, id_lines
 from envwatch.views.pane.explanation import explanation_rows
 from envwatch.views.pane.layout import DetailLine, Fit, PaneLayout, command_rows, shell_arguments
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from envwatch.fleet.tracking import TrackedEnvironment
-    from envwatch.tui.glyphs import Glyphs
+    from envwatch.tui.state import Glyphs
     from envwatch.views.pane.layout import Row
 
 NARROWEST = 33

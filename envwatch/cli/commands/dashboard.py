@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
-    from envwatch.cli.bootstrap import History, Profiles
-    from envwatch.cli.demo_past_process import DemoHistory
+    from envwatch.cli.bootstrap import DemoHistory, Profiles
     from envwatch.config.credentials import Credentials
     from envwatch.config.settings import Settings
     from envwatch.storage.log import PollLog
@@ -192,7 +191,8 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
     readable: asyncio.Queue[SafeText] = asyncio.Queue()
     async with AsyncExitStack() as stack:
         stack.enter_context(standard_error_to(poll_log.note_stray_line))
-        history = stack.enter_context(_history(profiles, options, warn, _thread_safe(readable.put_nowait), demo))
+        history = history_for(profiles, options, warn, _thread_safe(readable.put_nowait), demo)
+        stack.callback(history.close)
         session = await stack.enter_async_context(
             Session(targets, poll_log.observe, gc_tuning.start_after_first_outcome())
         )
@@ -200,7 +200,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
         await asyncio.to_thread(import_module, "envwatch.tui.app")
         check_screen(display_settings)
 
-        from envwatch.tui.arguments import Inputs
+        from envwatch.tui.arguments import Inputs, ignore
         from envwatch.views.output.command_context import CommandSettings
 
         app = _app(
@@ -210,7 +210,7 @@ async def _run(profiles: Profiles, options: Options, demo: DemoHistory | None, h
                 policies=policies,
                 servers=profiles.servers,
                 notices=notices,
-                recorder=history.recorder,
+                record=ignore if history.recorder is None else history.recorder.record,
                 pasts=history.pasts,
                 readable=readable,
             ),
@@ -260,23 +260,6 @@ def preferences_of(display_settings: Settings, options: Options, commands: Comma
     )
 
 
-@contextmanager
-def _history(
-    profiles: Profiles,
-    options: Options,
-    warn: Callable[[str], None],
-    on_ready: Callable[[SafeText], None],
-    demo: DemoHistory | None,
-) -> Iterator[History]:
-    history = history_for(profiles, options, warn, on_ready, demo)
-    try:
-        yield history
-    finally:
-        if demo is not None and demo.past is not None:
-            demo.past.close()  # the recorder waits for the demo's past
-        history.close()
-
-
 def _saved_state(
     options: Options, profiles: Profiles, warn: Callable[[str], None], stack: AsyncExitStack
 ) -> Persistence:
@@ -284,8 +267,7 @@ def _saved_state(
     from envwatch.files import export_here
     from envwatch.storage.remembered import ACKNOWLEDGEMENTS, REMEMBERED, SILENCES, acknowledged, silences_in
     from envwatch.storage.state_file import ChangedFile, StateFile
-    from envwatch.tui.arguments import Persistence
-    from envwatch.tui.silence_control import SilenceControl
+    from envwatch.tui.arguments import Persistence, SilenceControl
 
     memory = StateFile(REMEMBERED, state_file("state"), warn)
     stack.callback(memory.close)
@@ -324,11 +306,6 @@ def _thread_safe(function: Callable[[T], None]) -> Callable[[T], None]:
 async def show(app: TerminalApp, poll_log: PollLog, *, mouse: bool = True) -> int:
     """Run an app until the end or a crash, and return the exit code."""
     import asyncio
-
-    from envwatch.tui.terminal.requirements import advice, lacking_for_bindings
-
-    if lacking := lacking_for_bindings():
-        raise StopError(Exit.FAILED, advice(lacking, "the dashboard needs that, other commands do not"))
 
     def log_error(_: object, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack
-from typing import Final, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
 from envwatch.cli.streams import print_error, write
 from envwatch.config.values import whole
-from envwatch.demo.scenarios import Scenario
+from envwatch.demo.scenarios import DEFAULT_SEED, DEFAULT_SIZE, Scenario
 from envwatch.redactor import redactor
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _UNLIMITED: Final = 1_000_000
 """Requests a minute: the server is our own."""
@@ -19,8 +24,9 @@ _UNLIMITED: Final = 1_000_000
 def add_arguments(parser: Parser) -> None:
     """Set the description and add the options."""
     parser.description = "The dashboard on a demo fleet: a real server of the same API on this machine. Needs no key."
-    parser.add_argument("--size", default=40, **valued("N", whole(0, 100_000), "environments (default 40)"))
-    parser.add_argument("--seed", default=7, **valued("N", whole(0, 2**63 - 1), "which fleet (default 7)"))
+    size, seed = f"environments (default {DEFAULT_SIZE})", f"which fleet (default {DEFAULT_SEED})"
+    parser.add_argument("--size", default=DEFAULT_SIZE, **valued("N", whole(0, 100_000), size))
+    parser.add_argument("--seed", default=DEFAULT_SEED, **valued("N", whole(0, 2**63 - 1), seed))
     scenarios = [each.value for each in Scenario]
     about = f"another story than the usual one: {', '.join(scenarios)}"
     parser.add_argument("--scenario", default=None, choices=scenarios, metavar="STORY", help=about)
@@ -43,19 +49,25 @@ def _show(options: Options) -> int:
     check_terminal()
     from dataclasses import replace
 
-    from envwatch.cli.bootstrap import Profiles, SelectedProfile, history_folder_for
-    from envwatch.cli.demo_past_process import DemoHistory, DemoPast
-    from envwatch.cli.demo_settings import demo_host, demo_settings, hints_key, with_remedy
+    from envwatch.cli.bootstrap import DemoHistory, Profiles, SelectedProfile, history_folder_for
+    from envwatch.cli.demo_settings import (
+        demo_host,
+        demo_settings,
+        earlier_start,
+        hints_key,
+        with_remedy,
+    )
     from envwatch.demo.child import ChildServer
     from envwatch.demo.scenarios import FleetSpec
     from envwatch.demo.start_listener import KEY_VARIABLE
     from envwatch.fleet.events import NO_PROFILE
 
     settings, spec = demo_settings(options), FleetSpec.from_options(options)
-    is_recorded = settings.history and not options.no_history
+    folder = history_folder_for(demo_host(spec), settings)
+    ages_from = earlier_start(folder, time.time() * 1000)
     with ExitStack() as stack:
         try:
-            child = stack.enter_context(ChildServer.start(spec, has_past=is_recorded))
+            child = stack.enter_context(ChildServer.start(spec, ages_from=ages_from))
             from pydantic import SecretStr
 
             from envwatch.config.credentials import Credentials
@@ -67,13 +79,21 @@ def _show(options: Options) -> int:
         if spec.scenario is Scenario.OUTAGE:
             os.environ[KEY_VARIABLE] = child.key
             settings = with_remedy(settings, credentials.base_url)
-        host, past = demo_host(spec), None
-        if is_recorded and not (settings.online_only or settings.source or settings.user):
-            past = DemoPast(history_folder_for(host, settings), spec, child.started_at)
+        is_whole = not (settings.online_only or settings.source or settings.user)
+        day, started_at = (spec.day if is_whole else None), (child.started_at if ages_from is None else None)
+        demo = DemoHistory(folder, partial(_write_past, folder, day, started_at))
         limits = replace(settings.limits, requests_per_minute=_UNLIMITED)
         key = "" if options.no_hints else hints_key(settings)
         profile = SelectedProfile(credentials, replace(settings, limits=limits))
-        return run_dashboard(Profiles({NO_PROFILE: profile}), options, DemoHistory(host, past), key)
+        return run_dashboard(Profiles({NO_PROFILE: profile}), options, demo, key)
+
+
+def _write_past(folder: Path, day: str | None, started_at: int | None) -> None:
+    """Write the day before the opening; no start means that the history goes on with the fleet of an earlier demo."""
+    if started_at is not None:
+        from envwatch.cli.demo_past import write_past
+
+        write_past(folder, day, started_at)
 
 
 def _serve(options: Options) -> NoReturn:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from envwatch.storage.history.past import StoredPast
     from envwatch.storage.history.recording import RecordingWriter
 
-_SECOND: Final = timedelta(seconds=1)
 _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00', or ISO 8601")
 
 
@@ -146,7 +145,7 @@ def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
     moment = Moment(changes.now, profile_state, monitor.own_acks(changes.profile))
     result = PollResult.from_outcome(changes.outcome)
     try:
-        writer.write(moment, result, profile_state.interval / _SECOND, changes.events)
+        writer.write(moment, result, changes.events)
     except HistoryError as error:
         print_error(f"envwatch: a poll is not in the recording: {error}")
 
@@ -195,7 +194,7 @@ def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWr
         if step.poll.run != run:
             run = step.poll.run
             writer.start_run()
-        writer.write(next(moments), step.poll.result, step.poll.interval_s, step.events)
+        writer.write(next(moments), step.poll.result, step.events)
         yield writer.polls, len(polls)
 
 
@@ -205,10 +204,12 @@ def _writer(settings: Settings, base_url: SafeText, options: Options, stack: Exi
     When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
     was to be cut.
     """
-    from envwatch.storage.history.recording import RecordingWriter
-    from envwatch.storage.history.redaction import Redaction
-    from envwatch.storage.history.schema import About
-
+    try:
+        from envwatch.past.history import About
+        from envwatch.storage.history.recording import RecordingWriter
+        from envwatch.storage.history.redaction import Redaction
+    except ImportError as error:  # Python can be built without SQLite
+        raise StopError(Exit.FAILED, f"cannot write {options.file}: {error}") from None
     path = Path(options.file)
     about = About(profile=clean(settings.profile), base_url=base_url, version=clean(__version__))
     redaction = Redaction() if options.redact else None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from envwatch.config.settings import Settings
     from envwatch.model.clock import WallMs
-    from envwatch.storage.history.recording import RecordedFile
+    from envwatch.storage.history.past import RecordedFile
 
 _FASTEST: Final = 10_000.0
 _DRAWN_AFTER_S: Final = 1.0
@@ -75,13 +75,13 @@ def _speed(raw: object) -> float:
 def _opened(options: Options) -> RecordedFile:
     """Return the recording, with at least one poll in it."""
     from envwatch.past.history import HistoryError
-    from envwatch.storage.history.recording import RecordedFile
+    from envwatch.storage.history.past import RecordedFile
 
     try:
         file = RecordedFile(Path(options.file))
     except HistoryError as error:
         raise StopError(Exit.USAGE, f"cannot replay {options.file}: {error}") from None
-    if not file.all_polls():
+    if not file.polls():
         file.close()
         raise StopError(Exit.USAGE, f"cannot replay {options.file}: it has no polls")
     return file
@@ -93,7 +93,7 @@ def _start(file: RecordedFile, options: Options) -> WallMs | None:
         return None
     from envwatch.model.clock import WallMs
 
-    times = [poll.at for poll in file.all_polls()]
+    times = [poll.at for poll in file.polls()]
     first, last = min(times), max(times)
     end = datetime.fromtimestamp(last / 1000, UTC)
     at = past_moment_of(options.at, end)
@@ -106,7 +106,7 @@ def _start(file: RecordedFile, options: Options) -> WallMs | None:
 
 
 def _missing_end(file: RecordedFile, options: Options) -> str:
-    return f"the end of {Path(options.file).name} is missing: it ends at {date_text(file.all_polls()[-1].at, None)}"
+    return f"the end of {Path(options.file).name} is missing: it ends at {date_text(file.polls()[-1].at, None)}"
 
 
 async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
@@ -172,9 +172,9 @@ def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[
         ascii_only=options.ascii or not is_utf8(out),
         zone=configured_zone() or UTC,
     )
-    poll = file.all_polls()[0]
+    poll = file.polls()[0]
     try:
-        for step in file.all_steps():
+        for step in file.steps():
             poll = step.poll or poll
             if step.events and (at is None or step.at >= at):
                 moment = file.moment(poll)

@@ -36,11 +36,6 @@ class _Source(NamedTuple):
     server: SafeText = EMPTY
 
 
-class _Period(NamedTuple):
-    since: WallMs
-    until: WallMs
-
-
 def add_arguments(parser: Parser) -> None:
     """Set the description and add the options."""
     parser.description = (
@@ -71,10 +66,10 @@ def run(options: Options) -> int:
     reports: list[ProfileReport] = []
     stops: list[StopError] = []
     with ExitStack() as stack:
-        sources, period = _histories(options, now) if options.file is None else _recording(options, stack)
+        sources, since, until = _histories(options, now) if options.file is None else _recording(options, stack)
         for source in sources:
             try:
-                reports.append(_report(source, period, options.filter))
+                reports.append(_report(source, since, until, options.filter))
             except HistoryError as error:
                 stops.append(StopError(Exit.FAILED, f"the history of {source.profile} cannot be read: {error}"))
             except StopError as error:
@@ -82,7 +77,7 @@ def run(options: Options) -> int:
     if not reports:
         raise stops[0]
     query = clean(options.filter) or None
-    _print(Report(since=period.since, until=period.until, made_at=now, filter=query, profiles=reports), options)
+    _print(Report(since=since, until=until, made_at=now, filter=query, profiles=reports), options)
     for stop in stops:
         print_error(f"envwatch: {stop.line}")
     return max((stop.code for stop in stops), default=Exit.FINE)
@@ -99,7 +94,7 @@ def _print(report: Report, options: Options) -> None:
     write_text(markdown_of(report))
 
 
-def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
+def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
     """Return the histories of the selected profiles on this machine, and the period."""
     from envwatch.cli.bootstrap import server_in, state_file
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
@@ -108,7 +103,7 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
     # No poll has recorded what was acknowledged after the last one.
     acks = acknowledged(state_file("acknowledged")) if options.until is None else None
     found = recorded_settings_for(options)
-    period = _period(options, now, None)
+    since, until = _period(options, now, None)
     sources = []
     for settings in found:
         base_url = base_url_of(settings)
@@ -118,16 +113,16 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], _Period]:
             advice = "the setting `history` is false, so nothing is recorded"
         past, known_acks = past_of(settings, base_url), None if is_demo(settings) else acks
         sources.append(_Source(clean(settings.profile), host, past, advice, known_acks, clean(server_in(base_url))))
-    return sources, period
+    return sources, since, until
 
 
-def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Period]:
+def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallMs, WallMs]:
     """Return the history in a file, and the period, which ends with it."""
     from pathlib import Path
 
     from envwatch.cli.bootstrap import display_settings_of
     from envwatch.past.history import HistoryError
-    from envwatch.storage.history.recording import RecordedFile
+    from envwatch.storage.history.past import RecordedFile
 
     name = clean(options.file)
     if options.profile is not None:
@@ -137,16 +132,16 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], _Peri
         past = stack.enter_context(RecordedFile(Path(options.file)))
     except HistoryError as error:
         raise StopError(Exit.FAILED, f"cannot read {name}: {error}") from None
-    walls = [poll.at for poll in past.all_polls()]
+    walls = [poll.at for poll in past.polls()]
     if not walls:
         raise StopError(Exit.FAILED, f"no poll is in {name}: it was recorded for too short a time, or is cut off")
     if past.is_cut:
         print_error(f"envwatch: the end of {name} is missing")
-    period = _period(options, max(walls), min(walls))
-    return [_Source(past.about.profile, past.about.host, past, "choose another time")], period
+    since, until = _period(options, max(walls), min(walls))
+    return [_Source(past.about.profile, past.about.host, past, "choose another time")], since, until
 
 
-def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
+def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs, WallMs]:
     """Return the period that the options ask for; times are meant as of its latest possible end.
 
     Without an option it begins at `begin`, or a shift before the end.
@@ -159,7 +154,7 @@ def _period(options: Options, end: WallMs, begin: WallMs | None) -> _Period:
             Exit.USAGE,
             f"the period begins at {date_text(since, None)}, which is not before its end, {date_text(until, None)}",
         )
-    return _Period(since, until)
+    return since, until
 
 
 def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
@@ -171,13 +166,13 @@ def _moment(text: str, end: WallMs, end_text: str) -> WallMs:
     return WallMs(at.timestamp() * 1000)
 
 
-def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
+def _report(source: _Source, since: WallMs, until: WallMs, query: str) -> ProfileReport:
     from envwatch.views.report.profile_report import matching, recorded_in, report_of
 
     recorded = recorded_in(
         source.past,
-        period.since,
-        period.until,
+        since,
+        until,
         profile=source.profile,
         host=source.host,
         acks=source.acks,
@@ -185,7 +180,7 @@ def _report(source: _Source, period: _Period, query: str) -> ProfileReport:
     )
     if recorded is None:
         what = f"nothing was recorded of profile {source.profile} on {source.host}"
-        line = f"{what} from {date_text(period.since, None)} to {date_text(period.until, None)}; {source.advice}"
+        line = f"{what} from {date_text(since, None)} to {date_text(until, None)}; {source.advice}"
         raise StopError(Exit.FAILED, line)
     if query:
         from envwatch.views.events.matching import matcher_of

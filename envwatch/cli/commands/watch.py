@@ -6,6 +6,8 @@ import os
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from envwatch.cli.arguments import OUTPUT_OPTIONS, QUERY_OPTIONS, Exit, Options, Parser, StopError, valued
@@ -13,11 +15,20 @@ from envwatch.cli.bootstrap import past_moment, profiles_for
 from envwatch.cli.streams import LineWriter, has_colours, is_utf8, print_error, stdout
 from envwatch.config.values import past, period
 from envwatch.model import limits
+from envwatch.model.clock import WallMs
 from envwatch.model.text import clean, counted
-from envwatch.model.times import configured_zone, date_text, long_age, moment_of
+from envwatch.model.times import configured_zone, date_text, long_age, moment_of, span
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from envwatch.cli.bootstrap import Profiles
+    from envwatch.cli.monitoring import MonitorUpdate
+    from envwatch.fleet.events import Event
+    from envwatch.model.clock import Clocks
+    from envwatch.model.text import SafeText
+    from envwatch.past.earlier_runs import EarlierRuns
+    from envwatch.past.history import Past
     from envwatch.views.events.event_stream import EventStream
 
 
@@ -65,7 +76,6 @@ def run(options: Options) -> int:
 
 
 async def _watch(profiles: Profiles, options: Options) -> int:
-    from envwatch.cli.earlier_events import EarlierEvents
     from envwatch.cli.hook_dispatch import dispatching, prepared
     from envwatch.cli.monitoring import Refusals, deadline_after, monitoring, narrate
     from envwatch.cli.pinging import ServiceManager, pinging, pings_of
@@ -103,6 +113,63 @@ async def _watch(profiles: Profiles, options: Options) -> int:
                     refusals.check(update)
             await writer.finish()
     return Exit.FINE
+
+
+class EarlierEvents:
+    """The events before `watch` began, by profile, from a moment on, and the seam to the first listing.
+
+    At the seam, the last recorded moment is compared with the first listing: nothing is missing and nothing comes
+    twice, whether envwatch did not run until now or another process records meanwhile.
+    """
+
+    def __init__(self, runs: Mapping[SafeText, EarlierRuns], since: WallMs) -> None:
+        self._runs = dict(runs)
+        self._since = since
+
+    @classmethod
+    async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
+        """Read what was recorded between two moments, nothing of it without the earlier one.
+
+        What cannot be read is said on standard error, and counts as not recorded.
+        """
+        from envwatch.past.earlier_runs import EarlierRuns
+        from envwatch.past.history import HistoryError
+        from envwatch.sources.daemon_thread import run_in_daemon_thread
+
+        if since is None:
+            return cls({}, began.wall)
+        since_ms = WallMs(since.timestamp() * 1000)
+        lasts = span(began.wall - since_ms)
+        runs: dict[SafeText, EarlierRuns] = {}
+        for profile, its_past in pasts.items():
+            try:
+                runs[profile] = await run_in_daemon_thread(
+                    partial(EarlierRuns.read, its_past, profile, lasts, began.wall)
+                )
+            except HistoryError as error:
+                print_error(f"envwatch: {profile and f'{profile}: '}nothing is known from before: {error}")
+                runs[profile] = EarlierRuns(profile)
+        return cls(runs, since_ms)
+
+    def lines(self, stream: EventStream) -> Iterator[bytes]:
+        """Yield the lines of what was recorded, and of the times in which nothing was."""
+        from envwatch.fleet.fleet import Fleet
+
+        if not self._runs:
+            return
+        events = [event for runs in self._runs.values() for event in (*runs.events, *runs.gaps(self._since))]
+        last = {profile: runs.last.profile_state for profile, runs in self._runs.items() if runs.last is not None}
+        yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
+
+    def until(self, update: MonitorUpdate) -> Sequence[Event]:
+        """Return the events of the seam, for the update with the first listing of a profile."""
+        from envwatch.past.history import Moment
+
+        profile = update.changes.profile
+        if profile is None or profile not in self._runs or not update.has_new_listing:
+            return ()
+        moment = Moment(update.changes.now, update.monitor.fleet.by_profile[profile])
+        return self._runs.pop(profile).until_now(moment, self._since)
 
 
 def _stream(profiles: Profiles, options: Options) -> EventStream:

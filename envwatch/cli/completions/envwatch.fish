@@ -15,30 +15,30 @@ end
 
 function _envwatch_filter
   printf '%s\n' 'status:	online, late, offline, gone, missing, flapping, changed, acknowledged' \
-    'name:	the name its user chose' \
+    'name:	name chosen by the user' \
     'mode:	permission mode' \
-    'profile:	under which profile it is listed' \
+    'profile:	profile of the row' \
     'version:	version of Letta Code: <0.34' \
     'branch:	git branch' \
     'directory:	working directory' \
     'os:	darwin, linux, win32' \
-    'host:	its system, processor or architecture' \
+    'host:	system, processor or architecture' \
     'node:	version of Node.js: >=22' \
     'beat:	last heartbeat: >90s' \
     'up:	up since: <2h' \
     'seen:	last seen: >1d' \
     'first:	first seen: <7d, >2026-11-01' \
-    'user:	id of its user' \
+    'user:	id of the user' \
     'pod:	pod of the platform, or the last one' \
     'device:	id of the machine' \
     'connection:	id of the live link' \
     'listener:	id of the listener'"'"'s process' \
-    'owner:	owner of its API key' \
-    'org:	id of its organization' \
+    'owner:	owner of the API key' \
+    'org:	id of the organization' \
     'id:	id of the row' \
-    'update:	whether it updates itself: yes, no, by hand' \
-    'command:	a command that it takes' \
-    'protocol:	protocol of its messages' \
+    'update:	automatic updates: yes, no, by hand' \
+    'command:	command of the listener' \
+    'protocol:	message protocol' \
     'meta.	any key of the metadata'
 end
 

@@ -1,4 +1,9 @@
-"""What alerts need from one run to the next, and its JSON form; `storage.remembered` owns the file. Pure."""
+"""The state of alerts: incidents that wait for the terminal's bell, and the alerts that the next run goes on from.
+
+Pure: the moment is an argument. The bell rings for incidents that opened, for all that are due together at once, and
+seldom. Whether the bell is on, and how it sounds, is decided elsewhere. `storage.remembered` owns the file of the
+JSON form.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +13,65 @@ from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.alerting.acknowledgements import finite_number
 from envwatch.fleet.alerting.incidents import Blindness, Incident
-from envwatch.fleet.alerting.losses import LOSSES, DeathInterval, Loss, key_of
+from envwatch.fleet.alerting.losses import LOSSES, Loss, key_of
 from envwatch.fleet.anomalies import is_beating
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import Presence
+from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs, WallMs
-from envwatch.model.text import SafeText, clean, composed
+from envwatch.model.text import EMPTY, SafeText, clean, composed, shortened
 from envwatch.model.times import MS, long_age, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from envwatch.fleet.profile_state import ProfileState
     from envwatch.model.clock import Clocks
+
+
+_EVERY_S: Final = limits.BELL_EVERY.total_seconds()
+_NAME_CELLS: Final = 60
+"""Cells of a name in a notification."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """The open incidents that are not announced yet, and when the bell last rang."""
+
+    waiting: tuple[Incident, ...] = ()
+    """Oldest first."""
+    rang_at: MonotonicS | None = None
+    """None before the first bell."""
+
+    def apply(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
+        """Return the alerts after incidents opened and others resolved; what resolves before its bell has none."""
+        over = {incident.id for incident in resolved}
+        waiting = tuple(incident for incident in (*self.waiting, *opened) if incident.id not in over)
+        return Alerts(waiting, self.rang_at)
+
+    def due(self, at: MonotonicS) -> tuple[Alerts, tuple[Incident, ...]]:
+        """Return the alerts at a moment, and the incidents to announce with one bell; no bell if there are none."""
+        may_ring = self.rang_at is None or at - self.rang_at >= _EVERY_S
+        if not self.waiting or not may_ring:
+            return self, ()
+        return Alerts((), at), self.waiting
+
+
+def ring_text(incidents: Sequence[Incident]) -> SafeText:
+    """Return the losses in short: `mac-mini-2 went offline`, `mac-mini-2 and 2 others went offline`; at least one."""
+    losses = [loss for incident in incidents for loss in incident.losses if loss.id is not None]
+    if not losses:
+        return composed(f"envwatch is blind: {incidents[0].losses[0].reason}")
+    first, others = losses[0], len(losses) - 1
+    who = shortened(first.name or first.id or EMPTY, _NAME_CELLS, keep="ends")
+    if others:
+        who = clean(f"{who} and {others} other{'s' if others > 1 else ''}")
+    be, flap = ("are", "flap") if others else ("is", "flaps")
+    whats = {Kind.OFFLINE: "went offline", Kind.GONE: f"{be} gone", Kind.MISSING: f"{be} missing", Kind.FLAPPING: flap}
+    kinds = {loss.kind for loss in losses}
+    return clean(f"{who} {whats[losses[0].kind] if len(kinds) == 1 else 'went offline, flap or are gone'}")
+
 
 _LONGEST_ID: Final = 80
 _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | {Kind.FLAPPING, Kind.BLIND}}
@@ -209,7 +259,8 @@ def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, no
     began_at, entries, back = finite_number(raw.get("began_at")), raw.get("losses"), raw.get("back")
     if began_at is None or not isinstance(entries, list):
         return None
-    losses = tuple(_losses_in(entries, profile, id_))
+    found = (_loss_in(entry, profile, id_) for entry in entries)
+    losses = tuple(loss for loss in found if loss is not None)
     over = {id_ for id_ in back if isinstance(id_, str)} if isinstance(back, list) else set()
     remaining = frozenset(key_of(loss) for loss in losses if loss.id not in over)
     if not remaining:
@@ -224,12 +275,6 @@ def _incident_in(id_: SafeText, raw: Mapping[str, object], profile: SafeText, no
         noticed_at=_monotonic(raw.get("noticed_at"), now),
         remaining=remaining,
     )
-
-
-def _losses_in(entries: list[object], profile: SafeText, incident: SafeText) -> Iterator[Event]:
-    for entry in entries:
-        if (loss := _loss_in(entry, profile, incident)) is not None:
-            yield loss
 
 
 def _loss_in(raw: object, profile: SafeText, incident: SafeText) -> Event | None:
@@ -260,7 +305,7 @@ def _waiting_in(raw: object, profile: SafeText, now: Clocks) -> Loss | None:
         case [float(earliest), float(latest)] if earliest <= latest:
             return Loss(
                 event=loss,
-                died=DeathInterval(ServerMs(earliest), ServerMs(latest)),
+                died=Span(ServerMs(earliest), ServerMs(latest)),
                 noticed_at=_monotonic(raw.get("noticed_at"), now),
                 incident=incident,
                 is_quiet=raw.get("is_quiet") is True,

@@ -12,17 +12,21 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from envwatch.fleet.alerting.losses import LOSSES, RETURNS, DeathInterval, Key, Loss, LossClassifier, LossStatus, key_of
+from envwatch.fleet.alerting.losses import LOSSES, RETURNS, Key, Loss, LossClassifier, LossStatus, key_of
 from envwatch.fleet.events import Event, Kind, leaves
-from envwatch.fleet.presence import Presence, Reason
+from envwatch.fleet.mass_changes import blast_radius_text
+from envwatch.fleet.presence import DISCONNECTED, HEARTBEAT_LOST, Presence, Reason
+from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText, clean, composed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from envwatch.fleet.alerting.alert_policy import AlertPolicy
+    from envwatch.fleet.fleet import Fleet
+    from envwatch.model.clock import Clocks
 
 _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
@@ -82,18 +86,12 @@ class Blindness(NamedTuple):
 class Surroundings:
     """Everything outside the incidents that decides at a moment which of them open and resolve."""
 
-    at: MonotonicS
+    now: Clocks
+    """This machine's clocks."""
+    fleet: Fleet
     classify_loss: LossClassifier
     policy: Callable[[SafeText], AlertPolicy]
     """The alert policy of a profile."""
-    moments: Mapping[SafeText, ServerMs]
-    """The time of each profile's server."""
-    blind: Mapping[SafeText, tuple[ServerMs, SafeText]]
-    """The profiles that cannot be seen: the time of the newest data, and the reason."""
-    shared: Callable[[Sequence[Event]], SafeText | None] = lambda _losses: None
-    """Returns the field values that lost environments share."""
-    replacement: Callable[[Key], SafeText | None] = lambda _key: None
-    """Returns the name of the row that replaced a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +113,23 @@ class Incidents:
         self,
         events: Iterable[Event],
         loss_of: Callable[[Event, Event | None], Loss],
-        last_seen_alive_at: Callable[[Key], float],
-        identity: Callable[[Key], Hashable] = lambda key: key,
+        fleet: Fleet,
     ) -> tuple[Incidents, tuple[Event, ...]]:
         """Return the incidents after a listing's events, and the events with the ids of their incidents.
 
         Args:
             events: of one listing.
             loss_of: makes the loss of an event, without an incident; the second argument is the event's group, if any.
-            last_seen_alive_at: gives an environment's last sign of life, by its server's clock, in ms.
-            identity: maps the keys of one environment under several profiles to one value.
+            fleet: the fleet after the listing.
         """
         events = tuple(events)
-        known = {identity(key) for key in _ids(self)}
+        known = set(map(fleet.identity, _ids(self)))
         waiting, fresh = list(self.waiting), list[Loss]()
         for event, group in leaves(events):
             is_loss = event.kind in LOSSES and event.before not in _LOST
             if not is_loss and event.kind is not Kind.FLAPPING:
                 continue
-            who = identity(key_of(event))
+            who = fleet.identity(key_of(event))
             if who not in known:
                 known.add(who)
                 fresh.append(loss_of(event, group))
@@ -142,11 +138,11 @@ class Incidents:
                     losses[:] = [
                         replace(loss, event=event) if key_of(loss.event) == key_of(event) else loss for loss in losses
                     ]
-        following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, last_seen_alive_at)))
+        following = replace(self, waiting=(*waiting, *_with_ids(self, waiting, fresh, fleet)))
         ids = _ids(following)
         return following, tuple(_marked(event, ids) for event in events)
 
-    def with_proof(self, is_down: Callable[[Key], bool]) -> Incidents:
+    def with_proof(self, fleet: Fleet) -> Incidents:
         """Return the incidents without the doubt about rows that were quarantined and are listed as down now.
 
         A row whose heartbeat was lost before the heartbeats of the platform were seen to arrive stays in doubt.
@@ -155,7 +151,8 @@ class Incidents:
             replace(loss, is_doubtful=False)
             if loss.is_doubtful
             and not (loss.event.reason or EMPTY).startswith(Reason.HEARTBEAT_LOST)
-            and is_down(key_of(loss.event))
+            and (tracked := fleet.tracked(key_of(loss.event))) is not None
+            and tracked.verdict in (DISCONNECTED, HEARTBEAT_LOST)
             else loss
             for loss in self.waiting
         )
@@ -186,10 +183,12 @@ class Incidents:
 
     def tick(self, around: Surroundings) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
         """Return the incidents at a moment, the incidents that open now, and the incidents that resolve now."""
-        if not self.waiting and not self.open and not self.blindnesses and not around.blind:
+        profiles = around.fleet.by_profile.items()
+        blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
+        if not self.waiting and not self.open and not self.blindnesses and not blind:
             return self, (), ()
         remaining_open, resolved = _after_returns(self.open, around)
-        blindnesses, opened = _blindnesses(self, around)
+        blindnesses, opened = _blindnesses(self, blind, around)
         waiting, statuses = _still_waiting(self.waiting, around)
         openings = dict(self.openings)
         for profile in dict.fromkeys(loss.event.profile for loss in waiting):
@@ -230,9 +229,9 @@ def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[L
             waiting.append(loss if loss.is_quiet else replace(loss, is_quiet=True))
         elif status is LossStatus.ALERTING and loss.is_quiet:
             # The silence ended: the row counts as lost from this moment.
-            moment = around.moments[loss.event.profile]
-            died, event = DeathInterval(moment, moment), replace(loss.event, at=moment)
-            waiting.append(replace(loss, event=event, died=died, noticed_at=around.at, is_quiet=False))
+            moment = around.fleet.by_profile[loss.event.profile].clock.server_time(around.now.wall)
+            died, event = Span(moment, moment), replace(loss.event, at=moment)
+            waiting.append(replace(loss, event=event, died=died, noticed_at=around.now.monotonic, is_quiet=False))
         elif status not in (LossStatus.OVER, LossStatus.SETTLED):
             waiting.append(loss)
     return waiting, statuses
@@ -252,9 +251,7 @@ def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
     return opened | {key_of(loss.event): loss.incident for loss in incidents.waiting}
 
 
-def _with_ids(
-    incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], last_seen_alive_at: Callable[[Key], float]
-) -> list[Loss]:
+def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet) -> list[Loss]:
     """Return new losses with the ids of their incidents: a chain has the id of the loss that was noticed first."""
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
@@ -266,8 +263,9 @@ def _with_ids(
             first = min(chain, key=_order)
             id_ = first.incident
             if not id_:
-                key = key_of(first.event)
-                id_ = _hashed(profile, f"{first.event.id}\0{last_seen_alive_at(key):.0f}")
+                tracked = fleet.tracked(key_of(first.event))
+                last_sign = 0.0 if tracked is None else max(tracked.environment.last_seen_alive_at, 0.0)
+                id_ = _hashed(profile, f"{first.event.id}\0{last_sign:.0f}")
                 if id_ in incidents.used or id_ in taken:
                     id_ = _hashed(id_, f"{first.event.at:.0f}")
             found += (replace(loss, incident=id_) for loss in chain if not loss.incident)
@@ -275,7 +273,7 @@ def _with_ids(
 
 
 def _order(loss: Loss) -> tuple[float, float, str]:
-    return loss.noticed_at, loss.died.earliest, loss.event.id or EMPTY
+    return loss.noticed_at, loss.died.since, loss.event.id or EMPTY
 
 
 def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
@@ -283,18 +281,18 @@ def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
 
     Too many losses are one chain.
     """
-    by_start = sorted(losses, key=lambda loss: loss.died.earliest)
+    by_start = sorted(losses, key=lambda loss: loss.died.since)
     if len(by_start) > limits.MOST_LOSSES_WAITING:
         return [by_start]
     chains: list[list[Loss]] = []
     latest = ServerMs(0.0)
     for loss in by_start:
-        if chains and loss.died.earliest <= latest:
+        if chains and loss.died.since <= latest:
             chains[-1].append(loss)
-            latest = max(latest, loss.died.latest)
+            latest = max(latest, loss.died.until)
         else:
             chains.append([loss])
-            latest = loss.died.latest
+            latest = loss.died.until
     return chains
 
 
@@ -309,7 +307,7 @@ def _opened(
     policy = around.policy(profile)
     alert_after_s = policy.alert_after.total_seconds()
     doubtful_after_s = max(alert_after_s, (policy.blind_after or policy.alert_after).total_seconds())
-    recent = [at for at in openings if around.at - at < _STORM_WINDOW_S]
+    recent = [at for at in openings if around.now.monotonic - at < _STORM_WINDOW_S]
     losses = [
         loss
         for loss in waiting
@@ -322,22 +320,22 @@ def _opened(
     for is_doubtful, after_s in ((False, alert_after_s), (True, doubtful_after_s)):
         for chain in _chains(loss for loss in losses if loss.is_doubtful is is_doubtful):
             lost = [loss for loss in chain if key_of(loss.event) in alerting]
-            if any(loss.is_flapping or around.at - loss.noticed_at >= after_s for loss in lost):
+            if any(loss.is_flapping or around.now.monotonic - loss.noticed_at >= after_s for loss in lost):
                 due.append(lost)
     opened: list[Incident] = []
     for lost in sorted(due, key=lambda losses: min(map(_order, losses))):
         if len(recent) < limits.STORM_FROM:
             opened.append(_incident_of(profile, lost, around))
-            recent.append(around.at)
+            recent.append(around.now.monotonic)
             continue
-        if around.at - recent[-1] >= _STORM_EVERY_S:
+        if around.now.monotonic - recent[-1] >= _STORM_EVERY_S:
             ready = {key for incident in opened for key in incident.keys}
             waits = {key_of(loss.event) for chain in due for loss in chain}
             rest = [
                 loss for key, loss in alerting.items() if key not in ready and (key in waits or not loss.is_doubtful)
             ]
             opened.append(_incident_of(profile, rest, around, is_storm=True))
-            recent.append(around.at)
+            recent.append(around.now.monotonic)
         break
     return opened, tuple(recent[-limits.STORM_FROM :])
 
@@ -354,10 +352,21 @@ def _incident_of(
         began_at=min(event.at for event in events),
         losses=events,
         is_storm=is_storm,
-        shared=around.shared(events) if len(events) > 1 else None,
+        shared=_shared(events, around.fleet) if len(events) > 1 else None,
         noticed_at=in_order[0].noticed_at,
         remaining=frozenset(map(key_of, events)),
     )
+
+
+def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
+    """Return the field values that lost environments of one profile share, and no online environment has."""
+    lost = [loss.then.environment for loss in losses if loss.then is not None]
+    if len(lost) < len(losses):
+        return None
+    ids = {loss.id for loss in losses}
+    environments = fleet.by_profile[losses[0].profile].environments
+    survivors = (each.environment for id_, each in environments.items() if each.verdict.is_up and id_ not in ids)
+    return blast_radius_text(lost, survivors)
 
 
 def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple[list[Incident], list[Incident]]:
@@ -369,13 +378,16 @@ def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple
         if remaining:
             still_open.append(incident if remaining == incident.remaining else replace(incident, remaining=remaining))
             continue
-        names = [around.replacement(key) for key in sorted(incident.keys)]
+        rows = [around.fleet.tracked(key) for key in sorted(incident.keys)]
+        names = [None if tracked is None else tracked.replaced_by_name for tracked in rows]
         ended_by = composed(f"replaced by {names[0]}") if names[0] is not None and None not in names else None
         resolved.append(replace(incident, remaining=remaining, ended_by=ended_by))
     return still_open, resolved
 
 
-def _blindnesses(incidents: Incidents, around: Surroundings) -> tuple[Mapping[SafeText, Blindness], list[Incident]]:
+def _blindnesses(
+    incidents: Incidents, blind: Mapping[SafeText, tuple[ServerMs, SafeText]], around: Surroundings
+) -> tuple[Mapping[SafeText, Blindness], list[Incident]]:
     """Return the profiles that cannot be seen, and the incidents about envwatch that open now."""
     found = {
         profile: blindness
@@ -383,13 +395,14 @@ def _blindnesses(incidents: Incidents, around: Surroundings) -> tuple[Mapping[Sa
         if around.classify_loss((profile, EMPTY)) is not LossStatus.OVER
     }
     found |= {
-        profile: Blindness(around.at, since) for profile, (since, _) in around.blind.items() if profile not in found
+        profile: Blindness(around.now.monotonic, since) for profile, (since, _) in blind.items() if profile not in found
     }
     open_for = {incident.profile for incident in incidents.open if incident.is_blindness}
     opened = []
-    for profile, (_, reason) in around.blind.items():
+    for profile, (_, reason) in blind.items():
         blindness, blind_after = found[profile], around.policy(profile).blind_after
-        if profile in open_for or blind_after is None or around.at - blindness.noticed_at < blind_after.total_seconds():
+        lasted_s = around.now.monotonic - blindness.noticed_at
+        if profile in open_for or blind_after is None or lasted_s < blind_after.total_seconds():
             continue
         id_ = _hashed(profile, f"blind\0{blindness.since:.0f}")
         event = Event(

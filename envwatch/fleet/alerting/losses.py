@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from envwatch.fleet.events import Event, Kind
 from envwatch.fleet.presence import HEARTBEAT_LOST, Presence
 from envwatch.fleet.problems import is_old, is_problem
+from envwatch.fleet.watched_time import Span
 from envwatch.model import limits
 from envwatch.model.clock import MonotonicS, ServerMs
 from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import MS
 
 if TYPE_CHECKING:
+    from envwatch.fleet.profile_state import ProfileState
     from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks
 
 _BACK_AFTER_MS: Final = limits.BACK_AFTER / MS
 _DEATH_WITHIN_MS: Final = limits.DEATH_WITHIN / MS
@@ -51,20 +54,14 @@ class LossStatus(Enum):
 LossClassifier: TypeAlias = Callable[[Key], LossStatus]
 
 
-class DeathInterval(NamedTuple):
-    """When a row was lost at the earliest and at the latest, by its server's clock."""
-
-    earliest: ServerMs
-    latest: ServerMs
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
     """A loss that waits for its incident."""
 
     event: Event
     """The loss as it was found, or the event that says that the row flaps."""
-    died: DeathInterval
+    died: Span
+    """When the row was lost: at the earliest and at the latest."""
     noticed_at: MonotonicS
     """When the first listing showed the loss, or when the row stopped being quiet, by this machine's clock."""
     incident: SafeText = EMPTY
@@ -81,9 +78,7 @@ class Loss:
         return self.event.kind is Kind.FLAPPING
 
 
-def death_interval(
-    loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs
-) -> DeathInterval:
+def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment | None, listed_at: ServerMs) -> Span:
     """Return when a row was lost at the earliest and at the latest.
 
     Args:
@@ -94,11 +89,11 @@ def death_interval(
     """
     group = group or loss
     if group.since is not None:
-        return DeathInterval(group.since, loss.at)
+        return Span(group.since, loss.at)
     beat_at = None if tracked is None else tracked.environment.last_heartbeat_at
     if tracked is not None and tracked.verdict == HEARTBEAT_LOST and beat_at is not None and not tracked.clock_suspect:
-        return DeathInterval(beat_at, ServerMs(beat_at + _DEATH_WITHIN_MS))
-    return DeathInterval(min(listed_at, loss.at), loss.at)
+        return Span(beat_at, ServerMs(beat_at + _DEATH_WITHIN_MS))
+    return Span(min(listed_at, loss.at), loss.at)
 
 
 def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool) -> LossStatus:
@@ -119,6 +114,13 @@ def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_n
     if is_acked or (not is_problem(tracked, at) and not (is_news and ages)):
         return LossStatus.SETTLED
     return LossStatus.ALERTING
+
+
+def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
+    """Return the status of a profile's own blindness at a moment."""
+    if profile_state.listed is None and profile_state.failure is None:
+        return LossStatus.UNSEEN
+    return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING
 
 
 def key_of(event: Event) -> Key:

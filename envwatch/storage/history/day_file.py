@@ -1,30 +1,26 @@
-"""A file of a history that is being written: its tables in SQLite, and what is added to them.
+"""A day file: its tables in SQLite, its errors in words, and what is added to it.
 
-A day file and a recording have the same form. Every file stands alone: its first frame is a KEY. What is written is
-committed poll by poll in SQLite's write-ahead log: a killed process loses at most the poll in flight, a power cut the
-newest ones. Knows nothing of folders, days and locks.
+A day file and a recording have the same form. Every file stands alone: its first frame is a KEY. SQLite commits each
+poll: a killed process loses at most the poll in flight. A day has a write-ahead log, so that a power cut loses the
+newest polls only. A recording has a rollback journal, which exists during a commit only: the recording is one file.
+Knows nothing of folders, days and locks.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.files import make_private_folder, write_private
+from envwatch.model.outcome import PollResult
+from envwatch.past.history import DamagedError, HistoryError, NewerError
 from envwatch.storage.history.encoding.events import EventEncoder
 from envwatch.storage.history.encoding.frames import FORMAT_VERSION, FrameEncoder
-from envwatch.storage.history.schema import (
-    APPLICATION_ID,
-    PAGE_BYTES,
-    TABLES,
-    Numbers,
-    check_form,
-    check_regular,
-    check_whole,
-    last_numbers,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,17 +28,161 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.model.clock import WallMs
-    from envwatch.model.outcome import PollResult
     from envwatch.past.history import Moment
+
+
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+"""The last one is a statement that cannot be: ours are constant, so the tables are no longer those that we made."""
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_FULL = "the disk is full; free some space"
+_LOCKED = "another program holds it locked; end that program"
+_REFUSED = "check the owner and the mode of that folder, or set history = false"
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 where an error has none."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error means that the content of a file cannot be right."""
+    return isinstance(error, DamagedError) or (isinstance(error, sqlite3.Error) and primary_code(error) in _DAMAGE)
+
+
+def explained(error: Exception) -> str:
+    """Return what is wrong and what to do about it, without a path."""
+    if isinstance(error, sqlite3.Error):
+        return _of_sqlite(error)
+    if isinstance(error, OSError):
+        if error.errno in _DISK_FULL:
+            return _FULL
+        return f"{error.strerror or error}; {_REFUSED}"
+    return str(error) if isinstance(error, HistoryError) else f"{type(error).__name__}: {error}"
+
+
+def _of_sqlite(error: sqlite3.Error) -> str:
+    match primary_code(error):
+        case sqlite3.SQLITE_FULL:
+            return _FULL
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return _LOCKED
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return f"{error}; {_REFUSED}"
+        case sqlite3.SQLITE_IOERR:
+            return f"{error}; see whether the disk is full or fails"
+        case _:
+            return str(error)
+
+
+APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
+"""Marks a file of ours, see `PRAGMA application_id`."""
+
+PAGE_BYTES: Final = 16_384
+"""At this size the tree of a table has two levels up to 30 MB, so that a file cut off anywhere loses only its end."""
+
+TABLES: Final = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE polls (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,          -- wall clock of the machine that recorded it, ms since the epoch
+    result TEXT NOT NULL,      -- listed, failed, slept
+    run INTEGER NOT NULL,      -- the number of the first poll of the same process
+    interval_s REAL NOT NULL,
+    cause TEXT,                -- of a failure
+    kind INTEGER NOT NULL      -- of its frame: 0 KEY, 1 BRIDGE, 2 STEP
+);
+CREATE TABLE frames (number INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY,
+    at REAL NOT NULL,          -- wall clock when it was recorded
+    poll INTEGER NOT NULL,     -- the newest poll then; 0 for none
+    data BLOB NOT NULL
+);
+"""
+
+
+class Numbers(NamedTuple):
+    """Of a poll and of an event."""
+
+    poll: int
+    event: int
+
+
+def check_form(connection: sqlite3.Connection) -> bool:
+    """Return whether a file has our tables; False if it has none at all yet, also while another process makes them.
+
+    Raises:
+        DamagedError: if it has others.
+        NewerError: if a newer envwatch wrote it.
+        sqlite3.Error: if it cannot be read.
+    """
+    connection.execute("BEGIN")  # all that is read is of one moment
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        has_tables = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+    finally:
+        if connection.in_transaction:  # some failures have ended it already
+            connection.execute("ROLLBACK")
+    if application != APPLICATION_ID:
+        if application or version or has_tables:
+            raise DamagedError("it is no history of envwatch")
+        return False
+    if version > FORMAT_VERSION:
+        raise NewerError("a newer envwatch recorded this day; update this one")
+    return True
+
+
+def last_numbers(connection: sqlite3.Connection) -> Numbers:
+    """Return the numbers of the newest poll and event; 0 without any."""
+    newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
+    poll, event = connection.execute(newest).fetchone()
+    return Numbers(poll or 0, event or 0)
+
+
+def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether a file ends within a page; while it grows that may seem so for an instant."""
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    size = path.lstat().st_size
+    return size % page_bytes != 0 and path.lstat().st_size == size
+
+
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Check a whole file of our form; raise `DamagedError` with the first thing that is wrong. It takes some 10 ms."""
+    if is_cut(connection, path):
+        raise DamagedError("its end is missing")
+    (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if result != "ok":
+        raise DamagedError(str(result))
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Return the status of a file; raise `OSError` if there is none, or it is a link or no regular file.
+
+    It is not opened: to close it would end the locks that SQLite has on it.
+    """
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, "It is a link, which is not followed here")
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    return status
+
 
 _BUSY_S: Final = 0.5
 """Seconds to wait where another program holds the file locked."""
+_SECOND: Final = timedelta(seconds=1)
+_READ_S: Final = 10.0
+"""Seconds to wait for a program that reads a recording, which no commit may change meanwhile."""
 _WAL_PAGES: Final = 128
 """Pages of the write-ahead log after which it is merged into the file: 2 MiB."""
 
 
 class DayFile:
-    """One file, open for writing; it is made if it does not exist. Of one thread. After an error, close it.
+    """One file, open for writing; it is made if it does not exist. Of one thread at a time.
+
+    After an error, call `restart` or `close`.
 
     Methods raise `HistoryError` for what cannot be encoded, and `sqlite3.Error` if it cannot be written.
 
@@ -51,6 +191,7 @@ class DayFile:
         about: what is noted in a new file, by name.
         numbers: of the next poll and the next event, unless the file has them already.
         is_checked: whether an existing file is known to be whole.
+        is_recording: whether nothing may stand next to the file between commits. No commit waits for the disk then.
 
     Raises:
         DamagedError: if the file is no history, or damaged.
@@ -58,14 +199,22 @@ class DayFile:
         OSError: if it cannot be opened, as does sqlite3.Error.
     """
 
-    def __init__(self, path: Path, about: Mapping[str, str], numbers: Numbers, *, is_checked: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        about: Mapping[str, str],
+        numbers: Numbers,
+        *,
+        is_checked: bool = False,
+        is_recording: bool = False,
+    ) -> None:
         _make(path)
         self.path = path
-        self._encoder = FrameEncoder()
-        self._event_encoder = EventEncoder()
-        self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+        self.restart()
+        timeout_s = _READ_S if is_recording else _BUSY_S
+        self._connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
         try:
-            self._begin(about, is_checked=is_checked)
+            self._begin(about, is_checked=is_checked, is_recording=is_recording)
             poll, event = last_numbers(self._connection)
             self.numbers = Numbers(max(numbers.poll, poll + 1), max(numbers.event, event + 1))
             self._status = path.lstat()
@@ -73,20 +222,12 @@ class DayFile:
             self._connection.close()
             raise
 
-    def write(  # noqa: PLR0913, PLR0917 - the parts of a poll
-        self,
-        moment: Moment,
-        result: PollResult,
-        interval_s: float,
-        events: Sequence[Event],
-        cause: str | None,
-        run: int,
-    ) -> None:
-        """Add one poll with its events, completely or not at all.
-
-        The columns of `schema.TABLES` say what interval, cause and run are.
-        """
-        number = self.numbers.poll
+    def write(self, moment: Moment, result: PollResult, events: Sequence[Event], run: int) -> None:
+        """Add one poll with its events, completely or not at all; `run` is the number of the run's first poll."""
+        number, profile_state = self.numbers.poll, moment.profile_state
+        failure = profile_state.failure if result is PollResult.FAILED else None
+        cause = None if failure is None else f"{failure.cause}: {failure.message}"
+        interval_s = profile_state.interval / _SECOND
         frame = self._encoder.encode(moment)
         poll = (number, moment.now.wall, result, run, interval_s, cause, frame.kind)
         self._insert(moment.now.wall, events, number, poll, frame.data)
@@ -96,8 +237,9 @@ class DayFile:
         self._insert(at, events, self.numbers.poll - 1)
 
     def restart(self) -> None:
-        """Let the next frame be a KEY."""
-        self._encoder.restart()
+        """Let the next frame be a KEY, and let no later event refer to an earlier event."""
+        self._encoder = FrameEncoder()
+        self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
         """Return the size of the file without what is beside it; None if it is no longer in its place."""
@@ -113,13 +255,13 @@ class DayFile:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing does not where a reader is connected
         self._connection.close()
 
-    def _begin(self, about: Mapping[str, str], *, is_checked: bool) -> None:
+    def _begin(self, about: Mapping[str, str], *, is_checked: bool, is_recording: bool) -> None:
         execute = self._connection.execute
         execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; without effect on another
         execute("PRAGMA cell_size_check = ON")
         execute("PRAGMA trusted_schema = OFF")
         if not check_form(self._connection):
-            execute("PRAGMA journal_mode = WAL")
+            execute(f"PRAGMA journal_mode = {'DELETE' if is_recording else 'WAL'}")
             rows = ", ".join(["(?, ?)"] * len(about))
             with self._transaction():
                 for statement in TABLES.split(";\n"):
@@ -130,8 +272,8 @@ class DayFile:
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif not is_checked:
             check_whole(self._connection, self.path)
-        # A power cut may lose the newest commits, and damages nothing.
-        execute("PRAGMA synchronous = NORMAL")
+        # In WAL mode, a power cut may lose the newest commits, and damages nothing.
+        execute(f"PRAGMA synchronous = {'OFF' if is_recording else 'NORMAL'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         execute(f"PRAGMA journal_size_limit = {2 * _WAL_PAGES * PAGE_BYTES}")
 

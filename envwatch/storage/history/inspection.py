@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from envwatch.files import open_regular
 from envwatch.fleet.events import NO_PROFILE
 from envwatch.past.history import GoneError, HistoryError, NewerError
-from envwatch.storage.history.encoding.frames import Rebuilder
 from envwatch.storage.history.folder import DAMAGED, LOCK, SUFFIX, day_paths, profile_and_host, size_of
-from envwatch.storage.history.reading import DayReader
+from envwatch.storage.history.reading import DayReader, Rebuilder
 
 if TYPE_CHECKING:
     from pathlib import Path

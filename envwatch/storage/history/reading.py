@@ -1,21 +1,24 @@
 """Reads a day file of a history, while another process may write it: polls, events, and the frames of moments.
 
-Of a file that is cut off, the whole pages before the cut are read.
+Of a file that is cut off, the whole pages before the cut are read. A recording may come from anybody: each number of a
+clock has to be possible. A row, which the platform may fill with anything, needs numbers to calculate with, no more.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import contextmanager, suppress
+from math import inf
+from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+from envwatch.model.environment import API_FIELDS, ValueKind
 from envwatch.model.outcome import PollResult, RecordedPoll
+from envwatch.model.times import MS
 from envwatch.past.history import DamagedError, GoneError, HistoryError
-from envwatch.storage.history.encoding.events import EventDecoder
-from envwatch.storage.history.encoding.frames import Chain, Frame, FrameKind
-from envwatch.storage.history.encoding.packing import NONSENSE
-from envwatch.storage.history.possible_clocks import LATEST, LONGEST_INTERVAL_S
-from envwatch.storage.history.schema import (
+from envwatch.storage.history.day_file import (
     Numbers,
     check_form,
     check_regular,
@@ -26,23 +29,46 @@ from envwatch.storage.history.schema import (
     last_numbers,
     primary_code,
 )
+from envwatch.storage.history.encoding.events import EventDecoder
+from envwatch.storage.history.encoding.frames import Frame, FrameKind
+from envwatch.storage.history.encoding.moment_builder import MomentBuilder
+from envwatch.storage.history.encoding.packing import NONSENSE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from envwatch.fleet.events import Event
-    from envwatch.model.clock import WallMs
+    from envwatch.fleet.profile_state import ProfileState
+    from envwatch.fleet.tracking import TrackedEnvironment
+    from envwatch.model.clock import Clocks, WallMs
     from envwatch.model.text import SafeText
+    from envwatch.past.history import Moment
 
 
 _BUSY_S: Final = 1.0
+_LONGEST_INTERVAL_S: Final = 1e9
+"""Seconds from poll to poll: some 30 years."""
+_LATEST_MS: Final = 250_000_000_000_000
+"""In the year 9892, so that any zone can show a poll's time."""
+_ROOT_PAGES: Final = 5
+"""The schema, and the first page of each table: without one of these pages, SQLite reads no table at all."""
+_NEAR: Final = 8
+"""Frames before a moment out of order where a mark is left, so that several steps back cost few frames each."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+_ROLLING_BACK: Final = "mode=rw"
+RECORDING_MODES: Final = ("mode=ro", _ROLLING_BACK)
+"""How a recording is opened: the rollback journal of a killed process is applied to the file."""
 
 
-def connected(path: Path) -> tuple[sqlite3.Connection, bool]:
+def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection, bool]:
     """Return a connection that reads a file, and whether the file is cut off.
+
+    Args:
+        path: the file.
+        modes: the query strings of SQLite's URI, each tried where the mode before needs a right that is missing; empty
+            for a day, whose modes depend on the files next to the day.
 
     Raises:
         GoneError: if there is nothing in the file yet.
@@ -54,7 +80,7 @@ def connected(path: Path) -> tuple[sqlite3.Connection, bool]:
     # leave such a log behind. With one, a folder that cannot be written may lack the index of it: then it is made in
     # memory, which takes a connection of its own without locks.
     has_log = path.with_name(f"{path.name}-wal").exists()
-    for mode in ("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",):
+    for mode in modes or (("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",)):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{mode}",
             timeout=_BUSY_S,
@@ -72,7 +98,7 @@ def connected(path: Path) -> tuple[sqlite3.Connection, bool]:
                 return connection, False
         except sqlite3.Error as error:
             connection.close()
-            if is_damage(error):
+            if is_damage(error) or (mode == _ROLLING_BACK and primary_code(error) in _NOT_WRITABLE):
                 break
             if primary_code(error) not in _NOT_WRITABLE or mode != "mode=ro":
                 raise
@@ -97,9 +123,9 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
     if not found.startswith(b"SQLite format 3\0") or not 512 <= page_bytes <= len(found):
         raise DamagedError("it is damaged from its beginning on")
     pages = len(found) // page_bytes
-    content = bytearray(found[: pages * page_bytes])
+    content = bytearray(found[: pages * page_bytes].ljust(_ROOT_PAGES * page_bytes, b"\0"))
     content[18:20] = b"\1\1"  # without a write-ahead log, which a copy in memory cannot have
-    content[28:32] = pages.to_bytes(4, "big")
+    content[28:32] = (len(content) // page_bytes).to_bytes(4, "big")
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         connection.deserialize(bytes(content))
@@ -110,11 +136,11 @@ def _whole_pages_of(path: Path) -> sqlite3.Connection:
     return connection
 
 
-_IS_TIME: Final = f"at BETWEEN -{LATEST} AND {LATEST}"
+_IS_TIME: Final = f"at >= 0 AND at < {_LATEST_MS}"
 """What is no number is not between two numbers."""
 _POLLS: Final = (
     "SELECT number, at, result, run, interval_s FROM polls"  # noqa: S608 - numbers of our own
-    f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
+    f" WHERE {_IS_TIME} AND interval_s BETWEEN 0 AND {_LONGEST_INTERVAL_S} AND typeof(run) = 'integer'"
 )
 _EVENTS: Final = (
     f"SELECT number, at, poll, data FROM events WHERE {_IS_TIME} AND at BETWEEN ? AND ? AND typeof(poll) = 'integer'"  # noqa: S608
@@ -125,31 +151,24 @@ _poll: Final = RecordedPoll._make
 _RESULTS: Final = {result.value: result for result in PollResult}
 
 
-class RecordedEvent(NamedTuple):
-    """An event, and when it was recorded."""
-
-    number: int
-    """Grows from event to event, also over days and runs."""
-    at: WallMs
-    poll: int
-    """The number of the newest poll then; 0 before the first."""
-    event: Event
-
-
 class DayReader:
     """One file, open for reading; of one thread at a time. Use it in a `with` statement.
 
     Every method raises `HistoryError` if the file cannot be read.
 
+    Args:
+        path: the file.
+        connect: returns the connection to the content of the file, and whether the end of the content is missing.
+
     Raises:
         GoneError: if there is no such file, or nothing in it yet.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connect: Callable[[Path], tuple[sqlite3.Connection, bool]] = connected) -> None:
         with _explaining():
             status = check_regular(path)
             self._path = path
-            self._connection, self._is_cut = connected(path)
+            self._connection, self.is_cut = connect(path)
         self.identity = (path.name, status.st_dev, status.st_ino)
         """Differs from that of another file that takes its place."""
 
@@ -171,7 +190,7 @@ class DayReader:
     def polls(self, since: WallMs, until: WallMs) -> list[RecordedPoll]:
         """Return the polls of a time, both ends included, in the order of recording."""
         with _explaining():
-            if not self._is_cut:
+            if not self.is_cut:
                 rows = self._connection.execute(f"{_POLLS} AND at BETWEEN ? AND ? ORDER BY number", (since, until))
                 with suppress(*_NONSENSE):
                     # A day has 17,280 polls, of which `_make` makes values in two thirds of the time.
@@ -194,28 +213,32 @@ class DayReader:
         with _explaining():
             return last_numbers(self._connection)
 
-    def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[RecordedEvent]:
+    def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[tuple[int, WallMs, int, Event]]:
         """Return the events that were recorded in a time, both ends included, in that order, under a profile's label.
 
-        A damaged one is left out.
+        Each event comes with its number, which grows over days and runs, the time when it was recorded, and the number
+        of the newest poll then, 0 before the first. A damaged event is left out.
         """
         found = []
         decoder = EventDecoder(profile, self._event_bytes)
         with _explaining():
             for number, at, poll, data in self._intact(_EVENTS, since, until):
                 with suppress(HistoryError, TypeError):
-                    found.append(RecordedEvent(number, at, poll, decoder.decode(data)))
+                    found.append((number, at, poll, decoder.decode(data)))
         return found
 
-    def chain(self, number: int) -> Chain:
-        """Return which frames give the moment of a poll."""
+    def chain(self, number: int) -> tuple[int, int]:
+        """Return the numbers of the KEY and of the BRIDGE from which the moment of a poll is rebuilt.
+
+        The newest BRIDGE comes right after the KEY; without a BRIDGE, both numbers are the number of the KEY.
+        """
         with _explaining():
             newest = "SELECT number FROM polls WHERE kind = ? AND number BETWEEN ? AND ? ORDER BY number DESC LIMIT 1"
             key = self._row(newest, FrameKind.KEY, 0, number)
             if key is None or self._row("SELECT 1 FROM polls WHERE number = ?", number) is None:
                 raise HistoryError("that poll is no longer there")
             bridge = self._row(newest, FrameKind.BRIDGE, key[0], number)
-            return Chain(key[0], bridge[0] if bridge else key[0])
+            return key[0], bridge[0] if bridge else key[0]
 
     def frames(self, first: int, last: int) -> list[Frame]:
         """Return the frames of polls with these numbers, both included."""
@@ -230,7 +253,7 @@ class DayReader:
     def quick_check(self) -> None:
         """Check the whole file; raise `DamagedError` with the first thing that is wrong."""
         with _explaining():
-            if self._is_cut:
+            if self.is_cut:
                 raise DamagedError("its end is missing")
             check_whole(self._connection, self._path)
 
@@ -253,6 +276,7 @@ class DayReader:
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise
+            self.is_cut = True
 
 
 @contextmanager
@@ -267,3 +291,123 @@ def _explaining() -> Iterator[None]:
         raise kind(explained(error)) from error
     except (KeyError, TypeError, ValueError) as error:  # a column that holds something else
         raise DamagedError(NONSENSE) from error
+
+
+class _Mark(NamedTuple):
+    """A builder, and the frame that it has reached."""
+
+    file: object
+    number: int
+    builder: MomentBuilder
+
+
+class Rebuilder:
+    """Rebuilds moments from frames: the next one in a file costs one frame, one shortly before a few. Of one thread."""
+
+    def __init__(self, profile: SafeText) -> None:
+        self._profile = profile
+        self._newest: _Mark | None = None
+        self._checked: Mapping[SafeText, TrackedEnvironment] = {}
+        """The rows of the newest moment, whose clocks are possible."""
+        self._marks: tuple[_Mark, ...] = ()
+        """Earlier ones, from which steps back start: the newest BRIDGE, and a frame shortly before."""
+
+    def moment(self, file: DayReader, number: int) -> Moment:
+        """Return what was known right after a poll; raise `HistoryError` if that cannot be read."""
+        newest, self._newest = self._newest, None
+        if newest is not None and newest.file == file.identity and newest.number in (number - 1, number):
+            builder = newest.builder
+            _apply(builder, file.frames(newest.number + 1, number))
+        else:
+            builder = self._rebuilt(file, number)
+        self._newest = _Mark(file.identity, number, builder)
+        moment = builder.moment()
+        check_clocks(moment, self._checked)
+        self._checked = moment.profile_state.environments
+        return moment
+
+    def _rebuilt(self, file: DayReader, number: int) -> MomentBuilder:
+        """Return a builder that has reached a frame, by way of the nearest mark or of the KEY before it."""
+        (key, bridge), marks, self._marks = file.chain(number), self._marks, ()
+        marks = tuple(mark for mark in marks if mark.file == file.identity and bridge <= mark.number <= number)
+        if not marks:
+            builder = MomentBuilder(self._profile)
+            _apply(builder, file.frames(key, key))
+            if bridge != key:
+                _apply(builder, file.frames(bridge, bridge))
+            marks = (_Mark(file.identity, bridge, builder),)
+        start = marks[-1]
+        builder, near = start.builder.copy(), max(number - _NEAR, start.number)
+        _apply(builder, file.frames(start.number + 1, near))
+        self._marks = (marks[0], _Mark(file.identity, near, builder.copy()))
+        _apply(builder, file.frames(near + 1, number))
+        return builder
+
+
+def _apply(builder: MomentBuilder, frames: Iterable[Frame]) -> None:
+    for frame in frames:
+        builder.apply(frame)
+
+
+_LATEST: Final = 1e15
+"""Milliseconds: more than from the first to the last year of a calendar, and few enough for a `timedelta`."""
+_LARGEST: Final = sys.float_info.max
+_instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if each.kind is ValueKind.INSTANT))
+
+
+def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
+    """Check a moment; raise `HistoryError` if a number in it is impossible.
+
+    Rows that are the very rows in `known`, which were checked before, cost nothing.
+    """
+    now, profile_state = moment.now, moment.profile_state
+    # No comparison holds for what is no number.
+    is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
+    for id_, tracked in profile_state.environments.items():
+        if known.get(id_) is not tracked:
+            is_possible = is_possible and all(map(_is_time, tracked.transitions))
+            is_possible = is_possible and all(
+                -_LARGEST <= number <= _LARGEST or number in {-inf, inf} for number in _numbers_of_row(tracked)
+            )
+    if not is_possible:
+        raise HistoryError("a clock in it shows what none can")
+
+
+def _is_time(number: float) -> bool:
+    return -_LATEST < number < _LATEST
+
+
+def _in_ms(reading: Clocks) -> tuple[float, float]:
+    return reading.wall, reading.monotonic * 1000
+
+
+def _numbers(profile_state: ProfileState) -> Iterator[float]:
+    """Yield the numbers that clocks show, all in ms."""
+    failure, stall, quarantine = profile_state.failure, profile_state.stall_detector, profile_state.quarantine
+    polls = () if failure is None else (failure.started, failure.ended)
+    for reading in (profile_state.listed, profile_state.last_up, profile_state.unseen_since, *polls):
+        if reading is not None:
+            yield from _in_ms(reading)
+    for bounds in profile_state.clock.samples:
+        yield from (bounds.low, bounds.high)
+    yield from (
+        profile_state.elapsed_ms,
+        profile_state.interval / MS,
+        stall.silent_s * 1000,
+        *profile_state.periods.values(),
+    )
+    yield from (
+        number for number in (profile_state.began_at, profile_state.date_error, stall.resumed_at) if number is not None
+    )
+    if quarantine is not None:
+        yield quarantine.since * 1000
+
+
+def _numbers_of_row(tracked: TrackedEnvironment) -> Iterator[float]:
+    row, change, last_known = tracked.environment, tracked.last_change, tracked.last_known_heartbeat
+    numbers = (*_instants_of(row), tracked.since_at, *tracked.skew_check)
+    yield from (number for number in numbers if number is not None)
+    if change is not None:
+        yield change.at
+    if last_known is not None:
+        yield from (last_known.at, last_known.elapsed_ms)

@@ -7,14 +7,13 @@ waits nor fails. The thread imports SQLite and the encoding, so the first listin
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 from functools import partial
 from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from envwatch.fleet.alerting.acknowledgements import own_acks
-from envwatch.model.outcome import Failed, PollResult
+from envwatch.model.outcome import PollResult
 from envwatch.past.history import Moment
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 _QUEUED: Final = 12
 """What waits for the disk at most, for each profile: a minute of polls at the usual interval, with their rows."""
-_SECOND: Final = timedelta(seconds=1)
 _CLOSE_TIMEOUT_S: Final = 0.5
 
 
@@ -85,6 +83,7 @@ class HistoryRecorder:
         self._delay_s = delay_s
         self._has_begun = threading.Event()
         self._is_closing = threading.Event()
+        self._is_prepared = threading.Event()
         self._has_outcome = False
         self._prepare = prepare
         self._on_ready = on_ready
@@ -122,8 +121,13 @@ class HistoryRecorder:
         """Write what is left, unless that takes too long."""
         self._entries.put(None)
         self._is_closing.set()
+        self._is_prepared.set()
         self._has_begun.set()
         self._thread.join(timeout_s)
+
+    def wait(self) -> None:
+        """Wait until `prepare` has ended, or the recorder is closed; may be called in any other thread, and often."""
+        self._is_prepared.wait()
 
     @property
     def _place(self) -> Path:
@@ -139,12 +143,14 @@ class HistoryRecorder:
             self._open()
         except ImportError as error:  # Python can be built without SQLite
             self._is_lost = True
+            self._is_prepared.set()
             self._notify(f"no history is kept: {error}; set history = false, or use a Python with SQLite")
             return
         try:
             self._prepare()
         except Exception as error:  # noqa: BLE001 - as below
             self._notify(f"no history from before: {_explained(error)} ({self._place})")
+        self._is_prepared.set()
         for profile in self._writers:
             self._try(profile, lambda writer: not writer.take())
         while (entry := self._entries.get()) is not None:
@@ -200,8 +206,7 @@ class HistoryRecorder:
             writer.write_events(changes.now, events)
             return False
         moment = Moment(changes.now, profile_state, self._acks_of(profile, profile_state, entry.acks))
-        cause = f"{outcome.cause}: {outcome.message}" if isinstance(outcome, Failed) else None
-        writer.write(moment, PollResult.from_outcome(outcome), profile_state.interval / _SECOND, events, cause)
+        writer.write(moment, PollResult.from_outcome(outcome), events)
         return profile_state.listings > 0
 
     def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> OwnAcks:
@@ -213,6 +218,6 @@ class HistoryRecorder:
 
 
 def _explained(error: Exception) -> str:
-    from envwatch.storage.history.schema import explained
+    from envwatch.storage.history.day_file import explained
 
     return explained(error)

@@ -41,8 +41,7 @@ from envwatch.model.modes import is_known_mode
 from envwatch.model.outcome import Cause
 from envwatch.model.text import EMPTY, SafeText, clean, composed, sliced
 from envwatch.past.earlier_runs import LACKED
-from envwatch.past.history import Moment
-from envwatch.storage.history.schema import About
+from envwatch.past.history import About, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -77,7 +76,7 @@ _LISTENERS: Final = (DESKTOP_LISTENER, DESKTOP_CLOUD_LISTENER, SANDBOX_LISTENER)
 """Begins of ids that tell the Desktop app, a sandbox and a machine apart."""
 _EXPECTED: Final = missing_id(EMPTY)
 _RELATION: Final = re.compile(r"(twin of|replaces|beside) (.+)(, same device)", re.DOTALL)
-"""The reason of a newcomer, see `fleet.newcomers`."""
+"""The reason of a newcomer, see `fleet.replacement`."""
 
 _PRESENCES: Final = frozenset({*Presence, "unknown"})
 _CONNECTIONS: Final = frozenset({Kind.RECONNECTED, Kind.RESTARTED})
@@ -118,7 +117,7 @@ class Redaction:
             for each in (*API_FIELDS.values(), *METADATA_FIELDS.values())
             if each.identifies is not None
         }
-        """By the names of fields in events, see `fleet.diff` and `fleet.mass_changes`."""
+        """By the names of fields in events, see `fleet.recent_changes` and `fleet.mass_changes`."""
         self._by_key: Mapping[str, Callable[[JsonValue], JsonValue]] = {
             **_OBJECT_RULES,
             **{

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
-from itertools import filterfalse
+from itertools import chain, filterfalse
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,7 @@ from envwatch.fleet.events import NO_PROFILE, Kind
 from envwatch.model.clock import WallMs
 from envwatch.model.outcome import PollResult
 from envwatch.past.history import HistoryError
-from envwatch.storage.history.day_file import DayFile
+from envwatch.storage.history.day_file import DayFile, Numbers, is_damage
 from envwatch.storage.history.folder import (
     BESIDE,
     DAMAGED,
@@ -27,7 +27,6 @@ from envwatch.storage.history.folder import (
 )
 from envwatch.storage.history.past import StoredPast
 from envwatch.storage.history.reading import DayReader
-from envwatch.storage.history.schema import Numbers, is_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,9 +59,10 @@ class FolderWriter:
         between_runs: returns the events to record with the first listing that is written, after another run or after
             polls that were left out, in place of its own changes: from the last listing that was written, and from it.
         note: called with one line when a damaged file was set aside.
+        numbers: of the first poll and event, at least; None to go on from the folder.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have a default
         self,
         folder: Path,
         retention: Retention,
@@ -70,6 +70,7 @@ class FolderWriter:
         profile: SafeText = NO_PROFILE,
         between_runs: BetweenRuns | None = None,
         note: Callable[[str], None] = lambda _line: None,
+        numbers: Numbers | None = None,
     ) -> None:
         self._folder = folder
         self._retention = retention
@@ -79,7 +80,7 @@ class FolderWriter:
         self._lock = FolderLock(folder)
         self._day: date | None = None
         self._file: DayFile | None = None
-        self._numbers: Numbers | None = None
+        self._numbers = numbers
         """The ones that come next; None before they are known."""
         self._run: int | None = None
         """The number of this run's first poll; None before it is written."""
@@ -97,19 +98,12 @@ class FolderWriter:
             self._before = None
         return has
 
-    def write(
-        self,
-        moment: Moment,
-        result: PollResult,
-        interval_s: float,
-        events: Sequence[Event] = (),
-        cause: str | None = None,
-    ) -> None:
+    def write(self, moment: Moment, result: PollResult, events: Sequence[Event] = ()) -> None:
         """Add one poll with its events, see `DayFile.write`; call `take` before. Then delete what is too old."""
 
         def add(file: DayFile) -> None:
             run = self._run or file.numbers.poll
-            file.write(moment, result, interval_s, all_events, cause, run)
+            file.write(moment, result, all_events, run)
             self._run = run
 
         is_first = result is PollResult.LISTED and moment.profile_state.listings > 0 and not self._is_compared
@@ -160,7 +154,7 @@ class FolderWriter:
         if file is None or day != self._day or file.size() is None:
             self._close_file()
             if self._numbers is None:
-                self._numbers = _next_numbers(self._folder)
+                self._numbers = next_numbers(self._folder)
             profile, host = profile_and_host(self._folder)
             about = {"profile": profile, "host": host, "envwatch": __version__}
             is_checked = day == self._day
@@ -212,10 +206,10 @@ def _is_compared(event: Event) -> bool:
     return bool(event.members or event.id is not None) and event.kind not in _NOT_COMPARED
 
 
-def _next_numbers(folder: Path) -> Numbers:
+def next_numbers(*folders: Path) -> Numbers:
     """Return the numbers after all that can be read."""
     poll, event = 0, 0
-    for path in day_paths(folder):
+    for path in chain.from_iterable(map(day_paths, folders)):
         with suppress(HistoryError), DayReader(path) as reader:
             last = reader.last_numbers()
             poll, event = max(poll, last.poll), max(event, last.event)

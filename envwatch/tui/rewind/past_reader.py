@@ -1,8 +1,8 @@
 """Reads recorded time in threads: the moments around the visible moment, and earlier runs at the start.
 
-`PastReader` keeps the moments that are near. `PastLoading` loads each profile's past once, after the first listing and
-next to the screen; `fleet.earlier_runs` decides what the past means for the monitor. Neither the loop nor a key waits.
-Must not know the screen. Every coroutine here raises `HistoryError`.
+`PastReader` keeps the moments that are near. It loads each profile's past once, after the first listing and next to the
+screen; `past.earlier_runs` decides what the past means for the monitor. Neither the loop nor a key waits. Must not know
+the screen. Every coroutine here raises `HistoryError`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from envwatch.fleet.watched_time import WatchedTime
 from envwatch.model.clock import WallMs
 from envwatch.model.times import MS
 from envwatch.past.earlier_runs import EarlierRuns, changes_between_runs
-from envwatch.past.history import HistoryError, Moment
+from envwatch.past.history import HistoryError, Moment, events_of
 from envwatch.past.rewound import PollRef, Timeline
 
 if TYPE_CHECKING:
@@ -49,13 +49,6 @@ _ROWS_AHEAD: Final = 12_000
 _MOST_AHEAD: Final = 12
 
 
-class EventfulPoll(NamedTuple):
-    """A poll, and the events that are known since then: its own, and what time alone brought since the poll before."""
-
-    poll_ref: PollRef
-    events: Sequence[Event]
-
-
 class Events(NamedTuple):
     """What happened in a part of the time, and when it was watched."""
 
@@ -63,8 +56,11 @@ class Events(NamedTuple):
     until: WallMs
     log: EventLog
     watched: Mapping[SafeText, WatchedTime]
-    eventful_polls: Sequence[EventfulPoll]
-    """The polls with events, in the order of `PastReader.order`."""
+    eventful_polls: Sequence[tuple[PollRef, Sequence[Event]]]
+    """The polls with events, in the order of `PastReader.order`.
+
+    The events are those of the poll, and those that time alone brought since the poll before.
+    """
     poll_ref_of: Mapping[int, PollRef]
     """The poll of each event of the log, by the identity of the event."""
 
@@ -83,6 +79,10 @@ class Events(NamedTuple):
         return self.log.known(is_known)
 
 
+_LOADED: Final = timedelta(hours=24)
+"""What the event log and the availability cover at the start."""
+
+
 class PastReader:
     """Reads the pasts of all profiles."""
 
@@ -98,10 +98,43 @@ class PastReader:
         """What it reads."""
         self._events: Events | None = None
         """Those that were read last."""
+        self._began: dict[SafeText, WallMs] = {}
+        """When the first outcome of this run was taken, by profile."""
+        self._first: dict[SafeText, Moment] = {}
+        """The moment after the first listing of this run, by profile, until the past is loaded."""
+        self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
-    def note(self, profile: SafeText, moment: Moment) -> None:
-        """Note the newest moment of the present."""
+    def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
+        """Note an outcome of a profile, and the monitor after it; nothing of a profile without a past."""
+        if profile not in self._pasts:
+            return
+        moment = Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile))
         self._newest[profile] = (*self._newest.get(profile, ())[1 - _NEWEST_KEPT :], moment)
+        self._began.setdefault(profile, now.wall)
+        if not self._is_listed[profile].is_set() and moment.profile_state.listed is not None:
+            self._first[profile] = moment
+            self._is_listed[profile].set()
+
+    async def load(self, profile: SafeText, current: Callable[[], Monitor]) -> tuple[Monitor, timedelta | None]:
+        """Return the current monitor with what was recorded before a profile's first outcome; call it once.
+
+        The profile's first listing has to be noted first. The monitor is computed once more if another monitor is
+        current then. The time is how long ago the last run ended, if nothing has changed since and that is worth a
+        word.
+        """
+        await self._is_listed[profile].wait()
+        began, first = self._began[profile], self._first.pop(profile)
+
+        def read() -> tuple[EarlierRuns, Sequence[Event]]:
+            runs = EarlierRuns.read(self._pasts[profile], profile, _LOADED, began)
+            return runs, () if runs.last is None else changes_between_runs(runs.last, first)
+
+        runs, changes = await asyncio.to_thread(read)
+        while True:
+            monitor = current()
+            seeded = await asyncio.to_thread(runs.seeded, monitor, changes)
+            if current() is monitor:
+                return seeded, None if changes else runs.unchanged_for(first)
 
     def forget(self) -> None:
         """Give up what was read, which may be large."""
@@ -189,9 +222,9 @@ class PastReader:
     async def _read_ahead(self, wanted: Mapping[SafeText, Sequence[RecordedPoll]], most: int) -> None:
         def read() -> list[tuple[tuple[SafeText, int], Moment]]:
             return [
-                ((profile, poll.number), moment)
+                ((profile, poll.number), self._pasts[profile].moment(poll))
                 for profile, polls in wanted.items()
-                for poll, moment in zip(polls, self._pasts[profile].moments(polls), strict=True)
+                for poll in polls
             ]
 
         try:
@@ -215,16 +248,17 @@ class PastReader:
         return self._events
 
     def _read_events(self, since: WallMs, until: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
-        log, watched, eventful = EventLog(), {}, list[EventfulPoll]()
+        log, watched = EventLog(), {}
+        eventful: list[tuple[PollRef, Sequence[Event]]] = []
         for profile, past in self._pasts.items():
             steps = list(past.steps(since, until))
-            found = [event for step in steps for event in step.events]
+            found = events_of(steps)
             log = log.with_past(found)
             polls = [step.poll for step in steps if step.poll is not None]
             watched[profile] = WatchedTime.recorded(polls, found, clocks[profile])
             brought = _brought(_since_last_poll(past, since), steps)
-            eventful += [EventfulPoll(PollRef(profile, poll), events) for poll, events in brought]
-        eventful.sort(key=lambda each: self.order(each.poll_ref))
+            eventful += [(PollRef(profile, poll), events) for poll, events in brought]
+        eventful.sort(key=lambda each: self.order(each[0]))
         step_of = {id(event): step for step, events in eventful for event in events}
         return Events(since, until, log, watched, eventful, step_of)
 
@@ -251,65 +285,3 @@ def _since_last_poll(past: Past, until: WallMs) -> Sequence[Event]:
             since = polls[-1].at
             break
     return [event for step in past.steps(since, before) if step.poll is None for event in step.events]
-
-
-_LOADED: Final = timedelta(hours=24)
-"""What the event log and the availability cover at the start."""
-
-
-class LoadedPast(NamedTuple):
-    """What earlier runs recorded of a profile, and what changed until the first listing of this one."""
-
-    runs: EarlierRuns
-    changes: Sequence[Event]
-    unchanged_for: timedelta | None
-    """How long ago the last run ended, if nothing has changed since and that is worth a word."""
-
-    @classmethod
-    def read(cls, past: Past, profile: SafeText, began: WallMs, first: Moment) -> LoadedPast:
-        """Read it.
-
-        Raises:
-            HistoryError: if it cannot be read.
-        """
-        runs = EarlierRuns.read(past, profile, _LOADED, began)
-        changes = () if runs.last is None else changes_between_runs(runs.last, first)
-        return cls(runs, changes, None if changes else runs.unchanged_for(first))
-
-    async def seed(self, current: Callable[[], Monitor]) -> Monitor:
-        """Return the current monitor with this past; it is computed once more if another one is current then."""
-        while True:
-            monitor = current()
-            seeded = await asyncio.to_thread(self.runs.seeded, monitor, self.changes)
-            if current() is monitor:
-                return seeded
-
-
-class PastLoading:
-    """Waits for the first listing of each profile, and loads what was recorded before its first outcome."""
-
-    def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
-        self._pasts = pasts
-        self._began: dict[SafeText, WallMs] = {}
-        self._first: dict[SafeText, Moment] = {}
-        self._is_listed = {profile: asyncio.Event() for profile in pasts}
-
-    def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        """Note an outcome of a profile, and the monitor after it."""
-        if profile not in self._pasts or (is_listed := self._is_listed[profile]).is_set():
-            return
-        self._began.setdefault(profile, now.wall)
-        profile_state = monitor.fleet.by_profile[profile]
-        if profile_state.listed is not None:
-            self._first[profile] = Moment(now, profile_state, monitor.own_acks(profile))
-            is_listed.set()
-
-    async def load(self, profile: SafeText) -> LoadedPast:
-        """Return the past of a profile that can be read; call it once.
-
-        Raises:
-            HistoryError: if it cannot be read after all.
-        """
-        await self._is_listed[profile].wait()
-        began, first = self._began[profile], self._first.pop(profile)
-        return await asyncio.to_thread(LoadedPast.read, self._pasts[profile], profile, began, first)

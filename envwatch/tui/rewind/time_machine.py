@@ -16,8 +16,8 @@ from envwatch.model.text import EMPTY, SafeText
 from envwatch.model.times import zone_of
 from envwatch.past.history import HistoryError, Moment
 from envwatch.past.rewound import LogEnds, rewound
-from envwatch.tui.rewind.destinations import Destinations, Present
-from envwatch.tui.rewind.past_reader import DAY_MS, PastLoading, PastReader
+from envwatch.tui.rewind.destinations import Destinations
+from envwatch.tui.rewind.past_reader import DAY_MS, PastReader
 from envwatch.tui.screens.time_actions import AtTime, EventSteps, Live, Reached, Steps
 from envwatch.tui.state import Playing, Rewound
 from envwatch.views import status_text
@@ -99,9 +99,8 @@ class TimeMachine:
     def __init__(self, inputs: Inputs, screen: Screen, began_at: WallMs, live: MonitorState) -> None:
         self._screen = screen
         self._has_past = bool(inputs.pasts)
-        self._reader = PastReader(inputs.pasts)
-        self.past_loading = PastLoading(inputs.pasts)
-        self._destinations = Destinations(self._reader, has_several=len(inputs.pasts) > 1)
+        self.reader = PastReader(inputs.pasts)
+        self._has_several = len(inputs.pasts) > 1
         self._began_at = began_at
         self._log_ends = LogEnds()
         self._newest_at = self._began_at
@@ -126,10 +125,9 @@ class TimeMachine:
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
         """Note that an outcome of a profile was taken, and the monitor after it."""
         self._newest_at = now.wall
-        self.past_loading.note(profile, monitor, now)
         if self._has_past:
             self._log_ends.note(now.wall, monitor.event_log)
-            self._reader.note(profile, Moment(now, monitor.fleet.by_profile[profile], monitor.own_acks(profile)))
+            self.reader.note(profile, monitor, now)
 
     # What the screen shows.
 
@@ -207,7 +205,7 @@ class TimeMachine:
         self._returns += 1
         self._goals.clear()
         self._rewound = self._day = None
-        self._reader.forget()
+        self.reader.forget()
         self._screen.republish()
 
     def _answer(self, text: str) -> None:
@@ -254,7 +252,7 @@ class TimeMachine:
         while self._goals:
             goal = self._goals.popleft()
             is_played = is_played and isinstance(goal, Reached)
-            place, text, rows = await self._destinations.find(goal, place, self._present)
+            place, text, rows = await self._destinations.find(goal, place)
         if returns != self._returns:
             return
         if place is None:
@@ -263,7 +261,7 @@ class TimeMachine:
             return
         if is_played and not text and self._rewound is not None and place.poll_ref == self._rewound.place.poll_ref:
             return
-        moments = await self._reader.moments(*place)
+        moments = await self.reader.moments(*place)
         base = await self._base(place, moments)
         if returns == self._returns:
             if text:
@@ -287,10 +285,12 @@ class TimeMachine:
         return self._newest_at if self._replay is None else self._replay.end
 
     @property
-    def _present(self) -> Present:
+    def _destinations(self) -> Destinations:
         rewound = self._rewound
         fleet = self._live.monitor.fleet if rewound is None else rewound.monitor.fleet
-        return Present(
+        return Destinations(
+            reader=self.reader,
+            has_several=self._has_several,
             newest_at=self._end,
             is_replay=self._replay is not None,
             clocks={profile_state.profile: profile_state.clock for profile_state in fleet},
@@ -306,7 +306,7 @@ class TimeMachine:
             return replace(monitor, event_log=self._log_ends.log_at(place.wall, monitor.event_log))
         clocks = {profile_state.profile: profile_state.clock for profile_state in monitor.fleet}
         clocks |= {profile: moment.profile_state.clock for profile, moment in moments.items()}
-        events = await self._reader.events(place.wall, self._end, clocks)
+        events = await self.reader.events(place.wall, self._end, clocks)
         log = events.log_at(place.timeline.known_at(place.position))
         return replace(monitor, event_log=log, watched=events.watched)
 
@@ -318,7 +318,7 @@ class TimeMachine:
         self._rewound = _Rewound(place, moments, monitor, block_of(monitor, now), names)
         self._screen.republish()
         if not self._goals:
-            self._reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)
+            self.reader.read_ahead(*place, 1 if before is not None and before.place.wall < place.wall else -1)
         if not self._is_day_read and not self._has_day_of(self._rewound):
             self._is_day_read = True
             self._screen.run_worker(self._read_day())
@@ -331,7 +331,7 @@ class TimeMachine:
         """Read what the line of events shows, beside the keys, until the line belongs to the moment on the screen."""
         try:
             while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
-                events = await self._reader.events(rewound.place.wall, self._end, rewound.clocks)
+                events = await self.reader.events(rewound.place.wall, self._end, rewound.clocks)
                 at = rewound.server_time
                 newest = rewound.clocks[rewound.place.poll_ref.profile].server_time(events.until)
                 # This machine's clock may have been set back since that moment.
@@ -353,7 +353,7 @@ class TimeMachine:
         if self._replay is None:
             return
         try:
-            ends = await self._reader.ends()
+            ends = await self.reader.ends()
         except HistoryError as error:
             self._answer(f"cannot read the recording: {error}")
             return

@@ -15,17 +15,15 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from envwatch.tui.screens.row_actions import RowActions
-from envwatch.tui.screens.row_commands import RowCommands
 from envwatch.tui.screens.table_actions import TableActions
 from envwatch.tui.screens.time_actions import TIME_LABELS, TimeActions, is_other_time, more_labels, time_label
-from envwatch.tui.widgets.day_bar import DayBar
 from envwatch.tui.widgets.detail_pane import DetailPane
 from envwatch.tui.widgets.environment_table import EnvironmentTable
 from envwatch.tui.widgets.filter_bar import FilterBar
 from envwatch.tui.widgets.footer import KeyFooter, without_key
 from envwatch.tui.widgets.news_bar import MESSAGE_S, NewsBar
-from envwatch.tui.widgets.problem_block import BlockContent, NewestLoss, ProblemBlock
-from envwatch.tui.widgets.status_bar import StatusBar
+from envwatch.tui.widgets.problem_block import NewestLoss, ProblemBlock
+from envwatch.tui.widgets.status_bar import DayBar, StatusBar
 from envwatch.views.table.block_text import nothing_open_text
 from envwatch.views.table.table_view import Preset, View, place_of
 
@@ -55,8 +53,6 @@ _LINES_FOR_RULE, _LINES_FOR_THIRD = 10, 16
 _TALL = 40
 """Lines of a screen from which some show recent events whatever the table needs."""
 
-_PRESETS = dict(zip("123456", Preset, strict=True))
-
 _SHORT_LABELS: Final[Mapping[str, str]] = {
     "acknowledge": "Ack",
     "copy_menu": "Copy",
@@ -64,10 +60,16 @@ _SHORT_LABELS: Final[Mapping[str, str]] = {
 }
 """Labels in the footer that are shorter than in the help, by action."""
 
+_FOOTER_ORDER: Final = (
+    *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
+    *("command_palette", "help", "close"),
+)
+"""Actions in the order of the footer, after the keys of the past."""
+
 _QUIT_AGAIN: Final = "one more click quits; the key q quits at once"
 
 
-class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
+class Dashboard(TableActions, RowActions, TimeActions):
     """The live view of the fleet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -81,15 +83,10 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         without_key("detail", "Detail pane on or off", "row.pane"),
         *(
             Binding(key, f"preset('{preset}')", f"Show {preset}", show=False, id=f"find.{preset}")
-            for key, preset in _PRESETS.items()
+            for key, preset in zip("123456", Preset, strict=True)
         ),
         Binding("0", "reset", "Reset all of the view but its columns", show=False, id="find.reset"),
     ]
-
-    FOOTER_ORDER = (
-        *("filter", "open", "problem(1)", "events", "acknowledge", "copy_menu"),
-        *("command_palette", "help", "close"),
-    )
 
     wants_detail: reactive[bool | None] = reactive(None, init=False)
     """Whether the user wants the detail pane; None if its place decides."""
@@ -116,6 +113,8 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         yield NewsBar().data_bind(cls.state, cls.options)
         yield FilterBar().data_bind(cls.state)
         yield KeyFooter(
+            label_of=self._label_of,
+            order=_FOOTER_ORDER,
             more_labels=lambda: more_labels(self.state.rewound, has_line=self.table.line is not None),
             takes_click=self.takes_click,
         )
@@ -165,9 +164,6 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             self._label_keys()
             self.query_one(KeyFooter).refresh()
 
-    def watch_wants_detail(self) -> None:
-        self._lay_out()
-
     def on_descendant_focus(self) -> None:
         """Relabel the keys that do something else in the pane; the focus changes some time after it was asked for."""
         self._label_keys()
@@ -183,20 +179,17 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         else:
             event.prevent_default().stop()
 
-    @on(EnvironmentTable.CursorMoved)
-    def _show_selected(self) -> None:
+    @on(EnvironmentTable.Changed)
+    def _show_changes(self, message: EnvironmentTable.Changed) -> None:
+        """Show the line under the cursor; count what the view shows."""
         table = self.table
+        if message.has_other_rows:
+            self.query_one(StatusBar).visible_rows = table.row_cursor.matches
+            self._share_lines()
         self._detail.line = table.cursor or table.line
         if table.line is None and self._covers_table:
             self.wants_detail = False  # the table says why it is empty
         self._show_block()
-        self._label_keys()
-
-    @on(EnvironmentTable.RowsChanged)
-    def _count_rows(self) -> None:
-        """Count what the view shows."""
-        self.query_one(StatusBar).visible_rows = self.table.matches
-        self._share_lines()
         self._label_keys()
 
     def watch_marked(self) -> None:
@@ -231,10 +224,9 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             needed = table.virtual_size.height if table.rows else _EMPTY_LINES
             room = table.size.height + self.query_one(NewsBar).size.height + self.query_one(ProblemBlock).size.height
             most = max(height // 3, room - needed - 2 if table.display else 0)  # without a rule and a line of news
-        cursor = table.line.key if table.line is not None and table.is_in_block else None
-        self.query_one(ProblemBlock).content = BlockContent(
-            table.visible_block(most), cursor, self.marked, has_rule=height >= _LINES_FOR_RULE
-        )
+        cursor = table.line.key if table.line is not None and table.row_cursor.is_in_block else None
+        block = self.query_one(ProblemBlock)
+        block.show(table.visible_block(most), cursor, self.marked, has_rule=height >= _LINES_FOR_RULE)
 
     def _share_lines(self) -> None:
         """Give the block and recent events the lines that the table leaves empty, and some of a tall screen."""
@@ -261,13 +253,15 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         self.call_after_refresh(self._share_lines)
         self._update_keys()
 
+    watch_wants_detail = _lay_out
+
     # Which keys there are.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide keys that would do nothing now."""
         return not self._filter_bar.display if action == "filter" else super().check_action(action, parameters)
 
-    def label_of(self, binding: Binding) -> str | None:
+    def _label_of(self, binding: Binding) -> str | None:
         """Return what a key of the footer does now; None hides it."""
         if binding.action in TIME_LABELS:
             return time_label(binding.action, self.state.rewound)
@@ -321,7 +315,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
         elif (header := self.table.header) is not None:
             self.toggle(header)
         elif self._can_open():
-            self.table.pin_cursor()
+            self.table.row_cursor.pin()
             was_visible, self.wants_detail = self._shows_detail, True
             if was_visible:
                 self._detail.focus()
@@ -338,7 +332,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
             return
         self.table.go_to_member()
         if self.selected() is not None:
-            self.table.pin_cursor()
+            self.table.row_cursor.pin()
             self._wanted_before, self.wants_detail = self.wants_detail, True
             self._detail.explains = True
             self._update_keys()
@@ -415,7 +409,7 @@ class Dashboard(TableActions, RowActions, RowCommands, TimeActions):
     def _close_filter(self, message: FilterBar.Closed) -> None:
         self._filter_bar.display = False
         self.view = replace(self.view, query=message.query)
-        self.table.settle_cursor()
+        self.table.row_cursor.settle()
         (self.table if self.table.display else self._detail).focus()
         self.refresh_bindings()
 

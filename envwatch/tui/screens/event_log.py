@@ -172,14 +172,12 @@ class EventLogScreen(ModalScreen[EnvironmentKey | None]):
     def _filter_bar(self) -> FilterBar:
         return self.query_one(FilterBar)
 
-    @on(EventList.LinesChanged)
-    def _count(self) -> None:
+    @on(EventList.Highlighted)
+    def _show_whole(self, message: EventList.Highlighted) -> None:
+        """Show the cursor's event, and how many events there are."""
         title, events = self.query_one(LogTitle), self._events
         title.counts = (events.matches, len(self.state.monitor.event_log))
         title.filter_text = str(events.filter_query)
-
-    @on(EventList.Highlighted)
-    def _show_whole(self, message: EventList.Highlighted) -> None:
         self.query_one(WholeEvent).event = message.event
 
     def on_key(self, event: Key) -> None:

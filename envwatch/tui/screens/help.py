@@ -15,10 +15,10 @@ from envwatch.model.limits import Limits
 from envwatch.model.text import composed, shortened, wrapped
 from envwatch.model.times import long_age
 from envwatch.query.completion import HELP as FILTER_EXAMPLES
-from envwatch.tui.glyphs import UNICODE, Glyphs
+from envwatch.tui.state import UNICODE, Glyphs
 from envwatch.tui.terminal.textual_internals import bindings_of, own_bindings
+from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import KeyFooter, has_key
-from envwatch.tui.widgets.pager import Pager
 from envwatch.tui.widgets.problem_block import PresentLines
 from envwatch.views.pane.legend import TAGS_LAST, LegendEntry, day_entries, hour_entries, state_entries, tag_entries
 

@@ -1,8 +1,8 @@
-"""A list to choose one thing from, over the dashboard."""
+"""Lists over the dashboard: menus to choose one thing from, and the columns to choose and to order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 
 from envwatch.tui.widgets.footer import HELP, KeyFooter
 from envwatch.tui.widgets.problem_block import PresentLines
+from envwatch.views.table.columns import COLUMNS, FIXED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,9 +32,6 @@ class Choice(NamedTuple):
     """A short explanation."""
 
 
-_Result = TypeVar("_Result")
-
-
 class PickList(OptionList):
     """Textual's list with the cursor keys of the other screens."""
 
@@ -47,8 +45,15 @@ class _ChoiceList(PickList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Choose", key_display="⏎", id="menu.choose")]
 
 
-class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
-    """A list of one or more choices over the dashboard; `current` is the id of the one that is in force."""
+class Menu(ModalScreen["str | None"]):
+    """A list of one or more choices over the dashboard; returns the id of the choice, or None.
+
+    Args:
+        title: the line above the choices.
+        choices: the choices, at least one.
+        current: the id of the choice that is in force.
+        preview: called with the id of each choice on the way.
+    """
 
     LIST: ClassVar[type[OptionList]] = _ChoiceList
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,11 +61,18 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
         HELP,
     ]
 
-    def __init__(self, title: str, choices: Sequence[Choice], current: str | None = None) -> None:
+    def __init__(
+        self,
+        title: str,
+        choices: Sequence[Choice],
+        current: str | None = None,
+        preview: Callable[[str], None] = lambda _: None,
+    ) -> None:
         super().__init__()
         self._title_text = title
         self._choices = choices
         self._current = current
+        self._preview = preview
 
     def compose(self) -> ComposeResult:
         yield PresentLines()
@@ -95,19 +107,10 @@ class _MenuScreen(ModalScreen["_Result | None"], Generic[_Result]):
             exact = (place for place in found if self._choices[place].title.startswith(letter))
             options.highlighted = next(exact, found[0])
 
-
-class Menu(_MenuScreen[str]):
-    """A menu; returns the id of the choice, or None. `preview` is called with the id of each choice on the way."""
-
-    def __init__(
-        self,
-        title: str,
-        choices: Sequence[Choice],
-        current: str | None = None,
-        preview: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        super().__init__(title, choices, current)
-        self._preview = preview
+    @property
+    def _highlighted(self) -> str:
+        """The id of the choice under the cursor."""
+        return self._choices[self.query_one(OptionList).highlighted or 0].id
 
     @on(OptionList.OptionHighlighted)
     def _show_choice(self, message: OptionList.OptionHighlighted) -> None:
@@ -118,19 +121,18 @@ class Menu(_MenuScreen[str]):
         self.dismiss(message.option_id)
 
 
-class SortMenu(_MenuScreen[tuple[str, bool]]):
-    """A menu of columns; returns the choice's id, and whether it is the one in force, chosen again by its key."""
+class SortMenu(Menu):
+    """A menu of columns."""
+
+    is_again = False
+    """Whether the user chose the column in force again, by the key of the menu."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "again", "Sort; again: invert", id="menu.sort")]
 
-    @on(OptionList.OptionSelected)
-    def _choose(self, message: OptionList.OptionSelected) -> None:
-        self.dismiss((message.option_id or "", False))
-
     def action_again(self) -> None:
         """Sort by the choice under the cursor; invert the order if it is in force."""
-        id_ = self._choices[self.query_one(OptionList).highlighted or 0].id
-        self.dismiss((id_, id_ == self._current))
+        self.is_again = self._highlighted == self._current
+        self.dismiss(self._highlighted)
 
 
 class _CopyList(OptionList):
@@ -139,28 +141,19 @@ class _CopyList(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Copy", key_display="⏎", id="copy.choose")]
 
 
-class CopyMenu(_MenuScreen[tuple[str, bool]]):
-    """A menu of texts, each with a letter that copies it at once; the ids of the choices are these letters.
-
-    Returns the letter, and whether the text is to be shown instead of copied.
-    """
+class CopyMenu(Menu):
+    """A menu of texts, each with a letter that copies it at once; the ids of the choices are these letters."""
 
     LIST = _CopyList
+    is_plain = False
+    """Whether the user wants to see the text instead of copying it."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "show", "Show as plain text", key_display="space", id="copy.show"),
     ]
 
-    @on(OptionList.OptionSelected)
-    def action_choose(self) -> None:
-        self._choose(is_plain=False)
-
     def action_show(self) -> None:
-        self._choose(is_plain=True)
-
-    def _choose(self, *, is_plain: bool) -> None:
-        place = self.query_one(OptionList).highlighted
-        if place is not None:
-            self.dismiss((self._choices[place].id, is_plain))
+        self.is_plain = True
+        self.dismiss(self._highlighted)
 
     def on_key(self, event: Key) -> None:
         """Copy what a letter stands for; say so if it stands for nothing here."""
@@ -169,6 +162,70 @@ class CopyMenu(_MenuScreen[tuple[str, bool]]):
             return
         event.stop()
         if any(choice.id == letter for choice in self._choices):
-            self.dismiss((letter, False))
+            self.dismiss(letter)
         else:
             self.query_one("#menu-title", Static).update(f"{self._title_text}: {letter} has nothing to copy here")
+
+
+class ColumnPicker(ModalScreen["tuple[str, ...] | None"]):
+    """A list to choose from and to order; returns column ids, empty for those that fit, None if cancelled."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space,x", "mark", "Show or hide", key_display="space", id="columns.mark"),
+        Binding("J,shift+down", "shift(1)", "Down", key_display="J", id="columns.lower"),
+        Binding("K,shift+up", "shift(-1)", "Up", key_display="K", id="columns.higher"),
+        Binding("enter", "keep", "Keep", key_display="⏎", priority=True, id="columns.keep"),
+        Binding("0", "forget", "Those that fit", id="columns.reset"),
+        Binding("escape,q,C", "dismiss", "Cancel", key_display="esc", id="columns.cancel"),
+        HELP,
+    ]
+
+    def __init__(self, visible: Sequence[str], *, has_profiles: bool) -> None:
+        super().__init__()
+        ids = [id_ for id_ in COLUMNS if id_ not in FIXED and (has_profiles or id_ != "profile")]
+        chosen = [id_ for id_ in visible if id_ in ids]
+        self._chosen = set(chosen)
+        self._order = chosen + [id_ for id_ in ids if id_ not in self._chosen]
+
+    def compose(self) -> ComposeResult:
+        yield PresentLines()
+        with Vertical(id="menu"):
+            yield Static("Columns after NAME", id="menu-title", markup=False)
+            yield PickList(markup=False, compact=True)
+        yield KeyFooter()
+
+    def on_mount(self) -> None:
+        self._update_list(0)
+
+    def _update_list(self, highlighted: int) -> None:
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options(Option(self._line(id_), id=id_) for id_ in self._order)
+        options.highlighted = highlighted
+
+    def _line(self, id_: str) -> Content:
+        column = COLUMNS[id_]
+        mark = "[x]" if id_ in self._chosen else "[ ]"
+        return Content.assemble(f"{mark} {column.title:<12}", (column.about, "$faint"))
+
+    @property
+    def _place(self) -> int:
+        return self.query_one(OptionList).highlighted or 0
+
+    @on(OptionList.OptionSelected)
+    def action_mark(self) -> None:
+        self._chosen ^= {self._order[self._place]}
+        self._update_list(self._place)
+
+    def action_shift(self, step: int) -> None:
+        place = self._place
+        target = min(max(place + step, 0), len(self._order) - 1)
+        self._order.insert(target, self._order.pop(place))
+        self._update_list(target)
+
+    def action_keep(self) -> None:
+        chosen = tuple(id_ for id_ in self._order if id_ in self._chosen)
+        self.dismiss(("state", "name", *chosen))
+
+    def action_forget(self) -> None:
+        self.dismiss(())

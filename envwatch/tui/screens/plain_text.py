@@ -1,21 +1,46 @@
-"""A plain text to select with the terminal's own mouse selection, for terminals that ignore OSC 52."""
+"""Texts over the dashboard, to select with the terminal's own mouse selection: for terminals that ignore OSC 52.
+
+One of them is the handover report on the last hours, which is read from the history, and which a key writes to a file.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from envwatch.model.clock import WallMs
+from envwatch.model.text import SafeText, clean
+from envwatch.model.times import MS
+from envwatch.past.history import HistoryError
+from envwatch.tui.screens.menu import Choice, Menu
+from envwatch.tui.screens.table_actions import TableActions
+from envwatch.tui.widgets.detail_pane import Pager
 from envwatch.tui.widgets.footer import HELP, KeyFooter
-from envwatch.tui.widgets.pager import Pager
 from envwatch.tui.widgets.problem_block import PresentLines
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+    from pathlib import Path
+
     from textual.app import ComposeResult
 
+    from envwatch.tui.arguments import Inputs
+    from envwatch.tui.state import MonitorState
     from envwatch.tui.terminal.app import TerminalApp
+
+
+NO_HISTORY: Final = "a report needs the history, which is off (history = false): e has the events since the start"
+_NO_REPORT: Final = "esc goes back; e has the events since the start. `envwatch doctor` looks at the history."
+_READING: Final = "reading the history"
+_HOURS: Final = (1, 4, 8, 12, 24)
+_SHIFT: Final = 8
+"""The hours under the cursor of the menu: the default of `envwatch report`."""
 
 
 class PlainText(ModalScreen[None]):
@@ -41,3 +66,112 @@ class PlainText(ModalScreen[None]):
 
     def on_unmount(self) -> None:
         cast("TerminalApp", self.app).lend_mouse(is_lent=False)
+
+
+def hours_menu() -> Menu:
+    """Return the menu that asks for the hours of the report; its choices are numbers."""
+    return Menu("Handover report of the last", [Choice(str(hours), f"{hours} h") for hours in _HOURS], str(_SHIFT))
+
+
+def read_report(inputs: Inputs, state: MonitorState, hours: int, zone: tzinfo | None) -> tuple[str, str]:
+    """Return the report on the hours before the moment on the screen, and the profiles without a report, with reasons.
+
+    Both are Markdown, and either may be empty. A disk is read, so call this function in a thread.
+
+    Args:
+        inputs: has the histories, by profile.
+        state: what the screen shows. A recorded moment has its own acknowledgements.
+        hours: how many hours the report covers.
+        zone: the zone of the times; None for the local one.
+    """
+    from envwatch.views.report.chat import code, code_text
+    from envwatch.views.report.markdown import markdown_of
+    from envwatch.views.report.profile_report import recorded_in, report_of
+    from envwatch.views.report.values import Report
+
+    replay, until = inputs.replay, state.now.wall
+    since = WallMs(until - timedelta(hours=hours) / MS)
+    acks = state.monitor.acks if state.rewound is None else None
+    reports, lacking = [], dict[SafeText, str]()
+    for profile_state in state.monitor.fleet:
+        if replay is None:
+            profile, host = profile_state.profile_name, inputs.targets[profile_state.profile].host
+        else:
+            profile, host = clean(replay.profile), replay.host
+        past = inputs.pasts.get(profile_state.profile)
+        if past is None:
+            lacking[profile] = "no history is kept of it (history = false)"
+            continue
+        try:
+            recorded = recorded_in(
+                past, since, until, profile=profile, host=clean(host), acks=acks, server=profile_state.server
+            )
+        except HistoryError as error:
+            lacking[profile] = f"its history cannot be read: {code_text(clean(str(error)))}"
+            continue
+        if recorded is None:
+            lacking[profile] = "nothing was recorded of it in that time"
+        else:
+            reports.append(report_of(recorded))
+    why = "".join(f"- {code(profile)}: {reason}\n" for profile, reason in lacking.items())
+    if not reports:
+        return "", why
+    report = Report(since=since, until=until, made_at=state.present.wall, filter=None, profiles=reports)
+    return markdown_of(report, zone), why and f"\n## Not in this report\n{why}"
+
+
+class HandoverScreen(PlainText):
+    """The text of the report; a key writes it to a file.
+
+    Args:
+        hours: how many hours the report covers.
+        read: returns the report and what is not in the report, see `read_report`; called in a thread.
+        export: writes a file with a suffix and returns its path.
+        is_ascii: whether the terminal shows nothing but ASCII.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("w", "write", "Write to a file", id="handover.write")]
+
+    def __init__(
+        self, hours: str, read: Callable[[], tuple[str, str]], export: Callable[[bytes, str], Path], *, is_ascii: bool
+    ) -> None:
+        super().__init__("")
+        self._name = f"report on the last {hours} h"
+        self._read_report = read
+        self._export = export
+        self._is_ascii = is_ascii
+        self._markdown = ""
+        """The report; empty until the history is read."""
+        self._lack = f"still {_READING}"
+        """Why there is nothing to write."""
+
+    def compose(self) -> ComposeResult:
+        with Pager(id="plain"):
+            yield Static(id="handover", markup=False)
+        yield Static(id="handover-answer", markup=False)
+        yield KeyFooter()
+
+    def on_mount(self) -> None:
+        self.run_worker(self._read())
+
+    def _answer(self, text: str) -> None:
+        answer = self.query_one("#handover-answer", Static)
+        answer.update(text)
+        answer.display = bool(text)
+
+    async def _read(self) -> None:
+        self._answer(f"{_READING} for the {self._name}")
+        report, why = await asyncio.to_thread(self._read_report)
+        self._markdown, self._lack = (report and report + why), "there is no report"
+        text = self._markdown or f"There is no {self._name}:\n{why}\n{_NO_REPORT}"
+        self._answer("")
+        text = text.encode("ascii", "backslashreplace").decode() if self._is_ascii else text
+        self.query_one("#handover", Static).update(text)
+
+    def action_write(self) -> None:
+        """Write the report with exact names, also on a terminal that shows only ASCII."""
+        if data := self._markdown.encode():
+            export = TableActions.ExportRequested(lambda: data, ".md", f"the {self._name}")
+            self.run_worker(export.write(self._export, self._answer))
+        else:
+            self._answer(f"nothing to write: {self._lack}")

@@ -1,14 +1,16 @@
-"""The keys that act on rows: copy, export, acknowledge, silence."""
+"""The keys that act on rows: mark, copy, acknowledge, silence, and the user's own commands.
+
+The dashboard leaves the terminal to a command, and comes back.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import re
+import os
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
+from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
@@ -16,21 +18,21 @@ from envwatch.fleet.alerting.acknowledgements import LONGEST_NOTE, Ack, ack_of, 
 from envwatch.model.text import EMPTY, SafeText, clean, counted, shortened
 from envwatch.model.times import long_age, zone_of
 from envwatch.tui.screens.table_screen import TableScreen
-from envwatch.tui.terminal.escape_codes import LONGEST
+from envwatch.tui.terminal.app import LONGEST_COPY
+from envwatch.tui.terminal.textual_internals import add_binding
+from envwatch.views.output.command_context import NO_COMMANDS, child_environment, ending_text, row_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from envwatch.fleet.alerting.acknowledgements import Acks, ServerKey
     from envwatch.fleet.monitor import Monitor
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import WallMs
-    from envwatch.tui.screens.prompt import PromptResult
+    from envwatch.tui.arguments import SilenceControl
     from envwatch.tui.screens.table_screen import Target
-    from envwatch.tui.silence_control import SilenceControl
-    from envwatch.tui.state import MonitorState
-    from envwatch.views.output.environment_list import EnvironmentList
+    from envwatch.tui.terminal.app import TerminalApp
+    from envwatch.views.output.command_context import CommandSettings, RowCommand
     from envwatch.views.pane.details import Copy
 
 
@@ -47,21 +49,20 @@ _LASTS: Final[Mapping[str, timedelta]] = {
 
 _END: Final = "end"
 
-_FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
-"""In an SVG: would make every viewer fetch fonts from a third party's host."""
-
 
 class RowActions(TableScreen):
-    """The keys that copy, export, acknowledge and silence."""
+    """The keys that mark, copy, acknowledge and silence rows, and run the user's own commands."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "acknowledge", "Acknowledge a problem, or change that", id="row.acknowledge"),
         Binding("c", "copy_name", "Copy the name", show=False, id="row.copy_name"),
         Binding("y", "copy_menu", "Copy …", id="row.copy"),
-        Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
         Binding("M", "silence", "Silence for a time, or end that", show=False, id="row.silence"),
         Binding("space", "mark_row", "Mark for the keys that act on rows, or unmark", show=False, id="row.mark"),
     ]
+
+    _settings: CommandSettings = NO_COMMANDS
+    _is_running: bool = False
 
     @dataclass
     class Acknowledged(Message):
@@ -90,26 +91,6 @@ class RowActions(TableScreen):
         def change(self, control: SilenceControl, monitor: Monitor, _: WallMs) -> tuple[Monitor, str]:
             """Return the monitor without the silences, and a line for the user."""
             return control.end(monitor, self.ids)
-
-    @dataclass
-    class ExportRequested(Message):
-        """The user wants a file of what is shown."""
-
-        make: Callable[[], bytes]
-        """Returns the file's content; slow for a large fleet, safe in any thread."""
-        suffix: str
-        what: str
-        """What is exported, for the news bar."""
-
-        async def write(self, export: Callable[[bytes, str], Path], answer: Callable[[str], None]) -> None:
-            """Write the file in a thread, and say what becomes of it."""
-            answer(f"exporting {self.what}")
-            try:
-                path = await asyncio.to_thread(lambda: export(self.make(), self.suffix))
-            except OSError as error:
-                answer(f"cannot export here: {error.strerror}; start envwatch in a folder where you may write")
-            else:
-                answer(f"exported to {path.name}: {self.what}")
 
     # Mark.
 
@@ -150,7 +131,7 @@ class RowActions(TableScreen):
         from envwatch.views.pane.details import COPY_LETTERS, Copy, copies
         from envwatch.views.report.chat import incident_sentence
 
-        state, environments = self.state, self._environment_list(target.environments, self.state)
+        state, environments = self.state, self.environment_list(target.environments, self.state)
         sentence = incident_sentence(
             target.environments,
             state.monitor,
@@ -173,11 +154,10 @@ class RowActions(TableScreen):
         added = (Copy("a sentence for a chat", sentence), as_json)
         texts = dict([*own, *((COPY_LETTERS[each.label], each) for each in added)])
 
-        def copy(choice: tuple[str, bool] | None) -> None:
-            if choice is None:
+        def copy(letter: str | None) -> None:
+            if letter is None:
                 return
-            letter, is_plain = choice
-            if is_plain:
+            if menu.is_plain:
                 from envwatch.tui.screens.plain_text import PlainText
 
                 self.app.push_screen(PlainText(self._legible(texts[letter].text)))
@@ -188,12 +168,8 @@ class RowActions(TableScreen):
             Choice(letter, f"{letter}  {text.label}", shortened(clean(self._legible(text.gist)), _PREVIEW))
             for letter, text in texts.items()
         ]
-        self.app.push_screen(CopyMenu(f"Copy from {target.name}", choices), copy)
-
-    def _environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
-        from envwatch.views.output.environment_list import environment_list_of_rows
-
-        return environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
+        menu = CopyMenu(f"Copy from {target.name}", choices)
+        self.app.push_screen(menu, copy)
 
     def _legible(self, text: str) -> str:
         r"""Return a text to be read letter by letter: in ASCII where needed, as `\u6771`."""
@@ -201,41 +177,13 @@ class RowActions(TableScreen):
 
     def _copy(self, copy: Copy) -> None:
         self.app.copy_to_clipboard(copy.text)
-        cut = f" (the first {LONGEST:,} bytes)" if len(copy.text.encode()) > LONGEST else ""
+        cut = f" (the first {LONGEST_COPY:,} bytes)" if len(copy.text.encode()) > LONGEST_COPY else ""
         self.show_message(f"sent to the clipboard{cut}{self.as_of}: {copy.gist}")
-
-    # Export.
-
-    def action_export(self) -> None:
-        from envwatch.tui.screens.menu import Choice, Menu
-        from envwatch.views.output.formats import csv_of, json_of
-
-        rows, state = self.table.matching, self.state
-        what = f"{counted(len(rows), 'environment')}{self.as_of}"
-        choices = [
-            Choice("json", "JSON", f"{what} with every field"),
-            Choice("csv", "CSV", f"{what} for a spreadsheet"),
-            Choice("svg", "SVG", "a picture of the screen"),
-        ]
-
-        def export(suffix: str | None) -> None:
-            if suffix == "svg":
-                self.call_after_refresh(self._export_picture)
-            elif suffix is not None:
-                environments = self._environment_list(rows, state)
-                pieces = json_of(environments) if suffix == "json" else csv_of(environments)
-                self.post_message(self.ExportRequested(partial(b"".join, pieces), f".{suffix}", what))
-
-        self.app.push_screen(Menu("Export what is shown", choices), export)
-
-    def _export_picture(self) -> None:
-        picture = _FONTS.sub("", self.app.export_screenshot(title="envwatch")).encode()
-        self.post_message(self.ExportRequested(lambda: picture, ".svg", f"a picture of the screen{self.as_of}"))
 
     # Acknowledge.
 
     def action_acknowledge(self) -> None:
-        self.table.pin_cursor()
+        self.table.row_cursor.pin()
         self.acknowledge(self.target)
 
     def acknowledge(self, target: Target) -> None:
@@ -264,10 +212,10 @@ class RowActions(TableScreen):
         from envwatch.tui.screens.prompt import Prompt
         from envwatch.views.report.chat import acknowledged_text
 
-        def acknowledge(answer: PromptResult | None) -> None:
+        def acknowledge(answer: str | None) -> None:
             if answer is None or (still := self.newest(problems)) is None:
                 return
-            fleet, now, note = self.state.monitor.fleet, self.state.now, note_of(answer.text)
+            fleet, now, note = self.state.monitor.fleet, self.state.now, note_of(answer)
             acks = {
                 (fleet.server_of(each.profile), each.environment.id): ack_of(
                     each, fleet.for_environment(each).clock.server_time(now.wall), note
@@ -289,7 +237,7 @@ class RowActions(TableScreen):
         notes = {ack.note for ack in self._acks_of(acknowledged.environments).values()}
         note = notes.pop() if len(notes) == 1 else EMPTY
 
-        def change(answer: PromptResult | None) -> None:
+        def change(answer: str | None) -> None:
             still = acknowledged.part([each for each in acknowledged.environments if self.state.monitor.is_acked(each)])
             acks = self._acks_of(still.environments)
             if answer is None:
@@ -297,10 +245,10 @@ class RowActions(TableScreen):
             if not acks:
                 self.show_message(f"recovered meanwhile: {acknowledged.name}")
                 return
-            if answer.withdraws:
+            if prompt.is_withdrawn:
                 self.post_message(self.Acknowledged(dict.fromkeys(acks)))
                 self.show_message(f"no longer acknowledged: {still.name}")
-            elif (new_note := note_of(answer.text)) == note:
+            elif (new_note := note_of(answer)) == note:
                 self.show_message(f"still acknowledged: {still.name}")
             else:
                 self.post_message(self.Acknowledged({key: replace(ack, note=new_note) for key, ack in acks.items()}))
@@ -309,7 +257,8 @@ class RowActions(TableScreen):
 
         hint = "another note for all of them; empty keeps what each has" if notes else "no note"
         question = f"{acknowledged.name}, acknowledged already: another note?"
-        self.app.push_screen(Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True), change)
+        prompt = Prompt(question, hint, LONGEST_NOTE, note, may_withdraw=True)
+        self.app.push_screen(prompt, change)
 
     def _acks_of(self, environments: Iterable[TrackedEnvironment]) -> Acks:
         return {key: ack for each in environments for key, ack in self.state.monitor.acks_by_key(each).items()}
@@ -317,7 +266,7 @@ class RowActions(TableScreen):
     # Silence.
 
     def action_silence(self) -> None:
-        self.table.pin_cursor()
+        self.table.row_cursor.pin()
         self.silence(self.target)
 
     def silence(self, target: Target) -> None:
@@ -352,14 +301,83 @@ class RowActions(TableScreen):
     def _ask_why(self, target: Target, lasts: timedelta) -> None:
         from envwatch.tui.screens.prompt import Prompt
 
-        def silence(answer: PromptResult | None) -> None:
+        def silence(answer: str | None) -> None:
             if answer is not None and (still := self.newest(target)) is not None:
                 keys = [row.key for row in still.environments]
-                self.post_message(self.Silenced(keys, lasts, note_of(answer.text)))
+                self.post_message(self.Silenced(keys, lasts, note_of(answer)))
                 self.unmark(target)
 
         question = f"Silence {target.name} for {long_age(lasts)}: why?"
         self.app.push_screen(Prompt(question, _NOTE_HINT, LONGEST_NOTE), silence)
+
+    # The user's own commands.
+
+    def bind_commands(self, settings: CommandSettings) -> None:
+        self._settings = settings
+        for name, command in settings.commands.items():
+            action = f"run_command('{name}')"
+            add_binding(self, Binding(command.key, action, command.description, show=False, id=command.id))
+
+    def action_run_command(self, name: str) -> None:
+        """Run a command on the environment under the cursor; ask before it runs on each of several."""
+        # Of a key that was typed twice before the terminal was left, the second has no effect.
+        if self._is_running or not self.does_act():
+            return
+        self.table.row_cursor.pin()
+        command, target = self._settings.commands[name], self.target
+        if not target.environments:
+            self.show_message(f"{name}: {target.name}")
+        elif len(target.environments) == 1:
+            self._start_command(command, target)
+        else:
+            from envwatch.tui.screens.menu import Choice, Menu
+
+            def start(choice: str | None) -> None:
+                if choice is not None and (still := self.newest(target)) is not None:
+                    self._start_command(command, still)
+
+            choices = [Choice("run", "run", "on one after the other, until a run fails")]
+            self.app.push_screen(Menu(f"{name} on {target.name}", choices), start)
+
+    def _start_command(self, command: RowCommand, target: Target) -> None:
+        self._is_running = True
+        self.app.run_worker(self._run_command(command, target))
+
+    async def _run_command(self, command: RowCommand, target: Target) -> None:
+        try:
+            self.show_message(f"{command.name}: {await self._ending(command, target)}")
+        finally:
+            self._is_running = False
+
+    async def _ending(self, command: RowCommand, target: Target) -> str:
+        """Run a command on each environment as it is then, and return how the last run ended."""
+        app = cast("TerminalApp", self.app)
+        for number, tracked in enumerate(target.environments, 1):
+            environ = self._environ(self.state.monitor.fleet.tracked(tracked.key) or tracked)
+            left = len(target.environments) - number
+            rest = f"; not run on {left:,} more" if left else ""
+            try:
+                code = await app.run_in_foreground(command.run, environ)
+            except SuspendNotSupported:
+                return "needs a terminal"
+            except OSError as error:
+                return f"cannot run {clean(command.run[0])}: {error.strerror}"
+            if code:
+                return f"{ending_text(code)}, with {tracked.environment.label}{rest}"
+        return f"{ending_text(0)}, with {target.name}"
+
+    def _environ(self, tracked: TrackedEnvironment) -> Mapping[str, str]:
+        """Return the variables of a command on an environment."""
+        from envwatch.views.output.environment_list import ListedEnvironment
+
+        settings, profile_state, now = self._settings, self.state.monitor.fleet.for_environment(tracked), self.state.now
+        row = ListedEnvironment(
+            tracked, profile_state.clock.server_time(now.wall), profile_state.is_unknown(tracked, now)
+        )
+        variables: dict[str, str] = {**row_variables(row, settings.profiles.get(tracked.profile, ""))}
+        if cast("TerminalApp", self.app).is_colourless:
+            variables["NO_COLOR"] = "1"  # Textual takes it out of our own
+        return child_environment(os.environ, variables, settings.secret_variables)
 
 
 def _names_of(target: Target) -> Copy:

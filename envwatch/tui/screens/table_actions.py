@@ -1,12 +1,16 @@
-"""The keys that arrange the table: sorting, columns, groups, folding, the baseline."""
+"""The keys that arrange and export the table: sorting, columns, groups, folding, the baseline, files."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+import asyncio
+import re
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.message import Message
 
 from envwatch.model.text import counted
 from envwatch.tui.screens.table_screen import TableScreen
@@ -16,16 +20,23 @@ from envwatch.views.table.columns import COLUMNS
 from envwatch.views.table.table_view import GROUPINGS, OLD, GroupHeader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from envwatch.views.table.block import LineKey
     from envwatch.views.table.table_view import View
+
+_FONTS: Final = re.compile(r"@font-face \{[^}]*\}\s*")
+"""In an SVG: would make every viewer fetch fonts from a third party's host."""
 
 _COMPARE = "Show what differs from the baseline"
 
 
 class TableActions(TableScreen):
-    """The keys that sort, group and compare the rows."""
+    """The keys that sort, group, compare and export the rows."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "export", "Export what is shown …", show=False, id="app.export"),
         Binding("o", "pick_sort", "Sort by …", show=False, id="sort.pick"),
         Binding("C", "pick_columns", "Columns …", show=False, id="sort.columns"),
         Binding("b", "pick_group", "Group by …", show=False, id="sort.group"),
@@ -37,6 +48,26 @@ class TableActions(TableScreen):
         without_key("sort(-1)", "Sort by the column before", "sort.left"),
         without_key("invert", "Invert the sorting", "sort.invert"),
     ]
+
+    @dataclass
+    class ExportRequested(Message):
+        """The user wants a file of what is shown."""
+
+        make: Callable[[], bytes]
+        """Returns the file's content; slow for a large fleet, safe in any thread."""
+        suffix: str
+        what: str
+        """What is exported, for the news bar."""
+
+        async def write(self, export: Callable[[bytes, str], Path], answer: Callable[[str], None]) -> None:
+            """Write the file in a thread, and say what becomes of it."""
+            answer(f"exporting {self.what}")
+            try:
+                path = await asyncio.to_thread(lambda: export(self.make(), self.suffix))
+            except OSError as error:
+                answer(f"cannot export here: {error.strerror}; start envwatch in a folder where you may write")
+            else:
+                answer(f"exported to {path.name}: {self.what}")
 
     _last_fold: tuple[LineKey, View, int] | None = None
     """The group that `x` worked on last, the view that resulted, and how often the cursor had been moved."""
@@ -69,15 +100,16 @@ class TableActions(TableScreen):
         sortable = [column for column in self.table.columns if column.id in COLUMNS]
         choices += [Choice(column.id, _title_of(column.id), column.about) for column in sortable]
 
-        def sort_by(choice: tuple[str, bool] | None) -> None:
-            if choice is not None:
-                column, is_again = choice
-                self._sort_by(column or None, is_inverted=is_again and not self.view.is_inverted)
+        menu = SortMenu("Sort by", choices, self.view.sort or "")
 
-        self.app.push_screen(SortMenu("Sort by", choices, self.view.sort or ""), sort_by)
+        def sort_by(column: str | None) -> None:
+            if column is not None:
+                self._sort_by(column or None, is_inverted=menu.is_again and not self.view.is_inverted)
+
+        self.app.push_screen(menu, sort_by)
 
     def action_pick_columns(self) -> None:
-        from envwatch.tui.screens.column_picker import ColumnPicker
+        from envwatch.tui.screens.menu import ColumnPicker
 
         table = self.table
 
@@ -107,7 +139,7 @@ class TableActions(TableScreen):
         def group_by(column: str | None) -> None:
             if column is not None:
                 self.set_view(replace(self.view, group=column or None, folded=self.view.folded & {OLD}))
-                if (group := self.table.group) is not None:
+                if (group := self.table.row_cursor.heading()) is not None:
                     self.table.reveal(group.key)
                 title = COLUMNS[column].title if column else ""
                 self.show_message(f"grouped by {title}: x folds a group, x again all" if column else "not grouped")
@@ -139,13 +171,13 @@ class TableActions(TableScreen):
 
         Without a group under the cursor, the first one: without grouping, that of the long offline.
         """
-        if self.table.is_in_block:
+        if self.table.row_cursor.is_in_block:
             if self.table.incident is not None and self.table.incident.single is not None:
                 self.show_message("one environment: x unfolds an incident of several")
             else:
                 self.table.toggle_members()
             return
-        group = self.table.group or next(iter(self.table.headers), None)
+        group = self.table.row_cursor.heading() or next(iter(self.table.headers), None)
         if group is None:
             self.show_message("nothing to fold: b groups rows, and none here has been offline for a day")
         else:
@@ -157,8 +189,8 @@ class TableActions(TableScreen):
             self._last_fold = (group.key, self.view, self.table.moves)
 
     def toggle(self, group: GroupHeader) -> None:
-        self.table.pin_cursor()
-        if group.is_open and self.table.group is group:
+        self.table.row_cursor.pin()
+        if group.is_open and self.table.row_cursor.heading() is group:
             self.table.select(group.key)  # it stays where it is, and its rows vanish below it
         self.set_view(replace(self.view, folded=self.view.folded ^ {group.key}))
         self.table.reveal(group.key)
@@ -171,10 +203,38 @@ class TableActions(TableScreen):
 
     def _fold_all(self, *, is_open: bool) -> None:
         headers = self.table.headers
-        self.table.pin_cursor()
+        self.table.row_cursor.pin()
         self.set_view(replace(self.view, folded=frozenset() if is_open else frozenset(each.key for each in headers)))
         groups = "the one group" if len(headers) == 1 else f"all {len(headers):,} groups"
         self.show_message(f"{'opened' if is_open else 'folded'} {groups}")
+
+    # Export.
+
+    def action_export(self) -> None:
+        from envwatch.tui.screens.menu import Choice, Menu
+        from envwatch.views.output.formats import csv_of, json_of
+
+        rows, state = self.table.matching, self.state
+        what = f"{counted(len(rows), 'environment')}{self.as_of}"
+        choices = [
+            Choice("json", "JSON", f"{what} with every field"),
+            Choice("csv", "CSV", f"{what} for a spreadsheet"),
+            Choice("svg", "SVG", "a picture of the screen"),
+        ]
+
+        def export(suffix: str | None) -> None:
+            if suffix == "svg":
+                self.call_after_refresh(self._export_picture)
+            elif suffix is not None:
+                environments = self.environment_list(rows, state)
+                pieces = json_of(environments) if suffix == "json" else csv_of(environments)
+                self.post_message(self.ExportRequested(partial(b"".join, pieces), f".{suffix}", what))
+
+        self.app.push_screen(Menu("Export what is shown", choices), export)
+
+    def _export_picture(self) -> None:
+        picture = _FONTS.sub("", self.app.export_screenshot(title="envwatch")).encode()
+        self.post_message(self.ExportRequested(lambda: picture, ".svg", f"a picture of the screen{self.as_of}"))
 
 
 def _title_of(column: str) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import EnvironmentKey, TrackedEnvironment
     from envwatch.model.clock import Clocks
     from envwatch.model.text import SafeText
+    from envwatch.views.output.environment_list import EnvironmentList
 
 _NO_ENVIRONMENT: Final = "no environment under the cursor"
 _NAME_CELLS: Final = 40
@@ -150,6 +151,12 @@ class TableScreen(Screen[None]):
         if state.rewound is None:
             return ""
         return f", as of {moment_text(state.now.wall, state.present.wall, zone_of(self.options.times))}"
+
+    def environment_list(self, rows: Sequence[TrackedEnvironment], state: MonitorState) -> EnvironmentList:
+        """Return rows of a state for the formats of `list`."""
+        from envwatch.views.output.environment_list import environment_list_of_rows
+
+        return environment_list_of_rows(rows, state.monitor.fleet, self.view, state.monitor.acks, state.now)
 
     def does_act(self) -> bool:
         """Whether the screen shows the present, on which a key can act; a message says so if not."""

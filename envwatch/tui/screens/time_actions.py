@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, TypeAlias
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from envwatch.fleet.events import flatten
-from envwatch.model.times import zone_of
+from envwatch.model.clock import WallMs
+from envwatch.model.times import past_moment_of, zone_of
 from envwatch.tui.screens.table_screen import TableScreen
+from envwatch.views import status_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from envwatch.fleet.events import Event
-    from envwatch.model.clock import WallMs
-    from envwatch.tui.screens.prompt import PromptResult
     from envwatch.tui.state import Rewound
 
 TIME_LABELS: Final = {
@@ -48,6 +49,9 @@ _MORE_LABELS: Final = {
     "export": "Export",
 }
 """Labels of further keys for a wide footer, by action, the most useful first."""
+
+_LONGEST_MOMENT: Final = 40
+"""Characters of a moment as people write it."""
 
 _OF_PRESENT: Final = frozenset({"silence", "refresh_now"})
 _OF_LINE: Final = frozenset({"explain", "silence", "mark_row"})
@@ -140,14 +144,24 @@ class TimeActions(TableScreen):
         self.post_message(self.Wanted(Live()))
 
     def action_go_to_time(self) -> None:
-        from envwatch.tui.screens.prompt import TimePrompt
+        from envwatch.tui.screens.prompt import Prompt
 
-        prompt = TimePrompt(self.state.last, zone_of(self.options.times))
+        last, zone = datetime.fromtimestamp(self.state.last / 1000, UTC), zone_of(self.options.times)
 
-        def go(answer: PromptResult | None) -> None:
-            if answer is not None and (wall := prompt.moment_in(answer.text)) is not None:
+        def moment_in(text: str) -> WallMs | None:
+            """Return the moment that a text names, an age before the last moment or a time; None if it names none."""
+            found = past_moment_of(text, last, zone) if text.strip() else None
+            return None if found is None else WallMs(found.timestamp() * 1000)
+
+        def mistake_in(text: str) -> str:
+            return status_text.mistake_text(text) if moment_in(text) is None else ""
+
+        def go(answer: str | None) -> None:
+            if answer is not None and (wall := moment_in(answer)) is not None:
                 self.post_message(self.Wanted(AtTime(wall)))
 
+        question = "Show the screen as it was at"
+        prompt = Prompt(question, status_text.EXAMPLES, _LONGEST_MOMENT, enter="Go", mistake_in=mistake_in)
         self.app.push_screen(prompt, go)
 
     def _shows(self) -> Callable[[Event], bool]:

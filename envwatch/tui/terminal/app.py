@@ -1,16 +1,15 @@
 """The base of the App: overrides that delegate to the driver, `FrameWriter` and `InputQueue`.
 
-Private parts of Textual's `App` in use: `requirements` lists those without which the terminal is left to Textual's own
-driver and drawing. Beside them `_fatal_error` and `_print_error_renderables`, which print tracebacks with local
-variables: if they are missing, Textual prints them.
+`_fatal_error` and `_print_error_renderables` are overridden because Textual's print tracebacks with local variables.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar
 
 from textual.app import App, SuspendNotSupported
 from textual.css.query import NoMatches
@@ -19,10 +18,8 @@ from textual.events import InputEvent, Paste
 from textual.worker import WorkerFailed
 
 from envwatch.tui.terminal.driver import TerminalDriver
-from envwatch.tui.terminal.escape_codes import clipboard_sequence, notification_sequence
 from envwatch.tui.terminal.frame_writer import FrameWriter
 from envwatch.tui.terminal.input_queue import InputQueue
-from envwatch.tui.terminal.requirements import lacking_for_drawing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
@@ -39,6 +36,13 @@ _MONOCHROME: Final = re.compile(r"(dumb|unknown|vt(52|[1-4]\d\d))(-.*)?|.+-m(ono
 """Values of `TERM` of terminals without colours, by the names in terminfo."""
 
 
+LONGEST_COPY = 74_994
+"""Bytes of text for the clipboard: 100,000 of Base64, the limit of xterm and tmux."""
+
+
+ScreenT = TypeVar("ScreenT", bound="Screen[Any]")
+
+
 class TerminalApp(App[int]):
     """An App that restores the terminal, sends few bytes, and keeps a crash for the caller to report.
 
@@ -49,8 +53,6 @@ class TerminalApp(App[int]):
 
     OWN_THEMES: ClassVar[Sequence[Theme]] = ()
     """Themes beside Textual's."""
-    lacking = lacking_for_drawing()
-    """What Textual lacks; if anything, the terminal is left to it."""
     crash: BaseException | None = None
     """The exception that ended the app."""
     _themes: dict[str, Theme] | None = None
@@ -70,28 +72,33 @@ class TerminalApp(App[int]):
 
     def on_mount(self) -> None:
         """Redraw when the process is resumed, which Textual omits if the size is the same; start the queue."""
-        if not self.lacking:
-            self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
+        self.app_resume_signal.subscribe(self, lambda _: self.frame_writer.send_difference())
         self.run_worker(self.input_queue.run())
 
-    if not lacking:
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        """Paint an update of Textual's compositor."""
+        if self.frame_writer.draw(renderable):
+            self.post_display_hook()
+        else:
+            super()._display(screen, renderable)
 
-        def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
-            """Paint an update of Textual's compositor."""
-            if self.frame_writer.draw(renderable):
-                self.post_display_hook()
-            else:
-                super()._display(screen, renderable)
+    def fitted(self, screen: ScreenT) -> ScreenT:
+        """Give a new screen the classes of the terminal's size for its first frame; Textual does so from the second."""
+        for length, breakpoints in (
+            (self.size.width, self.HORIZONTAL_BREAKPOINTS),
+            (self.size.height, self.VERTICAL_BREAKPOINTS),
+        ):
+            screen.add_class(*[name for least, name in breakpoints or () if least <= length][-1:])
+        return screen
 
     def on_resize(self, event: Resize) -> None:
         """Forget what the terminal shows."""
-        if not self.lacking:
-            self.frame_writer.resize(event)
+        self.frame_writer.resize(event)
 
     def send(self, sequence: str) -> None:
         """Send the terminal something that is no frame."""
-        if (driver := getattr(self, "_driver", None)) is not None:
-            driver.write(sequence)
+        if self._driver is not None:
+            self._driver.write(sequence)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Ask the terminal to take a text, through tmux as well."""
@@ -143,7 +150,7 @@ class TerminalApp(App[int]):
 
     def get_driver_class(self) -> type[Driver]:
         default = super().get_driver_class()
-        return TerminalDriver if default is LinuxDriver and not self.lacking else default
+        return TerminalDriver if default is LinuxDriver else default
 
     async def run_async(self, **options: Any) -> int | None:  # noqa: ANN401  Textual's own, passed through
         """Run, and restore the terminal in any case."""
@@ -160,11 +167,8 @@ class TerminalApp(App[int]):
 
     def action_suspend_process(self) -> None:
         """Stop the whole process group: `uv run` and `sudo` stand between the shell and us."""
-        if self.lacking:
-            super().action_suspend_process()
-        else:
-            self._suspend_signal()
-            os.killpg(0, signal.SIGTSTP)
+        self._suspend_signal()
+        os.killpg(0, signal.SIGTSTP)
 
     async def run_in_foreground(self, command: Sequence[str], environ: Mapping[str, str]) -> int:
         """Leave the terminal to a program, and come back with everything redrawn.
@@ -187,8 +191,7 @@ class TerminalApp(App[int]):
     @property
     def _terminal_driver(self) -> TerminalDriver | None:
         """Our own driver, once it has begun; None where Textual has the terminal."""
-        driver = getattr(self, "_driver", None)
-        return driver if isinstance(driver, TerminalDriver) else None
+        return self._driver if isinstance(self._driver, TerminalDriver) else None
 
     def _ensure_exit(self, code: int) -> None:
         if self._terminal_driver is not None:
@@ -196,7 +199,7 @@ class TerminalApp(App[int]):
 
     def _handle_exception(self, error: Exception) -> None:
         cause = error.error if isinstance(error, WorkerFailed) and error.error is not None else error
-        if isinstance(cause, NoMatches) and getattr(self, "_exit", False):
+        if isinstance(cause, NoMatches) and self._exit:
             return  # from the request to end on Textual mounts nothing more, and a half-built screen finds no widgets
         if self.crash is None:
             self.crash = cause
@@ -204,13 +207,10 @@ class TerminalApp(App[int]):
         super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        if hasattr(self, "_close_messages_no_wait"):
-            self._close_messages_no_wait()
-        else:
-            super().exit(return_code=1)
+        self._close_messages_no_wait()
 
     def _print_error_renderables(self) -> None:
-        getattr(self, "_exit_renderables", []).clear()
+        self._exit_renderables.clear()
 
 
 async def _caught(exit_code: Awaitable[int]) -> int | OSError:
@@ -219,3 +219,34 @@ async def _caught(exit_code: Awaitable[int]) -> int | OSError:
         return await exit_code
     except OSError as error:
         return error
+
+
+def clipboard_sequence(text: str, *, in_tmux: bool) -> str:
+    r"""Return the escape sequence that puts a text on the terminal's clipboard.
+
+    Args:
+        text: cut at `LONGEST_COPY` bytes, never within a character.
+        in_tmux: send it to tmux and, through it, to the outer terminal: tmux's settings decide which one accepts it.
+    """
+    data = text.encode()[:LONGEST_COPY].decode(errors="ignore").encode()
+    sequence = f"\x1b]52;c;{base64.b64encode(data).decode()}\x07"
+    return sequence + _pass_through(sequence) if in_tmux else sequence
+
+
+def notification_sequence(text: SafeText, style: Literal["osc9", "osc777"], *, in_tmux: bool) -> str:
+    """Return the escape sequence that shows a desktop notification.
+
+    Args:
+        text: its text; semicolons, which would end it, become commas.
+        style: `osc9` is iTerm2's, `osc777` is urxvt's; other terminals support one or both.
+        in_tmux: send it through tmux, which has no notifications of its own.
+    """
+    body = text.replace(";", ",")
+    # ConEmu's own commands by OSC 9 begin with a number, so the name in front keeps a text from being one.
+    sequence = f"\x1b]9;envwatch: {body}\x07" if style == "osc9" else f"\x1b]777;notify;envwatch;{body}\x07"
+    return _pass_through(sequence) if in_tmux else sequence
+
+
+def _pass_through(sequence: str) -> str:
+    """Return what makes tmux pass a sequence to the outer terminal, if its `allow-passthrough` is on."""
+    return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"

@@ -4,30 +4,27 @@ Textual sends whole regions, whatever changed in them. `FrameWriter` gets each f
 terminal shows (`screen_buffer.py`), and sends the difference. While the terminal does not keep up, it sends nothing, so
 that a stalled link never blocks the dashboard; then the difference to the newest frame.
 
-Private parts of Textual in use, beside those that `requirements` lists: the compositor's updates (`ChopsUpdate`,
-`LayoutUpdate`): if they are different, Textual paints. The writer thread's `_queue`: without it, nothing limits the
-backlog.
-
 It must know neither widgets nor what the frames show.
 """
 
 from __future__ import annotations
 
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rich.color import ColorSystem
 from rich.console import COLOR_SYSTEMS
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
 
-from envwatch.tui.terminal.cells import cells_of
-from envwatch.tui.terminal.screen_buffer import ScreenBuffer
+from envwatch.tui.terminal.screen_buffer import ScreenBuffer, cells_of
 
 if TYPE_CHECKING:
-    from textual._compositor import ChopsUpdate, LayoutUpdate
     from textual.app import App
     from textual.driver import Driver
+    from textual.drivers._writer_thread import WriterThread
     from textual.strip import Strip
     from textual.timer import Timer
 
@@ -44,64 +41,42 @@ _SYNC_FROM: Final = 1_000
 """Characters from which a frame is marked as one. A shorter one arrives in one packet and is never seen half drawn."""
 
 
-class Patch(NamedTuple):
-    """A part of a line to redraw."""
-
-    x: int
-    y: int
-    strip: Strip
-    width: int
-    """How many cells changed, from the strip's start on."""
+Patch: TypeAlias = "tuple[int, int, Strip, int]"
+"""A part of a line to redraw: its column and line, and how many cells of the strip changed, from its start on."""
 
 
-class ScreenFrame(NamedTuple):
-    """One frame of a full screen."""
-
-    width: int
-    height: int
-    patches: list[Patch]
-
-
-def _is_spans_update(update: object) -> TypeGuard[ChopsUpdate]:
-    return all(hasattr(update, name) for name in ("chops", "spans", "chop_ends"))
-
-
-def _is_screen_update(update: object) -> TypeGuard[LayoutUpdate]:
-    return all(hasattr(update, name) for name in ("strips", "region"))
-
-
-def frame_of(update: object) -> ScreenFrame | None:
-    """Return the frame in one of Textual's updates; None for anything else, which Textual must draw."""
+def frame_of(update: object) -> tuple[Size, list[Patch]] | None:
+    """Return the screen's size and the patches in one of Textual's updates; None for what Textual must draw."""
     patches: list[Patch] = []
-    if _is_spans_update(update):
+    if isinstance(update, ChopsUpdate):
         # For each line: its strips by first column (None where nothing was rendered), and the columns after them.
         # Strips are not cropped to the span, as Textual does: that can cut a wide character in two.
         for y, start, stop in update.spans:
             for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
                 if strip is not None and x < stop and end > start:
-                    patches.append(Patch(x, y, strip, min(stop, end) - x))
-        return ScreenFrame(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops), patches)
-    if _is_screen_update(update):
+                    patches.append((x, y, strip, min(stop, end) - x))
+        return Size(max((ends[-1] for ends in update.chop_ends), default=0), len(update.chops)), patches
+    if isinstance(update, LayoutUpdate):
         region = update.region
         for y, line in enumerate(update.strips, region.y):
             x = region.x
             for strip in filter(None, line):
-                patches.append(Patch(x, y, strip, strip.cell_length))
+                patches.append((x, y, strip, strip.cell_length))
                 x += strip.cell_length
-        return ScreenFrame(region.right, region.bottom, patches)
+        return Size(region.right, region.bottom), patches
     return None
 
 
-def _writer_of(driver: Driver | None) -> object:
+def _writer_of(driver: Driver | None) -> WriterThread | None:
     """Return the thread that writes to the terminal; the driver starts a new one each time it takes the terminal."""
-    return getattr(driver, "_writer_thread", None)
+    return driver._writer_thread if isinstance(driver, LinuxDriver) else None
 
 
 def _backlog_of(driver: Driver | None) -> int:
     """Return the characters that wait for the terminal, without those that are being written."""
-    queue = getattr(_writer_of(driver), "_queue", None)
-    if queue is None:
+    if (writer := _writer_of(driver)) is None:
         return 0
+    queue = writer._queue
     with queue.mutex:
         return sum(len(text) for text in queue.queue if text)
 
@@ -133,11 +108,12 @@ class FrameWriter:
         if frame is None:
             self._buffer.invalidate()
             return False
-        if frame[:2] != self._buffer.size:
-            self._buffer = ScreenBuffer(frame.width, frame.height)
+        size, patches = frame
+        if size != self._buffer.size:
+            self._buffer = ScreenBuffer(*size)
         known = COLOR_SYSTEMS.get(app.console.color_system or "", ColorSystem.TRUECOLOR)
         color_system = known if self._has_colours else None
-        for x, y, strip, width in frame.patches:
+        for x, y, strip, width in patches:
             self._buffer.put(x, y, cells_of(strip, color_system, width))
         self.send_difference()
         return True

@@ -4,8 +4,7 @@ Textual's own parser raises on some escape sequences, takes unknown ones for key
 raises on the first byte that is not UTF-8. So bytes are cut into units here: text, one escape sequence, or one paste.
 Only valid units reach Textual's parser, and what it does not recognise is dropped, never typed.
 
-Private parts of Textual in use: `_xterm_parser.XTermParser`, with `_timeout_time`, which is set while a sequence waits
-for its end, and the state in `PARSER_STATE`. If one is missing, `requirements` leaves the input to Textual.
+Textual's parser sets its private `_timeout_time` while a sequence waits for its end.
 
 This module must know neither the app nor a clock.
 """
@@ -17,12 +16,12 @@ from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Final
 
 from textual import constants
+from textual._xterm_parser import XTermParser
 from textual.events import AppBlur, AppFocus, CursorPosition, Key, Paste
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from textual._xterm_parser import XTermParser
     from textual.message import Message
 
 STRING_TIMEOUT_S: Final = 1.0
@@ -92,7 +91,7 @@ _SIZE_REPORT: Final = re.compile(rb"\x1b\[48;(\d+)(?::\d*)*;(\d+)(?::\d*)*;(\d+)
 _IGNORED: Final = (AppFocus, AppBlur, CursorPosition)
 """A blurred app would route the keys that are under way to another widget."""
 
-PARSER_STATE: Final = ("terminal_size", "terminal_pixel_size", "last_x", "last_y")
+_PARSER_STATE: Final = ("terminal_size", "terminal_pixel_size", "last_x", "last_y")
 """Attributes that a new parser takes over from the one that it replaces."""
 
 
@@ -101,7 +100,7 @@ class InputParser:
 
     def __init__(self, kernel_size: Callable[[], tuple[int, int] | None]) -> None:
         self._kernel_size = kernel_size
-        self._parser = _new_parser()
+        self._parser = XTermParser()
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._rest = b""
         """Bytes that are not parsed yet, or an incomplete unit."""
@@ -213,16 +212,9 @@ class InputParser:
         yield from (message for message in messages if not isinstance(message, _IGNORED))
 
     def _replace_parser(self) -> None:
-        old, self._parser = self._parser, _new_parser()
-        for name in PARSER_STATE:
+        old, self._parser = self._parser, XTermParser()
+        for name in _PARSER_STATE:
             setattr(self._parser, name, getattr(old, name))
-
-
-def _new_parser() -> XTermParser:
-    """Return one of Textual's parsers, which a newer Textual may not have."""
-    from textual._xterm_parser import XTermParser  # noqa: PLC0415
-
-    return XTermParser()
 
 
 def _with_alt(message: Message) -> Message:

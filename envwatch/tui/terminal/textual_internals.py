@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 def bindings_of(node: DOMNode) -> Iterator[Binding]:
-    """Yield a node's own and inherited bindings, with the user's keys in place of the defaults.
-
-    Needs `DOMNode._bindings` and `App._keymap`, which Textual's own help panel reads as well; without them it raises
-    AttributeError.
-    """
+    """Yield a node's own and inherited bindings, with the user's keys in place of the defaults."""
     bindings = node._bindings.copy()
     bindings.apply_keymap(node.app._keymap)
     return (binding for _, binding in bindings)
@@ -34,26 +30,19 @@ def own_bindings(node: type[DOMNode]) -> Iterator[Binding]:
 
 
 def add_binding(node: DOMNode, binding: Binding) -> None:
-    """Add a binding to a node that is not known when its class is made.
-
-    Needs `DOMNode._bindings`, with its `_add_binding`; without them it raises AttributeError.
-    """
+    """Add a binding to a node that is not known when its class is made."""
     node._bindings._add_binding(binding)
 
 
 def declared_actions(node: type[DOMNode]) -> list[str]:
-    """Return the actions of a class's bindings in the order of declaration, which a keymap does not change.
-
-    Needs `DOMNode._merged_bindings`; without it, it raises AttributeError.
-    """
+    """Return the actions of a class's bindings in the order of declaration, which a keymap does not change."""
     return [binding.action for _, binding in node._merged_bindings or ()]
 
 
 def forget_detached_watchers(node: DOMNode) -> None:
     """Drop watchers that closed screens left on a node, and with them the state that those screens hold.
 
-    Textual does so for each reactive when it changes next, which some never do. Needs the attribute `__watchers`;
-    without it, closed screens stay in memory until then.
+    Textual drops the watchers of a reactive at the reactive's next change, and some reactives never change.
     """
     for watchers in getattr(node, "__watchers", {}).values():
         watchers[:] = [(watcher, callback) for watcher, callback in watchers if watcher.is_attached]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
@@ -18,7 +20,6 @@ from envwatch.fleet.tracking import TrackedEnvironment
 from envwatch.model.text import clean, composed, counted
 from envwatch.model.times import NOTHING, clock_text, zone_of
 from envwatch.tui.state import DisplayOptions, MonitorState
-from envwatch.tui.widgets.pager import Pager
 from envwatch.views.pane.layout import KEY, TITLE, DetailLine, PaneLayout, Row
 from envwatch.views.state_style import FAINT, Piece
 from envwatch.views.table.block import BlockLine
@@ -32,6 +33,35 @@ if TYPE_CHECKING:
 
     from envwatch.fleet.events import Event
     from envwatch.views.table.table_view import Line
+
+
+class Pager(VerticalScroll):
+    """A container that scrolls by lines and pages, without animation.
+
+    Each step of an animation is a frame that a slow link has to carry.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "by_lines(1)", "Scroll the text down", show=False, id="move.pane_down"),
+        Binding("k,up", "by_lines(-1)", "Scroll the text up", show=False, id="move.pane_up"),
+        Binding("g,home", "to_top", "Top of the text", show=False, id="move.pane_top"),
+        Binding("G,end", "to_bottom", "Bottom of the text", show=False, id="move.pane_bottom"),
+        Binding("ctrl+d,pagedown", "by_pages(1)", "Page down in the text", show=False, id="move.pane_page_down"),
+        Binding("ctrl+u,pageup", "by_pages(-1)", "Page up in the text", show=False, id="move.pane_page_up"),
+    ]
+
+    def action_by_lines(self, lines: int) -> None:
+        self.scroll_relative(y=lines, animate=False, immediate=True)
+
+    def action_by_pages(self, pages: int) -> None:
+        self.action_by_lines(pages * self.scrollable_content_region.height)
+
+    def action_to_top(self) -> None:
+        self.scroll_to(y=0, animate=False, immediate=True)
+
+    def action_to_bottom(self) -> None:
+        self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+
 
 _STYLES = {"": "", "bold": "bold", TITLE: "bold", FAINT: "$faint", KEY: "bold $state-online"}
 

@@ -18,11 +18,12 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 
 from envwatch.fleet.monitor import Monitor
+from envwatch.model.text import EMPTY
 from envwatch.model.times import zone_of
 from envwatch.past.hours import LastDays
 from envwatch.tui.state import DisplayOptions, MonitorState
-from envwatch.tui.widgets.line import STATE_STYLES
-from envwatch.tui.widgets.row_renderer import NOTHING, RowRenderer
+from envwatch.tui.widgets.line import TABLE_STYLES
+from envwatch.tui.widgets.row_renderer import RowRenderer
 from envwatch.views.events.event_text import empty_table_text
 from envwatch.views.table.arrangement import ArrangeCache, arrange, lines_of
 from envwatch.views.table.block import BlockLine
@@ -47,25 +48,6 @@ if TYPE_CHECKING:
 SETTLES_AFTER = 3.0
 """Seconds after a move of the cursor in which rows keep their places."""
 
-TABLE_STYLES = {
-    f"table--{style}"
-    for style in (
-        *STATE_STYLES,
-        "header",
-        "sorted",
-        "group",
-        "cursor",
-        "loss",
-        "return",
-        "tag",
-        "hit",
-        "faint",
-        "healthy",
-        "empty",
-    )
-}
-"""Component classes of the table, and of the block above the table."""
-
 
 class EnvironmentTable(ScrollView, can_focus=True):
     """A line for each environment that the view shows, and one over each group."""
@@ -87,11 +69,12 @@ class EnvironmentTable(ScrollView, can_focus=True):
     marked: reactive[frozenset[EnvironmentKey]] = reactive(frozenset, init=False)
     """The environments that the user marked."""
 
-    class CursorMoved(Message):
+    @dataclass
+    class Changed(Message):
         """The cursor stands on another line, or its line was updated."""
 
-    class RowsChanged(Message):
-        """Rows came, went, moved or were updated."""
+        has_other_rows: bool
+        """Whether rows came, went, moved or were updated."""
 
     class RowSelected(Message):
         """The user wants to open the line under the cursor."""
@@ -104,7 +87,8 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002  Textual's own name for it
         super().__init__(id=id)
-        self._row_cursor = RowCursor()
+        self.row_cursor = RowCursor()
+        """Knows the cursor's line, the block and the rows; to be changed by `pin` and `settle` only."""
         self._moved_at = float("-inf")
         """When the user last moved the cursor, monotonic seconds."""
         self._awaits_ack = False
@@ -123,7 +107,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     @property
     def line(self) -> Line | None:
         """The line under the cursor, in the block or in the table."""
-        return self._row_cursor.cursor
+        return self.row_cursor.cursor
 
     @property
     def cursor(self) -> TrackedEnvironment | None:
@@ -143,40 +127,25 @@ class EnvironmentTable(ScrollView, can_focus=True):
         return self.line if isinstance(self.line, GroupHeader) else None
 
     @property
-    def group(self) -> GroupHeader | None:
-        """The header of the cursor's group."""
-        return self._row_cursor.heading()
-
-    @property
     def headers(self) -> list[GroupHeader]:
-        return [line for line in self._row_cursor.table_lines if isinstance(line, GroupHeader)]
+        return [line for line in self.row_cursor.table_lines if isinstance(line, GroupHeader)]
 
     @property
     def rows(self) -> Sequence[TrackedEnvironment]:
         """The environments that the view shows in the table, those in folded groups too, in order."""
-        return self._row_cursor.rows
+        return self.row_cursor.rows
 
     @property
     def matching(self) -> Sequence[TrackedEnvironment]:
         """The environments that match the view, in the table and in the block; losses first unless the view sorts."""
-        state, cursor = self.state, self._row_cursor
+        state, cursor = self.state, self.row_cursor
         rows = self._arranged(cursor.order_reason).rows
         return rows if self.view.sort else sorted(rows, key=lambda tracked: tracked.key not in state.block.homes)
 
-    @property
-    def matches(self) -> int:
-        """How many environments match the view, in the table and in the block."""
-        return self._row_cursor.matches
-
-    @property
-    def block_height(self) -> int:
-        """How many lines the block has, with the members of the unfolded incident."""
-        return self._row_cursor.pinned
-
     def visible_block(self, most: int) -> Sequence[Line | More]:
         """Return the lines of the block that fit into so many lines."""
-        lines = self._row_cursor.lines
-        found = self._row_cursor.visible_block(most, self.state.now.wall)
+        lines = self.row_cursor.lines
+        found = self.row_cursor.visible_block(most, self.state.now.wall)
         return [lines[line] if isinstance(line, int) else line for line in found]
 
     def pass_on_cursor(self) -> None:
@@ -187,13 +156,13 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Show the members of the incident under the cursor, and move to the first."""
         incident = self.incident
         if incident is not None and incident.single is None:
-            if self._row_cursor.unfolded != incident.key:
+            if self.row_cursor.unfolded != incident.key:
                 self.toggle_members()
             self.action_move(1)
 
     def toggle_members(self) -> None:
         """Show the members of the incident under the cursor in the block, or hide the members that are visible."""
-        cursor = self._row_cursor
+        cursor = self.row_cursor
         line, place = self.line, cursor.place or 0
         if not isinstance(line, BlockLine):  # a member: its incident is above
             line = next((each for each in reversed(cursor.lines[:place]) if isinstance(each, BlockLine)), None)
@@ -201,11 +170,6 @@ class EnvironmentTable(ScrollView, can_focus=True):
             cursor.unfolded = None if cursor.unfolded == line.key else line.key
             self.select(line.key)
             self._update_rows(is_steady=True)
-
-    @property
-    def is_in_block(self) -> bool:
-        """Whether the cursor stands in the block."""
-        return self._row_cursor.is_in_block
 
     @property
     def _columns(self) -> tuple[tuple[Column, int], ...]:
@@ -235,17 +199,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
         """Visible lines below the titles."""
         return self.size.height - 1
 
-    def pin_cursor(self) -> None:
-        """Keep the cursor on its row from now on: the user refers to this one."""
-        self._row_cursor.pin()
-
-    def settle_cursor(self) -> None:
-        """Return the cursor to no row that the present view hides: the user has decided for this view."""
-        self._row_cursor.settle()
-
     def release_cursor(self) -> None:
         """Put the cursor on the first row and the list to its top, and fold incidents, as before the first key."""
-        self._row_cursor.was_moved, self._row_cursor.unfolded = False, None
+        self.row_cursor.was_moved, self.row_cursor.unfolded = False, None
         self._moved_at = float("-inf")
         self._update_rows(is_steady=False, is_held=False)
         self._scroll_to_row(0)
@@ -260,7 +216,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         Returns:
             Whether a line shows the environment or header.
         """
-        place = self._row_cursor.place_of(key)
+        place = self.row_cursor.place_of(key)
         if place is not None:
             self._move_to(place)
             if not is_steady:
@@ -272,10 +228,10 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def watch_state(self, old: MonitorState, new: MonitorState) -> None:
         """Do only what the changed parts need: a mere tick redraws the ages."""
         if new.monitor.acks is not old.monitor.acks:
-            self._row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
+            self.row_cursor.passes_on, self._awaits_ack = self._awaits_ack, False
         if not new.has_rows_of(old):
             self._update_rows(is_steady=self._has_just_moved())
-        elif self._row_cursor.is_due and not self._has_just_moved():
+        elif self.row_cursor.is_due and not self._has_just_moved():
             self._update_rows(is_steady=False)
         elif new.ambiguous_names is not old.ambiguous_names or new.freshness != old.freshness:
             self.refresh()
@@ -289,7 +245,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns, search in those that are visible now, and keep the cursor visible."""
         self._update_rows(is_steady=self._has_just_moved())
-        place, height = self._row_cursor.table_place, event.size.height - 1
+        place, height = self.row_cursor.table_place, event.size.height - 1
         if place is not None and not self.scroll_offset.y <= place < self.scroll_offset.y + height:
             self._scroll_to_row(place - height + 1)
 
@@ -304,7 +260,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
             return
         self._renderer = renderer = earlier.as_of(self.state, self._last_days())
         top = self.scroll_offset.y
-        lines = self._row_cursor.table_lines[top : top + self._height]
+        lines = self.row_cursor.table_lines[top : top + self._height]
         widths = [renderer.changed_cells(line, earlier) for line in lines]
         if regions := [Region(0, y, width, 1) for y, width in enumerate(widths, 1) if width]:
             self.refresh(*regions)
@@ -318,7 +274,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
                 view no longer shows it.
             is_new_view: whether the user has changed what is shown.
         """
-        state, view, cursor = self.state, self.view, self._row_cursor
+        state, view, cursor = self.state, self.view, self.row_cursor
         lines, place = cursor.table_lines, cursor.table_place
         block = cursor.block_lines(state.block)
         in_block = state.block.keys.union(
@@ -336,8 +292,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
         top = kept_top(lines, cursor.table_lines, self.scroll_offset.y, self._height, places)
         if top != self.scroll_offset.y:
             self._scroll_to_row(top)
-        self.post_message(self.RowsChanged())
-        self.post_message(self.CursorMoved())
+        self.post_message(self.Changed(has_other_rows=True))
         self.refresh()
 
     def _arranged(self, order_reason: OrderReason | None, in_block: Collection[EnvironmentKey] = ()) -> Arrangement:
@@ -362,7 +317,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
     # Scrolling.
 
     def _set_virtual_size(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._row_cursor.table_lines) + 1)
+        self.virtual_size = Size(self.size.width, len(self.row_cursor.table_lines) + 1)
 
     def _scroll_to_row(self, row: int) -> None:
         # Forced: before the scrollbar for new lines is laid out, Textual would not scroll.
@@ -370,11 +325,11 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def reveal(self, group: LineKey) -> None:
         """Scroll until as much of an open group as fits is visible, its header first, and never the cursor away."""
-        lines = self._row_cursor.table_lines
+        lines = self.row_cursor.table_lines
         place = place_of(lines, group)
         header = lines[place] if place is not None else None
         if place is not None and isinstance(header, GroupHeader) and header.is_open:
-            top, cursor = self.scroll_offset.y, self._row_cursor.table_place or 0
+            top, cursor = self.scroll_offset.y, self.row_cursor.table_place or 0
             end = place + 1 + len(header)
             is_reached = place < top and cursor < place + self._height
             self._scroll_to_row(place if is_reached else max(top, min(place, end - self._height)))
@@ -382,43 +337,39 @@ class EnvironmentTable(ScrollView, can_focus=True):
     # Moving the cursor.
 
     def _move_to(self, place: int) -> None:
-        cursor = self._row_cursor
+        cursor = self.row_cursor
         old, old_row = cursor.place, cursor.table_place
         self._moved_at = self.state.present.monotonic
         has_left_ghost = cursor.move_to(place)
         if cursor.place == old and not has_left_ghost:
             return
         self.moves += 1
-        self.post_message(self.CursorMoved())
+        self.post_message(self.Changed(has_other_rows=has_left_ghost))
         top, row = self.scroll_offset.y, cursor.table_place
         if row is not None and row < top:
             self._scroll_to_row(row)
         elif row is not None and row >= top + self._height:
             self._scroll_to_row(row - self._height + 1)
         if has_left_ghost:
-            self.post_message(self.RowsChanged())
             self._set_virtual_size()
             self.refresh()
             return
         for each in (old_row, row):
             if each is not None:
-                self._refresh_row(each)
-
-    def _refresh_row(self, place: int) -> None:
-        self.refresh(Region(0, place - self.scroll_offset.y + 1, self.size.width, 1))
+                self.refresh(Region(0, each - self.scroll_offset.y + 1, self.size.width, 1))
 
     def action_move(self, lines: int) -> None:
-        self._move_to((self._row_cursor.place or 0) + lines)
+        self._move_to((self.row_cursor.place or 0) + lines)
         self._reveal_top()
 
     def action_move_to(self, place: int) -> None:
         """Move the cursor to a line, counted from the end if negative."""
-        self._move_to(place if place >= 0 else len(self._row_cursor.lines) + place)
+        self._move_to(place if place >= 0 else len(self.row_cursor.lines) + place)
         self._reveal_top()
 
     def _reveal_top(self) -> None:
         """Scroll to the first row after a move into the block, as the rows follow the block."""
-        if self.is_in_block and self.scroll_offset.y:
+        if self.row_cursor.is_in_block and self.scroll_offset.y:
             self._scroll_to_row(0)
 
     def action_page(self, pages: float) -> None:
@@ -427,7 +378,7 @@ class EnvironmentTable(ScrollView, can_focus=True):
 
     def go_to_open(self, direction: int) -> bool:
         """Move to the next (1) line of the block that needs a person, or back (-1); False if there is no other."""
-        cursor = self._row_cursor
+        cursor = self.row_cursor
         place = cursor.next_open() if direction > 0 else cursor.previous_open()
         if place is not None:
             self._move_to(place)
@@ -440,9 +391,9 @@ class EnvironmentTable(ScrollView, can_focus=True):
             if column is not None and column.id in COLUMNS:
                 self.post_message(self.HeaderClicked(column.id))
             return
-        place = self.scroll_offset.y + event.y - 1 + self._row_cursor.pinned
-        if place < len(self._row_cursor.lines):
-            was_selected = place == self._row_cursor.place
+        place = self.scroll_offset.y + event.y - 1 + self.row_cursor.pinned
+        if place < len(self.row_cursor.lines):
+            was_selected = place == self.row_cursor.place
             self._move_to(place)
             if was_selected or event.chain > 1 or self.header is not None:
                 self.post_message(self.RowSelected())
@@ -466,14 +417,14 @@ class EnvironmentTable(ScrollView, can_focus=True):
             self._may_look_different = False
         if y == 0:
             return renderer.column_titles(self.view)
-        lines, place = self._row_cursor.table_lines, self.scroll_offset.y + y - 1
+        lines, place = self.row_cursor.table_lines, self.scroll_offset.y + y - 1
         if place >= len(lines):
-            return renderer.empty_line(NOTHING if lines else self._empty_text(), y - 2)
-        return renderer.line(lines[place], is_cursor=place == self._row_cursor.table_place)
+            return renderer.empty_line(EMPTY if lines else self._empty_text(), y - 2)
+        return renderer.line(lines[place], is_cursor=place == self.row_cursor.table_place)
 
     def _empty_text(self) -> SafeText:
         state, zone = self.state, zone_of(self.options.times)
-        in_block = self._row_cursor.matches - len(self.rows)
+        in_block = self.row_cursor.matches - len(self.rows)
         return empty_table_text(
             state.monitor.fleet, self.view, state.now, zone, is_past=state.rewound is not None, in_block=in_block
         )

@@ -73,14 +73,12 @@ class EventList(ScrollView, can_focus=True):
     state: reactive[MonitorState] = reactive(MonitorState, repaint=False)
     options: reactive[DisplayOptions] = reactive(DisplayOptions)
 
-    class LinesChanged(Message):
-        """Other events are shown, or groups were opened or closed."""
-
     @dataclass
     class Highlighted(Message):
-        """The cursor's event was drawn anew; None if no event is shown."""
+        """The cursor's event was drawn anew, or other events are shown."""
 
         event: Event | None
+        """The cursor's event; None if no event is shown."""
 
     @dataclass
     class EventSelected(Message):
@@ -206,7 +204,6 @@ class EventList(ScrollView, can_focus=True):
             opened = ((each, *each.members) if self._is_open(each) else (each,) for each in self._events)
             self._lines = list(chain.from_iterable(opened))
         self.virtual_size = Size(self.size.width, len(self._lines))
-        self.post_message(self.LinesChanged())
         self._move_to(next((n for n, line in enumerate(self._lines) if line is event), self._cursor))
 
     def _is_open(self, event: Event) -> bool:

@@ -22,21 +22,37 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import Input
 
-from envwatch.model.text import cells
+from envwatch.model.text import cells, clean
 from envwatch.query.language import PartialQuery, Query, partial_query
 from envwatch.tui.state import MonitorState
 from envwatch.tui.widgets.line import CUT_AT, Part, Row, TextLine
-from envwatch.tui.widgets.text_input import TextInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.text import Text
     from textual.app import ComposeResult
+    from textual.events import Paste
 
     from envwatch.model.text import SafeText
     from envwatch.query.completion import Completion
     from envwatch.query.lexer import QueryError
+
+
+class TextInput(Input):
+    """Textual's `Input`; a clipboard may hold escape sequences from elsewhere."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Keep", key_display="⏎", id="text.keep"),
+        # What macOS sends for option with an arrow, and readline's keys.
+        Binding("alt+b", "cursor_left_word", "A word to the left", show=False, id="text.word_left"),
+        Binding("alt+f", "cursor_right_word", "A word to the right", show=False, id="text.word_right"),
+        Binding("alt+backspace", "delete_left_word", "Delete a word", show=False, id="text.delete_word"),
+    ]
+
+    def _on_paste(self, event: Paste) -> None:
+        # Textual's own handler runs after this one, and inserts the first line.
+        event.text = clean(next(iter(event.text.splitlines()), ""))
 
 
 class _Underline(Highlighter):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
+from operator import attrgetter
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from textual.binding import Binding
 from textual.widgets import Input
@@ -54,6 +55,8 @@ class KeyFooter(TextLine):
     """The keys that work now, as many as fit; a click does what the key does.
 
     Args:
+        label_of: returns what a key does now, in a word or two; None if the key would do nothing.
+        order: actions in the order of the footer, after all others.
         more_labels: returns the labels of keys for a wide footer, by action, the most useful first.
         takes_click: returns whether a click on a key does what the key does.
     """
@@ -70,10 +73,14 @@ class KeyFooter(TextLine):
     def __init__(
         self,
         *,
+        label_of: Callable[[Binding], str | None] = attrgetter("description"),
+        order: Sequence[str] = (),
         more_labels: Callable[[], Mapping[str, str]] = dict,
         takes_click: Callable[[Binding], bool] = lambda _: True,
     ) -> None:
         super().__init__()
+        self._label_of = label_of
+        self._order = order
         self._more_labels = more_labels
         self._takes_click = takes_click
 
@@ -113,18 +120,16 @@ class KeyFooter(TextLine):
 
     def _keys(self) -> list[_Key]:
         """Return the keys to show, in the order of their declaration, also where the user changed them."""
-        screen = self.screen
-        labels = screen if isinstance(screen, KeyLabels) else None
         found: dict[str, _Key] = {}
         is_typing = isinstance(self.app.focused, Input)
-        for node, binding, enabled, _ in screen.active_bindings.values():
-            label = binding.description if labels is None else labels.label_of(binding)
+        for node, binding, enabled, _ in self.screen.active_bindings.values():
+            label = self._label_of(binding)
             display = self.app.get_key_display(binding)
             is_text = is_typing and display.isascii() and len(display) == 1  # as `:` of `:,ctrl+p`
             if binding.show and enabled and label and not is_text:
                 found.setdefault(binding.action, _Key(node, binding, display, label))
         nodes = [key.node for key in found.values()]
-        order = () if labels is None else labels.FOOTER_ORDER
+        order = self._order
 
         def place(key: _Key) -> tuple[int, int, int]:
             action = key.binding.action
@@ -159,15 +164,3 @@ def _declared_at(key: _Key) -> int:
     """Return the place of a key's action among those of its node; keys of the user's own move theirs to the end."""
     actions = declared_actions(type(key.node))
     return actions.index(key.binding.action) if key.binding.action in actions else len(actions)
-
-
-@runtime_checkable
-class KeyLabels(Protocol):
-    """A screen whose keys do something else at times."""
-
-    FOOTER_ORDER: ClassVar[Sequence[str]]
-    """Actions in the order of the footer, after all others."""
-
-    def label_of(self, binding: Binding) -> str | None:
-        """Return what a key does now, in a word or two; None if it would do nothing."""
-        ...

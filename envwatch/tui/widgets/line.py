@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 STATE_STYLES: Final = ("online", "late", "offline", "flapping", "unknown", "gone", "unrestricted", "plain")
 """Names of the states' styles, in the stylesheet and in the themes."""
 
+TABLE_STYLES: Final = {
+    f"table--{style}"
+    for style in (
+        *STATE_STYLES,
+        "header",
+        "sorted",
+        "group",
+        "cursor",
+        "loss",
+        "return",
+        "tag",
+        "hit",
+        "faint",
+        "healthy",
+        "empty",
+    )
+}
+"""Component classes of the table, and of the block above the table."""
+
 CUT_AT: Final = 4
 """The weight at which most parts that may be cut are: lighter ones are dropped before."""
 

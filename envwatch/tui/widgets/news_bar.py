@@ -104,9 +104,6 @@ class NewsBar(TextLine):
 
     watch_state = watch_message = watch_room = on_resize = _fit
 
-    def parts(self) -> Row:
-        return self.rows()[0]
-
     def rows(self) -> Sequence[Row]:
         """Return the newest lines, or the previous lines until the layout makes room for the newest lines."""
         width, height = self.size

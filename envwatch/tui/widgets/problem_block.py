@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -23,7 +23,7 @@ from envwatch.fleet.presence import Presence
 from envwatch.fleet.recent_changes import ChangeTag
 from envwatch.model.text import EMPTY, SafeText, cells, clean, composed, shortened
 from envwatch.tui.state import DisplayOptions, MonitorState
-from envwatch.tui.widgets.environment_table import TABLE_STYLES
+from envwatch.tui.widgets.line import TABLE_STYLES
 from envwatch.tui.widgets.status_bar import StatusBar
 from envwatch.views.state_style import marked_text, style_of
 from envwatch.views.table.block import Aside, BlockLine
@@ -55,16 +55,6 @@ _NOW: Final = clean(" now ")
 """Before the line of the present while the screen shows the past."""
 _INDENT: Final = "   "
 """Before a member of an unfolded incident."""
-
-
-class BlockContent(NamedTuple):
-    """What the block shows."""
-
-    lines: Sequence[Line | More] = ()
-    cursor: LineKey | None = None
-    marked: frozenset[EnvironmentKey] = frozenset()
-    has_rule: bool = False
-    """Whether the rule with the counts of all other rows is the last line."""
 
 
 class _BlockLines(Widget):
@@ -213,31 +203,47 @@ class _BlockLines(Widget):
 class ProblemBlock(_BlockLines):
     """The lines of the block, and the rule."""
 
-    content: reactive[BlockContent] = reactive(BlockContent, init=False, repaint=False)
-
     @dataclass
     class LineClicked(Message):
         """The user clicked on a line of the block."""
 
         key: LineKey
 
-    def watch_content(self) -> None:
-        self._fit()
+    def __init__(self) -> None:
+        super().__init__()
+        self.content: Sequence[Line | More] = ()
+        self._cursor: LineKey | None = None
+        self._marked: frozenset[EnvironmentKey] = frozenset()
+        self._has_rule = False
+
+    def show(
+        self,
+        content: Sequence[Line | More],
+        cursor: LineKey | None,
+        marked: frozenset[EnvironmentKey],
+        *,
+        has_rule: bool,
+    ) -> None:
+        """Show lines, the cursor and the marks; `has_rule` adds the rule with the counts of all other rows."""
+        shown = (content, cursor, marked, has_rule)
+        if shown != (self.content, self._cursor, self._marked, self._has_rule):
+            self.content, self._cursor, self._marked, self._has_rule = shown
+            self._fit()
 
     def on_click(self, event: events.Click) -> None:
-        lines = self.content.lines[event.y :]
+        lines = self.content[event.y :]
         if lines and not isinstance(lines[0], More):
             self.post_message(self.LineClicked(lines[0].key))
 
     def _lines(self) -> list[list[Segment]]:
         """Return all lines at this moment."""
-        lines = [self._line(line) for line in self.content.lines]
-        if self.content.has_rule:
+        lines = [self._line(line) for line in self.content]
+        if self._has_rule:
             lines.append(self._rule(self.state.block))
         return lines
 
     def _line(self, line: Line | More) -> list[Segment]:
-        content, glyphs = self.content, self.options.glyphs
+        glyphs = self.options.glyphs
         if isinstance(line, More) and line.members:
             text = composed(f"{_INDENT} {line.members:,} more: enter shows them all")
             return [Segment(text, self.rich_style + self._style("faint"))]
@@ -245,9 +251,9 @@ class ProblemBlock(_BlockLines):
             fresh = f", {line.fresh:,} new" if line.fresh else ""
             text = composed(f" +{line.lines:,} more{fresh} {glyphs.separator} n")
             return [Segment(text, self.rich_style + self._style("loss" if line.fresh else "faint"))]
-        is_cursor = line.key == content.cursor
+        is_cursor = line.key == self._cursor
         if isinstance(line, BlockLine):
-            return self._incident(line, self.state, is_cursor=is_cursor, marked=content.marked)
+            return self._incident(line, self.state, is_cursor=is_cursor, marked=self._marked)
         return [] if isinstance(line, GroupHeader) else self._member(line, is_cursor=is_cursor)
 
     def _member(self, tracked: TrackedEnvironment, *, is_cursor: bool) -> list[Segment]:
@@ -267,7 +273,7 @@ class ProblemBlock(_BlockLines):
             why = marked_text("acked", note=ack.note)
         return self._cells(
             bar=("", ""),
-            mark=glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self.content.marked),
+            mark=glyphs.mark(is_cursor=is_cursor, is_marked=tracked.key in self._marked),
             state=(f"{_INDENT}{glyph} {look.word}", look.style if ack is None else "faint"),
             lasted=for_text(tracked, at, profile_state.limits) or EMPTY,
             tag=("", ""),

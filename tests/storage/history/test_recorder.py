@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -178,6 +179,24 @@ def test_a_disk_that_is_too_slow_costs_polls_and_no_time(tmp_path: Path) -> None
     assert kinds(tmp_path / TODAY)[11:14] == [FrameKind.STEP, FrameKind.KEY, FrameKind.STEP]
 
 
+@pytest.mark.parametrize("ends", ["is prepared", "is closed"])
+def test_a_reader_waits_until_the_recorder_is_prepared_or_closed(tmp_path: Path, ends: str) -> None:
+    goes_on = threading.Event()
+    session = Session(tmp_path, prepare=lambda: goes_on.wait(PATIENCE_S) and None)
+    session.take(life(1))
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(session.recorder.wait)
+        wait([reading], timeout=0.05)
+        assert not reading.done()
+        if ends == "is prepared":
+            goes_on.set()
+        else:
+            session.recorder.close(0)
+        reading.result(PATIENCE_S)
+    goes_on.set()
+    session.close()
+
+
 def test_of_two_at_once_one_records_and_the_other_takes_over_when_it_ends(tmp_path: Path) -> None:
     one, outcomes = Session(tmp_path), life(12)
     one.take(outcomes[:1])
@@ -286,7 +305,7 @@ monitor, changes = Monitor.create({NO_PROFILE: Limits()}).apply(NO_PROFILE, outc
 recorder.record(monitor, changes)
 recorder.close(60.0)
 try:
-    StoredPast(folder).events(0, 1)
+    list(StoredPast(folder).steps(0, 1))
 except HistoryError as error:
     print("reading:", error)
 """

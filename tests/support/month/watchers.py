@@ -13,8 +13,7 @@ from support.month.scoring import Message
 from support.month.script import EXPIRY
 
 from envwatch.fleet.alerting.alert_policy import AlertPolicy
-from envwatch.fleet.alerting.alert_state import alert_state, content_of
-from envwatch.fleet.alerting.alerts import Alerts
+from envwatch.fleet.alerting.alert_state import Alerts, alert_state, content_of
 from envwatch.fleet.event_log import EventLog
 from envwatch.fleet.events import NO_PROFILE, Event
 from envwatch.fleet.fleet import Fleet

@@ -6,10 +6,11 @@ Pure.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from envwatch.fleet.events import Event, EventState, Kind
 from envwatch.past.history import HistoryError
+from envwatch.storage.history.encoding.cells import ENVIRONMENT, VERDICT
 from envwatch.storage.history.encoding.codecs import (
     FLAG,
     NUMBER,
@@ -17,14 +18,14 @@ from envwatch.storage.history.encoding.codecs import (
     SPAN,
     TEXT_OR_NONE,
     Codec,
+    difference_of,
     list_of,
     optional,
+    patched,
     record,
     word,
 )
-from envwatch.storage.history.encoding.members import difference_of, patched
 from envwatch.storage.history.encoding.packing import NONSENSE, FramePart, packed, unpacked
-from envwatch.storage.history.encoding.values import ENVIRONMENT, VERDICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,34 +65,6 @@ _FIELDS: Final[Mapping[str, Codec[Any]]] = {
 """All of them but the profile and the members."""
 
 
-def encode_event(event: Event) -> bytes:
-    """Return an event as bytes that stand alone, without its profile.
-
-    Raises:
-        HistoryError: if it cannot be written.
-    """
-    return packed([FramePart(_codec(event.profile).plain(event))], _LEVEL)
-
-
-def decode_event(data: bytes, profile: SafeText) -> Event:
-    """Return the event that `encode_event` made bytes of, under a profile's label.
-
-    Raises:
-        HistoryError: if the bytes are damaged, or do not stand alone.
-    """
-    return EventDecoder(profile, _nothing).decode(data)
-
-
-class _Row(NamedTuple):
-    """A row that later events refer to."""
-
-    number: int
-    """Of the event that has it whole."""
-    place: int
-    """Which one it is there: a group has several."""
-    plain: Mapping[str, Any]
-
-
 class EventEncoder:
     """Turns the events of one file into bytes: of a row that an earlier event has, only what changed is written.
 
@@ -99,7 +72,8 @@ class EventEncoder:
     """
 
     def __init__(self) -> None:
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
+        """By id, the number of the event that has the row whole, the place in that event's group, and the row."""
 
     def encode(self, event: Event, number: int) -> bytes:
         """Return the next event of the file as bytes, without its profile; its number identifies it there.
@@ -111,11 +85,11 @@ class EventEncoder:
         for place, one in enumerate(_with_rows(plain)):
             row = one["then"]["environment"]
             known = self._rows.get(row["id"])
-            change = None if known is None else _row_change(known.plain, row)
+            change = None if known is None else _row_change(known[2], row)
             if known is None or change is None:
-                self._rows[row["id"]] = _Row(number, place, row)
+                self._rows[row["id"]] = (number, place, row)
                 continue
-            one["then"]["environment"] = [known.number, known.place, *change]
+            one["then"]["environment"] = [*known[:2], *change]
             for name in _OF_ROW:
                 if one.get(name) == row[name]:
                     one[name] = True
@@ -131,7 +105,7 @@ class EventDecoder:
         self._rows: dict[tuple[int, int], Mapping[str, Any]] = {}
 
     def decode(self, data: bytes) -> Event:
-        """Return the event that `EventEncoder` or `encode_event` made bytes of.
+        """Return the event that `EventEncoder` made bytes of.
 
         Raises:
             HistoryError: if the bytes are damaged, or those of the event that they refer to.
@@ -156,10 +130,6 @@ class EventDecoder:
         if type(row) is not dict:
             raise ValueError("a row that is not whole")
         return row
-
-
-def _nothing(_: int) -> bytes:
-    raise HistoryError("damaged: it does not stand alone")
 
 
 def _plain_of(data: bytes) -> Any:  # noqa: ANN401  any JSON value

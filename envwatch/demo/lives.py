@@ -1,13 +1,26 @@
-"""The default story of the demo: an eventful opening of 20 seconds, then a calm life without end."""
+"""What happens to the fleet: in the default story an eventful opening and then a calm life without end, or a scenario.
+
+As in `fleet.py`, all depends on the seed, the size, the start and the moments at which listeners were started by hand,
+and not on the moments at which clients poll. Knows nothing of listings, JSON and HTTP.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from envwatch.demo.life import Life, beats
-from envwatch.demo.machines import UNRESTRICTED, connection_id, machine_at, random_at, renamed
-from envwatch.demo.states import FOREVER, SimulatedEnvironment, SimulatedState
-from envwatch.demo.times import MINUTE_MS, SECOND_MS
+from envwatch.demo.fleet import SimulatedFleet, beats
+from envwatch.demo.machines import NEWEST_VERSION, UNRESTRICTED, connection_id, machine_at, random_at, renamed
+from envwatch.demo.scenarios import Scenario
+from envwatch.demo.states import FOREVER, HEARTBEAT_MS, SimulatedEnvironment, SimulatedState
+from envwatch.demo.times import HOUR_MS, MINUTE_MS, SECOND_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from envwatch.demo.machines import Machine
+    from envwatch.demo.scenarios import FleetSpec
+
 
 _MODES = ("standard", "standard", "standard", "acceptEdits", "acceptEdits", "unrestricted")
 _LEAST_WITH_FLAPPING = 12
@@ -23,18 +36,18 @@ def _is_restricted(environment: SimulatedEnvironment) -> bool:
     return beats(environment) and environment.last.mode not in UNRESTRICTED
 
 
-class DefaultLife(Life):
+class DefaultLife(SimulatedFleet):
     """A fleet in which each kind of event happens within 20 seconds, and some every now and then from there on."""
 
     def _begin(self) -> None:
-        self._listed_count = self._spec.size
+        self._listed_count = self.spec.size
         self._down_until: list[int] = []
-        self._renames = random_at(self._spec.seed, -101)
+        self._renames = random_at(self.spec.seed, -101)
         self._open()
         self._from(18 * SECOND_MS, self._live)
-        if self._spec.size >= _LEAST_WITH_FLAPPING:
+        if self.spec.size >= _LEAST_WITH_FLAPPING:
             self._from(25 * SECOND_MS, self._flap)
-        if self._spec.size >= _LEAST_WITH_PODS:
+        if self.spec.size >= _LEAST_WITH_PODS:
             self._from(3 * MINUTE_MS, self._lose_pod)
             self._from(100 * SECOND_MS, self._rename)
 
@@ -49,33 +62,33 @@ class DefaultLife(Life):
             (beats, self._open_heartbeat_lost),
             (beats, self._open_return),
         )
-        for is_eligible, scene in scenes[: (self._spec.size + 1) // 2]:
-            if chosen := self._idle(self._started_at, is_eligible):
+        for is_eligible, scene in scenes[: (self.spec.size + 1) // 2]:
+            if chosen := self._idle(self.started_at, is_eligible):
                 scene(chosen)
-        self._arrive(self._started_at + self._between(13_000, 14_500))
+        self._arrive(self.started_at + self._between(13_000, 14_500))
 
     def _open_unrestricted(self, chosen: SimulatedEnvironment) -> None:
-        at = self._started_at + self._between(4_200, 5_500)
+        at = self.started_at + self._between(4_200, 5_500)
         chosen.add(replace(chosen.last, since=at, mode="unrestricted"))
 
     def _open_reconnect(self, chosen: SimulatedEnvironment) -> None:
-        self._reconnect(chosen, self._started_at + self._between(11_000, 12_500))
+        self._reconnect(chosen, self.started_at + self._between(11_000, 12_500))
 
     def _open_late(self, chosen: SimulatedEnvironment) -> None:
-        beat_at = self._started_at - self._between(35_000, 38_000)
+        beat_at = self.started_at - self._between(35_000, 38_000)
         _silence(chosen, beat_at, until=beat_at + self._between(75_000, 100_000))
 
     def _open_disconnect(self, chosen: SimulatedEnvironment) -> None:
-        at = self._started_at + self._between(6_000, 8_000)
+        at = self.started_at + self._between(6_000, 8_000)
         self._interrupt(chosen, at, at + self._between(45_000, 90_000))
 
     def _open_heartbeat_lost(self, chosen: SimulatedEnvironment) -> None:
-        beat_at = self._started_at - self._between(112_500, 115_500)
-        _silence(chosen, beat_at, until=self._started_at + self._between(50_000, 90_000))
+        beat_at = self.started_at - self._between(112_500, 115_500)
+        _silence(chosen, beat_at, until=self.started_at + self._between(50_000, 90_000))
 
     def _open_return(self, chosen: SimulatedEnvironment) -> None:
-        at = self._started_at - self._between(3 * MINUTE_MS, 9 * MINUTE_MS)
-        self._interrupt(chosen, at, self._started_at + self._between(9_000, 11_000))
+        at = self.started_at - self._between(3 * MINUTE_MS, 9 * MINUTE_MS)
+        self._interrupt(chosen, at, self.started_at + self._between(9_000, 11_000))
 
     # The calm life. `_live`, `_flap`, `_lose_pod` and `_rename` return when they are due again.
 
@@ -117,7 +130,7 @@ class DefaultLife(Life):
         """Return a random environment that may go down; None while a tenth of the fleet is down."""
         chosen = self._idle(at)
         self._down_until = [until for until in self._down_until if until > at]
-        return chosen if len(self._down_until) < max(1, self._spec.size // 10) else None
+        return chosen if len(self._down_until) < max(1, self.spec.size // 10) else None
 
     def _miss_heartbeat(self, at: int) -> None:
         if chosen := self._idle(at):
@@ -129,7 +142,7 @@ class DefaultLife(Life):
             self._reconnect(chosen, at)
 
     def _upgrade(self, at: int) -> None:
-        newest = f"0.34.{12 + (at - self._started_at) // (40 * MINUTE_MS)}"
+        newest = f"0.34.{12 + (at - self.started_at) // (40 * MINUTE_MS)}"
         chosen = self._idle(at, lambda each: beats(each) and each.last.version != newest)
         if chosen is None:
             self._reconnect_one(at)
@@ -144,7 +157,7 @@ class DefaultLife(Life):
             chosen.add(replace(chosen.last, since=at, mode=mode))
 
     def _turn_over(self, at: int) -> None:
-        if self._listed_count <= self._spec.size:
+        if self._listed_count <= self.spec.size:
             self._arrive(at)
         elif chosen := self._idle(at, _is_silent) or self._idle(at, lambda each: each.machine.is_sandbox):
             chosen.add(replace(chosen.last, since=at, is_listed=False))
@@ -178,7 +191,7 @@ class DefaultLife(Life):
         if chosen is None:
             return at + MINUTE_MS
         index, back_at = len(self), at + 4 * SECOND_MS
-        machine = renamed(chosen.machine, self._spec, index)
+        machine = renamed(chosen.machine, self.spec, index)
         link = replace(chosen.last, since=back_at).connected(back_at, connection_id(self._renames), self._pod(index))
         self._environments.append(SimulatedEnvironment(machine, index, link))
         gone = chosen.last.disconnected(at)
@@ -200,7 +213,7 @@ class DefaultLife(Life):
     def _arrive(self, at: int) -> None:
         """Register a new machine; it has no mode and branch until an agent has run there."""
         index = len(self)
-        machine = machine_at(self._spec, index)
+        machine = machine_at(self.spec, index)
         fresh = SimulatedState(since=at, seen_at=at, version=machine.version)
         fresh = fresh.connected(at, connection_id(self._random), self._pod(index))
         first_run_at = at + self._between(60_000, 150_000)
@@ -213,3 +226,135 @@ def _silence(environment: SimulatedEnvironment, beat_at: int, *, until: int) -> 
     """Make `beat_at` the last heartbeat until the next one."""
     silent = replace(environment.last, beat_at=beat_at).silent(beat_at)
     environment.add(silent, silent.awake(until))
+
+
+_OLD_MS: Final = 25 * HOUR_MS
+"""What has been down for so long at the start is an old loss, and no problem of this hour."""
+_RECONNECTS_MS: Final = 10 * MINUTE_MS
+"""A machine keeps a connection at least so long."""
+
+_ROLLED_OUT: Final = "0.34.13"
+_WAVES: Final = 3
+_FIRST_WAVE_MS: Final = 8 * SECOND_MS
+_WAVE_EVERY_MS: Final = 12 * SECOND_MS
+_LOST_WHILE_BLIND_MS: Final = 95 * SECOND_MS
+_FOUND_AGAIN_MS: Final = 6 * MINUTE_MS
+_CALM_AFTER_NIGHT_MS: Final = 200 * SECOND_MS
+_STARTED_BY_HAND: Final = -103
+"""The random sequence of what follows when a listener is started."""
+
+
+class CalmLife(SimulatedFleet):
+    """A fleet in which nothing is lost: a version is rolled out, and agents change branches and modes."""
+
+    def _begin(self) -> None:
+        self._from(4 * SECOND_MS, self._stay_calm)
+        self._from(10 * SECOND_MS, self._roll_out)
+
+    def _first_state(self, machine: Machine, index: int) -> SimulatedState:
+        """Return the state at the start: up, unless the machine was left long ago."""
+        first = super()._first_state(machine, index)
+        if first.is_beating or self._ages_from - first.seen_at >= _OLD_MS:
+            return first
+        random = random_at(self.spec.seed, (1 << 29) + index)
+        connected_at = first.seen_at + 1
+        link = first.connected(connected_at, connection_id(random), self._pod(index))
+        return replace(link, since=first.since, beat_at=self.started_at - random.randrange(HEARTBEAT_MS))
+
+    def _stay_calm(self, at: int) -> int:
+        happen = self._one_of({self._change_branch: 3, self._change_safe_mode: 2, self._reconnect_old: 2})
+        happen(at)
+        return self._next(at, 7_000, 14_000)
+
+    def _change_safe_mode(self, at: int) -> None:
+        if chosen := self._idle(at, lambda each: beats(each) and each.last.mode not in {None, *UNRESTRICTED}):
+            mode = "standard" if chosen.last.mode != "standard" else "acceptEdits"
+            chosen.add(replace(chosen.last, since=at, mode=mode))
+
+    def _reconnect_old(self, at: int) -> None:
+        """Give a machine a new connection; none so often that it flaps, in a small fleet either."""
+        if chosen := self._idle(at, lambda each: beats(each) and at - (each.last.connected_at or at) >= _RECONNECTS_MS):
+            self._reconnect(chosen, at)
+
+    def _roll_out(self, at: int) -> int:
+        """Restart one machine with the new version; it is back before a poll can miss it."""
+        if chosen := self._idle(at, lambda each: beats(each) and each.last.version == NEWEST_VERSION):
+            self._reconnect(chosen, at, version=_ROLLED_OUT)
+        return at + int(self._between(3_000, 7_000) * self._slowdown)
+
+
+class OutageLife(CalmLife):
+    """A fleet that loses a pod, which returns on a new one when the listener of one of its machines is started."""
+
+    def _begin(self) -> None:
+        self._lost: list[SimulatedEnvironment] = []
+        self._by_hand = random_at(self.spec.seed, _STARTED_BY_HAND)
+        self._from(self._between(7_000, 11_000), self._lose)
+        self._from(30 * SECOND_MS, self._stay_calm)
+
+    def _lose(self, at: int) -> int:
+        self._lost = self._fallen_pod(at)
+        for environment in self._lost:
+            environment.add(environment.last.disconnected(at))
+            environment.busy_until = FOREVER
+        return FOREVER
+
+    def _start_listener(self, environment: SimulatedEnvironment, at: int) -> bool:
+        """Start a listener; if it was lost with the pod, the others follow it on the new one.
+
+        A listener that follows another one may be started too, so that one key starts all of an incident.
+        """
+        self.advance(at)
+        if not environment.last.is_listed or environment.machine.is_sandbox:
+            return False
+        if environment.last.is_beating:
+            return not environment.is_online(at)
+        self._connect(environment, at + self._by_hand.randrange(800, 1_500))
+        if environment in self._lost:
+            self._lost.remove(environment)
+            for follower in self._lost:
+                self._connect(follower, at + self._by_hand.randrange(2_000, 9_000))
+            self._lost = []
+        return True
+
+    def _connect(self, environment: SimulatedEnvironment, at: int) -> None:
+        environment.add(environment.last.connected(at, connection_id(self._by_hand), self._pod(environment.index)))
+        environment.busy_until = at
+
+
+class NightLife(CalmLife):
+    """A fleet that a deploy restarts in waves; later it loses one machine while its server answers 503."""
+
+    def _begin(self) -> None:
+        self._from(_FIRST_WAVE_MS, self._deploy)
+        self._from(_LOST_WHILE_BLIND_MS, self._lose_one)
+        self._from(_CALM_AFTER_NIGHT_MS, self._stay_calm)
+
+    def _deploy(self, at: int) -> int:
+        """Restart every third environment with the new version."""
+        wave = (at - self.started_at - _FIRST_WAVE_MS) // _WAVE_EVERY_MS
+        for index in range(wave, self.spec.size, _WAVES):
+            environment = self.environment(index)
+            if environment.busy_until <= at and beats(environment):
+                self._interrupt(environment, at, at + self._between(7_000, 13_000), _ROLLED_OUT)
+        return at + _WAVE_EVERY_MS if wave + 1 < _WAVES else FOREVER
+
+    def _lose_one(self, at: int) -> int:
+        # The end of a sandbox is no loss.
+        if chosen := self._idle(at, lambda each: beats(each) and not each.machine.is_sandbox):
+            self._interrupt(chosen, at, self.started_at + _FOUND_AGAIN_MS)
+        return FOREVER
+
+
+_LIVES: Final[Mapping[Scenario | None, type[SimulatedFleet]]] = {
+    None: DefaultLife,
+    Scenario.CALM: CalmLife,
+    Scenario.OUTAGE: OutageLife,
+    Scenario.NIGHT: NightLife,
+}
+"""The life of each scenario; None for the default story."""
+
+
+def simulated_fleet(spec: FleetSpec, started_at: int, ages_from: int | None = None) -> SimulatedFleet:
+    """Return a fleet with the story of its scenario; the arguments are those of `SimulatedFleet`."""
+    return _LIVES[spec.scenario](spec, started_at, ages_from)
