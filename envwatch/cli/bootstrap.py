@@ -323,12 +323,12 @@ class History(NamedTuple):
 
 
 class DemoHistory(NamedTuple):
-    """What is recorded of the demo."""
+    """The history of the demo."""
 
     folder: Path
-    """Where: its address is another one each time."""
+    """The demo's address is new each time."""
     prepare: Callable[[], None]
-    """Called in a thread before anything is recorded."""
+    """Called in a thread before the first recording."""
 
 
 def history_for(

@@ -40,7 +40,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 """By the words of `watch`. Each member of a group counts separately."""
 
 _SECRET_PART: Final = 12
-"""Least characters of a secret."""
+"""Fewest characters of a secret."""
 
 
 _WORDS: Final = (INCIDENT, *KINDS)
@@ -181,7 +181,7 @@ def deliveries_of(
 ) -> dict[SafeText, Delivery]:
     """Return each hook's delivery by name; the redactor learns the secrets.
 
-    Commands get neither the variables of API keys (`key_variables`) nor the hooks' secrets.
+    Commands get neither the variables of API keys (`key_variables`) nor the secret variables of hooks.
 
     Raises:
         SettingsError: for the first hook without a variable or package, or with an unusable address.

@@ -116,10 +116,10 @@ async def _watch(profiles: Profiles, options: Options) -> int:
 
 
 class EarlierEvents:
-    """The events before `watch` began, by profile, from a moment on, and the seam to the first listing.
+    """Recorded events since a moment before `watch` began, by profile, up to the first listing.
 
-    At the seam, the last recorded moment is compared with the first listing: nothing is missing and nothing comes
-    twice, whether envwatch did not run until now or another process records meanwhile.
+    The first listing is compared with the last recorded moment, so no event is missing or doubled, whether envwatch did
+    not run or another process records.
     """
 
     def __init__(self, runs: Mapping[SafeText, EarlierRuns], since: WallMs) -> None:
@@ -128,9 +128,9 @@ class EarlierEvents:
 
     @classmethod
     async def read(cls, pasts: Mapping[SafeText, Past], since: datetime | None, began: Clocks) -> EarlierEvents:
-        """Read what was recorded between two moments, nothing of it without the earlier one.
+        """Return the events since a moment, none if `since` is None.
 
-        What cannot be read is said on standard error, and counts as not recorded.
+        An unreadable history is reported on standard error, and counts as empty.
         """
         from envwatch.past.earlier_runs import EarlierRuns
         from envwatch.past.history import HistoryError
@@ -152,7 +152,7 @@ class EarlierEvents:
         return cls(runs, since_ms)
 
     def lines(self, stream: EventStream) -> Iterator[bytes]:
-        """Yield the lines of what was recorded, and of the times in which nothing was."""
+        """Yield the lines of recorded events and of gaps in the recording."""
         from envwatch.fleet.fleet import Fleet
 
         if not self._runs:
@@ -162,7 +162,7 @@ class EarlierEvents:
         yield from stream.past_lines(sorted(events, key=attrgetter("at")), Fleet(last))
 
     def until(self, update: MonitorUpdate) -> Sequence[Event]:
-        """Return the events of the seam, for the update with the first listing of a profile."""
+        """Return the events between the recording and the first listing of a profile."""
         from envwatch.past.history import Moment
 
         profile = update.changes.profile
