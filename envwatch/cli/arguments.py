@@ -31,7 +31,7 @@ DASHBOARD: Final = "dashboard"
 """The default command."""
 
 PLUGIN: Final = "check"
-"""Prints failures to standard output, with separate exit codes."""
+"""The monitoring plugin: prints failures to standard output, with separate exit codes."""
 
 GROUPS: Final = {
     "Dashboard": {
@@ -277,7 +277,7 @@ class _FirstParser(Parser):
 
 
 class CommandModule(Protocol):
-    """The interface of a module in `commands`. `run` imports late."""
+    """The interface of a module in `commands`. A module imports late everything that only `run` needs."""
 
     def add_arguments(self, parser: Parser) -> None:
         """Set the parser's description and add the options."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DRAWN_AFTER_S: Final = 1.0
-"""Seconds from the first outcome until drawn, with 10,000 rows on a slow machine."""
+"""Seconds from the first outcome until 10,000 rows are drawn on a slow machine."""
 
 _THRESHOLDS: Final = (20_000, 2, 1_000_000)
 """In effect, no full collection."""

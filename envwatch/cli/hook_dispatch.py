@@ -47,7 +47,11 @@ class Prepared(NamedTuple):
 
 
 def hooks_in(settings: Settings, options: Options) -> tuple[Sequence[HookSettings], Mapping[SafeText, Delivery]]:
-    """Return the configured hooks, and deliveries by hook name; raise `StopError` for a hook that cannot run."""
+    """Return the configured hooks, and deliveries by hook name.
+
+    Raises:
+        StopError: without hooks, or for an unusable hook.
+    """
     if not settings.hooks:
         path, _ = config_path_for(options)
         raise StopError(
@@ -152,7 +156,7 @@ def _warn(line: str) -> None:
 
 @asynccontextmanager
 async def dispatching(prepared: Prepared, poll_log: PollLog) -> AsyncIterator[HookDispatch]:
-    """Run hooks during the context, and at the end a short time for waiting messages."""
+    """Run hooks during the context; at the end, waiting messages have a short time."""
 
     def report(line: HookReport) -> None:
         poll_log.write(LogLine(logging.WARNING if line.is_failure else logging.INFO, line.text))

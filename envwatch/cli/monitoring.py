@@ -190,7 +190,7 @@ async def updates(
 ) -> AsyncGenerator[MonitorUpdate, None]:
     """Yield an update for each outcome and each second, until the deadline.
 
-    The session must be entered. An event log would grow unread.
+    The session must be entered. The monitor keeps no event log, which would grow unread.
     """
     runtime = runtime or Runtime()
     ready = asyncio.Event()

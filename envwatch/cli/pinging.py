@@ -1,7 +1,7 @@
 """Signs of life to a dead man's switch and to the service manager.
 
-A dead man's switch is an outside service. envwatch reports success once a minute, and failure once. A fetch is a task:
-a hanging service delays no poll.
+A dead man's switch is an outside service. envwatch reports listings once a minute, and a failure once. A fetch is a
+task: a hanging service delays no poll.
 """
 
 from __future__ import annotations

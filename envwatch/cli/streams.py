@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 
 _CHUNK_BYTES = 1 << 16
-"""A pipe's buffer."""
 
 
 def is_utf8(stream: TextIO) -> bool:
@@ -72,7 +71,7 @@ def output_errors() -> Iterator[None]:
 
 
 def write_all(pieces: Iterable[bytes]) -> None:
-    """Write pieces in chunks; see `write`."""
+    """Write pieces in chunks."""
     chunk = bytearray()
     for piece in pieces:
         chunk += piece
@@ -109,7 +108,7 @@ class ProgressLine:
     """A line on standard error, erased at the end of a context.
 
     The line is rewritten at most once a second, with a carriage return and blanks for any terminal. Most waits end
-    before the first line, after `after_s` seconds.
+    before `after_s` seconds, when the first line appears.
     """
 
     def __init__(self, after_s: float = 0.0) -> None:
@@ -243,7 +242,7 @@ LONGEST_LINE: Final = 1_000
 """Characters, as in the log; a longer line is passed on in parts."""
 
 _PATIENCE_S: Final = 0.3
-"""Seconds for the last lines: a child process may keep the pipe open."""
+"""A child process may keep the pipe open."""
 
 
 @contextmanager

@@ -60,7 +60,7 @@ LETTA_SETTINGS: Final = Path("~/.letta/settings.json")
 
 KEYRING_SERVICE: Final = "letta"
 KEYRING_USER: Final = "api-key"
-"""The profile's name as the user goes first."""
+"""The user in the keyring, after the profile's name."""
 
 _USABLE: Final = re.compile(r"[\x21-\x7e]{8,512}")
 

@@ -182,7 +182,7 @@ def all_settings_of(
 
 
 def settings_of(sources: Sources, profile: str, origin: SafeText) -> Settings:
-    """Return the settings of a profile, in the file or not. `origin` is the origin of the name.
+    """Return a profile's settings, in the file or not. `origin` is the origin of the name.
 
     Raises:
         ConfigError: if variables make no sense.

@@ -1,8 +1,8 @@
 """Readers of written values: durations, whole numbers, paths, lines of text.
 
-Command line, variables and configuration file share words and bounds. A reader returns the value, or raises
-`ValueError` with the end of a sentence ("must be …"), never with the value, which may be a secret. Imports no pydantic:
-the command line runs before the file is known.
+Command line, variables and configuration file share these readers. A reader's `ValueError` has the end of a sentence
+("must be …"), and never the value, which may be a secret. Imports no pydantic: the command line runs before the file is
+known.
 """
 
 from __future__ import annotations

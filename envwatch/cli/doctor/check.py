@@ -42,7 +42,7 @@ FIXES: Final = {
 
 
 class CheckStatus(StrEnum):
-    """In the words of the JSON."""
+    """A check's status, in the words of the JSON."""
 
     OK = "ok"
     WARNING = "warning"
