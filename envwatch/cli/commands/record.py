@@ -1,4 +1,4 @@
-"""`envwatch record`: what is watched, or was, as one file for `envwatch replay`. Needs no terminal library."""
+"""`envwatch record`: polls or history as a file for `envwatch replay`. Needs no terminal library."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Record what is polled, or cut from the history."""
+    """Record polls, or cut a period from the history."""
     from envwatch.cli.bootstrap import past_moment
 
     _check(options)
@@ -68,7 +68,6 @@ def run(options: Options) -> int:
 
 
 def _check(options: Options) -> None:
-    """Stop where options contradict each other."""
     if options.since is None and options.until is not None:
         raise StopError(Exit.USAGE, "--until needs --since; a recording from now on ends with --for")
     if options.since is not None and options.lasts is not None:
@@ -96,7 +95,7 @@ def _record(settings: Settings, options: Options) -> int:
 
 
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
-    """Write what is polled until the end; the loop waits for no disk. The history gets it as well."""
+    """Write polls to the recording and the history; the loop waits for no disk."""
     import asyncio
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
@@ -128,7 +127,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
 
 def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
-    """Write the news of an update, if there is any; a moment that has no form is left out, and said so.
+    """Write an update's poll and events; a moment that cannot be encoded is skipped with a message.
 
     Raises:
         OSError: if the recording cannot be written.
@@ -178,7 +177,7 @@ def _cut(settings: Settings, options: Options) -> int:
 
 
 def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
-    """Write what was recorded in a time, both ends included; yield how many polls are written, and of how many.
+    """Write a period's records, both ends included; yield the number of written polls and of all polls.
 
     Raises:
         HistoryError: if the history cannot be read, or a moment cannot be written.
@@ -201,8 +200,7 @@ def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWr
 def _writer(settings: Settings, base_url: SafeText, options: Options, stack: ExitStack) -> RecordingWriter:
     """Return the writer of a new recording.
 
-    When the stack is closed, it says what was recorded; the file is removed if that is nothing, or only a part of what
-    was to be cut.
+    The closing stack reports the result. It removes a file without polls, and an incomplete cut.
     """
     try:
         from envwatch.past.history import About

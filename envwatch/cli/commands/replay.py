@@ -1,4 +1,4 @@
-"""`envwatch replay`: the dashboard on a recording, or its events as `watch` prints them. Needs no key."""
+"""`envwatch replay`: a recording in the dashboard, or its events as lines of `watch`. Needs no key."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _speed(raw: object) -> float:
 
 
 def _opened(options: Options) -> RecordedFile:
-    """Return the recording, with at least one poll in it."""
+    """Return the recording; stop if the recording has no polls."""
     from envwatch.past.history import HistoryError
     from envwatch.storage.history.past import RecordedFile
 
@@ -88,7 +88,6 @@ def _opened(options: Options) -> RecordedFile:
 
 
 def _start(file: RecordedFile, options: Options) -> WallMs | None:
-    """Return the moment at which to start; None for the beginning."""
     if options.at is None:
         return None
     from envwatch.model.clock import WallMs
@@ -110,7 +109,7 @@ def _missing_end(file: RecordedFile, options: Options) -> str:
 
 
 async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
-    """Show the dashboard on a recording; of the user's own settings and state, only those of the screen count."""
+    """Show the dashboard on a recording, with the user's settings and state for the screen only."""
     import asyncio
 
     from envwatch.cli import gc_tuning
@@ -139,7 +138,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
             replay=Replay(name=name, profile=about.profile, host=about.host, speed=options.speed or 1.0, at=at),
         ),
         Persistence(export=export_here, keep=memory.keep),
-        # A row of somebody else's must not start a command of the user's.
+        # A stranger's row must not start a command of the user.
         preferences_of(display_settings, options, NO_COMMANDS),
     )
     asyncio.get_running_loop().call_later(_DRAWN_AFTER_S, gc_tuning.keep_collecting)
@@ -151,7 +150,7 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
-    """Yield the events from a moment on, as they were printed when they happened."""
+    """Yield the lines of events from a moment on, as printed at the time."""
     from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet
