@@ -1,8 +1,8 @@
 """A day file: SQLite tables, errors in words, and the writer.
 
-A day file and a recording have the same format. Every file starts with a KEY, so each file stands alone. SQLite commits
-each poll: a killed process loses at most the current poll. A day has a write-ahead log, so a power cut loses only the
-newest polls. A recording has a rollback journal, which exists only during a commit: a recording is a single file.
+Recordings have the same format. Every file starts with a KEY and so stands alone. Each poll is a commit: a killed
+process loses at most the current poll. A day has a write-ahead log: a power cut loses only the newest polls. A
+recording has a rollback journal, which exists only during a commit, so a recording is a single file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-"""SQLITE_ERROR is an invalid statement. The statements here are constant, so somebody changed the tables."""
+"""SQLITE_ERROR is an invalid statement: somebody changed the tables, since all statements are constant."""
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _FULL = "the disk is full; free some space"
@@ -40,7 +40,7 @@ _REFUSED = "check the owner and the mode of that folder, or set history = false"
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code, or 0 for an error without a code."""
+    """Return SQLite's primary result code; 0 without a code."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
@@ -78,7 +78,7 @@ APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
 """Marks a file of envwatch, see `PRAGMA application_id`."""
 
 PAGE_BYTES: Final = 16_384
-"""At this size a table's tree has two levels up to 30 MB, so a truncated file loses only the end."""
+"""A table's tree then has two levels up to 30 MB, so a truncated file loses only the end."""
 
 TABLES: Final = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -109,10 +109,10 @@ class Numbers(NamedTuple):
 
 
 def check_form(connection: sqlite3.Connection) -> bool:
-    """Return whether a file has the tables; False before another process has created the tables.
+    """Return whether the tables exist; False also while another process creates the tables.
 
     Raises:
-        DamagedError: if the file belongs to another program.
+        DamagedError: if the file is no history.
         NewerError: if a newer envwatch wrote the file.
         sqlite3.Error: if the file cannot be read.
     """
@@ -134,21 +134,21 @@ def check_form(connection: sqlite3.Connection) -> bool:
 
 
 def last_numbers(connection: sqlite3.Connection) -> Numbers:
-    """Return the numbers of the newest poll and event; 0 if the table is empty."""
+    """Return the numbers of the newest poll and event; 0 without any."""
     newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
     poll, event = connection.execute(newest).fetchone()
     return Numbers(poll or 0, event or 0)
 
 
 def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether a file ends within a page. May be wrong for an instant while the file grows."""
+    """Return whether a file ends within a page; may be wrong for an instant while the file grows."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     size = path.lstat().st_size
     return size % page_bytes != 0 and path.lstat().st_size == size
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `DamagedError` with the first problem of a file. Takes about 10 ms."""
+    """Raise `DamagedError` with a file's first problem. Takes some 10 ms."""
     if is_cut(connection, path):
         raise DamagedError("its end is missing")
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -157,9 +157,9 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """Return a file's status; raise `OSError` if the file is missing, a link, or not regular.
+    """Return a file's status; raise `OSError` if missing, a link, or not regular.
 
-    Does not open the file: closing the file would release SQLite's locks.
+    Does not open the file: closing would release SQLite's locks.
     """
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
@@ -175,27 +175,26 @@ _SECOND: Final = timedelta(seconds=1)
 _READ_S: Final = 10.0
 """Seconds to wait for readers of a recording, which block a commit."""
 _WAL_PAGES: Final = 128
-"""Pages of the write-ahead log before a merge into the file: 2 MiB."""
+"""Pages after which the write-ahead log is merged: 2 MiB."""
 
 
 class DayFile:
-    """Writes a file, in one thread at a time; creates a missing file.
+    """Writes a file, in one thread at a time. After an error, call `restart` or `close`.
 
-    After an error, call `restart` or `close`. Methods raise `HistoryError` if a value cannot be encoded, and
-    `sqlite3.Error` if the file cannot be written.
+    Methods raise `HistoryError` for a value that cannot be encoded, and `sqlite3.Error`.
 
     Args:
-        path: the file.
-        about: the `about` table of a new file, by name.
-        numbers: next poll and event, unless the file already has these numbers.
+        path: created if missing.
+        about: the `about` table of a new file.
+        numbers: lowest next poll and event.
         is_checked: whether an existing file is known to be whole.
-        is_recording: whether the file must stand alone between commits. Commits then do not wait for the disk.
+        is_recording: whether the file stands alone between commits, which then do not wait for the disk.
 
     Raises:
-        DamagedError: if the file is damaged, or not a history.
+        DamagedError: if the file is damaged, or no history.
         NewerError: if a newer envwatch wrote the file.
         OSError: if the file cannot be opened.
-        sqlite3.Error: if the file cannot be opened.
+        sqlite3.Error: likewise.
     """
 
     def __init__(
@@ -236,12 +235,12 @@ class DayFile:
         self._insert(at, events, self.numbers.poll - 1)
 
     def restart(self) -> None:
-        """Make the next frame a KEY, and let no later event refer to an earlier event."""
+        """Make the next frame a KEY, and refer to no earlier event."""
         self._encoder = FrameEncoder()
         self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
-        """Return the file's bytes without the write-ahead log; None if the file is no longer at the path."""
+        """Return the bytes without the write-ahead log; None if the file is no longer at the path."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -249,7 +248,7 @@ class DayFile:
         return status.st_size if os.path.samestat(status, self._status) else None
 
     def close(self) -> None:
-        """Close the file, and merge the write-ahead log except for pages in use by readers."""
+        """Close the file, and merge the write-ahead log unless a reader prevents that."""
         with suppress(sqlite3.Error):  # an unmerged log remains readable
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing skips this while a reader exists
         self._connection.close()
@@ -306,7 +305,6 @@ class DayFile:
 
 
 def _make(path: Path) -> None:
-    """Create a missing file, empty and private; raise `OSError` if the path is not a regular file."""
     try:
         check_regular(path)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Reads polls, events and frames of a day file, also while another process writes the file.
+"""Reads a day file, also while another process writes the file.
 
 A truncated file is read up to the last whole page. A recording may come from anybody: each clock reading must be
-possible. The platform may fill a row with anything, so a row's instants only have to be numbers.
+possible, while instants of a row, which the platform fills, must only be numbers.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ _BUSY_S: Final = 1.0
 _LONGEST_INTERVAL_S: Final = 1e9
 """About 30 years."""
 _LATEST_MS: Final = 250_000_000_000_000
-"""In the year 9892, so that any zone can show a poll's time."""
+"""Year 9892: any zone can show a poll's time."""
 _ROOT_PAGES: Final = 5
-"""The schema, and the first page of each table. SQLite reads no table if any of these pages is missing."""
+"""The schema, and the first page of each table. SQLite reads no table if one is missing."""
 _NEAR: Final = 8
-"""Distance in frames from a mark to the requested moment: several steps back then cost few frames each."""
+"""Frames from a mark to the requested moment, so that several steps back are cheap."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _ROLLING_BACK: Final = "mode=rw"
 RECORDING_MODES: Final = ("mode=ro", _ROLLING_BACK)
-"""Query strings for a recording; `rw` applies the rollback journal of a killed process."""
+"""`rw` applies the rollback journal of a killed process."""
 
 
 def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection, bool]:
@@ -67,18 +67,17 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
 
     Args:
         path: the file.
-        modes: query strings of SQLite's URI; the next mode is tried if a right is missing. Empty for a day file, whose
-            modes depend on the files next to the day file.
+        modes: query strings of SQLite's URI, each tried if the previous mode lacks a right; empty for a day file.
 
     Raises:
         GoneError: if the file is empty so far.
         HistoryError: if the file has another format.
         OSError: if the file cannot be read.
-        sqlite3.Error: if the file cannot be read.
+        sqlite3.Error: likewise.
     """
-    # Without a write-ahead log, the file is read without locks, since locks would leave a log behind. A writer creates
-    # a log before the file changes. With a log, a folder without write permission may lack the log's index: an
-    # exclusive connection then builds the index in memory.
+    # Without a write-ahead log, `immutable` avoids locks, which would leave a log behind; a writer creates a log before
+    # a change. With a log, a folder without write permission may lack the log's index: an exclusive connection makes
+    # the index in memory.
     has_log = path.with_name(f"{path.name}-wal").exists()
     for mode in modes or (("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",)):
         connection = sqlite3.connect(
@@ -117,7 +116,7 @@ def _check_begun(connection: sqlite3.Connection) -> None:
 
 
 def _whole_pages_of(path: Path) -> sqlite3.Connection:
-    """Return a connection to an in-memory copy of a file's whole pages."""
+    """Return an in-memory copy of a file's whole pages."""
     found = path.read_bytes()
     page_bytes = int.from_bytes(found[16:18], "big")
     if not found.startswith(b"SQLite format 3\0") or not 512 <= page_bytes <= len(found):
@@ -146,7 +145,7 @@ _EVENTS: Final = (
     f"SELECT number, at, poll, data FROM events WHERE {_IS_TIME} AND at BETWEEN ? AND ? AND typeof(poll) = 'integer'"  # noqa: S608
 )
 _NONSENSE: Final = (sqlite3.DatabaseError, KeyError, TypeError)
-"""Errors of a column with a wrong type, and of an impossible page."""
+"""Errors of a wrong type in a column, or of a bad page."""
 _poll: Final = RecordedPoll._make
 _RESULTS: Final = {result.value: result for result in PollResult}
 
@@ -154,11 +153,11 @@ _RESULTS: Final = {result.value: result for result in PollResult}
 class DayReader:
     """Reads a file, in one thread at a time. Use it in a `with` statement.
 
-    Every method raises `HistoryError` if the file cannot be read.
+    Methods raise `HistoryError` if the file cannot be read.
 
     Args:
         path: the file.
-        connect: returns a connection to the content, and whether the end of the content is missing.
+        connect: returns a connection, and whether the end of the content is missing.
 
     Raises:
         GoneError: if the file is missing, or empty so far.
@@ -209,15 +208,15 @@ class DayReader:
             return None if row is None else RecordedPoll(row[0], row[1], _RESULTS[row[2]], *row[3:])
 
     def last_numbers(self) -> Numbers:
-        """Return the numbers of the newest poll and event; 0 if the table is empty."""
+        """Return the numbers of the newest poll and event; 0 without any."""
         with _explaining():
             return last_numbers(self._connection)
 
     def events(self, since: WallMs, until: WallMs, profile: SafeText) -> list[tuple[int, WallMs, int, Event]]:
-        """Return the events of a period, both ends included, in recording order, under a profile's label.
+        """Return the events of a period, both ends included, in recording order.
 
-        Each entry has the event's number, which grows over days and runs, the recording time, and the number of the
-        newest poll at that time (0 before the first poll). Damaged events are left out.
+        Each entry has the event's number (grows over days and runs), the recording time, the newest poll's number (0
+        before the first poll), and the event. Damaged events are left out.
         """
         found = []
         decoder = EventDecoder(profile, self._event_bytes)
@@ -228,10 +227,7 @@ class DayReader:
         return found
 
     def chain(self, number: int) -> tuple[int, int]:
-        """Return the numbers of the KEY and the BRIDGE from which a poll's moment is rebuilt.
-
-        The BRIDGE applies directly to the KEY. Without a BRIDGE, both numbers are the KEY's.
-        """
+        """Return the numbers of the KEY and BRIDGE that rebuild a poll's moment; without a BRIDGE, the KEY twice."""
         with _explaining():
             newest = "SELECT number FROM polls WHERE kind = ? AND number BETWEEN ? AND ? ORDER BY number DESC LIMIT 1"
             key = self._row(newest, FrameKind.KEY, 0, number)
@@ -251,7 +247,7 @@ class DayReader:
         return found
 
     def quick_check(self) -> None:
-        """Check the whole file; raise `DamagedError` with the first problem."""
+        """Raise `DamagedError` with the first problem of the whole file."""
         with _explaining():
             if self.is_cut:
                 raise DamagedError("its end is missing")
@@ -269,7 +265,7 @@ class DayReader:
         return row
 
     def _intact(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
-        """Yield a table's rows by number, up to the first damage or the end of a truncated file."""
+        """Yield rows by number, up to the first damage."""
         self._connection.text_factory = lambda data: data.decode(errors="replace")
         try:
             yield from self._connection.execute(f"{query} ORDER BY number", values)
@@ -294,7 +290,6 @@ def _explaining() -> Iterator[None]:
 
 
 class _Mark(NamedTuple):
-    """A builder after the frame with a number."""
 
     file: object
     number: int
@@ -302,17 +297,15 @@ class _Mark(NamedTuple):
 
 
 class Rebuilder:
-    """Rebuilds moments from frames, in one thread. The next moment in a file costs one frame, a slightly earlier moment
-    a few.
-    """
+    """Rebuilds moments, in one thread. The next moment costs one frame, a slightly earlier moment a few."""
 
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._newest: _Mark | None = None
         self._checked: Mapping[SafeText, TrackedEnvironment] = {}
-        """Rows of the newest moment, whose clocks were checked."""
+        """Rows that need no second check."""
         self._marks: tuple[_Mark, ...] = ()
-        """Where steps back start: at the newest BRIDGE, and at a frame shortly before the last requested moment."""
+        """Where steps back start: at the newest BRIDGE, and shortly before the requested moment."""
 
     def moment(self, file: DayReader, number: int) -> Moment:
         """Return the moment right after a poll; raise `HistoryError` if the moment cannot be read."""
@@ -329,7 +322,6 @@ class Rebuilder:
         return moment
 
     def _rebuilt(self, file: DayReader, number: int) -> MomentBuilder:
-        """Return a builder after a frame, starting from the nearest mark or from the previous KEY."""
         (key, bridge), marks, self._marks = file.chain(number), self._marks, ()
         marks = tuple(mark for mark in marks if mark.file == file.identity and bridge <= mark.number <= number)
         if not marks:
@@ -358,12 +350,9 @@ _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if 
 
 
 def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
-    """Raise `HistoryError` if a number in a moment is impossible.
-
-    Rows identical to rows in `known` were checked before, and are skipped.
-    """
+    """Raise `HistoryError` for an impossible number in a moment; rows in `known` are not checked again."""
     now, profile_state = moment.now, moment.profile_state
-    # Every comparison with NaN is false.
+    # NaN fails every comparison.
     is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))
     for id_, tracked in profile_state.environments.items():
         if known.get(id_) is not tracked:
@@ -384,7 +373,6 @@ def _in_ms(reading: Clocks) -> tuple[float, float]:
 
 
 def _numbers(profile_state: ProfileState) -> Iterator[float]:
-    """Yield a profile's instants and durations, in ms."""
     failure, stall, quarantine = profile_state.failure, profile_state.stall_detector, profile_state.quarantine
     polls = () if failure is None else (failure.started, failure.ended)
     for reading in (profile_state.listed, profile_state.last_up, profile_state.unseen_since, *polls):

@@ -1,6 +1,6 @@
 """Recordings: day files under another name, with one profile and any number of days.
 
-envwatch 1.0.0 wrote another format: a line of text, then chunks with length and checksum. `opened` reads both.
+envwatch 1.0.0 wrote a line of text, then chunks with length and checksum. `opened` reads both formats.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 class RecordingWriter:
-    """Writes a new recording, in one thread at a time. A poll is in the file when `write` returns.
+    """Writes a recording, in one thread at a time. A poll is in the file when `write` returns.
 
     Args:
         path: must not exist; becomes private to the user.
         about: the origin.
-        redaction: None writes values unchanged.
+        redaction: None leaves texts as recorded.
 
     Raises:
         FileExistsError: if the path exists.
@@ -50,7 +50,7 @@ class RecordingWriter:
         self._path = path
         self._redaction = redaction
         self._run: int | None = None
-        """The first poll's number; None before the first poll."""
+        """None before the first poll."""
         write_private(path, b"")
         about = redaction.about(about) if redaction else about
         try:
@@ -69,11 +69,11 @@ class RecordingWriter:
 
     @property
     def size(self) -> int:
-        """Bytes of the file; 0 if the file is no longer at the path."""
+        """In bytes; 0 if the file is no longer at the path."""
         return self._file.size() or 0
 
     def start_run(self) -> None:
-        """Make the next poll the first poll of a run."""
+        """Let the next poll begin a run."""
         self._run = None
         self._file.restart()
 
@@ -81,8 +81,8 @@ class RecordingWriter:
         """Add a poll with events.
 
         Raises:
-            HistoryError: if a moment or an event cannot be encoded; the poll is then missing.
-            OSError: if the file cannot be written; the file then ends with the previous poll.
+            HistoryError: for a value that cannot be encoded; the poll is missing then.
+            OSError: if the file cannot be written, which then ends with the previous poll.
         """
         run = self._run or self._file.numbers.poll
         with self._restarting():
@@ -92,12 +92,12 @@ class RecordingWriter:
         self.polls += 1
 
     def write_events(self, at: WallMs, events: Iterable[Event]) -> None:
-        """Add events without a poll; raises the errors of `write`."""
+        """Add events without a poll; raises like `write`."""
         with self._restarting():
             self._file.write_events(at, self._redacted(events))
 
     def close(self) -> None:
-        """Flush the file to the disk, and close the file.
+        """Flush to the disk, and close the file.
 
         Raises:
             OSError: if the disk fails; some disks report only now that they are full.
@@ -136,7 +136,7 @@ def opened(path: Path) -> DayReader:
     """Return the reader of a recording, a copied day file, or a recording of envwatch 1.0.0.
 
     Raises:
-        HistoryError: if the file is unreadable, not a recording, or of a newer envwatch.
+        HistoryError: if unreadable, no recording, or of a newer envwatch.
     """
     try:
         with os.fdopen(open_regular(path), "rb") as file:
@@ -157,17 +157,17 @@ def opened(path: Path) -> DayReader:
 # The format of envwatch 1.0.0.
 
 _TITLE: Final = b"envwatch recording "
-"""Start of the first line, which ends with the format's version."""
+"""Starts the first line; the format's version follows."""
 _CHUNK: Final = struct.Struct("<IIB")
-"""Head of a chunk: length of the body, CRC-32 of the rest, kind."""
+"""Length of the body, CRC-32 of the rest, kind."""
 _CHECKED_FROM: Final = 8
 _ABOUT_CHUNK, _POLL_CHUNK, _EVENTS_CHUNK = 0, 1, 2
-"""Other kinds are skipped. Events in an `_EVENTS_CHUNK` came without a poll."""
+"""Other kinds are skipped. An `_EVENTS_CHUNK` has events without a poll."""
 _POLL: Final = struct.Struct("<dBBdBI")
-"""Head of a frame: wall clock (ms), result, whether a run begins, interval (s), kind and length of the frame."""
+"""Wall clock (ms), result, whether a run begins, interval (s), kind and length of the frame."""
 _WALL: Final = struct.Struct("<d")
 _LENGTH: Final = struct.Struct("<I")
-"""Head of an event."""
+"""Of an event."""
 _RESULTS: Final = (PollResult.LISTED, PollResult.FAILED, PollResult.SLEPT)
 
 
@@ -217,7 +217,7 @@ def _about_rows(body: bytes) -> dict[str, str]:
 
 
 def _added(connection: sqlite3.Connection, chunks: Iterable[tuple[int, bytes, int]]) -> Iterator[int]:
-    """Add the polls and events of chunks; yield the end of each chunk."""
+    """Add polls and events; yield the end of each chunk."""
     poll = event = run = 0
     for kind, body, end in chunks:
         at, rest = 0.0, b""

@@ -1,8 +1,8 @@
-"""Codecs of the fields of moments and events, and tracked environments as rows of cells.
+"""Codecs of fields, and tracked environments as rows of cells.
 
-Frames compare, write and read cells. A cell's number is part of the format: a new cell takes the next free number, and
-unknown numbers are ignored. Outside cells, the field's name is part of the format: a field renamed in the code keeps
-the old name in files (`STORED_NAMES`). Profile labels are not stored: `MomentBuilder` sets the label.
+A cell's number is part of the format: a new cell takes the next free number, and unknown numbers are ignored. Elsewhere
+a field's name is part of the format: a field renamed in the code keeps the old name in files (`STORED_NAMES`). Profile
+labels are not stored; `MomentBuilder` sets the label.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ if TYPE_CHECKING:
 
 
 _LATEST_CLOCK: Final = 1e15
-"""Limit of this machine's clocks, in ms or s: some 30,000 years at least."""
+"""In ms or s: some 30,000 years at least."""
 
 
 def _clock_of(plain: object) -> float:
-    """Return a possible clock reading: all displayed ages are relative to the moment's clocks."""
+    """Return a possible clock reading: all displayed ages depend on clocks."""
     number: float = number_of(plain)
     if not -_LATEST_CLOCK <= number <= _LATEST_CLOCK:
         raise ValueError("no clock shows that")
@@ -87,15 +87,15 @@ ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         for each in API_FIELDS.values()
     }
 )
-"""By attribute, in the order of the numbers in `API_FIELDS`."""
+"""By attribute, in the order of cell numbers."""
 ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096
-"""Parts of a ms: a float's resolution for an instant of today, and for most differences between such instants."""
+"""Parts of a ms: a float's resolution for an instant of today, and for most differences."""
 
 
 def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
-    """Return bounds in whole parts of a ms, each relative to the previous bounds; unchanged if that is not exact."""
+    """Return bounds as differences in parts of a ms, unchanged if not exact."""
     try:
         whole = [(int(bounds.low * _FRACTIONS), int(bounds.high * _FRACTIONS)) for bounds in samples]
     except (ValueError, OverflowError):
@@ -196,7 +196,7 @@ PROFILE_STATE: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         "periods": _PERIODS,
     }
 )
-"""All fields of `ProfileState` except profile, server and environments."""
+"""Without profile, server and environments."""
 
 _ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
 
@@ -207,26 +207,26 @@ def plain_acks(acks: OwnAcks) -> list[Any]:
 
 
 def acks_of(plain: object) -> OwnAcks:
-    """Return acknowledgements that `plain_acks` wrote."""
+    """Return acknowledgements from `plain_acks`."""
     return MappingProxyType({text_of(id_): _ACK.value(ack) for id_, ack in map(list_of, list_of(plain))})
 
 
 EncodedRow: TypeAlias = "list[Any]"
-"""An environment's cells, by number."""
+"""Cells by number."""
 
 _TOLERANCE_MS: Final = 30_000.0
 """Part of the format, like the sum in `CompactSkewCheck.for_heartbeat`."""
 
 
 class CompactSkewCheck(NamedTuple):
-    """A skew check without the bounds that follow from the row's heartbeat."""
+    """A skew check without bounds, which follow from the row's heartbeat."""
 
     listed_at: MonotonicS
     previous_elapsed_ms: float | None
 
     @classmethod
     def read(cls, listed_at: object, previous_elapsed_ms: object) -> CompactSkewCheck:
-        """Return a check from unchecked plain values."""
+        """Return a check from unchecked values."""
         return cls(number_of(listed_at), NUMBER_OR_NONE.value(previous_elapsed_ms))
 
     def for_heartbeat(self, beat_at: ServerMs) -> SkewCheck:
@@ -242,8 +242,8 @@ def row_of(tracked: TrackedEnvironment) -> EncodedRow:
 
 
 def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
-    """Return the environment of a row, under a profile's label."""
-    # Filling slots takes half the time of `__init__`, and every row of a moment needs this.
+    """Return the environment of a row."""
+    # `__init__` takes twice as long, for every row of a moment.
     environment = object.__new__(Environment)
     for put, value in zip(_ENVIRONMENT_SLOTS, _environment_cells(row), strict=True):
         put(environment, value)
@@ -313,7 +313,7 @@ _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
     "twins": (29, IDS),
     "offline_beside": (30, IDS),
 }
-"""Cell number and codec of each `TrackedEnvironment` field; numbers 0 to 15 are in `API_FIELDS`."""
+"""Cell number and codec by field; numbers 0 to 15 are in `API_FIELDS`."""
 
 
 _CELLS: Final = dict(
@@ -324,18 +324,18 @@ _CELLS: Final = dict(
         ]
     )
 )
-"""Attribute of `TrackedEnvironment` and codec, by cell number."""
+"""Attribute and codec by cell number."""
 _COUNT: Final = len(ENVIRONMENT_FIELDS) + len(_TRACKED)
 if [*_CELLS] != [*range(_COUNT)]:
     raise TypeError(f"the numbers of cells must be 0 to {_COUNT - 1}, each once: the next is free for a new field")
 
 NAMES: Final = tuple(path.rpartition(".")[2] for path, _ in _CELLS.values())
-"""Field names by cell number."""
+"""By cell number."""
 CODECS: Final = tuple(codec for _, codec in _CELLS.values())
-"""Codecs by cell number; not used for `MEMBERS`."""
+"""By cell number; not used for `MEMBERS`."""
 
 DEFAULTS: Final[Mapping[str, Any]] = {**defaults_of(Environment), **defaults_of(TrackedEnvironment)}
-"""Values of fields that an older version did not write."""
+"""For fields that an older version did not write."""
 
 ID: Final = NAMES.index("id")
 SEEN: Final = NAMES.index("last_seen_at")
@@ -352,14 +352,14 @@ _tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number fo
 
 
 def plain_check(row: EncodedRow) -> list[Any]:
-    """Return a row's skew check as a plain value, short if the check follows from the row's heartbeat."""
+    """Return a row's skew check as a plain value, compact if possible."""
     check, beat_at = row[CHECK], row[BEAT]
     short = CompactSkewCheck(check.listed_at, check.previous_elapsed_ms)
     return [*short] if beat_at is not None and is_same(short.for_heartbeat(beat_at), check) else _plain_check(check)
 
 
 def settle_check(row: EncodedRow) -> None:
-    """Make a skew check independent of the row's heartbeat, before the heartbeat changes."""
+    """Expand a compact skew check, before the row's heartbeat changes."""
     check = row[CHECK]
     if type(check) is CompactSkewCheck:
         row[CHECK] = check.for_heartbeat(row[BEAT])

@@ -1,10 +1,10 @@
-"""Codecs: write values as plain JSON, and read JSON with all types checked and all texts cleaned.
+"""Codecs: write values as plain JSON, and read JSON with types checked and texts cleaned.
 
 A recording may come from anybody: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
-object by field name. Default values are left out, and unknown names, from a later version, are ignored.
+object by field name, without default values. Unknown names, of a later version, are ignored.
 
-A row's objects (`metadata`, unknown fields) have a separate writer and reader. Texts differ between rows, while most
-lists and objects repeat: a table holds each list or object once, and a row holds the entry's number in a list.
+A row's objects (`metadata`, unknown fields) hold lists and objects that mostly repeat between rows. A table holds each
+list or object once; a row holds the entry's number, in a list.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STORED_NAMES: Final = {"quarantine": "hold", "rejected": "set_aside", "rejected_
 
 
 def is_same(one: Any, other: Any) -> bool:  # noqa: ANN401  any values
-    """Return whether two values are equal, with equal types and member order at every level."""
+    """Return whether two values are equal, with equal types and member order."""
     if one is other:
         return True
     kind = type(one)
@@ -67,7 +67,7 @@ def _same(value: T) -> T:
 
 
 def text_of(plain: object) -> SafeText:
-    """Return a cleaned text; a text that envwatch recorded stays the same."""
+    """Return a cleaned text, unchanged if envwatch recorded the text."""
     if type(plain) is not str:
         raise ValueError("no text")
     return clean(plain, max(len(plain), LONGEST))
@@ -84,7 +84,6 @@ def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
 
 
 def _exactly(kind: type[T], what: str) -> Callable[[object], T]:
-    """Return a reader that accepts exactly one type."""
 
     def value(plain: object) -> T:
         if type(plain) is not kind:
@@ -107,7 +106,7 @@ SPAN: Final[Codec[timedelta]] = Codec(lambda span: span // _US, lambda plain: ti
 
 
 def optional(codec: Codec[T]) -> Codec[T | None]:
-    """Return the codec of a value that may be None."""
+    """Return the codec of an optional value."""
     return Codec(
         lambda value: None if value is None else codec.plain(value),
         lambda plain: None if plain is None else codec.value(plain),
@@ -139,11 +138,11 @@ def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
     """Return the codec of a value with named fields, written as an object.
 
     Args:
-        kind: a dataclass, a named tuple, or a partial application.
-        codecs: by field; required for each field that is not applied already.
+        kind: a dataclass or a named tuple, or a partial application.
+        codecs: for each field that is not applied.
 
     Raises:
-        TypeError: if a field has no codec, because the field would be lost.
+        TypeError: if a field without a codec would be lost.
     """
     defaults = defaults_of(getattr(kind, "func", kind))
     plain = {name: codec.plain(defaults[name]) for name, codec in codecs.items() if name in defaults}
@@ -151,7 +150,7 @@ def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
 
 
 def whole_record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a record that writes every field: defaults change between versions."""
+    """Return the codec of a record with every field, since defaults change between versions."""
     return _record(kind, codecs, {})
 
 
@@ -180,7 +179,7 @@ def _record(kind: Callable[..., T], codecs: Mapping[str, Codec[Any]], defaults: 
 
 
 def defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any class
-    """Return the defaults of a dataclass or a named tuple, by field."""
+    """Return default values by field."""
     if not is_dataclass(kind):
         return dict(kind._field_defaults)
     return {
@@ -191,7 +190,7 @@ def defaults_of(kind: Any) -> dict[str, Any]:  # noqa: ANN401  any class
 
 
 def names_of(kind: Any) -> list[str]:  # noqa: ANN401  any class
-    """Return the field names of a dataclass or a named tuple."""
+    """Return the field names."""
     return [field.name for field in fields(kind)] if is_dataclass(kind) else [*kind._fields]
 
 
@@ -199,9 +198,9 @@ Members: TypeAlias = "dict[str, Any]"
 
 _NESTED: Final = (list, dict)
 _KEPT: Final = 4_096
-"""Cached lists and objects; a full cache is emptied."""
+"""Cached values; a full cache is emptied."""
 _KEPT_BYTES: Final = 4_096
-"""Longest cached value, in bytes of JSON."""
+"""Longest cached value, as JSON."""
 _nested: dict[bytes, Any] = {}
 
 
@@ -219,7 +218,7 @@ def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
 
 
 def members_of(plain: object) -> Members:
-    """Return an object without references to a table, cleaned."""
+    """Return an object without a table, cleaned."""
     return {
         text_of(name): text_of(value)
         if type(value) is str
@@ -231,11 +230,11 @@ def members_of(plain: object) -> Members:
 
 
 class MembersWriter:
-    """Writes the objects of one frame's rows."""
+    """Writes the objects of a frame's rows."""
 
     def __init__(self) -> None:
         self.table: list[Any] = []
-        """Lists and objects inside the written objects; the caller must write the table too."""
+        """Lists and objects of all written objects, to be written too."""
         self._places: dict[int, int] = {}
 
     def plain(self, members: Members) -> dict[str, Any]:
@@ -243,9 +242,9 @@ class MembersWriter:
         return {name: [self._place(value)] if type(value) in _NESTED else value for name, value in members.items()}
 
     def plain_change(self, before: Members | None, after: Members | None) -> Any:  # noqa: ANN401  a plain value
-        """Return a change as a plain value: new or changed members, and the names of removed members.
+        """Return a change: new or changed members, and the names of removed members.
 
-        Returns the whole object, or null, if a difference would lose the order of members.
+        The whole object, or null, if the change would lose the order of members.
         """
         if before is None or after is None:
             return None if after is None else self.plain(after)
@@ -263,14 +262,14 @@ class MembersWriter:
 
 
 class MembersReader:
-    """Reads the objects of one frame's rows; equal texts become one object."""
+    """Reads the objects of a frame's rows; equal texts become one object."""
 
     def __init__(self, table: Sequence[Any]) -> None:
         self._table = [nested_value(value) for value in table]
         self._texts: dict[str, str] = {}
 
     def value(self, plain: object) -> Members:
-        """Return an object that `MembersWriter.plain` wrote."""
+        """Return an object from `MembersWriter.plain`."""
         text, table = self.text, self._table
         return {
             text(name): text(each) if type(each) is str else table[each[0]] if type(each) is list else cleaned(each)
@@ -278,7 +277,7 @@ class MembersReader:
         }
 
     def changed(self, before: Members | None, plain: object) -> Members | None:
-        """Return an object that `MembersWriter.plain_change` wrote, given the previous object."""
+        """Return an object from `MembersWriter.plain_change`."""
         if plain is None or type(plain) is dict:
             return None if plain is None else self.value(plain)
         changed, gone = list_of(plain)
@@ -301,7 +300,7 @@ def difference_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[
 
 
 def patched(before: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequence[str]) -> Members:
-    """Return an object after a change, new members at the end."""
+    """Return an object after a change, new members last."""
     result = {**before, **changed}
     for name in gone:
         result.pop(name, None)

@@ -1,4 +1,4 @@
-"""Encoding of events: groups with members, and the environment at the time of the event."""
+"""Encoding of events, with members and the environment's state at the time."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 _LEVEL: Final = 9
 _OBJECTS: Final = frozenset({"metadata", "unknown"})
 _OF_ROW: Final = ("id", "name")
-"""Fields of an event that mostly equal the row's fields."""
+"""Mostly equal to the row's fields."""
 _MOST_CHANGED: Final = 9
-"""Limit of changed fields; beyond, a row is written whole. An environment that connects anew changes eight."""
+"""A row with more changes is written whole; an environment that connects anew changes eight."""
 
 _STATE: Final = record(
     EventState,
@@ -59,21 +59,21 @@ _FIELDS: Final[Mapping[str, Codec[Any]]] = {
     "incident": TEXT_OR_NONE,
     "then": optional(_STATE),
 }
-"""Codecs by field, without profile and members."""
+"""Without profile and members."""
 
 
 class EventEncoder:
-    """Encodes the events of a file; a row in an earlier event is written as a difference.
+    """Encodes the events of a file; a repeated row is written as a difference.
 
     A row takes four fifths of an event, and most environments have many events a day.
     """
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
-        """By id: number of the event with the whole row, place of the row in that event's group, and the row."""
+        """By id: number of the event with the whole row, place in the event's group, row."""
 
     def encode(self, event: Event, number: int) -> bytes:
-        """Return the next event of the file as bytes, without the profile; `number` identifies the event in the file.
+        """Return the next event as bytes, without the profile; `number` identifies the event in the file.
 
         Raises:
             HistoryError: if the event cannot be encoded.
@@ -102,10 +102,10 @@ class EventDecoder:
         self._rows: dict[tuple[int, int], Mapping[str, Any]] = {}
 
     def decode(self, data: bytes) -> Event:
-        """Return the event that `EventEncoder` encoded.
+        """Return an event from the bytes of `EventEncoder`.
 
         Raises:
-            HistoryError: if the bytes, or the bytes of the event with the whole row, are damaged.
+            HistoryError: if these bytes, or the bytes with the whole row, are damaged.
         """
         try:
             plain = _plain_of(data)
@@ -135,7 +135,7 @@ def _plain_of(data: bytes) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]] | None:
-    """Return the difference of a row, with nested differences in objects; None if too many fields changed."""
+    """Return a row's difference, nested for objects; None if too large."""
     changed, gone = difference_of(before, after)
     if len(changed) > _MOST_CHANGED:
         return None
@@ -147,7 +147,6 @@ def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Ma
 
 
 def _changed_row(row: Mapping[str, Any], changed: Mapping[str, Any], gone: Sequence[str]) -> Mapping[str, Any]:
-    """Return the row after a difference from `_row_change`."""
     result = patched(row, changed, gone)
     for name in _OBJECTS & changed.keys():
         if type(changed[name]) is list:
@@ -156,14 +155,13 @@ def _changed_row(row: Mapping[str, Any], changed: Mapping[str, Any], gone: Seque
 
 
 def _with_rows(plain: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON value
-    """Return an event and all members, in order, that have a row."""
+    """Return an event and all members with a row, in order."""
     members = [each for member in plain.get("members", ()) for each in _with_rows(member)]
     return members if plain.get("then") is None else [plain, *members]
 
 
 @lru_cache(maxsize=64)
 def _codec(profile: SafeText) -> Codec[Event]:
-    """Return the codec of an event; decoded events get the profile."""
     members: Codec[tuple[Event, ...]] = Codec(
         lambda events: [codec.plain(member) for member in events],
         lambda plain: tuple([codec.value(member) for member in list_of(plain)]),

@@ -1,12 +1,11 @@
 """Frames: whole moments, and differences between moments.
 
-A KEY is a whole moment, a STEP the difference to the previous moment, a BRIDGE the difference to the newest KEY. A
-moment is rebuilt from a KEY, at most one BRIDGE, and the STEPs since. A KEY and a BRIDGE also hold the difference to
-the previous moment, so a reader that goes on from there keeps unchanged rows. `MomentBuilder` reads frames.
+A KEY is a whole moment, a STEP the difference to the previous moment, a BRIDGE the difference to the newest KEY. So a
+moment needs a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the previous
+moment: reading on keeps unchanged rows. `MomentBuilder` reads frames.
 
-Most rows of a poll do not change. Most changed rows have a new heartbeat, a `last_seen_at` that moved as far, and a
-matching skew check: such a *beat* takes a few small numbers. For the remaining changes, a frame has each changed cell,
-and for new rows all cells, column by column. A whole moment is a difference to nothing.
+Most rows of a poll do not change. Most changed rows have a new heartbeat, a `last_seen_at` moved as far, and a matching
+skew check: such a *beat* is a few small numbers. Any further change is stored by cell, new rows column by column.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _LEVEL: Final = 6
 
 
 class FrameKind(IntEnum):
-    """The reference of a frame: nothing, the newest KEY, or the previous moment."""
+    """A frame's base: nothing, the newest KEY, or the previous moment."""
 
     KEY = 0
     BRIDGE = 1
@@ -66,14 +65,14 @@ class Frame(NamedTuple):
 
 
 class FrameEncoder:
-    """Encodes the moments of a profile, in order."""
+    """Encodes a profile's moments in order."""
 
     def __init__(self, *, key_every: int = _KEY_EVERY, bridge_every: int = _BRIDGE_EVERY) -> None:
         self._key_every = key_every
         self._bridge_every = bridge_every
         self._key: tuple[Moment, int] | None = None
         self._last: tuple[Moment, int] | None = None
-        """Moments of the newest KEY and the newest frame, with the checksums of the frames."""
+        """The newest frame, like the newest KEY a moment and the frame's checksum."""
         self._count = 0
 
     def encode(self, moment: Moment) -> Frame:
@@ -107,12 +106,11 @@ class FrameEncoder:
 USUAL_MS: Final = 30_000
 """Usual time between heartbeats; beats store the deviation."""
 SCALES: Final = (1, 4_096)
-"""Units of beats in parts of a ms: whole ms, or a float's resolution for an instant of today."""
+"""Parts of a ms: 1, or a float's resolution for an instant of today."""
 
 _LONGEST_STEPS: Final = 1 << 60
 
 _NO_CELLS: Final[EncodedRow] = [None] * len(CODECS)
-"""Stands for the previous cells of a new row."""
 NEW: Final = -1
 """Start of a run of new rows."""
 
@@ -120,7 +118,7 @@ NEW: Final = -1
 class _Beat(NamedTuple):
 
     place: int
-    """The row's index after the change."""
+    """After the change."""
     steps: int
     """Advance of the heartbeat, in the group's unit."""
     apart: int
@@ -128,9 +126,7 @@ class _Beat(NamedTuple):
 
 
 def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
-    """Return the difference between moments, everything without `before`; `base` is the checksum of the frame of
-    `before`.
-    """
+    """Return a difference, everything without `before`; `base` is the checksum of the frame of `before`."""
     profile_state, old = after.profile_state, None if before is None else before.profile_state
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
@@ -151,7 +147,8 @@ def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> di
 
 
 def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
-    """Return how many newest samples of the old clock, then of the listing, make up the clock; None without a match."""
+    """Return numbers of newest samples, from the old clock and the listing, that make up the clock; None if impossible.
+    """
     samples, old = after.clock.samples, before.clock.samples
     listed = () if after.snapshot is None else after.snapshot.clock
     for count in range(min(len(samples), len(listed)), 0, -1):
@@ -162,14 +159,13 @@ def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | Non
 
 
 class _Rows:
-    """The differences in rows."""
 
     def __init__(
         self, before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
     ) -> None:
         self._members = MembersWriter()
         self._groups: dict[tuple[Any, ...], list[_Beat]] = {}
-        """Beats of a listing, by scale and skew check, with the types of the check's values."""
+        """By scale, skew check, and types of the check's values."""
         self._changed: list[list[Any]] = []
         self._changed_place = 0
         self._new: list[EncodedRow] = []
@@ -197,7 +193,7 @@ class _Rows:
         return plain_check(new) if number == CHECK else CODECS[number].plain(new[number])
 
     def _is_beat(self, place: int, old: EncodedRow, new: EncodedRow) -> bool:
-        """Add a row's heartbeat to the beats; return False if the change does not fit a beat."""
+        """Add a beat; return False if the change is no beat."""
         before, after = old[BEAT], new[BEAT]
         if before is None or after is None:
             return False
@@ -213,7 +209,7 @@ class _Rows:
         return False
 
     def plain(self) -> dict[str, Any]:
-        """Return the difference without `numbers`, as a plain value; empty parts are left out."""
+        """Return the plain part; empty entries are left out."""
         written = {
             "beats": [
                 [*check, scale, len(beats), any(beat.apart for beat in beats)]
@@ -229,7 +225,7 @@ class _Rows:
         return order | {name: each for name, each in written.items() if each}
 
     def numbers(self) -> list[int]:
-        """Return the numbers of the beats: for each group the places, as differences, then the steps."""
+        """Return numbers by group: places as differences, steps, and `apart` if needed."""
         numbers: list[int] = []
         for (scale, *_), beats in self._groups.items():
             last = 0
@@ -243,9 +239,9 @@ class _Rows:
 
 
 def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the runs of rows that keep the order; ids are unique, and rows outside all runs are gone.
+    """Return the runs of rows that keep the order; ids are unique.
 
-    A run is the start in the old order, or `NEW`, and the length.
+    A run is the old start, or `NEW`, and the length. Rows outside all runs are gone.
     """
     places = {id_: place for place, id_ in enumerate(before)}
     runs: list[tuple[int, int]] = []
@@ -264,7 +260,7 @@ def runs_between(before: Sequence[str], after: Sequence[str]) -> list[tuple[int,
 
 
 def _steps(before: float, after: float, scale: int) -> int | None:
-    """Return the parts of a ms between two instants; None if adding the parts is not exact."""
+    """Return the parts of a ms between two instants; None if not exact."""
     steps = (after - before) * scale
     if not -_LONGEST_STEPS < steps < _LONGEST_STEPS:
         return None
@@ -273,5 +269,5 @@ def _steps(before: float, after: float, scale: int) -> int | None:
 
 
 def later(instant: float, steps: int, scale: int) -> float:
-    """Return the instant after some steps; part of the format."""
+    """Return an instant after some steps; part of the format."""
     return instant + (steps if scale == 1 else steps / scale)

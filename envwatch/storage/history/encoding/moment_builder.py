@@ -1,6 +1,6 @@
-"""Rebuilds moments: frames change rows of cells, and cells become objects on demand.
+"""Rebuilds moments: frames change rows of cells, which become objects on demand.
 
-Input may be anything: each value is checked, and each text cleaned.
+Input may be anything: values are checked, texts cleaned.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from envwatch.storage.history.encoding.frames import Frame
 
 _BUILT: Final = len(NAMES)
-"""Index of a row's last cell: the row's object, or None after a change."""
+"""Last cell: the row's object, or None after a change."""
 
 
 class MomentBuilder:
@@ -53,7 +53,7 @@ class MomentBuilder:
         self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
         self._checksum: int | None = None
-        """Of the last applied frame; None before the first frame, and after damage."""
+        """Of the last frame; None without a frame, and after damage."""
 
     def copy(self) -> MomentBuilder:
         """Return an independent builder after the same frame."""
@@ -62,10 +62,10 @@ class MomentBuilder:
         return copy
 
     def apply(self, frame: Frame) -> None:
-        """Apply a frame: any KEY, a BRIDGE right after the KEY, or the frame after the last applied frame.
+        """Apply any KEY, a BRIDGE right after the KEY, or the frame after the last frame.
 
         Raises:
-            HistoryError: if the frame is damaged, or a frame before is missing; the next frame must then be a KEY.
+            HistoryError: if the frame is damaged, or a frame is missing; the next frame must then be a KEY.
         """
         last, self._checksum = self._checksum, None
         parts = unpacked(frame.data)
@@ -97,10 +97,10 @@ class MomentBuilder:
             self._change(place, cells, members)
 
     def moment(self) -> Moment:
-        """Return the moment of the last applied frame; unchanged rows are the same objects as in the last call.
+        """Return the moment of the last frame; unchanged rows are the objects of the last call.
 
         Raises:
-            HistoryError: if there is no moment, or the moment is impossible.
+            HistoryError: if there is no moment, or an impossible moment.
         """
         if self._checksum is None:
             raise HistoryError("no frame was read")
@@ -190,7 +190,7 @@ def _taken(numbers: Iterator[int], count: int) -> list[int]:
 
 
 def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
-    """Return rows from columns; columns of a later version are ignored."""
+    """Return rows from columns, without columns of a later version."""
     known = [_column(number, list_of(column), members) for number, column in enumerate(columns[: len(NAMES)])]
     later_cells = [DEFAULTS[name] for name in NAMES[len(known) :]]
     return [[*cells, *later_cells, None] for cells in zip(*known, strict=True)]

@@ -1,8 +1,8 @@
 """Frames and events as bytes: compressed, with a checksum, and bounded when read.
 
-The bytes are a CRC-32 of the rest, and the raw deflate of the parts. A part is a head (checksum of the base frame,
-length of the JSON text, length of the numbers), then text and numbers. Numbers are LEB128: seven bits a byte, lowest
-first, the high bit set on all but the last byte.
+The bytes are a CRC-32 of the rest, and the raw deflate of the parts. A part is a head (base frame's checksum, length of
+the JSON text, length of the numbers), the text, and the numbers in LEB128: seven bits a byte, lowest first, the high
+bit set on all but the last.
 
 The deflate dictionary is part of the format and must never change while `FORMAT_VERSION` is 1. The most frequent text
 stands last.
@@ -70,27 +70,25 @@ _CHECKSUM_BYTES: Final = 4
 _LONGEST: Final = 256 * 1024 * 1024
 """Bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
 _MOST_DEFLATED: Final = 100
-"""Limit of inflated bytes for each deflated byte; rows deflate to a tenth. Content beyond the limit is stored
-uncompressed."""
+"""Inflated bytes for each deflated byte; rows deflate to a tenth. Content beyond is stored uncompressed."""
 _ALWAYS_ALLOWED: Final = 1024 * 1024
-"""Inflated bytes that are always allowed."""
+"""Inflated bytes for any length."""
 _RAW_DEFLATE: Final = -15
 _MORE: Final = 0x80
 LARGEST: Final = (1 << 63) - 1
 _LAST_SHIFT: Final = 56
 NONSENSE: Final = "damaged: its content makes no sense"
-"""For people: the content is not valid."""
 
 
 class FramePart(NamedTuple):
     """A plain value, and whole numbers that belong to the value."""
 
     plain: Any
-    """Any JSON value, infinities included."""
+    """JSON, with infinities."""
     numbers: Sequence[int] = ()
     """From 0 on."""
     base: int = 0
-    """Checksum of the frame that this part is relative to; 0 for a whole moment or an event."""
+    """The base frame's checksum; 0 without a base."""
 
 
 def checksum_of(data: bytes) -> int:
@@ -99,15 +97,15 @@ def checksum_of(data: bytes) -> int:
 
 
 def packed(parts: Sequence[FramePart], level: int) -> bytes:
-    """Return parts, at least one, as bytes; zlib's level is 1 to 9.
+    """Return one or more parts as bytes; zlib's level is 1 to 9.
 
     Raises:
-        HistoryError: if the parts are too large, or hold a value that JSON cannot hold.
+        HistoryError: if the parts are too large, or no JSON.
     """
     pieces = []
     try:
         for part in parts:
-            # Bytes at once: Python's `json` needs ten times the memory to make a text.
+            # Python's `json` needs ten times the memory.
             text, numbers = to_json(part.plain, inf_nan_mode="constants"), packed_numbers(part.numbers)
             pieces += [_HEAD.pack(part.base, len(text), len(numbers)), text, numbers]
     except (ValueError, TypeError, RecursionError, struct.error) as error:
@@ -122,10 +120,10 @@ def packed(parts: Sequence[FramePart], level: int) -> bytes:
 
 
 def unpacked(data: bytes) -> list[FramePart]:
-    """Return the parts that `packed` wrote.
+    """Return the parts from `packed`.
 
     Raises:
-        HistoryError: if the bytes are damaged. The length of the bytes bounds memory and time.
+        HistoryError: if the bytes are damaged. Their length bounds memory and time.
     """
     if len(data) <= _CHECKSUM_BYTES or zlib.crc32(data[_CHECKSUM_BYTES:]) != checksum_of(data):
         raise HistoryError("damaged: the checksum does not fit")
@@ -146,7 +144,6 @@ def _deflated(pieces: Iterable[bytes], level: int) -> bytes:
 
 
 def _longest(deflated: bytes) -> int:
-    """Return the limit of inflated bytes."""
     return min(max(_MOST_DEFLATED * len(deflated), _ALWAYS_ALLOWED), _LONGEST)
 
 
@@ -163,7 +160,7 @@ def _parts_in(body: bytes) -> Iterator[FramePart]:
 
 
 def packed_numbers(numbers: Sequence[int]) -> bytes:
-    """Return whole numbers as bytes; raise `ValueError` for a number outside 0 to `LARGEST`."""
+    """Return numbers as bytes; raise `ValueError` outside 0 to `LARGEST`."""
     if not numbers:
         return b""
     if min(numbers) < 0 or max(numbers) > LARGEST:
@@ -181,7 +178,7 @@ def packed_numbers(numbers: Sequence[int]) -> bytes:
 
 
 def numbers_of(data: bytes) -> list[int]:
-    """Return the numbers that `packed_numbers` wrote; raise `ValueError` for invalid bytes."""
+    """Return numbers from `packed_numbers`; raise `ValueError` for invalid bytes."""
     if not data or max(data) < _MORE:
         return list(data)
     numbers = []
@@ -206,5 +203,5 @@ def signed(numbers: Iterable[int]) -> list[int]:
 
 
 def unsigned(numbers: Iterable[int]) -> list[int]:
-    """Return the numbers that `signed` converted."""
+    """Return numbers from `signed`."""
     return [-(number >> 1) - 1 if number & 1 else number >> 1 for number in numbers]
