@@ -31,7 +31,7 @@ def recorded_settings_for(options: Options) -> list[Settings]:
 def base_url_of(settings: Settings) -> SafeText:
     """Return the polled address of a profile's server; without a key, the configured address.
 
-    A demo has a new address each time: the newest counts.
+    Demos have no lasting address: the newest counts.
     """
     if is_demo(settings):
         if (host := newest_demo_host(settings)) is None:
@@ -44,7 +44,7 @@ def base_url_of(settings: Settings) -> SafeText:
 
 
 def is_demo(settings: Settings) -> bool:
-    """Whether the settings are of the demo, which no file has."""
+    """Return whether no file has the profile, so that it is the demo."""
     return settings.profile == DEMO_PROFILE and not settings.profile_in_file
 
 

@@ -40,15 +40,15 @@ _SEARCHED_DAYS: Final = 31
 
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
 LACKED: Final = clean("not in the first listing")
-"""Reason of a gone row after a single listing without the row. A second listing is the proof; a row in that listing
+"""Reason of a gone row after one listing without the row. A second listing is the proof; if that has the row, the row
 appears."""
 
 
 def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
-    """Return the changes between two runs in one group; empty without a change.
+    """Return the changes between two runs in a group; empty without changes.
 
-    A time too short to be blind gives the single events, as within one run. Without a listing on both sides, or with
-    other organizations (another key), nothing is compared.
+    After a time too short to be blind, the events stay single. Nothing is compared without a listing on both sides, or
+    with other organizations: the key then differs.
     """
     asked = first.profile_state.listed
     if (
@@ -78,7 +78,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
 def _compared(
     before: ProfileState, first: ProfileState, at: ServerMs
 ) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
-    """Return the environments at the first listing, including gone environments, and the events."""
+    """Return the environments at the first listing, with gone environments, and the events."""
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     for id_, tracked in first.environments.items():
@@ -101,7 +101,7 @@ def _compared(
 
 
 def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
-    """Return a first listing's environment with values of the last run that a first listing cannot know.
+    """Return a first listing's environment with earlier values that such a listing lacks.
 
     These are flapping, and the verdict if the heartbeat's time is impossible.
     """
@@ -113,19 +113,19 @@ def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnv
 
 
 def _as_not_running(group: Event) -> Event:
-    """Return a group as changes without envwatch: the duration of earlier states is unknown."""
+    """Return a group without durations: nobody watched how long earlier states lasted."""
     return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
 
 
 class EarlierRuns(NamedTuple):
-    """Records of a profile from before this run's first outcome, from any process."""
+    """Records of a profile from before this run's first outcome, by any process."""
 
     profile: SafeText
     events: Sequence[Event] = ()
     """In recording order, like `polls`."""
     polls: Sequence[RecordedPoll] = ()
     last: Moment | None = None
-    """After the last listing, which is searched for up to 31 days; None if missing or damaged."""
+    """After the last listing, up to 31 days back; None if missing or damaged."""
 
     @classmethod
     def read(cls, past: Past, profile: SafeText, lasts: timedelta, began: WallMs) -> EarlierRuns:
@@ -142,8 +142,7 @@ class EarlierRuns(NamedTuple):
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
     def gaps(self, since: WallMs) -> list[Event]:
-        """Return a `while blind` event without members for each gap between runs, except gaps that a recorded event
-        covers.
+        """Return a `while blind` event without members for each gap between runs without such an event.
 
         The time from `since` to the first listing is a gap too.
         """
@@ -178,17 +177,16 @@ class EarlierRuns(NamedTuple):
         )
 
     def unchanged_for(self, first: Moment) -> timedelta | None:
-        """Return the age of the last run; None if under `RESTART_MEMORY`, or for another account."""
+        """Return the last run's age; None below `RESTART_MEMORY`, or for another account."""
         if self.last is None or not are_of_one_account(self.last.profile_state, first.profile_state):
             return None
         age = self.last.profile_state.age(first.now)
         return None if age is None or age < limits.RESTART_MEMORY else age
 
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
-        """Return a monitor with the records: nothing opens an incident, and nothing rings.
+        """Return a monitor with the records, for the same account: nothing opens an incident, and nothing rings.
 
-        Records of another account are ignored. `changes` are the changes up to the first listing; the monitor may be
-        from a later time.
+        `changes` are the changes up to the first listing; the monitor may be from a later time.
         """
         fleet = monitor.fleet
         profile_state = fleet.by_profile[self.profile]
@@ -206,12 +204,11 @@ def _overlap(gap: Event, other: Event) -> bool:
 
 
 def _last_moment(past: Past, polls: Sequence[RecordedPoll], until: WallMs) -> Moment | None:
-    """Return the moment after the last listing, from `polls` or from earlier days."""
     for _ in range(_SEARCHED_DAYS + 1):
         if listed := next((poll for poll in reversed(polls) if poll.result is PollResult.LISTED), None):
             try:
                 return past.moment(listed)
-            except HistoryError:  # damaged, but events may be readable
+            except HistoryError:  # events may be readable
                 return None
         polls, until = past.polls(WallMs(until - _DAY_MS), until), WallMs(until - _DAY_MS)
     return None

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class HistoryError(Exception):
-    """A history or a recording cannot be written or read. The message is a line for people, without a path."""
+    """A history or a recording is unreadable or not writable. The message is a line for people, without a path."""
 
 
 class DamagedError(HistoryError):
-    """A file is not a history, or has impossible content."""
+    """The file is no history, or has impossible content."""
 
 
 class NewerError(HistoryError):
@@ -45,7 +45,7 @@ class Moment:
     """Of the recording machine, when the outcome was taken."""
     profile_state: ProfileState
     acks: OwnAcks = field(default_factory=lambda: NO_OWN_ACKS)
-    """Acknowledged problems by environment id."""
+    """By environment id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +53,10 @@ class About:
     """The origin of a recording."""
 
     profile: SafeText
-    """Name in the settings."""
+    """In the settings."""
     base_url: SafeText
     version: SafeText
-    """Of the envwatch that made the file."""
+    """Of the recording envwatch."""
     is_redacted: bool = False
 
     @classmethod
@@ -72,12 +72,12 @@ class About:
         )
 
     def rows(self) -> dict[str, str]:
-        """Return the fields as texts, by name."""
+        """Return the fields as texts."""
         return {name: str(value) for name, value in asdict(self).items()}
 
     @property
     def host(self) -> SafeText:
-        """Host and port of the server."""
+        """With the port."""
         return composed(self.base_url.partition("://")[2].partition("/")[0])
 
 
@@ -91,7 +91,7 @@ class RecordedStep(NamedTuple):
 
 
 class Past(Protocol):
-    """Reads the records of a profile. Methods read a disk, are thread-safe, and raise `HistoryError`."""
+    """Reads a profile's records from a disk, in any thread. Methods raise `HistoryError`."""
 
     def polls(self, since: WallMs, until: WallMs) -> Sequence[RecordedPoll]:
         """Return the polls of a period, both ends included, in recording order."""
@@ -99,16 +99,16 @@ class Past(Protocol):
     def moment(self, poll: RecordedPoll) -> Moment:
         """Return the moment right after a poll, equal to the recorded moment.
 
-        The moment after the last returned moment is much cheaper than any other.
+        The moment after the previous call's is much cheaper than any other.
         """
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
-        """Yield the polls of a period, both ends included, each with its events, in recording order.
+        """Yield the polls of a period, both ends included, with events, in recording order.
 
         Events without a poll are a separate step. A group has its members.
         """
 
 
 def events_of(steps: Iterable[RecordedStep]) -> list[Event]:
-    """Return the events of steps, in recording order."""
+    """Return the events in recording order."""
     return [event for step in steps for event in step.events]

@@ -1,8 +1,7 @@
-"""Availability, and the last 24 hours of environments, with the worst state of each hour.
+"""Availability, and the last 24 hours of environments as cells with each hour's worst state.
 
-Unwatched time, and time before an environment appeared, count neither as up nor as down. Hours are hours of the user's
-clock; the last is the present hour. So a cell means the same hour until all cells move on. A cell without watched time
-is unknown.
+Unwatched time, and time before an environment appeared, count neither as up nor as down. Cells are hours of the user's
+clock, the last cell the present hour: a cell means the same hour until all cells move on.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ _SEVERITY: Final = {state: severity for severity, state in enumerate(_BY_SEVERIT
 def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
     """Return the start of the first of 24 hours that end with the present hour (server's clock, ms).
 
-    Exactly on the hour, the ended hour counts as present, because a new hour has no state. A zone of None is local;
-    some zones are half an hour off.
+    On the hour, the ended hour is present: the new hour has no state. A zone of None is local; some zones are half an
+    hour off.
     """
     when = moment(now, zone)
     offset = when.utcoffset() if when is not None else None
@@ -66,8 +65,8 @@ def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float,
 class LastDays:
     """The last 24 hours of every environment at one moment.
 
-    Earlier results are reused until the row has an event or another state, the hour ends, or a gap comes. Rows without
-    events share a result for each state.
+    Results are reused until the row has an event or another state, the hour ends, or a gap comes. Rows without events
+    share a result for each state.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class LastDays:
         self._profiles: dict[SafeText, _Profile] = {}
 
     def as_of(self, monitor: Monitor, now: Clocks, zone: tzinfo | None) -> LastDays:
-        """Return the hour cells at another moment, or `self` if no input changed."""
+        """Return the hour cells at another moment, or `self` if nothing differs."""
         if self._monitor is monitor and self._now == now and self._zone == zone:
             return self
         return LastDays(monitor, now, zone, {**self._earlier, **self._profiles})
@@ -106,7 +105,7 @@ class LastDays:
 
 @dataclass(slots=True)
 class _Entry:
-    """Results for an environment, or for all environments in one state without events."""
+    """Results for an environment, or for all environments in a state without events."""
 
     own_events: Sequence[Event]
     state: UptimeState
@@ -129,9 +128,9 @@ class _Profile:
         """Entries are valid while this is equal."""
         are_valid = earlier is not None and earlier.holds_for == self.holds_for
         self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
-        """By environment id; by state for all environments without events."""
+        """By environment id; by state without events."""
         self._shares: dict[UptimeState, float | None] = {}
-        """For environments without events."""
+        """Of environments without events."""
 
     def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:
         entry = self._entry(tracked, own_events, state_of(tracked))
@@ -148,7 +147,7 @@ class _Profile:
         return self._shares[state]
 
     def _share(self, entry: _Entry) -> float | None:
-        """Return an entry's share, extended by the time since the calculation."""
+        """Return an entry's share, extended by the time since."""
         longer = 0.0 if entry.state is UptimeState.UNKNOWN else (self._until - entry.until) / 1000
         known = entry.known_s + longer
         return (entry.up_s + longer * entry.state.is_up) / known if known > 0 else None
@@ -167,7 +166,7 @@ class _Profile:
 DAY: Final = timedelta(days=1)
 """The period of availability."""
 _AT_LEAST: Final = timedelta(minutes=1)
-"""Least known time for a share. A day that lacks less is a whole day."""
+"""Least known time for a share. A day that lacks less is whole."""
 
 
 class Availability(NamedTuple):
@@ -194,7 +193,7 @@ class Availability(NamedTuple):
 
 
 def availability_text(availability: Availability) -> SafeText | None:
-    """Return the availability of the last day in words; None without a share."""
+    """Return the last day's availability in words; None without a share."""
     share, known = availability.share, availability.known
     if share is None:
         return None
@@ -203,6 +202,6 @@ def availability_text(availability: Availability) -> SafeText | None:
 
 
 def percent_text(share: float) -> SafeText:
-    """Return a share of time in percent: 100 % only without any gap, 0 % only for no time at all."""
+    """Return a share in percent: 100 % only without a gap, 0 % only for none at all."""
     permille = 1000 if share == 1 else max(min(floor(share * 1000), 999), 1 if share > 0 else 0)
     return clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

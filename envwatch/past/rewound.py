@@ -42,12 +42,12 @@ class PollRef(NamedTuple):
 class Timeline:
     """The polls of all profiles in a period.
 
-    A profile's polls stand in recording order, even if a clock was set back. Several profiles are merged by that clock.
+    A profile's polls stand in recording order, even if a clock was set back. Profiles are merged by that clock.
     """
 
     poll_refs: Sequence[PollRef] = ()
     since: WallMs = _BEGIN
-    """From when on the polls are complete."""
+    """From here on, the polls are complete."""
 
     @classmethod
     def from_polls(cls, polls: Mapping[SafeText, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
@@ -66,7 +66,7 @@ class Timeline:
         )
 
     def place_of(self, poll_ref: PollRef) -> int:
-        """Return the index of a poll; -1 if the timeline lacks the poll."""
+        """Return the index of a poll; -1 if missing."""
         key = (poll_ref.profile, poll_ref.poll.number)
         return next((place for place, each in enumerate(self.poll_refs) if (each.profile, each.poll.number) == key), -1)
 
@@ -79,7 +79,7 @@ class Timeline:
 
 
 class LogEnds:
-    """The length of this run's event log after each poll: an event is known later than it happened."""
+    """The event log's length after each poll: events are known later than they happen."""
 
     def __init__(self) -> None:
         self._ends: deque[tuple[WallMs, int]] = deque(maxlen=limits.EVENTS_KEPT)
@@ -99,9 +99,9 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
     """Return the monitor at a moment: fleet, acknowledgements, events and watched time; nothing rings.
 
     Args:
-        monitor: with events up to the moment, watched time at least up to the moment, alert policies, and silences,
-            whose times are absolute.
-        moments: by profile; a missing profile is shown as before the first poll.
+        monitor: has the policies, the silences, the events up to the moment, and at least the watched time up to the
+            moment.
+        moments: a profile without a moment is shown as before the first poll.
     """
     fleet = {
         profile: _then(moments[profile], profile_state) if profile in moments else _before_first_poll(profile_state)

@@ -30,7 +30,7 @@ _PAST: Final = past("a time in the past like 02:00, 8h ago or 'yesterday 14:00',
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Record into one file, which `envwatch replay` shows and which can be sent to\n"
         "somebody: what is polled from now on, until ctrl+c; or with --since what was\n"
@@ -54,7 +54,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Record polls, or cut a period from the history."""
+    """Record polls, or cut from the history."""
     from envwatch.cli.bootstrap import past_moment
 
     _check(options)
@@ -95,7 +95,7 @@ def _record(settings: Settings, options: Options) -> int:
 
 
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
-    """Write polls to the recording and the history; the loop waits for no disk."""
+    """Write polls to recording and history; the loop waits for no disk."""
     import asyncio
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
@@ -127,7 +127,7 @@ async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Set
 
 
 def write_update(writer: RecordingWriter, update: MonitorUpdate) -> None:
-    """Write an update's poll and events; a moment that cannot be encoded is skipped with a message.
+    """Write an update; a moment that cannot be encoded is skipped with a message.
 
     Raises:
         OSError: if the recording cannot be written.
@@ -177,7 +177,7 @@ def _cut(settings: Settings, options: Options) -> int:
 
 
 def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
-    """Write a period's records, both ends included; yield the number of written polls and of all polls.
+    """Write the records of a period, both ends included; yield the number of written polls and of all polls.
 
     Raises:
         HistoryError: if the history cannot be read, or a moment cannot be written.
@@ -198,9 +198,9 @@ def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWr
 
 
 def _writer(settings: Settings, base_url: SafeText, options: Options, stack: ExitStack) -> RecordingWriter:
-    """Return the writer of a new recording.
+    """Return a new recording's writer; the closing stack reports the result.
 
-    The closing stack reports the result. It removes a file without polls, and an incomplete cut.
+    A file without polls and an incomplete cut are removed.
     """
     try:
         from envwatch.past.history import About

@@ -24,7 +24,7 @@ _DRAWN_AFTER_S: Final = 1.0
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Show a recording of `envwatch record` in the dashboard, which plays it: p pauses,\n"
         "[ ] { } T go back and forth. With -o, print its events as `envwatch watch` prints\n"
@@ -73,7 +73,7 @@ def _speed(raw: object) -> float:
 
 
 def _opened(options: Options) -> RecordedFile:
-    """Return the recording; stop if the recording has no polls."""
+    """Return the recording; stop if it has no polls."""
     from envwatch.past.history import HistoryError
     from envwatch.storage.history.past import RecordedFile
 
@@ -109,7 +109,7 @@ def _missing_end(file: RecordedFile, options: Options) -> str:
 
 
 async def _show(file: RecordedFile, at: WallMs | None, options: Options, display_settings: Settings) -> int:
-    """Show the dashboard on a recording, with the user's settings and state for the screen only."""
+    """Show the dashboard, with the user's settings and state for the screen only."""
     import asyncio
 
     from envwatch.cli import gc_tuning
@@ -150,7 +150,6 @@ async def _show(file: RecordedFile, at: WallMs | None, options: Options, display
 
 
 def _lines(file: RecordedFile, at: WallMs | None, options: Options) -> Iterator[bytes]:
-    """Yield the lines of events from a moment on, as printed at the time."""
     from envwatch.fleet.alerting.acknowledgements import with_server
     from envwatch.fleet.events import NO_PROFILE
     from envwatch.fleet.fleet import Fleet

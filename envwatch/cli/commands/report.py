@@ -36,7 +36,7 @@ class _Source(NamedTuple):
 
 
 def add_arguments(parser: Parser) -> None:
-    """Set the description and add the options."""
+    """Add the description and options."""
     parser.description = (
         "Print what happened, for the next person on call: what is still down, losses,\n"
         "outages, flapping, modes, versions, what went unseen, and availability. It reads\n"
@@ -55,12 +55,12 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Print the report; profiles without a history are named on standard error."""
+    """Print the report; name profiles without a history on standard error."""
     from envwatch.model.clock import WallMs
     from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
-    stdout()  # refuses a closed stream before any read
+    stdout()  # refuses a closed one before any read
     now = WallMs(time.time() * 1000)
     reports: list[ProfileReport] = []
     stops: list[StopError] = []
@@ -94,7 +94,6 @@ def _print(report: Report, options: Options) -> None:
 
 
 def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, WallMs]:
-    """Return the histories of the selected profiles, and the period."""
     from envwatch.cli.bootstrap import server_in, state_file
     from envwatch.cli.stored_history import base_url_of, is_demo, past_of, recorded_settings_for
     from envwatch.storage.remembered import acknowledged
@@ -116,7 +115,6 @@ def _histories(options: Options, now: WallMs) -> tuple[list[_Source], WallMs, Wa
 
 
 def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallMs, WallMs]:
-    """Return the history in a file, and the period."""
     from pathlib import Path
 
     from envwatch.cli.bootstrap import display_settings_of
@@ -141,7 +139,7 @@ def _recording(options: Options, stack: ExitStack) -> tuple[list[_Source], WallM
 
 
 def _period(options: Options, end: WallMs, begin: WallMs | None) -> tuple[WallMs, WallMs]:
-    """Return the period; times in options are relative to `end`.
+    """Return the period; times are relative to `end`.
 
     Without `--since`, the period begins at `begin`, or a shift before `end`.
     """

@@ -1,4 +1,4 @@
-"""A profile's history folder: name, day files, the recorder's lock, and retention."""
+"""A profile's history folder: name, day files, recorder's lock, and retention."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".sqlite"
 BESIDE: Final = ("-wal", "-shm")
-"""SQLite's files next to a day file: the newest polls, and an index."""
+"""SQLite's newest polls and index, next to a file."""
 DAMAGED: Final = ".damaged"
 LOCK: Final = "lock"
 
@@ -33,12 +33,12 @@ _OF_DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.sqlite(?:\.damaged)?(?:-wal|-
 
 
 class Retention(NamedTuple):
-    """Limits of a history, which is kept in whole days."""
+    """Limits of a history; deletion is by day."""
 
     history_days: int = HISTORY_DAYS
     """Before today."""
     history_mb: int = HISTORY_MB
-    """Size of the folder in units of 2^20 bytes."""
+    """Of the whole folder, in units of 2^20 bytes."""
 
     @property
     def bytes(self) -> int:
@@ -47,9 +47,9 @@ class Retention(NamedTuple):
 
 
 def history_folder(state_folder: Path, profile: str, server: str) -> Path:
-    """Return the history folder of a profile and server, existing or not.
+    """Return the history folder of a profile and server, which may not exist.
 
-    The server is the host, an unusual port, and the path of the base URL.
+    The server is the host, an unusual port, and the base URL's path.
     """
     name = f"{quote(profile, safe='')}@{quote(server, safe=':')}"
     if len(name) > _LONGEST_NAME:
@@ -58,18 +58,18 @@ def history_folder(state_folder: Path, profile: str, server: str) -> Path:
 
 
 def history_root(state_folder: Path) -> Path:
-    """Return the folder of all histories, existing or not."""
+    """Return the folder of all histories, which may not exist."""
     return state_folder / "history"
 
 
 def profile_and_host(folder: Path) -> tuple[str, str]:
-    """Return profile and host by the folder's name, which may be cut."""
+    """Return profile and host from a folder's name, cut if long."""
     profile, _, host = folder.name.partition("@")
     return unquote(profile), unquote(host)
 
 
 def day_of(wall: WallMs) -> date:
-    """Return the UTC day of a wall clock's instant, within `date.min` and `date.max`."""
+    """Return the UTC day of an instant, within `date.min` and `date.max`."""
     try:
         return (_EPOCH + timedelta(milliseconds=wall)).date()
     except (OverflowError, ValueError):
@@ -77,7 +77,7 @@ def day_of(wall: WallMs) -> date:
 
 
 def day_path(folder: Path, day: date) -> Path:
-    """Return a day's file, existing or not."""
+    """Return a day's path."""
     return folder / f"{day}{SUFFIX}"
 
 
@@ -88,12 +88,12 @@ def day_paths(folder: Path, first: date = date.min, last: date = date.max) -> li
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all days, including damaged files and SQLite's files."""
+    """Return the bytes of all days, with damaged files and SQLite's."""
     return sum(_size(folder / name) for _, names in _by_day(folder) for name in names)
 
 
 def tidy(folder: Path, retention: Retention, today: date) -> None:
-    """Delete days beyond `history_days`, then the oldest days until the folder is small enough; never today."""
+    """Delete days beyond `history_days`, then the oldest days while the folder is too large; never today."""
     oldest = today - timedelta(days=retention.history_days)
     days = [(day, names, sum(_size(folder / name) for name in names)) for day, names in _by_day(folder)]
     total = sum(size for _, _, size in days)
@@ -105,7 +105,7 @@ def tidy(folder: Path, retention: Retention, today: date) -> None:
 
 
 def _by_day(folder: Path) -> Iterator[tuple[date, list[str]]]:
-    """Yield each day with the names of the files, damaged files included, oldest first."""
+    """Yield each day with all file names, oldest first."""
     found: dict[date, list[str]] = {}
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
@@ -130,7 +130,7 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def take(self) -> bool:
-        """Return whether this process holds the lock; take a free lock. Never waits.
+        """Return whether this process holds the lock, after taking a free lock. Never waits.
 
         Raises:
             OSError: if no lock is possible.
@@ -148,7 +148,7 @@ class FolderLock:
                 return False
             raise
         self._descriptor = descriptor
-        with suppress(OSError):  # a full disk; the number is only for people
+        with suppress(OSError):  # a full disk; the number is for people
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
         return True

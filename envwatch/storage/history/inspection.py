@@ -1,4 +1,4 @@
-"""Checks of the recorded history for `envwatch doctor`, without changes on the disk."""
+"""Checks of the recorded history for `envwatch doctor`, without a change on the disk."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Inspection(NamedTuple):
     days: int
     bytes: int
     recorder: int | None
-    """The recorder's process id; None without a recorder, 0 if unknown."""
+    """Process id; None without a recorder, 0 if unknown."""
     problems: tuple[str, ...]
     """One line for each bad file."""
     newer: tuple[str, ...]
-    """Files that a newer envwatch wrote."""
+    """Files of a newer envwatch."""
 
 
 def inspected(history: Path) -> list[Inspection]:
-    """Return the state of each history folder; `history` need not exist.
+    """Return the state of each history folder.
 
-    Only each folder's newest day is read completely.
+    Only a folder's newest day is read completely.
 
     Raises:
         OSError: if a folder cannot be read.

@@ -1,6 +1,6 @@
 """Readers of recorded time: a folder's history, and a recording.
 
-The first read imports SQLite and the encoding, so the dashboard appears earlier.
+The first read imports SQLite, so the dashboard appears earlier.
 """
 
 from __future__ import annotations
@@ -36,12 +36,11 @@ _LAST: Final = WallMs(inf)
 
 
 class StoredPast:
-    """Reads the history in a folder, existing or not.
+    """Reads the history in a folder, which may not exist.
 
-    Unreadable days are skipped; raises `HistoryError` if no day is readable.
+    Unreadable days are skipped; without a readable day, raises `HistoryError`.
 
     Args:
-        folder: the profile's history.
         profile: label of events and moments.
         wait: called before each read; returns once the folder may be read.
     """
@@ -128,10 +127,10 @@ class StoredPast:
 
 
 class RecordedFile(StoredPast):
-    """Reads a recording, also while another process writes the file. Close the file at the end.
+    """Reads a recording, also while another process writes the file.
 
     Raises:
-        HistoryError: if the file is unreadable, not a recording, or of a newer envwatch.
+        HistoryError: if unreadable, no recording, or of a newer envwatch.
     """
 
     def __init__(self, path: Path, profile: SafeText = NO_PROFILE) -> None:
@@ -142,7 +141,7 @@ class RecordedFile(StoredPast):
         except ImportError as error:  # as above
             raise HistoryError(str(error)) from None
         self._file = opened(path)
-        # A single connection: some builds of SQLite fail with two threads at once.
+        # Some builds of SQLite do not allow two threads at once.
         self._reading = threading.RLock()
         try:
             self.about = About.from_rows(self._file.about())
@@ -151,7 +150,7 @@ class RecordedFile(StoredPast):
             self.close()
             raise
         self.is_cut = self._file.is_cut
-        """Whether the end of the file is missing or damaged."""
+        """Whether the end is missing or damaged."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,7 @@
 """Records the state of a monitor in a thread.
 
-Whatever happens to a disk, the caller neither waits nor fails. The thread imports SQLite and the encoding, so the first
-listing is drawn earlier.
+Whatever happens to a disk, the caller neither waits nor fails. Only the thread imports SQLite, so the first listing is
+drawn earlier.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.storage.history.writer import BetweenRuns, FolderWriter
 
 _QUEUED: Final = 12
-"""Longest queue for each profile: a minute of polls at the usual interval."""
+"""Entries for each profile: a minute of polls at the usual interval."""
 _CLOSE_TIMEOUT_S: Final = 0.5
 
 
@@ -40,27 +40,24 @@ class _Entry(NamedTuple):
 
     changes: MonitorChanges
     profile_state: ProfileState | None
-    """After the poll; None if only time has passed."""
+    """None if only time has passed."""
     acks: Acks
     is_after_gap: bool
-    """Whether earlier entries of the profile were dropped."""
+    """Whether the profile's previous entries were dropped."""
 
 
 class HistoryRecorder:
     """Records polls and events of several profiles.
 
-    Of several processes with the same folder, one process records. When that process ends, another takes over at its
-    next poll.
+    Only one process records into a folder. When that process ends, another takes over at its next poll.
 
     Args:
-        folders: the history folder of each profile.
-        retentions: by profile, if not the default.
         notify: called from any thread with a line when polls are dropped, and when recording resumes.
-        delay_s: seconds from the first outcome to the imports in the thread; `close` ends the wait.
+        delay_s: seconds from the first outcome to the imports; `close` ends the wait.
         prepare: called first, in the thread.
         between_runs: see `FolderWriter`; called in the thread.
-        on_ready: called once for each profile, in the thread: the first listing is readable, nothing can be recorded,
-            or another process records.
+        on_ready: called in the thread, once for each profile whose first listing is readable, or that nothing or
+            another process records.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -78,7 +75,7 @@ class HistoryRecorder:
         self._retentions = retentions
         self._between_runs = between_runs
         self._writers: dict[SafeText, FolderWriter] = {}
-        """Empty until the thread has imported the writer; always empty in a Python without SQLite."""
+        """Empty until the imports, and always in a Python without SQLite."""
         self._notify = notify
         self._delay_s = delay_s
         self._has_begun = threading.Event()
@@ -95,7 +92,7 @@ class HistoryRecorder:
         self._is_lost = False
         self._unready = set(folders)
         self._troubles: dict[SafeText, str] = {}
-        """By profile, why the newest poll was not written."""
+        """Why the newest poll was not written."""
         self._acks: dict[SafeText, OwnAcks] = {}
         self._thread = threading.Thread(target=self._run_thread, name="history", daemon=True)
         self._thread.start()
@@ -126,7 +123,7 @@ class HistoryRecorder:
         self._thread.join(timeout_s)
 
     def wait(self) -> None:
-        """Wait until `prepare` has ended or the recorder is closed. Callable from any other thread, repeatedly."""
+        """Wait until `prepare` has ended or the recorder is closed. Any other thread may call this, repeatedly."""
         self._is_prepared.wait()
 
     @property
@@ -176,7 +173,7 @@ class HistoryRecorder:
             )
 
     def _try(self, profile: SafeText, write: Callable[[FolderWriter], bool]) -> None:
-        """Call `write` with a profile's writer; notify once of a failure, and once of the recovery."""
+        """Call `write`; notify once of a failure, and once of the recovery."""
         try:
             is_ready = write(self._writers[profile])
         except Exception as error:  # noqa: BLE001 - a bug here costs the history, and nothing else
@@ -193,7 +190,7 @@ class HistoryRecorder:
             self._on_ready(profile)
 
     def _write(self, profile: SafeText, entry: _Entry, writer: FolderWriter) -> bool:
-        """Write a profile's part of an entry; return whether the profile is ready, see `on_ready`."""
+        """Write a profile's part of an entry; return whether the profile is ready."""
         if not writer.take():
             return True
         changes, profile_state = entry.changes, entry.profile_state
@@ -209,7 +206,7 @@ class HistoryRecorder:
         return profile_state.listings > 0
 
     def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> OwnAcks:
-        """Return the acknowledgements of a profile's rows, as the same object until a change."""
+        """Return a profile's acknowledgements, the same object until a change."""
         found = own_acks(acks, profile_state.server, profile_state.environments)
         if found != self._acks.get(profile):
             self._acks[profile] = found

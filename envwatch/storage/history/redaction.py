@@ -1,9 +1,9 @@
 """Redaction: pseudonyms for texts that may identify a person, a machine, a customer or a path.
 
-A text stays only if known to be harmless: a word of envwatch, a version, a mode, a platform. Unknown texts are replaced
-or dropped; times and numbers stay. A pseudonym is a word and a number, `env-3`. The number counts the texts of a kind
-in recording order, so no pseudonym can be looked up. Equal texts in a file get equal pseudonyms, so links stay. Names,
-ids and device ids of environments share a kind, because an inventory or an event may hold any of the three.
+Only harmless texts stay: words of envwatch, versions, modes, platforms. Unknown texts are replaced or dropped; times
+and numbers stay. A pseudonym such as `env-3` counts the texts of a kind in recording order, so no pseudonym can be
+looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments are of
+one kind: an inventory or an event may hold any of the three.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REDACTED: Final = clean("(redacted)")
-"""Replaces a free text, such as a note."""
+"""Replaces free texts."""
 
 _VERSION: Final = re.compile(r"v?[0-9]{1,5}(?:\.[0-9]{1,5}){0,2}(?:-(?:alpha|beta|dev|next|rc)(?:\.?[0-9]{1,5})?)?")
 """At most three numbers: an address has four."""
 _PLATFORMS: Final = frozenset({"aix", "android", "darwin", "freebsd", "linux", "openbsd", "sunos", "win32"})
-"""Values of Node's `process.platform`."""
+"""Of Node's `process.platform`."""
 _ARCHITECTURES: Final = frozenset({"arm", "arm64", "ia32", "loong64", "ppc64", "riscv64", "s390x", "x64"})
-"""Values of Node's `process.arch`."""
+"""Of Node's `process.arch`."""
 _SYSTEM: Final = re.compile(
     r"macOS|Linux|(?:Alpine|Amazon|Arch) Linux|Debian(?: GNU/Linux)?|Fedora(?: Linux)?|Ubuntu"
     r"|Windows (?:10|11)(?: Home| Pro| Enterprise)?|Windows Server 20[0-9]{2}"
@@ -83,11 +83,11 @@ _OWN_WORDS: Final = re.compile(
     rf"(?:{'|'.join(map(re.escape, chain(Reason, Cause, Anomaly)))})(?: \([0-9]+ s\))?"
     rf"|[0-9,]+ of [0-9,]+ rows vanished at once|believed now|a later listing contradicts it|{NOT_RUNNING}|{LACKED}"
 )
-"""Reasons of events without foreign text."""
+"""Reasons without foreign text."""
 
 
 class Redaction:
-    """Replaces texts by pseudonyms, equal texts by equal pseudonyms."""
+    """Replaces texts by pseudonyms."""
 
     def __init__(self) -> None:
         self._pseudonyms: dict[str, dict[str, SafeText]] = {}
@@ -124,14 +124,14 @@ class Redaction:
                 if each.identifies is not None
             },
         }
-        """By metadata key; keys without a rule are dropped."""
+        """By metadata key; all other keys are dropped."""
 
     def moment(self, moment: Moment) -> Moment:
-        """Return a moment without identifying texts."""
+        """Return a redacted moment."""
         return Moment(moment.now, self._fleet(moment.profile_state), self._again("acks", moment.acks, self._acks))
 
     def event(self, event: Event) -> Event:
-        """Return an event without identifying texts."""
+        """Return a redacted event."""
         return Event(
             kind=event.kind,
             at=event.at,
@@ -151,7 +151,7 @@ class Redaction:
         )
 
     def about(self, about: About) -> About:
-        """Return the redacted origin of a recording, with a host that does not exist."""
+        """Return a recording's redacted origin; the host does not exist."""
         base_url = composed(f"https://{self._pseudonym('host', about.base_url)}.invalid")
         return About(profile=self._profile(about.profile), base_url=base_url, version=about.version, is_redacted=True)
 
@@ -174,7 +174,7 @@ class Redaction:
         )
 
     def _again(self, name: str, value: T, redact: Callable[[Any], Any]) -> T:
-        """Return a redacted value, the same object until the field changes; None stays None."""
+        """Return a redacted value, the same object until the field changes."""
         if value is None:
             return value
         known = self._newest.get(name)
@@ -279,7 +279,7 @@ class Redaction:
         return clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
-        """Yield the shared values of a group, such as `pod p-7`. A value with a comma arrives in several parts."""
+        """Yield the shared values of a group, such as `pod p-7`; a value with a comma arrives in several parts."""
         for part in parts:
             field = next((field for field in self._by_label if part.startswith(f"{field} ")), None)
             yield REDACTED if field is None else f"{field} {self._in_field(field, composed(part[len(field) + 1 :]))}"
@@ -360,4 +360,4 @@ _OBJECT_RULES: Final[Mapping[str, Callable[[JsonValue], JsonValue]]] = {
     "self_update": _update_without_texts,
     "machine": _known_machine,
 }
-"""Metadata objects with a harmless part, by key."""
+"""Metadata objects with a harmless part."""

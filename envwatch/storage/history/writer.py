@@ -1,4 +1,4 @@
-"""Writes one profile's history: files, numbers, the lock, and deletion. In one thread."""
+"""Writes one profile's history: files, numbers, lock, and deletion."""
 
 from __future__ import annotations
 
@@ -43,23 +43,22 @@ if TYPE_CHECKING:
 
 _TIDY_EVERY_S: Final = 3600.0
 _NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY, Kind.MISSING})
-"""Events of environments that a comparison of two moments does not find."""
+"""A comparison of two moments does not find these events."""
 
 
 class FolderWriter:
-    """Writes polls and events into day files, while holding the folder's lock.
+    """Writes day files while holding the folder's lock, in one thread.
 
-    After any error, the next call reopens the file and starts with a KEY. Raises `HistoryError` if a day reaches the
-    size limit or a value cannot be encoded, `OSError` or `sqlite3.Error` if folder or file cannot be used.
+    After any error, the next call reopens the file and starts with a KEY. `HistoryError` means that a day reaches the
+    size limit or a value cannot be encoded; `OSError` and `sqlite3.Error`, that folder or file is unusable.
 
     Args:
         folder: created if missing.
-        retention: limits of the folder.
         profile: label for reading the previous run.
-        between_runs: returns the events from the last written listing to the first listing after another run or after
-            dropped polls. These events replace the listing's own changes.
-        note: called with a line when a damaged file was set aside.
-        numbers: lowest numbers of the first poll and event; None to go on from the folder.
+        between_runs: returns the events from the last written listing to the first listing after another run or dropped
+            polls, in place of the listing's own changes.
+        note: called with a line for a damaged file that was set aside.
+        numbers: lowest numbers of the first poll and event; None continues the folder's.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -81,17 +80,17 @@ class FolderWriter:
         self._day: date | None = None
         self._file: DayFile | None = None
         self._numbers = numbers
-        """Next poll and event; None until known."""
+        """Of the next poll and event; None until known."""
         self._run: int | None = None
-        """The first poll's number; None before the first poll."""
+        """Number of the first poll; None before."""
         self._is_compared = False
         """Whether a listing was compared with the previous run, without a dropped poll since."""
         self._before: Moment | None = None
-        """What the next listing is compared with; kept until the listing is written."""
+        """What the next listing is compared with, until the listing is written."""
         self._tidied_at = -inf
 
     def take(self) -> bool:
-        """Return whether this process records here; take a free lock. Never waits."""
+        """Return whether this process records here, after taking a free lock. Never waits."""
         had, has = self._lock.is_held, self._lock.take()
         if had and not has:
             self._leave()
@@ -121,11 +120,11 @@ class FolderWriter:
                 tidy(self._folder, self._retention, today)
 
     def write_events(self, now: Clocks, events: Sequence[Event]) -> None:
-        """Add events without a poll; call `take` before. Raises the errors of `write`."""
+        """Add events without a poll; call `take` before. Raises like `write`."""
         self._add(now, lambda file: file.write_events(now.wall, events))
 
     def restart(self) -> None:
-        """Go on after dropped polls: the next frame is a KEY, and the next listing is compared."""
+        """Go on after dropped polls: with a KEY, and a comparison."""
         self._is_compared = False
         if self._file is not None:
             self._file.restart()
@@ -201,7 +200,6 @@ class FolderWriter:
 
 
 def _is_compared(event: Event) -> bool:
-    """Return whether a comparison of two moments finds the event."""
     return bool(event.members or event.id is not None) and event.kind not in _NOT_COMPARED
 
 

@@ -1,7 +1,4 @@
-"""Finds the destination of a wish to go to another moment.
-
-Messages come back with the place. Every coroutine raises `HistoryError`.
-"""
+"""Finds the destination of a wish to go to another moment. Every coroutine raises `HistoryError`."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ _GAP_INTERVALS: Final = 3
 _GAP_MS: Final = timedelta(minutes=1) / MS
 """A replay skips a gap longer than this and than `_GAP_INTERVALS`."""
 _SPARE: Final = 50
-"""Polls before a place among which every profile has a poll, unless the history begins there."""
+"""Polls before a place, so that every profile has a poll there, unless the history begins nearby."""
 
 
 class Place(NamedTuple):
@@ -56,7 +53,7 @@ class Place(NamedTuple):
 
     @property
     def wall(self) -> WallMs:
-        """Time of the poll, by the recording machine's clock."""
+        """By the recording machine's clock."""
         return self.poll_ref.poll.at
 
 
@@ -68,7 +65,7 @@ class Destination(NamedTuple):
     text: str = ""
     """A message to the user."""
     rows: Sequence[EnvironmentKey] = ()
-    """Environments of the reached event."""
+    """Environments of the event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +75,11 @@ class Destinations:
     reader: PastReader
     has_several: bool
     newest_at: WallMs
-    """Time of the newest outcome; in a replay, the end of the recording."""
+    """Time of the newest outcome; in a replay, the recording's end."""
     is_replay: bool
     """A replay has no present after `newest_at`."""
     clocks: Mapping[SafeText, ServerClock]
-    """Estimates of the servers' clocks at the visible moment."""
+    """At the visible moment."""
     ambiguous_names: frozenset[SafeText]
     """Names of several environments at the visible moment."""
     wall: WallMs
@@ -106,7 +103,7 @@ class Destinations:
                 return await self._at_time(place, self.newest_at)
 
     async def _last(self) -> Place | None:
-        """Return the place before the newest outcome, which may not be recorded yet; None without a poll."""
+        """Return the place before the newest outcome, which may not be recorded yet."""
         before = WallMs(nextafter(self.newest_at, -inf))
         timeline = await self.reader.around(before)
         index = timeline.place_at(before)
@@ -131,7 +128,7 @@ class Destinations:
         return Destination(Place(timeline, index))
 
     async def _forward(self, place: Place) -> Destination:
-        """Return a place that may be after the loaded polls; after the last poll of all comes the present."""
+        """Return a place that may be after the loaded polls; the present follows the last poll."""
         timeline, index = place
         while index >= (last := len(timeline.poll_refs) - 1):
             if (later := await self.reader.later(timeline)) is None:
@@ -200,7 +197,7 @@ class Destinations:
         return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text, rows)
 
     async def _polls_before(self, here: Order) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
-        """Yield polls with events before a place, newest first."""
+        """Yield polls with events, newest first."""
         wall = WallMs(here[0])
         while True:
             window = await self.reader.events(wall, self.newest_at, self.clocks)
@@ -212,7 +209,7 @@ class Destinations:
             here, wall = (window.since, -1), WallMs(min(earlier.until, window.since))
 
     async def _polls_after(self, here: Order) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
-        """Yield polls with events after a place, oldest first."""
+        """Yield polls with events, oldest first."""
         wall = WallMs(here[0])
         while True:
             window = await self.reader.events(wall, self.newest_at, self.clocks)

@@ -1,7 +1,7 @@
 """Reads recorded time in threads: moments near the visible moment, and earlier runs at the start.
 
-A profile's past is loaded once, after the first listing; `past.earlier_runs` applies the past to the monitor. Neither
-the event loop nor a key waits. Every coroutine raises `HistoryError`.
+A profile's past is loaded once, after the first listing. Neither the event loop nor a key waits. Every coroutine raises
+`HistoryError`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _WINDOW_MS: Final = timedelta(hours=2) / MS
 """Period of polls before and after the visible moment."""
 _SEARCHED_MS: Final = (_WINDOW_MS, timedelta(hours=12) / MS, timedelta(days=7) / MS, math.inf)
-"""How far to search for polls beyond a gap, until some are found."""
+"""How far to search for polls beyond a gap, step by step."""
 DAY_MS: Final = timedelta(days=1) / MS
 Order: TypeAlias = tuple[float, float]
 """Time of a poll (epoch, ms), and index of the profile: -1 sorts before all polls of that time, infinity after."""
@@ -44,7 +44,7 @@ Order: TypeAlias = tuple[float, float]
 _NEWEST_KEPT: Final = 2
 """The newest moment and its predecessor, the target of the first step back."""
 _ROWS_AHEAD: Final = 12_000
-"""Rows to read ahead: a quarter of a second for a thread."""
+"""A quarter of a second for a thread."""
 _MOST_AHEAD: Final = 12
 
 
@@ -56,10 +56,9 @@ class Events(NamedTuple):
     log: EventLog
     watched: Mapping[SafeText, WatchedTime]
     eventful_polls: Sequence[tuple[PollRef, Sequence[Event]]]
-    """In the order of `PastReader.order`. A poll's events include events that time alone brought since the previous
-    poll."""
+    """In the order of `PastReader.order`. Events that time alone brought belong to the next poll."""
     poll_ref_of: Mapping[int, PollRef]
-    """By the `id()` of each event in the log."""
+    """By the event's `id()`."""
 
     def covers(self, wall: WallMs) -> bool:
         """Return whether the day before a moment is loaded."""
@@ -77,7 +76,7 @@ class Events(NamedTuple):
 
 
 _LOADED: Final = timedelta(hours=24)
-"""Period of the event log and the availability at the start."""
+"""Period of event log and availability at the start."""
 
 
 class PastReader:
@@ -86,17 +85,16 @@ class PastReader:
     def __init__(self, pasts: Mapping[SafeText, Past]) -> None:
         self._pasts = pasts
         self._newest: dict[SafeText, tuple[Moment, ...]] = {}
-        """Newest moments of the present, which need no reading."""
+        """Of the present; need no reading."""
         self._kept: dict[tuple[SafeText, int], Moment] = {}
         """By profile and poll number, last used last."""
         self._ahead: asyncio.Task[None] | None = None
         self._ahead_of: frozenset[tuple[SafeText, int]] = frozenset()
-        """The moments that `_ahead` reads."""
         self._events: Events | None = None
         self._began: dict[SafeText, WallMs] = {}
-        """Time of this run's first outcome, by profile."""
+        """Time of this run's first outcome."""
         self._first: dict[SafeText, Moment] = {}
-        """The moment after this run's first listing, by profile, until the past is loaded."""
+        """The moment after this run's first listing, until `load` takes it."""
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
@@ -113,8 +111,8 @@ class PastReader:
     async def load(self, profile: SafeText, current: Callable[[], Monitor]) -> tuple[Monitor, timedelta | None]:
         """Return the current monitor with the records from before a profile's first outcome; call once.
 
-        Waits until `note` has the first listing, and computes again if another monitor became current. The time is the
-        last run's age, if nothing has changed since and the age is worth a word.
+        Waits for the first listing in `note`, and computes again if the current monitor changes. The time is the last
+        run's age, if nothing has changed since and the age is worth a word.
         """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
@@ -137,12 +135,12 @@ class PastReader:
 
 
     async def around(self, wall: WallMs) -> Timeline:
-        """Return the polls around a moment, at least one before the moment if any exists."""
+        """Return the polls around a moment, at least one before the moment if possible."""
         timeline = await self._timeline(wall - _WINDOW_MS, wall + _WINDOW_MS)
         return timeline if timeline.place_at(wall) >= 0 else await self.earlier(timeline) or timeline
 
     async def earlier(self, timeline: Timeline) -> Timeline | None:
-        """Return a timeline with its first polls and earlier polls; None without earlier polls."""
+        """Return a timeline's first polls and earlier polls; None without earlier polls."""
         before = math.nextafter(timeline.since, -math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(before - searched_ms, before)
@@ -151,7 +149,7 @@ class PastReader:
         return None
 
     async def later(self, timeline: Timeline) -> Timeline | None:
-        """Return a timeline with its last polls and later polls; None without later polls."""
+        """Return a timeline's last polls and later polls; None without later polls."""
         after = math.nextafter(timeline.until, math.inf)
         for searched_ms in _SEARCHED_MS:
             found = await self._timeline(after, after + searched_ms)
@@ -161,7 +159,7 @@ class PastReader:
         return None
 
     async def ends(self) -> tuple[WallMs, WallMs] | None:
-        """Return the times of the first and last poll; None without polls."""
+        """Return the times of the first and last poll."""
         timeline = await self._timeline(-math.inf, math.inf)
         return (timeline.poll_refs[0].poll.at, timeline.until) if timeline.poll_refs else None
 
@@ -170,7 +168,7 @@ class PastReader:
         return poll_ref.poll.at, list(self._pasts).index(poll_ref.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
-        # Finite, because a past may store instants as whole numbers.
+        # A past may store instants as whole numbers, which have no infinity.
         begin, end = (WallMs(min(max(each, 0.0), 1e15)) for each in (since, until))
 
         def read() -> Timeline:
@@ -231,7 +229,7 @@ class PastReader:
     async def events(self, wall: WallMs, end: WallMs, clocks: Mapping[SafeText, ServerClock]) -> Events:
         """Return the events of the day before a moment, and of some time around.
 
-        `end` is the newest possible moment; the clocks place the polls among the events.
+        `end` is the newest possible moment; `clocks` place the polls among the events.
         """
         if self._events is None or not self._events.covers(wall):
             since, until = WallMs(max(wall - 1.5 * DAY_MS, 0.0)), min(end, WallMs(wall + DAY_MS / 2))
@@ -257,7 +255,7 @@ class PastReader:
 def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator[tuple[RecordedPoll, Sequence[Event]]]:
     """Yield each poll that brought events, with the events since the previous poll.
 
-    `before` has the events that time alone brought between the last poll before the steps and the steps.
+    `before` are events that time alone brought before the steps.
     """
     events = [*before]
     for _, poll, its_events in steps:

@@ -1,7 +1,6 @@
 """Going back in time on the screen: the visible moment, reading, and a replay's clock.
 
-Owns the user's wishes until fulfilled: keys during a read change the destination, and only the last place is read.
-Polling continues.
+Keys during a read change the destination, and only the last place is read. Polling continues.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 
 _SLOW_S: Final = 0.1
-"""Seconds of reading before the screen mentions the reading."""
+"""Seconds of reading before the screen says so."""
 
 
 class _Rewound(NamedTuple):
@@ -56,7 +55,6 @@ class _Rewound(NamedTuple):
 
     @property
     def server_time(self) -> ServerMs:
-        """The moment by the server's clock."""
         return self.moments[self.place.poll_ref.profile].profile_state.clock.server_time(self.now.wall)
 
     @property
@@ -81,16 +79,14 @@ class Screen(Protocol):
 
     @property
     def options(self) -> DisplayOptions:
-        """Options for the display of times."""
+        """Display of times."""
 
 
 class TimeMachine:
     """The screen's position in time.
 
     Args:
-        inputs: the pasts, and whether this is a replay.
-        screen: the App.
-        began_at: when the log of the present begins to be complete (this machine's clock).
+        began_at: when the present's log begins to be complete (this machine's clock).
         live: the newest state of the present.
     """
 
@@ -105,10 +101,10 @@ class TimeMachine:
         """Time of the newest outcome."""
         self._live = live
         self._goals: deque[Goal] = deque()
-        """The user's wishes, each relative to the destination of the wish before."""
+        """Wishes of the user, each from the previous wish's destination."""
         self._is_running = False
         self._returns = 0
-        """Number of returns to live; results of earlier reads are dropped."""
+        """Returns to live, which invalidate earlier reads."""
         self._rewound: _Rewound | None = None
         """None in the present, and before a replay's first moment."""
         self._names = AmbiguousNames()
@@ -159,19 +155,18 @@ class TimeMachine:
 
     @property
     def refuses_polling(self) -> str:
-        """Why polling keys do nothing; empty if polling keys work."""
+        """Why polling keys do nothing; empty if they work."""
         if self._replay is not None:
             return status_text.REPLAY_POLLS_NOTHING
         return status_text.POLLS_GO_ON if self._rewound is not None or self._is_running else ""
 
     @property
     def is_moving(self) -> bool:
-        """Whether a read is pending."""
         return self._is_running or self._is_day_read
 
 
     def go(self, goal: Goal) -> None:
-        """Go to another moment, relative to the destination of pending wishes."""
+        """Go to another moment, from the destination of pending wishes."""
         if isinstance(goal, Live) and self._replay is None:
             self._return()
         elif refusal := self._refusal(goal):
@@ -238,7 +233,7 @@ class TimeMachine:
             self._screen.republish()
 
     async def _take_goals(self) -> None:
-        """Go to the destination of all wishes together, and read only the last place."""
+        """Go to the destination of all wishes together; read only the last place."""
         returns, text = self._returns, ""
         rows: Sequence[EnvironmentKey] = ()
         place = None if self._rewound is None else self._rewound.place
@@ -293,7 +288,7 @@ class TimeMachine:
         )
 
     async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:
-        """Return a monitor with events up to a moment, and watched time at least up to the moment."""
+        """Return a monitor with events up to a moment, and at least the watched time up to the moment."""
         monitor = self._live.monitor
         if self._replay is None and place.wall >= self._began_at:
             return replace(monitor, event_log=self._log_ends.log_at(place.wall, monitor.event_log))
@@ -320,7 +315,7 @@ class TimeMachine:
         return self._day is not None and self._day.covers(rewound.server_time)
 
     async def _read_day(self) -> None:
-        """Read the line of events in the background, until the line belongs to the visible moment."""
+        """Read the line of events in the background, until it belongs to the visible moment."""
         try:
             while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
                 events = await self.reader.events(rewound.place.wall, self._end, rewound.clocks)
@@ -340,7 +335,7 @@ class TimeMachine:
 
 
     async def start_replay(self) -> None:
-        """Go to a replay's first moment; do nothing without a replay."""
+        """Go to a replay's first moment."""
         if self._replay is None:
             return
         try:
@@ -354,7 +349,7 @@ class TimeMachine:
             self.go(AtTime(self._replay.begins(*ends)))
 
     def pause(self) -> bool:
-        """Pause or continue a replay; return False without a replay."""
+        """Pause or continue; return False without a replay."""
         if self._replay is None:
             return False
         is_paused = not self._replay.playing.is_paused
@@ -364,7 +359,7 @@ class TimeMachine:
         return True
 
     def play(self, now: Clocks) -> None:
-        """Advance a replay to the time reached; a pending read comes first."""
+        """Advance a replay, unless a read is pending."""
         if self._replay is None or self._rewound is None or self._is_running:
             return
         if (wall := self._replay.recorded_time(now.monotonic)) is not None:
@@ -389,20 +384,19 @@ class ReplayClock:
         return Playing(self._replay.speed, self._is_paused)
 
     def begins(self, first: WallMs, last: WallMs) -> WallMs:
-        """Set the recording's ends; return the start of the replay."""
+        """Set the recording's end; return the replay's start."""
         self.end = last
         return first if self._replay.at is None else self._replay.at
 
     def pause(self, *, is_paused: bool) -> None:
-        """Pause, or continue from here."""
         self._is_paused, self._reached = is_paused, None
 
     def goes_to(self, wall: WallMs, *, by_itself: bool) -> None:
-        """Continue from a moment that the user chose or that the replay reached, maybe beyond a gap."""
+        """Continue from a moment that the user chose, or that the replay reached, maybe beyond a gap."""
         self._at = max(self._at, wall) if by_itself else wall
 
     def recorded_time(self, now: MonotonicS) -> WallMs | None:
-        """Return the recorded moment reached now; None while paused."""
+        """Return the recorded moment reached; None while paused."""
         if self._is_paused:
             return None
         if self._reached is not None:
