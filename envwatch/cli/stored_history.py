@@ -1,4 +1,4 @@
-"""A profile's recorded history, readable without a key, also for the demo."""
+"""A profile's recorded history, readable without a key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def recorded_settings_for(options: Options) -> list[Settings]:
-    """Return the settings of each selected profile, or of the demo."""
+    """Return the settings of each selected profile; a profile `demo` that no file has is the demo."""
     if options.profile != DEMO_PROFILE:
         return all_settings_for(options)
     try:
@@ -44,7 +44,7 @@ def base_url_of(settings: Settings) -> SafeText:
 
 
 def is_demo(settings: Settings) -> bool:
-    """Return whether no file has the profile, so that it is the demo."""
+    """Return whether the settings are of the demo, which no file has."""
     return settings.profile == DEMO_PROFILE and not settings.profile_in_file
 
 

@@ -40,15 +40,14 @@ _SEARCHED_DAYS: Final = 31
 
 _CLOCK_ERROR_MS: Final = limits.CLOCK_WARN_FROM / MS
 LACKED: Final = clean("not in the first listing")
-"""Reason of a gone row after one listing without the row. A second listing is the proof; if that has the row, the row
-appears."""
+"""Reason of a gone row that only one listing lacks. A second listing is the proof; a row listed again appears."""
 
 
 def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
     """Return the changes between two runs in a group; empty without changes.
 
-    After a time too short to be blind, the events stay single. Nothing is compared without a listing on both sides, or
-    with other organizations: the key then differs.
+    After a time too short to be blind, events stay single. Without a listing on both sides, or with other organizations
+    (another key), nothing is compared.
     """
     asked = first.profile_state.listed
     if (
@@ -62,7 +61,7 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
         before.profile_state.clock.server_time(before.now.wall),
     )
     if 0 <= ended_at - at < _CLOCK_ERROR_MS:
-        # Two estimates of the server's clock may differ by more than the time between two runs.
+        # Two estimates of the server's clock may differ by more than this time.
         at = ServerMs(ended_at + 1)
     environments, events = _compared(
         before.profile_state, with_memory_of_run(first.profile_state, before.profile_state, at), at
@@ -78,7 +77,6 @@ def changes_between_runs(before: Moment, first: Moment) -> Sequence[Event]:
 def _compared(
     before: ProfileState, first: ProfileState, at: ServerMs
 ) -> tuple[Mapping[SafeText, TrackedEnvironment], list[Event]]:
-    """Return the environments at the first listing, with gone environments, and the events."""
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
     for id_, tracked in first.environments.items():
@@ -101,9 +99,9 @@ def _compared(
 
 
 def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnvironment:
-    """Return a first listing's environment with earlier values that such a listing lacks.
+    """Return a first listing's environment with earlier values.
 
-    These are flapping, and the verdict if the heartbeat's time is impossible.
+    A first listing cannot know flapping, nor a verdict if the heartbeat's time is impossible.
     """
     known = before.environments.get(tracked.environment.id)
     if known is None or known.presence.is_absent:
@@ -113,7 +111,6 @@ def _comparable(tracked: TrackedEnvironment, before: ProfileState) -> TrackedEnv
 
 
 def _as_not_running(group: Event) -> Event:
-    """Return a group without durations: nobody watched how long earlier states lasted."""
     return replace(group, reason=NOT_RUNNING, members=tuple(replace(each, lasted=None) for each in group.members))
 
 
@@ -137,12 +134,12 @@ class EarlierRuns(NamedTuple):
         until = WallMs(began - 1)
         since = WallMs(began - lasts / MS)
         polls = past.polls(since, until)
-        # Another process may record meanwhile, so events end with the last poll.
+        # Another process may record meanwhile: end with the last poll.
         events = events_of(past.steps(since, polls[-1].at)) if polls else ()
         return cls(profile, events, polls, _last_moment(past, polls, until))
 
     def gaps(self, since: WallMs) -> list[Event]:
-        """Return a `while blind` event without members for each gap between runs without such an event.
+        """Return a `while blind` event without members for each gap between runs that has no recorded event.
 
         The time from `since` to the first listing is a gap too.
         """
@@ -184,9 +181,10 @@ class EarlierRuns(NamedTuple):
         return None if age is None or age < limits.RESTART_MEMORY else age
 
     def seeded(self, monitor: Monitor, changes: Sequence[Event]) -> Monitor:
-        """Return a monitor with the records, for the same account: nothing opens an incident, and nothing rings.
+        """Return a monitor with the records: nothing opens an incident, and nothing rings.
 
-        `changes` are the changes up to the first listing; the monitor may be from a later time.
+        Another account's records are ignored. `changes` lead to the first listing; the monitor may be from a later
+        time.
         """
         fleet = monitor.fleet
         profile_state = fleet.by_profile[self.profile]

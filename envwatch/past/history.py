@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class HistoryError(Exception):
-    """A history or a recording is unreadable or not writable. The message is a line for people, without a path."""
+    """Base of the errors of recorded time. The message is a line for people, without a path."""
 
 
 class DamagedError(HistoryError):
@@ -61,7 +61,7 @@ class About:
 
     @classmethod
     def from_rows(cls, rows: Mapping[str, object]) -> About:
-        """Return the origin from texts; a copied day file has `host` and `envwatch` for base URL and version."""
+        """Return the origin; a copied day file has `host` and `envwatch` for base URL and version."""
         texts = {name: clean(str(value)) for name, value in rows.items()}
         base_url = texts.get("base_url") or composed(f"https://{texts.get('host', '')}")
         return cls(
@@ -99,13 +99,13 @@ class Past(Protocol):
     def moment(self, poll: RecordedPoll) -> Moment:
         """Return the moment right after a poll, equal to the recorded moment.
 
-        The moment after the previous call's is much cheaper than any other.
+        The moment after the previous call's is much cheaper.
         """
 
     def steps(self, since: WallMs, until: WallMs) -> Iterator[RecordedStep]:
-        """Yield the polls of a period, both ends included, with events, in recording order.
+        """Yield the polls of a period with events, both ends included, in recording order.
 
-        Events without a poll are a separate step. A group has its members.
+        Events without a poll are a separate step.
         """
 
 

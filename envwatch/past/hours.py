@@ -36,10 +36,9 @@ _SEVERITY: Final = {state: severity for severity, state in enumerate(_BY_SEVERIT
 
 
 def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
-    """Return the start of the first of 24 hours that end with the present hour (server's clock, ms).
+    """Return the start of 24 hours that end with the present hour (server's clock, ms).
 
-    On the hour, the ended hour is present: the new hour has no state. A zone of None is local; some zones are half an
-    hour off.
+    On the hour, the ended hour is present: the new hour has no state. Some zones are half an hour off.
     """
     when = moment(now, zone)
     offset = when.utcoffset() if when is not None else None
@@ -48,10 +47,7 @@ def first_hour(now: ServerMs, zone: tzinfo | None) -> ServerMs:
 
 
 def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float, count: int) -> tuple[UptimeState, ...]:
-    """Return the worst state in each of `count` cells from `since` on.
-
-    A cell is unknown if nothing in the cell is known.
-    """
+    """Return the worst state in each cell; unknown if nothing is known."""
     cells = [0] * count
     for each in intervals:
         severity = _SEVERITY[each.state]
@@ -65,8 +61,7 @@ def worst_states(intervals: Iterable[Interval], since: ServerMs, cell_ms: float,
 class LastDays:
     """The last 24 hours of every environment at one moment.
 
-    Results are reused until the row has an event or another state, the hour ends, or a gap comes. Rows without events
-    share a result for each state.
+    Results hold until an event or another state of the row, the end of the hour, or a gap.
     """
 
     def __init__(
@@ -91,7 +86,7 @@ class LastDays:
         return self._profile(tracked.profile).cells(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def share(self, tracked: TrackedEnvironment) -> float | None:
-        """Return the share of known time in which an environment was up; None without known time."""
+        """Return the share of known time that an environment was up; None without known time."""
         return self._profile(tracked.profile).share(tracked, self._monitor.event_log.for_environment(tracked.key))
 
     def _profile(self, profile: SafeText) -> _Profile:
@@ -105,13 +100,13 @@ class LastDays:
 
 @dataclass(slots=True)
 class _Entry:
-    """Results for an environment, or for all environments in a state without events."""
+    """Of an environment, or of all environments in a state without events."""
 
     own_events: Sequence[Event]
     state: UptimeState
     intervals: Sequence[Interval]
     until: float
-    """End of the watched time, when calculated."""
+    """End of the watched time."""
     up_s: float
     known_s: float
     """See `Availability`."""
@@ -128,9 +123,8 @@ class _Profile:
         """Entries are valid while this is equal."""
         are_valid = earlier is not None and earlier.holds_for == self.holds_for
         self.entries: dict[Hashable, _Entry] = earlier.entries if earlier is not None and are_valid else {}
-        """By environment id; by state without events."""
+        """By environment id, or by state without events."""
         self._shares: dict[UptimeState, float | None] = {}
-        """Of environments without events."""
 
     def cells(self, tracked: TrackedEnvironment, own_events: Sequence[Event]) -> tuple[UptimeState, ...]:
         entry = self._entry(tracked, own_events, state_of(tracked))
@@ -147,7 +141,6 @@ class _Profile:
         return self._shares[state]
 
     def _share(self, entry: _Entry) -> float | None:
-        """Return an entry's share, extended by the time since."""
         longer = 0.0 if entry.state is UptimeState.UNKNOWN else (self._until - entry.until) / 1000
         known = entry.known_s + longer
         return (entry.up_s + longer * entry.state.is_up) / known if known > 0 else None
@@ -164,13 +157,12 @@ class _Profile:
 
 
 DAY: Final = timedelta(days=1)
-"""The period of availability."""
 _AT_LEAST: Final = timedelta(minutes=1)
-"""Least known time for a share. A day that lacks less is whole."""
+"""Shorter known time has no share. A day that lacks less is whole."""
 
 
 class Availability(NamedTuple):
-    """The time in which an environment was up, and the time with a known state."""
+    """The time that an environment was up, and the time with a known state."""
 
     up: timedelta
     known: timedelta
@@ -202,6 +194,6 @@ def availability_text(availability: Availability) -> SafeText | None:
 
 
 def percent_text(share: float) -> SafeText:
-    """Return a share in percent: 100 % only without a gap, 0 % only for none at all."""
+    """Return a percentage: 100 % only without a gap, 0 % only for none at all."""
     permille = 1000 if share == 1 else max(min(floor(share * 1000), 999), 1 if share > 0 else 0)
     return clean(f"{permille // 10} %" if permille in (0, 1000) else f"{permille / 10:.1f} %")

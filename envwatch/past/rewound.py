@@ -51,6 +51,7 @@ class Timeline:
 
     @classmethod
     def from_polls(cls, polls: Mapping[SafeText, Sequence[RecordedPoll]], since: WallMs) -> Timeline:
+        """Merge the polls of profiles."""
         lines = [[PollRef(profile, poll) for poll in each] for profile, each in polls.items()]
         return cls(list(merge(*lines, key=lambda poll_ref: poll_ref.poll.at)), since)
 
@@ -60,18 +61,18 @@ class Timeline:
         return max((poll_ref.poll.at for poll_ref in self.poll_refs), default=self.since)
 
     def place_at(self, wall: WallMs) -> int:
-        """Return the index of the newest poll at or before a moment; -1 without a poll."""
+        """Return the index of the newest poll at or before a moment, or -1."""
         return next(
             (place for place in reversed(range(len(self.poll_refs))) if self.poll_refs[place].poll.at <= wall), -1
         )
 
     def place_of(self, poll_ref: PollRef) -> int:
-        """Return the index of a poll; -1 if missing."""
+        """Return the index of a poll, or -1."""
         key = (poll_ref.profile, poll_ref.poll.number)
         return next((place for place, each in enumerate(self.poll_refs) if (each.profile, each.poll.number) == key), -1)
 
     def known_at(self, place: int) -> Mapping[SafeText, RecordedPoll]:
-        """Return each profile's newest poll up to a place, the poll at the place first."""
+        """Return each profile's newest poll up to a place."""
         found: dict[SafeText, RecordedPoll] = {}
         for profile, poll in reversed(self.poll_refs[: place + 1]):
             found.setdefault(profile, poll)
@@ -83,7 +84,7 @@ class LogEnds:
 
     def __init__(self) -> None:
         self._ends: deque[tuple[WallMs, int]] = deque(maxlen=limits.EVENTS_KEPT)
-        """Time of each poll with a changed log, and events added by then."""
+        """Polls with a changed log: time, and events added by then."""
 
     def note(self, wall: WallMs, log: EventLog) -> None:
         """Note the log after a poll."""
@@ -99,8 +100,7 @@ def rewound(monitor: Monitor, moments: Mapping[SafeText, Moment]) -> Monitor:
     """Return the monitor at a moment: fleet, acknowledgements, events and watched time; nothing rings.
 
     Args:
-        monitor: has the policies, the silences, the events up to the moment, and at least the watched time up to the
-            moment.
+        monitor: has policies, silences, the events up to the moment, and at least the watched time up to the moment.
         moments: a profile without a moment is shown as before the first poll.
     """
     fleet = {

@@ -95,7 +95,7 @@ def _record(settings: Settings, options: Options) -> int:
 
 
 async def _poll(writer: RecordingWriter, credentials: Credentials, settings: Settings, options: Options) -> int:
-    """Write polls to recording and history; the loop waits for no disk."""
+    """Write to recording and history; the loop waits for no disk."""
     import asyncio
 
     from envwatch.cli.bootstrap import Profiles, SelectedProfile
@@ -177,7 +177,7 @@ def _cut(settings: Settings, options: Options) -> int:
 
 
 def _written(past: StoredPast, since: WallMs, until: WallMs, writer: RecordingWriter) -> Iterator[tuple[int, int]]:
-    """Write the records of a period, both ends included; yield the number of written polls and of all polls.
+    """Write a period's records, both ends included; yield the numbers of written polls and of all polls.
 
     Raises:
         HistoryError: if the history cannot be read, or a moment cannot be written.

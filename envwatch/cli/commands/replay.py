@@ -1,4 +1,4 @@
-"""`envwatch replay`: a recording in the dashboard, or its events as lines of `watch`. Needs no key."""
+"""`envwatch replay`: a recording in the dashboard, or recorded events as lines of `watch`. Needs no key."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Options) -> int:
-    """Show a recording, or print its events."""
+    """Show a recording, or print the events."""
     if options.output is not None and options.speed is not None:
         raise StopError(Exit.USAGE, "--speed is of the dashboard; with -o, all events are printed at once")
     from envwatch.cli.bootstrap import display_settings_of
@@ -73,7 +73,7 @@ def _speed(raw: object) -> float:
 
 
 def _opened(options: Options) -> RecordedFile:
-    """Return the recording; stop if it has no polls."""
+    """Return the recording; stop without polls."""
     from envwatch.past.history import HistoryError
     from envwatch.storage.history.past import RecordedFile
 

@@ -60,7 +60,7 @@ def run(options: Options) -> int:
     from envwatch.past.history import HistoryError
     from envwatch.views.report.values import Report
 
-    stdout()  # refuses a closed one before any read
+    stdout()  # refuses a closed stdout before any read
     now = WallMs(time.time() * 1000)
     reports: list[ProfileReport] = []
     stops: list[StopError] = []

@@ -1,8 +1,8 @@
 """A day file: SQLite tables, errors in words, and the writer.
 
 Recordings have the same format. Every file starts with a KEY and so stands alone. Each poll is a commit: a killed
-process loses at most the current poll. A day has a write-ahead log: a power cut loses only the newest polls. A
-recording has a rollback journal, which exists only during a commit, so a recording is a single file.
+process loses at most the current poll. A recording's rollback journal exists only during a commit, so a recording is a
+single file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-"""SQLITE_ERROR is an invalid statement: somebody changed the tables, since all statements are constant."""
+"""SQLITE_ERROR is an invalid statement: all statements are constant, so somebody changed the tables."""
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _FULL = "the disk is full; free some space"
@@ -40,7 +40,7 @@ _REFUSED = "check the owner and the mode of that folder, or set history = false"
 
 
 def primary_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary result code; 0 without a code."""
+    """Return SQLite's primary result code, or 0."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
@@ -50,7 +50,7 @@ def is_damage(error: Exception) -> bool:
 
 
 def explained(error: Exception) -> str:
-    """Return the problem and the remedy, without a path."""
+    """Return problem and remedy, without a path."""
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(error)
     if isinstance(error, OSError):
@@ -75,7 +75,7 @@ def _of_sqlite(error: sqlite3.Error) -> str:
 
 
 APPLICATION_ID: Final = int.from_bytes(b"envw", "big")
-"""Marks a file of envwatch, see `PRAGMA application_id`."""
+"""See `PRAGMA application_id`."""
 
 PAGE_BYTES: Final = 16_384
 """A table's tree then has two levels up to 30 MB, so a truncated file loses only the end."""
@@ -102,7 +102,7 @@ CREATE TABLE events (
 
 
 class Numbers(NamedTuple):
-    """The numbers of a poll and an event."""
+    """A poll's and an event's number."""
 
     poll: int
     event: int
@@ -116,7 +116,7 @@ def check_form(connection: sqlite3.Connection) -> bool:
         NewerError: if a newer envwatch wrote the file.
         sqlite3.Error: if the file cannot be read.
     """
-    connection.execute("BEGIN")  # all reads see the same commit
+    connection.execute("BEGIN")  # one commit for all reads
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -134,14 +134,14 @@ def check_form(connection: sqlite3.Connection) -> bool:
 
 
 def last_numbers(connection: sqlite3.Connection) -> Numbers:
-    """Return the numbers of the newest poll and event; 0 without any."""
+    """Return the newest poll's and event's number, or 0."""
     newest = "SELECT (SELECT max(number) FROM polls), (SELECT max(number) FROM events)"
     poll, event = connection.execute(newest).fetchone()
     return Numbers(poll or 0, event or 0)
 
 
 def is_cut(connection: sqlite3.Connection, path: Path) -> bool:
-    """Return whether a file ends within a page; may be wrong for an instant while the file grows."""
+    """Return whether a file ends within a page; may be wrong while the file grows."""
     (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
     size = path.lstat().st_size
     return size % page_bytes != 0 and path.lstat().st_size == size
@@ -173,28 +173,27 @@ _BUSY_S: Final = 0.5
 """Seconds to wait for another program's lock."""
 _SECOND: Final = timedelta(seconds=1)
 _READ_S: Final = 10.0
-"""Seconds to wait for readers of a recording, which block a commit."""
+"""Seconds to wait for a recording's readers."""
 _WAL_PAGES: Final = 128
-"""Pages after which the write-ahead log is merged: 2 MiB."""
+"""Pages before a merge into the file: 2 MiB."""
 
 
 class DayFile:
     """Writes a file, in one thread at a time. After an error, call `restart` or `close`.
 
-    Methods raise `HistoryError` for a value that cannot be encoded, and `sqlite3.Error`.
+    Methods raise `sqlite3.Error`, and `HistoryError` for a value that cannot be encoded.
 
     Args:
         path: created if missing.
-        about: the `about` table of a new file.
+        about: for a new file.
         numbers: lowest next poll and event.
         is_checked: whether an existing file is known to be whole.
         is_recording: whether the file stands alone between commits, which then do not wait for the disk.
 
     Raises:
-        DamagedError: if the file is damaged, or no history.
+        DamagedError: if damaged, or no history.
         NewerError: if a newer envwatch wrote the file.
-        OSError: if the file cannot be opened.
-        sqlite3.Error: likewise.
+        OSError: if the file cannot be opened, as is `sqlite3.Error`.
     """
 
     def __init__(
@@ -221,7 +220,7 @@ class DayFile:
             raise
 
     def write(self, moment: Moment, result: PollResult, events: Sequence[Event], run: int) -> None:
-        """Add a poll with events, atomically; `run` is the number of the run's first poll."""
+        """Add a poll with events, atomically; `run` is the run's first poll."""
         number, profile_state = self.numbers.poll, moment.profile_state
         failure = profile_state.failure if result is PollResult.FAILED else None
         cause = None if failure is None else f"{failure.cause}: {failure.message}"
@@ -240,7 +239,7 @@ class DayFile:
         self._event_encoder = EventEncoder()
 
     def size(self) -> int | None:
-        """Return the bytes without the write-ahead log; None if the file is no longer at the path."""
+        """Return the bytes without the log; None if the file is no longer at the path."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -248,7 +247,7 @@ class DayFile:
         return status.st_size if os.path.samestat(status, self._status) else None
 
     def close(self) -> None:
-        """Close the file, and merge the write-ahead log unless a reader prevents that."""
+        """Close, and merge the write-ahead log unless a reader prevents that."""
         with suppress(sqlite3.Error):  # an unmerged log remains readable
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # closing skips this while a reader exists
         self._connection.close()
@@ -270,7 +269,7 @@ class DayFile:
                 execute(f"PRAGMA user_version = {FORMAT_VERSION}")
         elif not is_checked:
             check_whole(self._connection, self.path)
-        # In WAL mode, a power cut may lose the newest commits, and damages nothing.
+        # In WAL mode, a power cut loses the newest commits only.
         execute(f"PRAGMA synchronous = {'OFF' if is_recording else 'NORMAL'}")
         execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         execute(f"PRAGMA journal_size_limit = {2 * _WAL_PAGES * PAGE_BYTES}")
@@ -282,7 +281,7 @@ class DayFile:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # some failures end the transaction
+            with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
 

@@ -58,7 +58,7 @@ def history_folder(state_folder: Path, profile: str, server: str) -> Path:
 
 
 def history_root(state_folder: Path) -> Path:
-    """Return the folder of all histories, which may not exist."""
+    """Return the folder of all histories."""
     return state_folder / "history"
 
 
@@ -82,18 +82,18 @@ def day_path(folder: Path, day: date) -> Path:
 
 
 def day_paths(folder: Path, first: date = date.min, last: date = date.max) -> list[Path]:
-    """Return the existing day files of a period, both ends included, oldest first."""
+    """Return existing day files, both ends included, oldest first."""
     paths = [day_path(folder, day) for day, names in _by_day(folder) if day_path(folder, day).name in names]
     return [path for path in paths if str(first) <= path.stem <= str(last)]
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all days, with damaged files and SQLite's."""
+    """Return the bytes of all days."""
     return sum(_size(folder / name) for _, names in _by_day(folder) for name in names)
 
 
 def tidy(folder: Path, retention: Retention, today: date) -> None:
-    """Delete days beyond `history_days`, then the oldest days while the folder is too large; never today."""
+    """Delete days beyond `history_days`, then the oldest while the folder is too large; never today."""
     oldest = today - timedelta(days=retention.history_days)
     days = [(day, names, sum(_size(folder / name) for name in names)) for day, names in _by_day(folder)]
     total = sum(size for _, _, size in days)
@@ -105,7 +105,7 @@ def tidy(folder: Path, retention: Retention, today: date) -> None:
 
 
 def _by_day(folder: Path) -> Iterator[tuple[date, list[str]]]:
-    """Yield each day with all file names, oldest first."""
+    """Yield each day's file names, oldest first."""
     found: dict[date, list[str]] = {}
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
@@ -123,7 +123,7 @@ def _size(path: Path) -> int:
 
 
 class FolderLock:
-    """Lets one process record into a folder. The system releases the lock of a killed process."""
+    """Lets one process record. The system releases the lock of a killed process."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LOCK
@@ -165,7 +165,6 @@ class FolderLock:
             self._descriptor = None
 
     def _is_in_place(self, descriptor: int) -> bool:
-        """Return whether the path still leads to the locked file."""
         try:
             return os.path.samestat(self._path.lstat(), os.fstat(descriptor))
         except FileNotFoundError:

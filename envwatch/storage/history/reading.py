@@ -1,7 +1,7 @@
 """Reads a day file, also while another process writes the file.
 
 A truncated file is read up to the last whole page. A recording may come from anybody: each clock reading must be
-possible, while instants of a row, which the platform fills, must only be numbers.
+possible; a row's instants, from the platform, must only be numbers.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _LONGEST_INTERVAL_S: Final = 1e9
 _LATEST_MS: Final = 250_000_000_000_000
 """Year 9892: any zone can show a poll's time."""
 _ROOT_PAGES: Final = 5
-"""The schema, and the first page of each table. SQLite reads no table if one is missing."""
+"""Schema, and first page of each table: SQLite reads no table if one is missing."""
 _NEAR: Final = 8
-"""Frames from a mark to the requested moment, so that several steps back are cheap."""
+"""Frames before the requested moment, so that several steps back are cheap."""
 _INDEX_IN_MEMORY: Final = "mode=ro&vfs=unix-none"
 _NOT_WRITABLE: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 _ROLLING_BACK: Final = "mode=rw"
@@ -72,12 +72,11 @@ def connected(path: Path, modes: Sequence[str] = ()) -> tuple[sqlite3.Connection
     Raises:
         GoneError: if the file is empty so far.
         HistoryError: if the file has another format.
-        OSError: if the file cannot be read.
-        sqlite3.Error: likewise.
+        OSError: if unreadable, as is `sqlite3.Error`.
     """
-    # Without a write-ahead log, `immutable` avoids locks, which would leave a log behind; a writer creates a log before
-    # a change. With a log, a folder without write permission may lack the log's index: an exclusive connection makes
-    # the index in memory.
+    # Without a write-ahead log, `immutable` avoids locks, which would leave a log behind; a writer makes a log before a
+    # change.
+    # With a log, an unwritable folder may lack the log's index: an exclusive connection makes the index in memory.
     has_log = path.with_name(f"{path.name}-wal").exists()
     for mode in modes or (("mode=ro", _INDEX_IN_MEMORY) if has_log else ("mode=ro&immutable=1",)):
         connection = sqlite3.connect(
@@ -116,7 +115,6 @@ def _check_begun(connection: sqlite3.Connection) -> None:
 
 
 def _whole_pages_of(path: Path) -> sqlite3.Connection:
-    """Return an in-memory copy of a file's whole pages."""
     found = path.read_bytes()
     page_bytes = int.from_bytes(found[16:18], "big")
     if not found.startswith(b"SQLite format 3\0") or not 512 <= page_bytes <= len(found):
@@ -145,7 +143,6 @@ _EVENTS: Final = (
     f"SELECT number, at, poll, data FROM events WHERE {_IS_TIME} AND at BETWEEN ? AND ? AND typeof(poll) = 'integer'"  # noqa: S608
 )
 _NONSENSE: Final = (sqlite3.DatabaseError, KeyError, TypeError)
-"""Errors of a wrong type in a column, or of a bad page."""
 _poll: Final = RecordedPoll._make
 _RESULTS: Final = {result.value: result for result in PollResult}
 
@@ -153,10 +150,9 @@ _RESULTS: Final = {result.value: result for result in PollResult}
 class DayReader:
     """Reads a file, in one thread at a time. Use it in a `with` statement.
 
-    Methods raise `HistoryError` if the file cannot be read.
+    Methods raise `HistoryError` for an unreadable file.
 
     Args:
-        path: the file.
         connect: returns a connection, and whether the end of the content is missing.
 
     Raises:
@@ -182,7 +178,7 @@ class DayReader:
         self._connection.close()
 
     def about(self) -> dict[str, str]:
-        """Return the `about` table, by name."""
+        """Return the `about` table."""
         with _explaining():
             return dict(self._connection.execute("SELECT name, value FROM about"))
 
@@ -227,7 +223,7 @@ class DayReader:
         return found
 
     def chain(self, number: int) -> tuple[int, int]:
-        """Return the numbers of the KEY and BRIDGE that rebuild a poll's moment; without a BRIDGE, the KEY twice."""
+        """Return the numbers of a moment's KEY and BRIDGE; without a BRIDGE, the KEY twice."""
         with _explaining():
             newest = "SELECT number FROM polls WHERE kind = ? AND number BETWEEN ? AND ? ORDER BY number DESC LIMIT 1"
             key = self._row(newest, FrameKind.KEY, 0, number)
@@ -277,7 +273,6 @@ class DayReader:
 
 @contextmanager
 def _explaining() -> Iterator[None]:
-    """Raise errors of reading as `HistoryError`."""
     try:
         yield
     except FileNotFoundError:
@@ -303,12 +298,11 @@ class Rebuilder:
         self._profile = profile
         self._newest: _Mark | None = None
         self._checked: Mapping[SafeText, TrackedEnvironment] = {}
-        """Rows that need no second check."""
         self._marks: tuple[_Mark, ...] = ()
-        """Where steps back start: at the newest BRIDGE, and shortly before the requested moment."""
+        """At the newest BRIDGE, and shortly before the requested moment; steps back start here."""
 
     def moment(self, file: DayReader, number: int) -> Moment:
-        """Return the moment right after a poll; raise `HistoryError` if the moment cannot be read."""
+        """Return the moment right after a poll; raise `HistoryError` if unreadable."""
         newest, self._newest = self._newest, None
         if newest is not None and newest.file == file.identity and newest.number in (number - 1, number):
             builder = newest.builder
@@ -350,7 +344,7 @@ _instants_of: Final = attrgetter(*(each.name for each in API_FIELDS.values() if 
 
 
 def check_clocks(moment: Moment, known: Mapping[SafeText, TrackedEnvironment] = MappingProxyType({})) -> None:
-    """Raise `HistoryError` for an impossible number in a moment; rows in `known` are not checked again."""
+    """Raise `HistoryError` for an impossible number; rows in `known` were checked before."""
     now, profile_state = moment.now, moment.profile_state
     # NaN fails every comparison.
     is_possible = all(map(_is_time, (*_in_ms(now), *_numbers(profile_state))))

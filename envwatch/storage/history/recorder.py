@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.storage.history.writer import BetweenRuns, FolderWriter
 
 _QUEUED: Final = 12
-"""Entries for each profile: a minute of polls at the usual interval."""
+"""A minute of polls at the usual interval, for each profile."""
 _CLOSE_TIMEOUT_S: Final = 0.5
 
 
@@ -43,7 +43,6 @@ class _Entry(NamedTuple):
     """None if only time has passed."""
     acks: Acks
     is_after_gap: bool
-    """Whether the profile's previous entries were dropped."""
 
 
 class HistoryRecorder:
@@ -56,8 +55,8 @@ class HistoryRecorder:
         delay_s: seconds from the first outcome to the imports; `close` ends the wait.
         prepare: called first, in the thread.
         between_runs: see `FolderWriter`; called in the thread.
-        on_ready: called in the thread, once for each profile whose first listing is readable, or that nothing or
-            another process records.
+        on_ready: called once for each profile, in the thread, when the first listing is readable or this process does
+            not record.
     """
 
     def __init__(  # noqa: PLR0913 - all but two have a default
@@ -92,7 +91,6 @@ class HistoryRecorder:
         self._is_lost = False
         self._unready = set(folders)
         self._troubles: dict[SafeText, str] = {}
-        """Why the newest poll was not written."""
         self._acks: dict[SafeText, OwnAcks] = {}
         self._thread = threading.Thread(target=self._run_thread, name="history", daemon=True)
         self._thread.start()
@@ -123,7 +121,7 @@ class HistoryRecorder:
         self._thread.join(timeout_s)
 
     def wait(self) -> None:
-        """Wait until `prepare` has ended or the recorder is closed. Any other thread may call this, repeatedly."""
+        """Wait until `prepare` has ended or the recorder is closed. Any other thread may call this."""
         self._is_prepared.wait()
 
     @property
@@ -190,7 +188,7 @@ class HistoryRecorder:
             self._on_ready(profile)
 
     def _write(self, profile: SafeText, entry: _Entry, writer: FolderWriter) -> bool:
-        """Write a profile's part of an entry; return whether the profile is ready."""
+        """Return whether the profile is ready."""
         if not writer.take():
             return True
         changes, profile_state = entry.changes, entry.profile_state
@@ -206,7 +204,7 @@ class HistoryRecorder:
         return profile_state.listings > 0
 
     def _acks_of(self, profile: SafeText, profile_state: ProfileState, acks: Acks) -> OwnAcks:
-        """Return a profile's acknowledgements, the same object until a change."""
+        """Return acknowledgements, the same object until a change."""
         found = own_acks(acks, profile_state.server, profile_state.environments)
         if found != self._acks.get(profile):
             self._acks[profile] = found

@@ -1,6 +1,6 @@
 """Recordings: day files under another name, with one profile and any number of days.
 
-envwatch 1.0.0 wrote a line of text, then chunks with length and checksum. `opened` reads both formats.
+envwatch 1.0.0 wrote a line of text, then chunks with length and checksum.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ class RecordingWriter:
     """Writes a recording, in one thread at a time. A poll is in the file when `write` returns.
 
     Args:
-        path: must not exist; becomes private to the user.
-        about: the origin.
-        redaction: None leaves texts as recorded.
+        path: must not exist; becomes private.
 
     Raises:
         FileExistsError: if the path exists.
@@ -50,7 +48,6 @@ class RecordingWriter:
         self._path = path
         self._redaction = redaction
         self._run: int | None = None
-        """None before the first poll."""
         write_private(path, b"")
         about = redaction.about(about) if redaction else about
         try:
@@ -82,7 +79,7 @@ class RecordingWriter:
 
         Raises:
             HistoryError: for a value that cannot be encoded; the poll is missing then.
-            OSError: if the file cannot be written, which then ends with the previous poll.
+            OSError: if the disk fails; the file ends with the previous poll.
         """
         run = self._run or self._file.numbers.poll
         with self._restarting():
@@ -97,7 +94,7 @@ class RecordingWriter:
             self._file.write_events(at, self._redacted(events))
 
     def close(self) -> None:
-        """Flush to the disk, and close the file.
+        """Flush and close the file.
 
         Raises:
             OSError: if the disk fails; some disks report only now that they are full.
@@ -111,7 +108,7 @@ class RecordingWriter:
 
     @contextmanager
     def _restarting(self) -> Iterator[None]:
-        """Make the next frame a KEY after an error; raise SQLite's errors as `OSError`."""
+        """After an error, make the next frame a KEY; raise SQLite's errors as `OSError`."""
         try:
             yield
         except HistoryError:
@@ -136,7 +133,7 @@ def opened(path: Path) -> DayReader:
     """Return the reader of a recording, a copied day file, or a recording of envwatch 1.0.0.
 
     Raises:
-        HistoryError: if unreadable, no recording, or of a newer envwatch.
+        HistoryError: if unreadable, no recording, or newer.
     """
     try:
         with os.fdopen(open_regular(path), "rb") as file:
@@ -157,22 +154,21 @@ def opened(path: Path) -> DayReader:
 # The format of envwatch 1.0.0.
 
 _TITLE: Final = b"envwatch recording "
-"""Starts the first line; the format's version follows."""
+"""The format's version follows."""
 _CHUNK: Final = struct.Struct("<IIB")
 """Length of the body, CRC-32 of the rest, kind."""
 _CHECKED_FROM: Final = 8
 _ABOUT_CHUNK, _POLL_CHUNK, _EVENTS_CHUNK = 0, 1, 2
-"""Other kinds are skipped. An `_EVENTS_CHUNK` has events without a poll."""
+"""Other kinds are skipped; `_EVENTS_CHUNK` has events without a poll."""
 _POLL: Final = struct.Struct("<dBBdBI")
 """Wall clock (ms), result, whether a run begins, interval (s), kind and length of the frame."""
 _WALL: Final = struct.Struct("<d")
 _LENGTH: Final = struct.Struct("<I")
-"""Of an event."""
 _RESULTS: Final = (PollResult.LISTED, PollResult.FAILED, PollResult.SLEPT)
 
 
 def _converted(content: bytes) -> tuple[sqlite3.Connection, bool]:
-    """Return the tables of a recording of 1.0.0, and whether the end is missing."""
+    """Return a recording's tables, and whether the end is missing."""
     line, has_end, _ = content.partition(b"\n")
     version = line.removeprefix(_TITLE)
     if not has_end or not version.isdigit():
@@ -217,7 +213,7 @@ def _about_rows(body: bytes) -> dict[str, str]:
 
 
 def _added(connection: sqlite3.Connection, chunks: Iterable[tuple[int, bytes, int]]) -> Iterator[int]:
-    """Add polls and events; yield the end of each chunk."""
+    """Yield the end of each added chunk."""
     poll = event = run = 0
     for kind, body, end in chunks:
         at, rest = 0.0, b""

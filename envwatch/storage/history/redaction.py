@@ -3,7 +3,7 @@
 Only harmless texts stay: words of envwatch, versions, modes, platforms. Unknown texts are replaced or dropped; times
 and numbers stay. A pseudonym such as `env-3` counts the texts of a kind in recording order, so no pseudonym can be
 looked up. Equal texts in a file get equal pseudonyms, so links stay. Names, ids and device ids of environments are of
-one kind: an inventory or an event may hold any of the three.
+one kind: an inventory or an event may hold any.
 """
 
 from __future__ import annotations
@@ -93,9 +93,8 @@ class Redaction:
         self._pseudonyms: dict[str, dict[str, SafeText]] = {}
         """By kind, then by text."""
         self._tracked: dict[SafeText, tuple[TrackedEnvironment, TrackedEnvironment]] = {}
-        """By id, the last environment and the redacted environment: most stay the same between polls."""
+        """Most environments stay the same between polls."""
         self._newest: dict[str, tuple[Any, Any]] = {}
-        """The same for fields."""
         self._profile = partial(self._pseudonym, "profile")
         self._incident = partial(self._pseudonym, "inc")
         self._rules: Mapping[Identifies, Callable[[SafeText], SafeText]] = {
@@ -279,7 +278,7 @@ class Redaction:
         return clean(f"{cause}: {REDACTED}") if event.kind is Kind.FAILING and cause in set(Cause) else REDACTED
 
     def _shared(self, parts: Iterable[str]) -> Iterable[str]:
-        """Yield the shared values of a group, such as `pod p-7`; a value with a comma arrives in several parts."""
+        """Yield shared values, such as `pod p-7`; a value with a comma arrives in several parts."""
         for part in parts:
             field = next((field for field in self._by_label if part.startswith(f"{field} ")), None)
             yield REDACTED if field is None else f"{field} {self._in_field(field, composed(part[len(field) + 1 :]))}"

@@ -1,4 +1,4 @@
-"""Writes one profile's history: files, numbers, lock, and deletion."""
+"""Writes one profile's history."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
 
 _TIDY_EVERY_S: Final = 3600.0
 _NOT_COMPARED: Final = frozenset({Kind.FLAPPING, Kind.STEADY, Kind.MISSING})
-"""A comparison of two moments does not find these events."""
+"""No comparison of two moments finds these events."""
 
 
 class FolderWriter:
     """Writes day files while holding the folder's lock, in one thread.
 
-    After any error, the next call reopens the file and starts with a KEY. `HistoryError` means that a day reaches the
-    size limit or a value cannot be encoded; `OSError` and `sqlite3.Error`, that folder or file is unusable.
+    After any error, the next call reopens the file and starts with a KEY. `HistoryError` means a full day or a value
+    that cannot be encoded; `OSError` and `sqlite3.Error`, an unusable folder or file.
 
     Args:
         folder: created if missing.
-        profile: label for reading the previous run.
+        profile: label for the previous run.
         between_runs: returns the events from the last written listing to the first listing after another run or dropped
             polls, in place of the listing's own changes.
         note: called with a line for a damaged file that was set aside.
@@ -80,13 +80,11 @@ class FolderWriter:
         self._day: date | None = None
         self._file: DayFile | None = None
         self._numbers = numbers
-        """Of the next poll and event; None until known."""
         self._run: int | None = None
-        """Number of the first poll; None before."""
         self._is_compared = False
-        """Whether a listing was compared with the previous run, without a dropped poll since."""
+        """Reset by dropped polls."""
         self._before: Moment | None = None
-        """What the next listing is compared with, until the listing is written."""
+        """Compared with the next listing, until that is written."""
         self._tidied_at = -inf
 
     def take(self) -> bool:
@@ -181,7 +179,7 @@ class FolderWriter:
         try:
             if self._before is None and (poll := past.last_listing()) is not None:
                 self._before = past.moment(poll)
-        except HistoryError:  # a damaged moment is not compared
+        except HistoryError:  # damaged moments are not compared
             return None
         return None if self._before is None else self._between_runs(self._before, first)
 

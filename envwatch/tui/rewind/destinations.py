@@ -38,7 +38,7 @@ _GAP_INTERVALS: Final = 3
 _GAP_MS: Final = timedelta(minutes=1) / MS
 """A replay skips a gap longer than this and than `_GAP_INTERVALS`."""
 _SPARE: Final = 50
-"""Polls before a place, so that every profile has a poll there, unless the history begins nearby."""
+"""Polls before a place, so that every profile has a poll."""
 
 
 class Place(NamedTuple):
@@ -63,7 +63,6 @@ class Destination(NamedTuple):
     place: Place | None
     """None for the present."""
     text: str = ""
-    """A message to the user."""
     rows: Sequence[EnvironmentKey] = ()
     """Environments of the event."""
 
@@ -81,7 +80,7 @@ class Destinations:
     clocks: Mapping[SafeText, ServerClock]
     """At the visible moment."""
     ambiguous_names: frozenset[SafeText]
-    """Names of several environments at the visible moment."""
+    """At the visible moment."""
     wall: WallMs
     zone: tzinfo | None
 
@@ -117,7 +116,7 @@ class Destinations:
         return await (self._back(moved) if by < 0 else self._forward(moved))
 
     async def _back(self, place: Place) -> Destination:
-        """Return a place that may be before the loaded polls."""
+        """Return a place, maybe before the loaded polls."""
         timeline, index = place
         while index < (_SPARE if self.has_several else 0):
             if (earlier := await self.reader.earlier(timeline)) is None:
@@ -128,7 +127,7 @@ class Destinations:
         return Destination(Place(timeline, index))
 
     async def _forward(self, place: Place) -> Destination:
-        """Return a place that may be after the loaded polls; the present follows the last poll."""
+        """Return a place, maybe after the loaded polls; the present follows the last poll."""
         timeline, index = place
         while index >= (last := len(timeline.poll_refs) - 1):
             if (later := await self.reader.later(timeline)) is None:
@@ -197,7 +196,6 @@ class Destinations:
         return Destination(None if is_now else await self._place_of(poll_ref, start.timeline), text, rows)
 
     async def _polls_before(self, here: Order) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
-        """Yield polls with events, newest first."""
         wall = WallMs(here[0])
         while True:
             window = await self.reader.events(wall, self.newest_at, self.clocks)
@@ -209,7 +207,6 @@ class Destinations:
             here, wall = (window.since, -1), WallMs(min(earlier.until, window.since))
 
     async def _polls_after(self, here: Order) -> AsyncIterator[tuple[PollRef, Sequence[Event]]]:
-        """Yield polls with events, oldest first."""
         wall = WallMs(here[0])
         while True:
             window = await self.reader.events(wall, self.newest_at, self.clocks)

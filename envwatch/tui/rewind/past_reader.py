@@ -1,7 +1,6 @@
 """Reads recorded time in threads: moments near the visible moment, and earlier runs at the start.
 
-A profile's past is loaded once, after the first listing. Neither the event loop nor a key waits. Every coroutine raises
-`HistoryError`.
+Neither the event loop nor a key waits. Every coroutine raises `HistoryError`.
 """
 
 from __future__ import annotations
@@ -61,11 +60,9 @@ class Events(NamedTuple):
     """By the event's `id()`."""
 
     def covers(self, wall: WallMs) -> bool:
-        """Return whether the day before a moment is loaded."""
         return self.since + DAY_MS <= wall <= self.until
 
     def log_at(self, polls: Mapping[SafeText, RecordedPoll]) -> EventLog:
-        """Return the log when these polls were the newest."""
 
         def is_known(event: Event) -> bool:
             poll_ref = self.poll_ref_of.get(id(event))
@@ -76,7 +73,6 @@ class Events(NamedTuple):
 
 
 _LOADED: Final = timedelta(hours=24)
-"""Period of event log and availability at the start."""
 
 
 class PastReader:
@@ -94,7 +90,7 @@ class PastReader:
         self._began: dict[SafeText, WallMs] = {}
         """Time of this run's first outcome."""
         self._first: dict[SafeText, Moment] = {}
-        """The moment after this run's first listing, until `load` takes it."""
+        """Until `load` takes the moment after the first listing."""
         self._is_listed = {profile: asyncio.Event() for profile in pasts}
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
@@ -111,8 +107,8 @@ class PastReader:
     async def load(self, profile: SafeText, current: Callable[[], Monitor]) -> tuple[Monitor, timedelta | None]:
         """Return the current monitor with the records from before a profile's first outcome; call once.
 
-        Waits for the first listing in `note`, and computes again if the current monitor changes. The time is the last
-        run's age, if nothing has changed since and the age is worth a word.
+        Waits for the first listing, and computes again if the current monitor changes. The time is the last run's age,
+        if nothing has changed since and the age is worth a word.
         """
         await self._is_listed[profile].wait()
         began, first = self._began[profile], self._first.pop(profile)
@@ -159,16 +155,14 @@ class PastReader:
         return None
 
     async def ends(self) -> tuple[WallMs, WallMs] | None:
-        """Return the times of the first and last poll."""
         timeline = await self._timeline(-math.inf, math.inf)
         return (timeline.poll_refs[0].poll.at, timeline.until) if timeline.poll_refs else None
 
     def order(self, poll_ref: PollRef) -> Order:
-        """Return the sort key of a timeline's polls."""
         return poll_ref.poll.at, list(self._pasts).index(poll_ref.profile)
 
     async def _timeline(self, since: float, until: float) -> Timeline:
-        # A past may store instants as whole numbers, which have no infinity.
+        # A past may store instants as whole numbers, without infinity.
         begin, end = (WallMs(min(max(each, 0.0), 1e15)) for each in (since, until))
 
         def read() -> Timeline:
@@ -266,7 +260,7 @@ def _brought(before: Sequence[Event], steps: Iterable[RecordedStep]) -> Iterator
 
 
 def _since_last_poll(past: Past, until: WallMs) -> Sequence[Event]:
-    """Return the events that time alone brought between the last poll before a moment and the moment."""
+    """Return the events that time alone brought after the last poll before a moment."""
     before = WallMs(math.nextafter(until, -math.inf))
     since = WallMs(0.0)
     for searched_ms in _SEARCHED_MS:

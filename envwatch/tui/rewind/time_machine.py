@@ -72,14 +72,14 @@ class Screen(Protocol):
         """Answer a key; an empty text removes the last answer."""
 
     def select(self, keys: Sequence[EnvironmentKey], text: str) -> None:
-        """Move the cursor to an event's environments and answer a key; do nothing without environments."""
+        """Move the cursor to an event's environments, if any, and answer a key."""
 
     def run_worker(self, work: Coroutine[Any, Any, None], /) -> object:
         """Run a coroutine in the background; its exception ends the program."""
 
     @property
     def options(self) -> DisplayOptions:
-        """Display of times."""
+        """Options for times."""
 
 
 class TimeMachine:
@@ -87,7 +87,6 @@ class TimeMachine:
 
     Args:
         began_at: when the present's log begins to be complete (this machine's clock).
-        live: the newest state of the present.
     """
 
     def __init__(self, inputs: Inputs, screen: Screen, began_at: WallMs, live: MonitorState) -> None:
@@ -98,7 +97,6 @@ class TimeMachine:
         self._began_at = began_at
         self._log_ends = LogEnds()
         self._newest_at = self._began_at
-        """Time of the newest outcome."""
         self._live = live
         self._goals: deque[Goal] = deque()
         """Wishes of the user, each from the previous wish's destination."""
@@ -111,13 +109,10 @@ class TimeMachine:
         self._day: Day | None = None
         self._is_day_read = False
         self._has_answered = False
-        """Whether the last answer may still be visible."""
         self._is_slow = False
-        """Whether reading has lasted for `_SLOW_S`."""
         self._replay = None if inputs.replay is None else ReplayClock(inputs.replay)
 
     def note(self, profile: SafeText, monitor: Monitor, now: Clocks) -> None:
-        """Note the monitor after an outcome of a profile."""
         self._newest_at = now.wall
         if self._has_past:
             self._log_ends.note(now.wall, monitor.event_log)
@@ -184,7 +179,6 @@ class TimeMachine:
             self._run()
 
     def _refusal(self, goal: Goal) -> str:
-        """Return why a wish is refused; empty if possible."""
         if not self._has_past:
             return status_text.NO_HISTORY
         is_live = self._rewound is None and self._replay is None and not self._is_running
@@ -288,7 +282,7 @@ class TimeMachine:
         )
 
     async def _base(self, place: Place, moments: Mapping[SafeText, Moment]) -> Monitor:
-        """Return a monitor with events up to a moment, and at least the watched time up to the moment."""
+        """Return a monitor with events, and at least the watched time, up to a moment."""
         monitor = self._live.monitor
         if self._replay is None and place.wall >= self._began_at:
             return replace(monitor, event_log=self._log_ends.log_at(place.wall, monitor.event_log))
@@ -315,7 +309,7 @@ class TimeMachine:
         return self._day is not None and self._day.covers(rewound.server_time)
 
     async def _read_day(self) -> None:
-        """Read the line of events in the background, until it belongs to the visible moment."""
+        """Read the line of events until the line belongs to the visible moment."""
         try:
             while (rewound := self._rewound) is not None and not self._has_day_of(rewound):
                 events = await self.reader.events(rewound.place.wall, self._end, rewound.clocks)
@@ -335,7 +329,6 @@ class TimeMachine:
 
 
     async def start_replay(self) -> None:
-        """Go to a replay's first moment."""
         if self._replay is None:
             return
         try:
@@ -377,7 +370,6 @@ class ReplayClock:
         self._reached: MonotonicS | None = None
         """When the replay reached `_at`; None if the time since does not count."""
         self.end = WallMs(0)
-        """Time of the last poll."""
 
     @property
     def playing(self) -> Playing:
@@ -392,7 +384,7 @@ class ReplayClock:
         self._is_paused, self._reached = is_paused, None
 
     def goes_to(self, wall: WallMs, *, by_itself: bool) -> None:
-        """Continue from a moment that the user chose, or that the replay reached, maybe beyond a gap."""
+        """Continue from a moment that the user chose, or that the replay reached."""
         self._at = max(self._at, wall) if by_itself else wall
 
     def recorded_time(self, now: MonotonicS) -> WallMs | None:

@@ -1,8 +1,8 @@
 """Codecs of fields, and tracked environments as rows of cells.
 
 A cell's number is part of the format: a new cell takes the next free number, and unknown numbers are ignored. Elsewhere
-a field's name is part of the format: a field renamed in the code keeps the old name in files (`STORED_NAMES`). Profile
-labels are not stored; `MomentBuilder` sets the label.
+a field's name is part of the format, so renamed fields keep the old name in files (`STORED_NAMES`). `MomentBuilder`
+sets the profile's label, which is not stored.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ if TYPE_CHECKING:
 
 
 _LATEST_CLOCK: Final = 1e15
-"""In ms or s: some 30,000 years at least."""
+"""In ms or s: some 30,000 years."""
 
 
 def _clock_of(plain: object) -> float:
-    """Return a possible clock reading: all displayed ages depend on clocks."""
+    """Return a possible clock reading: all ages depend on it."""
     number: float = number_of(plain)
     if not -_LATEST_CLOCK <= number <= _LATEST_CLOCK:
         raise ValueError("no clock shows that")
@@ -87,15 +87,15 @@ ENVIRONMENT_FIELDS: Final[Mapping[str, Codec[Any]]] = MappingProxyType(
         for each in API_FIELDS.values()
     }
 )
-"""By attribute, in the order of cell numbers."""
+"""In the order of cell numbers."""
 ENVIRONMENT: Final = record(Environment, **ENVIRONMENT_FIELDS)
 
 _FRACTIONS: Final = 4_096
-"""Parts of a ms: a float's resolution for an instant of today, and for most differences."""
+"""A float's resolution for an instant of today, in parts of a ms."""
 
 
 def _plain_samples(samples: tuple[OffsetBounds, ...]) -> list[Any]:
-    """Return bounds as differences in parts of a ms, unchanged if not exact."""
+    """Return bounds as differences, unchanged if not exact."""
     try:
         whole = [(int(bounds.low * _FRACTIONS), int(bounds.high * _FRACTIONS)) for bounds in samples]
     except (ValueError, OverflowError):
@@ -202,7 +202,7 @@ _ACK: Final = record(Ack, at=NUMBER, note=TEXT, sign_at=NUMBER_OR_NONE)
 
 
 def plain_acks(acks: OwnAcks) -> list[Any]:
-    """Return acknowledgements as plain values, in order."""
+    """Return acknowledgements in order."""
     return [[id_, _ACK.plain(ack)] for id_, ack in acks.items()]
 
 
@@ -219,7 +219,7 @@ _TOLERANCE_MS: Final = 30_000.0
 
 
 class CompactSkewCheck(NamedTuple):
-    """A skew check without bounds, which follow from the row's heartbeat."""
+    """A skew check without bounds, which follow from the heartbeat."""
 
     listed_at: MonotonicS
     previous_elapsed_ms: float | None
@@ -243,7 +243,7 @@ def row_of(tracked: TrackedEnvironment) -> EncodedRow:
 
 def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
     """Return the environment of a row."""
-    # `__init__` takes twice as long, for every row of a moment.
+    # `__init__` takes twice as long.
     environment = object.__new__(Environment)
     for put, value in zip(_ENVIRONMENT_SLOTS, _environment_cells(row), strict=True):
         put(environment, value)
@@ -257,7 +257,7 @@ def tracked_of(row: EncodedRow, profile: SafeText) -> TrackedEnvironment:
 
 
 def changed_cells(before: EncodedRow, after: EncodedRow) -> list[int]:
-    """Return the numbers of cells that differ in value or type."""
+    """Return the numbers of cells with another value or type."""
     return [
         number
         for number, (old, new) in enumerate(zip(before, after, strict=True))
@@ -271,7 +271,6 @@ def _verdict(presence: str, reason: str, is_up: bool) -> Verdict:  # noqa: FBT00
 
 
 def _listed(make: Callable[..., Any]) -> Codec[Any]:
-    """Return the codec of a named tuple as a list."""
     return Codec(list, lambda plain: make(*list_of(plain)))
 
 
@@ -313,7 +312,7 @@ _TRACKED: Final[Mapping[str, tuple[int, Codec[Any]]]] = {
     "twins": (29, IDS),
     "offline_beside": (30, IDS),
 }
-"""Cell number and codec by field; numbers 0 to 15 are in `API_FIELDS`."""
+"""By field; numbers 0 to 15 are in `API_FIELDS`."""
 
 
 _CELLS: Final = dict(
@@ -352,14 +351,14 @@ _tracked_cells: Callable[[EncodedRow], tuple[Any, ...]] = itemgetter(*(number fo
 
 
 def plain_check(row: EncodedRow) -> list[Any]:
-    """Return a row's skew check as a plain value, compact if possible."""
+    """Return a row's skew check, compact if possible."""
     check, beat_at = row[CHECK], row[BEAT]
     short = CompactSkewCheck(check.listed_at, check.previous_elapsed_ms)
     return [*short] if beat_at is not None and is_same(short.for_heartbeat(beat_at), check) else _plain_check(check)
 
 
 def settle_check(row: EncodedRow) -> None:
-    """Expand a compact skew check, before the row's heartbeat changes."""
+    """Expand a compact skew check before the row's heartbeat changes."""
     check = row[CHECK]
     if type(check) is CompactSkewCheck:
         row[CHECK] = check.for_heartbeat(row[BEAT])

@@ -3,8 +3,8 @@
 A recording may come from anybody: a codec returns a value of the right type or raises `ValueError`. A record is a JSON
 object by field name, without default values. Unknown names, of a later version, are ignored.
 
-A row's objects (`metadata`, unknown fields) hold lists and objects that mostly repeat between rows. A table holds each
-list or object once; a row holds the entry's number, in a list.
+Lists and objects in a row's objects (`metadata`, unknown fields) mostly repeat: a table holds each once, and a row the
+entry's number, in a list.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Codec(Generic[T]):
     value: Callable[[Any], T]
     """Raises `ValueError` for invalid input."""
     kinds: frozenset[type] = frozenset()
-    """Types that need no conversion when read; a text must still be clean."""
+    """Types read without conversion; a text must be clean."""
 
 
 def _same(value: T) -> T:
@@ -74,7 +74,7 @@ def text_of(plain: object) -> SafeText:
 
 
 def number_of(plain: object) -> Any:  # noqa: ANN401  an instant of any clock
-    """Return a number unchanged: a float, maybe infinite, or an integer that fits a float."""
+    """Return a float, maybe infinite, or an integer that fits a float."""
     if type(plain) is float:
         if plain != plain:  # noqa: PLR0124 - only NaN is not itself
             raise ValueError("no number")
@@ -127,7 +127,7 @@ def several(codec: Codec[T]) -> Codec[tuple[T, ...]]:
 
 
 def word(kind: type[E]) -> Codec[E]:
-    """Return the codec of an enumeration of words."""
+    """Return the codec of an enumeration."""
     return Codec(lambda value: value.value, kind)
 
 
@@ -135,7 +135,7 @@ IDS: Final[Codec[frozenset[SafeText]]] = Codec(sorted, lambda plain: frozenset(m
 
 
 def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a value with named fields, written as an object.
+    """Return the codec of a value with named fields.
 
     Args:
         kind: a dataclass or a named tuple, or a partial application.
@@ -150,7 +150,7 @@ def record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
 
 
 def whole_record(kind: Callable[..., T], /, **codecs: Codec[Any]) -> Codec[T]:
-    """Return the codec of a record with every field, since defaults change between versions."""
+    """Return the codec of a record with every field: defaults change between versions."""
     return _record(kind, codecs, {})
 
 
@@ -198,14 +198,14 @@ Members: TypeAlias = "dict[str, Any]"
 
 _NESTED: Final = (list, dict)
 _KEPT: Final = 4_096
-"""Cached values; a full cache is emptied."""
+"""A full cache is emptied."""
 _KEPT_BYTES: Final = 4_096
-"""Longest cached value, as JSON."""
+"""Longest cached value, in bytes of JSON."""
 _nested: dict[bytes, Any] = {}
 
 
 def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Return a cleaned list or object; equal values become one object, as in `model.page.Pool`."""
+    """Return a cleaned list or object; equal values become one object."""
     text = to_json(value, inf_nan_mode="constants")  # distinguishes 1, 1.0 and true
     known = _nested.get(text)
     if known is None:
@@ -218,7 +218,7 @@ def nested_value(value: Any) -> Any:  # noqa: ANN401  any JSON value
 
 
 def members_of(plain: object) -> Members:
-    """Return an object without a table, cleaned."""
+    """Return a cleaned object."""
     return {
         text_of(name): text_of(value)
         if type(value) is str
@@ -234,7 +234,7 @@ class MembersWriter:
 
     def __init__(self) -> None:
         self.table: list[Any] = []
-        """Lists and objects of all written objects, to be written too."""
+        """The caller must write the table too."""
         self._places: dict[int, int] = {}
 
     def plain(self, members: Members) -> dict[str, Any]:
@@ -242,9 +242,9 @@ class MembersWriter:
         return {name: [self._place(value)] if type(value) in _NESTED else value for name, value in members.items()}
 
     def plain_change(self, before: Members | None, after: Members | None) -> Any:  # noqa: ANN401  a plain value
-        """Return a change: new or changed members, and the names of removed members.
+        """Return new or changed members, and the names of removed members.
 
-        The whole object, or null, if the change would lose the order of members.
+        Returns the whole object, or null, if that would lose the order of members.
         """
         if before is None or after is None:
             return None if after is None else self.plain(after)
@@ -254,7 +254,7 @@ class MembersWriter:
         return [self.plain(changed), gone]
 
     def _place(self, value: Any) -> int:  # noqa: ANN401  any JSON value
-        # Rows share equal values (`model.page.Pool`), so identity finds the entry.
+        # Rows share equal values (`model.page.Pool`).
         place = self._places.setdefault(id(value), len(self.table))
         if place == len(self.table):
             self.table.append(value)
@@ -286,7 +286,7 @@ class MembersReader:
         return patched(before, self.value(changed), list_of(gone))
 
     def text(self, text: str) -> str:
-        """Return a text, cleaned."""
+        """Return a cleaned text."""
         known = self._texts.get(text)
         if known is None:
             known = self._texts[text] = text_of(text)

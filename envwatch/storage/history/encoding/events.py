@@ -34,7 +34,7 @@ _OBJECTS: Final = frozenset({"metadata", "unknown"})
 _OF_ROW: Final = ("id", "name")
 """Mostly equal to the row's fields."""
 _MOST_CHANGED: Final = 9
-"""A row with more changes is written whole; an environment that connects anew changes eight."""
+"""More changes write the whole row; an environment that connects anew changes eight."""
 
 _STATE: Final = record(
     EventState,
@@ -63,17 +63,17 @@ _FIELDS: Final[Mapping[str, Codec[Any]]] = {
 
 
 class EventEncoder:
-    """Encodes the events of a file; a repeated row is written as a difference.
+    """Encodes the events of a file; a repeated row as a difference.
 
     A row takes four fifths of an event, and most environments have many events a day.
     """
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[int, int, Mapping[str, Any]]] = {}
-        """By id: number of the event with the whole row, place in the event's group, row."""
+        """By id: number of the event with the whole row, place in the event, row."""
 
     def encode(self, event: Event, number: int) -> bytes:
-        """Return the next event as bytes, without the profile; `number` identifies the event in the file.
+        """Return the next event as bytes, without the profile; `number` identifies the event.
 
         Raises:
             HistoryError: if the event cannot be encoded.
@@ -94,7 +94,7 @@ class EventEncoder:
 
 
 class EventDecoder:
-    """Decodes the events of a file; `data_of` returns an event's bytes by number."""
+    """Decodes the events of a file; `data_of` returns bytes by number."""
 
     def __init__(self, profile: SafeText, data_of: Callable[[int], bytes]) -> None:
         self._profile = profile
@@ -102,7 +102,7 @@ class EventDecoder:
         self._rows: dict[tuple[int, int], Mapping[str, Any]] = {}
 
     def decode(self, data: bytes) -> Event:
-        """Return an event from the bytes of `EventEncoder`.
+        """Return an event from `EventEncoder.encode`.
 
         Raises:
             HistoryError: if these bytes, or the bytes with the whole row, are damaged.
@@ -135,7 +135,7 @@ def _plain_of(data: bytes) -> Any:  # noqa: ANN401  any JSON value
 
 
 def _row_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]] | None:
-    """Return a row's difference, nested for objects; None if too large."""
+    """Return a row's difference; None if too large."""
     changed, gone = difference_of(before, after)
     if len(changed) > _MOST_CHANGED:
         return None
@@ -155,7 +155,6 @@ def _changed_row(row: Mapping[str, Any], changed: Mapping[str, Any], gone: Seque
 
 
 def _with_rows(plain: Any) -> list[dict[str, Any]]:  # noqa: ANN401  any JSON value
-    """Return an event and all members with a row, in order."""
     members = [each for member in plain.get("members", ()) for each in _with_rows(member)]
     return members if plain.get("then") is None else [plain, *members]
 

@@ -1,11 +1,11 @@
 """Frames: whole moments, and differences between moments.
 
-A KEY is a whole moment, a STEP the difference to the previous moment, a BRIDGE the difference to the newest KEY. So a
+A KEY is a whole moment, a STEP the difference to the previous moment, a BRIDGE the difference to the newest KEY: a
 moment needs a KEY, at most one BRIDGE, and the STEPs since. KEY and BRIDGE also hold the difference to the previous
-moment: reading on keeps unchanged rows. `MomentBuilder` reads frames.
+moment, so reading on keeps unchanged rows.
 
-Most rows of a poll do not change. Most changed rows have a new heartbeat, a `last_seen_at` moved as far, and a matching
-skew check: such a *beat* is a few small numbers. Any further change is stored by cell, new rows column by column.
+Most changed rows have a new heartbeat, a `last_seen_at` moved as far, and a matching skew check: such a *beat* is a few
+small numbers. Further changes are stored by cell, new rows column by column.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FORMAT_VERSION: Final = 1
 _KEY_EVERY: Final = 720
 """An hour at a poll every 5 s."""
 _BRIDGE_EVERY: Final = 80
-"""A BRIDGE is as large as some thirty STEPs; applying as many STEPs takes as long as reading a whole moment."""
+"""A BRIDGE is as large as some thirty STEPs; applying as many takes as long as reading a whole moment."""
 _LEVEL: Final = 6
 
 
@@ -72,7 +72,7 @@ class FrameEncoder:
         self._bridge_every = bridge_every
         self._key: tuple[Moment, int] | None = None
         self._last: tuple[Moment, int] | None = None
-        """The newest frame, like the newest KEY a moment and the frame's checksum."""
+        """Moment and checksum, like `_key`."""
         self._count = 0
 
     def encode(self, moment: Moment) -> Frame:
@@ -98,7 +98,7 @@ class FrameEncoder:
         return Frame(kind, data)
 
     def restart(self) -> None:
-        """Make the next frame a KEY without a reference to another frame."""
+        """Make the next frame a KEY without a reference."""
         self._key = self._last = None
         self._count = 0
 
@@ -106,7 +106,7 @@ class FrameEncoder:
 USUAL_MS: Final = 30_000
 """Usual time between heartbeats; beats store the deviation."""
 SCALES: Final = (1, 4_096)
-"""Parts of a ms: 1, or a float's resolution for an instant of today."""
+"""Parts of a ms: 1, or a float's resolution today."""
 
 _LONGEST_STEPS: Final = 1 << 60
 
@@ -120,13 +120,13 @@ class _Beat(NamedTuple):
     place: int
     """After the change."""
     steps: int
-    """Advance of the heartbeat, in the group's unit."""
+    """The heartbeat's advance, in the group's unit."""
     apart: int
-    """Further advance of `last_seen_at`."""
+    """`last_seen_at` beyond the heartbeat."""
 
 
 def difference(before: Moment | None, base: int, after: Moment) -> FramePart:
-    """Return a difference, everything without `before`; `base` is the checksum of the frame of `before`."""
+    """Return a difference; `base` is the checksum of the frame of `before`."""
     profile_state, old = after.profile_state, None if before is None else before.profile_state
     rows = _Rows({} if old is None else old.environments, profile_state.environments)
     plain = {"now": CLOCKS.plain(after.now), "fleet": _plain_profile_state(old, profile_state), **rows.plain()}
@@ -147,8 +147,7 @@ def _plain_profile_state(before: ProfileState | None, after: ProfileState) -> di
 
 
 def _taken_samples(before: ProfileState, after: ProfileState) -> list[int] | None:
-    """Return numbers of newest samples, from the old clock and the listing, that make up the clock; None if impossible.
-    """
+    """Return numbers of newest samples, from old clock and listing, that make up the clock; None if impossible."""
     samples, old = after.clock.samples, before.clock.samples
     listed = () if after.snapshot is None else after.snapshot.clock
     for count in range(min(len(samples), len(listed)), 0, -1):
@@ -193,7 +192,6 @@ class _Rows:
         return plain_check(new) if number == CHECK else CODECS[number].plain(new[number])
 
     def _is_beat(self, place: int, old: EncodedRow, new: EncodedRow) -> bool:
-        """Add a beat; return False if the change is no beat."""
         before, after = old[BEAT], new[BEAT]
         if before is None or after is None:
             return False

@@ -46,14 +46,14 @@ _BUILT: Final = len(NAMES)
 
 
 class MomentBuilder:
-    """A moment under a profile's label; frames change the moment."""
+    """A moment under a profile's label, changed by frames."""
 
     def __init__(self, profile: SafeText) -> None:
         self._profile = profile
         self._rows: list[EncodedRow] = []
         self._fields: dict[str, Any] = {}
         self._checksum: int | None = None
-        """Of the last frame; None without a frame, and after damage."""
+        """None without a frame, and after damage."""
 
     def copy(self) -> MomentBuilder:
         """Return an independent builder after the same frame."""
@@ -62,10 +62,10 @@ class MomentBuilder:
         return copy
 
     def apply(self, frame: Frame) -> None:
-        """Apply any KEY, a BRIDGE right after the KEY, or the frame after the last frame.
+        """Apply any KEY, a BRIDGE right after the KEY, or the next frame.
 
         Raises:
-            HistoryError: if the frame is damaged, or a frame is missing; the next frame must then be a KEY.
+            HistoryError: if a frame is damaged or missing; the next must be a KEY.
         """
         last, self._checksum = self._checksum, None
         parts = unpacked(frame.data)
@@ -97,10 +97,10 @@ class MomentBuilder:
             self._change(place, cells, members)
 
     def moment(self) -> Moment:
-        """Return the moment of the last frame; unchanged rows are the objects of the last call.
+        """Return the moment; unchanged rows are the previous call's objects.
 
         Raises:
-            HistoryError: if there is no moment, or an impossible moment.
+            HistoryError: without a moment, or for an impossible moment.
         """
         if self._checksum is None:
             raise HistoryError("no frame was read")
@@ -174,7 +174,7 @@ class MomentBuilder:
         if BEAT in numbers:
             settle_check(row)
         for number, plain in zip(numbers, cells[1::2], strict=True):
-            if COUNT.value(number) < len(NAMES):  # higher numbers are of a later version
+            if COUNT.value(number) < len(NAMES):  # of a later version
                 row[number] = (
                     _members_of(number, row[number], plain, members)
                     if number in MEMBERS
@@ -190,7 +190,7 @@ def _taken(numbers: Iterator[int], count: int) -> list[int]:
 
 
 def _new_rows(columns: list[Any], members: MembersReader) -> list[EncodedRow]:
-    """Return rows from columns, without columns of a later version."""
+    """Return rows, without columns of a later version."""
     known = [_column(number, list_of(column), members) for number, column in enumerate(columns[: len(NAMES)])]
     later_cells = [DEFAULTS[name] for name in NAMES[len(known) :]]
     return [[*cells, *later_cells, None] for cells in zip(*known, strict=True)]
@@ -213,6 +213,5 @@ def _members_of(number: int, before: Members | None, plain: object, members: Mem
 
 
 def _are_plain(texts: list[Any]) -> bool:
-    """Return whether no text needs to be cleaned."""
     text = "".join([text for text in texts if text is not None])
     return text.isascii() and text.isprintable()

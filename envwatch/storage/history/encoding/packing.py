@@ -1,11 +1,10 @@
 """Frames and events as bytes: compressed, with a checksum, and bounded when read.
 
-The bytes are a CRC-32 of the rest, and the raw deflate of the parts. A part is a head (base frame's checksum, length of
-the JSON text, length of the numbers), the text, and the numbers in LEB128: seven bits a byte, lowest first, the high
-bit set on all but the last.
+The bytes are a CRC-32 of the rest, and the raw deflate of the parts. A part is a head (base frame's checksum, lengths
+of text and numbers), JSON text, and numbers in LEB128: seven bits a byte, lowest first.
 
-The deflate dictionary is part of the format and must never change while `FORMAT_VERSION` is 1. The most frequent text
-stands last.
+The dictionary is part of the format and must never change while `FORMAT_VERSION` is 1. The most frequent text stands
+last.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ _CHECKSUM_BYTES: Final = 4
 _LONGEST: Final = 256 * 1024 * 1024
 """Bytes of all parts: `Limits.max_rows` rows of twice the usual size."""
 _MOST_DEFLATED: Final = 100
-"""Inflated bytes for each deflated byte; rows deflate to a tenth. Content beyond is stored uncompressed."""
+"""Inflated bytes for each byte; rows deflate to a tenth. Content beyond is stored uncompressed."""
 _ALWAYS_ALLOWED: Final = 1024 * 1024
 """Inflated bytes for any length."""
 _RAW_DEFLATE: Final = -15
@@ -81,7 +80,7 @@ NONSENSE: Final = "damaged: its content makes no sense"
 
 
 class FramePart(NamedTuple):
-    """A plain value, and whole numbers that belong to the value."""
+    """A plain value, and its whole numbers."""
 
     plain: Any
     """JSON, with infinities."""
@@ -100,7 +99,7 @@ def packed(parts: Sequence[FramePart], level: int) -> bytes:
     """Return one or more parts as bytes; zlib's level is 1 to 9.
 
     Raises:
-        HistoryError: if the parts are too large, or no JSON.
+        HistoryError: if the parts are too large, or not JSON.
     """
     pieces = []
     try:
@@ -123,7 +122,7 @@ def unpacked(data: bytes) -> list[FramePart]:
     """Return the parts from `packed`.
 
     Raises:
-        HistoryError: if the bytes are damaged. Their length bounds memory and time.
+        HistoryError: if the bytes are damaged. The bytes' length bounds memory and time.
     """
     if len(data) <= _CHECKSUM_BYTES or zlib.crc32(data[_CHECKSUM_BYTES:]) != checksum_of(data):
         raise HistoryError("damaged: the checksum does not fit")
@@ -198,10 +197,10 @@ def numbers_of(data: bytes) -> list[int]:
 
 
 def signed(numbers: Iterable[int]) -> list[int]:
-    """Return numbers of any sign as numbers from 0 on: 0, -1, 1, -2 as 0, 1, 2, 3."""
+    """Return signed numbers as numbers from 0 on: 0, -1, 1, -2 as 0, 1, 2, 3."""
     return [number << 1 if number >= 0 else ~(number << 1) for number in numbers]
 
 
 def unsigned(numbers: Iterable[int]) -> list[int]:
-    """Return numbers from `signed`."""
+    """Reverse `signed`."""
     return [-(number >> 1) - 1 if number & 1 else number >> 1 for number in numbers]
