@@ -1,9 +1,4 @@
-"""The state of everything that is polled, and how one outcome changes it.
-
-The dashboard, `list` and every other command drive this one state machine: the fleet, then acknowledgements, then
-incidents, then the event log. Pure: the moment is an argument. Must not know where outcomes come from or who draws
-them.
-"""
+"""The state machine of all commands: the fleet, then acknowledgements, incidents, and the event log."""
 
 from __future__ import annotations
 
@@ -61,45 +56,44 @@ _END: Final = ServerMs(inf)
 
 
 class MonitorChanges(NamedTuple):
-    """What one outcome, or time alone, changed."""
+    """Changes by one outcome, or by time alone."""
 
     now: Clocks
-    """This machine's clocks, as the monitor got them."""
     profile: SafeText | None = None
     """The outcome's profile; None if only time has passed."""
     outcome: Outcome | None = None
-    """The poll's result; None if only time has passed."""
+    """None if only time has passed."""
     events: tuple[Event, ...] = ()
-    """Oldest first; a mass change is one event. A loss has the id of the incident that it opens if it holds."""
+    """Oldest first; a mass change is one event. A loss has the id of the incident that the loss will open."""
     ended_acks: frozenset[ServerKey] = frozenset()
-    """Acknowledgements that ended: the environments recovered, or have another problem now."""
+    """Ended acknowledgements: the environments recovered, or have another problem now."""
     opened: tuple[Incident, ...] = ()
-    """Incidents whose oldest loss has lasted for the policy's `alert_after` now; each opens once."""
+    """Incidents whose oldest loss has now lasted for the policy's `alert_after`; each opens once."""
     resolved: tuple[Incident, ...] = ()
     """Incidents whose environments are all back; each resolves once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """The whole state."""
+    """The fleet with alerts, incidents and history."""
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """Problems that are acknowledged, until they recover."""
+    """Problems that are acknowledged until they recover."""
     event_log: EventLog = field(default_factory=EventLog)
-    """Events since the start, and before them those of the past that was read."""
+    """Events since the start, after loaded past events."""
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
-    """When each profile was watched; see `watched_at`."""
+    """See `watched_at`."""
     alerts: Alerts = field(default_factory=Alerts)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
-    """The alert policy of each profile; the default one where it is not named."""
+    """By profile; unnamed profiles have the default policy."""
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
-    """Silences by their id, ended ones among them."""
+    """By id, ended silences included."""
     incidents: Incidents = field(default_factory=Incidents)
     resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
-    """What an earlier run knew of each profile, until the next listing was compared with it."""
+    """By profile: the state that an earlier run left, until compared with the next listing."""
     beating: frozenset[SafeText] = frozenset()
-    """The profiles whose heartbeats are known to arrive: one was young, or was seen to advance."""
+    """Profiles whose heartbeats arrive: one was young, or was seen to advance."""
 
     @classmethod
     def create(  # noqa: PLR0913  the parts of a new monitor
@@ -112,15 +106,15 @@ class Monitor:
         profile_name: SafeText = NO_PROFILE,
         servers: Mapping[SafeText, SafeText] = NO_SERVERS,
     ) -> Monitor:
-        """Return a monitor before its first outcome.
+        """Return a monitor before the first outcome.
 
         Args:
-            limits: of each profile, by its name; `NO_PROFILE` where there is only one.
+            limits: by profile name; `NO_PROFILE` for a single profile.
             acks: from an earlier run.
-            policies: of each profile; the default one where it is not named.
-            silences: from an earlier run, or of another process.
-            profile_name: of the only profile, if there is one.
-            servers: of each profile, see `ProfileState.server`; empty where a profile is not named.
+            policies: by profile; unnamed profiles have the default policy.
+            silences: from an earlier run or another process.
+            profile_name: the only profile's name, if any.
+            servers: see `ProfileState.server`; empty for an unnamed profile.
         """
         fleet = {
             profile: ProfileState(
@@ -135,13 +129,7 @@ class Monitor:
         return cls(Fleet(MappingProxyType(fleet)), acks, policies=policies, silences=silences)
 
     def apply(self, profile: SafeText, outcome: Outcome, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor after one poll under a profile, and what that changed.
-
-        Args:
-            profile: whose outcome it is.
-            outcome: what the poll gave; a failure is one as well.
-            now: this machine's clocks.
-        """
+        """Return the monitor after one poll of a profile, and the changes."""
         fleet, found = self.fleet.apply(profile, outcome)
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         are_all_listed = not fleet.unlisted
@@ -173,7 +161,7 @@ class Monitor:
         lost: list[Event] = []
         if ended:
             acks = {key: ack for key, ack in acks.items() if key not in ended}
-            # The first listing of a profile is a silent baseline.
+            # A profile's first listing is a silent baseline.
             compared = (
                 tracked
                 for profile_state in fleet
@@ -206,7 +194,7 @@ class Monitor:
         )
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor at a moment, and what time alone has changed: losses that have held for long enough."""
+        """Return the monitor at a moment, and the changes by time alone, as losses that have lasted long enough."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
@@ -221,24 +209,24 @@ class Monitor:
         )
 
     def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
-        """Return the monitor with what was recorded under a profile before the start.
+        """Return the monitor with a profile's recorded past.
 
-        What was recorded since the start may be among it. Call it after the first listing, whose clock places the
-        polls, and once for a profile.
+        Call once for a profile, after the first listing, whose clock places the polls. The past may contain events of
+        this run.
 
         Args:
-            profile: whose past it is.
+            profile: the profile.
             events: in the order of recording.
-            polls: those of the same time, in the same order.
+            polls: of the same time, in the same order.
         """
         past = WatchedTime.recorded(polls, events, self.fleet.by_profile[profile].clock)
         watched = {**self.watched, profile: past.united(self.watched.get(profile, NOT_WATCHED))}
         return replace(self, event_log=self.event_log.with_past(events), watched=watched)
 
     def watched_at(self, profile: SafeText, now: Clocks) -> WatchedTime:
-        """Return when a profile was watched up to a moment, as far as the events of that time are all here.
+        """Return when a profile was watched until a moment, limited to the time whose events are all in the log.
 
-        It is watched until that moment if its newest listing holds then.
+        The time reaches the moment if the newest listing holds then.
         """
         watched, cut_at = self.watched.get(profile, NOT_WATCHED), self.event_log.cut_at
         if self.sees(profile, now):
@@ -246,7 +234,7 @@ class Monitor:
         return watched if cut_at is None else watched.between(cut_at, _END)
 
     def states_of(self, tracked: TrackedEnvironment, since: ServerMs, now: Clocks) -> tuple[Interval, ...]:
-        """Return what an environment was from a moment (server's clock, ms) until now."""
+        """Return an environment's states from `since` (server's clock, ms) until now."""
         watched, until = (
             self.watched_at(tracked.profile, now),
             self.fleet.for_environment(tracked).clock.server_time(now.wall),
@@ -254,18 +242,18 @@ class Monitor:
         return states(tracked, self.event_log.for_environment(tracked.key), watched, since, until)
 
     def with_notice(self, text: SafeText, now: Clocks) -> Monitor:
-        """Return the monitor with a message about envwatch itself in its log."""
+        """Return the monitor with a message about envwatch in the log."""
         first = next(iter(self.fleet))
         notice = Event(kind=Kind.NOTICE, at=first.clock.server_time(now.wall), reason=text)
         return replace(self, event_log=self.event_log.with_events([notice]))
 
     def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
-        """Return the monitor with acknowledgements changed; None withdraws one."""
+        """Return the monitor with changed acknowledgements; None withdraws an acknowledgement."""
         acks = {**self.acks, **changes}
         return replace(self, acks={key: ack for key, ack in acks.items() if ack is not None})
 
     def ack_of(self, tracked: TrackedEnvironment) -> Ack | None:
-        """Return the acknowledgement of an environment."""
+        """Return an environment's acknowledgement."""
         return ack_in(self.acks, self.fleet.server_of(tracked.profile), tracked.environment.id)
 
     def is_acked(self, tracked: TrackedEnvironment) -> bool:
@@ -273,17 +261,17 @@ class Monitor:
         return self.ack_of(tracked) is not None
 
     def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
-        """Return every acknowledgement that counts for an environment, to change it or to withdraw it."""
+        """Return every acknowledgement that counts for an environment, to change or withdraw."""
         keys = keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
         return {key: self.acks[key] for key in keys if key in self.acks}
 
     def own_acks(self, profile: SafeText) -> OwnAcks:
-        """Return the acknowledgements of the environments of a profile, by id."""
+        """Return the acknowledgements of a profile's environments, by id."""
         profile_state = self.fleet.by_profile[profile]
         return own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
-        """Return the monitor with the waiting losses and open incidents that an earlier run left for a profile.
+        """Return the monitor with the waiting losses and open incidents of an earlier run.
 
         The next listing is compared with the rows that were online then.
         """
@@ -298,12 +286,12 @@ class Monitor:
         failing: Mapping[SafeText, WallMs],
         now: Clocks,
     ) -> AlertState:
-        """Return what the next run needs of a profile's alerts.
+        """Return the alert state for the next run.
 
         Args:
             profile: the profile.
             announced: as in `AlertState`.
-            undelivered: resolved incidents whose end is not delivered yet: for the next run they are open.
+            undelivered: resolved incidents whose end is not delivered yet; open for the next run.
             failing: as in `AlertState`.
             now: this machine's clocks.
         """
@@ -334,26 +322,26 @@ class Monitor:
         )
 
     def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
-        """Return the monitor with silences changed, by their ids; None ends one."""
+        """Return the monitor with silences changed by id; None ends a silence."""
         silences = {**self.silences, **changes}
         return replace(self, silences={id_: silence for id_, silence in silences.items() if silence is not None})
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
-        """Return the monitor with other poll intervals in force, by profile; itself if nothing changes."""
+        """Return the monitor with other poll intervals by profile, or `self` if nothing changes."""
         fleet = self.fleet.with_interval(intervals)
         return self if fleet is self.fleet else replace(self, fleet=fleet)
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether an environment is a problem that is worth a person's attention at a moment.
+        """Whether an environment is a problem that needs a person at a moment.
 
-        The alert policy finds such an environment, and the environment is neither acknowledged nor silenced. An
-        environment that ends by design needs nobody when it ends.
+        The alert policy finds the environment, which is neither acknowledged nor silenced. An environment that ends by
+        design needs nobody then.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
         return is_problem(tracked, at) and not self.is_acked(tracked) and self.is_loud(tracked, now)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
-        """Return the silence that keeps an environment quiet at a moment; of several, the one that ends last."""
+        """Return the silence of an environment at a moment; of several, the silence that ends last."""
         if not self.silences:
             return None
         profile_state = self.fleet.for_environment(tracked)
@@ -371,7 +359,7 @@ class Monitor:
         return self.policies.get(profile, DEFAULT_POLICY)
 
     def sees(self, profile: SafeText, now: Clocks) -> bool:
-        """Whether the newest listing of a profile counts at a moment: not while blind, quarantined or asleep."""
+        """Whether a profile's newest listing counts at a moment: not while blind, quarantined or asleep."""
         profile_state = self.fleet.by_profile[profile]
         return (
             profile_state.quarantine is None
@@ -385,7 +373,7 @@ class Monitor:
         return self.policy_of(tracked.profile).concerns(tracked, at) and self.silence_of(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
-        """Return the function that classifies a loss at a moment."""
+        """Return the classifier of losses at a moment."""
         fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         noticed = self.incidents.noticed_times()
@@ -399,7 +387,7 @@ class Monitor:
             profile_state = fleet[profile]
             tracked = profile_state.environments.get(id_)
             if tracked is None:
-                # An incident of an earlier run may be about a row that the first listing lacks, which proves nothing.
+                # An earlier run's incident may be about a row that the first listing lacks, which proves nothing.
                 return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN

@@ -1,12 +1,13 @@
 """One page of the listing: JSON bytes become frozen rows of cleaned text.
 
-Usually every row fits: pydantic validates the whole page straight from the bytes. `is_plain_json` proves within a
-tenth of a millisecond, without parsing, that cleaning changes nothing; other text is cleaned afterwards.
+Usually pydantic validates the whole page from the bytes. `is_plain_json` proves within a tenth of a millisecond,
+without parsing, that cleaning changes nothing; text without that proof is cleaned afterwards.
 
-A page with an unfit row or an unknown field goes row by row. Unknown fields are kept, and an unfit row is set aside
-instead of losing the page. One row can hold what no parser accepts: deep nesting, bytes that are not UTF-8, a number of
-5,000 digits. `split` counts only brackets outside of strings, so such a row is set aside alone. It works on bytes:
-JSON's syntax is ASCII, and no byte of a longer UTF-8 sequence is. Its time is linear in the size, without recursion.
+A page with an unfit row or an unknown field goes row by row: unknown fields are kept, and an unfit row is set aside
+instead of losing the page. A row may hold something that no parser accepts: deep nesting, bytes that are not UTF-8, a
+number of 5,000 digits. `split` counts only brackets outside of strings, so such a row is set aside alone. `split` works
+on bytes, because JSON's syntax is ASCII and no byte of a longer UTF-8 sequence is. The time is linear in the size,
+without recursion.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
-# An unterminated string matches as well: otherwise the search would restart at each of its escaped quotes and read to
-# the end of the page every time.
+# An unterminated string matches too: else the search would restart at each escaped quote and read to the page's end
+# every time.
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|([\[{]+)|([\]}]+)', re.DOTALL)
 _SPACE: Final = rb"[ \t\r\n]*"
 _ARRAY: Final = re.compile(_SPACE + rb":" + _SPACE + rb"\[")
@@ -42,9 +43,9 @@ _TEXT: Final = re.compile(_SPACE + rb":" + _SPACE + rb'("[^"\\]*(?:\\.[^"\\]*)*"
 
 
 def split(page: bytes) -> tuple[list[bytes], bytes] | None:
-    """Return the rows of a page, and the page without rows; None without a complete array `connections` of objects.
+    """Return a page's rows, and the page without rows; None without a complete array `connections` of objects.
 
-    Each row reaches from its opening bracket to its closing one. Neither the rows nor the rest are validated.
+    Each row reaches from bracket to bracket. Neither the rows nor the rest are validated.
     """
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
@@ -64,13 +65,13 @@ def split(page: bytes) -> tuple[list[bytes], bytes] | None:
 
 
 def id_in(row: bytes) -> bytes | None:
-    """Return the text of a row's `id` as it is written, with its quotes; None if the row has no such text."""
+    """Return a row's `id` as written, with quotes; None if the row has no such text."""
     texts = [text[1] for key in _members(row, b'"id"') if (text := _TEXT.match(row, key))]
     return texts[-1] if texts else None
 
 
 def _members(text: bytes, name: bytes) -> Iterator[int]:
-    """Yield the end of each key of that name that belongs to the outermost object."""
+    """Yield the end of each key of the outermost object that has that name."""
     depth = 0
     for token in _TOKEN.finditer(text):
         if depth == 1 and token[0] == name:
@@ -79,7 +80,7 @@ def _members(text: bytes, name: bytes) -> Iterator[int]:
 
 
 def _end_of(text: bytes, start: int) -> int | None:
-    """Return the end of the object that begins at `start`, or None if it is incomplete."""
+    """Return the end of the object that begins at `start`, or None if incomplete."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         change = _change(token)
@@ -90,7 +91,8 @@ def _end_of(text: bytes, start: int) -> int | None:
 
 
 def _change(token: re.Match[bytes]) -> int:
-    """Return the change of nesting depth: positive for opening brackets, negative for closing ones, 0 for a string."""
+    """Return the change of nesting depth: positive for opening brackets, negative for closing brackets, 0 for a string.
+    """
     if token.lastindex is None:
         return 0
     brackets = token.end() - token.start()
@@ -99,12 +101,12 @@ def _change(token: re.Match[bytes]) -> int:
 
 _ESCAPE: Final = re.compile(rb"\\(.)")
 _UNPRINTABLE: Final = frozenset([b"u", b"b", b"f", b"n", b"r", b"t"])
-"""What follows the backslash in an escape of something that may be unprintable."""
+"""Characters after the backslash in an escape of something that may be unprintable."""
 _ASCII: Final = bytes(range(128))
 
 
 def is_plain_json(data: bytes) -> bool:
-    r"""Whether `clean` surely keeps every character of the strings in a JSON document: it can only shorten them.
+    r"""Whether `clean` surely keeps every character of a JSON document's strings; `clean` may still shorten a string.
 
     A document with `\u00e9` is never proven plain, and nesting and numbers are not checked. A NUL fails because
     `json.loads` would read such bytes as UTF-16; other raw controls are no JSON.
@@ -118,7 +120,7 @@ def is_plain_json(data: bytes) -> bool:
 
 
 def _keeps_beyond_ascii(data: bytes) -> bool:
-    """Whether `clean` keeps all characters of a document that are not ASCII: marks if each follows a letter."""
+    """Whether `clean` keeps all non-ASCII characters of a document: marks if each follows a letter."""
     try:
         text, others = data.decode(), set(data.translate(None, _ASCII).decode())
     except UnicodeDecodeError:
@@ -127,7 +129,7 @@ def _keeps_beyond_ascii(data: bytes) -> bool:
 
 
 def _follows_letters(mark: str, text: str) -> bool:
-    """Whether each occurrence of a mark stands right behind a letter that needs no base itself."""
+    """Whether each occurrence of a mark follows a letter that needs no base."""
     return all(before[-1:].isalpha() and _is_kept(before[-1:]) for before in text.split(mark)[:-1])
 
 
@@ -141,10 +143,10 @@ _WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def environment_of(row: JsonValue) -> Environment:
-    """Return one decoded row as a value: its text cleaned, its unknown fields kept.
+    """Return a decoded row as a value, text cleaned and unknown fields kept.
 
     Raises:
-        ValueError: if it does not fit `Environment`, or is too large.
+        ValueError: if the row does not fit `Environment`, or is too large.
     """
     if not isinstance(row, dict):
         return _ENVIRONMENT.validate_python(row)
@@ -159,7 +161,7 @@ def environment_of(row: JsonValue) -> Environment:
 
 
 def is_too_large(value: JsonValue) -> bool:
-    """Whether a decoded row, or a part of it, exceeds `ROW_BYTES` as JSON."""
+    """Whether a decoded row, or a part, exceeds `ROW_BYTES` as JSON."""
     return len(pydantic_core.to_json(value)) > limits.ROW_BYTES
 
 
@@ -169,18 +171,18 @@ class PageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one answer of `GET /v1/environments` held."""
+    """An answer of `GET /v1/environments`."""
 
     environments: list[Environment]
     has_next_page: bool
     cursor: str | None
-    """The `id` of the last row exactly as received, uncleaned: only for the next page's `after`."""
+    """The last row's `id` exactly as received, uncleaned: only for the next page's `after`."""
     rejected: int
-    """Rows that did not fit `Environment`."""
+    """Number of rows that did not fit `Environment`."""
     rejected_ids: tuple[SafeText, ...] = ()
-    """Their ids, where readable."""
+    """Ids of rejected rows, if readable."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids exactly as received, by those that cleaning made of them; only where it changed them."""
+    """Ids exactly as received, by cleaned id; only ids that cleaning changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ _WHOLE_PAGE = TypeAdapter(_WholePage)
 
 
 _TEXTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.name != "id"]
-"""The texts of a row but the id, which `clean_key` cleans."""
+"""The texts of a row except the id, which `clean_key` cleans."""
 _OBJECTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.OBJECT]
 _texts_of: Final[Callable[[Environment], tuple[SafeText | None, ...]]] = attrgetter(*_TEXTS)
 
@@ -203,12 +205,13 @@ def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, po
 
     Args:
         data: the body of a response, inflated.
-        known: rows by id of an earlier listing; an unchanged row is taken from here, which makes it cheap to compare
-            the listings and saves memory.
+        known: rows of an earlier listing by id. An unchanged row is taken from here: that saves memory and makes
+            comparing listings cheap.
         pool: makes equal values of the rows' metadata one object.
 
     Raises:
-        PageError: if it is not JSON, holds numbers or nesting that no API sends, or is not shaped like a page.
+        PageError: if the bytes are not JSON, hold numbers or nesting that no API sends, or have not the shape of a
+            page.
     """
     page = _page_at_once(data, known or {}) or _page_row_by_row(data)
     if pool is not None:
@@ -222,20 +225,20 @@ def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, po
 
 
 def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | None:
-    """Return a page if all of its rows fit `Environment`, else None."""
+    """Return the page if all rows fit `Environment`, else None."""
     try:
         page = _WHOLE_PAGE.validate_json(data)
     except ValidationError:
         return None
     rows = page.connections
     cursor = rows[-1].id if rows else None
-    # In later listings most rows are known, and a test of each other one costs less than one of the page.
+    # In later listings most rows are known: testing each new row costs less than testing the page.
     is_plain = not known and is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
     received_ids: dict[SafeText, str] = {}
     for index, row in enumerate(rows):
         before = known.get(row.id)
-        # A row that equals a cleaned one is clean, unless its id only looks like that row's key.
+        # A row that equals a cleaned row is clean, unless the id only looks like that row's key.
         if before is None or row != before or is_hashed(row.id):
             if may_be_too_large and _has_large_object(row):
                 return None
@@ -257,7 +260,7 @@ def _has_large_object(row: Environment) -> bool:
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
-    """Return a row with clean text, sharing unchanged metadata with the row before.
+    """Return a row with clean text; unchanged metadata is shared with the row before.
 
     Raises:
         ValueError: if the row needs `_page_row_by_row`.
@@ -275,7 +278,7 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
     for name in _OBJECTS:
         value = getattr(row, name)
         if before is not None and value == (known := getattr(before, name)):
-            # Nobody has the new row yet, and `replace` takes as long as decoding it.
+            # The new row is not shared yet, and `replace` takes as long as decoding.
             object.__setattr__(row, name, known)
         elif not _needs_no_cleaning(value, is_plain=is_plain) and (clean_value := cleaned(value)) != value:
             changes[name] = clean_value
@@ -314,13 +317,13 @@ def _page_row_by_row(data: bytes) -> Page:
 
 
 def _note_id(received_ids: dict[SafeText, str], key: SafeText, received: str) -> None:
-    """Note an id that cleaning changed, if it is one that can be sent back."""
+    """Note a received id that cleaning changed, if a request can send the id."""
     if key != received and len(received) <= LONGEST and _is_sendable(received):
         received_ids[key] = received
 
 
 def _decoded_page(data: bytes) -> JsonValue:
-    """Return a page; a row that cannot be decoded is reduced to its id, or to null if that is unreadable too."""
+    """Return a page; an undecodable row is reduced to the id, or to null if the id is unreadable too."""
     try:
         return _decoded(data)
     except PageError:
@@ -371,9 +374,10 @@ def _is_sendable(id_: str) -> bool:
 
 
 def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
-    """Whether `cleaned` surely leaves a decoded value unchanged; `is_plain` if it can only shorten the texts.
+    """Whether `cleaned` surely leaves a decoded value unchanged.
 
-    A value whose JSON is short exceeds no limit of `cleaned`.
+    `is_plain` promises that `cleaned` can only shorten the texts. A value whose JSON is short exceeds no limit of
+    `cleaned`.
     """
     text = pydantic_core.to_json(value)
     is_nested = text.count(b"{") + text.count(b"[") > DEPTH
@@ -382,7 +386,7 @@ def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
 
 
 POOL_LIMIT: Final = 10_000
-"""Values of a pool that are kept of each kind: what differs from row to row must not fill the memory twice."""
+"""Most values of each kind in a pool: values that differ from row to row must not fill the memory twice."""
 
 
 class Pool:
@@ -396,7 +400,7 @@ class Pool:
         self._nested: dict[bytes, JsonValue] = {}
 
     def share(self, members: dict[str, JsonValue]) -> None:
-        """Replace each value by an equal one that was seen before, if there is one."""
+        """Replace each value by an equal value seen before, if any."""
         for name, value in members.items():
             members[name] = self._shared(value)
 
@@ -404,7 +408,7 @@ class Pool:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, (dict, list)):
-            # The text distinguishes 1, 1.0 and true, which are equal in Python.
+            # The JSON text distinguishes 1, 1.0 and true, which are equal in Python.
             text = pydantic_core.to_json(value)
             return self._nested[text] if text in self._nested else self._kept(text, value)
         return value
@@ -423,5 +427,5 @@ class Pool:
         return self._texts.setdefault(text, text) if len(self._texts) < POOL_LIMIT else self._texts.get(text, text)
 
     def __len__(self) -> int:
-        """Return how many values are kept."""
+        """Return the number of values kept."""
         return len(self._texts) + len(self._nested)
