@@ -1,7 +1,7 @@
-"""Problems that a user has acknowledged, with a note: they do not count as new until they recover.
+"""Acknowledged problems, with notes: not new until the environment recovers.
 
-Pure. Owns when an acknowledgement ends, and its JSON form; `storage` owns the file. The key is (server, id): two
-profiles of one server that list one id list one environment, and two servers may use one id for two environments.
+The key is (server, id): two profiles of one server that list one id list one environment, and two servers may use one
+id for two environments. `storage` owns the file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def finite_number(raw: object) -> float | None:
-    """Return a value of JSON as a finite number; None if it is none."""
+    """Return a JSON value as a finite number, if possible."""
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
         return None
     try:
@@ -45,24 +45,21 @@ class Ack:
     """One acknowledgement."""
 
     at: float
-    """When it was given, in ms since the epoch: the server's clock, or the local one while that is unknown."""
+    """In ms since the epoch, by the server's clock, or the local clock while that is unknown."""
     note: SafeText
-    """At most `LONGEST_NOTE` characters, maybe none."""
+    """At most `LONGEST_NOTE` characters; may be empty."""
     sign_at: float | None = None
-    """The last sign of life in its row at that time, server's clock in ms; None in older files.
-
-    Unlike `at` it cannot come from a local clock that is wrong.
-    """
+    """The row's last sign of life then (server's clock, ms), unaffected by a wrong local clock; None in older files."""
 
 
 ServerKey: TypeAlias = tuple[SafeText, SafeText]
-"""Which environment: `ProfileState.server`, and the id. The server is `EMPTY` for every server that lists the id."""
+"""`ProfileState.server` and id. A server `EMPTY` stands for every server that lists the id."""
 
 Acks: TypeAlias = "Mapping[ServerKey, Ack]"
-"""By the environment. envwatch 1.0.0 knew no server: its acknowledgements count for every server that lists the id."""
+"""By environment. envwatch 1.0.0 knew no server: its acknowledgements count for every server that lists the id."""
 
 OwnAcks: TypeAlias = "Mapping[SafeText, Ack]"
-"""The acknowledgements of one profile's environments, by id."""
+"""One profile's acknowledgements, by id."""
 
 NO_ACKS: Final[Acks] = MappingProxyType({})
 NO_OWN_ACKS: Final[OwnAcks] = MappingProxyType({})
@@ -70,12 +67,12 @@ NO_SERVERS: Final[Mapping[SafeText, SafeText]] = MappingProxyType({})
 
 
 def keys_of(server: SafeText, id_: SafeText) -> tuple[ServerKey, ...]:
-    """Return the keys under which acknowledgements and silences of an environment are kept, its own first."""
+    """Return the keys of an environment's acknowledgements and silences, the server's key first."""
     return ((server, id_), (EMPTY, id_)) if server else ((EMPTY, id_),)
 
 
 def ack_in(acks: Acks, server: SafeText, id_: SafeText) -> Ack | None:
-    """Return the acknowledgement that counts for an environment of a server."""
+    """Return the acknowledgement that counts for an environment."""
     return acks.get((server, id_)) or acks.get((EMPTY, id_)) if acks else None
 
 
@@ -87,7 +84,7 @@ def own_acks(acks: Acks, server: SafeText, ids: Container[SafeText]) -> OwnAcks:
 
 
 def with_server(acks: OwnAcks, server: SafeText) -> Acks:
-    """Return the acknowledgements of a profile's environments by (server, id)."""
+    """Return a profile's acknowledgements by (server, id)."""
     return {(server, id_): ack for id_, ack in acks.items()}
 
 
@@ -97,7 +94,7 @@ def note_of(typed: str) -> SafeText:
 
 
 def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
-    """Return the acknowledgement of a problem as it is now; the arguments are as the fields of `Ack` describe them."""
+    """Return an acknowledgement of a present problem; see the fields of `Ack`."""
     return Ack(at, note, _newest_seen_at(tracked.environment))
 
 
@@ -110,12 +107,16 @@ def recovered(
 ) -> frozenset[ServerKey]:
     """Return the keys of acknowledgements whose environment is no problem any more, or has another problem.
 
-    Only a row proves the end of a problem: an environment that is gone or absent may come back with the same problem.
-    An offline environment with a sign of life after its acknowledgement was up in between, unseen. The environments
-    are the rows of all profiles, and `servers` has the server of each profile. An acknowledgement for one server ends
-    once the id is a problem under no profile of the server. An acknowledgement for every server ends once a server
-    lists the id and the id is a problem on no server. Before every profile is listed (`are_all_listed`), an
-    acknowledgement for every server does not end.
+    Only a row proves the end of a problem: a gone or absent environment may come back with the same problem. An offline
+    environment with a sign of life after the acknowledgement was up in between, unseen. An acknowledgement for one
+    server ends once the id is a problem under no profile of the server. An acknowledgement for every server ends once a
+    server lists the id, the id is a problem on no server, and every profile is listed (`are_all_listed`).
+
+    Args:
+        acks: the acknowledgements.
+        environments: the rows of all profiles.
+        servers: by profile.
+        are_all_listed: whether every profile is listed.
     """
     if not acks:
         return frozenset()
@@ -159,7 +160,7 @@ def losses_of(
     environments: Iterable[TrackedEnvironment],
     servers: Mapping[SafeText, SafeText] = NO_SERVERS,
 ) -> list[Event]:
-    """Return the losses of offline environments whose acknowledgement has ended: they need an alert again.
+    """Return the losses of offline environments whose acknowledgement has ended, for a new alert.
 
     `servers` has the server of each profile.
     """
@@ -182,32 +183,32 @@ def losses_of(
 
 
 def _newest_seen_at(environment: Environment) -> ServerMs:
-    """Return the newest sighting, with or without a heartbeat: a row is no newer because the row lost its heartbeat."""
+    """Return the newest sighting, with or without a heartbeat: losing a heartbeat makes no row newer."""
     return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
     """Return acknowledgements for a JSON file: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
 
-    An entry for one server is named `<server> <id>`, and has `server` and `id` as well.
+    An entry for one server is named `<server> <id>`, with `server` and `id` as well.
     """
     return {name_of(key): entry_of(key, ack) for key, ack in acks.items()}
 
 
 def name_of(key: ServerKey) -> str:
-    """Return the name of an entry."""
+    """Return an entry's name."""
     return " ".join(filter(None, key))
 
 
 def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
-    """Return the value of an entry."""
+    """Return an entry's value."""
     server, id_ = key
     entry = {name: value for name, value in asdict(ack).items() if value is not None}
     return {**entry, "server": server, "id": id_} if server else entry
 
 
 def acks_of(content: Mapping[str, object]) -> Acks:
-    """Return the acknowledgements of a file without damaged entries; of two for one key, the newest counts."""
+    """Return a file's acknowledgements without damaged entries; the newest of duplicates counts."""
     acks: dict[ServerKey, Ack] = {}
     for name, raw in content.items():
         if (entry := _entry_in(name, raw)) is not None:
