@@ -1,8 +1,7 @@
-"""Events: one value for each change of an environment or the platform; and the periods between events.
+"""Events: values for changes of an environment or the platform; and periods between two events.
 
-A heartbeat's age is never an event. In a period the data is missing, old or not believed. Each kind of period is open
-or not, whatever the number of polls: one event begins the period, one ends it. `profile_state` decides which outcome
-begins or ends a period.
+A heartbeat's age is never an event. In a period the data is missing, old or not believed; one event begins the period,
+one ends it, whatever the number of polls. `profile_state` decides which outcome does so.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 
 NO_PROFILE: Final = EMPTY
-"""The profile if only one is polled."""
+"""If only one profile is polled."""
 NOT_RUNNING: Final = clean("envwatch did not run")
 """The reason of a `while blind` group that compares two runs."""
 
@@ -59,32 +58,32 @@ class Kind(StrEnum):
     TOGETHER = "together"
     """Many events of one kind in one listing."""
     WHILE_BLIND = "while blind"
-    """All changes while envwatch was blind, asleep or did not run (`NOT_RUNNING`)."""
+    """All changes while blind, asleep or not running (`NOT_RUNNING`)."""
     HELD = "held"
     RELEASED = "hold ended"
-    """The platform's answer is too unlikely to be believed at once, or no longer is."""
+    """Around an answer too unlikely to be believed at once."""
     STALLED = "stalled"
     RESUMED = "resumed"
-    """The platform's heartbeats stand still, or move again."""
+    """Around a stall of the platform's heartbeats."""
     BLIND = "blind"
     VISIBLE = "visible again"
-    """The data is too old to be true, or recent again."""
+    """Around data too old to be true."""
     FAILING = "polls fail"
     REACHED = "polls succeed"
-    """Two polls in a row have failed, or a poll succeeds after them."""
+    """After two failed polls in a row; then after a success."""
     KEY_REFUSED = "key refused"
     KEY_ACCEPTED = "key accepted"
     SLEPT = "slept"
     """This machine slept, or the process was stopped, from `since` to `at`."""
     NOTICE = "notice"
-    """A message about envwatch, in `reason`."""
+    """About envwatch; the text is `reason`."""
 
 
 class EventState(NamedTuple):
-    """An environment at the time of an event."""
+    """An environment at an event."""
 
     environment: Environment
-    """For a loss the row before, as a row without a connection has no pod."""
+    """For a loss the row before, as a disconnected row has no pod."""
     verdict: Verdict
     is_flapping: bool = False
     clock_suspect: bool = False
@@ -98,33 +97,33 @@ class Event:
 
     kind: Kind
     at: ServerMs
-    """When the listing that proved the change was asked for."""
+    """Request of the listing that proved the change."""
     profile: SafeText = NO_PROFILE
     """Empty if only one profile is polled."""
     id: SafeText | None = None
-    """None if the event is about the fleet."""
+    """None for the fleet."""
     name: SafeText | None = None
     field: str | None = None
-    """The field of `changed`."""
+    """For `changed`."""
     before: SafeText | None = None
     after: SafeText | None = None
-    """Values around the change; for some kinds presences."""
+    """For some kinds presences."""
     reason: SafeText | None = None
     lasted: timedelta | None = None
-    """How long the state before had lasted, if known."""
+    """Duration of the state before."""
     of: Kind | None = None
     """The members' kind, for `binding_scopes`."""
     members: tuple[Event, ...] = ()
     since: ServerMs | None = None
-    """When the event's period began, by the newest data before."""
+    """Begin of the event's period, by the newest data before."""
     incident: SafeText | None = None
-    """The id of the incident that a loss will open if the loss holds, or that a return leaves."""
+    """The incident that a loss may open, or that a return leaves."""
     then: EventState | None = dataclasses.field(default=None, compare=False, repr=False)
-    """None if the event is about the fleet."""
+    """None for the fleet."""
 
 
 def flatten(events: Iterable[Event]) -> list[Event]:
-    """Return the events with each group replaced by the members."""
+    """Return the events with members in place of groups."""
     return [leaf for event in events for leaf in (flatten(event.members) if event.members else [event])]
 
 
@@ -138,7 +137,7 @@ def leaves(events: Iterable[Event], group: Event | None = None) -> Iterator[tupl
 
 
 Periods: TypeAlias = "Mapping[Kind, ServerMs]"
-"""Begins of open periods, by the kind of the first event."""
+"""Begins of open periods, by the first event's kind."""
 
 NO_PERIODS: Final[Periods] = MappingProxyType({})
 
@@ -151,7 +150,7 @@ ENDS: Final[Mapping[Kind, Kind]] = MappingProxyType(
         Kind.STALLED: Kind.RESUMED,
     }
 )
-"""Kinds of events that begin a period, with the kind that ends the period."""
+"""The last kind of a period by the first."""
 
 _SLEPT_MS: Final = limits.SLEPT_FROM / MS
 
@@ -160,12 +159,12 @@ BY_ANY_LISTING: Final = frozenset({Kind.FAILING, Kind.KEY_REFUSED})
 
 
 def blind_after(interval: timedelta) -> timedelta:
-    """Return the age from which data is blind at a poll interval."""
+    """Return the age from which data is blind."""
     return max(limits.BLIND_AT_LEAST, limits.STALE_INTERVALS * interval)
 
 
 def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods with the period of an event, and the event; no change if already open.
+    """Return the periods with an event's period, and the event if the period is new.
 
     A period begins at `event.since`, else at the event.
     """
@@ -177,15 +176,11 @@ def begun(periods: Periods, event: Event) -> tuple[Periods, tuple[Event, ...]]:
 def ended(
     periods: Periods, ends: Mapping[Kind, ServerMs], profile: SafeText, reason: SafeText | None = None
 ) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods without some kinds, and an event for each period that ended.
+    """Return the periods without some kinds, and an event for each end.
 
-    Args:
-        periods: the open periods.
-        ends: earliest ends by kind.
-        profile: the profile.
-        reason: why the periods end.
+    `ends` are the earliest ends by kind.
     """
-    # A served listing's time is known only to a request's duration: no period ends before the begin.
+    # A served listing's time is uncertain by a request's duration: no period ends before the begin.
     over = [(ENDS[kind], max(ends[kind], since), since) for kind, since in periods.items() if kind in ends]
     events = tuple(
         Event(kind=kind, at=end, profile=profile, since=since, lasted=span(end - since), reason=reason)
@@ -201,14 +196,14 @@ def woken(
 ) -> tuple[Periods, tuple[Event, ...], float]:
     """Return the periods without a sleep, the sleep's events, and by how many ms the wall clock was set meanwhile.
 
-    The server's clock measures the sleep. The wall clock was set if it advanced further or less than the server's
-    clock. If the wall clock was set without a sleep, the only event is a notice.
+    The server's clock measures the sleep. The wall clock was set if the two clocks advanced differently. Without a
+    sleep, the only event is a notice.
 
     Args:
         periods: with the sleep, which began by the server's clock as known before.
         last_awake: this machine's clocks before the sleep.
-        now: this machine's clocks when the first listing was asked for.
-        at: the same moment by the server's clock as known from that listing; None without a `Date`.
+        now: this machine's clocks at the first listing's request.
+        at: the same by the server's clock as known from that listing; None without a `Date`.
         profile: the profile.
     """
     since, rest = periods[Kind.SLEPT], dict(periods)
@@ -219,7 +214,7 @@ def woken(
     slept_ms = at - since - measured_ms
     set_by_ms, events = drift_ms - slept_ms, list[Event]()
     if slept_ms > _SLEPT_MS or abs(drift_ms) <= _SLEPT_MS:
-        # The monotonic clock stands still in a sleep, and goes on while the process is stopped.
+        # The monotonic clock stands still in a sleep, but not while the process is stopped.
         lasted = span(slept_ms if slept_ms > _SLEPT_MS else at - since)
         events.append(Event(kind=Kind.SLEPT, at=ServerMs(max(at, since)), profile=profile, since=since, lasted=lasted))
     if abs(set_by_ms) <= _SLEPT_MS:

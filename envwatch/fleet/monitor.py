@@ -56,44 +56,43 @@ _END: Final = ServerMs(inf)
 
 
 class MonitorChanges(NamedTuple):
-    """Changes by one outcome, or by time alone."""
+    """The effects of an outcome, or of time alone."""
 
     now: Clocks
     profile: SafeText | None = None
-    """The outcome's profile; None if only time has passed."""
-    outcome: Outcome | None = None
     """None if only time has passed."""
+    outcome: Outcome | None = None
     events: tuple[Event, ...] = ()
-    """Oldest first; a mass change is one event. A loss has the id of the incident that the loss will open."""
+    """Oldest first; a mass change is one event. A loss has the id of the incident that the loss may open."""
     ended_acks: frozenset[ServerKey] = frozenset()
-    """Ended acknowledgements: the environments recovered, or have another problem now."""
+    """The environments recovered, or have another problem."""
     opened: tuple[Incident, ...] = ()
-    """Incidents whose oldest loss has now lasted for the policy's `alert_after`; each opens once."""
+    """The oldest loss has lasted for the policy's `alert_after`; each incident opens once."""
     resolved: tuple[Incident, ...] = ()
-    """Incidents whose environments are all back; each resolves once."""
+    """All environments are back; each incident resolves once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """The fleet with alerts, incidents and history."""
+    """The state of everything polled."""
 
     fleet: Fleet = field(default_factory=Fleet)
     acks: Acks = field(default_factory=lambda: NO_ACKS)
-    """Problems that are acknowledged until they recover."""
+    """Until recovery."""
     event_log: EventLog = field(default_factory=EventLog)
-    """Events since the start, after loaded past events."""
+    """Loaded past events, then the events since the start."""
     watched: Mapping[SafeText, WatchedTime] = field(default_factory=dict)
     """See `watched_at`."""
     alerts: Alerts = field(default_factory=Alerts)
     policies: Mapping[SafeText, AlertPolicy] = field(default_factory=dict)
-    """By profile; unnamed profiles have the default policy."""
+    """The default policy for unnamed profiles."""
     silences: Silences = field(default_factory=lambda: NO_SILENCES)
     """By id, ended silences included."""
     incidents: Incidents = field(default_factory=Incidents)
     resumed: Mapping[SafeText, AlertState] = field(default_factory=dict)
-    """By profile: the state that an earlier run left, until compared with the next listing."""
+    """An earlier run's states, until compared with the next listing."""
     beating: frozenset[SafeText] = frozenset()
-    """Profiles whose heartbeats arrive: one was young, or was seen to advance."""
+    """Profiles with a heartbeat that was young, or was seen to advance."""
 
     @classmethod
     def create(  # noqa: PLR0913  the parts of a new monitor
@@ -109,12 +108,12 @@ class Monitor:
         """Return a monitor before the first outcome.
 
         Args:
-            limits: by profile name; `NO_PROFILE` for a single profile.
+            limits: by profile; `NO_PROFILE` for a single profile.
             acks: from an earlier run.
-            policies: by profile; unnamed profiles have the default policy.
+            policies: the default policy for unnamed profiles.
             silences: from an earlier run or another process.
-            profile_name: the only profile's name, if any.
-            servers: see `ProfileState.server`; empty for an unnamed profile.
+            profile_name: of a single profile.
+            servers: see `ProfileState.server`; empty for unnamed profiles.
         """
         fleet = {
             profile: ProfileState(
@@ -129,7 +128,7 @@ class Monitor:
         return cls(Fleet(MappingProxyType(fleet)), acks, policies=policies, silences=silences)
 
     def apply(self, profile: SafeText, outcome: Outcome, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor after one poll of a profile, and the changes."""
+        """Return the monitor after a profile's poll, and the changes."""
         fleet, found = self.fleet.apply(profile, outcome)
         before, after = self.fleet.by_profile[profile], fleet.by_profile[profile]
         are_all_listed = not fleet.unlisted
@@ -194,7 +193,7 @@ class Monitor:
         )
 
     def tick(self, now: Clocks) -> tuple[Monitor, MonitorChanges]:
-        """Return the monitor at a moment, and the changes by time alone, as losses that have lasted long enough."""
+        """Return the monitor at a moment, and the changes by time, as losses that have lasted long enough."""
         fleet, events = self.fleet.tick(now)
         if events:
             self = replace(self, fleet=fleet, event_log=self.event_log.with_events(events))  # noqa: PLW0642
@@ -211,20 +210,19 @@ class Monitor:
     def with_past(self, profile: SafeText, events: Sequence[Event], polls: Sequence[RecordedPoll]) -> Monitor:
         """Return the monitor with a profile's recorded past.
 
-        Call once for a profile, after the first listing, whose clock places the polls. The past may contain events of
-        this run.
+        Call once per profile, after the first listing, whose clock places the polls. Events of this run do no harm.
 
         Args:
             profile: the profile.
             events: in the order of recording.
-            polls: of the same time, in the same order.
+            polls: of the same time, in order.
         """
         past = WatchedTime.recorded(polls, events, self.fleet.by_profile[profile].clock)
         watched = {**self.watched, profile: past.united(self.watched.get(profile, NOT_WATCHED))}
         return replace(self, event_log=self.event_log.with_past(events), watched=watched)
 
     def watched_at(self, profile: SafeText, now: Clocks) -> WatchedTime:
-        """Return when a profile was watched until a moment, limited to the time whose events are all in the log.
+        """Return a profile's watched time whose events are all in the log.
 
         The time reaches the moment if the newest listing holds then.
         """
@@ -234,7 +232,7 @@ class Monitor:
         return watched if cut_at is None else watched.between(cut_at, _END)
 
     def states_of(self, tracked: TrackedEnvironment, since: ServerMs, now: Clocks) -> tuple[Interval, ...]:
-        """Return an environment's states from `since` (server's clock, ms) until now."""
+        """Return an environment's states since a moment (server's clock, ms)."""
         watched, until = (
             self.watched_at(tracked.profile, now),
             self.fleet.for_environment(tracked).clock.server_time(now.wall),
@@ -242,13 +240,13 @@ class Monitor:
         return states(tracked, self.event_log.for_environment(tracked.key), watched, since, until)
 
     def with_notice(self, text: SafeText, now: Clocks) -> Monitor:
-        """Return the monitor with a message about envwatch in the log."""
+        """Return the monitor with a logged message about envwatch."""
         first = next(iter(self.fleet))
         notice = Event(kind=Kind.NOTICE, at=first.clock.server_time(now.wall), reason=text)
         return replace(self, event_log=self.event_log.with_events([notice]))
 
     def with_acks(self, changes: Mapping[ServerKey, Ack | None]) -> Monitor:
-        """Return the monitor with changed acknowledgements; None withdraws an acknowledgement."""
+        """Return the monitor with changed acknowledgements; None withdraws."""
         acks = {**self.acks, **changes}
         return replace(self, acks={key: ack for key, ack in acks.items() if ack is not None})
 
@@ -261,19 +259,19 @@ class Monitor:
         return self.ack_of(tracked) is not None
 
     def acks_by_key(self, tracked: TrackedEnvironment) -> Acks:
-        """Return every acknowledgement that counts for an environment, to change or withdraw."""
+        """Return every acknowledgement of an environment, to change or withdraw."""
         keys = keys_of(self.fleet.server_of(tracked.profile), tracked.environment.id)
         return {key: self.acks[key] for key in keys if key in self.acks}
 
     def own_acks(self, profile: SafeText) -> OwnAcks:
-        """Return the acknowledgements of a profile's environments, by id."""
+        """Return a profile's acknowledgements by id."""
         profile_state = self.fleet.by_profile[profile]
         return own_acks(self.acks, profile_state.server, profile_state.environments)
 
     def with_alert_state(self, profile: SafeText, state: AlertState) -> Monitor:
-        """Return the monitor with the waiting losses and open incidents of an earlier run.
+        """Return the monitor with an earlier run's losses and incidents.
 
-        The next listing is compared with the rows that were online then.
+        The next listing is compared with the rows online then.
         """
         incidents = self.incidents.with_earlier_run(profile, state.waiting, state.open, state.blindness)
         return replace(self, incidents=incidents, resumed={**self.resumed, profile: state})
@@ -288,12 +286,8 @@ class Monitor:
     ) -> AlertState:
         """Return the alert state for the next run.
 
-        Args:
-            profile: the profile.
-            announced: as in `AlertState`.
-            undelivered: resolved incidents whose end is not delivered yet; open for the next run.
-            failing: as in `AlertState`.
-            now: this machine's clocks.
+        `undelivered` are resolved incidents whose end is not delivered: still open for the next run. For `announced`
+        and `failing` see `AlertState`.
         """
         profile_state, earlier = self.fleet.by_profile[profile], self.resumed.get(profile)
         looked_at, online, is_stalled = now.wall, frozenset[SafeText](), not profile_state.stall_detector.beats_count
@@ -322,26 +316,26 @@ class Monitor:
         )
 
     def with_silences(self, changes: Mapping[SafeText, Silence | None]) -> Monitor:
-        """Return the monitor with silences changed by id; None ends a silence."""
+        """Return the monitor with changed silences; None ends a silence."""
         silences = {**self.silences, **changes}
         return replace(self, silences={id_: silence for id_, silence in silences.items() if silence is not None})
 
     def with_intervals(self, intervals: Mapping[SafeText, timedelta]) -> Monitor:
-        """Return the monitor with other poll intervals by profile, or `self` if nothing changes."""
+        """Return the monitor with other poll intervals, or `self` if unchanged."""
         fleet = self.fleet.with_interval(intervals)
         return self if fleet is self.fleet else replace(self, fleet=fleet)
 
     def is_alerting(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether an environment is a problem that needs a person at a moment.
+        """Whether an environment is a problem that needs a person.
 
-        The alert policy finds the environment, which is neither acknowledged nor silenced. An environment that ends by
-        design needs nobody then.
+        The alert policy finds the environment, which is neither acknowledged nor silenced. An end by design needs
+        nobody.
         """
         at = self.fleet.by_profile[tracked.profile].clock.server_time(now.wall)
         return is_problem(tracked, at) and not self.is_acked(tracked) and self.is_loud(tracked, now)
 
     def silence_of(self, tracked: TrackedEnvironment, now: Clocks) -> Silence | None:
-        """Return the silence of an environment at a moment; of several, the silence that ends last."""
+        """Return an environment's silence, of several the last to end."""
         if not self.silences:
             return None
         profile_state = self.fleet.for_environment(tracked)
@@ -350,16 +344,16 @@ class Monitor:
         )
 
     def due_alerts(self, now: Clocks) -> tuple[Monitor, tuple[Incident, ...]]:
-        """Return the monitor, and the open incidents to announce now with one bell."""
+        """Return the monitor, and the open incidents for one bell now."""
         alerts, incidents = self.alerts.due(now.monotonic)
         return (self if alerts is self.alerts else replace(self, alerts=alerts)), incidents
 
     def policy_of(self, profile: SafeText) -> AlertPolicy:
-        """Return the alert policy of a profile."""
+        """Return a profile's alert policy."""
         return self.policies.get(profile, DEFAULT_POLICY)
 
     def sees(self, profile: SafeText, now: Clocks) -> bool:
-        """Whether a profile's newest listing counts at a moment: not while blind, quarantined or asleep."""
+        """Whether a profile's newest listing counts: not while blind, quarantined or asleep."""
         profile_state = self.fleet.by_profile[profile]
         return (
             profile_state.quarantine is None
@@ -368,12 +362,12 @@ class Monitor:
         )
 
     def is_loud(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether the alert policy finds an environment at a moment, and no silence does."""
+        """Whether the alert policy finds an environment, and no silence does."""
         at = self.fleet.for_environment(tracked).clock.server_time(now.wall)
         return self.policy_of(tracked.profile).concerns(tracked, at) and self.silence_of(tracked, now) is None
 
     def loss_classifier(self, now: Clocks) -> LossClassifier:
-        """Return the classifier of losses at a moment."""
+        """Return a moment's classifier of losses."""
         fleet, acks, moments = self.fleet.by_profile, self.acks, self.fleet.moments(now.wall)
         seen = {profile for profile in fleet if self.sees(profile, now)}
         noticed = self.incidents.noticed_times()
@@ -387,7 +381,7 @@ class Monitor:
             profile_state = fleet[profile]
             tracked = profile_state.environments.get(id_)
             if tracked is None:
-                # An earlier run's incident may be about a row that the first listing lacks, which proves nothing.
+                # The first listing may lack a row of an earlier run's incident, which proves nothing.
                 return LossStatus.OVER if profile_state.listings >= limits.LISTINGS_TO_GONE else LossStatus.UNSEEN
             if profile_state.is_unproven(tracked):
                 return LossStatus.UNSEEN

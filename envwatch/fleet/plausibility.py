@@ -1,8 +1,7 @@
-"""The plausible instants of a row, and the plausibility of a server's `Date`.
+"""Plausible instants of a row, and a server's plausible `Date`.
 
-After a change of schema a platform may send seconds for milliseconds: such a heartbeat is decades off and proves
-nothing. A wrong `Date` header makes every heartbeat look old, or in the future, at the same time. `SkewCheck` is a
-second opinion on a heartbeat's age.
+A platform may send seconds for milliseconds: such a heartbeat is decades off and proves nothing. A wrong `Date` header
+makes all heartbeats look old, or in the future, at once. `SkewCheck` is a second opinion on one heartbeat's age.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ _TOLERANCE_MS = limits.SKEW_TOLERANCE / MS
 def latest_possible(clock: ServerClock, at: ServerMs) -> ServerMs:
     """Return the latest instant that a row can hold.
 
-    There is no limit while the server's clock is unknown, as this machine's clock may stand in 1970.
+    While the server's clock is unknown, nothing is too late: this machine's clock may stand in 1970.
     """
     return ServerMs(at + _AHEAD_MS if clock.is_known else inf)
 
 
 def without_impossible(environment: Environment, before: Environment | None, latest: ServerMs) -> Environment:
-    """Return a row without instants before 2020 or after `latest`; the same row if all are possible.
+    """Return a row without instants before 2020 or after `latest`.
 
-    An impossible `last_heartbeat_at` or `connected_at` becomes None. An impossible `first_seen_at` or `last_seen_at` is
-    taken from the row before, if any.
+    An impossible `last_heartbeat_at` or `connected_at` becomes None. `first_seen_at` and `last_seen_at` come from the
+    row before, if any.
     """
     beat_at, connected_at, seen_at = environment.last_heartbeat_at, environment.connected_at, environment.last_seen_at
     # Inlined for speed: this runs for every changed row.
@@ -70,10 +69,10 @@ def _possible(instant: ServerMs | None, latest: ServerMs) -> ServerMs | None:
 def believed_clock(
     clock: ServerClock, date_error_ms: float | None, snapshot: Snapshot, limits: Limits
 ) -> tuple[ServerClock, float | None]:
-    """Return the server's clock after a listing, and the error of the `Date` in ms if the clock before is kept.
+    """Return the server's clock after a listing, and the `Date`'s error in ms if the clock before is kept.
 
     The clock is kept if no heartbeat fits the `Date`, and at the first listing whose `Date` jumped by more than one
-    beat. `clock` and `date_error_ms` are from the listing before.
+    beat. `date_error_ms` is from the listing before.
     """
     by_date = clock
     for bounds in snapshot.clock:
@@ -91,10 +90,10 @@ def is_date_wrong(
 ) -> bool:
     """Whether a listing's heartbeats fit the believed clock, and none fits the server's `Date`.
 
-    A heartbeat fits the `Date` below the age that makes a row offline, and the believed clock below the age that makes
-    a row late, as machines that are up have beaten within the last 30 s; either may be up to 30 s in the future. The
-    limits lie 75 s apart, so a slightly wrong local clock never beats a right `Date`. If the fleet is stale by both
-    clocks, or both are wrong, the `Date` holds.
+    A heartbeat fits the `Date` below the age of offline, and the believed clock below the age of late, as machines that
+    are up have beaten within the last 30 s; either may be up to 30 s in the future. The limits lie 75 s apart, so a
+    slightly wrong local clock never beats a right `Date`. If the fleet is stale by both clocks, or both are wrong, the
+    `Date` holds.
 
     Offsets are the server's clock minus the wall clock; an unknown believed offset is 0.
     """
@@ -119,32 +118,32 @@ class LastHeartbeat(NamedTuple):
     connection_id: SafeText
     at: ServerMs
     elapsed_ms: float
-    """When a listing last held the heartbeat: milliseconds since the first listing."""
+    """When a listing last held the heartbeat, since the first listing."""
 
 
 class SkewCheck(NamedTuple):
-    """When listings began to hold a heartbeat, and the server's times that this rules out.
+    """Bounds of the server's clock from the listings with a heartbeat.
 
-    A heartbeat is at least as old as the first listing with the heartbeat, by the monotonic clock, which may stand
-    still while this machine sleeps. A heartbeat that was seen to advance is younger than the last listing with the
-    heartbeat before, in *elapsed* milliseconds: each gap between two listings by the clock that says more. So both
-    limits hold after a sleep.
+    A heartbeat is at least as old as its first listing, by the monotonic clock, which may stand still while this
+    machine sleeps. A heartbeat seen to advance is younger than the last listing of the heartbeat before, in *elapsed*
+    milliseconds: each gap between two listings by the clock that says more. So both bounds hold after a sleep.
     """
 
     listed_at: MonotonicS = MonotonicS(0.0)
-    """When the first listing with the heartbeat was asked for."""
+    """Request of the first listing with the heartbeat."""
     previous_elapsed_ms: float | None = None
-    """`LastHeartbeat.elapsed_ms` of the heartbeat before; None if never seen to advance."""
+    """`LastHeartbeat.elapsed_ms` of the heartbeat before."""
     lowest_ms: float = -inf
-    """Server's clock minus monotonic clock: below, the heartbeat would be younger than its listing."""
+    """Of server's clock minus monotonic clock: below, the heartbeat would be younger than the first listing."""
     highest_ms: float = inf
-    """Server's clock minus elapsed time: above, the heartbeat would be older than the listing before."""
+    """Of server's clock minus elapsed time: above, the heartbeat would be older than the last listing of the heartbeat
+    before."""
 
     @classmethod
     def for_heartbeat(
         cls, beat_at: ServerMs, listed_at: MonotonicS, previous_elapsed_ms: float | None = None
     ) -> SkewCheck:
-        """Return a heartbeat's check, see the fields."""
+        """Return a heartbeat's check."""
         highest_ms = inf if previous_elapsed_ms is None else beat_at - previous_elapsed_ms + _TOLERANCE_MS
         return cls(listed_at, previous_elapsed_ms, beat_at - listed_at * 1000 - _TOLERANCE_MS, highest_ms)
 

@@ -1,7 +1,6 @@
-"""The state of one profile as an immutable value, and the effect of a poll's outcome.
+"""The state of one profile, and a poll's effect.
 
-Transitions arise only from a complete, fresh, believed listing; a failed poll changes no verdict. Moments come with the
-outcome.
+Only a complete, fresh, believed listing makes transitions; a failed poll changes no verdict.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Freshness(StrEnum):
     LIVE = "live"
     STALE = "stale"
     BLIND = "blind"
-    """Too old to be true: every row reads unknown."""
+    """Every row reads unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,48 +67,46 @@ class ProfileState:
     profile: SafeText = NO_PROFILE
     """Empty if only one profile is polled."""
     profile_name: SafeText = NO_PROFILE
-    """The profile's name in the settings, also for the only profile."""
+    """The name in the settings, also of a single profile."""
     server: SafeText = EMPTY
-    """Host, port and path of the server's base URL; empty if unknown, as in a recording."""
+    """Host, port and path of the base URL; empty if unknown, as in a recording."""
     expect: tuple[SafeText, ...] = ()
-    """Names or device ids that must exist, see `inventory`."""
+    """See `inventory`."""
     environments: Mapping[SafeText, TrackedEnvironment] = field(default_factory=dict)
-    """By id, in the order of the listing; absent rows last."""
+    """By id, in the listing's order; absent rows last."""
     listings: int = 0
-    """Number of believed listings."""
+    """Believed listings."""
     began_at: ServerMs | None = None
-    """When the first believed listing was asked for."""
+    """Request of the first believed listing."""
     listed: Clocks | None = None
-    """When the newest believed listing was asked for."""
+    """Request of the newest believed listing."""
     elapsed_ms: float = 0.0
     """From the first believed listing to the newest: the sum of the gaps, each by the clock that said more."""
     newest: SafeText | None = None
     """See `newest_version`."""
     clock: ServerClock = field(default_factory=ServerClock)
     date_error: float | None = None
-    """By how many ms the newest listing's `Date` is ahead of the believed clock; None if the `Date` is believed."""
+    """Ms of the newest `Date` ahead of the believed clock; None if the `Date` is believed."""
     interval: timedelta = timedelta()
-    """The longest poll interval since the newest outcome."""
+    """The longest since the newest outcome."""
     failure: Failed | None = None
-    """None after a successful poll."""
     failures: int = 0
-    """Failed polls in a row."""
+    """In a row."""
     quarantine: QuarantinedListing | None = None
-    """The part of the newest listing that is not believed."""
+    """For the newest listing."""
     stall_detector: StallDetector = field(default_factory=StallDetector)
     snapshot: Snapshot | None = None
-    """The newest believed listing without rows: pages, bytes, rejected rows."""
+    """The newest believed listing without rows."""
     unseen_since: Clocks | None = None
-    """The last moment before this machine slept, until the next listing."""
+    """The last moment before a sleep, until the next listing."""
     last_up: Clocks | None = None
-    """When the newest listing with an environment up was asked for."""
+    """The newest listing with an environment up."""
     has_moved_identity: bool = False
-    """Whether the server changed a row's `firstSeenAt` or device, which turns off the rule of `replacement`."""
+    """Whether a row's `firstSeenAt` or device changed, which turns off the rule of `replacement`."""
     periods: Periods = field(default_factory=lambda: NO_PERIODS)
-    """Open problems with the data that are events."""
 
     def apply(self, outcome: Outcome) -> tuple[ProfileState, tuple[Event, ...]]:
-        """Return the state after one poll, and the poll's events, oldest first."""
+        """Return the state after one poll, and the events, oldest first."""
         match outcome:
             case Listed():
                 awake, woken_events = _awake(self, outcome)
@@ -128,7 +125,7 @@ class ProfileState:
                 if not self.clock.is_known or self.unseen_since is not None:
                     # No `Date`, or a sleep after a quarantined listing: the wall clock must do.
                     return asleep, (slept,)
-                # Only the server's clock tells a sleep from a wall clock that was set, so the event waits.
+                # Only the server's clock tells a sleep from a set wall clock, so the event waits.
                 return replace(asleep, periods=begun(self.periods, slept)[0]), ()
 
     def tick(self, now: Clocks) -> tuple[ProfileState, tuple[Event, ...]]:
@@ -140,7 +137,7 @@ class ProfileState:
         if self.listed is None or not is_awake:
             return self, ()
         if self.unseen_since is None and now.slept_since(self.listed):
-            # The poller has not noticed yet that this machine slept, or that the wall clock was set.
+            # The poller has not noticed the sleep or the set wall clock yet.
             measured_ms = (now.monotonic - self.listed.monotonic) * 1000
             now = Clocks(WallMs(self.listed.wall + measured_ms), now.monotonic)
         if self.freshness(now) is not Freshness.BLIND:
@@ -160,18 +157,18 @@ class ProfileState:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the newest poll's key was refused (401): no verdict changes until the server takes a key again."""
+        """Whether the newest poll's key was refused (401): no verdict changes until the server takes a key."""
         return self.failure is not None and self.failure.cause is Cause.UNAUTHORIZED
 
     def with_interval(self, interval: timedelta) -> ProfileState:
-        """Return the state with a longer interval, so that the wait for the next poll is not blind.
+        """Return the state with a longer interval, so that the wait is not blind.
 
-        A shorter interval changes nothing before the first poll at that interval.
+        A shorter interval takes effect with the next poll.
         """
         return self if interval <= self.interval else replace(self, interval=interval)
 
     def age(self, now: Clocks) -> timedelta | None:
-        """Return the data's age by the clock that says more; None without data."""
+        """Return the data's age, by the clock that says more."""
         if self.listed is None:
             return None
         by_wall = (now.wall - self.listed.wall) / 1000
@@ -196,33 +193,33 @@ class ProfileState:
         return Freshness.STALE if age > stale_after else Freshness.LIVE
 
     def is_unknown(self, tracked: TrackedEnvironment, now: Clocks) -> bool:
-        """Whether a row must be shown as unknown: while blind, or if the data proves nothing."""
+        """Whether a row is shown as unknown: while blind or unproven."""
         return self.is_unproven(tracked) or self.freshness(now) is Freshness.BLIND
 
     def is_unproven(self, tracked: TrackedEnvironment) -> bool:
         """Whether the newest listing proves nothing of a row.
 
-        The platform's heartbeats stall, the row's time cannot be true, or the row is unreadable.
+        The platform's heartbeats stall, the row's time is impossible, or the row is unreadable.
         """
         is_stalled = self.stall_detector.is_stalled and tracked.verdict.is_up
         return is_stalled or tracked.has_impossible_time or self.is_unreadable(tracked)
 
     @property
     def proven(self) -> list[TrackedEnvironment]:
-        """The rows whose state the newest listing and its clock prove, while the profile is not blind."""
+        """The rows whose state the newest listing and clock prove, if not blind."""
         rows, has_unreadable = self.environments.values(), self.snapshot is not None and self.snapshot.rejected_ids
         if has_unreadable or self.stall_detector.is_stalled:
             return [row for row in rows if not (row.clock_suspect or self.is_unproven(row))]
         return [row for row in rows if not (row.clock_suspect or row.has_impossible_time)]  # nearly always
 
     def is_unreadable(self, tracked: TrackedEnvironment) -> bool:
-        """Whether the newest listing set a row aside: not absent, but of unknown state."""
+        """Whether the newest listing set a row aside: not absent, but unknown."""
         return self.snapshot is not None and tracked.environment.id in self.snapshot.rejected_ids
 
     def blindness(self, now: Clocks) -> tuple[ServerMs, SafeText] | None:
-        """Return the newest data's time and the reason if the profile is blind at a moment; None otherwise.
+        """Return the newest data's time and the reason if the profile is blind.
 
-        After a sleep, the profile is not blind before a poll fails, because the next listing comes at once.
+        After a sleep, the profile is not blind before a poll fails: the next listing comes at once.
         """
         listed, failure = self.listed, self.failure
         since = self.clock.server_time(now.wall if listed is None else listed.wall)
@@ -238,7 +235,7 @@ class ProfileState:
 
     @property
     def has_fresh_heartbeat(self) -> bool:
-        """Whether any online row has beaten within the time in which every listener beats once."""
+        """Whether an online row has beaten within the time in which every listener beats once."""
         if self.listed is None:
             return False
         since = self.clock.server_time(self.listed.wall) - limits.HEARTBEAT_EVERY / MS
@@ -273,9 +270,9 @@ def _after_failure(profile_state: ProfileState, outcome: Failed) -> tuple[Profil
 
 
 def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, tuple[Event, ...]]:
-    """Return the state and events once the first listing after a sleep measures the sleep.
+    """Return the state and events after the first listing since a sleep.
 
-    If the wall clock was set, earlier instants of the wall clock are moved. Without a sleep nothing was missed.
+    If the wall clock was set, earlier wall times are moved. Without a sleep nothing was missed.
     """
     last_awake = profile_state.unseen_since
     if last_awake is None or Kind.SLEPT not in profile_state.periods:
@@ -295,7 +292,6 @@ def _awake(profile_state: ProfileState, outcome: Listed) -> tuple[ProfileState, 
 
 
 def _moved(clocks: Clocks | None, by_ms: float) -> Clocks | None:
-    """Return a moment moved as the wall clock was set later."""
     return None if clocks is None else replace(clocks, wall=WallMs(clocks.wall + by_ms))
 
 
@@ -309,7 +305,7 @@ def _after_listing(profile_state: ProfileState, outcome: Listed) -> tuple[Profil
     seen = replace(
         profile_state, clock=clock, date_error=date_error, interval=outcome.interval, failure=None, failures=0
     )
-    # The first listing after a sleep counts, even from before the sleep, which may have cut the listing's poll short.
+    # The first listing after a sleep counts, even from before: the sleep may have cut the poll short.
     is_awaited = profile_state.listed is None or (
         profile_state.unseen_since is not None and profile_state.quarantine is None
     )
@@ -392,14 +388,14 @@ def _next_periods(
     at: ServerMs,
     seen_at: ServerMs,
 ) -> tuple[Periods, tuple[Event, ...]]:
-    """Return the periods after a listing, and the events of beginnings and ends, ends first.
+    """Return the periods after a listing, and the events, ends first.
 
-    A quarantine for another reason is another period. `profile_state` is from before the listing, with the listing's
-    interval. `seen_at` is when this process asked for the listing, later than `at` if a server hands the listing on.
+    A quarantine for another reason is another period. `profile_state` is from before, with the listing's interval.
+    `seen_at` is this process's request, later than `at` for a served listing.
     """
     quarantine, profile = acceptance.quarantine, profile_state.profile
     ends = dict.fromkeys(BY_ANY_LISTING, seen_at)
-    # A listing that is quarantined as a whole does not make the data recent.
+    # A listing quarantined as a whole does not make the data recent.
     if not (quarantine and quarantine.is_whole) and span(seen_at - at) <= blind_after(profile_state.interval):
         ends[Kind.BLIND] = at
     if not stall_detector.is_stalled:
@@ -422,7 +418,7 @@ def _next_periods(
 
 
 def blind_since(profile_state: ProfileState, now: Clocks) -> Clocks | None:
-    """Return since when this machine slept or was blind until now; None if neither."""
+    """Return since when this machine slept or was blind, until now."""
     return profile_state.unseen_since or (
         profile_state.listed if profile_state.freshness(now) is Freshness.BLIND else None
     )

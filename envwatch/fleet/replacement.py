@@ -1,8 +1,7 @@
-"""Replacement: a renamed machine's new row replaces the old row. Twins are no replacement.
+"""Replacement of an old row by a new row of the same machine; twins.
 
-A renamed computer connects as a new row with the same device and surface; the old row stays listed as offline until the
-server drops the row. Twins look the same, but were online at once. Source of the rule: `letta-environments.md`,
-"Identity".
+A renamed computer connects as a new row with the same device and surface; the old row stays offline until the server
+drops the row. Twins look the same, but were online at once. Source: `letta-environments.md`, "Identity".
 """
 
 from __future__ import annotations
@@ -42,12 +41,12 @@ _device_of: Callable[[TrackedEnvironment], SafeText] = attrgetter("environment.d
 
 
 Place: TypeAlias = tuple[SafeText, SafeText, str]
-"""Organization, device and surface (`server` or `listen`), equal for both rows of a replacement: only a hash of the
-computer's name differs."""
+"""Organization, device and surface (`server` or `listen`), equal in a replacement: only a hash of the computer's name
+differs."""
 
 
 def place_of(environment: Environment) -> Place | None:
-    """Return a row's place; None for a row that takes no part in replacements, as a sandbox."""
+    """Return a row's place; None if the row takes no part, as a sandbox."""
     surface = _surface_of(environment.listener_instance_id or "")
     device_id = environment.device_id
     if surface is None or not device_id or device_id.startswith(_SANDBOX):
@@ -62,7 +61,7 @@ def _surface_of(instance_id: str) -> str | None:
 
 
 def keeps_identity(before: Environment, after: Environment) -> bool:
-    """Whether a row kept the rule's basis: device, organization, and `firstSeenAt`, which two replicas may round."""
+    """Whether a row kept device, organization and `firstSeenAt`, which two replicas may round."""
     return (
         abs(before.first_seen_at - after.first_seen_at) < _SAME_INSTANT_MS
         and before.device_id == after.device_id
@@ -75,13 +74,13 @@ class RuleInputs:
     """Values shared by all rows of a listing."""
 
     at: ServerMs
-    """When the listing was asked for."""
+    """Request of the listing."""
     latest: ServerMs
     """The latest instant that a row can hold."""
     is_off: bool = False
     """Whether the server changed a row's `firstSeenAt`, which then proves nothing."""
     is_first: bool = False
-    """In the first listing, a replacement is as old as the new row."""
+    """Then a replacement is as old as the new row."""
 
 
 def with_replacements(
@@ -89,7 +88,7 @@ def with_replacements(
 ) -> Mapping[SafeText, TrackedEnvironment]:
     """Return the environments with replaced rows marked; the same value if nothing changed.
 
-    `listed` holds the ids of the listing's rows.
+    `listed` are the listing's ids.
     """
     rows_on = Counter(map(_device_of, environments.values()))
     if len(rows_on) == len(environments) and not inputs.is_off:
@@ -113,7 +112,7 @@ def renamed_events(
 ) -> Iterator[Event]:
     """Yield an event for each newly replaced row.
 
-    The event belongs to the old row, and explains the loss before. The new row has a separate event.
+    The event explains the old row's loss. The new row has a separate event.
     """
     for id_, tracked in after.items():
         if tracked.replaced_by is None or ((was := before.get(id_)) is not None and was.replaced_by is not None):
@@ -132,14 +131,14 @@ def renamed_events(
 
 
 def is_replacement(event: Event) -> bool:
-    """Whether an event says that one row replaced another; a single row's name may change, too."""
+    """Whether one row replaced another; a row's name may change, too."""
     return event.kind is Kind.RENAMED and event.field is None
 
 
 def with_memory_of(
     environments: Mapping[SafeText, TrackedEnvironment], before: Mapping[SafeText, TrackedEnvironment]
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return a new run's environments with the memory of the run before about rows on one device."""
+    """Return a new run's environments with the last run's memory of rows on one device."""
     changed = {}
     for id_, was in before.items():
         if not (was.twins or was.offline_beside) or was.presence.is_absent:
@@ -156,7 +155,6 @@ def with_memory_of(
 def _judged(
     place: Place | None, group: Sequence[TrackedEnvironment], listed: Collection[SafeText], inputs: RuleInputs
 ) -> Iterable[TrackedEnvironment]:
-    """Return the rows of one place after a listing, in order."""
     if place is None or len(group) > limits.REPLACEMENT_ROWS:
         return [_marked(_remembering(tracked, _NO_IDS, _NO_IDS), None, inputs) for tracked in group]
     others = len(group) - 1
@@ -174,13 +172,12 @@ def _judged(
     for tracked in remembering:
         new = replacing.get(tracked.environment.id)
         if tracked.presence is Presence.GONE and tracked.replaced_by is not None and not inputs.is_off:
-            new = present.get(tracked.replaced_by)  # the server finally drops the old row: still no loss
+            new = present.get(tracked.replaced_by)  # the server drops the old row: still no loss
         after.append(_marked(tracked, new, inputs))
     return after
 
 
 def _remembers(tracked: TrackedEnvironment) -> bool:
-    """Whether a row has marks from rows of its device."""
     return tracked.replaced_by is not None or bool(tracked.twins) or bool(tracked.offline_beside)
 
 
@@ -190,7 +187,7 @@ _NO_IDS: Final[frozenset[SafeText]] = frozenset()
 def _with_memory(
     tracked: TrackedEnvironment, present: Collection[SafeText], up: frozenset[SafeText], down: frozenset[SafeText]
 ) -> TrackedEnvironment:
-    """Return a row with twins, and with rows offline meanwhile, limited to listed rows."""
+    """Return a row with twins and offline siblings, limited to listed rows."""
     id_ = tracked.environment.id
     if id_ not in present:
         return _remembering(tracked, _NO_IDS, _NO_IDS)
@@ -210,7 +207,6 @@ def _remembering(
 
 
 def _marked(tracked: TrackedEnvironment, new: TrackedEnvironment | None, inputs: RuleInputs) -> TrackedEnvironment:
-    """Return a row replaced by `new`, or by none."""
     if new is None:
         if tracked.replaced_by is None:
             return tracked
@@ -236,10 +232,9 @@ def _last_sign(tracked: TrackedEnvironment) -> float:
 
 
 def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the new row of each replaced row, by the old row's id.
+    """Return the new rows by the old row's id.
 
-    A row replaces at most one row: the row with the newest sign of life. If several rows replace one row, the row first
-    seen is named.
+    A row replaces only the row with the newest sign of life. Of several new rows, the first seen is named.
     """
     old = [tracked for tracked in rows if obstacle_of(tracked, inputs.latest) is None]
     if not old:
@@ -259,10 +254,10 @@ def _replacing(rows: Sequence[TrackedEnvironment], inputs: RuleInputs) -> Mappin
 
 
 def came_back_after(new: TrackedEnvironment, old: TrackedEnvironment) -> bool:
-    """Whether a row took the place of another row again, and counts as new: a computer got the old name back.
+    """Whether a row took another row's place again, and counts as new: a computer got the old name back.
 
-    The row was listed offline while `old` was online, and both were never online in one listing. So a row that is
-    online now came back later. A row that is offline by now must have been online while `old` was offline.
+    The row was offline while `old` was online, and both were never online in one listing. So a row online now came back
+    later. An offline row must have been online while `old` was offline.
     """
     id_, other = new.environment.id, old.environment.id
     if id_ not in old.offline_beside or id_ in old.twins or new is old:
@@ -289,7 +284,7 @@ def _without_circles(found: Mapping[SafeText, TrackedEnvironment]) -> Mapping[Sa
 
 
 def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) -> Sequence[TrackedEnvironment]:
-    """Return the other listed rows of a row's place, which could replace the row."""
+    """Return the listed rows of the same place."""
     place = place_of(tracked.environment)
     if place is None:
         return ()
@@ -303,7 +298,7 @@ def siblings(tracked: TrackedEnvironment, rows: Iterable[TrackedEnvironment]) ->
 
 
 class Obstacle(StrEnum):
-    """The reasons why a row cannot be replaced."""
+    """The reasons against a replacement."""
 
     UP = "a row that is online cannot be replaced"
     UNTIMED = "the time of its last sign of life cannot be true"
@@ -312,7 +307,7 @@ class Obstacle(StrEnum):
 
 
 def obstacle_of(tracked: TrackedEnvironment, latest: float = inf) -> Obstacle | None:
-    """Return why no row can replace a row; None if a newer row may."""
+    """Return why no row can replace a row, if so."""
     if place_of(tracked.environment) is None:
         return Obstacle.OTHER_SURFACE
     if tracked.presence is not Presence.OFFLINE:
@@ -343,7 +338,7 @@ def named_by_device(events: list[Event], environments: Mapping[SafeText, Tracked
             return event
         if (old := replaced.get(event.id)) is not None:
             return replace(event, reason=composed(f"replaces {old}, same device"))
-        # A row that this listing lacks may be the same machine under an old id.
+        # An absent row may be the same machine under an old id.
         twin = next((tracked for tracked in others if tracked.verdict.is_up and not tracked.absent), None)
         relation = "beside" if twin is None else "twin of"
         return replace(event, reason=composed(f"{relation} {(twin or others[-1]).environment.label}, same device"))

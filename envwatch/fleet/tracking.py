@@ -1,6 +1,6 @@
 """A tracked environment: the newest row, the verdict, and the past that the next verdict needs.
 
-`profile_state` decides which listing is believed, and groups events of many rows.
+`profile_state` decides which listing is believed.
 """
 
 from __future__ import annotations
@@ -58,15 +58,14 @@ class TrackedEnvironment:
     profile: SafeText = NO_PROFILE
     """Empty if only one profile is polled."""
     since_at: ServerMs | None = None
-    """When the environment came or went; None if unchanged since first seen."""
+    """When the environment came or went; None if never seen."""
     last_change: RecentChange | None = None
-    """None if nothing has changed since first seen."""
     skew_check: SkewCheck = _NO_SKEW_CHECK
     clock_suspect: bool = False
     """Whether the heartbeat's age is uncertain: the skew check contradicts the server's clock (and decides the
-    verdict), the heartbeat's time cannot be true, or the server's `Date` is not believed."""
+    verdict), the heartbeat's time is impossible, or the server's `Date` is not believed."""
     has_impossible_time: bool = False
-    """Whether the heartbeat's time cannot be true: the verdict before stays, and is shown as unknown."""
+    """The verdict before stays, and is shown as unknown."""
     last_known_heartbeat: LastHeartbeat | None = None
     """The newest heartbeat, while no row with a heartbeat is listed."""
     left_pod_id: SafeText | None = None
@@ -74,19 +73,18 @@ class TrackedEnvironment:
     absent: int = 0
     """Successive complete listings without the row."""
     transitions: tuple[ServerMs, ...] = ()
-    """When presence or connection changed within the last hour."""
+    """Changes of presence or connection in the last hour."""
     is_flapping: bool = False
     replaced_by: SafeText | None = None
-    """The id of the row that replaces this offline row, see `replacement`."""
+    """The id of this offline row's replacement, see `replacement`."""
     replaced_by_name: SafeText | None = None
-    """That row's label."""
     twins: frozenset[SafeText] = frozenset()
-    """Ids of rows of the same device and surface that were once online together with this row in one listing."""
+    """Ids of rows of the same device and surface that were once online together with this row."""
     offline_beside: frozenset[SafeText] = frozenset()
-    """Ids of such rows that were listed offline while this row was online."""
+    """Ids of such rows that were offline while this row was online."""
 
     def tag(self, now: float) -> ChangeTag | None:
-        """Return the tag of a recent change at a moment (server's clock, ms)."""
+        """Return the recent change's tag (server's clock, ms)."""
         change = self.last_change
         return change.tag if change is not None and change.is_recent(now) else None
 
@@ -97,7 +95,7 @@ class TrackedEnvironment:
 
     @property
     def as_event_state(self) -> EventState:
-        """The state that an event keeps."""
+        """The state for an event."""
         return EventState(self.environment, self.verdict, self.is_flapping, self.clock_suspect, self.left_pod_id)
 
     @property
@@ -107,34 +105,34 @@ class TrackedEnvironment:
 
     @property
     def reason(self) -> SafeText:
-        """The verdict's reason, or the row that replaced this row."""
+        """The verdict's reason, or the replacement."""
         if self.replaced_by is None:
             return clean(self.verdict.reason)
         return replaced_by_text(self.replaced_by_name or self.replaced_by)
 
     @property
     def advanced_at(self) -> MonotonicS | None:
-        """When the heartbeat was last seen to advance; None if never."""
+        """When the heartbeat was last seen to advance."""
         return None if self.skew_check.previous_elapsed_ms is None else self.skew_check.listed_at
 
     @property
     def pod_id(self) -> SafeText | None:
-        """The pod, or the last pod: the platform forgets the pod when the connection is lost."""
+        """The pod, or the last pod: a lost connection loses the pod."""
         return self.environment.pod_id or self.left_pod_id
 
     @property
     def lost_at(self) -> ServerMs:
-        """When the environment went down (server's clock, ms); meaningful only while down."""
+        """Begin of being down (server's clock, ms); meaningful only while down."""
         return self.environment.last_seen_alive_at if self.since_at is None else self.since_at
 
     @property
     def up_since(self) -> float | None:
-        """When the environment connected (server's clock, ms); None while down, though the row keeps `connectedAt`."""
+        """Begin of the connection (server's clock, ms); None while down, though the row keeps `connectedAt`."""
         return self.environment.connected_at if self.verdict.is_up else None
 
     @property
     def is_unhealthy(self) -> bool:
-        """Whether the row is listed, and offline, late or flapping, for however long; see `problems.is_problem`.
+        """Whether the row is listed, and offline, late or flapping; see `problems.is_problem`.
 
         A replaced row is healthy: the machine goes on under another name.
         """
@@ -144,7 +142,7 @@ class TrackedEnvironment:
 
 
 def replaced_by_text(name: SafeText) -> SafeText:
-    """Return the reason of a replaced row, from the new row's name."""
+    """Return a replaced row's reason."""
     return composed(f"replaced by {name}")
 
 
@@ -155,22 +153,21 @@ class ListingContext:
     number: int
     asked_at: MonotonicS
     gap_ms: float
-    """Since the request of the listing before, by the clock that says more: one clock may stand still in sleep."""
+    """Since the listing before, by the clock that says more: one clock may stand still in sleep."""
     elapsed_ms: float
-    """Since the first listing: the sum of all gaps."""
+    """The sum of all gaps."""
     rule: PresenceRule
     beats_count: bool = True
-    """False while the platform's heartbeats stand still: then silence proves nothing."""
+    """False while the platform's heartbeats stand still: silence proves nothing."""
     in_doubt: Collection[SafeText] = ()
-    """Ids of absent rows that may exist all the same."""
+    """Ids of absent rows that may exist."""
     unreadable: Collection[SafeText] = ()
     """Ids of rejected rows."""
     profile: SafeText = NO_PROFILE
-    """Empty if only one profile is polled."""
     latest: ServerMs = _NO_LIMIT
-    """The latest instant that a row can hold; see `latest_possible`."""
+    """See `latest_possible`."""
     is_date_wrong: bool = False
-    """Whether the server's `Date` contradicts every heartbeat: verdicts use the clock before."""
+    """Verdicts use the clock from before."""
 
 
 def observed(
@@ -179,7 +176,7 @@ def observed(
     at: ServerMs,
     listing: ListingContext,
 ) -> TrackedEnvironment:
-    """Return the environment after a listing held the row; the same value if nothing changed.
+    """Return the environment after a listing with the row, or `tracked` if unchanged.
 
     `at` is when the row was asked for. `tracked` is None for a new environment.
     """
@@ -239,7 +236,7 @@ def observed(
 
 
 def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: ServerMs, listing: ListingContext) -> bool:
-    """Whether neither the row nor the passed time changes anything, as for most rows."""
+    """Whether neither the row nor time changes anything, as for most rows."""
     if tracked.transitions or tracked.clock_suspect or tracked.absent or listing.is_date_wrong:
         return False
     before = tracked.environment
@@ -261,7 +258,6 @@ def _is_unchanged(tracked: TrackedEnvironment, environment: Environment, at: Ser
 def _skew_check(
     tracked: TrackedEnvironment | None, beat_at: ServerMs | None, newest: LastHeartbeat | None, listing: ListingContext
 ) -> SkewCheck:
-    """Return the skew check after a listing; `beat_at` came over a connection, `newest` is from before."""
     if beat_at is not None and (newest is None or beat_at < newest.at):
         # An older heartbeat came with a new connection, at an unknown moment.
         return SkewCheck.for_heartbeat(beat_at, listing.asked_at)
@@ -281,9 +277,9 @@ def _verdict(
     contradiction: SkewCheck | None,
     listing: ListingContext,
 ) -> Verdict:
-    """Return the verdict for the age of a row's heartbeat.
+    """Return the verdict for a heartbeat's age.
 
-    `contradiction` is the skew check that rules out the age by the server's clock, if any.
+    `contradiction` is the skew check that rules out the age by the server's clock.
     """
     before = UNTIMED if tracked is None else tracked.verdict
     # No heartbeat grows younger, though the skew check may have begun seconds ago.
@@ -296,10 +292,9 @@ def _verdict(
 def marked_absent(
     tracked: TrackedEnvironment, at: ServerMs, listing: ListingContext, *, quarantined: int = 0
 ) -> TrackedEnvironment:
-    """Return the environment after a complete listing without the row: two in a row prove the row gone, unless in
-    doubt.
+    """Return the environment after a complete listing without the row: two prove the row gone, unless in doubt.
 
-    `quarantined` is the number of quarantined listings before without the row, which count from now on.
+    `quarantined` earlier listings without the row count from now on.
     """
     if tracked.presence.is_absent:
         return tracked
@@ -313,7 +308,7 @@ def marked_absent(
 
 
 def unread(tracked: TrackedEnvironment) -> TrackedEnvironment:
-    """Return the environment after a listing in which only the row's id was readable."""
+    """Return the environment after a listing with only the row's id readable."""
     return replace(tracked, absent=0) if tracked.absent and not tracked.presence.is_absent else tracked
 
 
@@ -324,7 +319,7 @@ def missed_while_quarantined(tracked: TrackedEnvironment, listing: ListingContex
 
 
 def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment, at: ServerMs) -> Iterator[Event]:
-    """Yield one environment's events up to the listing at `at`; `before` is None for a new environment."""
+    """Yield an environment's events up to the listing at `at`; `before` is None for a new environment."""
     if before is not None and _is_as_before(before, after):
         return
     environment = after.environment
@@ -354,7 +349,7 @@ def events_between(before: TrackedEnvironment | None, after: TrackedEnvironment,
 
 
 def _is_as_before(before: TrackedEnvironment, after: TrackedEnvironment) -> bool:
-    """Whether an environment has at most beaten, as most changed rows have."""
+    """Whether nothing but the heartbeat changed, as for most changed rows."""
     row = before.environment
     return (
         before.verdict == after.verdict
@@ -365,7 +360,6 @@ def _is_as_before(before: TrackedEnvironment, after: TrackedEnvironment) -> bool
 
 
 def _has_come_or_gone(before: Verdict, after: Verdict) -> bool:
-    """Whether a listed row came or went with a changed verdict."""
     is_turn = before.is_up != after.is_up or before.presence.is_absent or before == UNTIMED
     return is_turn and _is_news(before, after)
 
@@ -376,7 +370,6 @@ def _is_news(before: Verdict, after: Verdict) -> bool:
 
 
 def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> LastHeartbeat | None:
-    """Return the newest heartbeat before a listing; None without a heartbeat over a connection."""
     environment = tracked.environment
     if (
         tracked.last_known_heartbeat is not None
@@ -389,7 +382,7 @@ def _newest_heartbeat(tracked: TrackedEnvironment, listing: ListingContext) -> L
 
 
 def _with_newest_heartbeat(tracked: TrackedEnvironment, row: Environment, at: ServerMs) -> Environment:
-    """Return the row with the listed or the last known heartbeat, whichever is newer on the connection.
+    """Return the row with the connection's newest heartbeat, listed or last known.
 
     A known heartbeat from the future is dropped: the server's clock was ahead then.
     """
@@ -419,7 +412,7 @@ def _reason(tracked: TrackedEnvironment, at: ServerMs) -> SafeText | None:
 
 
 def _lasted(tracked: TrackedEnvironment, at: ServerMs) -> timedelta | None:
-    """Return how long the presence had lasted at `at`: since seen to begin, else by the row."""
+    """Return the presence's duration, since seen to begin, else by the row."""
     is_as_listed = tracked.verdict.is_up and tracked.since_at is None
     began_at = tracked.environment.connected_at if is_as_listed else tracked.lost_at
     return None if began_at is None else span(at - began_at)

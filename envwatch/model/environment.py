@@ -1,8 +1,7 @@
-"""The row as a frozen value of cleaned text, with each field of the API declared once.
+"""The row as a frozen value of cleaned text; each field of the API is declared once.
 
-A declaration holds a field's name in the API, number in the history, and rule of redaction. Decoding (`page`),
-`wire_row`, the history's cells, redaction, the names in JSON and CSV, and the demo's rows derive from the declarations.
-`presentation` decides how a field is named, found and drawn.
+Decoding (`page`), `wire_row`, the history's cells, redaction, the names in JSON and CSV, and the demo's rows derive
+from the declarations. `presentation` decides how a field looks.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +41,7 @@ JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 
 class _Constraints:
-    """Adds constraints, as in `pydantic_core.core_schema`, to pydantic's schema of a value."""
+    """Adds constraints of `pydantic_core.core_schema`."""
 
     def __init__(self, **constraints: object) -> None:
         self._constraints = constraints
@@ -55,25 +54,25 @@ _Text = Annotated[SafeText, _Constraints(max_length=LONGEST)]
 _Instant = Annotated[ServerMs, _Constraints(strict=True, allow_inf_nan=False)]
 
 _NEVER_ON_THE_WIRE: Final = "\0"
-"""An alias that no plain page can contain: only this module fills that field."""
+"""No plain page can contain this alias: only this module fills the field."""
 
 SANDBOX_DEVICE: Final = "sandbox-"
 SANDBOX_LISTENER: Final = "sandbox:"
-"""Prefixes of the device id and of the listener's instance of a managed sandbox."""
+"""Prefixes of a managed sandbox's device id and listener instance."""
 
 DESKTOP_DEVICE: Final = "desktop:"
 DESKTOP_LISTENER: Final = "desktop-primary:"
 DESKTOP_CLOUD_LISTENER: Final = "desktop-direct-cloud:"
 LOCAL_ORGANIZATION: Final = "local"
 LOCAL_CONNECTION: Final = "local-"
-"""Marks of the ids of a Desktop app's row, see `Environment.is_desktop_app`."""
+"""See `Environment.is_desktop_app`."""
 
 NEVER = ServerMs(float("-inf"))
-"""The instant of an event that never happened, as in the row of an environment that was never listed."""
+"""The instants of an environment that was never listed."""
 
 
 class Identifies(StrEnum):
-    """The kinds of things that a text may identify; redaction's pseudonym begins with this word."""
+    """The kinds of things that a text identifies, and the prefixes of redaction's pseudonyms."""
 
     MACHINE = "env"
     USER = "user"
@@ -84,7 +83,7 @@ class Identifies(StrEnum):
     BRANCH = "branch"
     DIRECTORY = "/dir"
     VERSION = "version"
-    """Redaction keeps a version of numbers."""
+    """Redaction keeps a numeric version."""
     MODE = "mode"
     """Redaction keeps a known mode."""
     PLATFORM = "os"
@@ -93,7 +92,7 @@ class Identifies(StrEnum):
 
 
 class ValueKind(Enum):
-    """The kinds of a field's value."""
+    """The kinds of values."""
 
     TEXT = auto()
     INSTANT = auto()
@@ -103,21 +102,21 @@ class ValueKind(Enum):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Declaration:
-    """The declaration of a field of `Environment`."""
+    """The declaration of a field."""
 
     identifies: Identifies | None = None
-    """None for values that redaction keeps (instants) or drops (objects)."""
+    """None for instants, which redaction keeps, and objects, which redaction drops."""
     label: str = ""
-    """The field's name in events and comparisons, as `key owner`; by default the attribute's name."""
+    """The name in events and comparisons, as `key owner`; by default the attribute's name."""
     examples: tuple[str, ...] = ()
-    """Values of the demo's machines, in turn; empty if the demo has a special rule."""
+    """The demo's values, in turn; empty if the demo has a special rule."""
     name: str = field(default="", init=False)
-    """The attribute of `Environment`, and the name in JSON and CSV."""
+    """Also the name in JSON and CSV."""
     place: int = field(default_factory=count().__next__, init=False)
-    """The place among the declarations, and so in JSON and CSV; hence this module evaluates annotations at once."""
+    """The place in JSON and CSV: hence this module evaluates annotations at once."""
 
     def example(self, index: int) -> str:
-        """Return the value of the demo's machine with an index."""
+        """Return the value of a demo machine."""
         return self.examples[index % len(self.examples)]
 
     def set_name(self, name: str) -> None:
@@ -127,29 +126,28 @@ class Declaration:
 
 @dataclass(slots=True, eq=False)
 class ApiField(Declaration):
-    """The declaration of a member of the row."""
+    """The declaration of a row's member."""
 
     wire: str
     number: int
-    """The number of the cell in histories and recordings; a number never changes meaning."""
+    """The cell in histories and recordings; a number never changes meaning."""
     is_null_sent: bool = False
-    """Whether the platform sends null for no value, instead of leaving the member out."""
+    """Whether the platform sends null instead of leaving the member out."""
     kind: ValueKind = field(default=ValueKind.TEXT, init=False)
 
 
 @dataclass(slots=True, eq=False)
 class MetadataField(Declaration, Generic[T]):
-    """The declaration of a key of `metadata`, and the attribute of `Environment` that reads the key.
+    """The declaration of a key of `metadata`, read as an attribute of `Environment`.
 
-    The attribute is None if the row has no such key, or a value of another type.
+    The attribute is None if the key is missing, or has another type.
     """
 
     key: str
     kind: type[Any]
     read: Callable[[Any], T] | None = None
-    """Makes the attribute's value; None keeps the value, whose texts were cleaned with the row."""
+    """Converts the value; None keeps the already clean value."""
     is_output: bool = True
-    """Whether the attribute is in JSON and CSV."""
 
     def __set_name__(self, _: type, name: str) -> None:
         self.set_name(name)
@@ -187,7 +185,7 @@ _I = Identifies
 
 
 def wire_name(name: str) -> str:
-    """Return the API's name of a row's attribute."""
+    """Return an attribute's name in the API."""
     return API_FIELDS[name].wire
 
 
@@ -202,11 +200,11 @@ class Environment:
     __pydantic_config__: ClassVar = {"extra": "forbid", "alias_generator": wire_name}
 
     id: Annotated[_Text, _Constraints(min_length=1), ApiField("id", 0, identifies=_I.MACHINE)]
-    """The row's permanent key, from `clean_key`: distinct rows have distinct keys."""
+    """Permanent; from `clean_key`, so distinct for distinct rows."""
     name: Annotated[_Text, ApiField("connectionName", 1, identifies=_I.MACHINE)]
     """Chosen by the machine's user; not unique."""
     device_id: Annotated[_Text, ApiField("deviceId", 2, identifies=_I.MACHINE, label="device")]
-    """Stable per machine; two listeners on one machine share the id."""
+    """Stable per machine; shared by two listeners on one machine."""
     connection_id: Annotated[
         _Text | None, ApiField("connectionId", 6, is_null_sent=True, identifies=_I.CONNECTION, label="connection")
     ] = None
@@ -236,18 +234,18 @@ class Environment:
     user_id: Annotated[_Text | None, ApiField("userId", 12, identifies=_I.USER, label="user")] = None
     api_key_owner: Annotated[_Text | None, ApiField("apiKeyOwner", 11, identifies=_I.USER, label="key owner")] = None
     self_update = _metadata_object("self_update")
-    """Whether the listener can update itself, and the command if not."""
+    """Includes the command if the listener cannot update by itself."""
     supported_commands = MetadataField("supported_commands", list, _only_texts)
     machine = _metadata_object("machine", is_output=False)
     """Undocumented: architecture, cpu, memoryBytes, osName, osVersion, model, gpus."""
     metadata: Annotated[dict[str, JsonValue] | None, ApiField("metadata", 14)] = None
-    """An open set; the attributes above ignore a value of the wrong type."""
+    """An open set; the attributes above ignore values of a wrong type."""
     unknown: Annotated[dict[str, JsonValue], ApiField(_NEVER_ON_THE_WIRE, 15)] = field(default_factory=dict)
-    """Members of the row that this version does not declare."""
+    """Members that this version does not declare."""
     message_protocol = MetadataField[SafeText](
         "environmentMessageProtocol", str, identifies=_I.OTHER, label="protocol", is_output=False
     )
-    """Undocumented: the protocol of messages to the listener, `v2-input`."""
+    """Undocumented: `v2-input`."""
     has_paired_generations = _metadata_flag("supportsPairedListenerGenerations")
     """Undocumented."""
     subagents_notify_caller = _metadata_flag("launch_subagent_notify_caller")
@@ -255,14 +253,14 @@ class Environment:
 
     @property
     def label(self) -> SafeText:
-        """The name, or the id if the name is empty or blank."""
+        """The name, or the id if the name is blank."""
         return self.id if not self.name or self.name.isspace() else self.name
 
     @property
     def is_sandbox(self) -> bool:
         """Whether the platform manages the row as a sandbox, which ends with the conversation.
 
-        The server assigns the device id; `sandbox-<agent>` is the fallback.
+        The server assigns the device id, as a fallback `sandbox-<agent>`.
         """
         return self.device_id.startswith(SANDBOX_DEVICE) or (self.listener_instance_id or "").startswith(
             SANDBOX_LISTENER
@@ -272,8 +270,8 @@ class Environment:
     def is_desktop_app(self) -> bool:
         """Whether the Desktop app, and not `letta server`, brings the row back.
 
-        The rule for a device and a listener comes from Letta Code 0.32.18 and 0.34.12. A local row belongs to the
-        Desktop app on this very machine.
+        The rule for device and listener comes from Letta Code 0.32.18 and 0.34.12. A local row belongs to the Desktop
+        app on this very machine.
         """
         if self.organization_id == LOCAL_ORGANIZATION or (self.connection_id or "").startswith(LOCAL_CONNECTION):
             return True
@@ -283,7 +281,7 @@ class Environment:
 
     @property
     def last_seen_alive_at(self) -> ServerMs:
-        """The last heartbeat, or `last_seen_at` without a heartbeat, as when offline."""
+        """The last heartbeat, or without a heartbeat, as when offline, `last_seen_at`."""
         return self.last_seen_at if self.last_heartbeat_at is None else self.last_heartbeat_at
 
 
@@ -315,7 +313,7 @@ def _types_in(hint: Any) -> set[object]:  # noqa: ANN401  any annotation
 
 
 API_FIELDS: Final[Mapping[str, ApiField]] = _api_fields()
-"""The members of the row by attribute, in the order of numbers."""
+"""By attribute, in the order of numbers."""
 
 METADATA_FIELDS: Final[Mapping[str, MetadataField[Any]]] = MappingProxyType(
     {each.key: each for each in vars(Environment).values() if isinstance(each, MetadataField)}
@@ -328,27 +326,26 @@ LABELS: Final[Mapping[str, str]] = MappingProxyType(
 TEXT_NAMES: Final = frozenset(
     each.name for each in (*API_FIELDS.values(), *METADATA_FIELDS.values()) if each.identifies is not None
 )
-"""The attributes that are texts."""
 
 _OUTPUT_PLACES: Final = {
     **{each.name: each.place for each in API_FIELDS.values()},
     **{each.name: each.place for each in METADATA_FIELDS.values() if each.is_output},
 }
 OUTPUT_NAMES: Final = tuple(sorted(_OUTPUT_PLACES, key=_OUTPUT_PLACES.__getitem__))
-"""The attributes in JSON and CSV, in order."""
+"""In the order of JSON and CSV."""
 
 WIRE_FIELDS: Final = tuple(
     sorted((each for each in API_FIELDS.values() if each.wire != _NEVER_ON_THE_WIRE), key=attrgetter("place"))
 )
-"""The members in the API's rows, in the order of declarations: all but `unknown`."""
+"""All but `unknown`, in the order of declarations."""
 _WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def wire_row(environment: Environment) -> dict[str, JsonValue]:
     """Return a row under the API's names, so that `environment_of` reads an equal row.
 
-    `environment_of` changes the id if the id is hashed. Instants are whole numbers if possible. Fields without a value
-    are null or left out, as on the platform's fresh rows.
+    `environment_of` changes a hashed id. Instants are whole numbers if possible. Fields without a value are null or
+    left out, as on the platform's fresh rows.
     """
     row: dict[str, JsonValue] = dict(zip(_SENT, _values_to_send(environment), strict=True))
     for wire in _SENT_INSTANTS:
@@ -358,8 +355,8 @@ def wire_row(environment: Environment) -> dict[str, JsonValue]:
             del row[wire]
     if not environment.unknown:
         return row
-    # Cleaning may have made an unknown field's name equal to a known name. The appended hint distinguishes the two, and
-    # cleaning removes the hint again.
+    # Cleaning may have made an unknown name equal to a known name. The hint distinguishes both, and cleaning removes
+    # the hint.
     return {
         name + _REMOVED_BY_CLEANING if name in _WIRE_NAMES else name: value
         for name, value in environment.unknown.items()
@@ -370,16 +367,16 @@ _SENT: Final = [each.wire for each in WIRE_FIELDS]
 _SENT_INSTANTS: Final = [each.wire for each in WIRE_FIELDS if each.kind is ValueKind.INSTANT]
 _OPTIONAL: Final = {each.name for each in fields(Environment) if each.default is None}
 _LEFT_OUT: Final = [each.wire for each in WIRE_FIELDS if each.name in _OPTIONAL and not each.is_null_sent]
-"""The members that are left out without a value."""
+"""Left out without a value."""
 _values_to_send: Final[Callable[[Environment], tuple[Any, ...]]] = attrgetter(*(each.name for each in WIRE_FIELDS))
 
 _REMOVED_BY_CLEANING = "\ufe0f"
 _EXACT_BELOW = 1 << 53
-"""Whole numbers below are exact in a float."""
+"""A float holds smaller whole numbers exactly."""
 
 
 def _wire_instant(at: Any) -> float | None:  # noqa: ANN401  an instant or None
-    # Not -0.0, which is a whole number only as a float.
+    # -0.0 is a whole number only as a float.
     return int(at) if at and at.is_integer() and abs(at) < _EXACT_BELOW else at
 
 

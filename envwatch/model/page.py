@@ -1,13 +1,11 @@
 """One page of the listing: JSON bytes become frozen rows of cleaned text.
 
-Usually pydantic validates the whole page from the bytes. `is_plain_json` proves within a tenth of a millisecond,
-without parsing, that cleaning changes nothing; text without that proof is cleaned afterwards.
+Usually pydantic validates the whole page. `is_plain_json` proves within a tenth of a millisecond, without parsing, that
+cleaning changes nothing.
 
-A page with an unfit row or an unknown field goes row by row: unknown fields are kept, and an unfit row is set aside
-instead of losing the page. A row may hold something that no parser accepts: deep nesting, bytes that are not UTF-8, a
-number of 5,000 digits. `split` counts only brackets outside of strings, so such a row is set aside alone. `split` works
-on bytes, because JSON's syntax is ASCII and no byte of a longer UTF-8 sequence is. The time is linear in the size,
-without recursion.
+A page with an unfit row or an unknown field goes row by row, so that one row cannot lose the page. No parser accepts
+deep nesting, bytes that are not UTF-8, or a number of 5,000 digits, so `split` counts only brackets outside of strings,
+in linear time and without recursion. Bytes suffice: JSON's syntax is ASCII, and no byte of a longer UTF-8 sequence is.
 """
 
 from __future__ import annotations
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
-# An unterminated string matches too: else the search would restart at each escaped quote and read to the page's end
-# every time.
+# An unterminated string matches too: else the search would restart at each escaped quote and read to the page's end.
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|([\[{]+)|([\]}]+)', re.DOTALL)
 _SPACE: Final = rb"[ \t\r\n]*"
 _ARRAY: Final = re.compile(_SPACE + rb":" + _SPACE + rb"\[")
@@ -45,7 +42,7 @@ _TEXT: Final = re.compile(_SPACE + rb":" + _SPACE + rb'("[^"\\]*(?:\\.[^"\\]*)*"
 def split(page: bytes) -> tuple[list[bytes], bytes] | None:
     """Return a page's rows, and the page without rows; None without a complete array `connections` of objects.
 
-    Each row reaches from bracket to bracket. Neither the rows nor the rest are validated.
+    Nothing is validated.
     """
     start = next((array.end() for key in _members(page, b'"connections"') if (array := _ARRAY.match(page, key))), None)
     if start is None:
@@ -65,13 +62,13 @@ def split(page: bytes) -> tuple[list[bytes], bytes] | None:
 
 
 def id_in(row: bytes) -> bytes | None:
-    """Return a row's `id` as written, with quotes; None if the row has no such text."""
+    """Return a row's text `id` as written, with quotes."""
     texts = [text[1] for key in _members(row, b'"id"') if (text := _TEXT.match(row, key))]
     return texts[-1] if texts else None
 
 
 def _members(text: bytes, name: bytes) -> Iterator[int]:
-    """Yield the end of each key of the outermost object that has that name."""
+    """Yield the ends of the outermost object's keys with a name."""
     depth = 0
     for token in _TOKEN.finditer(text):
         if depth == 1 and token[0] == name:
@@ -80,7 +77,7 @@ def _members(text: bytes, name: bytes) -> Iterator[int]:
 
 
 def _end_of(text: bytes, start: int) -> int | None:
-    """Return the end of the object that begins at `start`, or None if incomplete."""
+    """Return the end of an object, or None if incomplete."""
     depth = 0
     for token in _TOKEN.finditer(text, start):
         change = _change(token)
@@ -91,8 +88,6 @@ def _end_of(text: bytes, start: int) -> int | None:
 
 
 def _change(token: re.Match[bytes]) -> int:
-    """Return the change of nesting depth: positive for opening brackets, negative for closing brackets, 0 for a string.
-    """
     if token.lastindex is None:
         return 0
     brackets = token.end() - token.start()
@@ -101,14 +96,14 @@ def _change(token: re.Match[bytes]) -> int:
 
 _ESCAPE: Final = re.compile(rb"\\(.)")
 _UNPRINTABLE: Final = frozenset([b"u", b"b", b"f", b"n", b"r", b"t"])
-"""Characters after the backslash in an escape of something that may be unprintable."""
+"""Escapes of characters that may be unprintable."""
 _ASCII: Final = bytes(range(128))
 
 
 def is_plain_json(data: bytes) -> bool:
-    r"""Whether `clean` surely keeps every character of a JSON document's strings; `clean` may still shorten a string.
+    r"""Whether `clean` surely keeps every character of a JSON document's strings, apart from the length.
 
-    A document with `\u00e9` is never proven plain, and nesting and numbers are not checked. A NUL fails because
+    A document with `\u00e9` is never proven plain; nesting and numbers are not checked. A NUL fails because
     `json.loads` would read such bytes as UTF-16; other raw controls are no JSON.
     """
     return (
@@ -120,7 +115,7 @@ def is_plain_json(data: bytes) -> bool:
 
 
 def _keeps_beyond_ascii(data: bytes) -> bool:
-    """Whether `clean` keeps all non-ASCII characters of a document: marks if each follows a letter."""
+    """Whether `clean` keeps all non-ASCII characters: marks only after letters."""
     try:
         text, others = data.decode(), set(data.translate(None, _ASCII).decode())
     except UnicodeDecodeError:
@@ -129,7 +124,6 @@ def _keeps_beyond_ascii(data: bytes) -> bool:
 
 
 def _follows_letters(mark: str, text: str) -> bool:
-    """Whether each occurrence of a mark follows a letter that needs no base."""
     return all(before[-1:].isalpha() and _is_kept(before[-1:]) for before in text.split(mark)[:-1])
 
 
@@ -143,10 +137,10 @@ _WIRE_NAMES: Final = frozenset(each.wire for each in WIRE_FIELDS)
 
 
 def environment_of(row: JsonValue) -> Environment:
-    """Return a decoded row as a value, text cleaned and unknown fields kept.
+    """Return a decoded row as a value with clean text and unknown fields.
 
     Raises:
-        ValueError: if the row does not fit `Environment`, or is too large.
+        ValueError: if the row is unfit or too large.
     """
     if not isinstance(row, dict):
         return _ENVIRONMENT.validate_python(row)
@@ -166,7 +160,7 @@ def is_too_large(value: JsonValue) -> bool:
 
 
 class PageError(ValueError):
-    """The bytes are no page of environments; the message says why in one line."""
+    """The bytes are no page; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +170,13 @@ class Page:
     environments: list[Environment]
     has_next_page: bool
     cursor: str | None
-    """The last row's `id` exactly as received, uncleaned: only for the next page's `after`."""
+    """The last row's `id` as received, uncleaned: only for the next page's `after`."""
     rejected: int
-    """Number of rows that did not fit `Environment`."""
+    """Number of unfit rows."""
     rejected_ids: tuple[SafeText, ...] = ()
-    """Ids of rejected rows, if readable."""
+    """If readable."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids exactly as received, by cleaned id; only ids that cleaning changed."""
+    """Ids as received, by cleaned id, if cleaning changed the id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +189,7 @@ _WHOLE_PAGE = TypeAdapter(_WholePage)
 
 
 _TEXTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.TEXT and each.name != "id"]
-"""The texts of a row except the id, which `clean_key` cleans."""
+"""`clean_key` cleans the id."""
 _OBJECTS: Final = [each.name for each in WIRE_FIELDS if each.kind is ValueKind.OBJECT]
 _texts_of: Final[Callable[[Environment], tuple[SafeText | None, ...]]] = attrgetter(*_TEXTS)
 
@@ -205,13 +199,12 @@ def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, po
 
     Args:
         data: the body of a response, inflated.
-        known: rows of an earlier listing by id. An unchanged row is taken from here: that saves memory and makes
-            comparing listings cheap.
-        pool: makes equal values of the rows' metadata one object.
+        known: rows of an earlier listing. Unchanged rows are reused, which saves memory and makes comparing listings
+            cheap.
+        pool: makes equal values of metadata one object.
 
     Raises:
-        PageError: if the bytes are not JSON, hold numbers or nesting that no API sends, or have not the shape of a
-            page.
+        PageError: if the bytes are not JSON, hold numbers or nesting that no API sends, or are not shaped like a page.
     """
     page = _page_at_once(data, known or {}) or _page_row_by_row(data)
     if pool is not None:
@@ -225,20 +218,20 @@ def page_of(data: bytes, known: Mapping[SafeText, Environment] | None = None, po
 
 
 def _page_at_once(data: bytes, known: Mapping[SafeText, Environment]) -> Page | None:
-    """Return the page if all rows fit `Environment`, else None."""
+    """Return the page if all rows fit, else None."""
     try:
         page = _WHOLE_PAGE.validate_json(data)
     except ValidationError:
         return None
     rows = page.connections
     cursor = rows[-1].id if rows else None
-    # In later listings most rows are known: testing each new row costs less than testing the page.
+    # In later listings few rows are new: testing these costs less than testing the page.
     is_plain = not known and is_plain_json(data)
     may_be_too_large = len(data) > limits.ROW_BYTES
     received_ids: dict[SafeText, str] = {}
     for index, row in enumerate(rows):
         before = known.get(row.id)
-        # A row that equals a cleaned row is clean, unless the id only looks like that row's key.
+        # A row equal to a cleaned row is clean, unless the id only looks like the row's key.
         if before is None or row != before or is_hashed(row.id):
             if may_be_too_large and _has_large_object(row):
                 return None
@@ -260,7 +253,7 @@ def _has_large_object(row: Environment) -> bool:
 
 
 def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool) -> Environment:
-    """Return a row with clean text; unchanged metadata is shared with the row before.
+    """Return a row with clean text, and with the earlier row's equal metadata.
 
     Raises:
         ValueError: if the row needs `_page_row_by_row`.
@@ -278,7 +271,7 @@ def _cleaned_row(row: Environment, before: Environment | None, *, is_plain: bool
     for name in _OBJECTS:
         value = getattr(row, name)
         if before is not None and value == (known := getattr(before, name)):
-            # The new row is not shared yet, and `replace` takes as long as decoding.
+            # The row is not shared yet, and `replace` takes as long as decoding.
             object.__setattr__(row, name, known)
         elif not _needs_no_cleaning(value, is_plain=is_plain) and (clean_value := cleaned(value)) != value:
             changes[name] = clean_value
@@ -317,13 +310,12 @@ def _page_row_by_row(data: bytes) -> Page:
 
 
 def _note_id(received_ids: dict[SafeText, str], key: SafeText, received: str) -> None:
-    """Note a received id that cleaning changed, if a request can send the id."""
     if key != received and len(received) <= LONGEST and _is_sendable(received):
         received_ids[key] = received
 
 
 def _decoded_page(data: bytes) -> JsonValue:
-    """Return a page; an undecodable row is reduced to the id, or to null if the id is unreadable too."""
+    """Return a page; an undecodable row is reduced to the id, or to null."""
     try:
         return _decoded(data)
     except PageError:
@@ -350,8 +342,8 @@ def _decoded(data: bytes) -> JsonValue:
     try:
         page: JsonValue = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        # The platform's JSON can hold half of a surrogate pair, which pydantic refuses: one machine's name must not
-        # cost the whole page.
+        # The platform's JSON can hold half of a surrogate pair, which pydantic refuses: one name must not cost the
+        # whole page.
         if not _SURROGATE.search(data):
             raise PageError(f"not JSON: {clean(str(error), 120)}") from None
         try:
@@ -369,15 +361,14 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _is_sendable(id_: str) -> bool:
-    """Whether an id can be a cursor: text that a URL can hold."""
+    """Whether an id can be a cursor in a URL."""
     return not any("\ud800" <= character <= "\udfff" for character in id_)
 
 
 def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
     """Whether `cleaned` surely leaves a decoded value unchanged.
 
-    `is_plain` promises that `cleaned` can only shorten the texts. A value whose JSON is short exceeds no limit of
-    `cleaned`.
+    `is_plain` means that `cleaned` can only shorten texts. Short JSON exceeds no limit of `cleaned`.
     """
     text = pydantic_core.to_json(value)
     is_nested = text.count(b"{") + text.count(b"[") > DEPTH
@@ -386,11 +377,11 @@ def _needs_no_cleaning(value: JsonValue, *, is_plain: bool) -> bool:
 
 
 POOL_LIMIT: Final = 10_000
-"""Most values of each kind in a pool: values that differ from row to row must not fill the memory twice."""
+"""Most values of each kind: values that differ from row to row must not fill the memory twice."""
 
 
 class Pool:
-    """Makes equal values of decoded JSON one object: 100,000 rows hold the same few texts, lists and objects.
+    """Makes equal values of decoded JSON one object: 100,000 rows hold the same few values.
 
     Shared values must not be changed in place.
     """
@@ -400,7 +391,7 @@ class Pool:
         self._nested: dict[bytes, JsonValue] = {}
 
     def share(self, members: dict[str, JsonValue]) -> None:
-        """Replace each value by an equal value seen before, if any."""
+        """Replace each value by an equal earlier value."""
         for name, value in members.items():
             members[name] = self._shared(value)
 
@@ -408,7 +399,7 @@ class Pool:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, (dict, list)):
-            # The JSON text distinguishes 1, 1.0 and true, which are equal in Python.
+            # In Python, 1, 1.0 and true are equal; the JSON text is not.
             text = pydantic_core.to_json(value)
             return self._nested[text] if text in self._nested else self._kept(text, value)
         return value
@@ -427,5 +418,5 @@ class Pool:
         return self._texts.setdefault(text, text) if len(self._texts) < POOL_LIMIT else self._texts.get(text, text)
 
     def __len__(self) -> int:
-        """Return the number of values kept."""
+        """Return the number of values."""
         return len(self._texts) + len(self._nested)

@@ -1,9 +1,8 @@
-r"""Cleaning of untrusted text for a terminal, and measuring and cutting in cells.
+r"""Cleaning, measuring and cutting of untrusted text for a terminal.
 
-A terminal and envwatch must agree on the width of every character, or columns are misaligned. So `clean` keeps only
-characters on whose width Unicode's tables, Rich and wcwidth agree, alone and next to any character; the rest become
-escapes like `\x1b`. The accepted price: flags, skin tones, joined emoji, and the vowel signs and viramas of Indian
-scripts read as escapes. Ambiguous width counts as narrow, as outside East Asian locales.
+`clean` keeps only characters on whose width Unicode's tables, Rich and wcwidth agree, alone and next to any character;
+the rest become escapes like `\x1b`, so that columns stay aligned. The accepted price: flags, skin tones, joined emoji,
+and vowel signs and viramas of Indian scripts read as escapes. Ambiguous width counts as narrow.
 """
 
 from __future__ import annotations
@@ -21,52 +20,50 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 SafeText = NewType("SafeText", str)
-"""Text made by a function of this module: the only text that widgets, logs and exports accept."""
+"""The only text that widgets, logs and exports accept; only this module makes such text."""
 
 EMPTY: Final = SafeText("")
 
 LONGEST: Final = 1024
-"""Characters of a cleaned text: enough for a path or an error message, few enough to keep 100,000 texts."""
+"""Enough characters for a path or an error message, few enough to keep 100,000 texts."""
 
 MARKS: Final = 2
-"""Combining marks on one character: a vowel and a tone, as in Vietnamese and Thai. More would overlap neighbouring
-lines."""
+"""Combining marks on a character: a vowel and a tone, as in Vietnamese and Thai."""
 
 DEPTH: Final = 32
-"""Levels of lists and objects in a JSON value; metadata has three."""
+"""Levels of a JSON value; metadata has three."""
 
 BITS: Final = 13_000
-"""Bits of an integer: 3,914 digits. Python prints up to 4,300."""
+"""3,914 digits; Python prints up to 4,300."""
 
 _ESCAPE: Final = 10
-"""Characters of the longest escape: `\\U0001f1e9`."""
+"""As in `\\U0001f1e9`."""
 
 _ELLIPSIS: Final = "…"
 _HASH_MARK: Final = "~"
 _HASH_DIGITS: Final = 8
-"""Hexadecimal digits of a SHA-256: two ids that read alike collide once in four billion."""
+"""Two ids that read alike collide once in four billion."""
 
-# Presentation hints (VS15, VS16): only some terminals widen the character before, and no name needs a hint.
+# Presentation hints (VS15, VS16): only some terminals widen the character before.
 _HINTS: Final = "\ufe0e\ufe0f"
 
-# Blank, though Unicode calls them letters, marks or symbols: names could differ invisibly, and variation selectors can
-# carry whole messages. Joiner, Hangul and Khmer fillers, Mongolian selectors, blank braille, Khitan filler, null
-# notehead, variation selectors.
+# Blank letters, marks and symbols: joiner, Hangul and Khmer fillers, Mongolian selectors, blank braille, Khitan filler,
+# null notehead, variation selectors. Names could differ invisibly, and selectors can carry messages.
 _BLANK: Final = (
     "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0d\uffa0"
     "\U00016fe4\U0001d159\U000e0100-\U000e01ef"
 )
 
-# Unicode 16 made trigrams, digrams, hexagrams, tetragrams and counting rods wide, and an Ahom vowel sign spacing. A
-# regional indicator counts one or two cells, alone or in pairs; a skin tone two or none.
+# Trigrams, digrams, hexagrams, tetragrams and counting rods are wide since Unicode 16, an Ahom vowel sign is spacing.
+# Terminals disagree about regional indicators and skin tones.
 _DISPUTED: Final = (
     "\u2630-\u2637\u268a-\u268f\u4dc0-\u4dff\U0001171e\U0001d300-\U0001d356\U0001d360-\U0001d376"
     "\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff"
 )
 _ESCAPED: Final = re.compile(f"[{_BLANK}{_DISPUTED}]")
 
-# `clean` keeps every character of these ranges, and none is a mark: Latin, Greek, Cyrillic, Hebrew, Arabic, kana, Han,
-# Hangul, full-width forms, emoji, and the punctuation, arrows, signs, lines and shapes of envwatch's texts.
+# Kept by `clean`, and without marks: Latin, Greek, Cyrillic, Hebrew, Arabic, kana, Han, Hangul, full-width forms,
+# emoji, punctuation, arrows, signs, lines and shapes.
 _HARMLESS: Final = re.compile(
     r"[ -~\xa1-\xac\xae-\u02ff\u0391-\u03a1\u03a3-\u03c9\u0400-\u0482\u048a-\u052f\u05d0-\u05ea\u0621-\u063a"
     r"\u0641-\u064a\u1e00-\u1eff\u2010-\u2027\u2030-\u205e\u2190-\u22ff\u2500-\u262f\u2638-\u2689\u2690-\u27bf"
@@ -74,21 +71,20 @@ _HARMLESS: Final = re.compile(
     r"\U0001f300-\U0001f3fa\U0001f400-\U0001f64f\U0001f680-\U0001f6c5\U0001f90c-\U0001f9ff]*+"
 )
 
-# wcwidth merges the character after a virama with the character before; Rich and most terminals do not.
+# wcwidth merges the characters around a virama; Rich and most terminals do not.
 _VIRAMA: Final = 9
 
 
 def clean(text: str, limit: int = LONGEST) -> SafeText:
     r"""Return text that a terminal can only show: no control, no invisible character, bounded length.
 
-    Everything that `str.isprintable` refuses (categories Cc Cf Cs Co Cn Zl Zp, and every space but the plain one) and
-    every character of disputed width (see the module) becomes an escape (`\x1b`, `\u202e`). Each character is judged
-    alone; sequences are never recognised. A mark without a base is escaped too, marks beyond `MARKS` become one `…`,
-    and a cut text ends with `…`. A backslash is kept, so cleaning is idempotent, and a literal `\x1b` in the input
-    reads like an escape.
+    A character becomes an escape (`\x1b`, `\u202e`) if `str.isprintable` refuses the character (categories Cc Cf Cs Co
+    Cn Zl Zp, and every space but the plain space), if the width is disputed, or if a mark has no base. Marks beyond
+    `MARKS` become one `…`, and a cut text ends with `…`. A backslash is kept: cleaning is idempotent, and a literal
+    `\x1b` reads like an escape.
 
     Args:
-        text: anything, lone surrogates included; characters beyond `limit` are ignored.
+        text: lone surrogates included; characters beyond `limit` are ignored.
         limit: most characters of the result, at least 1.
     """
     if len(text) <= limit and (text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text)):
@@ -115,16 +111,16 @@ def clean(text: str, limit: int = LONGEST) -> SafeText:
 
 
 def composed(text: str) -> SafeText:
-    """Return a text made of clean texts and envwatch's words, cleaned without a limit."""
+    """Return a text made of clean texts, cleaned without a limit."""
     if text.isprintable() if text.isascii() else _HARMLESS.fullmatch(text):  # as in `clean`: a call costs as much
         return SafeText(text)
     return clean(text, _ESCAPE * len(text))
 
 
 def clean_key(text: str) -> SafeText:
-    """Return a clean key: distinct texts give distinct keys, always the same.
+    """Return a clean key, distinct for distinct texts.
 
-    A key ends with a part of the text's hash if `clean` would change the text, or if the text looks hashed already.
+    A text that `clean` would change, or that looks hashed, ends with a part of the hash.
     """
     if not is_hashed(text) and clean(text) == text:
         return SafeText(text)
@@ -135,12 +131,12 @@ def clean_key(text: str) -> SafeText:
 
 
 def is_hashed(text: str) -> bool:
-    """Whether a text may end with a hash from `clean_key`."""
+    """Whether a text may end with a hash of `clean_key`."""
     return text[-_HASH_DIGITS - 1 : -_HASH_DIGITS] == _HASH_MARK
 
 
 def cleaned(value: JsonValue) -> JsonValue:
-    """Return a decoded JSON value with all keys and strings cleaned.
+    """Return a decoded JSON value with clean keys and strings.
 
     If cleaning makes two keys equal, the key that was clean before wins.
 
@@ -177,22 +173,17 @@ def _cleaned_members(members: dict[str, JsonValue], depth: int) -> JsonValue:
 
 
 def cells(text: str) -> int:
-    """Return the width of a clean text in terminal cells."""
+    """Return a clean text's width in terminal cells."""
     return len(text) if text.isascii() else _cells(text)
 
 
 def shortened(
     text: SafeText, width: int, *, keep: Literal["start", "ends", "end"] = "start", ellipsis: str = _ELLIPSIS
 ) -> SafeText:
-    """Return a text cut to at most `width` cells with an ellipsis, or unchanged if the text fits.
+    """Return a text cut to at most `width` cells with an ellipsis if too long.
 
-    A wide character is never split, so the result may be one cell narrower.
-
-    Args:
-        text: the text.
-        width: cells; the result is empty below one.
-        keep: the start (`feat/lo…`), both ends with more of the start (`sandbox-30f9…c3a`), or the end (`…/portal`).
-        ellipsis: `..` in ASCII terminals.
+    A wide character is never split. The result is empty below one cell. `keep` is the start (`feat/lo…`), both ends
+    with more of the start (`sandbox-30f9…c3a`), or the end (`…/portal`). ASCII terminals need the ellipsis `..`.
     """
     if cells(text) <= width:
         return text
@@ -203,7 +194,7 @@ def shortened(
         return SafeText(_head(text, room) + ellipsis)
     if keep == "end":
         return SafeText(ellipsis + _tail(text, room))
-    # Three characters at the end distinguish two ids; the start names the kind.
+    # Three characters at the end distinguish two ids.
     tail = _tail(text, min(room // 2, max(3, room // 5)))
     return SafeText(_head(text, room - cells(tail)) + ellipsis + tail)
 
@@ -216,7 +207,7 @@ def fitted(
     align: Literal["left", "right"] = "left",
     ellipsis: str = _ELLIPSIS,
 ) -> SafeText:
-    """Return a text shortened or padded with spaces to exactly `width` cells; see `shortened`."""
+    """Return a text cut or padded to exactly `width` cells; see `shortened`."""
     text = shortened(text, width, keep=keep, ellipsis=ellipsis)
     padding = " " * (width - cells(text))
     return SafeText(text + padding if align == "left" else padding + text)
@@ -225,7 +216,7 @@ def fitted(
 def wrapped(text: SafeText, width: int) -> list[SafeText]:
     """Return a text in lines of at most `width` cells, broken at spaces or within a longer word.
 
-    Runs of spaces count as one. A width below 2 counts as 2, because a wide character must fit.
+    A width below 2 counts as 2, because a wide character must fit.
     """
     width = max(width, 2)
     lines: list[str] = [""]
@@ -249,10 +240,7 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 @lru_cache(maxsize=65_536)
 def natural_key(text: str) -> str:
-    """Return a sort key without regard to case, with web-2 before web-10.
-
-    A character for the number of digits precedes each number. Cached: names seldom change between two sorts.
-    """
+    """Return a sort key without case, with web-2 before web-10; cached, because names seldom change."""
 
     def sized(number: re.Match[str]) -> str:
         digits = number[0].lstrip("0")
@@ -262,45 +250,44 @@ def natural_key(text: str) -> str:
 
 
 def words_of(text: SafeText) -> list[SafeText]:
-    """Return the parts of a text between spaces."""
+    """Return the words between spaces."""
     return [SafeText(word) for word in text.split()]
 
 
 def sliced(text: SafeText, start: int, stop: int | None = None) -> SafeText:
-    """Return the characters from `start` to before `stop`; a mark at the start loses the base."""
+    """Return a slice; a mark at the start loses the base."""
     return SafeText(text[start:stop])
 
 
 def joined(texts: Iterable[SafeText], separator: SafeText) -> SafeText:
-    """Return the texts with a separator between any two."""
+    """Return the texts joined by a separator."""
     return SafeText(separator.join(texts))
 
 
 def csv_cell(text: SafeText) -> str:
-    """Return a text that no spreadsheet runs as a formula, with an apostrophe in front if needed (OWASP's rule).
+    """Return a text that no spreadsheet runs as a formula, with an apostrophe if needed (OWASP's rule).
 
-    Full-width and small forms of the signs count too; cleaned text has no tabs and line ends. Write the file with
-    `csv.QUOTE_ALL`, or a `;` within a text may still start a cell.
+    Full-width and small forms of the signs count. Write the file with `csv.QUOTE_ALL`, or a `;` may still start a cell.
     """
     start = text.lstrip(" ")[:1]
     return f"'{text}" if start and normalize("NFKC", start)[0] in "=+-@" else text
 
 
 def counted(count: int, noun: str) -> SafeText:
-    """Return a count with its noun: `1 page`, `1,024 pages`."""
+    """Return `1 page` or `1,024 pages`."""
     return SafeText(f"{count:,} {noun}{'' if count == 1 else 's'}")
 
 
 def enumerated(names: Sequence[str], count: int) -> str:
-    """Return the first of `count` names and the number of the rest: `a, b and 12 more`."""
+    """Return the first of `count` names, as `a, b and 12 more`."""
     more = count - len(names)
     return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
 def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) -> str:
-    """Return `; did you mean WORD?` with the most similar known word, or an empty text.
+    """Return `; did you mean WORD?` with the most similar known word, if any.
 
-    `similarity`, from 0 to 1, is the least that `difflib` must find; use more where words look alike anyway.
+    `similarity` is the cutoff of `difflib`; use more for words that look alike anyway.
     """
     from difflib import get_close_matches  # noqa: PLC0415 - only after a mistake
 
@@ -309,11 +296,11 @@ def did_you_mean(word: str, known: Iterable[str], *, similarity: float = 0.6) ->
 
 
 def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:
-    """Return the names that look like a different name among them.
+    """Return the names that look like a different name.
 
-    Two names look alike if their skeletons are equal: without compatibility forms, case, accents and runs of spaces,
-    Cyrillic and Greek letters replaced by similar Latin letters, and 0/O, 1/l/I, rn/m, vv/w made equal. That is a small
-    part of Unicode's confusables, enough for the scripts that forged names use.
+    Skeletons are compared: without compatibility forms, case, accents and runs of spaces, with Latin letters for
+    similar Cyrillic and Greek letters, and with 0/O, 1/l/I, rn/m, vv/w equal. That part of Unicode's confusables
+    suffices for the scripts of forged names.
     """
     skeletons = {name: _skeleton(name) for name in names}
     counts = Counter(skeletons.values())
@@ -322,7 +309,6 @@ def look_alikes(names: Iterable[SafeText]) -> frozenset[SafeText]:
 
 @lru_cache(maxsize=4096)
 def _piece(character: str) -> str:
-    """Return the character, an escape, or nothing."""
     if character in _HINTS:
         return ""
     is_undisputed = category(character) != "Mc" and combining(character) != _VIRAMA and not _ESCAPED.match(character)
@@ -335,7 +321,7 @@ def _escape(character: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _width(character: str) -> int:
-    """Return the cells of a clean character: 0 for marks, and for vowels and finals of decomposed Hangul."""
+    """Return 0 for marks, and for vowels and finals of decomposed Hangul."""
     if category(character) in {"Mn", "Me"} or "\u1161" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7ff":
         return 0
     return 2 if east_asian_width(character) in "WF" else 1
@@ -357,7 +343,7 @@ def _head(text: str, room: int) -> str:
 
 
 def _tail(text: str, room: int) -> str:
-    """Return the longest end within `room` cells that does not begin with a mark."""
+    """Return the longest end that does not begin with a mark."""
     if text.isascii():
         return text[max(len(text) - room, 0) :]
     start = len(text)
@@ -398,11 +384,9 @@ _ID_CELLS: Final = 40
 
 
 def named_ids(ids: Collection[SafeText], count: int) -> SafeText:
-    """Return the first ids of some rows and the number of the rest: ` (id-1, id-2 and 5 more)`.
+    """Return the first ids and the number of the rest: ` (id-1, id-2 and 5 more)`.
 
-    Args:
-        ids: the known ids; the result is empty without any.
-        count: number of rows, including rows without a known id.
+    `count` includes rows without a known id.
     """
     named = [shortened(id_, _ID_CELLS, keep="ends") for id_ in sorted(ids)[:_IDS_NAMED]]
     more = f" and {count - len(named)} more" if count > len(named) else ""

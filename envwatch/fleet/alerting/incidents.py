@@ -1,8 +1,8 @@
 """Incidents: losses that lasted; each incident has a stable id, opens once and resolves once.
 
-Losses that may have happened at one moment form a chain, which opens as one incident. Source of the rules: the alert
-policy in docs/without-a-screen.md. An acknowledgement or a silence prevents the opening. An open incident stays open
-until the rows are back, because every channel that announced the incident must announce its end.
+Losses possible at one moment form a chain, which opens as one incident. Source: the alert policy in
+docs/without-a-screen.md. An acknowledgement or a silence prevents the opening, but no resolution: every channel that
+announced an incident must announce the end, when the rows are back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STORM_WINDOW_S: Final = limits.STORM_WINDOW.total_seconds()
 _STORM_EVERY_S: Final = limits.STORM_EVERY.total_seconds()
 _IDS_KEPT: Final = 1_000
 _LOST: Final = frozenset({Presence.OFFLINE.value, Presence.GONE.value})
-"""Presences before an event that is no new loss: offline, then gone, then missing."""
+"""Before an event that is no new loss: offline, then gone, then missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +39,23 @@ class Incident:
     """Losses in one message."""
 
     id: SafeText
-    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the loss noticed first. Two
-    processes that notice the same loss first give the same id."""
+    """`inc-` and 12 hexadecimal digits of a hash over profile, id and last sign of life of the loss noticed first;
+    equal in two processes that notice the same loss first."""
     profile: SafeText
     began_at: ServerMs
-    """When the listing that proved the first loss was asked for."""
+    """Request of the listing that proved the first loss."""
     losses: tuple[Event, ...]
-    """One event for each environment, as lost: kind, reason and `then`."""
+    """One event per environment, as lost: kind, reason and `then`."""
     is_storm: bool = False
-    """Whether the losses are unrelated, because too many incidents opened before."""
+    """Whether unrelated losses share the incident, because too many incidents opened before."""
     shared: SafeText | None = None
-    """The field values that all lost environments share, and no online environment has: `pod p-7`."""
+    """Field values of all lost and no online environments: `pod p-7`."""
     noticed_at: MonotonicS
-    """When the first loss was noticed."""
+    """Notice of the first loss."""
     remaining: frozenset[Key]
-    """The environments that are not back yet."""
+    """Environments not back yet."""
     ended_by: SafeText | None = None
-    """Why the incident resolved, if no environment came back: `replaced by mac-2`."""
+    """Reason of the end if no environment came back: `replaced by mac-2`."""
 
     @property
     def keys(self) -> frozenset[Key]:
@@ -64,7 +64,7 @@ class Incident:
 
     @property
     def is_mass(self) -> bool:
-        """Whether one cause for all losses is likely."""
+        """Whether one cause is likely."""
         return len(self.losses) >= limits.MASS_MIN
 
     @property
@@ -74,16 +74,16 @@ class Incident:
 
 
 class Blindness(NamedTuple):
-    """The time in which a profile could not be seen, without this machine's sleep."""
+    """The time in which a profile could not be seen, without sleep."""
 
     noticed_at: MonotonicS
     since: ServerMs
-    """When the newest data was asked for; without data, when the blindness was noticed."""
+    """Request of the newest data; without data, the notice of the blindness."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Everything outside the incidents that decides which incidents open and resolve."""
+    """Everything outside that decides which incidents open and resolve."""
 
     now: Clocks
     fleet: Fleet
@@ -102,9 +102,9 @@ class Incidents:
     used: tuple[SafeText, ...] = ()
     """The newest incidents' ids: a row that came and went without a sign of life needs another id."""
     openings: Mapping[SafeText, tuple[MonotonicS, ...]] = field(default_factory=dict)
-    """When each profile's newest incidents opened, for the storm rule."""
+    """The newest openings by profile, for the storm rule."""
     blindnesses: Mapping[SafeText, Blindness] = field(default_factory=dict)
-    """By profile that cannot be seen now."""
+    """Profiles that cannot be seen."""
 
     def with_events(
         self,
@@ -114,10 +114,7 @@ class Incidents:
     ) -> tuple[Incidents, tuple[Event, ...]]:
         """Return the incidents after a listing's events, and the events with incident ids.
 
-        Args:
-            events: of one listing.
-            loss_of: makes the loss of an event and the event's group, if any, without an incident.
-            fleet: the fleet after the listing.
+        `loss_of` makes a loss of an event and the event's group, if any. `fleet` is from after the listing.
         """
         events = tuple(events)
         known = set(map(fleet.identity, _ids(self)))
@@ -142,7 +139,7 @@ class Incidents:
     def with_proof(self, fleet: Fleet) -> Incidents:
         """Return the incidents without doubt about quarantined rows that are listed as down now.
 
-        Doubt stays for a row whose heartbeat was lost before the platform's heartbeats were seen to arrive.
+        Doubt stays for a heartbeat lost before the platform's heartbeats were seen to arrive.
         """
         waiting = tuple(
             replace(loss, is_doubtful=False)
@@ -162,7 +159,7 @@ class Incidents:
         incidents: Iterable[Incident],
         blindness: Blindness | None = None,
     ) -> Incidents:
-        """Return the incidents with a profile's losses and incidents from an earlier run."""
+        """Return the incidents with a profile's state from an earlier run."""
         restored = tuple(incidents)
         blindnesses = {name: each for name, each in self.blindnesses.items() if name != profile}
         return replace(
@@ -174,12 +171,12 @@ class Incidents:
         )
 
     def after_sleep(self, profile: SafeText) -> Incidents:
-        """Return the incidents after this machine slept: the sleep is no blindness."""
+        """Return the incidents after a sleep, which is no blindness."""
         blindnesses = {name: blindness for name, blindness in self.blindnesses.items() if name != profile}
         return replace(self, blindnesses=blindnesses)
 
     def tick(self, around: Surroundings) -> tuple[Incidents, tuple[Incident, ...], tuple[Incident, ...]]:
-        """Return the incidents at a moment, and those that open and resolve now."""
+        """Return the incidents at a moment, the opened and the resolved."""
         profiles = around.fleet.by_profile.items()
         blind = {name: cause for name, state in profiles if (cause := state.blindness(around.now)) is not None}
         if not self.waiting and not self.open and not self.blindnesses and not blind:
@@ -206,7 +203,7 @@ class Incidents:
         return self if following == self else following, tuple(opened), tuple(resolved)
 
     def noticed_times(self) -> Mapping[Key, MonotonicS]:
-        """Return when each loss was noticed, by environment."""
+        """Return the notice of each loss by environment."""
         opened = {key: incident.noticed_at for incident in self.open for key in incident.remaining}
         return opened | {key_of(loss.event): loss.noticed_at for loss in self.waiting}
 
@@ -216,7 +213,6 @@ class Incidents:
 
 
 def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[Loss], Mapping[Key, LossStatus]]:
-    """Return the losses that still wait, and all statuses."""
     waiting: list[Loss] = []
     statuses: dict[Key, LossStatus] = {}
     for loss in losses:
@@ -235,7 +231,7 @@ def _still_waiting(losses: Iterable[Loss], around: Surroundings) -> tuple[list[L
 
 
 def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Loss]:
-    """Return the losses that wait after incidents opened; the rest of a chain gets another id."""
+    """Return the losses that still wait; the rest of a chain gets another id."""
     ready = {key for incident in opened for key in incident.keys}
     ids = {incident.id for incident in opened}
     rest = (loss for loss in waiting if key_of(loss.event) not in ready)
@@ -243,13 +239,12 @@ def _not_opened(waiting: Iterable[Loss], opened: Iterable[Incident]) -> list[Los
 
 
 def _ids(incidents: Incidents) -> Mapping[Key, SafeText]:
-    """Return the incident of each environment that is not back."""
     opened = {key: incident.id for incident in incidents.open for key in incident.remaining}
     return opened | {key_of(loss.event): loss.incident for loss in incidents.waiting}
 
 
 def _with_ids(incidents: Incidents, waiting: Sequence[Loss], fresh: Sequence[Loss], fleet: Fleet) -> list[Loss]:
-    """Return new losses with incident ids: a chain has the id of the loss noticed first."""
+    """Return new losses with incident ids: a chain has the first noticed loss's id."""
     found: list[Loss] = []
     for profile, is_doubtful in dict.fromkeys((loss.event.profile, loss.is_doubtful) for loss in fresh):
         same = (loss for loss in waiting if loss.event.profile == profile and loss.is_doubtful is is_doubtful)
@@ -274,7 +269,7 @@ def _order(loss: Loss) -> tuple[float, float, str]:
 
 
 def _chains(losses: Iterable[Loss]) -> list[list[Loss]]:
-    """Return the chains of losses, linked by death intervals that overlap or touch.
+    """Return the chains of losses, linked by overlapping or touching death intervals.
 
     Too many losses are one chain.
     """
@@ -300,7 +295,7 @@ def _opened(
     openings: Sequence[MonotonicS],
     around: Surroundings,
 ) -> tuple[list[Incident], tuple[MonotonicS, ...]]:
-    """Return a profile's incidents that open now, and the times of the newest openings."""
+    """Return a profile's incidents that open now, and the newest openings."""
     policy = around.policy(profile)
     alert_after_s = policy.alert_after.total_seconds()
     doubtful_after_s = max(alert_after_s, (policy.blind_after or policy.alert_after).total_seconds())
@@ -355,7 +350,6 @@ def _incident_of(
 
 
 def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
-    """Return the field values that lost environments of one profile share, and no online environment has."""
     lost = [loss.then.environment for loss in losses if loss.then is not None]
     if len(lost) < len(losses):
         return None
@@ -366,7 +360,6 @@ def _shared(losses: Sequence[Event], fleet: Fleet) -> SafeText | None:
 
 
 def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple[list[Incident], list[Incident]]:
-    """Return the open incidents without the environments that are back, and the resolved incidents."""
     still_open: list[Incident] = []
     resolved: list[Incident] = []
     for incident in incidents:
@@ -384,7 +377,6 @@ def _after_returns(incidents: Iterable[Incident], around: Surroundings) -> tuple
 def _blindnesses(
     incidents: Incidents, blind: Mapping[SafeText, tuple[ServerMs, SafeText]], around: Surroundings
 ) -> tuple[Mapping[SafeText, Blindness], list[Incident]]:
-    """Return the profiles that cannot be seen, and the incidents about envwatch that open now."""
     found = {
         profile: blindness
         for profile, blindness in incidents.blindnesses.items()
@@ -418,7 +410,7 @@ def _blindnesses(
 
 
 def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
-    """Return the oldest incidents beyond a profile's limit: they resolve, so that new incidents can open."""
+    """Return the incidents beyond a profile's limit, which resolve so that new incidents can open."""
     by_profile: dict[SafeText, list[Incident]] = {}
     for incident in incidents:
         by_profile.setdefault(incident.profile, []).append(incident)
@@ -431,7 +423,7 @@ def _beyond_the_limit(incidents: Sequence[Incident]) -> list[Incident]:
 
 
 def _marked(event: Event, ids: Mapping[Key, SafeText]) -> Event:
-    """Return an event with an incident id; a group has the id if all members with an id agree."""
+    """Return an event with an incident id; a group has the id if all members agree."""
     if event.members:
         members = tuple(_marked(member, ids) for member in event.members)
         found = {member.incident for member in members if member.incident is not None}
