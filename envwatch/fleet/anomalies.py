@@ -1,7 +1,7 @@
-"""Listings too unlikely to be believed at once: trouble of the platform, not of the machines.
+"""Listings too unlikely to be believed: trouble of the platform, not of the machines.
 
 A listing is quarantined if suddenly empty, or if many rows lose the heartbeat and keep the connection. The quarantine
-ends when three listings in a row, over a minute, agree. If a listing suddenly lacks many rows, only their absence is
+ends when three listings in a row, over a minute, agree. If a listing suddenly lacks many rows, only the absences are
 quarantined. Heartbeats that stand still everywhere prove nothing about a machine.
 """
 
@@ -28,7 +28,7 @@ _GRACE_S = (limits.HEARTBEAT_EVERY * 1.5).total_seconds()
 
 
 class Anomaly(StrEnum):
-    """The unlikely changes of a listing."""
+    """Unlikely changes of a listing."""
 
     EMPTIED = "the list came back empty"
     VANISHED = "many rows vanished at once"
@@ -45,31 +45,30 @@ class AnomalyFinding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedListing:
-    """Successive listings whose anomaly is not believed yet."""
+    """Successive listings with an anomaly."""
 
     finding: AnomalyFinding
-    """The newest listing's."""
+    """Of the newest listing."""
     since: MonotonicS
-    """When the first listing was asked for."""
+    """Request of the first listing."""
     missing: frozenset[SafeText] = frozenset()
-    """Ids that all listings lacked."""
+    """Ids in no listing."""
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids of rows that, by the server, do not exist."""
+    """Ids that do not exist, says the server."""
     listings: int = 1
-    """Number of listings."""
 
     @property
     def anomaly(self) -> Anomaly:
-        """The finding's anomaly."""
+        """The finding's kind."""
         return self.finding.anomaly
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is believed; if rows are absent, the listed rows are believed."""
+        """Whether nothing is believed; despite absences, listed rows are."""
         return self.anomaly is not Anomaly.VANISHED
 
     def left_s(self, now: MonotonicS) -> float:
-        """Return the least seconds (monotonic clock) until belief, if each listing repeats the anomaly."""
+        """Return the least seconds until belief, if each listing repeats the anomaly."""
         return max(limits.ANOMALY_AFTER.total_seconds() - (now - self.since), 0.0)
 
 
@@ -78,18 +77,18 @@ class Acceptance:
     """The believed parts of a listing."""
 
     quarantine: QuarantinedListing | None = None
-    """The part that is not believed."""
+    """The rest."""
     believed_absences: frozenset[SafeText] = frozenset()
-    """Ids of rows whose absence was quarantined, and is believed from now on."""
+    """Ids whose absence was quarantined, and is believed from now on."""
     listings_quarantined: int = 0
-    """Number of quarantined listings right before that lacked these rows."""
+    """Quarantined listings right before that lacked these rows."""
 
     def quarantines_absence_of(self, id_: SafeText) -> bool:
-        """Whether a row's absence is not believed."""
+        """Whether a row's absence is quarantined."""
         return self.quarantine is not None and id_ not in self.believed_absences
 
     def quarantined_absences_of(self, id_: SafeText) -> int:
-        """Return how many quarantined listings lacked a row before; 0 if the absence is not believed now."""
+        """Return how many quarantined listings lacked a row; 0 if the absence is not believed now."""
         return self.listings_quarantined if id_ in self.believed_absences else 0
 
 
@@ -100,7 +99,7 @@ def acceptance_of(
     snapshot: Snapshot,
     asked_at: MonotonicS,
 ) -> Acceptance:
-    """Return the believed parts of a listing, given the state before; a rejected row is not missing."""
+    """Return a listing's believed parts; a rejected row is not missing."""
     missing = frozenset(environments.keys() - rows.keys() - snapshot.rejected_ids)
     confirmed_absent = snapshot.confirmed_absent
     if quarantine is not None:
@@ -131,7 +130,7 @@ def _is_repeated(
     environments: Mapping[SafeText, TrackedEnvironment],
     unconfirmed: frozenset[SafeText],
 ) -> bool:
-    """Whether a listing repeats the quarantined anomaly; enough vanished rows must be the same."""
+    """Whether a listing repeats the anomaly; enough vanished rows must be the same."""
     if quarantine.anomaly is not finding.anomaly:
         return False
     return (
@@ -163,7 +162,7 @@ def _beats_lost(
 def _vanished(
     environments: Mapping[SafeText, TrackedEnvironment], unconfirmed: frozenset[SafeText]
 ) -> AnomalyFinding | None:
-    """Return the finding if many rows of the listing before are absent without confirmation."""
+    """Return the finding if many rows vanished without confirmation."""
     missing = [environments[id_] for id_ in unconfirmed]
     vanished = sum(not tracked.presence.is_absent and not tracked.absent for tracked in missing)
     if vanished < limits.ANOMALY_MIN or vanished <= limits.VANISHED_SHARE * (present := _present(environments)):
@@ -178,7 +177,7 @@ def _present(environments: Mapping[SafeText, TrackedEnvironment]) -> int:
 def still_listed(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Collection[SafeText]
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a quarantined listing: listed rows are not absent, nothing else changes."""
+    """Return the environments after a quarantined listing: listed rows are not absent."""
     present = {
         id_: replace(tracked, absent=0)
         for id_, tracked in environments.items()
@@ -189,17 +188,17 @@ def still_listed(
 
 @dataclass(frozen=True, slots=True)
 class StallDetector:
-    """Detects whether the platform's heartbeats advance at all."""
+    """Detects that the platform's heartbeats stand still."""
 
     silent_s: float = 0.0
-    """Seconds of listings without an advancing heartbeat."""
+    """Listings without an advancing heartbeat."""
     is_stalled: bool = False
     resumed_at: MonotonicS | None = None
-    """When heartbeats advanced after a stall; None once every row has had time to beat."""
+    """End of a stall, until every row has had time to beat."""
 
     @property
     def beats_count(self) -> bool:
-        """Whether a row's silence proves anything."""
+        """Whether silence proves anything."""
         return not self.is_stalled and self.resumed_at is None
 
     def apply(
@@ -212,9 +211,9 @@ class StallDetector:
         """Return the detector after a listing.
 
         Args:
-            asked_at: when the listing was asked for.
-            covered_s: time since the listing before, 0 after a failed poll: unpolled time proves no silence.
-            environments: from before the listing.
+            asked_at: request of the listing.
+            covered_s: since the listing before, 0 after a failed poll: unpolled time proves no silence.
+            environments: before the listing.
             rows: each id's row and request time.
         """
         if _are_silent(environments, rows):
@@ -230,7 +229,7 @@ class StallDetector:
 def _are_silent(
     environments: Mapping[SafeText, TrackedEnvironment], rows: Mapping[SafeText, tuple[Environment, ServerMs]]
 ) -> bool:
-    """Whether no heartbeat advanced, and enough rows are up to blame the platform."""
+    """Whether no heartbeat advanced, with enough rows up to blame the platform."""
     online = 0
     for id_, (row, _) in rows.items():
         if row.connection_id and (tracked := environments.get(id_)) is not None and tracked.verdict.is_up:
@@ -241,7 +240,7 @@ def _are_silent(
 
 
 def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]) -> bool:
-    """Whether any heartbeat advanced between two listings."""
+    """Whether any heartbeat advanced."""
     return any(
         (was := before.get(id_)) is not None and has_advanced(was.environment, tracked.environment)
         for id_, tracked in after.items()
@@ -251,7 +250,7 @@ def is_beating(before: Mapping[SafeText, TrackedEnvironment], after: Mapping[Saf
 def has_advanced(before: Environment, after: Environment) -> bool:
     """Whether a heartbeat advanced on one connection: a new connection brings a heartbeat, ping or not.
 
-    A comparison of a row with itself needs no clock, and works for heartbeats in the future.
+    Comparing a row with itself needs no clock.
     """
     old_at, new_at = before.last_heartbeat_at, after.last_heartbeat_at
     is_newer = old_at is not None and new_at is not None and new_at > old_at

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _Key: TypeAlias = "tuple[SafeText, SafeText | None]"
 """Profile and id of an environment."""
 _ONE_POLL_MS: Final = 1_000.0
-"""Past events that are nearer came with one poll: no interval is shorter."""
+"""Nearer events came with one poll: no interval is shorter."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -32,19 +32,19 @@ class EventLog(Sequence[Event]):
 
     _events: tuple[Event, ...] = ()
     _sizes: tuple[int, ...] = ()
-    """Each event's number of members."""
+    """Members of each event."""
     _polls: tuple[int, ...] = ()
-    """Each event's poll number, below 0 before the start."""
+    """The poll of each event, below 0 before the start."""
     _by_environment: Mapping[_Key, tuple[Event, ...]] = field(default_factory=dict)
     cut_at: ServerMs | None = None
-    """When the newest dropped event happened; None if none was dropped."""
+    """The newest dropped event's time."""
     added: int = 0
     """Events since the start, dropped events included."""
 
     def with_events(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
-        """Return the log with newer events, oldest first, and at most `most` events.
+        """Return the log with newer events, oldest first.
 
-        Each member of a group counts; the newest event is kept however large.
+        At most `most` events, counting members; the newest event is kept however large.
         """
         number = max(self._polls[-1] + 1, 0) if self._polls else 0
         all_events, sizes = (*self._events, *events), (*self._sizes, *map(_size_of, events))
@@ -60,12 +60,12 @@ class EventLog(Sequence[Event]):
         return replace(following, _by_environment=by_environment, added=self.added + len(events))
 
     def when_added(self, added: int) -> EventLog:
-        """Return the log with the events before the start, and the first `added` events since."""
+        """Return the log with past events, and the first `added` events since the start."""
         kept = len(self._events) - (self.added - added)
         return self._with_those([place < kept for place in range(len(self._events))])
 
     def known(self, is_known: Callable[[Event], bool]) -> EventLog:
-        """Return the log with the events that pass a test, which must keep a beginning of each profile's events."""
+        """Return the log with the events that pass a test, a beginning of each profile's events."""
         return self._with_those([is_known(event) for event in self._events])
 
     def _with_those(self, are_kept: Sequence[bool]) -> EventLog:
@@ -86,9 +86,9 @@ class EventLog(Sequence[Event]):
         )
 
     def with_past(self, events: Sequence[Event], most: int = limits.EVENTS_KEPT) -> EventLog:
-        """Return the log with one profile's past events in front of the events since the start.
+        """Return the log with one profile's past events before the events since the start.
 
-        `events` are in order; events since the start are left out.
+        `events` are in order; known events are left out.
         """
         start = bisect_left(self._polls, 0)
         live = self._events[start:]
@@ -105,7 +105,7 @@ class EventLog(Sequence[Event]):
     def _of_newest(
         self, events: tuple[Event, ...], sizes: tuple[int, ...], polls: tuple[int, ...], most: int
     ) -> EventLog:
-        """Return a log of the newest events, not yet sorted by environment."""
+        """Return the newest events, not yet sorted by environment."""
         kept = max(sum(total <= most for total in accumulate(reversed(sizes))), 1)
         first = max(len(events) - kept, 0)
         cut_at = events[first - 1].at if first else self.cut_at
@@ -116,7 +116,7 @@ class EventLog(Sequence[Event]):
         return self._by_environment.get(key, ())
 
     def with_poll_of(self, event: Event) -> Sequence[Event]:
-        """Return all events of an event's poll, oldest first."""
+        """Return an event's poll: all events, oldest first."""
         place = next((place for place, each in enumerate(reversed(self._events), 1) if each is event), None)
         if place is None:
             return (event,)

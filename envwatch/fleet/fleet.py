@@ -1,7 +1,6 @@
 """The fleet: the state of each profile, mostly of one.
 
-Each profile has a clock, listings and unknown rows, so a row is drawn with the profile's state
-(`Fleet.for_environment`).
+Each profile has a clock, listings and unknown rows, so `Fleet.for_environment` gives the state for drawing a row.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ class Fleet:
     by_profile: Mapping[SafeText, ProfileState] = field(
         default_factory=lambda: MappingProxyType({NO_PROFILE: ProfileState()})
     )
-    """By profile name, `NO_PROFILE` for a single profile."""
+    """`NO_PROFILE` for a single profile."""
 
     def apply(self, profile: SafeText, outcome: Outcome) -> tuple[Fleet, tuple[Event, ...]]:
-        """Return the fleet after a profile's poll, and the poll's events, oldest first."""
+        """Return the fleet after a poll, and the events, oldest first."""
         profile_state, events = self.by_profile[profile].apply(outcome)
         return self.with_profile_state(profile, profile_state), events
 
@@ -55,9 +54,9 @@ class Fleet:
         ), events
 
     def with_interval(self, intervals: Mapping[SafeText, timedelta]) -> Fleet:
-        """Return the fleet with other poll intervals by profile, or `self` if no interval changes.
+        """Return the fleet with other poll intervals, or `self` if unchanged.
 
-        A profile that is not polled, as in a replay, has none.
+        A profile without polls, as in a replay, has none.
         """
         changed = {
             profile: profile_state.with_interval(intervals.get(profile, profile_state.interval))
@@ -76,7 +75,7 @@ class Fleet:
 
     @property
     def are_several(self) -> bool:
-        """Whether a row must show the profile."""
+        """Whether rows show the profile."""
         return len(self.by_profile) > 1
 
     @property
@@ -91,7 +90,7 @@ class Fleet:
 
     @property
     def environments(self) -> Iterator[TrackedEnvironment]:
-        """The environments of all profiles."""
+        """All environments."""
         return chain.from_iterable(profile_state.environments.values() for profile_state in self)
 
     def tracked(self, key: EnvironmentKey) -> TrackedEnvironment | None:
@@ -101,7 +100,7 @@ class Fleet:
         return None if profile_state is None else profile_state.environments.get(id_)
 
     def for_environment(self, tracked: TrackedEnvironment) -> ProfileState:
-        """Return the state of an environment's profile."""
+        """Return an environment's profile state."""
         return self.by_profile[tracked.profile]
 
     @property
@@ -110,16 +109,16 @@ class Fleet:
         return {profile: profile_state.server for profile, profile_state in self.by_profile.items()}
 
     def server_of(self, profile: SafeText) -> SafeText:
-        """Return a profile's server; empty for an unwatched profile, as in a past event."""
+        """Return a profile's server; empty if unwatched, as in a past event."""
         return EMPTY if (profile_state := self.by_profile.get(profile)) is None else profile_state.server
 
     def identity(self, key: EnvironmentKey) -> tuple[SafeText, SafeText]:
-        """Return the same value for one environment under two profiles of one server."""
+        """Return the same value for an environment under two profiles of one server."""
         profile, id_ = key
         return (self.server_of(profile) or profile, id_)
 
     def old_listing_age(self, now: Clocks) -> timedelta | None:
-        """Return the age of the oldest stale or blind listing, if any."""
+        """Return the age of the oldest stale or blind listing."""
         ages = [
             profile_state.age(now)
             for profile_state in self
@@ -128,5 +127,5 @@ class Fleet:
         return max((age for age in ages if age is not None), default=None)
 
     def moments(self, wall: WallMs) -> Mapping[SafeText, ServerMs]:
-        """Return the server's time by profile at a wall time."""
+        """Return each server's time at a wall time."""
         return {profile: profile_state.clock.server_time(wall) for profile, profile_state in self.by_profile.items()}

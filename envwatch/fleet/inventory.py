@@ -1,8 +1,7 @@
 """The environments after a listing: listed, absent, and expected but missing.
 
-The expected inventory is names or device ids that must exist. An expected environment that was never listed is a row
-with only a name. A listed environment keeps the row, which is missing after being gone for longer than
-`limits.MISSING_AFTER`, however long.
+The expected inventory is names or device ids that must exist. An expected environment never listed is a row with only a
+name. A listed environment's row is missing after being gone for longer than `limits.MISSING_AFTER`.
 """
 
 from __future__ import annotations
@@ -50,11 +49,11 @@ def next_environments(
     The first listing gives no events.
 
     Args:
-        old: the environments before the listing.
+        old: before the listing.
         rows: each id's row and request time.
-        at: when the listing was asked for.
+        at: request of the listing.
         listing: values shared by all rows.
-        acceptance: the believed parts of the listing.
+        acceptance: the believed parts.
     """
     environments: dict[SafeText, TrackedEnvironment] = {}
     events: list[Event] = []
@@ -84,7 +83,7 @@ def next_environments(
 
 
 def missing_id(expected: SafeText) -> SafeText:
-    """Return the row id of an expected environment that was never listed."""
+    """Return the row id of an expected environment never listed."""
     return composed(f"expected {expected}")  # no id of the API has a space
 
 
@@ -96,13 +95,13 @@ def with_inventory(
     *,
     is_proof: bool,
 ) -> Mapping[SafeText, TrackedEnvironment]:
-    """Return the environments after a believed listing, with the missing environments.
+    """Return the environments after a believed listing, with the missing.
 
     Args:
         expect: names or device ids that must exist.
-        environments: after the listing; earlier missing environments are still missing.
+        environments: after the listing, with earlier missing environments.
         listing: the first listing is a silent baseline.
-        at: when the listing was asked for.
+        at: request of the listing.
         is_proof: whether absent rows do not exist; if not, nothing more becomes missing.
     """
     expected = tuple(dict.fromkeys(expect))
@@ -130,7 +129,7 @@ def with_inventory(
 def missing_events(
     before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment], at: ServerMs
 ) -> Iterator[Event]:
-    """Yield an event for each environment that a listing made missing."""
+    """Yield an event for each environment newly missing."""
     for id_, tracked in after.items():
         was = before.get(id_)
         if tracked.presence is not Presence.MISSING or (was is not None and was.presence is Presence.MISSING):
@@ -149,7 +148,7 @@ def missing_events(
 
 
 def _missing(environments: Iterable[TrackedEnvironment], expected: Iterable[SafeText]) -> Mapping[SafeText, SafeText]:
-    """Return the expected names that are not listed, by row id; a gone row keeps the id."""
+    """Return the absent expected names by row id; a gone row keeps the id."""
     present: set[SafeText] = set()
     gone: dict[SafeText, TrackedEnvironment] = {}
     for tracked in environments:

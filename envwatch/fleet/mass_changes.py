@@ -1,4 +1,4 @@
-"""Groups of events: all events of a blind time, or many events of one kind in one listing."""
+"""Groups of events: a blind time's events, or many events of one kind in one listing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 _OF_THE_CONNECTED = frozenset({Kind.OFFLINE, Kind.GONE, Kind.RECONNECTED, Kind.RESTARTED})
-"""Kinds that affect online rows, so that a large share of these makes a mass change."""
+"""Kinds that affect online rows: a large share makes a mass change."""
 
 _SHAREABLE: Final = (
     "pod_id",
@@ -32,7 +32,7 @@ _SHAREABLE: Final = (
     "branch",
     "mode",
 )
-"""Attributes that may explain a common loss, likeliest first."""
+"""Possible explanations of a common loss, likeliest first."""
 
 
 def in_groups(
@@ -42,14 +42,14 @@ def in_groups(
     at: ServerMs,
     unseen_since: ServerMs | None,
 ) -> list[Event]:
-    """Return a listing's events: one group if envwatch was blind until now, else one for each mass change.
+    """Return a listing's events: one group after a blind time, else one for each mass change.
 
     Args:
-        events: of one listing, in order.
+        events: in order.
         before: the environments before the listing.
-        after: the environments after. A row that the listing lacks is here, or among the events.
-        at: when the listing was asked for.
-        unseen_since: None if envwatch was not blind.
+        after: the environments after; an absent row is here, or among the events.
+        at: request of the listing.
+        unseen_since: None if not blind.
     """
     if not events:
         return []
@@ -72,11 +72,10 @@ def in_groups(
 def _together(
     same: Sequence[Event], before: Mapping[SafeText, TrackedEnvironment], after: Mapping[SafeText, TrackedEnvironment]
 ) -> Event:
-    """Return a mass change's event, in place of the first member."""
     kind, reason = same[0].kind, None
     if kind in _OF_THE_CONNECTED:
         ids = {event.id for event in same if event.id is not None}
-        # The row before the listing: an offline row has no pod.
+        # From before the listing: an offline row has no pod.
         lost = [(before.get(id_) or after[id_]).environment for id_ in ids]
         survivors = (
             tracked.environment
@@ -95,22 +94,22 @@ def _together(
 
 
 def is_mass(same: Sequence[Event], were_online: int) -> bool:
-    """Whether events of one kind in one listing (at least one) are a mass change of the rows online before."""
+    """Whether events of one kind in one listing (at least one) are a mass change."""
     if len(same) >= limits.MASS_COUNT:
         return True
-    # An offline row that is gone was not online before.
+    # A row gone after being offline was not online before.
     affected = sum(event.kind is not Kind.GONE or event.before == "online" for event in same)
     is_of_the_connected = same[0].kind in _OF_THE_CONNECTED
     return is_of_the_connected and affected >= limits.MASS_MIN and affected >= limits.MASS_SHARE * were_online
 
 
 def blast_radius_text(lost: Sequence[Environment], survivors: Iterable[Environment]) -> SafeText | None:
-    """Return the values of `blast_radius` as `pod p-7, os linux`; None without any."""
+    """Return `blast_radius` as `pod p-7, os linux`."""
     return composed(", ".join(f"{field} {value}" for field, value in blast_radius(lost, survivors))) or None
 
 
 def blast_radius(lost: Sequence[Environment], survivors: Iterable[Environment]) -> tuple[tuple[str, SafeText], ...]:
-    """Return the field values that all lost rows (at least one) share and no survivor has: where to look first."""
+    """Return the field values of all lost rows (at least one) and no survivor: where to look first."""
     shared = []
     for name in _SHAREABLE:
         values = {value_of(environment, name) for environment in lost}

@@ -1,7 +1,7 @@
-"""An environment's states over a span of time: up, flapping, down, absent or unknown.
+"""An environment's states over a span of time.
 
-Derived from events, the present state, and the watched time. A change found after a gap happened at an unknown moment
-in the gap, so a gap is neither up nor down. Late leaves no event and counts as up.
+A change found after a gap happened at an unknown moment in the gap, so a gap is neither up nor down. Late leaves no
+event and counts as up.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class UptimeState(StrEnum):
-    """The state of an environment in an interval, worst first."""
+    """An environment's state, worst first."""
 
     DOWN = "down"
     """Offline, gone or missing."""
@@ -38,13 +38,13 @@ class UptimeState(StrEnum):
     """Up, with frequent changes."""
     UP = "up"
     ABSENT = "absent"
-    """Before the first appearance, and after replacement by another row."""
+    """Before the first appearance, and after a replacement."""
     UNKNOWN = "unknown"
     """Not watched, or not judged."""
 
     @property
     def is_up(self) -> bool:
-        """Whether the state counts as up."""
+        """Whether up."""
         return self in (UptimeState.UP, UptimeState.FLAPPING)
 
 
@@ -59,7 +59,7 @@ class Interval(NamedTuple):
     since: ServerMs
     until: ServerMs
     reason: SafeText | None = None
-    """The reason of being down at the begin, or of being unknown."""
+    """Of being down at the begin, or of being unknown."""
 
     @property
     def lasted(self) -> timedelta:
@@ -74,13 +74,12 @@ def states(
     since: ServerMs,
     until: ServerMs,
 ) -> tuple[Interval, ...]:
-    """Return an environment's states between two moments: intervals without a hole, neighbours in different states.
+    """Return an environment's states between two moments: no holes, no equal neighbours.
 
     Args:
-        tracked: the environment after all events; None if no longer tracked.
-        own_events: the environment's events, oldest first, without groups, complete from `since`; see
-            `EventLog.for_environment`.
-        watched: when the profile was watched; the rest is unknown.
+        tracked: after all events; None if no longer tracked.
+        own_events: oldest first, without groups, complete from `since`; see `EventLog.for_environment`.
+        watched: the rest is unknown.
         since: server's clock in ms.
         until: server's clock in ms.
     """
@@ -101,7 +100,6 @@ def states(
 
 
 def _add(intervals: list[Interval], what: _What, since: ServerMs, until: ServerMs) -> None:
-    """Append an interval, or lengthen the last interval of the same state."""
     if since >= until:
         return
     state, reason = what
@@ -119,26 +117,26 @@ def state_of(tracked: TrackedEnvironment) -> UptimeState:
 
 
 class Outage(NamedTuple):
-    """A time from a loss until the environment was seen up."""
+    """The time from a loss until seen up."""
 
     since: ServerMs
-    """The loss, or the begin of the intervals."""
+    """The loss, or the first interval."""
     until: ServerMs
     """When seen up again, or last seen down."""
     down: timedelta
-    """The time seen down."""
+    """Seen down."""
     reason: SafeText | None
     is_over: bool = False
     """Whether seen up again."""
 
     @property
     def unseen(self) -> timedelta:
-        """The unwatched time in between."""
+        """The unwatched time."""
         return span(self.until - self.since) - self.down
 
 
 def outages(intervals: Iterable[Interval]) -> tuple[Outage, ...]:
-    """Return the outages in an environment's states, oldest first; down on both sides of a gap is one outage."""
+    """Return the outages, oldest first; down on both sides of a gap is one outage."""
     found: list[Outage] = []
     for each in intervals:
         last = found[-1] if found and not found[-1].is_over else None
@@ -161,7 +159,7 @@ class _What(NamedTuple):
 class _Change(NamedTuple):
     at: ServerMs
     before: _What | None
-    """None if the event lacks the value."""
+    """None if unknown."""
     after: _What
 
 
@@ -177,30 +175,29 @@ _STATES: Final[Mapping[str, UptimeState]] = {
     Presence.GONE.value: UptimeState.DOWN,
     Presence.MISSING.value: UptimeState.DOWN,
 }
-"""By presence in events; any further presence is unknown."""
+"""Any further presence is unknown."""
 _OF_PRESENCE: Final = frozenset({Kind.APPEARED, Kind.ONLINE, Kind.OFFLINE, Kind.GONE, Kind.MISSING, Kind.RETURNED})
 
 
 @dataclass(frozen=True, slots=True)
 class _ValueHistory:
-    """A value at every moment."""
 
     begins: Sequence[float]
-    """Begin of each value, the first at minus infinity."""
+    """The first at minus infinity."""
     values: Sequence[_What]
 
     @classmethod
     def from_changes(cls, changes: Sequence[_Change], now: _What | None, watched: WatchedTime) -> _ValueHistory:
-        """Return the history of some changes, oldest first; `now` is the present value, None if the last change's.
+        """Return the history of changes, oldest first; `now` is the present value.
 
-        If a change begins with a value that differs from the end of the change before, an unseen change lies between:
-        the value lasts to the end of the watched span, if earlier.
+        If a change begins with another value than the last change's end, a change was unseen: the last value lasts to
+        the end of the watched span, if earlier.
         """
         if not changes:
             return cls((-inf,), (now or _ABSENT,))
         first = changes[0]
         begins, values = [-inf], [first.before or first.after]
-        # The estimated server's clock may step back a little.
+        # The estimated server's clock may step back.
         moments = [*accumulate((change.at for change in reversed(changes)), min)][::-1]
         next_ones = [(at, change.before) for at, change in zip(moments[1:], changes[1:], strict=True)]
         known_at = inf if watched.until is None else watched.until
@@ -217,7 +214,7 @@ class _ValueHistory:
         return self.values[bisect_right(self.begins, at) - 1]
 
     def where_up(self, other: _ValueHistory) -> _ValueHistory:
-        """Return the history with the values of `other` where this history is up."""
+        """Return the history with values of `other` where up."""
         begins = sorted({*self.begins, *other.begins})
         values = [(self.value_at(begin), other.value_at(begin)) for begin in begins]
         return _ValueHistory(begins, [other if own.state is UptimeState.UP else own for own, other in values])
@@ -232,7 +229,7 @@ class _ValueHistory:
 
 
 def _presences(own_events: Iterable[Event]) -> list[_Change]:
-    """Return the changes of presence; a row that appears anew was gone until then."""
+    """Return the changes of presence; a row that appears anew was gone before."""
     changes: list[_Change] = []
     is_gone = is_replaced = False
     for event in own_events:
@@ -259,9 +256,9 @@ def _presences(own_events: Iterable[Event]) -> list[_Change]:
 
 
 def _flapping(own_events: Iterable[Event], watched: WatchedTime, *, is_flapping: bool) -> list[_Change]:
-    """Return the changes between steady and flapping; a row that goes or appears does not flap.
+    """Return the changes of flapping; a row that goes or appears does not flap.
 
-    A run takes over the flapping of the run before without an event: then flapping begins with the watched span.
+    A run takes over flapping without an event: then flapping begins with the watched span.
     """
     changes: list[_Change] = []
 

@@ -1,7 +1,4 @@
-"""The rule that gives one row at one moment a verdict.
-
-Uses no history; see `tracking`.
-"""
+"""The rule that gives a row at a moment a verdict, without history."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Presence(StrEnum):
-    """The presence of an environment."""
+    """An environment's presence."""
 
     ONLINE = "online"
     LATE = "late"
@@ -32,12 +29,12 @@ class Presence(StrEnum):
 
     @property
     def is_absent(self) -> bool:
-        """Whether the environment is not listed."""
+        """Whether not listed."""
         return self in (Presence.GONE, Presence.MISSING)
 
 
 class Reason(StrEnum):
-    """The reason of a verdict."""
+    """A verdict's reason."""
 
     BEATING = "beating"
     MISSED = "a ping was missed"
@@ -48,16 +45,16 @@ class Reason(StrEnum):
     NEVER_LISTED = "expected, never listed"
     EXPECTED = "expected, no longer listed"
     UNTIMED = "its heartbeat's time cannot be true"
-    """Without an earlier verdict; shown as unknown."""
+    """Without an earlier verdict: shown as unknown."""
 
 
 class Verdict(NamedTuple):
-    """A presence with a reason; compared by value, as a verdict may come from a disk."""
+    """A presence with a reason; compared by value, as a copy may come from a disk."""
 
     presence: Presence
     reason: Reason
     is_up: bool = False
-    """Whether the official rule says online."""
+    """By the official rule."""
 
 
 ONLINE = Verdict(Presence.ONLINE, Reason.BEATING, is_up=True)
@@ -72,10 +69,10 @@ UNTIMED = Verdict(Presence.OFFLINE, Reason.UNTIMED)
 
 
 class PresenceRule:
-    """The rule, with limits converted once for all rows.
+    """The rule, with limits converted once.
 
-    The source is the official client: online iff `connectionId` is a non-empty string, `lastHeartbeat` is a number, and
-    `now - lastHeartbeat < 120 000 ms`. At exactly 120 000 ms a row is offline.
+    Source: the official client. Online iff `connectionId` is a non-empty string, `lastHeartbeat` is a number, and `now
+    - lastHeartbeat < 120 000 ms`; at exactly 120 000 ms a row is offline.
     """
 
     __slots__ = ("_late_ms", "_online_ms")
@@ -90,7 +87,7 @@ class PresenceRule:
         return self.verdict_by_age(environment, None if beat_at is None else now - beat_at)
 
     def verdict_by_age(self, environment: Environment, age_ms: float | None) -> Verdict:
-        """Return the verdict for a heartbeat's age; None for no heartbeat."""
+        """Return the verdict for a heartbeat's age."""
         if not environment.connection_id:
             return DISCONNECTED
         if age_ms is None:
@@ -101,6 +98,6 @@ class PresenceRule:
 
 
 def heartbeat_age(environment: Environment, now: ServerMs) -> timedelta | None:
-    """Return the time since the last heartbeat, never negative."""
+    """Return the non-negative time since the heartbeat."""
     beat_at = environment.last_heartbeat_at
     return None if beat_at is None else span(now - beat_at)

@@ -1,6 +1,6 @@
-"""Problems at a moment, the begin of states, and counts. Moments are by the server's clock in ms.
+"""Problems, the begin of states, and counts. Moments are by the server's clock in ms.
 
-`Monitor.is_alerting` decides whether a problem needs a person: not acknowledged, not silenced, within the alert policy.
+`Monitor.is_alerting` decides whether a problem needs a person.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from envwatch.model.text import SafeText
 
 
-# On Python 3.11, `Presence.ONLINE` takes 50 ns, and every row is asked about.
+# On Python 3.11, `Presence.ONLINE` takes 50 ns for every row.
 _ONLINE, _OFFLINE, _GONE, _MISSING = Presence.ONLINE, Presence.OFFLINE, Presence.GONE, Presence.MISSING
 _EARLIEST_MS: Final = limits.EARLIEST_TIME.timestamp() * 1000
 _OLD_MS: Final = limits.OLD_AFTER / MS
@@ -47,15 +47,12 @@ def is_old(tracked: TrackedEnvironment, now: float) -> bool:
 
 
 def is_undated(tracked: TrackedEnvironment, latest: float) -> bool:
-    """Whether an environment is offline since an impossible time, before 2020 or after `latest`.
-
-    Such a loss has no known duration.
-    """
+    """Whether an environment is offline since an impossible time, before 2020 or after `latest`."""
     return tracked.verdict.presence is _OFFLINE and not _EARLIEST_MS <= tracked.lost_at <= latest
 
 
 def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
-    """Whether a row is down and not old, late, flapping, missing, or gone for less than `GONE_IS_PROBLEM_FOR`.
+    """Whether a row is late, flapping, missing, offline and not old, or gone for less than `GONE_IS_PROBLEM_FOR`.
 
     A replaced row is no problem, even when the server drops the row. Nor is a sandbox's end.
     """
@@ -72,9 +69,9 @@ def is_problem(tracked: TrackedEnvironment, now: float) -> bool:
 
 
 def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_limits: Limits) -> bool:
-    """Whether a loss has lasted for a time, judged by a single listing; any other state counts at once.
+    """Whether a loss has lasted, judged by a single listing; any other state counts at once.
 
-    A heartbeat is lost from the moment of being too old, a connection from the last sign of life.
+    A heartbeat is lost when too old, a connection at the last sign of life.
     """
     if tracked.presence is not Presence.OFFLINE or tracked.has_impossible_time:
         return True
@@ -84,10 +81,10 @@ def has_lasted(tracked: TrackedEnvironment, now: float, lasts: timedelta, fleet_
 
 
 def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: float = inf) -> float | None:
-    """Return since when a state lasts (server's clock, ms); None if unknown.
+    """Return the begin of a state (server's clock, ms), if known.
 
-    A late row is late since the missed ping. A row online since first seen has been online at least since connecting. A
-    loss before 2020 or after `latest` has no true time.
+    A late row is late since the missed ping. A row always seen online is online at least since connecting. A loss
+    before 2020 or after `latest` has no true time.
     """
     if tracked.has_impossible_time or is_undated(tracked, latest):
         return None
@@ -102,23 +99,23 @@ def state_began_at(tracked: TrackedEnvironment, fleet_limits: Limits, latest: fl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Environments by kind, counted once a listing, and added up over profiles."""
+    """Environments by kind, counted once a listing."""
 
     presences: Mapping[Presence, int] = field(default_factory=dict)
     unknown: int = 0
     """Rows that read unknown, see `style_of`; otherwise counted only as alerting."""
     alerting: Mapping[Presence, int] = field(default_factory=dict)
-    """Problems by presence that need a person, see `Monitor.is_alerting`; online problems flap. None while blind."""
+    """Problems that need a person, see `Monitor.is_alerting`; online problems flap. None while blind."""
     flapping: int = 0
     unrestricted: int = 0
     """Up, in the mode that approves everything."""
     behind: int = 0
-    """Up, with a version before the profile's newest."""
+    """Up, below the profile's newest version."""
     newest: SafeText | None = None
     """None if the profiles' newest versions differ."""
 
     def with_presence(self, presence: Presence) -> int:
-        """Return the number with a presence."""
+        """Return a presence's number."""
         return self.presences.get(presence, 0)
 
     def __add__(self, other: Counts) -> Counts:

@@ -1,6 +1,6 @@
-"""Changes of an environment: fields that differ between two rows, a row's tag, and flapping.
+"""An environment's changes: fields that differ, tags, and flapping.
 
-A tag stays for `limits.MARK_DURATION`, by the rule that a fresh loss looks fresh for 15 minutes.
+A tag stays for `limits.MARK_DURATION`: a fresh loss looks fresh for 15 minutes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SAME_CONNECTION_MS = limits.SAME_CONNECTION_WITHIN.total_seconds() * 1000
 
 
 _SOURCES = attrgetter("name", "mode", "user_id", "pod_id", "metadata")
-"""Sources of the fields below, to compare at once: mostly unchanged."""
+"""Sources of the fields below: mostly unchanged."""
 
 EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "name": Kind.RENAMED,
@@ -40,18 +40,18 @@ EVENT_KINDS: Final[Mapping[str, Kind]] = {
     "node_version": Kind.CHANGED,
     "os": Kind.CHANGED,
 }
-"""Kinds of events by changed attribute."""
+"""By attribute."""
 
 
 def has_same_sources(before: Environment, after: Environment) -> bool:
-    """Whether all fields with events are the same."""
+    """Whether the sources of all event fields are equal."""
     return bool(_SOURCES(before) == _SOURCES(after))
 
 
 def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str, SafeText | None, SafeText | None]]:
     """Yield kind, label and both values of each changed field, in a fixed order.
 
-    Instants and connections are left out: both change all the time, and verdicts derive from them.
+    Instants and connections change all the time, and decide verdicts instead.
     """
     if has_same_sources(before, after):
         return
@@ -66,7 +66,7 @@ def changes(before: Environment, after: Environment) -> Iterator[tuple[Kind, str
 
 
 def value_of(environment: Environment, name: str) -> SafeText | None:
-    """Return an attribute's text for events: a mode under the present name."""
+    """Return an attribute's text, a mode under the present name."""
     return mode_of(environment.mode) if name == "mode" else getattr(environment, name)
 
 
@@ -82,7 +82,7 @@ def is_new_connection(before: Environment, after: Environment) -> bool:
 
 
 def is_new_process(before: Environment, after: Environment) -> bool:
-    """Whether the row has another listener, by instance or version."""
+    """Whether the listener changed, by instance or version."""
     pairs = (
         (before.listener_instance_id, after.listener_instance_id),
         (before.version, after.version),
@@ -95,7 +95,7 @@ _MARK_DURATION_MS: Final = limits.MARK_DURATION / MS
 
 
 class ChangeTag(StrEnum):
-    """A change in at most five letters, the most important first."""
+    """A change in at most five letters, most important first."""
 
     NEW = "NEW"
     """Went down, is gone, or appeared as offline."""
@@ -104,7 +104,7 @@ class ChangeTag(StrEnum):
     JOINED = "JOIN"
     """Appeared online."""
     MOVED = "MOVED"
-    """Replaced by another row of the machine, see `replacement`."""
+    """Replaced, see `replacement`."""
     MODE = "MODE"
     VERSION = "VER"
     CONNECTION = "CONN"
@@ -112,7 +112,7 @@ class ChangeTag(StrEnum):
 
     @property
     def is_loss(self) -> bool:
-        """Whether the environment was lost."""
+        """Whether lost."""
         return self is ChangeTag.NEW
 
 
@@ -124,27 +124,27 @@ class RecentChange(NamedTuple):
 
     tag: ChangeTag
     at: ServerMs
-    """When the listing that proved the change was asked for."""
+    """Request of the listing that proved the change."""
 
     def is_recent(self, now: float) -> bool:
-        """Whether to show the change at a moment (server's clock, ms)."""
+        """Whether to show the change (server's clock, ms)."""
         return now - self.at < _MARK_DURATION_MS
 
 
 def appearance(verdict: Verdict, at: ServerMs) -> RecentChange:
-    """Return the change of an environment never listed before."""
+    """Return the change of a new environment."""
     return RecentChange(ChangeTag.JOINED if verdict.is_up else ChangeTag.NEW, at)
 
 
 def turn(verdict: Verdict, at: ServerMs) -> RecentChange:
-    """Return the change of an environment that came or went."""
+    """Return the change of coming or going."""
     return RecentChange(ChangeTag.BACK if verdict.is_up else ChangeTag.NEW, at)
 
 
 def later_change(
     last: RecentChange | None, before: Environment, after: Environment, at: ServerMs
 ) -> RecentChange | None:
-    """Return the change to show after a listing in which an environment neither came nor went.
+    """Return the change to show if an environment neither came nor went.
 
     A less important change does not replace a recent change.
     """
@@ -171,13 +171,9 @@ _STEP = (limits.FLAP_HIGH_WEIGHT - limits.FLAP_LOW_WEIGHT) / (_SLOTS - 1)
 def change_rate(changed_at: Iterable[float], now: float) -> float:
     """Return the weighted share of slots with a change, from 0 to 100 percent, by Nagios' flap detection.
 
-    Nagios checks a service's newest 21 samples, so 20 possible changes, and weighs a change by age from 1.25 (newest)
-    to 0.75 (oldest). Here a sample is a slot of 30 s, which counts if presence or connection changed within. The
-    constants stand in `limits`.
-
-    Args:
-        changed_at: in ms.
-        now: by the same clock.
+    Nagios weighs the 20 possible changes between a service's newest 21 samples from 1.25 (newest) to 0.75 (oldest).
+    Here a sample is a slot of 30 s with a change of presence or connection. The constants stand in `limits`. Instants
+    are ms by one clock.
     """
     slots = {int((now - at) // _SLOT_MS) for at in changed_at}
     return sum(limits.FLAP_HIGH_WEIGHT - _STEP * slot for slot in slots if 0 <= slot < _SLOTS) * 100 / _SLOTS

@@ -1,8 +1,8 @@
-"""The knowledge of the run before: changes between two runs, and facts to take over, for one profile and host.
+"""The last run's knowledge for a new run, for one profile and host.
 
-A first listing does not tell since when a state lasts, which rows were marked or are gone, so a restart would hide a
-loss of five minutes ago. Verdicts are never taken over. A row kept its state between two runs if its connection is the
-same; a down row, if its last sign of life is the same. For any other row, the row's instants tell when it came or went.
+A first listing does not tell how long a state lasts, or which rows were marked or are gone: a restart would hide a loss
+of five minutes ago. Verdicts are not taken over. A row kept the state between two runs with the same connection, a down
+row with the same last sign of life. Otherwise the row's instants date the change.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SAME_INSTANT_MS: Final = limits.SAME_CONNECTION_WITHIN / MS
 
 
 def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
-    """Whether both states can be of one account: an organization has rows in both, or one state names none."""
+    """Whether two states can be of one account: an organization has rows in both, or one state names none."""
     old, new = (
         {tracked.environment.organization_id for tracked in profile_state.environments.values()} - {EMPTY}
         for profile_state in (before, first)
@@ -51,7 +51,7 @@ def are_of_one_account(before: ProfileState, first: ProfileState) -> bool:
 
 
 def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
-    """Return the ids of rows whose absence from the newest listing proves nothing."""
+    """Return the ids of rows whose absence proves nothing."""
     return (
         frozenset()
         if profile_state.snapshot is None
@@ -62,7 +62,7 @@ def unproven_ids(profile_state: ProfileState) -> frozenset[SafeText]:
 
 
 def _is_recent(gap: Span) -> bool:
-    """Whether to mark all changes between two runs, whenever they happened.
+    """Whether to mark all changes in a gap.
 
     The gap reaches from the last run's newest listing to this run's.
     """
@@ -70,9 +70,9 @@ def _is_recent(gap: Span) -> bool:
 
 
 def with_run_before(profile_state: ProfileState, before: ProfileState) -> ProfileState:
-    """Return a new run's state with the knowledge of the run before.
+    """Return a new run's state with the last run's knowledge.
 
-    Both are of one profile, host and account; without a listing in both, nothing is taken over.
+    Both are of one profile, host and account; nothing is taken over unless both have a listing.
     """
     if profile_state.listed is None or before.listed is None:
         return profile_state
@@ -90,7 +90,7 @@ def with_run_before(profile_state: ProfileState, before: ProfileState) -> Profil
 def with_siblings(
     profile_state: ProfileState, siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]]
 ) -> ProfileState:
-    """Return the state with an earlier run's twins and offline siblings, by id."""
+    """Return the state with an earlier run's twins and offline siblings."""
     if not siblings or profile_state.listed is None:
         return profile_state
     rows = profile_state.environments
@@ -104,14 +104,14 @@ def with_siblings(
 
 
 def with_memory_of_run(profile_state: ProfileState, before: ProfileState, at: ServerMs) -> ProfileState:
-    """Return the state with the earlier run's memory of rows on one device, and the replacements that follow."""
+    """Return the state with an earlier run's memory of rows on one device, and the replacements that follow."""
     common = [
         (was.environment, tracked.environment)
         for id_, tracked in profile_state.environments.items()
         if (was := before.environments.get(id_)) is not None
         and not (was.presence.is_absent or tracked.presence.is_absent)
     ]
-    # If all rows moved by the same time, the server's clock was set between the runs, and no row moved.
+    # If all rows moved by the same time, the server's clock was set, and no row moved.
     moved_by = {round((new.first_seen_at - old.first_seen_at) / _SAME_INSTANT_MS) for old, new in common}
     is_clock = len(common) >= limits.ANOMALY_MIN and max(moved_by) - min(moved_by) <= 1
     has_moved_identity = profile_state.has_moved_identity or before.has_moved_identity
@@ -160,7 +160,7 @@ def _is_same_state(tracked: TrackedEnvironment, before: TrackedEnvironment) -> b
 
 
 def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) -> RecentChange | None:
-    """Return how the row came or went in the gap; None if the row does not say when."""
+    """Return the change in the gap; None if the row does not date the change."""
     row = tracked.environment
     at = row.connected_at if tracked.verdict.is_up else row.last_seen_alive_at
     if at is None or not gap.since <= at <= gap.until:
@@ -173,9 +173,9 @@ def _turn(tracked: TrackedEnvironment, before: TrackedEnvironment, gap: Span) ->
 
 
 def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Iterator[TrackedEnvironment]:
-    """Yield the environments that this run's listings lack, while such rows are kept.
+    """Yield the last run's environments that this run lacks, while kept.
 
-    A row that the run before listed is gone since this run's listing, so that a later listing lets the row return.
+    A row last listed by the run before is gone since this run's listing, so that a listing can return the row.
     """
     unproven = unproven_ids(profile_state)
     for id_, tracked in before.environments.items():
@@ -193,7 +193,7 @@ def _gone(profile_state: ProfileState, before: ProfileState, gap: Span) -> Itera
 def _without_clocks(tracked: TrackedEnvironment, listed_at_ms: float) -> TrackedEnvironment:
     """Return a gone row without measurements by the last run's clocks.
 
-    `listed_at_ms` is when a listing last had the newest heartbeat, elapsed since this run's first listing.
+    `listed_at_ms` is the last listing of the newest heartbeat, since this run's first listing.
     """
     row = tracked.environment
     last_known = tracked.last_known_heartbeat

@@ -1,6 +1,6 @@
-"""When a profile was watched: spans of the server's clock in ms, because this machine's clock may be set.
+"""When a profile was watched, by the server's clock in ms, because this machine's clock may be set.
 
-A past poll has only this machine's time, which the present offset converts.
+The present offset converts a past poll's local time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SPANS_KEPT: Final = 1_000
 """One span for each gap of a session."""
 _ANSWERED_WITHIN_MS: Final = limits.BLIND_AT_LEAST / MS
-"""From a listing's request to the poll's recording."""
+"""From a listing's request to the recording."""
 _UNSEEN: Final = frozenset({Kind.VISIBLE, Kind.SLEPT, Kind.WHILE_BLIND})
 """Events about an unseen time, from `since` to `at`."""
 
@@ -43,21 +43,17 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WatchedTime:
-    """The spans in which a profile was watched, each between two believed listings."""
+    """The spans between believed listings."""
 
     spans: tuple[Span, ...] = ()
-    """Oldest first, without overlap. A single listing's span has no length."""
+    """Oldest first, without overlap; of no length for a single listing."""
 
     @classmethod
     def recorded(cls, polls: Iterable[RecordedPoll], events: Iterable[Event], clock: ServerClock) -> WatchedTime:
         """Return the watched time of a recorded past.
 
-        A span ends when listings are missing for longer than `blind_after`, when this machine slept, and with the run.
-
-        Args:
-            polls: in the order of recording.
-            events: of the same time; they tell which listings were believed.
-            clock: the estimate of the server's clock.
+        A span ends without listings for longer than `blind_after`, with a sleep, and with the run. `polls` are in
+        order; `events` of the same time tell which listings were believed.
         """
         offset, spans = clock.offset, list[Span]()
         since = until = 0.0  # the open span, by this machine's clock
@@ -93,7 +89,7 @@ class WatchedTime:
         return WatchedTime(_united((*self.spans, Span(asked_at, self.spans[place].since))))
 
     def apply(self, before: ProfileState, profile_state: ProfileState) -> WatchedTime:
-        """Return the watched time after an outcome, given the profile's states before and after."""
+        """Return the watched time after an outcome."""
         if profile_state.listings == before.listings or profile_state.listed is None:
             return self
         at = profile_state.clock.server_time(profile_state.listed.wall)
@@ -106,17 +102,17 @@ class WatchedTime:
         return WatchedTime((*self.spans[1 - SPANS_KEPT :], Span(at, at)))
 
     def seen_until(self, at: ServerMs) -> WatchedTime:
-        """Return the watched time with the newest span extended to a moment."""
+        """Return the watched time with the newest span extended."""
         if not self.spans or at <= self.spans[-1].until:
             return self
         return WatchedTime((*self.spans[:-1], Span(self.spans[-1].since, at)))
 
     def united(self, other: WatchedTime) -> WatchedTime:
-        """Return the time watched in either."""
+        """Return the union."""
         return WatchedTime(_united((*self.spans, *other.spans)))
 
     def without(self, since: ServerMs, until: ServerMs) -> WatchedTime:
-        """Return the watched time outside two moments."""
+        """Return the watched time without a span."""
         rest: list[Span] = []
         for each in self.spans:
             if since < each.until and each.since < until:
@@ -127,7 +123,7 @@ class WatchedTime:
         return WatchedTime(tuple(rest))
 
     def between(self, since: ServerMs, until: ServerMs) -> WatchedTime:
-        """Return the watched time between two moments."""
+        """Return the watched time within a span."""
         return WatchedTime(
             tuple(
                 Span(max(each.since, since), min(each.until, until))
@@ -137,7 +133,7 @@ class WatchedTime:
         )
 
     def span_at(self, at: float) -> Span | None:
-        """Return the span at a moment; of two that meet there, the later."""
+        """Return the span at a moment, of two the later."""
         place = bisect_right(self.spans, at, key=attrgetter("since")) - 1
         return self.spans[place] if place >= 0 and at <= self.spans[place].until else None
 
@@ -153,7 +149,7 @@ class WatchedTime:
 
     @property
     def shape(self) -> tuple[object, ...]:
-        """A value that changes when a span begins, but not while the newest span goes on."""
+        """Changes when a span begins, but not while the newest span goes on."""
         if not self.spans:
             return ()
         *earlier, newest = self.spans
@@ -169,7 +165,6 @@ def _patience_ms(interval_s: float) -> float:
 
 
 def _united(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Return spans in order, united if they overlap or meet."""
     united: list[Span] = []
     for each in sorted(spans):
         if united and each.since <= united[-1].until:

@@ -1,7 +1,7 @@
 """Types of instants, this machine's two clocks, and an estimate of the server's clock.
 
-An instant has the clock's type, so that mypy reports a mix-up; a duration is a `timedelta`, or a number whose name has
-the unit (`_ms`, `_s`).
+An instant has the clock's type, so that mypy reports a mix-up; a duration is a `timedelta`, or a number with a unit in
+the name (`_ms`, `_s`).
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import NewType
 from envwatch.model import limits
 
 ServerMs = NewType("ServerMs", float)
-"""An instant of the server's clock: milliseconds since the epoch, as in rows."""
+"""Milliseconds since the epoch by the server's clock, as in rows."""
 WallMs = NewType("WallMs", float)
-"""An instant of this machine's wall clock: milliseconds since the epoch."""
+"""Milliseconds since the epoch by this machine's wall clock."""
 MonotonicS = NewType("MonotonicS", float)
-"""An instant of this machine's monotonic clock: seconds since some start."""
+"""Seconds since some start by this machine's monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """This machine's two clocks at one moment."""
+    """This machine's clocks at one moment."""
 
     wall: WallMs
     monotonic: MonotonicS
     """Never set; may stand still while the machine sleeps."""
 
     def slept_since(self, earlier: Clocks) -> bool:
-        """Whether the clocks drifted apart: the machine slept, or the wall clock was set."""
+        """Whether the clocks drifted apart: a sleep, or the wall clock was set."""
         return abs(self.drift_since(earlier)) > limits.SLEPT_FROM.total_seconds()
 
     def drift_since(self, earlier: Clocks) -> float:
-        """Return by how many seconds the wall clock ran ahead of the monotonic clock."""
+        """Return the wall clock's seconds ahead of the monotonic clock."""
         return (self.wall - earlier.wall) / 1000 - (self.monotonic - earlier.monotonic)
 
     def not_before(self, other: Clocks) -> Clocks:
         """Return the later moment by the monotonic clock.
 
-        The wall time of a later `other` is clamped between this wall time and this wall time plus the monotonic
-        difference, as the wall clock may have been set meanwhile.
+        A later wall time is clamped between this wall time and this wall time plus the monotonic difference, as the
+        wall clock may have been set.
         """
         ahead_s = other.monotonic - self.monotonic
         if ahead_s <= 0:
@@ -52,7 +52,7 @@ class Clocks:
 
 @dataclass(frozen=True, slots=True)
 class OffsetBounds:
-    """Bounds of the server's clock minus this machine's wall clock, in milliseconds."""
+    """Bounds of the server's clock minus this machine's wall clock, ms."""
 
     low: float
     high: float
@@ -62,9 +62,9 @@ class OffsetBounds:
         """Return the bounds from one response: the server read `date` between request and response.
 
         Args:
-            date: the `Date` header in ms since the epoch, cut to the second.
+            date: the `Date` header, ms, cut to the second.
             asked: wall clock before the request, ms.
-            answered: wall clock at the arrival of the response's head, ms.
+            answered: wall clock at the arrival of the head, ms.
         """
         return cls(date - answered, date + 1000 - asked)
 
@@ -84,7 +84,7 @@ class ServerClock:
 
     @cached_property
     def offset(self) -> float:
-        """The middle of the bounds in milliseconds; 0, so the local clock, without samples."""
+        """The middle of the bounds, ms; 0 without samples: the local clock."""
         bounds = self.bounds
         return (bounds.low + bounds.high) / 2 if bounds else 0.0
 
@@ -95,11 +95,11 @@ class ServerClock:
 
     @property
     def is_far_off(self) -> bool:
-        """Whether the local clock is wrong enough for a warning."""
+        """Whether to warn of the local clock."""
         return abs(self.offset) >= limits.CLOCK_WARN_FROM / timedelta(milliseconds=1)
 
     def with_bounds(self, bounds: OffsetBounds) -> ServerClock:
-        """Return the clock after one more response; starts over if the samples contradict each other."""
+        """Return the clock after a response; contradicting samples are dropped."""
         latest = ServerClock((*self.samples[1 - limits.CLOCK_SAMPLES :], bounds))
         agreed = latest.bounds
         return latest if agreed is not None and agreed.low <= agreed.high else ServerClock((bounds,))

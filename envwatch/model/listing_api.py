@@ -1,7 +1,7 @@
-"""The rules of `GET /v1/environments` for the demo and `envwatch serve`: routes, parameters, filters, pages, refusals.
+"""The rules of `GET /v1/environments` for the demo and `envwatch serve`.
 
 Where the API page is silent, the official clients' rules apply, or a choice that suits every client. Only the standard
-library: the demo's child process imports this module and must start at once.
+library: the demo's child process must start at once.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ LISTING_PATH: Final = "/v1/environments"
 HEALTH_PATH: Final = "/v1/health"
 """Needs no key."""
 DEFAULT_LIMIT: Final = 50
-"""Rows of a page without `limit`, as the official CLI asks."""
+"""The official CLI's choice."""
 ONLINE_MS: Final = 120_000
-"""From this age of the heartbeat, a row is offline: the official client's rule."""
+"""The official client's rule: offline from this age of the heartbeat."""
 WRONG_BASE_URL: Final = "the base URL must end with"
-"""Begins the text of `envwatch serve`'s 404 for a path without a profile; the right endings follow."""
+"""Begins the 404 of `envwatch serve` for a path without a profile; the right endings follow."""
 GZIP_FROM_BYTES: Final = 1_400
-"""A smaller body fits into one packet, and is not compressed."""
+"""A smaller body fits into one packet."""
 AGE_HEADER: Final = "Envwatch-Listing-Age"
 """Seconds since the request upstream, so that a viewer does not overrate the freshness."""
 INTERVAL_HEADER: Final = "Envwatch-Listing-Interval"
 """Seconds between listings: a viewer expects nothing new before."""
 
 _LOCAL: Final = "local"
-"""The organization of the Desktop app's rows."""
+"""The Desktop app's organization."""
 
 _Row = TypeVar("_Row")
 
 
 class RefusedError(Exception):
-    """An answer other than 200, with a body and extra headers."""
+    """An answer other than 200."""
 
     def __init__(self, status: HTTPStatus, body: dict[str, str], headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(status)
@@ -63,18 +63,18 @@ def unauthorized() -> RefusedError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageParams:
-    """The parameters of a request for a page."""
+    """The parameters of a page."""
 
     limit: int = DEFAULT_LIMIT
     after: str | None = None
-    """`id` of the last row of the page before; None for the first page."""
+    """`id` of the earlier page's last row."""
     online_only: bool = False
     source: Literal["local", "remote"] | None = None
     user_id: str | None = None
 
     @classmethod
     def from_query(cls, query: str, largest_page: int) -> PageParams:
-        """Return the parameters in a URL's query; unknown names are ignored, and the last duplicate counts.
+        """Return the parameters in a query; unknown names are ignored, the last duplicate counts.
 
         A `limit` over `largest_page` is reduced silently.
 
@@ -97,7 +97,7 @@ class PageParams:
         )
 
     def admits(self, organization_id: str, user_id: str | None) -> bool:
-        """Whether a row passes `source` and `userId`; `onlineOnly` is not checked."""
+        """Whether a row passes `source` and `userId`, apart from `onlineOnly`."""
         is_of_source = self.source is None or (organization_id == _LOCAL) == (self.source == "local")
         return is_of_source and (self.user_id is None or user_id == self.user_id)
 
@@ -113,7 +113,7 @@ def _bad_request(why: str) -> RefusedError:
 
 
 def device_in(path: str) -> str | None:
-    """Return the unquoted device id in a path; None for the listing's path.
+    """Return a path's unquoted device id; None for the listing's path.
 
     Raises:
         RefusedError: for any further path (404).
@@ -129,17 +129,15 @@ def device_in(path: str) -> str | None:
 def is_online(connection_id: str | None, last_heartbeat: float | None, now_ms: float) -> bool:
     """Whether the official client calls a row online: a connection, and a heartbeat younger than 120,000 ms.
 
-    Instants are ms since the epoch by the server's clock.
+    Instants are by the server's clock.
     """
     return bool(connection_id) and last_heartbeat is not None and now_ms - last_heartbeat < ONLINE_MS
 
 
 def page_of_rows(rows: Iterable[_Row], limit: int | None) -> tuple[list[_Row], bool]:
-    """Return a page's rows, and whether more follow; reads at most one row beyond the page.
+    """Return a page's rows, and whether more follow; reads at most one row beyond.
 
-    Args:
-        rows: filtered, from after the cursor on.
-        limit: None for all.
+    `rows` are filtered, from after the cursor on.
     """
     page: list[_Row] = []
     for row in rows:
@@ -150,7 +148,7 @@ def page_of_rows(rows: Iterable[_Row], limit: int | None) -> tuple[list[_Row], b
 
 
 def listing_body(rows: Iterable[bytes], *, has_next_page: bool) -> bytes:
-    """Return a page's body from rows in JSON."""
+    """Return a page's body."""
     return b'{"connections":[%b],"hasNextPage":%b}' % (b",".join(rows), b"true" if has_next_page else b"false")
 
 

@@ -1,6 +1,6 @@
-"""Permission modes: names over time, and the meaning for an agent.
+"""Permission modes.
 
-The set is open: an unknown name is shown as received, without a meaning.
+The set is open: an unknown name is shown as received.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LEGACY: Mapping[str, SafeText] = {
     "bypassPermissions": UNRESTRICTED,
     "fullAccess": UNRESTRICTED,
 }
-"""Names that older listeners use."""
+"""Of older listeners."""
 
 _BY_FOLDED_NAME: Mapping[str, SafeText] = {name.casefold(): mode for name, mode in _LEGACY.items()}
 
@@ -32,26 +32,26 @@ _MEANING: Mapping[str, str] = {
 
 
 KNOWN_MODES: Final = frozenset({*_LEGACY, *_MEANING})
-"""Letta's modes, under all names."""
+"""Under all names."""
 
 
 def mode_of(raw: SafeText | None) -> SafeText | None:
-    """Return a mode's current name; None before the listener's first report."""
+    """Return a mode's current name; None before the first report."""
     return None if raw is None else _LEGACY.get(raw, raw)
 
 
 def mode_from_query(typed: SafeText) -> SafeText:
-    """Return the current name of a mode typed under any name, in any case."""
+    """Return the current name of a typed mode, in any case."""
     return _BY_FOLDED_NAME.get(typed.casefold(), typed)
 
 
 def is_known_mode(raw: str) -> bool:
-    """Whether a mode is Letta's, under any name."""
+    """Whether a mode is Letta's."""
     return raw in KNOWN_MODES
 
 
 def mode_meaning(raw: SafeText | None) -> str:
-    """Return a mode's meaning for an agent, in a few words."""
+    """Return a mode's meaning in a few words."""
     mode = mode_of(raw)
     if mode is None:
         return "not reported yet"

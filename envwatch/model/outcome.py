@@ -1,7 +1,7 @@
-"""The outcome of a poll: a listing, a failure, or this machine's sleep.
+"""The outcome of a poll: a listing, a failure, or a sleep.
 
-A failed poll is a value, so every failure takes one path through the program: sources raise `SourceError`, and the
-poller makes a `Failed`. Nothing here refers to HTTP.
+Failures are values, so all take one path: sources raise `SourceError`, and the poller makes a `Failed`. Nothing here
+refers to HTTP.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ class ListedPage:
 
     environments: list[Environment]
     asked_at: WallMs
-    """Wall clock before the request: a later moment would count the network's delay as the machines' silence.
+    """Wall clock before the request: a later moment would count the network's delay as silence.
 
     For a served listing, when the server asked upstream, or a little earlier."""
     received_ids: Mapping[SafeText, str] = field(default_factory=dict)
-    """Ids exactly as received, to serve again, by cleaned id; only changed ids."""
+    """Changed ids as received, to serve again, by cleaned id."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayInfo:
-    """Facts from a server that answers from a stored listing, as `envwatch serve` does."""
+    """Facts from a server with a stored listing, as `envwatch serve`."""
 
     age_s: float
-    """The listing's age in seconds at the first page's request; of several listings, the oldest."""
+    """Age at the first page's request; of several listings, the oldest."""
     interval: timedelta | None = None
-    """Between the server's listings, if known."""
+    """Between the server's listings."""
     is_repeat: bool = False
-    """Whether the snapshot before had the same listing, so nothing is new."""
+    """The same listing as in the snapshot before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,28 +52,28 @@ class Snapshot:
 
     pages: tuple[ListedPage, ...]
     clock: tuple[OffsetBounds, ...] = ()
-    """From the `Date` headers, oldest first."""
+    """Oldest first."""
     rejected: int = 0
     """Unusable rows."""
     rejected_ids: frozenset[SafeText] = frozenset()
     """Readable ids of rejected rows, unless another row with the id was usable."""
     confirmed_absent: frozenset[SafeText] = frozenset()
-    """Ids of rows that only an earlier listing held, and that the server says do not exist."""
+    """Ids of an earlier listing that do not exist, says the server."""
     in_doubt: frozenset[SafeText] = frozenset()
-    """Ids of such rows without the server's confirmation, which may exist."""
+    """Ids of an earlier listing that may exist."""
     requests: int = 0
     received: int = 0
-    """Bytes of the bodies on the wire."""
+    """Bytes on the wire."""
     served: RelayInfo | None = None
-    """None if the server stores no listing."""
+    """None without a stored listing."""
 
     @property
     def is_repeat(self) -> bool:
-        """Whether the snapshot before had the same listing: only the server's reachability is new."""
+        """Whether nothing but the server's reachability is new."""
         return self.served is not None and self.served.is_repeat
 
     def rows(self, clock: ServerClock) -> dict[SafeText, tuple[Environment, ServerMs]]:
-        """Return each id's row and request time; of duplicates, the row with the newest heartbeat."""
+        """Return each id's row and request time; of duplicates, the newest heartbeat counts."""
         rows: dict[SafeText, tuple[Environment, ServerMs]] = {}
         for page in self.pages:
             at = clock.server_time(page.asked_at)
@@ -85,13 +85,13 @@ class Snapshot:
 
 
 def _recency(environment: Environment) -> tuple[float, float, str]:
-    """Return a key that is greater for the newer row of one id, in any order of arrival."""
+    """Return a key that orders rows of one id by age, in any order of arrival."""
     beat_at = environment.last_heartbeat_at
     return (float("-inf") if beat_at is None else beat_at, environment.last_seen_at, repr(environment))
 
 
 class Cause(StrEnum):
-    """The causes of a failed poll, in the screen's words."""
+    """Causes of a failed poll, in the screen's words."""
 
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
@@ -120,7 +120,7 @@ class Cause(StrEnum):
 
 
 class SourceError(Exception):
-    """A listing failed; a source raises nothing else."""
+    """The only exception of a source."""
 
     def __init__(
         self,
@@ -133,13 +133,13 @@ class SourceError(Exception):
     ) -> None:
         super().__init__(message)
         self.page: int | None = None
-        """The failed page, from 1; None for the whole listing."""
+        """From 1; None for the whole listing."""
         self.cause = cause
         self.message = message
         self.retry_after = retry_after
         self.pages_read = pages_read
         self.is_relayed = is_relayed
-        """Whether the server is well, but has no listing because upstream failed."""
+        """Whether the server is well, but upstream failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Listed:
 
     @property
     def asked(self) -> Clocks:
-        """The request time of the listing's data: the start, less a stored listing's age."""
+        """The data's request time: `started`, less a stored listing's age."""
         if self.snapshot.served is None:
             return self.started
         age_s = self.snapshot.served.age_s
@@ -179,7 +179,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Slept:
-    """This machine or process stood still: changes meanwhile were seen late."""
+    """A standstill of this machine or process: changes were seen late."""
 
     last_awake: Clocks
     awake: Clocks
@@ -189,7 +189,7 @@ Outcome: TypeAlias = Listed | Failed | Slept
 
 
 class PollResult(StrEnum):
-    """The kinds of outcomes in recordings."""
+    """Recorded kinds of outcomes."""
 
     LISTED = "listed"
     """Believed or quarantined."""
@@ -210,14 +210,13 @@ class PollResult(StrEnum):
 
 
 class RecordedPoll(NamedTuple):
-    """One poll in the order of recording."""
+    """One poll, as recorded."""
 
     number: int
-    """Unique; grows from poll to poll, also over days and runs."""
+    """Grows from poll to poll, also over days and runs."""
     at: WallMs
-    """This machine's wall clock at the outcome; may go back if set back."""
+    """At the outcome; may go back if the clock was set."""
     result: PollResult
     run: int
-    """The number of the first poll of the recording run; a run begins with no knowledge."""
+    """The run's first poll; a run begins with no knowledge."""
     interval_s: float
-    """Seconds between polls."""

@@ -1,7 +1,7 @@
-"""Acknowledgements and silences of rows on the host that serves the listing.
+"""Acknowledgements and silences of rows on the serving host.
 
-`envwatch serve` adds both to the row, in a field that foreign clients ignore. Only for display: this host decides which
-problems ring here. Anyone may send anything in the field, so unfit values are ignored.
+`envwatch serve` adds both to a row's field, which foreign clients ignore. Only for display: this host decides which
+problems ring here. Anyone may send anything, so unfit values are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envwatch.model.environment import Environment
 
 SHARED_FIELD: Final = "envwatch"
-"""The field: `{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
+"""`{"ack": {"by", "at", "note"}, "silence": {"by", "until", "reason"}}`, either or both."""
 
 _NEVER: Final = WallMs(inf)
 _LONGEST_NAME: Final = 40
@@ -33,11 +33,11 @@ class SharedMark:
     """An acknowledgement or a silence on the serving host."""
 
     by: SafeText
-    """The name that the host goes by."""
+    """The serving host's name."""
     note: SafeText
-    """The note or the reason; may be empty."""
+    """Or the reason; may be empty."""
     until: WallMs = _NEVER
-    """A silence's end; infinite for an acknowledgement."""
+    """A silence's end."""
 
     @property
     def text(self) -> SafeText:
@@ -46,7 +46,7 @@ class SharedMark:
 
 
 def shared_ack_of(environment: Environment) -> SharedMark | None:
-    """Return the row's acknowledgement, if named."""
+    """Return the row's named acknowledgement."""
     if SHARED_FIELD not in environment.unknown:
         return None
     mark = _mark(environment, "ack")
@@ -55,7 +55,7 @@ def shared_ack_of(environment: Environment) -> SharedMark | None:
 
 
 def shared_silence_of(environment: Environment, wall: float) -> SharedMark | None:
-    """Return the row's silence, if named and in force at a moment (local clock, ms)."""
+    """Return the row's named silence, if in force (local clock, ms)."""
     if SHARED_FIELD not in environment.unknown:
         return None
     mark = _mark(environment, "silence")
@@ -74,5 +74,5 @@ def _mark(environment: Environment, name: str) -> dict[str, JsonValue]:
 
 
 def _text(value: JsonValue, longest: int) -> SafeText:
-    """Return a text on one line, at most `longest` cells wide; empty for anything else."""
+    """Return a text on one line, cut; empty for anything else."""
     return shortened(clean(" ".join(value.split())), longest) if isinstance(value, str) else EMPTY

@@ -1,4 +1,4 @@
-"""Durations and instants as text: ages, clock times, dates, time zones.
+"""Durations and instants as text.
 
 Zone None is the configured zone, else this machine's. UTC replaces a local zone whose offset is 24 hours or more: the C
 library accepts `TZ=UTC-25` and `TZ=XXX+24:30`, Python's `datetime` refuses them.
@@ -19,7 +19,7 @@ class _Process:
 
 
 def use_zone(zone: tzinfo | None) -> None:
-    """Set the local zone of this process; None for this machine's."""
+    """Set this process's zone."""
     _Process.zone = zone
 
 
@@ -29,7 +29,7 @@ def configured_zone() -> tzinfo | None:
 
 
 def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return an instant in a zone, or in UTC if the zone's offset is impossible.
+    """Return an instant in a zone, or in UTC if the offset is impossible.
 
     Raises:
         OverflowError: if `datetime` cannot hold the instant in that zone.
@@ -41,7 +41,7 @@ def in_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
 
 
 def with_zone(when: datetime, zone: tzinfo | None = None) -> datetime:
-    """Return a naive date in a zone, or in UTC if the zone's offset is impossible."""
+    """Return a naive date in a zone, or in UTC if the offset is impossible."""
     zone = zone or _Process.zone
     if zone is not None:
         return when.replace(tzinfo=zone)
@@ -56,11 +56,11 @@ NOTHING = clean("–")
 MS = timedelta(milliseconds=1)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_BELOW = 120
-"""Below this age, seconds decide a heartbeat's verdict, and are shown."""
+"""Below, seconds decide a heartbeat's verdict."""
 
 
 class TimeStyle(StrEnum):
-    """The styles of instants."""
+    """The display of instants."""
 
     RELATIVE = "relative"
     LOCAL = "local"
@@ -68,7 +68,7 @@ class TimeStyle(StrEnum):
 
     @property
     def following(self) -> TimeStyle:
-        """The next style in turn."""
+        """The next style."""
         styles = list(TimeStyle)
         return styles[(styles.index(self) + 1) % len(styles)]
 
@@ -77,7 +77,7 @@ _DURATION = re.compile(r"(?=.)(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6}
 
 
 def duration_of(text: str) -> timedelta | None:
-    """Return a typed duration: `30m`, `2h`, `1d`, `1h30m`; None for any other text."""
+    """Return a typed duration: `30m`, `2h`, `1d`, `1h30m`."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         return None
@@ -92,13 +92,10 @@ _DATE = re.compile(
 
 
 def moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
-    """Return a typed moment in UTC; None for any other text.
+    """Return a typed moment in UTC, if valid.
 
-    Args:
-        text: the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601 with
-            `T` and an offset).
-        now: with a zone.
-        zone: of a text without an offset.
+    `text` is the next time of day (`15:30`, `15:30:10`), or a date with a time (`2026-11-25 15:30`, or ISO 8601 with
+    `T` and an offset). `now` has a zone.
     """
     text = text.strip().upper()
     try:
@@ -123,17 +120,14 @@ _PAST = re.compile(
 
 
 def past_moment_of(text: str, now: datetime, zone: tzinfo | None = None) -> datetime | None:
-    """Return a typed moment of the past in UTC; None for a future moment or any other text.
+    """Return a typed moment of the past in UTC, if valid.
 
-    If the clocks go back, a time of day is the last past instant, and a day with a time the first instant. A skipped
-    time has the offset before, as in RFC 5545.
+    `text` is `now`, a duration ago (`8h`, `1h30m`, `3m ago`), the last time of day (`02:13`, `02:13:05`), a day's
+    midnight (`today`, `yesterday`, `2026-11-25`), or a day with a time (`yesterday 14:00`, ISO 8601). A time may have
+    an offset (`02:13:05+01`). Fractions of a second are dropped. `now` has a zone.
 
-    Args:
-        text: `now`, a duration ago (`8h`, `1h30m`, `3m ago`), the last time of day (`02:13`, `02:13:05`), a day's
-            midnight (`today`, `yesterday`, `2026-11-25`), or a day with a time (`yesterday 14:00`, ISO 8601). A time
-            may have an offset (`02:13:05+01`). Fractions of a second are dropped.
-        now: with a zone.
-        zone: of a text without an offset.
+    If the clocks go back, a time of day is the last past instant, a day with a time the first. A skipped time has the
+    offset before, as in RFC 5545.
     """
     text = " ".join(text.upper().split())
     try:
@@ -163,7 +157,7 @@ def _time_ago(text: str) -> timedelta | None:
 
 
 def _instants(local: datetime, zone: tzinfo | None) -> tuple[datetime, ...]:
-    """Return the instants (UTC) of a local time, earliest first: two if the clocks go back."""
+    """Return a local time's instants (UTC), earliest first: two if the clocks go back."""
     first, second = (with_zone(local.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1))
     return (first, second) if first < second else (first,)
 
@@ -181,7 +175,7 @@ def short_age(age: timedelta | None) -> SafeText:
 def state_age(age: timedelta | None) -> SafeText:
     """Return a state's duration in at most six cells: `8s`, `59m`, `12h`, `3d 7h`, `40d`, `3y`.
 
-    Only the first minute changes each second; the first ten days have hours.
+    Only the first minute changes each second.
     """
     if age is None:
         return NOTHING
@@ -206,7 +200,7 @@ def minutes_age(age: timedelta) -> SafeText:
 
 
 def long_age(age: timedelta | None) -> SafeText:
-    """Return a duration in the two largest units: `4m 12s`, `3d 4h`."""
+    """Return a duration in two units: `4m 12s`, `3d 4h`."""
     if age is None:
         return NOTHING
     seconds = int(age.total_seconds())
@@ -217,7 +211,7 @@ def long_age(age: timedelta | None) -> SafeText:
 
 
 def moment(at: float | None, zone: tzinfo | None) -> datetime | None:
-    """Return an instant in ms as a date in a zone; None if `datetime` cannot hold the instant."""
+    """Return an instant in ms as a date, if `datetime` can hold the instant."""
     if at is None:
         return None
     try:
@@ -236,7 +230,7 @@ def offset_text(when: datetime) -> str:
 
 
 def clock_text(at: float, zone: tzinfo | None) -> SafeText:
-    """Return the time of day: `13:41:07`; outside the local zone with the offset."""
+    """Return the time of day, outside the local zone with the offset: `13:41:07`."""
     when = moment(at, zone)
     return clean(f"{when:%H:%M:%S}{'' if zone is None else offset_text(when)}") if when else NOTHING
 
@@ -248,5 +242,5 @@ def date_text(at: float | None, zone: tzinfo | None) -> SafeText:
 
 
 def span(milliseconds: float) -> timedelta:
-    """Return a duration, clamped to the non-negative values of `timedelta`."""
+    """Return a duration, clamped to non-negative values of `timedelta`."""
     return timedelta(milliseconds=min(max(milliseconds, 0.0), 1e14))

@@ -1,7 +1,7 @@
-"""Acknowledged problems, with notes: not new until the environment recovers.
+"""Acknowledged problems, not new until the environment recovers.
 
-The key is (server, id): two profiles of one server that list one id list one environment, and two servers may use one
-id for two environments. `storage` owns the file.
+The key is (server, id): two profiles of one server share environments, and two servers may use one id for two
+environments. `storage` owns the file.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ class Ack:
     """One acknowledgement."""
 
     at: float
-    """In ms since the epoch, by the server's clock, or the local clock while that is unknown."""
+    """Ms since the epoch, by the server's clock, or the local clock if that is unknown."""
     note: SafeText
-    """At most `LONGEST_NOTE` characters; may be empty."""
+    """May be empty."""
     sign_at: float | None = None
-    """The row's last sign of life then (server's clock, ms), unaffected by a wrong local clock; None in older files."""
+    """The row's last sign of life then (server's clock, ms), right despite a wrong local clock; None in older files."""
 
 
 ServerKey: TypeAlias = tuple[SafeText, SafeText]
-"""`ProfileState.server` and id. A server `EMPTY` stands for every server that lists the id."""
+"""`ProfileState.server` and id; `EMPTY` stands for every server."""
 
 Acks: TypeAlias = "Mapping[ServerKey, Ack]"
-"""By environment. envwatch 1.0.0 knew no server: its acknowledgements count for every server that lists the id."""
+"""An acknowledgement of envwatch 1.0.0, which knew no server, counts for every server with the id."""
 
 OwnAcks: TypeAlias = "Mapping[SafeText, Ack]"
-"""One profile's acknowledgements, by id."""
+"""By id, for one profile."""
 
 NO_ACKS: Final[Acks] = MappingProxyType({})
 NO_OWN_ACKS: Final[OwnAcks] = MappingProxyType({})
@@ -67,17 +67,17 @@ NO_SERVERS: Final[Mapping[SafeText, SafeText]] = MappingProxyType({})
 
 
 def keys_of(server: SafeText, id_: SafeText) -> tuple[ServerKey, ...]:
-    """Return the keys of an environment's acknowledgements and silences, the server's key first."""
+    """Return an environment's keys, the server's first."""
     return ((server, id_), (EMPTY, id_)) if server else ((EMPTY, id_),)
 
 
 def ack_in(acks: Acks, server: SafeText, id_: SafeText) -> Ack | None:
-    """Return the acknowledgement that counts for an environment."""
+    """Return an environment's acknowledgement."""
     return acks.get((server, id_)) or acks.get((EMPTY, id_)) if acks else None
 
 
 def own_acks(acks: Acks, server: SafeText, ids: Container[SafeText]) -> OwnAcks:
-    """Return the acknowledgements that count for some environments of a server."""
+    """Return the acknowledgements of some environments."""
     found = {id_: ack for (each, id_), ack in acks.items() if not each and id_ in ids}
     found.update((id_, ack) for (each, id_), ack in acks.items() if each and each == server and id_ in ids)
     return found or NO_OWN_ACKS
@@ -94,7 +94,7 @@ def note_of(typed: str) -> SafeText:
 
 
 def ack_of(tracked: TrackedEnvironment, at: float, note: SafeText) -> Ack:
-    """Return an acknowledgement of a present problem; see the fields of `Ack`."""
+    """Return an acknowledgement of a present problem."""
     return Ack(at, note, _newest_seen_at(tracked.environment))
 
 
@@ -107,16 +107,12 @@ def recovered(
 ) -> frozenset[ServerKey]:
     """Return the keys of acknowledgements whose environment is no problem any more, or has another problem.
 
-    Only a row proves the end of a problem: a gone or absent environment may come back with the same problem. An offline
-    environment with a sign of life after the acknowledgement was up in between, unseen. An acknowledgement for one
-    server ends once the id is a problem under no profile of the server. An acknowledgement for every server ends once a
-    server lists the id, the id is a problem on no server, and every profile is listed (`are_all_listed`).
+    Only a row proves an end: an absent environment may come back with the same problem. An offline environment with a
+    sign of life after the acknowledgement was up unseen. An acknowledgement for one server ends once no profile of the
+    server has the problem. An acknowledgement for every server ends once every profile is listed (`are_all_listed`), a
+    server lists the id, and no server has the problem.
 
-    Args:
-        acks: the acknowledgements.
-        environments: the rows of all profiles.
-        servers: by profile.
-        are_all_listed: whether every profile is listed.
+    `environments` are the rows of all profiles.
     """
     if not acks:
         return frozenset()
@@ -141,7 +137,7 @@ def _came_back(tracked: TrackedEnvironment, ack: Ack) -> bool:
 
 
 def listed_after_all(acks: Acks, fleet: Fleet) -> frozenset[ServerKey]:
-    """Return the acknowledgements of environments that were missing, never listed, and are listed now."""
+    """Return the acknowledgements of environments never listed before, and listed now."""
     if not acks or fleet.unlisted:
         return frozenset()
     expected: set[ServerKey] = set()
@@ -160,10 +156,7 @@ def losses_of(
     environments: Iterable[TrackedEnvironment],
     servers: Mapping[SafeText, SafeText] = NO_SERVERS,
 ) -> list[Event]:
-    """Return the losses of offline environments whose acknowledgement has ended, for a new alert.
-
-    `servers` has the server of each profile.
-    """
+    """Return the losses of offline environments with an ended acknowledgement, for a new alert."""
     return [
         Event(
             kind=Kind.OFFLINE,
@@ -183,14 +176,14 @@ def losses_of(
 
 
 def _newest_seen_at(environment: Environment) -> ServerMs:
-    """Return the newest sighting, with or without a heartbeat: losing a heartbeat makes no row newer."""
+    """Return the newest sighting: losing a heartbeat makes no row newer."""
     return max(environment.last_seen_at, environment.last_seen_alive_at)
 
 
 def content_of(acks: Acks) -> dict[str, dict[str, Any]]:
-    """Return acknowledgements for a JSON file: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
+    """Return the content of a file: `{"<id>": {"at": 123.0, "note": "...", "sign_at": 120.0}}`.
 
-    An entry for one server is named `<server> <id>`, with `server` and `id` as well.
+    An entry for one server is named `<server> <id>`, and has both as members.
     """
     return {name_of(key): entry_of(key, ack) for key, ack in acks.items()}
 
@@ -208,7 +201,7 @@ def entry_of(key: ServerKey, ack: Ack) -> dict[str, Any]:
 
 
 def acks_of(content: Mapping[str, object]) -> Acks:
-    """Return a file's acknowledgements without damaged entries; the newest of duplicates counts."""
+    """Return a file's acknowledgements; damaged entries are dropped, the newest of duplicates counts."""
     acks: dict[ServerKey, Ack] = {}
     for name, raw in content.items():
         if (entry := _entry_in(name, raw)) is not None:

@@ -1,6 +1,6 @@
 """The alert policy: which environments can need a person, and the expected inventory.
 
-A query's test is a callable, because the filter language is in a higher layer.
+A query's test is a callable: the filter language is in a higher layer.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from envwatch.fleet.tracking import TrackedEnvironment
 
 Test: TypeAlias = "Callable[[TrackedEnvironment, float], bool]"
-"""Whether an environment matches at a moment (server's clock, ms)."""
+"""At a moment (server's clock, ms)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A query as a test of environments, compared by text."""
+    """A query as a test, compared by text."""
 
     query: SafeText
     """The canonical spelling."""
@@ -32,7 +32,7 @@ class Matcher:
 
 
 _ENDING: Final = frozenset({Presence.LATE, Presence.OFFLINE, Presence.GONE})
-"""Presences of an ending row, from the first missed ping on."""
+"""A row ends from the first missed ping on."""
 
 EVERYTHING: Final = Matcher(EMPTY, lambda _tracked, _now: True)
 NOTHING: Final = Matcher(EMPTY, lambda _tracked, _now: False)
@@ -40,23 +40,23 @@ NOTHING: Final = Matcher(EMPTY, lambda _tracked, _now: False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertPolicy:
-    """The alert policy of one profile."""
+    """One profile's alert policy."""
 
     alert: Matcher = EVERYTHING
-    """Only environments that match can need a person."""
+    """Only these environments can need a person."""
     alert_after: timedelta = limits.ALERT_AFTER
-    """Age of a loss that opens an incident."""
+    """From the loss to the incident."""
     ephemeral: Matcher = NOTHING
     """Rows that end by design, in addition to managed sandboxes."""
     blind_after: timedelta | None = limits.BLIND_AFTER
-    """Age of blindness that opens an incident; None for never."""
+    """From blindness to the incident; None for never."""
     expect: tuple[SafeText, ...] = ()
     """Names or device ids that must exist."""
 
     def concerns(self, tracked: TrackedEnvironment, now: float) -> bool:
-        """Whether an environment's problem can need a person.
+        """Whether a problem can need a person.
 
-        A missing environment of the expected inventory always can. An ephemeral environment that ended cannot.
+        A missing environment of the expected inventory always can, an ended ephemeral environment cannot.
         """
         presence = tracked.verdict.presence
         if presence is Presence.MISSING:
@@ -66,7 +66,7 @@ class AlertPolicy:
         return presence not in _ENDING or tracked.is_flapping or not self.ends_by_design(tracked, now)
 
     def ends_by_design(self, tracked: TrackedEnvironment, now: float) -> bool:
-        """Whether an environment is a managed sandbox or matches `ephemeral`, so that the end needs no person."""
+        """Whether an environment's end needs no person: a managed sandbox, or `ephemeral`."""
         return tracked.environment.is_sandbox or self.ephemeral.matches(tracked, now)
 
 

@@ -1,6 +1,6 @@
-"""The state of alerts: incidents waiting for the terminal's bell, and the alerts for the next run.
+"""The state of alerts: incidents before the terminal's bell, and alerts for the next run.
 
-One seldom bell announces all open incidents that are due. `storage.remembered` owns the file of the JSON form.
+The bell rings seldom, once for all due incidents. `storage.remembered` owns the file.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ _NAME_CELLS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """The open incidents not announced yet, and the last bell."""
+    """Open incidents not announced yet, and the last bell."""
 
     waiting: tuple[Incident, ...] = ()
     """Oldest first."""
     rang_at: MonotonicS | None = None
-    """None before the first bell."""
 
     def apply(self, opened: Sequence[Incident], resolved: Sequence[Incident]) -> Alerts:
         """Return the alerts after openings and ends; an incident that resolves before the bell has none."""
@@ -48,7 +47,7 @@ class Alerts:
         return Alerts(waiting, self.rang_at)
 
     def due(self, at: MonotonicS) -> tuple[Alerts, tuple[Incident, ...]]:
-        """Return the alerts at a moment, and the incidents to announce with one bell, if any."""
+        """Return the alerts at a moment, and the incidents for one bell."""
         may_ring = self.rang_at is None or at - self.rang_at >= _EVERY_S
         if not self.waiting or not may_ring:
             return self, ()
@@ -76,36 +75,33 @@ _KINDS: Final[Mapping[object, Kind]] = {kind.value: kind for kind in LOSSES | {K
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
-    """The alerts of one profile."""
+    """One profile's alerts."""
 
     looked_at: WallMs
-    """When the newest believed listing was asked for."""
+    """Request of the newest believed listing."""
     online: frozenset[SafeText] = frozenset()
-    """Ids of the rows online in that listing."""
+    """Ids of the rows online then."""
     siblings: Mapping[SafeText, tuple[frozenset[SafeText], frozenset[SafeText]]] = field(default_factory=dict)
-    """`TrackedEnvironment.twins` and `offline_beside`, by row id."""
+    """`TrackedEnvironment.twins` and `offline_beside`, by id."""
     is_stalled: bool = False
-    """Whether the platform's heartbeats stood still: old heartbeats prove nothing until one advances."""
+    """Whether old heartbeats prove nothing until one advances."""
     waiting: tuple[Loss, ...] = ()
     open: tuple[Incident, ...] = ()
     announced: Mapping[SafeText, frozenset[SafeText]] = field(default_factory=dict)
-    """Names of the hooks that delivered an incident's opening, by incident id."""
+    """Names of the hooks that delivered the opening, by incident id."""
     blindness: Blindness | None = None
-    """None while the profile is visible."""
+    """None while visible."""
     failing: Mapping[SafeText, WallMs] = field(default_factory=dict)
-    """Since when hooks fail, by name."""
+    """Since when, by hook."""
 
     def can_compare(self, before: ProfileState, after: ProfileState) -> bool:
-        """Whether a listing between two states proves losses since this state.
-
-        While the platform's heartbeats stand still, no listing does.
-        """
+        """Whether a listing proves losses since this state: not while the platform's heartbeats stand still."""
         if after.listings == before.listings:
             return False
         return not self.is_stalled or is_beating(before.environments, after.environments)
 
     def losses_since(self, after: ProfileState) -> Iterator[Event]:
-        """Yield the losses of rows that were online and that the newest listing shows offline."""
+        """Yield the losses of rows online then, and offline in the newest listing."""
         if after.listed is None:
             return
         at = after.clock.server_time(after.listed.wall)
@@ -131,7 +127,7 @@ class AlertState:
 
 
 def content_of(state: AlertState, now: Clocks) -> dict[str, Any]:
-    """Return a profile's state for a JSON file. `now` converts monotonic times, which a file cannot hold."""
+    """Return the content of a file; `now` converts monotonic times."""
 
     def wall(at: MonotonicS) -> float:
         return now.wall - (now.monotonic - at) * 1000
@@ -177,12 +173,9 @@ def _loss_content(loss: Event) -> dict[str, Any]:
 
 
 def alert_state(content: Mapping[str, object], profile: SafeText, now: Clocks) -> AlertState | None:
-    """Return the state in a file without damaged entries; None without a state.
+    """Return the state in a file, if any; damaged entries are dropped.
 
-    Args:
-        content: of the file.
-        profile: the profile's present name.
-        now: a later time in the file counts as `now`, as the clock was set back.
+    `profile` is the present name. Later times count as `now`, as the clock was set back.
     """
     looked_at, online = finite_number(content.get("looked_at")), content.get("online")
     if looked_at is None:
@@ -213,26 +206,23 @@ def _siblings_in(raw: object) -> Iterator[tuple[SafeText, tuple[frozenset[SafeTe
 
 
 def failing_hooks(content: Mapping[str, object]) -> Mapping[SafeText, WallMs]:
-    """Return since when hooks fail, by name, from a file's content."""
+    """Return since when hooks fail."""
     failing = content.get("failing")
     since = {clean(hook): finite_number(at) for hook, at in failing.items()} if isinstance(failing, Mapping) else {}
     return {hook: WallMs(at) for hook, at in since.items() if at is not None}
 
 
 def written_at(content: Mapping[str, object]) -> float:
-    """Return when a file was written, in ms since the epoch; 0 for an empty or damaged file."""
+    """Return when a file was written, in ms since the epoch; 0 if damaged."""
     return finite_number(content.get("written_at")) or 0.0
 
 
 def open_incidents(
     entries: Mapping[str, object], profile: SafeText, now: Clocks
 ) -> tuple[tuple[Incident, ...], Mapping[SafeText, frozenset[SafeText]]]:
-    """Return open incidents without damaged entries, oldest first, and the hooks that announced each.
+    """Return open incidents, oldest first, and the hooks that announced each; damaged entries are dropped.
 
-    Args:
-        entries: by incident id; the file of 1.0.0 has the same form.
-        profile: the profile's present name.
-        now: this machine's clocks.
+    `entries` are by incident id, as in the file of 1.0.0. `profile` is the present name.
     """
     found: list[Incident] = []
     announced: dict[SafeText, frozenset[SafeText]] = {}
@@ -314,7 +304,7 @@ def _blindness_in(raw: object, now: Clocks) -> Blindness | None:
 
 
 def _monotonic(wall: object, now: Clocks) -> MonotonicS:
-    """Return a file's time by the monotonic clock; this moment for a missing or future time."""
+    """Return a file's time by the monotonic clock; now if missing or in the future."""
     at = finite_number(wall)
     return now.monotonic if at is None else MonotonicS(now.monotonic - max(now.wall - at, 0.0) / 1000)
 

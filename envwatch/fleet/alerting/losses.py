@@ -1,4 +1,4 @@
-"""One loss of an environment: the status at a moment, and the death interval."""
+"""One loss of an environment: status and death interval."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ Key: TypeAlias = tuple[SafeText, SafeText]
 
 
 class LossStatus(Enum):
-    """The status of a loss at a moment."""
+    """The status of a loss."""
 
     UNSEEN = auto()
-    """Unknown: the profile is blind, quarantined or asleep, or the row proves nothing."""
+    """The profile is blind, quarantined or asleep, or the row proves nothing."""
     BACK = auto()
     """Up again for less than `limits.BACK_AFTER`: the next loss continues this loss."""
     OVER = auto()
     """Up again for long enough, replaced, out of the fleet, or acknowledged while gone or missing."""
     SETTLED = auto()
-    """Lost, and acknowledged, or too long ago to be a problem."""
+    """Lost, and acknowledged, or too long ago for a problem."""
     OUTSIDE = auto()
-    """Lost, and outside the alert policy for now."""
+    """Lost, outside the alert policy."""
     QUIET = auto()
-    """Lost, and silenced: the row counts as lost when the silence ends."""
+    """Lost, silenced: the row counts as lost when the silence ends."""
     ALERTING = auto()
 
 
@@ -53,25 +53,25 @@ LossClassifier: TypeAlias = Callable[[Key], LossStatus]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """A loss that waits for an incident."""
+    """A loss before the incident."""
 
     event: Event
-    """The loss as found, or the row's flapping event."""
+    """As found, or the row's flapping."""
     died: Span
-    """When the row was lost, at the earliest and at the latest."""
+    """The loss at the earliest and at the latest."""
     noticed_at: MonotonicS
-    """When a listing first showed the loss, or the row stopped being quiet."""
+    """First listing with the loss, or the end of being quiet."""
     incident: SafeText = EMPTY
-    """The id of the incident that the loss opens."""
+    """The incident that the loss opens."""
     is_quiet: bool = False
-    """Whether the row was quiet at the last look."""
+    """At the last look."""
     is_doubtful: bool = False
     """Whether the platform may be wrong: the row was quarantined, or no heartbeat has advanced since the start. A
     doubtful loss waits for `blind_after`, and opens an incident with doubtful losses only."""
 
     @property
     def is_flapping(self) -> bool:
-        """Whether the incident need not wait for `alert_after`."""
+        """Whether the incident opens without `alert_after`."""
         return self.event.kind is Kind.FLAPPING
 
 
@@ -80,9 +80,9 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
 
     Args:
         loss: from the newest listing.
-        group: the loss's group, if any; `since` means that nothing could be seen from then on.
-        tracked: the environment after the listing.
-        listed_at: the time of the listing before.
+        group: the loss's group; nothing could be seen from `since` on.
+        tracked: after the listing.
+        listed_at: the listing before.
     """
     group = group or loss
     if group.since is not None:
@@ -94,13 +94,9 @@ def death_interval(loss: Event, group: Event | None, tracked: TrackedEnvironment
 
 
 def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_news: bool) -> LossStatus:
-    """Return the status of a visible row's loss, if neither silenced nor outside the policy.
+    """Return the status of a visible row's loss, apart from silences and the policy.
 
-    Args:
-        tracked: the environment.
-        at: the server's time.
-        is_acked: whether the environment is acknowledged.
-        is_news: whether the loss waits or belongs to an open incident, however old.
+    `is_news` says that the loss waits or belongs to an open incident, however old.
     """
     if tracked.verdict.is_up and not tracked.is_flapping:
         came_at = tracked.environment.connected_at if tracked.since_at is None else tracked.since_at
@@ -114,7 +110,7 @@ def status_of(tracked: TrackedEnvironment, at: ServerMs, *, is_acked: bool, is_n
 
 
 def status_of_blindness(profile_state: ProfileState, now: Clocks) -> LossStatus:
-    """Return the status of a profile's blindness at a moment."""
+    """Return the status of a profile's blindness."""
     if profile_state.listed is None and profile_state.failure is None:
         return LossStatus.UNSEEN
     return LossStatus.OVER if profile_state.blindness(now) is None else LossStatus.ALERTING

@@ -1,6 +1,6 @@
-"""Silences: no alerts from some environments until a moment, because of planned work.
+"""Silences: no alerts until a moment, because of planned work.
 
-Instants are by this machine's wall clock, as a person names a silence's end. `storage` owns the file of the JSON form.
+Instants are by this machine's wall clock, as a person names the end. `storage` owns the file.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ _SLACK_MS: Final = limits.SILENCE_CLOCK_SLACK / MS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """A silence of a query's environments, or of listed environments."""
+    """A silence of a query's or listed environments."""
 
     id: SafeText
     """Eight hexadecimal digits."""
     matcher: Matcher | None = None
-    """None if the silence is of `environments`."""
+    """None for `environments`."""
     environments: frozenset[ServerKey] = frozenset()
-    """Under any profile. envwatch 1.0.0 knew no server: its silences cover every server."""
+    """Under any profile; a silence of envwatch 1.0.0, which knew no server, covers every server."""
     at: WallMs
     until: WallMs
     note: SafeText
-    """At most `LONGEST_NOTE` characters, see `acknowledgements`; may be empty."""
+    """May be empty."""
     by: SafeText
     """The user's name on this machine."""
 
     def holds(self, wall: float) -> bool:
-        """Whether the silence is in force at a moment.
+        """Whether the silence is in force.
 
-        If the clock was set back behind the begin, the silence is not in force: it would last longer than asked for.
+        It is not if the clock was set back behind the begin: the silence would last longer than asked for.
         """
         return self.at - _SLACK_MS <= wall < self.until
 
     def covers(self, tracked: TrackedEnvironment, server: SafeText, now: float) -> bool:
-        """Whether the silence covers an environment at a moment (server's clock, ms)."""
+        """Whether the silence covers an environment (server's clock, ms)."""
         return not self.environments.isdisjoint(keys_of(server, tracked.environment.id)) or (
             self.matcher is not None and self.matcher.matches(tracked, now)
         )
@@ -67,7 +67,7 @@ Silences: TypeAlias = Mapping[SafeText, Silence]
 NO_SILENCES: Final[Silences] = {}
 
 MatcherOf: TypeAlias = Callable[[str], Matcher | None]
-"""Parses a query; None if impossible."""
+"""Parses a query, if possible."""
 
 
 def silence_of_query(matcher: Matcher, at: WallMs, lasts: timedelta, note: SafeText, by: SafeText) -> Silence:
@@ -98,19 +98,19 @@ def _id(what: str, at: float, until: float) -> SafeText:
 def silencing(
     silences: Silences, tracked: TrackedEnvironment, server: SafeText, wall: float, now: float
 ) -> Silence | None:
-    """Return an environment's silence at a moment of this machine's (`wall`) and the server's clock.
+    """Return an environment's silence, of several the last to end.
 
-    Of several silences, the last to end counts.
+    `wall` is this machine's clock, `now` the server's.
     """
     found = [silence for silence in silences.values() if silence.holds(wall) and silence.covers(tracked, server, now)]
     return max(found, key=lambda silence: silence.until, default=None)
 
 
 def content_of(silences: Silences) -> dict[str, dict[str, Any]]:
-    """Return silences for a JSON file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
+    """Return the content of a file: `{"<id>": {"query": …, "at": …, "until": …, "note": …, "by": …}}`.
 
-    In place of `query`, `environments` lists ids, and `servers` their servers in the same order. envwatch 1.0.0 wrote
-    no `servers`, and reads the ids.
+    In place of `query`, `environments` lists ids, and `servers` the servers in the same order. envwatch 1.0.0 reads
+    only the ids.
     """
     return {id_: _content(silence) for id_, silence in silences.items()}
 
@@ -128,7 +128,7 @@ def _content(silence: Silence) -> dict[str, Any]:
 
 
 def silences_of(content: Mapping[str, object], matcher_of: MatcherOf) -> Silences:
-    """Return a file's silences without damaged entries and queries."""
+    """Return a file's silences; damaged entries and queries are dropped."""
     found = (_silence_in(clean(raw_id, _LONGEST_NAME), raw, matcher_of) for raw_id, raw in content.items())
     return {silence.id: silence for silence in found if silence is not None}
 
